@@ -14,12 +14,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(Path::new("baton"), &mut protos)?;
     protos.sort();
 
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .file_descriptor_set_path(&descriptors)
         // Decoding a request checks its `buf.validate` rules: no handler can forget to.
         .codec_path("crate::codec::ValidatingCodec")
         .include_file("packages.rs")
-        .compile_protos(&protos, &[PathBuf::from(".")])?;
+        .compile_with_config(config, &protos, &[PathBuf::from(".")])?;
     println!("cargo:rerun-if-changed=baton");
 
     prost_protovalidate_build::Builder::new()

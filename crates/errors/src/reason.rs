@@ -62,6 +62,7 @@ reasons! {
     SessionClosed "SESSION_CLOSED" Unauthenticated 401 "The session of the token is closed; sign in again.";
     CredentialsInvalid "CREDENTIALS_INVALID" Unauthenticated 401 "Email and password do not match a user.";
     EmailNotVerified "EMAIL_NOT_VERIFIED" PermissionDenied 403 "The address is not confirmed yet; follow the link in the mail.";
+    LinkInvalid "LINK_INVALID" InvalidArgument 400 "The token of the link is not one of ours, or too old, or replaced by a newer one.";
     PasswordTooWeak "PASSWORD_TOO_WEAK" InvalidArgument 400 "The password is too short or too easy to guess.";
 
     // May they

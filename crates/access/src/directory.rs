@@ -1,0 +1,170 @@
+//! Sessions and memberships: asked of auth and tenancy, remembered for a second.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use baton_errors::{Error, Reason, Result, reason_of};
+use baton_proto::baton::{
+    auth::v1::{CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient},
+    tenancy::v1::{ResolveMembershipRequest, member_service_client::MemberServiceClient},
+};
+use moka::future::Cache;
+use tonic::{Status, transport::Channel};
+use uuid::Uuid;
+
+use crate::{
+    Role,
+    principal::{Caller, Membership, on_behalf_of},
+    token::KeySource,
+};
+
+/// A closed session or a changed membership works nowhere longer than this.
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+const ENTRIES: u64 = 100_000;
+/// A look-up that takes longer counts as a no.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which sessions are open.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Whether the session of the caller's token is still open.
+    ///
+    /// # Errors
+    /// SESSION_CLOSED, or UNAVAILABLE when nobody can tell.
+    async fn check(&self, caller: &Caller) -> Result<()>;
+}
+
+/// Who is what in which account.
+#[async_trait]
+pub trait Memberships: Send + Sync {
+    /// What the caller is in the account, or in their default account when none is named.
+    ///
+    /// # Errors
+    /// NOT_A_MEMBER, or UNAVAILABLE when nobody can tell.
+    async fn resolve(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Membership>;
+}
+
+/// Both, with a short memory. Clones share it.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    sessions: Box<dyn Sessions>,
+    memberships: Box<dyn Memberships>,
+    open: Cache<Uuid, ()>,
+    members: Cache<(Uuid, Option<Uuid>), Arc<Membership>>,
+}
+
+impl Directory {
+    /// Remembers the answers of `sessions` and `memberships` for a second. Refusals are not remembered.
+    pub fn new(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static) -> Self {
+        Self(Arc::new(Inner {
+            sessions: Box::new(sessions),
+            memberships: Box::new(memberships),
+            open: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
+            members: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
+        }))
+    }
+
+    /// See [`Sessions::check`].
+    ///
+    /// # Errors
+    /// Those of [`Sessions::check`].
+    pub async fn check_session(&self, caller: &Caller) -> Result<()> {
+        let check = self.0.sessions.check(caller);
+        self.0.open.try_get_with(caller.session_id, check).await.map_err(shared)
+    }
+
+    /// See [`Memberships::resolve`].
+    ///
+    /// # Errors
+    /// Those of [`Memberships::resolve`].
+    pub async fn membership(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Arc<Membership>> {
+        let resolve = async { self.0.memberships.resolve(caller, account_id).await.map(Arc::new) };
+        self.0.members.try_get_with((caller.user_id, account_id), resolve).await.map_err(shared)
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+/// One failure for all who waited for it; its cause was logged where it happened.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn shared(error: Arc<Error>) -> Error {
+    Error::new(error.reason(), error.reason().meaning())
+}
+
+/// The failure of a look-up: a refusal keeps its reason, anything else means that nobody can tell.
+fn refused(status: Status, expected: &[Reason]) -> Error {
+    match reason_of(&status) {
+        Some(reason) if expected.contains(&reason) => reason.into(),
+        _ => {
+            tracing::warn!(code = ?status.code(), "a look-up failed");
+            Error::from(Reason::Unavailable).because(status)
+        }
+    }
+}
+
+fn with_timeout<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
+    request.set_timeout(TIMEOUT);
+    request
+}
+
+/// Sessions and keys, asked of the auth service.
+#[derive(Debug, Clone)]
+pub struct RemoteAuth(pub AuthServiceClient<Channel>);
+
+#[async_trait]
+impl Sessions for RemoteAuth {
+    async fn check(&self, caller: &Caller) -> Result<()> {
+        let request = with_timeout(on_behalf_of(caller, None, CheckSessionRequest {}));
+        let answer = self.0.clone().check_session(request).await;
+        answer.map_err(|status| refused(status, &[Reason::SessionClosed, Reason::TokenInvalid]))?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl KeySource for RemoteAuth {
+    async fn fetch(&self) -> Result<Vec<JsonWebKey>> {
+        let answer = self.0.clone().get_jwks(with_timeout(tonic::Request::new(GetJwksRequest {}))).await;
+        Ok(answer.map_err(|status| refused(status, &[]))?.into_inner().keys)
+    }
+}
+
+/// Memberships, asked of the tenancy service.
+#[derive(Debug, Clone)]
+pub struct RemoteTenancy(pub MemberServiceClient<Channel>);
+
+#[async_trait]
+impl Memberships for RemoteTenancy {
+    async fn resolve(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Membership> {
+        let request = with_timeout(on_behalf_of(caller, account_id, ResolveMembershipRequest {}));
+        let answer = self.0.clone().resolve_membership(request).await;
+        let expected = &[Reason::NotAMember, Reason::SessionClosed, Reason::TokenInvalid];
+        let answer = answer.map_err(|status| refused(status, expected))?.into_inner();
+        let ids = |ids: Vec<String>| ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let malformed = || Error::internal("tenancy answered a membership that does not parse");
+        Ok(Membership {
+            account_id: answer.account_id.parse().map_err(|_| malformed())?,
+            role: Role::from_proto(answer.role).ok_or_else(malformed)?,
+            may_reassign: answer.may_reassign,
+            reports: ids(answer.report_ids),
+            team: ids(answer.team_ids),
+        })
+    }
+}
+
+/// No memberships: for a service none of whose RPCs demands a permission.
+#[derive(Debug, Clone, Copy)]
+pub struct NoMemberships;
+
+#[async_trait]
+impl Memberships for NoMemberships {
+    async fn resolve(&self, _: &Caller, _: Option<Uuid>) -> Result<Membership> {
+        Err(Reason::NotAMember.into())
+    }
+}

@@ -1,0 +1,132 @@
+//! The tower layer that decides every call before its message is decoded.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use baton_errors::{Error, Reason, Result};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use tonic::{Status, body::Body, metadata::MetadataValue};
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use crate::{
+    ACCOUNT_HEADER, Caller, Directory, Principal, Rule, Rules, TokenVerifier, matrix,
+};
+
+/// Decides every call by the rule of its RPC, and gives handlers the [`Caller`] and [`Principal`].
+#[derive(Debug, Clone)]
+pub struct AccessLayer(Arc<Access>);
+
+#[derive(Debug)]
+struct Access {
+    rules: Rules,
+    tokens: TokenVerifier,
+    directory: Directory,
+}
+
+impl AccessLayer {
+    /// Decides by `rules`, knowing callers by `tokens` and `directory`.
+    pub fn new(rules: Rules, tokens: TokenVerifier, directory: Directory) -> Self {
+        Self(Arc::new(Access { rules, tokens, directory }))
+    }
+}
+
+impl Access {
+    /// What the caller is, by the rule of the RPC.
+    async fn decide(&self, path: &str, headers: &HeaderMap) -> Result<Decision> {
+        let rule = self.rules.get(path).ok_or_else(|| Error::from(Reason::RouteNotFound))?;
+        let permission = match rule {
+            Rule::Public => return Ok(Decision::Anyone),
+            Rule::ServiceOnly => return Err(Reason::ServiceOnly.into()),
+            Rule::Authenticated => None,
+            Rule::Permission(permission) => Some(permission),
+        };
+        let caller = self.caller(headers).await?;
+        let Some(permission) = permission else { return Ok(Decision::Caller(caller)) };
+        let membership = self.directory.membership(&caller, account_id(headers)?).await?;
+        if !matrix::holds(membership.role, permission) {
+            return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
+        }
+        Ok(Decision::Principal(Principal { caller, membership }))
+    }
+
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
+        let value = headers.get(AUTHORIZATION).ok_or_else(|| Error::from(Reason::TokenMissing))?;
+        let text = value.to_str().map_err(|_| Error::from(Reason::TokenInvalid))?;
+        // The scheme's case does not matter (RFC 9110, section 11.1).
+        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (_, token) = token.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
+        let claims = self.tokens.verify(token.trim()).await?;
+        let authorization = MetadataValue::try_from(text).map_err(|_| Error::from(Reason::TokenInvalid))?;
+        let caller = Caller { user_id: claims.sub, session_id: claims.sid, authorization };
+        self.directory.check_session(&caller).await?;
+        Ok(caller)
+    }
+}
+
+/// The account that the call names. One that is not an id is no account of the caller's.
+fn account_id(headers: &HeaderMap) -> Result<Option<Uuid>> {
+    let Some(value) = headers.get(ACCOUNT_HEADER) else { return Ok(None) };
+    let id = value.to_str().ok().and_then(|id| id.parse().ok());
+    id.map(Some).ok_or_else(|| Reason::NotAMember.into())
+}
+
+enum Decision {
+    Anyone,
+    Caller(Caller),
+    Principal(Principal),
+}
+
+impl<S> Layer<S> for AccessLayer {
+    type Service = AccessService<S>;
+
+    fn layer(&self, inner: S) -> AccessService<S> {
+        AccessService { inner, access: Arc::clone(&self.0) }
+    }
+}
+
+/// A service behind [`AccessLayer`].
+#[derive(Debug, Clone)]
+pub struct AccessService<S> {
+    inner: S,
+    access: Arc<Access>,
+}
+
+impl<S> Service<Request<Body>> for AccessService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The service that was made ready answers this call; its clone waits for the next.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let access = Arc::clone(&self.access);
+        Box::pin(async move {
+            match access.decide(request.uri().path(), request.headers()).await {
+                Ok(Decision::Anyone) => {}
+                Ok(Decision::Caller(caller)) => {
+                    request.extensions_mut().insert(caller);
+                }
+                Ok(Decision::Principal(principal)) => {
+                    request.extensions_mut().insert(principal.caller.clone());
+                    request.extensions_mut().insert(principal);
+                }
+                Err(error) => return Ok(Status::from(error).into_http()),
+            }
+            inner.call(request).await
+        })
+    }
+}

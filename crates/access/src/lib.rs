@@ -1,0 +1,27 @@
+//! Who calls, and may they.
+//!
+//! [`AccessLayer`] stands before every RPC of a service: token → session → membership → [`Principal`] →
+//! the rule that the RPC's proto option demands. Rules are data: [`rules`] reads them from the
+//! descriptors, [`matrix`] is the one table of which role holds which permission. What a role may do *to
+//! which rows* is a domain rule beside the data, and not here.
+//!
+//! Unknown means no: an RPC without a rule keeps its service from starting, and whatever cannot be
+//! established about a caller counts against the call.
+
+pub mod directory;
+mod layer;
+pub mod mailed_token;
+pub mod matrix;
+mod principal;
+pub mod rules;
+pub mod token;
+
+pub use directory::{Directory, Memberships, Sessions};
+pub use layer::AccessLayer;
+pub use mailed_token::MailedTokens;
+pub use principal::{Caller, Membership, Principal, Role, caller, on_behalf_of, principal};
+pub use rules::{Rule, Rules};
+pub use token::{Claims, TokenVerifier};
+
+/// The metadata that names the account of a call.
+pub const ACCOUNT_HEADER: &str = "x-account-id";

@@ -1,0 +1,62 @@
+//! Which role holds which permission: the matrix of the enterprise plan, section 2.2.
+
+use baton_proto::baton::access::v1::Permission;
+
+use crate::Role::{self, Manager, Owner, SuperManager, User};
+
+/// The matrix. The first column is the least role that holds the permission; every higher role holds it
+/// too.
+pub const MATRIX: &[(Role, Permission)] = &[
+    (User, Permission::CreateOwnTasks),
+    (User, Permission::WorkOnTasks),
+    (User, Permission::ViewOwnBoard),
+    (User, Permission::ViewMembers),
+    (User, Permission::OwnNotifications),
+    (Manager, Permission::AssignToUsers),
+    (Manager, Permission::ReassignTasks),
+    (Manager, Permission::ViewUserBoards),
+    (SuperManager, Permission::AssignToManagers),
+    (SuperManager, Permission::ViewManagerBoards),
+    (SuperManager, Permission::ManageRoles),
+    (SuperManager, Permission::AccountSettings),
+    (Owner, Permission::Billing),
+];
+
+/// Whether `role` holds `permission`. One that is not in the matrix is held by nobody.
+pub fn holds(role: Role, permission: Permission) -> bool {
+    MATRIX.iter().any(|&(least, listed)| listed == permission && role >= least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plan's table, row by row: user, manager, super manager, owner.
+    #[test]
+    fn the_matrix_is_the_plans() {
+        use Permission as P;
+        for (permission, expected) in [
+            (P::CreateOwnTasks, [true, true, true, true]),
+            (P::AssignToUsers, [false, true, true, true]),
+            (P::AssignToManagers, [false, false, true, true]),
+            (P::ViewOwnBoard, [true, true, true, true]),
+            (P::ViewUserBoards, [false, true, true, true]),
+            (P::ViewManagerBoards, [false, false, true, true]),
+            (P::ManageRoles, [false, false, true, true]),
+            (P::AccountSettings, [false, false, true, true]),
+            (P::Billing, [false, false, false, true]),
+        ] {
+            let held = [User, Manager, SuperManager, Owner].map(|role| holds(role, permission));
+            assert_eq!(held, expected, "{permission:?}");
+        }
+    }
+
+    #[test]
+    fn every_permission_is_in_the_matrix_once() {
+        for number in 1.. {
+            let Ok(permission) = Permission::try_from(number) else { break };
+            assert_eq!(MATRIX.iter().filter(|(_, listed)| *listed == permission).count(), 1, "{permission:?}");
+        }
+        assert!(!holds(Owner, Permission::Unspecified));
+    }
+}

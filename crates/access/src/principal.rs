@@ -1,0 +1,144 @@
+//! The caller of an RPC, as the layer established them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use baton_errors::{Error, Result};
+use baton_proto::baton::tenancy::v1 as tenancy;
+use baton_runtime::propagation;
+use baton_store::Tenant;
+use tonic::{Request, metadata::MetadataValue};
+use uuid::Uuid;
+
+use crate::ACCOUNT_HEADER;
+
+/// What a member is in an account, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Works on tasks.
+    User,
+    /// Hands tasks to the users below them.
+    Manager,
+    /// Hands tasks to managers and users, runs the account.
+    SuperManager,
+    /// May do everything.
+    Owner,
+}
+
+impl Role {
+    /// All roles, lowest first.
+    pub const ALL: [Self; 4] = [Self::User, Self::Manager, Self::SuperManager, Self::Owner];
+
+    /// The role in the contract.
+    pub fn to_proto(self) -> tenancy::Role {
+        match self {
+            Self::User => tenancy::Role::User,
+            Self::Manager => tenancy::Role::Manager,
+            Self::SuperManager => tenancy::Role::SuperManager,
+            Self::Owner => tenancy::Role::Owner,
+        }
+    }
+
+    /// The role of the contract; `None` for unspecified or unknown.
+    pub fn from_proto(role: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.to_proto() as i32 == role)
+    }
+
+    /// The role as it is stored and shown: `super_manager`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Manager => "manager",
+            Self::SuperManager => "super_manager",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A signed-in person: a valid access token of an open session.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub user_id: Uuid,
+    /// The session that the token belongs to.
+    pub session_id: Uuid,
+    /// The `Authorization` value, to call other services with the caller's own rights.
+    pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
+}
+
+/// A caller who is an active member of the account that the call names.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The person.
+    pub caller: Caller,
+    /// What they are in the account.
+    pub membership: Arc<Membership>,
+}
+
+/// What a person is in an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The account.
+    pub account_id: Uuid,
+    /// Their role.
+    pub role: Role,
+    /// Whether they may reassign tasks: by role, by their own right, or by the account's setting.
+    pub may_reassign: bool,
+    /// All who report to them, directly or through others.
+    pub reports: HashSet<Uuid>,
+    /// Their manager, and all who report to the same manager.
+    pub team: HashSet<Uuid>,
+}
+
+impl Principal {
+    /// Who.
+    pub fn user_id(&self) -> Uuid {
+        self.caller.user_id
+    }
+
+    /// The account of the call.
+    pub fn account_id(&self) -> Uuid {
+        self.membership.account_id
+    }
+
+    /// Their role in it.
+    pub fn role(&self) -> Role {
+        self.membership.role
+    }
+
+    /// The tenant of the transactions of this call.
+    pub fn tenant(&self) -> Tenant {
+        Tenant { account_id: self.account_id(), user_id: self.user_id() }
+    }
+}
+
+/// The caller of an RPC whose rule is `authenticated`, or holds a permission.
+///
+/// # Errors
+/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+pub fn caller<T>(request: &Request<T>) -> Result<&Caller> {
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no caller"))
+}
+
+/// The principal of an RPC whose rule is a permission.
+///
+/// # Errors
+/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+pub fn principal<T>(request: &Request<T>) -> Result<&Principal> {
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no principal"))
+}
+
+/// A request to another service with the caller's own rights, in the caller's trace.
+pub fn on_behalf_of<T>(caller: &Caller, account_id: Option<Uuid>, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", caller.authorization.clone());
+    if let Some(id) = account_id.and_then(|id| id.to_string().parse().ok()) {
+        request.metadata_mut().insert(ACCOUNT_HEADER, id);
+    }
+    propagation::inject(request.metadata_mut());
+    request
+}

@@ -1,0 +1,259 @@
+//! The folder of one server:
+//!
+//! ```text
+//! <folder>/           0700; 0711 and root's if we are root, who must not follow links that another user made
+//!   log               what the server prints since its last start; locked while it runs
+//!   starter           the pid of the process that started it
+//!   password          0600
+//!   data/             0700, belongs to the user that the server runs as
+//!   elsewhere         instead of data/: a link to where it had to go
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{Error, Options, owner::Owner};
+
+/// Any of these tells that a folder is one of ours.
+const OURS: [&str; 4] = ["log", "password", "data", "elsewhere"];
+
+/// Where data goes that the server's user cannot reach in the folder that was asked for.
+const FALLBACK: &str = "/var/lib/baton";
+
+/// How long the watcher of a starter that died may take to stop its server: three signals of five seconds.
+const LEASH_TIME: Duration = Duration::from_secs(16);
+
+/// A folder that is ours alone for as long as `log` stays open, here or in a server.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) server: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) owner: Owner,
+    pub(crate) durable: bool,
+    /// The folder itself, or what `elsewhere` leads to.
+    pub(crate) place: PathBuf,
+    /// Appended to by the server, which inherits the lock on it.
+    pub(crate) log: File,
+}
+
+impl Folder {
+    /// Makes or finds the folder and locks it. `users` are whom to run as if we are root.
+    pub(crate) async fn open(
+        server: &'static str,
+        path: &Path,
+        users: &[&str],
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let durable = options.durable;
+        prepare(path, durable)?;
+        let path = path.canonicalize().map_err(Error::io("open", path))?;
+        let log = lock(server, &path).await?;
+
+        let link = path.join("elsewhere");
+        let linked = fs::read_link(&link).ok();
+        let owner = Owner::choose(server, &linked.as_deref().unwrap_or(&path).join("data"), users)?;
+        let place = match linked {
+            Some(place) if place.is_dir() => place,
+            Some(place) => {
+                let problem = format!("{}, to which {} leads, is gone", place.display(), link.display());
+                return Err(Error::Broken { server, problem, folder: path });
+            }
+            None if owner.can_enter(&path).await => path.clone(),
+            None => {
+                let place = fall_back(&owner, &path).await?;
+                symlink(&place, &link).map_err(Error::io("create", &link))?;
+                tracing::info!(
+                    "user {} cannot enter {}, so the data of {server} is kept in {}",
+                    owner.name(),
+                    path.display(),
+                    place.display()
+                );
+                place
+            }
+        };
+        Ok(Self { server, path, owner, durable, place, log })
+    }
+
+    /// Where the server keeps its files.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.place.join("data")
+    }
+
+    /// An empty folder of the server's user, in the same place as the data.
+    pub(crate) fn create(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.place.join(name);
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+        }
+        fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(Error::io("protect", &path))?;
+        self.owner.give(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a file of mode 0600 that belongs to the server's user, in the same place as the data.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+        let path = self.place.join(name);
+        write_secret(&path, text)?;
+        self.owner.give(&path)?;
+        Ok(path)
+    }
+
+    /// The password of an earlier start.
+    pub(crate) fn old_password(&self) -> Option<String> {
+        let password = fs::read_to_string(self.path.join("password")).ok()?;
+        Some(password.trim().to_owned()).filter(|password| !password.is_empty())
+    }
+
+    /// The password, made if there is none.
+    pub(crate) fn password(&self) -> Result<String, Error> {
+        if let Some(password) = self.old_password() {
+            return Ok(password);
+        }
+        let password: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        write_secret(&self.path.join("password"), &password)?;
+        Ok(password)
+    }
+
+    /// Empties the log: it tells of one start.
+    pub(crate) fn clear_log(&self) -> Result<(), Error> {
+        self.log.set_len(0).map_err(Error::io("empty", self.log_path()))
+    }
+
+    /// What the log says.
+    pub(crate) fn read_log(&self) -> String {
+        fs::read(self.log_path()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// What goes when a throw-away server ends.
+    pub(crate) fn trash(&self) -> Vec<PathBuf> {
+        if self.durable { Vec::new() } else { vec![self.place.clone(), self.path.clone()] }
+    }
+
+    /// What the watcher can take away, which runs as the server's user.
+    pub(crate) fn watchers_trash(&self) -> Vec<PathBuf> {
+        match (self.durable, &self.owner) {
+            (true, _) => Vec::new(),
+            (false, Owner::Caller) => vec![self.path.clone()],
+            (false, Owner::Other { .. }) => vec![self.data()],
+        }
+    }
+
+    pub(crate) fn broken(&self, problem: impl Into<String>) -> Error {
+        Error::Broken { server: self.server, problem: problem.into(), folder: self.path.clone() }
+    }
+}
+
+/// Creates the folder, or makes sure that it is one of ours.
+fn prepare(path: &Path, durable: bool) -> Result<(), Error> {
+    if let Ok(metadata) = fs::metadata(path) {
+        let me = rustix::process::geteuid();
+        if !me.is_root() && metadata.uid() != me.as_raw() {
+            return Err(Error::NotYours { folder: path.to_owned(), uid: metadata.uid() });
+        }
+        let mut entries = fs::read_dir(path).map_err(Error::io("read", path))?;
+        if entries.next().is_some() {
+            if !durable {
+                return Err(Error::NotEmpty { folder: path.to_owned() });
+            }
+            if !OURS.iter().any(|name| path.join(name).symlink_metadata().is_ok()) {
+                return Err(Error::Foreign { folder: path.to_owned() });
+            }
+        }
+    }
+    fs::create_dir_all(path).map_err(Error::io("create", path))?;
+    protect(path)
+}
+
+/// Closes a folder to all others, except that another user whom we start as root must pass through.
+fn protect(path: &Path) -> Result<(), Error> {
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("protect", path))
+}
+
+/// Opens and locks the log. A starter that died may have left a server that its watcher is just stopping:
+/// that is worth a wait.
+async fn lock(server: &'static str, folder: &Path) -> Result<File, Error> {
+    let path = folder.join("log");
+    let log =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(Error::io("write", &path))?;
+    let starter_file = folder.join("starter");
+    let deadline = Instant::now() + LEASH_TIME;
+    loop {
+        match log.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+            Err(TryLockError::WouldBlock) => {
+                let starter = fs::read_to_string(&starter_file).ok().and_then(|pid| pid.trim().parse().ok());
+                if starter.is_some_and(is_alive) || Instant::now() > deadline {
+                    let process = in_use(folder, starter);
+                    return Err(Error::InUse { server, folder: folder.to_owned(), process });
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    fs::write(&starter_file, std::process::id().to_string()).map_err(Error::io("write", &starter_file))?;
+    Ok(log)
+}
+
+fn in_use(folder: &Path, starter: Option<u32>) -> String {
+    let place = fs::read_link(folder.join("elsewhere")).unwrap_or_else(|_| folder.to_owned());
+    let server =
+        ["postmaster.pid", "redis.pid"].into_iter().find_map(|name| first_line_pid(&place.join("data").join(name)));
+    let mut parts = Vec::new();
+    parts.extend(server.map(|pid| format!("process {pid}")));
+    parts.extend(starter.filter(|pid| is_alive(*pid)).map(|pid| format!("started by process {pid}")));
+    if parts.is_empty() { "another process holds its log".to_owned() } else { parts.join(", ") }
+}
+
+/// The pid in the first line of a pid file.
+pub(crate) fn first_line_pid(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.lines().next()?.trim().parse().ok()
+}
+
+/// Whether a process with this pid is there, whoever's it is.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+/// A new folder of the user's below [`FALLBACK`], named after `wanted`.
+async fn fall_back(owner: &Owner, wanted: &Path) -> Result<PathBuf, Error> {
+    fs::create_dir_all(FALLBACK).map_err(Error::io("create", FALLBACK))?;
+    let slug = wanted.to_string_lossy().replace('/', "-");
+    // Not the path alone: whoever removes the folder to start anew must not get the old data back.
+    let place = Path::new(FALLBACK).join(format!("{}-{:08x}", slug.trim_matches('-'), rand::random::<u32>()));
+    fs::create_dir(&place).map_err(Error::io("create", &place))?;
+    protect(&place)?;
+    if owner.can_enter(&place).await {
+        return Ok(place);
+    }
+    // Empty, so nothing is lost with it; if it stays all the same, it does no harm.
+    fs::remove_dir(&place).ok();
+    Err(Error::Unreachable { user: owner.name().to_owned(), folder: wanted.to_owned(), fallback: place })
+}
+
+/// Never half written: a password that exists is whole.
+fn write_secret(path: &Path, text: &str) -> Result<(), Error> {
+    let part = path.with_extension("part");
+    let write = || -> io::Result<()> {
+        fs::remove_file(&part).or_else(|error| (error.kind() == io::ErrorKind::NotFound).then_some(()).ok_or(error))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(Error::io("write", path))
+}

@@ -1,0 +1,30 @@
+# Runs a server on a leash: when standard input, a pipe from the process that wants the server, closes
+# without a line having been written to it, that process is dead, and the server is stopped.
+#
+#   sh -c "$(cat leash.sh)" baton-leash [PATH...] -- SERVER [ARGUMENT...]
+#
+# PATHs are removed after such a stop. The shell becomes the server (exec), so $$ is the server's pid. The
+# watcher is forked twice: a child that Postgres does not know would alarm it.
+exec 3<&0 </dev/null
+(
+  (
+    trap '' HUP INT TERM
+    read -r _ <&3 && exit
+    for signal in INT QUIT KILL; do
+      kill -"$signal" $$ 2>/dev/null || break
+      tries=50
+      while [ "$tries" -gt 0 ] && kill -0 $$ 2>/dev/null; do
+        sleep 0.1
+        tries=$((tries - 1))
+      done
+    done
+    for path; do
+      [ "$path" = -- ] && break
+      rm -rf "$path"
+    done
+  ) &
+)
+exec 3<&-
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"

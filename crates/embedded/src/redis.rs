@@ -1,0 +1,116 @@
+//! A private Redis.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    Error, Options, RedisBinary,
+    folder::Folder,
+    server::{Launch, Server},
+};
+
+/// A private Redis (or Valkey) on 127.0.0.1.
+#[derive(Debug)]
+pub struct Redis {
+    server: Server,
+    port: u16,
+    password: String,
+    data_dir: PathBuf,
+}
+
+impl Redis {
+    /// Starts a server whose data is in `dir`, which is created if it is missing, and waits until it takes
+    /// commands.
+    pub async fn start(binary: &RedisBinary, dir: &Path, options: Options) -> Result<Self, Error> {
+        let folder = Folder::open("Redis", dir, &["redis", "_redis", "nobody"], &options).await?;
+        let password = folder.password()?;
+        let data = folder.data();
+        if !data.exists() {
+            folder.create("data")?;
+        }
+        let launch = |port| {
+            // In a file, as the arguments of a process are for everybody to see.
+            let configuration = folder.write_secret("redis.conf", &configuration(port, &password, &data, &options))?;
+            Ok(Launch { program: binary.program.clone(), arguments: vec![configuration.into()] })
+        };
+        let is_ready = async |_, port| {
+            timeout(Duration::from_secs(1), ping(port, &password))
+                .await
+                .is_ok_and(|answer| answer.is_ok_and(|ready| ready))
+        };
+        let (server, port) = Server::start(&folder, launch, is_ready).await?;
+        Ok(Self { server, port, password, data_dir: data })
+    }
+
+    /// The URL of database 0.
+    pub fn url(&self) -> String {
+        format!("redis://:{}@127.0.0.1:{}/0", self.password, self.port)
+    }
+
+    /// The port on 127.0.0.1; another one at each start.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The pid, until the server has ended.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.pid()
+    }
+
+    /// Where the data is: in the folder given to [`Redis::start`], or elsewhere if its user cannot enter that.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Resolves when the server has ended without being told to. Safe to drop and call again.
+    pub async fn exited(&mut self) -> io::Result<ExitStatus> {
+        self.server.exited().await
+    }
+
+    /// Writes what is to be kept and ends. At most 9 seconds.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+fn configuration(port: u16, password: &str, data: &Path, options: &Options) -> String {
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    [
+        "bind 127.0.0.1".to_owned(),
+        format!("port {port}"),
+        format!("requirepass {password}"),
+        format!("maxclients {}", options.max_connections),
+        format!("dir {}", quoted(data)),
+        format!("pidfile {}", quoted(&data.join("redis.pid"))),
+        "daemonize no".to_owned(),
+        "logfile \"\"".to_owned(),
+        // The append-only file alone keeps the data; a dump beside it would only cost writes.
+        "save \"\"".to_owned(),
+        format!("appendonly {}", if options.durable { "yes" } else { "no" }),
+        "appendfsync everysec".to_owned(),
+        // Streams and leases must not vanish quietly when memory runs out.
+        "maxmemory-policy noeviction".to_owned(),
+    ]
+    .join("\n")
+        + "\n"
+}
+
+/// Whether the server that has our password answers, and has read its data.
+async fn ping(port: u16, password: &str) -> io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(format!("AUTH {password}\r\nPING\r\nQUIT\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("+OK\r\n+PONG\r\n"))
+}

@@ -1,0 +1,64 @@
+//! Real servers from the binaries of this machine. As root, they run as an unprivileged user; the tests hold
+//! both ways.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod leash;
+mod postgres;
+mod redis;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use baton_embedded::{Options, Postgres, PostgresBinaries, Redis, RedisBinary};
+use tokio::time::{Instant, sleep};
+
+/// A folder that any user may pass through, as most are.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+async fn start_postgres(dir: &Path, options: Options) -> Postgres {
+    Postgres::start(&PostgresBinaries::find().unwrap(), dir, options).await.unwrap()
+}
+
+async fn postgres_error(dir: &Path, options: Options) -> String {
+    let error = Postgres::start(&PostgresBinaries::find().unwrap(), dir, options).await.unwrap_err().to_string();
+    assert!(!error.contains('\n'), "one line, please: {error}");
+    error
+}
+
+async fn start_redis(dir: &Path, options: Options) -> Redis {
+    Redis::start(&RedisBinary::find().unwrap(), dir, options).await.unwrap()
+}
+
+fn am_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Waits until it is so, for at most 20 seconds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,194 @@
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    time::Instant,
+};
+
+use baton_embedded::{Options, Postgres};
+use sqlx::{Connection, PgConnection};
+
+use crate::{Scratch, am_root, mode, postgres_error, start_postgres};
+
+async fn connect(postgres: &Postgres) -> PgConnection {
+    PgConnection::connect(&postgres.url("postgres", Postgres::SUPERUSER)).await.unwrap()
+}
+
+#[tokio::test]
+async fn data_is_there_again_after_the_next_start() {
+    let scratch = Scratch::new();
+    // A space, and nothing that exists yet.
+    let dir = scratch.join("a clone/.baton/postgres");
+
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    let mut db = connect(&postgres).await;
+    sqlx::raw_sql("create table kept (word text); insert into kept values ('É')").execute(&mut db).await.unwrap();
+    let durable: String = sqlx::query_scalar("show fsync").fetch_one(&mut db).await.unwrap();
+    assert_eq!(durable, "on");
+    // A client that stays connected must not hold up the stop.
+    let before = Instant::now();
+    postgres.stop().await;
+    assert!(before.elapsed().as_secs() < 5);
+    drop(db);
+
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    let mut db = connect(&postgres).await;
+    let word: String = sqlx::query_scalar("select lower(word) from kept").fetch_one(&mut db).await.unwrap();
+    assert_eq!(word, "é");
+    assert_eq!(mode(&dir.join("password")), 0o600);
+    assert_eq!(mode(&dir.join("log")), 0o600);
+    assert_eq!(mode(postgres.data_dir()), 0o700);
+    if am_root() {
+        assert_ne!(fs::metadata(postgres.data_dir()).unwrap().uid(), 0);
+    }
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_password_opens_it() {
+    let scratch = Scratch::new();
+    let postgres = start_postgres(&scratch.join("postgres"), Options::throw_away()).await;
+    let url = postgres.url("postgres", Postgres::SUPERUSER);
+    let wrong = url.replace(postgres.password(), "guess");
+    let error = PgConnection::connect(&wrong).await.unwrap_err();
+    assert!(error.to_string().contains("password authentication failed"), "{error}");
+    let error = PgConnection::connect(&url.replace(&format!(":{}", postgres.password()), "")).await.unwrap_err();
+    assert!(error.to_string().contains("password"), "{error}");
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn throw_away_data_is_thrown_away() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    let postgres = start_postgres(&dir, Options::throw_away()).await;
+    let mut db = connect(&postgres).await;
+    let durable: String = sqlx::query_scalar("show fsync").fetch_one(&mut db).await.unwrap();
+    assert_eq!(durable, "off");
+    postgres.stop().await;
+    assert!(!dir.exists());
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_left_alone() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    let error = postgres_error(&dir, Options::kept()).await;
+    let (server, starter) = (postgres.pid().unwrap(), std::process::id());
+    assert!(error.contains(&format!("already running on {}", dir.display())), "{error}");
+    assert!(error.contains(&format!("(process {server}, started by process {starter})")), "{error}");
+    assert!(error.contains("Stop that process first"), "{error}");
+    connect(&postgres).await.ping().await.unwrap();
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn a_pid_file_that_a_crash_left_is_no_obstacle() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    let mut postgres = start_postgres(&dir, Options::kept()).await;
+    let mut db = connect(&postgres).await;
+    sqlx::raw_sql("create table kept (word text)").execute(&mut db).await.unwrap();
+    let pid = rustix::process::Pid::from_raw(postgres.pid().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    postgres.exited().await.unwrap();
+    assert_eq!(postgres.pid(), None);
+
+    // The pid belongs to another program by now: to this one.
+    let pid_file = postgres.data_dir().join("postmaster.pid");
+    let text = fs::read_to_string(&pid_file).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).unwrap();
+
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    let mut db = connect(&postgres).await;
+    sqlx::raw_sql("select * from kept").execute(&mut db).await.unwrap();
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn broken_data_is_named_with_what_to_do() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    start_postgres(&dir, Options::kept()).await.stop().await;
+    let data = dir.join("data");
+
+    fs::rename(data.join("postgresql.conf"), data.join("away")).unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("Postgres did not start") && error.contains("postgresql.conf"), "{error}");
+    assert!(error.contains(&format!("Its log is {}", dir.join("log").display())), "{error}");
+    fs::rename(data.join("away"), data.join("postgresql.conf")).unwrap();
+
+    fs::rename(dir.join("password"), dir.join("away")).unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("password is missing"), "{error}");
+    fs::rename(dir.join("away"), dir.join("password")).unwrap();
+
+    fs::write(data.join("PG_VERSION"), "9\n").unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("written by Postgres 9") && error.contains("BATON_POSTGRES_BIN"), "{error}");
+
+    fs::remove_file(data.join("PG_VERSION")).unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("PG_VERSION is missing"), "{error}");
+    assert!(error.contains(&format!("Restore {} from a copy, or remove it", dir.display())), "{error}");
+}
+
+#[tokio::test]
+async fn an_interrupted_initdb_is_begun_anew() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    fs::create_dir_all(dir.join("data.new/base")).unwrap();
+    fs::write(dir.join("data.new/PG_VERSION"), "15\n").unwrap();
+    fs::write(dir.join("log"), "").unwrap();
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    assert!(!dir.join("data.new").exists() && !dir.join("initdb-password").exists());
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn folders_of_others_are_left_alone() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("photos");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("holiday.jpg"), "").unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("not Baton's"), "{error}");
+    let error = postgres_error(&dir, Options::throw_away()).await;
+    assert!(error.contains("is not empty"), "{error}");
+    assert_eq!(mode(&dir), 0o755);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_folder_that_the_servers_user_cannot_enter_keeps_a_link() {
+    if !am_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let home = scratch.join("root");
+    let dir = home.join(".baton/postgres");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
+
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    let place = fs::read_link(dir.join("elsewhere")).unwrap();
+    assert!(postgres.data_dir().starts_with(&place) && place.starts_with("/var/lib/baton"));
+    sqlx::raw_sql("create table kept (word text)").execute(&mut connect(&postgres).await).await.unwrap();
+    postgres.stop().await;
+
+    let postgres = start_postgres(&dir, Options::kept()).await;
+    sqlx::raw_sql("select * from kept").execute(&mut connect(&postgres).await).await.unwrap();
+    postgres.stop().await;
+
+    fs::remove_dir_all(&place).unwrap();
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains(&format!("{}, to which", place.display())), "{error}");
+
+    let dir = home.join("throw-away");
+    let postgres = start_postgres(&dir, Options::throw_away()).await;
+    let place = fs::read_link(dir.join("elsewhere")).unwrap();
+    postgres.stop().await;
+    assert!(!place.exists() && !dir.exists());
+}

@@ -1,0 +1,88 @@
+//! The connection to the stream server, and the names of its keys.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use baton_runtime::Secret;
+use redis::{
+    AsyncConnectionConfig, Client,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+};
+use uuid::Uuid;
+
+/// Streams that events are spread over, by account. Changing it moves accounts between streams, so it is
+/// part of the contract between versions.
+pub(crate) const PARTITIONS: u16 = 8;
+/// Entries that a stream keeps, about. What was trimmed before it was read is still in the outbox.
+pub(crate) const KEPT_PER_STREAM: usize = 200_000;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The stream server. Clones share one connection; blocking reads take their own.
+#[derive(Clone)]
+pub struct Streams {
+    client: Client,
+    shared: ConnectionManager,
+}
+
+impl Streams {
+    /// Opens `url` (`redis://…`); connects when first used, and again whenever the connection is lost.
+    ///
+    /// # Errors
+    /// When the URL does not parse.
+    pub fn open(url: &Secret) -> anyhow::Result<Self> {
+        let client = Client::open(url.expose()).context("not a Redis URL such as redis://127.0.0.1:6379")?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT));
+        let shared = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        Ok(Self { client, shared })
+    }
+
+    /// The shared connection, for commands that do not block.
+    pub fn connection(&self) -> ConnectionManager {
+        self.shared.clone()
+    }
+
+    /// A connection of its own, for reads that block.
+    pub(crate) async fn dedicated(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT + BLOCK));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+/// How long a read waits for new entries.
+pub(crate) const BLOCK: Duration = Duration::from_secs(1);
+
+/// The partition of an account. FNV-1a: the same in every process and version.
+pub(crate) fn partition(account_id: Uuid) -> u16 {
+    let hash = account_id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash % u64::from(PARTITIONS)) as u16
+}
+
+/// The stream of a partition. The braces keep a partition's keys on one node of a Redis Cluster.
+pub(crate) fn stream_key(partition: u16) -> String {
+    format!("baton:{{events-{partition}}}")
+}
+
+/// Who reads a partition for a group at present.
+pub(crate) fn lease_key(partition: u16, group: &str) -> String {
+    format!("baton:{{events-{partition}}}:lease:{group}")
+}
+
+/// The mark that a service's relay leaves.
+pub(crate) fn mark_key(schema: &str) -> String {
+    format!("baton:relay:{schema}:mark")
+}

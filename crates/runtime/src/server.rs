@@ -1,0 +1,142 @@
+//! The gRPC server of every service: health, reflection, tracing, metrics, limits, graceful stop.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use baton_proto::DESCRIPTORS;
+use http::{Request, Response};
+use opentelemetry::{KeyValue, global, metrics::Histogram};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{service::Routes, transport::Server};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field::Empty, info_span};
+
+use crate::{Shutdown, propagation};
+
+/// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather
+/// than queued. The gateway brings all of its users over one connection.
+const CONCURRENT_REQUESTS_PER_CONNECTION: usize = 1024;
+/// The longest that a request may run, whatever its deadline says.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Serves `routes` on `listener` until `shutdown` says stop and every accepted request is answered.
+///
+/// `services` are the full names of the gRPC services in `routes`; health says SERVING for each, and for
+/// the empty name, until draining begins.
+///
+/// # Errors
+/// When the reflection service cannot be built or the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    services: &[&str],
+    routes: Routes,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for service in services.iter().copied().chain([""]) {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
+    let names: Vec<String> = services.iter().map(|&s| s.to_owned()).chain([String::new()]).collect();
+    let draining = shutdown.draining().clone();
+    tokio::spawn(async move {
+        draining.cancelled().await;
+        for name in names {
+            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        }
+    });
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Server::builder()
+        .layer(TraceLayer::default())
+        .timeout(REQUEST_TIMEOUT)
+        .load_shed(true)
+        .concurrency_limit_per_connection(CONCURRENT_REQUESTS_PER_CONNECTION)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .add_routes(routes)
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.stop().clone().cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+/// A server span per RPC, child of the caller's, and the RED metrics: `rpc.server.call.duration` in
+/// seconds by `rpc.method` and `rpc.grpc.status_code`.
+#[derive(Debug, Clone)]
+struct TraceLayer(Histogram<f64>);
+
+impl Default for TraceLayer {
+    fn default() -> Self {
+        Self(
+            global::meter("baton")
+                .f64_histogram("rpc.server.call.duration")
+                .with_unit("s")
+                .with_description("Time from the request's headers to the answer's.")
+                .with_boundaries(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+                .build(),
+        )
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner, duration: self.0.clone() }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Trace<S> {
+    inner: S,
+    duration: Histogram<f64>,
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let method = request.uri().path().trim_start_matches('/').to_owned();
+        // Probes come every few seconds and tell nothing.
+        let span = if method.starts_with("grpc.") {
+            Span::none()
+        } else {
+            info_span!("rpc", otel.name = %method, otel.kind = "server", rpc.system = "grpc", rpc.grpc.status_code = Empty)
+        };
+        propagation::continue_from_headers(&span, request.headers());
+        let duration = self.duration.clone();
+        let begun = Instant::now();
+        let answer = span.in_scope(|| self.inner.call(request));
+        Box::pin(
+            async move {
+                let answer = answer.await;
+                // tonic answers an error of a unary call in the headers; no status there means OK.
+                let code = match &answer {
+                    Ok(answer) => answer.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0"),
+                    Err(_) => "13",
+                };
+                Span::current().record("rpc.grpc.status_code", code);
+                let attributes = [KeyValue::new("rpc.method", method), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
+                duration.record(begun.elapsed().as_secs_f64(), &attributes);
+                answer
+            }
+            .instrument(span),
+        )
+    }
+}

@@ -1,0 +1,185 @@
+//! Pools and tenant transactions.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
+
+use baton_errors::{Error, Result};
+use baton_runtime::{Clock, Secret};
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// How long a call waits for a connection before it is refused as BUSY.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Whose rows a transaction sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tenant {
+    /// The account, or nil for work that belongs to none.
+    pub account_id: Uuid,
+    /// Who acts, or nil for the platform.
+    pub user_id: Uuid,
+}
+
+impl Tenant {
+    /// Neither account nor user: tables without tenant only.
+    pub const NONE: Self = Self { account_id: Uuid::nil(), user_id: Uuid::nil() };
+
+    /// A user outside of any account.
+    pub fn user(user_id: Uuid) -> Self {
+        Self { account_id: Uuid::nil(), user_id }
+    }
+
+    /// An account, acted on by the platform.
+    pub fn account(account_id: Uuid) -> Self {
+        Self { account_id, user_id: Uuid::nil() }
+    }
+}
+
+/// The database of one service. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Db(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    schema: &'static str,
+    app: PgPool,
+    system: PgPool,
+    clock: Clock,
+    published: Notify,
+    enqueued: Notify,
+}
+
+impl Db {
+    /// Opens both pools; connections are made when they are needed. `schema` is the service's own.
+    ///
+    /// # Errors
+    /// When a URL does not parse.
+    pub fn open(schema: &'static str, app: &Secret, system: &Secret, connections: u32, clock: Clock) -> Result<Self> {
+        let pool = |url: &Secret, connections| -> Result<PgPool> {
+            let options: PgConnectOptions = url.expose().parse().map_err(Error::internal)?;
+            let options = options.application_name(schema).options([
+                ("statement_timeout", "30s"),
+                ("lock_timeout", "5s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ]);
+            Ok(PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_lazy_with(options))
+        };
+        Ok(Self(Arc::new(Inner {
+            schema,
+            app: pool(app, connections)?,
+            system: pool(system, (connections / 2).max(2))?,
+            clock,
+            published: Notify::new(),
+            enqueued: Notify::new(),
+        })))
+    }
+
+    /// Begins a transaction that sees the rows of `tenant`, in one round trip.
+    ///
+    /// # Errors
+    /// BUSY when no connection is free in time, UNAVAILABLE when there is no database.
+    pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
+        // Safe to paste: both are UUIDs.
+        let Tenant { account_id, user_id } = tenant;
+        let begin = format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'");
+        let inner = self.0.app.begin_with(AssertSqlSafe(begin)).await?;
+        Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false })
+    }
+
+    /// The pool whose role crosses tenants: for relays, schedulers and the like, never for a caller's
+    /// request.
+    pub fn system(&self) -> &PgPool {
+        &self.0.system
+    }
+
+    /// The pool whose role is bound by row-level security, without a tenant: it sees no tenant's rows.
+    pub fn app(&self) -> &PgPool {
+        &self.0.app
+    }
+
+    /// The service's schema.
+    pub fn schema(&self) -> &'static str {
+        self.0.schema
+    }
+
+    /// The source of time and ids.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Woken when a transaction that published an event commits in this process.
+    pub async fn published(&self) {
+        self.0.published.notified().await;
+    }
+
+    /// Woken when a transaction that enqueued a job commits in this process.
+    pub(crate) async fn enqueued(&self) {
+        self.0.enqueued.notified().await;
+    }
+
+    /// SQL with `{schema}` put in. The result is one of few strings, so statements stay prepared.
+    pub(crate) fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(sql.replace("{schema}", self.0.schema))
+    }
+}
+
+/// A transaction of one tenant. Dropping it rolls back; [`Tx::commit`] consumes it.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    db: Db,
+    tenant: Tenant,
+    pub(crate) published: bool,
+    pub(crate) enqueued: bool,
+}
+
+impl Tx {
+    /// Commits, and wakes what waits for its events and jobs.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing was written.
+    pub async fn commit(self) -> Result<()> {
+        self.inner.commit().await?;
+        if self.published {
+            self.db.0.published.notify_one();
+        }
+        if self.enqueued {
+            self.db.0.enqueued.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Whose rows it sees.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// The database that it runs in.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+}

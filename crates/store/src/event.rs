@@ -1,0 +1,83 @@
+//! Publishing an event in the transaction that makes it true.
+
+use baton_errors::{Error, Result};
+use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
+use baton_runtime::propagation;
+use prost::{Message, Name};
+use prost_types::Any;
+use uuid::Uuid;
+
+use crate::{Db, Tx};
+
+/// Something that happened, about to be committed.
+#[derive(Debug, Clone)]
+pub struct Event {
+    kind: &'static str,
+    subject_id: Uuid,
+    account_id: Uuid,
+    payload: Result<Any, prost::EncodeError>,
+}
+
+impl Event {
+    /// `kind` is `<noun>.<past participle>`, `subject_id` the thing it happened to; `account_id` is nil
+    /// for what belongs to no account. The payload holds ids, never names, addresses or free text.
+    pub fn new<M: Name>(kind: &'static str, account_id: Uuid, subject_id: Uuid, payload: &M) -> Self {
+        Self { kind, subject_id, account_id, payload: Any::from_msg(payload) }
+    }
+}
+
+impl Tx {
+    /// Writes the event to the outbox; it reaches the stream if and only if the transaction commits.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn publish(&mut self, event: Event) -> Result<()> {
+        let clock = self.db().clock().clone();
+        let id = clock.new_id();
+        let or_empty = |id: Uuid| if id.is_nil() { String::new() } else { id.to_string() };
+        let envelope = Envelope {
+            id: id.to_string(),
+            r#type: event.kind.to_owned(),
+            account_id: or_empty(event.account_id),
+            subject_id: event.subject_id.to_string(),
+            actor_id: or_empty(self.tenant().user_id),
+            occurred_at: Some(timestamp(clock.now())),
+            traceparent: propagation::current_traceparent(),
+            payload: Some(event.payload.map_err(Error::internal)?),
+        };
+        let insert = self.db().sql("insert into {schema}.outbox (id, account_id, envelope) values ($1, $2, $3)");
+        sqlx::query(insert)
+            .bind(id)
+            .bind((!event.account_id.is_nil()).then_some(event.account_id))
+            .bind(envelope.encode_to_vec())
+            .execute(&mut **self)
+            .await?;
+        self.published = true;
+        Ok(())
+    }
+
+    /// Notes that this transaction handles the event. `false` when another has before: then there is
+    /// nothing left to do.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn handle_once(&mut self, event_id: Uuid) -> Result<bool> {
+        let insert = self.db().sql("insert into {schema}.inbox (event_id) values ($1) on conflict do nothing");
+        Ok(sqlx::query(insert).bind(event_id).execute(&mut **self).await?.rows_affected() == 1)
+    }
+}
+
+impl Db {
+    /// Sets an event aside that could not be handled, for an operator to look at.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn set_aside(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> Result<()> {
+        let insert = self.sql(
+            "insert into {schema}.dead_letters (event_id, envelope, error) values ($1, $2, $3) on conflict do nothing",
+        );
+        // The reason only: a cause may quote what it choked on.
+        sqlx::query(insert).bind(event_id).bind(envelope).bind(error.reason().name()).execute(self.system()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Work after a commit: enqueued in the transaction that causes it, done at least once.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use baton_errors::{Error, Result};
+use baton_runtime::Shutdown;
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::Row;
+use tracing::{Instrument, info_span};
+use uuid::Uuid;
+
+use crate::{Db, Tx};
+
+/// How long a claimed job may run before another worker takes it, in seconds.
+const CLAIM_SECONDS: f64 = 60.0;
+/// How often to look for jobs that nothing in this process announced.
+const POLL: Duration = Duration::from_secs(2);
+/// Jobs claimed at a time.
+const BATCH: i64 = 16;
+
+/// A job that is due.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its id.
+    pub id: Uuid,
+    /// What is to be done.
+    pub kind: String,
+    payload: serde_json::Value,
+    attempts: i32,
+}
+
+impl Job {
+    /// What it is to be done with.
+    ///
+    /// # Errors
+    /// When the payload has another shape.
+    pub fn payload<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_value(self.payload.clone()).context("payload of another shape")
+    }
+}
+
+impl Tx {
+    /// Adds a job; it runs if and only if the transaction commits. The payload carries ids only.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn enqueue(&mut self, kind: &'static str, payload: &impl Serialize) -> Result<()> {
+        let id = self.db().clock().new_id();
+        let insert = self.db().sql("insert into {schema}.jobs (id, kind, payload) values ($1, $2, $3)");
+        let payload = serde_json::to_value(payload).map_err(Error::internal)?;
+        sqlx::query(insert).bind(id).bind(kind).bind(payload).execute(&mut **self).await?;
+        self.enqueued = true;
+        Ok(())
+    }
+}
+
+/// Does jobs with `work` until the process stops. A job that fails is tried again, later each time, for
+/// about a day; then it is dropped with an error in the log.
+pub async fn run<F, Fut>(db: Db, shutdown: Shutdown, work: F)
+where
+    F: Fn(Job) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    while !shutdown.stop().is_cancelled() {
+        let jobs = claim(&db).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot claim jobs");
+            Vec::new()
+        });
+        if jobs.is_empty() {
+            tokio::select! {
+                () = shutdown.stop().cancelled() => {}
+                () = db.enqueued() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        for job in jobs {
+            let span = info_span!("job", otel.name = %job.kind, job.id = %job.id);
+            let (id, attempts) = (job.id, job.attempts);
+            let done = work(job).instrument(span).await;
+            if let Err(error) = settle(&db, id, attempts, done).await {
+                tracing::warn!(%error, job.id = %id, "cannot settle a job; it will run again");
+            }
+        }
+    }
+}
+
+async fn claim(db: &Db) -> Result<Vec<Job>> {
+    let update = db.sql(
+        "update {schema}.jobs set attempts = attempts + 1, run_at = now() + make_interval(secs => $1)
+         where id in (select id from {schema}.jobs where run_at <= now() order by run_at limit $2 for update skip locked)
+         returning id, kind, payload, attempts",
+    );
+    let rows = sqlx::query(update).bind(CLAIM_SECONDS).bind(BATCH).fetch_all(db.system()).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Job {
+            id: row.get("id"),
+            kind: row.get("kind"),
+            payload: row.get("payload"),
+            attempts: row.get("attempts"),
+        })
+        .collect())
+}
+
+async fn settle(db: &Db, id: Uuid, attempts: i32, done: anyhow::Result<()>) -> Result<()> {
+    const GIVE_UP_AFTER: i32 = 20;
+    const LONGEST_DELAY_SECONDS: f64 = 7200.0;
+    let Err(error) = done else {
+        let delete = db.sql("delete from {schema}.jobs where id = $1");
+        sqlx::query(delete).bind(id).execute(db.system()).await?;
+        return Ok(());
+    };
+    if attempts >= GIVE_UP_AFTER {
+        tracing::error!(error = format!("{error:#}"), job.id = %id, attempts, "gave a job up");
+        let delete = db.sql("delete from {schema}.jobs where id = $1");
+        sqlx::query(delete).bind(id).execute(db.system()).await?;
+    } else {
+        tracing::warn!(error = format!("{error:#}"), job.id = %id, attempts, "a job failed; it will run again");
+        let delay = f64::from(attempts).exp2().min(LONGEST_DELAY_SECONDS);
+        let update = db.sql("update {schema}.jobs set run_at = now() + make_interval(secs => $2) where id = $1");
+        sqlx::query(update).bind(id).bind(delay).execute(db.system()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Roles, schemas and migrations.
+
+use std::sync::LazyLock;
+
+use anyhow::Context;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+/// The migrations of `migrations/platform`, which every schema gets first.
+static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
+    let sql = include_str!("../../../migrations/platform/0001_platform.sql");
+    let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+    vec![Migration::new(1, "platform".into(), MigrationType::Simple, sql, false)]
+});
+
+/// The role that a service's calls run as.
+pub fn app_role(schema: &str) -> String {
+    format!("baton_{schema}")
+}
+
+/// The role of a service's work that crosses tenants.
+pub fn system_role(schema: &str) -> String {
+    format!("baton_{schema}_system")
+}
+
+/// Brings `schema` up to date, as the owner that `url` logs in as; that role must not be one that
+/// serves. Roles that are missing are made, if the owner may. Safe to repeat and to run from several
+/// places at once.
+///
+/// # Errors
+/// When the database cannot be reached, a role is missing and cannot be made, or a migration fails or
+/// waits too long for a lock. A failed migration leaves nothing behind.
+pub async fn migrate(url: &str, schema: &str, migrations: &Migrator) -> anyhow::Result<()> {
+    let mut conn = PgConnection::connect(url).await.context("cannot reach the database")?;
+    // Whoever waits on a table behind us waits no longer than this; the Job tries again.
+    sqlx::raw_sql("set lock_timeout = '10s'; set client_min_messages = 'warning'").execute(&mut conn).await?;
+    for role in [app_role(schema), system_role(schema)] {
+        ensure_role(&mut conn, &role).await?;
+    }
+    run(&mut conn, schema, "_platform_migrations", &PLATFORM).await?;
+    let own: Vec<Migration> = migrations.iter().cloned().collect();
+    run(&mut conn, schema, "_migrations", &own).await?;
+    conn.close().await?;
+    Ok(())
+}
+
+async fn run(conn: &mut PgConnection, schema: &str, table: &str, migrations: &[Migration]) -> anyhow::Result<()> {
+    let mut migrator = Migrator::with_migrations(migrations.to_vec());
+    migrator.create_schema(schema.to_owned());
+    migrator.dangerous_set_table_name(format!("{schema}.{table}"));
+    let search_path = format!("set search_path = {schema}");
+    sqlx::raw_sql(AssertSqlSafe(search_path)).execute(&mut *conn).await?;
+    migrator.run(&mut *conn).await.with_context(|| format!("cannot migrate schema {schema}"))?;
+    Ok(())
+}
+
+async fn ensure_role(conn: &mut PgConnection, role: &str) -> anyhow::Result<()> {
+    let there: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+        .bind(role)
+        .fetch_one(&mut *conn)
+        .await?;
+    if there {
+        return Ok(());
+    }
+    let create = format!("create role {role} login nosuperuser nobypassrls nocreatedb nocreaterole");
+    let created = sqlx::raw_sql(AssertSqlSafe(create.clone())).execute(conn).await;
+    match created {
+        Ok(_) => Ok(()),
+        // Another migration made it in the meantime (unique_violation, duplicate_object).
+        Err(e) if matches!(e.as_database_error().and_then(|e| e.code()).as_deref(), Some("23505" | "42710")) => Ok(()),
+        Err(e) => Err(e).with_context(|| format!("role {role} is missing; as an administrator run: {create}")),
+    }
+}

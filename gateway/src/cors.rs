@@ -1,0 +1,74 @@
+//! Which browsers' pages may call (the CORS protocol of the Fetch standard).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use http::{
+    HeaderName, HeaderValue, Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER},
+};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::headers::{IDEMPOTENCY_KEY, X_ACCOUNT_ID, X_REQUEST_ID};
+
+/// Lets pages of these origins call, or of any when the list is a lone `*`. Never with credentials:
+/// a token is sent by the page's own code, and there are no cookies.
+pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
+    let origin = match origins {
+        [star] if star == "*" => AllowOrigin::any(),
+        _ => AllowOrigin::list(origins.iter().map(|origin| exact(origin)).collect::<Result<Vec<_>>>()?),
+    };
+    let named = HeaderName::from_static;
+    Ok(CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            ACCEPT,
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            IF_MATCH,
+            IF_NONE_MATCH,
+            X_ACCOUNT_ID,
+            IDEMPOTENCY_KEY,
+            X_REQUEST_ID,
+            named("traceparent"),
+            named("tracestate"),
+            named("grpc-timeout"),
+            named("x-grpc-web"),
+            named("x-user-agent"),
+        ])
+        .expose_headers([
+            ETAG,
+            RETRY_AFTER,
+            X_REQUEST_ID,
+            named("grpc-status"),
+            named("grpc-message"),
+            named("grpc-status-details-bin"),
+        ])
+        .max_age(Duration::from_secs(3600)))
+}
+
+/// An origin as browsers send it: scheme, host, perhaps a port, nothing behind.
+fn exact(origin: &str) -> Result<HeaderValue> {
+    let parsed =
+        url::Url::parse(origin).with_context(|| format!("BATON_GATEWAY_CORS_ORIGINS: {origin} is no origin"))?;
+    let canonical = parsed.origin().ascii_serialization();
+    ensure!(canonical == origin, "BATON_GATEWAY_CORS_ORIGINS: {origin} never matches; write {canonical}");
+    Ok(HeaderValue::from_str(origin)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_that_no_browser_sends_are_refused_at_start() {
+        let try_list = |list: &[&str]| layer(&list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>());
+        for good in [&["https://app.example.com", "http://localhost:3000"][..], &["*"], &[]] {
+            assert!(try_list(good).is_ok(), "{good:?}");
+        }
+        for bad in [&["https://app.example.com/"][..], &["app.example.com"], &["*", "https://a.example"], &["null"]] {
+            assert!(try_list(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What every answer goes through: request id, span, security headers; and what nothing else answers.
+
+use std::any::Any;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use baton_errors::Reason;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+};
+use tracing::{Instrument as _, Span, field::Empty};
+use uuid::Uuid;
+
+use crate::{headers::X_REQUEST_ID, problem::Problem};
+
+/// Longest request id that is taken from a client.
+const LONGEST_ID: usize = 128;
+
+/// Gives the request an id, its client's if that is sane, and the answer the same.
+pub(crate) async fn identified(mut request: Request, next: Next) -> Response {
+    let sent = request.headers().get(&X_REQUEST_ID).filter(|id| is_sane(id.as_bytes())).cloned();
+    let id = sent.or_else(|| HeaderValue::try_from(Uuid::now_v7().to_string()).ok());
+    request.headers_mut().remove(&X_REQUEST_ID);
+    if let Some(id) = &id {
+        request.headers_mut().insert(X_REQUEST_ID, id.clone());
+    }
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(id.map(|id| (X_REQUEST_ID, id)));
+    response
+}
+
+/// Ids end up in logs and metadata: no spaces, no quotes, nothing that could forge a line.
+fn is_sane(id: &[u8]) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
+}
+
+/// Wraps the request in its server span. Queries and bodies stay out of it: they hold people's data.
+pub(crate) async fn traced(request: Request, next: Next) -> Response {
+    let method = request.method().as_str();
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        otel.name = route.map(|route| format!("{method} {route}")).as_deref().unwrap_or(method),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        request_id = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok()),
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    response
+}
+
+/// Names the span of a gRPC request, which no REST route matched.
+pub(crate) fn name_rpc(path: &str) {
+    Span::current().record("otel.name", path).record("http.route", path);
+}
+
+/// Headers that suit an API: nothing is sniffed, framed, or kept, unless the answer says otherwise.
+pub(crate) async fn secured(request: Request, next: Next) -> Response {
+    let public = request.uri().path().starts_with("/.well-known/");
+    let mut response = next.run(request).await;
+    // Documents of RFC 8615 are the same for everyone.
+    let keep = if public && response.status().is_success() { "public, max-age=300" } else { "no-store" };
+    let defaults: [(HeaderName, &'static str); 5] = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (CACHE_CONTROL, keep),
+    ];
+    for (name, value) in defaults {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Answers paths that nothing else does.
+pub(crate) async fn no_route(headers: HeaderMap) -> Response {
+    Problem::from(Reason::RouteNotFound).answer(&headers)
+}
+
+/// Answers methods that a path does not take; axum adds `Allow`.
+pub(crate) async fn no_method(headers: HeaderMap) -> Response {
+    Problem::from(Reason::MethodNotAllowed).answer(&headers)
+}
+
+/// Answers for a handler that panicked.
+pub(crate) fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("unknown"), "a handler panicked");
+    Problem::from(Reason::Internal).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_request_ids_are_taken_over() {
+        assert!(is_sane(b"0198c0de-aaaa-7000-8000-000000000000"));
+        for id in [&b""[..], b"a b", b"a\"b", b"a\tb", "ä".as_bytes(), &[b'a'; 129]] {
+            assert!(!is_sane(id), "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which headers of a request go on to a service, and which may come once only.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, CONNECTION, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
+};
+use tonic::metadata::MetadataMap;
+
+use crate::trace;
+
+pub(crate) const X_ACCOUNT_ID: HeaderName = HeaderName::from_static("x-account-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
+
+/// Headers that decide who calls, for whom, or whether; two of one kind would let two readers disagree.
+const SINGLE: [HeaderName; 4] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY, IF_MATCH];
+/// Headers of one connection, not of the request (RFC 9110, section 7.6.1).
+const HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HOST,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+];
+
+/// The header that came more than once and must not.
+pub(crate) fn repeated(headers: &HeaderMap) -> Option<&'static str> {
+    const NAMES: [&str; 4] = ["Authorization", "X-Account-Id", "Idempotency-Key", "If-Match"];
+    let twice = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    SINGLE.iter().position(twice).map(|i| NAMES[i])
+}
+
+/// The metadata of a call upstream for a REST request: what services read, and nothing else.
+pub(crate) fn for_rest(request: &HeaderMap, peer: Option<IpAddr>) -> MetadataMap {
+    let mut headers = HeaderMap::new();
+    for name in SINGLE.iter().chain([&X_REQUEST_ID]) {
+        if let Some(value) = request.get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    forward(request, &mut headers, peer);
+    let mut metadata = MetadataMap::from_headers(headers);
+    trace::inject(request, &mut metadata);
+    metadata
+}
+
+/// Makes the headers of a gRPC request fit to go on.
+pub(crate) fn for_grpc(headers: &mut HeaderMap, peer: Option<IpAddr>) {
+    for name in &HOP {
+        headers.remove(name);
+    }
+    let request = headers.clone();
+    forward(&request, headers, peer);
+    // Says that trailers are welcome; some servers refuse gRPC without it.
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+}
+
+/// Says for whom the call is made. Only the last entry of `x-forwarded-for` is the gateway's own
+/// word; what stands before it is the client's.
+fn forward(request: &HeaderMap, onward: &mut HeaderMap, peer: Option<IpAddr>) {
+    match request.get(USER_AGENT) {
+        Some(agent) => onward.insert(X_FORWARDED_USER_AGENT, agent.clone()),
+        None => onward.remove(X_FORWARDED_USER_AGENT),
+    };
+    let claimed = request.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok().map(str::to_owned));
+    let chain: Vec<String> = claimed.chain(peer.map(|ip| ip.to_string())).collect();
+    match HeaderValue::from_str(&chain.join(", ")) {
+        Ok(value) if !chain.is_empty() => onward.insert(X_FORWARDED_FOR, value),
+        _ => onward.remove(X_FORWARDED_FOR),
+    };
+}

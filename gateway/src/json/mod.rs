@@ -1,0 +1,20 @@
+//! Protobuf messages as JSON, and back, by their descriptors.
+//!
+//! Names are those of the proto, in snake_case, and no others. Enum values are lower-case without
+//! their prefix, times are RFC 3339 in UTC, `google.protobuf.Struct` is any object.
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod enums;
+pub(crate) mod scalar;
+pub(crate) mod supported;
+pub(crate) mod tree;
+pub(crate) mod violations;
+
+/// Full names of the well-known types that have a JSON form of their own.
+pub(crate) const TIMESTAMP: &str = "google.protobuf.Timestamp";
+pub(crate) const STRUCT: &str = "google.protobuf.Struct";
+pub(crate) const FIELD_MASK: &str = "google.protobuf.FieldMask";
+
+#[cfg(test)]
+pub(crate) mod tests;

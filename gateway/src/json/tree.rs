@@ -1,0 +1,169 @@
+//! Parsed JSON that borrows from the request's bytes and refuses repeated keys.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+/// A JSON value. Objects keep the order of their members; no key comes twice.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Json<'a> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Members<'a>),
+}
+
+/// The members of an object.
+pub(crate) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+
+impl Json<'_> {
+    /// What it is, for error messages.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Number(_) => "a number",
+            Json::String(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
+        }
+    }
+}
+
+/// Parses a whole text. The error is for the caller: it says where, and repeats nothing of the text.
+pub(crate) fn parse(text: &[u8]) -> Result<Json<'_>, String> {
+    serde_json::from_slice(text).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "an object has the same key twice",
+            serde_json::error::Category::Eof => "the JSON ends too early",
+            _ => "this is not JSON, or nested too deeply",
+        };
+        format!("{what} (line {}, column {})", error.line(), error.column())
+    })
+}
+
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyJson)
+    }
+}
+
+struct AnyJson;
+
+impl<'de> Visitor<'de> for AnyJson {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json<'de>, E> {
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Json::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
+        let mut members = Members::new();
+        while let Some(Key(key)) = entries.next_key()? {
+            members.push((key, entries.next_value()?));
+        }
+        // RFC 8259 leaves the meaning of repeated keys open, and two readers that disagree about it
+        // are a way around checks.
+        let mut keys: Vec<&str> = members.iter().map(|(key, _)| &**key).collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(A::Error::custom("repeated key"));
+        }
+        Ok(Json::Object(members))
+    }
+}
+
+/// `Cow<str>` itself never borrows when deserialized without `#[serde(borrow)]`.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyKey;
+        impl<'de> Visitor<'de> for AnyKey {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(AnyKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_key_is_refused_where_it_stands_and_not_quoted() {
+        let error = parse(br#"{"a": {"secret": 1, "b": 2, "secret": 3}}"#).expect_err("repeated");
+        assert!(error.contains("same key twice") && error.contains("line 1"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_without_an_echo() {
+        for text in ["", "{", "{'hunter2'}", "{\"a\":hunter2}", "[1,]", "{} hunter2", "nul", "\"\u{1}\""] {
+            let error = parse(text.as_bytes()).expect_err(text);
+            assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
+        }
+        assert!(parse(&[b'[', 0xff, b']']).is_err());
+        assert!(parse(b"1e999").is_err());
+        let deep = [b"[".repeat(200), b"]".repeat(200)].concat();
+        assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn strings_and_keys_without_escapes_are_borrowed() {
+        let parsed = parse(br#"{"key": "text"}"#).expect("JSON");
+        let Json::Object(members) = parsed else { panic!("an object") };
+        assert!(matches!(&members[0], (Cow::Borrowed("key"), Json::String(Cow::Borrowed("text")))));
+    }
+}

@@ -1,0 +1,83 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod cors;
+mod edge;
+mod headers;
+mod health;
+mod json;
+mod merge_patch;
+mod passthrough;
+mod problem;
+mod query;
+mod rest;
+mod routes;
+mod server;
+mod trace;
+mod upstream;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodFilter, MethodRouter},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use config::Config;
+use upstream::Upstreams;
+
+/// Serves until `stop`, then lets open requests finish; returns when the last has.
+///
+/// `extra` are routes beside those of the contract; they get the same layers (request id, trace,
+/// security headers, CORS, panics). From `draining` on `/readyz` is 503 and the gRPC health NOT_SERVING, while
+/// requests are still answered. The listener's own address wins over `config.listen`.
+///
+/// # Errors
+/// When the contract has no REST form, a URL is none, or an origin is none.
+pub async fn start(
+    config: Config,
+    listener: TcpListener,
+    extra: Router,
+    draining: CancellationToken,
+    stop: CancellationToken,
+) -> Result<()> {
+    let upstreams = Upstreams::new(&config)?;
+    let cors = cors::layer(&config.cors_origins)?;
+    let grpc = passthrough::service(&upstreams, draining.clone())?;
+    let app = rest(Arc::new(config), &upstreams)?
+        .merge(health::router(upstreams, draining))
+        .merge(extra)
+        .fallback(edge::no_route)
+        .method_not_allowed_fallback(edge::no_method)
+        // The last is the outermost.
+        .layer(from_fn_with_state(grpc, passthrough::dispatch))
+        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(cors)
+        .layer(from_fn(edge::secured))
+        .layer(from_fn(edge::traced))
+        .layer(from_fn(edge::identified));
+    server::serve(listener, app, stop).await;
+    Ok(())
+}
+
+/// The routes of the contract.
+fn rest(config: Arc<Config>, upstreams: &Upstreams) -> Result<Router> {
+    let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
+    for route in routes::routes()? {
+        let package = route.method.parent_file().package_name().to_owned();
+        let channel = upstreams.of(&package).with_context(|| format!("no upstream answers {package}"))?;
+        let filter = MethodFilter::try_from(route.verb.clone())?;
+        let template = route.template.clone();
+        let endpoint = Arc::new(rest::Endpoint { route, channel, config: config.clone() });
+        let handler = move |request: Request| rest::handle(endpoint.clone(), request);
+        let methods = paths.remove(&template).unwrap_or_default();
+        paths.insert(template, methods.on(filter, handler));
+    }
+    Ok(paths.into_iter().fold(Router::new(), |router, (template, methods)| router.route(&template, methods)))
+}

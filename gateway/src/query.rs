@@ -1,0 +1,155 @@
+//! Query parameters -> fields of the request.
+
+use std::collections::{BTreeMap, HashSet};
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
+use url::form_urlencoded;
+
+use crate::json::{TIMESTAMP, scalar, violations::Violations};
+
+/// The parameters that a route takes, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Query(BTreeMap<String, Parameter>);
+
+/// Where a parameter goes.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    /// The message that was flattened, if the field is not the request's own.
+    pub(crate) within: Option<FieldDescriptor>,
+    /// The field.
+    pub(crate) field: FieldDescriptor,
+}
+
+impl Query {
+    /// Parameters for these fields of a request. Messages are flattened, once: `filter.status` and
+    /// `page.page` are `status` and `page`.
+    pub(crate) fn of(fields: &[FieldDescriptor]) -> Result<Self, String> {
+        let mut query = Self::default();
+        for field in fields {
+            match field.kind() {
+                Kind::Message(of) if of.full_name() != TIMESTAMP => {
+                    if field.is_list() {
+                        return Err(format!("{} is a list of messages: no query can say it", field.full_name()));
+                    }
+                    for inner in of.fields() {
+                        query.add(Parameter { within: Some(field.clone()), field: inner })?;
+                    }
+                }
+                _ => query.add(Parameter { within: None, field: field.clone() })?,
+            }
+        }
+        Ok(query)
+    }
+
+    fn add(&mut self, parameter: Parameter) -> Result<(), String> {
+        let field = &parameter.field;
+        if matches!(field.kind(), Kind::Message(of) if of.full_name() != TIMESTAMP) {
+            return Err(format!("{} lies too deep for a query", field.full_name()));
+        }
+        match self.0.insert(field.name().to_owned(), parameter) {
+            Some(other) => Err(format!("two parameters would be called {}", other.field.name())),
+            None => Ok(()),
+        }
+    }
+
+    /// The parameters by name.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.0.values()
+    }
+
+    /// Names of the messages that are flattened.
+    pub(crate) fn flattened(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter_map(|parameter| parameter.within.as_ref()).map(FieldDescriptor::name)
+    }
+
+    /// Sets the fields of `request` that this query string names.
+    pub(crate) fn bind(&self, query: &str, request: &mut DynamicMessage, wrong: &mut Violations) {
+        let mut seen = HashSet::new();
+        for (name, text) in form_urlencoded::parse(query.as_bytes()) {
+            let Some(Parameter { within, field }) = self.0.get(&*name) else {
+                wrong.unknown(&name);
+                continue;
+            };
+            if !seen.insert(field.name()) && !field.is_list() {
+                wrong.invalid(&name, "must come once");
+                continue;
+            }
+            // The parser puts this character in place of bytes that are no UTF-8.
+            if text.contains(char::REPLACEMENT_CHARACTER) {
+                wrong.invalid(&name, "must be UTF-8");
+                continue;
+            }
+            match scalar::from_text(&field.kind(), &text) {
+                Ok(value) => set(request, within.as_ref(), field, value),
+                Err(error) => wrong.invalid(&name, error),
+            }
+        }
+    }
+}
+
+fn set(request: &mut DynamicMessage, within: Option<&FieldDescriptor>, field: &FieldDescriptor, value: Value) {
+    let message = match within {
+        None => request,
+        Some(within) => match request.get_field_mut(within) {
+            Value::Message(message) => message,
+            _ => return,
+        },
+    };
+    match message.get_field_mut(field) {
+        Value::List(list) => list.push(value),
+        single => *single = value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{encode::Shown, violations::Violation};
+
+    fn bind(request: &str, query: &str) -> Result<serde_json::Value, Vec<Violation>> {
+        let of = baton_proto::pool().get_message_by_name(request).expect(request);
+        let fields: Vec<_> = of.fields().collect();
+        let mut message = DynamicMessage::new(of);
+        let mut wrong = Violations::default();
+        Query::of(&fields).expect("flat").bind(query, &mut message, &mut wrong);
+        if wrong.is_empty() { Ok(serde_json::to_value(Shown(&message)).expect("JSON")) } else { Err(wrong.into_vec()) }
+    }
+
+    #[test]
+    fn filter_and_page_are_flattened_and_lists_repeat() {
+        let request = bind(
+            "baton.task.v1.ListTasksRequest",
+            "status=pending&status=in_progress&search=a+b%26c&due_from=2026-01-01T02%3A00%3A00%2B02%3A00&page=2&per_page=20",
+        )
+        .expect("valid");
+        assert_eq!(request["filter"]["status"], serde_json::json!(["pending", "in_progress"]));
+        assert_eq!(request["filter"]["search"], "a b&c");
+        assert_eq!(request["filter"]["due_from"], "2026-01-01T00:00:00Z");
+        assert_eq!(request["page"]["page"], 2);
+        assert_eq!(request["page"]["per_page"], 20);
+    }
+
+    #[test]
+    fn an_absent_message_stays_absent() {
+        let request = bind("baton.task.v1.ListTasksRequest", "page=1").expect("valid");
+        assert_eq!(request["filter"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_told() {
+        let wrong = bind(
+            "baton.task.v1.ListTasksRequest",
+            "status=PENDING&page=1&page=2&per_page=many&filter.search=x&search=%ff&sort=&due_to=tomorrow",
+        )
+        .expect_err("all wrong");
+        let fields: Vec<&str> = wrong.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["status", "page", "per_page", "filter.search", "search", "sort", "due_to"]);
+    }
+
+    #[test]
+    fn two_parameters_of_one_name_are_refused_at_start() {
+        let of = |name| baton_proto::pool().get_message_by_name(name).expect(name);
+        let page = of("baton.task.v1.ListTasksRequest").get_field_by_name("page").expect("page");
+        assert!(Query::of(&[page.clone(), page]).expect_err("twice").contains("page"));
+    }
+}

@@ -1,0 +1,238 @@
+//! A REST request -> a unary call -> its answer as JSON.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::{self, Body as HttpBody},
+    extract::{ConnectInfo, FromRequestParts as _, RawPathParams, Request},
+    response::{IntoResponse as _, Response},
+};
+use baton_errors::Reason;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    request::Parts,
+};
+use prost_reflect::{DynamicMessage, Value};
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
+
+use crate::{
+    config::Config,
+    headers,
+    json::{
+        decode,
+        encode::{Shown, ShownField},
+        scalar,
+        tree::{self, Json, Members},
+        violations::{Path, Violations},
+    },
+    merge_patch,
+    problem::Problem,
+    routes::{Body, Route},
+    upstream,
+};
+
+/// What answers the requests of one route.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) route: Route,
+    pub(crate) channel: Channel,
+    pub(crate) config: Arc<Config>,
+}
+
+/// Answers a request that matched the route.
+pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let deadline = Instant::now() + endpoint.config.timeout;
+    let answer = timeout_at(deadline, answer(&endpoint, &mut parts, body, deadline)).await;
+    match answer.unwrap_or_else(|_| Err(Problem::from(Reason::DeadlineExceeded))) {
+        Ok(response) => response,
+        Err(problem) => problem.answer(&parts.headers),
+    }
+}
+
+async fn answer(
+    Endpoint { route, channel, config }: &Endpoint,
+    parts: &mut Parts,
+    body: HttpBody,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    if let Some(name) = headers::repeated(&parts.headers) {
+        return Err(Problem::field(name, "must come once"));
+    }
+    let bytes = read(body, &parts.headers, config.max_body_bytes).await?;
+    let request = decode(route, parts, &bytes).await?;
+
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    if let Some(account) = account_of_path(route, &request) {
+        let value = HeaderValue::try_from(&*account).map_err(|_| Problem::field("account_id", "must be a UUID"))?;
+        parts.headers.insert(headers::X_ACCOUNT_ID, value);
+    }
+    let metadata = headers::for_rest(&parts.headers, peer);
+    let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
+    call.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    let message = upstream::unary(channel.clone(), route.rpc.clone(), call, route.method.output())
+        .await
+        .map_err(|status| Problem::of_status(&status, route))?;
+    encode(route, &parts.headers, &message)
+}
+
+/// The body, unless it is larger than `limit`; what is beyond is not read.
+async fn read(body: HttpBody, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Reason::RequestTooLarge, format!("the body is larger than {limit} bytes"));
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    body::to_bytes(body, limit).await.map_err(|error| {
+        let over =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        if over { too_large() } else { Problem::new(Reason::MalformedRequest, "the body ended early") }
+    })
+}
+
+/// The RPC's request: path, query and body together.
+async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
+    let mut wrong = Violations::default();
+    let mut request = from_body(route, &parts.headers, bytes, &mut wrong)?;
+    route.query.bind(parts.uri.query().unwrap_or_default(), &mut request, &mut wrong);
+    if !route.path.is_empty() {
+        let params = RawPathParams::from_request_parts(parts, &()).await;
+        let params = params.map_err(|_| Problem::new(Reason::ValidationFailed, "the path is not UTF-8"))?;
+        bind_path(route, &params, &mut request, &mut wrong);
+    }
+    if wrong.is_empty() { Ok(request) } else { Err(Problem::violations(wrong)) }
+}
+
+fn from_body(
+    route: &Route,
+    headers: &HeaderMap,
+    bytes: &[u8],
+    wrong: &mut Violations,
+) -> Result<DynamicMessage, Problem> {
+    let input = route.method.input();
+    let mut request = DynamicMessage::new(input.clone());
+    let bound = route.bound();
+    match &route.body {
+        Body::None if bytes.is_empty() => {}
+        Body::None => return Err(Problem::new(Reason::MalformedRequest, "this call takes no body")),
+        Body::Whole => {
+            request = decode::message(&input, object(headers, bytes, false)?, &bound, &Path::Root, wrong);
+        }
+        Body::Field(field) => {
+            let members = object(headers, bytes, false)?;
+            let bound = decode::below(&bound, field.name());
+            if let Some(value) = decode::value(field, Json::Object(members), &bound, &Path::Root, wrong) {
+                request.set_field(field, value);
+            }
+        }
+        Body::MergePatch { change: field, mask } => {
+            let patch = object(headers, bytes, true)?;
+            let bound = decode::below(&bound, field.name());
+            if let prost_reflect::Kind::Message(of) = field.kind() {
+                let (change, paths) = merge_patch::decode(&of, patch, &bound, wrong);
+                request.set_field(field, Value::Message(change));
+                if let Value::Message(mask) = request.get_field_mut(mask) {
+                    let paths = paths.into_iter().map(Value::String).collect();
+                    mask.set_field_by_name("paths", Value::List(paths));
+                }
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// The JSON object that the body is. An empty body is an empty object, except for a patch.
+fn object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Result<Members<'b>, Problem> {
+    if bytes.is_empty() && !is_patch {
+        return Ok(Members::new());
+    }
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut pieces = content_type.split(';').map(str::trim);
+    let media_type = pieces.next().unwrap_or_default();
+    let accepted = media_type.eq_ignore_ascii_case("application/json")
+        || is_patch && media_type.eq_ignore_ascii_case("application/merge-patch+json");
+    // JSON is UTF-8 (RFC 8259, section 8.1): to read another charset as if it were would corrupt text.
+    let utf8 = pieces.all(|piece| match piece.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    if !accepted || !utf8 {
+        return Err(Reason::UnsupportedMediaType.into());
+    }
+    match tree::parse(bytes).map_err(|error| Problem::new(Reason::MalformedRequest, error))? {
+        Json::Object(members) => Ok(members),
+        other => {
+            Err(Problem::new(Reason::MalformedRequest, format!("the body must be an object, not {}", other.describe())))
+        }
+    }
+}
+
+fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage, wrong: &mut Violations) {
+    for (name, text) in params {
+        let Some(parameter) = route.path.iter().find(|parameter| parameter.name == name) else { continue };
+        let Some((scalar, above)) = parameter.fields.split_last() else { continue };
+        let value = match scalar::from_text(&scalar.kind(), text) {
+            Ok(value) => value,
+            Err(error) => {
+                wrong.invalid(name, error);
+                continue;
+            }
+        };
+        let mut message = &mut *request;
+        for field in above {
+            let Value::Message(inner) = message.get_field_mut(field) else { return };
+            message = inner;
+        }
+        message.set_field(scalar, value);
+    }
+}
+
+/// The account that the path names; it decides over any header.
+fn account_of_path<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow<'r, str>> {
+    let parameter = route.path.iter().find(|parameter| parameter.name == "account_id")?;
+    match request.get_field(parameter.fields.first()?) {
+        Cow::Borrowed(value) => value.as_str().map(Into::into),
+        Cow::Owned(value) => value.as_str().map(|text| text.to_owned().into()),
+    }
+}
+
+/// The answer as JSON, with the `ETag` of what has a version; 304 when the caller has it already.
+fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Result<Response, Problem> {
+    let answer = route.answer.as_ref().map(|field| (field, message.get_field(field)));
+    let (shown, json) = match &answer {
+        None => (Some(message), serde_json::to_vec(&Shown(message))),
+        Some((field, value)) => (value.as_message(), serde_json::to_vec(&ShownField(message, field))),
+    };
+    let mut response = json.map_err(|_| Problem::from(Reason::Internal))?.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let version = route.version.as_ref().zip(shown).map(|(field, of)| of.get_field(field));
+    let Some(version) = version.as_deref().and_then(Value::as_i32) else {
+        return Ok(response);
+    };
+    let etag = format!("\"{version}\"");
+    if route.verb == Method::GET {
+        if is_known(request, &etag) {
+            response = StatusCode::NOT_MODIFIED.into_response();
+        }
+        // A client may keep it, and asks whether it is still good.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    Ok(response)
+}
+
+/// Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared weakly).
+fn is_known(request: &HeaderMap, etag: &str) -> bool {
+    let values = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}

@@ -1,0 +1,253 @@
+//! The REST routes, read from the descriptors: every RPC with a `google.api.http` annotation is one.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use baton_proto::pool;
+use http::{Method, uri::PathAndQuery};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
+
+use crate::{
+    json::{FIELD_MASK, supported},
+    query::Query,
+};
+
+/// One RPC as REST shows it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The HTTP method.
+    pub(crate) verb: Method,
+    /// The path: `/v1/tasks/{id}`.
+    pub(crate) template: String,
+    /// The RPC.
+    pub(crate) method: MethodDescriptor,
+    /// Its path over gRPC: `/baton.task.v1.TaskService/GetTask`.
+    pub(crate) rpc: PathAndQuery,
+    /// The parameters of the path.
+    pub(crate) path: Vec<PathParameter>,
+    /// What the request's body is.
+    pub(crate) body: Body,
+    /// The parameters of the query.
+    pub(crate) query: Query,
+    /// The field of the answer that REST shows; all of it when `None`.
+    pub(crate) answer: Option<FieldDescriptor>,
+    /// The `version` of what REST shows: its `ETag`.
+    pub(crate) version: Option<FieldDescriptor>,
+}
+
+/// A part of the path that sets a field of the request.
+#[derive(Debug)]
+pub(crate) struct PathParameter {
+    /// Its name in the template: the field's path, with dots when it is nested.
+    pub(crate) name: String,
+    /// The fields to go through; the last is the scalar.
+    pub(crate) fields: Vec<FieldDescriptor>,
+}
+
+/// What the body of a request is.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// There is none.
+    None,
+    /// All fields that the path does not set.
+    Whole,
+    /// One field of the request.
+    Field(FieldDescriptor),
+    /// A JSON Merge Patch (RFC 7396) of one field; its keys become the `update_mask`.
+    MergePatch { change: FieldDescriptor, mask: FieldDescriptor },
+}
+
+/// All routes of the contract, in its order. An error names the RPC or field that REST cannot show.
+pub(crate) fn routes() -> Result<Vec<Route>> {
+    let http = pool().get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
+    let mut routes = Vec::new();
+    for service in pool().services() {
+        for method in service.methods() {
+            let options = method.options();
+            if !options.has_extension(&http) {
+                continue;
+            }
+            let rule = options.get_extension(&http);
+            let rule = rule.as_message().context("google.api.http is a message")?;
+            routes.push(route(&method, rule).with_context(|| format!("the REST form of {}", method.full_name()))?);
+        }
+    }
+    let mut seen = HashSet::new();
+    for route in &routes {
+        ensure!(seen.insert((&route.verb, &route.template)), "{} {} is there twice", route.verb, route.template);
+    }
+    Ok(routes)
+}
+
+impl Route {
+    /// Names of the request's fields that the URL sets.
+    pub(crate) fn bound(&self) -> Vec<&str> {
+        self.path.iter().map(|parameter| parameter.name.as_str()).collect()
+    }
+
+    /// The path of a request's field as the REST caller knows it: without the field that the body is
+    /// (`task.title`) or that the query flattens (`page.per_page`).
+    pub(crate) fn caller_path<'p>(&self, field: &'p str) -> Cow<'p, str> {
+        let body = match &self.body {
+            Body::Field(field) | Body::MergePatch { change: field, .. } => Some(field.name()),
+            Body::None | Body::Whole => None,
+        };
+        let hidden = body.into_iter().chain(self.query.flattened());
+        let shown = hidden.filter_map(|name| field.strip_prefix(name)?.strip_prefix('.')).next();
+        Cow::Borrowed(shown.unwrap_or(field))
+    }
+
+    /// Whether one thing is acted on, rather than a collection: the path ends with a parameter or
+    /// with an action on one.
+    pub(crate) fn names_one(&self) -> bool {
+        self.path.last().is_some_and(|last| {
+            let end = format!("{{{}}}", last.name);
+            self.template.ends_with(&end) || matches!(self.body, Body::Whole) && self.version.is_some()
+        })
+    }
+}
+
+fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
+    ensure!(!method.is_client_streaming() && !method.is_server_streaming(), "REST has no streams");
+    let text =
+        |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    ensure!(!has_bindings(rule), "additional_bindings: one RPC, one route");
+    let (verb, template) = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH]
+        .into_iter()
+        .map(|verb| (text(&verb.as_str().to_ascii_lowercase()), verb))
+        .find_map(|(template, verb)| (!template.is_empty()).then_some((verb, template)))
+        .context("no pattern, or a custom one")?;
+
+    let (input, output) = (method.input(), method.output());
+    supported::check(&input).map_err(anyhow::Error::msg)?;
+    supported::check(&output).map_err(anyhow::Error::msg)?;
+
+    let path = path_parameters(&template, &input)?;
+    let body = body(&verb, &text("body"), &input)?;
+    let mut unbound: Vec<FieldDescriptor> = match &body {
+        Body::Whole => Vec::new(),
+        _ => input.fields().collect(),
+    };
+    unbound.retain(|field| match &body {
+        Body::Field(body) => field != body,
+        Body::MergePatch { change, mask } => field != change && field != mask,
+        Body::None | Body::Whole => true,
+    });
+    unbound.retain(|field| path.iter().all(|parameter| parameter.fields.first() != Some(field)));
+
+    let answer = match text("response_body").as_str() {
+        "" => None,
+        name => Some(output.get_field_by_name(name).with_context(|| format!("no field {name} in the answer"))?),
+    };
+    let shown = match answer.as_ref().map(FieldDescriptor::kind) {
+        Some(Kind::Message(of)) => of,
+        Some(_) => bail!("response_body must name a message"),
+        None => output,
+    };
+    Ok(Route {
+        rpc: PathAndQuery::try_from(format!("/{}/{}", method.parent_service().full_name(), method.name()))?,
+        query: Query::of(&unbound).map_err(anyhow::Error::msg)?,
+        version: shown.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
+        method: method.clone(),
+        verb,
+        template,
+        path,
+        body,
+        answer,
+    })
+}
+
+fn has_bindings(rule: &DynamicMessage) -> bool {
+    let bindings = rule.get_field_by_name("additional_bindings");
+    bindings.as_deref().and_then(Value::as_list).is_some_and(|list| !list.is_empty())
+}
+
+fn path_parameters(template: &str, input: &MessageDescriptor) -> Result<Vec<PathParameter>> {
+    let mut parameters = Vec::new();
+    for segment in template.split('/') {
+        let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+            ensure!(!segment.contains(['{', '}', '*', ':']), "{segment}: only whole segments can be parameters");
+            continue;
+        };
+        let mut fields: Vec<FieldDescriptor> = Vec::new();
+        for part in name.split('.') {
+            let message = match fields.last().map(FieldDescriptor::kind) {
+                None => input.clone(),
+                Some(Kind::Message(of)) => of,
+                Some(_) => bail!("{name}: {part} lies below a scalar"),
+            };
+            fields.push(message.get_field_by_name(part).with_context(|| format!("no field {name} in the request"))?);
+        }
+        let scalar = fields.last().is_some_and(|field| !field.is_list() && !matches!(field.kind(), Kind::Message(_)));
+        ensure!(scalar, "{name} is not a scalar");
+        parameters.push(PathParameter { name: name.to_owned(), fields });
+    }
+    Ok(parameters)
+}
+
+fn body(verb: &Method, name: &str, input: &MessageDescriptor) -> Result<Body> {
+    if name.is_empty() {
+        return Ok(Body::None);
+    }
+    ensure!(*verb != Method::GET && *verb != Method::DELETE, "a {verb} has no body");
+    if name == "*" {
+        return Ok(Body::Whole);
+    }
+    let field = input.get_field_by_name(name).with_context(|| format!("no field {name} in the request"))?;
+    ensure!(matches!(field.kind(), Kind::Message(_)) && !field.is_list(), "the body {name} must be a message");
+    let mask = input.fields().find(|f| matches!(f.kind(), Kind::Message(of) if of.full_name() == FIELD_MASK));
+    match mask {
+        Some(mask) if *verb == Method::PATCH => Ok(Body::MergePatch { change: field, mask }),
+        Some(mask) => bail!("{} without PATCH", mask.name()),
+        None => Ok(Body::Field(field)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rpc: &str) -> Route {
+        let found = routes().expect("the contract has a REST form");
+        found.into_iter().find(|route| route.method.full_name() == rpc).expect(rpc)
+    }
+
+    #[test]
+    fn every_annotated_rpc_is_a_route_and_no_other() {
+        let routes = routes().expect("the contract has a REST form");
+        let templates: Vec<String> = routes.iter().map(|r| format!("{} {}", r.verb, r.template)).collect();
+        for expected in [
+            "POST /v1/auth/register",
+            "GET /.well-known/jwks.json",
+            "PATCH /v1/notifications/read-all",
+            "DELETE /v1/accounts/{account_id}/members/{user_id}",
+        ] {
+            assert!(templates.iter().any(|template| template == expected), "{expected}");
+        }
+        assert!(routes.iter().all(|route| route.method.name() != "CheckSession"));
+    }
+
+    #[test]
+    fn a_patch_with_a_mask_is_a_merge_patch_and_one_without_is_not() {
+        assert!(matches!(of("baton.task.v1.TaskService.UpdateTask").body, Body::MergePatch { .. }));
+        let read = of("baton.notification.v1.NotificationService.MarkNotificationRead");
+        assert!(matches!(read.body, Body::Whole));
+    }
+
+    #[test]
+    fn field_paths_are_told_as_the_caller_knows_them() {
+        let list = of("baton.task.v1.TaskService.ListTasks");
+        assert_eq!(list.caller_path("filter.status[0]"), "status[0]");
+        assert_eq!(list.caller_path("page.per_page"), "per_page");
+        let update = of("baton.task.v1.TaskService.UpdateTask");
+        assert_eq!(update.caller_path("task.title"), "title");
+        assert_eq!(update.caller_path("id"), "id");
+        assert_eq!(of("baton.task.v1.TaskService.CreateTask").caller_path("title"), "title");
+    }
+
+    #[test]
+    fn what_has_a_version_has_an_etag() {
+        assert!(of("baton.task.v1.TaskService.GetTask").version.is_some());
+        assert!(of("baton.task.v1.TaskService.ListTasks").version.is_none());
+    }
+}
