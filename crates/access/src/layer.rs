@@ -9,13 +9,11 @@ use std::{
 
 use baton_errors::{Error, Reason, Result};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
-use tonic::{Status, body::Body, metadata::MetadataValue};
+use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use crate::{
-    ACCOUNT_HEADER, Caller, Directory, Principal, Rule, Rules, TokenVerifier, matrix,
-};
+use crate::{ACCOUNT_HEADER, Caller, Directory, Principal, Rule, Rules, TokenVerifier, matrix};
 
 /// Decides every call by the rule of its RPC, and gives handlers the [`Caller`] and [`Principal`].
 #[derive(Debug, Clone)]
@@ -94,6 +92,10 @@ impl<S> Layer<S> for AccessLayer {
 pub struct AccessService<S> {
     inner: S,
     access: Arc<Access>,
+}
+
+impl<S: NamedService> NamedService for AccessService<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<Request<Body>> for AccessService<S>

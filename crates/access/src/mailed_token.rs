@@ -5,8 +5,8 @@
 //! end, such as a nonce that changes or an age, is among its ids or in the row that they name.
 
 use aws_lc_rs::hmac;
-use baton_runtime::Secret;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_runtime::Secret;
 use uuid::Uuid;
 
 const TAG_BYTES: usize = 32;

@@ -33,7 +33,8 @@ impl Rules {
         let pool = baton_proto::pool();
         let mut rules = HashMap::new();
         for name in services {
-            let service = pool.get_service_by_name(name).with_context(|| format!("no service {name} in the contract"))?;
+            let service =
+                pool.get_service_by_name(name).with_context(|| format!("no service {name} in the contract"))?;
             rules.extend(of_service(pool, &service)?);
         }
         Ok(Self(rules))

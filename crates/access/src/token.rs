@@ -1,6 +1,10 @@
 //! Access tokens: JWTs (RFC 7519) signed with EdDSA (RFC 8037), verified by the JWKS of auth.
 
-use std::{collections::HashMap, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result};

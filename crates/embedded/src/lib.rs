@@ -37,6 +37,7 @@ mod folder;
 mod owner;
 mod postgres;
 mod redis;
+mod scram;
 mod server;
 
 pub use crate::{

@@ -11,6 +11,7 @@ use tokio::process::Command;
 use crate::{
     Error, Options, PostgresBinaries,
     folder::{Folder, first_line_pid, is_alive},
+    scram::verifier,
     server::{Launch, Server, as_server, telling_line},
 };
 
@@ -55,14 +56,21 @@ impl Postgres {
         Ok(Self { server, port, password, data_dir: data })
     }
 
-    /// The URL of a database for a role; both are plain identifiers. Every role has [`Postgres::password`].
+    /// The URL of a database for a role; both are plain identifiers. It holds for the superuser, and for roles
+    /// that were created with [`Postgres::role_password`].
     pub fn url(&self, database: &str, user: &str) -> String {
         format!("postgres://{user}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
-    /// The superuser's password. Give it to roles that you create, and [`Postgres::url`] holds for them.
+    /// The password in every URL.
     pub fn password(&self) -> &str {
         &self.password
+    }
+
+    /// What to write, quoted, after `PASSWORD` in `CREATE ROLE` or `ALTER ROLE`, so that [`Postgres::url`] holds
+    /// for the role: the password as Postgres stores it, made so that a login is quick.
+    pub fn role_password(&self) -> String {
+        verifier(&self.password, rand::random())
     }
 
     /// The port on 127.0.0.1; another one at each start.
@@ -118,7 +126,7 @@ fn settings(port: u16, options: &Options) -> Vec<(&'static str, String)> {
 async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str) -> Result<(), Error> {
     let program = binaries.bin_dir.join("initdb");
     let new = folder.create("data.new")?;
-    let password_file = folder.write_secret("initdb-password", password)?;
+    let password_file = folder.write_secret("initdb-password", &verifier(password, rand::random()))?;
     folder.clear_log()?;
     let cannot = |source| Error::Io { doing: "run", path: program.clone(), source };
     let mut command = Command::new(&program);

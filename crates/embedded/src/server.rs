@@ -184,7 +184,30 @@ fn free_port() -> Result<u16, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_not_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder =
+            Folder::open("Test", &folder.path().join("it"), &["nobody"], &Options::kept()).await.expect("ours");
+        let launch = |script: &str| Launch { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+        let (attempts, taken) = (Cell::new(0), "echo 'bind: Address already in use'; exit 1");
+
+        let attempt = |_| {
+            attempts.set(attempts.get() + 1);
+            Ok(launch(if attempts.get() < 3 { taken } else { "exec sleep 60" }))
+        };
+        let (server, _) = Server::start(&folder, attempt, async |_, _| attempts.get() == 3).await.expect("a server");
+        server.stop().await;
+        assert_eq!(attempts.get(), 3);
+
+        let error = Server::start(&folder, |_| Ok(launch(taken)), async |_, _| false).await.expect_err("no port");
+        assert!(error.to_string().contains("Test did not start: bind: Address already in use"), "{error}");
+    }
 
     #[test]
     fn the_gravest_line_of_a_log_is_shown() {

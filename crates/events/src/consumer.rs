@@ -151,12 +151,14 @@ impl<H: Handler> Reader<H> {
     }
 
     async fn renew_lease(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<bool> {
-        Script::new("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0")
-            .key(&self.lease)
-            .arg(&self.id)
-            .arg(LEASE.as_millis() as u64)
-            .invoke_async(connection)
-            .await
+        Script::new(
+            "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0",
+        )
+        .key(&self.lease)
+        .arg(&self.id)
+        .arg(LEASE.as_millis() as u64)
+        .invoke_async(connection)
+        .await
     }
 
     async fn give_lease(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {

@@ -79,7 +79,8 @@ impl Relay {
                 .arg(&event.envelope)
                 .ignore();
         }
-        let () = pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
+        let () =
+            pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
         // A crash here publishes the batch twice; the inboxes of its readers make that one effect.
         let positions: Vec<i64> = waiting.iter().map(|event| event.position).collect();
         outbox::published(&self.db, &positions).await?;

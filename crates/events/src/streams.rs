@@ -66,9 +66,10 @@ pub(crate) const BLOCK: Duration = Duration::from_secs(1);
 
 /// The partition of an account. FNV-1a: the same in every process and version.
 pub(crate) fn partition(account_id: Uuid) -> u16 {
-    let hash = account_id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = account_id
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash % u64::from(PARTITIONS)) as u16
 }
 

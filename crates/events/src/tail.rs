@@ -73,7 +73,9 @@ async fn follow(
         for (id, mut fields) in answer.into_iter().flatten().flat_map(|(_, entries)| entries) {
             *last = Some(id);
             let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
-            if let Some(event) = event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id))) {
+            if let Some(event) =
+                event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id)))
+            {
                 // Nobody listening is no error.
                 let _ = sender.send(Arc::new(event));
             }

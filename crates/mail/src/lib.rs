@@ -53,7 +53,8 @@ impl Mailer {
             .context("BATON_SMTP_URL is not a URL such as smtps://user:password@mail.example.org")?
             .timeout(Some(Duration::from_secs(20)))
             .build();
-        let from = config.from.parse().context("BATON_MAIL_FROM is not a sender such as Baton <no-reply@example.org>")?;
+        let from =
+            config.from.parse().context("BATON_MAIL_FROM is not a sender such as Baton <no-reply@example.org>")?;
         Ok(Self { transport, from, link_base: config.link_base.clone() })
     }
 

@@ -25,9 +25,9 @@ crate::config! {
 /// # Errors
 /// When the address is taken or not ours to bind.
 pub async fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: stop what uses it, or set {variable} to another address")
-    })
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: stop what uses it, or set {variable} to another address"))
 }
 
 /// Runs `work` under telemetry until SIGTERM or SIGINT, then drains it.

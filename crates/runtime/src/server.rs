@@ -29,12 +29,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When the reflection service cannot be built or the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    services: &[&str],
-    routes: Routes,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in services.iter().copied().chain([""]) {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
@@ -132,7 +127,8 @@ where
                     Err(_) => "13",
                 };
                 Span::current().record("rpc.grpc.status_code", code);
-                let attributes = [KeyValue::new("rpc.method", method), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
+                let attributes =
+                    [KeyValue::new("rpc.method", method), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
                 duration.record(begun.elapsed().as_secs_f64(), &attributes);
                 answer
             }

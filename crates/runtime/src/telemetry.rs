@@ -69,7 +69,8 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
         let metrics =
             opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
         meter = meter.with_periodic_exporter(metrics);
-        let spans = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
+        let spans =
+            opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
         let share = f64::from(config.sample_percent.min(100)) / 100.0;
         tracer = Some(
             SdkTracerProvider::builder()
@@ -82,7 +83,8 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
     let meter = meter.build();
     global::set_meter_provider(meter.clone());
 
-    let filter = EnvFilter::try_new(&config.log).context("BATON_LOG is not a log filter such as `info,baton_task=debug`")?;
+    let filter =
+        EnvFilter::try_new(&config.log).context("BATON_LOG is not a log filter such as `info,baton_task=debug`")?;
     let logs = if config.log_format == "text" {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).boxed()
     } else {
@@ -104,9 +106,9 @@ impl Telemetry {
     /// When the address cannot be bound.
     pub async fn serve_metrics(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let Some(address) = self.metrics_listen else { return Ok(()) };
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} for metrics; set BATON_METRICS_LISTEN to a free address"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} for metrics; set BATON_METRICS_LISTEN to a free address")
+        })?;
         let registry = self.registry.clone();
         let metrics = axum::routing::get(move || {
             let registry = registry.clone();

@@ -91,7 +91,8 @@ impl Db {
     pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
         // Safe to paste: both are UUIDs.
         let Tenant { account_id, user_id } = tenant;
-        let begin = format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'");
+        let begin =
+            format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'");
         let inner = self.0.app.begin_with(AssertSqlSafe(begin)).await?;
         Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false })
     }

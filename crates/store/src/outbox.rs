@@ -57,7 +57,8 @@ pub async fn start_over(db: &Db, relay: Uuid, mark: Uuid) -> Result<u64> {
     if sqlx::query(update).bind(relay).bind(mark).execute(&mut *tx).await?.rows_affected() == 0 {
         return Ok(0);
     }
-    let update = db.sql("update {schema}.outbox set published_at = null where published_at is not null and created_at > $1");
+    let update =
+        db.sql("update {schema}.outbox set published_at = null where published_at is not null and created_at > $1");
     let again = sqlx::query(update).bind(kept_since()).execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(again)

@@ -1,13 +1,17 @@
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    process::{Command, Stdio},
     time::Instant,
 };
 
-use baton_embedded::{Options, Postgres};
+use baton_embedded::{Options, Postgres, PostgresBinaries};
 use sqlx::{Connection, PgConnection};
 
-use crate::{Scratch, am_root, mode, postgres_error, start_postgres};
+use crate::{Scratch, am_root, mode, postgres_error, start_postgres, until};
 
 async fn connect(postgres: &Postgres) -> PgConnection {
     PgConnection::connect(&postgres.url("postgres", Postgres::SUPERUSER)).await.unwrap()
@@ -103,6 +107,38 @@ async fn a_pid_file_that_a_crash_left_is_no_obstacle() {
     let postgres = start_postgres(&dir, Options::kept()).await;
     let mut db = connect(&postgres).await;
     sqlx::raw_sql("select * from kept").execute(&mut db).await.unwrap();
+    postgres.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_somebody_started_by_hand_is_left_alone() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("postgres");
+    start_postgres(&dir, Options::kept()).await.stop().await;
+    let data = dir.join("data");
+    let owner = fs::metadata(&data).unwrap();
+    let mut command = Command::new(PostgresBinaries::find().unwrap().bin_dir.join("postgres"));
+    command.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", "unix_socket_directories="]);
+    let mut by_hand = command.current_dir("/").stderr(Stdio::null()).uid(owner.uid()).gid(owner.gid()).spawn().unwrap();
+    let pid_file = data.join("postmaster.pid");
+    until("it has started", || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready"))).await;
+
+    let error = postgres_error(&dir, Options::kept()).await;
+    assert!(error.contains("already running") && error.contains(&format!("(process {})", by_hand.id())), "{error}");
+    assert!(by_hand.try_wait().unwrap().is_none());
+
+    let pid = rustix::process::Pid::from_child(&by_hand);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    by_hand.wait().unwrap();
+}
+
+#[tokio::test]
+async fn roles_share_the_password() {
+    let scratch = Scratch::new();
+    let postgres = start_postgres(&scratch.join("postgres"), Options::throw_away()).await;
+    let create = format!("create role clerk login password '{}'", postgres.role_password());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connect(&postgres).await).await.unwrap();
+    PgConnection::connect(&postgres.url("postgres", "clerk")).await.unwrap();
     postgres.stop().await;
 }
 
