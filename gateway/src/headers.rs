@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
 };
 use tonic::metadata::MetadataMap;
 
@@ -31,10 +31,10 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// The header that came more than once and must not.
-pub(crate) fn repeated(headers: &HeaderMap) -> Option<&'static str> {
-    const NAMES: [&str; 4] = ["Authorization", "X-Account-Id", "Idempotency-Key", "If-Match"];
-    let twice = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
-    SINGLE.iter().position(twice).map(|i| NAMES[i])
+pub(crate) fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
+    headers.keys().find(|name| {
+        (**name == CONTENT_TYPE || SINGLE.contains(name)) && headers.get_all(*name).iter().nth(1).is_some()
+    })
 }
 
 /// The metadata of a call upstream for a REST request: what services read, and nothing else.

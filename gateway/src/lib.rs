@@ -2,11 +2,13 @@
 
 mod config;
 mod cors;
+mod docs;
 mod edge;
 mod headers;
 mod health;
 mod json;
 mod merge_patch;
+mod openapi;
 mod passthrough;
 mod problem;
 mod query;
@@ -50,7 +52,10 @@ pub async fn start(
     let upstreams = Upstreams::new(&config)?;
     let cors = cors::layer(&config.cors_origins)?;
     let grpc = passthrough::service(&upstreams, draining.clone())?;
+    let openapi = openapi::router(config.public_url.as_deref())?;
     let app = rest(Arc::new(config), &upstreams)?
+        .merge(openapi)
+        .merge(docs::router())
         .merge(health::router(upstreams, draining))
         .merge(extra)
         .fallback(edge::no_route)
@@ -64,6 +69,14 @@ pub async fn start(
         .layer(from_fn(edge::identified));
     server::serve(listener, app, stop).await;
     Ok(())
+}
+
+/// The OpenAPI 3.1 document of the REST interface, for whatever host it is served from.
+///
+/// # Errors
+/// When the contract has no REST form.
+pub fn openapi() -> Result<serde_json::Value> {
+    openapi::document(None)
 }
 
 /// The routes of the contract.

@@ -85,11 +85,13 @@ fn dialect(headers: &HeaderMap) -> Option<Dialect> {
 async fn proxy(State(channel): State<Channel>, mut request: Request) -> Response {
     edge::name_rpc(request.uri().path());
     if let Some(name) = headers::repeated(request.headers()) {
-        return refuse(Error::invalid(name, "must come once").into());
+        return refuse(Error::invalid(name.as_str(), "must come once").into());
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     headers::for_grpc(request.headers_mut(), peer);
-    match channel.oneshot(request.map(GrpcBody::new)).await {
+    // A stream has no length: tonic-web reports the one of the base64 that it decodes, and hyper would believe it.
+    let request = request.map(|body| GrpcBody::new(StreamBody::new(BodyStream::new(body))));
+    match channel.oneshot(request).await {
         Ok(response) if response.body().is_end_stream() => response.map(Body::new),
         Ok(response) => response.map(with_an_end),
         Err(error) => refuse(failed(&error).into()),

@@ -60,7 +60,7 @@ async fn answer(
     deadline: Instant,
 ) -> Result<Response, Problem> {
     if let Some(name) = headers::repeated(&parts.headers) {
-        return Err(Problem::field(name, "must come once"));
+        return Err(Problem::field(name.as_str(), "must come once"));
     }
     let bytes = read(body, &parts.headers, config.max_body_bytes).await?;
     let request = decode(route, parts, &bytes).await?;

@@ -96,15 +96,6 @@ impl Route {
         let shown = hidden.filter_map(|name| field.strip_prefix(name)?.strip_prefix('.')).next();
         Cow::Borrowed(shown.unwrap_or(field))
     }
-
-    /// Whether one thing is acted on, rather than a collection: the path ends with a parameter or
-    /// with an action on one.
-    pub(crate) fn names_one(&self) -> bool {
-        self.path.last().is_some_and(|last| {
-            let end = format!("{{{}}}", last.name);
-            self.template.ends_with(&end) || matches!(self.body, Body::Whole) && self.version.is_some()
-        })
-    }
 }
 
 fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {

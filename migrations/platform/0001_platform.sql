@@ -38,18 +38,23 @@ create table outbox (
     account_id   uuid,
     envelope     bytea not null,
     created_at   timestamptz not null default now(),
-    published_at timestamptz
+    published_at timestamptz,
+    -- Number of the batch that it was published with.
+    batch        bigint
 );
 create index outbox_unpublished on outbox (position) where published_at is null;
+create index outbox_batch on outbox (batch) where batch is not null;
 create index outbox_age on outbox (created_at);
 
--- One row: which relay publishes at present, and the mark it left in the stream's server. A stream
--- without the mark has been lost, and is filled again.
+-- One row: which relay publishes at present, and its last batch. The stream's server is left the mark and
+-- the number of each batch beside the events: where the mark is missing or the number is lower than ours,
+-- events have been lost, and those batches are published again.
 create table relay (
     one          boolean primary key default true check (one),
     holder       uuid,
     held_until   timestamptz not null default '-infinity',
-    mark         uuid
+    mark         uuid not null default gen_random_uuid(),
+    batch        bigint not null default 0
 );
 insert into relay default values;
 

@@ -168,11 +168,11 @@ pub(crate) fn as_server<'c>(folder: &Folder, command: &'c mut Command) -> &'c mu
     folder.owner.run(command)
 }
 
-/// The line that tells why a server gave up: the last one that is marked as grave, else the last one.
+/// Why a server gave up: what its log says after the last mark of gravity, or else its last line.
 pub(crate) fn telling_line(log: &str) -> Option<&str> {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
-    let grave = |line: &&str| ["FATAL", "PANIC", "error:", " # ", "***"].iter().any(|mark| line.contains(mark));
-    lines().rfind(grave).or_else(|| lines().next_back())
+    let grave = |line| ["FATAL:", "PANIC:", "error:", " # "].iter().find_map(|mark| str::split_once(line, mark));
+    lines().rev().find_map(grave).map(|(_, reason)| reason.trim()).or_else(|| lines().next_back())
 }
 
 fn free_port() -> Result<u16, Error> {
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_was_taken_meanwhile_is_not_the_end() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir_in("/tmp").expect("a folder");
         let folder =
             Folder::open("Test", &folder.path().join("it"), &["nobody"], &Options::kept()).await.expect("ours");
         let launch = |script: &str| Launch { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
@@ -212,7 +212,8 @@ mod tests {
     #[test]
     fn the_gravest_line_of_a_log_is_shown() {
         let log = "LOG:  starting\nFATAL:  could not open file\nLOG:  database system is shut down\n\n";
-        assert_eq!(telling_line(log), Some("FATAL:  could not open file"));
+        assert_eq!(telling_line(log), Some("could not open file"));
+        assert_eq!(telling_line("7:M 21 Nov 2026 # Bad file format\n"), Some("Bad file format"));
         assert_eq!(telling_line("sh: 1: exec: /bin/none: not found\n"), Some("sh: 1: exec: /bin/none: not found"));
         assert_eq!(telling_line(" \n"), None);
     }

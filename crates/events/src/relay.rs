@@ -1,11 +1,14 @@
 //! From the outbox to the streams.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use baton_runtime::Shutdown;
-use baton_store::{Db, outbox};
-use opentelemetry::{KeyValue, global};
+use baton_store::{
+    Db,
+    outbox::{self, Led},
+};
+use opentelemetry::{KeyValue, global, metrics::Gauge};
 use redis::AsyncCommands;
 use uuid::Uuid;
 
@@ -15,13 +18,16 @@ use crate::streams::{KEPT_PER_STREAM, Streams, mark_key, partition, stream_key};
 const POLL: Duration = Duration::from_millis(500);
 /// Wait after a failure, or while another relay leads.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often to renew the lead, which lasts 15 seconds.
+const RENEW_EVERY: Duration = Duration::from_secs(4);
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
 const BATCH: i64 = 500;
 
 /// Publishes the outbox of `db` until the process stops, and then what is left in it.
 ///
 /// Any number may run; one leads at a time, so that events keep their order.
 pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
-    let relay = Relay { id: Uuid::new_v4(), db, streams };
+    let mut relay = Relay::new(db, streams);
     loop {
         let stopping = shutdown.stop().is_cancelled();
         let pause = match relay.publish_waiting().await {
@@ -30,6 +36,7 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
             Ok(Progress::Follower) => PAUSE,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "cannot publish events; they wait in the outbox");
+                relay.led = None;
                 PAUSE
             }
         };
@@ -49,6 +56,11 @@ struct Relay {
     id: Uuid,
     db: Db,
     streams: Streams,
+    /// What is known since the lead was last renewed.
+    led: Option<(Led, Instant)>,
+    measured: Option<Instant>,
+    waiting: Gauge<i64>,
+    lag: Gauge<f64>,
 }
 
 enum Progress {
@@ -58,14 +70,30 @@ enum Progress {
 }
 
 impl Relay {
-    async fn publish_waiting(&self) -> anyhow::Result<Progress> {
-        let Some(mark) = outbox::lead(&self.db, self.id).await? else { return Ok(Progress::Follower) };
-        self.ensure_mark(mark).await?;
+    fn new(db: Db, streams: Streams) -> Self {
+        let meter = global::meter("baton");
+        Self {
+            id: Uuid::new_v4(),
+            db,
+            streams,
+            led: None,
+            measured: None,
+            waiting: meter.i64_gauge("baton.outbox.waiting").build(),
+            lag: meter.f64_gauge("baton.outbox.lag").with_unit("s").build(),
+        }
+    }
+
+    async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
+        let Some(led) = self.lead().await? else { return Ok(Progress::Follower) };
+        self.measure().await?;
+        if !self.streams_are_whole(led).await? {
+            return Ok(Progress::More);
+        }
         let waiting = outbox::waiting(&self.db, BATCH).await?;
-        self.measure(&waiting).await?;
         if waiting.is_empty() {
             return Ok(Progress::Done);
         }
+        let batch = led.batch + 1;
         let mut pipeline = redis::pipe();
         for event in &waiting {
             pipeline
@@ -79,37 +107,89 @@ impl Relay {
                 .arg(&event.envelope)
                 .ignore();
         }
+        pipeline.set(mark_key(self.db.schema()), mark(Led { batch, ..led })).ignore();
         let () =
             pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
         // A crash here publishes the batch twice; the inboxes of its readers make that one effect.
         let positions: Vec<i64> = waiting.iter().map(|event| event.position).collect();
-        outbox::published(&self.db, &positions).await?;
+        outbox::published(&self.db, &positions, batch).await?;
+        if let Some((led, _)) = &mut self.led {
+            led.batch = batch;
+        }
         Ok(if waiting.len() as i64 == BATCH { Progress::More } else { Progress::Done })
     }
 
-    /// A server without our mark has lost the streams: everything kept is published again.
-    async fn ensure_mark(&self, expected: Option<Uuid>) -> anyhow::Result<()> {
+    /// Leads, if nobody else does. A lead that is lost between two renewals costs no more than a batch
+    /// that is published twice.
+    async fn lead(&mut self) -> anyhow::Result<Option<Led>> {
+        if let Some((led, renewed)) = self.led
+            && renewed.elapsed() < RENEW_EVERY
+        {
+            return Ok(Some(led));
+        }
+        let renewed = Instant::now();
+        let led = outbox::lead(&self.db, self.id).await?;
+        self.led = led.map(|led| (led, renewed));
+        Ok(led)
+    }
+
+    /// Whether the server holds all that was published. One without our mark was emptied, one that holds
+    /// an older batch went back in time (a restart from a dump, a failover to a replica that was behind):
+    /// `false` until the batches after that one are waiting again.
+    async fn streams_are_whole(&mut self, led: Led) -> anyhow::Result<bool> {
         let key = mark_key(self.db.schema());
         let mut connection = self.streams.connection();
         let found: Option<String> = connection.get(&key).await.context("the stream server did not answer")?;
-        if expected.is_some_and(|mark| found.as_deref() == Some(&mark.to_string())) {
-            return Ok(());
+        let held = found.as_deref().and_then(|found| batch_of(led.mark, found));
+        if held.is_some_and(|held| held >= led.batch) {
+            return Ok(true);
         }
-        let mark = Uuid::new_v4();
-        let events = outbox::start_over(&self.db, self.id, mark).await?;
-        if expected.is_some() {
-            tracing::warn!(events, "the streams were lost; publishing again");
+        let kept = held.unwrap_or_default();
+        let events = outbox::take_back(&self.db, kept).await?;
+        if events > 0 {
+            tracing::warn!(events, "the stream server lost events; they will be published again");
+            return Ok(false);
         }
-        let () = connection.set(&key, mark.to_string()).await.context("the stream server did not answer")?;
-        Ok(())
+        // Read anew from the database, which now says `kept` as well.
+        self.led = None;
+        let () =
+            connection.set(&key, mark(Led { batch: kept, ..led })).await.context("the stream server did not answer")?;
+        Ok(false)
     }
 
-    async fn measure(&self, waiting: &[outbox::Waiting]) -> anyhow::Result<()> {
-        let (events, seconds) = if waiting.is_empty() { (0, 0.0) } else { outbox::lag(&self.db).await? };
+    async fn measure(&mut self) -> anyhow::Result<()> {
+        if self.measured.is_some_and(|at| at.elapsed() < MEASURE_EVERY) {
+            return Ok(());
+        }
+        self.measured = Some(Instant::now());
+        let (events, seconds) = outbox::lag(&self.db).await?;
         let attributes = [KeyValue::new("service", self.db.schema())];
-        let meter = global::meter("baton");
-        meter.i64_gauge("baton.outbox.waiting").build().record(events, &attributes);
-        meter.f64_gauge("baton.outbox.lag").with_unit("s").build().record(seconds, &attributes);
+        self.waiting.record(events, &attributes);
+        self.lag.record(seconds, &attributes);
         Ok(())
+    }
+}
+
+/// What the server is left beside the events.
+fn mark(led: Led) -> String {
+    format!("{}:{}", led.mark, led.batch)
+}
+
+/// The batch of a mark; `None` for another outbox's, or none at all.
+fn batch_of(mark: Uuid, found: &str) -> Option<i64> {
+    let (found, batch) = found.split_once(':')?;
+    if found.parse() == Ok(mark) { batch.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marks_of_this_outbox_count() {
+        let [ours, other] = [1, 2].map(Uuid::from_u128);
+        assert_eq!(batch_of(ours, &mark(Led { mark: ours, batch: 7 })), Some(7));
+        assert_eq!(batch_of(ours, &mark(Led { mark: other, batch: 7 })), None);
+        assert_eq!(batch_of(ours, &ours.to_string()), None);
     }
 }

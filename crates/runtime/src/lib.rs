@@ -3,6 +3,7 @@
 //! A service's `main` is: read its [`config!`] struct from the [`Env`], start [`telemetry`], bind, and
 //! hand the listener and a [`Shutdown`] to the service's `start`, which ends in [`server::serve`].
 
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod process;

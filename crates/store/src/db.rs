@@ -160,6 +160,20 @@ impl Tx {
         Ok(())
     }
 
+    /// Goes on for another tenant: for the few calls that only learn, or make, their account on the way.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn switch(&mut self, tenant: Tenant) -> Result<()> {
+        sqlx::query("select set_config('baton.account_id', $1, true), set_config('baton.user_id', $2, true)")
+            .bind(tenant.account_id.to_string())
+            .bind(tenant.user_id.to_string())
+            .execute(&mut *self.inner)
+            .await?;
+        self.tenant = tenant;
+        Ok(())
+    }
+
     /// Whose rows it sees.
     pub fn tenant(&self) -> Tenant {
         self.tenant

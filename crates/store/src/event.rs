@@ -32,28 +32,46 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn publish(&mut self, event: Event) -> Result<()> {
-        let clock = self.db().clock().clone();
-        let id = clock.new_id();
+        self.publish_all([event]).await
+    }
+
+    /// [`Tx::publish`] for several, in their order, with one statement.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn publish_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
+        let (mut ids, mut accounts, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
+        for event in events {
+            let id = self.db().clock().new_id();
+            ids.push(id);
+            accounts.push((!event.account_id.is_nil()).then_some(event.account_id));
+            envelopes.push(self.envelope(id, event)?.encode_to_vec());
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let insert = self.db().sql(
+            "insert into {schema}.outbox (id, account_id, envelope)
+             select id, account_id, envelope from unnest($1::uuid[], $2::uuid[], $3::bytea[])
+             with ordinality as events (id, account_id, envelope, nth) order by nth",
+        );
+        sqlx::query(insert).bind(ids).bind(accounts).bind(envelopes).execute(&mut **self).await?;
+        self.published = true;
+        Ok(())
+    }
+
+    fn envelope(&self, id: Uuid, event: Event) -> Result<Envelope> {
         let or_empty = |id: Uuid| if id.is_nil() { String::new() } else { id.to_string() };
-        let envelope = Envelope {
+        Ok(Envelope {
             id: id.to_string(),
             r#type: event.kind.to_owned(),
             account_id: or_empty(event.account_id),
             subject_id: event.subject_id.to_string(),
             actor_id: or_empty(self.tenant().user_id),
-            occurred_at: Some(timestamp(clock.now())),
+            occurred_at: Some(timestamp(self.db().clock().now())),
             traceparent: propagation::current_traceparent(),
             payload: Some(event.payload.map_err(Error::internal)?),
-        };
-        let insert = self.db().sql("insert into {schema}.outbox (id, account_id, envelope) values ($1, $2, $3)");
-        sqlx::query(insert)
-            .bind(id)
-            .bind((!event.account_id.is_nil()).then_some(event.account_id))
-            .bind(envelope.encode_to_vec())
-            .execute(&mut **self)
-            .await?;
-        self.published = true;
-        Ok(())
+        })
     }
 
     /// Notes that this transaction handles the event. `false` when another has before: then there is

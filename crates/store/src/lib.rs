@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod migrate;
 pub mod outbox;
 pub mod page;
+pub mod precondition;
 pub mod sweep;
 
 pub use db::{Db, Tenant, Tx};

@@ -73,3 +73,38 @@ async fn ensure_role(conn: &mut PgConnection, role: &str) -> anyhow::Result<()> 
         Err(e) => Err(e).with_context(|| format!("role {role} is missing; as an administrator run: {create}")),
     }
 }
+
+/// Whether `schema` has all of these migrations, as far as the connection's role may tell.
+///
+/// # Errors
+/// When it has not.
+pub async fn is_current(
+    conn: &mut PgConnection,
+    schema: &str,
+    migrations: Option<&Migrator>,
+) -> anyhow::Result<()> {
+    let count = format!("select count(*) from {schema}._migrations where success");
+    let applied: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(conn).await.context("there are none")?;
+    let expected = migrations.map_or(0, |migrations| migrations.iter().count());
+    anyhow::ensure!(applied as usize >= expected, "{applied} of {expected} are applied");
+    Ok(())
+}
+
+/// `url`, with every statement run as `role`: for embedded mode and tests, where one administrator owns the
+/// server. Row-level security binds the role as if it had logged in itself. Installations give each role
+/// a login of its own instead.
+pub fn url_as_role(url: &str, role: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}options=-c%20role%3D{role}")
+}
+
+/// A number that changes with any migration of these schemas or of the platform.
+pub fn fingerprint(schemas: &[(&str, &Migrator)]) -> u32 {
+    let checksums = PLATFORM.iter().chain(schemas.iter().flat_map(|(_, migrations)| migrations.iter()));
+    let names = schemas.iter().flat_map(|(name, _)| name.bytes());
+    // FNV-1a.
+    checksums
+        .flat_map(|migration| migration.checksum.iter().copied())
+        .chain(names)
+        .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}

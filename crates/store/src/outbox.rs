@@ -1,16 +1,15 @@
-//! The relay's side of the outbox: leadership, batches, marks.
+//! The relay's side of the outbox: leadership, and the batches that reached the stream.
 
 use baton_errors::Result;
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use uuid::Uuid;
 
 use crate::Db;
 
-/// How long published rows are kept to fill a lost stream again.
-pub const KEPT: TimeDelta = TimeDelta::days(3);
 /// How long a relay leads without renewing.
 const LEASE_SECONDS: f64 = 15.0;
+/// Events taken back at a time; more might run into the statement timeout.
+const TAKE_BACK: i64 = 10_000;
 
 /// An event that waits to be published.
 #[derive(Debug, Clone)]
@@ -23,18 +22,27 @@ pub struct Waiting {
     pub envelope: Vec<u8>,
 }
 
+/// What the relay that leads knows of the batches before.
+#[derive(Debug, Clone, Copy)]
+pub struct Led {
+    /// Tells this outbox from others; the stream's server holds it beside the batch.
+    pub mark: Uuid,
+    /// The last batch that reached the stream; 0 when none did.
+    pub batch: i64,
+}
+
 /// Leads, or goes on leading, the relays of this outbox: only one publishes, so that order is kept.
-/// `None` when another leads; else the mark that the stream's server should hold, if one was left.
+/// `None` when another leads.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn lead(db: &Db, relay: Uuid) -> Result<Option<Option<Uuid>>> {
+pub async fn lead(db: &Db, relay: Uuid) -> Result<Option<Led>> {
     let update = db.sql(
         "update {schema}.relay set holder = $1, held_until = now() + make_interval(secs => $2)
-         where holder = $1 or held_until < now() returning mark",
+         where holder = $1 or held_until < now() returning mark, batch",
     );
     let row = sqlx::query(update).bind(relay).bind(LEASE_SECONDS).fetch_optional(db.system()).await?;
-    Ok(row.map(|row| row.get(0)))
+    Ok(row.map(|row| Led { mark: row.get("mark"), batch: row.get("batch") }))
 }
 
 /// Gives leadership up, so that another relay need not wait for the lease to end.
@@ -47,21 +55,22 @@ pub async fn resign(db: &Db, relay: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Notes a new mark, and that everything kept has to be published again. Answers how many that is.
+/// Takes back, some at a time, that the batches after `batch` reached the stream; they wait again. Answers
+/// how many events it took back: at 0 all are, and `batch` is the last one.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn start_over(db: &Db, relay: Uuid, mark: Uuid) -> Result<u64> {
-    let mut tx = db.system().begin().await?;
-    let update = db.sql("update {schema}.relay set mark = $2 where holder = $1");
-    if sqlx::query(update).bind(relay).bind(mark).execute(&mut *tx).await?.rows_affected() == 0 {
-        return Ok(0);
+pub async fn take_back(db: &Db, batch: i64) -> Result<u64> {
+    let update = db.sql(
+        "update {schema}.outbox set published_at = null, batch = null
+         where position in (select position from {schema}.outbox where batch > $1 limit $2)",
+    );
+    let events = sqlx::query(update).bind(batch).bind(TAKE_BACK).execute(db.system()).await?.rows_affected();
+    if events == 0 {
+        let update = db.sql("update {schema}.relay set batch = $1");
+        sqlx::query(update).bind(batch).execute(db.system()).await?;
     }
-    let update =
-        db.sql("update {schema}.outbox set published_at = null where published_at is not null and created_at > $1");
-    let again = sqlx::query(update).bind(kept_since()).execute(&mut *tx).await?.rows_affected();
-    tx.commit().await?;
-    Ok(again)
+    Ok(events)
 }
 
 /// The next events to publish, in order.
@@ -84,13 +93,16 @@ pub async fn waiting(db: &Db, limit: i64) -> Result<Vec<Waiting>> {
         .collect())
 }
 
-/// Notes that events have reached the stream.
+/// Notes that events have reached the stream, as this batch.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn published(db: &Db, positions: &[i64]) -> Result<()> {
-    let update = db.sql("update {schema}.outbox set published_at = now() where position = any($1)");
-    sqlx::query(update).bind(positions).execute(db.system()).await?;
+pub async fn published(db: &Db, positions: &[i64], batch: i64) -> Result<()> {
+    let update = db.sql(
+        "with published as (update {schema}.outbox set published_at = now(), batch = $2 where position = any($1))
+         update {schema}.relay set batch = greatest(batch, $2)",
+    );
+    sqlx::query(update).bind(positions).bind(batch).execute(db.system()).await?;
     Ok(())
 }
 
@@ -105,8 +117,4 @@ pub async fn lag(db: &Db) -> Result<(i64, f64)> {
     );
     let row = sqlx::query(select).fetch_one(db.system()).await?;
     Ok((row.get(0), row.get(1)))
-}
-
-fn kept_since() -> DateTime<Utc> {
-    Utc::now() - KEPT
 }

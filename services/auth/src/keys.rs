@@ -43,6 +43,14 @@ pub fn generate() -> anyhow::Result<String> {
     Ok(STANDARD.encode(document.as_ref()))
 }
 
+/// Whether `BATON_AUTH_SIGNING_KEYS` could hold these keys.
+///
+/// # Errors
+/// When it could not, with the reason.
+pub fn check(keys: &str) -> anyhow::Result<()> {
+    SigningKeys::new(&Secret::new(keys), "").map(drop)
+}
+
 impl SigningKeys {
     /// Parses the configured keys. The first signs.
     pub(crate) fn new(keys: &Secret, issuer: &str) -> anyhow::Result<Self> {

@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use tower::Layer as _;
 
 pub use config::{AuthConfig, Config};
-pub use keys::generate as generate_signing_key;
+pub use keys::{check as check_signing_keys, generate as generate_signing_key};
 
 /// The service's schema.
 pub const SCHEMA: &str = "auth";

@@ -17,12 +17,12 @@ use std::{
 use baton_embedded::{Options, Postgres, PostgresBinaries, Redis, RedisBinary};
 use tokio::time::{Instant, sleep};
 
-/// A folder that any user may pass through, as most are.
+/// A folder that any user may pass through: not in TMPDIR, which may be one's own.
 struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         Self(folder)
     }

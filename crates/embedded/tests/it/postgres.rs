@@ -1,5 +1,6 @@
 use std::{
     fs::{self, Permissions},
+    net::TcpListener,
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
@@ -118,7 +119,8 @@ async fn a_server_that_somebody_started_by_hand_is_left_alone() {
     let data = dir.join("data");
     let owner = fs::metadata(&data).unwrap();
     let mut command = Command::new(PostgresBinaries::find().unwrap().bin_dir.join("postgres"));
-    command.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", "unix_socket_directories="]);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    command.arg("-D").arg(&data).args(["-p", &port, "-c", "unix_socket_directories="]);
     let mut by_hand = command.current_dir("/").stderr(Stdio::null()).uid(owner.uid()).gid(owner.gid()).spawn().unwrap();
     let pid_file = data.join("postmaster.pid");
     until("it has started", || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready"))).await;

@@ -1,0 +1,180 @@
+//! `baton doctor`: is everything there, and if not, how to mend it.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use baton_embedded::{PostgresBinaries, RedisBinary};
+use baton_runtime::Env;
+use baton_store::migrate;
+use chrono::{DateTime, Utc};
+use redis::{AsyncConnectionConfig, Client};
+use sqlx::{Connection, PgConnection};
+use tokio::net::TcpListener;
+
+use crate::platform::{self, Service};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Clocks further apart than this make tokens expire early or late.
+const CLOCK_MAY_DIFFER_SECONDS: i64 = 5;
+
+pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode> {
+    let mut report = Report { healthy: true };
+    if names.is_empty() {
+        embedded(&mut report, env).await;
+    } else {
+        for service in platform::named(names)? {
+            println!("{}", service.name);
+            configured(&mut report, env, service).await;
+        }
+    }
+    Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Report {
+    healthy: bool,
+}
+
+impl Report {
+    /// Prints a finding; `mend` is what to do when it is bad.
+    fn line<T>(&mut self, what: &str, found: anyhow::Result<T>, mend: &str) -> Option<T> {
+        match found {
+            Ok(found) => {
+                println!("  ok    {what}");
+                Some(found)
+            }
+            Err(error) => {
+                self.healthy = false;
+                println!("  FAIL  {what}: {error:#}\n        {mend}");
+                None
+            }
+        }
+    }
+}
+
+/// What `baton up` needs.
+async fn embedded(report: &mut Report, env: &Env) {
+    println!("baton up");
+    match env.get("BATON_DATABASE_URL") {
+        Some(url) => {
+            let connected = connect(url).await;
+            report.line("Postgres of BATON_DATABASE_URL", connected, "start it, correct BATON_DATABASE_URL, or unset it to have a private one");
+        }
+        None => {
+            let found = PostgresBinaries::find().map_err(anyhow::Error::from);
+            report.line("Postgres is installed", found, "run ./run, which installs it, or install the package postgresql");
+        }
+    }
+    match env.get("BATON_REDIS_URL") {
+        Some(url) => {
+            let found = redis(url).await;
+            report.line("Redis of BATON_REDIS_URL", found, "start it, correct BATON_REDIS_URL, or unset it to have a private one");
+        }
+        None => {
+            let found = RedisBinary::find().map_err(anyhow::Error::from);
+            report.line("Redis is installed", found, "run ./run, which installs it, or install the package redis-server");
+        }
+    }
+    let address = env.get("BATON_GATEWAY_LISTEN").unwrap_or("127.0.0.1:8080");
+    let free = match address.parse::<SocketAddr>() {
+        Ok(address) => port(address).await,
+        Err(error) => Err(error.into()),
+    };
+    report.line(&format!("{address} is free"), free, "stop what uses it, or set BATON_GATEWAY_LISTEN to another address");
+    let writable = tempfile::tempfile_in(".").context("this folder cannot be written to");
+    report.line("the folder takes data", writable, "run from a folder that you may write to, or name one with --data");
+}
+
+/// A service as its environment configures it.
+async fn configured(report: &mut Report, env: &Env, service: &Service) {
+    let checked = (service.check)(env).map_err(anyhow::Error::from);
+    let mend = "set the variables named above; the service's README says what they are for";
+    if let Some(address) = report.line("configuration", checked, mend) {
+        let free = port(address).await;
+        report.line(&format!("{address} is free"), free, &format!("stop what uses it, or set {}", service.listen));
+    }
+    if service.migrations.is_some() {
+        database(report, env, service).await;
+    }
+    if let Some(url) = env.get("BATON_REDIS_URL") {
+        let found = redis(url).await;
+        report.line("Redis", found, "start Redis 7 or newer, or correct BATON_REDIS_URL");
+    }
+    for variable in ["BATON_AUTH_URL", "BATON_TENANCY_URL", "BATON_TASK_URL", "BATON_NOTIFICATION_URL"] {
+        if (service.variables)().iter().any(|read| read.name == variable)
+            && let Some(url) = env.get(variable)
+        {
+            let found = peer(url).await;
+            report.line(&format!("{variable} answers"), found, "start that service, or correct the variable");
+        }
+    }
+    if service.name == "auth" {
+        let keys = env.get("BATON_AUTH_SIGNING_KEYS").unwrap_or_default();
+        let mend = "make one with: openssl genpkey -algorithm ed25519 -outform DER | base64 -w0";
+        report.line("signing keys", baton_auth::check_signing_keys(keys), mend);
+    }
+}
+
+async fn database(report: &mut Report, env: &Env, service: &Service) {
+    let name = service.name.to_uppercase();
+    for (variable, role) in [
+        (format!("BATON_{name}_DATABASE_URL"), migrate::app_role(service.name)),
+        (format!("BATON_{name}_SYSTEM_DATABASE_URL"), migrate::system_role(service.name)),
+    ] {
+        let Some(url) = env.get(&variable) else { continue };
+        let mend = format!("start Postgres 15 or newer, or correct {variable}");
+        let Some(mut conn) = report.line(&format!("{variable} answers"), connect(url).await, &mend) else { continue };
+        let checked = check_role(&mut conn, &role).await;
+        report.line(&format!("{variable} is bound by row-level security"), checked, &format!("log in as {role}, which `baton migrate` makes"));
+        let skew = clock(&mut conn).await;
+        report.line("the clock agrees with the database's", skew, "synchronise the clocks (NTP) of this machine and the database's");
+        let migrated = migrate::is_current(&mut conn, service.name, service.migrations).await;
+        report.line("migrations", migrated, "run: baton migrate");
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<PgConnection> {
+    let mut conn = tokio::time::timeout(TIMEOUT, PgConnection::connect(url)).await.context("no answer in time")??;
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
+    ensure!(version >= 150_000, "the server is version {}; it takes 15 or newer", version / 10_000);
+    Ok(conn)
+}
+
+async fn check_role(conn: &mut PgConnection, expected: &str) -> anyhow::Result<()> {
+    let (role, bypasses): (String, bool) =
+        sqlx::query_as("select rolname::text, rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+            .fetch_one(conn)
+            .await?;
+    ensure!(!bypasses, "role {role} bypasses it");
+    ensure!(role == expected, "the role is {role}, and policies are written for {expected}");
+    Ok(())
+}
+
+async fn clock(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let theirs: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(conn).await?;
+    let apart = (Utc::now() - theirs).num_seconds().abs();
+    ensure!(apart <= CLOCK_MAY_DIFFER_SECONDS, "they are {apart} seconds apart");
+    Ok(())
+}
+
+async fn redis(url: &str) -> anyhow::Result<()> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(TIMEOUT));
+    let mut connection = Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).context("no version")?;
+    let major: u32 = version.split('.').next().unwrap_or_default().parse()?;
+    ensure!(major >= 7, "the server is version {version}; it takes 7 or newer");
+    Ok(())
+}
+
+async fn port(address: SocketAddr) -> anyhow::Result<()> {
+    TcpListener::bind(address).await?;
+    Ok(())
+}
+
+async fn peer(url: &str) -> anyhow::Result<()> {
+    let endpoint = tonic::transport::Endpoint::from_shared(url.to_owned())?.connect_timeout(TIMEOUT);
+    match endpoint.connect().await {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("no answer ({error})"),
+    }
+}

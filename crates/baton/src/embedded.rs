@@ -1,0 +1,113 @@
+//! The servers of embedded mode: private ones, or those that the environment names.
+
+use std::{
+    fmt::Display,
+    io::{Write, stdout},
+    path::Path,
+    time::Instant,
+};
+
+use anyhow::Context;
+use baton_embedded::{Options, Postgres, PostgresBinaries, Redis, RedisBinary};
+use baton_runtime::Env;
+use baton_store::migrate::{app_role, system_role, url_as_role};
+use sqlx::{Connection, PgConnection};
+
+use crate::platform::SERVICES;
+
+/// The database of all services.
+const DATABASE: &str = "baton";
+
+/// The servers that this process started, and how to reach those that serve.
+pub(crate) struct Servers {
+    pub(crate) database_url: String,
+    pub(crate) redis_url: String,
+    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+}
+
+impl Servers {
+    /// Starts what the environment (`BATON_DATABASE_URL`, `BATON_REDIS_URL`) does not name.
+    pub(crate) async fn start(env: &Env, data: &Path, options: Options) -> anyhow::Result<Self> {
+        let (mut postgres, mut redis) = (None, None);
+        let database_url = match env.get("BATON_DATABASE_URL") {
+            Some(url) => url.to_owned(),
+            None => {
+                let binaries = PostgresBinaries::find()?;
+                let server = step("Postgres", Postgres::start(&binaries, &data.join("postgres"), options.clone())).await?;
+                let url = server.url(DATABASE, Postgres::SUPERUSER);
+                ensure_database(&server.url("postgres", Postgres::SUPERUSER)).await?;
+                postgres = Some(server);
+                url
+            }
+        };
+        let redis_url = match env.get("BATON_REDIS_URL") {
+            Some(url) => url.to_owned(),
+            None => {
+                let binary = RedisBinary::find()?;
+                let server = step("Redis", Redis::start(&binary, &data.join("redis"), options)).await?;
+                let url = server.url();
+                redis = Some(server);
+                url
+            }
+        };
+        Ok(Self { database_url, redis_url, postgres, redis })
+    }
+
+    /// Tells services where the servers are. Each service gets its roles by the administrator's login.
+    pub(crate) fn provide(&self, env: &mut Env) {
+        env.set_default("BATON_REDIS_URL", self.redis_url.as_str());
+        for service in SERVICES.iter().filter(|service| service.migrations.is_some()) {
+            let name = service.name.to_uppercase();
+            let url = |role: &str| url_as_role(&self.database_url, role);
+            env.set_default(&format!("BATON_{name}_DATABASE_URL"), url(&app_role(service.name)));
+            env.set_default(&format!("BATON_{name}_SYSTEM_DATABASE_URL"), url(&system_role(service.name)));
+        }
+    }
+
+    /// Stops what this process started.
+    pub(crate) async fn stop(self) {
+        if let Some(redis) = self.redis {
+            redis.stop().await;
+        }
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+async fn ensure_database(url: &str) -> anyhow::Result<()> {
+    let mut conn = PgConnection::connect(url).await.context("the Postgres that was just started does not answer")?;
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(DATABASE)
+        .fetch_one(&mut conn)
+        .await?;
+    if !there {
+        sqlx::raw_sql("create database baton").execute(&mut conn).await?;
+    }
+    conn.close().await?;
+    Ok(())
+}
+
+/// Does one step of the start, telling people which and how long it took.
+pub(crate) async fn step<T, E: Display>(
+    name: &str,
+    work: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T>
+where
+    anyhow::Error: From<E>,
+{
+    print!("  {name:<12} ");
+    let _ = stdout().flush();
+    let begun = Instant::now();
+    match work.await {
+        Ok(done) => {
+            println!("ready in {:.1} s", begun.elapsed().as_secs_f64());
+            Ok(done)
+        }
+        Err(error) => {
+            println!("failed");
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The `baton` binary: all of Baton in one program.
+
+#![allow(clippy::print_stdout, reason = "a command line program talks to people on standard output")]
+
+mod demo;
+mod doctor;
+mod embedded;
+mod migrate;
+mod openapi;
+mod platform;
+mod secrets;
+mod serve;
+mod servers;
+mod up;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use baton_runtime::Env;
+use clap::{Parser, Subcommand};
+
+/// Baton: work flows down a hierarchy, and everyone can follow it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the whole platform on this machine, with its own Postgres and Redis under `.baton/`.
+    Up {
+        /// Where data and keys are kept.
+        #[arg(long, default_value = ".baton", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Do not make a demo account in an empty database.
+        #[arg(long)]
+        no_demo: bool,
+    },
+    /// Runs services in this process, configured by environment variables.
+    Serve {
+        /// Which: auth, tenancy, task, notification, gateway.
+        #[arg(required = true, value_name = "SERVICE")]
+        services: Vec<String>,
+    },
+    /// Brings the database up to date. Safe to repeat; run it before a roll-out.
+    Migrate {
+        /// Which services' schemas; all when none is named.
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+    },
+    /// Checks configuration, database, roles, Redis, ports, keys and clock, and says how to mend each.
+    Doctor {
+        /// Check these services as they are configured by environment variables; without any, check what
+        /// `baton up` needs.
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+    },
+    /// Prints the OpenAPI 3.1 document of the REST API.
+    Openapi,
+    /// Runs a command with a private Postgres and Redis, and stops them after it: for the tests.
+    #[command(hide = true)]
+    Servers {
+        /// Migrate all schemas into one database, and name it in DATABASE_URL.
+        #[arg(long)]
+        migrated: bool,
+        /// The command.
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("baton: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let env = Env::process();
+    let done = runtime.block_on(async {
+        match arguments.command {
+            Command::Up { data, no_demo } => up::run(env, &data, !no_demo).await,
+            Command::Serve { services } => serve::run(&env, &services).await,
+            Command::Migrate { services } => migrate::run(&env, &services).await,
+            Command::Doctor { services } => doctor::run(&env, &services).await,
+            Command::Openapi => openapi::print(),
+            Command::Servers { migrated, command } => servers::run(migrated, &command).await,
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // One line per cause, the outermost first: what failed, then why.
+            eprintln!("baton: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `baton up`: the whole platform on one machine.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::Context;
+use baton_embedded::Options;
+use baton_mailbox::Mailbox;
+use baton_runtime::{Env, Shutdown, process};
+use tokio::net::TcpListener;
+
+use crate::{
+    demo,
+    embedded::{Servers, step},
+    migrate,
+    platform::{self, Bound, SERVICES},
+    secrets,
+};
+
+pub(crate) async fn run(mut env: Env, data: &Path, demo: bool) -> anyhow::Result<ExitCode> {
+    println!("Starting Baton");
+    fs::create_dir_all(data).with_context(|| format!("cannot make the folder {}; run from a folder that you may write to", data.display()))?;
+    secrets::provide(&mut env, data)?;
+    // The port that people see is checked before anything is started.
+    env.set_default("BATON_GATEWAY_LISTEN", "127.0.0.1:8080");
+    let address = env.get("BATON_GATEWAY_LISTEN").unwrap_or_default();
+    let address = address.parse().context("BATON_GATEWAY_LISTEN is not an address such as 127.0.0.1:8080")?;
+    let gateway = process::bind(address, "BATON_GATEWAY_LISTEN").await?;
+
+    let servers = Servers::start(&env, data, Options::kept()).await?;
+    let done = serve(env, &servers, gateway, demo).await;
+    println!("Stopping");
+    servers.stop().await;
+    done?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool) -> anyhow::Result<()> {
+    step("migrations", migrate::all(&servers.database_url)).await?;
+    servers.provide(&mut env);
+    env.set_default("BATON_LOG", "warn");
+    env.set_default("BATON_LOG_FORMAT", "text");
+    let url = format!("http://{}", gateway.local_addr()?);
+    env.set_default("BATON_PUBLIC_URL", url.as_str());
+
+    // Mail goes to a server if one is configured, else to the dev mailbox, over SMTP either way.
+    let mailbox = Mailbox::new();
+    let own_mailbox = env.get("BATON_SMTP_URL").is_none();
+    let mail = free_port().await?;
+    env.set_default("BATON_SMTP_URL", format!("smtp://{}", mail.local_addr()?));
+    let extra = if own_mailbox { mailbox.router() } else { axum::Router::new() };
+
+    let mut bound = Vec::new();
+    for service in SERVICES {
+        if let Some(variable) = service.url {
+            let listener = free_port().await?;
+            env.set(variable, format!("http://{}", listener.local_addr()?));
+            bound.push(Bound { service, listener });
+        }
+    }
+    let service = SERVICES.iter().find(|service| service.url.is_none()).context("there is a gateway")?;
+    bound.push(Bound { service, listener: gateway });
+
+    let env = &env;
+    process::run("baton", env, |shutdown| async move {
+        tokio::spawn(mailbox.clone().serve(mail, shutdown.stop().clone()));
+        let greet = greet(env, servers, &mailbox, &url, demo && own_mailbox, &shutdown);
+        let run = platform::run(env, bound, extra, &shutdown);
+        tokio::pin!(run);
+        tokio::select! {
+            ended = &mut run => return ended,
+            greeted = greet => if let Err(error) = greeted {
+                shutdown.now();
+                run.await?;
+                return Err(error);
+            },
+        }
+        run.await
+    })
+    .await
+}
+
+/// Makes the demo account in an empty database, and says where everything is.
+async fn greet(
+    env: &Env,
+    servers: &Servers,
+    mailbox: &Mailbox,
+    url: &str,
+    demo: bool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    if demo && demo::is_wanted(&servers.database_url).await? {
+        let make = demo::make(env, mailbox);
+        let made = tokio::select! {
+            made = step("demo account", make) => made,
+            () = shutdown.draining().cancelled() => return Ok(()),
+        };
+        made.context("cannot make the demo account; start with --no-demo to go without")?;
+    }
+    println!(
+        "\nBaton is up. Ctrl-C stops it; starting it again finds the data.\n\n  \
+         API        {url}/v1\n  docs       {url}/docs\n  OpenAPI    {url}/openapi.json\n  \
+         live       ws{}/cable\n  mailbox    {url}/dev/mailbox\n",
+        url.trim_start_matches("http"),
+    );
+    if demo::is_there(&servers.database_url).await? {
+        println!("Sign in as {} with the password: {}\n\nTry:\n\n{}\n", demo::OWNER, demo::PASSWORD, demo::curl(url));
+    }
+    Ok(())
+}
+
+async fn free_port() -> anyhow::Result<TcpListener> {
+    TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")
+}

@@ -1,0 +1,143 @@
+//! The dev mailbox of embedded mode and of the tests: services send to it over SMTP, as they would to
+//! any server, and people read it at `GET /dev/mailbox`.
+//!
+//! It keeps the newest thousand mails in memory, for loopback only; it is no mail server to expose.
+
+mod smtp;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Json, Router, extract::Query, routing::get};
+use chrono::{DateTime, Utc};
+use mail_parser::MessageParser;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Mails that are kept.
+const KEPT: usize = 1000;
+
+/// A mail that came in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mail {
+    /// Id of the mail.
+    pub id: Uuid,
+    /// The recipient.
+    pub to: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its plain text.
+    pub text: String,
+    /// Its HTML.
+    pub html: String,
+    /// When it came in.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A mailbox. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Mailbox(Arc<Mutex<VecDeque<Mail>>>);
+
+impl Mailbox {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes mails in over SMTP (RFC 5321) until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            let (mailbox, stop) = (self.clone(), stop.clone());
+            tokio::spawn(async move {
+                let session = smtp::session(stream, |to, message| mailbox.keep(to, message));
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    ended = session => if let Err(error) = ended { tracing::debug!(%error, "an SMTP session broke off") },
+                }
+            });
+        }
+    }
+
+    /// The mails to an address, or all, newest first.
+    pub fn mails(&self, to: Option<&str>) -> Vec<Mail> {
+        let Ok(mails) = self.0.lock() else { return Vec::new() };
+        mails.iter().rev().filter(|mail| to.is_none_or(|to| mail.to.eq_ignore_ascii_case(to))).cloned().collect()
+    }
+
+    /// `GET /dev/mailbox?to=…` answers `{messages: [{id, to, subject, text, html, created_at}]}`, newest first.
+    pub fn router(&self) -> Router {
+        #[derive(Deserialize)]
+        struct Parameters {
+            to: Option<String>,
+        }
+        #[derive(Serialize)]
+        struct Answer {
+            messages: Vec<Mail>,
+        }
+        let mailbox = self.clone();
+        let list = move |Query(parameters): Query<Parameters>| async move {
+            Json(Answer { messages: mailbox.mails(parameters.to.as_deref()) })
+        };
+        Router::new().route("/dev/mailbox", get(list))
+    }
+
+    fn keep(&self, recipients: &[String], message: &[u8]) {
+        let parsed = MessageParser::default().parse(message);
+        let body = |text: Option<std::borrow::Cow<'_, str>>| text.map(|t| t.into_owned()).unwrap_or_default();
+        let Ok(mut mails) = self.0.lock() else { return };
+        for to in recipients {
+            let parsed = parsed.as_ref();
+            mails.push_back(Mail {
+                id: Uuid::now_v7(),
+                to: to.clone(),
+                subject: parsed.and_then(|m| m.subject()).unwrap_or_default().to_owned(),
+                text: body(parsed.and_then(|m| m.body_text(0))),
+                html: body(parsed.and_then(|m| m.body_html(0))),
+                created_at: Utc::now(),
+            });
+        }
+        while mails.len() > KEPT {
+            mails.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_mail::{Letter, MailConfig, Mailer};
+    use baton_runtime::Env;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_letter_arrives_with_its_link() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let mailbox = Mailbox::new();
+        tokio::spawn(mailbox.clone().serve(listener, CancellationToken::new()));
+
+        let env: Env = [("BATON_SMTP_URL", url.as_str())].into_iter().collect();
+        let mailer = Mailer::new(&MailConfig::from_env(&env).unwrap()).unwrap();
+        let link = mailer.link("/accept", "a.b-c");
+        let paragraphs = [".a line that begins with a dot", "Grüße"];
+        let letter = Letter { subject: "Grüße aus Köln", paragraphs: &paragraphs, link: Some(("Go", link)) };
+        mailer.send("ada@example.org", &letter).await.unwrap();
+        mailer.send("ben@example.org", &letter).await.unwrap();
+
+        let mails = mailbox.mails(Some("ADA@example.org"));
+        assert_eq!((mails.len(), mailbox.mails(None).len()), (1, 2));
+        assert_eq!(mails[0].subject, "Grüße aus Köln");
+        assert!(mails[0].text.starts_with(".a line"), "{}", mails[0].text);
+        assert!(mails[0].text.contains("?token=a.b-c"), "{}", mails[0].text);
+        assert!(mails[0].html.contains("Grüße") && mails[0].html.contains("?token=a.b-c"));
+    }
+}

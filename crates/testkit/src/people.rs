@@ -1,0 +1,157 @@
+//! People and teams, made quickly: rows where a ceremony would do, the real sign-in for the tokens.
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, Version,
+    password_hash::{SaltString, rand_core::OsRng},
+};
+use baton_access::{ACCOUNT_HEADER, Role};
+use baton_proto::baton::{
+    auth::v1::{LoginRequest, auth_service_client::AuthServiceClient},
+    tenancy::v1::{CreateAccountRequest, account_service_client::AccountServiceClient},
+};
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::World;
+
+/// The password of all people made here.
+pub const PASSWORD: &str = "tidal lantern orchid";
+
+/// Someone who is signed in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// Their user id.
+    pub user_id: Uuid,
+    /// Their address.
+    pub email: String,
+    /// Their access token.
+    pub token: String,
+    /// Their refresh token.
+    pub refresh_token: String,
+}
+
+/// An account with everyone that the hierarchy knows.
+#[derive(Debug, Clone)]
+pub struct Team {
+    /// The account.
+    pub account_id: Uuid,
+    /// Its owner.
+    pub owner: Person,
+    /// Reports to the owner.
+    pub super_manager: Person,
+    /// Reports to the super manager.
+    pub manager_a: Person,
+    /// Reports to the super manager.
+    pub manager_b: Person,
+    /// Reports to manager A.
+    pub user_a1: Person,
+    /// Reports to manager A.
+    pub user_a2: Person,
+    /// Reports to manager B.
+    pub user_b1: Person,
+}
+
+impl Team {
+    /// One person of each role, lowest first: user A1, manager A, super manager, owner.
+    pub fn roles(&self) -> [(Role, &Person); 4] {
+        [
+            (Role::User, &self.user_a1),
+            (Role::Manager, &self.manager_a),
+            (Role::SuperManager, &self.super_manager),
+            (Role::Owner, &self.owner),
+        ]
+    }
+}
+
+impl Person {
+    /// A call in an account.
+    pub fn call<T>(&self, account_id: Uuid, message: T) -> Request<T> {
+        let mut request = self.call_without_account(message);
+        let account_id = account_id.to_string().parse().expect("an id is ASCII");
+        request.metadata_mut().insert(ACCOUNT_HEADER, account_id);
+        request
+    }
+
+    /// A call that names no account.
+    pub fn call_without_account<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.token).parse().expect("a token is ASCII");
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+}
+
+impl World {
+    /// Someone who registered, confirmed their address and signed in.
+    pub async fn person(&self, name: &str) -> Person {
+        let email = format!("{name}-{}@example.org", Uuid::new_v4().simple());
+        sqlx::query(
+            "insert into auth.users (id, email, email_key, password_hash, first_name, last_name, email_verified_at,
+                                     activation_nonce, created_at, updated_at)
+             values ($1, $2, $2, $3, $4, 'Tester', now(), $1, now(), now())",
+        )
+        .bind(Uuid::now_v7())
+        .bind(&email)
+        .bind(cheap_hash())
+        .bind(name)
+        .execute(&self.admin())
+        .await
+        .expect("a new person");
+        let login = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
+        let answer = AuthServiceClient::new(self.auth()).login(login).await.expect("a sign-in").into_inner();
+        let user_id = answer.user.expect("the user").id.parse().expect("an id");
+        Person { user_id, email, token: answer.access_token, refresh_token: answer.refresh_token }
+    }
+
+    /// An account that `owner` made.
+    pub async fn account(&self, owner: &Person) -> Uuid {
+        let create = CreateAccountRequest { name: "Test account".to_owned(), slug: None };
+        let request = owner.call_without_account(create);
+        let answer = AccountServiceClient::new(self.tenancy()).create_account(request).await.expect("an account");
+        answer.into_inner().account.expect("the account").id.parse().expect("an id")
+    }
+
+    /// Makes someone a member of an account.
+    pub async fn join(&self, account_id: Uuid, person: &Person, role: Role, manager_id: Option<Uuid>) {
+        sqlx::query(
+            "insert into tenancy.memberships (id, account_id, user_id, email, email_key, role, status, manager_id,
+                                              invited_by, invited_at, joined_at)
+             values ($1, $2, $3, $4, $4, $5, 'active', $6, $3, now(), now())",
+        )
+        .bind(Uuid::now_v7())
+        .bind(account_id)
+        .bind(person.user_id)
+        .bind(&person.email)
+        .bind(role.name())
+        .bind(manager_id)
+        .execute(&self.admin())
+        .await
+        .expect("a new member");
+    }
+
+    /// An account with everyone in it.
+    pub async fn team(&self) -> Team {
+        let owner = self.person("owner").await;
+        let account_id = self.account(&owner).await;
+        let super_manager = self.member(account_id, "super", Role::SuperManager, &owner).await;
+        let manager_a = self.member(account_id, "manager-a", Role::Manager, &super_manager).await;
+        let manager_b = self.member(account_id, "manager-b", Role::Manager, &super_manager).await;
+        let user_a1 = self.member(account_id, "user-a1", Role::User, &manager_a).await;
+        let user_a2 = self.member(account_id, "user-a2", Role::User, &manager_a).await;
+        let user_b1 = self.member(account_id, "user-b1", Role::User, &manager_b).await;
+        Team { account_id, owner, super_manager, manager_a, manager_b, user_a1, user_a2, user_b1 }
+    }
+
+    async fn member(&self, account_id: Uuid, name: &str, role: Role, manager: &Person) -> Person {
+        let person = self.person(name).await;
+        self.join(account_id, &person, role, Some(manager.user_id)).await;
+        person
+    }
+}
+
+/// A hash of [`PASSWORD`] that takes a millisecond to verify: parameters are part of it.
+fn cheap_hash() -> String {
+    let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("valid parameters");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password(PASSWORD.as_bytes(), &SaltString::generate(&mut OsRng)).expect("a hash").to_string()
+}

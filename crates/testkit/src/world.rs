@@ -1,0 +1,152 @@
+//! Everything that a service needs around it.
+
+use baton_access::MailedTokens;
+use baton_embedded::{Options, Redis, RedisBinary};
+use baton_mailbox::Mailbox;
+use baton_runtime::{Clock, Env, Secret, Shutdown};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::database::{Database, Schema};
+
+/// A database, a Redis, and the auth and tenancy services, for one test.
+#[derive(Debug)]
+pub struct World {
+    database: Database,
+    // Held for their ends: both go when the world does.
+    redis: Redis,
+    _folder: tempfile::TempDir,
+    mailbox: Mailbox,
+    env: Env,
+    shutdown: Shutdown,
+    admin: PgPool,
+}
+
+impl World {
+    /// Starts one. `schemas` are those of the service under test; auth's and tenancy's are always there.
+    pub async fn start(schemas: &[Schema<'_>]) -> Self {
+        let mut all: Vec<Schema<'_>> =
+            vec![(baton_auth::SCHEMA, &baton_auth::MIGRATIONS), (baton_tenancy::SCHEMA, &baton_tenancy::MIGRATIONS)];
+        all.extend(schemas.iter().filter(|(name, _)| ![baton_auth::SCHEMA, baton_tenancy::SCHEMA].contains(name)));
+        let folder = tempfile::tempdir().expect("a folder for Redis");
+        let binary = RedisBinary::find().expect("Redis is installed");
+        let data = folder.path().join("redis");
+        let (database, redis) =
+            tokio::join!(Database::create(&all), Redis::start(&binary, &data, Options::throw_away()));
+        let redis = redis.expect("Redis starts");
+        let shutdown = Shutdown::new();
+
+        let (mail, mail_address) = listen().await;
+        let mailbox = Mailbox::new();
+        tokio::spawn(mailbox.clone().serve(mail, shutdown.stop().clone()));
+        let (auth, auth_address) = listen().await;
+        let (tenancy, tenancy_address) = listen().await;
+
+        let mut env = Env::default();
+        for (schema, _) in &all {
+            let name = schema.to_uppercase();
+            env.set(format!("BATON_{name}_DATABASE_URL"), database.app_url(schema));
+            env.set(format!("BATON_{name}_SYSTEM_DATABASE_URL"), database.system_url(schema));
+            env.set(format!("BATON_{name}_DATABASE_CONNECTIONS"), "5");
+        }
+        env.set("BATON_REDIS_URL", redis.url());
+        env.set("BATON_SMTP_URL", format!("smtp://{mail_address}"));
+        env.set("BATON_AUTH_URL", format!("http://{auth_address}"));
+        env.set("BATON_TENANCY_URL", format!("http://{tenancy_address}"));
+        env.set("BATON_AUTH_SIGNING_KEYS", baton_auth::generate_signing_key().expect("a key"));
+        env.set("BATON_AUTH_MAILED_TOKEN_KEY", STANDARD.encode([1; 32]));
+        env.set("BATON_TENANCY_MAILED_TOKEN_KEY", STANDARD.encode([2; 32]));
+
+        let admin = PgPool::connect_lazy(&database.admin_url()).expect("a URL of our own");
+        let world = Self { database, redis, _folder: folder, mailbox, env, shutdown, admin };
+        let config = baton_auth::Config::from_env(&world.env).expect("a complete configuration");
+        world.run(baton_auth::start(config, Clock::system(), auth, world.shutdown.clone()));
+        let config = baton_tenancy::Config::from_env(&world.env).expect("a complete configuration");
+        world.run(baton_tenancy::start(config, Clock::system(), tenancy, world.shutdown.clone()));
+        world
+    }
+
+    /// The variables that services of this world are configured by.
+    pub fn env(&self) -> Env {
+        self.env.clone()
+    }
+
+    /// Runs a service on a free port, and answers a channel to it.
+    pub async fn spawn<F, Fut>(&self, start: F) -> Channel
+    where
+        F: FnOnce(TcpListener, Shutdown) -> Fut,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (listener, address) = listen().await;
+        self.run(start(listener, self.shutdown.clone()));
+        channel(&format!("http://{address}"))
+    }
+
+    /// A channel to the auth service.
+    pub fn auth(&self) -> Channel {
+        channel(self.env.get("BATON_AUTH_URL").expect("set at the start"))
+    }
+
+    /// A channel to the tenancy service.
+    pub fn tenancy(&self) -> Channel {
+        channel(self.env.get("BATON_TENANCY_URL").expect("set at the start"))
+    }
+
+    /// The database as a superuser sees it, for looking behind a service's back.
+    pub fn admin(&self) -> PgPool {
+        self.admin.clone()
+    }
+
+    /// The database of one service, as the service opens it.
+    pub fn db(&self, schema: &'static str) -> baton_store::Db {
+        self.database.open(schema)
+    }
+
+    /// URLs of the database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// URL of the Redis.
+    pub fn redis_url(&self) -> String {
+        self.redis.url()
+    }
+
+    /// The mails that were sent.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Stops and starts with the world.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// The tokens of the tenancy service's mails.
+    pub fn invitation_tokens(&self) -> MailedTokens {
+        let key = self.env.get("BATON_TENANCY_MAILED_TOKEN_KEY").expect("set at the start");
+        MailedTokens::new(&Secret::new(key)).expect("a key")
+    }
+
+    fn run(&self, service: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        tokio::spawn(async move { service.await.expect("the service runs until the world ends") });
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.now();
+    }
+}
+
+async fn listen() -> (TcpListener, std::net::SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound port");
+    (listener, address)
+}
+
+fn channel(url: &str) -> Channel {
+    Endpoint::from_shared(url.to_owned()).expect("a URL of our own").connect_lazy()
+}

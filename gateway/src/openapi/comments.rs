@@ -1,0 +1,87 @@
+//! The comments of the protos, from the source info of the descriptors.
+
+use std::collections::HashMap;
+
+use baton_proto::pool;
+use prost_reflect::FileDescriptor;
+
+/// Comments by file and descriptor path.
+pub(super) struct Comments(HashMap<(String, Vec<i32>), String>);
+
+impl Comments {
+    /// All of the contract.
+    pub(super) fn read() -> Self {
+        let mut comments = HashMap::new();
+        for file in pool().files() {
+            let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
+            for location in locations {
+                if let Some(comment) = &location.leading_comments {
+                    comments.insert((file.name().to_owned(), location.path.clone()), flow(comment));
+                }
+            }
+        }
+        Self(comments)
+    }
+
+    /// The comment on what stands at this path of the file; empty when there is none.
+    pub(super) fn on(&self, file: &FileDescriptor, path: &[i32]) -> &str {
+        self.0.get(&(file.name().to_owned(), path.to_vec())).map_or("", String::as_str)
+    }
+}
+
+/// The text without the line breaks of its source; paragraphs stay, and errors begin one.
+fn flow(comment: &str) -> String {
+    let mut text = String::new();
+    for line in comment.lines().map(str::trim) {
+        let begins = line.is_empty() || line.starts_with("Errors:");
+        if begins && !text.is_empty() && !text.ends_with("\n\n") {
+            text.push_str("\n\n");
+        } else if !text.is_empty() && !text.ends_with('\n') {
+            text.push(' ');
+        }
+        text.push_str(line);
+    }
+    text.trim().to_owned()
+}
+
+/// The first sentence without its full stop, and what follows.
+pub(super) fn first_sentence(text: &str) -> (&str, &str) {
+    let end = text.match_indices('.').map(|(i, _)| i).find(|&i| {
+        let rest = &text[i + 1..];
+        let next = rest.trim_start().chars().next();
+        rest.is_empty() || rest.starts_with(char::is_whitespace) && next.is_some_and(|c| !c.is_lowercase())
+    });
+    end.map_or((text, ""), |end| (&text[..end], text[end + 1..].trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_flow_into_paragraphs() {
+        let text = flow(" One\n two.\n\n Three.\n Errors: A,\n B.\n");
+        assert_eq!(text, "One two.\n\nThree.\n\nErrors: A, B.");
+    }
+
+    #[test]
+    fn a_sentence_ends_where_another_begins() {
+        assert_eq!(
+            first_sentence("Pauses v1.2 of it, e.g. this one. Then more."),
+            ("Pauses v1.2 of it, e.g. this one", "Then more.")
+        );
+        assert_eq!(first_sentence("One task."), ("One task", ""));
+        assert_eq!(first_sentence("No stop"), ("No stop", ""));
+        assert_eq!(first_sentence("One.\n\nTwo."), ("One", "Two."));
+    }
+
+    #[test]
+    fn the_contract_is_documented() {
+        let comments = Comments::read();
+        for service in pool().services() {
+            for method in service.methods() {
+                assert_ne!(comments.on(&method.parent_file(), method.path()), "", "{}", method.full_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The REST interface as one OpenAPI 3.1 document, made from the descriptors and their comments.
+
+mod comments;
+mod operation;
+mod schema;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use anyhow::Result;
+use axum::{
+    Router,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use baton_errors::Reason;
+use bytes::Bytes;
+use http::{
+    HeaderMap, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    problem::PROBLEM_JSON,
+    routes::{Route, routes},
+};
+use schema::Schemas;
+
+/// What stands above the operations.
+const INTRODUCTION: &str = include_str!("introduction.md");
+
+/// The document. `server` is where clients reach the gateway; none means the host it was read from.
+pub(crate) fn document(server: Option<&str>) -> Result<Value> {
+    let routes = routes()?;
+    let mut schemas = Schemas::new()?;
+    let mut paths = Map::new();
+    for route in &routes {
+        let operation = operation::operation(route, &routes, &mut schemas)?;
+        let path = paths.entry(&route.template).or_insert_with(|| json!({}));
+        path[route.verb.as_str().to_ascii_lowercase()] = operation;
+    }
+    let tags = tags(&routes, &schemas);
+    let mut components = json!(schemas.into_components());
+    components["Problem"] = problem();
+    Ok(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Baton",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": INTRODUCTION.trim(),
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server.unwrap_or("/")}],
+        "tags": tags,
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "parameters": parameters(),
+            "headers": headers(),
+            "responses": {"Problem": {
+                "description": "Any other failure",
+                "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }},
+            "securitySchemes": {"bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "The `access_token` of `POST /v1/auth/login`, signed with EdDSA (RFC 8037).",
+            }},
+        },
+    }))
+}
+
+/// A tag for each service that has a route, in the order of the contract.
+fn tags(routes: &[Route], schemas: &Schemas) -> Vec<Value> {
+    let mut tags: Vec<Value> = Vec::new();
+    for route in routes {
+        let service = route.method.parent_service();
+        if tags.iter().all(|tag| tag["name"] != service.name()) {
+            let comment = schemas.comments.on(&service.parent_file(), service.path());
+            tags.push(json!({"name": service.name(), "description": comment}));
+        }
+    }
+    tags
+}
+
+fn problem() -> Value {
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    let told: Vec<Value> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            json!({
+                "reason": reason.name(),
+                "status": reason.http_status(),
+                "code": format!("{:?}", reason.code()),
+                "meaning": reason.meaning(),
+            })
+        })
+        .collect();
+    json!({
+        "type": "object",
+        "description": "A failure (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "reason", "errors"],
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference", "description": "Where the reason is documented."},
+            "title": {"type": "string", "description": "What the reason means."},
+            "status": {"type": "integer", "format": "int32", "description": "The HTTP status."},
+            "detail": {"type": "string", "description": "What went wrong this time."},
+            "reason": {"type": "string", "enum": reasons, "x-reasons": told, "description": "Why, for programs."},
+            "errors": {
+                "type": "array",
+                "description": "The fields that are wrong, if any are.",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "message"],
+                    "properties": {
+                        "field": {"type": "string", "description": "Path of the field: `tags[3]`."},
+                        "message": {"type": "string", "description": "What is wrong with it."},
+                    },
+                },
+            },
+            "metadata": {
+                "type": "object",
+                "description": "What the reason's documentation names, such as `from` and `to`.",
+                "additionalProperties": {"type": "string"},
+            },
+            "trace_id": {"type": "string", "description": "Id of the request's trace (W3C Trace Context)."},
+        },
+    })
+}
+
+fn parameters() -> Value {
+    let header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
+    json!({
+        "AccountId": header(
+            "X-Account-Id",
+            "The account that the call is about. The caller's default account when absent.",
+            json!({"type": "string", "format": "uuid"}),
+        ),
+        "IdempotencyKey": header(
+            "Idempotency-Key",
+            "Makes retrying safe: the same key and body get the first answer again.",
+            json!({"type": "string", "minLength": 1, "maxLength": 255}),
+        ),
+        "IfMatch": header(
+            "If-Match",
+            "The `ETag` that the change is based on; 412 when the thing has changed since.",
+            json!({"type": "string"}),
+        ),
+        "IfNoneMatch": header(
+            "If-None-Match",
+            "An `ETag` that the caller has; 304 when nothing has changed.",
+            json!({"type": "string"}),
+        ),
+    })
+}
+
+fn headers() -> Value {
+    let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    json!({
+        "ETag": header("The version, in quotes, for `If-Match` and `If-None-Match`."),
+        "WWW-Authenticate": header("`Bearer` (RFC 6750)."),
+        "Retry-After": header("Seconds to wait before trying again."),
+    })
+}
+
+/// `/openapi.json`.
+pub(crate) fn router(server: Option<&str>) -> Result<Router> {
+    let text = Bytes::from(serde_json::to_vec(&document(server)?)?);
+    let mut hash = DefaultHasher::new();
+    text.hash(&mut hash);
+    let etag = format!("\"{:016x}\"", hash.finish());
+    let answer = move |headers: HeaderMap| {
+        let response = serve(&headers, &etag, text.clone());
+        async { response }
+    };
+    Ok(Router::new().route("/openapi.json", get(answer)))
+}
+
+fn serve(request: &HeaderMap, etag: &str, text: Bytes) -> Response {
+    let common = [(ETAG, etag), (CACHE_CONTROL, "public, no-cache")];
+    if request.get(IF_NONE_MATCH).is_some_and(|known| known == etag) {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    (common, [(CONTENT_TYPE, "application/json")], text).into_response()
+}

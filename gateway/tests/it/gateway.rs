@@ -1,0 +1,114 @@
+//! The gateway under test, and a client for it.
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use baton_gateway::Config;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::service::Script;
+
+pub(crate) const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
+pub(crate) const ACCOUNT: &str = "0198c0de-0000-7000-8000-00000000000a";
+pub(crate) const PERSON: &str = "0198c0de-0000-7000-8000-00000000000b";
+
+/// The gateway in front of one scripted service that plays all of them.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    pub(crate) service: Script,
+    pub(crate) draining: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: JoinHandle<()>,
+    client: Client,
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts it with a changed configuration.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let (service, upstream) = Script::start().await;
+        let url = format!("http://{upstream}");
+        let mut config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            auth_url: url.clone(),
+            tenancy_url: url.clone(),
+            task_url: url.clone(),
+            notification_url: url,
+            public_url: None,
+            cors_origins: vec!["https://app.example.com".to_owned()],
+            max_body_bytes: 1024 * 1024,
+            timeout: Duration::from_secs(5),
+        };
+        change(&mut config);
+        let listener = TcpListener::bind(config.listen).await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+        let extra = Router::new().route("/panics", get(panics));
+        let serving = baton_gateway::start(config, listener, extra, draining.clone(), stop.clone());
+        let running = tokio::spawn(async move { serving.await.expect("served") });
+        Self { url, service, draining, stop, running, client: Client::new() }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// A JSON Merge Patch.
+    pub(crate) fn patch(&self, path: &str, body: &str) -> RequestBuilder {
+        self.request(Method::PATCH, path).header("content-type", "application/merge-patch+json").body(body.to_owned())
+    }
+
+    /// A POST of this JSON text.
+    pub(crate) fn post_json(&self, path: &str, body: &str) -> RequestBuilder {
+        self.post(path).header("content-type", "application/json").body(body.to_owned())
+    }
+}
+
+async fn panics() -> &'static str {
+    panic!("the secret of the panic")
+}
+
+/// Sends it and reads JSON.
+pub(crate) async fn json(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.expect("answered");
+    let status = response.status();
+    (status, response.json().await.expect("JSON"))
+}
+
+/// Sends it and expects a problem with this status and reason; answers the problem's field paths.
+pub(crate) async fn refused(request: RequestBuilder, status: u16, reason: &str) -> Vec<String> {
+    let response = request.send().await.expect("answered");
+    problem(response, status, reason).await.1
+}
+
+/// Expects a problem with this status and reason; answers it and its field paths.
+pub(crate) async fn problem(response: Response, status: u16, reason: &str) -> (Value, Vec<String>) {
+    let got = response.status();
+    assert_eq!(header(&response, "content-type"), Some("application/problem+json"));
+    let problem: Value = response.json().await.expect("JSON");
+    assert_eq!((got.as_u16(), problem["reason"].as_str()), (status, Some(reason)), "{problem}");
+    assert_eq!(problem["status"], status, "{problem}");
+    assert_eq!(problem["type"], format!("/docs#reason-{}", reason.to_ascii_lowercase()));
+    let errors = problem["errors"].as_array().expect("errors").iter();
+    let fields = errors.map(|error| error["field"].as_str().expect("a path").to_owned()).collect();
+    (problem, fields)
+}
+
+/// A header of the answer.
+pub(crate) fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    response.headers().get(name).map(|value| value.to_str().expect("ASCII"))
+}

@@ -1,0 +1,12 @@
+//! The real gateway at a port of its own, in front of a scripted service that speaks real gRPC.
+
+mod bad_input;
+mod edge;
+mod etag;
+mod gateway;
+mod grpc;
+mod grpc_web;
+mod merge_patch;
+mod openapi;
+mod rest;
+mod service;

@@ -1,0 +1,173 @@
+//! Calls that go well.
+
+use baton_proto::baton::{
+    api::v1::PageMeta,
+    auth::v1::{GetJwksResponse, JsonWebKey, LogoutResponse},
+    notification::v1::{MarkAllNotificationsReadResponse, MarkNotificationReadResponse},
+    task::v1::{
+        CreateTaskRequest, CreateTaskResponse, GetTaskRequest, ListTasksRequest, ListTasksResponse, PauseTaskRequest,
+        StartTaskResponse, TaskPriority, TaskStatus,
+    },
+    tenancy::v1::{GetMemberRequest, GetMemberResponse},
+};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{
+    gateway::{ACCOUNT, Gateway, PERSON, TASK, header, json},
+    service::task,
+};
+
+#[tokio::test]
+async fn a_body_becomes_the_request_and_the_answers_field_the_body() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("TaskService/CreateTask", |_| Ok(CreateTaskResponse { task: Some(task(TASK, 1)) }));
+    let body = r#"{"title": "Write it down", "priority": "high", "due_at": "2026-01-01T02:00:00+02:00", "tags": ["a"],
+        "estimated_seconds": 60, "custom_fields": {"size": {"h": 1.5}}, "assigned_to": null}"#;
+    let (status, answer) = json(gateway.post_json("/v1/tasks", body)).await;
+
+    let request: CreateTaskRequest = gateway.service.call("TaskService/CreateTask").as_a();
+    assert_eq!(request.title, "Write it down");
+    assert_eq!(request.priority(), TaskPriority::High);
+    assert_eq!(request.due_at.map(|time| time.seconds), Some(1_767_225_600));
+    assert_eq!((request.tags, request.estimated_seconds, request.assigned_to), (vec!["a".to_owned()], Some(60), None));
+    let fields = baton_proto::convert::to_object(request.custom_fields.expect("sent"));
+    assert_eq!(json!(fields), json!({"size": {"h": 1.5}}));
+
+    assert_eq!(status, 200);
+    assert_eq!(
+        answer,
+        json!({
+            "id": TASK, "account_id": "", "title": "Write it down", "description": "", "status": "in_progress",
+            "priority": null, "due_at": "2026-01-01T00:00:00Z", "tags": ["a", "b"], "created_by": "",
+            "assigned_to": null, "assigned_by": null, "accepted_at": null, "visibility": null,
+            "estimated_seconds": 60, "actual_seconds": 0, "custom_fields": null, "parent_task_id": null, "version": 1,
+            "created_at": null, "updated_at": null, "started_at": null, "completed_at": null, "pause_reason": null,
+            "overdue": false,
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_query_becomes_the_filter_and_the_page() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("TaskService/ListTasks", |_| {
+        let meta = PageMeta { total_count: 1, page: 2, per_page: 5, total_pages: 2, next_page_token: String::new() };
+        Ok(ListTasksResponse { tasks: vec![task(TASK, 3)], meta: Some(meta) })
+    });
+    let query = "status=pending&status=paused&priority=high&sort=due_at&search=caf%C3%A9+%26&page=2&per_page=5";
+    let (status, answer) = json(gateway.get(&format!("/v1/tasks?{query}"))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["tasks"][0]["id"], TASK);
+    assert_eq!(answer["meta"]["total_count"], 1);
+
+    let request: ListTasksRequest = gateway.service.call("TaskService/ListTasks").as_a();
+    let (filter, page) = (request.filter.expect("sent"), request.page.expect("sent"));
+    assert_eq!(filter.status, [TaskStatus::Pending as i32, TaskStatus::Paused as i32]);
+    assert_eq!(filter.search.as_deref(), Some("café &"));
+    assert_eq!((page.page, page.per_page), (2, 5));
+}
+
+#[tokio::test]
+async fn static_paths_win_over_parameters() {
+    let gateway = Gateway::start().await;
+    let service = &gateway.service;
+    service.on("NotificationService/MarkAllNotificationsRead", |_| {
+        Ok(MarkAllNotificationsReadResponse { updated_count: 4 })
+    });
+    service.on("NotificationService/MarkNotificationRead", |_| Ok(MarkNotificationReadResponse::default()));
+    let (_, answer) = json(gateway.request(Method::PATCH, "/v1/notifications/read-all")).await;
+    assert_eq!(answer, json!({"updated_count": 4}));
+    let (status, answer) = json(gateway.request(Method::PATCH, &format!("/v1/notifications/{TASK}/read"))).await;
+    assert_eq!((status.as_u16(), answer), (200, json!(null)));
+}
+
+#[tokio::test]
+async fn a_post_needs_no_body_and_the_path_binds_its_field() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("TaskService/StartTask", |_| Ok(StartTaskResponse { task: Some(task(TASK, 2)) }));
+    let (status, _) = json(gateway.post(&format!("/v1/tasks/{TASK}/start"))).await;
+    assert_eq!(status, 200);
+    assert_eq!(gateway.service.call("TaskService/StartTask").as_a::<PauseTaskRequest>().id, TASK);
+}
+
+#[tokio::test]
+async fn path_parameters_are_decoded() {
+    let gateway = Gateway::start().await;
+    gateway.service.has_task("x", 1);
+    json(gateway.get("/v1/tasks/a%2Fb%20%C3%A9")).await;
+    assert_eq!(gateway.service.call("TaskService/GetTask").as_a::<GetTaskRequest>().id, "a/b é");
+}
+
+#[tokio::test]
+async fn only_what_services_read_goes_on_to_them() {
+    let gateway = Gateway::start().await;
+    gateway.service.has_task(TASK, 1);
+    let request = gateway
+        .get(&format!("/v1/tasks/{TASK}"))
+        .header("authorization", "Bearer abc")
+        .header("x-account-id", ACCOUNT)
+        .header("idempotency-key", "key-1")
+        .header("if-match", "\"7\"")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("tracestate", "vendor=1")
+        .header("x-request-id", "req-1")
+        .header("user-agent", "curl/8")
+        .header("x-forwarded-for", "203.0.113.7")
+        .header("x-forwarded-user-agent", "forged")
+        .header("cookie", "secret")
+        .header("x-custom", "1");
+    let response = request.send().await.expect("answered");
+    assert_eq!(header(&response, "x-request-id"), Some("req-1"));
+
+    let call = gateway.service.call("TaskService/GetTask");
+    let expected = [
+        ("authorization", "Bearer abc"),
+        ("x-account-id", ACCOUNT),
+        ("idempotency-key", "key-1"),
+        ("if-match", "\"7\""),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "vendor=1"),
+        ("x-request-id", "req-1"),
+        ("x-forwarded-user-agent", "curl/8"),
+        ("x-forwarded-for", "203.0.113.7, 127.0.0.1"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(call.header(name), Some(value), "{name}");
+    }
+    assert_eq!((call.header("cookie"), call.header("x-custom")), (None, None));
+    assert!(call.header("grpc-timeout").is_some());
+}
+
+#[tokio::test]
+async fn the_account_of_the_path_decides_over_the_header() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("MemberService/GetMember", |_| Ok(GetMemberResponse::default()));
+    let request = gateway.get(&format!("/v1/accounts/{ACCOUNT}/members/{PERSON}")).header("x-account-id", TASK);
+    json(request).await;
+    let call = gateway.service.call("MemberService/GetMember");
+    assert_eq!(call.header("x-account-id"), Some(ACCOUNT));
+    let request: GetMemberRequest = call.as_a();
+    assert_eq!((request.account_id.as_str(), request.user_id.as_str()), (ACCOUNT, PERSON));
+}
+
+#[tokio::test]
+async fn an_answer_without_fields_is_an_empty_object() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("AuthService/Logout", |_| Ok(LogoutResponse {}));
+    let (status, answer) = json(gateway.post_json("/v1/auth/logout", r#"{"refresh_token": "t"}"#)).await;
+    assert_eq!((status.as_u16(), answer), (200, json!({})));
+}
+
+#[tokio::test]
+async fn the_keys_may_be_cached_and_tasks_may_not() {
+    let gateway = Gateway::start().await;
+    gateway.service.on("AuthService/GetJwks", |_| Ok(GetJwksResponse { keys: vec![JsonWebKey::default()] }));
+    gateway.service.on("TaskService/ListTasks", |_| Ok(ListTasksResponse::default()));
+    let keys = gateway.get("/.well-known/jwks.json").send().await.expect("answered");
+    assert_eq!(header(&keys, "cache-control"), Some("public, max-age=300"));
+    let list = gateway.get("/v1/tasks").send().await.expect("answered");
+    assert_eq!(header(&list, "cache-control"), Some("no-store"));
+    assert_eq!(header(&list, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(header(&list, "content-type"), Some("application/json"));
+}

@@ -1,0 +1,50 @@
+//! What the service is told by its environment.
+
+use std::net::SocketAddr;
+
+use baton_runtime::{ConfigError, Env, Secret, Variable};
+use url::Url;
+
+baton_runtime::config! {
+    /// The notification service's own settings.
+    pub struct NotificationConfig {
+        /// Address to serve gRPC on.
+        pub listen: SocketAddr = "BATON_NOTIFICATION_LISTEN", default "127.0.0.1:50054";
+        /// Postgres, as the role that serves calls.
+        pub database_url: Secret = "BATON_NOTIFICATION_DATABASE_URL";
+        /// Postgres, as the role for relays and workers.
+        pub system_database_url: Secret = "BATON_NOTIFICATION_SYSTEM_DATABASE_URL";
+        /// Connections to Postgres.
+        pub database_connections: u32 = "BATON_NOTIFICATION_DATABASE_CONNECTIONS", default "10";
+        /// Redis, which carries events.
+        pub redis_url: Secret = "BATON_REDIS_URL";
+        /// Issuer of access tokens, the same for all services.
+        pub issuer: String = "BATON_ISSUER", default "https://baton.localhost";
+        /// Where auth answers, for sessions and keys.
+        pub auth_url: Url = "BATON_AUTH_URL", default "http://127.0.0.1:50051";
+        /// Where tenancy answers, for memberships.
+        pub tenancy_url: Url = "BATON_TENANCY_URL", default "http://127.0.0.1:50052";
+    }
+}
+
+/// All settings of the service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its own.
+    pub notification: NotificationConfig,
+}
+
+impl Config {
+    /// Reads and checks them; an error names all that is wrong at once.
+    ///
+    /// # Errors
+    /// When a variable is missing or wrong.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self { notification: NotificationConfig::from_env(env)? })
+    }
+
+    /// The environment variables that they are read from.
+    pub fn variables() -> impl Iterator<Item = &'static Variable> {
+        NotificationConfig::VARIABLES.iter()
+    }
+}

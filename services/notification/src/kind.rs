@@ -1,0 +1,88 @@
+//! The types of notifications, and what each says.
+
+use baton_proto::baton::notification::v1::NotificationType;
+use uuid::Uuid;
+
+/// What a notification tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    TaskAssigned,
+    TaskReassigned,
+    TaskCompleted,
+    Invited,
+    TaskAccepted,
+    TaskRejected,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::TaskAssigned,
+        Self::TaskReassigned,
+        Self::TaskCompleted,
+        Self::Invited,
+        Self::TaskAccepted,
+        Self::TaskRejected,
+    ];
+
+    /// As it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TaskAssigned => "task_assigned",
+            Self::TaskReassigned => "task_reassigned",
+            Self::TaskCompleted => "task_completed",
+            Self::Invited => "invited",
+            Self::TaskAccepted => "task_accepted",
+            Self::TaskRejected => "task_rejected",
+        }
+    }
+
+    /// The kind with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// As the contract has it.
+    pub(crate) fn to_proto(self) -> NotificationType {
+        match self {
+            Self::TaskAssigned => NotificationType::TaskAssigned,
+            Self::TaskReassigned => NotificationType::TaskReassigned,
+            Self::TaskCompleted => NotificationType::TaskCompleted,
+            Self::Invited => NotificationType::Invited,
+            Self::TaskAccepted => NotificationType::TaskAccepted,
+            Self::TaskRejected => NotificationType::TaskRejected,
+        }
+    }
+
+    /// The same in a line of English.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::TaskAssigned => "A task was assigned to you",
+            Self::TaskReassigned => "A task of yours was reassigned",
+            Self::TaskCompleted => "A task of yours was completed",
+            Self::Invited => "There is news of an invitation",
+            Self::TaskAccepted => "A task that you handed over was accepted",
+            Self::TaskRejected => "A task that you handed over was rejected and is yours again",
+        }
+    }
+
+    /// Path of what it is about, under the API's root.
+    pub(crate) fn action_url(self, account_id: Uuid, task_id: Option<Uuid>) -> String {
+        task_id.map_or_else(|| format!("/v1/accounts/{account_id}/members"), |id| format!("/v1/tasks/{id}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_of_the_contract_is_a_kind_and_stored_under_its_name() {
+        for number in 1.. {
+            let Ok(known) = NotificationType::try_from(number) else { break };
+            let kind = Kind::ALL.into_iter().find(|kind| kind.to_proto() == known).unwrap();
+            assert_eq!(known.as_str_name(), format!("NOTIFICATION_TYPE_{}", kind.name().to_uppercase()));
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("nonsense"), None);
+    }
+}

@@ -1,0 +1,61 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod convert;
+mod events;
+mod kind;
+mod rpc;
+mod store;
+mod told;
+
+use baton_access::{
+    AccessLayer, Directory, Rules, TokenVerifier,
+    directory::{RemoteAuth, RemoteTenancy},
+};
+use baton_events::{Streams, consumer, relay};
+use baton_proto::baton::{
+    auth::v1::auth_service_client::AuthServiceClient,
+    notification::v1::notification_service_server::NotificationServiceServer,
+    tenancy::v1::member_service_client::MemberServiceClient,
+};
+use baton_runtime::{Clock, Shutdown, client, server};
+use baton_store::{Db, sweep};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tower::Layer as _;
+
+pub use config::{Config, NotificationConfig};
+
+/// The service's schema.
+pub const SCHEMA: &str = "notification";
+/// Its gRPC services.
+pub const SERVICES: &[&str] = &["baton.notification.v1.NotificationService"];
+/// Its migrations.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/notification");
+
+/// Serves on `listener` until `shutdown`, and finishes what was begun.
+///
+/// # Errors
+/// When the configuration does not hold or the server fails.
+pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Config { notification: config } = config;
+    let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
+    let streams = Streams::open(&config.redis_url)?;
+
+    let auth = RemoteAuth(AuthServiceClient::new(client::channel(&config.auth_url)?));
+    let tenancy = RemoteTenancy(MemberServiceClient::new(client::channel(&config.tenancy_url)?));
+    let tokens = TokenVerifier::new(&config.issuer, auth.clone());
+    let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, Directory::new(auth, tenancy));
+    let routes = Routes::new(access.layer(NotificationServiceServer::new(rpc::Rpc { db: db.clone() })));
+
+    let workers = [
+        tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
+        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(consumer::run(db, streams, events::Handler, shutdown.clone())),
+    ];
+    server::serve(listener, SERVICES, routes, shutdown).await?;
+    for worker in workers {
+        worker.await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! All SQL of the service, a file per noun.
+
+pub(crate) mod notification;

@@ -1,0 +1,183 @@
+//! Notifications. Reads and changes are those of one person in the transaction's account.
+
+use baton_errors::{Error, Result};
+use baton_store::{Page, Tx};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::kind::Kind;
+
+/// Something a member should know.
+#[derive(Debug, Clone)]
+pub(crate) struct Notification {
+    pub(crate) id: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) task_id: Option<Uuid>,
+    pub(crate) actor_id: Option<Uuid>,
+    pub(crate) read_at: Option<DateTime<Utc>>,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// As the table has it.
+struct Row {
+    id: Uuid,
+    account_id: Uuid,
+    user_id: Uuid,
+    kind: String,
+    task_id: Option<Uuid>,
+    actor_id: Option<Uuid>,
+    read_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Notification {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            account_id: row.account_id,
+            user_id: row.user_id,
+            kind: Kind::from_name(&row.kind).ok_or_else(|| Error::internal("a notification of an unknown type"))?,
+            task_id: row.task_id,
+            actor_id: row.actor_id,
+            read_at: row.read_at,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// Adds what an event tells; whoever it told before is left out. Answers the ids that were added.
+pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Notification]) -> Result<Vec<Uuid>> {
+    let ids: Vec<Uuid> = notifications.iter().map(|n| n.id).collect();
+    let users: Vec<Uuid> = notifications.iter().map(|n| n.user_id).collect();
+    // All else is the same for all: they come from one event.
+    let Some(first) = notifications.first() else { return Ok(Vec::new()) };
+    let added = sqlx::query_scalar!(
+        r#"insert into notification.notifications
+               (id, account_id, user_id, type, task_id, actor_id, source_event_id, created_at)
+           select told.id, $3, told.user_id, $4, $5, $6, $7, $8
+           from unnest($1::uuid[], $2::uuid[]) as told (id, user_id)
+           on conflict on constraint notifications_source_event_id_user_id_key do nothing
+           returning id"#,
+        &ids,
+        &users,
+        first.account_id,
+        first.kind.name(),
+        first.task_id,
+        first.actor_id,
+        source_event_id,
+        first.created_at,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(added)
+}
+
+/// A page of a person's notifications, newest first, and how many there are in all.
+pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) -> Result<(Vec<Notification>, i64)> {
+    let account_id = tx.tenant().account_id;
+    // Statements of their own, so that the planner sees that the partial index will do for what is unread.
+    let rows = if unread {
+        sqlx::query_as!(
+            Row,
+            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
+             from notification.notifications
+             where account_id = $1 and user_id = $2 and read_at is null and ($3::uuid is null or id < $3)
+             order by id desc limit $4 offset $5",
+            account_id,
+            user_id,
+            page.after().map(|cursor| cursor.id),
+            page.limit(),
+            page.offset(),
+        )
+        .fetch_all(&mut **tx)
+        .await?
+    } else {
+        sqlx::query_as!(
+            Row,
+            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
+             from notification.notifications
+             where account_id = $1 and user_id = $2 and ($3::uuid is null or id < $3)
+             order by id desc limit $4 offset $5",
+            account_id,
+            user_id,
+            page.after().map(|cursor| cursor.id),
+            page.limit(),
+            page.offset(),
+        )
+        .fetch_all(&mut **tx)
+        .await?
+    };
+    let total = if unread {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from notification.notifications
+               where account_id = $1 and user_id = $2 and read_at is null"#,
+            account_id,
+            user_id,
+        )
+        .fetch_one(&mut **tx)
+        .await?
+    } else {
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from notification.notifications where account_id = $1 and user_id = $2"#,
+            account_id,
+            user_id,
+        )
+        .fetch_one(&mut **tx)
+        .await?
+    };
+    let notifications = rows.into_iter().map(Notification::try_from).collect::<Result<_>>()?;
+    Ok((notifications, total))
+}
+
+/// Marks a person's notification as read; one that was keeps its time. `None` when they have no such one.
+pub(crate) async fn mark_read(
+    tx: &mut Tx,
+    user_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<Notification>> {
+    let row = sqlx::query_as!(
+        Row,
+        "update notification.notifications set read_at = coalesce(read_at, $4)
+         where account_id = $1 and user_id = $2 and id = $3
+         returning id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at",
+        tx.tenant().account_id,
+        user_id,
+        id,
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Notification::try_from).transpose()
+}
+
+/// Marks all of a person's notifications as read; answers how many were not.
+pub(crate) async fn mark_all_read(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>) -> Result<u64> {
+    let marked = sqlx::query!(
+        "update notification.notifications set read_at = $3
+         where account_id = $1 and user_id = $2 and read_at is null",
+        tx.tenant().account_id,
+        user_id,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(marked.rows_affected())
+}
+
+/// Deletes a person's notification; `false` when they have no such one.
+pub(crate) async fn delete(tx: &mut Tx, user_id: Uuid, id: Uuid) -> Result<bool> {
+    let deleted = sqlx::query!(
+        "delete from notification.notifications where account_id = $1 and user_id = $2 and id = $3",
+        tx.tenant().account_id,
+        user_id,
+        id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(deleted.rows_affected() == 1)
+}

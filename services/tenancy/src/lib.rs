@@ -1,0 +1,72 @@
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod config;
+mod convert;
+mod events;
+mod mails;
+mod member;
+mod memberships;
+mod rpc;
+mod slug;
+mod store;
+mod users;
+
+use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier, directory::RemoteAuth};
+use baton_events::{Streams, relay};
+use baton_mail::Mailer;
+use baton_proto::baton::{
+    auth::v1::auth_service_client::AuthServiceClient,
+    tenancy::v1::{account_service_server::AccountServiceServer, member_service_server::MemberServiceServer},
+};
+use baton_runtime::{Clock, Shutdown, client, server};
+use baton_store::{Db, jobs, sweep};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tower::Layer as _;
+
+pub use config::{Config, TenancyConfig};
+
+/// The service's schema.
+pub const SCHEMA: &str = "tenancy";
+/// Its gRPC services.
+pub const SERVICES: &[&str] = &["baton.tenancy.v1.AccountService", "baton.tenancy.v1.MemberService"];
+/// Its migrations.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/tenancy");
+
+/// Serves on `listener` until `shutdown`, and finishes what was begun.
+///
+/// # Errors
+/// When the configuration does not hold or the server fails.
+pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Config { tenancy: config, mail } = config;
+    let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
+    let streams = Streams::open(&config.redis_url)?;
+    let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
+    let mailer = Mailer::new(&mail)?;
+    let auth_channel = client::channel(&config.auth_url)?;
+    let auth = RemoteAuth(AuthServiceClient::new(auth_channel.clone()));
+
+    let tokens = TokenVerifier::new(&config.issuer, auth.clone());
+    let directory = Directory::new(auth, memberships::LocalMemberships(db.clone()));
+    let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
+    let users = users::Users::new(auth_channel);
+    let rpc = rpc::Rpc { db: db.clone(), users, mailed_tokens: mailed_tokens.clone() };
+    let routes = Routes::new(access.layer(AccountServiceServer::new(rpc.clone())))
+        .add_service(access.layer(MemberServiceServer::new(rpc)));
+
+    let mails = mails::Mails { db: db.clone(), mailer, tokens: mailed_tokens };
+    let workers = [
+        tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
+        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {
+            let mails = mails.clone();
+            async move { mails.send(job).await }
+        })),
+    ];
+    server::serve(listener, SERVICES, routes, shutdown).await?;
+    for worker in workers {
+        worker.await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn member(id: u128, role: Role) -> Member {
+    Member {
+        id: Uuid::from_u128(id),
+        account_id: Uuid::from_u128(999),
+        user_id: Some(Uuid::from_u128(id)),
+        email: format!("m{id}@example.org"),
+        role,
+        status: Status::Active,
+        manager_id: None,
+        can_reassign_tasks: false,
+        invited_by: None,
+        invited_at: DateTime::UNIX_EPOCH,
+        joined_at: Some(DateTime::UNIX_EPOCH),
+        left_at: None,
+        version: 1,
+    }
+}
+
+fn reason<T: std::fmt::Debug>(result: Result<T>) -> Reason {
+    result.unwrap_err().reason()
+}
+
+/// An account in memory, changed by the rules alone.
+#[derive(Debug)]
+struct Team(Vec<Member>);
+
+impl Team {
+    fn role_of(&self, user_id: Option<Uuid>) -> Option<Role> {
+        self.0.iter().find(|m| m.user_id == user_id && user_id.is_some()).map(|m| m.role)
+    }
+
+    fn owners(&self) -> i64 {
+        self.0.iter().filter(|m| m.role == Role::Owner).count() as i64
+    }
+
+    fn change(&mut self, actor: usize, target: usize, change: &Change) -> Result<()> {
+        let (actor, before) = (self.0[actor].role, &self.0[target]);
+        let after = before.changed(change);
+        let around = Surroundings {
+            manager: self.role_of(after.manager_id),
+            reports: self.0.iter().filter(|m| m.manager_id == before.user_id).map(|m| m.role).collect(),
+            owners: self.owners(),
+        };
+        may_change(actor, before, &after, &around)?;
+        self.0[target] = after;
+        Ok(())
+    }
+
+    fn remove(&mut self, actor: usize, target: usize) -> Result<()> {
+        may_remove(self.0[actor].role, self.0[target].role, self.owners())?;
+        let gone = self.0.remove(target);
+        for member in self.0.iter_mut().filter(|m| m.manager_id == gone.user_id) {
+            member.manager_id = gone.manager_id;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Invite { actor: usize, role: Role, manager: Option<usize> },
+    Change { actor: usize, target: usize, role: Option<Role>, manager: Option<Option<usize>> },
+    Remove { actor: usize, target: usize },
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop::sample::select(Role::ALL.to_vec())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || 0usize..64;
+    prop_oneof![
+        3 => (who(), role(), prop::option::of(who()))
+            .prop_map(|(actor, role, manager)| Step::Invite { actor, role, manager }),
+        3 => (who(), who(), prop::option::of(role()), prop::option::of(prop::option::of(who())))
+            .prop_map(|(actor, target, role, manager)| Step::Change { actor, target, role, manager }),
+        1 => (who(), who()).prop_map(|(actor, target)| Step::Remove { actor, target }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_is_done_an_account_keeps_an_owner_and_a_hierarchy(steps in prop::collection::vec(step(), 1..60)) {
+        let mut team = Team(vec![member(0, Role::Owner)]);
+        for (number, step) in steps.into_iter().enumerate() {
+            let count = team.0.len();
+            let user_id = |team: &Team, index: usize| team.0[index % count].user_id;
+            let reached = match step {
+                Step::Invite { actor, role, manager } => {
+                    let actor = actor % count;
+                    let manager_id = manager.and_then(|index| user_id(&team, index));
+                    let allowed = may_invite(team.0[actor].role, role, manager_id, team.role_of(manager_id));
+                    let by = team.0[actor].role;
+                    allowed.is_ok().then(|| {
+                        team.0.push(Member { manager_id, ..member(number as u128 + 1, role) });
+                        (by, role)
+                    })
+                }
+                Step::Change { actor, target, role, manager } => {
+                    let (actor, target) = (actor % count, target % count);
+                    let manager_id = manager.map(|index| index.and_then(|index| user_id(&team, index)));
+                    let (by, before) = (team.0[actor].role, team.0[target].role);
+                    let change = Change { role, manager_id, can_reassign_tasks: None };
+                    team.change(actor, target, &change).is_ok().then(|| (by, before.max(team.0[target].role)))
+                }
+                Step::Remove { actor, target } => {
+                    let (actor, target) = (actor % count, target % count);
+                    let (by, before) = (team.0[actor].role, team.0[target].role);
+                    team.remove(actor, target).is_ok().then_some((by, before))
+                }
+            };
+            if let Some((by, role)) = reached {
+                prop_assert!(by >= Role::SuperManager, "{by:?} changed the account");
+                prop_assert!(by >= role, "{by:?} reached {role:?}");
+            }
+            prop_assert!(team.owners() >= 1);
+            for start in &team.0 {
+                let (mut at, mut seen) = (start, HashSet::new());
+                while let Some(manager_id) = at.manager_id {
+                    prop_assert!(seen.insert(manager_id), "a cycle through {manager_id}");
+                    let manager = team.0.iter().find(|m| m.user_id == Some(manager_id));
+                    let manager = manager.expect("managers are members");
+                    prop_assert!(manager.role > at.role);
+                    at = manager;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_reaches_above_their_own_role() {
+    for actor in Role::ALL {
+        for role in Role::ALL {
+            let expected = match actor {
+                Role::User | Role::Manager => Some(Reason::PermissionMissing),
+                _ if role > actor => Some(Reason::RoleNotGrantable),
+                _ => None,
+            };
+            assert_eq!(may_invite(actor, role, None, None).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
+            assert_eq!(may_remove(actor, role, 2).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
+            // Changing someone of this role, and making someone into it.
+            let low = member(1, Role::User);
+            let high = Member { role, ..low.clone() };
+            let around = Surroundings { owners: 2, ..Surroundings::default() };
+            for (before, after) in [(&low, &high), (&high, &low)] {
+                let refused = may_change(actor, before, after, &around).err().map(|e| e.reason());
+                assert_eq!(refused, expected, "{actor:?} {role:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_owner_stays() {
+    let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Owner)]);
+    let down = Change { role: Some(Role::User), ..Change::default() };
+    team.change(0, 1, &down).unwrap();
+    assert_eq!(reason(team.change(0, 0, &down)), Reason::LastOwner);
+    assert_eq!(reason(team.remove(0, 0)), Reason::LastOwner);
+}
+
+#[test]
+fn a_manager_outranks_who_reports_to_them() {
+    let boss = Some(Uuid::from_u128(7));
+    assert_eq!(reason(may_invite(Role::Owner, Role::Manager, boss, Some(Role::Manager))), Reason::ManagerInvalid);
+    assert_eq!(reason(may_invite(Role::Owner, Role::Owner, boss, Some(Role::Owner))), Reason::ManagerInvalid);
+    assert_eq!(reason(may_invite(Role::Owner, Role::User, boss, None)), Reason::ManagerInvalid);
+    may_invite(Role::Owner, Role::User, boss, Some(Role::Manager)).unwrap();
+
+    let mut team = Team(vec![member(0, Role::Owner), member(1, Role::SuperManager), member(2, Role::Manager)]);
+    team.change(0, 2, &Change { manager_id: Some(team.0[1].user_id), ..Change::default() }).unwrap();
+    let demote = Change { role: Some(Role::Manager), ..Change::default() };
+    assert_eq!(reason(team.change(0, 1, &demote)), Reason::RoleHasReports);
+    // A promotion past the own manager has to name another, or none.
+    let promote = Change { role: Some(Role::SuperManager), ..Change::default() };
+    assert_eq!(reason(team.change(0, 2, &promote)), Reason::ManagerInvalid);
+    team.change(0, 2, &Change { manager_id: Some(None), ..promote }).unwrap();
+    team.change(0, 1, &demote).unwrap();
+}
+
+#[test]
+fn reports_move_up_when_their_manager_goes() {
+    let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Manager), member(2, Role::User)]);
+    team.0[1].manager_id = team.0[0].user_id;
+    team.0[2].manager_id = team.0[1].user_id;
+    team.remove(0, 1).unwrap();
+    assert_eq!(team.0[1].manager_id, team.0[0].user_id);
+}
+
+#[test]
+fn who_may_reassign() {
+    for (role, by_none, by_own, by_account) in [
+        (Role::User, false, false, false),
+        (Role::Manager, false, true, true),
+        (Role::SuperManager, true, true, true),
+        (Role::Owner, true, true, true),
+    ] {
+        assert_eq!(may_reassign(role, false, false), by_none);
+        assert_eq!(may_reassign(role, true, false), by_own);
+        assert_eq!(may_reassign(role, false, true), by_account);
+    }
+}
+
+#[test]
+fn an_invitation_is_for_its_address_once_and_for_fourteen_days() {
+    let (ada, eve) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let invited = Member { user_id: None, status: Status::Invited, joined_at: None, ..member(1, Role::User) };
+    let now = invited.invited_at + TimeDelta::days(13);
+    assert_eq!(acceptance(&invited, ada, "M1@EXAMPLE.org", now).unwrap(), Acceptance::First);
+    assert_eq!(reason(acceptance(&invited, eve, "eve@example.org", now)), Reason::InvitationForAnother);
+    assert_eq!(reason(acceptance(&invited, ada, &invited.email, now + TimeDelta::days(1))), Reason::LinkInvalid);
+
+    let joined = invited.joined(ada, None, now);
+    assert_eq!(acceptance(&joined, ada, &invited.email, now + TimeDelta::days(99)).unwrap(), Acceptance::Again);
+    assert_eq!(reason(acceptance(&joined, eve, &invited.email, now)), Reason::LinkInvalid);
+    assert_eq!(reason(acceptance(&joined.removed(now), ada, &invited.email, now)), Reason::LinkInvalid);
+}
+
+#[test]
+fn a_manager_who_no_longer_fits_is_dropped_at_acceptance() {
+    let boss = Some(Uuid::from_u128(7));
+    let invited = Member { user_id: None, status: Status::Invited, manager_id: boss, ..member(1, Role::Manager) };
+    for (manager, expected) in [(Some(Role::SuperManager), boss), (Some(Role::Manager), None), (None, None)] {
+        let joined = invited.joined(Uuid::from_u128(1), manager, DateTime::UNIX_EPOCH);
+        assert_eq!((joined.manager_id, joined.status), (expected, Status::Active));
+    }
+}

@@ -1,0 +1,4 @@
+//! All SQL of the service, a file per noun.
+
+pub(crate) mod account;
+pub(crate) mod member;

@@ -1,0 +1,361 @@
+//! Members and invitations.
+
+use baton_access::Role;
+use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_store::Tx;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::member::{Member, Status, Surroundings, email_key};
+
+/// A membership as it is stored.
+struct Row {
+    id: Uuid,
+    account_id: Uuid,
+    user_id: Option<Uuid>,
+    email: String,
+    role: String,
+    status: String,
+    manager_id: Option<Uuid>,
+    can_reassign_tasks: bool,
+    invited_by: Option<Uuid>,
+    invited_at: DateTime<Utc>,
+    joined_at: Option<DateTime<Utc>>,
+    left_at: Option<DateTime<Utc>>,
+    version: i32,
+}
+
+impl TryFrom<Row> for Member {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            account_id: row.account_id,
+            user_id: row.user_id,
+            email: row.email,
+            role: role(&row.role)?,
+            status: Status::from_name(&row.status).ok_or_else(|| Error::internal("a status that is none"))?,
+            manager_id: row.manager_id,
+            can_reassign_tasks: row.can_reassign_tasks,
+            invited_by: row.invited_by,
+            invited_at: row.invited_at,
+            joined_at: row.joined_at,
+            left_at: row.left_at,
+            version: row.version,
+        })
+    }
+}
+
+fn role(name: &str) -> Result<Role> {
+    Role::from_name(name).ok_or_else(|| Error::internal("a role that is none"))
+}
+
+/// Both indexes say the same to the caller: the person is here already.
+fn taken(error: sqlx::Error) -> Error {
+    match broken_constraint(&error) {
+        Some("memberships_one_per_user" | "memberships_one_per_email") => Reason::MemberExists.into(),
+        _ => error.into(),
+    }
+}
+
+/// Stores a new membership.
+///
+/// # Errors
+/// MEMBER_EXISTS.
+pub(crate) async fn add(tx: &mut Tx, member: &Member) -> Result<()> {
+    sqlx::query!(
+        "insert into tenancy.memberships
+             (id, account_id, user_id, email, email_key, role, status, manager_id, can_reassign_tasks,
+              invited_by, invited_at, joined_at, left_at, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        member.id,
+        member.account_id,
+        member.user_id,
+        member.email,
+        email_key(&member.email),
+        member.role.name(),
+        member.status.name(),
+        member.manager_id,
+        member.can_reassign_tasks,
+        member.invited_by,
+        member.invited_at,
+        member.joined_at,
+        member.left_at,
+        member.version,
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(taken)?;
+    Ok(())
+}
+
+/// Stores a changed membership as its next version, which `member` then is. The caller holds a lock that
+/// keeps others from changing it.
+///
+/// # Errors
+/// MEMBER_EXISTS when someone joins who is a member by another invitation.
+pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
+    member.version = sqlx::query_scalar!(
+        "update tenancy.memberships
+         set user_id = $3, role = $4, status = $5, manager_id = $6, can_reassign_tasks = $7, joined_at = $8,
+             left_at = $9, version = version + 1
+         where account_id = $1 and id = $2 returning version",
+        member.account_id,
+        member.id,
+        member.user_id,
+        member.role.name(),
+        member.status.name(),
+        member.manager_id,
+        member.can_reassign_tasks,
+        member.joined_at,
+        member.left_at,
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(taken)?;
+    Ok(())
+}
+
+/// Those of these people who are active members.
+pub(crate) async fn active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Member>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                invited_at, joined_at, left_at, version
+         from tenancy.memberships where account_id = $1 and user_id = any($2) and status = 'active'",
+        account_id,
+        user_ids
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// One membership, whatever became of it, locked: of several who accept at once, one goes first.
+pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<Member>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                invited_at, joined_at, left_at, version
+         from tenancy.memberships where account_id = $1 and id = $2 for update",
+        account_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Member::try_from).transpose()
+}
+
+/// The invitation of this address that was sent before `before` and never accepted, locked.
+pub(crate) async fn lock_old_invitation(
+    tx: &mut Tx,
+    account_id: Uuid,
+    email: &str,
+    before: DateTime<Utc>,
+) -> Result<Option<Member>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                invited_at, joined_at, left_at, version
+         from tenancy.memberships
+         where account_id = $1 and email_key = $2 and status = 'invited' and invited_at <= $3 for update",
+        account_id,
+        email_key(email),
+        before
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Member::try_from).transpose()
+}
+
+/// What a change of a member to having this manager depends on.
+pub(crate) async fn surroundings(
+    tx: &mut Tx,
+    account_id: Uuid,
+    user_id: Uuid,
+    manager_id: Option<Uuid>,
+) -> Result<Surroundings> {
+    let row = sqlx::query!(
+        r#"select (select role from tenancy.memberships
+                   where account_id = $1 and user_id = $3 and status = 'active') as manager,
+                  array(select distinct role from tenancy.memberships
+                        where account_id = $1 and manager_id = $2 and status = 'active') as "reports!",
+                  (select count(*) from tenancy.memberships
+                   where account_id = $1 and role = 'owner' and status = 'active') as "owners!""#,
+        account_id,
+        user_id,
+        manager_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Surroundings {
+        manager: row.manager.as_deref().map(role).transpose()?,
+        reports: row.reports.iter().map(|name| role(name)).collect::<Result<_>>()?,
+        owners: row.owners,
+    })
+}
+
+/// Puts those who report to one person, or were invited to, under another.
+pub(crate) async fn move_reports(tx: &mut Tx, account_id: Uuid, from: Uuid, to: Option<Uuid>) -> Result<()> {
+    sqlx::query!(
+        "update tenancy.memberships set manager_id = $3, version = version + 1
+         where account_id = $1 and manager_id = $2 and status in ('invited', 'active')",
+        account_id,
+        from,
+        to
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Which members a list shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    pub(crate) account_id: Uuid,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) statuses: Vec<Status>,
+}
+
+impl Filter {
+    fn roles(&self) -> Vec<String> {
+        self.roles.iter().map(|role| role.name().to_owned()).collect()
+    }
+
+    fn statuses(&self) -> Vec<String> {
+        self.statuses.iter().map(|status| status.name().to_owned()).collect()
+    }
+}
+
+/// Members in the order in which they were invited, right after `after`.
+pub(crate) async fn list(
+    tx: &mut Tx,
+    filter: &Filter,
+    after: (DateTime<Utc>, Uuid),
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Member>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                invited_at, joined_at, left_at, version
+         from tenancy.memberships
+         where account_id = $1 and role = any($2) and status = any($3) and (invited_at, id) > ($4, $5)
+         order by invited_at, id limit $6 offset $7",
+        filter.account_id,
+        &filter.roles(),
+        &filter.statuses(),
+        after.0,
+        after.1,
+        limit,
+        offset
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// How many members a list shows on all its pages.
+pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from tenancy.memberships
+           where account_id = $1 and role = any($2) and status = any($3)"#,
+        filter.account_id,
+        &filter.roles(),
+        &filter.statuses()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(count)
+}
+
+/// A person's own place in an account.
+pub(crate) struct Own {
+    pub(crate) account_id: Uuid,
+    pub(crate) role: Role,
+    pub(crate) manager_id: Option<Uuid>,
+    pub(crate) can_reassign_tasks: bool,
+    pub(crate) managers_may_reassign: bool,
+}
+
+/// A person's place in the account, or in the one that they joined first when none is named.
+pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<Own>> {
+    let row = sqlx::query!(
+        "select m.account_id, m.role, m.manager_id, m.can_reassign_tasks, a.managers_may_reassign
+         from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
+         where m.user_id = $1 and m.status = 'active' and ($2::uuid is null or m.account_id = $2)
+         order by m.joined_at, m.id limit 1",
+        user_id,
+        account_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        Ok(Own {
+            account_id: row.account_id,
+            role: role(&row.role)?,
+            manager_id: row.manager_id,
+            can_reassign_tasks: row.can_reassign_tasks,
+            managers_may_reassign: row.managers_may_reassign,
+        })
+    })
+    .transpose()
+}
+
+/// User ids of the people around a member.
+pub(crate) struct Around {
+    pub(crate) reports: Vec<Uuid>,
+    pub(crate) team: Vec<Uuid>,
+}
+
+/// All who report to `above`, directly or through others; and `manager_id` with all who report to them
+/// directly. `None` has neither.
+pub(crate) async fn around(
+    tx: &mut Tx,
+    account_id: Uuid,
+    above: Option<Uuid>,
+    manager_id: Option<Uuid>,
+) -> Result<Around> {
+    let around = sqlx::query_as!(
+        Around,
+        r#"with recursive reports as (
+               select user_id from tenancy.memberships
+               where account_id = $1 and manager_id = $2 and status = 'active'
+               union
+               select m.user_id from reports r
+               join tenancy.memberships m on m.account_id = $1 and m.manager_id = r.user_id and m.status = 'active'
+           )
+           select array(select user_id from reports) as "reports!: Vec<Uuid>",
+                  array(select user_id from tenancy.memberships
+                        where account_id = $1 and status = 'active' and (user_id = $3 or manager_id = $3)
+                  ) as "team!: Vec<Uuid>""#,
+        account_id,
+        above,
+        manager_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(around)
+}
+
+/// Where to mail an invitation, and what to.
+pub(crate) struct Recipient {
+    pub(crate) email: String,
+    pub(crate) account_name: String,
+}
+
+/// Where to mail an invitation; `None` when it is not open any more.
+pub(crate) async fn recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<Recipient>> {
+    let recipient = sqlx::query_as!(
+        Recipient,
+        "select m.email, a.name as account_name
+         from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
+         where m.account_id = $1 and m.id = $2 and m.status = 'invited'",
+        account_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(recipient)
+}
