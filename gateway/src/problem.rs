@@ -18,8 +18,11 @@ use crate::{json::violations::Violations, routes::Route, trace};
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A failure as REST tells it.
+#[derive(Debug)]
+pub(crate) struct Problem(Box<Members>);
+
 #[derive(Debug, Serialize)]
-pub(crate) struct Problem {
+struct Members {
     /// Where the reason is documented, under this host.
     #[serde(rename = "type")]
     kind: String,
@@ -49,7 +52,7 @@ struct FieldError {
 impl Problem {
     /// A failure for this reason, and what it means for this request.
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Members {
             kind: format!("/docs#reason-{}", reason.name().to_ascii_lowercase()),
             title: reason.meaning(),
             status: reason.http_status(),
@@ -58,14 +61,14 @@ impl Problem {
             errors: Vec::new(),
             metadata: BTreeMap::new(),
             trace_id: None,
-        }
+        }))
     }
 
     /// A request with these wrong fields.
     pub(crate) fn violations(wrong: Violations) -> Self {
         let reason = if wrong.any_unknown() { Reason::UnknownField } else { Reason::ValidationFailed };
         let mut problem = Self::from(reason);
-        problem.errors =
+        problem.0.errors =
             wrong.into_vec().into_iter().map(|v| FieldError { field: v.field, message: v.message }).collect();
         problem
     }
@@ -86,7 +89,7 @@ impl Problem {
             let (reason, http) = without_reason(status);
             tracing::warn!(code = ?status.code(), message = status.message(), %reason, "upstream gave no reason");
             let mut problem = Self::from(reason);
-            problem.status = http;
+            problem.0.status = http;
             return problem;
         };
         let mut problem = match Reason::from_name(&info.reason) {
@@ -95,14 +98,14 @@ impl Problem {
             None => {
                 let (reason, http) = by_code(status.code());
                 let mut problem = Self::new(reason, status.message());
-                problem.status = http;
-                problem.reason = Cow::Owned(info.reason);
+                problem.0.status = http;
+                problem.0.reason = Cow::Owned(info.reason);
                 problem
             }
         };
-        problem.metadata = info.metadata.into_iter().collect();
+        problem.0.metadata = info.metadata.into_iter().collect();
         let violations = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
-        problem.errors = violations
+        problem.0.errors = violations
             .into_iter()
             .map(|v| FieldError { field: route.caller_path(&v.field).into_owned(), message: v.description })
             .collect();
@@ -111,7 +114,7 @@ impl Problem {
 
     /// The answer to a request with these headers.
     pub(crate) fn answer(mut self, request: &HeaderMap) -> Response {
-        self.trace_id = trace::id(request);
+        self.0.trace_id = trace::id(request);
         let challenge = if request.contains_key(AUTHORIZATION) {
             // RFC 6750, section 3: a request without a token gets no error code.
             r#"Bearer error="invalid_token""#
@@ -134,8 +137,8 @@ impl From<Reason> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -185,7 +188,7 @@ mod tests {
     fn of(rpc: &str, status: &Status) -> serde_json::Value {
         let routes = routes().expect("routes");
         let route = routes.iter().find(|route| route.method.name() == rpc).expect(rpc);
-        serde_json::to_value(Problem::of_status(status, route)).expect("JSON")
+        serde_json::to_value(Problem::of_status(status, route).0).expect("JSON")
     }
 
     #[test]

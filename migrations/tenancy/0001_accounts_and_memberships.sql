@@ -28,7 +28,7 @@ create table memberships (
                            constraint memberships_role check (role in ('user', 'manager', 'super_manager', 'owner')),
     status             text not null constraint memberships_status check (status in ('invited', 'active', 'removed')),
     -- User id of the member they report to.
-    manager_id         uuid constraint memberships_manager_is_another check (manager_id <> user_id),
+    manager_id         uuid,
     can_reassign_tasks boolean not null default false,
     -- User id of the inviter; null for who created the account.
     invited_by         uuid,

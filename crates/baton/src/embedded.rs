@@ -35,8 +35,7 @@ impl Servers {
             None => {
                 let binaries = PostgresBinaries::find()?;
                 let server = step("Postgres", Postgres::start(&binaries, &data.join("postgres"), options.clone())).await?;
-                let url = server.url(DATABASE, Postgres::SUPERUSER);
-                ensure_database(&server.url("postgres", Postgres::SUPERUSER)).await?;
+                let url = ensure_database(&server).await?;
                 postgres = Some(server);
                 url
             }
@@ -76,8 +75,9 @@ impl Servers {
     }
 }
 
-async fn ensure_database(url: &str) -> anyhow::Result<()> {
-    let mut conn = PgConnection::connect(url).await.context("the Postgres that was just started does not answer")?;
+/// Makes the database of all services if it is not there, and answers its URL.
+pub(crate) async fn ensure_database(server: &Postgres) -> anyhow::Result<String> {
+    let mut conn = PgConnection::connect(&server.url("postgres", Postgres::SUPERUSER)).await.context("the Postgres that was just started does not answer")?;
     let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
         .bind(DATABASE)
         .fetch_one(&mut conn)
@@ -86,7 +86,7 @@ async fn ensure_database(url: &str) -> anyhow::Result<()> {
         sqlx::raw_sql("create database baton").execute(&mut conn).await?;
     }
     conn.close().await?;
-    Ok(())
+    Ok(server.url(DATABASE, Postgres::SUPERUSER))
 }
 
 /// Does one step of the start, telling people which and how long it took.

@@ -1,37 +1,44 @@
-//! `baton servers -- command`: a private Postgres and Redis around a command.
+//! `baton servers -- command`: a private Postgres around a command.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
-use baton_embedded::Options;
-use baton_runtime::{Env, Shutdown};
+use baton_embedded::{Options, Postgres, PostgresBinaries};
+use baton_runtime::Shutdown;
 
-use crate::{embedded::Servers, migrate};
+use crate::{embedded::ensure_database, migrate};
+
+/// How long the command has to end by itself after a signal.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(migrated: bool, command: &[String]) -> anyhow::Result<ExitCode> {
     let [program, arguments @ ..] = command else { bail!("no command") };
     let folder = tempfile::tempdir()?;
-    let servers = Servers::start(&Env::default(), folder.path(), Options::throw_away()).await?;
+    let binaries = PostgresBinaries::find()?;
+    let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::throw_away()).await?;
     let mut child = tokio::process::Command::new(program);
-    child
-        .args(arguments)
-        .env("BATON_TEST_DATABASE_URL", &servers.database_url)
-        .env("BATON_TEST_REDIS_URL", &servers.redis_url);
+    child.args(arguments).env("BATON_TEST_DATABASE_URL", postgres.url("postgres", Postgres::SUPERUSER));
     if migrated {
-        migrate::all(&servers.database_url).await?;
-        child.env("DATABASE_URL", &servers.database_url);
+        let url = ensure_database(&postgres).await?;
+        migrate::all(&url).await?;
+        child.env("DATABASE_URL", url);
     }
     let mut child = child.spawn().with_context(|| format!("cannot run {program}"))?;
     let status = tokio::select! {
         status = child.wait() => status?,
         signal = Shutdown::signal() => {
             signal?;
-            // A terminal has told the child too; a supervisor has not.
-            child.kill().await?;
-            child.wait().await?
+            // A terminal has told the command too; a supervisor has not.
+            match tokio::time::timeout(PATIENCE, child.wait()).await {
+                Ok(status) => status?,
+                Err(_) => {
+                    child.kill().await?;
+                    child.wait().await?
+                }
+            }
         }
     };
-    servers.stop().await;
+    postgres.stop().await;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }

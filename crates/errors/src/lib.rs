@@ -100,15 +100,25 @@ impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Self {
         let reason = match &cause {
             sqlx::Error::PoolTimedOut => Reason::Busy,
-            sqlx::Error::Io(_) | sqlx::Error::PoolClosed => Reason::Unavailable,
+            sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Reason::Unavailable,
             // 55P03: lock_timeout; 40001 and 40P01: serialization failure and deadlock.
             sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("55P03" | "40001" | "40P01")) => {
                 Reason::Conflict
+            }
+            // 08: connection; 53: resources; 57P01 to 57P03: shutting down, crashed, starting.
+            sqlx::Error::Database(e) if e.code().is_some_and(|code| is_outage(&code)) => Reason::Unavailable,
+            // 22021 and 22P05: text with a NUL character, which protobuf and JSON allow and Postgres does not.
+            sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("22021" | "22P05")) => {
+                return Self::new(Reason::ValidationFailed, "text must not contain the character U+0000").because(cause);
             }
             _ => return Self::internal(cause),
         };
         Self::from(reason).because(cause)
     }
+}
+
+fn is_outage(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("53") || matches!(code, "57P01" | "57P02" | "57P03")
 }
 
 impl From<Error> for Status {

@@ -1,13 +1,21 @@
 //! From the streams into a service, in order and once.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{baton::events::v1::Envelope, convert::datetime};
 use baton_runtime::{Shutdown, propagation};
 use baton_store::{Db, Tenant, Tx};
-use opentelemetry::{KeyValue, global};
+use futures_util::FutureExt;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Gauge},
+};
 use prost::Message;
 use redis::{Script, aio::MultiplexedConnection};
 use tracing::{Instrument, info_span};
@@ -15,9 +23,10 @@ use uuid::Uuid;
 
 use crate::streams::{BLOCK, PARTITIONS, Streams, lease_key, stream_key};
 
-/// How long a holder keeps a partition without renewing.
-const LEASE: Duration = Duration::from_secs(15);
-const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// How long a holder keeps a partition without renewing. One that takes longer over an event may be
+/// overtaken; the inbox makes the second wait for the first, so that costs time and no more.
+const LEASE: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(500);
 const BATCH: usize = 64;
 /// Tries of an event that fails for reasons of its own, before it is set aside.
@@ -42,16 +51,17 @@ pub trait Handler: Send + Sync + 'static {
 /// Each partition has one reader per group at a time, so the events of an account are handled in order;
 /// a reader that is gone is replaced when its lease ends.
 pub async fn run<H: Handler>(db: Db, streams: Streams, handler: H, shutdown: Shutdown) {
-    let handler = std::sync::Arc::new(handler);
+    let handler = Arc::new(handler);
     let readers: Vec<_> = (0..PARTITIONS)
         .map(|partition| {
             let reader = Reader {
                 id: Uuid::new_v4().to_string(),
                 stream: stream_key(partition),
                 lease: lease_key(partition, db.schema()),
+                metrics: Metrics::new(db.schema(), partition),
                 db: db.clone(),
                 streams: streams.clone(),
-                handler: std::sync::Arc::clone(&handler),
+                handler: Arc::clone(&handler),
                 shutdown: shutdown.clone(),
             };
             tokio::spawn(async move { reader.run().await })
@@ -68,14 +78,15 @@ struct Reader<H> {
     id: String,
     stream: String,
     lease: String,
+    metrics: Metrics,
     db: Db,
     streams: Streams,
-    handler: std::sync::Arc<H>,
+    handler: Arc<H>,
     shutdown: Shutdown,
 }
 
-/// Stream entries: id and envelope.
-type Entries = Vec<(String, Vec<u8>)>;
+/// An entry of the stream: its id and its envelope; none when it was trimmed before it was handled.
+type Entry = (String, Option<Vec<u8>>);
 
 impl<H: Handler> Reader<H> {
     async fn run(&self) {
@@ -88,6 +99,8 @@ impl<H: Handler> Reader<H> {
                 () = tokio::time::sleep(PAUSE) => {}
             }
         }
+        // Another need not wait for the lease to end. Without a server there is none to give.
+        let _ = self.give_lease().await;
     }
 
     fn stopping(&self) -> bool {
@@ -96,27 +109,25 @@ impl<H: Handler> Reader<H> {
 
     /// Holds the partition and reads it, until the lease or the connection is lost.
     async fn read(&self) -> anyhow::Result<()> {
-        let mut connection = self.streams.dedicated().await?;
-        if !self.take_lease(&mut connection).await? {
+        if !self.hold_lease().await? {
             return Ok(());
         }
+        let mut held = Instant::now();
+        let mut connection = self.streams.dedicated().await?;
         self.ensure_group(&mut connection).await?;
-        let mut renewed = Instant::now();
         // First what a holder before us read and did not finish, then what is new.
         let mut from = "0";
         while !self.stopping() {
             let entries = self.next(&mut connection, from).await?;
             if entries.is_empty() {
                 from = ">";
+                self.metrics.idle();
             }
             for (id, envelope) in entries {
-                if renewed.elapsed() > RENEW_EVERY {
-                    if !self.renew_lease(&mut connection).await? {
-                        return Ok(());
-                    }
-                    renewed = Instant::now();
+                if !self.still_holds(&mut held).await? {
+                    return Ok(());
                 }
-                self.take_in(&envelope).await?;
+                self.take_in(envelope.as_deref()).await?;
                 let () = redis::cmd("XACK")
                     .arg(&self.stream)
                     .arg(self.db.schema())
@@ -127,45 +138,42 @@ impl<H: Handler> Reader<H> {
                     break;
                 }
             }
-            if renewed.elapsed() > RENEW_EVERY {
-                if !self.renew_lease(&mut connection).await? {
-                    return Ok(());
-                }
-                renewed = Instant::now();
+            if !self.still_holds(&mut held).await? {
+                return Ok(());
             }
         }
-        self.give_lease(&mut connection).await?;
         Ok(())
     }
 
-    async fn take_lease(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<bool> {
-        let set: Option<String> = redis::cmd("SET")
-            .arg(&self.lease)
-            .arg(&self.id)
-            .arg("NX")
-            .arg("PX")
-            .arg(LEASE.as_millis() as u64)
-            .query_async(connection)
-            .await?;
-        Ok(set.is_some())
+    /// Whether the partition is still ours; asks when the lease needs renewing.
+    async fn still_holds(&self, held: &mut Instant) -> redis::RedisResult<bool> {
+        if held.elapsed() < RENEW_EVERY {
+            return Ok(true);
+        }
+        *held = Instant::now();
+        self.hold_lease().await
     }
 
-    async fn renew_lease(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<bool> {
+    /// Takes the lease, or renews it; `false` when another holds it.
+    async fn hold_lease(&self) -> redis::RedisResult<bool> {
         Script::new(
-            "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0",
+            "local holder = redis.call('get', KEYS[1])
+             if holder and holder ~= ARGV[1] then return 0 end
+             redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+             return 1",
         )
         .key(&self.lease)
         .arg(&self.id)
         .arg(LEASE.as_millis() as u64)
-        .invoke_async(connection)
+        .invoke_async(&mut self.streams.connection())
         .await
     }
 
-    async fn give_lease(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+    async fn give_lease(&self) -> redis::RedisResult<()> {
         Script::new("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0")
             .key(&self.lease)
             .arg(&self.id)
-            .invoke_async(connection)
+            .invoke_async(&mut self.streams.connection())
             .await
     }
 
@@ -184,8 +192,9 @@ impl<H: Handler> Reader<H> {
         }
     }
 
-    async fn next(&self, connection: &mut MultiplexedConnection, from: &str) -> redis::RedisResult<Entries> {
+    async fn next(&self, connection: &mut MultiplexedConnection, from: &str) -> redis::RedisResult<Vec<Entry>> {
         // All holders read under one consumer name: so the pending entries of one that is gone are found.
+        // Nil when nothing came in time; a pending entry that was trimmed has nil for its fields.
         let answer: Option<Vec<(String, Vec<(String, Option<Vec<Vec<u8>>>)>)>> = redis::cmd("XREADGROUP")
             .arg("GROUP")
             .arg(self.db.schema())
@@ -200,22 +209,28 @@ impl<H: Handler> Reader<H> {
             .query_async(connection)
             .await?;
         let entries = answer.into_iter().flatten().flat_map(|(_, entries)| entries);
-        // A pending entry that was trimmed has no fields left; acknowledging it is all there is to do.
-        Ok(entries.map(|(id, fields)| (id, fields.and_then(|mut f| f.pop()).unwrap_or_default())).collect())
+        Ok(entries.map(|(id, fields)| (id, fields.and_then(|mut fields| fields.pop()))).collect())
     }
 
     /// Handles one entry to its end: taken in, not ours, or set aside. Fails only where the platform does.
-    async fn take_in(&self, envelope: &[u8]) -> anyhow::Result<()> {
-        let Ok(event) = Envelope::decode(envelope) else {
-            tracing::error!(stream = self.stream, "an entry is no event; skipped");
+    async fn take_in(&self, envelope: Option<&[u8]>) -> anyhow::Result<()> {
+        let Some(envelope) = envelope else {
+            tracing::error!(stream = self.stream, "an event was trimmed before it was handled");
+            self.metrics.lost();
             return Ok(());
         };
-        let (Ok(event_id), true) = (event.id.parse::<Uuid>(), self.handler.wants(&event.r#type)) else { return Ok(()) };
-        let account_id = event.account_id.parse().unwrap_or_default();
+        let event = Envelope::decode(envelope).ok();
+        let identified = event.and_then(|event| Some((event.id.parse::<Uuid>().ok()?, event)));
+        let Some((event_id, event)) = identified else {
+            return self.set_aside(Uuid::now_v7(), envelope, &Error::internal("an entry is no event")).await;
+        };
+        if !self.handler.wants(&event.r#type) {
+            return Ok(());
+        }
         let span = info_span!("consume", otel.name = format!("consume {}", event.r#type), otel.kind = "consumer", event.id = %event_id);
         propagation::continue_from_traceparent(&span, &event.traceparent);
         for attempt in 1.. {
-            let error = match self.handle(event_id, account_id, &event).instrument(span.clone()).await {
+            let error = match self.handle(event_id, &event).instrument(span.clone()).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -231,36 +246,67 @@ impl<H: Handler> Reader<H> {
             }
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
         }
-        self.measure(&event);
+        self.metrics.handled(&self.db, &event);
         Ok(())
     }
 
-    async fn handle(&self, event_id: Uuid, account_id: Uuid, event: &Envelope) -> Result<()> {
+    async fn handle(&self, event_id: Uuid, event: &Envelope) -> Result<()> {
+        let account_id = event.account_id.parse().unwrap_or_default();
         let mut tx = self.db.begin(Tenant::account(account_id)).await?;
-        if tx.handle_once(event_id).await? {
-            self.handler.handle(&mut tx, event).await?;
-            tx.commit().await?;
+        if !tx.handle_once(event_id).await? {
+            return Ok(());
         }
-        Ok(())
+        // A panic would end this reader, and then the next that takes the event up.
+        let handled = AssertUnwindSafe(self.handler.handle(&mut tx, event)).catch_unwind().await;
+        handled.unwrap_or_else(|_| Err(Error::internal("the handler panicked")))?;
+        tx.commit().await
     }
 
     async fn set_aside(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> anyhow::Result<()> {
         tracing::error!(%error, event.id = %event_id, "set an event aside as a dead letter");
         self.db.set_aside(event_id, envelope, error).await?;
-        self.count("baton.events.dead_letters");
+        self.metrics.dead_letter();
         Ok(())
     }
+}
 
-    fn measure(&self, event: &Envelope) {
-        let occurred = event.occurred_at.as_ref().and_then(datetime);
-        let lag = occurred.map_or(0.0, |at| (self.db.clock().now() - at).as_seconds_f64());
-        let attributes = [KeyValue::new("service", self.db.schema())];
-        global::meter("baton").f64_gauge("baton.consumer.lag").with_unit("s").build().record(lag, &attributes);
-        self.count("baton.events.handled");
+/// The reader's instruments, by service and partition.
+struct Metrics {
+    lag: Gauge<f64>,
+    handled: Counter<u64>,
+    dead_letters: Counter<u64>,
+    lost: Counter<u64>,
+    attributes: [KeyValue; 2],
+}
+
+impl Metrics {
+    fn new(service: &'static str, partition: u16) -> Self {
+        let meter = global::meter("baton");
+        Self {
+            lag: meter.f64_gauge("baton.consumer.lag").with_unit("s").build(),
+            handled: meter.u64_counter("baton.events.handled").build(),
+            dead_letters: meter.u64_counter("baton.events.dead_letters").build(),
+            lost: meter.u64_counter("baton.events.lost").build(),
+            attributes: [KeyValue::new("service", service), KeyValue::new("partition", i64::from(partition))],
+        }
     }
 
-    fn count(&self, name: &'static str) {
-        let attributes = [KeyValue::new("service", self.db.schema())];
-        global::meter("baton").u64_counter(name).build().add(1, &attributes);
+    fn handled(&self, db: &Db, event: &Envelope) {
+        let occurred = event.occurred_at.as_ref().and_then(datetime);
+        let lag = occurred.map_or(0.0, |at| (db.clock().now() - at).as_seconds_f64());
+        self.lag.record(lag, &self.attributes);
+        self.handled.add(1, &self.attributes);
+    }
+
+    fn idle(&self) {
+        self.lag.record(0.0, &self.attributes);
+    }
+
+    fn dead_letter(&self) {
+        self.dead_letters.add(1, &self.attributes);
+    }
+
+    fn lost(&self) {
+        self.lost.add(1, &self.attributes);
     }
 }

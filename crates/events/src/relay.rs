@@ -86,14 +86,12 @@ impl Relay {
     async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
         let Some(led) = self.lead().await? else { return Ok(Progress::Follower) };
         self.measure().await?;
-        if !self.streams_are_whole(led).await? {
-            return Ok(Progress::More);
-        }
+        let Some(held) = self.held(led).await? else { return Ok(Progress::More) };
         let waiting = outbox::waiting(&self.db, BATCH).await?;
         if waiting.is_empty() {
             return Ok(Progress::Done);
         }
-        let batch = led.batch + 1;
+        let batch = held + 1;
         let mut pipeline = redis::pipe();
         for event in &waiting {
             pipeline
@@ -107,9 +105,19 @@ impl Relay {
                 .arg(&event.envelope)
                 .ignore();
         }
-        pipeline.set(mark_key(self.db.schema()), mark(Led { batch, ..led })).ignore();
-        let () =
+        // Only over the mark that was found: a server that lost it meanwhile must not look whole.
+        pipeline
+            .cmd("EVAL")
+            .arg("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2]) return 1 end return 0")
+            .arg(1)
+            .arg(mark_key(self.db.schema()))
+            .arg(mark(Led { batch: held, ..led }))
+            .arg(mark(Led { batch, ..led }));
+        let (marked,): (bool,) =
             pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
+        if !marked {
+            return Ok(Progress::More);
+        }
         // A crash here publishes the batch twice; the inboxes of its readers make that one effect.
         let positions: Vec<i64> = waiting.iter().map(|event| event.position).collect();
         outbox::published(&self.db, &positions, batch).await?;
@@ -133,28 +141,28 @@ impl Relay {
         Ok(led)
     }
 
-    /// Whether the server holds all that was published. One without our mark was emptied, one that holds
-    /// an older batch went back in time (a restart from a dump, a failover to a replica that was behind):
-    /// `false` until the batches after that one are waiting again.
-    async fn streams_are_whole(&mut self, led: Led) -> anyhow::Result<bool> {
+    /// The last batch that the server holds, if that is all that was published. One without our mark was
+    /// emptied, one with the mark of an older batch went back in time (a restart from a dump, a failover to
+    /// a replica that was behind): `None` until the batches after that one are waiting again.
+    async fn held(&mut self, led: Led) -> anyhow::Result<Option<i64>> {
         let key = mark_key(self.db.schema());
         let mut connection = self.streams.connection();
         let found: Option<String> = connection.get(&key).await.context("the stream server did not answer")?;
         let held = found.as_deref().and_then(|found| batch_of(led.mark, found));
         if held.is_some_and(|held| held >= led.batch) {
-            return Ok(true);
+            return Ok(held);
         }
         let kept = held.unwrap_or_default();
         let events = outbox::take_back(&self.db, kept).await?;
         if events > 0 {
             tracing::warn!(events, "the stream server lost events; they will be published again");
-            return Ok(false);
+            return Ok(None);
         }
         // Read anew from the database, which now says `kept` as well.
         self.led = None;
         let () =
             connection.set(&key, mark(Led { batch: kept, ..led })).await.context("the stream server did not answer")?;
-        Ok(false)
+        Ok(None)
     }
 
     async fn measure(&mut self) -> anyhow::Result<()> {

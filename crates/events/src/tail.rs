@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use baton_proto::{baton::events::v1::Envelope, convert::datetime};
@@ -28,66 +28,104 @@ const REMEMBERED: usize = 20_000;
 pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<Envelope>> {
     let (sender, _) = broadcast::channel(BACKLOG);
     let seen = Arc::new(Mutex::new(Seen::default()));
+    let started = Instant::now();
     for partition in 0..PARTITIONS {
         let (streams, sender, seen, shutdown) = (streams.clone(), sender.clone(), Arc::clone(&seen), shutdown.clone());
         tokio::spawn(async move {
             let mut last = None;
             while !shutdown.stop().is_cancelled() {
-                if let Err(error) = follow(&streams, partition, &mut last, &sender, &seen, &shutdown).await {
-                    tracing::warn!(%error, partition, "the live tail was interrupted");
-                    tokio::time::sleep(PAUSE).await;
-                }
+                let follow = follow(&streams, partition, started, &mut last, &sender, &seen);
+                let error = tokio::select! {
+                    error = follow => error,
+                    () = shutdown.stop().cancelled() => return,
+                };
+                tracing::warn!(%error, partition, "the live tail was interrupted");
+                tokio::time::sleep(PAUSE).await;
             }
         });
     }
     sender
 }
 
-/// Follows one stream. `last` is the id to read on from, kept over reconnects so that nothing is missed.
+/// Follows one stream until the connection is lost. `last` is the entry to read on from, kept over
+/// reconnects so that nothing is missed.
 async fn follow(
     streams: &Streams,
     partition: u16,
-    last: &mut Option<String>,
+    started: Instant,
+    last: &mut Option<EntryId>,
     sender: &broadcast::Sender<Arc<Envelope>>,
     seen: &Mutex<Seen>,
-    shutdown: &Shutdown,
-) -> redis::RedisResult<()> {
-    let mut connection = streams.dedicated().await?;
-    let stream = stream_key(partition);
-    while !shutdown.stop().is_cancelled() {
-        let from = match last {
-            Some(id) => id.clone(),
-            None => newest(&mut connection, &stream).await?,
-        };
-        let answer: Option<Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>> = redis::cmd("XREAD")
-            .arg("COUNT")
-            .arg(BATCH)
-            .arg("BLOCK")
-            .arg(BLOCK.as_millis() as u64)
-            .arg("STREAMS")
-            .arg(&stream)
-            .arg(&from)
-            .query_async(&mut connection)
-            .await?;
-        *last = Some(from);
-        for (id, mut fields) in answer.into_iter().flatten().flat_map(|(_, entries)| entries) {
-            *last = Some(id);
-            let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
-            if let Some(event) =
-                event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id)))
-            {
-                // Nobody listening is no error.
-                let _ = sender.send(Arc::new(event));
+) -> redis::RedisError {
+    let followed = async {
+        let mut connection = streams.dedicated().await?;
+        let stream = stream_key(partition);
+        loop {
+            let from = match *last {
+                Some(id) => id,
+                None => at(&mut connection, started).await?,
+            };
+            *last = Some(from);
+            let answer: Option<Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>> = redis::cmd("XREAD")
+                .arg("COUNT")
+                .arg(BATCH)
+                .arg("BLOCK")
+                .arg(BLOCK.as_millis() as u64)
+                .arg("STREAMS")
+                .arg(&stream)
+                .arg(from.to_string())
+                .query_async(&mut connection)
+                .await?;
+            if answer.is_none() {
+                // A server that lost the stream may count from an earlier time.
+                *last = Some(from.min(newest(&mut connection, &stream).await?));
+            }
+            for (id, mut fields) in answer.into_iter().flatten().flat_map(|(_, entries)| entries) {
+                *last = EntryId::parse(&id).or(*last);
+                let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
+                if let Some(event) =
+                    event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id)))
+                {
+                    // Nobody listening is no error.
+                    let _ = sender.send(Arc::new(event));
+                }
             }
         }
-    }
-    Ok(())
+    };
+    let Err::<std::convert::Infallible, _>(error) = followed.await;
+    error
 }
 
-async fn newest(connection: &mut MultiplexedConnection, stream: &str) -> redis::RedisResult<String> {
+/// The id that an entry of that moment would have, by the server's own clock.
+async fn at(connection: &mut MultiplexedConnection, moment: Instant) -> redis::RedisResult<EntryId> {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    let now = seconds * 1000 + micros / 1000;
+    let ago = u64::try_from(moment.elapsed().as_millis()).unwrap_or_default();
+    Ok(EntryId(now.saturating_sub(ago), 0))
+}
+
+/// The newest entry of the stream; zero when there is none.
+async fn newest(connection: &mut MultiplexedConnection, stream: &str) -> redis::RedisResult<EntryId> {
     let newest: Vec<(String, Vec<Vec<u8>>)> =
         redis::cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1).query_async(connection).await?;
-    Ok(newest.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
+    Ok(newest.first().and_then(|(id, _)| EntryId::parse(id)).unwrap_or_default())
+}
+
+/// Place of an entry in its stream: milliseconds, and a number within them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct EntryId(u64, u64);
+
+impl EntryId {
+    fn parse(id: &str) -> Option<Self> {
+        let (milliseconds, number) = id.split_once('-')?;
+        Some(Self(milliseconds.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for EntryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
 }
 
 fn is_live(event: &Envelope) -> bool {

@@ -19,7 +19,7 @@ pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &
     let mut recipients: Vec<String> = Vec::new();
     while let Some(line) = read_line(&mut stream).await? {
         let line = String::from_utf8_lossy(&line);
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let verb = line.trim_end().split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer: &[u8] = match verb.as_str() {
             "EHLO" => b"250-baton\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING\r\n",
             "HELO" | "NOOP" | "VRFY" => b"250 ok\r\n",

@@ -123,8 +123,7 @@ fn may_hand_to(who: Who<'_>, to: Member) -> Result<()> {
 fn give(task: &mut Task, by: Uuid, to: Uuid, now: DateTime<Utc>) {
     // Who worked on it no longer does, and who will has not begun: their time must not run yet.
     if task.status == Status::InProgress && task.worker() != to {
-        // From in_progress a pause cannot fail.
-        let _ = task.pause(HANDED_OVER.to_owned(), now);
+        task.lay_aside(HANDED_OVER.to_owned(), now);
     }
     task.assigned_to = Some(to);
     (task.assigned_by, task.accepted_at) = if by == to { (None, Some(now)) } else { (Some(by), None) };

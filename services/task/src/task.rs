@@ -144,7 +144,7 @@ impl Task {
     /// Begins the work.
     ///
     /// # Errors
-    /// TASK_WRONG_STATE, as for the three below.
+    /// TASK_WRONG_STATE, as for pausing, resuming and completing.
     pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.leave(&[Status::Pending], Status::InProgress)?;
         self.started_at.get_or_insert(now);
@@ -155,9 +155,15 @@ impl Task {
     /// Lays the work aside.
     pub(crate) fn pause(&mut self, reason: String, now: DateTime<Utc>) -> Result<()> {
         self.leave(&[Status::InProgress], Status::Paused)?;
+        self.lay_aside(reason, now);
+        Ok(())
+    }
+
+    /// Pauses work that is in progress.
+    pub(crate) fn lay_aside(&mut self, reason: String, now: DateTime<Utc>) {
+        self.status = Status::Paused;
         self.stop(now);
         self.pause_reason = Some(reason);
-        Ok(())
     }
 
     /// Goes on with the work.
@@ -195,7 +201,12 @@ impl Task {
 
     /// Names and values of what differs from `before`, as the contract shows them.
     pub(crate) fn changes_since(&self, before: &Self) -> Map<String, Value> {
-        self.shown().into_iter().zip(before.shown()).filter(|(now, before)| now != before).map(|(now, _)| own(now)).collect()
+        self.shown()
+            .into_iter()
+            .zip(before.shown())
+            .filter(|(now, before)| now != before)
+            .map(|(now, _)| own(now))
+            .collect()
     }
 
     /// Names and values of what a new task has.

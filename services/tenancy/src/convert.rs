@@ -109,15 +109,24 @@ fn unknown_path(known: &str) -> Error {
     Error::invalid("update_mask", format!("takes only {known}"))
 }
 
-/// Settings with what the mask names taken over.
-pub(crate) fn merge(settings: &mut Settings, new: &proto::AccountSettings, mask: Option<FieldMask>) -> Result<()> {
+/// Settings with what the mask names taken over, and the names of those that are others now.
+pub(crate) fn merge(
+    settings: Settings,
+    new: proto::AccountSettings,
+    mask: Option<FieldMask>,
+) -> Result<(Settings, Vec<&'static str>)> {
+    let mut merged = settings;
     for path in paths(mask)? {
         match path.as_str() {
-            "managers_may_reassign" => settings.managers_may_reassign = new.managers_may_reassign,
+            "managers_may_reassign" => merged.managers_may_reassign = new.managers_may_reassign,
             _ => return Err(unknown_path("managers_may_reassign")),
         }
     }
-    Ok(())
+    let mut changed = Vec::new();
+    if merged.managers_may_reassign != settings.managers_may_reassign {
+        changed.push("managers_may_reassign");
+    }
+    Ok((merged, changed))
 }
 
 /// The change of a member that the mask names.
@@ -180,9 +189,12 @@ mod tests {
             let refused = change(&proto::MemberChange::default(), mask.clone()).unwrap_err();
             assert_eq!(refused.reason(), Reason::ValidationFailed, "{mask:?}");
         }
-        let mut settings = Settings { managers_may_reassign: false };
-        assert!(merge(&mut settings, &proto::AccountSettings { managers_may_reassign: true }, None).is_err());
-        assert!(!settings.managers_may_reassign);
+        let settings = Settings { managers_may_reassign: false };
+        let new = proto::AccountSettings { managers_may_reassign: true };
+        assert!(merge(settings, new, None).is_err());
+        let (merged, changed) = merge(settings, new, mask(&["managers_may_reassign"])).unwrap();
+        assert_eq!((merged.managers_may_reassign, changed), (true, vec!["managers_may_reassign"]));
+        assert_eq!(merge(merged, new, mask(&["managers_may_reassign"])).unwrap().1, Vec::<&str>::new());
     }
 
     #[test]

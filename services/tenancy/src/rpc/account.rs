@@ -109,8 +109,8 @@ impl AccountService for Rpc {
         let UpdateSettingsRequest { settings: new, update_mask, .. } = request.into_inner();
         let mut tx = self.db.begin(tenant).await?;
         let settings = store::account::lock_settings(&mut tx, account_id).await?;
-        let mut settings = settings.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        let changed = convert::merge(&mut settings, &new.unwrap_or_default(), update_mask)?;
+        let settings = settings.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        let (settings, changed) = convert::merge(settings, new.unwrap_or_default(), update_mask)?;
         if !changed.is_empty() {
             store::account::save_settings(&mut tx, account_id, settings, self.db.clock().now()).await?;
             tx.publish(events::account_settings_changed(account_id, &changed)).await?;

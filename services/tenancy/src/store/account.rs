@@ -51,23 +51,29 @@ pub(crate) async fn settings(tx: &mut Tx, account_id: Uuid) -> Result<Option<Set
     Ok(settings)
 }
 
-/// Stores settings; `false` when they were these already.
-pub(crate) async fn change_settings(
-    tx: &mut Tx,
-    account_id: Uuid,
-    settings: Settings,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let done = sqlx::query!(
-        "update tenancy.accounts set managers_may_reassign = $2, updated_at = $3
-         where id = $1 and managers_may_reassign <> $2",
+/// The account's settings, locked: of several who merge a change at once, one goes first.
+pub(crate) async fn lock_settings(tx: &mut Tx, account_id: Uuid) -> Result<Option<Settings>> {
+    let settings = sqlx::query_as!(
+        Settings,
+        "select managers_may_reassign from tenancy.accounts where id = $1 for no key update",
+        account_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(settings)
+}
+
+/// Stores settings.
+pub(crate) async fn save_settings(tx: &mut Tx, account_id: Uuid, settings: Settings, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "update tenancy.accounts set managers_may_reassign = $2, updated_at = $3 where id = $1",
         account_id,
         settings.managers_may_reassign,
         now
     )
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
 /// An account, and the caller's place in it, which the list is sorted by.

@@ -1,0 +1,290 @@
+//! What people write into a task, and what of it is refused.
+//!
+//! Lengths and counts that `buf.validate` can say were checked when the message was decoded.
+
+use baton_errors::{Error, Result};
+use baton_proto::{
+    baton::task::v1::{CreateTaskRequest, TaskChange},
+    convert::{datetime, to_object},
+};
+use chrono::{DateTime, SubsecRound, Utc};
+use prost_types::{Struct, Timestamp};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    convert,
+    task::{Priority, Visibility},
+};
+
+const MOST_CUSTOM_FIELDS: usize = 50;
+const MOST_CUSTOM_FIELDS_BYTES: usize = 16 * 1024;
+
+/// The fields of a task that can be written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fields {
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) priority: Priority,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) visibility: Visibility,
+    pub(crate) estimated_seconds: Option<i32>,
+    pub(crate) custom_fields: Map<String, Value>,
+    pub(crate) parent_task_id: Option<Uuid>,
+}
+
+impl Fields {
+    /// Those of a new task.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn new(request: CreateTaskRequest) -> Result<Self> {
+        let custom_fields = request.custom_fields.map(to_object).unwrap_or_default();
+        check_custom_fields(&custom_fields, "custom_fields")?;
+        Ok(Self {
+            title: title(&request.title, "title")?,
+            description: text(request.description, "description")?,
+            priority: convert::priority(request.priority).unwrap_or(Priority::Medium),
+            due_at: request.due_at.as_ref().map(|time| self::time(time, "due_at")).transpose()?,
+            tags: tags(&request.tags, "tags")?,
+            visibility: convert::visibility(request.visibility).unwrap_or(Visibility::Private),
+            estimated_seconds: request.estimated_seconds,
+            custom_fields,
+            parent_task_id: request.parent_task_id.as_deref().map(|id| self::id(id, "parent_task_id")).transpose()?,
+        })
+    }
+
+    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn change(&mut self, mask: &[String], mut new: TaskChange) -> Result<()> {
+        if mask.is_empty() {
+            return Err(Error::invalid("update_mask", "names no field"));
+        }
+        let mut custom_fields_changed = false;
+        for path in mask {
+            match path.as_str() {
+                "title" => self.title = title(&new.title, "task.title")?,
+                "description" => self.description = text(std::mem::take(&mut new.description), "task.description")?,
+                "priority" => self.priority = convert::priority(new.priority).unwrap_or(Priority::Medium),
+                "due_at" => self.due_at = new.due_at.as_ref().map(|at| time(at, "task.due_at")).transpose()?,
+                "tags" => self.tags = tags(&new.tags, "task.tags")?,
+                "visibility" => {
+                    self.visibility = convert::visibility(new.visibility).unwrap_or(Visibility::Private);
+                }
+                "estimated_seconds" => self.estimated_seconds = new.estimated_seconds,
+                "parent_task_id" => {
+                    let parent = new.parent_task_id.as_deref();
+                    self.parent_task_id = parent.map(|parent| id(parent, "task.parent_task_id")).transpose()?;
+                }
+                "custom_fields" => {
+                    self.custom_fields = new.custom_fields.clone().map(to_object).unwrap_or_default();
+                    custom_fields_changed = true;
+                }
+                path => {
+                    let Some(member) = path.strip_prefix("custom_fields.") else {
+                        return Err(Error::invalid("update_mask", "names a field that a task does not have"));
+                    };
+                    self.change_custom_field(member, new.custom_fields.as_ref());
+                    custom_fields_changed = true;
+                }
+            }
+        }
+        if custom_fields_changed {
+            check_custom_fields(&self.custom_fields, "task.custom_fields")?;
+        }
+        Ok(())
+    }
+
+    fn change_custom_field(&mut self, member: &str, new: Option<&Struct>) {
+        match new.and_then(|new| new.fields.get(member)) {
+            Some(value) => {
+                let one = Struct { fields: [(member.to_owned(), value.clone())].into() };
+                self.custom_fields.extend(to_object(one));
+            }
+            None => {
+                self.custom_fields.remove(member);
+            }
+        }
+    }
+}
+
+/// Text that Postgres can keep: all but the character U+0000.
+pub(crate) fn text(text: String, field: &str) -> Result<String> {
+    if text.contains('\0') { Err(Error::invalid(field, "contains the character U+0000")) } else { Ok(text) }
+}
+
+/// A time that JSON can show (RFC 3339), in the microseconds that Postgres keeps.
+pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
+    let time = datetime(time).ok_or_else(|| Error::invalid(field, "is not a time of the years 1 to 9999"))?;
+    Ok(time.trunc_subsecs(6))
+}
+
+/// An id.
+pub(crate) fn id(id: &str, field: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| Error::invalid(field, "is not a UUID"))
+}
+
+fn title(title: &str, field: &str) -> Result<String> {
+    let title = title.trim();
+    if title.is_empty() {
+        return Err(Error::invalid(field, "is empty"));
+    }
+    text(title.to_owned(), field)
+}
+
+fn tags(tags: &[String], field: &str) -> Result<Vec<String>> {
+    let mut tidy = Vec::with_capacity(tags.len());
+    for (index, tag) in tags.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        let tag = tag.trim();
+        if tag.is_empty() {
+            return Err(Error::invalid(field, "is blank"));
+        }
+        tidy.push(text(tag.to_owned(), &field)?);
+    }
+    tidy.sort();
+    tidy.dedup();
+    Ok(tidy)
+}
+
+fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
+    if fields.len() > MOST_CUSTOM_FIELDS {
+        return Err(Error::invalid(field, format!("has more than {MOST_CUSTOM_FIELDS} members")));
+    }
+    let json = serde_json::to_string(fields).map_err(Error::internal)?;
+    if json.len() > MOST_CUSTOM_FIELDS_BYTES {
+        return Err(Error::invalid(field, format!("is longer than {MOST_CUSTOM_FIELDS_BYTES} bytes as JSON")));
+    }
+    if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
+        return Err(Error::invalid(field, "contains the character U+0000"));
+    }
+    Ok(())
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use baton_proto::{
+        baton::task::v1::{TaskPriority, TaskVisibility},
+        convert::to_struct,
+    };
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    pub(crate) fn fields(title: &str) -> Fields {
+        Fields::new(CreateTaskRequest { title: title.to_owned(), ..Default::default() }).unwrap()
+    }
+
+    fn object(value: Value) -> Struct {
+        let Value::Object(fields) = value else { panic!("an object") };
+        to_struct(fields)
+    }
+
+    fn refused(request: CreateTaskRequest) -> String {
+        let status = tonic::Status::from(Fields::new(request).unwrap_err());
+        let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
+        details.field_violations[0].field.clone()
+    }
+
+    fn change(fields: &mut Fields, mask: &[&str], new: TaskChange) -> Result<()> {
+        fields.change(&mask.iter().map(|&path| path.to_owned()).collect::<Vec<_>>(), new)
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_by_its_name() {
+        let plain = || CreateTaskRequest { title: "Sweep".to_owned(), ..Default::default() };
+        let deep = object(json!({"a": [{"b\0": 1}]}));
+        let many = object((0..51).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>().into());
+        let long = object(json!({"text": "x".repeat(MOST_CUSTOM_FIELDS_BYTES)}));
+        for (request, field) in [
+            (CreateTaskRequest { title: " \t\n".to_owned(), ..plain() }, "title"),
+            (CreateTaskRequest { title: "a\0b".to_owned(), ..plain() }, "title"),
+            (CreateTaskRequest { description: "\0".to_owned(), ..plain() }, "description"),
+            (CreateTaskRequest { tags: vec!["a".to_owned(), " ".to_owned()], ..plain() }, "tags[1]"),
+            (CreateTaskRequest { tags: vec!["\0".to_owned()], ..plain() }, "tags[0]"),
+            (CreateTaskRequest { due_at: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..plain() }, "due_at"),
+            (CreateTaskRequest { due_at: Some(Timestamp { seconds: 0, nanos: -1 }), ..plain() }, "due_at"),
+            (CreateTaskRequest { custom_fields: Some(deep), ..plain() }, "custom_fields"),
+            (CreateTaskRequest { custom_fields: Some(many), ..plain() }, "custom_fields"),
+            (CreateTaskRequest { custom_fields: Some(long), ..plain() }, "custom_fields"),
+        ] {
+            assert_eq!(refused(request), field);
+        }
+    }
+
+    #[test]
+    fn an_absent_value_under_the_mask_clears() {
+        let mut fields = fields("Sweep");
+        let new = TaskChange {
+            description: "All of it".to_owned(),
+            priority: TaskPriority::Urgent as i32,
+            due_at: Some(Timestamp { seconds: 5, nanos: 1_999 }),
+            visibility: TaskVisibility::Team as i32,
+            estimated_seconds: Some(60),
+            ..Default::default()
+        };
+        let mask = ["description", "priority", "due_at", "visibility", "estimated_seconds"];
+        change(&mut fields, &mask, new).unwrap();
+        assert_eq!((fields.priority, fields.estimated_seconds), (Priority::Urgent, Some(60)));
+        assert_eq!(fields.due_at.unwrap().timestamp_subsec_nanos(), 1_000, "what Postgres keeps");
+        change(&mut fields, &mask, TaskChange::default()).unwrap();
+        assert_eq!(fields, self::fields("Sweep"));
+    }
+
+    #[test]
+    fn a_mask_that_names_nothing_of_a_task_is_refused() {
+        for mask in [&[][..], &["status"], &["title", "custom_field.a"], &["TITLE"], &["title.x"], &[""]] {
+            let new = TaskChange { title: "New".to_owned(), ..Default::default() };
+            assert!(change(&mut fields("Sweep"), mask, new).is_err(), "{mask:?}");
+        }
+        assert!(change(&mut fields("Sweep"), &["title"], TaskChange::default()).is_err(), "a title stays");
+    }
+
+    #[test]
+    fn free_fields_change_as_a_whole_or_one_by_one() {
+        let mut fields = fields("Sweep");
+        let new = |value| TaskChange { custom_fields: Some(object(value)), ..Default::default() };
+        change(&mut fields, &["custom_fields"], new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
+        let mask = ["custom_fields.gone", "custom_fields.a.b", "custom_fields.new"];
+        change(&mut fields, &mask, new(json!({"a.b": {"c": [4]}, "new": "x", "unnamed": true}))).unwrap();
+        assert_eq!(Value::Object(fields.custom_fields.clone()), json!({"keep": 1, "a.b": {"c": [4]}, "new": "x"}));
+        change(&mut fields, &["custom_fields"], TaskChange::default()).unwrap();
+        assert!(fields.custom_fields.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn tags_are_tidy(given in prop::collection::vec("[ a-c]{1,3}", 0..20)) {
+            if let Ok(tidy) = tags(&given, "tags") {
+                prop_assert!(tidy.is_sorted_by(|a, b| a < b));
+                prop_assert!(tidy.iter().all(|tag| tag.trim() == tag && !tag.is_empty()));
+                prop_assert!(given.iter().all(|tag| tidy.iter().any(|kept| kept == tag.trim())));
+            } else {
+                prop_assert!(given.iter().any(|tag| tag.trim().is_empty()));
+            }
+        }
+
+        #[test]
+        fn changing_to_the_same_changes_nothing(title in "[a-z]{1,9}", tags in prop::collection::vec("[a-z]{1,3}", 0..5)) {
+            let request = CreateTaskRequest { title: title.clone(), tags: tags.clone(), ..Default::default() };
+            let before = Fields::new(request).unwrap();
+            let mut after = before.clone();
+            let mask = ["title", "tags", "priority", "visibility", "due_at", "custom_fields", "parent_task_id"];
+            change(&mut after, &mask, TaskChange { title, tags, ..Default::default() }).unwrap();
+            prop_assert_eq!(before, after);
+        }
+    }
+}

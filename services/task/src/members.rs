@@ -1,0 +1,59 @@
+//! Members of the account, asked of the tenancy service.
+
+use std::time::Duration;
+
+use baton_access::{Principal, Role, on_behalf_of};
+use baton_errors::{Error, Reason, Result, reason_of};
+use baton_proto::baton::tenancy::v1::{GetMemberRequest, member_service_client::MemberServiceClient};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use crate::assignment::Member;
+
+/// An answer that takes longer counts as none.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The tenancy service. Clones share the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Members(pub(crate) MemberServiceClient<Channel>);
+
+impl Members {
+    /// The active member of the caller's account with this user id, asked with the caller's own rights.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when nobody can tell; or the caller's call does not hold any more.
+    pub(crate) async fn find(&self, principal: &Principal, user_id: Uuid) -> Result<Option<Member>> {
+        if user_id == principal.user_id() {
+            return Ok(Some(Member { user_id, role: principal.role() }));
+        }
+        let account_id = principal.account_id();
+        let message = GetMemberRequest { account_id: account_id.to_string(), user_id: user_id.to_string() };
+        let mut request = on_behalf_of(&principal.caller, Some(account_id), message);
+        request.set_timeout(TIMEOUT);
+        match self.0.clone().get_member(request).await {
+            Ok(answer) => {
+                let role = answer.into_inner().member.and_then(|member| Role::from_proto(member.role));
+                let role = role.ok_or_else(|| Error::internal("tenancy answered a member without a role"))?;
+                Ok(Some(Member { user_id, role }))
+            }
+            Err(status) => match reason_of(&status) {
+                Some(Reason::MemberNotFound) => Ok(None),
+                Some(reason @ (Reason::NotAMember | Reason::SessionClosed | Reason::TokenInvalid)) => {
+                    Err(Error::from(reason))
+                }
+                _ => Err(Error::from(Reason::Unavailable).because(status)),
+            },
+        }
+    }
+
+    /// The member to hand a task to.
+    ///
+    /// They may leave before the task is theirs: no transaction spans both services. That is no worse than
+    /// their leaving a moment later, with the task in hand; who runs the account reassigns it either way.
+    ///
+    /// # Errors
+    /// ASSIGNEE_INVALID, and those of [`Members::find`].
+    pub(crate) async fn assignee(&self, principal: &Principal, user_id: Uuid) -> Result<Member> {
+        self.find(principal, user_id).await?.ok_or_else(|| Reason::AssigneeInvalid.into())
+    }
+}

@@ -1,0 +1,5 @@
+//! All SQL of the service, a file per noun.
+
+pub(crate) mod list;
+pub(crate) mod task;
+pub(crate) mod timeline;

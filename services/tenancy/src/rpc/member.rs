@@ -1,0 +1,159 @@
+//! Who belongs to an account, as what, and under whom.
+
+use baton_access::{ACCOUNT_HEADER, Principal, caller, principal};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::tenancy::v1::{
+    AcceptInvitationRequest, AcceptInvitationResponse, GetMemberRequest, GetMemberResponse, InviteMemberRequest,
+    InviteMemberResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
+    ResolveMembershipRequest, ResolveMembershipResponse, UpdateMemberRequest, UpdateMemberResponse,
+    member_service_server::MemberService,
+};
+use baton_store::{Idempotency, Page, Tx, precondition};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use uuid::Uuid;
+
+use super::{Rpc, account_of};
+use crate::{
+    convert, events,
+    member::{self, Member},
+    memberships,
+    store::{self, member::Filter},
+};
+
+#[tonic::async_trait]
+impl MemberService for Rpc {
+    async fn invite_member(
+        &self,
+        request: Request<InviteMemberRequest>,
+    ) -> Result<Response<InviteMemberResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let call = Idempotency::of("MemberService/InviteMember", request.metadata(), request.get_ref())?;
+        Ok(Response::new(self.invite(&principal, &call, request.into_inner()).await?))
+    }
+
+    async fn accept_invitation(
+        &self,
+        request: Request<AcceptInvitationRequest>,
+    ) -> Result<Response<AcceptInvitationResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(self.accept(&caller, request.into_inner()).await?))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, Status> {
+        let principal = principal(&request)?;
+        let message = request.get_ref();
+        let filter = Filter {
+            account_id: account_of(principal, &message.account_id)?,
+            roles: convert::roles(&message.role)?,
+            statuses: convert::statuses(&message.status)?,
+        };
+        let page = Page::of(message.page.as_ref(), &filter)?;
+        let after = convert::after(&page)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let total = store::member::count(&mut tx, &filter).await?;
+        let mut members = store::member::list(&mut tx, &filter, after, page.limit(), page.offset()).await?;
+        let meta = page.meta(&mut members, total, &filter, |member| (convert::key(member.invited_at), member.id));
+        let members = members.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListMembersResponse { members, meta: Some(meta) }))
+    }
+
+    async fn get_member(&self, request: Request<GetMemberRequest>) -> Result<Response<GetMemberResponse>, Status> {
+        let principal = principal(&request)?;
+        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let member = store::member::active(&mut tx, account_id, &[user_id]).await?.pop();
+        let member = member.ok_or_else(|| Error::from(Reason::MemberNotFound))?;
+        Ok(Response::new(GetMemberResponse { member: Some(member.into()) }))
+    }
+
+    async fn update_member(
+        &self,
+        request: Request<UpdateMemberRequest>,
+    ) -> Result<Response<UpdateMemberResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let UpdateMemberRequest { user_id, member: new, update_mask, .. } = request.into_inner();
+        let user_id = convert::id("user_id", &user_id)?;
+        let change = convert::change(&new.unwrap_or_default(), update_mask)?;
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (actor, before) = lock_both(&mut tx, &principal, account_id, user_id).await?;
+        precondition::check(expected, before.version)?;
+        let mut after = before.changed(&change);
+        let around = store::member::surroundings(&mut tx, account_id, user_id, after.manager_id).await?;
+        member::may_change(actor.role, &before, &after, &around)?;
+        // What changes nothing makes no version and no event.
+        if after != before {
+            store::member::save(&mut tx, &mut after).await?;
+            if after.role != before.role {
+                tx.publish(events::member_role_changed(&after)).await?;
+            }
+            if (after.manager_id, after.can_reassign_tasks) != (before.manager_id, before.can_reassign_tasks) {
+                tx.publish(events::member_updated(&after)).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(Response::new(UpdateMemberResponse { member: Some(after.into()) }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (actor, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
+        precondition::check(expected, member.version)?;
+        let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
+        member::may_remove(actor.role, member.role, around.owners)?;
+        let mut removed = member.removed(self.db.clock().now());
+        store::member::save(&mut tx, &mut removed).await?;
+        store::member::move_reports(&mut tx, account_id, user_id, removed.manager_id).await?;
+        tx.publish(events::member_removed(&removed)).await?;
+        tx.commit().await?;
+        Ok(Response::new(RemoveMemberResponse {}))
+    }
+
+    async fn resolve_membership(
+        &self,
+        request: Request<ResolveMembershipRequest>,
+    ) -> Result<Response<ResolveMembershipResponse>, Status> {
+        let user_id = caller(&request)?.user_id;
+        let membership = memberships::resolve(&self.db, user_id, account_named(request.metadata())?).await?;
+        let texts = |ids: &std::collections::HashSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
+        Ok(Response::new(ResolveMembershipResponse {
+            account_id: membership.account_id.to_string(),
+            role: membership.role.to_proto().into(),
+            may_reassign: membership.may_reassign,
+            report_ids: texts(&membership.reports),
+            team_ids: texts(&membership.team),
+        }))
+    }
+}
+
+/// The account that the call names. One that is not an id is no account of the caller's.
+fn account_named(metadata: &MetadataMap) -> Result<Option<Uuid>> {
+    let Some(value) = metadata.get(ACCOUNT_HEADER) else { return Ok(None) };
+    let id = value.to_str().ok().and_then(|id| id.parse().ok());
+    id.map(Some).ok_or_else(|| Reason::NotAMember.into())
+}
+
+/// The caller and the member that they act on, as both stand under the lock of the hierarchy. Two who act
+/// on each other at once go one after the other, and the second is only what the first left of them.
+async fn lock_both(tx: &mut Tx, principal: &Principal, account_id: Uuid, user_id: Uuid) -> Result<(Member, Member)> {
+    store::account::lock_hierarchy(tx, account_id).await?;
+    let both = store::member::active(tx, account_id, &[principal.user_id(), user_id]).await?;
+    let find = |user_id| both.iter().find(|member| member.user_id == Some(user_id)).cloned();
+    let actor = find(principal.user_id()).ok_or_else(|| Error::from(Reason::NotAMember))?;
+    let member = find(user_id).ok_or_else(|| Error::from(Reason::MemberNotFound))?;
+    Ok((actor, member))
+}
