@@ -1,0 +1,73 @@
+//! gRPC by the descriptors: any method, any message.
+
+use prost::Message;
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+use tonic_types::{ErrorInfo, StatusExt};
+
+/// Calls a unary method.
+///
+/// # Errors
+/// The status that it was refused with.
+pub async fn call(
+    channel: &Channel,
+    method: &MethodDescriptor,
+    request: Request<DynamicMessage>,
+) -> Result<DynamicMessage, Status> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let answer = client.unary(request, path.parse().expect("a path"), Dynamic(method.output())).await?;
+    Ok(answer.into_inner())
+}
+
+/// Why a call was refused. Every refusal of Baton's says why.
+pub fn info(status: &Status) -> ErrorInfo {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("a refusal without a reason: {status:?}"));
+    assert_eq!(info.domain, "baton", "{status:?}");
+    info
+}
+
+/// Encodes any message, decodes those of this type.
+#[derive(Debug, Clone)]
+struct Dynamic(MessageDescriptor);
+
+impl Codec for Dynamic {
+    type Encode = DynamicMessage;
+    type Decode = DynamicMessage;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        self.clone()
+    }
+
+    fn decoder(&mut self) -> Self {
+        self.clone()
+    }
+}
+
+impl Encoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn encode(&mut self, message: DynamicMessage, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        message.encode(to).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Decoder for Dynamic {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
+        DynamicMessage::decode(self.0.clone(), from)
+            .map(Some)
+            .map_err(|error| Status::internal(format!("not a {}: {error}", self.0.full_name())))
+    }
+}
