@@ -2,31 +2,34 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-/// Configuration of the gateway. Each field names its environment variable and default.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `BATON_GATEWAY_LISTEN`: address to listen at. Default `127.0.0.1:8080`.
-    pub listen: SocketAddr,
-    /// `BATON_AUTH_URL`: `http://host:port` of the auth service.
-    pub auth_url: String,
-    /// `BATON_TENANCY_URL`: `http://host:port` of the tenancy service.
-    pub tenancy_url: String,
-    /// `BATON_TASK_URL`: `http://host:port` of the task service.
-    pub task_url: String,
-    /// `BATON_NOTIFICATION_URL`: `http://host:port` of the notification service.
-    pub notification_url: String,
-    /// `BATON_GATEWAY_PUBLIC_URL`: where clients reach the gateway, for the OpenAPI document. Default:
-    /// none, the document then names the host it was read from.
-    pub public_url: Option<String>,
-    /// `BATON_GATEWAY_CORS_ORIGINS`: origins of browsers that may call, exactly as they send them
-    /// (`https://app.example.com`), separated by commas; a lone `*` lets all in. Default: none.
-    pub cors_origins: Vec<String>,
-    /// `BATON_GATEWAY_MAX_BODY_BYTES`: largest REST request body, in bytes. Default 1048576. gRPC
-    /// bodies are streamed; the services limit them.
-    pub max_body_bytes: usize,
-    /// `BATON_GATEWAY_TIMEOUT_SECONDS`: how long a REST call may take, reading its body included.
-    /// Default 30.
-    pub timeout: Duration,
+use baton_runtime::Secret;
+
+baton_runtime::config! {
+    /// Configuration of the gateway.
+    pub struct Config {
+        /// Address to listen at, for HTTP/1.1 and HTTP/2 without TLS.
+        pub listen: SocketAddr = "BATON_GATEWAY_LISTEN", default "127.0.0.1:8080";
+        /// `http://host:port` of the auth service.
+        pub auth_url: String = "BATON_AUTH_URL";
+        /// `http://host:port` of the tenancy service.
+        pub tenancy_url: String = "BATON_TENANCY_URL";
+        /// `http://host:port` of the task service.
+        pub task_url: String = "BATON_TASK_URL";
+        /// `http://host:port` of the notification service.
+        pub notification_url: String = "BATON_NOTIFICATION_URL";
+        /// Redis, whose streams carry what is pushed to WebSockets.
+        pub redis_url: Secret = "BATON_REDIS_URL";
+        /// Where clients reach the gateway, for the OpenAPI document; when absent, it names the host that it
+        /// was read from.
+        pub public_url: Option<String> = "BATON_GATEWAY_PUBLIC_URL";
+        /// Origins of browsers that may call, exactly as they send them (`https://app.example.com`), separated
+        /// by commas; a lone `*` lets all in.
+        pub cors_origins: Vec<String> = "BATON_GATEWAY_CORS_ORIGINS", default "";
+        /// Largest REST request body, in bytes. gRPC bodies are streamed; the services limit them.
+        pub max_body_bytes: usize = "BATON_GATEWAY_MAX_BODY_BYTES", default "1048576";
+        /// How long a REST call may take, reading its body included, in seconds.
+        pub timeout: Duration = "BATON_GATEWAY_TIMEOUT_SECONDS", default "30";
+    }
 }
 
 impl Config {

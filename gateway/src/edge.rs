@@ -1,5 +1,6 @@
 //! What every answer goes through: request id, span, security headers; and what nothing else answers.
 
+use baton_runtime::propagation;
 use std::any::Any;
 
 use axum::{
@@ -51,6 +52,7 @@ pub(crate) async fn traced(request: Request, next: Next) -> Response {
         http.response.status_code = Empty,
         request_id = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok()),
     );
+    propagation::continue_from_headers(&span, request.headers());
     let response = next.run(request).instrument(span.clone()).await;
     span.record("http.response.status_code", response.status().as_u16());
     response

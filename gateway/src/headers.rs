@@ -1,5 +1,6 @@
 //! Which headers of a request go on to a service, and which may come once only.
 
+use baton_runtime::propagation;
 use std::net::IpAddr;
 
 use http::{
@@ -7,8 +8,6 @@ use http::{
     header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
 };
 use tonic::metadata::MetadataMap;
-
-use crate::trace;
 
 pub(crate) const X_ACCOUNT_ID: HeaderName = HeaderName::from_static("x-account-id");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,7 +46,7 @@ pub(crate) fn for_rest(request: &HeaderMap, peer: Option<IpAddr>) -> MetadataMap
     }
     forward(request, &mut headers, peer);
     let mut metadata = MetadataMap::from_headers(headers);
-    trace::inject(request, &mut metadata);
+    propagation::inject(&mut metadata);
     metadata
 }
 
@@ -60,6 +59,7 @@ pub(crate) fn for_grpc(headers: &mut HeaderMap, peer: Option<IpAddr>) {
     forward(&request, headers, peer);
     // Says that trailers are welcome; some servers refuse gRPC without it.
     headers.insert(TE, HeaderValue::from_static("trailers"));
+    propagation::inject_headers(headers);
 }
 
 /// Says for whom the call is made. Only the last entry of `x-forwarded-for` is the gateway's own

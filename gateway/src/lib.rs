@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cable;
 mod config;
 mod cors;
 mod docs;
@@ -15,7 +16,6 @@ mod query;
 mod rest;
 mod routes;
 mod server;
-mod trace;
 mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -27,28 +27,23 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{MethodFilter, MethodRouter},
 };
+use baton_runtime::Shutdown;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
 use upstream::Upstreams;
 
-/// Serves until `stop`, then lets open requests finish; returns when the last has.
+/// Serves until `shutdown` says stop, then lets open requests finish; returns when the last has.
 ///
 /// `extra` are routes beside those of the contract; they get the same layers (request id, trace,
-/// security headers, CORS, panics). From `draining` on `/readyz` is 503 and the gRPC health NOT_SERVING, while
+/// security headers, CORS, panics). While draining, `/readyz` is 503 and the gRPC health NOT_SERVING, while
 /// requests are still answered. The listener's own address wins over `config.listen`.
 ///
 /// # Errors
 /// When the contract has no REST form, a URL is none, or an origin is none.
-pub async fn start(
-    config: Config,
-    listener: TcpListener,
-    extra: Router,
-    draining: CancellationToken,
-    stop: CancellationToken,
-) -> Result<()> {
+pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdown: Shutdown) -> Result<()> {
+    let draining = shutdown.draining().clone();
     let upstreams = Upstreams::new(&config)?;
     let cors = cors::layer(&config.cors_origins)?;
     let grpc = passthrough::service(&upstreams, draining.clone())?;
@@ -67,7 +62,7 @@ pub async fn start(
         .layer(from_fn(edge::secured))
         .layer(from_fn(edge::traced))
         .layer(from_fn(edge::identified));
-    server::serve(listener, app, stop).await;
+    server::serve(listener, app, shutdown.stop().clone()).await;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Failures as `application/problem+json` (RFC 9457), with the reason that gRPC callers get.
 
+use baton_runtime::propagation;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::response::{IntoResponse, Response};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::{json::violations::Violations, routes::Route, trace};
+use crate::{json::violations::Violations, routes::Route};
 
 /// Content type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -114,7 +115,7 @@ impl Problem {
 
     /// The answer to a request with these headers.
     pub(crate) fn answer(mut self, request: &HeaderMap) -> Response {
-        self.0.trace_id = trace::id(request);
+        self.0.trace_id = propagation::current_trace_id();
         let challenge = if request.contains_key(AUTHORIZATION) {
             // RFC 6750, section 3: a request without a token gets no error code.
             r#"Bearer error="invalid_token""#

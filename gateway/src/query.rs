@@ -1,15 +1,15 @@
 //! Query parameters -> fields of the request.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 use url::form_urlencoded;
 
 use crate::json::{TIMESTAMP, scalar, violations::Violations};
 
-/// The parameters that a route takes, by name.
+/// The parameters that a route takes, in the order of the contract. They are few: looking one up is a walk.
 #[derive(Debug, Default)]
-pub(crate) struct Query(BTreeMap<String, Parameter>);
+pub(crate) struct Query(Vec<Parameter>);
 
 /// Where a parameter goes.
 #[derive(Debug)]
@@ -46,27 +46,32 @@ impl Query {
         if matches!(field.kind(), Kind::Message(of) if of.full_name() != TIMESTAMP) {
             return Err(format!("{} lies too deep for a query", field.full_name()));
         }
-        match self.0.insert(field.name().to_owned(), parameter) {
-            Some(other) => Err(format!("two parameters would be called {}", other.field.name())),
-            None => Ok(()),
+        if self.named(field.name()).is_some() {
+            return Err(format!("two parameters would be called {}", field.name()));
         }
+        self.0.push(parameter);
+        Ok(())
     }
 
-    /// The parameters by name.
-    pub(crate) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.0.values()
+    fn named(&self, name: &str) -> Option<&Parameter> {
+        self.0.iter().find(|parameter| parameter.field.name() == name)
+    }
+
+    /// The parameters.
+    pub(crate) fn parameters(&self) -> &[Parameter] {
+        &self.0
     }
 
     /// Names of the messages that are flattened.
     pub(crate) fn flattened(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter_map(|parameter| parameter.within.as_ref()).map(FieldDescriptor::name)
+        self.0.iter().filter_map(|parameter| parameter.within.as_ref()).map(FieldDescriptor::name)
     }
 
     /// Sets the fields of `request` that this query string names.
     pub(crate) fn bind(&self, query: &str, request: &mut DynamicMessage, wrong: &mut Violations) {
         let mut seen = HashSet::new();
         for (name, text) in form_urlencoded::parse(query.as_bytes()) {
-            let Some(Parameter { within, field }) = self.0.get(&*name) else {
+            let Some(Parameter { within, field }) = self.named(&name) else {
                 wrong.unknown(&name);
                 continue;
             };

@@ -1,1 +1,16 @@
-fn main(){}
+//! The whole platform from outside, a file per story. Each test starts a platform of its own.
+
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod baton_up;
+mod bad_input;
+mod bad_tokens;
+mod live;
+mod lost_updates;
+mod openapi;
+mod permissions;
+mod repeated_requests;
+mod signing_in;
+mod stopping;
+mod story;
+mod story_over_grpc;

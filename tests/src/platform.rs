@@ -89,6 +89,20 @@ impl Platform {
         self.database.as_str()
     }
 
+    /// Its Redis.
+    pub fn redis_url(&self) -> String {
+        self.redis.0.url()
+    }
+
+    /// Waits until whatever listens at its address is ready.
+    pub async fn is_ready(&self) {
+        eventually("the platform is ready", || async {
+            let ready = self.client.get(format!("{}/readyz", self.url())).send().await;
+            ready.is_ok_and(|answer| answer.status() == 200).then_some(())
+        })
+        .await;
+    }
+
     /// What it has printed: standard output, then standard error.
     pub fn output(&self) -> String {
         ["stdout", "stderr"].map(|name| read(&self.folder.path().join(name))).join("\n")

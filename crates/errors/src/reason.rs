@@ -53,6 +53,8 @@ reasons! {
     RequestTooLarge "REQUEST_TOO_LARGE" ResourceExhausted 413 "The request is larger than the limit.";
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" InvalidArgument 415 "The body must be application/json (PATCH also application/merge-patch+json).";
     RouteNotFound "ROUTE_NOT_FOUND" Unimplemented 404 "There is nothing at this path.";
+    WebSocketExpected "WEBSOCKET_EXPECTED" InvalidArgument 426 "This path takes WebSockets only.";
+    OriginNotAllowed "ORIGIN_NOT_ALLOWED" PermissionDenied 403 "Pages of this origin may not open a WebSocket here.";
     MethodNotAllowed "METHOD_NOT_ALLOWED" Unimplemented 405 "The path does not take this method.";
 
     // Who calls

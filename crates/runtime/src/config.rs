@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
+    time::Duration,
 };
 
 use url::Url;
@@ -125,6 +126,14 @@ impl FromVariable for Secret {
 
     fn from_variable(value: Option<&str>) -> Option<Self> {
         value.map(Self::new)
+    }
+}
+
+impl FromVariable for Duration {
+    const EXPECTS: &'static str = "a whole number of seconds";
+
+    fn from_variable(value: Option<&str>) -> Option<Self> {
+        value?.parse().ok().map(Self::from_secs)
     }
 }
 

@@ -5,6 +5,7 @@ use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
 use baton_runtime::propagation;
 use prost::{Message, Name};
 use prost_types::Any;
+use tracing::info_span;
 use uuid::Uuid;
 
 use crate::{Db, Tx};
@@ -62,6 +63,8 @@ impl Tx {
 
     fn envelope(&self, id: Uuid, event: Event) -> Result<Envelope> {
         let or_empty = |id: Uuid| if id.is_nil() { String::new() } else { id.to_string() };
+        // Whoever handles the event continues the trace from here.
+        let span = info_span!("publish", otel.name = format!("publish {}", event.kind), otel.kind = "producer");
         Ok(Envelope {
             id: id.to_string(),
             r#type: event.kind.to_owned(),
@@ -69,7 +72,7 @@ impl Tx {
             subject_id: event.subject_id.to_string(),
             actor_id: or_empty(self.tenant().user_id),
             occurred_at: Some(timestamp(self.db().clock().now())),
-            traceparent: propagation::current_traceparent(),
+            traceparent: span.in_scope(propagation::current_traceparent),
             payload: Some(event.payload.map_err(Error::internal)?),
         })
     }

@@ -7,7 +7,7 @@ const SAMPLES = {
   title: "Write the report", description: "Two pages are enough.", email: "ada@example.com", password: "correct horse battery",
   first_name: "Ada", last_name: "Lovelace", name: "Analytical Engines", slug: "analytical-engines", reason: "Waiting for an answer",
   token: "…", refresh_token: "…", access_token: "eyJhbGciOiJFZERTQSIs…", token_type: "Bearer", expires_in: 900, search: "report",
-  page: 1, per_page: 20, total_count: 1, total_pages: 1, version: 3, estimated_seconds: 3600, actual_seconds: 1800, size: 3,
+  page: 1, per_page: 20, total_count: 1, total_pages: 1, next_page_token: "", action_url: `/v1/tasks/${ID}`, version: 3, estimated_seconds: 3600, actual_seconds: 1800, size: 3,
   kty: "OKP", crv: "Ed25519", alg: "EdDSA", use: "sig", email_verified: true,
 };
 let api;
@@ -34,11 +34,12 @@ function prose(text, level = 4) {
   }));
 }
 
+/** Code between backticks, and reasons wherever they stand. */
 function inline(text) {
-  return text.split(/(`[^`]+`)/).filter(Boolean).map((piece) => {
-    if (piece.length < 3 || !piece.startsWith("`")) return piece;
-    const word = piece.slice(1, -1);
-    return isReason(word) ? reasonLink(word) : h("code", {}, word);
+  return text.split(/(`[^`]+`|\b[A-Z][A-Z_]{3,}\b)/).filter(Boolean).map((piece) => {
+    const word = piece.replaceAll("`", "");
+    if (isReason(word)) return reasonLink(word);
+    return piece.startsWith("`") ? h("code", {}, word) : piece;
   });
 }
 
@@ -52,7 +53,7 @@ function resolve(schema) {
   if (!schema.$ref) return { ...schema, nullable: Array.isArray(schema.type) && schema.type.includes("null") };
   const name = schema.$ref.split("/").pop();
   const target = schema.$ref.slice(2).split("/").reduce((at, key) => at[key], api);
-  return { ...target, name, description: schema.description ?? target.description };
+  return { name, ...target, description: schema.description ?? target.description };
 }
 
 const baseType = (schema) => (Array.isArray(schema.type) ? schema.type.find((type) => type !== "null") : schema.type);
@@ -78,12 +79,15 @@ function range(least, most) {
 }
 
 /** The properties of an object, those of its parts folded in. */
-function properties(schema, seen = []) {
-  const required = schema.required ?? [];
-  return h("ul", { class: "fields" }, Object.entries(schema.properties ?? {}).map(([name, raw]) => field(name, raw, required.includes(name), seen)));
+function properties(schema, isAnswer, seen = []) {
+  const required = isAnswer ? [] : schema.required ?? [];
+  return h("ul", { class: "fields" }, entries(schema).map(([name, raw]) => field(name, raw, required.includes(name), isAnswer, seen)));
 }
 
-function field(name, raw, required, seen = [], description = raw.description) {
+/** The properties in the order of the contract. */
+const entries = (schema) => (schema["x-order"] ?? Object.keys(schema.properties ?? {})).map((name) => [name, schema.properties[name]]);
+
+function field(name, raw, required, isAnswer = false, seen = [], description = raw.description) {
   const schema = resolve(raw);
   const item = baseType(schema) === "array" ? resolve(schema.items) : schema;
   const nested = item.properties && !seen.includes(item.name);
@@ -93,7 +97,7 @@ function field(name, raw, required, seen = [], description = raw.description) {
     h("div", { class: "limits" }, limits(schema)),
     prose(description ?? schema.description),
     item !== schema && item.enum && prose(item.description),
-    nested && h("details", {}, h("summary", {}, `Fields of ${item.name ?? "each"}`), properties(item, [...seen, item.name])),
+    nested && h("details", {}, h("summary", {}, `Fields of ${item.name ?? "each"}`), properties(item, isAnswer, [...seen, item.name])),
   );
 }
 
@@ -104,7 +108,7 @@ function sample(raw, name = "", seen = []) {
   if (type === "array") return [sample(schema.items, name.replace(/s$/, ""), seen)];
   if (schema.properties) {
     if (seen.includes(schema.name)) return null;
-    return Object.fromEntries(Object.entries(schema.properties).map(([key, value]) => [key, sample(value, key, [...seen, schema.name])]));
+    return Object.fromEntries(entries(schema).map(([key, value]) => [key, sample(value, key, [...seen, schema.name])]));
   }
   if (type === "object") return { size: 3 };
   if (schema.enum) return schema.enum[0];
@@ -117,7 +121,7 @@ function sample(raw, name = "", seen = []) {
 /** A request that people would send: what is required, and a little more. */
 function sampleBody(raw) {
   const schema = resolve(raw);
-  const names = Object.keys(schema.properties ?? {});
+  const names = entries(schema).map(([name]) => name);
   const chosen = schema.required ?? names.slice(0, 2);
   return Object.fromEntries(names.filter((name) => chosen.includes(name)).map((name) => [name, sample(schema.properties[name], name)]));
 }
@@ -151,7 +155,7 @@ function colored(json) {
 
 function example(caption, text, children = [text]) {
   const button = h("button", { type: "button", onclick: () => copy(text, button) }, "Copy");
-  return h("figure", { class: "example" }, h("figcaption", {}, caption, button), h("pre", { tabindex: "0" }, children));
+  return h("figure", { class: "example" }, h("figcaption", {}, caption, button), h("pre", { tabindex: "0", class: caption === "curl" && "wraps" }, children));
 }
 
 async function copy(text, button) {
@@ -167,15 +171,21 @@ function answers(operation) {
     const told = response["x-reasons"];
     return h("details", { class: "answer", open: status === "200" },
       h("summary", {}, h("span", { class: `status ${status < 400 ? "good" : "bad"}` }, status), h("span", { class: "what" }, told ? told.join(", ") : response.description)),
-      told ? prose(response.description) : schema && properties(resolve(schema)),
+      told ? prose(response.description) : schema && properties(resolve(schema), true),
     );
   });
+}
+
+/** `TaskService_PauseTask` is "Pause task". */
+function titleOf(operation) {
+  const words = operation.operationId.split("_")[1].split(/(?=[A-Z])/);
+  return [words[0], ...words.slice(1).map((word) => word.toLowerCase())].join(" ");
 }
 
 function operationSection(verb, path, operation) {
   const parameters = (operation.parameters ?? []).map(resolve);
   const place = (name) => parameters.filter((parameter) => parameter.in === name);
-  const list = (title, found) => found.length > 0 && [h("h4", {}, title), h("ul", { class: "fields" }, found.map((p) => field(p.name, p.schema, p.required, [], p.description)))];
+  const list = (title, found) => found.length > 0 && [h("h4", {}, title), h("ul", { class: "fields" }, found.map((p) => field(p.name, p.schema, p.required, false, [], p.description)))];
   const body = Object.entries(operation.requestBody?.content ?? {})[0];
   const permission = /permission `(\w+)`/.exec(operation.description)?.[1];
   const access = operation.security ? "public" : permission ?? "signed in";
@@ -183,13 +193,13 @@ function operationSection(verb, path, operation) {
   const shown = answer && JSON.stringify(sample(answer), null, 2);
   const segments = path.split(/(\{[^}]+\})/).map((part) => (part.startsWith("{") ? h("span", { class: "parameter" }, part) : part));
   return h("section", { class: "operation", id: operation.operationId, "data-search": searchable(verb, path, operation) },
-    h("h3", {}, h("a", { class: "anchor", href: `#${operation.operationId}` }, operation.summary)),
+    h("h3", {}, h("a", { class: "anchor", href: `#${operation.operationId}` }, titleOf(operation))),
     h("div", { class: "line" }, h("span", { class: `verb ${verb.toUpperCase()}` }, verb.toUpperCase()), h("span", { class: "mono" }, segments), h("span", { class: "access", title: "Who may call" }, access)),
     h("div", { class: "columns" },
       h("div", {},
-        prose(operation.description),
+        h("p", { class: "summary" }, inline(`${operation.summary}.`)), prose(operation.description),
         list("Path", place("path")), list("Query", place("query")),
-        body && [h("h4", {}, `Body · ${body[0]}`), properties(resolve(body[1].schema))],
+        body && [h("h4", {}, `Body · ${body[0]}`), properties(resolve(body[1].schema), false)],
         list("Headers", place("header")),
         h("h4", {}, "Answers"), answers(operation),
       ),
@@ -232,23 +242,23 @@ function show() {
   document.getElementById("version").textContent = api.info.version;
   content.replaceChildren(h("section", { class: "introduction", id: "introduction" }, h("h1", {}, `${api.info.title} API`), prose(api.info.description, 2)));
   const link = (href, ...children) => h("a", { href }, children);
+  const operations = new Map(Object.entries(api.paths).flatMap(([path, item]) =>
+    VERBS.filter((verb) => item[verb]).map((verb) => [item[verb].operationId, { verb, path, operation: item[verb] }])));
   navigation.append(link("#introduction", "Introduction"), link("#reasons", "Reasons"));
   for (const tag of api.tags) {
     const title = tag.name.replace(/Service$/, "");
     const section = h("section", { class: "tag" }, h("h2", { id: tag.name }, title), h("div", { class: "lead" }, prose(tag.description)));
     const group = h("div", { class: "group" }, h("h2", {}, title));
-    for (const [path, item] of Object.entries(api.paths)) {
-      for (const verb of VERBS.filter((name) => item[name]?.tags[0] === tag.name)) {
-        section.append(operationSection(verb, path, item[verb]));
-        group.append(link(`#${item[verb].operationId}`, h("span", { class: `verb ${verb.toUpperCase()}` }, verb.toUpperCase()), h("span", {}, item[verb].summary)));
-      }
+    for (const { verb, path, operation } of tag["x-operations"].map((id) => operations.get(id))) {
+      section.append(operationSection(verb, path, operation));
+      group.append(link(`#${operation.operationId}`, h("span", { class: `verb ${verb.toUpperCase()}` }, verb.toUpperCase()), h("span", {}, titleOf(operation))));
     }
     content.append(section);
     navigation.append(group);
   }
   content.append(reasonTable(), h("p", { class: "empty", id: "nothing", hidden: true }, "Nothing matches."));
   follow(navigation);
-  document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
 }
 
 /** Marks in the navigation what stands at the top of the window. */

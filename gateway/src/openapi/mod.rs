@@ -72,17 +72,17 @@ pub(crate) fn document(server: Option<&str>) -> Result<Value> {
     }))
 }
 
-/// A tag for each service that has a route, in the order of the contract.
+/// A tag for each service that has a route, with its operations in the order of the contract: JSON
+/// objects have none.
 fn tags(routes: &[Route], schemas: &Schemas) -> Vec<Value> {
-    let mut tags: Vec<Value> = Vec::new();
-    for route in routes {
-        let service = route.method.parent_service();
-        if tags.iter().all(|tag| tag["name"] != service.name()) {
-            let comment = schemas.comments.on(&service.parent_file(), service.path());
-            tags.push(json!({"name": service.name(), "description": comment}));
-        }
-    }
-    tags
+    let by_service = routes.chunk_by(|a, b| a.method.parent_service() == b.method.parent_service());
+    let tag = |routes: &[Route]| {
+        let service = routes.first()?.method.parent_service();
+        let operations: Vec<String> = routes.iter().map(operation::id).collect();
+        let comment = schemas.comments.on(&service.parent_file(), service.path());
+        Some(json!({"name": service.name(), "description": comment, "x-operations": operations}))
+    };
+    by_service.filter_map(tag).collect()
 }
 
 fn problem() -> Value {

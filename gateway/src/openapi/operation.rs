@@ -27,6 +27,11 @@ enum Access {
     Permission(String),
 }
 
+/// The operation's id: `TaskService_PauseTask`.
+pub(super) fn id(route: &Route) -> String {
+    format!("{}_{}", route.method.parent_service().name(), route.method.name())
+}
+
 /// The operation of a route; `all` are the routes, for what its neighbours tell of it.
 pub(super) fn operation(route: &Route, all: &[Route], schemas: &mut Schemas) -> Result<Value> {
     let method = &route.method;
@@ -44,7 +49,7 @@ pub(super) fn operation(route: &Route, all: &[Route], schemas: &mut Schemas) -> 
     let description = [rest, &who].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
 
     let mut operation = json!({
-        "operationId": format!("{}_{}", service.name(), method.name()),
+        "operationId": id(route),
         "tags": [service.name()],
         "summary": summary,
         "description": description,

@@ -53,13 +53,16 @@ impl Schemas {
     fn object(&mut self, of: &MessageDescriptor, way: Way, bound: &[&str]) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
+        // The order of the contract, which JSON objects do not keep.
+        let mut order = Vec::new();
         for field in of.fields().filter(|field| !bound.contains(&field.name())) {
+            order.push(field.name().to_owned());
             if way == Way::Out || way == Way::In && self.is_required(&field) {
                 required.push(field.name().to_owned());
             }
             properties.insert(field.name().to_owned(), self.field(&field, way));
         }
-        let mut schema = json!({"type": "object", "properties": properties});
+        let mut schema = json!({"type": "object", "properties": properties, "x-order": order});
         let comment = self.comments.on(&of.parent_file(), of.path());
         if !comment.is_empty() {
             schema["description"] = comment.into();

@@ -87,7 +87,7 @@ async fn ready_is_who_has_its_services_and_is_not_leaving() {
     let mut serving = async || health.check(HealthCheckRequest::default()).await.expect("healthy").into_inner().status;
     assert_eq!(serving().await, 1);
 
-    gateway.draining.cancel();
+    gateway.shutdown.draining().cancel();
     let (status, body) = json(gateway.get("/readyz")).await;
     assert_eq!((status.as_u16(), body), (503, json!({"status": "draining"})));
     eventually("NOT_SERVING", async || serving().await == 2).await;
@@ -113,7 +113,7 @@ async fn stopping_finishes_what_was_begun_and_takes_nothing_new() {
     });
     let open = tokio::spawn(gateway.get("/v1/tasks").send());
     eventually("the call arrived", async || !gateway.service.calls("TaskService/ListTasks").is_empty()).await;
-    gateway.stop.cancel();
+    gateway.shutdown.stop().cancel();
     assert_eq!(open.await.expect("joined").expect("answered").status(), 200);
     let begun = Instant::now();
     gateway.running.await.expect("stopped");

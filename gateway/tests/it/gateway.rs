@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use baton_gateway::Config;
+use baton_runtime::{Secret, Shutdown};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use crate::service::Script;
 
@@ -19,8 +19,7 @@ pub(crate) const PERSON: &str = "0198c0de-0000-7000-8000-00000000000b";
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) service: Script,
-    pub(crate) draining: CancellationToken,
-    pub(crate) stop: CancellationToken,
+    pub(crate) shutdown: Shutdown,
     pub(crate) running: JoinHandle<()>,
     client: Client,
 }
@@ -40,6 +39,7 @@ impl Gateway {
             tenancy_url: url.clone(),
             task_url: url.clone(),
             notification_url: url,
+            redis_url: Secret::new("redis://127.0.0.1:1"),
             public_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
             max_body_bytes: 1024 * 1024,
@@ -48,11 +48,11 @@ impl Gateway {
         change(&mut config);
         let listener = TcpListener::bind(config.listen).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+        let shutdown = Shutdown::new();
         let extra = Router::new().route("/panics", get(panics));
-        let serving = baton_gateway::start(config, listener, extra, draining.clone(), stop.clone());
+        let serving = baton_gateway::start(config, listener, extra, shutdown.clone());
         let running = tokio::spawn(async move { serving.await.expect("served") });
-        Self { url, service, draining, stop, running, client: Client::new() }
+        Self { url, service, shutdown, running, client: Client::new() }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -215,8 +215,9 @@ impl Task {
         self.shown().into_iter().filter(|(_, value)| !empty.contains(value)).map(own).collect()
     }
 
-    /// What can change and is shown; not what follows from it, such as the version.
-    fn shown(&self) -> [(&'static str, Value); 17] {
+    /// What can change and is shown. Not what follows from it, such as the version; and not the reason of a
+    /// pause, which timelines keep by itself, so that it can be erased.
+    fn shown(&self) -> [(&'static str, Value); 16] {
         let time = |time: Option<DateTime<Utc>>| json!(time.map(|t| t.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
         let fields = &self.fields;
         [
@@ -234,7 +235,6 @@ impl Task {
             ("assigned_by", json!(self.assigned_by)),
             ("accepted_at", time(self.accepted_at)),
             ("actual_seconds", json!(self.actual_seconds)),
-            ("pause_reason", json!(self.pause_reason)),
             ("started_at", time(self.started_at)),
             ("completed_at", time(self.completed_at)),
         ]

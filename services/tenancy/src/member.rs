@@ -146,7 +146,9 @@ pub(crate) fn may_change(actor: Role, before: &Member, after: &Member, around: &
     if before.role == Role::Owner && after.role != Role::Owner && around.owners <= 1 {
         return Err(Reason::LastOwner.into());
     }
-    manager_fits(after.role, after.manager_id, around.manager)?;
+    // Who is to lead themselves is judged by the role they will have, not by the one they have.
+    let manager = if after.manager_id == after.user_id { Some(after.role) } else { around.manager };
+    manager_fits(after.role, after.manager_id, manager)?;
     if around.reports.iter().any(|&report| !outranks(after.role, report)) {
         return Err(Reason::RoleHasReports.into());
     }

@@ -188,6 +188,13 @@ fn a_manager_outranks_who_reports_to_them() {
 }
 
 #[test]
+fn nobody_leads_themselves_by_being_demoted() {
+    let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Manager)]);
+    let change = Change { role: Some(Role::User), manager_id: Some(team.0[1].user_id), ..Change::default() };
+    assert_eq!(reason(team.change(0, 1, &change)), Reason::ManagerInvalid);
+}
+
+#[test]
 fn reports_move_up_when_their_manager_goes() {
     let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Manager), member(2, Role::User)]);
     team.0[1].manager_id = team.0[0].user_id;

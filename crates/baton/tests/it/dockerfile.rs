@@ -1,0 +1,134 @@
+//! The Dockerfile builds what `k8s/` runs, from files that are there. No engine runs here, so it is read, not built.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use toml::Table;
+
+use crate::rendered::{Manifests, container, in_clone};
+
+/// One stage: the image that it starts from, and its instructions.
+#[derive(Debug)]
+struct Stage {
+    from: String,
+    instructions: Vec<(String, String)>,
+}
+
+impl Stage {
+    /// The last instruction of a kind.
+    fn last(&self, instruction: &str) -> Option<&str> {
+        self.instructions.iter().rev().find(|(name, _)| name == instruction).map(|(_, rest)| rest.as_str())
+    }
+}
+
+fn stages() -> BTreeMap<String, Stage> {
+    let text = fs::read_to_string(in_clone("Dockerfile")).unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+    let mut stages = BTreeMap::new();
+    let mut current = String::new();
+    for line in lines.replace("\\\n", " ").lines().filter(|line| !line.trim().is_empty()) {
+        let (instruction, rest) = line.split_once(' ').unwrap();
+        if instruction == "FROM" {
+            let (from, name) = rest.split_once(" AS ").unwrap();
+            current = name.to_owned();
+            let fresh = stages.insert(current.clone(), Stage { from: from.to_owned(), instructions: Vec::new() });
+            assert!(fresh.is_none(), "two stages are called {name}");
+        } else {
+            let stage: &mut Stage = stages.get_mut(&current).unwrap();
+            stage.instructions.push((instruction.to_owned(), rest.trim().to_owned()));
+        }
+    }
+    stages
+}
+
+/// What the build copies from the clone.
+fn copied() -> BTreeSet<String> {
+    let stages = stages();
+    let copies = stages["build"].instructions.iter().filter(|(name, _)| name == "COPY");
+    copies
+        .flat_map(|(_, rest)| {
+            let mut words: Vec<&str> = rest.split_whitespace().collect();
+            words.pop();
+            words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_copied_is_there_and_is_all_that_the_build_needs() {
+    let copied = copied();
+    let ignored = fs::read_to_string(in_clone(".dockerignore")).unwrap();
+    for path in &copied {
+        assert!(in_clone(path).exists(), "there is no {path}");
+        let ignores = |line: &str| line.trim_matches('/') == path || line == format!("**/{path}");
+        assert!(!ignored.lines().any(ignores), "{path} is ignored");
+    }
+    let workspace: Table = fs::read_to_string(in_clone("Cargo.toml")).unwrap().parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap());
+    let folders = members.map(|member| member.trim_end_matches("/*"));
+    // `migrations` and `.sqlx` are read while services are compiled.
+    for needed in folders.chain(["Cargo.toml", "Cargo.lock", "migrations", ".sqlx"]) {
+        assert!(copied.contains(needed), "the build needs {needed}, and does not copy it");
+    }
+    let version = workspace["workspace"]["package"]["rust-version"].as_str().unwrap();
+    assert!(stages()["build"].from.starts_with(&format!("rust:{version}-")), "the toolchain is not Rust {version}");
+}
+
+#[test]
+fn every_image_that_runs_has_a_target_that_starts_it() {
+    let stages = stages();
+    let base = Manifests::render("base");
+    for (name, pod) in base.pods() {
+        let container = container(pod);
+        let image = container.image.as_deref().unwrap();
+        let target = if base.jobs.contains_key(name) { "baton" } else { name };
+        assert!(image == "baton" && target == "baton" || image == format!("baton-{target}"), "{name} runs {image}");
+        let stage = &stages[target];
+        let entry: Vec<String> = serde_json::from_str(stage.last("ENTRYPOINT").unwrap()).unwrap();
+        if target == "baton" {
+            assert_eq!(entry, ["/baton"]);
+            continue;
+        }
+        assert_eq!(stage.from, "baton");
+        assert_eq!(entry, ["/baton", "serve", target]);
+        assert!(container.command.is_none() && container.args.is_none(), "{name}: the image knows what it runs");
+        let exposed: BTreeSet<i32> =
+            stage.last("EXPOSE").unwrap().split(' ').map(|port| port.parse().unwrap()).collect();
+        let ports: BTreeSet<i32> = container.ports.iter().flatten().map(|port| port.container_port).collect();
+        assert_eq!(exposed, ports, "{name}");
+    }
+    // Every other stage is one that is run, or the one that builds.
+    assert_eq!(stages.len(), base.deployments.len() + 2);
+}
+
+#[test]
+fn images_run_as_the_user_that_pods_run_as() {
+    let stages = stages();
+    let (user, group) = stages["baton"].last("USER").unwrap().split_once(':').unwrap();
+    for (name, pod) in Manifests::render("base").pods() {
+        let security = pod.spec.as_ref().unwrap().security_context.as_ref().unwrap();
+        assert_eq!(security.run_as_user, user.parse().ok(), "{name}");
+        assert_eq!(security.run_as_group, group.parse().ok(), "{name}");
+    }
+    for (name, stage) in stages.iter().filter(|(name, _)| *name != "build" && *name != "baton") {
+        assert!(stage.last("USER").is_none() && stage.last("COPY").is_none(), "{name} differs by what it starts only");
+    }
+}
+
+#[test]
+fn an_installation_runs_released_images_and_their_migrations() {
+    let production = Manifests::render("overlays/production");
+    for (name, pod) in production.pods() {
+        let image = container(pod).image.as_deref().unwrap();
+        let (repository, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{name}: {image} has no tag"));
+        let target = if production.jobs.contains_key(name) { "baton" } else { name };
+        assert!(repository.contains('.') && repository.ends_with(&format!("/{target}")), "{name}: {repository}");
+        assert!(!tag.contains('/') && tag != "latest", "{name}: {tag}");
+        // A Job cannot be changed, so that of the next release needs another name.
+        if production.jobs.contains_key(name) {
+            assert_eq!(name, format!("migrate-{tag}"));
+        }
+    }
+}

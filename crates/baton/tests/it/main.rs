@@ -1,0 +1,10 @@
+//! What belongs to no single service: the data that all of them keep, the manifests that run them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod dockerfile;
+mod environment;
+mod manifests;
+mod network;
+mod personal_data;
+mod rendered;

@@ -1,0 +1,227 @@
+//! The WebSocket at `/cable`: committed events, pushed as they happen.
+//!
+//! It speaks Action Cable's protocol (`actioncable-v1-json`), so that published clients such as
+//! `@rails/actioncable` work unchanged:
+//!
+//! | channel | parameters | messages |
+//! |---|---|---|
+//! | `NotificationChannel` | none, or one's own `user_id` | `{"event": "notification_received", "notification": {id, type, task_id, created_at}}` |
+//! | `TaskChannel` | `task_id` of a task that one may see | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task |
+//!
+//! **Connecting.** The access token comes as query parameter `token`, as `Authorization: Bearer`, or as a
+//! subprotocol `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query ends in nobody's
+//! log; the account as `account_id` or `X-Account-Id`, else it is the caller's default account. Pages must
+//! be of an origin that CORS lets in, or of our own.
+//!
+//! **Why a socket is closed.** It is told `{"type": "disconnect", "reason", "reconnect"}` first:
+//!
+//! | reason | reconnect | when |
+//! |---|---|---|
+//! | `unauthorized` | no | the token, its session or the membership does not hold, at the start or any more |
+//! | `token_expired` | yes | the token ran out while connected. A client whose URL is a function (`createConsumer(() => url)`) comes back with its new token |
+//! | `token_expired` | no | the token had run out when the client connected: get a new one, then connect |
+//! | `server_restart` | yes | we stop, fell behind, or cannot tell whether the caller still may |
+//! | `too_slow` | yes | messages come faster than the client reads them |
+//! | `invalid_request` | no | what the client sent is not the protocol |
+//!
+//! Nothing is missed silently: whoever cannot be sent an event is disconnected, and reads the state anew
+//! after reconnecting. What a subscriber may see is asked again, with their own token, whenever an event
+//! could have changed it; until it is answered, what it would decide about waits.
+
+mod caller;
+mod channel;
+mod hub;
+mod outbox;
+mod protocol;
+mod session;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{
+        Query, State, WebSocketUpgrade,
+        rejection::QueryRejection,
+        ws::{WebSocket, rejection::WebSocketUpgradeRejection},
+    },
+    response::Response,
+    routing::any,
+};
+use baton_errors::Reason;
+use baton_proto::baton::events::v1::Envelope;
+use baton_runtime::Shutdown;
+use http::{
+    HeaderMap, Uri,
+    header::{AUTHORIZATION, HOST, ORIGIN},
+};
+use opentelemetry::{global, metrics::UpDownCounter};
+use serde::Deserialize;
+use tokio::sync::broadcast;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Channel;
+
+use self::{
+    caller::{Credentials, Directory},
+    hub::Hub,
+};
+use crate::{headers::X_ACCOUNT_ID, problem::Problem};
+
+/// The path of the WebSocket.
+pub const PATH: &str = "/cable";
+
+const SUBPROTOCOL: &str = "actioncable-v1-json";
+const TOKEN_SUBPROTOCOL: &str = "baton.token.";
+/// Largest frame, and message, that a client may send.
+const LARGEST_FRAME: usize = 64 * 1024;
+
+/// What all sockets share. Clones are the same.
+#[derive(Clone)]
+pub struct Cable(Arc<Shared>);
+
+struct Shared {
+    directory: Directory,
+    hub: Hub,
+    origins: Vec<String>,
+    shutdown: Shutdown,
+    sockets: TaskTracker,
+    open: UpDownCounter<i64>,
+}
+
+/// The services that say who a caller is, and what they may see.
+#[derive(Debug, Clone)]
+pub struct Upstreams {
+    /// `baton.auth.v1`.
+    pub auth: Channel,
+    /// `baton.tenancy.v1`.
+    pub tenancy: Channel,
+    /// `baton.task.v1`.
+    pub task: Channel,
+}
+
+impl Cable {
+    /// Pushes `events`, the live tail of all streams, to those whom `upstreams` lets see them. `origins`
+    /// are the browser origins that may connect, as CORS has them; a lone `*` lets all in.
+    pub fn start(
+        upstreams: Upstreams,
+        origins: Vec<String>,
+        events: &broadcast::Sender<Arc<Envelope>>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let hub = Hub::default();
+        tokio::spawn(hub.clone().follow(events.subscribe(), shutdown.clone()));
+        Self(Arc::new(Shared {
+            directory: Directory::new(upstreams),
+            hub,
+            origins,
+            shutdown,
+            sockets: TaskTracker::new(),
+            open: global::meter("baton").i64_up_down_counter("baton.cable.sockets").build(),
+        }))
+    }
+
+    /// Waits until every socket has been told to come back later, once draining began.
+    pub async fn closed(&self) {
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+}
+
+impl std::fmt::Debug for Cable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cable").finish_non_exhaustive()
+    }
+}
+
+/// The route of the WebSocket, over HTTP/1.1 and HTTP/2 (RFC 8441).
+pub fn router(cable: Cable) -> Router {
+    Router::new().route(PATH, any(connect)).with_state(cable)
+}
+
+#[derive(Default, Deserialize)]
+struct Parameters {
+    token: Option<String>,
+    account_id: Option<String>,
+}
+
+async fn connect(
+    State(cable): State<Cable>,
+    query: Result<Query<Parameters>, QueryRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else { return Problem::from(Reason::WebSocketExpected).answer(&headers) };
+    if !may_connect(&cable.0.origins, &uri, &headers) {
+        return Problem::from(Reason::OriginNotAllowed).answer(&headers);
+    }
+    let Parameters { token, account_id } = query.map(|Query(parameters)| parameters).unwrap_or_default();
+    let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| bearer(&headers));
+    let account_id = account_id.or_else(|| text(&headers, X_ACCOUNT_ID.as_str()));
+    let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .max_frame_size(LARGEST_FRAME)
+        .max_message_size(LARGEST_FRAME)
+        .on_upgrade(move |socket| async move { cable.0.serve(socket, credentials).await })
+}
+
+impl Shared {
+    async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>) {
+        let open = self.open.clone();
+        open.add(1, &[]);
+        let sockets = self.sockets.clone();
+        sockets.track_future(session::run(self, socket, credentials)).await;
+        open.add(-1, &[]);
+    }
+}
+
+/// Browsers name the page's origin, and cannot be told to lie; whoever names none is no browser.
+fn may_connect(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    // HTTP/2 has the host in the URI.
+    let host = uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| text(headers, HOST.as_str()));
+    let own = host.is_some_and(|host| origin.split_once("://").is_some_and(|(_, authority)| authority == host));
+    own || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
+}
+
+fn subprotocol_token(upgrade: &WebSocketUpgrade) -> Option<String> {
+    let mut offered = upgrade.requested_protocols().filter_map(|protocol| protocol.to_str().ok());
+    offered.find_map(|protocol| protocol.strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = text(headers, AUTHORIZATION.as_str())?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_allowed_origins_and_our_own_connect() {
+        let uri = Uri::from_static("/cable");
+        let may = |origin: Option<&str>, allowed: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "api.example.com:8080".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            may_connect(&allowed.iter().map(|&s| s.to_owned()).collect::<Vec<_>>(), &uri, &headers)
+        };
+        let app = &["https://app.example.com"][..];
+        assert!(may(None, &[]));
+        assert!(may(Some("https://app.example.com"), app));
+        assert!(may(Some("http://api.example.com:8080"), &[]));
+        assert!(may(Some("https://evil.example"), &["*"]));
+        for evil in ["https://evil.example", "null", "http://api.example.com", "https://app.example.com.evil.example"] {
+            assert!(!may(Some(evil), app), "{evil}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The channels: what a client may subscribe to, and what events say on them.
+
+use baton_proto::{
+    baton::{
+        events::v1::Envelope,
+        notification::v1::{NotificationEvent, NotificationType},
+        task::v1::{TaskEvent, TaskStatus},
+    },
+    convert::datetime,
+};
+use chrono::SecondsFormat;
+use prost::Name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// What a subscription is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    /// The caller's notifications.
+    Notifications,
+    /// A task.
+    Task(Uuid),
+}
+
+#[derive(Deserialize)]
+struct Identifier {
+    channel: String,
+    user_id: Option<String>,
+    task_id: Option<String>,
+}
+
+impl Channel {
+    /// The channel of an identifier. `None` for an unknown one, and for another's notifications.
+    pub(super) fn parse(identifier: &str, caller: Uuid) -> Option<Self> {
+        let identifier: Identifier = serde_json::from_str(identifier).ok()?;
+        match identifier.channel.as_str() {
+            "NotificationChannel" => match identifier.user_id {
+                None => Some(Self::Notifications),
+                Some(user) => (user.parse() == Ok(caller)).then_some(Self::Notifications),
+            },
+            "TaskChannel" => Some(Self::Task(identifier.task_id?.parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// What the event says on this channel to the caller; `None` when it does not concern it.
+    pub(super) fn message(self, event: &Envelope, caller: Uuid) -> Option<Value> {
+        match self {
+            Self::Notifications => notification(event, caller),
+            Self::Task(id) => task(event, id),
+        }
+    }
+
+    /// Whether the event may have changed who sees what the channel is about.
+    pub(super) fn access_may_change(self, event: &Envelope) -> bool {
+        matches!(self, Self::Task(id) if event.subject_id.parse() == Ok(id))
+            && matches!(event.r#type.as_str(), "task.assigned" | "task.reassigned" | "task.rejected" | "task.updated")
+    }
+
+    /// Whether the event ended what the channel is about.
+    pub(super) fn ends_with(self, event: &Envelope) -> bool {
+        matches!(self, Self::Task(id) if event.r#type == "task.deleted" && event.subject_id.parse() == Ok(id))
+    }
+}
+
+fn notification(event: &Envelope, caller: Uuid) -> Option<Value> {
+    if event.r#type != "notification.created" {
+        return None;
+    }
+    let told: NotificationEvent = payload(event)?;
+    if told.user_id.parse() != Ok(caller) {
+        return None;
+    }
+    Some(json!({
+        "event": "notification_received",
+        "notification": {
+            "id": told.notification_id,
+            "type": enum_name(NotificationType::try_from(told.r#type).ok()?.as_str_name(), "NOTIFICATION_TYPE_"),
+            "task_id": or_null(told.task_id),
+            "created_at": occurred_at(event),
+        },
+    }))
+}
+
+fn task(event: &Envelope, id: Uuid) -> Option<Value> {
+    let happened = event.r#type.strip_prefix("task.")?;
+    if event.subject_id.parse() != Ok(id) {
+        return None;
+    }
+    let task: TaskEvent = payload(event)?;
+    Some(json!({
+        "event": format!("task_{happened}"),
+        "task_id": task.task_id,
+        "status": enum_name(TaskStatus::try_from(task.status).ok()?.as_str_name(), "TASK_STATUS_"),
+        "version": task.version,
+        "assigned_to": or_null(task.assigned_to),
+        "actor_id": or_null(event.actor_id.clone()),
+        "occurred_at": occurred_at(event),
+    }))
+}
+
+/// The event's own message; `None`, and a line in the log, when it is not the one that its type promises.
+pub(super) fn payload<M: Name + Default>(event: &Envelope) -> Option<M> {
+    let payload = event.payload.as_ref().and_then(|payload| payload.to_msg().ok());
+    if payload.is_none() {
+        tracing::error!(event.id = event.id, "an event without its payload is not pushed");
+    }
+    payload
+}
+
+/// An enum as REST shows it: in lower case, without its prefix.
+fn enum_name(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
+}
+
+fn or_null(id: String) -> Option<String> {
+    (!id.is_empty()).then_some(id)
+}
+
+/// A time as REST shows it.
+fn occurred_at(event: &Envelope) -> Option<String> {
+    let at = event.occurred_at.as_ref().and_then(datetime)?;
+    Some(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{Any, Timestamp};
+
+    use super::*;
+
+    const ME: Uuid = Uuid::from_u128(1);
+    const TASK: Uuid = Uuid::from_u128(2);
+
+    fn event(kind: &str, subject: Uuid, payload: &impl Name) -> Envelope {
+        Envelope {
+            r#type: kind.to_owned(),
+            subject_id: subject.to_string(),
+            occurred_at: Some(Timestamp { seconds: 1_767_225_600, nanos: 0 }),
+            payload: Some(Any::from_msg(payload).unwrap()),
+            ..Envelope::default()
+        }
+    }
+
+    #[test]
+    fn only_known_channels_and_ones_own_notifications_are_channels() {
+        let parse = |identifier: Value| Channel::parse(&identifier.to_string(), ME);
+        assert_eq!(parse(json!({"channel": "NotificationChannel"})), Some(Channel::Notifications));
+        assert_eq!(parse(json!({"channel": "NotificationChannel", "user_id": ME})), Some(Channel::Notifications));
+        assert_eq!(parse(json!({"channel": "NotificationChannel", "user_id": TASK})), None);
+        assert_eq!(parse(json!({"channel": "TaskChannel", "task_id": TASK})), Some(Channel::Task(TASK)));
+        for bad in [
+            json!({"channel": "TaskChannel"}),
+            json!({"channel": "TaskChannel", "task_id": "1"}),
+            json!({"channel": "TaskChannel", "task_id": 1}),
+            json!({"channel": "BoardChannel"}),
+            json!({}),
+            json!("TaskChannel"),
+            json!(null),
+        ] {
+            assert_eq!(parse(bad.clone()), None, "{bad}");
+        }
+        assert_eq!(Channel::parse("{", ME), None);
+    }
+
+    #[test]
+    fn notifications_are_told_to_their_reader_only() {
+        let told = |user: Uuid, task: &str| NotificationEvent {
+            notification_id: "n".to_owned(),
+            user_id: user.to_string(),
+            r#type: NotificationType::TaskAssigned.into(),
+            task_id: task.to_owned(),
+        };
+        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "t")), ME);
+        let notification =
+            json!({"id": "n", "type": "task_assigned", "task_id": "t", "created_at": "2026-01-01T00:00:00Z"});
+        assert_eq!(message, Some(json!({"event": "notification_received", "notification": notification})));
+        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "")), ME).unwrap();
+        assert_eq!(message["notification"]["task_id"], Value::Null);
+        for event in
+            [event("notification.created", TASK, &told(TASK, "t")), event("task.assigned", TASK, &told(ME, ""))]
+        {
+            assert_eq!(Channel::Notifications.message(&event, ME), None);
+        }
+    }
+
+    #[test]
+    fn a_task_channel_tells_every_event_of_its_task() {
+        let task = TaskEvent {
+            task_id: TASK.to_string(),
+            version: 3,
+            status: TaskStatus::InProgress.into(),
+            ..TaskEvent::default()
+        };
+        let message = Channel::Task(TASK).message(&event("task.started", TASK, &task), ME);
+        let expected = json!({
+            "event": "task_started", "task_id": TASK, "status": "in_progress", "version": 3,
+            "assigned_to": null, "actor_id": null, "occurred_at": "2026-01-01T00:00:00Z",
+        });
+        assert_eq!(message, Some(expected));
+        assert_eq!(Channel::Task(ME).message(&event("task.started", TASK, &task), ME), None);
+        assert_eq!(Channel::Task(TASK).message(&event("member.joined", TASK, &task), ME), None);
+    }
+
+    #[test]
+    fn access_is_asked_again_after_what_may_change_it() {
+        let task = TaskEvent::default();
+        for (kind, may) in [
+            ("task.assigned", true),
+            ("task.reassigned", true),
+            ("task.rejected", true),
+            ("task.updated", true),
+            ("task.started", false),
+            ("task.deleted", false),
+        ] {
+            assert_eq!(Channel::Task(TASK).access_may_change(&event(kind, TASK, &task)), may, "{kind}");
+            assert!(!Channel::Task(ME).access_may_change(&event(kind, TASK, &task)));
+        }
+        assert!(Channel::Task(TASK).ends_with(&event("task.deleted", TASK, &task)));
+        assert!(!Channel::Task(ME).ends_with(&event("task.deleted", TASK, &task)));
+    }
+}

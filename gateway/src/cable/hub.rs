@@ -1,0 +1,132 @@
+//! From the one tail of all events to the sockets that they concern.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use baton_proto::baton::events::v1::Envelope;
+use baton_runtime::Shutdown;
+use tokio::sync::broadcast::{self, error::RecvError};
+use uuid::Uuid;
+
+/// Events of one account that a socket may be behind before it is disconnected.
+const BACKLOG: usize = 256;
+
+type Event = Arc<Envelope>;
+
+/// Passes events on by account, and those of no account by their subject: a user. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Hub(Arc<Mutex<HashMap<Uuid, broadcast::Sender<Event>>>>);
+
+impl Hub {
+    /// Passes on what `events` brings until the process stops.
+    pub(super) async fn follow(self, mut events: broadcast::Receiver<Event>, shutdown: Shutdown) {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = shutdown.stop().cancelled() => return,
+            };
+            match event {
+                Ok(event) => self.pass_on(event),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "fell behind the events; disconnecting all sockets");
+                    self.hang_up();
+                }
+                Err(RecvError::Closed) => return self.hang_up(),
+            }
+        }
+    }
+
+    /// Events of an account, or of a user, from now on.
+    pub(super) fn listen(&self, key: Uuid) -> Listener {
+        let receiver = self.with(|keys| keys.entry(key).or_insert_with(|| broadcast::channel(BACKLOG).0).subscribe());
+        Listener { hub: self.clone(), key, receiver: Some(receiver) }
+    }
+
+    fn pass_on(&self, event: Event) {
+        let key = if event.account_id.is_empty() { &event.subject_id } else { &event.account_id };
+        let Ok(key) = key.parse() else { return };
+        self.with(|keys| {
+            if let Some(sender) = keys.get(&key) {
+                // Nobody listening any more is no error.
+                let _ = sender.send(event);
+            }
+        });
+    }
+
+    /// Listeners are told `None`.
+    fn hang_up(&self) {
+        self.with(HashMap::clear);
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<Uuid, broadcast::Sender<Event>>) -> T) -> T {
+        // What is done under the lock does not panic half-way, so a poisoned map is still whole.
+        work(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// One socket's ear at the hub.
+pub(super) struct Listener {
+    hub: Hub,
+    key: Uuid,
+    receiver: Option<broadcast::Receiver<Event>>,
+}
+
+impl Listener {
+    /// The next event; `None` when some were missed.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        self.receiver.as_mut()?.recv().await.ok()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.receiver = None;
+        self.hub.with(|keys| {
+            if keys.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
+                keys.remove(&self.key);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(account: Uuid, subject: Uuid) -> Event {
+        let account_id = if account.is_nil() { String::new() } else { account.to_string() };
+        Arc::new(Envelope { account_id, subject_id: subject.to_string(), ..Envelope::default() })
+    }
+
+    #[tokio::test]
+    async fn listeners_get_the_events_of_their_account_or_user_only() {
+        let [account, other, user] = [1, 2, 3].map(Uuid::from_u128);
+        let hub = Hub::default();
+        let (mut of_account, mut of_user) = (hub.listen(account), hub.listen(user));
+        hub.pass_on(event(other, user));
+        hub.pass_on(event(account, user));
+        hub.pass_on(event(Uuid::nil(), user));
+        assert_eq!(of_account.next().await.unwrap().account_id, account.to_string());
+        assert_eq!(of_user.next().await.unwrap().account_id, "");
+        hub.hang_up();
+        assert!(of_account.next().await.is_none() && of_user.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_who_falls_behind_is_told_and_nobody_is_kept_in_mind_for_ever() {
+        let account = Uuid::from_u128(1);
+        let hub = Hub::default();
+        let mut slow = hub.listen(account);
+        for _ in 0..=BACKLOG {
+            hub.pass_on(event(account, account));
+        }
+        assert!(slow.next().await.is_none());
+        let other = hub.listen(account);
+        drop(slow);
+        assert_eq!(hub.with(|keys| keys.len()), 1);
+        drop(other);
+        assert_eq!(hub.with(|keys| keys.len()), 0);
+    }
+}

@@ -1,0 +1,383 @@
+//! The life of one socket.
+
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket};
+use baton_proto::baton::{auth::v1::UserEvent, events::v1::Envelope, tenancy::v1::MemberEvent};
+use baton_runtime::propagation;
+use chrono::Utc;
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{FuturesUnordered, SplitStream},
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
+};
+use tracing::info_span;
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    caller::{Credentials, Identity, Refusal},
+    channel::{Channel, payload},
+    outbox::Outbox,
+    protocol::{Command, End, Said},
+};
+
+/// Clients count a connection as dead after six seconds without one.
+const PING_EVERY: Duration = Duration::from_secs(3);
+/// Every so many pings, the client has to answer one of WebSocket's own.
+const PROBE_EVERY: u32 = 10;
+/// A client from which nothing came for this long is gone.
+const SILENT_FOR: Duration = Duration::from_secs(90);
+const SUBSCRIPTIONS: usize = 100;
+/// Questions of one socket that services answer at a time; and that may wait, before its client has to.
+const ASKED_AT_A_TIME: usize = 8;
+const ASKED_AT_MOST: usize = 32;
+/// Events that wait for one answer.
+const HELD: usize = 256;
+/// Services remember sessions and memberships for a second: only then does asking them tell the news.
+const REMEMBERED_FOR: Duration = Duration::from_millis(1100);
+
+/// Greets the caller, if they are one, and serves them until the connection ends.
+pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>) {
+    let (outbox, incoming) = Outbox::split(socket);
+    let end = match greet(&shared, credentials).await {
+        Ok((credentials, identity)) => Session::new(&shared, &outbox, credentials, identity).run(incoming).await,
+        Err(end) => end,
+    };
+    outbox.close(end).await;
+}
+
+async fn greet(shared: &Shared, credentials: Option<Credentials>) -> Result<(Credentials, Identity), End> {
+    let credentials = credentials.ok_or(End::Unauthorized)?;
+    let identity = tokio::select! {
+        identity = shared.directory.identify(&credentials) => identity,
+        () = shared.shutdown.draining().cancelled() => return Err(End::Restart),
+    };
+    match identity {
+        Ok(identity) => Ok((credentials.in_account(identity.account_id), identity)),
+        Err(Refusal::Unknown) => Err(End::Restart),
+        // Said of a token that nobody verified: it helps an honest client, and tells others nothing.
+        Err(Refusal::Refused) if credentials.claims().exp <= Utc::now().timestamp() => {
+            Err(End::Expired { while_connected: false })
+        }
+        Err(Refusal::Refused) => Err(End::Unauthorized),
+    }
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    outbox: &'a Outbox,
+    credentials: Credentials,
+    identity: Identity,
+    /// By identifier, as the client wrote it.
+    subscriptions: HashMap<String, Subscription>,
+    questions: FuturesUnordered<BoxFuture<'a, Answer>>,
+    asking: Arc<Semaphore>,
+    checks: u64,
+    /// Events that wait while it is asked whether the caller is still a member. `None` while it is not.
+    held: Option<Vec<Arc<Envelope>>>,
+}
+
+struct Subscription {
+    channel: Channel,
+    confirmed: bool,
+    /// While it is asked whether the caller may.
+    check: Option<Check>,
+}
+
+struct Check {
+    /// Tells its answer from that of an earlier subscription to the same.
+    number: u64,
+    /// Something happened meanwhile that makes the answer old.
+    again: bool,
+    /// Events that wait for the answer.
+    held: Vec<Arc<Envelope>>,
+}
+
+/// What a service said.
+enum Answer {
+    Subscription(String, u64, Result<(), Refusal>),
+    Caller(Result<Identity, Refusal>),
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, outbox: &'a Outbox, credentials: Credentials, identity: Identity) -> Self {
+        Self {
+            shared,
+            outbox,
+            credentials,
+            identity,
+            subscriptions: HashMap::new(),
+            questions: FuturesUnordered::new(),
+            asking: Arc::new(Semaphore::new(ASKED_AT_A_TIME)),
+            checks: 0,
+            held: None,
+        }
+    }
+
+    async fn run(mut self, incoming: SplitStream<WebSocket>) -> End {
+        match self.serve(incoming).await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        }
+    }
+
+    async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, End> {
+        let mut of_account = self.shared.hub.listen(self.identity.account_id);
+        let mut of_user = self.shared.hub.listen(self.identity.user_id);
+        // What changed before we listened, or is remembered wrongly for a second more, shows then.
+        self.ask_who(false);
+        self.outbox.say(&Said::WELCOME)?;
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut pinged, mut heard) = (0, Instant::now());
+        let valid_for = self.credentials.claims().exp - Utc::now().timestamp();
+        let mut expiry = pin!(sleep(Duration::from_secs(u64::try_from(valid_for).unwrap_or_default())));
+        loop {
+            tokio::select! {
+                () = self.shared.shutdown.draining().cancelled() => return Err(End::Restart),
+                () = &mut expiry => return Err(End::Expired { while_connected: true }),
+                event = of_account.next() => self.happened(event.ok_or(End::Restart)?)?,
+                event = of_user.next() => self.happened_to_caller(event.ok_or(End::Restart)?.as_ref())?,
+                Some(answer) = self.questions.next() => self.answered(answer)?,
+                message = incoming.next(), if self.questions.len() < ASKED_AT_MOST => {
+                    heard = Instant::now();
+                    self.heard(message.ok_or(End::Gone)?.map_err(|_| End::Gone)?)?;
+                }
+                _ = pings.tick() => {
+                    self.outbox.say(&Said::ping(Utc::now().timestamp()))?;
+                    pinged += 1;
+                    if pinged % PROBE_EVERY == 0 {
+                        self.outbox.probe()?;
+                    }
+                    if heard.elapsed() > SILENT_FOR {
+                        return Err(End::Gone);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The client said something.
+    fn heard(&mut self, message: Message) -> Result<(), End> {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Err(End::Invalid),
+            Message::Close(_) => return Err(End::Gone),
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+        };
+        let Command { command, identifier } = serde_json::from_str(&text).map_err(|_| End::Invalid)?;
+        match command.as_str() {
+            "subscribe" => self.subscribe(identifier),
+            "unsubscribe" => {
+                self.subscriptions.remove(&identifier);
+                Ok(())
+            }
+            // `message`: our channels take none; nor do we mind commands of later versions.
+            _ => Ok(()),
+        }
+    }
+
+    fn subscribe(&mut self, identifier: String) -> Result<(), End> {
+        if let Some(known) = self.subscriptions.get(&identifier) {
+            // Clients repeat themselves until they are answered, and may subscribe twice to the same.
+            return if known.confirmed { self.outbox.say(&Said::confirm(&identifier)) } else { Ok(()) };
+        }
+        let channel = Channel::parse(&identifier, self.identity.user_id);
+        let Some(channel) = channel.filter(|_| self.subscriptions.len() < SUBSCRIPTIONS) else {
+            return self.outbox.say(&Said::reject(&identifier));
+        };
+        let mut subscription = Subscription { channel, confirmed: false, check: None };
+        match channel {
+            Channel::Notifications => {
+                subscription.confirmed = true;
+                self.outbox.say(&Said::confirm(&identifier))?;
+                self.subscriptions.insert(identifier, subscription);
+            }
+            Channel::Task(_) => {
+                self.subscriptions.insert(identifier.clone(), subscription);
+                self.check(&identifier);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks whether the caller may still follow what they subscribed to. Its events wait meanwhile.
+    fn check(&mut self, identifier: &str) {
+        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return };
+        let Channel::Task(id) = subscription.channel else { return };
+        if let Some(check) = &mut subscription.check {
+            check.again = true;
+            return;
+        }
+        self.checks += 1;
+        subscription.check = Some(Check { number: self.checks, again: false, held: Vec::new() });
+        self.ask_about(identifier.to_owned(), self.checks, id);
+    }
+
+    fn ask_about(&self, identifier: String, number: u64, task_id: Uuid) {
+        let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
+        let asking = Arc::clone(&self.asking);
+        self.questions.push(Box::pin(async move {
+            // Closed never.
+            let _asking = asking.acquire_owned().await;
+            let answer = directory.sees_task(&credentials, task_id).await;
+            Answer::Subscription(identifier, number, answer)
+        }));
+    }
+
+    /// Asks whether the caller is still who they were. `hold`: nothing is said to them meanwhile.
+    fn ask_who(&mut self, hold: bool) {
+        if hold {
+            self.held.get_or_insert_default();
+        }
+        // Many sockets hear of a change at the same time.
+        let jitter = if hold { 0.0 } else { rand::random::<f64>() };
+        let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
+        self.questions.push(Box::pin(async move {
+            sleep(REMEMBERED_FOR + Duration::from_secs_f64(jitter)).await;
+            Answer::Caller(directory.identify(&credentials).await)
+        }));
+    }
+
+    fn answered(&mut self, answer: Answer) -> Result<(), End> {
+        match answer {
+            Answer::Caller(Err(Refusal::Refused)) => Err(End::Unauthorized),
+            Answer::Caller(Err(Refusal::Unknown)) => Err(End::Restart),
+            Answer::Caller(Ok(identity)) => {
+                if identity != self.identity {
+                    self.identity = identity;
+                    let all: Vec<String> = self.subscriptions.keys().cloned().collect();
+                    all.iter().for_each(|identifier| self.check(identifier));
+                }
+                self.held.take().into_iter().flatten().try_for_each(|event| self.happened(event))
+            }
+            Answer::Subscription(identifier, number, answer) => self.checked(&identifier, number, answer),
+        }
+    }
+
+    fn checked(&mut self, identifier: &str, number: u64, answer: Result<(), Refusal>) -> Result<(), End> {
+        // The client may have unsubscribed meanwhile.
+        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
+        let Some(check) = subscription.check.as_mut().filter(|check| check.number == number) else { return Ok(()) };
+        if std::mem::take(&mut check.again) {
+            if let Channel::Task(id) = subscription.channel {
+                self.ask_about(identifier.to_owned(), number, id);
+            }
+            return Ok(());
+        }
+        let held = std::mem::take(&mut check.held);
+        subscription.check = None;
+        match answer {
+            Ok(()) => {
+                if !subscription.confirmed {
+                    subscription.confirmed = true;
+                    self.outbox.say(&Said::confirm(identifier))?;
+                }
+                held.iter().try_for_each(|event| self.tell(identifier, event))
+            }
+            Err(Refusal::Refused) => {
+                self.subscriptions.remove(identifier);
+                self.outbox.say(&Said::reject(identifier))
+            }
+            Err(Refusal::Unknown) if subscription.confirmed => Err(End::Restart),
+            // The client asks again by itself.
+            Err(Refusal::Unknown) => {
+                self.subscriptions.remove(identifier);
+                Ok(())
+            }
+        }
+    }
+
+    /// Something happened in the account.
+    fn happened(&mut self, event: Arc<Envelope>) -> Result<(), End> {
+        if let Some(held) = &mut self.held {
+            if held.len() >= HELD {
+                return Err(End::Restart);
+            }
+            // Another change of the caller's own membership while we ask about the first: ask again.
+            if is_about(&event, self.identity.user_id) {
+                self.ask_who(true);
+            } else {
+                held.push(event);
+            }
+            return Ok(());
+        }
+        if changes_membership(&event) {
+            self.ask_who(is_about(&event, self.identity.user_id));
+            return Ok(());
+        }
+        let concerned: Vec<String> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| subscription.channel.message(&event, self.identity.user_id).is_some())
+            .map(|(identifier, _)| identifier.clone())
+            .collect();
+        for identifier in concerned {
+            self.concerns(&identifier, &event)?;
+        }
+        Ok(())
+    }
+
+    /// Something happened that a subscription is about.
+    fn concerns(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), End> {
+        let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
+        if subscription.channel.access_may_change(event) {
+            self.check(identifier);
+        }
+        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
+        if let Some(check) = &mut subscription.check {
+            if check.held.len() >= HELD {
+                return Err(End::Restart);
+            }
+            check.held.push(Arc::clone(event));
+            return Ok(());
+        }
+        self.tell(identifier, event)
+    }
+
+    /// Pushes an event to a subscriber who may see it.
+    fn tell(&mut self, identifier: &str, event: &Envelope) -> Result<(), End> {
+        let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
+        let Some(message) = subscription.channel.message(event, self.identity.user_id) else { return Ok(()) };
+        let ends = subscription.channel.ends_with(event);
+        let span = info_span!(
+            "push",
+            otel.name = format!("push {}", event.r#type),
+            otel.kind = "producer",
+            event.id = event.id
+        );
+        propagation::continue_from_traceparent(&span, &event.traceparent);
+        span.in_scope(|| self.outbox.say(&Said::Message { identifier, message }))?;
+        if ends {
+            self.subscriptions.remove(identifier);
+            self.outbox.say(&Said::reject(identifier))?;
+        }
+        Ok(())
+    }
+
+    /// Something happened to the caller, in no account: to their sessions.
+    fn happened_to_caller(&mut self, event: &Envelope) -> Result<(), End> {
+        if event.r#type != "session.closed" {
+            return Ok(());
+        }
+        let Some(UserEvent { session_id, .. }) = payload(event) else { return Ok(()) };
+        // A closed session never opens again, so there is nothing to ask.
+        if session_id.parse() == Ok(self.credentials.claims().sid) { Err(End::Unauthorized) } else { Ok(()) }
+    }
+}
+
+/// Whether the event may have changed who reports to whom, or what somebody may do.
+fn changes_membership(event: &Envelope) -> bool {
+    event.r#type.starts_with("member.") && event.r#type != "member.invited"
+}
+
+/// Whether the event changed this person's own membership.
+fn is_about(event: &Envelope, user_id: Uuid) -> bool {
+    changes_membership(event)
+        && payload::<MemberEvent>(event).is_some_and(|member| member.user_id.parse() == Ok(user_id))
+}

@@ -1,0 +1,95 @@
+//! People are told of what concerns them.
+
+use baton_notification::SERVICES;
+use baton_proto::baton::{notification::v1::NotificationType as Type, task::v1::TaskEvent, tenancy::v1::MemberEvent};
+use baton_store::Event;
+use baton_testkit::Person;
+use uuid::Uuid;
+
+use crate::stage::{Stage, assigned};
+
+#[tokio::test]
+async fn a_user_is_told_of_an_assignment() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    let task_id = stage.assign(manager, user).await;
+
+    let told = stage.told(user, 1).await;
+    let notification = &told[0];
+    assert_eq!(notification.r#type(), Type::TaskAssigned);
+    assert_eq!(notification.title, "A task was assigned to you");
+    assert_eq!(notification.account_id, stage.team.account_id.to_string());
+    assert_eq!(notification.task_id, Some(task_id.to_string()));
+    assert_eq!(notification.actor_id, Some(manager.user_id.to_string()));
+    assert_eq!(notification.action_url, format!("/v1/tasks/{task_id}"));
+    assert!(notification.created_at.is_some() && notification.read_at.is_none());
+    assert!(stage.list(manager, stage.team.account_id).await.is_empty());
+    assert_eq!(SERVICES, ["baton.notification.v1.NotificationService"]);
+}
+
+#[tokio::test]
+async fn each_event_tells_those_it_concerns_and_nobody_twice() {
+    let stage = Stage::set().await;
+    let team = &stage.team;
+    let (owner, manager, holder, next) = (&team.owner, &team.manager_a, &team.user_a1, &team.user_a2);
+    let task_id = Uuid::now_v7();
+    let task = || TaskEvent {
+        previously_assigned_to: holder.user_id.to_string(),
+        assigned_by: manager.user_id.to_string(),
+        created_by: owner.user_id.to_string(),
+        ..assigned(task_id, owner, holder)
+    };
+    let reassigned = TaskEvent { assigned_to: next.user_id.to_string(), ..task() };
+    // Created and handed over by the same person: told once.
+    let of_one = TaskEvent { created_by: manager.user_id.to_string(), ..task() };
+    let member = MemberEvent {
+        member_id: Uuid::now_v7().to_string(),
+        user_id: next.user_id.to_string(),
+        invited_by: owner.user_id.to_string(),
+        ..MemberEvent::default()
+    };
+    let about_member = |kind| Event::new(kind, team.account_id, Uuid::now_v7(), &member);
+    let by_holder = ["task.accepted", "task.rejected", "task.started", "task.completed"];
+    stage.publish(holder, by_holder.map(|kind| stage.event(kind, task()))).await;
+    stage.publish(holder, [stage.event("task.completed", of_one)]).await;
+    stage.publish(manager, [stage.event("task.reassigned", reassigned)]).await;
+    // Nobody is told of what they did themselves.
+    stage.publish(holder, [stage.event("task.assigned", task())]).await;
+    stage.publish(owner, [stage.event("task.completed", task()), about_member("member.invited")]).await;
+    stage.publish(next, [about_member("member.joined")]).await;
+    stage.settled().await;
+
+    let told = async |person: &Person| -> Vec<Type> {
+        let mut notifications = stage.list(person, team.account_id).await;
+        notifications.reverse();
+        notifications.iter().map(|notification| notification.r#type()).collect()
+    };
+    assert_eq!(
+        told(manager).await,
+        [Type::TaskAccepted, Type::TaskRejected, Type::TaskCompleted, Type::TaskCompleted, Type::TaskCompleted]
+    );
+    assert_eq!(told(owner).await, [Type::TaskCompleted, Type::Invited]);
+    assert_eq!(told(holder).await, [Type::TaskReassigned]);
+    assert_eq!(told(next).await, [Type::TaskReassigned, Type::Invited]);
+    assert_eq!(told(&team.super_manager).await, []);
+}
+
+#[tokio::test]
+async fn gateways_learn_of_every_notification() {
+    use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent};
+    let stage = Stage::set().await;
+    let mut tail = baton_events::tail::start(&stage.streams, stage.world.shutdown()).subscribe();
+    let task_id = stage.assign(&stage.team.manager_a, &stage.team.user_a1).await;
+    let event: std::sync::Arc<Envelope> = loop {
+        let event = tokio::time::timeout(std::time::Duration::from_secs(10), tail.recv()).await.unwrap().unwrap();
+        if event.r#type == "notification.created" {
+            break event;
+        }
+    };
+    let told: NotificationEvent = event.payload.as_ref().unwrap().to_msg().unwrap();
+    let listed = stage.told(&stage.team.user_a1, 1).await;
+    assert_eq!((&told.notification_id, &event.subject_id), (&listed[0].id, &listed[0].id));
+    assert_eq!(told.user_id, stage.team.user_a1.user_id.to_string());
+    assert_eq!((told.r#type(), told.task_id), (Type::TaskAssigned, task_id.to_string()));
+    assert_eq!(event.account_id, stage.team.account_id.to_string());
+}

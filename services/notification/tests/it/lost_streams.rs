@@ -1,0 +1,77 @@
+//! Redis loses what it held, and nobody notices.
+
+use std::time::Duration;
+
+use baton_testkit::eventually;
+use uuid::Uuid;
+
+use crate::stage::{Stage, assigned};
+
+const BURST: usize = 200;
+
+/// Every task of a burst has told its holder exactly once.
+async fn each_told_once(stage: &Stage) {
+    eventually(async || {
+        let told = stage.count("select count(distinct task_id) from notification.notifications").await;
+        (told as usize >= BURST).then_some(())
+    })
+    .await;
+    stage.settled().await;
+    let told = stage
+        .count(
+            "select count(*) from notification.notifications where user_id <> all (
+        select user_id from tenancy.memberships where email like 'user-b1%')",
+        )
+        .await;
+    assert_eq!(told as usize, BURST);
+    assert_eq!(stage.count("select count(*) from notification.dead_letters").await, 0);
+}
+
+#[tokio::test]
+async fn emptied_in_the_middle_of_a_burst() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    let burst = async {
+        for _ in 0..BURST {
+            stage.publish(manager, [stage.event("task.assigned", assigned(Uuid::now_v7(), manager, user))]).await;
+        }
+    };
+    let flushes = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            stage.redis(&redis::cmd("FLUSHALL")).await;
+        }
+    };
+    tokio::join!(burst, flushes);
+    each_told_once(&stage).await;
+}
+
+#[tokio::test]
+async fn set_back_to_an_earlier_state() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    stage.settled().await;
+    // A copy as a dump or a replica that is behind would have it.
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("baton:*").query_async(&mut stage.streams.connection()).await.unwrap();
+    let mut copies: Vec<(String, Vec<u8>)> = Vec::new();
+    for key in keys {
+        let copy = redis::cmd("DUMP").arg(&key).query_async(&mut stage.streams.connection()).await.unwrap();
+        copies.push((key, copy));
+    }
+    // Behind the consumers' backs: published and lost before anybody read them.
+    let mut restore = redis::pipe();
+    restore.atomic().cmd("FLUSHALL");
+    for (key, copy) in &copies {
+        restore.cmd("RESTORE").arg(key).arg(0).arg(copy.as_slice());
+    }
+    let tasks: Vec<Uuid> = (0..BURST).map(|_| Uuid::now_v7()).collect();
+    stage.publish(manager, tasks.iter().map(|&id| stage.event("task.assigned", assigned(id, manager, user)))).await;
+    eventually(async || {
+        let waiting = stage.count("select count(*) from task.outbox where published_at is null").await;
+        (waiting == 0).then_some(())
+    })
+    .await;
+    let () = restore.query_async(&mut stage.streams.connection()).await.unwrap();
+    each_told_once(&stage).await;
+}

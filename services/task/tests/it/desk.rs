@@ -1,0 +1,184 @@
+//! A team at work: the service, and short ways to call it.
+
+use std::sync::Arc;
+
+use baton_errors::Reason;
+use baton_proto::baton::task::v1::{
+    AcceptTaskRequest, AssignTaskRequest, CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest,
+    GetTimelineRequest, ListTasksRequest, PauseTaskRequest, ReassignTaskRequest, RejectTaskRequest, ResumeTaskRequest,
+    StartTaskRequest, Task, TaskChange, TaskEvent, TaskFilter, TimelineEntry, UpdateTaskRequest,
+    board_service_client::BoardServiceClient, task_service_client::TaskServiceClient,
+};
+use baton_proto::baton::{api::v1::Page, events::v1::Envelope};
+use baton_runtime::Clock;
+use baton_task::{Config, MIGRATIONS, SCHEMA, start};
+use baton_testkit::{Person, Team, World};
+use prost::Message;
+use prost_types::FieldMask;
+use tonic::{Request, Status, transport::Channel};
+use uuid::Uuid;
+
+pub(crate) type Tasks = TaskServiceClient<Channel>;
+pub(crate) type Answer<T = Task> = Result<T, Status>;
+
+/// A team, the service, and the clock that it goes by. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) world: Arc<World>,
+    pub(crate) team: Team,
+    pub(crate) clock: Clock,
+    channel: Channel,
+}
+
+impl Desk {
+    pub(crate) async fn open() -> Self {
+        let world = World::start(&[(SCHEMA, &MIGRATIONS)]).await;
+        let clock = Clock::fixed(Clock::system().now());
+        let config = Config::from_env(&world.env()).unwrap();
+        let channel = world.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
+        let team = world.team().await;
+        Self { world: Arc::new(world), team, clock, channel }
+    }
+
+    /// The same service, as the team of another account meets it.
+    pub(crate) async fn elsewhere(&self) -> Self {
+        Self { team: self.world.team().await, ..self.clone() }
+    }
+
+    pub(crate) fn tasks(&self) -> Tasks {
+        TaskServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn boards(&self) -> BoardServiceClient<Channel> {
+        BoardServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn call<T>(&self, who: &Person, message: T) -> Request<T> {
+        who.call(self.team.account_id, message)
+    }
+
+    pub(crate) async fn create(&self, who: &Person, request: CreateTaskRequest) -> Answer {
+        let answer = self.tasks().create_task(self.call(who, request)).await?;
+        Ok(answer.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn get(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, GetTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().get_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn update(&self, who: &Person, id: &str, mask: &[&str], change: TaskChange) -> Answer {
+        let request = self.call(who, update(id, mask, change));
+        Ok(self.tasks().update_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn delete(&self, who: &Person, id: &str) -> Answer<()> {
+        self.tasks().delete_task(self.call(who, DeleteTaskRequest { id: id.to_owned() })).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn start(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, StartTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().start_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn pause(&self, who: &Person, id: &str, reason: &str) -> Answer {
+        let request = self.call(who, PauseTaskRequest { id: id.to_owned(), reason: reason.to_owned() });
+        Ok(self.tasks().pause_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn resume(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, ResumeTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().resume_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn complete(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, CompleteTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().complete_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn assign(&self, who: &Person, id: &str, to: Uuid) -> Answer {
+        let request = self.call(who, AssignTaskRequest { id: id.to_owned(), assigned_to: to.to_string() });
+        Ok(self.tasks().assign_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn reassign(&self, who: &Person, id: &str, to: Uuid) -> Answer {
+        let request = self.call(who, ReassignTaskRequest { id: id.to_owned(), assigned_to: to.to_string() });
+        Ok(self.tasks().reassign_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn accept(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, AcceptTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().accept_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn reject(&self, who: &Person, id: &str, reason: Option<&str>) -> Answer {
+        let request = self.call(who, RejectTaskRequest { id: id.to_owned(), reason: reason.map(str::to_owned) });
+        Ok(self.tasks().reject_task(request).await?.into_inner().task.unwrap())
+    }
+
+    /// Ids of all tasks that pass the filter, in order.
+    pub(crate) async fn list(&self, who: &Person, filter: TaskFilter) -> Answer<Vec<String>> {
+        let page = Page { per_page: 100, ..Default::default() };
+        let request = self.call(who, ListTasksRequest { filter: Some(filter), page: Some(page) });
+        let answer = self.tasks().list_tasks(request).await?.into_inner();
+        assert_eq!(answer.meta.unwrap().total_count as usize, answer.tasks.len());
+        Ok(answer.tasks.into_iter().map(|task| task.id).collect())
+    }
+
+    pub(crate) async fn timeline(&self, who: &Person, id: &str) -> Answer<Vec<TimelineEntry>> {
+        let page = Page { per_page: 100, ..Default::default() };
+        let request = self.call(who, GetTimelineRequest { id: id.to_owned(), page: Some(page) });
+        Ok(self.tasks().get_timeline(request).await?.into_inner().events)
+    }
+
+    /// Types and payloads of the events about a task, in the order that they were published.
+    pub(crate) async fn events(&self, id: &str) -> Vec<(String, TaskEvent)> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
+            .fetch_all(&self.world.admin())
+            .await
+            .unwrap();
+        let envelopes = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
+        envelopes
+            .filter(|envelope| envelope.subject_id == id)
+            .map(|envelope| (envelope.r#type, envelope.payload.unwrap().to_msg().unwrap()))
+            .collect()
+    }
+}
+
+pub(crate) fn new(title: &str) -> CreateTaskRequest {
+    CreateTaskRequest { title: title.to_owned(), ..Default::default() }
+}
+
+pub(crate) fn new_for(title: &str, person: &Person) -> CreateTaskRequest {
+    CreateTaskRequest { assigned_to: Some(person.user_id.to_string()), ..new(title) }
+}
+
+pub(crate) fn update(id: &str, mask: &[&str], change: TaskChange) -> UpdateTaskRequest {
+    let mask = FieldMask { paths: mask.iter().map(|&path| path.to_owned()).collect() };
+    UpdateTaskRequest { id: id.to_owned(), task: Some(change), update_mask: Some(mask) }
+}
+
+pub(crate) fn titled(title: &str) -> TaskChange {
+    TaskChange { title: title.to_owned(), ..Default::default() }
+}
+
+/// A call with one more header.
+pub(crate) fn with<T>(mut request: Request<T>, header: &'static str, value: &str) -> Request<T> {
+    request.metadata_mut().insert(header, value.parse().unwrap());
+    request
+}
+
+/// Why a call was refused.
+pub(crate) fn refused<T: std::fmt::Debug>(answer: Answer<T>) -> Reason {
+    let status = answer.expect_err("a refusal");
+    baton_testkit::reason(&status).unwrap_or_else(|| panic!("without a reason: {status:?}"))
+}
+
+/// The field that a refusal names.
+pub(crate) fn wrong_field<T: std::fmt::Debug>(answer: Answer<T>) -> String {
+    let status = answer.expect_err("a refusal");
+    assert_eq!(baton_testkit::reason(&status), Some(Reason::ValidationFailed), "{status:?}");
+    let details = tonic_types::StatusExt::get_details_bad_request(&status).expect("field errors");
+    details.field_violations[0].field.clone()
+}

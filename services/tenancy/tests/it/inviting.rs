@@ -1,0 +1,133 @@
+use baton_proto::baton::tenancy::v1::{AcceptInvitationRequest, MemberStatus, RemoveMemberRequest};
+use baton_runtime::Clock;
+use baton_tenancy::{Config, start};
+use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
+
+use super::*;
+
+#[tokio::test]
+async fn an_address_is_invited_once() {
+    let world = world().await;
+    let team = world.team().await;
+    let bob = world.person("bob").await;
+    let request = |email: &str| invitation(team.account_id, email, Role::User, Some(&team.manager_a));
+    invite(&world, &team.owner, request(&bob.email)).await.unwrap();
+    for email in [&bob.email, &bob.email.to_uppercase(), &team.user_a1.email] {
+        let again = members(&world).invite_member(team.owner.call(team.account_id, request(email))).await;
+        assert_eq!(refusal(again), Reason::MemberExists, "{email}");
+    }
+    // In another account the address is free.
+    let other = world.team().await;
+    invite(&world, &other.owner, invitation(other.account_id, &bob.email, Role::User, None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_who_invite_an_address_at_once_one_does() {
+    let world = world().await;
+    let team = world.team().await;
+    let request = || invitation(team.account_id, "bob@example.org", Role::User, None);
+    let answers = join_all((0..20).map(|_| invite(&world, &team.owner, request()))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    for refused in answers.into_iter().filter_map(Result::err) {
+        assert_eq!(reason(&refused), Some(Reason::MemberExists), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_invites_once_and_answers_alike() {
+    let world = world().await;
+    let team = world.team().await;
+    let call = |email: &str| {
+        let request = invitation(team.account_id, email, Role::User, Some(&team.manager_a));
+        with_metadata(team.owner.call(team.account_id, request), "idempotency-key", "k1")
+    };
+    let answers = join_all((0..20).map(|_| {
+        let (mut client, request) = (members(&world), call("bob@example.org"));
+        async move { client.invite_member(request).await.unwrap().into_inner() }
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
+    assert_eq!(count(&world, "select count(*) from tenancy.memberships where status = 'invited'").await, 1);
+    baton_testkit::eventually(|| async { (!world.mailbox().mails(Some("bob@example.org")).is_empty()).then_some(()) })
+        .await;
+    assert_eq!(world.mailbox().mails(Some("bob@example.org")).len(), 1);
+    assert_eq!(refusal(members(&world).invite_member(call("cy@example.org")).await), Reason::IdempotencyKeyReused);
+    let wrong = with_metadata(call("bob@example.org"), "idempotency-key", "");
+    assert_eq!(refusal(members(&world).invite_member(wrong).await), Reason::IdempotencyKeyInvalid);
+}
+
+#[tokio::test]
+async fn nobody_invites_above_themselves_or_under_the_wrong_manager() {
+    let world = world().await;
+    let team = world.team().await;
+    let foreign = world.team().await.owner;
+    let removed = world.person("removed").await;
+    world.join(team.account_id, &removed, baton_access::Role::Manager, None).await;
+    let remove = RemoveMemberRequest { account_id: team.account_id.to_string(), user_id: removed.user_id.to_string() };
+    members(&world).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
+
+    let before = count(&world, "select count(*) from tenancy.memberships").await;
+    let events = count(&world, "select count(*) from tenancy.outbox").await;
+    for (by, role, manager, expected) in [
+        (&team.user_a1, Role::User, None, Reason::PermissionMissing),
+        (&team.manager_a, Role::User, None, Reason::PermissionMissing),
+        (&team.super_manager, Role::Owner, None, Reason::RoleNotGrantable),
+        (&team.owner, Role::Manager, Some(&team.manager_a), Reason::ManagerInvalid),
+        (&team.owner, Role::User, Some(&team.user_a1), Reason::ManagerInvalid),
+        (&team.owner, Role::Owner, Some(&team.owner), Reason::ManagerInvalid),
+        (&team.owner, Role::User, Some(&foreign), Reason::ManagerInvalid),
+        (&team.owner, Role::User, Some(&removed), Reason::ManagerInvalid),
+        (&team.owner, Role::Unspecified, None, Reason::ValidationFailed),
+    ] {
+        let request = by.call(team.account_id, invitation(team.account_id, "x@example.org", role, manager));
+        assert_eq!(refusal(members(&world).invite_member(request).await), expected, "{role:?}");
+    }
+    let request = team.owner.call(team.account_id, invitation(team.account_id, "nonsense", Role::User, None));
+    assert_eq!(refusal(members(&world).invite_member(request).await), Reason::ValidationFailed);
+    assert_eq!(count(&world, "select count(*) from tenancy.memberships").await, before);
+    assert_eq!(count(&world, "select count(*) from tenancy.outbox").await, events);
+
+    for (by, email, role) in
+        [(&team.super_manager, "s@example.org", Role::SuperManager), (&team.owner, "o@example.org", Role::Owner)]
+    {
+        invite(&world, by, invitation(team.account_id, email, role, None)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
+    let world = world().await;
+    let team = world.team().await;
+    let bob = world.person("bob").await;
+    let clock = Clock::fixed(Utc::now());
+    let config = Config::from_env(&world.env()).unwrap();
+    let channel = world.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
+    let mut client = MemberServiceClient::new(channel);
+    let mut invite = async || {
+        let request = invitation(team.account_id, &bob.email, Role::User, None);
+        client.invite_member(team.owner.call(team.account_id, request)).await
+    };
+    let first = invite().await.unwrap().into_inner().member.unwrap();
+    clock.advance(TimeDelta::days(14) - TimeDelta::seconds(1));
+    assert_eq!(refusal(invite().await), Reason::MemberExists);
+    clock.advance(TimeDelta::seconds(1));
+
+    let token = |member: &Member| {
+        let ids = [team.account_id, member.id.parse().unwrap()];
+        AcceptInvitationRequest { token: world.invitation_tokens().issue("invitation", ids) }
+    };
+    let second = invite().await.unwrap().into_inner().member.unwrap();
+    assert_ne!(first.id, second.id);
+    assert_eq!(refusal(client.accept_invitation(bob.call_without_account(token(&first))).await), Reason::LinkInvalid);
+    let joined = client.accept_invitation(bob.call_without_account(token(&second))).await.unwrap().into_inner();
+    assert_eq!(joined.member.unwrap().status(), MemberStatus::Active);
+
+    // And nobody joins by an old link when there is no newer one either.
+    let cy = world.person("cy").await;
+    let request = invitation(team.account_id, &cy.email, Role::User, None);
+    let old = client.invite_member(team.owner.call(team.account_id, request)).await.unwrap().into_inner();
+    clock.advance(TimeDelta::days(14));
+    let late = client.accept_invitation(cy.call_without_account(token(&old.member.unwrap()))).await;
+    assert_eq!(refusal(late), Reason::LinkInvalid);
+}

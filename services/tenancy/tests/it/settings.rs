@@ -1,0 +1,67 @@
+use baton_proto::baton::tenancy::v1::{
+    AccountSettings, GetSettingsRequest, ResolveMembershipRequest, UpdateSettingsRequest,
+};
+use baton_testkit::Team;
+
+use super::*;
+
+fn update(team: &Team, value: bool, paths: Option<&[&str]>) -> UpdateSettingsRequest {
+    UpdateSettingsRequest {
+        account_id: team.account_id.to_string(),
+        settings: Some(AccountSettings { managers_may_reassign: value }),
+        update_mask: paths
+            .map(|paths| prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
+    }
+}
+
+async fn may_reassign(world: &World, who: &Person, account_id: Uuid) -> bool {
+    let request = who.call(account_id, ResolveMembershipRequest {});
+    members(world).resolve_membership(request).await.unwrap().into_inner().may_reassign
+}
+
+#[tokio::test]
+async fn an_account_lets_its_managers_reassign() {
+    let world = world().await;
+    let team = world.team().await;
+    let id = team.account_id;
+    let set = async |value| {
+        let request = team.super_manager.call(id, update(&team, value, Some(&["managers_may_reassign"])));
+        accounts(&world).update_settings(request).await.unwrap().into_inner().settings.unwrap().managers_may_reassign
+    };
+    assert!(!may_reassign(&world, &team.manager_a, id).await);
+    assert!(set(true).await);
+    // Again: no other answer, and no second event.
+    assert!(set(true).await);
+    let events =
+        "select count(*) from tenancy.outbox where encode(envelope, 'escape') like '%account.settings_changed%'";
+    assert_eq!(count(&world, events).await, 1);
+    assert!(may_reassign(&world, &team.manager_a, id).await);
+    assert!(!may_reassign(&world, &team.user_a1, id).await);
+
+    let get = GetSettingsRequest { account_id: id.to_string() };
+    let settings = accounts(&world).get_settings(team.owner.call(id, get)).await.unwrap().into_inner().settings;
+    assert!(settings.unwrap().managers_may_reassign);
+
+    assert!(!set(false).await);
+    let own = MemberChange { can_reassign_tasks: true, ..MemberChange::default() };
+    let request = change(id, &team.manager_a, own, &["can_reassign_tasks"]);
+    members(&world).update_member(team.owner.call(id, request)).await.unwrap();
+    assert!(may_reassign(&world, &team.manager_a, id).await);
+    assert!(!may_reassign(&world, &team.manager_b, id).await);
+    assert!(may_reassign(&world, &team.super_manager, id).await);
+}
+
+#[tokio::test]
+async fn what_the_mask_does_not_name_stays() {
+    let world = world().await;
+    let team = world.team().await;
+    for paths in [None, Some(&[][..]), Some(&["nonsense"][..]), Some(&["managers_may_reassign", "name"][..])] {
+        let request = team.owner.call(team.account_id, update(&team, true, paths));
+        assert_eq!(refusal(accounts(&world).update_settings(request).await), Reason::ValidationFailed, "{paths:?}");
+    }
+    for person in [&team.user_a1, &team.manager_a] {
+        let request = person.call(team.account_id, update(&team, true, Some(&["managers_may_reassign"])));
+        assert_eq!(refusal(accounts(&world).update_settings(request).await), Reason::PermissionMissing);
+    }
+    assert_eq!(count(&world, "select count(*) from tenancy.accounts where managers_may_reassign").await, 0);
+}

@@ -1,0 +1,39 @@
+// Plays the story with grpc-js, which learns the contract from the server's own reflection. Argument: {url}.
+import grpc from "@grpc/grpc-js";
+import { GrpcReflection } from "grpc-js-reflection-client";
+import { story } from "./story.mjs";
+
+const { url } = JSON.parse(process.argv[2]);
+const address = new URL(url).host;
+const credentials = grpc.credentials.createInsecure();
+const reflection = new GrpcReflection(address, credentials, {}, "v1");
+
+const clients = new Map();
+async function clientOf(service) {
+  if (!clients.has(service)) {
+    const descriptor = await reflection.getDescriptorBySymbol(service);
+    const contract = descriptor.getPackageObject({ keepCase: false, enums: Number, longs: Number, defaults: true });
+    const Service = service.split(".").reduce((within, name) => within[name], contract);
+    clients.set(service, new Service(address, credentials));
+  }
+  return clients.get(service);
+}
+
+async function call(rpc, message, { token, account } = {}) {
+  const [service, method] = rpc.split("/");
+  const client = await clientOf(service);
+  const metadata = new grpc.Metadata();
+  if (token) metadata.set("authorization", `Bearer ${token}`);
+  if (account) metadata.set("x-account-id", account);
+  return new Promise((resolve, reject) => {
+    client[method](message, metadata, { deadline: Date.now() + 20_000 }, (error, answer) => {
+      if (!error) return resolve(answer);
+      const [details] = error.metadata.get("grpc-status-details-bin");
+      error.told = { code: error.code, message: error.details, status: details?.toString("base64") };
+      reject(error);
+    });
+  });
+}
+
+await story(call, url);
+process.exit();

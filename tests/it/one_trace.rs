@@ -1,0 +1,173 @@
+//! One trace from the REST call to the WebSocket push, over the borders of five processes.
+
+use std::{
+    collections::HashMap,
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use baton_tests::{Platform, baton_binary, eventually, free_address};
+use futures_util::{SinkExt, StreamExt};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    trace_service_server::{TraceService, TraceServiceServer},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tonic::{Request, Response, Status, transport::Server};
+
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CLIENT_SPAN: &str = "00f067aa0ba902b7";
+
+/// A span, as far as this test looks at it.
+#[derive(Debug, Clone)]
+struct Span {
+    service: String,
+    name: String,
+    trace_id: String,
+    id: String,
+    parent: String,
+}
+
+/// An OTLP collector that remembers.
+#[derive(Debug, Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Span>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        for resource in request.into_inner().resource_spans {
+            let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
+            let name = attributes.into_iter().find(|attribute| attribute.key == "service.name");
+            let service = format!("{:?}", name.and_then(|name| name.value).and_then(|value| value.value));
+            let service = service.split('"').nth(1).unwrap_or_default().to_owned();
+            for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                self.0.lock().unwrap().push(Span {
+                    service: service.clone(),
+                    name: span.name,
+                    trace_id: hex(&span.trace_id),
+                    id: hex(&span.span_id),
+                    parent: hex(&span.parent_span_id),
+                });
+            }
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+/// Processes that end with the test.
+struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// Starts every service as a process of its own, on the data and with the keys of a platform that has ended.
+fn serve(platform: &Platform, collector: &str) -> Processes {
+    let keys = std::fs::read_to_string(platform.data().join("keys.env")).expect("the keys of the platform");
+    let keys: HashMap<&str, &str> = keys.lines().filter_map(|line| line.split_once('=')).collect();
+    let services = ["auth", "tenancy", "task", "notification"].map(|name| (name, free_address()));
+    let mut children = Vec::new();
+    for name in services.map(|(name, _)| name).into_iter().chain(["gateway"]) {
+        let mut command = baton_binary();
+        command.args(["serve", name]).envs(&keys).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env("BATON_REDIS_URL", platform.redis_url());
+        command.env("BATON_GATEWAY_LISTEN", platform.address().to_string());
+        command.env("BATON_SMTP_URL", "smtp://127.0.0.1:1");
+        command.env("BATON_LOG", "warn");
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
+        for (service, address) in services {
+            let service = service.to_uppercase();
+            let role = |suffix: &str| {
+                format!("{}?options=-c%20role%3Dbaton_{}{suffix}", platform.database_url(), service.to_lowercase())
+            };
+            command.env(format!("BATON_{service}_LISTEN"), address.to_string());
+            command.env(format!("BATON_{service}_URL"), format!("http://{address}"));
+            command.env(format!("BATON_{service}_DATABASE_URL"), role(""));
+            command.env(format!("BATON_{service}_SYSTEM_DATABASE_URL"), role("_system"));
+        }
+        children.push(command.spawn().expect("the binary runs"));
+    }
+    Processes(children)
+}
+
+#[tokio::test]
+async fn a_call_an_event_and_a_push_are_one_trace_over_five_processes() {
+    let mut platform = Platform::start().await;
+    let team = platform.team().await;
+    let task = team.owner.create_task("Follow me").await;
+    platform.sigterm();
+    platform.ended().await;
+
+    let collector = Collector::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let _processes = serve(&platform, &endpoint);
+    platform.is_ready().await;
+
+    let url = format!("ws://{}/cable?token={}&account_id={}", platform.address(), team.user.token, team.account_id);
+    let (mut socket, _) = connect_async(url).await.expect("the socket opens");
+    let subscribe = json!({"command": "subscribe", "identifier": r#"{"channel":"NotificationChannel"}"#});
+    socket.send(Message::text(subscribe.to_string())).await.unwrap();
+    next(&mut socket, |message| message["type"] == "confirm_subscription").await;
+
+    let assign = team.owner.post(&format!("/v1/tasks/{task}/assign"), &json!({"assigned_to": team.user.id}));
+    let answer = assign.header("traceparent", &format!("00-{TRACE_ID}-{CLIENT_SPAN}-01")).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let push = next(&mut socket, |message| message["message"]["event"] == "notification_received").await;
+    assert_eq!(push["message"]["notification"]["task_id"], json!(task));
+
+    // From the client's call to the push: each span, the process it ran in, and that it follows the one before.
+    let expected = [
+        ("gateway", "POST /v1/tasks/{id}/assign"),
+        ("task", "baton.task.v1.TaskService/AssignTask"),
+        ("task", "publish task.assigned"),
+        ("notification", "consume task.assigned"),
+        ("notification", "publish notification.created"),
+        ("gateway", "push notification_received"),
+    ];
+    let spans = eventually("all spans reach the collector", || async {
+        let spans = collector.0.lock().unwrap().clone();
+        expected.iter().all(|(_, name)| spans.iter().any(|span| span.trace_id == TRACE_ID && span.name == *name)).then_some(spans)
+    })
+    .await;
+    let mut parent = CLIENT_SPAN.to_owned();
+    for (service, name) in expected {
+        let found = spans.iter().find(|span| span.trace_id == TRACE_ID && span.name == name && span.parent == parent);
+        let found = found.unwrap_or_else(|| panic!("no span {name} below {parent}: {spans:#?}"));
+        assert_eq!(found.service, service, "{name} ran elsewhere");
+        parent.clone_from(&found.id);
+    }
+}
+
+/// The next message that `wanted` wants; others, such as pings, are passed over.
+async fn next<S>(socket: &mut S, wanted: impl Fn(&Value) -> bool) -> Value
+where
+    S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
+    let look = async {
+        while let Some(message) = socket.next().await {
+            let Message::Text(text) = message.expect("the socket stays open") else { continue };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if wanted(&message) {
+                return message;
+            }
+        }
+        panic!("the socket closed");
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), look).await.expect("the message comes")
+}

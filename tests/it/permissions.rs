@@ -1,0 +1,349 @@
+//! Every RPC x every role x whose ids, walked from the descriptors: a new RPC is covered, or a test here fails.
+
+mod samples;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use baton_tests::{Person, Platform, Team, grpc};
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use samples::{Samples, Whose};
+use walk::{Rule, http_binding, methods};
+
+/// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
+/// The last four rows are what its role definitions say beside the matrix.
+const MATRIX: [(&str, [bool; 4]); 13] = [
+    ("PERMISSION_CREATE_OWN_TASKS", [true, true, true, true]),
+    ("PERMISSION_ASSIGN_TO_USERS", [false, true, true, true]),
+    ("PERMISSION_ASSIGN_TO_MANAGERS", [false, false, true, true]),
+    ("PERMISSION_VIEW_OWN_BOARD", [true, true, true, true]),
+    ("PERMISSION_VIEW_USER_BOARDS", [false, true, true, true]),
+    ("PERMISSION_VIEW_MANAGER_BOARDS", [false, false, true, true]),
+    ("PERMISSION_MANAGE_ROLES", [false, false, true, true]),
+    ("PERMISSION_ACCOUNT_SETTINGS", [false, false, true, true]),
+    ("PERMISSION_BILLING", [false, false, false, true]),
+    // "Update task status", "Track own time": everyone.
+    ("PERMISSION_WORK_ON_TASKS", [true, true, true, true]),
+    // "Optionally reassign tasks to other users": managers.
+    ("PERMISSION_REASSIGN_TASKS", [false, true, true, true]),
+    ("PERMISSION_VIEW_MEMBERS", [true, true, true, true]),
+    ("PERMISSION_OWN_NOTIFICATIONS", [true, true, true, true]),
+];
+
+/// Refusals that say something of the thing's state or of who holds it: the role was let in.
+const DOMAIN: [&str; 4] =
+    ["TASK_WRONG_STATE", "TASK_NOT_ASSIGNED", "TASK_CHANGE_NOT_ALLOWED", "ASSIGNMENT_ALREADY_ACCEPTED"];
+
+#[test]
+fn the_matrix_names_every_permission() {
+    let of = baton_proto::pool().get_enum_by_name("baton.access.v1.Permission").unwrap();
+    for permission in of.values().filter(|value| value.number() != 0) {
+        assert!(MATRIX.iter().any(|(name, _)| *name == permission.name()), "{} needs its row", permission.name());
+    }
+}
+
+#[tokio::test]
+async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
+    let platform = Platform::start().await;
+    let (team, other) = (platform.team().await, platform.team().await);
+    let world = World::furnish(platform, team, other).await;
+    let before = world.other_account().await;
+    let mut calls = 0;
+    for (index, (role, person)) in world.team.roles().into_iter().enumerate() {
+        for (method, rule) in methods() {
+            let Rule::Permission(permission) = rule else { continue };
+            let may = MATRIX.iter().find(|(name, _)| *name == permission).unwrap().1[index];
+            let case = Case { world: &world, role, person, method: &method, permission: &permission };
+            calls += if may { case.is_let_in().await } else { case.is_refused().await };
+            calls += case.has_nothing_elsewhere().await;
+        }
+    }
+    assert_eq!(world.other_account().await, before, "a call changed the other account");
+    // 30 RPCs, 4 roles, at least 4 calls each: were the walk to find nothing, all would be well.
+    assert!(calls > 30 * 4 * 4, "only {calls} calls");
+}
+
+#[tokio::test]
+async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
+    let platform = Platform::start().await;
+    let ada = platform.person("ada").await;
+    let world = Samples::of_nobody();
+    let (mut authenticated, mut public) = (0, 0);
+    for (method, rule) in methods() {
+        let name = method.full_name().to_owned();
+        let message = world.request(&method, &|_| None);
+        let call = async |authorization: Option<&str>| {
+            let mut request = Request::new(message.clone());
+            if let Some(value) = authorization {
+                request.metadata_mut().insert("authorization", value.parse().unwrap());
+            }
+            outcome(grpc::call(&platform.grpc(), &method, request).await)
+        };
+        let without = call(None).await;
+        let nonsense = call(Some("Bearer nonsense")).await;
+        match rule {
+            Rule::Public => {
+                public += 1;
+                assert_eq!(without, nonsense, "{name} looks at a token that it does not need");
+                assert_ne!(without.reason(), "TOKEN_MISSING", "{name}");
+            }
+            Rule::Authenticated => {
+                authenticated += 1;
+                assert_eq!((without.code(), without.reason()), (Code::Unauthenticated, "TOKEN_MISSING"), "{name}");
+                assert_eq!((nonsense.code(), nonsense.reason()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}");
+                let with = call(Some(&format!("Bearer {}", ada.token))).await;
+                assert_ne!(with.code(), Code::Unauthenticated, "{name}: {with:?}");
+            }
+            Rule::Permission(_) => {
+                assert_eq!((without.code(), without.reason()), (Code::Unauthenticated, "TOKEN_MISSING"), "{name}");
+                assert_eq!((nonsense.code(), nonsense.reason()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}");
+                // Signed in, but no member of anything.
+                let with = call(Some(&format!("Bearer {}", ada.token))).await;
+                assert_eq!((with.code(), with.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{name}");
+            }
+            Rule::ServiceOnly => {
+                let with = call(Some(&format!("Bearer {}", ada.token))).await;
+                for refused in [&without, &nonsense, &with] {
+                    assert_eq!((refused.code(), refused.reason()), (Code::PermissionDenied, "SERVICE_ONLY"), "{name}");
+                }
+            }
+        }
+    }
+    assert!(authenticated >= 5 && public >= 5, "{authenticated} authenticated, {public} public");
+}
+
+#[tokio::test]
+async fn over_rest_a_call_without_a_token_is_a_401() {
+    let platform = Platform::start().await;
+    let mut routes = 0;
+    for (method, rule) in methods() {
+        let Some((verb, template)) = http_binding(&method) else { continue };
+        routes += 1;
+        let path: Vec<_> = template
+            .split('/')
+            .map(|segment| if segment.starts_with('{') { Uuid::now_v7().to_string() } else { segment.to_owned() })
+            .collect();
+        let verb = Method::from_bytes(verb.to_ascii_uppercase().as_bytes()).unwrap();
+        let mut call = platform.rest().call(verb.clone(), &path.join("/"));
+        if [Method::POST, Method::PATCH, Method::PUT].contains(&verb) {
+            call = call.json(&json!({}));
+        }
+        let answer = call.send().await;
+        if rule == Rule::Public {
+            assert!(answer.status < 500, "{verb} {template}: {}", answer.text);
+            assert!(!answer.text.contains("TOKEN_MISSING"), "{verb} {template}: {}", answer.text);
+        } else {
+            answer.refused(401, "TOKEN_MISSING");
+            assert_eq!(answer.header("www-authenticate"), "Bearer", "{verb} {template}");
+        }
+    }
+    assert!(routes > 30, "only {routes} routes");
+}
+
+/// Two accounts with everything that a request can name.
+struct World {
+    platform: Platform,
+    team: Team,
+    other: Team,
+    /// A notification of each role's, and one of the other account.
+    notifications: BTreeMap<String, Uuid>,
+    /// Tasks of the other account; its members see the first, the second is held by its user.
+    other_tasks: [Uuid; 2],
+}
+
+impl World {
+    async fn furnish(platform: Platform, team: Team, other: Team) -> Self {
+        // Where the setting says no, REASSIGNMENT_NOT_ALLOWED would stand before the ids.
+        let settings = format!("/v1/accounts/{}/settings", team.account_id);
+        team.owner.patch(&settings, &json!({"managers_may_reassign": true})).ok().await;
+        let mut notifications = BTreeMap::new();
+        for (role, person) in team.roles() {
+            // The owner is told that those they invited have joined; all others are given a task.
+            if role != "owner" {
+                let handed = json!({"title": "Handed over", "assigned_to": person.id});
+                team.owner.post("/v1/tasks", &handed).ok().await;
+            }
+            notifications.insert(role.to_owned(), first_notification(person).await);
+        }
+        let shared = json!({"title": "Shared", "visibility": "account"});
+        let shared = id(&other.owner.post("/v1/tasks", &shared).ok().await);
+        let held = json!({"title": "Held", "visibility": "account", "assigned_to": other.user.id});
+        let held = id(&other.owner.post("/v1/tasks", &held).ok().await);
+        notifications.insert("other".to_owned(), first_notification(&other.user).await);
+        Self { platform, team, other, notifications, other_tasks: [shared, held] }
+    }
+
+    /// All that there is in the other account, as its people see it.
+    async fn other_account(&self) -> Value {
+        let account_id = self.other.account_id;
+        let owner = &self.other.owner;
+        json!({
+            "tasks": owner.get("/v1/tasks?per_page=100&sort=created_at&order=asc").ok().await,
+            "members": owner.get(&format!("/v1/accounts/{account_id}/members?per_page=100")).ok().await,
+            "settings": owner.get(&format!("/v1/accounts/{account_id}/settings")).ok().await,
+            "notifications": self.other.user.get("/v1/notifications?per_page=100").ok().await,
+        })
+    }
+}
+
+async fn first_notification(person: &Person) -> Uuid {
+    baton_tests::eventually("a notification", || async {
+        let list = person.get("/v1/notifications").ok().await;
+        list["notifications"].get(0).map(id)
+    })
+    .await
+}
+
+fn id(thing: &Value) -> Uuid {
+    thing["id"].as_str().unwrap_or_else(|| panic!("no id: {thing}")).parse().unwrap()
+}
+
+/// A role at an RPC.
+struct Case<'a> {
+    world: &'a World,
+    role: &'a str,
+    person: &'a Person,
+    method: &'a MethodDescriptor,
+    permission: &'a str,
+}
+
+impl Case<'_> {
+    /// The role holds the permission: its own things answer, those of another account are not there.
+    async fn is_let_in(&self) -> usize {
+        let own = self.call(self.account_id(), &|_| None).await;
+        match &own {
+            Outcome::Answered(_) => {}
+            Outcome::Refused { reason, .. } => assert!(DOMAIN.contains(&reason.as_str()), "{self}: {own:?}"),
+        }
+        let paths = Samples::id_paths(self.method);
+        for path in &paths {
+            let foreign = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Other)).await;
+            let never = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Nobody)).await;
+            assert_eq!(foreign, never, "{self}: another account's {path} is told from one that never was");
+            // A filter by somebody unknown finds nothing; anything else must name something that is there.
+            if !path.starts_with("filter.") {
+                assert!(matches!(foreign, Outcome::Refused { .. }), "{self}: {path} reaches into another account");
+            }
+        }
+        1 + 2 * paths.len()
+    }
+
+    /// The role does not hold the permission: whatever is named, the answer is the same.
+    async fn is_refused(&self) -> usize {
+        let own = self.call(self.account_id(), &|_| None).await;
+        assert_eq!((own.code(), own.reason()), (Code::PermissionDenied, "PERMISSION_MISSING"), "{self}: {own:?}");
+        let Outcome::Refused { metadata, .. } = &own else { unreachable!("it has a reason") };
+        assert_eq!(metadata.get("permission").map(String::as_str), Some(self.permission), "{self}");
+        for whose in [Whose::Other, Whose::Nobody] {
+            assert_eq!(self.call(self.account_id(), &|_| Some(whose)).await, own, "{self}: ids of {whose:?}");
+        }
+        3
+    }
+
+    /// In an account that is not theirs, no role is anything, whatever is there.
+    async fn has_nothing_elsewhere(&self) -> usize {
+        let foreign = self.call(self.world.other.account_id, &|_| Some(Whose::Other)).await;
+        let never = self.call(Uuid::now_v7(), &|_| Some(Whose::Nobody)).await;
+        assert_eq!(foreign, never, "{self}: another account is told from one that never was");
+        assert_eq!((foreign.code(), foreign.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{self}");
+        2
+    }
+
+    fn account_id(&self) -> Uuid {
+        self.world.team.account_id
+    }
+
+    /// Calls with samples in all fields; `whose` says for the path of an id whose it shall be, if not one's own.
+    async fn call(&self, account_id: Uuid, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
+        let world = self.world;
+        let needs = |name: &str| self.method.input().get_field_by_name(name).is_some();
+        let is_task = self.method.parent_file().package_name() == "baton.task.v1";
+        let samples = Samples {
+            account_id: Some(world.team.account_id),
+            // Each call has a task of its own, whatever the ones before did to theirs.
+            task: if is_task && needs("id") { Some(self.person.create_task("For a call").await) } else { None },
+            parent: if is_task { Some(self.person.create_task("Parent").await) } else { None },
+            notification: Some(world.notifications[self.role]),
+            caller: Some(self.person.id),
+            manager: Some(world.team.manager.id),
+            member: Some(if self.method.name() == "RemoveMember" { self.spare().await } else { world.team.user.id }),
+            other_account: Some(world.other.account_id),
+            other_task: Some(world.other_tasks[0]),
+            other_member: Some(world.other.user.id),
+            other_notification: Some(world.notifications["other"]),
+        };
+        let message = samples.request(self.method, whose);
+        outcome(grpc::call(&world.platform.grpc(), self.method, self.person.grpc(Some(account_id), message)).await)
+    }
+
+    /// A member whom nobody misses.
+    async fn spare(&self) -> Uuid {
+        let (world, members) = (self.world, format!("/v1/accounts/{}/members?role=user", self.account_id()));
+        let list = world.team.owner.get(&members).ok().await;
+        let known = list["members"].as_array().unwrap().iter().filter_map(|member| member["user_id"].as_str());
+        if let Some(id) = known.map(|id| id.parse().unwrap()).find(|id| *id != world.team.user.id) {
+            return id;
+        }
+        let spare = world.platform.person("spare").await;
+        world.platform.join(self.account_id(), &world.team.owner, &spare, "user", None).await;
+        spare.id
+    }
+}
+
+impl std::fmt::Display for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} as {}", self.method.full_name(), self.role)
+    }
+}
+
+/// All that a caller can tell one answer from another by.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Answered(DynamicMessage),
+    Refused {
+        code: Code,
+        reason: String,
+        message: String,
+        metadata: BTreeMap<String, String>,
+        fields: Vec<(String, String)>,
+    },
+}
+
+impl Outcome {
+    fn code(&self) -> Code {
+        match self {
+            Self::Answered(_) => Code::Ok,
+            Self::Refused { code, .. } => *code,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Answered(_) => "",
+            Self::Refused { reason, .. } => reason,
+        }
+    }
+}
+
+fn outcome(answer: Result<DynamicMessage, Status>) -> Outcome {
+    let status = match answer {
+        Ok(answer) => return Outcome::Answered(answer),
+        Err(status) => status,
+    };
+    let info = grpc::info(&status);
+    assert!(![Code::Internal, Code::Unknown, Code::Unavailable].contains(&status.code()), "{status:?}");
+    let fields = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    Outcome::Refused {
+        code: status.code(),
+        reason: info.reason,
+        message: status.message().to_owned(),
+        metadata: info.metadata.into_iter().collect(),
+        fields: fields.into_iter().map(|violation| (violation.field, violation.description)).collect(),
+    }
+}

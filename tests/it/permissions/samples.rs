@@ -1,0 +1,162 @@
+//! A valid request for every RPC, with something in every field. A field without a sample fails the test: give it
+//! its line.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor, Value};
+use uuid::Uuid;
+
+/// Whose id to put into a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Of something in the other account.
+    Other,
+    /// Of nothing that ever was.
+    Nobody,
+}
+
+/// Ids for the requests of one call. Those that are absent never were.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    pub(crate) account_id: Option<Uuid>,
+    pub(crate) task: Option<Uuid>,
+    pub(crate) parent: Option<Uuid>,
+    pub(crate) notification: Option<Uuid>,
+    pub(crate) caller: Option<Uuid>,
+    pub(crate) manager: Option<Uuid>,
+    pub(crate) member: Option<Uuid>,
+    pub(crate) other_account: Option<Uuid>,
+    pub(crate) other_task: Option<Uuid>,
+    pub(crate) other_member: Option<Uuid>,
+    pub(crate) other_notification: Option<Uuid>,
+}
+
+/// Fields that hold ids.
+const IDS: [&str; 7] = ["id", "account_id", "user_id", "manager_id", "assigned_to", "created_by", "parent_task_id"];
+
+impl Samples {
+    /// Valid requests that name nothing that is there.
+    pub(crate) fn of_nobody() -> Self {
+        Self::default()
+    }
+
+    /// The paths of all ids in an RPC's request.
+    pub(crate) fn id_paths(method: &MethodDescriptor) -> Vec<String> {
+        fn collect(of: &MessageDescriptor, above: &str, found: &mut Vec<String>) {
+            for field in of.fields() {
+                let path = format!("{above}{}", field.name());
+                match field.kind() {
+                    Kind::Message(inner) if inner.full_name().starts_with("baton.") => {
+                        collect(&inner, &format!("{path}."), found);
+                    }
+                    _ if IDS.contains(&field.name()) => found.push(path),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        collect(&method.input(), "", &mut found);
+        found
+    }
+
+    /// The request; `whose` says for the path of an id whose it shall be, if not the caller's.
+    pub(crate) fn request(&self, method: &MethodDescriptor, whose: &dyn Fn(&str) -> Option<Whose>) -> DynamicMessage {
+        self.message(method, &method.input(), "", whose)
+    }
+
+    fn message(
+        &self,
+        method: &MethodDescriptor,
+        of: &MessageDescriptor,
+        above: &str,
+        whose: &dyn Fn(&str) -> Option<Whose>,
+    ) -> DynamicMessage {
+        let mut message = DynamicMessage::new(of.clone());
+        for field in of.fields() {
+            let path = format!("{above}{}", field.name());
+            let value = match field.kind() {
+                Kind::Message(inner) if inner.full_name() == "google.protobuf.FieldMask" => mask(&inner, of),
+                Kind::Message(inner) if inner.full_name().starts_with("baton.") => {
+                    Value::Message(self.message(method, &inner, &format!("{path}."), whose))
+                }
+                _ if IDS.contains(&field.name()) => Value::String(self.id(method, field.name(), whose(&path)).to_string()),
+                _ => match sample(&field) {
+                    Some(value) => value,
+                    None => continue,
+                },
+            };
+            let value = if field.is_list() { Value::List(vec![value]) } else { value };
+            message.try_set_field(&field, value).unwrap_or_else(|error| panic!("{}: {error}", field.full_name()));
+        }
+        message
+    }
+
+    fn id(&self, method: &MethodDescriptor, field: &str, whose: Option<Whose>) -> Uuid {
+        let package = method.parent_file().package_name().to_owned();
+        let (own, other) = match (field, package.as_str()) {
+            ("account_id", _) => (self.account_id, self.other_account),
+            ("id", "baton.task.v1") => (self.task, self.other_task),
+            ("id", "baton.notification.v1") => (self.notification, self.other_notification),
+            ("parent_task_id", _) => (self.parent, self.other_task),
+            ("created_by", _) => (self.caller, self.other_member),
+            ("manager_id", _) => (self.manager, self.other_member),
+            ("user_id" | "assigned_to", _) => (self.member, self.other_member),
+            _ => panic!("{}: whose {field} is it? It needs its line here", method.full_name()),
+        };
+        let id = match whose {
+            None => own,
+            Some(Whose::Other) => other,
+            Some(Whose::Nobody) => None,
+        };
+        id.unwrap_or_else(Uuid::now_v7)
+    }
+}
+
+/// A valid value for a field that is no id; `None` for one that a request does well without.
+fn sample(field: &FieldDescriptor) -> Option<Value> {
+    let text = |text: &str| Some(Value::String(text.to_owned()));
+    match (field.name(), field.kind()) {
+        // Both would have to fit the rest of the request.
+        ("page_token" | "slug", _) => None,
+        ("title" | "name" | "search", _) => text("Sample"),
+        ("description" | "reason", _) => text("A sample"),
+        ("tags", _) => text("sample"),
+        ("email", _) => Some(Value::String(format!("sample-{}@example.com", Uuid::new_v4().simple()))),
+        ("password", _) => text("sample lantern orchid 9"),
+        ("first_name" | "last_name", _) => text("Sample"),
+        ("token" | "refresh_token", _) => text("sample"),
+        // The lowest of each: pending, low, private, user, invited, the first sort and order.
+        ("status" | "priority" | "visibility" | "role" | "sort" | "order", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("estimated_seconds", _) => Some(Value::I32(60)),
+        ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
+        ("managers_may_reassign", _) => Some(Value::Bool(true)),
+        ("can_reassign_tasks", _) => Some(Value::Bool(false)),
+        ("due_at" | "due_from" | "due_to", Kind::Message(of)) => {
+            let mut time = DynamicMessage::new(of);
+            time.set_field_by_name("seconds", Value::I64(1_900_000_000));
+            Some(Value::Message(time))
+        }
+        ("custom_fields", Kind::Message(of)) => {
+            let Kind::Message(entry) = of.get_field_by_name("fields")?.kind() else { return None };
+            let Kind::Message(value) = entry.map_entry_value_field().kind() else { return None };
+            let mut five = DynamicMessage::new(value);
+            five.set_field_by_name("number_value", Value::F64(5.0));
+            let mut object = DynamicMessage::new(of);
+            let members = [(MapKey::String("sample".to_owned()), Value::Message(five))];
+            object.set_field_by_name("fields", Value::Map(members.into()));
+            Some(Value::Message(object))
+        }
+        _ => panic!("{} needs a sample in permissions/samples.rs", field.full_name()),
+    }
+}
+
+/// A mask of everything that the request's change sets.
+fn mask(of: &MessageDescriptor, request: &MessageDescriptor) -> Value {
+    let change = request.fields().find_map(|field| match field.kind() {
+        Kind::Message(inner) if inner.full_name().starts_with("baton.") => Some(inner),
+        _ => None,
+    });
+    let change = change.unwrap_or_else(|| panic!("{} has a mask, but no change", request.full_name()));
+    let paths = change.fields().map(|field| Value::String(field.name().to_owned())).collect();
+    let mut mask = DynamicMessage::new(of.clone());
+    mask.set_field_by_name("paths", Value::List(paths));
+    Value::Message(mask)
+}
