@@ -31,6 +31,8 @@ use baton_runtime::Shutdown;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use baton_events::{Streams, tail};
+use cable::Cable;
 pub use config::Config;
 use upstream::Upstreams;
 
@@ -48,10 +50,12 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let cors = cors::layer(&config.cors_origins)?;
     let grpc = passthrough::service(&upstreams, draining.clone())?;
     let openapi = openapi::router(config.public_url.as_deref())?;
+    let cable = live(&config, &upstreams, &shutdown)?;
     let app = rest(Arc::new(config), &upstreams)?
         .merge(openapi)
         .merge(docs::router())
         .merge(health::router(upstreams, draining))
+        .merge(cable::router(cable.clone()))
         .merge(extra)
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
@@ -63,7 +67,17 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
         .layer(from_fn(edge::traced))
         .layer(from_fn(edge::identified));
     server::serve(listener, app, shutdown.stop().clone()).await;
+    cable.closed().await;
     Ok(())
+}
+
+/// The WebSocket's side: the live tail of the streams, and the services that say who sees what.
+fn live(config: &Config, upstreams: &Upstreams, shutdown: &Shutdown) -> Result<Cable> {
+    let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
+    let services =
+        cable::Upstreams { auth: of("baton.auth.v1")?, tenancy: of("baton.tenancy.v1")?, task: of("baton.task.v1")? };
+    let events = tail::start(&Streams::open(&config.redis_url)?, shutdown);
+    Ok(Cable::start(services, config.cors_origins.clone(), &events, shutdown.clone()))
 }
 
 /// The OpenAPI 3.1 document of the REST interface, for whatever host it is served from.

@@ -17,13 +17,13 @@ async fn tasks(owner: &Person) -> Vec<Uuid> {
 
 /// Hands all tasks to someone; answers those for which no answer came.
 async fn assign(owner: &Person, user: Uuid, tasks: &[Uuid]) -> Vec<Uuid> {
-    stream::iter(tasks)
+    stream::iter(tasks.to_vec())
         .map(|task| async move {
             let call = owner.post(&format!("/v1/tasks/{task}/assign"), &json!({"assigned_to": user}));
             // The key makes repeating safe, as a careful client would.
             let answer = call.header("idempotency-key", &format!("assign-{task}")).try_send().await;
             let answered = answer.is_ok_and(|answer| answer.status == 200);
-            (!answered).then_some(*task)
+            (!answered).then_some(task)
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(|unanswered| async move { unanswered })

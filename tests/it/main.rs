@@ -5,8 +5,10 @@
 mod baton_up;
 mod bad_input;
 mod bad_tokens;
+mod crashes;
 mod live;
 mod lost_updates;
+mod one_trace;
 mod openapi;
 mod permissions;
 mod repeated_requests;

@@ -14,7 +14,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use samples::{Samples, Whose};
-use walk::{Rule, http_binding, methods};
+pub(crate) use walk::{Rule, http_binding, methods};
 
 /// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
 /// The last four rows are what its role definitions say beside the matrix.

@@ -33,6 +33,8 @@ const PROBE_EVERY: u32 = 10;
 /// A client from which nothing came for this long is gone.
 const SILENT_FOR: Duration = Duration::from_secs(90);
 const SUBSCRIPTIONS: usize = 100;
+/// An identifier comes back with every message, so a long one would cost more than its sender.
+const LONGEST_IDENTIFIER: usize = 1024;
 /// Questions of one socket that services answer at a time; and that may wait, before its client has to.
 const ASKED_AT_A_TIME: usize = 8;
 const ASKED_AT_MOST: usize = 32;
@@ -187,8 +189,9 @@ impl<'a> Session<'a> {
             // Clients repeat themselves until they are answered, and may subscribe twice to the same.
             return if known.confirmed { self.outbox.say(&Said::confirm(&identifier)) } else { Ok(()) };
         }
-        let channel = Channel::parse(&identifier, self.identity.user_id);
-        let Some(channel) = channel.filter(|_| self.subscriptions.len() < SUBSCRIPTIONS) else {
+        let room = self.subscriptions.len() < SUBSCRIPTIONS && identifier.len() <= LONGEST_IDENTIFIER;
+        let channel = Channel::parse(&identifier, self.identity.user_id).filter(|_| room);
+        let Some(channel) = channel else {
             return self.outbox.say(&Said::reject(&identifier));
         };
         let mut subscription = Subscription { channel, confirmed: false, check: None };

@@ -163,8 +163,9 @@ fn message_of(field: &FieldDescriptor) -> Option<prost_reflect::MessageDescripto
 }
 
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
-    let shown = route.answer.as_ref().and_then(message_of).unwrap_or_else(|| route.method.output());
-    let description = schemas.comments.on(&shown.parent_file(), shown.path()).trim_end_matches('.').to_owned();
+    let output = route.method.output();
+    let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
+    let shown = route.answer.as_ref().and_then(message_of).unwrap_or(output);
     let mut answer = json!({
         "description": description,
         "content": {"application/json": {"schema": schemas.message(&shown, Way::Out, &[])}},

@@ -5,9 +5,12 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use baton_gateway::Config;
 use baton_runtime::{Secret, Shutdown};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::service::Script;
 
@@ -31,6 +34,7 @@ impl Gateway {
 
     /// Starts it with a changed configuration.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        keep_traces();
         let (service, upstream) = Script::start().await;
         let url = format!("http://{upstream}");
         let mut config = Config {
@@ -76,6 +80,14 @@ impl Gateway {
     pub(crate) fn post_json(&self, path: &str, body: &str) -> RequestBuilder {
         self.post(path).header("content-type", "application/json").body(body.to_owned())
     }
+}
+
+/// Without a layer for traces, spans have no ids to pass on. Nothing is exported.
+fn keep_traces() {
+    let tracer = SdkTracerProvider::default().tracer("test");
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    // Fails for the second gateway of a process, which finds it there.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
 async fn panics() -> &'static str {

@@ -81,7 +81,7 @@ impl Rpc {
             return Ok(answer);
         }
         if let Some(parent) = task.fields.parent_task_id {
-            visible(store::task::get(&mut tx, parent).await?, change.who())?;
+            parent_of(&mut tx, change.who(), parent, "parent_task_id").await?;
         }
         assign(&mut task)?;
         let values = task.first_values();
@@ -135,8 +135,14 @@ pub(super) async fn save(
     Ok(convert::task(after, now))
 }
 
+/// The task that another shall be a part of, as `field` names it.
+pub(super) async fn parent_of(tx: &mut Tx, who: Who<'_>, id: Uuid, field: &str) -> Result<Task> {
+    let task = store::task::get(tx, id).await?;
+    visible(task, who).map_err(|absent| absent.field(field, "names no task that the caller sees"))
+}
+
 /// A task that the caller does not see is as absent as one that never was.
-pub(super) fn visible(task: Option<Task>, who: Who<'_>) -> Result<Task> {
+fn visible(task: Option<Task>, who: Who<'_>) -> Result<Task> {
     task.filter(|task| who.sees(task)).ok_or_else(|| Reason::TaskNotFound.into())
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get, lock, save, visible},
+    change::{Change, get, lock, parent_of, save},
     list::Listed,
 };
 use crate::{
@@ -210,7 +210,7 @@ impl Rpc {
 /// Whether the task may be a part of the one that it names: one that the caller sees, and no part of it.
 async fn may_be_part_of(tx: &mut Tx, who: Who<'_>, task: &Task) -> Result<()> {
     let Some(parent) = task.fields.parent_task_id else { return Ok(()) };
-    visible(store::task::get(tx, parent).await?, who)?;
+    parent_of(tx, who, parent, "task.parent_task_id").await?;
     if store::task::is_part_of(tx, parent, task.id).await? {
         return Err(Error::invalid("task.parent_task_id", "is the task itself or a part of it"));
     }

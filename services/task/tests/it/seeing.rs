@@ -23,8 +23,10 @@ async fn lists_show_exactly_the_tasks_that_can_be_opened() {
         ("user a2", &team.user_a2),
         ("user b1", &team.user_b1),
     ];
-    // Who sees it while it is private, and while it is the team's; while it is the account's, all do.
-    let cases: [(&Person, Option<&Person>, &[&str], &[&str]); 6] = [
+    // Creator, holder; who sees it while it is private, and who else while it is the team's. While it is the
+    // account's, all do.
+    type Case<'a> = (&'a Person, Option<&'a Person>, &'a [&'a str], &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         (&team.user_a1, None, &["owner", "super", "manager a", "user a1"], &["user a2"]),
         (&team.owner, None, &["owner", "super"], &[]),
         (&team.owner, Some(&team.manager_a), &["owner", "super", "manager a"], &["manager b"]),

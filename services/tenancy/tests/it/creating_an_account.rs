@@ -24,7 +24,7 @@ async fn whoever_creates_an_account_owns_it() {
     assert_eq!(account.status(), AccountStatus::Active);
 
     let listed = accounts(&world).list_accounts(ada.call_without_account(ListAccountsRequest::default())).await;
-    assert_eq!(listed.unwrap().into_inner().accounts, [account.clone()]);
+    assert_eq!(listed.unwrap().into_inner().accounts, std::slice::from_ref(&account));
     let rows = stored(&world, account.id.parse().unwrap(), ada.user_id).await;
     assert_eq!(rows, [("owner".to_owned(), "active".to_owned(), None)]);
 }

@@ -108,7 +108,7 @@ async fn nonsense_is_refused_and_not_ignored() {
         let json = format!("{{\"k\":{key},\"i\":\"{}\",\"f\":{digest}}}", Uuid::nil());
         encode(&json)
     };
-    for bad in ["x".to_owned(), forged("\"soon\""), forged("null"), forged("\"-9000000000000000000\"")] {
+    for bad in ["x".to_owned(), forged("\"soon\""), forged("null"), forged("\"-4000000000000000000\"")] {
         let request = ListMembersRequest { page: page(0, 2, &bad), ..all.clone() };
         assert_eq!(refusal(list(&world, &team.owner, request).await), Reason::PageTokenInvalid, "{bad}");
     }

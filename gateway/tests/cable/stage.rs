@@ -1,0 +1,294 @@
+//! A world with the gateway in it, and clients of its WebSocket.
+
+use std::{
+    collections::HashSet,
+    future::{Ready, ready},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::State, http};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use baton_events::{Streams, relay};
+use baton_gateway::Config;
+use baton_proto::{
+    baton::{
+        notification::v1::{NotificationEvent, NotificationType},
+        task::v1::{GetTaskRequest, GetTaskResponse, TaskEvent, TaskStatus},
+    },
+    codec::ValidatingCodec,
+};
+use baton_runtime::{Secret, Shutdown};
+use baton_store::{Db, Event, Tenant};
+use baton_testkit::{Person, Team, World};
+use futures_util::{SinkExt, StreamExt};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, decode_header, encode};
+use serde_json::{Value, json};
+use sqlx::migrate::Migrator;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
+use tonic::{Status, server::UnaryService};
+use uuid::Uuid;
+
+static PLATFORM_ONLY: Migrator = Migrator::DEFAULT;
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The origin that may connect.
+pub(crate) const ORIGIN: &str = "https://app.example.com";
+
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) team: Team,
+    pub(crate) tasks: Tasks,
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Shutdown,
+    task: Db,
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Self {
+        let world = World::start(&[("task", &PLATFORM_ONLY)]).await;
+        let tasks = Tasks::default();
+        let task_address = tasks.clone().serve().await;
+        let mut env = world.env();
+        env.set("BATON_TASK_URL", format!("http://{task_address}"));
+        env.set("BATON_NOTIFICATION_URL", "http://127.0.0.1:1");
+        env.set("BATON_GATEWAY_CORS_ORIGINS", ORIGIN);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = Shutdown::new();
+        let config = Config::from_env(&env).unwrap();
+        tokio::spawn(baton_gateway::start(config, listener, Router::new(), gateway.clone()));
+        let streams = Streams::open(&Secret::new(world.redis_url())).unwrap();
+        let task = world.db("task");
+        tokio::spawn(relay::run(task.clone(), streams, world.shutdown().clone()));
+        let team = world.team().await;
+        Self { world, team, tasks, address, gateway, task }
+    }
+
+    /// Commits events of the team's account.
+    pub(crate) async fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        let tenant = Tenant { account_id: self.team.account_id, user_id: self.team.manager_a.user_id };
+        let mut tx = self.task.begin(tenant).await.unwrap();
+        tx.publish_all(events).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Something happened to a task.
+    pub(crate) fn task_event(&self, kind: &'static str, task_id: Uuid, version: i32) -> Event {
+        let event = TaskEvent {
+            task_id: task_id.to_string(),
+            version,
+            status: TaskStatus::InProgress.into(),
+            assigned_to: self.team.user_a1.user_id.to_string(),
+            ..TaskEvent::default()
+        };
+        Event::new(kind, self.team.account_id, task_id, &event)
+    }
+
+    /// Somebody was told something.
+    pub(crate) fn notification(&self, account_id: Uuid, reader: &Person) -> (Uuid, Event) {
+        let id = Uuid::now_v7();
+        let told = NotificationEvent {
+            notification_id: id.to_string(),
+            user_id: reader.user_id.to_string(),
+            r#type: NotificationType::TaskAssigned.into(),
+            task_id: String::new(),
+        };
+        (id, Event::new("notification.created", account_id, id, &told))
+    }
+
+    /// Runs SQL past all row-level security.
+    pub(crate) async fn sql(&self, sql: &'static str, id: Uuid) {
+        assert_eq!(sqlx::query(sql).bind(id).execute(&self.world.admin()).await.unwrap().rows_affected(), 1);
+    }
+
+    /// The person's token with another expiry, signed by auth's own key.
+    pub(crate) fn expiring(&self, person: &Person, seconds: i64) -> String {
+        let mut claims: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(person.token.split('.').nth(1).unwrap()).unwrap()).unwrap();
+        claims["exp"] = json!(chrono::Utc::now().timestamp() + seconds);
+        let env = self.world.env();
+        let key = STANDARD.decode(env.get("BATON_AUTH_SIGNING_KEYS").unwrap()).unwrap();
+        let header = Header { kid: decode_header(&person.token).unwrap().kid, ..Header::new(Algorithm::EdDSA) };
+        encode(&header, &claims, &EncodingKey::from_ed_der(&key)).unwrap()
+    }
+
+    /// A request for a socket; its headers may still be changed.
+    pub(crate) fn request(&self, query: &str) -> http::Request<()> {
+        let mut request = format!("ws://{}/cable{query}", self.address).into_client_request().unwrap();
+        let offered = "actioncable-v1-json, actioncable-unsupported".parse().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offered);
+        request
+    }
+
+    /// A socket that nothing was said on yet.
+    pub(crate) async fn open(&self, query: &str) -> Socket {
+        let (socket, answer) = connect_async(self.request(query)).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "actioncable-v1-json");
+        Socket(socket)
+    }
+
+    /// A person's socket in the team's account, welcomed.
+    pub(crate) async fn connect(&self, person: &Person) -> Socket {
+        let mut socket = self.open(&format!("?token={}&account_id={}", person.token, self.team.account_id)).await;
+        assert_eq!(socket.next().await, json!({"type": "welcome"}));
+        socket
+    }
+}
+
+/// A client of the WebSocket.
+pub(crate) struct Socket(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.unwrap();
+    }
+
+    pub(crate) async fn command(&mut self, command: &str, identifier: &str) {
+        self.say(json!({"command": command, "identifier": identifier}).to_string()).await;
+    }
+
+    /// What is said next, pings aside.
+    pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            let message = timeout(PATIENCE, self.raw()).await.expect("a message in time").expect("a message");
+            if message["type"] != "ping" {
+                return message;
+            }
+        }
+    }
+
+    /// What is said next, pings included; `None` when the socket is closed.
+    pub(crate) async fn raw(&mut self) -> Option<Value> {
+        loop {
+            match self.0.next().await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::Io(_) | Error::Protocol(_)) => {
+                    return None;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Subscribes, and is confirmed.
+    pub(crate) async fn follow(&mut self, identifier: &Value) {
+        let identifier = identifier.to_string();
+        self.command("subscribe", &identifier).await;
+        assert_eq!(self.next().await, json!({"type": "confirm_subscription", "identifier": identifier}));
+    }
+
+    /// The next message of a subscription.
+    pub(crate) async fn hears(&mut self, identifier: &Value) -> Value {
+        let mut said = self.next().await;
+        assert_eq!(said["identifier"], identifier.to_string(), "{said}");
+        said["message"].take()
+    }
+
+    /// Expects to be told to go, and then the end.
+    pub(crate) async fn is_told_to_go(&mut self, reason: &str, reconnect: bool) {
+        assert_eq!(self.next().await, json!({"type": "disconnect", "reason": reason, "reconnect": reconnect}));
+        assert_eq!(timeout(PATIENCE, self.raw()).await.expect("closed in time"), None);
+    }
+}
+
+pub(crate) fn notifications() -> Value {
+    json!({"channel": "NotificationChannel"})
+}
+
+pub(crate) fn task_channel(task_id: Uuid) -> Value {
+    json!({"channel": "TaskChannel", "task_id": task_id})
+}
+
+/// A task service that knows nothing but who sees which task.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    seen: Mutex<HashSet<(Uuid, Uuid)>>,
+    slow: AtomicBool,
+    down: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Tasks {
+    /// A new task that this person sees.
+    pub(crate) fn seen_by(&self, person: &Person) -> Uuid {
+        let task_id = Uuid::now_v7();
+        self.0.seen.lock().unwrap().insert((person.user_id, task_id));
+        task_id
+    }
+
+    pub(crate) fn hide(&self, task_id: Uuid) {
+        self.0.seen.lock().unwrap().retain(|&(_, seen)| seen != task_id);
+    }
+
+    pub(crate) fn set_slow(&self, slow: bool) {
+        self.0.slow.store(slow, Ordering::Release);
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.0.down.store(down, Ordering::Release);
+    }
+
+    /// How often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::Acquire)
+    }
+
+    async fn serve(self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router =
+            Router::new().route("/baton.task.v1.TaskService/GetTask", axum::routing::post(get_task)).with_state(self);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+}
+
+async fn get_task(State(tasks): State<Tasks>, request: http::Request<Body>) -> http::Response<tonic::body::Body> {
+    if tasks.0.slow.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let codec = ValidatingCodec::<GetTaskResponse, GetTaskRequest>::default();
+    tonic::server::Grpc::new(codec).unary(GetTask(tasks), request).await
+}
+
+struct GetTask(Tasks);
+
+impl UnaryService<GetTaskRequest> for GetTask {
+    type Response = GetTaskResponse;
+    type Future = Ready<Result<tonic::Response<GetTaskResponse>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<GetTaskRequest>) -> Self::Future {
+        let tasks = &self.0.0;
+        tasks.asked.fetch_add(1, Ordering::AcqRel);
+        if tasks.down.load(Ordering::Acquire) {
+            return ready(Err(Status::unavailable("down")));
+        }
+        assert!(request.metadata().contains_key("x-account-id"));
+        let token = request.metadata().get("authorization").unwrap().to_str().unwrap();
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        let caller = claims["sub"].as_str().unwrap().parse().unwrap();
+        let seen = tasks.seen.lock().unwrap().contains(&(caller, request.get_ref().id.parse().unwrap()));
+        let answer = tonic::Response::new(GetTaskResponse::default());
+        ready(if seen { Ok(answer) } else { Err(Status::not_found("no such task")) })
+    }
+}

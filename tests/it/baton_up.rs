@@ -1,0 +1,284 @@
+//! `baton up` as a person meets it: what it prints works, what it kept is there again, and what is wrong is said
+//! in a line.
+
+use std::{
+    fs::{self, File, Permissions},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use baton_tests::{baton_binary, free_address};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// It makes a database cluster, and a demo account with eight people.
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn what_it_prints_works_and_what_it_kept_is_there_again() {
+    let folder = Folder::new();
+    let address = free_address();
+    let mut up = Up::start(&folder, address);
+    let printed = up.greeting().await;
+    for step in ["Postgres", "Redis", "migrations", "demo account"] {
+        assert!(printed.contains(step), "no word of {step}: {printed}");
+    }
+
+    // The addresses.
+    let root = format!("http://{address}");
+    let client = reqwest::Client::new();
+    for (what, path) in [("docs", "/docs"), ("OpenAPI", "/openapi.json"), ("mailbox", "/dev/mailbox")] {
+        let line = printed.lines().find(|line| line.trim_start().starts_with(what)).unwrap();
+        assert_eq!(line.split_whitespace().last(), Some(format!("{root}{path}").as_str()));
+        assert_eq!(client.get(format!("{root}{path}")).send().await.unwrap().status(), 200, "{line}");
+    }
+    assert!(printed.contains(&format!("{root}/v1\n")) && printed.contains(&format!("ws://{address}/cable\n")), "{printed}");
+
+    // The login.
+    let login = printed.lines().find_map(|line| line.strip_prefix("Sign in as ")).unwrap();
+    let (email, password) = login.split_once(" with the password: ").unwrap();
+    let sign_in = async || {
+        let body = json!({"email": email, "password": password}).to_string();
+        let request = client.post(format!("{root}/v1/auth/login")).header("content-type", "application/json").body(body);
+        let session: Value = request.send().await.unwrap().json().await.unwrap();
+        session["access_token"].as_str().unwrap_or_else(|| panic!("{session}")).to_owned()
+    };
+    let tasks = async || -> Value {
+        let request = client.get(format!("{root}/v1/tasks?per_page=100")).bearer_auth(sign_in().await);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let demo = tasks().await;
+    let demo = demo["tasks"].as_array().unwrap();
+    assert!((25..=35).contains(&demo.len()), "some thirty tasks: {}", demo.len());
+    for status in ["pending", "in_progress", "paused", "completed"] {
+        assert!(demo.iter().any(|task| task["status"] == status), "none is {status}");
+    }
+
+    // The three lines, pasted.
+    let lines: Vec<_> = printed.split_once("Try:\n\n").unwrap().1.trim().lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("curl ")), "{lines:?}");
+    let pasted = Command::new("sh").arg("-c").arg(lines.join("\n")).output().unwrap();
+    assert!(pasted.status.success(), "{pasted:?}");
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_slice(&pasted.stdout).into_iter().map(Result::unwrap).collect();
+    let [list, created] = &answers[..] else { panic!("{answers:?}") };
+    assert!(list["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty()), "{list}");
+    assert!(created["id"].is_string(), "{created}");
+
+    // Everything that it started ends with it.
+    let servers = servers(&folder);
+    assert!(servers.iter().all(|pid| is_alive(*pid)), "{servers:?}");
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+    assert!(!servers.iter().any(|pid| is_alive(*pid)), "{servers:?} live on");
+    assert_eq!(up.errors(), "");
+
+    // And is there again, once.
+    let mut up = Up::start(&folder, address);
+    let printed = up.greeting().await;
+    assert!(!printed.contains("demo account "), "the demo account was made again: {printed}");
+    let kept = tasks().await;
+    assert_eq!(kept["meta"]["total_count"], demo.len() + 1);
+    assert!(kept["tasks"].as_array().unwrap().iter().any(|task| task["id"] == created["id"]));
+
+    // While it runs, nobody else runs on its data.
+    let second = Up::start(&folder, free_address()).fails().await;
+    one_line(&second, &["already running"]);
+
+    assert!(up.stop(Signal::INT).await.success(), "{}", up.errors());
+    assert_eq!(up.errors(), "");
+
+    // Data that is broken is said to be, and left alone.
+    let version = folder.data().join("postgres/data/PG_VERSION");
+    fs::rename(&version, folder.path().join("PG_VERSION")).unwrap();
+    let broken = Up::start(&folder, address).fails().await;
+    one_line(&broken, &["broken", "PG_VERSION", "remove"]);
+    fs::rename(folder.path().join("PG_VERSION"), &version).unwrap();
+    let mut up = Up::start(&folder, address);
+    up.greeting().await;
+    assert_eq!(tasks().await["meta"]["total_count"], kept["meta"]["total_count"]);
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+
+    let keys = folder.data().join("keys.env");
+    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o077, 0, "others may read the keys");
+    fs::write(&keys, "nonsense\n").unwrap();
+    one_line(&Up::start(&folder, address).fails().await, &["keys.env", "damaged"]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_in_a_line() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let failed = Up::start(&folder, address).fails().await;
+    one_line(&failed, &[&address.to_string(), "BATON_GATEWAY_LISTEN"]);
+    assert!(!folder.data().join("postgres").exists(), "it started a server before it looked at the port");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_said_in_a_line() {
+    let folder = Folder::new();
+    // Permissions do not stop root; the kernel's own files do.
+    let locked = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/sys/baton")
+    } else {
+        let locked = folder.path().join("locked");
+        fs::create_dir(&locked).unwrap();
+        fs::set_permissions(&locked, Permissions::from_mode(0o555)).unwrap();
+        locked.join("baton")
+    };
+    let mut up = Up::start_with(&folder, free_address(), |command| {
+        command.arg("--data").arg(&locked);
+    });
+    one_line(&up.fails().await, &[&locked.display().to_string()]);
+
+    // A file where the folder should be.
+    fs::write(folder.path().join("file"), "").unwrap();
+    let mut up = Up::start_with(&folder, free_address(), |command| {
+        command.args(["--data", "file"]);
+    });
+    one_line(&up.fails().await, &["file"]);
+}
+
+#[tokio::test]
+async fn wrong_settings_are_said_in_a_line() {
+    let folder = Folder::new();
+    let unused = free_address();
+    for (variable, value, words) in [
+        ("BATON_GATEWAY_LISTEN", "nonsense".to_owned(), &["BATON_GATEWAY_LISTEN"][..]),
+        ("BATON_POSTGRES_BIN", "/nowhere".to_owned(), &["BATON_POSTGRES_BIN", "/nowhere"]),
+        ("BATON_REDIS_SERVER", "/nowhere".to_owned(), &["BATON_REDIS_SERVER", "/nowhere"]),
+        ("BATON_DATABASE_URL", format!("postgres://a:secret@{unused}/b"), &["database"]),
+        ("BATON_DATABASE_URL", "nonsense".to_owned(), &["BATON_DATABASE_URL"]),
+    ] {
+        let mut up = Up::start_with(&folder, free_address(), |command| {
+            command.env(variable, &value);
+        });
+        let failed = up.fails().await;
+        one_line(&failed, words);
+        assert!(!String::from_utf8_lossy(&failed.stderr).contains("secret"), "{failed:?}");
+    }
+}
+
+/// A folder that the servers' own user may pass through, as a person's working directory is.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join(".baton")
+    }
+}
+
+/// A `baton up` in a folder, with servers of its own. It is killed when it is dropped.
+struct Up {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Up {
+    fn start(folder: &Folder, address: SocketAddr) -> Self {
+        Self::start_with(folder, address, |_| {})
+    }
+
+    fn start_with(folder: &Folder, address: SocketAddr, change: impl FnOnce(&mut Command)) -> Self {
+        let folder = folder.path().to_owned();
+        let log = |name: &str| File::create(folder.join(name)).unwrap();
+        let mut command = baton_binary();
+        command.arg("up").current_dir(&folder).env("BATON_GATEWAY_LISTEN", address.to_string());
+        command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
+        change(&mut command);
+        Self { child: command.spawn().unwrap(), folder }
+    }
+
+    /// Waits until it has said all that it says at the start.
+    async fn greeting(&mut self) -> String {
+        let deadline = Instant::now() + STARTS_WITHIN;
+        loop {
+            let printed = self.printed();
+            if printed.split_once("Try:\n\n").is_some_and(|(_, lines)| lines.ends_with("\n\n")) {
+                return printed;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("it ended: {status}\n{printed}\n{}", self.errors());
+            }
+            assert!(Instant::now() < deadline, "not within {STARTS_WITHIN:?}:\n{printed}\n{}", self.errors());
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    async fn stop(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.ended(STOPS_WITHIN).await
+    }
+
+    /// Waits for the end that it comes to by itself.
+    async fn fails(&mut self) -> Output {
+        let status = self.ended(STARTS_WITHIN).await;
+        Output { status, stdout: self.printed().into(), stderr: self.errors().into() }
+    }
+
+    async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not end within {within:?}\n{}", self.printed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(self.folder.join("stdout")).unwrap()
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr")).unwrap()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is fine. The servers see its end and end themselves.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The processes of Postgres and Redis.
+fn servers(folder: &Folder) -> [Pid; 2] {
+    ["postgres/data/postmaster.pid", "redis/data/redis.pid"].map(|file| {
+        let text = fs::read_to_string(folder.data().join(file)).unwrap();
+        Pid::from_raw(text.lines().next().unwrap().trim().parse().unwrap()).unwrap()
+    })
+}
+
+fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+/// A failure that a person can read: one line, with these words, and a code that scripts see.
+fn one_line(failed: &Output, words: &[&str]) {
+    let errors = String::from_utf8_lossy(&failed.stderr);
+    assert!(failed.status.code().is_some_and(|code| code != 0), "{}: {errors}", failed.status);
+    assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
+    assert!(errors.starts_with("baton: "), "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "no word of {word}: {errors}");
+    }
+}
