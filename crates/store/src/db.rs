@@ -8,6 +8,7 @@ use std::{
 
 use baton_errors::{Error, Result};
 use baton_runtime::{Clock, Secret};
+use opentelemetry::{KeyValue, global};
 use sqlx::{
     AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -74,10 +75,13 @@ impl Db {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_lazy_with(options))
         };
+        let (app, system) = (pool(app, connections)?, pool(system, (connections / 2).max(2))?);
+        measure(schema, "app", app.clone());
+        measure(schema, "system", system.clone());
         Ok(Self(Arc::new(Inner {
             schema,
-            app: pool(app, connections)?,
-            system: pool(system, (connections / 2).max(2))?,
+            app,
+            system,
             clock,
             published: Notify::new(),
             enqueued: Notify::new(),
@@ -132,6 +136,24 @@ impl Db {
     pub(crate) fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(sql.replace("{schema}", self.0.schema))
     }
+}
+
+/// Tells, whenever metrics are read, how many connections a pool has, and how many of them are in use.
+fn measure(schema: &'static str, role: &'static str, pool: PgPool) {
+    let meter = global::meter("baton");
+    let attributes = [KeyValue::new("service", schema), KeyValue::new("role", role)];
+    let (open, open_attributes) = (pool.clone(), attributes.clone());
+    meter
+        .u64_observable_gauge("baton.database.connections")
+        .with_callback(move |gauge| gauge.observe(u64::from(open.size()), &open_attributes))
+        .build();
+    meter
+        .u64_observable_gauge("baton.database.connections.used")
+        .with_callback(move |gauge| {
+            let used = u64::from(pool.size()).saturating_sub(pool.num_idle() as u64);
+            gauge.observe(used, &attributes);
+        })
+        .build();
 }
 
 /// A transaction of one tenant. Dropping it rolls back; [`Tx::commit`] consumes it.

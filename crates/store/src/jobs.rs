@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
 use baton_runtime::Shutdown;
+use opentelemetry::{KeyValue, global};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Row;
 use tracing::{Instrument, info_span};
@@ -62,12 +63,17 @@ where
     F: Fn(Job) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    let waiting = global::meter("baton").i64_gauge("baton.jobs.waiting").build();
+    let attributes = [KeyValue::new("service", db.schema())];
     while !shutdown.stop().is_cancelled() {
         let jobs = claim(&db).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot claim jobs");
             Vec::new()
         });
         if jobs.is_empty() {
+            if let Ok(jobs) = unfinished(&db).await {
+                waiting.record(jobs, &attributes);
+            }
             tokio::select! {
                 () = shutdown.stop().cancelled() => {}
                 () = db.enqueued() => {}
@@ -83,6 +89,11 @@ where
             }
         }
     }
+}
+
+/// Jobs that have failed and wait to run again, or run elsewhere.
+async fn unfinished(db: &Db) -> Result<i64> {
+    Ok(sqlx::query_scalar(db.sql("select count(*) from {schema}.jobs")).fetch_one(db.system()).await?)
 }
 
 async fn claim(db: &Db) -> Result<Vec<Job>> {

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use uuid::Uuid;
 
 /// Events of one account that a socket may be behind before it is disconnected.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 1024;
 
 type Event = Arc<Envelope>;
 

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use super::protocol::{End, Said};
 
 /// Messages that a client may be behind.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 /// A client that does not take a single message for this long is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last words may take, so that a stop is not held up.

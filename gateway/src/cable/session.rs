@@ -80,6 +80,8 @@ struct Session<'a> {
     questions: FuturesUnordered<BoxFuture<'a, Answer>>,
     asking: Arc<Semaphore>,
     checks: u64,
+    /// While it is asked who the caller is: whether something happened since that makes the answer old.
+    asking_who: Option<bool>,
     /// Events that wait while it is asked whether the caller is still a member. `None` while it is not.
     held: Option<Vec<Arc<Envelope>>>,
 }
@@ -117,6 +119,7 @@ impl<'a> Session<'a> {
             questions: FuturesUnordered::new(),
             asking: Arc::new(Semaphore::new(ASKED_AT_A_TIME)),
             checks: 0,
+            asking_who: None,
             held: None,
         }
     }
@@ -238,6 +241,11 @@ impl<'a> Session<'a> {
         if hold {
             self.held.get_or_insert_default();
         }
+        if let Some(again) = &mut self.asking_who {
+            *again = true;
+            return;
+        }
+        self.asking_who = Some(false);
         // Many sockets hear of a change at the same time.
         let jitter = if hold { 0.0 } else { rand::random::<f64>() };
         let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
@@ -252,6 +260,10 @@ impl<'a> Session<'a> {
             Answer::Caller(Err(Refusal::Refused)) => Err(End::Unauthorized),
             Answer::Caller(Err(Refusal::Unknown)) => Err(End::Restart),
             Answer::Caller(Ok(identity)) => {
+                if self.asking_who.take() == Some(true) {
+                    self.ask_who(self.held.is_some());
+                    return Ok(());
+                }
                 if identity != self.identity {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();

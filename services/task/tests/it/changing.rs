@@ -170,24 +170,27 @@ async fn of_fifty_writers_of_one_version_one_wins() {
     let desk = Desk::open().await;
     let me = &desk.team.user_a1;
     let id = desk.create(me, new("Sweep")).await.unwrap().id;
-    let writers = (0..50).map(|n| {
-        let (desk, me, id) = (desk.clone(), me.clone(), id.clone());
-        tokio::spawn(async move {
-            let request = update(&id, &["title"], titled(&format!("Writer {n}")));
-            desk.tasks().update_task(with(desk.call(&me, request), "if-match", "\"1\"")).await.map(|_| n)
-        })
-    });
-    let mut winners = Vec::new();
-    for answer in writers.collect::<Vec<_>>() {
-        match answer.await.unwrap() {
-            Ok(winner) => winners.push(winner),
-            refusal => assert_eq!(refused(refusal), Reason::VersionMismatch),
+    for version in 1..=3 {
+        let writers = (0..50).map(|n| {
+            let (desk, me, id) = (desk.clone(), me.clone(), id.clone());
+            tokio::spawn(async move {
+                let title = format!("Writer {n} of version {version}");
+                let request = desk.call(&me, update(&id, &["title"], titled(&title)));
+                let request = with(request, "if-match", &format!("\"{version}\""));
+                desk.tasks().update_task(request).await.map(|_| title)
+            })
+        });
+        let mut winners = Vec::new();
+        for answer in writers.collect::<Vec<_>>() {
+            match answer.await.unwrap() {
+                Ok(winner) => winners.push(winner),
+                refusal => assert_eq!(refused(refusal), Reason::VersionMismatch),
+            }
         }
+        let task = desk.get(me, &id).await.unwrap();
+        assert_eq!((task.version, vec![task.title]), (version + 1, winners));
     }
-    assert_eq!(winners.len(), 1);
-    let task = desk.get(me, &id).await.unwrap();
-    assert_eq!((task.version, task.title), (2, format!("Writer {}", winners[0])));
-    assert_eq!(desk.timeline(me, &id).await.unwrap().len(), 2);
+    assert_eq!(desk.timeline(me, &id).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
