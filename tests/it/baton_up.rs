@@ -187,7 +187,7 @@ impl Folder {
 /// A `baton up` in a folder, with servers of its own. It is killed when it is dropped.
 struct Up {
     child: Child,
-    folder: PathBuf,
+    logs: TempDir,
 }
 
 impl Up {
@@ -196,13 +196,13 @@ impl Up {
     }
 
     fn start_with(folder: &Folder, address: SocketAddr, change: impl FnOnce(&mut Command)) -> Self {
-        let folder = folder.path().to_owned();
-        let log = |name: &str| File::create(folder.join(name)).unwrap();
+        let logs = tempfile::tempdir().unwrap();
+        let log = |name: &str| File::create(logs.path().join(name)).unwrap();
         let mut command = baton_binary();
-        command.arg("up").current_dir(&folder).env("BATON_GATEWAY_LISTEN", address.to_string());
+        command.arg("up").current_dir(folder.path()).env("BATON_GATEWAY_LISTEN", address.to_string());
         command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
         change(&mut command);
-        Self { child: command.spawn().unwrap(), folder }
+        Self { child: command.spawn().unwrap(), logs }
     }
 
     /// Waits until it has said all that it says at the start.
@@ -244,11 +244,11 @@ impl Up {
     }
 
     fn printed(&self) -> String {
-        fs::read_to_string(self.folder.join("stdout")).unwrap()
+        fs::read_to_string(self.logs.path().join("stdout")).unwrap()
     }
 
     fn errors(&self) -> String {
-        fs::read_to_string(self.folder.join("stderr")).unwrap()
+        fs::read_to_string(self.logs.path().join("stderr")).unwrap()
     }
 }
 

@@ -49,7 +49,7 @@ crate::config! {
 /// Keeps the exporters; [`Telemetry::flush`] sends what they still hold.
 #[derive(Debug)]
 pub struct Telemetry {
-    tracer: Option<SdkTracerProvider>,
+    tracer: SdkTracerProvider,
     meter: SdkMeterProvider,
     registry: prometheus::Registry,
     metrics_listen: Option<SocketAddr>,
@@ -64,23 +64,20 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
     let registry = prometheus::Registry::new();
     let prometheus = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
     let mut meter = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);
-    let mut tracer = None;
+    let share = f64::from(config.sample_percent.min(100)) / 100.0;
+    // Without an exporter too: trace ids are in the logs and in problem answers, and go on to other services.
+    let mut tracer = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share))));
     if let Some(endpoint) = &config.otlp_endpoint {
         let metrics =
             opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
         meter = meter.with_periodic_exporter(metrics);
         let spans =
             opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
-        let share = f64::from(config.sample_percent.min(100)) / 100.0;
-        tracer = Some(
-            SdkTracerProvider::builder()
-                .with_resource(resource)
-                .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share))))
-                .with_batch_exporter(spans)
-                .build(),
-        );
+        tracer = tracer.with_batch_exporter(spans);
     }
-    let meter = meter.build();
+    let (tracer, meter) = (tracer.build(), meter.build());
     global::set_meter_provider(meter.clone());
 
     let filter =
@@ -94,7 +91,7 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
             .event_format(WithTraceId(Format::default().json().flatten_event(true).with_span_list(false)))
             .boxed()
     };
-    let traces = tracer.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("baton")));
+    let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("baton"));
     tracing_subscriber::registry().with(traces).with(logs.with_filter(filter)).try_init()?;
     Ok(Telemetry { tracer, meter, registry, metrics_listen: config.metrics_listen })
 }
@@ -127,9 +124,7 @@ impl Telemetry {
     pub async fn flush(self) {
         // The providers block while they export.
         let flushed = tokio::task::spawn_blocking(move || {
-            if let Some(tracer) = self.tracer {
-                let _ = tracer.shutdown_with_timeout(Duration::from_secs(3));
-            }
+            let _ = self.tracer.shutdown_with_timeout(Duration::from_secs(3));
             let _ = self.meter.shutdown_with_timeout(Duration::from_secs(3));
         });
         let _ = flushed.await;
