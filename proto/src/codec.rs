@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use prost::Message;
-use prost_protovalidate::{Validate, ValidationError};
+use prost_protovalidate::{Validate, ValidationError, Violation};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder},
@@ -67,7 +67,20 @@ fn refused(error: &ValidationError) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
     for violation in error.violations() {
-        details.add_bad_request_violation(violation.field_path(), violation.message());
+        details.add_bad_request_violation(violation.field_path(), description(violation));
     }
     Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
+}
+
+/// What is wrong, for people. The generated code says it for some rules and gives the id alone for others.
+fn description(violation: &Violation) -> String {
+    if !violation.message().is_empty() {
+        return violation.message().to_owned();
+    }
+    match violation.rule_id().trim_end_matches("_empty") {
+        "string.uuid" => "must be a UUID".to_owned(),
+        "string.email" => "must be an email address".to_owned(),
+        id if id.starts_with("int32.") => "is out of range".to_owned(),
+        id => format!("breaks the rule {id}"),
+    }
 }

@@ -11,6 +11,7 @@ pub mod propagation;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+mod unread;
 
 pub use clock::Clock;
 pub use config::{ConfigError, Env, Secret, Variable};
