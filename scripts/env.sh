@@ -16,6 +16,8 @@ case "${CARGO_TARGET_DIR:=target}" in
   *) target=$PWD/$CARGO_TARGET_DIR ;;
 esac
 export CARGO_TARGET_DIR="$target"
+# Tools that scripts/setup could not get from the system.
+PATH="$PATH:$target/tools/bin"
 
 # Queries are compiled from the committed .sqlx, whatever DATABASE_URL happens to say.
 export SQLX_OFFLINE=true

@@ -13,7 +13,7 @@ use axum::{
 };
 use baton_errors::{Error, Reason};
 use baton_proto::{DESCRIPTORS, pool};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::ready};
 use http::{HeaderMap, Version, header::CONTENT_TYPE};
 use http_body_util::{BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
@@ -89,13 +89,25 @@ async fn proxy(State(channel): State<Channel>, mut request: Request) -> Response
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     headers::for_grpc(request.headers_mut(), peer);
-    // A stream has no length: tonic-web reports the one of the base64 that it decodes, and hyper would believe it.
-    let request = request.map(|body| GrpcBody::new(StreamBody::new(BodyStream::new(body))));
+    let request = request.map(onward);
     match channel.oneshot(request).await {
         Ok(response) if response.body().is_end_stream() => response.map(Body::new),
         Ok(response) => response.map(with_an_end),
         Err(error) => refuse(failed(&error).into()),
     }
+}
+
+/// The body without its length and its empty frames.
+///
+/// A stream has no length: tonic-web reports the one of the base64 that it decodes, and hyper would believe it.
+/// Clients that end their stream with an empty frame give one more to pass on; h2 closes a connection that has
+/// brought a hundred (`too_many_data_frames`), and all callers share those to the services.
+fn onward(body: Body) -> GrpcBody {
+    let frames = BodyStream::new(body).filter(|frame| {
+        let is_empty = frame.as_ref().is_ok_and(|frame| frame.data_ref().is_some_and(|data| data.is_empty()));
+        ready(!is_empty)
+    });
+    GrpcBody::new(StreamBody::new(frames))
 }
 
 /// A service that dies in the middle of its answer leaves no trailers; without a status some clients wait

@@ -153,8 +153,10 @@ async fn wrong_settings_are_said_in_a_line() {
         ("BATON_GATEWAY_LISTEN", "nonsense".to_owned(), &["BATON_GATEWAY_LISTEN"][..]),
         ("BATON_POSTGRES_BIN", "/nowhere".to_owned(), &["BATON_POSTGRES_BIN", "/nowhere"]),
         ("BATON_REDIS_SERVER", "/nowhere".to_owned(), &["BATON_REDIS_SERVER", "/nowhere"]),
-        ("BATON_DATABASE_URL", format!("postgres://a:secret@{unused}/b"), &["database"]),
+        ("BATON_DATABASE_URL", format!("postgres://a:secret@{unused}/b"), &["BATON_DATABASE_URL"]),
         ("BATON_DATABASE_URL", "nonsense".to_owned(), &["BATON_DATABASE_URL"]),
+        ("BATON_REDIS_URL", format!("redis://:secret@{unused}/0"), &["BATON_REDIS_URL"]),
+        ("BATON_REDIS_URL", "nonsense".to_owned(), &["BATON_REDIS_URL"]),
     ] {
         let mut up = Up::start_with(&folder, free_address(), |command| {
             command.env(variable, &value);

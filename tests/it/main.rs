@@ -8,6 +8,7 @@ mod bad_tokens;
 mod crashes;
 mod live;
 mod lost_updates;
+mod noisy_neighbours;
 mod one_trace;
 mod openapi;
 mod permissions;

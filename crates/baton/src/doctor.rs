@@ -132,7 +132,8 @@ async fn database(report: &mut Report, env: &Env, service: &Service) {
     }
 }
 
-async fn connect(url: &str) -> anyhow::Result<PgConnection> {
+/// Connects to a Postgres that is new enough.
+pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     let mut conn = tokio::time::timeout(TIMEOUT, PgConnection::connect(url)).await.context("no answer in time")??;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
     ensure!(version >= 150_000, "the server is version {}; it takes 15 or newer", version / 10_000);
@@ -156,7 +157,8 @@ async fn clock(conn: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn redis(url: &str) -> anyhow::Result<()> {
+/// Asks a Redis whether it is there, and new enough.
+pub(crate) async fn redis(url: &str) -> anyhow::Result<()> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(TIMEOUT));
     let mut connection = Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?;
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;

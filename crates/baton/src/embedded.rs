@@ -13,7 +13,7 @@ use baton_runtime::Env;
 use baton_store::migrate::{app_role, system_role, url_as_role};
 use sqlx::{Connection, PgConnection};
 
-use crate::platform::SERVICES;
+use crate::{doctor, platform::SERVICES};
 
 /// The database of all services.
 const DATABASE: &str = "baton";
@@ -31,7 +31,11 @@ impl Servers {
     pub(crate) async fn start(env: &Env, data: &Path, options: Options) -> anyhow::Result<Self> {
         let (mut postgres, mut redis) = (None, None);
         let database_url = match env.get("BATON_DATABASE_URL") {
-            Some(url) => url.to_owned(),
+            Some(url) => {
+                let mend = "cannot use BATON_DATABASE_URL; start that Postgres, correct the variable, or unset it to have a private one";
+                doctor::connect(url).await.context(mend)?.close().await?;
+                url.to_owned()
+            }
             None => {
                 let binaries = PostgresBinaries::find()?;
                 let server = step("Postgres", Postgres::start(&binaries, &data.join("postgres"), options.clone())).await?;
@@ -41,7 +45,11 @@ impl Servers {
             }
         };
         let redis_url = match env.get("BATON_REDIS_URL") {
-            Some(url) => url.to_owned(),
+            Some(url) => {
+                let mend = "cannot use BATON_REDIS_URL; start that Redis, correct the variable, or unset it to have a private one";
+                doctor::redis(url).await.context(mend)?;
+                url.to_owned()
+            }
             None => {
                 let binary = RedisBinary::find()?;
                 let server = step("Redis", Redis::start(&binary, &data.join("redis"), options)).await?;

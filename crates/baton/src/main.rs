@@ -93,9 +93,20 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            // One line per cause, the outermost first: what failed, then why.
-            eprintln!("baton: {error:#}");
+            eprintln!("baton: {}", line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What failed, then why. Some errors tell their cause themselves; it is not told twice.
+fn line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&cause);
+        }
+    }
+    line
 }

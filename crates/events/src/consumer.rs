@@ -21,7 +21,7 @@ use redis::{Script, aio::MultiplexedConnection};
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
-use crate::streams::{BLOCK, PARTITIONS, Streams, lease_key, stream_key};
+use crate::streams::{Answer, BLOCK, PARTITIONS, Streams, lease_key, stream_key};
 
 /// How long a holder keeps a partition without renewing. One that takes longer over an event may be
 /// overtaken; the inbox makes the second wait for the first, so that costs time and no more.
@@ -123,24 +123,34 @@ impl<H: Handler> Reader<H> {
                 from = ">";
                 self.metrics.idle();
             }
-            for (id, envelope) in entries {
-                if !self.still_holds(&mut held).await? {
-                    return Ok(());
-                }
-                self.take_in(envelope.as_deref()).await?;
-                let () = redis::cmd("XACK")
-                    .arg(&self.stream)
-                    .arg(self.db.schema())
-                    .arg(&id)
-                    .query_async(&mut connection)
-                    .await?;
-                if self.stopping() {
-                    break;
-                }
+            let mut handled = Vec::with_capacity(entries.len());
+            let outcome = self.take_in_all(entries, &mut held, &mut handled).await;
+            if !handled.is_empty() {
+                let mut ack = redis::cmd("XACK");
+                ack.arg(&self.stream).arg(self.db.schema()).arg(&handled);
+                let () = ack.query_async(&mut connection).await?;
             }
+            outcome?;
             if !self.still_holds(&mut held).await? {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// Handles entries in their order, while we may; notes the ids of those that need not come again.
+    async fn take_in_all(
+        &self,
+        entries: Vec<Entry>,
+        held: &mut Instant,
+        handled: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        for (id, envelope) in entries {
+            if self.stopping() || !self.still_holds(held).await? {
+                break;
+            }
+            self.take_in(envelope.as_deref()).await?;
+            handled.push(id);
         }
         Ok(())
     }
@@ -194,8 +204,8 @@ impl<H: Handler> Reader<H> {
 
     async fn next(&self, connection: &mut MultiplexedConnection, from: &str) -> redis::RedisResult<Vec<Entry>> {
         // All holders read under one consumer name: so the pending entries of one that is gone are found.
-        // Nil when nothing came in time; a pending entry that was trimmed has nil for its fields.
-        let answer: Option<Vec<(String, Vec<(String, Option<Vec<Vec<u8>>>)>)>> = redis::cmd("XREADGROUP")
+        // A pending entry that was trimmed has nil for its fields.
+        let answer: Answer<Option<Vec<Vec<u8>>>> = redis::cmd("XREADGROUP")
             .arg("GROUP")
             .arg(self.db.schema())
             .arg("holder")

@@ -61,6 +61,10 @@ impl std::fmt::Debug for Streams {
     }
 }
 
+/// What reads of streams answer: their names and entries, each an id and its fields; nil when nothing came
+/// in time.
+pub(crate) type Answer<Fields> = Option<Vec<(String, Vec<(String, Fields)>)>>;
+
 /// How long a read waits for new entries.
 pub(crate) const BLOCK: Duration = Duration::from_secs(1);
 

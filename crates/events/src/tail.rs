@@ -13,7 +13,7 @@ use prost::Message;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::broadcast;
 
-use crate::streams::{BLOCK, PARTITIONS, Streams, stream_key};
+use crate::streams::{Answer, BLOCK, PARTITIONS, Streams, stream_key};
 
 const PAUSE: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
@@ -66,7 +66,7 @@ async fn follow(
                 None => at(&mut connection, started).await?,
             };
             *last = Some(from);
-            let answer: Option<Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>> = redis::cmd("XREAD")
+            let answer: Answer<Vec<Vec<u8>>> = redis::cmd("XREAD")
                 .arg("COUNT")
                 .arg(BATCH)
                 .arg("BLOCK")
@@ -157,6 +157,14 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_are_ordered_by_time_and_then_by_number() {
+        let id = |text| EntryId::parse(text).unwrap();
+        assert!(id("9-5") < id("10-0") && id("10-9") < id("10-10") && EntryId::default() < id("0-1"));
+        assert_eq!(id("1767225600000-3").to_string(), "1767225600000-3");
+        assert_eq!(EntryId::parse("5"), None);
+    }
 
     #[test]
     fn an_event_counts_as_first_once_and_memory_is_bounded() {

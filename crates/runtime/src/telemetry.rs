@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    filter::{LevelFilter, Targets},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Json, JsonFields, Writer},
@@ -91,7 +92,9 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
             .event_format(WithTraceId(Format::default().json().flatten_event(true).with_span_list(false)))
             .boxed()
     };
-    let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("baton"));
+    // Spans of our own only: those of the HTTP/2 stack are many and tell nothing.
+    let ours = Targets::new().with_target("baton", LevelFilter::INFO);
+    let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("baton")).with_filter(ours);
     tracing_subscriber::registry().with(traces).with(logs.with_filter(filter)).try_init()?;
     Ok(Telemetry { tracer, meter, registry, metrics_listen: config.metrics_listen })
 }

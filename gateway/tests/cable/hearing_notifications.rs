@@ -33,3 +33,17 @@ async fn ones_own_in_this_account_and_nobody_elses() {
     stage.publish([of_user]).await;
     assert_eq!(socket.hears(&own).await["notification"]["id"], json!(third));
 }
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_neither_silences_nor_repeats() {
+    let stage = Stage::set().await;
+    let (user, account) = (&stage.team.user_a1, stage.team.account_id);
+    let mut socket = stage.connect(user).await;
+    socket.follow(&notifications()).await;
+    for _ in 0..3 {
+        let (id, told) = stage.notification(account, user);
+        stage.publish([told]).await;
+        assert_eq!(socket.hears(&notifications()).await["notification"]["id"], json!(id));
+        let () = redis::cmd("FLUSHALL").query_async(&mut stage.streams.connection()).await.unwrap();
+    }
+}

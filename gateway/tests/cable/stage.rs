@@ -55,6 +55,7 @@ pub(crate) struct Stage {
     pub(crate) tasks: Tasks,
     pub(crate) address: SocketAddr,
     pub(crate) gateway: Shutdown,
+    pub(crate) streams: Streams,
     task: Db,
 }
 
@@ -74,9 +75,9 @@ impl Stage {
         tokio::spawn(baton_gateway::start(config, listener, Router::new(), gateway.clone()));
         let streams = Streams::open(&Secret::new(world.redis_url())).unwrap();
         let task = world.db("task");
-        tokio::spawn(relay::run(task.clone(), streams, world.shutdown().clone()));
+        tokio::spawn(relay::run(task.clone(), streams.clone(), world.shutdown().clone()));
         let team = world.team().await;
-        Self { world, team, tasks, address, gateway, task }
+        Self { world, team, tasks, address, gateway, streams, task }
     }
 
     /// Commits events of the team's account.

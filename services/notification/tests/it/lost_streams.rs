@@ -95,3 +95,25 @@ async fn set_back_to_an_earlier_state() {
     held_up.rollback().await.unwrap();
     each_told_once(&stage).await;
 }
+
+#[tokio::test]
+async fn emptied_between_the_look_at_the_mark_and_the_next_batch() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    let held_up = hold_up(&stage).await;
+    let tasks: Vec<Uuid> = (0..BURST).map(|_| Uuid::now_v7()).collect();
+    stage.publish(manager, tasks.iter().map(|&id| stage.event("task.assigned", assigned(id, manager, user)))).await;
+    all_published(&stage).await;
+    // The relay has found its mark and waits for us to read the outbox.
+    let mut tx = stage.world.admin().begin().await.unwrap();
+    sqlx::query("lock table task.outbox in access exclusive mode").execute(&mut *tx).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    stage.redis(&redis::cmd("FLUSHALL")).await;
+    // Then it finds something to publish, and leaves a mark on a server that has lost the rest.
+    let again = "update task.outbox set published_at = null, batch = null
+                 where position = (select max(position) from task.outbox)";
+    sqlx::query(again).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    held_up.rollback().await.unwrap();
+    each_told_once(&stage).await;
+}
