@@ -13,7 +13,8 @@ use axum::{
 };
 use baton_errors::{Error, Reason};
 use baton_proto::{DESCRIPTORS, pool};
-use futures_util::{StreamExt as _, future::ready};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Version, header::CONTENT_TYPE};
 use http_body_util::{BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
@@ -23,6 +24,9 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::{edge, headers, problem::Problem, upstream::Upstreams};
+
+/// Frames of a request that are joined at most; of 16 KiB each, if they are as large as they come by default.
+const FRAMES_AT_ONCE: usize = 64;
 
 /// All gRPC services: those behind the gateway, and its own health and reflection.
 pub(crate) fn service(upstreams: &Upstreams, draining: CancellationToken) -> Result<GrpcWebService<Router>> {
@@ -97,17 +101,38 @@ async fn proxy(State(channel): State<Channel>, mut request: Request) -> Response
     }
 }
 
-/// The body without its length and its empty frames.
+/// The body without its length, and without the crumbs that it may have come in.
 ///
 /// A stream has no length: tonic-web reports the one of the base64 that it decodes, and hyper would believe it.
-/// Clients that end their stream with an empty frame give one more to pass on; h2 closes a connection that has
-/// brought a hundred (`too_many_data_frames`), and all callers share those to the services.
+/// All callers share the connections to the services, and h2 closes one on which many small or empty frames lie
+/// (`too_many_data_frames`): so whatever of a body is there goes on as one frame, and what is empty not at all.
 fn onward(body: Body) -> GrpcBody {
-    let frames = BodyStream::new(body).filter(|frame| {
-        let is_empty = frame.as_ref().is_ok_and(|frame| frame.data_ref().is_some_and(|data| data.is_empty()));
-        ready(!is_empty)
-    });
+    let frames = BodyStream::new(body).ready_chunks(FRAMES_AT_ONCE).flat_map(|frames| stream::iter(joined(frames)));
     GrpcBody::new(StreamBody::new(frames))
+}
+
+/// The same data in as few frames as can be.
+fn joined(frames: Vec<Result<Frame<Bytes>, axum::Error>>) -> Vec<Result<Frame<Bytes>, axum::Error>> {
+    // As nearly all come: nothing to join, and nothing to copy.
+    if let [Ok(frame)] = &*frames
+        && frame.data_ref().is_none_or(|data| !data.is_empty())
+    {
+        return frames;
+    }
+    let mut joined: Vec<Result<Frame<Bytes>, axum::Error>> = Vec::with_capacity(1);
+    let mut data = BytesMut::new();
+    for frame in frames {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(more)) => data.extend_from_slice(&more),
+            Ok(Err(other)) => {
+                joined.extend((!data.is_empty()).then(|| Ok(Frame::data(data.split().freeze()))));
+                joined.push(Ok(other));
+            }
+            Err(error) => joined.push(Err(error)),
+        }
+    }
+    joined.extend((!data.is_empty()).then(|| Ok(Frame::data(data.freeze()))));
+    joined
 }
 
 /// A service that dies in the middle of its answer leaves no trailers; without a status some clients wait

@@ -69,7 +69,12 @@ where
     took.sort_unstable();
     let quantile = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
     let rate = took.len() as f64 / seconds.as_secs_f64();
-    println!("| {name:<24} | {rate:>9.0} | {:>8.2} | {:>8.2} | {:>8.2} |", quantile(0.5), quantile(0.95), quantile(0.99));
+    println!(
+        "| {name:<24} | {rate:>9.0} | {:>8.2} | {:>8.2} | {:>8.2} |",
+        quantile(0.5),
+        quantile(0.95),
+        quantile(0.99)
+    );
 }
 
 #[tokio::main]
@@ -77,7 +82,8 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let binaries = PostgresBinaries::find().unwrap();
     let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
-    let platform = Platform::start_with(&[("BATON_DATABASE_URL", &postgres.url("postgres", Postgres::SUPERUSER))]).await;
+    let platform =
+        Platform::start_with(&[("BATON_DATABASE_URL", &postgres.url("postgres", Postgres::SUPERUSER))]).await;
     let team = platform.team().await;
     let mut ids = Vec::new();
     for number in 0..TASKS {

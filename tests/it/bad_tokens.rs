@@ -7,11 +7,11 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{Ed25519KeyPair, KeyPair},
 };
-use baton_tests::Platform;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use baton_tests::Platform;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -37,14 +37,18 @@ async fn what_it_prints_works_and_what_it_kept_is_there_again() {
         assert_eq!(line.split_whitespace().last(), Some(format!("{root}{path}").as_str()));
         assert_eq!(client.get(format!("{root}{path}")).send().await.unwrap().status(), 200, "{line}");
     }
-    assert!(printed.contains(&format!("{root}/v1\n")) && printed.contains(&format!("ws://{address}/cable\n")), "{printed}");
+    assert!(
+        printed.contains(&format!("{root}/v1\n")) && printed.contains(&format!("ws://{address}/cable\n")),
+        "{printed}"
+    );
 
     // The login.
     let login = printed.lines().find_map(|line| line.strip_prefix("Sign in as ")).unwrap();
     let (email, password) = login.split_once(" with the password: ").unwrap();
     let sign_in = async || {
         let body = json!({"email": email, "password": password}).to_string();
-        let request = client.post(format!("{root}/v1/auth/login")).header("content-type", "application/json").body(body);
+        let request =
+            client.post(format!("{root}/v1/auth/login")).header("content-type", "application/json").body(body);
         let session: Value = request.send().await.unwrap().json().await.unwrap();
         session["access_token"].as_str().unwrap_or_else(|| panic!("{session}")).to_owned()
     };

@@ -12,7 +12,11 @@ const AT_ONCE: usize = 16;
 
 /// Tasks of the owner's, which nobody holds.
 async fn tasks(owner: &Person) -> Vec<Uuid> {
-    stream::iter(0..BURST).map(|n| async move { owner.create_task(&format!("Task {n}")).await }).buffered(AT_ONCE).collect().await
+    stream::iter(0..BURST)
+        .map(|n| async move { owner.create_task(&format!("Task {n}")).await })
+        .buffered(AT_ONCE)
+        .collect()
+        .await
 }
 
 /// Hands all tasks to someone; answers those for which no answer came.

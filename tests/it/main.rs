@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod baton_up;
 mod bad_input;
 mod bad_tokens;
+mod baton_up;
 mod crashes;
 mod live;
 mod lost_updates;

@@ -7,7 +7,11 @@ use baton_tests::{Platform, grpc::info};
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
-use tonic::{Code, Status, body::Body, codegen::{Bytes, Service, http}};
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{Bytes, Service, http},
+};
 
 /// HTTP/2 servers close a connection with too much on it that nobody read: the gateway's connection to a service,
 /// which everybody shares, must not be the one.
@@ -28,7 +32,8 @@ async fn a_thousand_calls_without_a_token_break_no_call_of_anybody_elses() {
 async fn bodies_in_crumbs_break_no_call_of_anybody_elses() {
     let platform = Platform::start().await;
     let call = async |n: usize| {
-        let crumbs = stream::repeat_with(|| Ok::<_, Status>(http_body::Frame::data(Bytes::from_static(&[0])))).take(400);
+        let crumbs =
+            stream::repeat_with(|| Ok::<_, Status>(http_body::Frame::data(Bytes::from_static(&[0])))).take(400);
         let request = http::Request::post(format!("{}/baton.task.v1.TaskService/CreateTask", platform.url()))
             .header("content-type", "application/grpc")
             .header("te", "trailers")

@@ -26,7 +26,8 @@ async fn the_document_is_valid_and_has_every_route() {
             documented.insert((verb.clone(), path.clone()));
         }
     }
-    let tags: BTreeSet<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone().to_string()).collect();
+    let tags: BTreeSet<_> =
+        document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone().to_string()).collect();
     for (method, rule) in methods() {
         let Some((verb, path)) = http_binding(&method) else { continue };
         assert!(documented.remove(&(verb.to_owned(), path.clone())), "{verb} {path} is not in the document");
@@ -56,9 +57,7 @@ async fn the_document_is_valid_and_has_every_route() {
 async fn the_validator_refuses_a_broken_document() {
     let folder = tempfile::tempdir().unwrap();
     let operation = json!({"responses": {"200": {"description": "Fine"}}});
-    let of = |operation: Value| {
-        json!({"openapi": "3.1.0", "info": {"title": "A", "version": "1"}, "paths": {"/a": {"get": operation}}})
-    };
+    let of = |operation: Value| json!({"openapi": "3.1.0", "info": {"title": "A", "version": "1"}, "paths": {"/a": {"get": operation}}});
     for (number, (document, valid)) in [
         (of(operation.clone()), true),
         (of(json!({"responses": {"200": {}}})), false),

@@ -72,7 +72,8 @@ async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
 #[tokio::test]
 async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
     let platform = Platform::start().await;
-    let ada = platform.person("ada").await;
+    // Ada gets accounts of her own here; the stranger never is a member of anything.
+    let (ada, stranger) = (platform.person("ada").await, platform.person("stranger").await);
     let world = Samples::of_nobody();
     let (mut authenticated, mut public) = (0, 0);
     for (method, rule) in methods() {
@@ -104,8 +105,7 @@ async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
             Rule::Permission(_) => {
                 assert_eq!((without.code(), without.reason()), (Code::Unauthenticated, "TOKEN_MISSING"), "{name}");
                 assert_eq!((nonsense.code(), nonsense.reason()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}");
-                // Signed in, but no member of anything.
-                let with = call(Some(&format!("Bearer {}", ada.token))).await;
+                let with = call(Some(&format!("Bearer {}", stranger.token))).await;
                 assert_eq!((with.code(), with.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{name}");
             }
             Rule::ServiceOnly => {

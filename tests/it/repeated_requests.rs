@@ -55,7 +55,10 @@ async fn a_step_that_is_repeated_under_its_key_answers_as_it_did() {
     assert_eq!(step("pause", &json!({"reason": "Lunch"}), "pause").ok().await, paused);
     step("pause", &json!({"reason": "Dinner"}), "pause").refused(422, "IDEMPOTENCY_KEY_REUSED").await;
     // Without its key it is a new request, and too late.
-    team.user.post(&format!("/v1/tasks/{id}/pause"), &json!({"reason": "Lunch"})).refused(409, "TASK_WRONG_STATE").await;
+    team.user
+        .post(&format!("/v1/tasks/{id}/pause"), &json!({"reason": "Lunch"}))
+        .refused(409, "TASK_WRONG_STATE")
+        .await;
     // A refusal is not kept: the same key may succeed later.
     step("resume", &json!({}), "resume").ok().await;
     step("start", &json!({}), "again").refused(409, "TASK_WRONG_STATE").await;

@@ -10,7 +10,10 @@ async fn nobody_signs_in_before_the_address_is_confirmed() {
     let register =
         json!({"email": "Ada@Example.com", "password": PASSWORD, "first_name": "Ada", "last_name": "Lovelace"});
     let answer = rest.post("/v1/auth/register", &register).ok().await;
-    assert_eq!((&answer["user"]["email"], &answer["user"]["email_verified"]), (&json!("Ada@Example.com"), &json!(false)));
+    assert_eq!(
+        (&answer["user"]["email"], &answer["user"]["email_verified"]),
+        (&json!("Ada@Example.com"), &json!(false))
+    );
     let login = json!({"email": "ada@example.com", "password": PASSWORD});
     rest.post("/v1/auth/login", &login).refused(403, "EMAIL_NOT_VERIFIED").await;
     rest.post("/v1/auth/verify-email", &json!({"token": "nonsense"})).refused(400, "LINK_INVALID").await;
@@ -35,9 +38,8 @@ async fn nobody_signs_in_before_the_address_is_confirmed() {
 async fn an_unknown_address_and_a_wrong_password_look_the_same() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
-    let login = |email: &str| {
-        platform.rest().post("/v1/auth/login", &json!({"email": email, "password": "not the password"}))
-    };
+    let login =
+        |email: &str| platform.rest().post("/v1/auth/login", &json!({"email": email, "password": "not the password"}));
     let wrong = login(&ada.email).refused(401, "CREDENTIALS_INVALID").await;
     let unknown = login("nobody@example.com").refused(401, "CREDENTIALS_INVALID").await;
     let told = |mut problem: Value| {

@@ -57,7 +57,7 @@ async fn who_heeds_the_readiness_never_sees_a_stop() {
     };
     let client = async |n: usize| {
         while !unready.load(Ordering::SeqCst) {
-            let (call, count) = if n % 2 == 0 {
+            let (call, count) = if n.is_multiple_of(2) {
                 (team.user.post("/v1/tasks", &json!({"title": format!("From client {n}")})), &made)
             } else {
                 (team.user.get("/v1/tasks"), &read)

@@ -74,14 +74,18 @@ async fn a_task_goes_from_owner_to_manager_to_user_and_everyone_is_told() {
     // Whoever follows the task has seen every step, once, in order, and nothing that was not so.
     let steps = ["assigned", "assigned", "accepted", "started", "paused", "resumed", "completed"];
     assert_eq!(task_events(&mut to_owner, id, steps.len()).await, steps.map(|step| format!("task_{step}")));
-    assert_eq!(task_events(&mut to_user, id, 5).await, steps[2..].iter().map(|step| format!("task_{step}")).collect::<Vec<_>>());
+    assert_eq!(
+        task_events(&mut to_user, id, 5).await,
+        steps[2..].iter().map(|step| format!("task_{step}")).collect::<Vec<_>>()
+    );
 
     // The lists say the same as the pushes, and nobody is told of what they did themselves.
     told_of_task(&owner, id, &["task_completed"]).await;
     told_of_task(&manager, id, &["task_accepted", "task_assigned", "task_completed"]).await;
     told_of_task(&user, id, &["task_assigned"]).await;
     for (cable, whose) in [(&to_owner, "owner"), (&to_manager, "manager"), (&to_user, "user")] {
-        let more: Vec<_> = cable.unexpected().iter().filter(|line| line["data"]["notification"]["task_id"] == json!(id)).collect();
+        let more: Vec<_> =
+            cable.unexpected().iter().filter(|line| line["data"]["notification"]["task_id"] == json!(id)).collect();
         assert!(more.is_empty(), "the {whose} was told twice: {more:?}");
     }
 
@@ -133,7 +137,10 @@ async fn boards_and_lists_show_each_role_its_work() {
     assert_eq!(title(&team.owner.get("/v1/tasks").ok().await), all);
     assert_eq!(title(&team.user.get("/v1/tasks").ok().await), ["handed down", "user's"]);
 
-    let query = format!("/v1/tasks?status=pending&status=paused&created_by={}&sort=due_at&order=asc&page=1&per_page=20", team.manager.id);
+    let query = format!(
+        "/v1/tasks?status=pending&status=paused&created_by={}&sort=due_at&order=asc&page=1&per_page=20",
+        team.manager.id
+    );
     let list = team.owner.get(&query).ok().await;
     assert_eq!(title(&list), ["manager's"]);
     let meta = &list["meta"];

@@ -1,5 +1,6 @@
 //! The core of the story over gRPC and gRPC-Web: with our own client, and with clients that are not ours.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_proto::{
     DESCRIPTORS,
     baton::{
@@ -23,7 +24,6 @@ use baton_proto::{
     },
 };
 use baton_tests::{PASSWORD, Platform, eventually, grpc::info, run_node};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Request};
@@ -78,8 +78,7 @@ async fn the_story_over_native_grpc() {
     owner.account = Some(account.id.clone());
     let mut members = MemberServiceClient::new(platform.grpc());
     let manager_id = manager.id.clone();
-    for (invited, role, manager_id) in
-        [(&mut manager, Role::Manager, None), (&mut user, Role::User, Some(manager_id))]
+    for (invited, role, manager_id) in [(&mut manager, Role::Manager, None), (&mut user, Role::User, Some(manager_id))]
     {
         let email = invited.email.clone();
         let invite = InviteMemberRequest { account_id: account.id.clone(), email, role: role as i32, manager_id };
@@ -128,14 +127,18 @@ async fn the_story_over_native_grpc() {
 
     for (person, expected) in [
         (&owner, vec![NotificationType::TaskCompleted]),
-        (&manager, vec![NotificationType::TaskAssigned, NotificationType::TaskCompleted, NotificationType::TaskAccepted]),
+        (
+            &manager,
+            vec![NotificationType::TaskAssigned, NotificationType::TaskCompleted, NotificationType::TaskAccepted],
+        ),
         (&user, vec![NotificationType::TaskAssigned]),
     ] {
         eventually(&format!("{expected:?}"), || async {
             let mut client = NotificationServiceClient::new(platform.grpc());
             let list = client.list_notifications(person.call(ListNotificationsRequest::default())).await.unwrap();
             let list = list.into_inner().notifications;
-            let mut types: Vec<_> = list.iter().filter(|n| n.task_id.as_ref() == Some(&id)).map(|n| n.r#type()).collect();
+            let mut types: Vec<_> =
+                list.iter().filter(|n| n.task_id.as_ref() == Some(&id)).map(|n| n.r#type()).collect();
             types.sort();
             (types == expected).then_some(())
         })

@@ -29,9 +29,9 @@ pub use platform::{Platform, baton_binary, free_address};
 pub use rest::{Answer, Call, Rest};
 
 /// What does not happen by then counts as not happening.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Polls until `look` finds something, for at most twenty seconds.
+/// Polls until `look` finds something, for at most 45 seconds: a machine that runs many tests at once takes its time.
 pub async fn eventually<T, F, Fut>(what: &str, mut look: F) -> T
 where
     F: FnMut() -> Fut,

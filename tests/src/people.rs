@@ -93,8 +93,7 @@ impl Platform {
     /// Someone who registered, confirmed their address and signed in.
     pub async fn person(&self, name: &str) -> Person {
         let email = format!("{name}-{}@example.com", Uuid::new_v4().simple());
-        let register =
-            json!({"email": email, "password": PASSWORD, "first_name": name, "last_name": "Tester"});
+        let register = json!({"email": email, "password": PASSWORD, "first_name": name, "last_name": "Tester"});
         self.rest().post("/v1/auth/register", &register).ok().await;
         let token = self.mailed_token(&email, "/verify-email").await;
         self.rest().post("/v1/auth/verify-email", &json!({"token": token})).ok().await;
@@ -125,7 +124,14 @@ impl Platform {
     }
 
     /// Invites someone to an account, and has them accept. Both calls are made as people make them.
-    pub async fn join(&self, account_id: Uuid, inviter: &Person, person: &Person, role: &str, manager: Option<&Person>) {
+    pub async fn join(
+        &self,
+        account_id: Uuid,
+        inviter: &Person,
+        person: &Person,
+        role: &str,
+        manager: Option<&Person>,
+    ) {
         let mut invitation = json!({"email": person.email, "role": role});
         if let Some(manager) = manager {
             invitation["manager_id"] = json!(manager.id);
@@ -133,7 +139,11 @@ impl Platform {
         inviter.post(&format!("/v1/accounts/{account_id}/members"), &invitation).ok().await;
         let token = self.mailed_token(&person.email, "/accept-invitation").await;
         let member = person.post("/v1/invitations/accept", &json!({"token": token})).ok().await;
-        assert_eq!((text(&member["status"]), text(&member["role"])), ("active".to_owned(), role.to_owned()), "{member}");
+        assert_eq!(
+            (text(&member["status"]), text(&member["role"])),
+            ("active".to_owned(), role.to_owned()),
+            "{member}"
+        );
     }
 
     /// An account with everyone in it; calls of theirs name it.

@@ -4,9 +4,7 @@ use anyhow::{Context, bail};
 use baton_mailbox::Mailbox;
 use baton_proto::{
     baton::{
-        auth::v1::{
-            LoginRequest, RegisterRequest, VerifyEmailRequest, auth_service_client::AuthServiceClient,
-        },
+        auth::v1::{LoginRequest, RegisterRequest, VerifyEmailRequest, auth_service_client::AuthServiceClient},
         task::v1::{
             AcceptTaskRequest, AssignTaskRequest, CompleteTaskRequest, CreateTaskRequest, PauseTaskRequest,
             StartTaskRequest, TaskPriority, TaskVisibility, task_service_client::TaskServiceClient,
@@ -44,10 +42,20 @@ const PEOPLE: [(&str, &str, &str, Role, Option<usize>); 8] = [
 ];
 
 const WORK: [&str; 15] = [
-    "Renew the office lease", "Fix the login page on small screens", "Prepare the quarterly report",
-    "Order laptops for new colleagues", "Plan the customer day", "Review the privacy notice",
-    "Migrate the wiki", "Write release notes", "Call back the supplier", "Clean up old branches",
-    "Interview candidates", "Update the price list", "Test the backup", "Translate the handbook",
+    "Renew the office lease",
+    "Fix the login page on small screens",
+    "Prepare the quarterly report",
+    "Order laptops for new colleagues",
+    "Plan the customer day",
+    "Review the privacy notice",
+    "Migrate the wiki",
+    "Write release notes",
+    "Call back the supplier",
+    "Clean up old branches",
+    "Interview candidates",
+    "Update the price list",
+    "Test the backup",
+    "Translate the handbook",
     "Measure page load times",
 ];
 

@@ -57,21 +57,37 @@ async fn embedded(report: &mut Report, env: &Env) {
     match env.get("BATON_DATABASE_URL") {
         Some(url) => {
             let connected = connect(url).await;
-            report.line("Postgres of BATON_DATABASE_URL", connected, "start it, correct BATON_DATABASE_URL, or unset it to have a private one");
+            report.line(
+                "Postgres of BATON_DATABASE_URL",
+                connected,
+                "start it, correct BATON_DATABASE_URL, or unset it to have a private one",
+            );
         }
         None => {
             let found = PostgresBinaries::find().map_err(anyhow::Error::from);
-            report.line("Postgres is installed", found, "run ./run, which installs it, or install the package postgresql");
+            report.line(
+                "Postgres is installed",
+                found,
+                "run ./run, which installs it, or install the package postgresql",
+            );
         }
     }
     match env.get("BATON_REDIS_URL") {
         Some(url) => {
             let found = redis(url).await;
-            report.line("Redis of BATON_REDIS_URL", found, "start it, correct BATON_REDIS_URL, or unset it to have a private one");
+            report.line(
+                "Redis of BATON_REDIS_URL",
+                found,
+                "start it, correct BATON_REDIS_URL, or unset it to have a private one",
+            );
         }
         None => {
             let found = RedisBinary::find().map_err(anyhow::Error::from);
-            report.line("Redis is installed", found, "run ./run, which installs it, or install the package redis-server");
+            report.line(
+                "Redis is installed",
+                found,
+                "run ./run, which installs it, or install the package redis-server",
+            );
         }
     }
     let address = env.get("BATON_GATEWAY_LISTEN").unwrap_or("127.0.0.1:8080");
@@ -79,7 +95,11 @@ async fn embedded(report: &mut Report, env: &Env) {
         Ok(address) => port(address).await,
         Err(error) => Err(error.into()),
     };
-    report.line(&format!("{address} is free"), free, "stop what uses it, or set BATON_GATEWAY_LISTEN to another address");
+    report.line(
+        &format!("{address} is free"),
+        free,
+        "stop what uses it, or set BATON_GATEWAY_LISTEN to another address",
+    );
     let writable = tempfile::tempfile_in(".").context("this folder cannot be written to");
     report.line("the folder takes data", writable, "run from a folder that you may write to, or name one with --data");
 }
@@ -124,9 +144,17 @@ async fn database(report: &mut Report, env: &Env, service: &Service) {
         let mend = format!("start Postgres 15 or newer, or correct {variable}");
         let Some(mut conn) = report.line(&format!("{variable} answers"), connect(url).await, &mend) else { continue };
         let checked = check_role(&mut conn, &role).await;
-        report.line(&format!("{variable} is bound by row-level security"), checked, &format!("log in as {role}, which `baton migrate` makes"));
+        report.line(
+            &format!("{variable} is bound by row-level security"),
+            checked,
+            &format!("log in as {role}, which `baton migrate` makes"),
+        );
         let skew = clock(&mut conn).await;
-        report.line("the clock agrees with the database's", skew, "synchronise the clocks (NTP) of this machine and the database's");
+        report.line(
+            "the clock agrees with the database's",
+            skew,
+            "synchronise the clocks (NTP) of this machine and the database's",
+        );
         let migrated = migrate::is_current(&mut conn, service.name, service.migrations).await;
         report.line("migrations", migrated, "run: baton migrate");
     }
@@ -135,7 +163,8 @@ async fn database(report: &mut Report, env: &Env, service: &Service) {
 /// Connects to a Postgres that is new enough.
 pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     let mut conn = tokio::time::timeout(TIMEOUT, PgConnection::connect(url)).await.context("no answer in time")??;
-    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
+    let version: i32 =
+        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
     ensure!(version >= 150_000, "the server is version {}; it takes 15 or newer", version / 10_000);
     Ok(conn)
 }

@@ -38,7 +38,8 @@ impl Servers {
             }
             None => {
                 let binaries = PostgresBinaries::find()?;
-                let server = step("Postgres", Postgres::start(&binaries, &data.join("postgres"), options.clone())).await?;
+                let server =
+                    step("Postgres", Postgres::start(&binaries, &data.join("postgres"), options.clone())).await?;
                 let url = ensure_database(&server).await?;
                 postgres = Some(server);
                 url
@@ -85,7 +86,9 @@ impl Servers {
 
 /// Makes the database of all services if it is not there, and answers its URL.
 pub(crate) async fn ensure_database(server: &Postgres) -> anyhow::Result<String> {
-    let mut conn = PgConnection::connect(&server.url("postgres", Postgres::SUPERUSER)).await.context("the Postgres that was just started does not answer")?;
+    let mut conn = PgConnection::connect(&server.url("postgres", Postgres::SUPERUSER))
+        .await
+        .context("the Postgres that was just started does not answer")?;
     let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
         .bind(DATABASE)
         .fetch_one(&mut conn)
@@ -98,10 +101,7 @@ pub(crate) async fn ensure_database(server: &Postgres) -> anyhow::Result<String>
 }
 
 /// Does one step of the start, telling people which and how long it took.
-pub(crate) async fn step<T, E: Display>(
-    name: &str,
-    work: impl Future<Output = Result<T, E>>,
-) -> anyhow::Result<T>
+pub(crate) async fn step<T, E: Display>(name: &str, work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
 where
     anyhow::Error: From<E>,
 {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use baton_runtime::Env;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use baton_runtime::Env;
 
 const FILE: &str = "keys.env";
 
@@ -20,7 +20,8 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => create(&path)?,
         Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}; give its owner back the right to", path.display()));
+            return Err(error)
+                .with_context(|| format!("cannot read {}; give its owner back the right to", path.display()));
         }
     };
     for line in text.lines() {

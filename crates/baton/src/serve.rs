@@ -32,6 +32,7 @@ pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode>
         [only] => only.service.name,
         _ => "baton",
     };
-    process::run(name, env, |shutdown| async move { platform::run(env, bound, Router::new(), &shutdown).await }).await?;
+    process::run(name, env, |shutdown| async move { platform::run(env, bound, Router::new(), &shutdown).await })
+        .await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,9 @@ use crate::{
 
 pub(crate) async fn run(mut env: Env, data: &Path, demo: bool) -> anyhow::Result<ExitCode> {
     println!("Starting Baton");
-    fs::create_dir_all(data).with_context(|| format!("cannot make the folder {}; run from a folder that you may write to", data.display()))?;
+    fs::create_dir_all(data).with_context(|| {
+        format!("cannot make the folder {}; run from a folder that you may write to", data.display())
+    })?;
     secrets::provide(&mut env, data)?;
     // The port that people see is checked before anything is started.
     env.set_default("BATON_GATEWAY_LISTEN", "127.0.0.1:8080");

@@ -109,7 +109,8 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) if e.code().is_some_and(|code| is_outage(&code)) => Reason::Unavailable,
             // 22021 and 22P05: text with a NUL character, which protobuf and JSON allow and Postgres does not.
             sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("22021" | "22P05")) => {
-                return Self::new(Reason::ValidationFailed, "text must not contain the character U+0000").because(cause);
+                return Self::new(Reason::ValidationFailed, "text must not contain the character U+0000")
+                    .because(cause);
             }
             _ => return Self::internal(cause),
         };

@@ -226,6 +226,7 @@ macro_rules! config {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "configurations are made for other crates to read")]
 mod tests {
     use super::*;
 
@@ -258,6 +259,7 @@ mod tests {
         let env = [("SAMPLE_KEY", "hunter2"), ("SAMPLE_NAMES", "a, b,")].into_iter().collect();
         let sample = Sample::from_env(&env).unwrap();
         assert_eq!((sample.count.get(), sample.names.len(), sample.peer.is_none()), (3, 2, true));
+        assert_eq!(sample.key.expose(), "hunter2");
         assert!(!format!("{sample:?}").contains("hunter2"));
     }
 }

@@ -11,7 +11,6 @@ pub mod propagation;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
-mod unread;
 
 pub use clock::Clock;
 pub use config::{ConfigError, Env, Secret, Variable};

@@ -10,11 +10,11 @@ use http::{Request, Response};
 use opentelemetry::{KeyValue, global, metrics::Histogram};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{body::Body, service::Routes, transport::Server};
-use tower::{Layer, Service, util::MapRequestLayer};
+use tonic::{service::Routes, transport::Server};
+use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{Shutdown, propagation, unread::read_to_end};
+use crate::{Shutdown, propagation};
 
 /// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather
 /// than queued. The gateway brings all of its users over one connection.
@@ -47,7 +47,6 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     Server::builder()
-        .layer(MapRequestLayer::new(|request: Request<Body>| request.map(read_to_end)))
         .layer(TraceLayer::default())
         .timeout(REQUEST_TIMEOUT)
         .load_shed(true)

@@ -78,14 +78,7 @@ impl Db {
         let (app, system) = (pool(app, connections)?, pool(system, (connections / 2).max(2))?);
         measure(schema, "app", app.clone());
         measure(schema, "system", system.clone());
-        Ok(Self(Arc::new(Inner {
-            schema,
-            app,
-            system,
-            clock,
-            published: Notify::new(),
-            enqueued: Notify::new(),
-        })))
+        Ok(Self(Arc::new(Inner { schema, app, system, clock, published: Notify::new(), enqueued: Notify::new() })))
     }
 
     /// Begins a transaction that sees the rows of `tenant`, in one round trip.

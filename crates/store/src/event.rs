@@ -1,5 +1,7 @@
 //! Publishing an event in the transaction that makes it true.
 
+use std::collections::HashSet;
+
 use baton_errors::{Error, Result};
 use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
 use baton_runtime::propagation;
@@ -89,6 +91,16 @@ impl Tx {
 }
 
 impl Db {
+    /// Which of these events this service has handled.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn handled(&self, events: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let select = self.sql("select event_id from {schema}.inbox where event_id = any($1)");
+        let handled: Vec<Uuid> = sqlx::query_scalar(select).bind(events).fetch_all(self.system()).await?;
+        Ok(handled.into_iter().collect())
+    }
+
     /// Sets an event aside that could not be handled, for an operator to look at.
     ///
     /// # Errors

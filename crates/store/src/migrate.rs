@@ -78,11 +78,7 @@ async fn ensure_role(conn: &mut PgConnection, role: &str) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// When it has not.
-pub async fn is_current(
-    conn: &mut PgConnection,
-    schema: &str,
-    migrations: Option<&Migrator>,
-) -> anyhow::Result<()> {
+pub async fn is_current(conn: &mut PgConnection, schema: &str, migrations: Option<&Migrator>) -> anyhow::Result<()> {
     let count = format!("select count(*) from {schema}._migrations where success");
     let applied: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(conn).await.context("there are none")?;
     let expected = migrations.map_or(0, |migrations| migrations.iter().count());

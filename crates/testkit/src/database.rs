@@ -81,7 +81,9 @@ async fn template(conn: &mut PgConnection, server: &Url, schemas: &[Schema<'_>])
         let making = format!("{name}_{}", Uuid::new_v4().simple());
         execute(conn, format!("create database {making}")).await;
         for (schema, migrations) in schemas {
-            migrate::migrate(in_database(server, &making).as_str(), schema, migrations).await.expect("migrations apply");
+            migrate::migrate(in_database(server, &making).as_str(), schema, migrations)
+                .await
+                .expect("migrations apply");
         }
         execute(conn, format!("alter database {making} rename to {name}")).await;
     }

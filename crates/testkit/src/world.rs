@@ -1,10 +1,10 @@
 //! Everything that a service needs around it.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_access::MailedTokens;
 use baton_embedded::{Options, Redis, RedisBinary};
 use baton_mailbox::Mailbox;
 use baton_runtime::{Clock, Env, Secret, Shutdown};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};

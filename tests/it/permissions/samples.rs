@@ -77,7 +77,9 @@ impl Samples {
                 Kind::Message(inner) if inner.full_name().starts_with("baton.") => {
                     Value::Message(self.message(method, &inner, &format!("{path}."), whose))
                 }
-                _ if IDS.contains(&field.name()) => Value::String(self.id(method, field.name(), whose(&path)).to_string()),
+                _ if IDS.contains(&field.name()) => {
+                    Value::String(self.id(method, field.name(), whose(&path)).to_string())
+                }
                 _ => match sample(&field) {
                     Some(value) => value,
                     None => continue,

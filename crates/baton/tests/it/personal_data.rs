@@ -72,7 +72,9 @@ async fn every_column_has_its_line() {
         let columns: BTreeSet<String> = columns.into_iter().collect();
         let mut lines = classified(schema, &mut wrong);
         lines.extend(platform.iter().cloned());
-        wrong.extend(columns.difference(&lines).map(|column| format!("{schema}.{column} has no line in personal_data.toml")));
+        wrong.extend(
+            columns.difference(&lines).map(|column| format!("{schema}.{column} has no line in personal_data.toml")),
+        );
         wrong.extend(lines.difference(&columns).map(|line| format!("{schema}: there is no column {line}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -80,7 +82,8 @@ async fn every_column_has_its_line() {
 
 #[test]
 fn every_folder_of_migrations_belongs_to_a_schema() {
-    let known: BTreeSet<_> = schemas().iter().map(|(name, _)| (*name).to_owned()).chain(["platform".to_owned()]).collect();
+    let known: BTreeSet<_> =
+        schemas().iter().map(|(name, _)| (*name).to_owned()).chain(["platform".to_owned()]).collect();
     let folders = fs::read_dir(migrations()).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
     let found: BTreeSet<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();

@@ -1,7 +1,10 @@
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{CheckSessionRequest, GetJwksRequest};
 use baton_testkit::{Person, World, reason};
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -9,7 +12,12 @@ use crate::client;
 
 /// The reason for which a token is refused; `None` when it is taken.
 async fn refusal(world: &World, token: &str) -> Option<Reason> {
-    let nobody = Person { user_id: uuid::Uuid::nil(), email: String::new(), token: token.to_owned(), refresh_token: String::new() };
+    let nobody = Person {
+        user_id: uuid::Uuid::nil(),
+        email: String::new(),
+        token: token.to_owned(),
+        refresh_token: String::new(),
+    };
     let call = client(world).check_session(nobody.call_without_account(CheckSessionRequest {})).await;
     call.err().map(|status| reason(&status).unwrap())
 }
@@ -45,7 +53,10 @@ async fn only_our_own_unexpired_tokens_are_taken() {
         ("alg none", unsigned("none")),
         ("alg None", unsigned("None")),
         ("EdDSA without signature", unsigned("EdDSA")),
-        ("HS256 with the public key", encode(&header(Algorithm::HS256, &jwk.kid), &claims, &EncodingKey::from_secret(&public)).unwrap()),
+        (
+            "HS256 with the public key",
+            encode(&header(Algorithm::HS256, &jwk.kid), &claims, &EncodingKey::from_secret(&public)).unwrap(),
+        ),
         ("another's key under our id", encode(&header(Algorithm::EdDSA, &jwk.kid), &claims, &theirs).unwrap()),
         ("an unknown key id", encode(&header(Algorithm::EdDSA, "unknown"), &claims, &ours).unwrap()),
         ("no key id", encode(&Header::new(Algorithm::EdDSA), &claims, &ours).unwrap()),

@@ -56,7 +56,10 @@ async fn registering_again_before_confirming_ends_the_first_link_and_password() 
     assert_eq!(reason(&refused), Some(Reason::LinkInvalid));
     client(&world).verify_email(VerifyEmailRequest { token: second }).await.unwrap();
     login(&world, "ada@example.org", "orchid lantern tidal").await.unwrap();
-    assert_eq!(reason(&login(&world, "ada@example.org", PASSWORD).await.unwrap_err()), Some(Reason::CredentialsInvalid));
+    assert_eq!(
+        reason(&login(&world, "ada@example.org", PASSWORD).await.unwrap_err()),
+        Some(Reason::CredentialsInvalid)
+    );
 }
 
 #[tokio::test]
@@ -88,8 +91,10 @@ async fn an_invented_link_confirms_nothing() {
 
 /// The types of the events in the outbox, in order. The payloads must not hold the address.
 async fn published(world: &World) -> Vec<String> {
-    let envelopes: Vec<Vec<u8>> =
-        sqlx::query_scalar("select envelope from auth.outbox order by position").fetch_all(&world.admin()).await.unwrap();
+    let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from auth.outbox order by position")
+        .fetch_all(&world.admin())
+        .await
+        .unwrap();
     envelopes
         .into_iter()
         .map(|envelope| {

@@ -1,7 +1,5 @@
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{
-    CheckSessionRequest, LogoutRequest, RefreshRequest, RefreshResponse,
-};
+use baton_proto::baton::auth::v1::{CheckSessionRequest, LogoutRequest, RefreshRequest, RefreshResponse};
 use baton_testkit::{Person, World, eventually, reason};
 use tonic::{Code, Status};
 
