@@ -3,7 +3,13 @@
 //! The descriptors drive what is data elsewhere: access rules, REST routes, the OpenAPI document,
 //! gRPC reflection. prost drops custom options, so they are read with `prost-reflect`: [`pool`].
 
-#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code; the protos carry the documentation")]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
+    reason = "generated code; the protos carry the documentation"
+)]
 
 use std::sync::LazyLock;
 

@@ -7,6 +7,7 @@ mod bad_tokens;
 mod baton_up;
 mod crashes;
 mod live;
+mod losing_rights;
 mod lost_updates;
 mod noisy_neighbours;
 mod one_trace;

@@ -1,5 +1,7 @@
 //! Registering, signing in, and what ends a session.
 
+use std::time::Instant;
+
 use baton_tests::{PASSWORD, Platform, eventually};
 use serde_json::{Value, json};
 
@@ -47,6 +49,24 @@ async fn an_unknown_address_and_a_wrong_password_look_the_same() {
         problem
     };
     assert_eq!(told(wrong), told(unknown));
+
+    // Nor by the time it takes: who skips the hash for an unknown address answers in a tenth of it.
+    let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+    for n in 0..9 {
+        for (email, times) in [(ada.email.clone(), &mut wrong), (format!("nobody-{n}@example.com"), &mut unknown)] {
+            let begun = Instant::now();
+            login(&email).refused(401, "CREDENTIALS_INVALID").await;
+            times.push(begun.elapsed());
+        }
+    }
+    let [wrong, unknown] = [wrong, unknown].map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    });
+    assert!(
+        unknown * 3 > wrong && wrong * 3 > unknown,
+        "{unknown:?} for an unknown address, {wrong:?} for a known one"
+    );
 }
 
 #[tokio::test]
