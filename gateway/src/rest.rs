@@ -10,8 +10,8 @@ use axum::{
 use baton_errors::Reason;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
     request::Parts,
 };
 use prost_reflect::{DynamicMessage, Value};
@@ -49,7 +49,16 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     let answer = timeout_at(deadline, answer(&endpoint, &mut parts, body, deadline)).await;
     match answer.unwrap_or_else(|_| Err(Problem::from(Reason::DeadlineExceeded))) {
         Ok(response) => response,
-        Err(problem) => problem.answer(&parts.headers),
+        Err(problem) => {
+            let mut response = problem.answer(&parts.headers);
+            // The rest of the body stays unread, so this is the last answer on the connection. A client that is not
+            // told (RFC 9112, section 9.6) sends its next request to nobody.
+            let unread = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::GATEWAY_TIMEOUT].contains(&response.status());
+            if unread && parts.version < Version::HTTP_2 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use tokio::{
 use crate::live::{cable, notifications};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than everything but the gateway takes to end, were it not to wait for the gateway.
+const SLOW_CLIENT: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn fifty_requests_that_were_begun_are_answered_after_sigterm() {
@@ -26,8 +28,9 @@ async fn fifty_requests_that_were_begun_are_answered_after_sigterm() {
     let begun = join_all((0..50).map(|_| Begun::new(&platform, &team.user))).await;
 
     platform.sigterm();
-    // From here on nobody new comes in; those who are in have half a request left to send.
+    // From here on nobody new comes in; those who are in have half a request left to send, and take their time.
     platform.stopped_accepting().await;
+    tokio::time::sleep(SLOW_CLIENT).await;
     let answers = join_all(begun.into_iter().enumerate().map(|(n, begun)| begun.finish(n))).await;
     let gone = live.wait_for("the end", |line| line["event"] == "disconnected").await;
     assert_eq!(gone["data"]["willAttemptReconnect"], true, "{gone}");
