@@ -214,6 +214,9 @@ async fn wrong_parameters_are_refused_and_a_page_beyond_the_end_is_empty() {
     let token = first["meta"]["next_page_token"].as_str().unwrap();
     user.get(&format!("/v1/tasks?per_page=1&sort=priority&page_token={token}")).ok().await;
     user.get(&format!("/v1/tasks?per_page=1&sort=due_at&page_token={token}")).refused(400, "PAGE_TOKEN_INVALID").await;
+    // Not even one that is sorted alike, where the token would fit.
+    let pending = format!("/v1/tasks?per_page=1&sort=priority&status=pending&page_token={token}");
+    user.get(&pending).refused(400, "PAGE_TOKEN_INVALID").await;
 
     // Characters that mean something to a database or a pattern find what they are, which is nothing.
     for search in ["%25", "_", "%5C", "'%20or%201=1--", "%E4%B8%96%E7%95%8C", "%F0%9F%8F%B3"] {

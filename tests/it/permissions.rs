@@ -263,13 +263,20 @@ impl Case<'_> {
     /// Calls with samples in all fields; `whose` says for the path of an id whose it shall be, if not one's own.
     async fn call(&self, account_id: Uuid, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
         let world = self.world;
-        let needs = |name: &str| self.method.input().get_field_by_name(name).is_some();
-        let is_task = self.method.parent_file().package_name() == "baton.task.v1";
+        let package = self.method.parent_file().package_name().to_owned();
+        let names_own = |path: &str| {
+            package == "baton.task.v1"
+                && whose(path).is_none()
+                && Samples::id_paths(self.method).contains(&path.to_owned())
+        };
+        // Each call has a task of its own, whatever the ones before did to theirs.
+        let task = if names_own("id") { Some(self.person.create_task("For a call").await) } else { None };
+        let names_parent = names_own("parent_task_id") || names_own("task.parent_task_id");
+        let parent = if names_parent { Some(self.person.create_task("Parent").await) } else { None };
         let samples = Samples {
             account_id: Some(world.team.account_id),
-            // Each call has a task of its own, whatever the ones before did to theirs.
-            task: if is_task && needs("id") { Some(self.person.create_task("For a call").await) } else { None },
-            parent: if is_task { Some(self.person.create_task("Parent").await) } else { None },
+            task,
+            parent,
             notification: Some(world.notifications[self.role]),
             caller: Some(self.person.id),
             manager: Some(world.team.manager.id),
