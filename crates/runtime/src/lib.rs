@@ -6,6 +6,7 @@
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod origin;
 pub mod process;
 pub mod propagation;
 pub mod server;
@@ -14,4 +15,5 @@ pub mod telemetry;
 
 pub use clock::Clock;
 pub use config::{ConfigError, Env, Secret, Variable};
+pub use origin::Origin;
 pub use shutdown::Shutdown;

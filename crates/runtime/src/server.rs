@@ -10,11 +10,14 @@ use http::{Request, Response};
 use opentelemetry::{KeyValue, global, metrics::Histogram};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpConnectInfo},
+};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{Shutdown, propagation};
+use crate::{Origin, Shutdown, propagation};
 
 /// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather
 /// than queued. The gateway brings all of its users over one connection.
@@ -61,7 +64,7 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
     Ok(())
 }
 
-/// A server span per RPC, child of the caller's, and the RED metrics: `rpc.server.call.duration` in
+/// A server span per RPC, child of the caller's, the call's [`Origin`], and the RED metrics: `rpc.server.call.duration` in
 /// seconds by `rpc.method` and `rpc.grpc.status_code`.
 #[derive(Debug, Clone)]
 struct TraceLayer(Histogram<f64>);
@@ -115,11 +118,13 @@ where
             info_span!("rpc", otel.name = %method, otel.kind = "server", rpc.system = "grpc", rpc.grpc.status_code = Empty)
         };
         propagation::continue_from_headers(&span, request.headers());
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let origin = Origin::of(request.headers(), peer.map(|peer| peer.ip()));
         let duration = self.duration.clone();
         let begun = Instant::now();
         let answer = span.in_scope(|| self.inner.call(request));
         Box::pin(
-            async move {
+            origin.scope(async move {
                 let answer = answer.await;
                 // tonic answers an error of a unary call in the headers; no status there means OK.
                 let code = match &answer {
@@ -131,7 +136,7 @@ where
                     [KeyValue::new("rpc.method", method), KeyValue::new("rpc.grpc.status_code", code.to_owned())];
                 duration.record(begun.elapsed().as_secs_f64(), &attributes);
                 answer
-            }
+            })
             .instrument(span),
         )
     }

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use baton_errors::{Error, Result};
-use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
-use baton_runtime::propagation;
+use baton_proto::{
+    baton::events::v1::{self as proto, Envelope},
+    convert::timestamp,
+};
+use baton_runtime::{Origin, propagation};
 use prost::{Message, Name};
 use prost_types::Any;
 use tracing::info_span;
@@ -76,6 +79,7 @@ impl Tx {
             occurred_at: Some(timestamp(self.db().clock().now())),
             traceparent: span.in_scope(propagation::current_traceparent),
             payload: Some(event.payload.map_err(Error::internal)?),
+            origin: origin(Origin::current()),
         })
     }
 
@@ -88,6 +92,14 @@ impl Tx {
         let insert = self.db().sql("insert into {schema}.inbox (event_id) values ($1) on conflict do nothing");
         Ok(sqlx::query(insert).bind(event_id).execute(&mut **self).await?.rows_affected() == 1)
     }
+}
+
+fn origin(origin: Origin) -> Option<proto::Origin> {
+    (origin != Origin::default()).then(|| proto::Origin {
+        request_id: origin.request_id,
+        address: origin.address.map(|address| address.to_string()).unwrap_or_default(),
+        user_agent: origin.user_agent,
+    })
 }
 
 impl Db {
