@@ -69,15 +69,15 @@ impl SigningKeys {
         Ok(Self(Arc::new(Inner { signer, header, issuer: issuer.to_owned(), public })))
     }
 
-    /// An access token for a session.
-    pub(crate) fn sign(&self, clock: &Clock, user_id: Uuid, session_id: Uuid) -> Result<String> {
+    /// An access token for a session that was opened by these methods (RFC 8176).
+    pub(crate) fn sign(&self, clock: &Clock, user_id: Uuid, session_id: Uuid, amr: Vec<String>) -> Result<String> {
         let now = clock.now().timestamp();
         let claims = Claims {
             iss: self.0.issuer.clone(),
             aud: AUDIENCE.to_owned(),
             sub: user_id,
             sid: session_id,
-            amr: vec!["pwd".to_owned()],
+            amr,
             exp: now + i64::from(ACCESS_TOKEN_SECONDS),
             iat: now,
             jti: clock.new_id(),
@@ -127,7 +127,7 @@ mod tests {
     fn the_first_key_signs_and_all_are_published() {
         let (a, b) = (generate().unwrap(), generate().unwrap());
         let keys = SigningKeys::new(&Secret::new(format!("{a},{b}")), "issuer").unwrap();
-        let token = keys.sign(&Clock::system(), Uuid::nil(), Uuid::nil()).unwrap();
+        let token = keys.sign(&Clock::system(), Uuid::nil(), Uuid::nil(), Vec::new()).unwrap();
         let header = jsonwebtoken::decode_header(&token).unwrap();
         assert_eq!(header.kid.as_ref(), Some(&keys.public()[0].kid));
         assert_eq!(keys.public().len(), 2);

@@ -9,6 +9,7 @@ mod mails;
 mod password;
 mod rpc;
 mod sessions;
+mod sign_in;
 mod store;
 
 use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier, directory::NoMemberships};

@@ -18,6 +18,7 @@ use crate::{
     keys::ACCESS_TOKEN_SECONDS,
     mails, password,
     sessions::{self, IDLE, RefreshToken},
+    sign_in,
     store::{
         self,
         user::{NewSecrets, User},
@@ -90,20 +91,7 @@ impl AuthService for Rpc {
             return Err(Error::from(Reason::EmailNotVerified).into());
         }
 
-        let clock = self.db.clock();
-        let (now, session_id, refresh) = (clock.now(), clock.new_id(), RefreshToken::new());
-        let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-        store::session::open(&mut tx, session_id, user.id, now, now + IDLE).await?;
-        store::session::add_refresh_token(&mut tx, session_id, &refresh.hash, now).await?;
-        tx.publish(events::session_opened(user.id, session_id)).await?;
-        tx.commit().await?;
-        Ok(Response::new(LoginResponse {
-            access_token: self.keys.sign(clock, user.id, session_id)?,
-            refresh_token: refresh.text,
-            token_type: "Bearer".to_owned(),
-            expires_in: ACCESS_TOKEN_SECONDS,
-            user: Some(user.into()),
-        }))
+        Ok(Response::new(self.first_factor_given(user, &[sign_in::PASSWORD]).await?))
     }
 
     async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
@@ -131,7 +119,7 @@ impl AuthService for Rpc {
         let user = store::user::get(&mut tx, user_id).await?.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         tx.commit().await?;
         Ok(Response::new(RefreshResponse {
-            access_token: self.keys.sign(clock, user_id, session_id)?,
+            access_token: self.keys.sign(clock, user_id, session_id, presented.amr)?,
             refresh_token: next.text,
             token_type: "Bearer".to_owned(),
             expires_in: ACCESS_TOKEN_SECONDS,

@@ -10,15 +10,18 @@ pub(crate) async fn open(
     tx: &mut Tx,
     id: Uuid,
     user_id: Uuid,
+    amr: &[String],
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "insert into auth.sessions (id, user_id, created_at, last_used_at, expires_at) values ($1, $2, $3, $3, $4)",
+        "insert into auth.sessions (id, user_id, created_at, last_used_at, expires_at, amr)
+         values ($1, $2, $3, $3, $4, $5)",
         id,
         user_id,
         now,
-        expires_at
+        expires_at,
+        amr
     )
     .execute(&mut **tx)
     .await?;
@@ -60,6 +63,7 @@ pub(crate) struct Presented {
     pub(crate) used_at: Option<DateTime<Utc>>,
     pub(crate) closed_at: Option<DateTime<Utc>>,
     pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) amr: Vec<String>,
 }
 
 /// Finds a refresh token and locks its session: of several calls at once, one goes first.
@@ -74,7 +78,7 @@ pub(crate) async fn present(tx: &mut Tx, hash: &[u8]) -> Result<Option<Presented
     // Read only now: the lock may have waited for one who used the token.
     let presented = sqlx::query_as!(
         Presented,
-        "select t.session_id, s.user_id, t.used_at, s.closed_at, s.expires_at
+        "select t.session_id, s.user_id, t.used_at, s.closed_at, s.expires_at, s.amr
          from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id where t.hash = $1",
         hash
     )
