@@ -35,6 +35,25 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+/// Waits until the machine rests: the events of what was written before are handled for a while after the
+/// answers, and would count against the next line. Gives up after a minute, for machines that never rest.
+async fn settle() {
+    let idle = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let ticks: Vec<u64> =
+            stat.lines().next().unwrap_or_default().split(' ').filter_map(|t| t.parse().ok()).collect();
+        (ticks.get(3).copied().unwrap_or_default(), ticks.iter().sum::<u64>())
+    };
+    for _ in 0..60 {
+        let before = idle();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = idle();
+        if (now.0 - before.0) * 10 >= (now.1 - before.1) * 9 {
+            return;
+        }
+    }
+}
+
 /// Calls `call` from all clients for a while, and prints a line of the table. A failed call ends the run.
 async fn measure<F, Fut>(name: &str, call: F)
 where
@@ -43,6 +62,7 @@ where
 {
     let seconds = Duration::from_secs(setting("BATON_BENCH_SECONDS", 10));
     let clients = setting("BATON_BENCH_CLIENTS", 16);
+    settle().await;
     let call = Arc::new(call);
     let number = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
