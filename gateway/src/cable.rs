@@ -52,7 +52,7 @@ use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::Shutdown;
 use http::{
     HeaderMap, Uri,
-    header::{AUTHORIZATION, HOST, ORIGIN},
+    header::{AUTHORIZATION, ORIGIN},
 };
 use opentelemetry::{global, metrics::UpDownCounter};
 use serde::Deserialize;
@@ -64,7 +64,7 @@ use self::{
     caller::{Credentials, Directory},
     hub::Hub,
 };
-use crate::{headers::X_ACCOUNT_ID, problem::Problem};
+use crate::{headers::X_ACCOUNT_ID, own_origin, problem::Problem};
 
 /// The path of the WebSocket.
 pub const PATH: &str = "/cable";
@@ -179,10 +179,7 @@ impl Shared {
 fn may_connect(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
-    // HTTP/2 has the host in the URI.
-    let host = uri.authority().map(|authority| authority.as_str().to_owned()).or_else(|| text(headers, HOST.as_str()));
-    let own = host.is_some_and(|host| origin.split_once("://").is_some_and(|(_, authority)| authority == host));
-    own || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
+    own_origin::is_own(origin, uri, headers) || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
 }
 
 fn subprotocol_token(upgrade: &WebSocketUpgrade) -> Option<String> {
@@ -202,6 +199,8 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
 
     #[test]

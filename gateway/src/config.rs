@@ -27,6 +27,16 @@ baton_runtime::config! {
         pub cors_origins: Vec<String> = "BATON_GATEWAY_CORS_ORIGINS", default "";
         /// Largest REST request body, in bytes. gRPC bodies are streamed; the services limit them.
         pub max_body_bytes: usize = "BATON_GATEWAY_MAX_BODY_BYTES", default "1048576";
+        /// Issuer of access tokens, the same for all services.
+        pub issuer: String = "BATON_ISSUER", default "https://baton.localhost";
+        /// Requests in an hour from an address whose client is not signed in. What accounts have is their tier's, see
+        /// `BATON_TENANCY_TIER_LIMITS`.
+        pub requests_per_hour_anonymous: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", default "100";
+        /// Requests in an hour of someone who is signed in and belongs to no account.
+        pub requests_per_hour_user: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_USER", default "100";
+        /// Networks of load balancers before the gateway (`10.0.0.0/8`), separated by commas: from them, and from
+        /// nobody else, `X-Forwarded-For` is believed.
+        pub trusted_proxies: Vec<String> = "BATON_GATEWAY_TRUSTED_PROXIES", default "";
         /// How long a REST call may take, reading its body included, in seconds.
         pub timeout: Duration = "BATON_GATEWAY_TIMEOUT_SECONDS", default "30";
     }

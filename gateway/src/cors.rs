@@ -9,18 +9,21 @@ use http::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::cookies::{X_BATON_SESSION, X_CSRF_TOKEN};
 use crate::headers::{IDEMPOTENCY_KEY, X_ACCOUNT_ID, X_REQUEST_ID};
+use crate::rate_limit;
 
-/// Lets pages of these origins call, or of any when the list is a lone `*`. Never with credentials:
-/// a token is sent by the page's own code, and there are no cookies.
+/// Lets pages of these origins call, or of any when the list is a lone `*`. Only those that are named may use the
+/// refresh token's cookie; all other tokens are sent by the page's own code.
 pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
-    let origin = match origins {
-        [star] if star == "*" => AllowOrigin::any(),
-        _ => AllowOrigin::list(origins.iter().map(|origin| exact(origin)).collect::<Result<Vec<_>>>()?),
+    let (origin, credentials) = match origins {
+        [star] if star == "*" => (AllowOrigin::any(), false),
+        _ => (AllowOrigin::list(origins.iter().map(|origin| exact(origin)).collect::<Result<Vec<_>>>()?), true),
     };
     let named = HeaderName::from_static;
     Ok(CorsLayer::new()
         .allow_origin(origin)
+        .allow_credentials(credentials)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             ACCEPT,
@@ -31,20 +34,28 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
             X_ACCOUNT_ID,
             IDEMPOTENCY_KEY,
             X_REQUEST_ID,
+            X_BATON_SESSION,
+            X_CSRF_TOKEN,
             named("traceparent"),
             named("tracestate"),
             named("grpc-timeout"),
             named("x-grpc-web"),
             named("x-user-agent"),
         ])
-        .expose_headers([
-            ETAG,
-            RETRY_AFTER,
-            X_REQUEST_ID,
-            named("grpc-status"),
-            named("grpc-message"),
-            named("grpc-status-details-bin"),
-        ])
+        .expose_headers(
+            [
+                ETAG,
+                RETRY_AFTER,
+                X_REQUEST_ID,
+                X_CSRF_TOKEN,
+                named("grpc-status"),
+                named("grpc-message"),
+                named("grpc-status-details-bin"),
+            ]
+            .into_iter()
+            .chain(rate_limit::HEADERS)
+            .collect::<Vec<_>>(),
+        )
         .max_age(Duration::from_secs(3600)))
 }
 

@@ -65,16 +65,13 @@ pub(crate) fn name_rpc(path: &str) {
 
 /// Headers that suit an API: nothing is sniffed, framed, or kept, unless the answer says otherwise.
 pub(crate) async fn secured(request: Request, next: Next) -> Response {
-    let public = request.uri().path().starts_with("/.well-known/");
     let mut response = next.run(request).await;
-    // Documents of RFC 8615 are the same for everyone.
-    let keep = if public && response.status().is_success() { "public, max-age=300" } else { "no-store" };
     let defaults: [(HeaderName, &'static str); 5] = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (CACHE_CONTROL, keep),
+        (CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in defaults {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
 };
 use tonic::metadata::MetadataMap;
 
 pub(crate) const X_ACCOUNT_ID: HeaderName = HeaderName::from_static("x-account-id");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
 
 /// Headers that decide who calls, for whom, or whether; two of one kind would let two readers disagree.
@@ -37,42 +37,41 @@ pub(crate) fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
 }
 
 /// The metadata of a call upstream for a REST request: what services read, and nothing else.
-pub(crate) fn for_rest(request: &HeaderMap, peer: Option<IpAddr>) -> MetadataMap {
+pub(crate) fn for_rest(request: &HeaderMap, client: Option<IpAddr>) -> MetadataMap {
     let mut headers = HeaderMap::new();
     for name in SINGLE.iter().chain([&X_REQUEST_ID]) {
         if let Some(value) = request.get(name) {
             headers.insert(name, value.clone());
         }
     }
-    forward(request, &mut headers, peer);
+    forward(request, &mut headers, client);
     let mut metadata = MetadataMap::from_headers(headers);
     propagation::inject(&mut metadata);
     metadata
 }
 
 /// Makes the headers of a gRPC request fit to go on.
-pub(crate) fn for_grpc(headers: &mut HeaderMap, peer: Option<IpAddr>) {
+pub(crate) fn for_grpc(headers: &mut HeaderMap, client: Option<IpAddr>) {
     for name in &HOP {
         headers.remove(name);
     }
+    // The refresh token is for the gateway alone.
+    headers.remove(COOKIE);
     let request = headers.clone();
-    forward(&request, headers, peer);
+    forward(&request, headers, client);
     // Says that trailers are welcome; some servers refuse gRPC without it.
     headers.insert(TE, HeaderValue::from_static("trailers"));
     propagation::inject_headers(headers);
 }
 
-/// Says for whom the call is made. Only the last entry of `x-forwarded-for` is the gateway's own
-/// word; what stands before it is the client's.
-fn forward(request: &HeaderMap, onward: &mut HeaderMap, peer: Option<IpAddr>) {
+/// Says for whom the call is made: for the client that the gateway has made out, whatever the client says.
+fn forward(request: &HeaderMap, onward: &mut HeaderMap, client: Option<IpAddr>) {
     match request.get(USER_AGENT) {
         Some(agent) => onward.insert(X_FORWARDED_USER_AGENT, agent.clone()),
         None => onward.remove(X_FORWARDED_USER_AGENT),
     };
-    let claimed = request.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok().map(str::to_owned));
-    let chain: Vec<String> = claimed.chain(peer.map(|ip| ip.to_string())).collect();
-    match HeaderValue::from_str(&chain.join(", ")) {
-        Ok(value) if !chain.is_empty() => onward.insert(X_FORWARDED_FOR, value),
-        _ => onward.remove(X_FORWARDED_FOR),
+    match client.and_then(|client| HeaderValue::try_from(client.to_string()).ok()) {
+        Some(client) => onward.insert(X_FORWARDED_FOR, client),
+        None => onward.remove(X_FORWARDED_FOR),
     };
 }

@@ -2,21 +2,28 @@
 
 pub mod cable;
 mod config;
+mod cookies;
 mod cors;
 mod docs;
 mod edge;
+mod file;
 mod headers;
 mod health;
 mod json;
 mod merge_patch;
+mod oauth;
 mod openapi;
+mod own_origin;
 mod passthrough;
 mod problem;
+mod proxies;
 mod query;
+mod rate_limit;
 mod rest;
 mod routes;
 mod server;
 mod upstream;
+mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,6 +41,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use baton_events::{Streams, tail};
 use cable::Cable;
 pub use config::Config;
+use proxies::Proxies;
+use rate_limit::{Edge, Limiter};
 use upstream::Upstreams;
 
 /// Serves until `shutdown` says stop, then lets open requests finish; returns when the last has.
@@ -48,10 +57,17 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let draining = shutdown.draining().clone();
     let upstreams = Upstreams::new(&config)?;
     let cors = cors::layer(&config.cors_origins)?;
-    let grpc = passthrough::service(&upstreams, draining.clone())?;
+    let streams = Streams::open(&config.redis_url)?;
+    let edge = Edge {
+        limiter: Limiter::new(&config, &upstreams, &streams)?,
+        proxies: Arc::new(Proxies::parse(&config.trusted_proxies)?),
+    };
+    let grpc = passthrough::service(&upstreams, &edge, draining.clone())?;
+    let webhook = webhook::router(&upstreams, config.max_body_bytes)?;
     let openapi = openapi::router(config.public_url.as_deref())?;
-    let cable = live(&config, &upstreams, &shutdown)?;
-    let app = rest(Arc::new(config), &upstreams)?
+    let cable = live(&config, &streams, &upstreams, &shutdown)?;
+    let app = rest(Arc::new(config), &upstreams, &edge)?
+        .merge(webhook)
         .merge(openapi)
         .merge(docs::router())
         .merge(health::router(upstreams, draining))
@@ -72,11 +88,11 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
 }
 
 /// The WebSocket's side: the live tail of the streams, and the services that say who sees what.
-fn live(config: &Config, upstreams: &Upstreams, shutdown: &Shutdown) -> Result<Cable> {
+fn live(config: &Config, streams: &Streams, upstreams: &Upstreams, shutdown: &Shutdown) -> Result<Cable> {
     let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
     let services =
         cable::Upstreams { auth: of("baton.auth.v1")?, tenancy: of("baton.tenancy.v1")?, task: of("baton.task.v1")? };
-    let events = tail::start(&Streams::open(&config.redis_url)?, shutdown);
+    let events = tail::start(streams, shutdown);
     Ok(Cable::start(services, config.cors_origins.clone(), &events, shutdown.clone()))
 }
 
@@ -89,14 +105,14 @@ pub fn openapi() -> Result<serde_json::Value> {
 }
 
 /// The routes of the contract.
-fn rest(config: Arc<Config>, upstreams: &Upstreams) -> Result<Router> {
+fn rest(config: Arc<Config>, upstreams: &Upstreams, edge: &Edge) -> Result<Router> {
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for route in routes::routes()? {
         let package = route.method.parent_file().package_name().to_owned();
         let channel = upstreams.of(&package).with_context(|| format!("no upstream answers {package}"))?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
-        let endpoint = Arc::new(rest::Endpoint { route, channel, config: config.clone() });
+        let endpoint = Arc::new(rest::Endpoint { route, channel, config: config.clone(), edge: edge.clone() });
         let handler = move |request: Request| rest::handle(endpoint.clone(), request);
         let methods = paths.remove(&template).unwrap_or_default();
         paths.insert(template, methods.on(filter, handler));

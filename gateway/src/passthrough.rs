@@ -1,12 +1,10 @@
 //! gRPC and gRPC-Web: passed on undecoded to the service that the path names.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
     routing::post,
@@ -23,13 +21,22 @@ use tonic::{Status, TimeoutExpired, body::Body as GrpcBody, transport::Channel};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, ServiceExt as _};
 
-use crate::{edge, headers, problem::Problem, upstream::Upstreams};
+use crate::{
+    edge, headers,
+    problem::Problem,
+    rate_limit::{Edge, Verdict},
+    upstream::Upstreams,
+};
 
 /// Frames of a request that are joined at most; of 16 KiB each, if they are as large as they come by default.
 const FRAMES_AT_ONCE: usize = 64;
 
 /// All gRPC services: those behind the gateway, and its own health and reflection.
-pub(crate) fn service(upstreams: &Upstreams, draining: CancellationToken) -> Result<GrpcWebService<Router>> {
+pub(crate) fn service(
+    upstreams: &Upstreams,
+    edge: &Edge,
+    draining: CancellationToken,
+) -> Result<GrpcWebService<Router>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(async move {
         draining.cancelled().await;
@@ -45,7 +52,7 @@ pub(crate) fn service(upstreams: &Upstreams, draining: CancellationToken) -> Res
     for service in pool().services() {
         if let Some(channel) = upstreams.of(service.parent_file().package_name()) {
             let path = format!("/{}/{{method}}", service.full_name());
-            grpc = grpc.route(&path, post(proxy).with_state(channel));
+            grpc = grpc.route(&path, post(proxy).with_state((channel, edge.clone())));
         }
     }
     let grpc = grpc.fallback(unimplemented).method_not_allowed_fallback(unimplemented);
@@ -86,13 +93,27 @@ fn dialect(headers: &HeaderMap) -> Option<Dialect> {
     }
 }
 
-async fn proxy(State(channel): State<Channel>, mut request: Request) -> Response {
+async fn proxy(State((channel, edge)): State<(Channel, Edge)>, mut request: Request) -> Response {
     edge::name_rpc(request.uri().path());
     if let Some(name) = headers::repeated(request.headers()) {
         return refuse(Error::invalid(name.as_str(), "must come once").into());
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    headers::for_grpc(request.headers_mut(), peer);
+    let client = edge.proxies.client(request.headers(), request.extensions());
+    let counted = edge.limiter.count(request.uri().path(), request.headers(), None, client).await;
+    let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
+        Ok(()) => {
+            headers::for_grpc(request.headers_mut(), client);
+            call(channel, request).await
+        }
+        Err(refused) => refuse(refused.into()),
+    };
+    if let Some(counted) = counted {
+        counted.tell(response.headers_mut());
+    }
+    response
+}
+
+async fn call(channel: Channel, request: Request) -> Response {
     let request = request.map(onward);
     match channel.oneshot(request).await {
         Ok(response) if response.body().is_end_stream() => response.map(Body::new),

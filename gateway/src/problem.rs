@@ -41,6 +41,9 @@ struct Members {
     metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
+    /// Seconds after which to come again, when the answer invites to.
+    #[serde(skip)]
+    retry_after: u64,
 }
 
 /// What is wrong with a field.
@@ -62,6 +65,7 @@ impl Problem {
             errors: Vec::new(),
             metadata: BTreeMap::new(),
             trace_id: None,
+            retry_after: 1,
         }))
     }
 
@@ -85,6 +89,15 @@ impl Problem {
     ///
     /// Only a status with Baton's `ErrorInfo` was written for callers; of all others the text stays here.
     pub(crate) fn of_status(status: &Status, route: &Route) -> Self {
+        Self::told(status, |field| route.caller_path(&field).into_owned())
+    }
+
+    /// The same for a call that no route of the contract stands for: fields have the names of the message.
+    pub(crate) fn of_unrouted(status: &Status) -> Self {
+        Self::told(status, |field| field)
+    }
+
+    fn told(status: &Status, caller_path: impl Fn(String) -> String) -> Self {
         let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
         let Some(info) = info else {
             let (reason, http) = without_reason(status);
@@ -105,12 +118,21 @@ impl Problem {
             }
         };
         problem.0.metadata = info.metadata.into_iter().collect();
+        if let Some(wait) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
+            problem.0.retry_after = wait.as_secs().max(1);
+        }
         let violations = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
         problem.0.errors = violations
             .into_iter()
-            .map(|v| FieldError { field: route.caller_path(&v.field).into_owned(), message: v.description })
+            .map(|v| FieldError { field: caller_path(v.field), message: v.description })
             .collect();
         problem
+    }
+
+    /// The reason's name.
+    #[cfg(test)]
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
     }
 
     /// The answer to a request with these headers.
@@ -139,10 +161,11 @@ impl From<Reason> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.0.retry_after;
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
         }
         response
     }

@@ -1,12 +1,13 @@
 //! A REST request -> a unary call -> its answer as JSON.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use axum::{
     body::{self, Body as HttpBody},
-    extract::{ConnectInfo, FromRequestParts as _, RawPathParams, Request},
+    extract::{FromRequestParts as _, RawPathParams, Request},
     response::{IntoResponse as _, Response},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_errors::Reason;
 use bytes::Bytes;
 use http::{
@@ -20,7 +21,7 @@ use tonic::transport::Channel;
 
 use crate::{
     config::Config,
-    headers,
+    cookies, file, headers, oauth,
     json::{
         decode,
         encode::{Shown, ShownField},
@@ -30,23 +31,50 @@ use crate::{
     },
     merge_patch,
     problem::Problem,
+    rate_limit::{Edge, Verdict},
     routes::{Body, Route},
     upstream,
 };
 
+/// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
+const WELL_KNOWN: &str = "/.well-known/";
+const WELL_KNOWN_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
 /// What answers the requests of one route.
-#[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) route: Route,
     pub(crate) channel: Channel,
     pub(crate) config: Arc<Config>,
+    pub(crate) edge: Edge,
 }
 
 /// Answers a request that matched the route.
 pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let deadline = Instant::now() + endpoint.config.timeout;
-    let answer = timeout_at(deadline, answer(&endpoint, &mut parts, body, deadline)).await;
+    let client = endpoint.edge.proxies.client(&parts.headers, &parts.extensions);
+    let account = account_of_url(&endpoint.route, &mut parts).await;
+    let rpc = endpoint.route.rpc.as_str();
+    let counted = endpoint.edge.limiter.count(rpc, &parts.headers, account.as_deref(), client).await;
+    let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
+        Ok(()) => within(&endpoint, parts, body, client, deadline).await,
+        Err(refused) => Problem::of_status(&refused.into(), &endpoint.route).answer(&parts.headers),
+    };
+    if let Some(counted) = counted {
+        counted.tell(response.headers_mut());
+    }
+    response
+}
+
+/// Answers within the deadline.
+async fn within(
+    endpoint: &Endpoint,
+    mut parts: Parts,
+    body: HttpBody,
+    client: Option<IpAddr>,
+    deadline: Instant,
+) -> Response {
+    let answer = timeout_at(deadline, answer(endpoint, &mut parts, body, client, deadline)).await;
     match answer.unwrap_or_else(|_| Err(Problem::from(Reason::DeadlineExceeded))) {
         Ok(response) => response,
         Err(problem) => {
@@ -63,33 +91,43 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
 }
 
 async fn answer(
-    Endpoint { route, channel, config }: &Endpoint,
+    Endpoint { route, channel, config, .. }: &Endpoint,
     parts: &mut Parts,
     body: HttpBody,
+    client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<Response, Problem> {
     if let Some(name) = headers::repeated(&parts.headers) {
         return Err(Problem::field(name.as_str(), "must come once"));
     }
     let bytes = read(body, &parts.headers, config.max_body_bytes).await?;
-    let request = decode(route, parts, &bytes).await?;
+    let mut request = decode(route, parts, &bytes).await?;
+    let mode = cookies::receive(route, parts, config, &mut request)?;
+    oauth::receive(route, &parts.headers, &mut request);
 
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     if let Some(account) = account_of_path(route, &request) {
         let value = HeaderValue::try_from(&*account).map_err(|_| Problem::field("account_id", "must be a UUID"))?;
         parts.headers.insert(headers::X_ACCOUNT_ID, value);
     }
-    let metadata = headers::for_rest(&parts.headers, peer);
+    let metadata = headers::for_rest(&parts.headers, client);
     let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
     call.set_timeout(deadline.saturating_duration_since(Instant::now()));
-    let message = upstream::unary(channel.clone(), route.rpc.clone(), call, route.method.output())
+    if route.is_file {
+        return file::answer(route, channel.clone(), call).await;
+    }
+    let mut message = upstream::unary(channel.clone(), route.rpc.clone(), call, route.method.output())
         .await
         .map_err(|status| Problem::of_status(&status, route))?;
-    encode(route, &parts.headers, &message)
+    let browser = oauth::give(route, parts, &mut message)?;
+    let cookies = cookies::give(route, browser.mode(route, mode), &mut message)?;
+    let mut response = encode(route, &parts.headers, &message)?;
+    response.headers_mut().extend(cookies);
+    browser.apply(&mut response);
+    Ok(response)
 }
 
 /// The body, unless it is larger than `limit`; what is beyond is not read.
-async fn read(body: HttpBody, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: HttpBody, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Reason::RequestTooLarge, format!("the body is larger than {limit} bytes"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -106,7 +144,7 @@ async fn read(body: HttpBody, headers: &HeaderMap, limit: usize) -> Result<Bytes
 async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
     let mut wrong = Violations::default();
     let mut request = from_body(route, &parts.headers, bytes, &mut wrong)?;
-    route.query.bind(parts.uri.query().unwrap_or_default(), &mut request, &mut wrong);
+    route.query.bind(&oauth::query(route, parts.uri.query().unwrap_or_default()), &mut request, &mut wrong);
     if !route.path.is_empty() {
         let params = RawPathParams::from_request_parts(parts, &()).await;
         let params = params.map_err(|_| Problem::new(Reason::ValidationFailed, "the path is not UTF-8"))?;
@@ -201,6 +239,13 @@ fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage
     }
 }
 
+/// The account that the URL's path names, before the rest of the request is read.
+async fn account_of_url(route: &Route, parts: &mut Parts) -> Option<String> {
+    route.path.iter().find(|parameter| parameter.name == "account_id")?;
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    params.iter().find_map(|(name, value)| (name == "account_id").then(|| value.to_owned()))
+}
+
 /// The account that the path names; it decides over any header.
 fn account_of_path<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow<'r, str>> {
     let parameter = route.path.iter().find(|parameter| parameter.name == "account_id")?;
@@ -217,7 +262,11 @@ fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Resul
         None => (Some(message), serde_json::to_vec(&Shown(message))),
         Some((field, value)) => (value.as_message(), serde_json::to_vec(&ShownField(message, field))),
     };
-    let mut response = json.map_err(|_| Problem::from(Reason::Internal))?.into_response();
+    let json = json.map_err(|_| Problem::from(Reason::Internal))?;
+    if route.template.starts_with(WELL_KNOWN) {
+        return Ok(well_known(request, json));
+    }
+    let mut response = json.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let version = route.version.as_ref().zip(shown).map(|(field, of)| of.get_field(field));
     let Some(version) = version.as_deref().and_then(Value::as_i32) else {
@@ -235,6 +284,22 @@ fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Resul
         response.headers_mut().insert(ETAG, value);
     }
     Ok(response)
+}
+
+/// An answer that is public, and the same for all: whoever is on its way may keep it.
+fn well_known(request: &HeaderMap, json: Vec<u8>) -> Response {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest));
+    let mut response = if is_known(request, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+    };
+    response.headers_mut().insert(CACHE_CONTROL, WELL_KNOWN_CACHE);
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    response
 }
 
 /// Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared weakly).

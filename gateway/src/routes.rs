@@ -12,6 +12,9 @@ use crate::{
     query::Query,
 };
 
+/// What is shown as it is.
+const HTTP_BODY: &str = "google.api.HttpBody";
+
 /// One RPC as REST shows it.
 #[derive(Debug)]
 pub(crate) struct Route {
@@ -33,6 +36,9 @@ pub(crate) struct Route {
     pub(crate) answer: Option<FieldDescriptor>,
     /// The `version` of what REST shows: its `ETag`.
     pub(crate) version: Option<FieldDescriptor>,
+    /// Whether the answer is a `google.api.HttpBody`: a file, shown as it is and not as JSON. Such an RPC may
+    /// stream it in pieces.
+    pub(crate) is_file: bool,
 }
 
 /// A part of the path that sets a field of the request.
@@ -99,7 +105,6 @@ impl Route {
 }
 
 fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
-    ensure!(!method.is_client_streaming() && !method.is_server_streaming(), "REST has no streams");
     let text =
         |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     ensure!(!has_bindings(rule), "additional_bindings: one RPC, one route");
@@ -111,7 +116,15 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
 
     let (input, output) = (method.input(), method.output());
     supported::check(&input).map_err(anyhow::Error::msg)?;
-    supported::check(&output).map_err(anyhow::Error::msg)?;
+    let is_file = match output.get_field_by_name(&text("response_body")).map(|field| field.kind()) {
+        Some(Kind::Message(of)) => of.full_name() == HTTP_BODY,
+        _ => false,
+    };
+    ensure!(!method.is_client_streaming(), "REST has no streams of requests");
+    ensure!(is_file || !method.is_server_streaming(), "REST has no streams but of files");
+    if !is_file {
+        supported::check(&output).map_err(anyhow::Error::msg)?;
+    }
 
     let path = path_parameters(&template, &input)?;
     let body = body(&verb, &text("body"), &input)?;
@@ -140,6 +153,7 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         query: Query::of(&unbound).map_err(anyhow::Error::msg)?,
         version: shown.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
         method: method.clone(),
+        is_file,
         verb,
         template,
         path,
@@ -180,7 +194,8 @@ fn body(verb: &Method, name: &str, input: &MessageDescriptor) -> Result<Body> {
     if name.is_empty() {
         return Ok(Body::None);
     }
-    ensure!(*verb != Method::GET && *verb != Method::DELETE, "a {verb} has no body");
+    // RFC 9110 (9.3.5) lets a server give the content of a DELETE a purpose: a proof, which no address may carry.
+    ensure!(*verb != Method::GET, "a {verb} has no body");
     if name == "*" {
         return Ok(Body::Whole);
     }
@@ -234,6 +249,13 @@ mod tests {
         assert_eq!(update.caller_path("task.title"), "title");
         assert_eq!(update.caller_path("id"), "id");
         assert_eq!(of("baton.task.v1.TaskService.CreateTask").caller_path("title"), "title");
+    }
+
+    #[test]
+    fn only_a_file_may_be_a_stream() {
+        let export = of("baton.tenancy.v1.ActivityService.ExportActivityLogs");
+        assert!(export.is_file && export.method.is_server_streaming());
+        assert!(!of("baton.task.v1.TaskService.ListTasks").is_file);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Endpoint},
@@ -64,6 +64,18 @@ pub(crate) async fn unary(
     let mut client = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
     client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     client.unary(request, rpc, Dynamic(answer)).await.map(tonic::Response::into_inner)
+}
+
+/// Calls an RPC that streams its answer.
+pub(crate) async fn streaming(
+    channel: Channel,
+    rpc: PathAndQuery,
+    request: Request<DynamicMessage>,
+    answer: MessageDescriptor,
+) -> Result<Streaming<DynamicMessage>, Status> {
+    let mut client = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    client.server_streaming(request, rpc, Dynamic(answer)).await.map(tonic::Response::into_inner)
 }
 
 /// Encodes any message, decodes those of this type.

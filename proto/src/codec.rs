@@ -57,19 +57,40 @@ impl<U: Message + Default + Validate> Decoder for ValidatingDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let message = U::decode(buf).map_err(|e| Status::invalid_argument(format!("not a valid message: {e}")))?;
+        let message = U::decode(buf).map_err(|e| malformed(&e.to_string()))?;
         message.validate().map_err(|e| refused(&e))?;
         Ok(Some(message))
     }
 }
 
+/// Bytes that are no message of the kind, such as text that is not UTF-8. prost tells the field only in its words:
+/// `failed to decode Protobuf message: Inner.field: Outer.field: what is wrong`.
+fn malformed(error: &str) -> Status {
+    let mut parts = error.split(": ").skip(1).peekable();
+    let mut path = Vec::new();
+    while let Some((_, field)) = parts.peek().and_then(|part| part.split_once('.')).filter(|(_, f)| !f.contains(' ')) {
+        path.insert(0, field);
+        parts.next();
+    }
+    let mut details = validation_failed();
+    if !path.is_empty() {
+        details.add_bad_request_violation(path.join("."), parts.collect::<Vec<_>>().join(": "));
+    }
+    Status::with_error_details(tonic::Code::InvalidArgument, "the request is not a valid message", details)
+}
+
 fn refused(error: &ValidationError) -> Status {
-    let mut details = ErrorDetails::new();
-    details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
+    let mut details = validation_failed();
     for violation in error.violations() {
         details.add_bad_request_violation(violation.field_path(), description(violation));
     }
     Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
+}
+
+fn validation_failed() -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
+    details
 }
 
 /// What is wrong, for people. The generated code says it for some rules and gives the id alone for others.

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     hmac,
     rand::SystemRandom,
     signature::{Ed25519KeyPair, KeyPair},
@@ -13,6 +14,7 @@ use base64::{
 };
 use baton_tests::Platform;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -30,7 +32,7 @@ async fn forged_tokens_open_nothing() {
     assert_eq!((&header["kid"], &key["kty"], &key["crv"]), (&key["kid"], &json!("OKP"), &json!("Ed25519")), "{keys}");
     assert!(key.get("d").is_none_or(Value::is_null), "the private half is public");
     let public = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap();
-    let ours = our_key(&platform);
+    let ours = our_key(&platform).await;
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
 
     // With all as it should be, a token of our own making works. So it is the one thing wrong with each of the
@@ -72,6 +74,13 @@ async fn forged_tokens_open_nothing() {
             format!("{text}.{signature}")
         }),
         ("half a signature", format!("{}.{body}.{}", base64_json(&header), &signature[..43])),
+        ("not yet valid", claiming("nbf", json!(now + 600))),
+        ("a service token", {
+            let claims = json!({
+                "iss": claims["iss"], "aud": "baton/task", "sub": "tenancy", "exp": now + 300, "iat": now, "jti": Uuid::now_v7(),
+            });
+            signed(&ours, &with(&header, "typ", json!("service+jwt")), &claims)
+        }),
         ("expired", claiming("exp", json!(now - 60))),
         ("an expiry in a string", claiming("exp", json!((now + 600).to_string()))),
         ("an expiry that is null", claiming("exp", Value::Null)),
@@ -111,11 +120,21 @@ async fn forged_tokens_open_nothing() {
     assert_eq!(ada.get("/v1/accounts").ok().await["meta"]["total_count"], 1);
 }
 
-/// The key that the platform signs with: the test owns its data folder.
-fn our_key(platform: &Platform) -> Ed25519KeyPair {
-    let keys = std::fs::read_to_string(platform.data().join("keys.env")).unwrap();
-    let key = keys.lines().find_map(|line| line.strip_prefix("BATON_AUTH_SIGNING_KEYS=")).unwrap();
-    Ed25519KeyPair::from_pkcs8(&STANDARD.decode(key).unwrap()).unwrap()
+/// The key that the platform signs with: the test owns its database and its data folder. The private half is sealed
+/// with AES-256-GCM for its row: a format byte, length and id of the sealing key, the nonce, the text and its tag.
+async fn our_key(platform: &Platform) -> Ed25519KeyPair {
+    let mut conn = PgConnection::connect(platform.database_url()).await.unwrap();
+    let select = "select kid, sealed from auth.signing_keys where signs_from <= now() order by signs_from desc";
+    let (kid, sealed): (String, Vec<u8>) = sqlx::query_as(select).fetch_one(&mut conn).await.unwrap();
+    let file = std::fs::read_to_string(platform.data().join("keys.env")).unwrap();
+    let key = file.lines().find_map(|line| line.strip_prefix("BATON_AUTH_SEALING_KEYS=")).unwrap();
+    let key = STANDARD.decode(key.split_once(':').unwrap().1).unwrap();
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap());
+    let (nonce, text) = sealed[2 + usize::from(sealed[1])..].split_first_chunk().unwrap();
+    let place = format!("signing_key:{kid}");
+    let mut text = text.to_vec();
+    let private = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()), &mut text);
+    Ed25519KeyPair::from_pkcs8(private.unwrap()).unwrap()
 }
 
 fn signed(key: &Ed25519KeyPair, header: &Value, claims: &Value) -> String {

@@ -18,7 +18,7 @@ pub(crate) use walk::{Rule, http_binding, methods};
 
 /// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
 /// The last four rows are what its role definitions say beside the matrix.
-const MATRIX: [(&str, [bool; 4]); 13] = [
+const MATRIX: [(&str, [bool; 4]); 18] = [
     ("PERMISSION_CREATE_OWN_TASKS", [true, true, true, true]),
     ("PERMISSION_ASSIGN_TO_USERS", [false, true, true, true]),
     ("PERMISSION_ASSIGN_TO_MANAGERS", [false, false, true, true]),
@@ -34,11 +34,18 @@ const MATRIX: [(&str, [bool; 4]); 13] = [
     ("PERMISSION_REASSIGN_TASKS", [false, true, true, true]),
     ("PERMISSION_VIEW_MEMBERS", [true, true, true, true]),
     ("PERMISSION_OWN_NOTIFICATIONS", [true, true, true, true]),
+    // "Cannot delete account": super managers.
+    ("PERMISSION_ACCOUNT_LIFECYCLE", [false, false, false, true]),
+    ("PERMISSION_OWN_MEMBERSHIP", [true, true, true, true]),
+    ("PERMISSION_VIEW_OWN_ACTIVITY", [true, true, true, true]),
+    ("PERMISSION_VIEW_ACTIVITY", [false, false, true, true]),
+    // "View team analytics": managers. "Access analytics data": super managers.
+    ("PERMISSION_VIEW_ANALYTICS", [false, true, true, true]),
 ];
 
 /// Refusals that say something of the thing's state or of who holds it: the role was let in.
-const DOMAIN: [&str; 4] =
-    ["TASK_WRONG_STATE", "TASK_NOT_ASSIGNED", "TASK_CHANGE_NOT_ALLOWED", "ASSIGNMENT_ALREADY_ACCEPTED"];
+const DOMAIN: &[&str] =
+    &["TASK_WRONG_STATE", "TASK_NOT_ASSIGNED", "TASK_CHANGE_NOT_ALLOWED", "ASSIGNMENT_ALREADY_ACCEPTED", "LAST_OWNER"];
 
 #[test]
 fn the_matrix_names_every_permission() {
@@ -156,6 +163,8 @@ struct World {
     notifications: BTreeMap<String, Uuid>,
     /// Tasks of the other account; its members see the first, the second is held by its user.
     other_tasks: [Uuid; 2],
+    /// An open invitation to the other account.
+    other_invitation: Uuid,
 }
 
 impl World {
@@ -177,7 +186,8 @@ impl World {
         let held = json!({"title": "Held", "visibility": "account", "assigned_to": other.user.id});
         let held = id(&other.owner.post("/v1/tasks", &held).ok().await);
         notifications.insert("other".to_owned(), first_notification(&other.user).await);
-        Self { platform, team, other, notifications, other_tasks: [shared, held] }
+        let other_invitation = invite(&other).await;
+        Self { platform, team, other, notifications, other_tasks: [shared, held], other_invitation }
     }
 
     /// All that there is in the other account, as its people see it.
@@ -191,6 +201,12 @@ impl World {
             "notifications": self.other.user.get("/v1/notifications?per_page=100").ok().await,
         })
     }
+}
+
+/// A new invitation, by the owner.
+async fn invite(team: &Team) -> Uuid {
+    let invitation = json!({"email": format!("{}@example.com", Uuid::new_v4().simple()), "role": "user"});
+    id(&team.owner.post(&format!("/v1/accounts/{}/members", team.account_id), &invitation).ok().await)
 }
 
 async fn first_notification(person: &Person) -> Uuid {
@@ -264,31 +280,60 @@ impl Case<'_> {
     async fn call(&self, account_id: Uuid, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
         let world = self.world;
         let package = self.method.parent_file().package_name().to_owned();
+        let names_invitation = Samples::id_paths(self.method).iter().any(|path| path == "invitation_id");
         let names_own = |path: &str| {
             package == "baton.task.v1"
                 && whose(path).is_none()
                 && Samples::id_paths(self.method).contains(&path.to_owned())
         };
         // Each call has a task of its own, whatever the ones before did to theirs.
-        let task = if names_own("id") { Some(self.person.create_task("For a call").await) } else { None };
+        let task = if names_own("id") || names_own("task_id") {
+            Some(self.person.create_task("For a call").await)
+        } else {
+            None
+        };
+        let fresh = self.fresh_account(account_id, whose("user_id").is_none()).await;
+        let (account_id, moved_to) = fresh.unwrap_or((account_id, None));
         let names_parent = names_own("parent_task_id") || names_own("task.parent_task_id");
         let parent = if names_parent { Some(self.person.create_task("Parent").await) } else { None };
         let samples = Samples {
-            account_id: Some(world.team.account_id),
+            account_id: Some(if fresh.is_some() { account_id } else { world.team.account_id }),
             task,
             parent,
             notification: Some(world.notifications[self.role]),
             caller: Some(self.person.id),
             manager: Some(world.team.manager.id),
-            member: Some(if self.method.name() == "RemoveMember" { self.spare().await } else { world.team.user.id }),
+            member: Some(match moved_to {
+                Some(spare) => spare,
+                None if self.method.name() == "RemoveMember" => self.spare().await,
+                None => world.team.user.id,
+            }),
             other_account: Some(world.other.account_id),
             other_task: Some(world.other_tasks[0]),
             other_member: Some(world.other.user.id),
             other_notification: Some(world.notifications["other"]),
+            invitation: if names_invitation { Some(invite(&world.team).await) } else { None },
+            other_invitation: Some(world.other_invitation),
         };
         let message = samples.request(self.method, whose);
         let request = self.person.grpc(Some(account_id), message);
         outcome(self, grpc::call(&world.platform.grpc(), self.method, request).await)
+    }
+
+    /// An account of the caller's own, and perhaps a member of it, for calls that would end the one that all
+    /// other calls are about.
+    async fn fresh_account(&self, account_id: Uuid, with_member: bool) -> Option<(Uuid, Option<Uuid>)> {
+        let ends_it = self.permission == "PERMISSION_ACCOUNT_LIFECYCLE" && self.role == "owner";
+        if account_id != self.account_id() || !(ends_it || self.method.name() == "LeaveAccount") {
+            return None;
+        }
+        let fresh = self.person.create_account("Fresh").await;
+        if self.method.name() != "TransferOwnership" || !with_member {
+            return Some((fresh, None));
+        }
+        let spare = self.world.platform.person("heir").await;
+        self.world.platform.join(fresh, self.person, &spare, "user", None).await;
+        Some((fresh, Some(spare.id)))
     }
 
     /// A member whom nobody misses.

@@ -61,7 +61,7 @@ async fn sign_up(platform: &Platform, name: &str) -> Caller {
     auth.verify_email(VerifyEmailRequest { token }).await.unwrap();
     let login = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
     let session = auth.login(login).await.unwrap().into_inner();
-    Caller { id: session.user.unwrap().id, email, token: session.access_token, account: None }
+    Caller { id: session.user.unwrap().id, email, token: session.access_token.unwrap(), account: None }
 }
 
 #[tokio::test]

@@ -50,7 +50,15 @@ impl Platform {
             ("BATON_GATEWAY_LISTEN".to_owned(), address.to_string()),
             ("BATON_DATABASE_URL".to_owned(), database.to_string()),
             ("BATON_REDIS_URL".to_owned(), redis.0.url()),
+            // All tests come from one address.
+            ("BATON_AUTH_ATTEMPTS_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
+        // Few tests are about quotas and rate limits; those set their own.
+        let roomy = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=1000000";
+        env.push(("BATON_TENANCY_TIER_LIMITS".to_owned(), roomy.to_owned()));
+        for name in ["BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", "BATON_GATEWAY_REQUESTS_PER_HOUR_USER"] {
+            env.push((name.to_owned(), "1000000".to_owned()));
+        }
         env.extend(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let child = spawn(&env, folder.path());
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
@@ -106,6 +114,13 @@ impl Platform {
     /// What it has printed: standard output, then standard error.
     pub fn output(&self) -> String {
         ["stdout", "stderr"].map(|name| read(&self.folder.path().join(name))).join("\n")
+    }
+
+    /// Memory that it holds at present, without what it shares with others; `None` where the system does not tell.
+    pub fn memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
     }
 
     /// Ends it as a power cut does.

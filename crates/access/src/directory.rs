@@ -5,16 +5,21 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result, reason_of};
 use baton_proto::baton::{
-    auth::v1::{CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient},
-    tenancy::v1::{ResolveMembershipRequest, member_service_client::MemberServiceClient},
+    auth::v1::{
+        self as proto, CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient,
+    },
+    tenancy::v1::{
+        AccountStatus, ResolveMembershipRequest, ResolveMembershipResponse, member_service_client::MemberServiceClient,
+    },
 };
+use baton_runtime::propagation;
 use moka::future::Cache;
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
-    Role,
-    principal::{Caller, Membership, on_behalf_of},
+    KeyGrant, PresentedKey, Role,
+    principal::{Caller, Membership, Settings, on_behalf_of},
     token::KeySource,
 };
 
@@ -32,6 +37,12 @@ pub trait Sessions: Send + Sync {
     /// # Errors
     /// SESSION_CLOSED, or UNAVAILABLE when nobody can tell.
     async fn check(&self, caller: &Caller) -> Result<()>;
+
+    /// What an API key stands for.
+    ///
+    /// # Errors
+    /// TOKEN_INVALID when it is none, has ended or was deleted, or UNAVAILABLE when nobody can tell.
+    async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant>;
 }
 
 /// Who is what in which account.
@@ -51,17 +62,31 @@ pub struct Directory(Arc<Inner>);
 struct Inner {
     sessions: Box<dyn Sessions>,
     memberships: Box<dyn Memberships>,
+    remembers: bool,
     open: Cache<Uuid, ()>,
+    keys: Cache<[u8; 32], Arc<KeyGrant>>,
     members: Cache<(Uuid, Option<Uuid>), Arc<Membership>>,
 }
 
 impl Directory {
     /// Remembers the answers of `sessions` and `memberships` for a second. Refusals are not remembered.
     pub fn new(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static) -> Self {
+        Self::with(sessions, memberships, true)
+    }
+
+    /// Asks `sessions` each time: for the service that the others ask. Were it to remember as well, what has
+    /// ended would work for two seconds elsewhere.
+    pub fn forgetful(sessions: impl Sessions + 'static) -> Self {
+        Self::with(sessions, NoMemberships, false)
+    }
+
+    fn with(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static, remembers: bool) -> Self {
         Self(Arc::new(Inner {
             sessions: Box::new(sessions),
             memberships: Box::new(memberships),
+            remembers,
             open: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
+            keys: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
             members: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
         }))
     }
@@ -72,7 +97,22 @@ impl Directory {
     /// Those of [`Sessions::check`].
     pub async fn check_session(&self, caller: &Caller) -> Result<()> {
         let check = self.0.sessions.check(caller);
+        if !self.0.remembers {
+            return check.await;
+        }
         self.0.open.try_get_with(caller.session_id, check).await.map_err(shared)
+    }
+
+    /// See [`Sessions::api_key`].
+    ///
+    /// # Errors
+    /// Those of [`Sessions::api_key`].
+    pub async fn api_key(&self, key: &PresentedKey) -> Result<Arc<KeyGrant>> {
+        let resolve = async { self.0.sessions.api_key(key).await.map(Arc::new) };
+        if !self.0.remembers {
+            return resolve.await;
+        }
+        self.0.keys.try_get_with(key.hash, resolve).await.map_err(shared)
     }
 
     /// See [`Memberships::resolve`].
@@ -125,6 +165,27 @@ impl Sessions for RemoteAuth {
         answer.map_err(|status| refused(status, &[Reason::SessionClosed, Reason::TokenInvalid]))?;
         Ok(())
     }
+
+    async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {
+        let mut request = with_timeout(tonic::Request::new(CheckSessionRequest {}));
+        request.metadata_mut().insert("authorization", key.authorization.clone());
+        propagation::inject(request.metadata_mut());
+        let answer = self.0.clone().check_session(request).await;
+        let answer = answer.map_err(|status| refused(status, &[Reason::TokenInvalid]))?.into_inner();
+        let malformed = || Error::internal("auth answered an API key that does not parse");
+        answer.key.and_then(|key| grant(&answer.user_id, key)).ok_or_else(malformed)
+    }
+}
+
+fn grant(user_id: &str, key: proto::KeyGrant) -> Option<KeyGrant> {
+    let account_id = (!key.account_id.is_empty()).then(|| key.account_id.parse());
+    Some(KeyGrant {
+        id: key.id.parse().ok()?,
+        user_id: user_id.parse().ok()?,
+        account_id: account_id.transpose().ok()?,
+        scopes: key.scopes,
+        amr: key.amr,
+    })
 }
 
 #[async_trait]
@@ -145,15 +206,35 @@ impl Memberships for RemoteTenancy {
         let request = with_timeout(on_behalf_of(caller, account_id, ResolveMembershipRequest {}));
         let answer = self.0.clone().resolve_membership(request).await;
         let expected = &[Reason::NotAMember, Reason::SessionClosed, Reason::TokenInvalid];
-        let answer = answer.map_err(|status| refused(status, expected))?.into_inner();
+        Membership::from_proto(answer.map_err(|status| refused(status, expected))?.into_inner())
+    }
+}
+
+impl Membership {
+    /// The membership that tenancy has answered.
+    ///
+    /// # Errors
+    /// INTERNAL when it does not parse.
+    pub fn from_proto(answer: ResolveMembershipResponse) -> Result<Self> {
         let ids = |ids: Vec<String>| ids.iter().filter_map(|id| id.parse().ok()).collect();
         let malformed = || Error::internal("tenancy answered a membership that does not parse");
-        Ok(Membership {
+        let default_visibility = answer.default_visibility();
+        Ok(Self {
             account_id: answer.account_id.parse().map_err(|_| malformed())?,
             role: Role::from_proto(answer.role).ok_or_else(malformed)?,
             may_reassign: answer.may_reassign,
+            // A status that this version does not know counts against the call.
+            suspended: answer.account_status() != AccountStatus::Active,
+            settings: Settings {
+                second_factor_required: answer.second_factor_required,
+                rejection_enabled: answer.rejection_enabled,
+                default_visibility,
+                timezone: answer.timezone,
+                one_running_timer: answer.one_running_timer,
+            },
             reports: ids(answer.report_ids),
             team: ids(answer.team_ids),
+            limits: answer.limits.ok_or_else(malformed)?.into(),
         })
     }
 }

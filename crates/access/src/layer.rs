@@ -8,12 +8,18 @@ use std::{
 };
 
 use baton_errors::{Error, Reason, Result};
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use crate::{ACCOUNT_HEADER, Caller, Directory, Principal, Rule, Rules, TokenVerifier, matrix};
+use crate::{
+    ACCOUNT_HEADER, ApiKey, Caller, Credential, Directory, PresentedKey, Principal, Rule, Rules, ServiceCaller,
+    TokenVerifier, matrix,
+};
+
+/// What `amr` says of a sign-in by two factors (RFC 8176).
+const MULTI_FACTOR: &str = "mfa";
 
 /// Decides every call by the rule of its RPC, and gives handlers the [`Caller`] and [`Principal`].
 #[derive(Debug, Clone)]
@@ -35,17 +41,36 @@ impl AccessLayer {
 
 impl Access {
     /// What the caller is, by the rule of the RPC.
-    async fn decide(&self, path: &str, headers: &HeaderMap) -> Result<Decision> {
+    async fn decide(&self, path: &str, headers: &mut HeaderMap) -> Result<Decision> {
         let rule = self.rules.get(path).ok_or_else(|| Error::from(Reason::RouteNotFound))?;
         let permission = match rule {
             Rule::Public => return Ok(Decision::Anyone),
-            Rule::ServiceOnly => return Err(Reason::ServiceOnly.into()),
+            Rule::ServiceOnly => return self.service(path, headers).await,
             Rule::Authenticated => None,
             Rule::Permission(permission) => Some(permission),
         };
         let caller = self.caller(headers).await?;
+        if let Credential::ApiKey(key) = &caller.credential {
+            self.rules.key_scope(path).check(&key.scopes)?;
+            if let Some(bound) = key.account_id {
+                // The key's account is the call's, whatever a handler goes by.
+                if account_id(headers)?.is_some_and(|named| named != bound) {
+                    return Err(Reason::NotAMember.into());
+                }
+                let bound = HeaderValue::try_from(bound.to_string()).map_err(Error::internal)?;
+                headers.insert(ACCOUNT_HEADER, bound);
+            }
+        }
         let Some(permission) = permission else { return Ok(Decision::Caller(caller)) };
         let membership = self.directory.membership(&caller, account_id(headers)?).await?;
+        if membership.suspended && !self.rules.is_open_while_suspended(path) {
+            return Err(Reason::AccountSuspended.into());
+        }
+        // Of the account's members only: to others it is as if it were not there. What needs no account, such as
+        // setting the second factor up, stays open.
+        if membership.settings.second_factor_required && !caller.amr.iter().any(|method| method == MULTI_FACTOR) {
+            return Err(Reason::SecondFactorRequired.into());
+        }
         if !matrix::holds(membership.role, permission) {
             return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
         }
@@ -53,17 +78,48 @@ impl Access {
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
-        let value = headers.get(AUTHORIZATION).ok_or_else(|| Error::from(Reason::TokenMissing))?;
-        let text = value.to_str().map_err(|_| Error::from(Reason::TokenInvalid))?;
-        // The scheme's case does not matter (RFC 9110, section 11.1).
-        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let (_, token) = token.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
-        let claims = self.tokens.verify(token.trim()).await?;
+        let (text, token) = bearer(headers)?;
         let authorization = MetadataValue::try_from(text).map_err(|_| Error::from(Reason::TokenInvalid))?;
-        let caller = Caller { user_id: claims.sub, session_id: claims.sid, authorization };
+        if ApiKey::is_meant(token) {
+            let key = ApiKey::parse(token).ok_or_else(|| Error::from(Reason::TokenInvalid))?;
+            let presented = PresentedKey { hash: key.hash(), authorization: authorization.clone() };
+            let grant = self.directory.api_key(&presented).await?;
+            return Ok(Caller {
+                user_id: grant.user_id,
+                session_id: Uuid::nil(),
+                amr: grant.amr.clone(),
+                credential: Credential::ApiKey(grant),
+                authorization,
+            });
+        }
+        let claims = self.tokens.verify(token).await?;
+        let (user_id, session_id, amr) = (claims.sub, claims.sid, claims.amr);
+        let caller = Caller { user_id, session_id, amr, credential: Credential::Session, authorization };
         self.directory.check_session(&caller).await?;
         Ok(caller)
     }
+
+    /// Another service, by a token for the service that this RPC belongs to. Whoever has none learns nothing more.
+    async fn service(&self, path: &str, headers: &HeaderMap) -> Result<Decision> {
+        let refused = || Error::from(Reason::ServiceOnly);
+        let own = path.strip_prefix("/baton.").and_then(|path| path.split('.').next()).ok_or_else(refused)?;
+        let (_, token) = bearer(headers).map_err(|_| refused())?;
+        match self.tokens.verify_service(token, own).await {
+            Ok(claims) => Ok(Decision::Service(ServiceCaller { name: claims.sub })),
+            Err(error) if error.reason() == Reason::Unavailable => Err(error),
+            Err(_) => Err(refused()),
+        }
+    }
+}
+
+/// The `Authorization` value, and the token in it.
+fn bearer(headers: &HeaderMap) -> Result<(&str, &str)> {
+    let value = headers.get(AUTHORIZATION).ok_or_else(|| Error::from(Reason::TokenMissing))?;
+    let text = value.to_str().map_err(|_| Error::from(Reason::TokenInvalid))?;
+    // The scheme's case does not matter (RFC 9110, section 11.1).
+    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, token) = token.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
+    Ok((text, token.trim()))
 }
 
 /// The account that the call names. One that is not an id is no account of the caller's.
@@ -76,6 +132,7 @@ fn account_id(headers: &HeaderMap) -> Result<Option<Uuid>> {
 enum Decision {
     Anyone,
     Caller(Caller),
+    Service(ServiceCaller),
     Principal(Principal),
 }
 
@@ -117,10 +174,14 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let access = Arc::clone(&self.access);
         Box::pin(async move {
-            match access.decide(request.uri().path(), request.headers()).await {
+            let path = request.uri().path().to_owned();
+            match access.decide(&path, request.headers_mut()).await {
                 Ok(Decision::Anyone) => {}
                 Ok(Decision::Caller(caller)) => {
                     request.extensions_mut().insert(caller);
+                }
+                Ok(Decision::Service(service)) => {
+                    request.extensions_mut().insert(service);
                 }
                 Ok(Decision::Principal(principal)) => {
                     request.extensions_mut().insert(principal.caller.clone());

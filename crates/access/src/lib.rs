@@ -8,19 +8,30 @@
 //! Unknown means no: an RPC without a rule keeps its service from starting, and whatever cannot be
 //! established about a caller counts against the call.
 
+mod api_key;
 pub mod directory;
 mod layer;
+pub mod limits;
 pub mod mailed_token;
 pub mod matrix;
 mod principal;
+pub mod reach;
 pub mod rules;
+pub mod scopes;
+mod service;
 pub mod token;
 
+pub use api_key::{ApiKey, PresentedKey};
 pub use directory::{Directory, Memberships, Sessions};
 pub use layer::AccessLayer;
+pub use limits::Limits;
 pub use mailed_token::MailedTokens;
-pub use principal::{Caller, Membership, Principal, Role, caller, on_behalf_of, principal};
+pub use principal::{
+    Caller, Credential, KeyGrant, Membership, Principal, Role, Settings, caller, on_behalf_of, principal,
+};
 pub use rules::{Rule, Rules};
+pub use scopes::{KeyScope, SCOPES};
+pub use service::{ServiceCaller, ServiceTokens, service};
 pub use token::{Claims, TokenVerifier};
 
 /// The metadata that names the account of a call.

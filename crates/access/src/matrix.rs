@@ -12,19 +12,29 @@ pub const MATRIX: &[(Role, Permission)] = &[
     (User, Permission::ViewOwnBoard),
     (User, Permission::ViewMembers),
     (User, Permission::OwnNotifications),
+    (User, Permission::ViewOwnActivity),
+    (User, Permission::OwnMembership),
     (Manager, Permission::AssignToUsers),
     (Manager, Permission::ReassignTasks),
     (Manager, Permission::ViewUserBoards),
+    (Manager, Permission::ViewAnalytics),
     (SuperManager, Permission::AssignToManagers),
     (SuperManager, Permission::ViewManagerBoards),
     (SuperManager, Permission::ManageRoles),
     (SuperManager, Permission::AccountSettings),
+    (SuperManager, Permission::ViewActivity),
     (Owner, Permission::Billing),
+    (Owner, Permission::AccountLifecycle),
 ];
+
+/// The least role that holds `permission`; `None` for one that is not in the matrix.
+pub fn least(permission: Permission) -> Option<Role> {
+    MATRIX.iter().find(|(_, listed)| *listed == permission).map(|&(role, _)| role)
+}
 
 /// Whether `role` holds `permission`. One that is not in the matrix is held by nobody.
 pub fn holds(role: Role, permission: Permission) -> bool {
-    MATRIX.iter().any(|&(least, listed)| listed == permission && role >= least)
+    least(permission).is_some_and(|least| role >= least)
 }
 
 #[cfg(test)]
@@ -45,6 +55,9 @@ mod tests {
             (P::ManageRoles, [false, false, true, true]),
             (P::AccountSettings, [false, false, true, true]),
             (P::Billing, [false, false, false, true]),
+            // "Cannot delete account": super managers.
+            (P::AccountLifecycle, [false, false, false, true]),
+            (P::OwnMembership, [true, true, true, true]),
         ] {
             let held = [User, Manager, SuperManager, Owner].map(|role| holds(role, permission));
             assert_eq!(held, expected, "{permission:?}");

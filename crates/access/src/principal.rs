@@ -9,7 +9,7 @@ use baton_store::Tenant;
 use tonic::{Request, metadata::MetadataValue};
 use uuid::Uuid;
 
-use crate::ACCOUNT_HEADER;
+use crate::{ACCOUNT_HEADER, Limits};
 
 /// What a member is in an account, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,15 +59,44 @@ impl Role {
     }
 }
 
-/// A signed-in person: a valid access token of an open session.
+/// A person who calls: with a valid access token of an open session, or with an API key of theirs.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who.
     pub user_id: Uuid,
-    /// The session that the token belongs to.
+    /// The session that the token belongs to; nil when the call is made with an API key.
     pub session_id: Uuid,
+    /// What the call is made with.
+    pub credential: Credential,
+    /// How they proved who they are (RFC 8176), when they signed in or made the key; `mfa` is among it when by two
+    /// factors.
+    pub amr: Vec<String>,
     /// The `Authorization` value, to call other services with the caller's own rights.
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
+}
+
+/// What a call is made with.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An access token of a session.
+    Session,
+    /// An API key.
+    ApiKey(Arc<KeyGrant>),
+}
+
+/// What an API key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyGrant {
+    /// Id of the key.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// The only account that it works in.
+    pub account_id: Option<Uuid>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// How its person had proved who they are when they made it (RFC 8176).
+    pub amr: Vec<String>,
 }
 
 /// A caller who is an active member of the account that the call names.
@@ -77,6 +106,34 @@ pub struct Principal {
     pub caller: Caller,
     /// What they are in the account.
     pub membership: Arc<Membership>,
+}
+
+/// What of an account's settings its services go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether whoever acts in the account needs a second factor.
+    pub second_factor_required: bool,
+    /// Whether who is handed a task may reject it.
+    pub rejection_enabled: bool,
+    /// The visibility of tasks that are created without one.
+    pub default_visibility: tenancy::Visibility,
+    /// The account's time zone, by its IANA name.
+    pub timezone: String,
+    /// Whether starting a task pauses the other one that the person works on.
+    pub one_running_timer: bool,
+}
+
+impl Default for Settings {
+    /// Those of a new account.
+    fn default() -> Self {
+        Self {
+            second_factor_required: false,
+            rejection_enabled: true,
+            default_visibility: tenancy::Visibility::Private,
+            timezone: "UTC".to_owned(),
+            one_running_timer: false,
+        }
+    }
 }
 
 /// What a person is in an account.
@@ -92,6 +149,12 @@ pub struct Membership {
     pub reports: HashSet<Uuid>,
     /// Their manager, and all who report to the same manager.
     pub team: HashSet<Uuid>,
+    /// Whether the account is suspended, or given up: then next to nothing can be done in it.
+    pub suspended: bool,
+    /// How the account wants things done.
+    pub settings: Settings,
+    /// How much the account may use.
+    pub limits: Limits,
 }
 
 impl Principal {

@@ -1,11 +1,15 @@
 //! The access rule of every RPC, read from the descriptors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, bail};
 use baton_proto::baton::access::v1::{self as proto, Permission, rule::Kind};
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, ServiceDescriptor};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, prost_types::method_options::IdempotencyLevel,
+};
+
+use crate::KeyScope;
 
 /// Who may call an RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +26,11 @@ pub enum Rule {
 
 /// The rules of a service's RPCs, by path (`/baton.task.v1.TaskService/GetTask`).
 #[derive(Debug, Clone, Default)]
-pub struct Rules(HashMap<String, Rule>);
+pub struct Rules {
+    rules: HashMap<String, Rule>,
+    while_suspended: HashSet<String>,
+    key_scopes: HashMap<String, KeyScope>,
+}
 
 impl Rules {
     /// The rules of these services, by their full names.
@@ -31,13 +39,25 @@ impl Rules {
     /// When a service is unknown or one of its RPCs has no rule: the process must not start.
     pub fn of(services: &[&str]) -> anyhow::Result<Self> {
         let pool = baton_proto::pool();
-        let mut rules = HashMap::new();
+        let (mut rules, mut while_suspended, mut key_scopes) = (HashMap::new(), HashSet::new(), HashMap::new());
         for name in services {
             let service =
                 pool.get_service_by_name(name).with_context(|| format!("no service {name} in the contract"))?;
             rules.extend(of_service(pool, &service)?);
+            while_suspended.extend(open_while_suspended(pool, &service)?);
+            key_scopes.extend(scopes_of_keys(pool, &service)?);
         }
-        Ok(Self(rules))
+        Ok(Self { rules, while_suspended, key_scopes })
+    }
+
+    /// What the RPC at this path asks of an API key.
+    pub fn key_scope(&self, path: &str) -> &KeyScope {
+        self.key_scopes.get(path).unwrap_or(&KeyScope::SessionOnly)
+    }
+
+    /// Whether the RPC at this path may be called in an account that is suspended.
+    pub fn is_open_while_suspended(&self, path: &str) -> bool {
+        self.while_suspended.contains(path)
     }
 
     /// The rule of the RPC at this path; `None` for an unknown one, which nobody may call.
@@ -46,8 +66,49 @@ impl Rules {
         if path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.v1.ServerReflection/") {
             return Some(Rule::Public);
         }
-        self.0.get(path).copied()
+        self.rules.get(path).copied()
     }
+}
+
+/// The paths of a service's RPCs that stay open in a suspended account.
+fn open_while_suspended(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<String>> {
+    let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
+    let open = |method: &MethodDescriptor| {
+        let options = method.options();
+        let value = options.get_extension(&extension);
+        let rule = value.as_message()?;
+        rule.get_field_by_name("while_suspended")?.as_bool()
+    };
+    let methods = service.methods().filter(|method| open(method) == Some(true));
+    Ok(methods.map(|method| format!("/{}/{}", service.full_name(), method.name())).collect())
+}
+
+/// What a service's RPCs ask of API keys, by path.
+fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, KeyScope)>> {
+    let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
+    let http = pool.get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
+    let scopes = of_service(pool, service)?.into_iter().zip(service.methods()).map(|((path, rule), method)| {
+        let options = method.options();
+        let http = options.get_extension(&http);
+        let get = http.as_message().and_then(|http| http.get_field_by_name("get"));
+        // What changes nothing is a GET, or says so itself.
+        let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+        let reads = get.is_some_and(|path| path.as_str().is_some_and(|path| !path.is_empty()))
+            || idempotency == Some(IdempotencyLevel::NoSideEffects);
+        let own = options.get_extension(&extension);
+        let own = own.as_message().and_then(|rule| rule.get_field_by_name("key_scope"));
+        let own = own.as_deref().and_then(|scope| scope.as_str()).unwrap_or_default().to_owned();
+        let scope = match rule {
+            Rule::Permission(permission) if own.is_empty() => KeyScope::of_permission(permission, reads),
+            Rule::Authenticated => {
+                KeyScope::of_rule(&own).with_context(|| format!("{path} asks for an unknown scope, {own}"))?
+            }
+            _ if !own.is_empty() => bail!("{path} has a key_scope, which only an `authenticated` RPC takes"),
+            _ => KeyScope::SessionOnly,
+        };
+        Ok((path, scope))
+    });
+    scopes.collect()
 }
 
 /// The rules of one service, by path.
@@ -106,6 +167,38 @@ mod tests {
         pool.add_file_descriptor_set(files).unwrap();
         let service = pool.get_service_by_name("baton.task.v1.TaskService").unwrap();
         assert!(of_service(&pool, &service).unwrap_err().to_string().contains("has no access rule"));
+    }
+
+    #[test]
+    fn a_suspended_account_can_be_read_and_reopened_only() {
+        let rules = Rules::of(&["baton.tenancy.v1.AccountService", "baton.tenancy.v1.MemberService"]).unwrap();
+        let open = |rpc: &str| rules.is_open_while_suspended(&format!("/baton.tenancy.v1.{rpc}"));
+        for rpc in ["GetAccount", "GetSettings", "ReactivateAccount", "CancelDeletion"] {
+            assert!(open(&format!("AccountService/{rpc}")), "{rpc}");
+        }
+        for rpc in ["AccountService/UpdateAccount", "AccountService/DeleteAccount", "MemberService/InviteMember"] {
+            assert!(!open(rpc), "{rpc}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_key_follows_from_the_permission_and_the_verb() {
+        let rules = Rules::of(&["baton.task.v1.TaskService", "baton.auth.v1.AuthService"]).unwrap();
+        let needs = |scope: &str| KeyScope::Needs(scope.to_owned());
+        assert_eq!(rules.key_scope("/baton.task.v1.TaskService/ListTasks"), &needs("tasks:read"));
+        assert_eq!(rules.key_scope("/baton.task.v1.TaskService/CreateTask"), &needs("tasks:write"));
+        assert_eq!(rules.key_scope("/baton.auth.v1.AuthService/CheckSession"), &KeyScope::Any);
+        assert_eq!(rules.key_scope("/baton.auth.v1.AuthService/Nonsense"), &KeyScope::SessionOnly);
+    }
+
+    #[test]
+    fn keys_reach_nothing_that_signs_in_or_makes_keys() {
+        let pool = baton_proto::pool();
+        let services = pool.services().filter(|service| service.full_name().starts_with("baton.auth."));
+        let open: Vec<_> = services.flat_map(|service| scopes_of_keys(pool, &service).unwrap()).collect();
+        let open = open.iter().filter(|(_, scope)| *scope != KeyScope::SessionOnly).map(|(path, _)| path.as_str());
+        let allowed = ["AuthService/CheckSession", "UserService/GetMe"].map(|rpc| format!("/baton.auth.v1.{rpc}"));
+        assert_eq!(open.collect::<Vec<_>>(), allowed);
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! Access tokens: JWTs (RFC 7519) signed with EdDSA (RFC 8037), verified by the JWKS of auth.
+//! Tokens: JWTs (RFC 7519) signed with EdDSA (RFC 8037), verified by the JWKS of auth. Access tokens are
+//! people's; service tokens open the `service_only` RPCs of the one service that they name.
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,16 +14,24 @@ use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::JsonWebKey;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 /// The audience of access tokens.
 pub const AUDIENCE: &str = "baton";
+/// The `typ` of service tokens (RFC 8725, section 3.11): neither kind is ever taken for the other.
+pub const SERVICE_TYPE: &str = "service+jwt";
 /// Seconds that clocks may differ.
 const LEEWAY_SECONDS: u64 = 5;
 /// An unknown key id leads to one look at the JWKS, and to none for this long after.
 const REFETCH_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+/// The same after a look that failed.
+const RETRY_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Keys older than this are fetched again beside the calls. Auth publishes a key for longer before it signs.
+pub const REFRESHED_AFTER: Duration = Duration::from_secs(300);
+/// Keys older than this are believed no more.
+const BELIEVED_FOR: Duration = Duration::from_secs(900);
 
 /// What an access token says: identity only. Roles are looked up per call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,80 +54,157 @@ pub struct Claims {
     pub jti: Uuid,
 }
 
+/// What a service token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The service that it opens, as [`service_audience`] writes it.
+    pub aud: String,
+    /// Name of the service that calls.
+    pub sub: String,
+    /// Expiry, in seconds since 1970.
+    pub exp: i64,
+    /// When it was issued, in seconds since 1970.
+    pub iat: i64,
+    /// Id of the token.
+    pub jti: Uuid,
+}
+
+/// The audience of service tokens for this service.
+pub fn service_audience(service: &str) -> String {
+    format!("{AUDIENCE}/{service}")
+}
+
 /// Where public keys come from.
 #[async_trait]
 pub trait KeySource: Send + Sync {
-    /// The keys that sign at present or did lately.
+    /// The keys that sign at present, did lately, or will soon.
     async fn fetch(&self) -> Result<Vec<JsonWebKey>>;
 }
 
-/// Verifies access tokens. Clones share keys.
+/// Verifies tokens. Clones share keys.
 #[derive(Clone)]
 pub struct TokenVerifier(Arc<Inner>);
 
 struct Inner {
     source: Box<dyn KeySource>,
-    validation: Validation,
-    keys: std::sync::RwLock<HashMap<String, Arc<DecodingKey>>>,
-    last_fetch: Mutex<Option<Instant>>,
+    access: Validation,
+    keys: RwLock<Keys>,
+    last_fetch: Mutex<Option<Fetch>>,
+    refreshing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_id: HashMap<String, Arc<DecodingKey>>,
+    fetched: Option<Instant>,
+}
+
+struct Fetch {
+    at: Instant,
+    failed: bool,
 }
 
 impl TokenVerifier {
     /// Verifies tokens of `issuer` by the keys of `source`, which are fetched when first needed.
     pub fn new(issuer: &str, source: impl KeySource + 'static) -> Self {
         // EdDSA only: neither `none` nor an HMAC keyed with a public key is ever tried.
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[issuer]);
-        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        validation.leeway = LEEWAY_SECONDS;
+        let mut access = Validation::new(Algorithm::EdDSA);
+        access.set_audience(&[AUDIENCE]);
+        access.set_issuer(&[issuer]);
+        access.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        access.validate_nbf = true;
+        access.leeway = LEEWAY_SECONDS;
         Self(Arc::new(Inner {
             source: Box::new(source),
-            validation,
-            keys: Default::default(),
+            access,
+            keys: RwLock::default(),
             last_fetch: Mutex::new(None),
+            refreshing: AtomicBool::new(false),
         }))
     }
 
-    /// The claims of a token that is valid now.
+    /// The claims of an access token that is valid now.
     ///
     /// # Errors
     /// TOKEN_INVALID; UNAVAILABLE when the keys cannot be fetched.
     pub async fn verify(&self, token: &str) -> Result<Claims> {
+        self.claims(token, false, &self.0.access).await
+    }
+
+    /// The claims of a service token that is valid now, for calls to `service`.
+    ///
+    /// # Errors
+    /// TOKEN_INVALID; UNAVAILABLE when the keys cannot be fetched.
+    pub async fn verify_service(&self, token: &str, service: &str) -> Result<ServiceClaims> {
+        let mut validation = self.0.access.clone();
+        validation.set_audience(&[service_audience(service)]);
+        self.claims(token, true, &validation).await
+    }
+
+    async fn claims<T: DeserializeOwned>(&self, token: &str, of_service: bool, rules: &Validation) -> Result<T> {
         let invalid = |e: jsonwebtoken::errors::Error| Error::from(Reason::TokenInvalid).because(e);
         let header = decode_header(token).map_err(invalid)?;
-        if header.alg != Algorithm::EdDSA {
+        // `jwk`, `jku`, `x5u` and their like are never looked at: the key comes from our JWKS by its id, or not at
+        // all. Extensions that must be understood are not (RFC 7515, section 4.1.11).
+        let is_of_service = header.typ.as_deref() == Some(SERVICE_TYPE);
+        if header.alg != Algorithm::EdDSA || header.crit.is_some() || is_of_service != of_service {
             return Err(Reason::TokenInvalid.into());
         }
         let kid = header.kid.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
         let key = self.key(&kid).await?.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
-        Ok(decode::<Claims>(token, &key, &self.0.validation).map_err(invalid)?.claims)
+        Ok(decode::<T>(token, &key, rules).map_err(invalid)?.claims)
     }
 
     async fn key(&self, kid: &str) -> Result<Option<Arc<DecodingKey>>> {
-        let known = || self.0.keys.read().ok().and_then(|keys| keys.get(kid).cloned());
-        if let Some(key) = known() {
+        let (known, age) = self.known(kid);
+        if age > REFRESHED_AFTER && known.is_some() && !self.0.refreshing.swap(true, Ordering::AcqRel) {
+            let verifier = self.clone();
+            tokio::spawn(async move {
+                // One that fails is told of where it fails; the next call tries again.
+                let _ = verifier.fetch(&mut *verifier.0.last_fetch.lock().await).await;
+                verifier.0.refreshing.store(false, Ordering::Release);
+            });
+        }
+        if known.is_some() {
+            return Ok(known);
+        }
+        // One fetch for all who wait; whoever comes after it finds its result or a recent miss. Known keys do not
+        // come here, so a flood of unknown ids keeps nobody waiting but itself.
+        let mut last = self.0.last_fetch.lock().await;
+        if let (Some(key), _) = self.known(kid) {
             return Ok(Some(key));
         }
-        // One fetch for all who wait; whoever comes after it finds its result or a recent miss.
-        let mut last_fetch = self.0.last_fetch.lock().await;
-        if let Some(key) = known() {
-            return Ok(Some(key));
+        match &*last {
+            Some(Fetch { at, failed: true }) if at.elapsed() < RETRY_AT_MOST_EVERY => {
+                return Err(Reason::Unavailable.into());
+            }
+            Some(Fetch { at, failed: false }) if at.elapsed() < REFETCH_AT_MOST_EVERY => return Ok(None),
+            _ => {}
         }
-        if last_fetch.is_some_and(|at| at.elapsed() < REFETCH_AT_MOST_EVERY) {
-            return Ok(None);
-        }
-        let fetched = self.0.source.fetch().await?;
-        *last_fetch = Some(Instant::now());
-        let keys = fetched
+        self.fetch(&mut last).await?;
+        Ok(self.known(kid).0)
+    }
+
+    /// The key with this id, if it is known and not too old to be believed; and the age of the keys.
+    fn known(&self, kid: &str) -> (Option<Arc<DecodingKey>>, Duration) {
+        let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let age = keys.fetched.map_or(Duration::MAX, |fetched| fetched.elapsed());
+        (keys.by_id.get(kid).filter(|_| age < BELIEVED_FOR).cloned(), age)
+    }
+
+    async fn fetch(&self, last: &mut Option<Fetch>) -> Result<()> {
+        let fetched = self.0.source.fetch().await;
+        *last = Some(Fetch { at: Instant::now(), failed: fetched.is_err() });
+        let by_id = fetched?
             .iter()
             .filter(|key| key.kty == "OKP" && key.crv == "Ed25519")
             .filter_map(|key| Some((key.kid.clone(), Arc::new(DecodingKey::from_ed_components(&key.x).ok()?))))
             .collect();
-        if let Ok(mut known) = self.0.keys.write() {
-            *known = keys;
-        }
-        Ok(known())
+        let keys = Keys { by_id, fetched: Some(Instant::now()) };
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
     }
 }
 
@@ -124,3 +213,6 @@ impl std::fmt::Debug for TokenVerifier {
         f.debug_struct("TokenVerifier").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,7 @@ impl Person {
 }
 
 /// Makes the account.
-pub(crate) async fn make(env: &Env, mailbox: &Mailbox) -> anyhow::Result<()> {
+pub(crate) async fn make(env: &Env, mailbox: &Mailbox, database_url: &str) -> anyhow::Result<()> {
     let channel = |variable: &str| -> anyhow::Result<Channel> {
         Ok(Endpoint::from_shared(env.get(variable).context("no address")?.to_owned())?.connect_lazy())
     };
@@ -128,6 +128,12 @@ pub(crate) async fn make(env: &Env, mailbox: &Mailbox) -> anyhow::Result<()> {
     let create = CreateAccountRequest { name: "Demo Company".to_owned(), slug: Some("demo".to_owned()) };
     let created = clients.accounts.create_account(people[0].call("", create)?).await?.into_inner();
     let account_id = created.account.context("an account")?.id;
+    // Trying things out does not run dry.
+    let mut conn = PgConnection::connect(database_url).await?;
+    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise' where slug = 'demo'")
+        .execute(&mut conn)
+        .await?;
+    conn.close().await?;
     for (index, (email, _, _, role, manager)) in PEOPLE.iter().enumerate().skip(1) {
         let invite = InviteMemberRequest {
             account_id: account_id.clone(),
@@ -164,7 +170,7 @@ async fn sign_up(
     clients.auth.verify_email(VerifyEmailRequest { token }).await?;
     let login = LoginRequest { email: email.to_owned(), password: PASSWORD.to_owned() };
     let answer = clients.auth.login(login).await?.into_inner();
-    Ok(Person { id: answer.user.context("a user")?.id, token: answer.access_token })
+    Ok(Person { id: answer.user.context("a user")?.id, token: answer.access_token.context("an access token")? })
 }
 
 /// The token of the newest link to `path` that was mailed to `email`.

@@ -127,10 +127,13 @@ async fn configured(report: &mut Report, env: &Env, service: &Service) {
             report.line(&format!("{variable} answers"), found, "start that service, or correct the variable");
         }
     }
-    if service.name == "auth" {
-        let keys = env.get("BATON_AUTH_SIGNING_KEYS").unwrap_or_default();
-        let mend = "make one with: openssl genpkey -algorithm ed25519 -outform DER | base64 -w0";
-        report.line("signing keys", baton_auth::check_signing_keys(keys), mend);
+    if service.name == "auth"
+        && let Ok(config) = baton_auth::KeysConfig::from_env(env)
+    {
+        let keys = tokio::time::timeout(TIMEOUT, baton_auth::signing_keys(&config, false)).await;
+        let keys = keys.context("no answer in time").and_then(|keys| keys);
+        let mend = "migrate first; BATON_AUTH_SEALING_KEYS must hold the key that sealed them, as id:base64";
+        report.line("signing keys", keys, mend);
     }
 }
 

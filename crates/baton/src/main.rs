@@ -5,6 +5,7 @@
 mod demo;
 mod doctor;
 mod embedded;
+mod keys;
 mod migrate;
 mod openapi;
 mod platform;
@@ -12,6 +13,7 @@ mod secrets;
 mod serve;
 mod servers;
 mod up;
+mod usage;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,12 +51,22 @@ enum Command {
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
     },
+    /// Shows or rotates the keys that sign tokens, with the environment of the auth service.
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
+    },
     /// Checks configuration, database, roles, Redis, ports, keys and clock, and says how to mend each.
     Doctor {
         /// Check these services as they are configured by environment variables; without any, check what
         /// `baton up` needs.
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
+    },
+    /// Counts anew what accounts use of their quotas, with the environment of the task service.
+    Usage {
+        #[command(subcommand)]
+        command: usage::Command,
     },
     /// Prints the OpenAPI 3.1 document of the REST API.
     Openapi,
@@ -85,7 +97,9 @@ fn main() -> ExitCode {
             Command::Up { data, no_demo } => up::run(env, &data, !no_demo).await,
             Command::Serve { services } => serve::run(&env, &services).await,
             Command::Migrate { services } => migrate::run(&env, &services).await,
+            Command::Keys { command } => keys::run(&env, &command).await,
             Command::Doctor { services } => doctor::run(&env, &services).await,
+            Command::Usage { command } => usage::run(&env, &command).await,
             Command::Openapi => openapi::print(),
             Command::Servers { migrated, command } => servers::run(migrated, &command).await,
         }

@@ -13,41 +13,60 @@ use baton_runtime::Env;
 
 const FILE: &str = "keys.env";
 
-/// Gives `env` the keys that it does not have: those of the file, which is made when it is missing.
+/// How each key is made.
+const KEYS: [(&str, fn() -> anyhow::Result<String>); 4] = [
+    ("BATON_AUTH_MAILED_TOKEN_KEY", || Ok(random())),
+    ("BATON_AUTH_SEALING_KEYS", || Ok(format!("first:{}", random()))),
+    ("BATON_TENANCY_MAILED_TOKEN_KEY", || Ok(random())),
+    ("BATON_TENANCY_SERVICE_SECRET", || Ok(random())),
+];
+
+/// Gives `env` the keys that it does not have: those of the file. What the file lacks, as one of an earlier version
+/// does, is made and added.
 pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
     let path = data.join(FILE);
-    let text = match fs::read_to_string(&path) {
+    let mut text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => create(&path)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => {
             return Err(error)
                 .with_context(|| format!("cannot read {}; give its owner back the right to", path.display()));
         }
     };
+    let mut missing = String::new();
+    for (name, make) in KEYS {
+        if !text.lines().any(|line| line.starts_with(&format!("{name}="))) {
+            missing += &format!("{name}={}\n", make()?);
+        }
+    }
+    if !missing.is_empty() {
+        add(&path, &missing)?;
+        text += &missing;
+    }
     for line in text.lines() {
         let (name, value) = line.split_once('=').with_context(|| {
             format!("{} is damaged; remove it to have new keys made, which signs everyone out", path.display())
         })?;
         env.set_default(name, value);
     }
+    // Auth knows the secrets of the services that call it.
+    let services = format!("tenancy:{}", env.get("BATON_TENANCY_SERVICE_SECRET").unwrap_or_default());
+    env.set_default("BATON_AUTH_SERVICE_SECRETS", services);
     Ok(())
 }
 
-fn create(path: &Path) -> anyhow::Result<String> {
-    let random = || STANDARD.encode(rand::random::<[u8; 32]>());
-    let text = format!(
-        "BATON_AUTH_SIGNING_KEYS={}\nBATON_AUTH_MAILED_TOKEN_KEY={}\nBATON_TENANCY_MAILED_TOKEN_KEY={}\n",
-        baton_auth::generate_signing_key()?,
-        random(),
-        random()
-    );
+fn random() -> String {
+    STANDARD.encode(rand::random::<[u8; 32]>())
+}
+
+fn add(path: &Path, lines: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
+        .append(true)
+        .create(true)
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(lines.as_bytes())?;
     file.sync_all()?;
-    Ok(text)
+    Ok(())
 }

@@ -91,7 +91,7 @@ async fn greet(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     if demo && demo::is_wanted(&servers.database_url).await? {
-        let make = demo::make(env, mailbox);
+        let make = demo::make(env, mailbox, &servers.database_url);
         let made = tokio::select! {
             made = step("demo account", make) => made,
             () = shutdown.draining().cancelled() => return Ok(()),

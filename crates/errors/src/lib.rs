@@ -7,7 +7,7 @@
 
 mod reason;
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -28,6 +28,7 @@ struct Inner {
     message: String,
     metadata: Vec<(&'static str, String)>,
     fields: Vec<(String, String)>,
+    retry_after: Option<Duration>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -35,7 +36,14 @@ impl Error {
     /// A failure for this reason. `message` is for the caller: a sentence without names, texts or
     /// internals.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, message: message.into(), metadata: Vec::new(), fields: Vec::new(), cause: None }))
+        Self(Box::new(Inner {
+            reason,
+            message: message.into(),
+            metadata: Vec::new(),
+            fields: Vec::new(),
+            retry_after: None,
+            cause: None,
+        }))
     }
 
     /// A request whose field `field` (a proto path) is wrong in a way that `buf.validate` cannot say.
@@ -61,6 +69,14 @@ impl Error {
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
         self.0.fields.push((field.into(), description.into()));
+        self
+    }
+
+    /// Says when to come again: `google.rpc.RetryInfo`, and over REST `Retry-After`, in whole seconds.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let part = u64::from(wait.subsec_nanos() > 0);
+        self.0.retry_after = Some(Duration::from_secs(wait.as_secs() + part));
         self
     }
 
@@ -124,7 +140,7 @@ fn is_outage(code: &str) -> bool {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let Inner { reason, message, metadata, fields, cause } = *error.0;
+        let Inner { reason, message, metadata, fields, retry_after, cause } = *error.0;
         if let Some(cause) = &cause {
             let cause: &(dyn StdError + 'static) = &**cause;
             match reason.code() {
@@ -138,6 +154,9 @@ impl From<Error> for Status {
             ERROR_DOMAIN,
             metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<std::collections::HashMap<_, _>>(),
         );
+        if let Some(wait) = retry_after {
+            details.set_retry_info(Some(wait));
+        }
         for (field, description) in fields {
             details.add_bad_request_violation(field, description);
         }

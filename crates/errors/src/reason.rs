@@ -54,7 +54,7 @@ reasons! {
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" InvalidArgument 415 "The body must be application/json (PATCH also application/merge-patch+json).";
     RouteNotFound "ROUTE_NOT_FOUND" Unimplemented 404 "There is nothing at this path.";
     WebSocketExpected "WEBSOCKET_EXPECTED" InvalidArgument 426 "This path takes WebSockets only.";
-    OriginNotAllowed "ORIGIN_NOT_ALLOWED" PermissionDenied 403 "Pages of this origin may not open a WebSocket here.";
+    OriginNotAllowed "ORIGIN_NOT_ALLOWED" PermissionDenied 403 "Pages of this origin may not open a WebSocket here, or call by cookie.";
     MethodNotAllowed "METHOD_NOT_ALLOWED" Unimplemented 405 "The path does not take this method.";
 
     // Who calls
@@ -66,10 +66,37 @@ reasons! {
     EmailNotVerified "EMAIL_NOT_VERIFIED" PermissionDenied 403 "The address is not confirmed yet; follow the link in the mail.";
     LinkInvalid "LINK_INVALID" InvalidArgument 400 "The token of the link is not one of ours, or too old, or replaced by a newer one.";
     PasswordTooWeak "PASSWORD_TOO_WEAK" InvalidArgument 400 "The password is too short or too easy to guess.";
+    UserDeactivated "USER_DEACTIVATED" PermissionDenied 403 "The sign-in is deactivated; follow the link in the mail to have it back.";
+    EmailTaken "EMAIL_TAKEN" AlreadyExists 409 "The address was confirmed by somebody else meanwhile.";
+
+    TooManyAttempts "TOO_MANY_ATTEMPTS" ResourceExhausted 429 "Too many attempts; Retry-After says when the next one is heard.";
+    CsrfTokenMissing "CSRF_TOKEN_MISSING" PermissionDenied 403 "A call by cookie needs the value of the cookie __Host-baton_csrf in X-CSRF-Token.";
+    CsrfTokenInvalid "CSRF_TOKEN_INVALID" PermissionDenied 403 "X-CSRF-Token does not belong to the refresh token of the cookie; read __Host-baton_csrf again.";
+    MfaTokenInvalid "MFA_TOKEN_INVALID" Unauthenticated 401 "The mfa_token is not one of ours, older than five minutes, or used; sign in again.";
+    MfaCodeInvalid "MFA_CODE_INVALID" Unauthenticated 401 "The code is not a current one of the second factor, or was used before.";
+    ProofRequired "PROOF_REQUIRED" PermissionDenied 403 "The call needs the password, or a current code of the second factor, beside the token.";
+    ProofInvalid "PROOF_INVALID" PermissionDenied 403 "The password is wrong, or the code not a current one, or used before.";
+    TotpNotStarted "TOTP_NOT_STARTED" FailedPrecondition 409 "No TOTP secret waits to be confirmed; ask for one.";
+    SecondFactorNotEnabled "SECOND_FACTOR_NOT_ENABLED" FailedPrecondition 409 "The caller has no second factor.";
+    ApiKeyNotFound "API_KEY_NOT_FOUND" NotFound 404 "The caller has no such API key.";
+    ApiKeyLimit "API_KEY_LIMIT" FailedPrecondition 409 "The caller has as many API keys as one may have; delete one first.";
+    SessionNotFound "SESSION_NOT_FOUND" NotFound 404 "The caller has no such session.";
+    ProviderUnknown "PROVIDER_UNKNOWN" NotFound 404 "There is no such identity provider, or it is switched off.";
+    ProviderRefused "PROVIDER_REFUSED" Unauthenticated 401 "The identity provider did not confirm the sign-in, or its answer does not hold; begin again.";
+    OauthStateInvalid "OAUTH_STATE_INVALID" InvalidArgument 400 "The state is not of a sign-in that this browser began in the last ten minutes with this provider, or was used; begin again.";
+    IdentityNotLinked "IDENTITY_NOT_LINKED" FailedPrecondition 409 "The address belongs to a user already, who signs in as before and then links the identity.";
+    IdentityTaken "IDENTITY_TAKEN" AlreadyExists 409 "The identity is linked to another user.";
+    IdentityExists "IDENTITY_EXISTS" AlreadyExists 409 "The caller has another identity of this provider; unlink that one first.";
+    IdentityNotFound "IDENTITY_NOT_FOUND" NotFound 404 "The caller has no such identity.";
+    LastWayToSignIn "LAST_WAY_TO_SIGN_IN" FailedPrecondition 409 "It is the only way that the caller can sign in; set a password or link another identity first.";
 
     // May they
     NotAMember "NOT_A_MEMBER" PermissionDenied 403 "The caller is not an active member of the account, or there is no such account.";
+    AccountSuspended "ACCOUNT_SUSPENDED" PermissionDenied 403 "The account is suspended, or given up and about to be deleted; its owner can reactivate it.";
+    SecondFactorRequired "SECOND_FACTOR_REQUIRED" PermissionDenied 403 "The account wants its members to sign in with a second factor, and the caller's session did not.";
     PermissionMissing "PERMISSION_MISSING" PermissionDenied 403 "The caller's role does not hold the permission that the call needs.";
+    ScopeMissing "SCOPE_MISSING" PermissionDenied 403 "The API key does not have the scope that the call needs; `scope` names it.";
+    SessionRequired "SESSION_REQUIRED" PermissionDenied 403 "The call takes a signed-in person's access token; an API key may not make it.";
     ServiceOnly "SERVICE_ONLY" PermissionDenied 403 "Only Baton services may call this.";
 
     // Tenancy
@@ -83,6 +110,18 @@ reasons! {
     LastOwner "LAST_OWNER" FailedPrecondition 409 "An account keeps at least one owner.";
     InvitationForAnother "INVITATION_FOR_ANOTHER" PermissionDenied 403 "The invitation was sent to another address.";
 
+    AccountBeingDeleted "ACCOUNT_BEING_DELETED" FailedPrecondition 409 "The account was given up; call its deletion off first.";
+    InvitationNotFound "INVITATION_NOT_FOUND" NotFound 404 "The account has no such invitation that is still open.";
+    HandOverInvalid "HAND_OVER_INVALID" FailedPrecondition 422 "The tasks cannot go to this person: no active member, the one who leaves, or nobody whom the caller may assign tasks to.";
+    NotAboveMember "NOT_ABOVE_MEMBER" PermissionDenied 403 "Only the member themselves and those above them may ask this.";
+    ExportTooLarge "EXPORT_TOO_LARGE" FailedPrecondition 422 "More rows match than an export takes (`limit`); narrow it by time.";
+
+    // Quotas and billing
+    QuotaExceeded "QUOTA_EXCEEDED" FailedPrecondition 403 "The account's tier does not allow more; `quota`, `limit` and `used` say of what.";
+    BillingDisabled "BILLING_DISABLED" FailedPrecondition 404 "This installation takes no payments.";
+    BillingAccountUnknown "BILLING_ACCOUNT_UNKNOWN" FailedPrecondition 409 "Nothing says yet whose customer the event is about; send it again later.";
+    SignatureInvalid "SIGNATURE_INVALID" InvalidArgument 400 "The event is not signed by a secret of ours, or was signed too long ago.";
+
     // Tasks
     TaskNotFound "TASK_NOT_FOUND" NotFound 404 "There is no such task that the caller may see.";
     TaskWrongState "TASK_WRONG_STATE" FailedPrecondition 409 "The task's state does not allow this; `from` and `to` name both states.";
@@ -92,6 +131,7 @@ reasons! {
     AssigneeInvalid "ASSIGNEE_INVALID" FailedPrecondition 422 "The assignee is not an active member of the account.";
     AssignmentNotAllowed "ASSIGNMENT_NOT_ALLOWED" PermissionDenied 403 "The caller may not hand tasks to this member.";
     ReassignmentNotAllowed "REASSIGNMENT_NOT_ALLOWED" PermissionDenied 403 "The caller may not reassign tasks, or not from this member.";
+    RejectionDisabled "REJECTION_DISABLED" FailedPrecondition 409 "The account's settings do not let assignees reject tasks.";
     AssignmentAlreadyAccepted "ASSIGNMENT_ALREADY_ACCEPTED" FailedPrecondition 409 "The task was accepted already.";
     BoardNotFound "BOARD_NOT_FOUND" NotFound 404 "There is no such board that the caller may see.";
 
@@ -105,6 +145,7 @@ reasons! {
     Conflict "CONFLICT" Aborted 409 "Another call changed the same thing at the same time; try again.";
 
     // Us
+    RateLimited "RATE_LIMITED" ResourceExhausted 429 "The requests of this hour are used up; Retry-After says when there are more.";
     Busy "BUSY" ResourceExhausted 429 "Too much at once; try again in a moment.";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded 504 "The call took longer than its deadline.";
     Unavailable "UNAVAILABLE" Unavailable 503 "A part of the platform cannot be reached; try again in a moment.";

@@ -47,10 +47,25 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn enqueue(&mut self, kind: &'static str, payload: &impl Serialize) -> Result<()> {
-        let id = self.db().clock().new_id();
-        let insert = self.db().sql("insert into {schema}.jobs (id, kind, payload) values ($1, $2, $3)");
-        let payload = serde_json::to_value(payload).map_err(Error::internal)?;
-        sqlx::query(insert).bind(id).bind(kind).bind(payload).execute(&mut **self).await?;
+        self.enqueue_all(kind, std::slice::from_ref(payload)).await
+    }
+
+    /// [`Tx::enqueue`] for several of a kind, with one statement.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn enqueue_all(&mut self, kind: &'static str, payloads: &[impl Serialize]) -> Result<()> {
+        if payloads.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = payloads.iter().map(|_| self.db().clock().new_id()).collect();
+        let payloads = payloads.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+        let insert = self.db().sql(
+            "insert into {schema}.jobs (id, kind, payload)
+             select id, $2, payload from unnest($1::uuid[], $3::jsonb[]) as jobs (id, payload)",
+        );
+        let payloads = payloads.map_err(Error::internal)?;
+        sqlx::query(insert).bind(ids).bind(kind).bind(payloads).execute(&mut **self).await?;
         self.enqueued = true;
         Ok(())
     }

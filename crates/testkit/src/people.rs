@@ -99,8 +99,9 @@ impl World {
         .expect("a new person");
         let login = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
         let answer = AuthServiceClient::new(self.auth()).login(login).await.expect("a sign-in").into_inner();
+        let (token, refresh_token) = (answer.access_token().to_owned(), answer.refresh_token().to_owned());
         let user_id = answer.user.expect("the user").id.parse().expect("an id");
-        Person { user_id, email, token: answer.access_token, refresh_token: answer.refresh_token }
+        Person { user_id, email, token, refresh_token }
     }
 
     /// An account that `owner` made.

@@ -5,6 +5,7 @@ use baton_access::MailedTokens;
 use baton_embedded::{Options, Redis, RedisBinary};
 use baton_mailbox::Mailbox;
 use baton_runtime::{Clock, Env, Secret, Shutdown};
+use baton_sealing::Sealer;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
@@ -52,11 +53,20 @@ impl World {
             env.set(format!("BATON_{name}_DATABASE_CONNECTIONS"), "5");
         }
         env.set("BATON_REDIS_URL", redis.url());
+        // Few tests are about quotas; those give their account its own.
+        env.set("BATON_TENANCY_TIER_LIMITS", "free.users=1000,free.open_tasks_per_user=100000");
+        env.set("BATON_TENANCY_STRIPE_WEBHOOK_SECRETS", "whsec_test");
+        env.set("BATON_TENANCY_STRIPE_PRICES", "price_pro=pro,price_enterprise=enterprise");
         env.set("BATON_SMTP_URL", format!("smtp://{mail_address}"));
         env.set("BATON_AUTH_URL", format!("http://{auth_address}"));
         env.set("BATON_TENANCY_URL", format!("http://{tenancy_address}"));
-        env.set("BATON_AUTH_SIGNING_KEYS", baton_auth::generate_signing_key().expect("a key"));
+        let secret = STANDARD.encode([4; 32]);
+        env.set("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{secret}"));
+        env.set("BATON_TENANCY_SERVICE_SECRET", secret);
         env.set("BATON_AUTH_MAILED_TOKEN_KEY", STANDARD.encode([1; 32]));
+        // All tests come from one address.
+        env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000000");
+        env.set("BATON_AUTH_SEALING_KEYS", format!("test:{}", STANDARD.encode([3; 32])));
         env.set("BATON_TENANCY_MAILED_TOKEN_KEY", STANDARD.encode([2; 32]));
 
         let admin = PgPool::connect_lazy(&database.admin_url()).expect("a URL of our own");
@@ -122,6 +132,20 @@ impl World {
     /// Stops and starts with the world.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Id and private half (PKCS#8) of the key that signs at present, for tests that forge tokens with it.
+    pub async fn signing_key(&self) -> (String, Vec<u8>) {
+        let (kid, sealed): (String, Vec<u8>) = sqlx::query_as(
+            "select kid, sealed from auth.signing_keys where signs_from <= now() order by signs_from desc, kid desc",
+        )
+        .fetch_one(&self.admin())
+        .await
+        .expect("a key");
+        let keys = self.env.get("BATON_AUTH_SEALING_KEYS").expect("set at the start");
+        let sealer = Sealer::new(&Secret::new(keys)).expect("a key");
+        let private = sealer.open(&format!("signing_key:{kid}"), &sealed).expect("sealed by us");
+        (kid, private)
     }
 
     /// The tokens of the tenancy service's mails.

@@ -143,6 +143,16 @@ fn parameters() -> Value {
             "Makes retrying safe: the same key and body get the first answer again.",
             json!({"type": "string", "minLength": 1, "maxLength": 255}),
         ),
+        "BatonSession": header(
+            "X-Baton-Session",
+            "`cookie` keeps the refresh token in a cookie that no script can read, and out of the answer.",
+            json!({"type": "string", "enum": ["cookie"]}),
+        ),
+        "CsrfToken": header(
+            "X-CSRF-Token",
+            "The value of the cookie `__Host-baton_csrf`, when the refresh token comes by cookie and not in the body.",
+            json!({"type": "string"}),
+        ),
         "IfMatch": header(
             "If-Match",
             "The `ETag` that the change is based on; 412 when the thing has changed since.",

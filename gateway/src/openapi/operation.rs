@@ -14,6 +14,7 @@ use super::{
     schema::{Schemas, Way},
 };
 use crate::{
+    cookies, oauth,
     problem::PROBLEM_JSON,
     routes::{Body, Route},
 };
@@ -107,7 +108,7 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
             parameters.push(parameter_of("path", &parameter.name, field, true, schemas));
         }
     }
-    for parameter in route.query.parameters() {
+    for parameter in route.query.parameters().iter().filter(|parameter| parameter.field.name() != oauth::FIELD) {
         let required = schemas.is_required(&parameter.field);
         parameters.push(parameter_of("query", parameter.field.name(), &parameter.field, required, schemas));
     }
@@ -118,6 +119,12 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
     }
     if route.verb == Method::POST && !matches!(access, Access::Public) {
         parameters.push(shared("IdempotencyKey"));
+    }
+    if cookies::answers_token(route) {
+        parameters.push(shared("BatonSession"));
+    }
+    if cookies::takes_token(route) {
+        parameters.push(shared("CsrfToken"));
     }
     if takes_if_match {
         parameters.push(shared("IfMatch"));
@@ -166,10 +173,12 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
     let output = route.method.output();
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
     let shown = route.answer.as_ref().and_then(message_of).unwrap_or(output);
-    let mut answer = json!({
-        "description": description,
-        "content": {"application/json": {"schema": schemas.message(&shown, Way::Out, &[])}},
-    });
+    let content = if route.is_file {
+        json!({"*/*": {"schema": {"type": "string", "description": "A file, as it is."}}})
+    } else {
+        json!({"application/json": {"schema": schemas.message(&shown, Way::Out, &[])}})
+    };
+    let mut answer = json!({"description": description, "content": content});
     let mut responses = BTreeMap::new();
     if route.version.is_some() {
         answer["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
@@ -180,6 +189,12 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
         }
     }
     responses.insert("200".to_owned(), answer);
+    if oauth::sends_away(route) {
+        let location = json!({"description": "Where to go", "schema": {"type": "string", "format": "uri"}});
+        let found = json!({"description": "The browser is sent to the provider", "headers": {"Location": location}});
+        responses.remove("200");
+        responses.insert("302".to_owned(), found);
+    }
     for (status, reasons) in by_status(reasons(route, access, takes_if_match, comment)) {
         responses.insert(status.to_string(), refusal(status, &reasons));
     }

@@ -41,7 +41,7 @@ async fn who_is_no_member_or_shows_no_good_token_is_sent_away() {
     let other = stage.world.team().await;
     let (user, account) = (&stage.team.user_a1, stage.team.account_id);
     let forged = format!("{}x", user.token);
-    let expired = stage.expiring(user, -60);
+    let expired = stage.expiring(user, -60).await;
     for query in [
         String::new(),
         "?token=".to_owned(),
@@ -76,7 +76,8 @@ async fn pages_of_other_origins_and_what_is_no_websocket_are_refused() {
 async fn a_token_that_runs_out_ends_the_connection_and_a_new_one_may_follow() {
     let stage = Stage::set().await;
     let (user, account) = (&stage.team.user_a1, stage.team.account_id);
-    let mut socket = stage.open(&format!("?token={}&account_id={account}", stage.expiring(user, 3))).await;
+    let token = stage.expiring(user, 3).await;
+    let mut socket = stage.open(&format!("?token={token}&account_id={account}")).await;
     assert_eq!(socket.next().await, json!({"type": "welcome"}));
     socket.is_told_to_go("token_expired", true).await;
     stage.connect(user).await;

@@ -22,7 +22,7 @@ async fn a_removed_member_is_disconnected() {
     let (user, account) = (&stage.team.user_a1, stage.team.account_id);
     let mut socket = stage.connect(user).await;
     let mut colleague = stage.connect(&stage.team.user_a2).await;
-    let remove = RemoveMemberRequest { account_id: account.to_string(), user_id: user.user_id.to_string() };
+    let remove = RemoveMemberRequest { account_id: account.to_string(), user_id: user.user_id.to_string(), hand_over_to: None };
     let request = stage.team.owner.call(account, remove);
     MemberServiceClient::new(stage.world.tenancy()).remove_member(request).await.unwrap();
     socket.is_told_to_go("unauthorized", false).await;
@@ -88,7 +88,7 @@ async fn signing_out_ends_the_connections_of_that_session_only() {
     let login = LoginRequest { email: user.email.clone(), password: PASSWORD.to_owned() };
     let second = auth.login(login).await.unwrap().into_inner();
     let mut socket = stage.connect(user).await;
-    let mut elsewhere = stage.connect(&Person { token: second.access_token, ..user.clone() }).await;
+    let mut elsewhere = stage.connect(&Person { token: second.access_token.unwrap(), ..user.clone() }).await;
     auth.logout(LogoutRequest { refresh_token: user.refresh_token.clone() }).await.unwrap();
     socket.is_told_to_go("unauthorized", false).await;
     elsewhere.follow(&notifications()).await;

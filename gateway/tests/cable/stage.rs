@@ -12,10 +12,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::State, http};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_events::{Streams, relay};
 use baton_gateway::Config;
 use baton_proto::{
@@ -29,7 +26,7 @@ use baton_runtime::{Secret, Shutdown};
 use baton_store::{Db, Event, Tenant};
 use baton_testkit::{Person, Team, World};
 use futures_util::{SinkExt, StreamExt};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, decode_header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
 use tokio::{
@@ -118,13 +115,12 @@ impl Stage {
     }
 
     /// The person's token with another expiry, signed by auth's own key.
-    pub(crate) fn expiring(&self, person: &Person, seconds: i64) -> String {
+    pub(crate) async fn expiring(&self, person: &Person, seconds: i64) -> String {
         let mut claims: Value =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(person.token.split('.').nth(1).unwrap()).unwrap()).unwrap();
         claims["exp"] = json!(chrono::Utc::now().timestamp() + seconds);
-        let env = self.world.env();
-        let key = STANDARD.decode(env.get("BATON_AUTH_SIGNING_KEYS").unwrap()).unwrap();
-        let header = Header { kid: decode_header(&person.token).unwrap().kid, ..Header::new(Algorithm::EdDSA) };
+        let (kid, key) = self.world.signing_key().await;
+        let header = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
         encode(&header, &claims, &EncodingKey::from_ed_der(&key)).unwrap()
     }
 

@@ -47,6 +47,10 @@ impl Gateway {
             public_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
             max_body_bytes: 1024 * 1024,
+            issuer: "https://baton.localhost".to_owned(),
+            requests_per_hour_anonymous: 1_000_000,
+            requests_per_hour_user: 1_000_000,
+            trusted_proxies: Vec::new(),
             timeout: Duration::from_secs(5),
         };
         change(&mut config);

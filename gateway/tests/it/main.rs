@@ -3,10 +3,12 @@
 mod bad_input;
 mod edge;
 mod etag;
+mod files;
 mod gateway;
 mod grpc;
 mod grpc_web;
 mod merge_patch;
 mod openapi;
+mod rate_limit;
 mod rest;
 mod service;

@@ -169,6 +169,14 @@ async fn the_keys_may_be_cached_and_tasks_may_not() {
     gateway.service.on("TaskService/ListTasks", |_| Ok(ListTasksResponse::default()));
     let keys = gateway.get("/.well-known/jwks.json").send().await.expect("answered");
     assert_eq!(header(&keys, "cache-control"), Some("public, max-age=300"));
+    let tag = header(&keys, "etag").expect("a tag").to_owned();
+    let known = gateway.get("/.well-known/jwks.json").header("if-none-match", &tag).send().await.expect("answered");
+    assert_eq!((known.status().as_u16(), header(&known, "etag")), (304, Some(tag.as_str())));
+    assert_eq!(header(&known, "cache-control"), Some("public, max-age=300"));
+    let other = JsonWebKey { kid: "rotated".to_owned(), ..JsonWebKey::default() };
+    gateway.service.on("AuthService/GetJwks", move |_| Ok(GetJwksResponse { keys: vec![other.clone()] }));
+    let other = gateway.get("/.well-known/jwks.json").header("if-none-match", &tag).send().await.expect("answered");
+    assert_eq!(other.status(), 200, "other keys have another tag");
     let list = gateway.get("/v1/tasks").send().await.expect("answered");
     assert_eq!(header(&list, "cache-control"), Some("no-store"));
     assert_eq!(header(&list, "x-content-type-options"), Some("nosniff"));

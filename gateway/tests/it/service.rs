@@ -47,6 +47,8 @@ impl Call {
     }
 }
 
+/// What a stream sends, in its order.
+type Pieces = Vec<Result<Bytes, Status>>;
 type Answer = Arc<dyn Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
 /// The scripted service.
@@ -54,6 +56,7 @@ type Answer = Arc<dyn Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + S
 pub(crate) struct Script {
     calls: Arc<Mutex<Vec<(String, Call)>>>,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
+    streams: Arc<Mutex<HashMap<String, Pieces>>>,
 }
 
 impl Script {
@@ -88,6 +91,12 @@ impl Script {
         answer: impl Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync + 'static,
     ) {
         self.answers.lock().expect("unpoisoned").insert(rpc.to_owned(), Arc::new(answer));
+    }
+
+    /// Answers this RPC with a stream of these.
+    pub(crate) fn streams<M: Message>(&self, rpc: &str, pieces: Vec<Result<M, Status>>) {
+        let pieces = pieces.into_iter().map(|piece| piece.map(|message| message.encode_to_vec().into()));
+        self.streams.lock().expect("unpoisoned").insert(rpc.to_owned(), pieces.collect());
     }
 
     /// Answers GetTask with a task of this id and version.
@@ -176,6 +185,9 @@ impl StreamingService<Bytes> for Rpc {
             let message = messages.next().await.transpose()?.unwrap_or_default();
             let call = Call { metadata, message };
             script.calls.lock().expect("unpoisoned").push((rpc.clone(), call.clone()));
+            if let Some(pieces) = script.streams.lock().expect("unpoisoned").get(&rpc) {
+                return Ok(tonic::Response::new(stream::iter(pieces.clone()).boxed()));
+            }
             let answer = script.answers.lock().expect("unpoisoned").get(&rpc).cloned();
             let Some(answer) = answer else {
                 return Err(Status::unimplemented("not in the script"));

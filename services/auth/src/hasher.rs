@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
 use argon2::{
-    Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
+    Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
     password_hash::{SaltString, rand_core::OsRng},
 };
 use baton_errors::{Error, Reason, Result};
@@ -13,23 +14,54 @@ use tokio::sync::Semaphore;
 /// for more than about a second; the rest is told to come again.
 const WAITING_PER_THREAD: usize = 16;
 
+/// The weakest parameters that OWASP's password storage cheat sheet calls equal, as memory in KiB and passes.
+const WEAKEST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
+
 /// Hashes and verifies passwords. Clones share the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Hasher {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    argon2: Argon2<'static>,
     /// What an unknown person's password is compared with, so that it takes as long as a known one's.
     decoy: Arc<str>,
 }
 
+/// Whether a password was the one that was hashed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was.
+    Right,
+    /// It was, and other parameters are used by now: its hash by those.
+    Outdated(String),
+    /// It was not, or there is no hash.
+    Wrong,
+}
+
+/// Parameters of Argon2id that are not weaker than what OWASP recommends.
+///
+/// # Errors
+/// When they are, or are none.
+pub(crate) fn parameters(memory_kib: u32, passes: u32, lanes: u32) -> anyhow::Result<Params> {
+    ensure!(
+        WEAKEST.iter().any(|&(memory, least)| memory_kib >= memory && passes >= least),
+        "BATON_AUTH_HASH_MEMORY_KIB={memory_kib} with BATON_AUTH_HASH_PASSES={passes} is weaker than OWASP's 19456 with 2"
+    );
+    // The crate computes lanes one after the other: more of them only help attackers who do not.
+    ensure!((1..=4).contains(&lanes), "BATON_AUTH_HASH_LANES is not between 1 and 4");
+    Params::new(memory_kib, passes, lanes, None).map_err(|e| anyhow::anyhow!("no parameters of Argon2id: {e}"))
+}
+
 impl Hasher {
     /// A pool of `threads`.
-    pub(crate) fn new(threads: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(threads: usize, parameters: Params) -> anyhow::Result<Self> {
         let threads = threads.max(1);
-        let decoy = hash("nobody's password").map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+        let decoy = hash(&argon2, "nobody's password").map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
         Ok(Self {
             running: Arc::new(Semaphore::new(threads)),
             admitted: Arc::new(Semaphore::new(threads * (1 + WAITING_PER_THREAD))),
+            argon2,
             decoy: decoy.into(),
         })
     }
@@ -40,20 +72,28 @@ impl Hasher {
         password: String,
         check: impl FnOnce(&str) -> Result<()> + Send + 'static,
     ) -> Result<String> {
+        let argon2 = self.argon2.clone();
         self.run(move || {
             check(&password)?;
-            hash(&password).map_err(|e| Error::internal(e.to_string()))
+            hash(&argon2, &password)
         })
         .await?
     }
 
     /// Whether the password is the one that was hashed. Without a hash it is not, and that takes as long.
-    pub(crate) async fn verify(&self, password: String, hashed: Option<String>) -> Result<bool> {
+    pub(crate) async fn verify(&self, password: String, hashed: Option<String>) -> Result<Verdict> {
         let known = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.to_string());
+        let argon2 = self.argon2.clone();
         self.run(move || {
             let parsed = PasswordHash::new(&hashed).map_err(|e| Error::internal(e.to_string()))?;
-            Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && known)
+            if argon2.verify_password(password.as_bytes(), &parsed).is_err() || !known {
+                return Ok(Verdict::Wrong);
+            }
+            if is_current(&argon2, &parsed) {
+                return Ok(Verdict::Right);
+            }
+            hash(&argon2, &password).map(Verdict::Outdated)
         })
         .await?
     }
@@ -70,28 +110,70 @@ impl Hasher {
     }
 }
 
-/// Argon2id with the crate's defaults: 19 MiB, two passes, one lane, as OWASP recommends.
-fn hash(password: &str) -> std::result::Result<String, argon2::password_hash::Error> {
-    Ok(Argon2::default().hash_password(password.as_bytes(), &SaltString::generate(&mut OsRng))?.to_string())
+fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String> {
+    let salt = SaltString::generate(&mut OsRng);
+    argon2
+        .hash_password(password.as_bytes(), &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|e| Error::internal(e.to_string()))
+}
+
+/// Whether a hash was made by these parameters.
+fn is_current(argon2: &Argon2<'_>, hash: &PasswordHash<'_>) -> bool {
+    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    hash.algorithm == Algorithm::Argon2id.ident()
+        && hash.version == Some(Version::V0x13.into())
+        && Params::try_from(hash).is_ok_and(|used| costs(&used) == costs(argon2.params()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn hasher(passes: u32) -> Hasher {
+        Hasher::new(1, parameters(19_456, passes, 1).unwrap()).unwrap()
+    }
+
     #[tokio::test]
     async fn only_the_password_that_was_hashed_verifies() {
-        let hasher = Hasher::new(1).unwrap();
+        let hasher = hasher(2);
         let hashed = hasher.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
-        assert!(hashed.starts_with("$argon2id$"));
-        assert!(hasher.verify("tidal lantern".into(), Some(hashed.clone())).await.unwrap());
-        assert!(!hasher.verify("tidal lanterns".into(), Some(hashed)).await.unwrap());
-        assert!(!hasher.verify("nobody's password".into(), None).await.unwrap());
+        assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(hasher.verify("tidal lantern".into(), Some(hashed.clone())).await.unwrap(), Verdict::Right);
+        assert_eq!(hasher.verify("tidal lanterns".into(), Some(hashed)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(hasher.verify("nobody's password".into(), None).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_right_password_gets_a_hash_by_the_present_parameters() {
+        let (before, after) = (hasher(2), hasher(3));
+        let hashed = before.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
+        assert_eq!(after.verify("wrong".into(), Some(hashed.clone())).await.unwrap(), Verdict::Wrong);
+        let verdict = after.verify("tidal lantern".into(), Some(hashed)).await.unwrap();
+        let Verdict::Outdated(renewed) = verdict else { panic!("{verdict:?}") };
+        assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"));
+        assert_eq!(after.verify("tidal lantern".into(), Some(renewed)).await.unwrap(), Verdict::Right);
+        assert!(
+            after.decoy.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"),
+            "nobody's hash costs what everybody's does"
+        );
+    }
+
+    #[test]
+    fn parameters_below_the_floor_are_refused() {
+        for (memory, passes, lanes) in
+            [(19_455, 2, 1), (47_103, 1, 1), (7_167, 100, 1), (8, 1, 1), (19_456, 2, 0), (19_456, 2, 5), (19_456, 0, 1)]
+        {
+            assert!(parameters(memory, passes, lanes).is_err(), "{memory} {passes} {lanes}");
+        }
+        for (memory, passes) in WEAKEST {
+            parameters(memory, passes, 1).unwrap();
+        }
     }
 
     #[tokio::test]
     async fn a_full_pool_says_so_at_once() {
-        let hasher = Hasher::new(1).unwrap();
+        let hasher = hasher(2);
         let calls = (0..40).map(|_| {
             let hasher = hasher.clone();
             tokio::spawn(async move { hasher.verify("x".into(), None).await })
@@ -103,7 +185,7 @@ mod tests {
                     assert_eq!(error.reason(), Reason::Busy);
                     busy += 1;
                 }
-                Ok(verified) => assert!(!verified),
+                Ok(verdict) => assert_eq!(verdict, Verdict::Wrong),
             }
         }
         assert_eq!(busy, 40 - (1 + WAITING_PER_THREAD));

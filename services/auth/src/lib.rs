@@ -1,34 +1,55 @@
 #![doc = include_str!("../README.md")]
 
+mod api_key;
 mod config;
 mod convert;
+mod device;
 mod events;
 mod hasher;
 mod keys;
 mod mails;
+mod operator;
+mod oauth;
 mod password;
+mod profile;
+mod retention;
+mod recovery;
+mod ring;
 mod rpc;
+mod second_factor;
+mod services;
 mod sessions;
 mod sign_in;
 mod store;
+mod throttle;
+mod totp;
 
-use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier, directory::NoMemberships};
+use anyhow::Context as _;
+use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
-use baton_proto::baton::auth::v1::{auth_service_server::AuthServiceServer, user_service_server::UserServiceServer};
+use baton_proto::baton::auth::v1::{api_key_service_server::ApiKeyServiceServer, internal_service_server::InternalServiceServer, 
+    auth_service_server::AuthServiceServer, email_service_server::EmailServiceServer, password_service_server::PasswordServiceServer, mfa_service_server::MfaServiceServer, session_service_server::SessionServiceServer,
+    identity_service_server::IdentityServiceServer, o_auth_service_server::OAuthServiceServer,
+    user_service_server::UserServiceServer,
+};
 use baton_runtime::{Clock, Shutdown, server};
+use baton_sealing::Sealer;
 use baton_store::{Db, jobs, sweep};
+use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tower::Layer as _;
 
 pub use config::{AuthConfig, Config};
-pub use keys::{check as check_signing_keys, generate as generate_signing_key};
+pub use keys::KeyInfo;
+pub use operator::{KeysConfig, signing_keys};
+pub use ring::KeyState;
 
 /// The service's schema.
 pub const SCHEMA: &str = "auth";
 /// Its gRPC services.
-pub const SERVICES: &[&str] = &["baton.auth.v1.AuthService", "baton.auth.v1.UserService"];
+pub const SERVICES: &[&str] = &["baton.auth.v1.AuthService", "baton.auth.v1.ApiKeyService", "baton.auth.v1.InternalService", "baton.auth.v1.MfaService", "baton.auth.v1.UserService", "baton.auth.v1.EmailService", "baton.auth.v1.PasswordService", "baton.auth.v1.SessionService", "baton.auth.v1.OAuthService", "baton.auth.v1.IdentityService"];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/auth");
 
@@ -40,22 +61,45 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let Config { auth: config, mail } = config;
     let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
     let streams = Streams::open(&config.redis_url)?;
-    let keys = keys::SigningKeys::new(&config.signing_keys, &config.issuer)?;
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
-    let hasher = hasher::Hasher::new(config.hash_threads)?;
+    let sealer = Sealer::new(&config.sealing_keys).context("BATON_AUTH_SEALING_KEYS")?;
+    let services = services::Services::new(&config.service_secrets).context("BATON_AUTH_SERVICE_SECRETS")?;
+    let every = TimeDelta::days(config.signing_key_days.get().into());
+    let keys = keys::SigningKeys::new(db.clone(), sealer.clone(), &config.issuer, every);
+    // So that the first call finds keys; without a database there are none yet, and `run` goes on trying.
+    if let Err(error) = keys.turn().await {
+        tracing::warn!(%error, "no signing keys yet");
+    }
+    let hasher = {
+        let parameters = hasher::parameters(config.hash_memory_kib, config.hash_passes, config.hash_lanes)?;
+        hasher::Hasher::new(config.hash_threads, parameters)?
+    };
     let mailer = Mailer::new(&mail)?;
+    let providers = oauth::Providers::new(&config, &mail.link_base)?;
+    let (clock, per_address) = (db.clock().clone(), config.attempts_per_address);
+    let throttle = throttle::Throttle::new(streams.connection(), &config.mailed_token_key, clock, per_address);
 
     let tokens = TokenVerifier::new(&config.issuer, keys.clone());
-    let directory = Directory::new(sessions::LocalSessions(db.clone()), NoMemberships);
+    let directory = Directory::forgetful(sessions::LocalSessions(db.clone()));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
-    let rpc = rpc::Rpc { db: db.clone(), keys, mailed_tokens: mailed_tokens.clone(), hasher };
+    let rpc = rpc::Rpc { db: db.clone(), keys: keys.clone(), services, mailed_tokens: mailed_tokens.clone(), hasher, throttle, sealer, providers };
     let routes = Routes::new(access.layer(AuthServiceServer::new(rpc.clone())))
+        .add_service(access.layer(ApiKeyServiceServer::new(rpc.clone())))
+        .add_service(access.layer(InternalServiceServer::new(rpc.clone())))
+        .add_service(access.layer(MfaServiceServer::new(rpc.clone())))
+        .add_service(access.layer(SessionServiceServer::new(rpc.clone())))
+        .add_service(access.layer(EmailServiceServer::new(rpc.clone())))
+        .add_service(access.layer(PasswordServiceServer::new(rpc.clone())))
+        .add_service(access.layer(OAuthServiceServer::new(rpc.clone())))
+        .add_service(access.layer(IdentityServiceServer::new(rpc.clone())))
         .add_service(access.layer(UserServiceServer::new(rpc)));
 
     let mails = mails::Mails { db: db.clone(), mailer, tokens: mailed_tokens };
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(keys.run(shutdown.clone())),
+        tokio::spawn(retention::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {
             let mails = mails.clone();
             async move { mails.send(job).await }

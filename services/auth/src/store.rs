@@ -1,4 +1,12 @@
 //! All SQL of the service, a file per noun.
 
+pub(crate) mod api_key;
+pub(crate) mod auth_event;
+pub(crate) mod contact;
+pub(crate) mod identity;
+pub(crate) mod link;
+pub(crate) mod mfa;
+pub(crate) mod oauth_flow;
 pub(crate) mod session;
+pub(crate) mod signing_key;
 pub(crate) mod user;

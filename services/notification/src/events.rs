@@ -1,4 +1,4 @@
-//! The events that the service takes in, and the one that it publishes.
+//! The events that the service takes in, and those that it publishes.
 
 use async_trait::async_trait;
 use baton_errors::{Error, Result};
@@ -50,11 +50,36 @@ impl baton_events::Handler for Handler {
 
 /// Somebody has a new notification.
 fn notification_created(notification: &Notification) -> Event {
+    about("notification.created", notification)
+}
+
+/// Somebody has read a notification.
+pub(crate) fn notification_read(notification: &Notification) -> Event {
+    about("notification.read", notification)
+}
+
+/// Somebody has marked all that they had not read as read.
+pub(crate) fn notifications_read(account_id: Uuid, user_id: Uuid) -> Event {
+    let payload = NotificationEvent { user_id: user_id.to_string(), ..NotificationEvent::default() };
+    Event::new("notification.all_read", account_id, user_id, &payload)
+}
+
+/// Somebody has deleted a notification.
+pub(crate) fn notification_deleted(account_id: Uuid, user_id: Uuid, notification_id: Uuid) -> Event {
+    let payload = NotificationEvent {
+        notification_id: notification_id.to_string(),
+        user_id: user_id.to_string(),
+        ..NotificationEvent::default()
+    };
+    Event::new("notification.deleted", account_id, notification_id, &payload)
+}
+
+fn about(kind: &'static str, notification: &Notification) -> Event {
     let payload = NotificationEvent {
         notification_id: notification.id.to_string(),
         user_id: notification.user_id.to_string(),
         r#type: notification.kind.to_proto().into(),
         task_id: notification.task_id.map(|id| id.to_string()).unwrap_or_default(),
     };
-    Event::new("notification.created", notification.account_id, notification.id, &payload)
+    Event::new(kind, notification.account_id, notification.id, &payload)
 }

@@ -12,16 +12,18 @@ pub(crate) enum Kind {
     Invited,
     TaskAccepted,
     TaskRejected,
+    UsageWarning,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::TaskAssigned,
         Self::TaskReassigned,
         Self::TaskCompleted,
         Self::Invited,
         Self::TaskAccepted,
         Self::TaskRejected,
+        Self::UsageWarning,
     ];
 
     /// As it is stored.
@@ -33,6 +35,7 @@ impl Kind {
             Self::Invited => "invited",
             Self::TaskAccepted => "task_accepted",
             Self::TaskRejected => "task_rejected",
+            Self::UsageWarning => "usage_warning",
         }
     }
 
@@ -50,6 +53,7 @@ impl Kind {
             Self::Invited => NotificationType::Invited,
             Self::TaskAccepted => NotificationType::TaskAccepted,
             Self::TaskRejected => NotificationType::TaskRejected,
+            Self::UsageWarning => NotificationType::UsageWarning,
         }
     }
 
@@ -62,12 +66,18 @@ impl Kind {
             Self::Invited => "There is news of an invitation",
             Self::TaskAccepted => "A task that you handed over was accepted",
             Self::TaskRejected => "A task that you handed over was rejected and is yours again",
+            Self::UsageWarning => "A quota of your account is nearly, or fully, used up",
         }
     }
 
     /// Path of what it is about, under the API's root.
     pub(crate) fn action_url(self, account_id: Uuid, task_id: Option<Uuid>) -> String {
-        task_id.map_or_else(|| format!("/v1/accounts/{account_id}/members"), |id| format!("/v1/tasks/{id}"))
+        let account = |what| format!("/v1/accounts/{account_id}/{what}");
+        match (self, task_id) {
+            (_, Some(id)) => format!("/v1/tasks/{id}"),
+            (Self::UsageWarning, None) => account("usage"),
+            (_, None) => account("members"),
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! Who is told of what.
 
 use baton_errors::{Error, Result};
-use baton_proto::baton::{events::v1::Envelope, task::v1::TaskEvent, tenancy::v1::MemberEvent};
+use baton_proto::baton::{
+    events::v1::Envelope,
+    task::v1::TaskEvent,
+    tenancy::v1::{MemberEvent, UsageWarning},
+};
 use prost::Name;
 use uuid::Uuid;
 
@@ -33,6 +37,7 @@ fn kind_of(event: &str) -> Option<Kind> {
         "task.accepted" => Kind::TaskAccepted,
         "task.rejected" => Kind::TaskRejected,
         "member.invited" | "member.joined" => Kind::Invited,
+        "account.usage_warning" => Kind::UsageWarning,
         _ => return None,
     })
 }
@@ -43,10 +48,12 @@ fn kind_of(event: &str) -> Option<Kind> {
 /// INTERNAL when the event is not what its type promises.
 pub(crate) fn news(event: &Envelope) -> Result<Option<News>> {
     let Some(kind) = kind_of(&event.r#type) else { return Ok(None) };
-    let actor_id = id(&event.actor_id)?;
+    // What makes a quota run out may be an owner's own deed: they are told all the same.
+    let actor_id = id(&event.actor_id)?.filter(|_| kind != Kind::UsageWarning);
     let (readers, task_id) = match event.r#type.as_str() {
         "member.invited" => (vec![payload::<MemberEvent>(event)?.user_id], None),
         "member.joined" => (vec![payload::<MemberEvent>(event)?.invited_by], None),
+        "account.usage_warning" => (payload::<UsageWarning>(event)?.owner_ids, None),
         _ => {
             let task = payload::<TaskEvent>(event)?;
             let readers = match kind {
@@ -150,6 +157,14 @@ mod tests {
         assert_eq!(told("member.invited", inviter, Some(invited)), [invited]);
         assert!(told("member.invited", inviter, None).is_empty());
         assert_eq!(told("member.joined", invited, Some(invited)), [inviter]);
+    }
+
+    #[test]
+    fn all_owners_are_told_of_a_quota_even_who_used_it_up() {
+        let [owner, other] = [1, 2].map(Uuid::from_u128);
+        let warning = UsageWarning { owner_ids: vec![text(Some(owner)), text(Some(other))], ..UsageWarning::default() };
+        let told = news(&event("account.usage_warning", Some(owner), &warning)).unwrap().unwrap();
+        assert_eq!((told.kind, told.readers, told.actor_id), (Kind::UsageWarning, vec![owner, other], None));
     }
 
     #[test]

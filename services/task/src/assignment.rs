@@ -1,12 +1,12 @@
 //! Who holds a task, and who may hand it to whom.
 
-use baton_access::{Role, matrix};
+use baton_access::{Role, reach};
 use baton_errors::{Reason, Result};
-use baton_proto::baton::access::v1::Permission;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
+    events::Kind,
     task::{Status, Task},
     visibility::Who,
 };
@@ -39,13 +39,7 @@ pub(crate) fn assign(task: &mut Task, who: Who<'_>, to: Member, now: DateTime<Ut
     if task.assigned_to == Some(to.user_id) {
         return Ok(());
     }
-    let theirs = task.assigned_to == Some(who.id) || task.created_by == who.id;
-    if !theirs && !who.runs_the_account() && !who.manages(task.created_by) {
-        return Err(Reason::TaskChangeNotAllowed.into());
-    }
-    if task.assigned_to.is_some_and(|holder| holder != who.id) {
-        return Err(Reason::TaskAlreadyAssigned.into());
-    }
+    may_assign(task, who)?;
     is_open(task)?;
     may_hand_to(who, to)?;
     give(task, who.id, to.user_id, now);
@@ -57,20 +51,48 @@ pub(crate) fn assign(task: &mut Task, who: Who<'_>, to: Member, now: DateTime<Ut
 /// # Errors
 /// REASSIGNMENT_NOT_ALLOWED, TASK_NOT_ASSIGNED, TASK_WRONG_STATE, ASSIGNMENT_NOT_ALLOWED.
 pub(crate) fn reassign(task: &mut Task, who: Who<'_>, to: Member, now: DateTime<Utc>) -> Result<()> {
-    let may = who.runs_the_account() || who.membership.may_reassign;
-    if !may {
-        return Err(Reason::ReassignmentNotAllowed.into());
-    }
-    let holder = task.assigned_to.ok_or(Reason::TaskNotAssigned)?;
-    if holder == to.user_id {
+    may_reassign(task, who)?;
+    if task.assigned_to == Some(to.user_id) {
         return Ok(());
-    }
-    if !who.runs_the_account() && holder != who.id && !who.manages(holder) {
-        return Err(Reason::ReassignmentNotAllowed.into());
     }
     is_open(task)?;
     may_hand_to(who, to)?;
     give(task, who.id, to.user_id, now);
+    Ok(())
+}
+
+/// Whether they may hand the task on to somebody: they have a say in it, and nobody else holds it.
+///
+/// # Errors
+/// TASK_CHANGE_NOT_ALLOWED, TASK_ALREADY_ASSIGNED.
+pub(crate) fn may_assign(task: &Task, who: Who<'_>) -> Result<()> {
+    let theirs = task.assigned_to == Some(who.id) || task.created_by == who.id;
+    if !theirs && !who.runs_the_account() && !who.manages(task.created_by) {
+        return Err(Reason::TaskChangeNotAllowed.into());
+    }
+    if task.assigned_to.is_some_and(|holder| holder != who.id) {
+        return Err(Reason::TaskAlreadyAssigned.into());
+    }
+    Ok(())
+}
+
+/// Whether they may take any task from anybody: by role, by their own right, or by the account's setting.
+pub(crate) fn may_reassign_at_all(who: Who<'_>) -> bool {
+    who.runs_the_account() || who.membership.may_reassign
+}
+
+/// Whether they may take the task from who holds it.
+///
+/// # Errors
+/// REASSIGNMENT_NOT_ALLOWED, TASK_NOT_ASSIGNED.
+pub(crate) fn may_reassign(task: &Task, who: Who<'_>) -> Result<()> {
+    if !may_reassign_at_all(who) {
+        return Err(Reason::ReassignmentNotAllowed.into());
+    }
+    let holder = task.assigned_to.ok_or(Reason::TaskNotAssigned)?;
+    if !who.runs_the_account() && holder != who.id && !who.manages(holder) {
+        return Err(Reason::ReassignmentNotAllowed.into());
+    }
     Ok(())
 }
 
@@ -87,14 +109,36 @@ pub(crate) fn accept(task: &mut Task, who: Who<'_>, now: DateTime<Utc>) -> Resul
 /// The holder gives it back to who handed it over, who has it without asking: it was theirs to give.
 ///
 /// # Errors
-/// TASK_CHANGE_NOT_ALLOWED, ASSIGNMENT_ALREADY_ACCEPTED.
+/// TASK_CHANGE_NOT_ALLOWED, REJECTION_DISABLED, ASSIGNMENT_ALREADY_ACCEPTED.
 pub(crate) fn reject(task: &mut Task, who: Who<'_>, now: DateTime<Utc>) -> Result<()> {
     is_held_by(task, who)?;
+    if !who.membership.settings.rejection_enabled {
+        return Err(Reason::RejectionDisabled.into());
+    }
     // Work accepts, so a task that is not accepted is pending, or paused since it changed hands.
     let back_to = task.assigned_by.filter(|_| task.accepted_at.is_none());
     let back_to = back_to.ok_or(Reason::AssignmentAlreadyAccepted)?;
     give(task, back_to, back_to, now);
     Ok(())
+}
+
+/// Puts an open task of somebody who has left into other hands; answers what happened to it.
+///
+/// The new holder has it without asking: there is nobody it could go back to. A task that the one who left
+/// had offered to another stays theirs to accept, and comes to the new one when they do not.
+pub(crate) fn take_over(task: &mut Task, from: Uuid, to: Uuid, now: DateTime<Utc>) -> Kind {
+    if task.worker() == from {
+        let kind = if task.assigned_to.is_some() { Kind::Reassigned } else { Kind::Assigned };
+        give(task, to, to, now);
+        kind
+    } else {
+        if task.assigned_to == Some(to) {
+            (task.assigned_by, task.accepted_at) = (None, Some(now));
+        } else {
+            task.assigned_by = Some(to);
+        }
+        Kind::Updated
+    }
 }
 
 fn is_held_by(task: &Task, who: Who<'_>) -> Result<()> {
@@ -106,17 +150,9 @@ fn is_open(task: &Task) -> Result<()> {
     if task.status == Status::Completed { Err(task.wrong_state(Status::Pending)) } else { Ok(()) }
 }
 
-/// Whom the caller may hand tasks to: themselves; users, a manager only those among their reports;
-/// managers, who holds the permission; anyone, an owner.
+/// Whom the caller may hand tasks to is data: [`reach::TASKS`].
 fn may_hand_to(who: Who<'_>, to: Member) -> Result<()> {
-    let role = who.membership.role;
-    let to_managers = matrix::holds(role, Permission::AssignToManagers);
-    let may = to.user_id == who.id
-        || match to.role {
-            Role::User => to_managers || (matrix::holds(role, Permission::AssignToUsers) && who.manages(to.user_id)),
-            Role::Manager => to_managers,
-            Role::SuperManager | Role::Owner => role == Role::Owner,
-        };
+    let may = reach::reaches(reach::TASKS, who.membership.role, to.role, who.relation(to.user_id));
     if may { Ok(()) } else { Err(Reason::AssignmentNotAllowed.into()) }
 }
 

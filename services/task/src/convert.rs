@@ -1,7 +1,11 @@
 //! Between the contract and the domain.
 
+use baton_access::Settings;
 use baton_proto::{
-    baton::task::v1::{self as proto, TaskPriority, TaskStatus, TaskVisibility},
+    baton::{
+        task::v1::{self as proto, TaskPriority, TaskStatus, TaskVisibility},
+        tenancy::v1 as tenancy,
+    },
     convert::{timestamp, to_struct},
 };
 use chrono::{DateTime, Utc};
@@ -93,6 +97,15 @@ fn to_priority(priority: Priority) -> TaskPriority {
         Priority::Medium => TaskPriority::Medium,
         Priority::High => TaskPriority::High,
         Priority::Urgent => TaskPriority::Urgent,
+    }
+}
+
+/// The visibility that the account's settings name.
+pub(crate) fn default_visibility(settings: &Settings) -> Visibility {
+    match settings.default_visibility {
+        tenancy::Visibility::Account => Visibility::Account,
+        tenancy::Visibility::Team => Visibility::Team,
+        tenancy::Visibility::Private | tenancy::Visibility::Unspecified => Visibility::Private,
     }
 }
 

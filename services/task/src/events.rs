@@ -1,6 +1,9 @@
 //! The events that the service publishes, and keeps in timelines.
 
-use baton_proto::baton::task::v1::{TaskEvent, TaskEventKind};
+use baton_proto::baton::{
+    task::v1::{TaskEvent, TaskEventKind},
+    tenancy::v1::{Quota, UsageChanged},
+};
 use baton_store::Event;
 use uuid::Uuid;
 
@@ -65,4 +68,10 @@ pub(crate) fn task(kind: Kind, before: Option<&Task>, after: &Task, changed_fiel
         changed_fields,
     };
     Event::new(kind.event_type(), after.account_id, after.id, &event)
+}
+
+/// A member has made this many tasks that are open.
+pub(crate) fn usage_changed(account_id: Uuid, user_id: Uuid, used: i32) -> Event {
+    let payload = UsageChanged { quota: Quota::OpenTasksPerUser.into(), user_id: user_id.to_string(), used };
+    Event::new("usage.changed", account_id, user_id, &payload)
 }

@@ -37,11 +37,11 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Those of a new task.
+    /// Those of a new task; `default` is the account's visibility for tasks that name none.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn new(request: CreateTaskRequest) -> Result<Self> {
+    pub(crate) fn new(request: CreateTaskRequest, default: Visibility) -> Result<Self> {
         let custom_fields = request.custom_fields.map(to_object).unwrap_or_default();
         check_custom_fields(&custom_fields, "custom_fields")?;
         Ok(Self {
@@ -50,7 +50,7 @@ impl Fields {
             priority: convert::priority(request.priority).unwrap_or(Priority::Medium),
             due_at: request.due_at.as_ref().map(|time| self::time(time, "due_at")).transpose()?,
             tags: tags(&request.tags, "tags")?,
-            visibility: convert::visibility(request.visibility).unwrap_or(Visibility::Private),
+            visibility: convert::visibility(request.visibility).unwrap_or(default),
             estimated_seconds: request.estimated_seconds,
             custom_fields,
             parent_task_id: request.parent_task_id.as_deref().map(|id| self::id(id, "parent_task_id")).transpose()?,
@@ -200,7 +200,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn fields(title: &str) -> Fields {
-        Fields::new(CreateTaskRequest { title: title.to_owned(), ..Default::default() }).unwrap()
+        Fields::new(CreateTaskRequest { title: title.to_owned(), ..Default::default() }, Visibility::Private).unwrap()
     }
 
     fn object(value: Value) -> Struct {
@@ -209,7 +209,7 @@ pub(crate) mod tests {
     }
 
     fn refused(request: CreateTaskRequest) -> String {
-        let status = tonic::Status::from(Fields::new(request).unwrap_err());
+        let status = tonic::Status::from(Fields::new(request, Visibility::Private).unwrap_err());
         let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
         details.field_violations[0].field.clone()
     }
@@ -297,7 +297,7 @@ pub(crate) mod tests {
         #[test]
         fn changing_to_the_same_changes_nothing(title in "[a-z]{1,9}", tags in prop::collection::vec("[a-z]{1,3}", 0..5)) {
             let request = CreateTaskRequest { title: title.clone(), tags: tags.clone(), ..Default::default() };
-            let before = Fields::new(request).unwrap();
+            let before = Fields::new(request, Visibility::Private).unwrap();
             let mut after = before.clone();
             let mask = ["title", "tags", "priority", "visibility", "due_at", "custom_fields", "parent_task_id"];
             change(&mut after, &mask, TaskChange { title, tags, ..Default::default() }).unwrap();

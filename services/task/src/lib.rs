@@ -3,23 +3,29 @@
 mod assignment;
 mod config;
 mod convert;
+mod departures;
 mod events;
+mod explain;
 mod fields;
 mod filter;
 mod members;
 mod rpc;
 mod store;
 mod task;
+pub mod usage;
 mod visibility;
 
 use baton_access::{
     AccessLayer, Directory, Rules, TokenVerifier,
     directory::{RemoteAuth, RemoteTenancy},
 };
-use baton_events::{Streams, relay};
+use baton_events::{Streams, consumer, relay};
 use baton_proto::baton::{
     auth::v1::auth_service_client::AuthServiceClient,
-    task::v1::{board_service_server::BoardServiceServer, task_service_server::TaskServiceServer},
+    task::v1::{
+        access_service_server::AccessServiceServer, board_service_server::BoardServiceServer,
+        task_service_server::TaskServiceServer,
+    },
     tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::{Clock, Shutdown, client, server};
@@ -33,7 +39,8 @@ pub use config::{Config, TaskConfig};
 /// The service's schema.
 pub const SCHEMA: &str = "task";
 /// Its gRPC services.
-pub const SERVICES: &[&str] = &["baton.task.v1.TaskService", "baton.task.v1.BoardService"];
+pub const SERVICES: &[&str] =
+    &["baton.task.v1.TaskService", "baton.task.v1.BoardService", "baton.task.v1.AccessService"];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/task");
 
@@ -53,11 +60,13 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
     let rpc = rpc::Rpc { db: db.clone(), members: members::Members(tenancy) };
     let routes = Routes::new(access.layer(TaskServiceServer::new(rpc.clone())))
-        .add_service(access.layer(BoardServiceServer::new(rpc)));
+        .add_service(access.layer(BoardServiceServer::new(rpc.clone())))
+        .add_service(access.layer(AccessServiceServer::new(rpc)));
 
     let workers = [
-        tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
-        tokio::spawn(sweep::run(db, shutdown.clone())),
+        tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
+        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(consumer::run(db, streams, departures::Handler, shutdown.clone())),
     ];
     server::serve(listener, SERVICES, routes, shutdown).await?;
     for worker in workers {

@@ -1,10 +1,12 @@
 //! Members of the account, asked of the tenancy service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use baton_access::{Principal, Role, on_behalf_of};
+use baton_access::{Membership, Principal, Role, on_behalf_of};
 use baton_errors::{Error, Reason, Result, reason_of};
-use baton_proto::baton::tenancy::v1::{GetMemberRequest, member_service_client::MemberServiceClient};
+use baton_proto::baton::tenancy::v1::{
+    DescribeMembershipRequest, GetMemberRequest, member_service_client::MemberServiceClient,
+};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -44,6 +46,33 @@ impl Members {
                 _ => Err(Error::from(Reason::Unavailable).because(status)),
             },
         }
+    }
+
+    /// What a member is in the caller's account, as far as the caller may know it.
+    ///
+    /// # Errors
+    /// MEMBER_NOT_FOUND, NOT_ABOVE_MEMBER, and those of [`Members::find`].
+    pub(crate) async fn describe(&self, principal: &Principal, user_id: Uuid) -> Result<Arc<Membership>> {
+        if user_id == principal.user_id() {
+            return Ok(Arc::clone(&principal.membership));
+        }
+        let message = DescribeMembershipRequest { user_id: user_id.to_string() };
+        let mut request = on_behalf_of(&principal.caller, Some(principal.account_id()), message);
+        request.set_timeout(TIMEOUT);
+        let answer = self.0.clone().describe_membership(request).await.map_err(|status| match reason_of(&status) {
+            Some(
+                reason @ (Reason::MemberNotFound
+                | Reason::NotAboveMember
+                | Reason::NotAMember
+                | Reason::AccountSuspended
+                | Reason::SessionClosed
+                | Reason::TokenInvalid),
+            ) => Error::from(reason),
+            _ => Error::from(Reason::Unavailable).because(status),
+        })?;
+        let membership = answer.into_inner().membership;
+        let membership = membership.ok_or_else(|| Error::internal("tenancy described no membership"))?;
+        Ok(Arc::new(Membership::from_proto(membership)?))
     }
 
     /// The member to hand a task to.

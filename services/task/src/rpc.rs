@@ -1,5 +1,6 @@
 //! The gRPC methods: parse, begin, call, publish, commit, reply.
 
+mod access;
 mod board;
 mod change;
 mod list;

@@ -183,6 +183,11 @@ impl Task {
         Ok(())
     }
 
+    /// Whether there is still work to do: what the quota of its creator counts.
+    pub(crate) fn is_open(&self) -> bool {
+        self.status != Status::Completed
+    }
+
     /// Whose work it is: the holder's, or the creator's while nobody holds it.
     pub(crate) fn worker(&self) -> Uuid {
         self.assigned_to.unwrap_or(self.created_by)

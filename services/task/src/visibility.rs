@@ -1,6 +1,6 @@
 //! Who sees a task, and who may do what to it.
 
-use baton_access::{Membership, Principal, Role};
+use baton_access::{Membership, Principal, Role, reach::Relation};
 use baton_errors::{Reason, Result};
 use uuid::Uuid;
 
@@ -27,6 +27,15 @@ impl<'a> Who<'a> {
     /// Whether this person reports to them, directly or through others.
     pub(crate) fn manages(self, person: Uuid) -> bool {
         self.membership.reports.contains(&person)
+    }
+
+    /// How they stand to this person.
+    pub(crate) fn relation(self, person: Uuid) -> Relation {
+        match person {
+            person if person == self.id => Relation::Own,
+            person if self.manages(person) => Relation::Report,
+            _ => Relation::Other,
+        }
     }
 
     /// Whether they share team tasks of this person: one of their own team, one of their reports, or
@@ -106,7 +115,16 @@ pub(crate) mod tests {
         };
         let set = |ids: &[Uuid]| ids.iter().copied().collect::<HashSet<_>>();
         let may_reassign = role >= Role::SuperManager;
-        Membership { account_id: Uuid::nil(), role, may_reassign, reports: set(reports), team: set(team) }
+        Membership {
+            account_id: Uuid::nil(),
+            role,
+            may_reassign,
+            reports: set(reports),
+            team: set(team),
+            suspended: false,
+            settings: Default::default(),
+            limits: Default::default(),
+        }
     }
 
     pub(crate) fn anyone() -> impl Strategy<Value = Uuid> {

@@ -25,6 +25,18 @@ baton_runtime::config! {
         pub auth_url: Url = "BATON_AUTH_URL", default "http://127.0.0.1:50051";
         /// Key of the tokens in mailed links: 32 random bytes or more, in base64.
         pub mailed_token_key: Secret = "BATON_TENANCY_MAILED_TOKEN_KEY";
+        /// Cells of the table of tiers that differ, separated by commas: `free.users=10`,
+        /// `pro.api_requests_per_hour=5000`, `pro.storage_mebibytes=unlimited`.
+        pub tier_limits: Vec<String> = "BATON_TENANCY_TIER_LIMITS", default "";
+        /// Secrets of Stripe's webhook endpoint (`whsec_...`), separated by commas: several while one is replaced.
+        /// Without any, events are not taken in.
+        pub stripe_webhook_secrets: Option<Secret> = "BATON_TENANCY_STRIPE_WEBHOOK_SECRETS";
+        /// Which of Stripe's prices buys which tier, separated by commas: `price_1=pro`.
+        pub stripe_prices: Vec<String> = "BATON_TENANCY_STRIPE_PRICES", default "";
+        /// What auth knows the service by, when it asks for people's names: as in `BATON_AUTH_SERVICE_SECRETS`.
+        pub service_secret: Secret = "BATON_TENANCY_SERVICE_SECRET";
+        /// Days that the activity log is kept, 30 at least. Rows are gone at most a week later.
+        pub activity_days: u16 = "BATON_TENANCY_ACTIVITY_DAYS", default "90";
     }
 }
 

@@ -1,5 +1,7 @@
 //! Between the contract and the domain.
 
+mod account;
+
 use baton_access::Role;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{baton::tenancy::v1 as proto, convert::timestamp};
@@ -8,40 +10,9 @@ use chrono::{DateTime, Utc};
 use prost_types::FieldMask;
 use uuid::Uuid;
 
-use crate::{
-    account::{Account, AccountStatus, Settings, SubscriptionTier},
-    member::{Change, Member, Status},
-};
+pub(crate) use account::{merge_account, merge_settings, settings, tier};
 
-impl From<Account> for proto::Account {
-    fn from(account: Account) -> Self {
-        let subscription_tier = match account.subscription_tier {
-            SubscriptionTier::Free => proto::SubscriptionTier::Free,
-            SubscriptionTier::Pro => proto::SubscriptionTier::Pro,
-            SubscriptionTier::Enterprise => proto::SubscriptionTier::Enterprise,
-        };
-        let status = match account.status {
-            AccountStatus::Active => proto::AccountStatus::Active,
-            AccountStatus::Suspended => proto::AccountStatus::Suspended,
-            AccountStatus::Canceled => proto::AccountStatus::Canceled,
-        };
-        Self {
-            id: account.id.to_string(),
-            name: account.name,
-            slug: account.slug,
-            subscription_tier: subscription_tier.into(),
-            status: status.into(),
-            created_at: Some(timestamp(account.created_at)),
-            updated_at: Some(timestamp(account.updated_at)),
-        }
-    }
-}
-
-impl From<Settings> for proto::AccountSettings {
-    fn from(settings: Settings) -> Self {
-        Self { managers_may_reassign: settings.managers_may_reassign }
-    }
-}
+use crate::member::{Change, Member, Status};
 
 impl From<Member> for proto::Member {
     fn from(member: Member) -> Self {
@@ -109,26 +80,6 @@ fn unknown_path(known: &str) -> Error {
     Error::invalid("update_mask", format!("takes only {known}"))
 }
 
-/// Settings with what the mask names taken over, and the names of those that are others now.
-pub(crate) fn merge(
-    settings: Settings,
-    new: proto::AccountSettings,
-    mask: Option<FieldMask>,
-) -> Result<(Settings, Vec<&'static str>)> {
-    let mut merged = settings;
-    for path in paths(mask)? {
-        match path.as_str() {
-            "managers_may_reassign" => merged.managers_may_reassign = new.managers_may_reassign,
-            _ => return Err(unknown_path("managers_may_reassign")),
-        }
-    }
-    let mut changed = Vec::new();
-    if merged.managers_may_reassign != settings.managers_may_reassign {
-        changed.push("managers_may_reassign");
-    }
-    Ok((merged, changed))
-}
-
 /// The change of a member that the mask names.
 pub(crate) fn change(new: &proto::MemberChange, mask: Option<FieldMask>) -> Result<Change> {
     let mut change = Change::default();
@@ -189,12 +140,6 @@ mod tests {
             let refused = change(&proto::MemberChange::default(), mask.clone()).unwrap_err();
             assert_eq!(refused.reason(), Reason::ValidationFailed, "{mask:?}");
         }
-        let settings = Settings { managers_may_reassign: false };
-        let new = proto::AccountSettings { managers_may_reassign: true };
-        assert!(merge(settings, new, None).is_err());
-        let (merged, changed) = merge(settings, new, mask(&["managers_may_reassign"])).unwrap();
-        assert_eq!((merged.managers_may_reassign, changed), (true, vec!["managers_may_reassign"]));
-        assert_eq!(merge(merged, new, mask(&["managers_may_reassign"])).unwrap().1, Vec::<&str>::new());
     }
 
     #[test]

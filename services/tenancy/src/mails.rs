@@ -7,7 +7,7 @@ use baton_store::{Db, Tenant, jobs::Job};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store;
+use crate::{store, users::Users};
 
 /// Job: mail an invitation.
 pub(crate) const INVITATION: &str = "mail.invitation";
@@ -26,6 +26,7 @@ pub(crate) struct Mails {
     pub(crate) db: Db,
     pub(crate) mailer: Mailer,
     pub(crate) tokens: MailedTokens,
+    pub(crate) users: Users,
 }
 
 impl Mails {
@@ -40,7 +41,17 @@ impl Mails {
         // Accepted or ended since: there is nothing to invite to.
         let Some(recipient) = recipient else { return Ok(()) };
         let token = self.tokens.issue(INVITATION_TOKEN, [account_id, member_id]);
-        let invited = format!("You are invited to join {} at Baton.", recipient.account_name);
+        let inviter = match recipient.invited_by {
+            Some(user_id) => self.users.contact(user_id).await?,
+            None => None,
+        };
+        let account = &recipient.account_name;
+        let invited = match inviter {
+            Some(by) => {
+                format!("{} {} ({}) invites you to join {account} at Baton.", by.first_name, by.last_name, by.email)
+            }
+            None => format!("You are invited to join {account} at Baton."),
+        };
         let letter = Letter {
             subject: "You are invited",
             paragraphs: &[

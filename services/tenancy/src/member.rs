@@ -1,11 +1,16 @@
 //! Members: where a membership stands, and who may change it to what.
 
-use baton_access::{Role, matrix};
+use baton_access::{
+    Role, matrix,
+    reach::{self, Relation},
+};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::Permission;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+/// How soon after the last mail an invitation is mailed again.
+pub(crate) const MAILED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// How long an invitation can be accepted.
 pub(crate) const INVITATION: TimeDelta = TimeDelta::days(14);
 
@@ -163,6 +168,35 @@ pub(crate) fn may_remove(actor: Role, role: Role, owners: i64) -> Result<()> {
         return Err(Reason::LastOwner.into());
     }
     Ok(())
+}
+
+/// Whether who holds this role may leave.
+pub(crate) fn may_leave(role: Role, owners: i64) -> Result<()> {
+    if role == Role::Owner && owners <= 1 { Err(Reason::LastOwner.into()) } else { Ok(()) }
+}
+
+/// Whether `actor` may mail an invitation into this role again, or take it back.
+pub(crate) fn may_tend(actor: Role, role: Role) -> Result<()> {
+    may_manage(actor, role)
+}
+
+/// Whether `actor`, who removes `leaving` or leaves, may give their open tasks to `to`: to their manager, who
+/// has them by default, and to whom the actor may hand tasks anyway.
+pub(crate) fn may_hand_over(actor: &Member, relation: Relation, leaving: &Member, to: &Member) -> Result<()> {
+    let may = to.user_id != leaving.user_id
+        && (to.user_id == leaving.manager_id || reach::reaches(reach::TASKS, actor.role, to.role, relation));
+    if may { Ok(()) } else { Err(Reason::HandOverInvalid.into()) }
+}
+
+/// Both sides of a transfer of ownership, as they will be: the owner steps down to super manager and reports
+/// to the new one.
+pub(crate) fn transferred(from: &Member, to: &Member) -> Result<(Member, Member)> {
+    if from.role != Role::Owner {
+        return Err(Reason::PermissionMissing.into());
+    }
+    let old = Member { role: Role::SuperManager, manager_id: to.user_id, ..from.clone() };
+    let new = Member { role: Role::Owner, manager_id: None, ..to.clone() };
+    Ok((old, new))
 }
 
 /// Whether a member may reassign tasks: by role, by their own right, or by the account's setting.

@@ -1,18 +1,21 @@
 //! What a person is in an account: asked by every service before it lets a call in.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
-use baton_access::{Caller, Membership, Memberships, Role};
+use baton_access::{Caller, Membership, Memberships, Role, Settings};
 use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::tenancy::v1::{AccountStatus, ResolveMembershipResponse};
 use baton_store::{Db, Tenant};
 use uuid::Uuid;
 
-use crate::{member, store};
+use crate::{account, member, store, tier::Tiers, usage};
 
 /// What a person is in the account, or in the one that they have belonged to longest when none is named.
 ///
 /// # Errors
 /// NOT_A_MEMBER, the same for a foreign account and for one that never was.
-pub(crate) async fn resolve(db: &Db, user_id: Uuid, account_id: Option<Uuid>) -> Result<Membership> {
+pub(crate) async fn resolve(db: &Db, tiers: &Tiers, user_id: Uuid, account_id: Option<Uuid>) -> Result<Membership> {
     let mut tx = db.begin(Tenant { account_id: account_id.unwrap_or_default(), user_id }).await?;
     let own = store::member::own(&mut tx, user_id, account_id).await?;
     let own = own.ok_or_else(|| Error::from(Reason::NotAMember))?;
@@ -23,21 +26,52 @@ pub(crate) async fn resolve(db: &Db, user_id: Uuid, account_id: Option<Uuid>) ->
     // Who sees the whole account need not know who reports to them.
     let above = (own.role < Role::SuperManager).then_some(user_id);
     let around = store::member::around(&mut tx, account_id, above, own.manager_id).await?;
+    let (_, limits) = usage::limits(&mut tx, tiers, account_id).await?;
     Ok(Membership {
         account_id,
         role: own.role,
         may_reassign: member::may_reassign(own.role, own.can_reassign_tasks, own.managers_may_reassign),
         reports: around.reports.into_iter().collect(),
         team: around.team.into_iter().collect(),
+        suspended: own.status != account::AccountStatus::Active,
+        settings: Settings {
+            second_factor_required: own.require_second_factor,
+            rejection_enabled: own.rejection_enabled,
+            default_visibility: own.default_visibility.to_proto(),
+            timezone: own.timezone,
+            one_running_timer: own.one_running_timer,
+        },
+        limits,
     })
 }
 
+/// A membership in the contract.
+pub(crate) fn to_proto(membership: Membership) -> ResolveMembershipResponse {
+    let texts = |ids: &HashSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
+    let status = if membership.suspended { AccountStatus::Suspended } else { AccountStatus::Active };
+    let settings = membership.settings;
+    ResolveMembershipResponse {
+        account_id: membership.account_id.to_string(),
+        role: membership.role.to_proto().into(),
+        may_reassign: membership.may_reassign,
+        report_ids: texts(&membership.reports),
+        team_ids: texts(&membership.team),
+        account_status: status.into(),
+        second_factor_required: settings.second_factor_required,
+        rejection_enabled: settings.rejection_enabled,
+        default_visibility: settings.default_visibility.into(),
+        timezone: settings.timezone,
+        one_running_timer: settings.one_running_timer,
+        limits: Some(membership.limits.into()),
+    }
+}
+
 /// Memberships, read from the service's own tables.
-pub(crate) struct LocalMemberships(pub(crate) Db);
+pub(crate) struct LocalMemberships(pub(crate) Db, pub(crate) Tiers);
 
 #[async_trait]
 impl Memberships for LocalMemberships {
     async fn resolve(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Membership> {
-        resolve(&self.0, caller.user_id, account_id).await
+        resolve(&self.0, &self.1, caller.user_id, account_id).await
     }
 }

@@ -1,4 +1,10 @@
 //! All SQL of the service, a file per noun.
 
 pub(crate) mod account;
+pub(crate) mod activity;
+pub(crate) mod analytics;
+pub(crate) mod billing;
+pub(crate) mod invitation;
 pub(crate) mod member;
+pub(crate) mod settings;
+pub(crate) mod usage;

@@ -27,10 +27,23 @@ pub(crate) struct Samples {
     pub(crate) other_task: Option<Uuid>,
     pub(crate) other_member: Option<Uuid>,
     pub(crate) other_notification: Option<Uuid>,
+    pub(crate) invitation: Option<Uuid>,
+    pub(crate) other_invitation: Option<Uuid>,
 }
 
 /// Fields that hold ids.
-const IDS: [&str; 7] = ["id", "account_id", "user_id", "manager_id", "assigned_to", "created_by", "parent_task_id"];
+const IDS: &[&str] = &[
+    "id",
+    "account_id",
+    "user_id",
+    "manager_id",
+    "assigned_to",
+    "created_by",
+    "parent_task_id",
+    "hand_over_to",
+    "invitation_id",
+    "task_id",
+];
 
 impl Samples {
     /// Valid requests that name nothing that is there.
@@ -96,10 +109,14 @@ impl Samples {
         let (own, other) = match (field, package.as_str()) {
             ("account_id", _) => (self.account_id, self.other_account),
             ("id", "baton.task.v1") => (self.task, self.other_task),
+            // Sessions and keys of the caller's own: none that another call of the walk needs.
+            ("id", "baton.auth.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
+            ("task_id", _) => (self.task, self.other_task),
             ("parent_task_id", _) => (self.parent, self.other_task),
             ("created_by", _) => (self.caller, self.other_member),
-            ("manager_id", _) => (self.manager, self.other_member),
+            ("manager_id" | "hand_over_to", _) => (self.manager, self.other_member),
+            ("invitation_id", _) => (self.invitation, self.other_invitation),
             ("user_id" | "assigned_to", _) => (self.member, self.other_member),
             _ => panic!("{}: whose {field} is it? It needs its line here", method.full_name()),
         };
@@ -116,27 +133,52 @@ impl Samples {
 fn sample(field: &FieldDescriptor) -> Option<Value> {
     let text = |text: &str| Some(Value::String(text.to_owned()));
     match (field.name(), field.kind()) {
-        // Both would have to fit the rest of the request.
-        ("page_token" | "slug", _) => None,
+        // It would have to fit the rest of the request.
+        ("page_token", _) => None,
+        ("slug", _) => Some(Value::String(format!("sample-{}", Uuid::new_v4().simple()))),
+        ("primary_color" | "accent_color", _) => text("#336699"),
+        ("logo_url", _) => text("https://example.com/logo.png"),
+        ("from", Kind::String) => text("09:00"),
+        ("to", Kind::String) => text("17:00"),
+        // One that has to do with tasks: to see them.
+        ("permission", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
+        ("rejection_enabled" | "ai_enabled" | "analytics_enabled" | "one_running_timer", _) => Some(Value::Bool(true)),
+        // Nobody here has one.
+        ("require_second_factor", _) => Some(Value::Bool(false)),
         ("title" | "name" | "search", _) => text("Sample"),
         ("description" | "reason", _) => text("A sample"),
+        ("payload", Kind::Bytes) => Some(Value::Bytes("{}".into())),
+        ("signature", _) => text("t=0,v1=00"),
         ("tags", _) => text("sample"),
+        ("scopes", _) => text("tasks:read"),
+        ("service" | "audience", _) => text("auth"),
+        ("secret", _) => text("sample"),
+        ("ids", Kind::String) => Some(Value::String(Uuid::now_v7().to_string())),
         ("email", _) => Some(Value::String(format!("sample-{}@example.com", Uuid::new_v4().simple()))),
-        ("password", _) => text("sample lantern orchid 9"),
+        ("password" | "current_password" | "new_password", _) => text("sample lantern orchid 9"),
+        ("company" | "job_role", _) => text("Sample"),
+        ("mobile", _) => text("+4917012345678"),
+        ("avatar_url", _) => text("https://example.com/sample.png"),
+        ("timezone", _) => text("Europe/Berlin"),
+        ("language", _) => text("de-AT"),
+        ("consent_version", Kind::Int32) => Some(Value::I32(1)),
         ("first_name" | "last_name", _) => text("Sample"),
-        ("token" | "refresh_token", _) => text("sample"),
+        ("token" | "refresh_token" | "mfa_token", _) => text("sample"),
+        ("provider" | "state" | "iss" | "error" | "browser_token", _) => text("sample"),
+        ("redirect", _) => text("/sample"),
+        ("code", _) => text("000000"),
         // The lowest of each: pending, low, private, user, invited, the first sort and order.
-        ("status" | "priority" | "visibility" | "role" | "sort" | "order", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("status" | "priority" | "visibility" | "default_visibility" | "role" | "sort" | "order", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("estimated_seconds", _) => Some(Value::I32(60)),
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
-        ("can_reassign_tasks", _) => Some(Value::Bool(false)),
-        ("due_at" | "due_from" | "due_to", Kind::Message(of)) => {
+        ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),
+        ("due_at" | "due_from" | "due_to" | "expires_at", Kind::Message(of)) => {
             let mut time = DynamicMessage::new(of);
             time.set_field_by_name("seconds", Value::I64(1_900_000_000));
             Some(Value::Message(time))
         }
-        ("custom_fields", Kind::Message(of)) => {
+        ("custom_fields" | "preferences", Kind::Message(of)) => {
             let Kind::Message(entry) = of.get_field_by_name("fields")?.kind() else { return None };
             let Kind::Message(value) = entry.map_entry_value_field().kind() else { return None };
             let mut five = DynamicMessage::new(value);

@@ -80,7 +80,7 @@ fn environment(manifests: &Manifests, pod: &PodTemplateSpec) -> BTreeMap<String,
 }
 
 fn is_secret(name: &str) -> bool {
-    ["_KEY", "_KEYS", "DATABASE_URL", "REDIS_URL", "SMTP_URL"].iter().any(|end| name.ends_with(end))
+    ["_KEY", "_KEYS", "_SECRET", "_SECRETS", "DATABASE_URL", "REDIS_URL", "SMTP_URL"].iter().any(|end| name.ends_with(end))
 }
 
 /// Which services a service calls, by the addresses that it is told.

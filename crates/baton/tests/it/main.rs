@@ -6,5 +6,6 @@ mod dockerfile;
 mod environment;
 mod manifests;
 mod network;
+mod permissions;
 mod personal_data;
 mod rendered;

@@ -163,6 +163,7 @@ fn services_reach_those_that_they_call_and_no_others() {
 fn pods_reach_the_servers_that_they_are_told_of_and_no_others() {
     const DNS: i32 = 53;
     const OTLP: i32 = 4317;
+    const HTTPS: i32 = 443;
     for manifests in BOTH.map(Manifests::render) {
         let outside = |pod: &Labels| -> BTreeSet<i32> {
             let open = openings(&manifests, pod, "Egress");
@@ -177,6 +178,7 @@ fn pods_reach_the_servers_that_they_are_told_of_and_no_others() {
             let mut expected = BTreeSet::from([DNS, OTLP]);
             expected.extend(reader.reads(&database).then_some(5432));
             expected.extend(reader.reads("BATON_REDIS_URL").then_some(6379));
+            expected.extend(reader.reads("BATON_AUTH_PROVIDERS").then_some(HTTPS));
             expected.extend(reader.reads("BATON_SMTP_URL").then_some([465, 587]).into_iter().flatten());
             assert_eq!(outside(labels(pods[reader.name])), expected, "{}", reader.name);
         }

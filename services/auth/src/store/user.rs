@@ -1,26 +1,52 @@
 //! People.
 
-use baton_errors::Result;
+use std::net::IpAddr;
+
+use baton_errors::{Error, Reason, Result, broken_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// A person, without their secrets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct User {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) email_verified_at: Option<DateTime<Utc>>,
+    pub(crate) password_changed_at: Option<DateTime<Utc>>,
+    pub(crate) deactivated_at: Option<DateTime<Utc>>,
+    pub(crate) data_retention_date: Option<DateTime<Utc>>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) version: i32,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+    pub(crate) mobile: String,
+    pub(crate) avatar_url: String,
+    pub(crate) company: String,
+    pub(crate) job_role: String,
+    pub(crate) timezone: String,
+    pub(crate) language: String,
+    pub(crate) preferences: Json<Map<String, Value>>,
+    pub(crate) consent_version: i32,
+    pub(crate) sign_in_count: i32,
+    pub(crate) current_sign_in_at: Option<DateTime<Utc>>,
+    pub(crate) current_sign_in_address: Option<String>,
+    pub(crate) last_sign_in_at: Option<DateTime<Utc>>,
+    pub(crate) last_sign_in_address: Option<String>,
+}
+
+/// Someone who registers.
+pub(crate) struct NewUser {
     pub(crate) id: Uuid,
     pub(crate) email: String,
     pub(crate) first_name: String,
     pub(crate) last_name: String,
-    pub(crate) email_verified_at: Option<DateTime<Utc>>,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) updated_at: DateTime<Utc>,
-}
-
-/// What registering needs beside the person.
-pub(crate) struct NewSecrets {
     pub(crate) password_hash: String,
     pub(crate) activation_nonce: Uuid,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 /// What an address is known under.
@@ -30,7 +56,7 @@ pub(crate) fn email_key(email: &str) -> String {
 
 /// Stores a new person. One who registered before and never confirmed the address is replaced, id and
 /// password included. `false` when the address is a confirmed person's.
-pub(crate) async fn register(tx: &mut Tx, user: &User, secrets: &NewSecrets) -> Result<bool> {
+pub(crate) async fn register(tx: &mut Tx, user: &NewUser) -> Result<bool> {
     let done = sqlx::query!(
         r#"insert into auth.users
                (id, email, email_key, password_hash, first_name, last_name, activation_nonce, created_at, updated_at)
@@ -38,16 +64,16 @@ pub(crate) async fn register(tx: &mut Tx, user: &User, secrets: &NewSecrets) -> 
            on conflict on constraint users_email_key do update set
                id = excluded.id, email = excluded.email, password_hash = excluded.password_hash,
                first_name = excluded.first_name, last_name = excluded.last_name,
-               activation_nonce = excluded.activation_nonce,
+               activation_nonce = excluded.activation_nonce, activation_at = null,
                created_at = excluded.created_at, updated_at = excluded.updated_at
            where users.email_verified_at is null"#,
         user.id,
         user.email,
         email_key(&user.email),
-        secrets.password_hash,
+        user.password_hash,
         user.first_name,
         user.last_name,
-        secrets.activation_nonce,
+        user.activation_nonce,
         user.created_at,
     )
     .execute(&mut **tx)
@@ -63,7 +89,18 @@ pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>
     Ok(id)
 }
 
-/// Confirms the address of a person who registered after `since`, if the nonce is that of the newest
+/// Id of the person who has confirmed this address.
+pub(crate) async fn confirmed_owner(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
+    let id = sqlx::query_scalar!(
+        "select id from auth.users where email_key = $1 and email_verified_at is not null",
+        email_key(email)
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id)
+}
+
+/// Confirms the address of a person whose link is younger than `since`, if the nonce is that of the newest
 /// link. `true` beside the person when it was not confirmed before.
 pub(crate) async fn verify(
     tx: &mut Tx,
@@ -74,7 +111,8 @@ pub(crate) async fn verify(
 ) -> Result<Option<(User, bool)>> {
     let first = sqlx::query!(
         "update auth.users set email_verified_at = $4, updated_at = $4
-         where id = $1 and activation_nonce = $2 and created_at > $3 and email_verified_at is null",
+         where id = $1 and activation_nonce = $2 and coalesce(activation_at, created_at) > $3
+           and email_verified_at is null",
         id,
         nonce,
         since,
@@ -82,51 +120,218 @@ pub(crate) async fn verify(
     )
     .execute(&mut **tx)
     .await?;
-    let user = sqlx::query_as!(
-        User,
-        "select id, email, first_name, last_name, email_verified_at, created_at, updated_at from auth.users
-         where id = $1 and activation_nonce = $2 and email_verified_at is not null",
+    let verified = sqlx::query_scalar!(
+        "select id from auth.users where id = $1 and activation_nonce = $2 and email_verified_at is not null",
         id,
         nonce
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(user.map(|user| (user, first.rows_affected() == 1)))
+    let Some(id) = verified else { return Ok(None) };
+    Ok(get(tx, id).await?.map(|user| (user, first.rows_affected() == 1)))
+}
+
+/// Makes a new activation link for someone who has not confirmed this address; the one before ends. Answers
+/// their id.
+pub(crate) async fn renew_activation(tx: &mut Tx, email: &str, now: DateTime<Utc>) -> Result<Option<Uuid>> {
+    let id = sqlx::query_scalar!(
+        "update auth.users set activation_nonce = $2, activation_at = $3
+         where email_key = $1 and email_verified_at is null returning id",
+        email_key(email),
+        Uuid::new_v4(),
+        now
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id)
+}
+
+macro_rules! select_user {
+    ($condition:literal, $argument:expr) => {
+        sqlx::query_as!(
+            User,
+            r#"select id, email, email_verified_at, password_changed_at, deactivated_at, data_retention_date, created_at,
+                      updated_at, version, first_name, last_name, mobile, avatar_url, company, job_role, timezone,
+                      language, preferences as "preferences: Json<Map<String, Value>>", consent_version,
+                      sign_in_count, current_sign_in_at, current_sign_in_address, last_sign_in_at,
+                      last_sign_in_address
+               from auth.users where "# + $condition,
+            $argument
+        )
+    };
 }
 
 /// One person.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
-    let user = sqlx::query_as!(
-        User,
-        "select id, email, first_name, last_name, email_verified_at, created_at, updated_at from auth.users where id = $1",
-        id
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(user)
+    Ok(select_user!("id = $1", id).fetch_optional(&mut **tx).await?)
 }
 
-/// The person with this address and their password's hash.
-pub(crate) async fn credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, String)>> {
-    let row = sqlx::query!(
-        "select id, email, first_name, last_name, email_verified_at, created_at, updated_at, password_hash
-         from auth.users where email_key = $1",
-        email_key(email)
+/// The same, locked against other changes.
+pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
+    Ok(select_user!("id = $1 for no key update", id).fetch_optional(&mut **tx).await?)
+}
+
+/// The person with this address and their password's hash, if they have a password. As many statements for an
+/// unknown address: the time tells nothing.
+pub(crate) async fn credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>> {
+    let user = select_user!("email_key = $1", email_key(email)).fetch_optional(&mut **tx).await?;
+    // Read after the person: a password that changes in between does not open a session.
+    let hash = password_hash(tx, user.as_ref().map_or_else(Uuid::nil, |user| user.id)).await?;
+    Ok(user.map(|user| (user, hash)))
+}
+
+/// The hash of a person's password, if they have one.
+pub(crate) async fn password_hash(tx: &mut Tx, id: Uuid) -> Result<Option<String>> {
+    let hash =
+        sqlx::query_scalar!("select password_hash from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;
+    Ok(hash.flatten())
+}
+
+/// Stores the profile of a person who was locked.
+pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
+    sqlx::query!(
+        "update auth.users set
+             first_name = $2, last_name = $3, mobile = $4, avatar_url = $5, company = $6, job_role = $7,
+             timezone = $8, language = $9, preferences = $10, consent_version = $11, version = $12, updated_at = $13
+         where id = $1",
+        user.id,
+        user.first_name,
+        user.last_name,
+        user.mobile,
+        user.avatar_url,
+        user.company,
+        user.job_role,
+        user.timezone,
+        user.language,
+        Json(&user.preferences.0) as _,
+        user.consent_version,
+        user.version,
+        user.updated_at
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Counts a sign-in of `user`, there and in the database, in the transaction that opens the session.
+///
+/// # Errors
+/// CREDENTIALS_INVALID when the person changed their password, or was deactivated, since `user` was read: a sign-in
+/// that was on its way then opens nothing.
+pub(crate) async fn signed_in(
+    tx: &mut Tx,
+    user: &mut User,
+    now: DateTime<Utc>,
+    address: Option<IpAddr>,
+) -> Result<()> {
+    let counted = sqlx::query!(
+        "update auth.users set
+             sign_in_count = sign_in_count + 1,
+             last_sign_in_at = current_sign_in_at, last_sign_in_address = current_sign_in_address,
+             current_sign_in_at = $3, current_sign_in_address = $4
+         where id = $1 and password_changed_at is not distinct from $2 and deactivated_at is null
+         returning sign_in_count, current_sign_in_address, last_sign_in_at, last_sign_in_address",
+        user.id,
+        user.password_changed_at,
+        now,
+        address.map(|address| address.to_string())
     )
     .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| Error::from(Reason::CredentialsInvalid))?;
+    (user.sign_in_count, user.current_sign_in_at) = (counted.sign_in_count, Some(now));
+    user.current_sign_in_address = counted.current_sign_in_address;
+    (user.last_sign_in_at, user.last_sign_in_address) = (counted.last_sign_in_at, counted.last_sign_in_address);
+    Ok(())
+}
+
+/// Stores a hash of the same password by the present parameters.
+pub(crate) async fn rehash(tx: &mut Tx, id: Uuid, before: &str, after: &str) -> Result<()> {
+    sqlx::query!("update auth.users set password_hash = $3 where id = $1 and password_hash = $2", id, before, after)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Sets a password, which confirms the address if `verified` says that it was used. `false` when the password
+/// was changed since `user` was read.
+pub(crate) async fn set_password(
+    tx: &mut Tx,
+    user: &User,
+    hash: &str,
+    verified: bool,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let set = sqlx::query!(
+        "update auth.users set
+             password_hash = $3, password_changed_at = $5,
+             email_verified_at = case when $4 then coalesce(email_verified_at, $5) else email_verified_at end
+         where id = $1 and password_changed_at is not distinct from $2",
+        user.id,
+        user.password_changed_at,
+        hash,
+        verified,
+        now
+    )
+    .execute(&mut **tx)
     .await?;
-    Ok(row.map(|row| {
-        let user = User {
-            id: row.id,
-            email: row.email,
-            first_name: row.first_name,
-            last_name: row.last_name,
-            email_verified_at: row.email_verified_at,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        };
-        (user, row.password_hash)
-    }))
+    Ok(set.rows_affected() == 1)
+}
+
+/// Gives a person a confirmed address. Someone who registered with it and never confirmed it makes room.
+///
+/// # Errors
+/// EMAIL_TAKEN when it is another confirmed person's.
+pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "delete from auth.users where email_key = $1 and email_verified_at is null and id <> $2",
+        email_key(email),
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "update auth.users set email = $2, email_key = $3, email_verified_at = $4, updated_at = $4, version = version + 1
+         where id = $1",
+        id,
+        email,
+        email_key(email),
+        now
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| match broken_constraint(&error) {
+        Some("users_email_key") => Error::from(Reason::EmailTaken),
+        _ => error.into(),
+    })?;
+    Ok(())
+}
+
+/// Deactivates a person until `until`; `false` when they are already.
+pub(crate) async fn deactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!(
+        "update auth.users set deactivated_at = $2, data_retention_date = $3
+         where id = $1 and deactivated_at is null",
+        id,
+        now,
+        until
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes a deactivation back; `false` when there is none, or it is too late.
+pub(crate) async fn reactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!(
+        "update auth.users set deactivated_at = null, data_retention_date = null
+         where id = $1 and deactivated_at is not null and data_retention_date > $2",
+        id,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Where to mail a person.

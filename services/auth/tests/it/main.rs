@@ -2,8 +2,21 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod addresses;
+mod by_provider;
+mod api_keys;
+mod deactivating;
 mod forged_tokens;
+mod passwords;
+mod people;
+mod profile;
+mod guessing;
+mod many_at_once;
 mod registering;
+mod rotating_keys;
+mod second_factor;
+mod service_tokens;
+mod sessions;
 mod signing_in;
 mod staying_signed_in;
 
@@ -41,4 +54,12 @@ async fn mailed_token(world: &World, email: &str, count: usize) -> String {
         token.split_whitespace().next().map(str::to_owned)
     })
     .await
+}
+
+/// A call as the gateway makes it for a client at this address.
+fn from<T>(message: T, address: &str, user_agent: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("x-forwarded-for", address.parse().unwrap());
+    request.metadata_mut().insert("x-forwarded-user-agent", user_agent.parse().unwrap());
+    request
 }

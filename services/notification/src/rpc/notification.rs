@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::store;
+use crate::{events, store};
 
 #[tonic::async_trait]
 impl NotificationService for Rpc {
@@ -44,7 +44,10 @@ impl NotificationService for Rpc {
         let id = id(&request.get_ref().id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let read = store::notification::mark_read(&mut tx, principal.user_id(), id, self.db.clock().now()).await?;
-        let read = read.ok_or_else(|| Error::from(Reason::NotificationNotFound))?;
+        let (read, newly) = read.ok_or_else(|| Error::from(Reason::NotificationNotFound))?;
+        if newly {
+            tx.publish(events::notification_read(&read)).await?;
+        }
         tx.commit().await?;
         Ok(Response::new(MarkNotificationReadResponse { notification: Some(read.into()) }))
     }
@@ -56,6 +59,9 @@ impl NotificationService for Rpc {
         let principal = principal(&request)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let marked = store::notification::mark_all_read(&mut tx, principal.user_id(), self.db.clock().now()).await?;
+        if marked > 0 {
+            tx.publish(events::notifications_read(principal.account_id(), principal.user_id())).await?;
+        }
         tx.commit().await?;
         let updated_count = i32::try_from(marked).unwrap_or(i32::MAX);
         Ok(Response::new(MarkAllNotificationsReadResponse { updated_count }))
@@ -71,6 +77,7 @@ impl NotificationService for Rpc {
         if !store::notification::delete(&mut tx, principal.user_id(), id).await? {
             return Err(Error::from(Reason::NotificationNotFound).into());
         }
+        tx.publish(events::notification_deleted(principal.account_id(), principal.user_id(), id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteNotificationResponse {}))
     }

@@ -133,18 +133,22 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
     Ok((notifications, total))
 }
 
-/// Marks a person's notification as read; one that was keeps its time. `None` when they have no such one.
+/// Marks a person's notification as read; one that was keeps its time. Answers it, and whether it was unread
+/// until now; `None` when they have no such one.
 pub(crate) async fn mark_read(
     tx: &mut Tx,
     user_id: Uuid,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<Option<Notification>> {
-    let row = sqlx::query_as!(
-        Row,
-        "update notification.notifications set read_at = coalesce(read_at, $4)
-         where account_id = $1 and user_id = $2 and id = $3
-         returning id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at",
+) -> Result<Option<(Notification, bool)>> {
+    // The row is locked before it is looked at: of two who mark it at once, one is the first.
+    let row = sqlx::query!(
+        r#"with before as (select id, read_at from notification.notifications
+                           where account_id = $1 and user_id = $2 and id = $3 for update)
+           update notification.notifications n set read_at = coalesce(n.read_at, $4) from before
+           where n.id = before.id
+           returning n.id, n.account_id, n.user_id, n.type as kind, n.task_id, n.actor_id, n.read_at, n.created_at,
+                     before.read_at is null as "newly!""#,
         tx.tenant().account_id,
         user_id,
         id,
@@ -152,7 +156,18 @@ pub(crate) async fn mark_read(
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Notification::try_from).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let notification = Notification::try_from(Row {
+        id: row.id,
+        account_id: row.account_id,
+        user_id: row.user_id,
+        kind: row.kind,
+        task_id: row.task_id,
+        actor_id: row.actor_id,
+        read_at: row.read_at,
+        created_at: row.created_at,
+    })?;
+    Ok(Some((notification, row.newly)))
 }
 
 /// Marks all of a person's notifications as read; answers how many were not.

@@ -1,6 +1,9 @@
 //! Tasks by whose they are.
 
-use baton_access::{Principal, Role, principal};
+use baton_access::{
+    Principal, principal,
+    reach::{self, Relation},
+};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
     GetAccountBoardRequest, GetAccountBoardResponse, GetMyBoardRequest, GetMyBoardResponse, GetTeamBoardRequest,
@@ -58,19 +61,18 @@ impl BoardService for Rpc {
 }
 
 impl Rpc {
-    /// One's own board is open to everyone; a manager opens those of their reports, a super manager those of
-    /// all managers and users, an owner all.
+    /// Whose boards one may see is data: [`reach::BOARDS`]. Of strangers the role has to be asked.
     async fn may_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
         let who = Who::of(principal);
-        if person == who.id || who.manages(person) {
-            return Ok(());
-        }
-        let may = who.runs_the_account()
-            && self
-                .members
-                .find(principal, person)
-                .await?
-                .is_some_and(|member| principal.role() == Role::Owner || member.role < Role::SuperManager);
+        let relation = who.relation(person);
+        // Of one's own people the table opens all boards, whatever their roles.
+        let may = relation < Relation::Other
+            || who.runs_the_account()
+                && self
+                    .members
+                    .find(principal, person)
+                    .await?
+                    .is_some_and(|member| reach::reaches(reach::BOARDS, principal.role(), member.role, relation));
         if may { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
     }
 }

@@ -84,6 +84,8 @@ impl Rpc {
             parent_of(&mut tx, change.who(), parent, "parent_task_id").await?;
         }
         assign(&mut task)?;
+        let limit = change.principal.membership.limits.open_tasks_per_user;
+        let open = store::usage::add(&mut tx, task.created_by, limit).await?;
         let values = task.first_values();
         let changed = values.keys().cloned().collect();
         store::task::insert(&mut tx, &task).await?;
@@ -94,6 +96,7 @@ impl Rpc {
             let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
             tx.publish(events::task(Kind::Assigned, None, &task, changed)).await?;
         }
+        tx.publish(events::usage_changed(task.account_id, task.created_by, open)).await?;
         let now = task.created_at;
         let task = convert::task(task, now);
         tx.remember(&change.idempotency, &task).await?;
@@ -131,8 +134,17 @@ pub(super) async fn save(
         store::timeline::append(tx, &after, kind, &changes, reason).await?;
         let changed = changes.keys().cloned().collect();
         tx.publish(events::task(kind, Some(before), &after, changed)).await?;
+        if before.is_open() && !after.is_open() {
+            closed(tx, before).await?;
+        }
     }
     Ok(convert::task(after, now))
+}
+
+/// Counts a task as closed that its creator's quota had counted as open.
+pub(super) async fn closed(tx: &mut Tx, task: &Task) -> Result<()> {
+    let open = store::usage::subtract(tx, task.created_by).await?;
+    tx.publish(events::usage_changed(task.account_id, task.created_by, open)).await
 }
 
 /// The task that another shall be a part of, as `field` names it.

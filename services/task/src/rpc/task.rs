@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get, lock, parent_of, save},
+    change::{Change, closed, get, lock, parent_of, save},
     list::Listed,
 };
 use crate::{
@@ -43,7 +43,8 @@ impl TaskService for Rpc {
         };
         let now = clock.now();
         let account_id = change.principal().account_id();
-        let task = Task::new(clock.new_id(), account_id, who.id, Fields::new(message)?, now);
+        let fields = Fields::new(message, convert::default_visibility(&who.membership.settings))?;
+        let task = Task::new(clock.new_id(), account_id, who.id, fields, now);
         let assign = |task: &mut Task| match assignee {
             Some(assignee) => assignment::assign_new(task, who, assignee?, now),
             None => Ok(()),
@@ -89,6 +90,9 @@ impl TaskService for Rpc {
         store::task::delete(&mut tx, &after).await?;
         store::timeline::append(&mut tx, &after, Kind::Deleted, &serde_json::Map::new(), None).await?;
         tx.publish(events::task(Kind::Deleted, Some(&before), &after, Vec::new())).await?;
+        if before.is_open() {
+            closed(&mut tx, &before).await?;
+        }
         tx.commit().await?;
         Ok(Response::new(DeleteTaskResponse {}))
     }

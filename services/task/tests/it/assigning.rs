@@ -3,7 +3,7 @@
 use baton_errors::Reason;
 use baton_proto::baton::{
     task::v1::{TaskEventKind, TaskStatus, TaskVisibility},
-    tenancy::v1::{AccountSettings, UpdateSettingsRequest, account_service_client::AccountServiceClient},
+    tenancy::v1::{SettingsChange, UpdateSettingsRequest, account_service_client::AccountServiceClient},
 };
 use baton_testkit::{Person, eventually};
 use prost_types::FieldMask;
@@ -147,7 +147,7 @@ async fn a_manager_reassigns_by_their_own_right_or_the_accounts_setting() {
 
     let request = UpdateSettingsRequest {
         account_id: team.account_id.to_string(),
-        settings: Some(AccountSettings { managers_may_reassign: true }),
+        settings: Some(SettingsChange { managers_may_reassign: Some(true), ..Default::default() }),
         update_mask: Some(FieldMask { paths: vec!["managers_may_reassign".to_owned()] }),
     };
     let mut accounts = AccountServiceClient::new(desk.world.tenancy());

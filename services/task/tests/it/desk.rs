@@ -49,6 +49,10 @@ impl Desk {
         TaskServiceClient::new(self.channel.clone())
     }
 
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub(crate) fn boards(&self) -> BoardServiceClient<Channel> {
         BoardServiceClient::new(self.channel.clone())
     }

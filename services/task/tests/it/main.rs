@@ -5,8 +5,11 @@
 mod assigning;
 mod boards;
 mod changing;
+mod departures;
 mod desk;
+mod explaining;
 mod finding;
+mod quota;
 mod retrying;
 mod seeing;
 mod tenants;

@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use baton_errors::Reason;
-use baton_proto::baton::task::v1::{CreateTaskRequest, GetUserBoardRequest, TaskFilter};
+use baton_proto::baton::{
+    access::v1::Permission,
+    task::v1::{
+        CreateTaskRequest, ExplainRequest, GetUserBoardRequest, TaskFilter, access_service_client::AccessServiceClient,
+    },
+};
 use baton_task::{SCHEMA, SERVICES};
 use sqlx::{Connection, PgConnection};
 use tonic::Status;
@@ -53,6 +58,17 @@ async fn another_accounts_task_is_as_absent_as_one_that_never_was() {
     }
     assert_eq!(other.get(&other.team.owner, &foreign.id).await.unwrap(), foreign, "nothing happened to it");
 
+    let explain = |task: &str| ExplainRequest {
+        user_id: desk.team.owner.user_id.to_string(),
+        permission: Permission::WorkOnTasks.into(),
+        task_id: Some(task.to_owned()),
+    };
+    for task in [foreign.id.clone(), Uuid::now_v7().to_string()] {
+        let mut access = AccessServiceClient::new(desk.channel());
+        let refusal = access.explain(desk.call(&desk.team.owner, explain(&task))).await;
+        assert_eq!(refused(refusal), Reason::TaskNotFound);
+    }
+
     // What names no task shows none of it.
     assert!(desk.list(&desk.team.owner, TaskFilter::default()).await.unwrap().is_empty());
     let board = GetUserBoardRequest { user_id: other.team.user_a1.user_id.to_string(), ..Default::default() };
@@ -64,7 +80,9 @@ async fn another_accounts_task_is_as_absent_as_one_that_never_was() {
     assert_eq!(refused(intruder), Reason::NotAMember);
 
     let mut covered: BTreeSet<String> = theirs.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
-    covered.extend(["ListTasks", "GetMyBoard", "GetUserBoard", "GetTeamBoard", "GetAccountBoard"].map(str::to_owned));
+    covered.extend(
+        ["Explain", "ListTasks", "GetMyBoard", "GetUserBoard", "GetTeamBoard", "GetAccountBoard"].map(str::to_owned),
+    );
     let services = SERVICES.iter().map(|name| baton_proto::pool().get_service_by_name(name).unwrap());
     let all: BTreeSet<_> =
         services.flat_map(|s| s.methods().map(|m| m.name().to_owned()).collect::<Vec<_>>()).collect();

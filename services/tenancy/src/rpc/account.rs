@@ -1,15 +1,23 @@
 //! Accounts and their settings.
 
-use baton_access::{Role, caller, principal};
+use baton_access::{Principal, Role, caller, matrix, principal};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::tenancy::v1::{
-    CreateAccountRequest, CreateAccountResponse, GetSettingsRequest, GetSettingsResponse, ListAccountsRequest,
-    ListAccountsResponse, UpdateSettingsRequest, UpdateSettingsResponse, account_service_server::AccountService,
+use baton_proto::baton::{
+    access::v1::Permission,
+    tenancy::v1::{
+        self as proto, CancelDeletionRequest, CancelDeletionResponse, CreateAccountRequest, CreateAccountResponse,
+        DeleteAccountRequest, DeleteAccountResponse, GetAccountRequest, GetAccountResponse, GetSettingsRequest,
+        GetSettingsResponse, ListAccountsRequest, ListAccountsResponse, ReactivateAccountRequest,
+        ReactivateAccountResponse, SuspendAccountRequest, SuspendAccountResponse, TransferOwnershipRequest,
+        TransferOwnershipResponse, UpdateAccountRequest, UpdateAccountResponse, UpdateSettingsRequest,
+        UpdateSettingsResponse, account_service_server::AccountService,
+    },
 };
-use baton_store::{Idempotency, Page, Tenant};
+use baton_store::{Event, Idempotency, Page, Tenant, Tx, precondition};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use super::{Rpc, account_of};
+use super::{Rpc, account_of, member::lock_both};
 use crate::{
     account::Account,
     convert, events,
@@ -88,6 +96,99 @@ impl AccountService for Rpc {
         Ok(Response::new(ListAccountsResponse { accounts, meta: Some(meta) }))
     }
 
+    async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<GetAccountResponse>, Status> {
+        let principal = principal(&request)?;
+        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let account = store::account::get(&mut tx, account_id).await?;
+        let account = account.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        Ok(Response::new(GetAccountResponse { account: Some(account.into()) }))
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<UpdateAccountRequest>,
+    ) -> Result<Response<UpdateAccountResponse>, Status> {
+        let UpdateAccountRequest { account_id, account: new, update_mask } = request.get_ref().clone();
+        let merge = |account: &mut Account| convert::merge_account(account, &new.unwrap_or_default(), update_mask);
+        let account = self
+            .change_account(&request, &account_id, Permission::AccountSettings, events::account_updated, merge)
+            .await?;
+        Ok(Response::new(UpdateAccountResponse { account: Some(account) }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        let now = self.db.clock().now();
+        let give_up = |account: &mut Account| {
+            account.give_up(now);
+            Ok(())
+        };
+        let id = &request.get_ref().account_id;
+        let account = self
+            .change_account(&request, id, Permission::AccountLifecycle, events::account_deletion_requested, give_up)
+            .await?;
+        Ok(Response::new(DeleteAccountResponse { account: Some(account) }))
+    }
+
+    async fn cancel_deletion(
+        &self,
+        request: Request<CancelDeletionRequest>,
+    ) -> Result<Response<CancelDeletionResponse>, Status> {
+        let keep = |account: &mut Account| {
+            account.keep();
+            Ok(())
+        };
+        let id = &request.get_ref().account_id;
+        let account = self
+            .change_account(&request, id, Permission::AccountLifecycle, events::account_deletion_canceled, keep)
+            .await?;
+        Ok(Response::new(CancelDeletionResponse { account: Some(account) }))
+    }
+
+    async fn suspend_account(
+        &self,
+        request: Request<SuspendAccountRequest>,
+    ) -> Result<Response<SuspendAccountResponse>, Status> {
+        let now = self.db.clock().now();
+        let suspend = |account: &mut Account| {
+            account.suspend(now);
+            Ok(())
+        };
+        let id = &request.get_ref().account_id;
+        let account =
+            self.change_account(&request, id, Permission::AccountLifecycle, events::account_suspended, suspend).await?;
+        Ok(Response::new(SuspendAccountResponse { account: Some(account) }))
+    }
+
+    async fn reactivate_account(
+        &self,
+        request: Request<ReactivateAccountRequest>,
+    ) -> Result<Response<ReactivateAccountResponse>, Status> {
+        let id = &request.get_ref().account_id;
+        let account = self
+            .change_account(
+                &request,
+                id,
+                Permission::AccountLifecycle,
+                events::account_reactivated,
+                Account::reactivate,
+            )
+            .await?;
+        Ok(Response::new(ReactivateAccountResponse { account: Some(account) }))
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<TransferOwnershipRequest>,
+    ) -> Result<Response<TransferOwnershipResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let call = Idempotency::of("AccountService/TransferOwnership", request.metadata(), request.get_ref())?;
+        Ok(Response::new(self.transfer(&principal, &call, request.get_ref()).await?))
+    }
+
     async fn get_settings(
         &self,
         request: Request<GetSettingsRequest>,
@@ -95,27 +196,104 @@ impl AccountService for Rpc {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let settings = store::account::settings(&mut tx, account_id).await?;
-        let settings = settings.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        Ok(Response::new(GetSettingsResponse { settings: Some(settings.into()) }))
+        let found = store::settings::get(&mut tx, account_id).await?;
+        let (settings, version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        Ok(Response::new(GetSettingsResponse { settings: Some(convert::settings(settings, version)) }))
     }
 
     async fn update_settings(
         &self,
         request: Request<UpdateSettingsRequest>,
     ) -> Result<Response<UpdateSettingsResponse>, Status> {
-        let tenant = principal(&request)?.tenant();
-        let account_id = account_of(principal(&request)?, &request.get_ref().account_id)?;
+        let principal = principal(&request)?.clone();
+        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let expected = precondition::if_match(request.metadata())?;
         let UpdateSettingsRequest { settings: new, update_mask, .. } = request.into_inner();
-        let mut tx = self.db.begin(tenant).await?;
-        let settings = store::account::lock_settings(&mut tx, account_id).await?;
-        let settings = settings.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        let (settings, changed) = convert::merge(settings, new.unwrap_or_default(), update_mask)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let found = store::settings::lock(&mut tx, account_id).await?;
+        let (before, mut version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        acting(&mut tx, &principal, Permission::AccountSettings).await?;
+        precondition::check(expected, version)?;
+        let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
+        let changed = settings.changes_since(&before);
         if !changed.is_empty() {
-            store::account::save_settings(&mut tx, account_id, settings, self.db.clock().now()).await?;
+            version = store::settings::save(&mut tx, account_id, &settings, self.db.clock().now()).await?;
             tx.publish(events::account_settings_changed(account_id, &changed)).await?;
         }
         tx.commit().await?;
-        Ok(Response::new(UpdateSettingsResponse { settings: Some(settings.into()) }))
+        Ok(Response::new(UpdateSettingsResponse { settings: Some(convert::settings(settings, version)) }))
     }
+}
+
+impl Rpc {
+    /// Changes an account by `rule`, in one transaction, and tells of it with `event`; a change that changes
+    /// nothing leaves everything as it is, and is therefore safe to repeat.
+    async fn change_account<T: Sync>(
+        &self,
+        request: &Request<T>,
+        account_id: &str,
+        permission: Permission,
+        event: fn(Uuid, &[&str]) -> Event,
+        rule: impl FnOnce(&mut Account) -> Result<()> + Send,
+    ) -> Result<proto::Account> {
+        let principal = principal(request)?;
+        let account_id = account_of(principal, account_id)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let before = store::account::lock(&mut tx, account_id).await?;
+        let before = before.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        acting(&mut tx, principal, permission).await?;
+        precondition::check(expected, before.version)?;
+        let mut account = before.clone();
+        rule(&mut account)?;
+        let changed = account.changes_since(&before);
+        if !changed.is_empty() {
+            account.updated_at = self.db.clock().now();
+            store::account::save(&mut tx, &mut account).await?;
+            tx.publish(event(account_id, &changed)).await?;
+        }
+        tx.commit().await?;
+        Ok(account.into())
+    }
+
+    async fn transfer(
+        &self,
+        principal: &Principal,
+        call: &Idempotency,
+        request: &TransferOwnershipRequest,
+    ) -> Result<TransferOwnershipResponse> {
+        let account_id = account_of(principal, &request.account_id)?;
+        let user_id = convert::id("user_id", &request.user_id)?;
+        if user_id == principal.user_id() {
+            return Err(Error::invalid("user_id", "must be another member"));
+        }
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(answer) = tx.replay(call).await? {
+            return Ok(answer);
+        }
+        let (from, to) = lock_both(&mut tx, principal, account_id, user_id).await?;
+        let (mut old, mut new) = member::transferred(&from, &to)?;
+        store::member::save(&mut tx, &mut new).await?;
+        store::member::save(&mut tx, &mut old).await?;
+        // Super managers cannot report to one of their own.
+        let moved = store::member::move_super_managers(&mut tx, account_id, principal.user_id(), user_id).await?;
+        let moved = moved.iter().map(events::member_updated);
+        let changed = [&old, &new].map(events::member_role_changed);
+        tx.publish_all(changed.into_iter().chain(moved)).await?;
+        let answer = TransferOwnershipResponse { member: Some(new.into()) };
+        tx.remember(call, &answer).await?;
+        tx.commit().await?;
+        Ok(answer)
+    }
+}
+
+/// Makes sure that the caller still holds the permission, now that nobody else changes roles: the access
+/// layer's answer may be a second old.
+async fn acting(tx: &mut Tx, principal: &Principal, permission: Permission) -> Result<()> {
+    let actor = store::member::active(tx, principal.account_id(), &[principal.user_id()]).await?.pop();
+    let actor = actor.ok_or_else(|| Error::from(Reason::NotAMember))?;
+    if !matrix::holds(actor.role, permission) {
+        return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
+    }
+    Ok(())
 }

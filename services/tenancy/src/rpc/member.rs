@@ -1,12 +1,17 @@
 //! Who belongs to an account, as what, and under whom.
 
-use baton_access::{ACCOUNT_HEADER, Principal, caller, principal};
+use baton_access::{
+    ACCOUNT_HEADER, Principal, caller, principal,
+    reach::{self, Relation},
+};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
-    AcceptInvitationRequest, AcceptInvitationResponse, GetMemberRequest, GetMemberResponse, InviteMemberRequest,
-    InviteMemberResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
-    ResolveMembershipRequest, ResolveMembershipResponse, UpdateMemberRequest, UpdateMemberResponse,
-    member_service_server::MemberService,
+    AcceptInvitationRequest, AcceptInvitationResponse, DescribeMembershipRequest, DescribeMembershipResponse,
+    GetMemberRequest, GetMemberResponse, InviteMemberRequest, InviteMemberResponse, InviteMembersRequest,
+    InviteMembersResponse, LeaveAccountRequest, LeaveAccountResponse, ListMembersRequest, ListMembersResponse,
+    RemoveMemberRequest, RemoveMemberResponse, ResendInvitationRequest, ResendInvitationResponse,
+    ResolveMembershipRequest, ResolveMembershipResponse, RevokeInvitationRequest, RevokeInvitationResponse,
+    UpdateMemberRequest, UpdateMemberResponse, member_service_server::MemberService,
 };
 use baton_store::{Idempotency, Page, Tx, precondition};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -29,6 +34,31 @@ impl MemberService for Rpc {
         let principal = principal(&request)?.clone();
         let call = Idempotency::of("MemberService/InviteMember", request.metadata(), request.get_ref())?;
         Ok(Response::new(self.invite(&principal, &call, request.into_inner()).await?))
+    }
+
+    async fn invite_members(
+        &self,
+        request: Request<InviteMembersRequest>,
+    ) -> Result<Response<InviteMembersResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let call = Idempotency::of("MemberService/InviteMembers", request.metadata(), request.get_ref())?;
+        Ok(Response::new(self.invite_all(&principal, &call, request.into_inner()).await?))
+    }
+
+    async fn resend_invitation(
+        &self,
+        request: Request<ResendInvitationRequest>,
+    ) -> Result<Response<ResendInvitationResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        Ok(Response::new(self.resend(&principal, request.get_ref()).await?))
+    }
+
+    async fn revoke_invitation(
+        &self,
+        request: Request<RevokeInvitationRequest>,
+    ) -> Result<Response<RevokeInvitationResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        Ok(Response::new(self.revoke(&principal, request.get_ref()).await?))
     }
 
     async fn accept_invitation(
@@ -110,17 +140,57 @@ impl MemberService for Rpc {
         let expected = precondition::if_match(request.metadata())?;
         let user_id = convert::id("user_id", &request.get_ref().user_id)?;
 
+        let to = request.get_ref().hand_over_to.as_deref();
+        let to = to.map(|text| convert::id("hand_over_to", text)).transpose()?;
+
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (actor, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
         precondition::check(expected, member.version)?;
         let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
         member::may_remove(actor.role, member.role, around.owners)?;
-        let mut removed = member.removed(self.db.clock().now());
-        store::member::save(&mut tx, &mut removed).await?;
-        store::member::move_reports(&mut tx, account_id, user_id, removed.manager_id).await?;
-        tx.publish(events::member_removed(&removed)).await?;
+        self.end_membership(&mut tx, &actor, &member, to).await?;
         tx.commit().await?;
         Ok(Response::new(RemoveMemberResponse {}))
+    }
+
+    async fn leave_account(
+        &self,
+        request: Request<LeaveAccountRequest>,
+    ) -> Result<Response<LeaveAccountResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let user_id = principal.user_id();
+        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let to = request.get_ref().hand_over_to.as_deref();
+        let to = to.map(|text| convert::id("hand_over_to", text)).transpose()?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (_, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
+        let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
+        member::may_leave(member.role, around.owners)?;
+        self.end_membership(&mut tx, &member, &member, to).await?;
+        tx.commit().await?;
+        Ok(Response::new(LeaveAccountResponse {}))
+    }
+
+    async fn describe_membership(
+        &self,
+        request: Request<DescribeMembershipRequest>,
+    ) -> Result<Response<DescribeMembershipResponse>, Status> {
+        let principal = principal(&request)?;
+        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
+        let described = memberships::resolve(&self.db, &self.tiers, user_id, Some(principal.account_id())).await;
+        let described = described.map_err(|error| match error.reason() {
+            Reason::NotAMember => Reason::MemberNotFound.into(),
+            _ => error,
+        })?;
+        let relation = match user_id {
+            id if id == principal.user_id() => Relation::Own,
+            id if principal.membership.reports.contains(&id) => Relation::Report,
+            _ => Relation::Other,
+        };
+        if !reach::reaches(reach::MEMBERSHIPS, principal.role(), described.role, relation) {
+            return Err(Error::from(Reason::NotAboveMember).into());
+        }
+        Ok(Response::new(DescribeMembershipResponse { membership: Some(memberships::to_proto(described)) }))
     }
 
     async fn resolve_membership(
@@ -128,15 +198,45 @@ impl MemberService for Rpc {
         request: Request<ResolveMembershipRequest>,
     ) -> Result<Response<ResolveMembershipResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let membership = memberships::resolve(&self.db, user_id, account_named(request.metadata())?).await?;
-        let texts = |ids: &std::collections::HashSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
-        Ok(Response::new(ResolveMembershipResponse {
-            account_id: membership.account_id.to_string(),
-            role: membership.role.to_proto().into(),
-            may_reassign: membership.may_reassign,
-            report_ids: texts(&membership.reports),
-            team_ids: texts(&membership.team),
-        }))
+        let membership =
+            memberships::resolve(&self.db, &self.tiers, user_id, account_named(request.metadata())?).await?;
+        Ok(Response::new(memberships::to_proto(membership)))
+    }
+}
+
+impl Rpc {
+    /// Ends a membership, and says who has the open tasks from now on: `to`, or else the manager, or else the
+    /// owner who has been one longest. The caller holds the lock of the hierarchy.
+    async fn end_membership(&self, tx: &mut Tx, actor: &Member, leaving: &Member, to: Option<Uuid>) -> Result<()> {
+        let account_id = leaving.account_id;
+        let gone = || Error::internal("an active member is nobody");
+        let (actor_id, user_id) = (actor.user_id.ok_or_else(gone)?, leaving.user_id.ok_or_else(gone)?);
+        let heir = match to {
+            Some(to) => {
+                let member = store::member::active(tx, account_id, &[to]).await?.pop();
+                let member = member.ok_or_else(|| Error::from(Reason::HandOverInvalid))?;
+                let reports = store::member::around(tx, account_id, Some(actor_id), None).await?.reports;
+                let relation = match to {
+                    to if to == actor_id => Relation::Own,
+                    to if reports.contains(&to) => Relation::Report,
+                    _ => Relation::Other,
+                };
+                member::may_hand_over(actor, relation, leaving, &member)?;
+                to
+            }
+            None => match leaving.manager_id {
+                Some(manager_id) => manager_id,
+                // Who leaves without a manager is an owner with another beside them, or has an owner above.
+                None => {
+                    let owner = store::member::oldest_other_owner(tx, account_id, user_id).await?;
+                    owner.ok_or_else(|| Error::from(Reason::LastOwner))?
+                }
+            },
+        };
+        let mut removed = leaving.removed(self.db.clock().now());
+        store::member::save(tx, &mut removed).await?;
+        store::member::move_reports(tx, account_id, user_id, removed.manager_id).await?;
+        tx.publish(events::member_removed(&removed, heir)).await
     }
 }
 
@@ -149,7 +249,12 @@ fn account_named(metadata: &MetadataMap) -> Result<Option<Uuid>> {
 
 /// The caller and the member that they act on, as both stand under the lock of the hierarchy. Two who act
 /// on each other at once go one after the other, and the second is only what the first left of them.
-async fn lock_both(tx: &mut Tx, principal: &Principal, account_id: Uuid, user_id: Uuid) -> Result<(Member, Member)> {
+pub(super) async fn lock_both(
+    tx: &mut Tx,
+    principal: &Principal,
+    account_id: Uuid,
+    user_id: Uuid,
+) -> Result<(Member, Member)> {
     store::account::lock_hierarchy(tx, account_id).await?;
     let both = store::member::active(tx, account_id, &[principal.user_id(), user_id]).await?;
     let find = |user_id| both.iter().find(|member| member.user_id == Some(user_id)).cloned();

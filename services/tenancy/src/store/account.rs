@@ -1,17 +1,63 @@
 //! Accounts.
 
-use baton_errors::{Error, Result};
-use baton_store::Tx;
+use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::account::{Account, AccountStatus, Settings, SubscriptionTier};
+use crate::account::{Account, AccountStatus, Branding, SubscriptionTier};
+
+/// An account as it is stored.
+struct Row {
+    id: Uuid,
+    name: String,
+    slug: String,
+    brand_primary_color: Option<String>,
+    brand_accent_color: Option<String>,
+    brand_logo_url: Option<String>,
+    subscription_tier: String,
+    status: String,
+    suspended_at: Option<DateTime<Utc>>,
+    deletes_at: Option<DateTime<Utc>>,
+    trial_ends_at: Option<DateTime<Utc>>,
+    subscription_ends_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i32,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let unknown = || Error::internal("an account has a tier or status that is none");
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            slug: row.slug,
+            branding: Branding {
+                primary_color: row.brand_primary_color,
+                accent_color: row.brand_accent_color,
+                logo_url: row.brand_logo_url,
+            },
+            subscription_tier: SubscriptionTier::from_name(&row.subscription_tier).ok_or_else(unknown)?,
+            status: AccountStatus::from_name(&row.status).ok_or_else(unknown)?,
+            suspended_at: row.suspended_at,
+            deletes_at: row.deletes_at,
+            trial_ends_at: row.trial_ends_at,
+            subscription_ends_at: row.subscription_ends_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        })
+    }
+}
 
 /// Stores a new account; `false` when another has its slug.
 pub(crate) async fn create(tx: &mut Tx, account: &Account) -> Result<bool> {
     let done = sqlx::query!(
-        "insert into tenancy.accounts (id, name, slug, subscription_tier, status, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict on constraint accounts_slug_unique do nothing",
+        "insert into tenancy.accounts (id, name, slug, subscription_tier, status, created_at, updated_at, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict on constraint accounts_slug_unique do nothing",
         account.id,
         account.name,
         account.slug,
@@ -19,60 +65,97 @@ pub(crate) async fn create(tx: &mut Tx, account: &Account) -> Result<bool> {
         account.status.name(),
         account.created_at,
         account.updated_at,
+        account.version,
     )
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps roles and managers as they are until the transaction ends. Others may hold them too.
-pub(crate) async fn hold_hierarchy(tx: &mut Tx, account_id: Uuid) -> Result<()> {
-    sqlx::query_scalar!("select id from tenancy.accounts where id = $1 for share", account_id)
-        .fetch_optional(&mut **tx)
-        .await?;
+/// One account.
+pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, name, slug, brand_primary_color, brand_accent_color, brand_logo_url, subscription_tier, status,
+                suspended_at, deletes_at, trial_ends_at, subscription_ends_at, created_at, updated_at, version
+         from tenancy.accounts where id = $1",
+        account_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Account::try_from).transpose()
+}
+
+/// The same, locked as by [`lock_hierarchy`]: of several changes at once, one goes first.
+pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, name, slug, brand_primary_color, brand_accent_color, brand_logo_url, subscription_tier, status,
+                suspended_at, deletes_at, trial_ends_at, subscription_ends_at, created_at, updated_at, version
+         from tenancy.accounts where id = $1 for no key update",
+        account_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Account::try_from).transpose()
+}
+
+/// Stores what people change of an account, as its next version, which `account` then is. What billing
+/// changes (tier, dates) is left alone.
+///
+/// # Errors
+/// SLUG_TAKEN.
+pub(crate) async fn save(tx: &mut Tx, account: &mut Account) -> Result<()> {
+    account.version = sqlx::query_scalar!(
+        "update tenancy.accounts
+         set name = $2, slug = $3, brand_primary_color = $4, brand_accent_color = $5, brand_logo_url = $6, status = $7,
+             suspended_at = $8, deletes_at = $9, updated_at = $10, version = version + 1
+         where id = $1 returning version",
+        account.id,
+        account.name,
+        account.slug,
+        account.branding.primary_color,
+        account.branding.accent_color,
+        account.branding.logo_url,
+        account.status.name(),
+        account.suspended_at,
+        account.deletes_at,
+        account.updated_at,
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(|error| match broken_constraint(&error) {
+        Some("accounts_slug_unique") => Reason::SlugTaken.into(),
+        _ => Error::from(error),
+    })?;
     Ok(())
 }
 
-/// Keeps others from changing or holding roles and managers until the transaction ends: what is read
+/// Deletes an account whose grace is over, and who belongs to it; `false` when it is kept after all.
+pub(crate) async fn delete(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!("delete from tenancy.accounts where id = $1 and deletes_at <= $2", account_id, now)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Accounts whose grace is over, the longest first, few at a time. Of all tenants.
+pub(crate) async fn to_delete(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        "select id from tenancy.accounts where deletes_at <= $1 order by deletes_at limit 100",
+        now
+    )
+    .fetch_all(db.system())
+    .await?;
+    Ok(ids)
+}
+
+/// Keeps others from changing roles and managers, or from taking seats, until the transaction ends: what is read
 /// after this stays true.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx, account_id: Uuid) -> Result<()> {
     sqlx::query_scalar!("select id from tenancy.accounts where id = $1 for no key update", account_id)
         .fetch_optional(&mut **tx)
         .await?;
-    Ok(())
-}
-
-/// The account's settings.
-pub(crate) async fn settings(tx: &mut Tx, account_id: Uuid) -> Result<Option<Settings>> {
-    let settings =
-        sqlx::query_as!(Settings, "select managers_may_reassign from tenancy.accounts where id = $1", account_id)
-            .fetch_optional(&mut **tx)
-            .await?;
-    Ok(settings)
-}
-
-/// The account's settings, locked: of several who merge a change at once, one goes first.
-pub(crate) async fn lock_settings(tx: &mut Tx, account_id: Uuid) -> Result<Option<Settings>> {
-    let settings = sqlx::query_as!(
-        Settings,
-        "select managers_may_reassign from tenancy.accounts where id = $1 for no key update",
-        account_id
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(settings)
-}
-
-/// Stores settings.
-pub(crate) async fn save_settings(tx: &mut Tx, account_id: Uuid, settings: Settings, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
-        "update tenancy.accounts set managers_may_reassign = $2, updated_at = $3 where id = $1",
-        account_id,
-        settings.managers_may_reassign,
-        now
-    )
-    .execute(&mut **tx)
-    .await?;
     Ok(())
 }
 
@@ -92,7 +175,9 @@ pub(crate) async fn of_user(
     offset: i64,
 ) -> Result<Vec<Joined>> {
     let rows = sqlx::query!(
-        r#"select a.id, a.name, a.slug, a.subscription_tier, a.status, a.created_at, a.updated_at,
+        r#"select a.id, a.name, a.slug, a.brand_primary_color, a.brand_accent_color, a.brand_logo_url,
+                  a.subscription_tier, a.status, a.suspended_at, a.deletes_at, a.trial_ends_at,
+                  a.subscription_ends_at, a.created_at, a.updated_at, a.version,
                   m.id as membership_id, m.joined_at as "joined_at!"
            from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
            where m.user_id = $1 and m.status = 'active' and (m.joined_at, m.id) > ($2, $3)
@@ -105,19 +190,26 @@ pub(crate) async fn of_user(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let unknown = || Error::internal("an account has a tier or status that is none");
     rows.into_iter()
         .map(|row| {
-            let account = Account {
+            let account = Row {
                 id: row.id,
                 name: row.name,
                 slug: row.slug,
-                subscription_tier: SubscriptionTier::from_name(&row.subscription_tier).ok_or_else(unknown)?,
-                status: AccountStatus::from_name(&row.status).ok_or_else(unknown)?,
+                brand_primary_color: row.brand_primary_color,
+                brand_accent_color: row.brand_accent_color,
+                brand_logo_url: row.brand_logo_url,
+                subscription_tier: row.subscription_tier,
+                status: row.status,
+                suspended_at: row.suspended_at,
+                deletes_at: row.deletes_at,
+                trial_ends_at: row.trial_ends_at,
+                subscription_ends_at: row.subscription_ends_at,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
+                version: row.version,
             };
-            Ok(Joined { account, joined_at: row.joined_at, membership_id: row.membership_id })
+            Ok(Joined { account: account.try_into()?, joined_at: row.joined_at, membership_id: row.membership_id })
         })
         .collect()
 }

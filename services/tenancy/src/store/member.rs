@@ -6,23 +6,27 @@ use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::member::{Member, Status, Surroundings, email_key};
+use crate::{
+    account::AccountStatus,
+    member::{Member, Status, Surroundings, email_key},
+    settings::Visibility,
+};
 
 /// A membership as it is stored.
-struct Row {
-    id: Uuid,
-    account_id: Uuid,
-    user_id: Option<Uuid>,
-    email: String,
-    role: String,
-    status: String,
-    manager_id: Option<Uuid>,
-    can_reassign_tasks: bool,
-    invited_by: Option<Uuid>,
-    invited_at: DateTime<Utc>,
-    joined_at: Option<DateTime<Utc>>,
-    left_at: Option<DateTime<Utc>>,
-    version: i32,
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) account_id: Uuid,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) email: String,
+    pub(super) role: String,
+    pub(super) status: String,
+    pub(super) manager_id: Option<Uuid>,
+    pub(super) can_reassign_tasks: bool,
+    pub(super) invited_by: Option<Uuid>,
+    pub(super) invited_at: DateTime<Utc>,
+    pub(super) joined_at: Option<DateTime<Utc>>,
+    pub(super) left_at: Option<DateTime<Utc>>,
+    pub(super) version: i32,
 }
 
 impl TryFrom<Row> for Member {
@@ -147,28 +151,6 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Opti
     row.map(Member::try_from).transpose()
 }
 
-/// The invitation of this address that was sent before `before` and never accepted, locked.
-pub(crate) async fn lock_old_invitation(
-    tx: &mut Tx,
-    account_id: Uuid,
-    email: &str,
-    before: DateTime<Utc>,
-) -> Result<Option<Member>> {
-    let row = sqlx::query_as!(
-        Row,
-        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                invited_at, joined_at, left_at, version
-         from tenancy.memberships
-         where account_id = $1 and email_key = $2 and status = 'invited' and invited_at <= $3 for update",
-        account_id,
-        email_key(email),
-        before
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    row.map(Member::try_from).transpose()
-}
-
 /// What a change of a member to having this manager depends on.
 pub(crate) async fn surroundings(
     tx: &mut Tx,
@@ -208,6 +190,37 @@ pub(crate) async fn move_reports(tx: &mut Tx, account_id: Uuid, from: Uuid, to: 
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Puts the super managers who report to one person, or were invited to, under another; answers them.
+pub(crate) async fn move_super_managers(tx: &mut Tx, account_id: Uuid, from: Uuid, to: Uuid) -> Result<Vec<Member>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "update tenancy.memberships set manager_id = $3, version = version + 1
+         where account_id = $1 and manager_id = $2 and role = 'super_manager' and status in ('invited', 'active')
+         returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                   invited_at, joined_at, left_at, version",
+        account_id,
+        from,
+        to
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// The active owner, other than this person, who has belonged to the account longest.
+pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<Option<Uuid>> {
+    let owner = sqlx::query_scalar!(
+        r#"select user_id as "user_id!" from tenancy.memberships
+           where account_id = $1 and role = 'owner' and status = 'active' and user_id <> $2
+           order by joined_at, id limit 1"#,
+        account_id,
+        user_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(owner)
 }
 
 /// Which members a list shows.
@@ -277,12 +290,19 @@ pub(crate) struct Own {
     pub(crate) manager_id: Option<Uuid>,
     pub(crate) can_reassign_tasks: bool,
     pub(crate) managers_may_reassign: bool,
+    pub(crate) status: AccountStatus,
+    pub(crate) require_second_factor: bool,
+    pub(crate) rejection_enabled: bool,
+    pub(crate) default_visibility: Visibility,
+    pub(crate) timezone: String,
+    pub(crate) one_running_timer: bool,
 }
 
 /// A person's place in the account, or in the one that they joined first when none is named.
 pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<Own>> {
     let row = sqlx::query!(
-        "select m.account_id, m.role, m.manager_id, m.can_reassign_tasks, a.managers_may_reassign
+        "select m.account_id, m.role, m.manager_id, m.can_reassign_tasks, a.managers_may_reassign, a.status,
+                a.require_second_factor, a.rejection_enabled, a.default_visibility, a.timezone, a.one_running_timer
          from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
          where m.user_id = $1 and m.status = 'active' and ($2::uuid is null or m.account_id = $2)
          order by m.joined_at, m.id limit 1",
@@ -291,6 +311,7 @@ pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) ->
     )
     .fetch_optional(&mut **tx)
     .await?;
+    let unknown = || Error::internal("an account has a status or visibility that is none");
     row.map(|row| {
         Ok(Own {
             account_id: row.account_id,
@@ -298,6 +319,12 @@ pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) ->
             manager_id: row.manager_id,
             can_reassign_tasks: row.can_reassign_tasks,
             managers_may_reassign: row.managers_may_reassign,
+            status: AccountStatus::from_name(&row.status).ok_or_else(unknown)?,
+            require_second_factor: row.require_second_factor,
+            rejection_enabled: row.rejection_enabled,
+            default_visibility: Visibility::from_name(&row.default_visibility).ok_or_else(unknown)?,
+            timezone: row.timezone,
+            one_running_timer: row.one_running_timer,
         })
     })
     .transpose()
@@ -343,13 +370,14 @@ pub(crate) async fn around(
 pub(crate) struct Recipient {
     pub(crate) email: String,
     pub(crate) account_name: String,
+    pub(crate) invited_by: Option<Uuid>,
 }
 
 /// Where to mail an invitation; `None` when it is not open any more.
 pub(crate) async fn recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<Recipient>> {
     let recipient = sqlx::query_as!(
         Recipient,
-        "select m.email, a.name as account_name
+        "select m.email, a.name as account_name, m.invited_by
          from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
          where m.account_id = $1 and m.id = $2 and m.status = 'invited'",
         account_id,

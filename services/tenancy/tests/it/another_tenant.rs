@@ -1,5 +1,5 @@
 use baton_proto::baton::tenancy::v1::{
-    AccountSettings, GetMemberRequest, GetSettingsRequest, ListMembersRequest, RemoveMemberRequest,
+    SettingsChange, GetMemberRequest, GetSettingsRequest, ListMembersRequest, RemoveMemberRequest,
     UpdateSettingsRequest,
 };
 use baton_store::Tenant;
@@ -14,7 +14,7 @@ async fn all(world: &World, who: &Person, header: Uuid, account: &Team) -> Vec<(
     let (mut accounts, mut members) = (accounts(world), members(world));
     let settings = UpdateSettingsRequest {
         account_id: account_id.clone(),
-        settings: Some(AccountSettings { managers_may_reassign: true }),
+        settings: Some(SettingsChange { managers_may_reassign: Some(true), ..Default::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["managers_may_reassign".to_owned()] }),
     };
     let get_settings = GetSettingsRequest { account_id: account_id.clone() };
@@ -22,7 +22,7 @@ async fn all(world: &World, who: &Person, header: Uuid, account: &Team) -> Vec<(
     let list = ListMembersRequest { account_id: account_id.clone(), ..Default::default() };
     let get = GetMemberRequest { account_id: account_id.clone(), user_id: user_id.clone() };
     let update = new_role(account.account_id, &account.user_a1, Role::Manager);
-    let remove = RemoveMemberRequest { account_id, user_id };
+    let remove = RemoveMemberRequest { account_id, user_id, hand_over_to: None };
     vec![
         ("get settings", refusal(accounts.get_settings(who.call(header, get_settings)).await)),
         ("update settings", refusal(accounts.update_settings(who.call(header, settings)).await)),
@@ -56,7 +56,7 @@ async fn another_tenant_is_as_absent_as_one_that_never_was() {
     let update = new_role(mine.account_id, &theirs.user_a1, Role::Manager);
     let updated = members(&world).update_member(mine.owner.call(mine.account_id, update)).await;
     assert_eq!(refusal(updated), Reason::MemberNotFound);
-    let remove = RemoveMemberRequest { account_id: mine.account_id.to_string(), user_id };
+    let remove = RemoveMemberRequest { account_id: mine.account_id.to_string(), user_id, hand_over_to: None };
     let removed = members(&world).remove_member(mine.owner.call(mine.account_id, remove)).await;
     assert_eq!(refusal(removed), Reason::MemberNotFound);
     assert_eq!(dump(&world).await, before);

@@ -69,6 +69,7 @@ async fn filters_choose_roles_and_states() {
     let remove = baton_proto::baton::tenancy::v1::RemoveMemberRequest {
         account_id: team.account_id.to_string(),
         user_id: team.user_b1.user_id.to_string(),
+        hand_over_to: None,
     };
     members(&world).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
     for (roles, statuses, expected) in [

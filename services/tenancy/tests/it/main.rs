@@ -3,13 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accepting_an_invitation;
+mod activity;
 mod another_tenant;
+mod billing;
 mod building_a_team;
 mod changing_members;
 mod creating_an_account;
 mod inviting;
+mod leaving;
 mod listing;
+mod many_invitations;
+mod quotas;
+mod random_changes;
 mod resolving_a_membership;
+mod running_an_account;
 mod settings;
 
 use baton_errors::Reason;

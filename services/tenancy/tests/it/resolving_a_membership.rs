@@ -63,6 +63,7 @@ async fn without_an_account_it_is_the_one_joined_first() {
     let remove = baton_proto::baton::tenancy::v1::RemoveMemberRequest {
         account_id: first.account_id.to_string(),
         user_id: bob.user_id.to_string(),
+        hand_over_to: None,
     };
     members(&world).remove_member(first.owner.call(first.account_id, remove)).await.unwrap();
     let default = resolve(&world, bob.call_without_account(ResolveMembershipRequest {})).await;

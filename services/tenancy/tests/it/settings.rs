@@ -1,5 +1,5 @@
 use baton_proto::baton::tenancy::v1::{
-    AccountSettings, GetSettingsRequest, ResolveMembershipRequest, UpdateSettingsRequest,
+    GetSettingsRequest, ResolveMembershipRequest, SettingsChange, UpdateSettingsRequest,
 };
 use baton_testkit::Team;
 
@@ -8,7 +8,7 @@ use super::*;
 fn update(team: &Team, value: bool, paths: Option<&[&str]>) -> UpdateSettingsRequest {
     UpdateSettingsRequest {
         account_id: team.account_id.to_string(),
-        settings: Some(AccountSettings { managers_may_reassign: value }),
+        settings: Some(SettingsChange { managers_may_reassign: Some(value), ..Default::default() }),
         update_mask: paths
             .map(|paths| prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
     }

@@ -1,0 +1,57 @@
+//! How much an account may use. The numbers are tenancy's; they come with the membership.
+
+use baton_errors::{Error, Reason};
+use baton_proto::baton::tenancy::v1 as proto;
+use uuid::Uuid;
+
+/// How much an account may use; `None` is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Members and open invitations.
+    pub users: Option<i32>,
+    /// Tasks per member that they have created and that are not completed yet.
+    pub open_tasks_per_user: Option<i32>,
+    /// Stored files, in MiB.
+    pub storage_mebibytes: Option<i32>,
+    /// Tokens of the AI assistant in a calendar month.
+    pub ai_tokens_per_month: Option<i32>,
+    /// API requests of the whole account in an hour.
+    pub api_requests_per_hour: Option<i32>,
+}
+
+impl From<Limits> for proto::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            users: limits.users,
+            open_tasks_per_user: limits.open_tasks_per_user,
+            storage_mebibytes: limits.storage_mebibytes,
+            ai_tokens_per_month: limits.ai_tokens_per_month,
+            api_requests_per_hour: limits.api_requests_per_hour,
+        }
+    }
+}
+
+impl From<proto::Limits> for Limits {
+    fn from(limits: proto::Limits) -> Self {
+        Self {
+            users: limits.users,
+            open_tasks_per_user: limits.open_tasks_per_user,
+            storage_mebibytes: limits.storage_mebibytes,
+            ai_tokens_per_month: limits.ai_tokens_per_month,
+            api_requests_per_hour: limits.api_requests_per_hour,
+        }
+    }
+}
+
+/// QUOTA_EXCEEDED: nothing was made.
+pub fn exceeded(quota: &'static str, limit: i32, used: i64) -> Error {
+    Error::from(Reason::QuotaExceeded)
+        .with("quota", quota)
+        .with("limit", limit.to_string())
+        .with("used", used.to_string())
+}
+
+/// The Redis key under which gateways count an account's requests of the current hour.
+pub fn requests_key(account_id: Uuid) -> String {
+    format!("baton:requests:account:{account_id}")
+}

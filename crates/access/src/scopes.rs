@@ -1,0 +1,137 @@
+//! Scopes: what an API key may do. Which scope an RPC needs follows from its descriptors: the family from its
+//! permission by one table, reading or writing from its REST verb.
+
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::access::v1::Permission;
+
+/// Which family of scopes a permission belongs to. A permission that is not here is for sessions only.
+const FAMILIES: &[(Permission, &str)] = &[
+    (Permission::CreateOwnTasks, "tasks"),
+    (Permission::WorkOnTasks, "tasks"),
+    (Permission::AssignToUsers, "tasks"),
+    (Permission::AssignToManagers, "tasks"),
+    (Permission::ReassignTasks, "tasks"),
+    (Permission::ViewOwnBoard, "tasks"),
+    (Permission::ViewUserBoards, "tasks"),
+    (Permission::ViewManagerBoards, "tasks"),
+    (Permission::ViewMembers, "members"),
+    (Permission::ManageRoles, "members"),
+    (Permission::AccountSettings, "account"),
+    (Permission::OwnMembership, "account"),
+    (Permission::ViewOwnActivity, "activity"),
+    (Permission::ViewActivity, "activity"),
+    (Permission::ViewAnalytics, "analytics"),
+    (Permission::Billing, "billing"),
+    (Permission::OwnNotifications, "notifications"),
+];
+
+/// All scopes that a key can have.
+pub const SCOPES: &[&str] = &[
+    "tasks:read",
+    "tasks:write",
+    "members:read",
+    "members:write",
+    "account:read",
+    "account:write",
+    "billing:read",
+    "billing:write",
+    "notifications:read",
+    "notifications:write",
+    "profile:read",
+    "profile:write",
+    "activity:read",
+    "analytics:read",
+];
+
+/// What an RPC asks of an API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyScope {
+    /// It takes a session: no key may call it.
+    SessionOnly,
+    /// Any key may call it.
+    Any,
+    /// A key with this scope, or one that includes it.
+    Needs(String),
+}
+
+impl KeyScope {
+    /// What an RPC with this permission asks for; `reads` when it changes nothing.
+    pub fn of_permission(permission: Permission, reads: bool) -> Self {
+        let action = if reads { "read" } else { "write" };
+        let family = FAMILIES.iter().find(|(listed, _)| *listed == permission);
+        family.map_or(Self::SessionOnly, |(_, family)| Self::Needs(format!("{family}:{action}")))
+    }
+
+    /// What a rule's `key_scope` says; `None` when it names no scope that there is.
+    pub fn of_rule(text: &str) -> Option<Self> {
+        match text {
+            "" => Some(Self::SessionOnly),
+            "*" => Some(Self::Any),
+            scope => SCOPES.contains(&scope).then(|| Self::Needs(scope.to_owned())),
+        }
+    }
+
+    /// Whether a key with these scopes may make the call.
+    ///
+    /// # Errors
+    /// SESSION_REQUIRED; SCOPE_MISSING with the scope that is.
+    pub fn check(&self, held: &[String]) -> Result<()> {
+        match self {
+            Self::Any => Ok(()),
+            Self::SessionOnly => Err(Reason::SessionRequired.into()),
+            Self::Needs(scope) if held.iter().any(|held| includes(held, scope)) => Ok(()),
+            Self::Needs(scope) => Err(Error::from(Reason::ScopeMissing).with("scope", scope)),
+        }
+    }
+}
+
+/// Whether who holds one scope may do what another asks for: writing includes reading, and tasks name members,
+/// so who works on tasks sees who they are.
+fn includes(held: &str, needed: &str) -> bool {
+    let reads = needed.strip_suffix(":read");
+    held == needed
+        || reads.is_some_and(|family| held.strip_suffix(":write") == Some(family))
+        || needed == "members:read" && held.starts_with("tasks:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(held: &[&str], needed: &str) -> bool {
+        let held: Vec<_> = held.iter().map(|&scope| scope.to_owned()).collect();
+        KeyScope::Needs(needed.to_owned()).check(&held).is_ok()
+    }
+
+    #[test]
+    fn writing_includes_reading_of_the_same_family_only() {
+        assert!(check(&["tasks:read"], "tasks:read") && check(&["tasks:write"], "tasks:read"));
+        assert!(!check(&["tasks:read"], "tasks:write"));
+        assert!(!check(&["members:write", "account:write"], "tasks:read"));
+        assert!(!check(&[], "tasks:read"));
+        assert!(check(&["tasks:read"], "members:read") && !check(&["tasks:write"], "members:write"));
+    }
+
+    #[test]
+    fn every_permission_has_its_family_or_is_for_sessions() {
+        // Closing or handing over an account is nothing for a script.
+        const FOR_SESSIONS: &[Permission] = &[Permission::AccountLifecycle];
+        for number in 1.. {
+            let Ok(permission) = Permission::try_from(number) else { break };
+            let families = FAMILIES.iter().filter(|(listed, _)| *listed == permission).count();
+            assert_eq!(families, usize::from(!FOR_SESSIONS.contains(&permission)), "{permission:?}");
+        }
+        for (_, family) in FAMILIES {
+            assert!(SCOPES.contains(&format!("{family}:read").as_str()), "{family}");
+        }
+    }
+
+    #[test]
+    fn unknown_means_no() {
+        assert_eq!(KeyScope::of_permission(Permission::Unspecified, true), KeyScope::SessionOnly);
+        assert_eq!(KeyScope::of_rule("tasks:delete"), None);
+        assert_eq!(KeyScope::of_rule(""), Some(KeyScope::SessionOnly));
+        let all: Vec<_> = SCOPES.iter().map(|&scope| scope.to_owned()).collect();
+        assert!(KeyScope::SessionOnly.check(&all).is_err());
+    }
+}

@@ -1,0 +1,43 @@
+//! `baton usage rebuild`: what accounts use of their quotas, counted anew.
+
+use std::process::ExitCode;
+
+use baton_runtime::{Clock, Env, Secret};
+use baton_store::Db;
+
+baton_runtime::config! {
+    /// How to reach the task service's tables: as the service does.
+    pub struct UsageConfig {
+        /// Postgres, as the role that serves the task service's calls.
+        pub database_url: Secret = "BATON_TASK_DATABASE_URL";
+        /// Postgres, as the role for its workers.
+        pub system_database_url: Secret = "BATON_TASK_SYSTEM_DATABASE_URL";
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Counts everyone's open tasks anew, corrects what is wrong, and reports all of it again. Safe while services run.
+    Rebuild {
+        /// Only say what is wrong; end with 1 if anything is.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode> {
+    let Command::Rebuild { check } = *command;
+    let config = UsageConfig::from_env(env)?;
+    let db = Db::open("task", &config.database_url, &config.system_database_url, 2, Clock::system())?;
+    let wrong = baton_task::usage::rebuild(&db, check).await?;
+    for counter in &wrong {
+        let baton_task::usage::Counted { account_id, user_id, counted, actual } = counter;
+        println!("account {account_id}, user {user_id}: {counted} open tasks were counted, {actual} are there");
+    }
+    match (wrong.len(), check) {
+        (0, _) => println!("every counter is right"),
+        (count, true) => println!("{count} counters are wrong; `baton usage rebuild` corrects them"),
+        (count, false) => println!("{count} counters were wrong and are right now"),
+    }
+    Ok(if check && !wrong.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,167 @@
+//! Who may call what, as a page: made from the descriptors and from the tables of `crates/access`.
+//!
+//! `BATON_BLESS=1 cargo nextest run -p baton permissions` writes it anew.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use baton_access::{
+    KeyScope, Role, Rule, Rules, matrix,
+    reach::{self, Line, Relation},
+};
+use baton_proto::pool;
+
+const PAGE: &str = "docs/permissions.md";
+
+/// The tables of who reaches whom, and what each is about.
+const REACHES: [(&str, &str, &[Line]); 4] = [
+    ("Tasks", "To whom one may hand tasks.", reach::TASKS),
+    ("Boards", "Whose boards one may see.", reach::BOARDS),
+    ("Memberships", "Whose memberships one may have described and explained.", reach::MEMBERSHIPS),
+    ("Activity", "Of whose doings one may read the log.", reach::ACTIVITY),
+];
+
+/// The RPCs that name a person, and by which table that person is reached.
+const OF_PEOPLE: [(&str, &str); 5] = [
+    ("/baton.task.v1.TaskService/CreateTask", "Tasks"),
+    ("/baton.task.v1.TaskService/AssignTask", "Tasks"),
+    ("/baton.task.v1.TaskService/ReassignTask", "Tasks"),
+    ("/baton.task.v1.BoardService/GetUserBoard", "Boards"),
+    ("/baton.tenancy.v1.ActivityService/ListUserActivityLogs", "Activity"),
+];
+
+const INTRODUCTION: &str = "# Who may do what
+
+Made from the contract and from the tables of `crates/access` by `crates/baton/tests/it/permissions.rs`, which
+fails when this page is not what they say; `BATON_BLESS=1 cargo nextest run -p baton permissions` writes it anew.
+
+Three things decide about a call: its **rule** (below, by RPC), the caller's **role** in the account that the call
+names, and, where the call is about a person or a thing of theirs, how the caller **relates** to that person. In an
+account that one does not belong to, nobody is anything: NOT_A_MEMBER, whether the account is there or not, and a
+thing of another account is as absent as one that never was.
+";
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    permissions(&mut page);
+    reaches(&mut page);
+    services(&mut page);
+    page
+}
+
+fn permissions(page: &mut String) {
+    page.push_str("\n## Roles and permissions\n\n| permission | user | manager | super manager | owner |\n|---|---|---|---|---|\n");
+    for (_, permission) in matrix::MATRIX {
+        let held = Role::ALL.map(|role| if matrix::holds(role, *permission) { "yes" } else { "–" });
+        writeln!(page, "| {} | {} |", short(permission.as_str_name()), held.join(" | ")).unwrap();
+    }
+}
+
+fn reaches(page: &mut String) {
+    page.push_str(
+        "\n## Relations\n\nA caller stands to a person as *own* (it is they themselves), *report* (the person \
+         reports to them, directly or\nthrough others) or *other*; what a cell names is of whom the caller reaches.\n",
+    );
+    for (name, about, table) in REACHES {
+        write!(page, "\n### {name}\n\n{about}\n\n| caller | own | report | other |\n|---|---|---|---|\n").unwrap();
+        for role in Role::ALL {
+            let cells =
+                [Relation::Own, Relation::Report, Relation::Other].map(|relation| reached(table, role, relation));
+            writeln!(page, "| {} | {} |", role.name(), cells.join(" | ")).unwrap();
+        }
+    }
+}
+
+/// The roles that one of `role` reaches among those who stand to them like this.
+fn reached(table: &[Line], role: Role, relation: Relation) -> String {
+    let of: Vec<Role> = Role::ALL.into_iter().filter(|&of| reach::reaches(table, role, of, relation)).collect();
+    match of.len() {
+        0 => "–".to_owned(),
+        4 => "yes".to_owned(),
+        _ => of.into_iter().map(|role| format!("{}s", role.name())).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn services(page: &mut String) {
+    page.push_str(
+        "\n## RPCs\n\nRoles: *yes* where the role is let in; then the domain decides about the thing itself, by \
+         the relation where the last\ncolumn names one. Keys: the scope that an API key needs; a session needs none.\n",
+    );
+    let services = pool().services().filter(|service| service.full_name().starts_with("baton."));
+    for service in services {
+        let rules = Rules::of(&[service.full_name()]).unwrap();
+        write!(
+            page,
+            "\n### {}\n\n| RPC | REST | rule | user | manager | super manager | owner | keys | relation |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
+            service.full_name()
+        )
+        .unwrap();
+        for method in service.methods() {
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            let rule = rules.get(&path).unwrap();
+            let (name, roles) = match rule {
+                Rule::Public => ("anyone".to_owned(), ["yes"; 4]),
+                Rule::Authenticated => ("signed in".to_owned(), ["yes"; 4]),
+                Rule::ServiceOnly => ("services".to_owned(), ["–"; 4]),
+                Rule::Permission(permission) => {
+                    let held = Role::ALL.map(|role| if matrix::holds(role, permission) { "yes" } else { "–" });
+                    (short(permission.as_str_name()), held)
+                }
+            };
+            let keys = match rules.key_scope(&path) {
+                _ if rule == Rule::Public => "–".to_owned(),
+                KeyScope::SessionOnly => "–".to_owned(),
+                KeyScope::Any => "any".to_owned(),
+                KeyScope::Needs(scope) => format!("`{scope}`"),
+            };
+            let relation = OF_PEOPLE.iter().find(|(rpc, _)| *rpc == path).map_or("", |(_, table)| *table);
+            let rest = rest(&method).unwrap_or_default();
+            let (rpc, roles) = (method.name(), roles.join(" | "));
+            writeln!(page, "| {rpc} | {rest} | {name} | {roles} | {keys} | {relation} |").unwrap();
+        }
+    }
+}
+
+fn short(permission: &str) -> String {
+    permission.trim_start_matches("PERMISSION_").to_ascii_lowercase()
+}
+
+fn rest(method: &prost_reflect::MethodDescriptor) -> Option<String> {
+    let http = pool().get_extension_by_name("google.api.http").unwrap();
+    let options = method.options();
+    let http = options.get_extension(&http);
+    let http = http.as_message()?;
+    ["get", "put", "post", "delete", "patch"].into_iter().find_map(|verb| {
+        let path = http.get_field_by_name(verb)?.as_str()?.to_owned();
+        (!path.is_empty()).then(|| format!("`{} {path}`", verb.to_ascii_uppercase()))
+    })
+}
+
+#[test]
+fn the_page_says_what_the_tables_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PAGE);
+    let page = page();
+    if std::env::var_os("BATON_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let differs = written.lines().zip(page.lines()).find(|(written, made)| written != made);
+    assert!(
+        written == page,
+        "{PAGE} is not what the tables say (first difference: {differs:?}); BATON_BLESS=1 writes it anew"
+    );
+}
+
+#[test]
+fn every_rpc_of_people_is_in_the_contract() {
+    let page = page();
+    for (rpc, table) in OF_PEOPLE {
+        let (_, name) = rpc.rsplit_once('/').unwrap();
+        assert!(
+            page.lines()
+                .any(|line| line.starts_with(&format!("| {name} |")) && line.ends_with(&format!("| {table} |"))),
+            "{rpc}"
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! Browser mode: the refresh token in a cookie that no script can read.
+//!
+//! A page that sends `X-Baton-Session: cookie` with a call that answers a refresh token gets it as the cookie
+//! `__Host-baton_refresh` (`Secure; HttpOnly; SameSite=Strict`) and not in the JSON. Calls that take a refresh token
+//! then take it from the cookie when the body has none. Access tokens stay in the `Authorization` header, so these
+//! are the only calls that a cookie decides, and the only ones that another site's page could try to forge. Against
+//! that, in this order (OWASP, Cross-Site Request Forgery Prevention):
+//!
+//! - the cookie is `SameSite=Strict`, and `__Host-` keeps other hosts from setting it;
+//! - the browser must say that the page is ours, or one of those that CORS lets in by name: `Origin` and
+//!   `Sec-Fetch-Site`;
+//! - `X-CSRF-Token` must be the value of the readable cookie `__Host-baton_csrf`: an HMAC under the refresh token.
+//!   Whoever can say it has read it, and it belongs to no other session. So there is no key to configure, and nothing
+//!   to remember: each new refresh token brings a new one.
+//!
+//! Pages of other hosts that CORS lets in cannot read the cookie; they find the value in the answer's `X-CSRF-Token`.
+
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_errors::Reason;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{COOKIE, ORIGIN, SET_COOKIE},
+    request::Parts,
+};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
+
+use crate::{config::Config, own_origin, problem::Problem, routes::Route};
+
+/// Asks for browser mode.
+pub(crate) const X_BATON_SESSION: HeaderName = HeaderName::from_static("x-baton-session");
+/// Proves that the page is one of ours.
+pub(crate) const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const REFRESH: &str = "__Host-baton_refresh";
+const CSRF: &str = "__Host-baton_csrf";
+/// The field of requests and answers that the cookie stands for.
+const FIELD: &str = "refresh_token";
+/// As long as a session lasts when nobody refreshes it.
+const SECONDS: u32 = 30 * 86_400;
+/// What the CSRF token is the HMAC of.
+const CSRF_TEXT: &[u8] = b"baton csrf";
+
+/// Where the refresh token of a call comes from, and goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Bodies, as for everyone who is no browser.
+    Body,
+    /// The cookie.
+    Cookie,
+}
+
+/// Puts the refresh token of the cookie into a request that has none, and says how the answer is to be given.
+pub(crate) fn receive(
+    route: &Route,
+    parts: &Parts,
+    config: &Config,
+    request: &mut DynamicMessage,
+) -> Result<Mode, Problem> {
+    let takes = takes_token(route);
+    if !takes && !answers_token(route) {
+        return Ok(Mode::Body);
+    }
+    let asked = match parts.headers.get(X_BATON_SESSION).map(HeaderValue::as_bytes) {
+        None => false,
+        Some(b"cookie") => true,
+        Some(_) => return Err(Problem::field(X_BATON_SESSION.as_str(), "must be `cookie`, or absent")),
+    };
+    let in_body = request.get_field_by_name(FIELD).is_some_and(|token| token.as_str().is_some_and(|t| !t.is_empty()));
+    let cookie = if takes && !in_body { named(&parts.headers, REFRESH) } else { None };
+    if !asked && cookie.is_none() {
+        return Ok(Mode::Body);
+    }
+    if !is_ours(parts, config) {
+        return Err(Reason::OriginNotAllowed.into());
+    }
+    match cookie {
+        Some(token) => {
+            check_csrf(&parts.headers, token)?;
+            request.set_field_by_name(FIELD, Value::String(token.to_owned()));
+        }
+        None if takes && !in_body => {
+            return Err(Problem::new(Reason::TokenInvalid, "there is no cookie with a refresh token; sign in"));
+        }
+        None => {}
+    }
+    Ok(Mode::Cookie)
+}
+
+/// Takes the refresh token out of an answer and answers the headers that carry it instead. A call that takes one
+/// and answers none has ended the session: its cookies go.
+pub(crate) fn give(route: &Route, mode: Mode, answer: &mut DynamicMessage) -> Result<HeaderMap, Problem> {
+    let mut headers = HeaderMap::new();
+    if mode == Mode::Body {
+        return Ok(headers);
+    }
+    let (token, csrf, seconds) = if answers_token(route) {
+        let token = answer.get_field_by_name(FIELD).and_then(|token| token.as_str().map(str::to_owned));
+        // Absent while a second factor is asked for.
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(headers) };
+        answer.clear_field_by_name(FIELD);
+        let csrf = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(&token), CSRF_TEXT));
+        (token, csrf, SECONDS)
+    } else {
+        (String::new(), String::new(), 0)
+    };
+    let value = |text: &str| HeaderValue::try_from(text).map_err(|_| Problem::from(Reason::Internal));
+    let attributes = format!("Path=/; Secure; SameSite=Strict; Max-Age={seconds}");
+    headers.append(SET_COOKIE, value(&format!("{REFRESH}={token}; HttpOnly; {attributes}"))?);
+    headers.append(SET_COOKIE, value(&format!("{CSRF}={csrf}; {attributes}"))?);
+    if !csrf.is_empty() {
+        headers.insert(X_CSRF_TOKEN, value(&csrf)?);
+    }
+    Ok(headers)
+}
+
+/// Whether the route's requests have a refresh token.
+pub(crate) fn takes_token(route: &Route) -> bool {
+    has_field(&route.method.input())
+}
+
+/// Whether the route's answers have a refresh token.
+pub(crate) fn answers_token(route: &Route) -> bool {
+    has_field(&route.method.output())
+}
+
+fn has_field(message: &MessageDescriptor) -> bool {
+    message.get_field_by_name(FIELD).is_some_and(|field| field.kind() == Kind::String && !field.is_list())
+}
+
+/// The value of a cookie. Browsers send one; two would leave open whose it is.
+pub(crate) fn named<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    values.next().filter(|value| !value.is_empty() && values.next().is_none())
+}
+
+/// Whether the browser says that the page is of this host, or of an origin that is let in by name. One that says
+/// nothing is refused: all that have `SameSite` say it.
+fn is_ours(parts: &Parts, config: &Config) -> bool {
+    let text = |name: &HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let (origin, site) = (text(&ORIGIN), text(&SEC_FETCH_SITE));
+    match (origin, site) {
+        (None, site) => site == Some("same-origin"),
+        // A lone `*` names nobody.
+        (Some(origin), _) if config.cors_origins.iter().any(|allowed| allowed == origin) => true,
+        (Some(origin), site) => {
+            let public = config.public_url.as_deref().and_then(|url| url::Url::parse(url).ok());
+            let own = own_origin::is_own(origin, &parts.uri, &parts.headers)
+                || public.is_some_and(|url| url.origin().ascii_serialization() == origin);
+            own && site.is_none_or(|site| site == "same-origin")
+        }
+    }
+}
+
+fn check_csrf(headers: &HeaderMap, token: &str) -> Result<(), Problem> {
+    let mut sent = headers.get_all(X_CSRF_TOKEN).iter();
+    let only = sent.next().ok_or_else(|| Problem::from(Reason::CsrfTokenMissing))?;
+    let tag = URL_SAFE_NO_PAD.decode(only.as_bytes()).unwrap_or_default();
+    // Compares in constant time.
+    let genuine = hmac::verify(&csrf_key(token), CSRF_TEXT, &tag).is_ok() && sent.next().is_none();
+    if genuine { Ok(()) } else { Err(Reason::CsrfTokenInvalid.into()) }
+}
+
+/// The refresh token is 256 random bits: a key.
+fn csrf_key(token: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

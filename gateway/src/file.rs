@@ -1,0 +1,46 @@
+//! Answers that are files: `google.api.HttpBody`, passed on piece by piece as the service sends them.
+
+use axum::{body::Body, response::Response};
+use baton_errors::Reason;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderValue, header::CONTENT_TYPE};
+use prost_reflect::{DynamicMessage, Value};
+use tonic::{Request, Status, transport::Channel};
+
+use crate::{problem::Problem, routes::Route, upstream};
+
+/// Calls the RPC and answers its file. The first piece is waited for: what is refused is a problem with its
+/// status. Whatever breaks later breaks the body off, so that no client takes a part for the whole.
+pub(crate) async fn answer(
+    route: &Route,
+    channel: Channel,
+    call: Request<DynamicMessage>,
+) -> Result<Response, Problem> {
+    let refused = |status: Status| Problem::of_status(&status, route);
+    let rpc = route.rpc.clone();
+    let (first, rest) = if route.method.is_server_streaming() {
+        let mut pieces = upstream::streaming(channel, rpc, call, route.method.output()).await.map_err(refused)?;
+        let first = pieces.message().await.map_err(refused)?;
+        (first, pieces.left_stream())
+    } else {
+        let only = upstream::unary(channel, rpc, call, route.method.output()).await.map_err(refused)?;
+        (Some(only), stream::empty().right_stream())
+    };
+    let body = route.answer.clone().ok_or_else(|| Problem::from(Reason::Internal))?;
+    let (content_type, first) = first.map(|message| piece(&message.get_field(&body))).unwrap_or_default();
+    let content_type = HeaderValue::try_from(content_type).ok().filter(|value| !value.is_empty());
+    let rest = rest.map(move |message| message.map(|message| piece(&message.get_field(&body)).1));
+    let mut response = Response::new(Body::from_stream(stream::iter([Ok(first)]).chain(rest)));
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
+}
+
+/// Content type and bytes of a `google.api.HttpBody`.
+fn piece(body: &Value) -> (String, Bytes) {
+    let field = |name: &str| body.as_message().and_then(|body| body.get_field_by_name(name));
+    let content_type = field("content_type").and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let data = field("data").and_then(|value| value.as_bytes().cloned()).unwrap_or_default();
+    (content_type, data)
+}

@@ -1,0 +1,11 @@
+//! Which pages are ours: those that browsers say come from this host, or from the public URL.
+
+use http::{HeaderMap, Uri, header::HOST};
+
+/// Whether an `Origin` names this host, as the request addresses it.
+pub(crate) fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+    // HTTP/2 has the host in the URI.
+    let host = uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| headers.get(HOST)?.to_str().ok());
+    host.is_some_and(|host| origin.split_once("://").is_some_and(|(_, authority)| authority == host))
+}

@@ -1,0 +1,180 @@
+//! How many requests a client may make in an hour.
+//!
+//! A member's requests count for their account, by its tier: all its members, API keys and gateways share one
+//! number, kept in Redis. Who is signed in and belongs to no account counts for themselves; everyone else for their
+//! address (IPv6: the /64). The hour begins with the first request and is fixed: exactly as many as the limit pass in
+//! it. Refused requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
+//!
+//! One script, one round trip. Without Redis every gateway counts for itself until it is back. The token is looked at
+//! to know whom to count, for nothing else: what it may do is the services' business.
+
+mod caller;
+mod window;
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use baton_errors::{Error, Reason};
+use baton_events::Streams;
+use baton_proto::pool;
+use baton_runtime::{Clock, origin};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use self::{
+    caller::{Callers, Counted},
+    window::Windows,
+};
+use crate::{config::Config, proxies::Proxies, upstream::Upstreams};
+
+/// How long a window is.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The headers that tell of it: those that most APIs send, and the IETF's
+/// (draft-ietf-httpapi-ratelimit-headers-10).
+pub(crate) const HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("ratelimit"),
+];
+
+/// What stands before every call, over REST and gRPC alike.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    pub(crate) limiter: Limiter,
+    pub(crate) proxies: Arc<Proxies>,
+}
+
+/// Counts requests. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Limiter(Arc<Inner>);
+
+struct Inner {
+    callers: Callers,
+    windows: Windows,
+    weights: HashMap<String, u32>,
+    clock: Clock,
+}
+
+impl Limiter {
+    /// Counts in the Redis of `streams`; asks auth and tenancy who calls.
+    pub(crate) fn new(config: &Config, upstreams: &Upstreams, streams: &Streams) -> Result<Self> {
+        let clock = Clock::system();
+        let windows = Windows::new(streams.connection(), clock.clone());
+        Ok(Self(Arc::new(Inner { callers: Callers::new(config, upstreams)?, windows, weights: weights()?, clock })))
+    }
+
+    /// Counts a call of this RPC (`/baton.task.v1.TaskService/GetTask`) for whoever makes it, from this address, in
+    /// the account that the path names or, without, the headers. `None` when it is not limited.
+    pub(crate) async fn count(
+        &self,
+        rpc: &str,
+        headers: &HeaderMap,
+        account: Option<&str>,
+        client: Option<IpAddr>,
+    ) -> Option<Verdict> {
+        let cost = self.0.weights.get(rpc).copied().unwrap_or(1);
+        if cost == 0 {
+            return None;
+        }
+        let Counted { policy, key, limit } = self.0.callers.find(headers, account, client.map(origin::network)).await;
+        let limit = limit?;
+        let count = self.0.windows.take(&key, cost, limit).await;
+        // Rounded up: whoever comes back when told finds a new hour.
+        let reset = count.reset.as_secs() + u64::from(count.reset.subsec_nanos() > 0);
+        let resets_at = self.0.clock.now().timestamp() + i64::try_from(reset).unwrap_or_default();
+        Some(Verdict {
+            policy,
+            passes: count.passes,
+            limit,
+            remaining: limit.saturating_sub(count.used),
+            reset,
+            resets_at,
+        })
+    }
+}
+
+/// Whether a call passes, and what is left.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    policy: &'static str,
+    passes: bool,
+    limit: u32,
+    remaining: u32,
+    /// Seconds until there are `limit` again.
+    reset: u64,
+    /// The same in seconds since 1970.
+    resets_at: i64,
+}
+
+impl Verdict {
+    /// The call goes on, or is refused.
+    ///
+    /// # Errors
+    /// RATE_LIMITED.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.passes {
+            return Ok(());
+        }
+        let wait = Duration::from_secs(self.reset.max(1));
+        Err(Error::from(Reason::RateLimited).with("limit", self.limit.to_string()).retry_after(wait))
+    }
+
+    /// Tells the client, with whatever answer it gets.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        let Self { policy, limit, remaining, reset, resets_at, .. } = self;
+        let values = [
+            limit.to_string(),
+            remaining.to_string(),
+            resets_at.to_string(),
+            format!("\"{policy}\";q={limit};w={}", HOUR.as_secs()),
+            format!("\"{policy}\";r={remaining};t={reset}"),
+        ];
+        for (name, value) in HEADERS.into_iter().zip(values) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// As how many requests each RPC counts that says so.
+fn weights() -> Result<HashMap<String, u32>> {
+    let weight = pool().get_extension_by_name("baton.access.v1.weight").context("the contract has no weights")?;
+    let mut weights = HashMap::new();
+    for service in pool().services() {
+        for method in service.methods().filter(|method| method.options().has_extension(&weight)) {
+            let options = method.options();
+            let cost = options.get_extension(&weight).as_i32().and_then(|cost| u32::try_from(cost).ok());
+            let cost = cost.with_context(|| format!("the weight of {} is no count", method.full_name()))?;
+            weights.insert(format!("/{}/{}", service.full_name(), method.name()), cost);
+        }
+    }
+    Ok(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_read_from_the_contract() {
+        let weights = weights().unwrap();
+        assert_eq!(weights.get("/baton.auth.v1.AuthService/GetJwks"), Some(&0));
+        assert_eq!(weights.get("/baton.tenancy.v1.BillingService/HandleStripeWebhook"), Some(&0));
+        assert!(weights["/baton.tenancy.v1.ActivityService/ExportActivityLogs"] > 1);
+        assert_eq!(weights.get("/baton.task.v1.TaskService/GetTask"), None);
+    }
+
+    #[test]
+    fn both_families_of_headers_say_the_same() {
+        let verdict =
+            Verdict { policy: "account", passes: false, limit: 100, remaining: 7, reset: 60, resets_at: 1_060 };
+        let mut headers = HeaderMap::new();
+        verdict.tell(&mut headers);
+        let told = HEADERS.map(|name| headers[name].to_str().unwrap().to_owned());
+        assert_eq!(told, ["100", "7", "1060", r#""account";q=100;w=3600"#, r#""account";r=7;t=60"#]);
+        assert_eq!(verdict.check().unwrap_err().reason(), Reason::RateLimited);
+    }
+}

@@ -1,0 +1,154 @@
+//! A number that starts over every hour.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use baton_runtime::Clock;
+use moka::future::Cache;
+use redis::{Script, aio::ConnectionManager};
+
+use super::HOUR;
+
+/// Redis that does not answer within this is gone,
+const PATIENCE: Duration = Duration::from_millis(250);
+/// and is not asked again for this long.
+const PAUSE_MILLIS: i64 = 1_000;
+/// Clients that one gateway counts at most while Redis is gone; of more, it forgets those that it heard of longest ago.
+const LOCAL: u64 = 100_000;
+
+/// Counts what passes only. Answers whether it does, the count, and the rest of the window in milliseconds.
+const TAKE: &str = r"
+local cost, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
+if left < 0 then left = window end
+if used + cost > limit then return {0, used, left} end
+used = redis.call('INCRBY', KEYS[1], cost)
+if used == cost or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], window) end
+return {1, used, left}
+";
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) passes: bool,
+    /// What has passed in this window.
+    pub(super) used: u32,
+    /// Until the next one.
+    pub(super) reset: Duration,
+}
+
+/// The windows of all clients.
+pub(super) struct Windows {
+    redis: ConnectionManager,
+    clock: Clock,
+    /// Redis is not asked before this, in milliseconds since 1970.
+    gone_until: AtomicI64,
+    local: Cache<String, Arc<Mutex<Window>>>,
+}
+
+#[derive(Debug)]
+struct Window {
+    ends: Instant,
+    used: u32,
+}
+
+impl Windows {
+    pub(super) fn new(redis: ConnectionManager, clock: Clock) -> Self {
+        let local = Cache::builder().max_capacity(LOCAL).time_to_idle(HOUR).build();
+        Self { redis, clock, gone_until: AtomicI64::new(0), local }
+    }
+
+    /// Takes `cost` of what is left of `limit`, if that much is.
+    pub(super) async fn take(&self, key: &str, cost: u32, limit: u32) -> Count {
+        match self.take_in_redis(key, cost, limit).await {
+            Some(count) => count,
+            None => self.take_here(key, cost, limit, Instant::now()).await,
+        }
+    }
+
+    async fn take_in_redis(&self, key: &str, cost: u32, limit: u32) -> Option<Count> {
+        static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TAKE));
+        let now = self.clock.now().timestamp_millis();
+        if now < self.gone_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut call = SCRIPT.key(key);
+        call.arg(cost).arg(limit).arg(HOUR.as_millis() as u64);
+        let mut connection = self.redis.clone();
+        let answer = tokio::time::timeout(PATIENCE, call.invoke_async(&mut connection)).await;
+        let error = match answer {
+            Ok(Ok((passes, used, left))) => {
+                return Some(Count { passes, used, reset: Duration::from_millis(left) });
+            }
+            Ok(Err(error)) => redis::RedisError::to_string(&error),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(error, "cannot count requests in Redis; this gateway counts for itself");
+        self.gone_until.store(now + PAUSE_MILLIS, Ordering::Relaxed);
+        None
+    }
+
+    async fn take_here(&self, key: &str, cost: u32, limit: u32, now: Instant) -> Count {
+        let fresh = async { Arc::new(Mutex::new(Window { ends: now + HOUR, used: 0 })) };
+        let window = self.local.get_with(key.to_owned(), fresh).await;
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.ends <= now {
+            *window = Window { ends: now + HOUR, used: 0 };
+        }
+        let passes = window.used.checked_add(cost).is_some_and(|used| used <= limit);
+        if passes {
+            window.used += cost;
+        }
+        Count { passes, used: window.used, reset: window.ends - now }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_runtime::Secret;
+
+    use super::*;
+
+    /// There is no Redis at port 1.
+    fn alone() -> Windows {
+        let streams = baton_events::Streams::open(&Secret::new("redis://127.0.0.1:1")).unwrap();
+        Windows::new(streams.connection(), Clock::system())
+    }
+
+    #[tokio::test]
+    async fn without_redis_exactly_the_limit_passes_in_an_hour() {
+        let (windows, now) = (alone(), Instant::now());
+        for used in 1..=3 {
+            let count = windows.take_here("a", 1, 3, now).await;
+            assert_eq!((count.passes, count.used), (true, used));
+        }
+        let refused = windows.take_here("a", 1, 3, now + HOUR / 2).await;
+        assert_eq!((refused.passes, refused.used, refused.reset), (false, 3, HOUR / 2));
+        assert!(windows.take_here("b", 1, 3, now).await.passes, "others have their own");
+        assert_eq!(windows.take_here("a", 1, 3, now + HOUR).await.used, 1, "the next hour");
+    }
+
+    #[tokio::test]
+    async fn what_costs_more_than_is_left_takes_nothing() {
+        let (windows, now) = (alone(), Instant::now());
+        assert!(windows.take_here("a", 2, 3, now).await.passes);
+        assert!(!windows.take_here("a", 2, 3, now).await.passes);
+        assert!(windows.take_here("a", 1, 3, now).await.passes);
+        assert!(!windows.take_here("b", u32::MAX, 3, now).await.passes);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_gone_is_not_waited_for_each_time() {
+        let windows = alone();
+        assert!(windows.take("a", 1, 2).await.passes);
+        let begun = Instant::now();
+        assert!(windows.take("a", 1, 2).await.passes);
+        assert!(!windows.take("a", 1, 2).await.passes);
+        assert!(begun.elapsed() < PATIENCE);
+    }
+}

@@ -1,0 +1,83 @@
+//! How providers are called: with timeouts, a limit of size, and no redirect followed.
+
+use std::time::Duration;
+
+use baton_errors::{Error, Reason, Result};
+use reqwest::{Client, RequestBuilder, StatusCode, header, redirect::Policy};
+use serde::de::DeserializeOwned;
+use url::{Host, Url, form_urlencoded};
+
+use super::refused;
+
+/// Longer answers are refused unread.
+const LONGEST: usize = 256 * 1024;
+
+/// The client of all providers. Clones share its connections.
+#[derive(Clone)]
+pub(super) struct Http(Client);
+
+impl Http {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(Duration::from_secs(6))
+            // An endpoint is where the configuration and the issuer's document say, and nowhere else.
+            .redirect(Policy::none())
+            .user_agent("Baton")
+            .build()?;
+        Ok(Self(client))
+    }
+
+    /// A GET of JSON.
+    pub(super) fn get(&self, url: Url) -> RequestBuilder {
+        self.0.get(url).header(header::ACCEPT, "application/json")
+    }
+
+    /// A POST of a form, answered by JSON.
+    pub(super) fn post_form(&self, url: Url, fields: &[(&str, &str)]) -> RequestBuilder {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.0
+            .post(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form)
+    }
+}
+
+/// Sends a request and reads its JSON. Errors name neither URL nor body: both may hold codes and secrets.
+///
+/// # Errors
+/// UNAVAILABLE when there is no answer, or one of the provider's own trouble; PROVIDER_REFUSED for any other.
+pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
+    let unavailable = |error: reqwest::Error| Error::from(Reason::Unavailable).because(error.without_url());
+    let mut response = request.send().await.map_err(unavailable)?;
+    let status = response.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Error::from(Reason::Unavailable).because(format!("the provider answered {status}")));
+    }
+    if status != StatusCode::OK {
+        return Err(refused(format!("the provider answered {status}")));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST {
+            return Err(refused("the provider's answer is too long"));
+        }
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        // Its own words could quote the body.
+        refused(format!("the provider's answer is not understood (column {})", error.column()))
+    })
+}
+
+/// Whether secrets may be sent there: over TLS, or without leaving this machine.
+pub(super) fn is_safe(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(name))) => name == "localhost",
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    }
+}

@@ -1,0 +1,133 @@
+//! Who a provider says that somebody is.
+
+use serde::Deserialize;
+
+const LONGEST_NAME: usize = 100;
+const LONGEST_EMAIL: usize = 254;
+
+/// Somebody, as a provider vouches for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Person {
+    /// Who vouches.
+    pub(crate) issuer: String,
+    /// Who they are there, for ever.
+    pub(crate) subject: String,
+    /// Their address, and whether the provider has seen that it is theirs.
+    pub(crate) email: Option<String>,
+    pub(crate) email_verified: bool,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+}
+
+/// What an id_token or the userinfo endpoint tells of a person (OpenID Connect Core 1.0, section 5.1).
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Profile {
+    pub(super) email: Option<String>,
+    email_verified: Option<Flag>,
+    /// Microsoft does not say whether an address is its owner's, unless by this: anyone who runs a tenant can give
+    /// its users any address.
+    xms_edov: Option<Flag>,
+    given_name: Option<String>,
+    family_name: Option<String>,
+    name: Option<String>,
+}
+
+/// Some say `true`, some `"true"`, some `1`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Is(bool),
+    Number(i64),
+    Text(String),
+}
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        match self {
+            Self::Is(set) => *set,
+            Self::Number(number) => *number == 1,
+            Self::Text(text) => text == "true" || text == "1",
+        }
+    }
+}
+
+impl Profile {
+    pub(super) fn person(self, issuer: String, subject: String) -> Person {
+        let verified = [&self.email_verified, &self.xms_edov].into_iter().flatten().any(Flag::is_set);
+        let (given, family) = match (self.given_name, self.family_name) {
+            (None, None) => split(self.name.as_deref().unwrap_or_default()),
+            (given, family) => (given.unwrap_or_default(), family.unwrap_or_default()),
+        };
+        Person::new(issuer, subject, self.email, verified, [&given, &family])
+    }
+}
+
+impl Person {
+    /// A person whose names fit our rules, whatever the provider's are.
+    pub(super) fn new(
+        issuer: String,
+        subject: String,
+        email: Option<String>,
+        email_verified: bool,
+        [first_name, last_name]: [&str; 2],
+    ) -> Self {
+        let email = email.filter(|email| is_address(email));
+        let called = email.as_deref().and_then(|email| email.split('@').next()).unwrap_or("?");
+        let first_name = Some(fitting(first_name)).filter(|name| !name.is_empty()).unwrap_or_else(|| fitting(called));
+        let email_verified = email_verified && email.is_some();
+        Self { issuer, subject, email, email_verified, first_name, last_name: fitting(last_name) }
+    }
+}
+
+/// Given name and the rest.
+pub(super) fn split(name: &str) -> (String, String) {
+    let (first, last) = name.trim().split_once(' ').unwrap_or((name.trim(), ""));
+    (first.to_owned(), last.to_owned())
+}
+
+fn fitting(name: &str) -> String {
+    let printable = name.trim().chars().filter(|c| !c.is_control());
+    printable.take(LONGEST_NAME).collect()
+}
+
+/// Whether it has the form of an address. Whether it is one, the provider says.
+fn is_address(text: &str) -> bool {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>(),;:\\\"[]".contains(c);
+    text.len() <= LONGEST_EMAIL
+        && text.chars().all(plain)
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !domain.starts_with('.')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Person {
+        serde_json::from_str::<Profile>(json).unwrap().person("i".into(), "s".into())
+    }
+
+    #[test]
+    fn an_address_is_verified_only_if_the_provider_says_so() {
+        for said in [r#""email_verified": true"#, r#""email_verified": "true""#, r#""xms_edov": 1"#] {
+            assert!(of(&format!(r#"{{"email": "ada@example.org", {said}}}"#)).email_verified, "{said}");
+        }
+        for said in [r#""email_verified": false"#, r#""email_verified": "no""#, r#""xms_edov": 0"#, r#""name": "x""#] {
+            assert!(!of(&format!(r#"{{"email": "ada@example.org", {said}}}"#)).email_verified, "{said}");
+        }
+        for email in ["ada", "a@b@c", "@x", "a@", "a b@c", "a@b\\u0000", "<a@b>"] {
+            let person = of(&format!(r#"{{"email": "{email}", "email_verified": true}}"#));
+            assert!(person.email.is_none() && !person.email_verified, "{email}");
+        }
+    }
+
+    #[test]
+    fn names_are_made_to_fit() {
+        let person = of(r#"{"email": "ada@example.org", "name": " Ada King Lovelace "}"#);
+        assert_eq!((&*person.first_name, &*person.last_name), ("Ada", "King Lovelace"));
+        assert_eq!(of(r#"{"email": "ada@example.org"}"#).first_name, "ada");
+        let long = of(&format!(r#"{{"given_name": "{}\u0007"}}"#, "é".repeat(300)));
+        assert_eq!(long.first_name, "é".repeat(100));
+    }
+}

@@ -1,0 +1,309 @@
+//! What people say about themselves, and what of it is refused.
+//!
+//! Lengths that `buf.validate` can say were checked when the message was decoded.
+
+use baton_errors::{Error, Result};
+use baton_proto::{baton::auth::v1::UserChange, convert::to_object};
+use chrono_tz::Tz;
+use icu_locale_core::Locale;
+use prost_types::Struct;
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::store::user::User;
+
+const DEFAULT_TIMEZONE: &str = "UTC";
+const DEFAULT_LANGUAGE: &str = "en";
+const MOST_PREFERENCES_BYTES: usize = 16 * 1024;
+const DEEPEST_PREFERENCE: usize = 10;
+
+impl User {
+    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn change(&mut self, mask: &[String], mut new: UserChange) -> Result<()> {
+        if mask.is_empty() {
+            return Err(Error::invalid("update_mask", "names no field"));
+        }
+        for path in mask {
+            match path.as_str() {
+                "first_name" => self.first_name = name(&new.first_name, "user.first_name")?,
+                "last_name" => self.last_name = name(&new.last_name, "user.last_name")?,
+                "mobile" => self.mobile = mobile(&new.mobile)?,
+                "avatar_url" => self.avatar_url = avatar_url(&new.avatar_url)?,
+                "company" => self.company = new.company.trim().to_owned(),
+                "job_role" => self.job_role = new.job_role.trim().to_owned(),
+                "timezone" => self.timezone = timezone(&new.timezone)?,
+                "language" => self.language = language(&new.language)?,
+                "consent_version" => {
+                    if new.consent_version < self.consent_version {
+                        return Err(Error::invalid("user.consent_version", "is older than the one agreed to"));
+                    }
+                    self.consent_version = new.consent_version;
+                }
+                "preferences" => self.preferences.0 = new.preferences.take().map(to_object).unwrap_or_default(),
+                path => {
+                    let Some(member) = path.strip_prefix("preferences.") else {
+                        return Err(Error::invalid("update_mask", "names a field that nobody changes here"));
+                    };
+                    self.change_preference(member, new.preferences.as_ref());
+                }
+            }
+        }
+        check_preferences(&self.preferences.0)
+    }
+
+    fn change_preference(&mut self, member: &str, new: Option<&Struct>) {
+        match new.and_then(|new| new.fields.get(member)) {
+            Some(value) => {
+                let one = Struct { fields: [(member.to_owned(), value.clone())].into() };
+                self.preferences.0.extend(to_object(one));
+            }
+            None => {
+                self.preferences.0.remove(member);
+            }
+        }
+    }
+}
+
+fn name(name: &str, field: &str) -> Result<String> {
+    let name = name.trim();
+    if name.is_empty() { Err(Error::invalid(field, "is empty")) } else { Ok(name.to_owned()) }
+}
+
+/// In the form of E.164, which has at most 15 digits.
+fn mobile(text: &str) -> Result<String> {
+    let plain: String = text.chars().filter(|c| !" -./()".contains(*c)).collect();
+    let digits = plain.strip_prefix('+').unwrap_or_default();
+    let fits =
+        (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain.is_empty() || fits {
+        return Ok(plain);
+    }
+    Err(Error::invalid("user.mobile", "is not an international phone number such as +4917012345678"))
+}
+
+/// Browsers load it while they show other people's pages: nothing but `https`, and no password in it.
+fn avatar_url(text: &str) -> Result<String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let url = Url::parse(text).ok().filter(|url| {
+        url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
+    });
+    let url = url.filter(|url| url.as_str().len() <= 2048);
+    url.map(String::from).ok_or_else(|| Error::invalid("user.avatar_url", "is not an https URL"))
+}
+
+fn timezone(text: &str) -> Result<String> {
+    let text = if text.is_empty() { DEFAULT_TIMEZONE } else { text };
+    let known = text.parse::<Tz>().map_err(|_| Error::invalid("user.timezone", "is not in the IANA database"))?;
+    Ok(known.name().to_owned())
+}
+
+/// Well-formed, and in the customary case: `de-AT`.
+fn language(text: &str) -> Result<String> {
+    let text = if text.is_empty() { DEFAULT_LANGUAGE } else { text };
+    let tag = Locale::try_from_str(text).ok().map(|tag| tag.to_string()).filter(|tag| !tag.starts_with("und"));
+    tag.ok_or_else(|| Error::invalid("user.language", "is not a BCP 47 language tag such as de-AT"))
+}
+
+fn check_preferences(preferences: &Map<String, Value>) -> Result<()> {
+    let wrong = |why: String| Err(Error::invalid("user.preferences", why));
+    if serde_json::to_string(preferences).map_err(Error::internal)?.len() > MOST_PREFERENCES_BYTES {
+        return wrong(format!("is longer than {MOST_PREFERENCES_BYTES} bytes as JSON"));
+    }
+    if preferences.values().any(|value| !within(value, DEEPEST_PREFERENCE)) {
+        return wrong(format!("is nested more than {DEEPEST_PREFERENCE} levels deep"));
+    }
+    if preferences.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
+        return wrong("contains the character U+0000".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a value is nested no deeper than `levels`.
+fn within(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else { return false };
+    match value {
+        Value::Array(values) => values.iter().all(|value| within(value, below)),
+        Value::Object(fields) => fields.values().all(|value| within(value, below)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_proto::convert::to_struct;
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use sqlx::types::Json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn user() -> User {
+        User {
+            id: Uuid::nil(),
+            email: "ada@example.org".to_owned(),
+            email_verified_at: None,
+            password_changed_at: None,
+            deactivated_at: None,
+            data_retention_date: None,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            version: 1,
+            first_name: "Ada".to_owned(),
+            last_name: "Lovelace".to_owned(),
+            mobile: String::new(),
+            avatar_url: String::new(),
+            company: String::new(),
+            job_role: String::new(),
+            timezone: "UTC".to_owned(),
+            language: "en".to_owned(),
+            preferences: Json(Map::new()),
+            consent_version: 0,
+            sign_in_count: 0,
+            current_sign_in_at: None,
+            current_sign_in_address: None,
+            last_sign_in_at: None,
+            last_sign_in_address: None,
+        }
+    }
+
+    fn object(value: Value) -> Struct {
+        let Value::Object(fields) = value else { panic!("an object") };
+        to_struct(fields)
+    }
+
+    fn change(user: &mut User, mask: &[&str], new: UserChange) -> Result<()> {
+        user.change(&mask.iter().map(|&path| path.to_owned()).collect::<Vec<_>>(), new)
+    }
+
+    #[test]
+    fn what_is_taken_is_tidy() {
+        let mut ada = user();
+        let new = UserChange {
+            mobile: "+49 (170) 123-45.67".to_owned(),
+            avatar_url: "HTTPS://Example.org/a b.png".to_owned(),
+            timezone: "America/Argentina/Buenos_Aires".to_owned(),
+            language: "zh-hant-tw".to_owned(),
+            ..Default::default()
+        };
+        change(&mut ada, &["mobile", "avatar_url", "timezone", "language"], new).unwrap();
+        assert_eq!((ada.mobile.as_str(), ada.language.as_str()), ("+491701234567", "zh-Hant-TW"));
+        assert_eq!(ada.avatar_url, "https://example.org/a%20b.png");
+        change(&mut ada, &["mobile", "avatar_url", "timezone", "language"], UserChange::default()).unwrap();
+        assert_eq!(ada, user(), "absent clears");
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_by_its_name() {
+        let deep = (0..DEEPEST_PREFERENCE).fold(json!(1), |inner, _| json!([inner]));
+        let preferences = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
+        for (path, new) in [
+            ("first_name", UserChange { first_name: " \t".to_owned(), ..Default::default() }),
+            ("last_name", UserChange::default()),
+            ("mobile", UserChange { mobile: "0170 1234567".to_owned(), ..Default::default() }),
+            ("mobile", UserChange { mobile: "+4917012345678901".to_owned(), ..Default::default() }),
+            ("mobile", UserChange { mobile: "+49x1701234567".to_owned(), ..Default::default() }),
+            ("avatar_url", UserChange { avatar_url: "http://example.org/a.png".to_owned(), ..Default::default() }),
+            ("avatar_url", UserChange { avatar_url: "javascript:alert(1)".to_owned(), ..Default::default() }),
+            ("avatar_url", UserChange { avatar_url: "https://a:b@example.org/".to_owned(), ..Default::default() }),
+            ("timezone", UserChange { timezone: "Europe/Atlantis".to_owned(), ..Default::default() }),
+            ("timezone", UserChange { timezone: "../../etc/passwd".to_owned(), ..Default::default() }),
+            ("language", UserChange { language: "not a language".to_owned(), ..Default::default() }),
+            ("language", UserChange { language: "und".to_owned(), ..Default::default() }),
+            ("preferences", preferences(json!({ "a": deep }))),
+            ("preferences", preferences(json!({ "a": "x".repeat(MOST_PREFERENCES_BYTES) }))),
+            ("preferences", preferences(json!({ "a": [{ "b\0": 1 }] }))),
+            ("preferences", preferences(json!({ "a": "\0" }))),
+        ] {
+            let status = tonic::Status::from(change(&mut user(), &[path], new).unwrap_err());
+            let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
+            assert_eq!(details.field_violations[0].field, format!("user.{path}"));
+        }
+    }
+
+    #[test]
+    fn nobody_writes_what_is_not_theirs_to_write() {
+        let paths = [
+            "id",
+            "email",
+            "email_verified",
+            "email_verified_at",
+            "sign_in_count",
+            "current_sign_in_at",
+            "version",
+            "data_retention_date",
+            "deactivated_at",
+            "password_hash",
+            "created_at",
+            "role",
+            "",
+            "preferencesx",
+            "first_name.x",
+        ];
+        for path in paths {
+            let mut ada = user();
+            assert!(change(&mut ada, &[path], UserChange::default()).is_err(), "{path}");
+            assert_eq!(ada, user());
+        }
+        assert!(change(&mut user(), &[], UserChange::default()).is_err());
+    }
+
+    #[test]
+    fn consent_only_grows() {
+        let mut ada = user();
+        let version = |consent_version| UserChange { consent_version, ..Default::default() };
+        change(&mut ada, &["consent_version"], version(3)).unwrap();
+        assert!(change(&mut ada, &["consent_version"], version(2)).is_err());
+        assert!(change(&mut ada, &["consent_version"], UserChange::default()).is_err(), "null takes nothing back");
+        assert_eq!(ada.consent_version, 3);
+    }
+
+    #[test]
+    fn preferences_change_as_a_whole_or_one_by_one() {
+        let mut ada = user();
+        let new = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
+        change(&mut ada, &["preferences"], new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
+        let mask = ["preferences.gone", "preferences.a.b", "preferences.new"];
+        change(&mut ada, &mask, new(json!({"a.b": {"c": [4]}, "new": "x", "unnamed": true}))).unwrap();
+        assert_eq!(Value::Object(ada.preferences.0), json!({"keep": 1, "a.b": {"c": [4]}, "new": "x"}));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_checks(text in ".*") {
+            let new = UserChange {
+                mobile: text.clone(), avatar_url: text.clone(), timezone: text.clone(), language: text,
+                ..Default::default()
+            };
+            for path in ["mobile", "avatar_url", "timezone", "language"] {
+                let mut once = user();
+                if change(&mut once, &[path], new.clone()).is_ok() {
+                    let mut twice = once.clone();
+                    let again = UserChange {
+                        mobile: once.mobile.clone(), avatar_url: once.avatar_url.clone(),
+                        timezone: once.timezone.clone(), language: once.language.clone(),
+                        ..Default::default()
+                    };
+                    change(&mut twice, &[path], again).unwrap();
+                    prop_assert_eq!(&once, &twice, "{}", path);
+                    prop_assert!(![&once.mobile, &once.avatar_url, &once.timezone, &once.language].iter().any(|text| text.contains('\0')));
+                }
+            }
+        }
+    }
+}

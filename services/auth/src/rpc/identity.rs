@@ -1,0 +1,105 @@
+//! The identities by which the caller signs in.
+
+use baton_access::{Caller, caller};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::{
+    baton::auth::v1::{
+        self as proto, AuthEventKind, LinkIdentityRequest, LinkIdentityResponse, ListIdentitiesRequest,
+        ListIdentitiesResponse, UnlinkIdentityRequest, UnlinkIdentityResponse,
+        identity_service_server::IdentityService,
+    },
+    convert::timestamp,
+};
+use baton_store::Tenant;
+use chrono::TimeDelta;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Rpc, oauth::Beginning};
+use crate::{
+    events, mails,
+    store::{self, identity::Identity, oauth_flow::Linking},
+};
+
+/// How long after signing in nobody without a password is asked to do it again.
+const FRESH: TimeDelta = TimeDelta::minutes(15);
+
+#[tonic::async_trait]
+impl IdentityService for Rpc {
+    async fn list_identities(
+        &self,
+        request: Request<ListIdentitiesRequest>,
+    ) -> Result<Response<ListIdentitiesResponse>, Status> {
+        let user_id = caller(&request)?.user_id;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let identities = store::identity::list(&mut tx, user_id).await?;
+        Ok(Response::new(ListIdentitiesResponse { identities: identities.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn link_identity(
+        &self,
+        request: Request<LinkIdentityRequest>,
+    ) -> Result<Response<LinkIdentityResponse>, Status> {
+        let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let LinkIdentityRequest { provider, password, redirect } = request.into_inner();
+        let provider = self.providers.get(&provider)?;
+        let redirect = self.providers.redirect(&redirect)?;
+        // A token alone may be stolen, and whoever links an identity can sign in for ever (CVE-2026-105207).
+        if password.is_empty() {
+            self.prove_fresh(user_id, session_id).await?;
+        } else {
+            self.prove_password(user_id, password).await?;
+        }
+        let linking = Linking { user_id, session_id };
+        let begun = self.begin(provider, &redirect, Some(linking)).await?;
+        let Beginning { authorization_url, browser_token, expires_in } = begun;
+        Ok(Response::new(LinkIdentityResponse { authorization_url, browser_token, expires_in }))
+    }
+
+    async fn unlink_identity(
+        &self,
+        request: Request<UnlinkIdentityRequest>,
+    ) -> Result<Response<UnlinkIdentityResponse>, Status> {
+        let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let named = request.into_inner().provider;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let has_password = store::identity::lock_ways(&mut tx, user_id).await?;
+        let identities = store::identity::list(&mut tx, user_id).await?;
+        let is_named = |identity: &&Identity| identity.provider == named || identity.id.to_string() == named;
+        let identity = identities.iter().find(is_named).ok_or_else(|| Error::from(Reason::IdentityNotFound))?;
+        // One of a provider that is switched off lets nobody in.
+        let lets_in = |other: &Identity| other.id != identity.id && self.providers.get(&other.provider).is_ok();
+        if !has_password && !identities.iter().any(lets_in) {
+            return Err(Error::from(Reason::LastWayToSignIn).into());
+        }
+        store::identity::unlink(&mut tx, user_id, identity.id).await?;
+        tx.publish(events::identity_unlinked(user_id, identity.id, &identity.provider)).await?;
+        tx.enqueue(mails::IDENTITY_UNLINKED, &mails::To { user_id }).await?;
+        store::auth_event::add(&mut tx, user_id, AuthEventKind::IdentityUnlinked, Some(session_id)).await?;
+        tx.commit().await?;
+        Ok(Response::new(UnlinkIdentityResponse {}))
+    }
+}
+
+impl Rpc {
+    /// Goes on for a person without a password who has signed in a moment ago.
+    async fn prove_fresh(&self, user_id: Uuid, session_id: Uuid) -> Result<()> {
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let has_password = store::user::password_hash(&mut tx, user_id).await?.is_some();
+        let opened = store::mfa::opened(&mut tx, session_id).await?;
+        let fresh = opened.is_some_and(|session| session.created_at > self.db.clock().now() - FRESH);
+        if !has_password && fresh { Ok(()) } else { Err(Reason::ProofRequired.into()) }
+    }
+}
+
+impl From<Identity> for proto::Identity {
+    fn from(identity: Identity) -> Self {
+        Self {
+            id: identity.id.to_string(),
+            provider: identity.provider,
+            email: identity.email,
+            created_at: Some(timestamp(identity.created_at)),
+            last_used_at: Some(timestamp(identity.last_used_at)),
+        }
+    }
+}

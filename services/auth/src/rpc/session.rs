@@ -1,0 +1,78 @@
+//! Where people are signed in, and what happened to their sign-in.
+
+use baton_access::caller;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::auth::v1::{
+    AuthEventKind, ListAuthEventsRequest, ListAuthEventsResponse, ListSessionsRequest, ListSessionsResponse,
+    RevokeAllSessionsRequest, RevokeAllSessionsResponse, RevokeSessionRequest, RevokeSessionResponse,
+    session_service_server::SessionService,
+};
+use baton_store::{Page, Tenant};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::Rpc;
+use crate::{convert, events, sessions, store};
+
+#[tonic::async_trait]
+impl SessionService for Rpc {
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let (caller, list) = (caller(&request)?, "sessions");
+        let page = Page::of(request.get_ref().page.as_ref(), &list)?;
+        let mut tx = self.db.begin(Tenant::user(caller.user_id)).await?;
+        let (mut rows, total) = store::session::list(&mut tx, caller.user_id, self.db.clock().now(), &page).await?;
+        let meta = page.meta(&mut rows, total, &list, |row| (None, row.id));
+        let sessions = rows.into_iter().map(|row| convert::session(row, caller.session_id)).collect();
+        Ok(Response::new(ListSessionsResponse { sessions, meta: Some(meta) }))
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        let user_id = caller(&request)?.user_id;
+        let id: Uuid = request.get_ref().id.parse().map_err(|_| Error::invalid("id", "is no UUID"))?;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        if store::session::get(&mut tx, id, user_id).await?.is_none() {
+            return Err(Error::from(Reason::SessionNotFound).into());
+        }
+        if store::session::close(&mut tx, id, "revoked", self.db.clock().now()).await? {
+            tx.publish(events::session_closed(user_id, id)).await?;
+            store::auth_event::add(&mut tx, user_id, AuthEventKind::SessionRevoked, Some(id)).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(RevokeSessionResponse {}))
+    }
+
+    async fn revoke_all_sessions(
+        &self,
+        request: Request<RevokeAllSessionsRequest>,
+    ) -> Result<Response<RevokeAllSessionsResponse>, Status> {
+        let caller = caller(&request)?;
+        let except = (!request.get_ref().include_current).then_some(caller.session_id);
+        let mut tx = self.db.begin(Tenant::user(caller.user_id)).await?;
+        let closed = sessions::close_all(&mut tx, caller.user_id, except, "revoked").await?;
+        if closed > 0 {
+            let kind = AuthEventKind::SessionRevoked;
+            store::auth_event::add(&mut tx, caller.user_id, kind, Some(caller.session_id)).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(RevokeAllSessionsResponse { revoked_count: i32::try_from(closed).unwrap_or(i32::MAX) }))
+    }
+
+    async fn list_auth_events(
+        &self,
+        request: Request<ListAuthEventsRequest>,
+    ) -> Result<Response<ListAuthEventsResponse>, Status> {
+        let (user_id, list) = (caller(&request)?.user_id, "auth_events");
+        let page = Page::of(request.get_ref().page.as_ref(), &list)?;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let (mut rows, total) = store::auth_event::list(&mut tx, user_id, &page).await?;
+        let meta = page.meta(&mut rows, total, &list, |row| (None, row.id));
+        let events = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListAuthEventsResponse { events, meta: Some(meta) }))
+    }
+}

@@ -1,0 +1,73 @@
+//! What happened to people's sign-in.
+
+use baton_errors::Result;
+use baton_proto::baton::auth::v1::AuthEventKind;
+use baton_runtime::Origin;
+use baton_store::{Page, Tx};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// Something that happened to a person's sign-in.
+#[derive(Debug, Clone)]
+pub(crate) struct AuthEvent {
+    pub(crate) id: Uuid,
+    pub(crate) kind: AuthEventKind,
+    pub(crate) session_id: Option<Uuid>,
+    pub(crate) address: Option<String>,
+    pub(crate) user_agent: String,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+const PREFIX: &str = "AUTH_EVENT_KIND_";
+
+/// The kind as it is stored: `SIGNED_IN`.
+fn name(kind: AuthEventKind) -> &'static str {
+    kind.as_str_name().trim_start_matches(PREFIX)
+}
+
+/// Notes that something happened, from where the current call comes from. `session_id` is the session that it is
+/// about, or that did it.
+pub(crate) async fn add(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, session_id: Option<Uuid>) -> Result<()> {
+    let (id, now, origin) = (tx.db().clock().new_id(), tx.db().clock().now(), Origin::current());
+    sqlx::query!(
+        "insert into auth.auth_events (id, user_id, kind, session_id, address, user_agent, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        id,
+        user_id,
+        name(kind),
+        session_id,
+        origin.address.map(|address| address.to_string()),
+        origin.user_agent,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A page of what happened to a person's sign-in, newest first, and how much there is in all.
+pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec<AuthEvent>, i64)> {
+    let rows = sqlx::query!(
+        "select id, kind, session_id, address, user_agent, created_at from auth.auth_events
+         where user_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3 offset $4",
+        user_id,
+        page.after().map(|cursor| cursor.id),
+        page.limit(),
+        page.offset()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let total = sqlx::query_scalar!(r#"select count(*) as "count!" from auth.auth_events where user_id = $1"#, user_id)
+        .fetch_one(&mut **tx)
+        .await?;
+    let events = rows.into_iter().map(|row| AuthEvent {
+        id: row.id,
+        // One that only a newer version knows is shown without its kind.
+        kind: AuthEventKind::from_str_name(&format!("{PREFIX}{}", row.kind)).unwrap_or_default(),
+        session_id: row.session_id,
+        address: row.address,
+        user_agent: row.user_agent,
+        created_at: row.created_at,
+    });
+    Ok((events.collect(), total))
+}

@@ -1,0 +1,107 @@
+use baton_embedded::{Options, Redis, RedisBinary};
+use chrono::TimeDelta;
+use proptest::{prelude::*, strategy::ValueTree};
+
+use super::*;
+
+async fn redis(url: &str) -> ConnectionManager {
+    baton_events::Streams::open(&Secret::new(url)).unwrap().connection()
+}
+
+fn throttle(redis: ConnectionManager, clock: &Clock) -> Throttle {
+    Throttle::new(redis, &Secret::new("key"), clock.clone(), 8)
+}
+
+fn address(n: u8) -> Option<IpAddr> {
+    Some(IpAddr::from([192, 0, 2, n]))
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Attempt { key: u8, network: u8, outcome: Option<bool> },
+    Wait { millis: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..2_u8, 0..2_u8, prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)])
+            .prop_map(|(key, network, outcome)| Step::Attempt { key, network, outcome }),
+        2 => (1..20_000_i64).prop_map(|millis| Step::Wait { millis }),
+    ]
+}
+
+/// What each attempt got: the seconds to wait, or nothing when it was heard.
+async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<bool> {
+    let mut heard = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Wait { millis } => clock.advance(TimeDelta::milliseconds(millis)),
+            Step::Attempt { key, network, outcome } => {
+                let attempt = throttle.check_from(Bucket::Login, &key.to_string(), address(network)).await;
+                heard.push(attempt.is_ok());
+                match (attempt, outcome) {
+                    (Ok(attempt), Some(true)) => attempt.succeeded().await,
+                    (Ok(attempt), Some(false)) => attempt.forgiven().await,
+                    _ => {}
+                }
+            }
+        }
+    }
+    heard
+}
+
+#[tokio::test]
+async fn redis_and_the_fallback_decide_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Redis::start(&RedisBinary::find().unwrap(), folder.path(), Options::throw_away()).await.unwrap();
+    let connection = redis(&server.url()).await;
+    let gone = redis("redis://127.0.0.1:1").await;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..60 {
+        let steps = proptest::collection::vec(step(), 1..60).new_tree(&mut runner).unwrap().current();
+        let start = Clock::system().now();
+        let clocks = [Clock::fixed(start), Clock::fixed(start)];
+        let with = throttle(connection.clone(), &clocks[0]);
+        let without = throttle(gone.clone(), &clocks[1]);
+        // Waits of the steps must not end the pause in which Redis is not asked.
+        without.0.gone_until.store(i64::MAX, Ordering::Relaxed);
+        assert_eq!(
+            outcomes(&with, &clocks[0], &steps).await,
+            outcomes(&without, &clocks[1], &steps).await,
+            "{steps:?}"
+        );
+        let mut connection = connection.clone();
+        let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
+    let clock = Clock::fixed(Clock::system().now());
+    let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
+    let from = |n| throttle.check_from(Bucket::Login, "Ada@example.org", address(n));
+    from(1).await.unwrap().succeeded().await;
+    for n in 2..60 {
+        let _ = from(n).await;
+    }
+    let refused = from(100).await.err().unwrap();
+    assert_eq!(refused.reason(), Reason::TooManyAttempts, "strangers wait");
+    from(1).await.unwrap().succeeded().await;
+    // Case makes no other address, and another address is another's.
+    assert!(throttle.check_from(Bucket::Login, "ada@EXAMPLE.org", address(101)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, "ben@example.org", address(101)).await.is_ok());
+    clock.advance(TimeDelta::from_std(LONGEST).unwrap());
+    from(100).await.unwrap().succeeded().await;
+}
+
+#[tokio::test]
+async fn one_network_has_its_limit_over_all_addresses() {
+    let clock = Clock::fixed(Clock::system().now());
+    let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
+    for n in 0..8 {
+        let _ = throttle.check_from(Bucket::Login, &format!("{n}@example.org"), address(1)).await.unwrap();
+    }
+    assert!(throttle.check_from(Bucket::Login, "9@example.org", address(1)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, "9@example.org", address(2)).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, "10@example.org", None).await.is_ok());
+}

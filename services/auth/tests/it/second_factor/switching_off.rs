@@ -1,0 +1,76 @@
+//! Switching the second factor off, and making new recovery codes.
+
+use baton_errors::Reason;
+use baton_proto::baton::auth::v1::{DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest};
+use baton_testkit::{PASSWORD, Person, reason};
+use tonic::Status;
+
+use super::stage::{Stage, amr, call, in_session};
+
+async fn disable(stage: &Stage, person: &Person, code: Option<&str>, password: Option<&str>) -> Result<(), Status> {
+    let request = DisableTotpRequest { code: code.map(str::to_owned), password: password.map(str::to_owned) };
+    stage.client().disable_totp(call(person, request)).await.map(drop)
+}
+
+async fn renew(stage: &Stage, person: &Person, code: Option<&str>) -> Result<Vec<String>, Status> {
+    let request = RenewRecoveryCodesRequest { code: code.map(str::to_owned), password: None };
+    let answer = stage.client().renew_recovery_codes(call(person, request)).await;
+    answer.map(|answer| answer.into_inner().recovery_codes)
+}
+
+#[tokio::test]
+async fn it_takes_a_code_and_then_one_factor_is_enough() {
+    let stage = Stage::set().await;
+    let (ada, app, recovery_codes) = stage.protected("ada").await;
+    let waiting = stage.challenge(&ada).await;
+    let refused = disable(&stage, &ada, None, None).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ProofRequired));
+    let refused = disable(&stage, &ada, Some(&app.wrong_code(&stage.clock)), None).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ProofInvalid));
+    assert!(stage.login(&ada).await.mfa_required);
+
+    let by_both = stage.verify(&stage.challenge(&ada).await, &recovery_codes[1]).await.unwrap();
+    disable(&stage, &ada, Some(&app.code(&stage.clock, 0)), None).await.unwrap();
+    stage.mailed(&ada, "Second factor switched off").await;
+    assert!(!stage.login(&ada).await.mfa_required);
+    // What waited for it waits no more, and sessions do not keep what is gone.
+    let refused = stage.verify(&waiting, &recovery_codes[0]).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::MfaTokenInvalid));
+    let refresh = RefreshRequest { refresh_token: by_both.refresh_token };
+    assert_eq!(amr(&stage.auth().refresh(refresh).await.unwrap().into_inner().access_token), ["pwd"]);
+    // Repeating it is harmless.
+    disable(&stage, &ada, None, None).await.unwrap();
+    let refused = renew(&stage, &ada, Some(&recovery_codes[0])).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::SecondFactorNotEnabled));
+}
+
+#[tokio::test]
+async fn the_password_alone_does_where_both_factors_were_given() {
+    let stage = Stage::set().await;
+    let ada = stage.world.person("ada").await;
+    // Another session, by the password only.
+    let other = in_session(&ada, &stage.login(&ada).await.access_token.unwrap());
+    let app = super::stage::App::scan(&stage.enroll(&ada, None, None).await.unwrap());
+    stage.confirm(&ada, &app.code(&stage.clock, 0)).await.unwrap();
+
+    let refused = disable(&stage, &other, None, Some(PASSWORD)).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ProofRequired), "who stole session and password has one factor");
+    let refused = disable(&stage, &ada, None, Some("not the password")).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ProofInvalid));
+    // The session that switched it on has given both.
+    disable(&stage, &ada, None, Some(PASSWORD)).await.unwrap();
+    assert!(!stage.login(&ada).await.mfa_required);
+}
+
+#[tokio::test]
+async fn new_recovery_codes_end_the_earlier_ones() {
+    let stage = Stage::set().await;
+    let (ada, app, before) = stage.protected("ada").await;
+    let refused = renew(&stage, &ada, Some(&app.wrong_code(&stage.clock))).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ProofInvalid));
+    let after = renew(&stage, &ada, Some(&app.code(&stage.clock, 0))).await.unwrap();
+    assert_eq!(after.len(), 10);
+    let refused = stage.verify(&stage.challenge(&ada).await, &before[0]).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::MfaCodeInvalid));
+    stage.verify(&stage.challenge(&ada).await, &after[0]).await.unwrap();
+}

@@ -1,0 +1,141 @@
+//! Calls between services: each proves itself, for one other at a time.
+
+use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
+use baton_access::{ServiceTokens, token::SERVICE_TYPE};
+use baton_errors::Reason;
+use baton_proto::baton::auth::v1::{
+    BatchGetUsersRequest, BatchGetUsersResponse, CreateApiKeyRequest, IssueServiceTokenRequest,
+    api_key_service_client::ApiKeyServiceClient, internal_service_client::InternalServiceClient,
+};
+use baton_runtime::Secret;
+use baton_testkit::{Person, World, reason};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status};
+use uuid::Uuid;
+
+use crate::forged_tokens::refusal;
+
+async fn issue(world: &World, service: &str, secret: &str, audience: &str) -> Result<String, Status> {
+    let request = IssueServiceTokenRequest {
+        service: service.to_owned(),
+        secret: secret.to_owned(),
+        audience: audience.to_owned(),
+    };
+    let answer = InternalServiceClient::new(world.auth()).issue_service_token(request).await?.into_inner();
+    assert_eq!((answer.token_type.as_str(), answer.expires_in), ("Bearer", 300));
+    Ok(answer.access_token)
+}
+
+fn secret(world: &World) -> String {
+    world.env().get("BATON_TENANCY_SERVICE_SECRET").unwrap().to_owned()
+}
+
+/// Looks a person up with this token.
+async fn look_up(world: &World, token: &str, person: &Person) -> Result<BatchGetUsersResponse, Status> {
+    let ids = vec![person.user_id.to_string(), Uuid::now_v7().to_string()];
+    let mut request = Request::new(BatchGetUsersRequest { ids });
+    if !token.is_empty() {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    InternalServiceClient::new(world.auth()).batch_get_users(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_service_looks_people_up_and_is_nobody_anywhere_else() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let token = issue(&world, "tenancy", &secret(&world), "auth").await.unwrap();
+    let found = look_up(&world, &token, &ada).await.unwrap().users;
+    assert_eq!(found.len(), 1, "who is nobody is left out");
+    assert_eq!((found[0].id.clone(), found[0].email.clone()), (ada.user_id.to_string(), ada.email.clone()));
+    // RFC 8725, 3.12: one kind of token is never taken for another.
+    assert_eq!(refusal(&world, &token).await, Some(Reason::TokenInvalid), "at a person's RPC");
+
+    // And the reverse: nothing of a person's opens what is for services.
+    let create = CreateApiKeyRequest { name: "all".to_owned(), ..CreateApiKeyRequest::default() };
+    let key = ApiKeyServiceClient::new(world.auth()).create_api_key(ada.call_without_account(create)).await.unwrap();
+    let elsewhere = issue(&world, "tenancy", &secret(&world), "task").await.unwrap();
+    for (what, token) in [
+        ("nothing", ""),
+        ("nonsense", "nonsense"),
+        ("a person's access token", ada.token.as_str()),
+        ("a person's refresh token", ada.refresh_token.as_str()),
+        ("a person's API key", &key.into_inner().key),
+        ("RFC 9068, 4: a token for another service", &elsewhere),
+    ] {
+        let status = look_up(&world, token, &ada).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), (Code::PermissionDenied, Some(Reason::ServiceOnly)), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_and_an_unknown_service_are_told_apart_by_nothing() {
+    let world = World::start(&[]).await;
+    let right = secret(&world);
+    for (service, secret) in [
+        ("tenancy", "wrong"),
+        ("tenancy", &right[1..]),
+        ("task", right.as_str()),
+        ("nobody", right.as_str()),
+        ("tenancy ", right.as_str()),
+    ] {
+        let status = issue(&world, service, secret, "auth").await.unwrap_err();
+        assert_eq!(reason(&status), Some(Reason::CredentialsInvalid), "{service}");
+        assert_eq!(status.message(), Reason::CredentialsInvalid.meaning());
+    }
+}
+
+#[tokio::test]
+async fn forged_service_tokens_open_nothing() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let (kid, private) = world.signing_key().await;
+    let ours = EncodingKey::from_ed_der(&private);
+    let stranger = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let theirs = EncodingKey::from_ed_der(stranger.as_ref());
+    let now = chrono::Utc::now().timestamp();
+    let issuer = baton_auth::Config::from_env(&world.env()).unwrap().auth.issuer;
+    let claims = json!({
+        "iss": issuer, "aud": "baton/auth", "sub": "tenancy", "exp": now + 60, "iat": now, "jti": Uuid::now_v7(),
+    });
+    let with = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        claims
+    };
+    let sign = |typ: &str, claims: &Value, key: &EncodingKey| {
+        let (kid, typ) = (Some(kid.clone()), Some(typ.to_owned()));
+        encode(&Header { kid, typ, ..Header::new(Algorithm::EdDSA) }, claims, key).unwrap()
+    };
+    look_up(&world, &sign(SERVICE_TYPE, &claims, &ours), &ada).await.unwrap();
+    for (what, token) in [
+        ("a stranger's signature", sign(SERVICE_TYPE, &claims, &theirs)),
+        ("RFC 8725, 3.11: without its type", sign("JWT", &claims, &ours)),
+        ("expired", sign(SERVICE_TYPE, &with("exp", json!(now - 60)), &ours)),
+        ("CVE-2026-25537: an expiry that is text", sign(SERVICE_TYPE, &with("exp", json!("9999999999")), &ours)),
+        ("not yet valid", sign(SERVICE_TYPE, &with("nbf", json!(now + 60)), &ours)),
+        ("the audience of people's tokens", sign(SERVICE_TYPE, &with("aud", json!("baton")), &ours)),
+        ("a longer audience", sign(SERVICE_TYPE, &with("aud", json!("baton/auth2")), &ours)),
+        ("several audiences", sign(SERVICE_TYPE, &with("aud", json!(["baton/auth", "baton/task"])), &ours)),
+        ("another issuer", sign(SERVICE_TYPE, &with("iss", json!("https://evil.example")), &ours)),
+    ] {
+        let status = look_up(&world, &token, &ada).await.unwrap_err();
+        assert_eq!(reason(&status), Some(Reason::ServiceOnly), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_asks_for_a_token_once_per_audience() {
+    let world = World::start(&[]).await;
+    let tokens = ServiceTokens::new(world.auth(), "tenancy", Secret::new(secret(&world)));
+    let token = async |audience| {
+        let request = tokens.request(audience, ()).await.unwrap();
+        request.metadata().get("authorization").unwrap().to_str().unwrap().to_owned()
+    };
+    let (first, again) = tokio::join!(token("auth"), token("auth"));
+    assert_eq!(first, again);
+    assert_ne!(token("task").await, first);
+    let wrong = ServiceTokens::new(world.auth(), "tenancy", Secret::new("wrong"));
+    assert_eq!(wrong.request("auth", ()).await.unwrap_err().reason(), Reason::Internal);
+}

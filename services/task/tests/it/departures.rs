@@ -1,0 +1,163 @@
+//! Members leave, and their open tasks find new hands.
+
+use baton_errors::Reason;
+use baton_proto::baton::{
+    task::v1::{TaskEventKind, TaskStatus, TaskVisibility},
+    tenancy::v1::{
+        LeaveAccountRequest, RemoveMemberRequest, SettingsChange, UpdateSettingsRequest, Visibility,
+        account_service_client::AccountServiceClient, member_service_client::MemberServiceClient,
+    },
+};
+use baton_testkit::{Person, eventually};
+use prost_types::FieldMask;
+
+use crate::desk::{Desk, new, new_for, refused};
+
+async fn remove(desk: &Desk, by: &Person, who: &Person, to: Option<&Person>) {
+    let request = RemoveMemberRequest {
+        account_id: desk.team.account_id.to_string(),
+        user_id: who.user_id.to_string(),
+        hand_over_to: to.map(|to| to.user_id.to_string()),
+    };
+    MemberServiceClient::new(desk.world.tenancy()).remove_member(desk.call(by, request)).await.unwrap();
+}
+
+async fn leave(desk: &Desk, who: &Person) {
+    let request = LeaveAccountRequest { account_id: desk.team.account_id.to_string(), hand_over_to: None };
+    MemberServiceClient::new(desk.world.tenancy()).leave_account(desk.call(who, request)).await.unwrap();
+}
+
+/// Open tasks that this person holds, looked at behind the service's back.
+async fn held_by(desk: &Desk, who: &Person) -> i64 {
+    let count =
+        "select count(*) from task.tasks where assigned_to = $1 and status <> 'completed' and deleted_at is null";
+    sqlx::query_scalar(count).bind(who.user_id).fetch_one(&desk.world.admin()).await.unwrap()
+}
+
+async fn holds(desk: &Desk, who: &Person, tasks: i64) {
+    eventually(|| async { (held_by(desk, who).await == tasks).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn open_tasks_of_who_is_removed_go_to_who_was_named() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let running = desk.create(&team.manager_a, new_for("Running", &team.user_a1)).await.unwrap().id;
+    desk.start(&team.user_a1, &running).await.unwrap();
+    let own = desk.create(&team.user_a1, new("Own, held by nobody")).await.unwrap().id;
+    let done = desk.create(&team.manager_a, new_for("Done", &team.user_a1)).await.unwrap().id;
+    desk.start(&team.user_a1, &done).await.unwrap();
+    desk.complete(&team.user_a1, &done).await.unwrap();
+    let others = desk.create(&team.manager_a, new_for("Another's", &team.user_a2)).await.unwrap().id;
+
+    remove(&desk, &team.owner, &team.user_a1, Some(&team.user_b1)).await;
+    holds(&desk, &team.user_b1, 2).await;
+    let owner = &team.owner;
+    let running = desk.get(owner, &running).await.unwrap();
+    assert_eq!((running.status(), running.assigned_by.clone()), (TaskStatus::Paused, None));
+    assert!(running.accepted_at.is_some(), "there is nobody to give it back to");
+    for (id, kind) in [(&running.id, TaskEventKind::Reassigned), (&own, TaskEventKind::Assigned)] {
+        let task = desk.get(owner, id).await.unwrap();
+        assert_eq!(task.assigned_to, Some(team.user_b1.user_id.to_string()));
+        let entry = desk.timeline(owner, id).await.unwrap().pop().unwrap();
+        assert_eq!((entry.kind(), entry.version, &*entry.actor_id), (kind, task.version, &*owner.user_id.to_string()));
+        let (_, event) = desk.events(id).await.pop().unwrap();
+        assert_eq!((event.kind(), event.version), (kind, task.version));
+        assert_eq!(event.assigned_to, team.user_b1.user_id.to_string());
+    }
+    // What is done stays with who did it, and others keep theirs.
+    assert_eq!(desk.get(owner, &done).await.unwrap().assigned_to, Some(team.user_a1.user_id.to_string()));
+    assert_eq!(desk.get(owner, &others).await.unwrap().assigned_to, Some(team.user_a2.user_id.to_string()));
+    desk.resume(&team.user_b1, &running.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_leaving_manager_had_offered_comes_back_to_who_follows() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let offered = desk.create(&team.manager_a, new_for("Offered", &team.user_a1)).await.unwrap().id;
+    leave(&desk, &team.manager_a).await;
+    // By default to the manager, here of a manager.
+    let heir = team.super_manager.user_id.to_string();
+    eventually(|| async {
+        let task = desk.get(&team.owner, &offered).await.unwrap();
+        (task.assigned_by.as_ref() == Some(&heir)).then_some(())
+    })
+    .await;
+    let rejected = desk.reject(&team.user_a1, &offered, None).await.unwrap();
+    assert_eq!(rejected.assigned_to, Some(heir));
+}
+
+#[tokio::test]
+async fn many_tasks_change_hands_once_each_even_when_told_twice() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let admin = desk.world.admin();
+    sqlx::query(
+        "insert into task.tasks (id, account_id, title, description, status, priority, visibility, tags, custom_fields,
+                                 created_by, assigned_to, accepted_at, actual_seconds, version, created_at, updated_at)
+         select gen_random_uuid(), $1, 'Sweep', '', 'pending', 2, 'private', '{}', '{}', $2, $2, now(), 0, 1, now(), now()
+         from generate_series(1, 1201)",
+    )
+    .bind(team.account_id)
+    .bind(team.user_a1.user_id)
+    .execute(&admin)
+    .await
+    .unwrap();
+    remove(&desk, &team.super_manager, &team.user_a1, None).await;
+    holds(&desk, &team.manager_a, 1201).await;
+    let lines = async || {
+        let (lines, tasks): (i64, i64) = sqlx::query_as(
+            "select count(*), count(distinct task_id) from task.task_events where kind = 'reassigned' and version = 2",
+        )
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+        (lines, tasks)
+    };
+    assert_eq!(lines().await, (1201, 1201));
+
+    // They come back, and have a task again; then the old event comes once more.
+    desk.world.join(team.account_id, &team.user_a1, baton_access::Role::User, Some(team.manager_a.user_id)).await;
+    let new = eventually(|| async { desk.create(&team.manager_a, new_for("New", &team.user_a1)).await.ok() }).await;
+    sqlx::query("update tenancy.outbox set published_at = null, batch = null").execute(&admin).await.unwrap();
+    remove(&desk, &team.owner, &team.user_a2, Some(&team.user_b1)).await;
+    // An account's events come in order: once this one is handled, the old one has been.
+    eventually(|| async {
+        let handled: i64 = sqlx::query_scalar("select count(*) from task.inbox").fetch_one(&admin).await.unwrap();
+        (handled == 2).then_some(())
+    })
+    .await;
+    let still = desk.get(&team.manager_a, &new.id).await.unwrap().assigned_to;
+    assert_eq!(still, Some(team.user_a1.user_id.to_string()));
+    assert_eq!(lines().await, (1201, 1201));
+}
+
+#[tokio::test]
+async fn the_accounts_settings_count() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    assert_eq!(desk.create(&team.owner, new("Before")).await.unwrap().visibility(), TaskVisibility::Private);
+    let request = UpdateSettingsRequest {
+        account_id: team.account_id.to_string(),
+        settings: Some(SettingsChange {
+            rejection_enabled: Some(false),
+            default_visibility: Visibility::Account.into(),
+            ..Default::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["rejection_enabled".to_owned(), "default_visibility".to_owned()] }),
+    };
+    let mut accounts = AccountServiceClient::new(desk.world.tenancy());
+    accounts.update_settings(desk.call(&team.owner, request)).await.unwrap();
+    let task = eventually(|| async {
+        let task = desk.create(&team.manager_a, new_for("After", &team.user_a1)).await.unwrap();
+        (task.visibility() == TaskVisibility::Account).then_some(task)
+    })
+    .await;
+    assert_eq!(refused(desk.reject(&team.user_a1, &task.id, None).await), Reason::RejectionDisabled);
+    let private = baton_proto::baton::task::v1::CreateTaskRequest {
+        visibility: TaskVisibility::Private.into(),
+        ..new("Private all the same")
+    };
+    assert_eq!(desk.create(&team.owner, private).await.unwrap().visibility(), TaskVisibility::Private);
+}

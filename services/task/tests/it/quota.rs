@@ -1,0 +1,128 @@
+//! How many open tasks a member may make.
+
+use baton_errors::Reason;
+use baton_proto::baton::{events::v1::Envelope, tenancy::v1::UsageChanged};
+use baton_task::usage;
+use baton_testkit::{eventually, reason};
+use futures_util::future::join_all;
+use prost::Message;
+use tonic::Code;
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use crate::desk::{Desk, new, refused};
+
+async fn allow(desk: &Desk, limit: i32) {
+    sqlx::query("update tenancy.accounts set max_open_tasks_per_user = $1")
+        .bind(limit)
+        .execute(&desk.world.admin())
+        .await
+        .unwrap();
+}
+
+async fn counted(desk: &Desk, user_id: Uuid) -> i32 {
+    sqlx::query_scalar("select coalesce(sum(open_tasks), 0)::integer from task.usage where user_id = $1")
+        .bind(user_id)
+        .fetch_one(&desk.world.admin())
+        .await
+        .unwrap()
+}
+
+/// What was published of a member's use, in its order.
+async fn published(desk: &Desk, user_id: Uuid) -> Vec<i32> {
+    let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
+        .fetch_all(&desk.world.admin())
+        .await
+        .unwrap();
+    let envelopes = envelopes.iter().map(|envelope| Envelope::decode(envelope.as_slice()).unwrap());
+    envelopes
+        .filter(|envelope| envelope.r#type == "usage.changed" && envelope.subject_id == user_id.to_string())
+        .map(|envelope| envelope.payload.unwrap().to_msg::<UsageChanged>().unwrap().used)
+        .collect()
+}
+
+#[tokio::test]
+async fn of_a_hundred_who_make_the_last_task_one_does() {
+    let desk = Desk::open().await;
+    let user = desk.team.user_a1.clone();
+    allow(&desk, 3).await;
+    for _ in 0..2 {
+        desk.create(&user, new("Sweep")).await.unwrap();
+    }
+    let answers = join_all((0..100).map(|_| desk.create(&user, new("Mop")))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    for refused in answers.into_iter().filter_map(Result::err) {
+        assert_eq!((reason(&refused), refused.code()), (Some(Reason::QuotaExceeded), Code::FailedPrecondition));
+        let told = refused.get_details_error_info().unwrap().metadata;
+        assert_eq!(["quota", "limit", "used"].map(|name| told[name].as_str()), ["open_tasks_per_user", "3", "3"]);
+    }
+    assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await), (3, vec![1, 2, 3]));
+    // Others have their own.
+    desk.create(&desk.team.user_a2, new("Dust")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_completed_or_deleted_makes_room_once() {
+    let desk = Desk::open().await;
+    let user = desk.team.user_a1.clone();
+    allow(&desk, 2).await;
+    let [done, gone] = [desk.create(&user, new("A")).await.unwrap(), desk.create(&user, new("B")).await.unwrap()];
+    assert_eq!(refused(desk.create(&user, new("C")).await), Reason::QuotaExceeded);
+    desk.start(&user, &done.id).await.unwrap();
+    desk.complete(&user, &done.id).await.unwrap();
+    desk.complete(&user, &done.id).await.unwrap_err();
+    desk.delete(&user, &gone.id).await.unwrap();
+    // It was closed before.
+    desk.delete(&user, &done.id).await.unwrap();
+    assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await), (0, vec![1, 2, 1, 0]));
+    desk.create(&user, new("C")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_downgrade_keeps_what_is_there_and_stops_growth() {
+    let desk = Desk::open().await;
+    let user = desk.team.user_a1.clone();
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(desk.create(&user, new("A")).await.unwrap().id);
+    }
+    allow(&desk, 1).await;
+    // For a second the service goes by what it knew.
+    eventually(|| async {
+        let Ok(made) = desk.create(&user, new("B")).await else { return Some(()) };
+        desk.delete(&user, &made.id).await.unwrap();
+        None
+    })
+    .await;
+    assert_eq!(refused(desk.create(&user, new("B")).await), Reason::QuotaExceeded);
+    desk.get(&user, &tasks[2]).await.unwrap();
+    desk.delete(&user, &tasks[0]).await.unwrap();
+    assert_eq!(refused(desk.create(&user, new("B")).await), Reason::QuotaExceeded);
+}
+
+#[tokio::test]
+async fn counters_that_are_wrong_are_found_and_made_right() {
+    let desk = Desk::open().await;
+    let [user, other] = [desk.team.user_a1.clone(), desk.team.user_a2.clone()];
+    for who in [&user, &user, &other] {
+        desk.create(who, new("A")).await.unwrap();
+    }
+    let db = desk.world.db("task");
+    assert_eq!(usage::rebuild(&db, true).await.unwrap(), []);
+    let admin = desk.world.admin();
+    sqlx::query("update task.usage set open_tasks = 7 where user_id = $1")
+        .bind(user.user_id)
+        .execute(&admin)
+        .await
+        .unwrap();
+    sqlx::query("delete from task.usage where user_id = $1").bind(other.user_id).execute(&admin).await.unwrap();
+    let mut found = usage::rebuild(&db, true).await.unwrap();
+    found.sort_by_key(|counter| counter.actual);
+    let found: Vec<_> = found.iter().map(|wrong| (wrong.user_id, wrong.counted, wrong.actual)).collect();
+    assert_eq!(found, [(other.user_id, 0, 1), (user.user_id, 7, 2)]);
+    assert_eq!(counted(&desk, user.user_id).await, 7, "a check changes nothing");
+    assert_eq!(usage::rebuild(&db, false).await.unwrap().len(), 2);
+    assert_eq!(usage::rebuild(&db, true).await.unwrap(), []);
+    assert_eq!((counted(&desk, user.user_id).await, counted(&desk, other.user_id).await), (2, 1));
+    assert_eq!(published(&desk, user.user_id).await.last(), Some(&2));
+}

@@ -1,0 +1,166 @@
+use baton_errors::Reason;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+
+const PRICES: [&str; 2] = ["price_pro=pro", "price_big=enterprise"];
+
+fn prices() -> Prices {
+    Prices::parse(&PRICES.map(str::to_owned)).unwrap()
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn day(day: i64) -> DateTime<Utc> {
+    at(day * 86_400)
+}
+
+fn event(kind: &str, seconds: i64, object: &Value) -> StripeEvent {
+    let event = json!({
+        "id": format!("evt_{kind}_{seconds}"), "object": "event", "api_version": "2025-06-30.basil",
+        "created": seconds, "data": {"object": object}, "livemode": false, "pending_webhooks": 1,
+        "request": {"id": null, "idempotency_key": null}, "type": kind,
+    });
+    StripeEvent::parse(event.to_string().as_bytes()).unwrap()
+}
+
+fn subscription(status: &str, price: &str) -> Value {
+    json!({
+        "id": "sub_1", "object": "subscription", "customer": "cus_1", "status": status,
+        "cancel_at_period_end": false, "metadata": {"account_id": Uuid::nil()}, "trial_end": null,
+        "items": {"object": "list", "data": [{
+            "id": "si_1", "object": "subscription_item", "current_period_end": 2_592_000, "price": {"id": price, "object": "price"},
+        }]},
+    })
+}
+
+fn invoice() -> Value {
+    json!({
+        "id": "in_1", "object": "invoice", "customer": "cus_1",
+        "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1", "metadata": {}}},
+    })
+}
+
+fn after(events: &[StripeEvent]) -> Subscription {
+    let mut subscription = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
+    for event in events {
+        let about = event.about.as_ref().unwrap();
+        subscription.take(&about.change, event.made_at, &prices()).unwrap();
+    }
+    subscription
+}
+
+#[test]
+fn a_life_of_a_subscription() {
+    use SubscriptionTier::{Enterprise, Free, Pro};
+    let mut life = vec![event("customer.subscription.created", 0, &subscription("incomplete", "price_pro"))];
+    assert_eq!(after(&life).buys(day(0)), Free);
+    life.push(event("customer.subscription.updated", 0, &subscription("active", "price_pro")));
+    life.push(event("invoice.paid", 0, &invoice()));
+    assert_eq!((after(&life).buys(day(1)), after(&life).lapses_at(day(1))), (Pro, None));
+    life.push(event("customer.subscription.updated", 100, &subscription("active", "price_big")));
+    assert_eq!(after(&life).buys(day(1)), Enterprise);
+
+    let failed = 30 * 86_400;
+    life.push(event("invoice.payment_failed", failed, &invoice()));
+    life.push(event("customer.subscription.updated", failed + 5, &subscription("past_due", "price_big")));
+    life.push(event("invoice.payment_failed", failed + 86_400, &invoice()));
+    let late = after(&life);
+    assert_eq!((late.standing(), late.lapses_at(day(31))), (Some(Status::PastDue), Some(day(37))));
+    assert_eq!((late.buys(day(36)), late.buys(day(37)), late.lapses_at(day(37))), (Enterprise, Free, None));
+
+    life.push(event("invoice.paid", failed + 3 * 86_400, &invoice()));
+    let made_good = after(&life);
+    assert_eq!((made_good.standing(), made_good.buys(day(40))), (Some(Status::Active), Enterprise));
+    life.push(event("customer.subscription.deleted", failed + 4 * 86_400, &subscription("canceled", "price_big")));
+    assert_eq!((after(&life).buys(day(35)), after(&life).grace_ends_at()), (Free, None));
+}
+
+fn shuffled() -> impl Strategy<Value = Vec<StripeEvent>> {
+    let life = vec![
+        event("checkout.session.completed", 1, &json!({"customer": "cus_1", "subscription": "sub_1"})),
+        event("customer.subscription.created", 1, &subscription("incomplete", "price_pro")),
+        event("customer.subscription.updated", 1, &subscription("active", "price_pro")),
+        event("invoice.paid", 2, &invoice()),
+        event("invoice.payment_failed", 50, &invoice()),
+        event("customer.subscription.updated", 51, &subscription("past_due", "price_pro")),
+        event("invoice.paid", 60, &invoice()),
+        event("customer.subscription.updated", 61, &subscription("active", "price_big")),
+        event("invoice.payment_failed", 90, &invoice()),
+        event("customer.subscription.updated", 91, &subscription("past_due", "price_big")),
+    ];
+    Just(life).prop_shuffle()
+}
+
+proptest! {
+    #[test]
+    fn events_in_any_order_and_twice_come_to_the_same(events in shuffled(), again in 0_usize..10) {
+        let mut events = events;
+        let repeated = events[again].clone();
+        events.push(repeated);
+        let subscription = after(&events);
+        prop_assert_eq!(subscription.tier, SubscriptionTier::Enterprise);
+        prop_assert_eq!(subscription.standing(), Some(Status::PastDue));
+        prop_assert_eq!(subscription.healthy_at, Some(at(61)));
+        // By the second of the two failures at the latest.
+        let since = subscription.failing_since.unwrap();
+        prop_assert!(since == at(90) || since == at(91), "{since}");
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused_and_nothing_panics(body in any::<Vec<u8>>()) {
+        prop_assert!(StripeEvent::parse(&body).is_err());
+    }
+}
+
+#[test]
+fn the_end_stays_the_end_whatever_comes_late() {
+    let end = event("customer.subscription.deleted", 100, &subscription("canceled", "price_pro"));
+    for late in [
+        event("customer.subscription.updated", 100, &subscription("active", "price_pro")),
+        event("customer.subscription.updated", 99, &subscription("active", "price_pro")),
+        event("invoice.paid", 200, &invoice()),
+    ] {
+        assert_eq!(after(&[end.clone(), late]).buys(at(300)), SubscriptionTier::Free);
+    }
+}
+
+#[test]
+fn the_best_of_several_subscriptions_decides() {
+    let mut old = after(&[event("customer.subscription.deleted", 9, &subscription("canceled", "price_big"))]);
+    old.id = "sub_0".to_owned();
+    let new = after(&[event("customer.subscription.created", 5, &subscription("active", "price_pro"))]);
+    let both = [old, new];
+    assert_eq!(decisive(&both, at(10)).map(|best| best.id.as_str()), Some("sub_1"));
+    assert_eq!(decisive(&[], at(10)), None);
+}
+
+#[test]
+fn shapes_of_other_versions_and_expanded_objects_are_read() {
+    let mut old = subscription("trialing", "price_pro");
+    old["customer"] = json!({"id": "cus_9", "object": "customer"});
+    old["current_period_end"] = json!(77);
+    let about = event("customer.subscription.updated", 5, &old).about.unwrap();
+    assert_eq!((about.customer_id.as_str(), about.account_id), ("cus_9", Some(Uuid::nil())));
+    assert!(matches!(about.change, Change::Described { current_period_end, .. } if current_period_end == Some(at(77))));
+    let old_invoice = json!({"customer": "cus_1", "subscription": "sub_7",
+                             "subscription_details": {"metadata": {"account_id": Uuid::nil()}}});
+    let about = event("invoice.paid", 5, &old_invoice).about.unwrap();
+    assert_eq!((about.subscription_id.as_str(), about.account_id), ("sub_7", Some(Uuid::nil())));
+    for other in ["customer.created", "checkout.session.completed", "invoice.paid"] {
+        assert_eq!(event(other, 5, &json!({"customer": "cus_1"})).about, None, "{other}");
+    }
+}
+
+#[test]
+fn a_price_that_nobody_has_named_is_an_error_of_ours() {
+    let event = event("customer.subscription.created", 5, &subscription("active", "price_odd"));
+    let mut subscription = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
+    let refused = subscription.take(&event.about.unwrap().change, event.made_at, &prices()).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Internal);
+    assert!(Prices::parse(&["price_1".to_owned()]).is_err() && Prices::parse(&["price_1=gold".to_owned()]).is_err());
+}

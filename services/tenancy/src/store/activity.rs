@@ -1,0 +1,212 @@
+//! The activity log.
+
+use std::collections::BTreeMap;
+
+use baton_errors::Result;
+use baton_store::{Db, Tx};
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, Postgres, QueryBuilder, types::Json};
+use uuid::Uuid;
+
+use crate::activity::{Activity, Logged, Place};
+
+const COLUMNS: &str = "account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id, \
+                       changed_fields, details, address, user_agent, request_id, leaf_hash";
+
+/// A row as it is stored.
+#[derive(FromRow)]
+struct Row {
+    account_id: Uuid,
+    seq: i64,
+    recorded_at: DateTime<Utc>,
+    id: Uuid,
+    occurred_at: DateTime<Utc>,
+    actor_id: Option<Uuid>,
+    action: String,
+    resource_type: String,
+    resource_id: Uuid,
+    changed_fields: Vec<String>,
+    details: Json<BTreeMap<String, String>>,
+    address: Option<String>,
+    user_agent: Option<String>,
+    request_id: Option<String>,
+    leaf_hash: Vec<u8>,
+}
+
+impl From<Row> for Logged {
+    fn from(row: Row) -> Self {
+        Self {
+            activity: Activity {
+                id: row.id,
+                account_id: row.account_id,
+                actor_id: row.actor_id,
+                action: row.action,
+                resource_type: row.resource_type,
+                resource_id: row.resource_id,
+                changed_fields: row.changed_fields,
+                details: row.details.0,
+                address: row.address,
+                user_agent: row.user_agent,
+                request_id: row.request_id,
+                occurred_at: row.occurred_at,
+            },
+            place: Place { seq: row.seq, recorded_at: row.recorded_at },
+            leaf_hash: row.leaf_hash,
+        }
+    }
+}
+
+/// Adds a row at the end of its account's log, which stays locked until the transaction ends.
+pub(crate) async fn append(tx: &mut Tx, activity: &Activity) -> Result<()> {
+    // The clock is read once the lock is held: times grow with places.
+    let place = sqlx::query_as!(
+        Place,
+        r#"insert into tenancy.activity_heads as head (account_id, last_seq) values ($1, 1)
+           on conflict (account_id) do update set last_seq = head.last_seq + 1
+           returning last_seq as seq, clock_timestamp() as "recorded_at!""#,
+        activity.account_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let leaf_hash = activity.leaf_hash(place);
+    sqlx::query!(
+        "insert into tenancy.activity_logs
+             (account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
+              changed_fields, details, address, user_agent, request_id, leaf_hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        activity.account_id,
+        place.seq,
+        place.recorded_at,
+        activity.id,
+        activity.occurred_at,
+        activity.actor_id,
+        activity.action,
+        activity.resource_type,
+        activity.resource_id,
+        &activity.changed_fields,
+        Json(&activity.details) as _,
+        activity.address,
+        activity.user_agent,
+        activity.request_id,
+        leaf_hash.as_slice(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Which rows of an account's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    pub(crate) account_id: Uuid,
+    /// None from before this time: what is older is as good as gone.
+    pub(crate) kept_since: DateTime<Utc>,
+    pub(crate) actor_id: Option<Uuid>,
+    pub(crate) action: Option<String>,
+    pub(crate) resource_type: Option<String>,
+    pub(crate) resource_id: Option<Uuid>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    fn push(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(" from tenancy.activity_logs where account_id = ").push_bind(self.account_id);
+        query.push(" and recorded_at >= ").push_bind(self.kept_since);
+        if let Some(actor_id) = self.actor_id {
+            query.push(" and actor_id = ").push_bind(actor_id);
+        }
+        if let Some(action) = &self.action {
+            query.push(" and action = ").push_bind(action.clone());
+        }
+        if let Some(resource_type) = &self.resource_type {
+            query.push(" and resource_type = ").push_bind(resource_type.clone());
+        }
+        if let Some(resource_id) = self.resource_id {
+            query.push(" and resource_id = ").push_bind(resource_id);
+        }
+        if let Some(from) = self.from {
+            query.push(" and occurred_at >= ").push_bind(from);
+        }
+        if let Some(to) = self.to {
+            query.push(" and occurred_at < ").push_bind(to);
+        }
+    }
+}
+
+/// Where a list goes on: at the row of this time and place, which it does not show again.
+pub(crate) type Cursor = (DateTime<Utc>, i64);
+
+/// Rows before `before`, newest first.
+pub(crate) async fn list(
+    tx: &mut Tx,
+    filter: &Filter,
+    before: Option<Cursor>,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Logged>> {
+    let mut query = QueryBuilder::new("select ");
+    query.push(COLUMNS);
+    filter.push(&mut query);
+    if let Some((time, seq)) = before {
+        query.push(" and (occurred_at, seq) < (").push_bind(time).push(", ").push_bind(seq).push(")");
+    }
+    query.push(" order by occurred_at desc, seq desc limit ").push_bind(limit).push(" offset ").push_bind(offset);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().map(Logged::from).collect())
+}
+
+/// How many rows there are, on all pages.
+pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    let mut query = QueryBuilder::new("select count(*)");
+    filter.push(&mut query);
+    Ok(query.build_query_scalar().fetch_one(&mut **tx).await?)
+}
+
+/// How many rows there are, and the last place among them.
+pub(crate) async fn extent(tx: &mut Tx, filter: &Filter) -> Result<(i64, i64)> {
+    let mut query = QueryBuilder::new("select count(*), coalesce(max(seq), 0)");
+    filter.push(&mut query);
+    Ok(query.build_query_as().fetch_one(&mut **tx).await?)
+}
+
+/// Rows after `after` up to the place `last`, oldest first.
+pub(crate) async fn stretch(
+    tx: &mut Tx,
+    filter: &Filter,
+    after: Option<Cursor>,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Logged>> {
+    let mut query = QueryBuilder::new("select ");
+    query.push(COLUMNS);
+    filter.push(&mut query);
+    query.push(" and seq <= ").push_bind(last);
+    if let Some((time, seq)) = after {
+        query.push(" and (occurred_at, seq) > (").push_bind(time).push(", ").push_bind(seq).push(")");
+    }
+    query.push(" order by occurred_at, seq limit ").push_bind(limit);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().map(Logged::from).collect())
+}
+
+/// Whether this person is a member of the account, or was one.
+pub(crate) async fn was_member(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<bool> {
+    let was = sqlx::query_scalar!(
+        r#"select exists (select from tenancy.memberships where account_id = $1 and user_id = $2) as "was!""#,
+        account_id,
+        user_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(was)
+}
+
+/// Makes the partitions that will be needed, and drops those that are older than `keep_days`. Answers how
+/// many were dropped. Only the function in the database may: no role of the service deletes from the log.
+pub(crate) async fn keep(db: &Db, keep_days: i32) -> Result<i32> {
+    let dropped = sqlx::query_scalar!(r#"select tenancy.keep_activity($1) as "dropped!""#, keep_days)
+        .fetch_one(db.system())
+        .await?;
+    Ok(dropped)
+}

@@ -1,0 +1,112 @@
+//! Invitations: memberships that have yet to be accepted.
+
+use baton_errors::Result;
+use baton_store::{Db, Tx};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::member::Row;
+use crate::member::{Member, email_key};
+
+/// Stores new invitations; answers the ids of those whose address was free.
+pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>> {
+    let Some(first) = invited.first() else { return Ok(Vec::new()) };
+    let ids: Vec<Uuid> = invited.iter().map(|member| member.id).collect();
+    let emails: Vec<String> = invited.iter().map(|member| member.email.clone()).collect();
+    let keys: Vec<String> = invited.iter().map(|member| email_key(&member.email)).collect();
+    let roles: Vec<String> = invited.iter().map(|member| member.role.name().to_owned()).collect();
+    let managers: Vec<Option<Uuid>> = invited.iter().map(|member| member.manager_id).collect();
+    let added = sqlx::query_scalar!(
+        "insert into tenancy.memberships
+             (id, account_id, email, email_key, role, status, manager_id, invited_by, invited_at)
+         select id, $1, email, email_key, role, 'invited', manager_id, $2, $3
+         from unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[])
+              as invited (id, email, email_key, role, manager_id)
+         on conflict (account_id, email_key) where status in ('invited', 'active') do nothing
+         returning id",
+        first.account_id,
+        first.invited_by,
+        first.invited_at,
+        &ids,
+        &emails,
+        &keys,
+        &roles,
+        &managers as &[Option<Uuid>],
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(added)
+}
+
+/// Ends the invitations of these addresses that were mailed before `before` and never accepted.
+pub(crate) async fn end_old(
+    tx: &mut Tx,
+    account_id: Uuid,
+    emails: &[String],
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Member>> {
+    let keys: Vec<String> = emails.iter().map(|email| email_key(email)).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "update tenancy.memberships set status = 'removed', left_at = $4, version = version + 1
+         where account_id = $1 and email_key = any($2) and status = 'invited' and invited_at <= $3
+         returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                   invited_at, joined_at, left_at, version",
+        account_id,
+        &keys,
+        before,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// The same for all addresses of the account.
+pub(crate) async fn end_all_old(
+    tx: &mut Tx,
+    account_id: Uuid,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Member>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "update tenancy.memberships set status = 'removed', left_at = $3, version = version + 1
+         where account_id = $1 and status = 'invited' and invited_at <= $2
+         returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                   invited_at, joined_at, left_at, version",
+        account_id,
+        before,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// Accounts with invitations that were mailed before `before` and never accepted, a few. Of all tenants.
+pub(crate) async fn accounts_with_old(db: &Db, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        "select distinct account_id from tenancy.memberships where status = 'invited' and invited_at <= $1 limit 100",
+        before
+    )
+    .fetch_all(db.system())
+    .await?;
+    Ok(ids)
+}
+
+/// Notes that an invitation is mailed again, as its next version, which `member` then is.
+pub(crate) async fn renew(tx: &mut Tx, member: &mut Member, now: DateTime<Utc>) -> Result<()> {
+    member.version = sqlx::query_scalar!(
+        "update tenancy.memberships set invited_at = $3, version = version + 1
+         where account_id = $1 and id = $2 returning version",
+        member.account_id,
+        member.id,
+        now
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    member.invited_at = now;
+    Ok(())
+}

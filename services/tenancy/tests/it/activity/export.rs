@@ -1,0 +1,81 @@
+//! The log as a file.
+
+use baton_errors::Reason;
+use baton_proto::baton::tenancy::v1::{ActivityFilter, ExportActivityLogsRequest, ExportFormat};
+
+use super::*;
+
+/// Content type, number of pieces, and the whole.
+async fn export(
+    stage: &Stage,
+    person: &Person,
+    format: ExportFormat,
+    filter: ActivityFilter,
+) -> Result<(String, usize, String), Status> {
+    let request = ExportActivityLogsRequest { filter: Some(filter), format: format.into() };
+    let request = person.call(stage.team.account_id, request);
+    let mut stream = stage.client().export_activity_logs(request).await?.into_inner();
+    let (mut content_type, mut pieces, mut bytes) = (String::new(), 0, Vec::new());
+    while let Some(piece) = stream.message().await? {
+        let body = piece.body.unwrap();
+        if pieces == 0 {
+            content_type = body.content_type;
+        }
+        pieces += 1;
+        bytes.extend(body.data);
+    }
+    Ok((content_type, pieces, String::from_utf8(bytes).unwrap()))
+}
+
+#[tokio::test]
+async fn a_file_has_the_rows_of_the_list_oldest_first() {
+    let stage = Stage::set().await;
+    let begun = stage.begun().await;
+    stage.happens(&stage.team.user_a1, "task.created", Uuid::now_v7(), somewhere()).await;
+    let rows = stage.log(begun + 1).await;
+    let all = ActivityFilter::default();
+    let (content_type, _, text) = export(&stage, &stage.team.owner, ExportFormat::Ndjson, all.clone()).await.unwrap();
+    assert_eq!(content_type, "application/x-ndjson");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), rows.len());
+    for (line, row) in lines.iter().rev().zip(&rows) {
+        assert_eq!((line["id"].as_str(), line["sequence"].as_i64()), (Some(&*row.id), Some(row.sequence.into())));
+        assert_eq!((line["action"].as_str(), line["leaf_hash"].as_str()), (Some(&*row.action), Some(&*row.leaf_hash)));
+        assert_eq!(
+            (line["user_agent"].as_str(), line["address"].as_str()),
+            (row.user_agent.as_deref(), row.address.as_deref())
+        );
+    }
+
+    let (content_type, _, text) = export(&stage, &stage.team.owner, ExportFormat::Csv, all).await.unwrap();
+    assert!(content_type.starts_with("text/csv"));
+    let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), rows.len() + 1);
+    assert!(lines[0].starts_with("sequence,id,account_id,occurred_at,actor_id,action,"));
+    // ASVS 1.2.10: no formula of a client's becomes one of a spreadsheet's.
+    assert!(lines.last().unwrap().contains(r#""'=cmd|' /C calc'!A0, ""Firefox""""#), "{}", lines.last().unwrap());
+
+    let none = ActivityFilter { action: Some("task.nothing".to_owned()), ..Default::default() };
+    let (_, pieces, text) = export(&stage, &stage.team.owner, ExportFormat::Ndjson, none).await.unwrap();
+    assert_eq!((pieces, text.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn a_long_log_comes_in_pieces_and_too_long_a_one_not_at_all() {
+    let stage = Stage::set().await;
+    let begun = stage.begun().await;
+    fill(&stage, 2_500).await;
+    let all = ActivityFilter::default();
+    let owner = &stage.team.owner;
+    let (_, pieces, text) = export(&stage, owner, ExportFormat::Ndjson, all.clone()).await.unwrap();
+    assert_eq!(pieces, 1 + 3);
+    let sequences =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["sequence"].as_i64());
+    assert!(sequences.eq((1..=begun as i64 + 2_500).map(Some)));
+
+    let status = export(&stage, &stage.team.manager_a, ExportFormat::Csv, all.clone()).await.unwrap_err();
+    assert_eq!(baton_testkit::reason(&status), Some(Reason::PermissionMissing));
+    fill(&stage, 100_001 - 2_500).await;
+    let status = export(&stage, owner, ExportFormat::Csv, all).await.unwrap_err();
+    assert_eq!(baton_testkit::reason(&status), Some(Reason::ExportTooLarge));
+}

@@ -1,0 +1,65 @@
+//! Somebody floods the sign-in: the platform's memory stays within its bounds, and nobody gets in.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use baton_tests::{PASSWORD, Platform};
+use serde_json::json;
+
+const LOGINS: usize = 1000;
+const HASHES_AT_ONCE: u64 = 2;
+/// What Argon2id takes per hash.
+const ARGON2_KIB: u64 = 19 * 1024;
+/// For a thousand connections with their buffers, and what an allocator keeps for itself.
+const SLACK_KIB: u64 = 96 * 1024;
+
+// ASVS 5.0, 6.3.1 and 2.4.1: what is expensive is bounded, whoever asks for it and however often.
+#[tokio::test]
+async fn a_thousand_sign_ins_at_once_stay_within_memory() {
+    let platform = Platform::start_with(&[("BATON_AUTH_HASH_THREADS", &HASHES_AT_ONCE.to_string())]).await;
+    let ada = platform.person("ada").await;
+    let Some(base) = platform.memory_kib() else { return };
+
+    let over = Arc::new(AtomicBool::new(false));
+    let flood: Vec<_> = (0..LOGINS)
+        .map(|n| {
+            // Each tenth brings a password of a megabyte.
+            let password = if n % 10 == 0 { "a".repeat(1_000_000) } else { format!("wrong password {n}") };
+            let call = platform.rest().post("/v1/auth/login", &json!({"email": ada.email, "password": password}));
+            tokio::spawn(async move { call.send().await.status })
+        })
+        .collect();
+    let watch = async {
+        let mut peak = base;
+        while !over.load(Ordering::Relaxed) {
+            peak = peak.max(platform.memory_kib().unwrap_or_default());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        peak
+    };
+    let answers = async {
+        let mut refused = 0;
+        for call in flood {
+            let status = call.await.unwrap();
+            assert!([400, 401, 413, 429].contains(&status), "{status}");
+            refused += 1;
+        }
+        over.store(true, Ordering::Relaxed);
+        refused
+    };
+    let (peak, refused) = tokio::join!(watch, answers);
+    assert_eq!(refused, LOGINS);
+    let bound = base + HASHES_AT_ONCE * ARGON2_KIB + SLACK_KIB;
+    assert!(peak <= bound, "{peak} KiB at the peak, {base} KiB before; the bound is {bound}");
+
+    // And whoever is known here still gets in: the flood locked nobody out for good.
+    let let_in = baton_tests::eventually("the person signs in again", || async {
+        let call = platform.rest().post("/v1/auth/login", &json!({"email": ada.email, "password": PASSWORD}));
+        let answer = call.send().await;
+        assert!([200, 429].contains(&answer.status), "{}", answer.text);
+        (answer.status == 200).then_some(())
+    });
+    let_in.await;
+}

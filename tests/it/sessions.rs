@@ -1,0 +1,166 @@
+//! Where a person is signed in: in programs and in browsers, on how many devices, and until when.
+
+use baton_tests::{Answer, PASSWORD, Platform, eventually};
+use serde_json::{Value, json};
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
+
+fn cookie(answer: &Answer, name: &str) -> String {
+    let cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
+    let (name, found) = (format!("{name}="), cookies.filter(|cookie| cookie.contains("Secure")));
+    let found: Vec<_> = found.filter_map(|cookie| cookie.strip_prefix(&*name)?.split(';').next()).collect();
+    assert_eq!(found.len(), 1, "{name} comes once: {:?}", answer.headers);
+    found[0].to_owned()
+}
+
+/// A page in a browser: what the browser keeps for it, and says of it.
+struct Page<'a> {
+    platform: &'a Platform,
+    refresh: String,
+    csrf: String,
+}
+
+impl Page<'_> {
+    async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let kept = format!("__Host-baton_refresh={}; __Host-baton_csrf={}", self.refresh, self.csrf);
+        let url = self.platform.url();
+        let all = [("cookie", &*kept), ("origin", &*url), ("sec-fetch-site", "same-origin"), ("user-agent", FIREFOX)];
+        let mut call = self.platform.rest().post(path, &json!({}));
+        for (name, value) in all.iter().filter(|(name, _)| !headers.iter().any(|(changed, _)| changed == name)) {
+            call = call.header(name, value);
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            call = call.header(name, value);
+        }
+        call.send().await
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        self.refresh = cookie(answer, "__Host-baton_refresh");
+        self.csrf = cookie(answer, "__Host-baton_csrf");
+    }
+}
+
+/// OWASP, Cross-Site Request Forgery Prevention; ASVS 5.0, 3.3 and 3.5.1.
+#[tokio::test]
+async fn a_browser_keeps_its_refresh_token_where_no_script_reads_it() {
+    let platform = Platform::start().await;
+    let ada = platform.person("ada").await;
+    let login = json!({"email": ada.email, "password": PASSWORD});
+    let ours = platform.url();
+    let sign_in = |origin: &str| {
+        let call = platform.rest().post("/v1/auth/login", &login);
+        call.header("x-baton-session", "cookie").header("origin", origin)
+    };
+    sign_in("https://evil.example").refused(403, "ORIGIN_NOT_ALLOWED").await;
+    let answer = sign_in(&ours).send().await;
+    assert_eq!((answer.status, &answer.json()["refresh_token"]), (200, &Value::Null), "{}", answer.text);
+    for cookie in answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()) {
+        assert!(cookie.starts_with("__Host-") && cookie.contains("; Secure; SameSite=Strict"), "{cookie}");
+        assert!(cookie.contains("; Path=/") && !cookie.contains("Domain"), "{cookie}");
+        assert_eq!(cookie.contains("HttpOnly"), cookie.contains("baton_refresh"), "{cookie}");
+    }
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let mut page = Page { platform: &platform, refresh: String::new(), csrf: String::new() };
+    page.keep(&answer);
+    assert_eq!(answer.header("x-csrf-token"), page.csrf);
+    assert!(!answer.text.contains(&page.refresh));
+
+    // What another site's page can make a browser send: the cookie at most, and nothing else that is needed.
+    let evil = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    for path in ["/v1/auth/refresh", "/v1/auth/logout"] {
+        page.post(path, &[]).await.refused(403, "CSRF_TOKEN_MISSING");
+        page.post(path, &[("x-csrf-token", "guessed")]).await.refused(403, "CSRF_TOKEN_INVALID");
+        page.post(path, &evil).await.refused(403, "ORIGIN_NOT_ALLOWED");
+        page.post(path, &[evil[0], evil[1], ("x-csrf-token", &page.csrf)]).await.refused(403, "ORIGIN_NOT_ALLOWED");
+    }
+    // The session lives on: none of that has used its token.
+    let answer = page.post("/v1/auth/refresh", &[("x-csrf-token", &page.csrf)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    let old = page.csrf.clone();
+    page.keep(&answer);
+    assert!(!answer.text.contains(&page.refresh) && page.csrf != old);
+    page.post("/v1/auth/refresh", &[("x-csrf-token", &old)]).await.refused(403, "CSRF_TOKEN_INVALID");
+
+    let signed_in = platform.rest().with_token(&token);
+    signed_in.get("/v1/users/me").ok().await;
+    // Cookies alone are no access token.
+    page.post("/v1/users/me/deactivate", &[("x-csrf-token", &page.csrf)]).await.refused(401, "TOKEN_MISSING");
+
+    let answer = page.post("/v1/auth/logout", &[("x-csrf-token", &page.csrf)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    page.keep(&answer);
+    assert_eq!((page.refresh.as_str(), page.csrf.as_str()), ("", ""), "the cookies are gone");
+    eventually("the session has ended", || async {
+        (signed_in.get("/v1/users/me").send().await.status == 401).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_sees_where_they_are_signed_in_and_ends_it() {
+    let platform = Platform::start().await;
+    let here = platform.person("ada").await;
+    let login = json!({"email": here.email, "password": PASSWORD});
+    let laptop = platform.rest().post("/v1/auth/login", &login).header("user-agent", FIREFOX).ok().await;
+    let laptop = platform.rest().with_token(laptop["access_token"].as_str().unwrap());
+    let third = platform.sign_in(&here.email).await;
+
+    let list = here.get("/v1/auth/sessions").ok().await;
+    assert_eq!(list["meta"]["total_count"], 3, "{list}");
+    let session = &list["sessions"][1];
+    assert_eq!((&session["device"], &session["address"]), (&json!("Firefox on Linux"), &json!("127.0.0.1")));
+    assert_eq!((&session["current"], &list["sessions"][2]["current"]), (&json!(false), &json!(true)), "{list}");
+    assert_eq!(session["amr"], json!(["pwd"]));
+
+    let path = format!("/v1/auth/sessions/{}", session["id"].as_str().unwrap());
+    let ben = platform.person("ben").await;
+    ben.delete(&path).refused(404, "SESSION_NOT_FOUND").await;
+    laptop.get("/v1/users/me").ok().await;
+    here.delete(&path).ok().await;
+    let ended = std::time::Instant::now();
+    eventually("the laptop is signed out", || async {
+        (laptop.get("/v1/users/me").send().await.status == 401).then_some(())
+    })
+    .await;
+    assert!(ended.elapsed().as_millis() < 1500, "within a second: {:?}", ended.elapsed());
+
+    assert_eq!(here.delete("/v1/auth/sessions").ok().await["revoked_count"], 1);
+    eventually("all others are signed out", || async {
+        (third.get("/v1/users/me").send().await.status == 401).then_some(())
+    })
+    .await;
+    here.get("/v1/users/me").ok().await;
+
+    let events = here.get("/v1/auth/events?per_page=2").ok().await;
+    assert_eq!(events["events"][0]["kind"], "session_revoked", "{events}");
+    assert_eq!(events["meta"]["total_count"], 5, "{events}");
+    let mails = platform.rest().get(&format!("/dev/mailbox?to={}", here.email)).ok().await;
+    assert!(mails.to_string().contains("New sign-in to Baton"), "{mails}");
+}
+
+#[tokio::test]
+async fn twenty_refreshes_at_once_sign_nobody_out() {
+    let platform = Platform::start().await;
+    let ada = platform.person("ada").await;
+    let refresh = |token: &str| platform.rest().post("/v1/auth/refresh", &json!({"refresh_token": token}));
+    let answers = futures_util::future::join_all((0..20).map(|_| refresh(&ada.refresh_token).ok())).await;
+    for answer in &answers {
+        platform.rest().with_token(answer["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
+    }
+    let next = refresh(answers[7]["refresh_token"].as_str().unwrap()).ok().await;
+    platform.rest().with_token(next["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
+}
+
+#[tokio::test]
+async fn guesses_wait_and_are_told_how_long() {
+    let platform = Platform::start_with(&[("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "4")]).await;
+    let login = |email: &str| platform.rest().post("/v1/auth/login", &json!({"email": email, "password": "wrong"}));
+    for n in 0..4 {
+        login(&format!("{n}@example.com")).refused(401, "CREDENTIALS_INVALID").await;
+    }
+    let answer = login("4@example.com").send().await;
+    answer.refused(429, "TOO_MANY_ATTEMPTS");
+    assert_eq!(answer.header("retry-after"), "1", "{:?}", answer.headers);
+}
