@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT},
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    },
 };
 use tonic::metadata::MetadataMap;
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod activity_log;
+mod api_keys;
 mod bad_input;
 mod bad_tokens;
 mod baton_up;
@@ -24,3 +26,4 @@ mod signing_in_elsewhere;
 mod stopping;
 mod story;
 mod story_over_grpc;
+mod tiers_and_billing;

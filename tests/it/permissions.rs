@@ -165,6 +165,8 @@ struct World {
     other_tasks: [Uuid; 2],
     /// An open invitation to the other account.
     other_invitation: Uuid,
+    /// A task that is in the activity log.
+    logged_task: Uuid,
 }
 
 impl World {
@@ -187,7 +189,13 @@ impl World {
         let held = id(&other.owner.post("/v1/tasks", &held).ok().await);
         notifications.insert("other".to_owned(), first_notification(&other.user).await);
         let other_invitation = invite(&other).await;
-        Self { platform, team, other, notifications, other_tasks: [shared, held], other_invitation }
+        let logged_task = team.owner.create_task("In the log").await;
+        let log = format!("/v1/activity-logs/task/{logged_task}");
+        baton_tests::eventually("the task in the log", async || {
+            (team.owner.get(&log).send().await.status == 200).then_some(())
+        })
+        .await;
+        Self { platform, team, other, notifications, other_tasks: [shared, held], other_invitation, logged_task }
     }
 
     /// All that there is in the other account, as its people see it.
@@ -292,6 +300,8 @@ impl Case<'_> {
         } else {
             None
         };
+        // The log knows a task only a moment after it was made.
+        let task = if self.method.name() == "ListTaskActivityLogs" { Some(world.logged_task) } else { task };
         let fresh = self.fresh_account(account_id, whose("user_id").is_none()).await;
         let (account_id, moved_to) = fresh.unwrap_or((account_id, None));
         let names_parent = names_own("parent_task_id") || names_own("task.parent_task_id");

@@ -5,7 +5,7 @@
 //! address (IPv6: the /64). The hour begins with the first request and is fixed: exactly as many as the limit pass in
 //! it. Refused requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
 //!
-//! One script, one round trip. Without Redis every gateway counts for itself until it is back. The token is looked at
+//! One script, one round trip. Without Redis every gateway goes on for itself from what it last heard, until it is back. The token is looked at
 //! to know whom to count, for nothing else: what it may do is the services' business.
 
 mod caller;

@@ -14,10 +14,10 @@ use redis::{Script, aio::ConnectionManager};
 
 use super::HOUR;
 
-/// Redis that does not answer within this is gone,
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Redis that does not answer within this is gone. It is long, because a busy machine is no reason to count anew,
+const PATIENCE: Duration = Duration::from_secs(2);
 /// and is not asked again for this long.
-const PAUSE_MILLIS: i64 = 1_000;
+const PAUSE_MILLIS: i64 = 5_000;
 /// Clients that one gateway counts at most while Redis is gone; of more, it forgets those that it heard of longest ago.
 const LOCAL: u64 = 100_000;
 
@@ -66,7 +66,10 @@ impl Windows {
     /// Takes `cost` of what is left of `limit`, if that much is.
     pub(super) async fn take(&self, key: &str, cost: u32, limit: u32) -> Count {
         match self.take_in_redis(key, cost, limit).await {
-            Some(count) => count,
+            Some(count) => {
+                self.hear(key, count, Instant::now()).await;
+                count
+            }
             None => self.take_here(key, cost, limit, Instant::now()).await,
         }
     }
@@ -93,9 +96,23 @@ impl Windows {
         None
     }
 
-    async fn take_here(&self, key: &str, cost: u32, limit: u32, now: Instant) -> Count {
+    /// Keeps what Redis said: should it be gone, this gateway goes on from there.
+    async fn hear(&self, key: &str, count: Count, now: Instant) {
+        let window = self.window(key, now).await;
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = now + count.reset;
+        // Answers overtake each other, by less than a window is long.
+        let same = window.ends.max(ends) - window.ends.min(ends) < HOUR / 2;
+        *window = Window { ends, used: if same { window.used.max(count.used) } else { count.used } };
+    }
+
+    async fn window(&self, key: &str, now: Instant) -> Arc<Mutex<Window>> {
         let fresh = async { Arc::new(Mutex::new(Window { ends: now + HOUR, used: 0 })) };
-        let window = self.local.get_with(key.to_owned(), fresh).await;
+        self.local.get_with_by_ref(key, fresh).await
+    }
+
+    async fn take_here(&self, key: &str, cost: u32, limit: u32, now: Instant) -> Count {
+        let window = self.window(key, now).await;
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.ends <= now {
             *window = Window { ends: now + HOUR, used: 0 };
@@ -140,6 +157,18 @@ mod tests {
         assert!(!windows.take_here("a", 2, 3, now).await.passes);
         assert!(windows.take_here("a", 1, 3, now).await.passes);
         assert!(!windows.take_here("b", u32::MAX, 3, now).await.passes);
+    }
+
+    #[tokio::test]
+    async fn when_redis_goes_the_count_goes_on() {
+        let (windows, now) = (alone(), Instant::now());
+        let last = Count { passes: true, used: 2, reset: HOUR / 4 };
+        windows.hear("a", last, now).await;
+        windows.hear("a", Count { used: 1, ..last }, now).await;
+        assert_eq!(windows.take_here("a", 1, 3, now).await, Count { used: 3, ..last });
+        assert!(!windows.take_here("a", 1, 3, now).await.passes);
+        windows.hear("a", Count { used: 1, reset: HOUR, ..last }, now + HOUR / 4).await;
+        assert_eq!(windows.take_here("a", 1, 3, now + HOUR / 4).await.used, 2, "of the next hour");
     }
 
     #[tokio::test]

@@ -48,9 +48,10 @@ async fn a_file_that_breaks_off_is_no_whole_file() {
     let gateway = Gateway::start().await;
     let broken = Err(Status::internal("the secret of the service"));
     gateway.service.streams(EXPORT, vec![piece("text/csv", "a,b\r\n"), broken]);
-    let response = gateway.get(PATH).send().await.expect("answered");
-    assert_eq!(response.status(), 200);
-    response.text().await.expect_err("the body breaks off");
+    // Before the first byte or after it: what matters is that no whole answer comes.
+    if let Ok(response) = gateway.get(PATH).send().await {
+        response.text().await.expect_err("the body breaks off");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Argon2id (RFC 9106) off the async threads, in a pool that says no when it is full.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 
 use anyhow::ensure;
 use argon2::{
@@ -8,7 +12,7 @@ use argon2::{
     password_hash::{SaltString, rand_core::OsRng},
 };
 use baton_errors::{Error, Reason, Result};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Calls that may wait for a thread, per thread. A hash takes some tens of milliseconds, so nobody waits
 /// for more than about a second; the rest is told to come again.
@@ -17,10 +21,12 @@ const WAITING_PER_THREAD: usize = 16;
 /// The weakest parameters that OWASP's password storage cheat sheet calls equal, as memory in KiB and passes.
 const WEAKEST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Hashes and verifies passwords. Clones share the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Hasher {
-    running: Arc<Semaphore>,
+    threads: mpsc::Sender<Work>,
     admitted: Arc<Semaphore>,
     argon2: Argon2<'static>,
     /// What an unknown person's password is compared with, so that it takes as long as a known one's.
@@ -59,7 +65,7 @@ impl Hasher {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
         let decoy = hash(&argon2, "nobody's password").map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
         Ok(Self {
-            running: Arc::new(Semaphore::new(threads)),
+            threads: start(threads)?,
             admitted: Arc::new(Semaphore::new(threads * (1 + WAITING_PER_THREAD))),
             argon2,
             decoy: decoy.into(),
@@ -99,15 +105,40 @@ impl Hasher {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _admitted = self.admitted.try_acquire().map_err(|_| Error::from(Reason::Busy))?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(Error::internal)?;
-        let work = tokio::task::spawn_blocking(move || {
-            // Held by the work, not by the call: a call that is given up does not free a busy core.
-            let _running = running;
-            work()
-        });
-        work.await.map_err(Error::internal)
+        // Held by the work, not by the call: a call that is given up does not free a busy core.
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Error::from(Reason::Busy))?;
+        let (answer, answered) = oneshot::channel();
+        let work = move || {
+            // Whoever asked may be gone by now.
+            let _ = answer.send(work());
+            drop(admitted);
+        };
+        self.threads.send(Box::new(work)).map_err(|_| Error::internal("the hashing threads have ended"))?;
+        answered.await.map_err(Error::internal)
     }
+}
+
+/// Starts the threads that hash; they end with the last [`Hasher`]. They stand back behind those that answer calls:
+/// a flood of sign-ins slows sign-ins, and nobody's work.
+fn start(threads: usize) -> anyhow::Result<mpsc::Sender<Work>> {
+    let (sender, receiver) = mpsc::channel::<Work>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..threads {
+        let receiver = Arc::clone(&receiver);
+        thread::Builder::new().name("hasher".to_owned()).spawn(move || {
+            // To Linux, a thread is a process with a priority of its own; elsewhere this would slow all of them.
+            #[cfg(target_os = "linux")]
+            if let Err(error) = rustix::process::nice(10) {
+                tracing::warn!(%error, "hashing runs at the priority of all else");
+            }
+            loop {
+                let Ok(Ok(work)) = receiver.lock().map(|receiver| receiver.recv()) else { return };
+                // Work that panics drops its answer, which tells its caller.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+            }
+        })?;
+    }
+    Ok(sender)
 }
 
 fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String> {

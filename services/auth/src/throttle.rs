@@ -34,9 +34,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(90 * 86_400);
 /// The longest that anybody waits.
 const LONGEST: Duration = Duration::from_secs(900);
 /// Redis that does not answer within this is gone,
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// and is not asked again for this long.
-const PAUSE_MILLIS: i64 = 5_000;
+const PAUSE_MILLIS: i64 = 10_000;
 
 /// What is attempted. Each has its own tallies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Attempt {
         let Self { throttle, keys, known } = self;
         let now = throttle.0.clock.now().timestamp_millis();
         let mut call = SETTLE.key(&keys[..]);
-        call.arg(now).arg(known).arg(succeeded).arg(KNOWN_FOR.as_millis() as u64);
+        call.arg(known).arg(succeeded).arg(KNOWN_FOR.as_millis() as u64);
         let settled: Option<()> = throttle.in_redis(call.invoke_async(&mut throttle.0.redis.clone())).await;
         if settled.is_none() {
             throttle.local(|tallies| tallies.settle(&keys, known, succeeded, now));

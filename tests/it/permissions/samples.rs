@@ -43,6 +43,7 @@ const IDS: &[&str] = &[
     "hand_over_to",
     "invitation_id",
     "task_id",
+    "actor",
 ];
 
 impl Samples {
@@ -117,7 +118,7 @@ impl Samples {
             ("created_by", _) => (self.caller, self.other_member),
             ("manager_id" | "hand_over_to", _) => (self.manager, self.other_member),
             ("invitation_id", _) => (self.invitation, self.other_invitation),
-            ("user_id" | "assigned_to", _) => (self.member, self.other_member),
+            ("user_id" | "assigned_to" | "actor", _) => (self.member, self.other_member),
             _ => panic!("{}: whose {field} is it? It needs its line here", method.full_name()),
         };
         let id = match whose {
@@ -138,6 +139,9 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("slug", _) => Some(Value::String(format!("sample-{}", Uuid::new_v4().simple()))),
         ("primary_color" | "accent_color", _) => text("#336699"),
         ("logo_url", _) => text("https://example.com/logo.png"),
+        ("action", Kind::String) => text("task.created"),
+        ("resource_type", _) => text("task"),
+        ("format", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("from", Kind::String) => text("09:00"),
         ("to", Kind::String) => text("17:00"),
         // One that has to do with tasks: to see them.
@@ -173,7 +177,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
         ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),
-        ("due_at" | "due_from" | "due_to" | "expires_at", Kind::Message(of)) => {
+        ("from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at", Kind::Message(of)) => {
             let mut time = DynamicMessage::new(of);
             time.set_field_by_name("seconds", Value::I64(1_900_000_000));
             Some(Value::Message(time))

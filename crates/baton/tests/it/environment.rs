@@ -80,7 +80,8 @@ fn environment(manifests: &Manifests, pod: &PodTemplateSpec) -> BTreeMap<String,
 }
 
 fn is_secret(name: &str) -> bool {
-    ["_KEY", "_KEYS", "_SECRET", "_SECRETS", "DATABASE_URL", "REDIS_URL", "SMTP_URL"].iter().any(|end| name.ends_with(end))
+    let ends = ["_KEY", "_KEYS", "_SECRET", "_SECRETS", "_PROVIDERS", "DATABASE_URL", "REDIS_URL", "SMTP_URL"];
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 /// Which services a service calls, by the addresses that it is told.

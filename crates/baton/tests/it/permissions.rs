@@ -21,11 +21,13 @@ const REACHES: [(&str, &str, &[Line]); 4] = [
 ];
 
 /// The RPCs that name a person, and by which table that person is reached.
-const OF_PEOPLE: [(&str, &str); 5] = [
+const OF_PEOPLE: [(&str, &str); 7] = [
     ("/baton.task.v1.TaskService/CreateTask", "Tasks"),
     ("/baton.task.v1.TaskService/AssignTask", "Tasks"),
     ("/baton.task.v1.TaskService/ReassignTask", "Tasks"),
     ("/baton.task.v1.BoardService/GetUserBoard", "Boards"),
+    ("/baton.task.v1.AccessService/Explain", "Memberships"),
+    ("/baton.tenancy.v1.MemberService/DescribeMembership", "Memberships"),
     ("/baton.tenancy.v1.ActivityService/ListUserActivityLogs", "Activity"),
 ];
 

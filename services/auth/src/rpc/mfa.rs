@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    events,
-    mails, recovery,
+    events, mails, recovery,
     second_factor::{FREE_CODES, METHODS, SecondFactor, delay, seal_context},
     sessions::{self, RefreshToken},
     store,

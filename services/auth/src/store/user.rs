@@ -218,12 +218,7 @@ pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
 /// # Errors
 /// CREDENTIALS_INVALID when the person changed their password, or was deactivated, since `user` was read: a sign-in
 /// that was on its way then opens nothing.
-pub(crate) async fn signed_in(
-    tx: &mut Tx,
-    user: &mut User,
-    now: DateTime<Utc>,
-    address: Option<IpAddr>,
-) -> Result<()> {
+pub(crate) async fn signed_in(tx: &mut Tx, user: &mut User, now: DateTime<Utc>, address: Option<IpAddr>) -> Result<()> {
     let counted = sqlx::query!(
         "update auth.users set
              sign_in_count = sign_in_count + 1,

@@ -35,8 +35,9 @@ impl Tally {
         Self { count, next, until: now + KEPT.as_millis() as i64 }
     }
 
-    fn taken_back(self, now: i64) -> Self {
-        Self { count: self.count.saturating_sub(1), next: now, ..self }
+    fn taken_back(self) -> Self {
+        // Not `now`: an instance whose clock is behind would keep people waiting for the difference.
+        Self { count: self.count.saturating_sub(1), next: 0, ..self }
     }
 }
 
@@ -66,7 +67,7 @@ impl Tallies {
     pub(super) fn settle(&mut self, keys: &[String; 4], known: bool, succeeded: bool, now: i64) {
         let own = if known { BY_KNOWN } else { BY_KEY };
         if let Some(tally) = self.get(&keys[BY_NETWORK], now) {
-            self.put(&keys[BY_NETWORK], tally.taken_back(now));
+            self.put(&keys[BY_NETWORK], tally.taken_back());
         }
         if succeeded {
             self.young.remove(&keys[own]);
@@ -74,7 +75,7 @@ impl Tallies {
             let until = now + KNOWN_FOR.as_millis() as i64;
             self.put(&keys[KNOWN], Tally { until, ..Tally::default() });
         } else if let Some(tally) = self.get(&keys[own], now) {
-            self.put(&keys[own], tally.taken_back(now));
+            self.put(&keys[own], tally.taken_back());
         }
     }
 

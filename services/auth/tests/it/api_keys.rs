@@ -73,7 +73,6 @@ async fn a_key_acts_as_its_person_within_its_scopes_and_role() {
         account_id: account_id.to_string(),
         settings: Some(SettingsChange { managers_may_reassign: Some(true), ..SettingsChange::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["managers_may_reassign".to_owned()] }),
-        ..UpdateSettingsRequest::default()
     };
 
     let reader = with_key(&world, &team.owner, &["account:read"], None).await;

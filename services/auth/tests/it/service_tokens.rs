@@ -3,12 +3,15 @@
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use baton_access::{ServiceTokens, token::SERVICE_TYPE};
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{
-    BatchGetUsersRequest, BatchGetUsersResponse, CreateApiKeyRequest, IssueServiceTokenRequest,
-    api_key_service_client::ApiKeyServiceClient, internal_service_client::InternalServiceClient,
+use baton_proto::baton::{
+    auth::v1::{
+        BatchGetUsersRequest, BatchGetUsersResponse, CreateApiKeyRequest, IssueServiceTokenRequest,
+        api_key_service_client::ApiKeyServiceClient, internal_service_client::InternalServiceClient,
+    },
+    tenancy::v1::{InviteMemberRequest, Role, member_service_client::MemberServiceClient},
 };
 use baton_runtime::Secret;
-use baton_testkit::{Person, World, reason};
+use baton_testkit::{Person, World, eventually, reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
@@ -67,6 +70,24 @@ async fn a_service_looks_people_up_and_is_nobody_anywhere_else() {
         let status = look_up(&world, token, &ada).await.unwrap_err();
         assert_eq!((status.code(), reason(&status)), (Code::PermissionDenied, Some(Reason::ServiceOnly)), "{what}");
     }
+}
+
+/// What a service token is for: tenancy mails without anybody's call.
+#[tokio::test]
+async fn an_invitation_says_who_invites() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let account_id = world.account(&ada).await;
+    let invitation = InviteMemberRequest {
+        account_id: account_id.to_string(),
+        email: "bob@example.org".to_owned(),
+        role: Role::User.into(),
+        ..InviteMemberRequest::default()
+    };
+    MemberServiceClient::new(world.tenancy()).invite_member(ada.call(account_id, invitation)).await.unwrap();
+    let mail = eventually(|| async { world.mailbox().mails(Some("bob@example.org")).into_iter().next() }).await;
+    let words = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&format!("ada Tester ({}) invites you to join Test account", ada.email)), "{words}");
 }
 
 #[tokio::test]

@@ -54,9 +54,33 @@ impl Team {
 
     fn remove(&mut self, actor: usize, target: usize) -> Result<()> {
         may_remove(self.0[actor].role, self.0[target].role, self.owners())?;
+        self.end(target);
+        Ok(())
+    }
+
+    fn leave(&mut self, who: usize) -> Result<()> {
+        may_leave(self.0[who].role, self.owners())?;
+        self.end(who);
+        Ok(())
+    }
+
+    fn end(&mut self, target: usize) {
         let gone = self.0.remove(target);
         for member in self.0.iter_mut().filter(|m| m.manager_id == gone.user_id) {
             member.manager_id = gone.manager_id;
+        }
+    }
+
+    /// As `rpc/account.rs` does it: both sides, then the super managers under the old owner.
+    fn transfer(&mut self, from: usize, to: usize) -> Result<()> {
+        if from == to {
+            return Err(Error::invalid("user_id", "must be another member"));
+        }
+        let (old, new) = transferred(&self.0[from], &self.0[to])?;
+        (self.0[from], self.0[to]) = (old, new);
+        let (from, to) = (self.0[from].user_id, self.0[to].user_id);
+        for member in self.0.iter_mut().filter(|m| m.manager_id == from && m.role == Role::SuperManager) {
+            member.manager_id = to;
         }
         Ok(())
     }
@@ -67,6 +91,8 @@ enum Step {
     Invite { actor: usize, role: Role, manager: Option<usize> },
     Change { actor: usize, target: usize, role: Option<Role>, manager: Option<Option<usize>> },
     Remove { actor: usize, target: usize },
+    Leave { actor: usize },
+    Transfer { actor: usize, target: usize },
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -81,6 +107,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (who(), who(), prop::option::of(role()), prop::option::of(prop::option::of(who())))
             .prop_map(|(actor, target, role, manager)| Step::Change { actor, target, role, manager }),
         1 => (who(), who()).prop_map(|(actor, target)| Step::Remove { actor, target }),
+        1 => who().prop_map(|actor| Step::Leave { actor }),
+        1 => (who(), who()).prop_map(|(actor, target)| Step::Transfer { actor, target }),
     ]
 }
 
@@ -115,6 +143,15 @@ proptest! {
                     let (actor, target) = (actor % count, target % count);
                     let (by, before) = (team.0[actor].role, team.0[target].role);
                     team.remove(actor, target).is_ok().then_some((by, before))
+                }
+                Step::Leave { actor } => {
+                    let _ = team.leave(actor % count);
+                    None
+                }
+                Step::Transfer { actor, target } => {
+                    let (actor, target) = (actor % count, target % count);
+                    let by = team.0[actor].role;
+                    team.transfer(actor, target).is_ok().then_some((by, Role::Owner))
                 }
             };
             if let Some((by, role)) = reached {
@@ -201,6 +238,41 @@ fn reports_move_up_when_their_manager_goes() {
     team.0[2].manager_id = team.0[1].user_id;
     team.remove(0, 1).unwrap();
     assert_eq!(team.0[1].manager_id, team.0[0].user_id);
+}
+
+#[test]
+fn tasks_go_to_the_manager_and_to_whom_one_may_hand_them() {
+    let mut team =
+        [Role::Owner, Role::SuperManager, Role::Manager, Role::User, Role::User].map(|role| member(role as u128, role));
+    for (n, one) in team.iter_mut().enumerate() {
+        one.user_id = Some(Uuid::from_u128(n as u128 + 1));
+    }
+    team[3].manager_id = team[2].user_id;
+    let [owner, over, manager, user, colleague] = &team;
+    for (actor, relation, leaving, to, may) in [
+        (user, Relation::Other, user, manager, true),
+        (user, Relation::Other, user, colleague, false),
+        (user, Relation::Own, user, user, false),
+        (manager, Relation::Report, manager, colleague, true),
+        (manager, Relation::Other, manager, colleague, false),
+        (over, Relation::Other, user, colleague, true),
+        (over, Relation::Own, user, over, true),
+        (over, Relation::Other, user, owner, false),
+        (owner, Relation::Other, manager, over, true),
+        (owner, Relation::Other, manager, manager, false),
+    ] {
+        assert_eq!(may_hand_over(actor, relation, leaving, to).is_ok(), may, "{:?} to {:?}", actor.role, to.role);
+    }
+}
+
+#[test]
+fn only_an_owner_hands_the_account_over() {
+    let [owner, user] =
+        [member(1, Role::Owner), Member { manager_id: Some(Uuid::from_u128(1)), ..member(2, Role::User) }];
+    assert_eq!(reason(transferred(&user, &owner)), Reason::PermissionMissing);
+    let (old, new) = transferred(&owner, &user).unwrap();
+    assert_eq!((old.role, old.manager_id), (Role::SuperManager, new.user_id));
+    assert_eq!((new.role, new.manager_id), (Role::Owner, None));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use baton_proto::baton::tenancy::v1::{
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use baton_store::{Idempotency, Tenant, Tx};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Rpc, account_of};
@@ -32,7 +33,7 @@ impl Rpc {
         let account_id = account_of(principal, &request.account_id)?;
         let manager_id = request.manager_id.as_deref().map(|text| convert::id("manager_id", text)).transpose()?;
         let role = convert::role("role", request.role)?;
-        let invited = self.invited(principal, request.email, role, manager_id);
+        let invited = self.invited(principal, request.email, role, manager_id, self.db.clock().now());
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(call).await? {
             return Ok(answer);
@@ -56,6 +57,7 @@ impl Rpc {
         let account_id = account_of(principal, &request.account_id)?;
         let mut invited = Vec::with_capacity(request.invitations.len());
         let mut keys = HashSet::new();
+        let now = self.db.clock().now();
         for (n, invitation) in request.invitations.into_iter().enumerate() {
             if !keys.insert(email_key(&invitation.email)) {
                 return Err(Error::invalid(format!("invitations[{n}].email"), "is there twice"));
@@ -63,7 +65,7 @@ impl Rpc {
             let manager_id = invitation.manager_id.as_deref();
             let manager_id = manager_id.map(|text| convert::id("invitations.manager_id", text)).transpose()?;
             let role = convert::role("invitations.role", invitation.role)?;
-            invited.push(self.invited(principal, invitation.email, role, manager_id));
+            invited.push(self.invited(principal, invitation.email, role, manager_id, now));
         }
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(call).await? {
@@ -90,11 +92,17 @@ impl Rpc {
         Ok(answer)
     }
 
-    /// Someone who is to be invited by the caller, now.
-    fn invited(&self, principal: &Principal, email: String, role: Role, manager_id: Option<Uuid>) -> Member {
-        let clock = self.db.clock();
+    /// Someone who is to be invited by the caller.
+    fn invited(
+        &self,
+        principal: &Principal,
+        email: String,
+        role: Role,
+        manager_id: Option<Uuid>,
+        now: DateTime<Utc>,
+    ) -> Member {
         Member {
-            id: clock.new_id(),
+            id: self.db.clock().new_id(),
             account_id: principal.account_id(),
             user_id: None,
             email,
@@ -103,7 +111,7 @@ impl Rpc {
             manager_id,
             can_reassign_tasks: false,
             invited_by: Some(principal.user_id()),
-            invited_at: clock.now(),
+            invited_at: now,
             joined_at: None,
             left_at: None,
             version: 1,

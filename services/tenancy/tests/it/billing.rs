@@ -102,7 +102,7 @@ async fn a_checkout_a_change_of_plan_and_the_end() {
     assert_eq!(tier().await, SubscriptionTier::Free);
     // Each change of the tier was told once.
     let changes =
-        "select count(*) from tenancy.outbox where convert_from(envelope, 'SQL_ASCII') like '%account.tier_changed%'";
+        "select count(*) from tenancy.outbox where encode(envelope, 'escape') like '%account.tier_changed%'";
     assert_eq!(count(&world, changes).await, 3);
 }
 

@@ -107,8 +107,9 @@ async fn who_was_invited_before_a_downgrade_waits_for_a_seat() {
     let invited = invite(&world, &owner, invitation(account_id, &late.email, proto::Role::User, None)).await.unwrap();
     allow(&world, account_id, 1).await;
     let token = world.invitation_tokens().issue("invitation", [account_id, invited.id.parse().unwrap()]);
-    let accept = || {
-        members(&world).accept_invitation(late.call_without_account(AcceptInvitationRequest { token: token.clone() }))
+    let accept = async || {
+        let request = late.call_without_account(AcceptInvitationRequest { token: token.clone() });
+        members(&world).accept_invitation(request).await
     };
     assert_eq!(reason(&accept().await.unwrap_err()), Some(Reason::QuotaExceeded));
     allow(&world, account_id, 2).await;

@@ -52,7 +52,7 @@ async fn an_address_that_is_somebody_s_already_signs_nobody_in() {
     assert_eq!(linked.redirect, "https://app.example.org/settings");
     assert!(linked.access_token.is_none() && linked.user.is_none());
     let identity = linked.identity.unwrap();
-    assert_eq!(stage.identities_of(&ada.token).await, [identity.clone()]);
+    assert_eq!(stage.identities_of(&ada.token).await, std::slice::from_ref(&identity));
     let user = stage.sign_in("acme", "ada there", &address("there")).await.unwrap().user.unwrap();
     assert_eq!(user.id, ada.user_id.to_string());
     let mails = eventually(|| async {

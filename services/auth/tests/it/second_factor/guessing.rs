@@ -59,6 +59,7 @@ async fn a_hundred_guesses_at_once_are_five() {
 #[tokio::test]
 async fn codes_cannot_be_guessed_by_a_session_either() {
     let stage = Stage::set().await;
+    let ben = stage.world.person("ben").await;
     let (ada, app, _) = stage.protected("ada").await;
     let wrong = app.wrong_code(&stage.clock);
     for n in 0..8 {
@@ -71,7 +72,6 @@ async fn codes_cannot_be_guessed_by_a_session_either() {
     assert_eq!(reason(&refused), Some(Reason::TooManyAttempts));
 
     // Nor can the first code of a new secret be.
-    let ben = stage.world.person("ben").await;
     let app = super::stage::App::scan(&stage.enroll(&ben, None, None).await.unwrap());
     let wrong = app.wrong_code(&stage.clock);
     for n in 0..8 {

@@ -1,0 +1,88 @@
+//! What happened in an account, read and taken home over REST.
+
+use baton_tests::{Person, Platform, eventually};
+use serde_json::{Value, json};
+
+/// The rows of a list.
+async fn rows(person: &Person, path: &str) -> Vec<Value> {
+    person.get(path).ok().await["activity_logs"].as_array().expect("rows").clone()
+}
+
+#[tokio::test]
+async fn an_account_knows_what_happened_in_it_and_from_where() {
+    let platform = Platform::start().await;
+    let (team, other) = (platform.team().await, platform.team().await);
+    let account_id = team.account_id;
+    let task = team.user.create_task("Not for the log").await;
+    team.user.patch(&format!("/v1/tasks/{task}"), &json!({"title": "Nor this"})).ok().await;
+    team.user.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
+
+    let of_task = format!("/v1/activity-logs/task/{task}");
+    let log = eventually("three rows of the task", async || {
+        let answer = team.super_manager.get(&of_task).send().await;
+        (answer.status == 200).then(|| answer.json()).filter(|log| log["meta"]["total_count"] == 3)
+    })
+    .await;
+    let log = log["activity_logs"].as_array().unwrap();
+    let actions: Vec<_> = log.iter().map(|row| row["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["task.started", "task.updated", "task.created"]);
+    assert_eq!(log[1]["changed_fields"], json!(["title"]));
+    assert!(!log.iter().any(|row| row.to_string().contains("Not for") || row.to_string().contains("Nor this")));
+    for row in log {
+        assert_eq!(
+            (row["actor_id"].as_str(), row["resource_id"].as_str()),
+            (Some(&*team.user.id.to_string()), Some(&*task.to_string()))
+        );
+        assert_eq!((row["resource_type"].as_str(), row["address"].as_str()), (Some("task"), Some("127.0.0.1")));
+        assert!(row["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{row}");
+        assert_eq!(row["leaf_hash"].as_str().unwrap().len(), 64);
+    }
+    // What a member reads is a change of state as well.
+    let all = format!("/v1/activity-logs?actor={}&resource_type=task&action=task.started", team.user.id);
+    assert_eq!(rows(&team.owner, &all).await, [log[0].clone()]);
+    let (from, to) = (log[1]["occurred_at"].as_str().unwrap(), log[0]["occurred_at"].as_str().unwrap());
+    let between = format!("/v1/activity-logs?resource_type=task&from={from}&to={to}");
+    assert_eq!(rows(&team.owner, &between).await, [log[1].clone()]);
+
+    // Who reads what: oneself, one's reports, or all.
+    let of_user = format!("/v1/activity-logs/user/{}", team.user.id);
+    assert_eq!(rows(&team.user, &of_user).await[0], log[0]);
+    let report = rows(&team.manager, &of_user).await[0].clone();
+    assert_eq!((&report["id"], &report["address"], &report["user_agent"]), (&log[0]["id"], &Value::Null, &Value::Null));
+    let of_manager = format!("/v1/activity-logs/user/{}", team.manager.id);
+    team.user.get(&of_manager).refused(404, "MEMBER_NOT_FOUND").await;
+    for person in [&team.user, &team.manager] {
+        person.get("/v1/activity-logs").refused(403, "PERMISSION_MISSING").await;
+        person.get(&of_task).refused(403, "PERMISSION_MISSING").await;
+        person.get("/v1/activity-logs/export").refused(403, "PERMISSION_MISSING").await;
+    }
+    // Another account sees nothing of it.
+    other.owner.get(&of_task).refused(404, "TASK_NOT_FOUND").await;
+    other.owner.get(&of_user).refused(404, "MEMBER_NOT_FOUND").await;
+    let elsewhere = format!("/v1/accounts/{account_id}/analytics");
+    other.owner.get(&elsewhere).refused(403, "NOT_A_MEMBER").await;
+
+    // As a file.
+    let answer = team.owner.get("/v1/activity-logs/export?resource_type=task").send().await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/x-ndjson"));
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        lines.iter().rev().collect::<Vec<_>>(),
+        log.iter().collect::<Vec<_>>(),
+        "the rows of the list, oldest first"
+    );
+    let answer = team.owner.get("/v1/activity-logs/export?resource_type=task&format=csv").send().await;
+    assert!(answer.header("content-type").starts_with("text/csv"), "{}", answer.header("content-type"));
+    assert_eq!(answer.text.split_terminator("\r\n").count(), 1 + 3);
+    team.owner.get("/v1/activity-logs/export?format=pdf").refused(400, "VALIDATION_FAILED").await;
+
+    // In figures.
+    let figures = team.manager.get(&elsewhere).ok().await;
+    let counted = figures["actions"].as_array().unwrap().iter().find(|row| row["action"] == "task.started");
+    assert_eq!(counted.unwrap()["count"], 1);
+    assert_eq!((figures["weeks"].as_array().unwrap().len(), figures["days"].as_array().unwrap().len()), (12, 30));
+    assert_eq!(figures["weeks"][11]["joined"], 2, "the manager's team: themselves and the user");
+    let figures = team.owner.get(&elsewhere).ok().await;
+    assert_eq!((&figures["weeks"][11]["joined"], &figures["invitations"]["accepted"]), (&json!(4), &json!(3)));
+    team.user.get(&elsewhere).refused(403, "PERMISSION_MISSING").await;
+}
