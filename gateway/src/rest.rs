@@ -21,7 +21,7 @@ use tonic::transport::Channel;
 
 use crate::{
     config::Config,
-    cookies, file, headers, oauth,
+    cookies, file, headers,
     json::{
         decode,
         encode::{Shown, ShownField},
@@ -29,7 +29,7 @@ use crate::{
         tree::{self, Json, Members},
         violations::{Path, Violations},
     },
-    merge_patch,
+    merge_patch, oauth,
     problem::Problem,
     rate_limit::{Edge, Verdict},
     routes::{Body, Route},
@@ -39,6 +39,10 @@ use crate::{
 /// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
 const WELL_KNOWN: &str = "/.well-known/";
 const WELL_KNOWN_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// Largest body of a call that anyone may make, in bytes. What strangers send is small, and what they make the
+/// gateway hold in memory is not theirs to choose.
+const LARGEST_FROM_STRANGERS: usize = 64 * 1024;
 
 /// What answers the requests of one route.
 pub(crate) struct Endpoint {
@@ -100,7 +104,8 @@ async fn answer(
     if let Some(name) = headers::repeated(&parts.headers) {
         return Err(Problem::field(name.as_str(), "must come once"));
     }
-    let bytes = read(body, &parts.headers, config.max_body_bytes).await?;
+    let limit = if route.is_public { LARGEST_FROM_STRANGERS.min(config.max_body_bytes) } else { config.max_body_bytes };
+    let bytes = read(body, &parts.headers, limit).await?;
     let mut request = decode(route, parts, &bytes).await?;
     let mode = cookies::receive(route, parts, config, &mut request)?;
     oauth::receive(route, &parts.headers, &mut request);

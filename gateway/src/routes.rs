@@ -1,11 +1,17 @@
 //! The REST routes, read from the descriptors: every RPC with a `google.api.http` annotation is one.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use baton_access::{Rule, rules};
 use baton_proto::pool;
 use http::{Method, uri::PathAndQuery};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor, Value,
+};
 
 use crate::{
     json::{FIELD_MASK, supported},
@@ -39,6 +45,8 @@ pub(crate) struct Route {
     /// Whether the answer is a `google.api.HttpBody`: a file, shown as it is and not as JSON. Such an RPC may
     /// stream it in pieces.
     pub(crate) is_file: bool,
+    /// Whether anyone may call it, signed in or not.
+    pub(crate) is_public: bool,
 }
 
 /// A part of the path that sets a field of the request.
@@ -67,7 +75,13 @@ pub(crate) enum Body {
 pub(crate) fn routes() -> Result<Vec<Route>> {
     let http = pool().get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
     let mut routes = Vec::new();
+    let of_service = |service: &ServiceDescriptor| {
+        // Only what is Baton's has access rules; nothing else has a REST form.
+        let ours = service.methods().any(|method| method.options().has_extension(&http));
+        if ours { rules::of_service(pool(), service) } else { Ok(Vec::new()) }
+    };
     for service in pool().services() {
+        let rules: HashMap<String, Rule> = of_service(&service)?.into_iter().collect();
         for method in service.methods() {
             let options = method.options();
             if !options.has_extension(&http) {
@@ -75,7 +89,9 @@ pub(crate) fn routes() -> Result<Vec<Route>> {
             }
             let rule = options.get_extension(&http);
             let rule = rule.as_message().context("google.api.http is a message")?;
-            routes.push(route(&method, rule).with_context(|| format!("the REST form of {}", method.full_name()))?);
+            let mut route = route(&method, rule).with_context(|| format!("the REST form of {}", method.full_name()))?;
+            route.is_public = rules.get(route.rpc.as_str()) == Some(&Rule::Public);
+            routes.push(route);
         }
     }
     let mut seen = HashSet::new();
@@ -154,6 +170,7 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         version: shown.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
         method: method.clone(),
         is_file,
+        is_public: false,
         verb,
         template,
         path,

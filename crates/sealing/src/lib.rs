@@ -29,7 +29,8 @@ impl Sealer {
         let mut parsed: Vec<(String, LessSafeKey)> = Vec::new();
         for key in keys.expose().split(',').map(str::trim).filter(|key| !key.is_empty()) {
             let (id, key) = key.split_once(':').context("a sealing key has the form id:base64")?;
-            let fits = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let fits =
+                (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             ensure!(fits, "the id of a sealing key is 1 to 64 letters, digits, '-', '_' or '.'");
             ensure!(parsed.iter().all(|(known, _)| known != id), "two sealing keys have the id {id}");
             let key = STANDARD.decode(key).ok().filter(|key| key.len() == KEY_BYTES);
@@ -138,7 +139,9 @@ mod tests {
     #[test]
     fn keys_of_another_form_are_refused() {
         let key = STANDARD.encode([1; 32]);
-        for keys in ["".to_owned(), key.clone(), format!("a:{key},a:{key}"), "a:c2hvcnQ=".to_owned(), format!(" :{key}")] {
+        for keys in
+            ["".to_owned(), key.clone(), format!("a:{key},a:{key}"), "a:c2hvcnQ=".to_owned(), format!(" :{key}")]
+        {
             assert!(Sealer::new(&Secret::new(keys.clone())).is_err(), "{keys}");
         }
     }

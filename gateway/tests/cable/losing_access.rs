@@ -22,7 +22,8 @@ async fn a_removed_member_is_disconnected() {
     let (user, account) = (&stage.team.user_a1, stage.team.account_id);
     let mut socket = stage.connect(user).await;
     let mut colleague = stage.connect(&stage.team.user_a2).await;
-    let remove = RemoveMemberRequest { account_id: account.to_string(), user_id: user.user_id.to_string(), hand_over_to: None };
+    let remove =
+        RemoveMemberRequest { account_id: account.to_string(), user_id: user.user_id.to_string(), hand_over_to: None };
     let request = stage.team.owner.call(account, remove);
     MemberServiceClient::new(stage.world.tenancy()).remove_member(request).await.unwrap();
     socket.is_told_to_go("unauthorized", false).await;

@@ -8,12 +8,12 @@ mod events;
 mod hasher;
 mod keys;
 mod mails;
-mod operator;
 mod oauth;
+mod operator;
 mod password;
 mod profile;
-mod retention;
 mod recovery;
+mod retention;
 mod ring;
 mod rpc;
 mod second_factor;
@@ -28,10 +28,12 @@ use anyhow::Context as _;
 use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
-use baton_proto::baton::auth::v1::{api_key_service_server::ApiKeyServiceServer, internal_service_server::InternalServiceServer, 
-    auth_service_server::AuthServiceServer, email_service_server::EmailServiceServer, password_service_server::PasswordServiceServer, mfa_service_server::MfaServiceServer, session_service_server::SessionServiceServer,
-    identity_service_server::IdentityServiceServer, o_auth_service_server::OAuthServiceServer,
-    user_service_server::UserServiceServer,
+use baton_proto::baton::auth::v1::{
+    api_key_service_server::ApiKeyServiceServer, auth_service_server::AuthServiceServer,
+    email_service_server::EmailServiceServer, identity_service_server::IdentityServiceServer,
+    internal_service_server::InternalServiceServer, mfa_service_server::MfaServiceServer,
+    o_auth_service_server::OAuthServiceServer, password_service_server::PasswordServiceServer,
+    session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
 };
 use baton_runtime::{Clock, Shutdown, server};
 use baton_sealing::Sealer;
@@ -49,7 +51,18 @@ pub use ring::KeyState;
 /// The service's schema.
 pub const SCHEMA: &str = "auth";
 /// Its gRPC services.
-pub const SERVICES: &[&str] = &["baton.auth.v1.AuthService", "baton.auth.v1.ApiKeyService", "baton.auth.v1.InternalService", "baton.auth.v1.MfaService", "baton.auth.v1.UserService", "baton.auth.v1.EmailService", "baton.auth.v1.PasswordService", "baton.auth.v1.SessionService", "baton.auth.v1.OAuthService", "baton.auth.v1.IdentityService"];
+pub const SERVICES: &[&str] = &[
+    "baton.auth.v1.AuthService",
+    "baton.auth.v1.ApiKeyService",
+    "baton.auth.v1.InternalService",
+    "baton.auth.v1.MfaService",
+    "baton.auth.v1.UserService",
+    "baton.auth.v1.EmailService",
+    "baton.auth.v1.PasswordService",
+    "baton.auth.v1.SessionService",
+    "baton.auth.v1.OAuthService",
+    "baton.auth.v1.IdentityService",
+];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/auth");
 
@@ -82,7 +95,16 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let tokens = TokenVerifier::new(&config.issuer, keys.clone());
     let directory = Directory::forgetful(sessions::LocalSessions(db.clone()));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
-    let rpc = rpc::Rpc { db: db.clone(), keys: keys.clone(), services, mailed_tokens: mailed_tokens.clone(), hasher, throttle, sealer, providers };
+    let rpc = rpc::Rpc {
+        db: db.clone(),
+        keys: keys.clone(),
+        services,
+        mailed_tokens: mailed_tokens.clone(),
+        hasher,
+        throttle,
+        sealer,
+        providers,
+    };
     let routes = Routes::new(access.layer(AuthServiceServer::new(rpc.clone())))
         .add_service(access.layer(ApiKeyServiceServer::new(rpc.clone())))
         .add_service(access.layer(InternalServiceServer::new(rpc.clone())))

@@ -90,7 +90,9 @@ impl Mails {
                 self.mailer.send(&recipient.email, &letter).await
             }
             NEW_DEVICE => self.about_session(&recipient, &job, "New sign-in to Baton", NEW_DEVICE_TEXT).await,
-            TOKEN_REUSED => self.about_session(&recipient, &job, "A session of yours was closed", TOKEN_REUSED_TEXT).await,
+            TOKEN_REUSED => {
+                self.about_session(&recipient, &job, "A session of yours was closed", TOKEN_REUSED_TEXT).await
+            }
             SECOND_FACTOR_ON => self.note(&recipient, "Second factor switched on", SECOND_FACTOR_ON_TEXT).await,
             SECOND_FACTOR_OFF => self.note(&recipient, "Second factor switched off", SECOND_FACTOR_OFF_TEXT).await,
             RECOVERY_CODE_USED => self.note(&recipient, "A recovery code was used", RECOVERY_CODE_USED_TEXT).await,

@@ -172,7 +172,9 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("redirect", _) => text("/sample"),
         ("code", _) => text("000000"),
         // The lowest of each: pending, low, private, user, invited, the first sort and order.
-        ("status" | "priority" | "visibility" | "default_visibility" | "role" | "sort" | "order", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("status" | "priority" | "visibility" | "default_visibility" | "role" | "sort" | "order", Kind::Enum(_)) => {
+            Some(Value::EnumNumber(1))
+        }
         ("estimated_seconds", _) => Some(Value::I32(60)),
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),

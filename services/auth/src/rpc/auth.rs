@@ -3,8 +3,8 @@
 use baton_access::{Credential, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::{
-    AuthEventKind, CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant, LoginRequest, LoginResponse,
-    LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest, RegisterResponse,
+    AuthEventKind, CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant, LoginRequest,
+    LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest, RegisterResponse,
     VerifyEmailRequest, VerifyEmailResponse, auth_service_server::AuthService,
 };
 use baton_runtime::Origin;

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod addresses;
-mod by_provider;
 mod api_keys;
+mod by_provider;
 mod deactivating;
 mod forged_tokens;
+mod guessing;
+mod many_at_once;
 mod passwords;
 mod people;
 mod profile;
-mod guessing;
-mod many_at_once;
 mod registering;
 mod rotating_keys;
 mod second_factor;

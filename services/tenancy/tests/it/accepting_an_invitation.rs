@@ -16,7 +16,11 @@ async fn accept(world: &World, who: &Person, token: String) -> Result<Response<M
 }
 
 async fn remove(world: &World, by: &Person, account_id: Uuid, who: &Person) {
-    let request = RemoveMemberRequest { account_id: account_id.to_string(), user_id: who.user_id.to_string(), hand_over_to: None };
+    let request = RemoveMemberRequest {
+        account_id: account_id.to_string(),
+        user_id: who.user_id.to_string(),
+        hand_over_to: None,
+    };
     members(world).remove_member(by.call(account_id, request)).await.unwrap();
 }
 

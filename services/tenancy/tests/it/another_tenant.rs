@@ -1,5 +1,5 @@
 use baton_proto::baton::tenancy::v1::{
-    SettingsChange, GetMemberRequest, GetSettingsRequest, ListMembersRequest, RemoveMemberRequest,
+    GetMemberRequest, GetSettingsRequest, ListMembersRequest, RemoveMemberRequest, SettingsChange,
     UpdateSettingsRequest,
 };
 use baton_store::Tenant;

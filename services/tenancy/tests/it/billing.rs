@@ -101,8 +101,7 @@ async fn a_checkout_a_change_of_plan_and_the_end() {
     send(&world, &event("evt_5", "customer.subscription.deleted", now() - 10, end)).await.unwrap();
     assert_eq!(tier().await, SubscriptionTier::Free);
     // Each change of the tier was told once.
-    let changes =
-        "select count(*) from tenancy.outbox where encode(envelope, 'escape') like '%account.tier_changed%'";
+    let changes = "select count(*) from tenancy.outbox where encode(envelope, 'escape') like '%account.tier_changed%'";
     assert_eq!(count(&world, changes).await, 3);
 }
 

@@ -10,7 +10,11 @@ async fn update(world: &World, by: &Person, request: UpdateMemberRequest) -> Res
 }
 
 async fn remove(world: &World, by: &Person, team: &Team, who: &Person) -> Result<Response<()>, Status> {
-    let request = RemoveMemberRequest { account_id: team.account_id.to_string(), user_id: who.user_id.to_string(), hand_over_to: None };
+    let request = RemoveMemberRequest {
+        account_id: team.account_id.to_string(),
+        user_id: who.user_id.to_string(),
+        hand_over_to: None,
+    };
     members(world).remove_member(by.call(team.account_id, request)).await.map(|_| Response::new(()))
 }
 

@@ -64,7 +64,11 @@ async fn nobody_invites_above_themselves_or_under_the_wrong_manager() {
     let foreign = world.team().await.owner;
     let removed = world.person("removed").await;
     world.join(team.account_id, &removed, baton_access::Role::Manager, None).await;
-    let remove = RemoveMemberRequest { account_id: team.account_id.to_string(), user_id: removed.user_id.to_string(), hand_over_to: None };
+    let remove = RemoveMemberRequest {
+        account_id: team.account_id.to_string(),
+        user_id: removed.user_id.to_string(),
+        hand_over_to: None,
+    };
     members(&world).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
 
     let before = count(&world, "select count(*) from tenancy.memberships").await;
