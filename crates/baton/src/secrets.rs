@@ -13,12 +13,12 @@ use baton_runtime::Env;
 
 const FILE: &str = "keys.env";
 
-/// How each key is made.
-const KEYS: [(&str, fn() -> anyhow::Result<String>); 4] = [
-    ("BATON_AUTH_MAILED_TOKEN_KEY", || Ok(random())),
-    ("BATON_AUTH_SEALING_KEYS", || Ok(format!("first:{}", random()))),
-    ("BATON_TENANCY_MAILED_TOKEN_KEY", || Ok(random())),
-    ("BATON_TENANCY_SERVICE_SECRET", || Ok(random())),
+/// The keys, and what stands before the random part of each.
+const KEYS: [(&str, &str); 4] = [
+    ("BATON_AUTH_MAILED_TOKEN_KEY", ""),
+    ("BATON_AUTH_SEALING_KEYS", "first:"),
+    ("BATON_TENANCY_MAILED_TOKEN_KEY", ""),
+    ("BATON_TENANCY_SERVICE_SECRET", ""),
 ];
 
 /// Gives `env` the keys that it does not have: those of the file. What the file lacks, as one of an earlier version
@@ -34,9 +34,9 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         }
     };
     let mut missing = String::new();
-    for (name, make) in KEYS {
+    for (name, before) in KEYS {
         if !text.lines().any(|line| line.starts_with(&format!("{name}="))) {
-            missing += &format!("{name}={}\n", make()?);
+            missing += &format!("{name}={before}{}\n", random());
         }
     }
     if !missing.is_empty() {

@@ -13,6 +13,9 @@ const LONGEST_BYTES: usize = 1024;
 /// zxcvbn reads no further; neither does an attacker's dictionary.
 const READ: usize = 100;
 
+/// What everybody here thinks of first (ASVS 5.0, 6.1.2), beside what is known of the person.
+const CONTEXT_WORDS: [&str; 5] = ["baton", "batontask", "taskboard", "supermanager", "organisation"];
+
 /// The commonest passwords of at least 12 characters; see the head of the file.
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("password/common.txt").lines().filter(|line| !line.starts_with('#')).collect());
@@ -31,7 +34,8 @@ pub(crate) fn check(password: &str, known: &[&str], field: &str) -> Result<()> {
         return weak("it is among the passwords that everybody tries first");
     }
     let read: String = password.chars().take(READ).collect();
-    if zxcvbn(&read, known).score() < Score::Two {
+    let known: Vec<&str> = known.iter().copied().chain(CONTEXT_WORDS).collect();
+    if zxcvbn(&read, &known).score() < Score::Two {
         return weak("it is easy to guess; a few unrelated words make a good one");
     }
     Ok(())
@@ -49,6 +53,9 @@ mod tests {
     fn common_short_and_personal_passwords_are_refused() {
         for bad in ["short", "password1234", "123456789012", "qwertyuiop12", "aaaaaaaaaaaaaaaa", "adalovelace1"] {
             assert_eq!(refused(bad), Some(Reason::PasswordTooWeak), "{bad}");
+        }
+        for ours in ["supermanager", "taskboard2026", "batontask123"] {
+            assert_eq!(refused(ours), Some(Reason::PasswordTooWeak), "{ours}");
         }
     }
 

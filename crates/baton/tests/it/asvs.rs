@@ -1,0 +1,40 @@
+//! The page about the OWASP ASVS names tests that are there.
+
+use std::{collections::HashMap, fs, path::Path};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Where the places of the page are.
+fn folders() -> HashMap<&'static str, Vec<&'static str>> {
+    HashMap::from([
+        ("auth", vec!["services/auth/tests/it", "services/auth/src"]),
+        ("tenancy", vec!["services/tenancy/tests/it", "services/tenancy/src"]),
+        ("task", vec!["services/task/tests/it", "services/task/src"]),
+        ("access", vec!["crates/access/src"]),
+        ("gateway", vec!["gateway/src", "gateway/tests/it"]),
+        ("baton", vec!["crates/baton/tests/it"]),
+        ("black-box", vec!["tests/it"]),
+    ])
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/asvs.md")).unwrap();
+    let folders = folders();
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for name in page.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = name.split_once(".rs::") else { continue };
+        named += 1;
+        let (place, file) = file.split_once('/').unwrap();
+        let is_there = folders[place].iter().any(|folder| {
+            let text = fs::read_to_string(Path::new(ROOT).join(folder).join(format!("{file}.rs")));
+            text.is_ok_and(|text| text.contains(&format!("fn {test}(")))
+        });
+        if !is_there {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "not there: {missing:#?}");
+    assert!(named > 60, "only {named} tests: the page is written otherwise by now");
+}
