@@ -32,8 +32,9 @@ baton_runtime::config! {
         /// Requests in an hour from an address whose client is not signed in. What accounts have is their tier's, see
         /// `BATON_TENANCY_TIER_LIMITS`.
         pub requests_per_hour_anonymous: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", default "100";
-        /// Requests in an hour of someone who is signed in and belongs to no account.
-        pub requests_per_hour_user: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_USER", default "100";
+        /// Requests in an hour of someone who is signed in, to what is theirs and no account's (profile, sessions,
+        /// list of accounts).
+        pub requests_per_hour_user: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_USER", default "1000";
         /// Networks of load balancers before the gateway (`10.0.0.0/8`), separated by commas: from them, and from
         /// nobody else, `X-Forwarded-For` is believed.
         pub trusted_proxies: Vec<String> = "BATON_GATEWAY_TRUSTED_PROXIES", default "";

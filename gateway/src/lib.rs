@@ -63,7 +63,7 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
         proxies: Arc::new(Proxies::parse(&config.trusted_proxies)?),
     };
     let grpc = passthrough::service(&upstreams, &edge, draining.clone())?;
-    let webhook = webhook::router(&upstreams, config.max_body_bytes)?;
+    let webhook = webhook::router(&upstreams, &config, &edge)?;
     let openapi = openapi::router(config.public_url.as_deref())?;
     let cable = live(&config, &streams, &upstreams, &shutdown)?;
     let app = rest(Arc::new(config), &upstreams, &edge)?

@@ -61,7 +61,7 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     let rpc = endpoint.route.rpc.as_str();
     let counted = endpoint.edge.limiter.count(rpc, &parts.headers, account.as_deref(), client).await;
     let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
-        Ok(()) => within(&endpoint, parts, body, client, deadline).await,
+        Ok(()) => answer_by(&endpoint, parts, body, client, deadline).await,
         Err(refused) => Problem::of_status(&refused.into(), &endpoint.route).answer(&parts.headers),
     };
     if let Some(counted) = counted {
@@ -71,26 +71,39 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
 }
 
 /// Answers within the deadline.
-async fn within(
+async fn answer_by(
     endpoint: &Endpoint,
     mut parts: Parts,
     body: HttpBody,
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Response {
-    let answer = timeout_at(deadline, answer(endpoint, &mut parts, body, client, deadline)).await;
-    match answer.unwrap_or_else(|_| Err(Problem::from(Reason::DeadlineExceeded))) {
-        Ok(response) => response,
-        Err(problem) => {
-            let mut response = problem.answer(&parts.headers);
-            // The rest of the body stays unread, so this is the last answer on the connection. A client that is not
-            // told (RFC 9112, section 9.6) sends its next request to nobody.
-            let unread = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::GATEWAY_TIMEOUT].contains(&response.status());
-            if unread && parts.version < Version::HTTP_2 {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
+    let answer = within(deadline, answer(endpoint, &mut parts, body, client, deadline)).await;
+    answer.unwrap_or_else(|problem| refuse(problem, &parts))
+}
+
+/// What comes of it before the deadline.
+pub(crate) async fn within<T>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(Reason::DeadlineExceeded.into()))
+}
+
+/// Answers what went wrong with a request.
+pub(crate) fn refuse(problem: Problem, parts: &Parts) -> Response {
+    let mut response = problem.answer(&parts.headers);
+    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::GATEWAY_TIMEOUT].contains(&response.status()) {
+        end_connection(&mut response, parts);
+    }
+    response
+}
+
+/// The rest of the body stays unread, so this is the last answer on the connection. A client that is not told
+/// (RFC 9112, section 9.6) sends its next request to nobody.
+pub(crate) fn end_connection(response: &mut Response, parts: &Parts) {
+    if parts.version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

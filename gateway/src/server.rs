@@ -12,13 +12,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+/// What is read ahead of a connection at most, headers included; hyper would take 400 KiB of each.
+const LARGEST_BUFFER: usize = 64 * 1024;
+
 /// Accepts connections until `stop`; then tells each to finish what it has begun, and waits for it.
 ///
 /// axum's own server sets no timeouts: a client that sends its headers one by one, or vanishes, would
 /// hold a connection for ever.
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(15));
+    http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(15)).max_buf_size(LARGEST_BUFFER);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))

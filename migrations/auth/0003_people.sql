@@ -24,6 +24,8 @@ alter table users
     -- Until when a deactivation can be taken back.
     add column data_retention_date timestamptz,
     add column version integer not null default 1;
+-- For the sweep of those who never confirmed their address.
+create index users_unconfirmed on users ((coalesce(activation_at, created_at))) where email_verified_at is null;
 
 -- The newest link of each purpose that was mailed to a person. Asking again replaces it, using it removes it.
 -- The link is an HMAC over user and nonce, so nothing here lets anyone in.
@@ -33,8 +35,8 @@ create table links (
     purpose    text not null constraint links_purpose
                    check (purpose in ('password_reset', 'email_change', 'email_changed', 'reactivation')),
     nonce      uuid not null,
-    -- For `email_change` the new address, which the link is mailed to; for `email_changed` the one before, which is
-    -- told of it.
+    -- For `email_change` the new address, which the link is mailed to; for `email_changed` the oldest one
+    -- before that has not been told of it yet.
     email      text,
     expires_at timestamptz not null,
     primary key (user_id, purpose)

@@ -31,7 +31,8 @@ create table mfa_challenges (
     user_id    uuid not null references users (id) on delete cascade on update cascade,
     -- How the first factor was given (RFC 8176).
     amr        text[] not null,
-    created_at timestamptz not null,
+    -- `users.password_changed_at` as it was read with the first factor: another password ends what waits.
+    password_changed_at timestamptz,
     expires_at timestamptz not null
 );
 create index mfa_challenges_of_user on mfa_challenges (user_id, expires_at);

@@ -35,3 +35,7 @@ create index accounts_to_delete on accounts (deletes_at) where deletes_at is not
 
 -- Invitations that have run out are found by age, whatever the account.
 create index memberships_invitations_age on memberships (invited_at) where status = 'invited';
+
+-- When an address was last mailed an invitation that was taken back: one mail a minute holds for it as well.
+create index memberships_mailed on memberships (account_id, email_key, invited_at)
+    where status = 'removed' and joined_at is null;

@@ -43,7 +43,8 @@ async fn the_document_is_valid_and_has_every_route() {
         let open = security.as_array().unwrap().is_empty();
         assert_eq!(open, rule == Rule::Public, "{name}: {security}");
         let answers = operation["responses"].as_object().unwrap();
-        assert!(answers.contains_key("200"), "{name}");
+        // What sends a browser elsewhere answers 302.
+        assert!(answers.contains_key("200") || answers.contains_key("302"), "{name}");
         assert!(
             answers.iter().any(|(code, _)| code.starts_with('4') || code == "default"),
             "{name} tells of no refusal"

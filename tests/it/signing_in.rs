@@ -17,7 +17,7 @@ async fn nobody_signs_in_before_the_address_is_confirmed() {
         (&json!("Ada@Example.com"), &json!(false))
     );
     let login = json!({"email": "ada@example.com", "password": PASSWORD});
-    rest.post("/v1/auth/login", &login).refused(403, "EMAIL_NOT_VERIFIED").await;
+    rest.post("/v1/auth/login", &login).refused(401, "CREDENTIALS_INVALID").await;
     rest.post("/v1/auth/verify-email", &json!({"token": "nonsense"})).refused(400, "LINK_INVALID").await;
 
     let token = json!({"token": platform.mailed_token("ada@example.com", "/verify-email").await});

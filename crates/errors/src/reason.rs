@@ -62,7 +62,7 @@ reasons! {
     TokenInvalid "TOKEN_INVALID" Unauthenticated 401 "The token is malformed, expired, or not signed by us.";
     TokenReused "TOKEN_REUSED" Unauthenticated 401 "The refresh token had been used before; its session is closed.";
     SessionClosed "SESSION_CLOSED" Unauthenticated 401 "The session of the token is closed; sign in again.";
-    CredentialsInvalid "CREDENTIALS_INVALID" Unauthenticated 401 "Email and password do not match a user.";
+    CredentialsInvalid "CREDENTIALS_INVALID" Unauthenticated 401 "Email and password do not match a user, or the address is not confirmed yet.";
     EmailNotVerified "EMAIL_NOT_VERIFIED" PermissionDenied 403 "The address is not confirmed yet; follow the link in the mail.";
     LinkInvalid "LINK_INVALID" InvalidArgument 400 "The token of the link is not one of ours, or too old, or replaced by a newer one.";
     PasswordTooWeak "PASSWORD_TOO_WEAK" InvalidArgument 400 "The password is too short or too easy to guess.";

@@ -9,6 +9,7 @@ pub mod db;
 pub mod event;
 pub mod idempotency;
 pub mod jobs;
+pub mod json;
 pub mod migrate;
 pub mod outbox;
 pub mod page;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use baton_errors::Reason;
 use baton_proto::pool;
 use http::Method;
-use prost_reflect::{FieldDescriptor, Kind, Value as Proto};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value as Proto};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -95,10 +95,15 @@ fn access(route: &Route) -> Result<Access> {
 fn takes_if_match(route: &Route, all: &[Route]) -> bool {
     let parent = route.template.rsplit_once('/').map_or("", |(parent, _)| parent);
     route.verb != Method::GET
-        && all.iter().any(|other| {
-            let same = other.template == route.template || other.template == parent;
-            same && other.verb == Method::GET && other.version.is_some()
+        && all.iter().filter(|other| other.verb == Method::GET && other.version.is_some()).any(|other| {
+            // An action on a thing answers the thing; what answers something else is about what belongs to it.
+            other.template == route.template || other.template == parent && shown(other) == shown(route)
         })
+}
+
+/// The message that REST shows of the answer.
+fn shown(route: &Route) -> MessageDescriptor {
+    route.answer.as_ref().and_then(message_of).unwrap_or_else(|| route.method.output())
 }
 
 fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mut Schemas) -> Vec<Value> {
@@ -162,7 +167,7 @@ fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
     Some(json!({"required": required, "content": content}))
 }
 
-fn message_of(field: &FieldDescriptor) -> Option<prost_reflect::MessageDescriptor> {
+fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
         Kind::Message(of) => Some(of),
         _ => None,
@@ -172,7 +177,7 @@ fn message_of(field: &FieldDescriptor) -> Option<prost_reflect::MessageDescripto
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
     let output = route.method.output();
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
-    let shown = route.answer.as_ref().and_then(message_of).unwrap_or(output);
+    let shown = shown(route);
     let content = if route.is_file {
         json!({"*/*": {"schema": {"type": "string", "description": "A file, as it is."}}})
     } else {

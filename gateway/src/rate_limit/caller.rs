@@ -3,17 +3,17 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use baton_access::{ACCOUNT_HEADER, ApiKey, TokenVerifier, directory::RemoteAuth, limits};
+use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, directory::RemoteAuth, limits};
 use baton_errors::{Reason, reason_of};
 use baton_proto::baton::{
-    auth::v1::auth_service_client::AuthServiceClient,
+    auth::v1::{CheckSessionRequest, auth_service_client::AuthServiceClient},
     tenancy::v1::{ResolveMembershipRequest, member_service_client::MemberServiceClient},
 };
 use baton_runtime::propagation;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use tonic::{Request, metadata::MetadataValue, transport::Channel};
+use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 use uuid::Uuid;
 
 use crate::{config::Config, headers::X_ACCOUNT_ID, upstream::Upstreams};
@@ -38,11 +38,21 @@ pub(super) struct Counted {
 /// Knows callers by their tokens.
 pub(super) struct Callers {
     tokens: TokenVerifier,
+    auth: AuthServiceClient<Channel>,
     tenancy: MemberServiceClient<Channel>,
-    /// By token and account; `None` for a token that is nobody's.
+    /// By token, and account where one pays; `None` for a token that is nobody's.
     known: Cache<[u8; 32], Option<Counted>>,
     anonymous: u32,
     user: u32,
+}
+
+/// Whose number a token is looked at for.
+#[derive(Clone, Copy)]
+enum Pays {
+    /// Its user's: no account is part of the call, whatever the headers say.
+    User,
+    /// That of this account, or of the caller's own when none is named.
+    Account(Option<Uuid>),
 }
 
 /// Why a token counts for no account.
@@ -55,9 +65,10 @@ enum Refused {
 impl Callers {
     pub(super) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self> {
         let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
-        let auth = RemoteAuth(AuthServiceClient::new(of("baton.auth.v1")?));
+        let auth = AuthServiceClient::new(of("baton.auth.v1")?);
         Ok(Self {
-            tokens: TokenVerifier::new(&config.issuer, auth),
+            tokens: TokenVerifier::new(&config.issuer, RemoteAuth(auth.clone())),
+            auth,
             tenancy: MemberServiceClient::new(of("baton.tenancy.v1")?),
             known: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
             anonymous: config.requests_per_hour_anonymous,
@@ -65,68 +76,99 @@ impl Callers {
         })
     }
 
-    /// For whom a request with these headers counts, in the account that its path names or, without, the headers.
-    pub(super) async fn find(&self, headers: &HeaderMap, account: Option<&str>, network: Option<IpAddr>) -> Counted {
-        match self.by_token(headers, account).await {
-            Some(counted) => counted,
-            None => {
-                let network = network.map(|network| network.to_string()).unwrap_or_default();
-                let key = format!("baton:requests:address:{network}");
-                Counted { policy: "address", key, limit: Some(self.anonymous) }
+    /// For whom a request counts, by the rule of its RPC: only what the services go by says so. Else the client could
+    /// choose, by a header or a token that nobody reads, which number pays.
+    pub(super) async fn find(
+        &self,
+        rule: Option<Rule>,
+        headers: &HeaderMap,
+        account: Option<&str>,
+        network: Option<IpAddr>,
+    ) -> Counted {
+        let found = match rule {
+            // In the account that the path names or, without, the headers.
+            Some(Rule::Permission(_)) => {
+                let account = account.or_else(|| headers.get(X_ACCOUNT_ID)?.to_str().ok());
+                let account = account.and_then(|account| account.parse().ok());
+                self.by_token(headers, Pays::Account(account)).await
             }
-        }
+            Some(Rule::Authenticated) => self.by_token(headers, Pays::User).await,
+            // What nobody has to sign in for, and what is open to no client.
+            Some(Rule::Public | Rule::ServiceOnly) | None => None,
+        };
+        found.unwrap_or_else(|| self.address(network))
+    }
+
+    /// What counts for this address, whoever calls from it.
+    pub(super) fn address(&self, network: Option<IpAddr>) -> Counted {
+        let network = network.map(|network| network.to_string()).unwrap_or_default();
+        Counted { policy: "address", key: format!("baton:requests:address:{network}"), limit: Some(self.anonymous) }
+    }
+
+    fn user(&self, id: Uuid) -> Counted {
+        Counted { policy: "user", key: format!("baton:requests:user:{id}"), limit: Some(self.user) }
     }
 
     /// `None` for a request without token, and for a token that is none of ours: whoever sends others counts by
     /// address, however many they make up.
-    async fn by_token(&self, headers: &HeaderMap, account: Option<&str>) -> Option<Counted> {
+    async fn by_token(&self, headers: &HeaderMap, pays: Pays) -> Option<Counted> {
         let authorization = headers.get(AUTHORIZATION)?;
         let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
         let token = token.trim();
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let account = account.or_else(|| headers.get(X_ACCOUNT_ID)?.to_str().ok());
-        let account = account.and_then(|account| account.parse::<Uuid>().ok());
-        let hash = Sha256::new().chain_update(token).chain_update(account.unwrap_or_default());
-        let hash: [u8; 32] = hash.finalize().into();
+        let hash = Sha256::new().chain_update(token);
+        let hash: [u8; 32] = match pays {
+            Pays::User => hash.finalize().into(),
+            Pays::Account(account) => {
+                hash.chain_update(b" ").chain_update(account.unwrap_or_default()).finalize().into()
+            }
+        };
         if let Some(known) = self.known.get(&hash).await {
             return known;
         }
         // What is not signed by us, or has not the form and the checksum of a key, is asked of nobody.
-        let own = if ApiKey::is_meant(token) {
-            let key = ApiKey::parse(token)?;
-            format!("baton:requests:key:{}", hex(&key.hash()[..16]))
+        let user = if ApiKey::is_meant(token) {
+            ApiKey::parse(token)?;
+            None
         } else {
-            format!("baton:requests:user:{}", self.tokens.verify(token).await.ok()?.sub)
+            Some(self.tokens.verify(token).await.ok()?.sub)
         };
-        let own = Counted { policy: "user", key: own, limit: Some(self.user) };
-        let counted = match self.by_account(authorization, account).await {
+        let counted = match pays {
+            Pays::Account(account) => self.by_account(authorization, account).await,
+            Pays::User => Err(Refused::NotAMember),
+        };
+        let counted = match (counted, user) {
+            (Err(Refused::NotAMember), None) => self.owner(authorization).await,
+            // A token that auth has signed is somebody's, whatever became of the session.
+            (Err(Refused::NotAMember | Refused::Closed), Some(user)) => Ok(self.user(user)),
+            (Err(Refused::CannotTell), Some(user)) => return Some(self.user(user)),
+            (counted, _) => counted,
+        };
+        let counted = match counted {
             Ok(counted) => Some(counted),
-            Err(Refused::NotAMember) => Some(own),
-            // A key that auth does not know is worth nothing; a token that auth has signed is somebody's.
-            Err(Refused::Closed) => (!ApiKey::is_meant(token)).then_some(own),
-            Err(Refused::CannotTell) => return (!ApiKey::is_meant(token)).then_some(own),
+            // A key that auth does not know is worth nothing.
+            Err(Refused::NotAMember | Refused::Closed) => None,
+            Err(Refused::CannotTell) => return None,
         };
         self.known.insert(hash, counted.clone()).await;
         counted
     }
 
+    /// Whoever made the key: all their keys share their number.
+    async fn owner(&self, authorization: &HeaderValue) -> Result<Counted, Refused> {
+        let request = on_behalf(authorization, CheckSessionRequest {})?;
+        let answer = self.auth.clone().check_session(request).await.map_err(|status| refused(&status))?;
+        answer.into_inner().user_id.parse().map(|user| self.user(user)).map_err(|_| Refused::CannotTell)
+    }
+
     async fn by_account(&self, authorization: &HeaderValue, account: Option<Uuid>) -> Result<Counted, Refused> {
-        let mut request = Request::new(ResolveMembershipRequest {});
-        request.set_timeout(TIMEOUT);
-        let authorization = MetadataValue::try_from(authorization.as_bytes()).map_err(|_| Refused::CannotTell)?;
-        request.metadata_mut().insert("authorization", authorization);
+        let mut request = on_behalf(authorization, ResolveMembershipRequest {})?;
         if let Some(account) = account.and_then(|account| account.to_string().parse().ok()) {
             request.metadata_mut().insert(ACCOUNT_HEADER, account);
         }
-        propagation::inject(request.metadata_mut());
-        let answer = self.tenancy.clone().resolve_membership(request).await;
-        let answer = answer.map_err(|status| match reason_of(&status) {
-            Some(Reason::NotAMember) => Refused::NotAMember,
-            Some(Reason::SessionClosed | Reason::TokenInvalid | Reason::ScopeMissing) => Refused::Closed,
-            _ => Refused::CannotTell,
-        })?;
+        let answer = self.tenancy.clone().resolve_membership(request).await.map_err(|status| refused(&status))?;
         let answer = answer.into_inner();
         let account_id = answer.account_id.parse().map_err(|_| Refused::CannotTell)?;
         let limit = answer.limits.and_then(|limits| limits.api_requests_per_hour);
@@ -135,6 +177,19 @@ impl Callers {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn on_behalf<T>(authorization: &HeaderValue, message: T) -> Result<Request<T>, Refused> {
+    let mut request = Request::new(message);
+    request.set_timeout(TIMEOUT);
+    let authorization = MetadataValue::try_from(authorization.as_bytes()).map_err(|_| Refused::CannotTell)?;
+    request.metadata_mut().insert("authorization", authorization);
+    propagation::inject(request.metadata_mut());
+    Ok(request)
+}
+
+fn refused(status: &Status) -> Refused {
+    match reason_of(status) {
+        Some(Reason::NotAMember) => Refused::NotAMember,
+        Some(Reason::SessionClosed | Reason::TokenInvalid | Reason::ScopeMissing) => Refused::Closed,
+        _ => Refused::CannotTell,
+    }
 }

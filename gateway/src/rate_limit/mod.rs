@@ -1,8 +1,9 @@
 //! How many requests a client may make in an hour.
 //!
-//! A member's requests count for their account, by its tier: all its members, API keys and gateways share one
-//! number, kept in Redis. Who is signed in and belongs to no account counts for themselves; everyone else for their
-//! address (IPv6: the /64). The hour begins with the first request and is fixed: exactly as many as the limit pass in
+//! The rule of the RPC says for whom a request counts, since it says what the services go by. What needs a permission
+//! counts for the account, by its tier: all its members, API keys and gateways share one number, kept in Redis. What
+//! needs a signed-in user only counts for that user, as does what they try in accounts that are not theirs. What anyone
+//! may call counts for the address (IPv6: the /64), whatever token is sent along. The hour begins with the first request and is fixed: exactly as many as the limit pass in
 //! it. Refused requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
 //!
 //! One script, one round trip. Without Redis every gateway goes on for itself from what it last heard, until it is back. The token is looked at
@@ -14,6 +15,7 @@ mod window;
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use baton_access::{Rule, rules};
 use baton_errors::{Error, Reason};
 use baton_events::Streams;
 use baton_proto::pool;
@@ -53,6 +55,7 @@ pub(crate) struct Limiter(Arc<Inner>);
 struct Inner {
     callers: Callers,
     windows: Windows,
+    rules: HashMap<String, Rule>,
     weights: HashMap<String, u32>,
     clock: Clock,
 }
@@ -62,7 +65,8 @@ impl Limiter {
     pub(crate) fn new(config: &Config, upstreams: &Upstreams, streams: &Streams) -> Result<Self> {
         let clock = Clock::system();
         let windows = Windows::new(streams.connection(), clock.clone());
-        Ok(Self(Arc::new(Inner { callers: Callers::new(config, upstreams)?, windows, weights: weights()?, clock })))
+        let callers = Callers::new(config, upstreams)?;
+        Ok(Self(Arc::new(Inner { callers, windows, rules: rules()?, weights: weights()?, clock })))
     }
 
     /// Counts a call of this RPC (`/baton.task.v1.TaskService/GetTask`) for whoever makes it, from this address, in
@@ -78,7 +82,22 @@ impl Limiter {
         if cost == 0 {
             return None;
         }
-        let Counted { policy, key, limit } = self.0.callers.find(headers, account, client.map(origin::network)).await;
+        let rule = self.0.rules.get(rpc).copied();
+        let counted = self.0.callers.find(rule, headers, account, client.map(origin::network)).await;
+        self.take(counted, cost).await
+    }
+
+    /// Whether this address has requests left. Takes none.
+    pub(crate) async fn look(&self, client: Option<IpAddr>) -> Option<Verdict> {
+        self.take(self.0.callers.address(client.map(origin::network)), 0).await
+    }
+
+    /// Takes one request of this address.
+    pub(crate) async fn charge(&self, client: Option<IpAddr>) -> Option<Verdict> {
+        self.take(self.0.callers.address(client.map(origin::network)), 1).await
+    }
+
+    async fn take(&self, Counted { policy, key, limit }: Counted, cost: u32) -> Option<Verdict> {
         let limit = limit?;
         let count = self.0.windows.take(&key, cost, limit).await;
         // Rounded up: whoever comes back when told finds a new hour.
@@ -137,6 +156,14 @@ impl Verdict {
             }
         }
     }
+}
+
+/// The access rules of all RPCs, by path.
+fn rules() -> Result<HashMap<String, Rule>> {
+    // Only what is Baton's has them.
+    let ours = pool().services().filter(|service| service.full_name().starts_with("baton."));
+    let rules = ours.map(|service| rules::of_service(pool(), &service)).collect::<Result<Vec<_>>>()?;
+    Ok(rules.into_iter().flatten().collect())
 }
 
 /// As how many requests each RPC counts that says so.

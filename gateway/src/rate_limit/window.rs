@@ -21,12 +21,13 @@ const PAUSE_MILLIS: i64 = 5_000;
 /// Clients that one gateway counts at most while Redis is gone; of more, it forgets those that it heard of longest ago.
 const LOCAL: u64 = 100_000;
 
-/// Counts what passes only. Answers whether it does, the count, and the rest of the window in milliseconds.
+/// Counts what passes only; a cost of 0 asks whether anything would. Answers whether it does, the count, and the rest of the window in milliseconds.
 const TAKE: &str = r"
 local cost, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
 if left < 0 then left = window end
-if used + cost > limit then return {0, used, left} end
+if used + math.max(cost, 1) > limit then return {0, used, left} end
+if cost == 0 then return {1, used, left} end
 used = redis.call('INCRBY', KEYS[1], cost)
 if used == cost or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], window) end
 return {1, used, left}
@@ -63,7 +64,7 @@ impl Windows {
         Self { redis, clock, gone_until: AtomicI64::new(0), local }
     }
 
-    /// Takes `cost` of what is left of `limit`, if that much is.
+    /// Takes `cost` of what is left of `limit`, if that much is. With 0, it passes if anything is left.
     pub(super) async fn take(&self, key: &str, cost: u32, limit: u32) -> Count {
         match self.take_in_redis(key, cost, limit).await {
             Some(count) => {
@@ -117,7 +118,7 @@ impl Windows {
         if window.ends <= now {
             *window = Window { ends: now + HOUR, used: 0 };
         }
-        let passes = window.used.checked_add(cost).is_some_and(|used| used <= limit);
+        let passes = window.used.checked_add(cost.max(1)).is_some_and(|used| used <= limit);
         if passes {
             window.used += cost;
         }
@@ -157,6 +158,17 @@ mod tests {
         assert!(!windows.take_here("a", 2, 3, now).await.passes);
         assert!(windows.take_here("a", 1, 3, now).await.passes);
         assert!(!windows.take_here("b", u32::MAX, 3, now).await.passes);
+    }
+
+    #[tokio::test]
+    async fn to_look_takes_nothing_and_tells_whether_there_is_any() {
+        let (windows, now) = (alone(), Instant::now());
+        for used in [0, 0] {
+            let count = windows.take_here("a", 0, 1, now).await;
+            assert_eq!((count.passes, count.used), (true, used));
+        }
+        assert!(windows.take_here("a", 1, 1, now).await.passes);
+        assert!(!windows.take_here("a", 0, 1, now).await.passes);
     }
 
     #[tokio::test]

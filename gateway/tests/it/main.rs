@@ -12,3 +12,4 @@ mod openapi;
 mod rate_limit;
 mod rest;
 mod service;
+mod webhook;

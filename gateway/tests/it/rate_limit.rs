@@ -2,17 +2,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_access::ApiKey;
 use baton_embedded::{Options, Redis, RedisBinary};
-use baton_proto::baton::{auth::v1::GetJwksResponse, task::v1::GetTaskRequest};
+use baton_errors::{Error, Reason};
+use baton_proto::baton::{
+    auth::v1::{CheckSessionResponse, GetJwksResponse, GetMeResponse, JsonWebKey},
+    task::v1::GetTaskRequest,
+    tenancy::v1::{Limits, ResolveMembershipResponse},
+};
 use baton_runtime::Secret;
 use futures_util::future::join_all;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
+use reqwest::{RequestBuilder, Response};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::gateway::{Gateway, header, problem};
+use crate::gateway::{ACCOUNT, Gateway, PERSON, header, problem};
 
 const TASK: &str = "/v1/tasks/0198c0de-aaaa-7000-8000-000000000000";
 
-async fn redis() -> (Redis, TempDir) {
+pub(crate) async fn redis() -> (Redis, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let binary = RedisBinary::find().unwrap();
     (Redis::start(&binary, &folder.path().join("redis"), Options::throw_away()).await.unwrap(), folder)
@@ -142,4 +153,101 @@ async fn grpc_is_counted_with_rest_and_refused_with_a_status() {
     let refused = tasks.get_task(request).await.unwrap_err();
     assert_eq!(baton_errors::reason_of(&refused), Some(baton_errors::Reason::RateLimited));
     assert_eq!(refused.metadata().get("x-ratelimit-remaining").unwrap(), "0");
+}
+
+const OTHER: &str = "0198c0de-0000-7000-8000-00000000000c";
+
+/// A gateway whose address has 2 requests, every user 3, and the one account 4. `PERSON` and their API keys are its
+/// members; answers a token of theirs, too.
+async fn with_members(redis: &Redis) -> (Gateway, String) {
+    let gateway = Gateway::start_with(|config| {
+        config.redis_url = Secret::new(redis.url());
+        config.requests_per_hour_anonymous = 2;
+        config.requests_per_hour_user = 3;
+    })
+    .await;
+    let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap().public_key());
+    let [kty, crv, kid] = ["OKP", "Ed25519", "one"].map(str::to_owned);
+    let key = JsonWebKey { kty, crv, kid, x, ..JsonWebKey::default() };
+    gateway.service.on("AuthService/GetJwks", move |_| Ok(GetJwksResponse { keys: vec![key.clone()] }));
+    gateway.service.on("AuthService/CheckSession", |_| {
+        Ok(CheckSessionResponse { user_id: PERSON.to_owned(), ..CheckSessionResponse::default() })
+    });
+    gateway.service.on("UserService/GetMe", |_| Ok(GetMeResponse::default()));
+    gateway.service.refuses("AuthService/Login", || Error::from(Reason::CredentialsInvalid).into());
+    gateway.service.on("MemberService/ResolveMembership", |call| match call.header("x-account-id") {
+        None | Some(ACCOUNT) => Ok(ResolveMembershipResponse {
+            account_id: ACCOUNT.to_owned(),
+            limits: Some(Limits { api_requests_per_hour: Some(4), ..Limits::default() }),
+            ..ResolveMembershipResponse::default()
+        }),
+        Some(_) => Err(Error::from(Reason::NotAMember).into()),
+    });
+    gateway.service.has_task("0198c0de-aaaa-7000-8000-000000000000", 1);
+    let claims = json!({
+        "iss": "https://baton.localhost", "aud": "baton", "sub": PERSON, "sid": PERSON, "jti": PERSON, "amr": ["pwd"],
+        "iat": get_current_timestamp(), "exp": get_current_timestamp() + 600,
+    });
+    let head = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    (gateway, encode(&head, &claims, &EncodingKey::from_ed_der(document.as_ref())).unwrap())
+}
+
+/// Who pays, and what they have left.
+async fn paid(request: RequestBuilder) -> String {
+    let response: Response = request.send().await.unwrap();
+    let policy = header(&response, "ratelimit-policy").unwrap().split('"').nth(1).unwrap().to_owned();
+    let refused = if response.status() == 429 { " refused" } else { "" };
+    format!("{policy} {}{refused}", header(&response, "x-ratelimit-remaining").unwrap())
+}
+
+#[tokio::test]
+async fn what_anyone_may_call_counts_by_address_whatever_token_comes_with_it() {
+    let (redis, _folder) = redis().await;
+    let (gateway, token) = with_members(&redis).await;
+    let login = |token: &str, account: &str| {
+        let body = r#"{"email": "a@example.com", "password": "guessed"}"#;
+        gateway.post_json("/v1/auth/login", body).bearer_auth(token).header("x-account-id", account)
+    };
+    assert_eq!(paid(login(&token, ACCOUNT)).await, "address 1");
+    assert_eq!(paid(login(ApiKey::new().expose(), OTHER)).await, "address 0");
+    for token in [&*token, ApiKey::new().expose(), "nonsense"] {
+        assert_eq!(paid(login(token, ACCOUNT)).await, "address 0 refused");
+    }
+    assert_eq!(gateway.service.calls("MemberService/ResolveMembership").len(), 0, "nobody is asked about it");
+    assert_eq!(paid(gateway.get(TASK).bearer_auth(&token)).await, "account 3", "nobody else has paid");
+}
+
+#[tokio::test]
+async fn what_is_no_accounts_counts_for_the_user_whatever_account_is_named() {
+    let (redis, _folder) = redis().await;
+    let (gateway, token) = with_members(&redis).await;
+    let me = |token: &str| gateway.get("/v1/users/me").bearer_auth(token);
+    assert_eq!(paid(me(&token)).await, "user 2");
+    assert_eq!(paid(me(&token).header("x-account-id", ACCOUNT)).await, "user 1");
+    // All keys of a person are that person.
+    assert_eq!(paid(me(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 0");
+    assert_eq!(paid(me(ApiKey::new().expose())).await, "user 0 refused");
+    assert_eq!(paid(me(&token).header("x-account-id", OTHER)).await, "user 0 refused");
+    assert_eq!(paid(gateway.get(TASK).bearer_auth(&token)).await, "account 3", "the account has not paid");
+
+    // A key that auth does not know is nobody's.
+    gateway.service.refuses("AuthService/CheckSession", || Error::from(Reason::TokenInvalid).into());
+    for left in ["address 1", "address 0", "address 0 refused"] {
+        assert_eq!(paid(me(ApiKey::new().expose())).await, left);
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_permission_counts_for_the_account_of_its_members_and_for_the_user_elsewhere() {
+    let (redis, _folder) = redis().await;
+    let (gateway, token) = with_members(&redis).await;
+    let task = |token: &str| gateway.get(TASK).bearer_auth(token);
+    assert_eq!(paid(task(&token)).await, "account 3");
+    assert_eq!(paid(task(&token).header("x-account-id", ACCOUNT)).await, "account 2");
+    assert_eq!(paid(task(ApiKey::new().expose())).await, "account 1");
+    assert_eq!(paid(task(&token).header("x-account-id", OTHER)).await, "user 2");
+    assert_eq!(paid(task(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 1");
+    assert_eq!(paid(task(&token).header("x-account-id", ACCOUNT)).await, "account 0");
+    assert_eq!(paid(task(&token)).await, "account 0 refused");
 }

@@ -34,6 +34,8 @@ pub(crate) const WRONG_CODES: &str = "mail.wrong_codes";
 pub(crate) const IDENTITY_LINKED: &str = "mail.identity_linked";
 /// Job: tell someone that an identity was unlinked.
 pub(crate) const IDENTITY_UNLINKED: &str = "mail.identity_unlinked";
+/// Job: tell someone that an API key was made.
+pub(crate) const API_KEY_CREATED: &str = "mail.api_key_created";
 /// Purpose of activation tokens; their ids are user and nonce.
 pub(crate) const ACTIVATION_TOKEN: &str = "activation";
 
@@ -99,6 +101,7 @@ impl Mails {
             WRONG_CODES => self.note(&recipient, "Wrong codes for your sign-in", WRONG_CODES_TEXT).await,
             IDENTITY_LINKED => self.note(&recipient, "Another way to sign in", IDENTITY_LINKED_TEXT).await,
             IDENTITY_UNLINKED => self.note(&recipient, "One way less to sign in", IDENTITY_UNLINKED_TEXT).await,
+            API_KEY_CREATED => self.note(&recipient, "New API key", API_KEY_CREATED_TEXT).await,
             kind => self.send_to_person(kind, user_id, &recipient).await,
         }
     }
@@ -157,6 +160,10 @@ const IDENTITY_LINKED_TEXT: [&str; 2] = [
 const IDENTITY_UNLINKED_TEXT: [&str; 2] = [
     "Your sign-in at another provider was unlinked from your Baton user: it no longer signs you in here.",
     "If it was not you, change your password: that closes all other sessions.",
+];
+const API_KEY_CREATED_TEXT: [&str; 2] = [
+    "An API key was made with your Baton user: whoever has it acts as you, within its scopes.",
+    "If it was not you, delete it, change your password and close your other sessions. A new password by mail ends all API keys.",
 ];
 const WRONG_CODES_TEXT: [&str; 2] = [
     "Somebody gave five wrong codes for your second factor at Baton. We wait longer before each further one.",

@@ -4,18 +4,17 @@
 
 use baton_errors::{Error, Result};
 use baton_proto::{baton::auth::v1::UserChange, convert::to_object};
+use baton_store::json::{self, Limits};
 use chrono_tz::Tz;
 use icu_locale_core::Locale;
 use prost_types::Struct;
-use serde_json::{Map, Value};
 use url::Url;
 
 use crate::store::user::User;
 
 const DEFAULT_TIMEZONE: &str = "UTC";
 const DEFAULT_LANGUAGE: &str = "en";
-const MOST_PREFERENCES_BYTES: usize = 16 * 1024;
-const DEEPEST_PREFERENCE: usize = 10;
+const PREFERENCES: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 impl User {
     /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
@@ -51,7 +50,7 @@ impl User {
                 }
             }
         }
-        check_preferences(&self.preferences.0)
+        json::check(&self.preferences.0, "user.preferences", PREFERENCES)
     }
 
     fn change_preference(&mut self, member: &str, new: Option<&Struct>) {
@@ -109,45 +108,12 @@ fn language(text: &str) -> Result<String> {
     tag.ok_or_else(|| Error::invalid("user.language", "is not a BCP 47 language tag such as de-AT"))
 }
 
-fn check_preferences(preferences: &Map<String, Value>) -> Result<()> {
-    let wrong = |why: String| Err(Error::invalid("user.preferences", why));
-    if serde_json::to_string(preferences).map_err(Error::internal)?.len() > MOST_PREFERENCES_BYTES {
-        return wrong(format!("is longer than {MOST_PREFERENCES_BYTES} bytes as JSON"));
-    }
-    if preferences.values().any(|value| !within(value, DEEPEST_PREFERENCE)) {
-        return wrong(format!("is nested more than {DEEPEST_PREFERENCE} levels deep"));
-    }
-    if preferences.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-        return wrong("contains the character U+0000".to_owned());
-    }
-    Ok(())
-}
-
-/// Whether a value is nested no deeper than `levels`.
-fn within(value: &Value, levels: usize) -> bool {
-    let Some(below) = levels.checked_sub(1) else { return false };
-    match value {
-        Value::Array(values) => values.iter().all(|value| within(value, below)),
-        Value::Object(fields) => fields.values().all(|value| within(value, below)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use baton_proto::convert::to_struct;
     use chrono::DateTime;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
     use sqlx::types::Json;
     use uuid::Uuid;
 
@@ -210,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused_by_its_name() {
-        let deep = (0..DEEPEST_PREFERENCE).fold(json!(1), |inner, _| json!([inner]));
+        let deep = (0..PREFERENCES.levels).fold(json!(1), |inner, _| json!([inner]));
         let preferences = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
         for (path, new) in [
             ("first_name", UserChange { first_name: " \t".to_owned(), ..Default::default() }),
@@ -226,7 +192,7 @@ mod tests {
             ("language", UserChange { language: "not a language".to_owned(), ..Default::default() }),
             ("language", UserChange { language: "und".to_owned(), ..Default::default() }),
             ("preferences", preferences(json!({ "a": deep }))),
-            ("preferences", preferences(json!({ "a": "x".repeat(MOST_PREFERENCES_BYTES) }))),
+            ("preferences", preferences(json!({ "a": "x".repeat(PREFERENCES.bytes) }))),
             ("preferences", preferences(json!({ "a": [{ "b\0": 1 }] }))),
             ("preferences", preferences(json!({ "a": "\0" }))),
         ] {

@@ -15,7 +15,8 @@ const BATCH: i64 = 5_000;
 
 /// Sweeps until the process stops: auth events after 90 days, refresh tokens after 30 (the newest of an open session
 /// is younger), sessions and
-/// sign-ins that waited for their second factor when they have ended by themselves.
+/// sign-ins that waited for their second factor when they have ended by themselves, people who never confirmed their
+/// address a day after the link for it has ended.
 pub(crate) async fn run(db: Db, shutdown: Shutdown) {
     loop {
         let pause = match sweep(&db, db.clock().now()).await {
@@ -64,8 +65,17 @@ async fn sweep(db: &Db, now: DateTime<Utc>) -> Result<u64> {
         now,
         BATCH
     );
+    // Locked, so that whoever confirms at this moment stays.
+    let unconfirmed = sqlx::query!(
+        "delete from auth.users where id in (
+             select id from auth.users
+             where email_verified_at is null and coalesce(activation_at, created_at) < $1::timestamptz - interval '8 days'
+             limit $2 for update skip locked)",
+        now,
+        BATCH
+    );
     let mut most = 0;
-    for delete in [events, tokens, sessions, challenges, links] {
+    for delete in [events, tokens, sessions, challenges, links, unconfirmed] {
         most = most.max(delete.execute(db.system()).await?.rows_affected());
     }
     Ok(most)

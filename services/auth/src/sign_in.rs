@@ -1,6 +1,6 @@
 //! The end of every way to sign in: a session, and its first pair of tokens.
 
-use baton_errors::Result;
+use baton_errors::{Reason, Result};
 use baton_proto::baton::auth::v1::{AuthEventKind, LoginResponse};
 use baton_runtime::Origin;
 use baton_store::Tenant;
@@ -10,6 +10,7 @@ use crate::{
     keys::ACCESS_TOKEN_SECONDS,
     mails,
     rpc::Rpc,
+    second_factor::METHODS,
     sessions::{self, RefreshToken},
     store::{self, session::Session, user::User},
 };
@@ -23,7 +24,7 @@ impl Rpc {
     /// Goes on after a first proof of who the person is, such as their password; `amr` names it (RFC 8176).
     pub(crate) async fn first_factor_given(&self, user: User, amr: &[&str]) -> Result<LoginResponse> {
         self.refuse_deactivated(&user).await?;
-        match self.challenge(user.id, amr).await? {
+        match self.challenge(&user, amr).await? {
             Some(token) => Ok(LoginResponse { mfa_required: true, mfa_token: Some(token), ..LoginResponse::default() }),
             None => self.open_session(user, amr).await,
         }
@@ -46,7 +47,13 @@ impl Rpc {
         };
         let mut tx = self.db.begin(Tenant::user(user.id)).await?;
         store::user::signed_in(&mut tx, &mut user, now, origin.address).await?;
-        if store::session::open(&mut tx, user.id, &session, &refresh.hash).await? {
+        // Switched off between the code and here, it counts no more.
+        if amr.iter().any(|method| METHODS.contains(&method.as_str())) && !store::mfa::hold(&mut tx, user.id).await? {
+            return Err(Reason::MfaTokenInvalid.into());
+        }
+        let unknown = store::session::open(&mut tx, user.id, &session, &refresh.hash).await?;
+        // By their count, not their sessions, which are not kept for ever: who comes back after long is told too.
+        if unknown && user.sign_in_count > 1 {
             tx.enqueue(mails::NEW_DEVICE, &mails::About { user_id: user.id, session_id }).await?;
         }
         store::auth_event::add(&mut tx, user.id, AuthEventKind::SignedIn, Some(session_id)).await?;

@@ -2,8 +2,9 @@
 //!
 //! An attempt is counted for what it is about (an address, a person) and for the network that it comes from. It is
 //! counted before its outcome is known, so that a thousand at once are no way around; one that was right gives its
-//! count back. Strangers cannot lock a person out: a network that was right before has a tally of its own, and no
-//! wait is longer than a quarter of an hour. Whether the address is somebody's makes no difference.
+//! count back. Strangers cannot lock a person out: a network that was right before, or from which a link in a mail to
+//! them was followed, has a tally of its own, and no wait is longer than a quarter of an hour. Whether the address is
+//! somebody's makes no difference.
 //!
 //! Redis keeps the tallies, so that all instances count together: one script, one round trip. Without Redis each
 //! instance counts for itself. Keys are HMACs: neither addresses nor networks can be read from them.
@@ -109,6 +110,23 @@ impl Throttle {
     /// TOO_MANY_ATTEMPTS, with the time to wait. It was not counted then.
     pub(crate) async fn check(&self, what: Bucket, key: &str) -> Result<Attempt> {
         self.check_from(what, key, Origin::current().network()).await
+    }
+
+    /// The caller has proved to be whom `key` stands for in a way that nobody can keep them from, such as a link that
+    /// was mailed to them: their network is known for it from now on.
+    pub(crate) async fn vouch(&self, what: Bucket, key: &str) {
+        self.vouch_for(what, key, Origin::current().network()).await;
+    }
+
+    async fn vouch_for(&self, what: Bucket, key: &str, network: Option<IpAddr>) {
+        let [known, ..] = self.keys(what, key, network);
+        let mut call = redis::cmd("SET");
+        call.arg(&known).arg(1).arg("PX").arg(KNOWN_FOR.as_millis() as u64);
+        let vouched: Option<()> = self.in_redis(call.query_async(&mut self.0.redis.clone())).await;
+        if vouched.is_none() {
+            let now = self.0.clock.now().timestamp_millis();
+            self.local(|tallies| tallies.vouch(&known, now));
+        }
     }
 
     async fn check_from(&self, what: Bucket, key: &str, network: Option<IpAddr>) -> Result<Attempt> {

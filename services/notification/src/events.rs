@@ -7,21 +7,25 @@ use baton_store::{Event, Tx};
 use uuid::Uuid;
 
 use crate::{
+    deletion,
     store::{self, notification::Notification},
     told,
 };
 
-/// Makes notifications from events.
+/// Makes notifications from events, and has an account's deleted with it.
 #[derive(Debug)]
 pub(crate) struct Handler;
 
 #[async_trait]
 impl baton_events::Handler for Handler {
     fn wants(&self, kind: &str) -> bool {
-        told::concerns(kind)
+        kind == deletion::EVENT || told::concerns(kind)
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
+        if event.r#type == deletion::EVENT {
+            return deletion::begin(tx).await;
+        }
         let Some(news) = told::news(event)? else { return Ok(()) };
         let source_event_id: Uuid = event.id.parse().map_err(Error::internal)?;
         let account_id = tx.tenant().account_id;

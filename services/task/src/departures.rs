@@ -1,4 +1,5 @@
-//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline.
+//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline. Accounts that
+//! go take theirs with them.
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::{events::v1::Envelope, tenancy::v1::MemberEvent};
@@ -6,26 +7,29 @@ use baton_store::{Tenant, Tx};
 use uuid::Uuid;
 
 use crate::{
-    assignment, events, store,
+    assignment, deletion, events, store,
     store::hand_over::{Handed, Pair},
 };
 
 /// Tasks that are locked, changed and stored with a statement each.
 const BATCH: i64 = 500;
 
-/// Hands tasks over when a member has left.
+/// Hands tasks over when a member has left, and has all deleted when an account is.
 #[derive(Debug)]
 pub(crate) struct Handler;
 
 #[tonic::async_trait]
 impl baton_events::Handler for Handler {
     fn wants(&self, kind: &str) -> bool {
-        kind == "member.removed"
+        matches!(kind, "member.removed" | deletion::EVENT)
     }
 
     /// All batches are one transaction, and the inbox row is in it: whatever happens on the way, no task
     /// changes hands twice, and none is left behind.
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
+        if event.r#type == deletion::EVENT {
+            return deletion::begin(tx).await;
+        }
         let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
         let member: MemberEvent = payload.to_msg().map_err(Error::internal)?;
         // An invitation that ended leaves no tasks.

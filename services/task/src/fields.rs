@@ -7,6 +7,7 @@ use baton_proto::{
     baton::task::v1::{CreateTaskRequest, TaskChange},
     convert::{datetime, to_object},
 };
+use baton_store::json::{self, Limits};
 use chrono::{DateTime, SubsecRound, Utc};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value};
@@ -18,9 +19,7 @@ use crate::{
 };
 
 const MOST_CUSTOM_FIELDS: usize = 50;
-/// Fewer levels than any client's decoder stops at, the timeline's wrapping included.
-const DEEPEST_CUSTOM_FIELD: usize = 10;
-const MOST_CUSTOM_FIELDS_BYTES: usize = 16 * 1024;
+const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 /// The fields of a task that can be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,36 +155,7 @@ fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
     if fields.len() > MOST_CUSTOM_FIELDS {
         return Err(Error::invalid(field, format!("has more than {MOST_CUSTOM_FIELDS} members")));
     }
-    let json = serde_json::to_string(fields).map_err(Error::internal)?;
-    if json.len() > MOST_CUSTOM_FIELDS_BYTES {
-        return Err(Error::invalid(field, format!("is longer than {MOST_CUSTOM_FIELDS_BYTES} bytes as JSON")));
-    }
-    if fields.values().any(|value| !within(value, DEEPEST_CUSTOM_FIELD)) {
-        return Err(Error::invalid(field, format!("is nested more than {DEEPEST_CUSTOM_FIELD} levels deep")));
-    }
-    if fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-        return Err(Error::invalid(field, "contains the character U+0000"));
-    }
-    Ok(())
-}
-
-/// Whether a value is nested no deeper than `levels`.
-fn within(value: &Value, levels: usize) -> bool {
-    let Some(below) = levels.checked_sub(1) else { return false };
-    match value {
-        Value::Array(values) => values.iter().all(|value| within(value, below)),
-        Value::Object(fields) => fields.values().all(|value| within(value, below)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+    json::check(fields, field, CUSTOM_FIELDS)
 }
 
 #[cfg(test)]
@@ -222,10 +192,8 @@ pub(crate) mod tests {
     fn what_cannot_be_kept_is_refused_by_its_name() {
         let plain = || CreateTaskRequest { title: "Sweep".to_owned(), ..Default::default() };
         let deep = object(json!({"a": [{"b\0": 1}]}));
-        let deepest = (0..9).fold(json!(1), |inner, _| json!([inner]));
-        assert!(within(&deepest, DEEPEST_CUSTOM_FIELD) && !within(&json!([deepest]), DEEPEST_CUSTOM_FIELD));
         let many = object((0..51).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>().into());
-        let long = object(json!({"text": "x".repeat(MOST_CUSTOM_FIELDS_BYTES)}));
+        let long = object(json!({"text": "x".repeat(CUSTOM_FIELDS.bytes)}));
         for (request, field) in [
             (CreateTaskRequest { title: " \t\n".to_owned(), ..plain() }, "title"),
             (CreateTaskRequest { title: "a\0b".to_owned(), ..plain() }, "title"),

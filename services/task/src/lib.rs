@@ -3,6 +3,7 @@
 mod assignment;
 mod config;
 mod convert;
+mod deletion;
 mod departures;
 mod events;
 mod explain;
@@ -29,7 +30,7 @@ use baton_proto::baton::{
     tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, sweep};
+use baton_store::{Db, jobs, sweep};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tower::Layer as _;
@@ -66,7 +67,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
-        tokio::spawn(consumer::run(db, streams, departures::Handler, shutdown.clone())),
+        tokio::spawn(consumer::run(db.clone(), streams, departures::Handler, shutdown.clone())),
+        tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| deletion::work(db.clone(), job))),
     ];
     server::serve(listener, SERVICES, routes, shutdown).await?;
     for worker in workers {

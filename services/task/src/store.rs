@@ -1,5 +1,6 @@
 //! All SQL of the service, a file per noun.
 
+pub(crate) mod deletion;
 pub(crate) mod hand_over;
 pub(crate) mod list;
 pub(crate) mod task;

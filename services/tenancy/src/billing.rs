@@ -12,7 +12,7 @@ use crate::account::SubscriptionTier;
 mod event;
 mod signature;
 
-pub(crate) use event::{Change, StripeEvent};
+pub(crate) use event::{About, Change, StripeEvent};
 pub(crate) use signature::Secrets;
 
 /// How long an account keeps its tier after a payment has failed.
@@ -60,6 +60,11 @@ impl Status {
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
+
+    /// Whether it buys anything.
+    fn is_alive(self) -> bool {
+        matches!(self, Self::Trialing | Self::Active | Self::PastDue | Self::Unpaid)
+    }
 }
 
 /// A subscription as far as it is known.
@@ -68,8 +73,9 @@ pub(crate) struct Subscription {
     pub(crate) id: String,
     pub(crate) customer_id: String,
     pub(crate) status: Option<Status>,
+    /// The last price of which it was known what it buys,
     pub(crate) price_id: Option<String>,
-    /// What the price buys.
+    /// and what that is.
     pub(crate) tier: SubscriptionTier,
     pub(crate) current_period_end: Option<DateTime<Utc>>,
     pub(crate) cancel_at_period_end: bool,
@@ -121,16 +127,25 @@ impl Subscription {
                 if self.status_at.is_some_and(|known| known > status_at) {
                     return Ok(());
                 }
-                if let Some(price_id) = price_id {
-                    self.tier = prices.tier(price_id)?;
-                }
-                self.price_id.clone_from(price_id);
+                self.price(price_id.as_deref(), status.is_alive(), prices)?;
                 self.status = Some(*status);
                 self.status_at = Some(status_at);
                 self.current_period_end = *current_period_end;
                 self.cancel_at_period_end = *cancel_at_period_end;
                 self.trial_ends_at = *trial_ends_at;
             }
+        }
+        Ok(())
+    }
+
+    /// A price may be unknown where it buys nothing, and where it has left the configuration since it was bought:
+    /// otherwise no end of a subscription would get through.
+    fn price(&mut self, price_id: Option<&str>, alive: bool, prices: &Prices) -> Result<()> {
+        let Some(price_id) = price_id else { return Ok(()) };
+        match prices.tier(price_id) {
+            Ok(tier) => (self.price_id, self.tier) = (Some(price_id.to_owned()), tier),
+            Err(unknown) if alive && self.price_id.as_deref() != Some(price_id) => return Err(unknown),
+            Err(_) => {}
         }
         Ok(())
     }
@@ -158,7 +173,7 @@ impl Subscription {
     }
 
     fn is_alive(&self) -> bool {
-        matches!(self.status, Some(Status::Trialing | Status::Active | Status::PastDue | Status::Unpaid))
+        self.status.is_some_and(Status::is_alive)
     }
 
     /// When the account becomes free for want of a payment.
@@ -180,7 +195,28 @@ impl Subscription {
 
 /// The one of an account's subscriptions that its tier comes from.
 pub(crate) fn decisive(subscriptions: &[Subscription], now: DateTime<Utc>) -> Option<&Subscription> {
-    subscriptions.iter().max_by_key(|subscription| (subscription.buys(now), subscription.status_at))
+    subscriptions
+        .iter()
+        .max_by_key(|subscription| (subscription.buys(now), subscription.is_alive(), subscription.status_at))
+}
+
+/// What an account's subscriptions come to: nothing when none is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) tier: SubscriptionTier,
+    pub(crate) trial_ends_at: Option<DateTime<Utc>>,
+    pub(crate) ends_at: Option<DateTime<Utc>>,
+}
+
+pub(crate) fn outcome(subscriptions: &[Subscription], now: DateTime<Utc>) -> Outcome {
+    let Some(decisive) = decisive(subscriptions, now).filter(|decisive| decisive.is_alive()) else {
+        return Outcome { tier: SubscriptionTier::Free, trial_ends_at: None, ends_at: None };
+    };
+    Outcome {
+        tier: decisive.buys(now),
+        trial_ends_at: decisive.trial_ends_at,
+        ends_at: decisive.current_period_end.filter(|_| decisive.cancel_at_period_end),
+    }
 }
 
 /// Which price buys which tier.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use baton_errors::Result;
 use baton_runtime::Shutdown;
 use baton_store::{Db, Tenant, Tx};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
-    billing::{self, Subscription},
+    billing::{self, Outcome, Subscription},
     events, store,
 };
 
@@ -39,8 +39,8 @@ async fn look(db: &Db, forget: bool) -> Result<()> {
         let mut tx = db.begin(Tenant::account(account_id)).await?;
         store::account::lock_hierarchy(&mut tx, account_id).await?;
         let subscriptions = store::billing::of_account(&mut tx, account_id).await?;
-        store::billing::settle(&mut tx, account_id, now).await?;
-        decide(&mut tx, account_id, &subscriptions).await?;
+        let before = decided(&mut tx, account_id, &subscriptions, now).await?;
+        decide(&mut tx, account_id, before, billing::outcome(&subscriptions, now)).await?;
         tx.commit().await?;
     }
     if forget {
@@ -49,17 +49,31 @@ async fn look(db: &Db, forget: bool) -> Result<()> {
     Ok(())
 }
 
-/// Gives an account the tier that its subscriptions buy now. What it has stays, also if that is more than the tier
-/// allows; it can only not grow.
+/// What an account's subscriptions came to when that was decided last: what has lapsed since was not seen yet. It is
+/// now, so whoever asks decides.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn decide(tx: &mut Tx, account_id: Uuid, subscriptions: &[Subscription]) -> Result<()> {
+pub(crate) async fn decided(
+    tx: &mut Tx,
+    account_id: Uuid,
+    subscriptions: &[Subscription],
+    now: DateTime<Utc>,
+) -> Result<Outcome> {
+    let lapsed_at = store::billing::settle(tx, account_id, now).await?;
+    let seen_at = lapsed_at.map_or(now, |lapsed_at| lapsed_at - TimeDelta::microseconds(1));
+    Ok(billing::outcome(subscriptions, seen_at))
+}
+
+/// Gives an account the tier that its subscriptions come to, when that is another than before: a tier that was sold
+/// by hand is not theirs to take. What the account has stays, also if that is more than the tier allows; it can only
+/// not grow.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn decide(tx: &mut Tx, account_id: Uuid, before: Outcome, after: Outcome) -> Result<()> {
     let now = tx.db().clock().now();
-    let Some(decisive) = billing::decisive(subscriptions, now) else { return Ok(()) };
-    let ends_at = decisive.current_period_end.filter(|_| decisive.cancel_at_period_end);
-    let tier = decisive.buys(now);
-    if store::billing::set_tier(tx, account_id, tier, decisive.trial_ends_at, ends_at, now).await? {
+    if before != after && store::billing::set_outcome(tx, account_id, after, now).await? {
         tx.publish(events::account_tier_changed(account_id)).await?;
     }
     Ok(())

@@ -75,8 +75,8 @@ impl Mails {
                 self.mailer.send(present, &letter).await
             }
             EMAIL_CHANGED => {
-                let before = self.link(user_id, Purpose::EmailChanged).await?.and_then(|link| link.email);
-                let Some(before) = before else { return Ok(()) };
+                let Some(link) = self.link(user_id, Purpose::EmailChanged).await? else { return Ok(()) };
+                let Some(before) = &link.email else { return Ok(()) };
                 let letter = Letter {
                     subject: "Your address was changed",
                     paragraphs: &[
@@ -85,7 +85,12 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(&before, &letter).await
+                self.mailer.send(before, &letter).await?;
+                // Told: the next change keeps the address that it replaces.
+                let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+                let now = self.db.clock().now();
+                store::link::take(&mut tx, user_id, Purpose::EmailChanged, link.nonce, now).await?;
+                Ok(tx.commit().await?)
             }
             DEACTIVATED => {
                 let letter = Letter {

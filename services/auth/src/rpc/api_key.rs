@@ -1,12 +1,12 @@
 //! API keys.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use baton_access::{ApiKey, caller};
+use baton_access::{ApiKey, Caller, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        self as proto, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse,
-        ListApiKeysRequest, ListApiKeysResponse, api_key_service_server::ApiKeyService,
+        self as proto, AuthEventKind, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest,
+        DeleteApiKeyResponse, ListApiKeysRequest, ListApiKeysResponse, api_key_service_server::ApiKeyService,
     },
     convert::{datetime, timestamp},
 };
@@ -14,10 +14,10 @@ use baton_store::{Idempotency, Tenant};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, mfa::FRESH};
 use crate::{
     api_key::{self, LIMIT, StoredKey},
-    events, store,
+    events, mails, store,
 };
 
 #[tonic::async_trait]
@@ -26,9 +26,12 @@ impl ApiKeyService for Rpc {
         &self,
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
-        let caller = caller(&request)?.clone();
+        let Caller { user_id, session_id, .. } = *caller(&request)?;
+        // Taken out first: a hash of the request is kept, by which passwords could be tried fast.
+        let mut request = request;
+        let password = request.get_mut().password.take();
         let call = Idempotency::of("ApiKeyService/CreateApiKey", request.metadata(), request.get_ref())?;
-        let CreateApiKeyRequest { name, scopes, expires_at, account_id } = request.into_inner();
+        let CreateApiKeyRequest { name, scopes, expires_at, account_id, password: _ } = request.into_inner();
         let clock = self.db.clock();
         let now = clock.now();
         let expires_at = match expires_at {
@@ -38,29 +41,40 @@ impl ApiKeyService for Rpc {
                 Some(time.ok_or_else(|| Error::invalid("expires_at", "must be in the future"))?)
             }
         };
+        let scopes = api_key::scopes(&scopes)?;
+        let knows_password = self.knows_password(user_id, password).await?;
+
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        // A token alone may be stolen, and a key outlives it. A repetition too answers the key, so it takes the proof.
+        let session = store::session::hold(&mut tx, session_id, user_id, now).await?;
+        let session = session.ok_or_else(|| Error::from(Reason::SessionClosed))?;
+        if !knows_password && session.created_at <= now - FRESH {
+            return Err(Error::from(Reason::ProofRequired).into());
+        }
+        if let Some(answer) = tx.replay::<CreateApiKeyResponse>(&call).await? {
+            return Ok(Response::new(self.with_key_opened(answer)?));
+        }
         let secret = ApiKey::new();
         let key = StoredKey {
             id: clock.new_id(),
-            user_id: caller.user_id,
+            user_id,
             name,
             prefix: secret.prefix().to_owned(),
-            scopes: api_key::scopes(&scopes)?,
+            scopes,
             // Whether the person is a member there is asked at each call: being bound only narrows.
             bound_account_id: account_id.and_then(|id| id.parse().ok()),
-            amr: caller.amr,
+            // Of the session, not of the token, which may tell of a second factor that is off by now.
+            amr: session.amr,
             created_at: now,
             expires_at,
             last_used_at: None,
         };
-
-        let mut tx = self.db.begin(Tenant::user(key.user_id)).await?;
-        if let Some(answer) = tx.replay::<CreateApiKeyResponse>(&call).await? {
-            return Ok(Response::new(self.with_key_opened(answer)?));
-        }
         if !store::api_key::add(&mut tx, &key, &secret.hash(), LIMIT).await? {
             return Err(Error::from(Reason::ApiKeyLimit).into());
         }
-        tx.publish(events::api_key_created(key.id, key.user_id, key.bound_account_id)).await?;
+        tx.publish(events::api_key_created(key.id, user_id, key.bound_account_id)).await?;
+        tx.enqueue(mails::API_KEY_CREATED, &mails::To { user_id }).await?;
+        store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyCreated, Some(session_id)).await?;
         let answer = CreateApiKeyResponse {
             id: key.id.to_string(),
             name: key.name,
@@ -92,12 +106,13 @@ impl ApiKeyService for Rpc {
         &self,
         request: Request<DeleteApiKeyRequest>,
     ) -> Result<Response<DeleteApiKeyResponse>, Status> {
-        let user_id = caller(&request)?.user_id;
+        let Caller { user_id, session_id, .. } = *caller(&request)?;
         let not_found = || Error::from(Reason::ApiKeyNotFound);
         let id: Uuid = request.into_inner().id.parse().map_err(|_| not_found())?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let bound = store::api_key::delete(&mut tx, id, user_id).await?.ok_or_else(not_found)?;
         tx.publish(events::api_key_revoked(id, user_id, bound)).await?;
+        store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, Some(session_id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteApiKeyResponse {}))
     }

@@ -77,6 +77,7 @@ impl AuthService for Rpc {
             tx.publish(events::user_verified(id)).await?;
         }
         tx.commit().await?;
+        self.throttle.vouch(Bucket::Login, &user.email).await;
         Ok(Response::new(VerifyEmailResponse { user: Some(convert::introduced(user)) }))
     }
 
@@ -93,10 +94,6 @@ impl AuthService for Rpc {
             }
         };
         attempt.succeeded().await;
-        if user.email_verified_at.is_none() {
-            return Err(Error::from(Reason::EmailNotVerified).into());
-        }
-
         Ok(Response::new(self.first_factor_given(user, &[sign_in::PASSWORD]).await?))
     }
 
@@ -173,8 +170,9 @@ impl AuthService for Rpc {
 }
 
 impl Rpc {
-    /// The person with this address, if the password is theirs. Whether the address is known makes no difference
-    /// in time.
+    /// The person with this address, if it is confirmed and the password is theirs. Whether the address is known
+    /// makes no difference in time. Unconfirmed ones are as absent: else whoever registers an address and then signs
+    /// in learns whether it was somebody's before.
     async fn verify_password(&self, email: &str, password: String) -> Result<Option<User>> {
         let mut tx = self.db.begin(Tenant::NONE).await?;
         let found = store::user::credentials(&mut tx, email).await?;
@@ -196,7 +194,7 @@ impl Rpc {
             }
             (Verdict::Right | Verdict::Outdated(_), _) => {}
         }
-        Ok(Some(user))
+        Ok(Some(user).filter(|user| user.email_verified_at.is_some()))
     }
 
     /// Notes a wrong password beside the call: the answer for a known address must not take longer than that for

@@ -20,8 +20,8 @@ use crate::{
 
 /// How long a link that confirms a new address works.
 const CHANGE_LINK: TimeDelta = TimeDelta::days(1);
-/// How long the address before is kept, to be told.
-const ANNOUNCED_WITHIN: TimeDelta = TimeDelta::days(1);
+/// How long the address before is kept, to be told: longer than the job for it is tried again, which is 17 hours.
+const ANNOUNCED_WITHIN: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]
 impl EmailService for Rpc {
@@ -62,13 +62,15 @@ impl EmailService for Rpc {
         store::user::set_email(&mut tx, user_id, &email, now).await?;
         // Links that went to the address before prove nothing any more.
         store::link::end_all(&mut tx, user_id).await?;
-        let told_until = now + ANNOUNCED_WITHIN;
-        store::link::renew(&mut tx, user_id, Purpose::EmailChanged, Some(&before.email), told_until).await?;
+        // The oldest that has not been told stays: a thief who changes it twice would silence its owner.
+        let (before, told_until) = (Some(before.email.as_str()), now + ANNOUNCED_WITHIN);
+        store::link::renew_ended(&mut tx, user_id, Purpose::EmailChanged, before, told_until, now).await?;
         tx.enqueue(mails::EMAIL_CHANGED, &mails::To { user_id }).await?;
         tx.publish(events::user_email_changed(user_id)).await?;
         store::auth_event::add(&mut tx, user_id, AuthEventKind::EmailChanged, None).await?;
         let user = store::user::get(&mut tx, user_id).await?.ok_or_else(invalid)?;
         tx.commit().await?;
+        self.throttle.vouch(Bucket::Login, &user.email).await;
         Ok(Response::new(ConfirmEmailChangeResponse { user: Some(convert::introduced(user)) }))
     }
 

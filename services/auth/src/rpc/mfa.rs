@@ -21,7 +21,7 @@ use crate::{
     events, mails, recovery,
     second_factor::{FREE_CODES, METHODS, SecondFactor, delay, seal_context},
     sessions::{self, RefreshToken},
-    store,
+    store::{self, mfa::Challenge, user::User},
     totp::{self, TotpSecret},
 };
 
@@ -30,7 +30,7 @@ const PENDING: TimeDelta = TimeDelta::hours(1);
 /// How long a sign-in waits for its second factor.
 const CHALLENGE: TimeDelta = TimeDelta::minutes(5);
 /// How long after signing in nobody is asked for the password again.
-const FRESH: TimeDelta = TimeDelta::minutes(15);
+pub(super) const FRESH: TimeDelta = TimeDelta::minutes(15);
 
 #[tonic::async_trait]
 impl MfaService for Rpc {
@@ -167,8 +167,10 @@ impl MfaService for Rpc {
         if !store::mfa::use_challenge(&mut tx, &hash).await? {
             return Err(unknown().into());
         }
-        let user = store::user::get(&mut tx, challenge.user_id).await?.ok_or_else(unknown)?;
+        let mut user = store::user::get(&mut tx, challenge.user_id).await?.ok_or_else(unknown)?;
         tx.commit().await?;
+        // The session opens for the password that was proved, not for one that was set since.
+        user.password_changed_at = challenge.password_changed_at;
         let amr: Vec<&str> = challenge.amr.iter().map(String::as_str).chain(METHODS).collect();
         let opened = self.open_session(user, &amr).await?;
         Ok(Response::new(VerifySecondFactorResponse {
@@ -183,11 +185,15 @@ impl MfaService for Rpc {
 
 impl Rpc {
     /// The token of a sign-in that waits for its second factor; `None` when the person has none.
-    pub(crate) async fn challenge(&self, user_id: Uuid, amr: &[&str]) -> Result<Option<String>> {
-        let amr: Vec<String> = amr.iter().map(|&method| method.to_owned()).collect();
+    pub(crate) async fn challenge(&self, user: &User, amr: &[&str]) -> Result<Option<String>> {
+        let challenge = Challenge {
+            user_id: user.id,
+            amr: amr.iter().map(|&method| method.to_owned()).collect(),
+            password_changed_at: user.password_changed_at,
+        };
         let (token, now) = (RefreshToken::new(), self.db.clock().now());
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        let stored = store::mfa::challenge(&mut tx, user_id, &token.hash, &amr, now, now + CHALLENGE).await?;
+        let mut tx = self.db.begin(Tenant::user(user.id)).await?;
+        let stored = store::mfa::challenge(&mut tx, &challenge, &token.hash, now, now + CHALLENGE).await?;
         tx.commit().await?;
         Ok(stored.then_some(token.text))
     }
@@ -265,7 +271,7 @@ impl Rpc {
     }
 
     /// Whether the password was given; a wrong one is refused.
-    async fn knows_password(&self, user_id: Uuid, password: Option<String>) -> Result<bool> {
+    pub(super) async fn knows_password(&self, user_id: Uuid, password: Option<String>) -> Result<bool> {
         let Some(password) = password else { return Ok(false) };
         self.prove_password(user_id, password).await?;
         Ok(true)

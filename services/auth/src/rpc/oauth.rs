@@ -140,9 +140,9 @@ impl Rpc {
         let Linking { user_id, session_id } = linking;
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        if !store::session::is_open(&mut tx, session_id, user_id, now).await? {
-            return Err(Reason::SessionClosed.into());
-        }
+        store::session::hold(&mut tx, session_id, user_id, now)
+            .await?
+            .ok_or_else(|| Error::from(Reason::SessionClosed))?;
         let (identity, new) = store::identity::link(&mut tx, user_id, provider.name(), person, now).await?;
         if new {
             tx.publish(events::identity_linked(user_id, identity.id, provider.name())).await?;

@@ -82,10 +82,17 @@ impl PasswordService for Rpc {
         if !set_password(&mut tx, &user, &hash, true, (AuthEventKind::PasswordReset, None)).await? {
             return Err(invalid().into());
         }
+        // Who lost control of their sign-in cannot tell which keys a stranger made.
+        let ended = store::api_key::delete_all(&mut tx, user_id).await?;
+        if !ended.is_empty() {
+            store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, None).await?;
+        }
+        tx.publish_all(ended.iter().map(|key| events::api_key_revoked(key.id, user_id, key.bound_account_id))).await?;
         if user.email_verified_at.is_none() {
             tx.publish(events::user_verified(user_id)).await?;
         }
         tx.commit().await?;
+        self.throttle.vouch(Bucket::Login, &user.email).await;
         Ok(Response::new(ConfirmPasswordResetResponse {}))
     }
 }

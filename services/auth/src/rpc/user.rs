@@ -23,6 +23,8 @@ use crate::{
 const GRACE: TimeDelta = TimeDelta::days(30);
 /// How long a link that does so works.
 const REACTIVATION_LINK: TimeDelta = TimeDelta::hours(1);
+/// How old the newest such link has to be before another is mailed.
+const BETWEEN_LINKS: TimeDelta = TimeDelta::minutes(5);
 
 #[tonic::async_trait]
 impl UserService for Rpc {
@@ -93,7 +95,7 @@ impl UserService for Rpc {
 
 impl Rpc {
     /// Stops a person who has proved who they are and is deactivated. While that can be taken back, the link for
-    /// it is mailed.
+    /// it is mailed, unless one was a moment ago.
     ///
     /// # Errors
     /// USER_DEACTIVATED; CREDENTIALS_INVALID when it is too late.
@@ -106,8 +108,10 @@ impl Rpc {
             return Err(Reason::CredentialsInvalid.into());
         }
         let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-        store::link::renew(&mut tx, user.id, Purpose::Reactivation, None, now + REACTIVATION_LINK).await?;
-        tx.enqueue(mails::REACTIVATION, &mails::To { user_id: user.id }).await?;
+        let (purpose, expires_at) = (Purpose::Reactivation, now + REACTIVATION_LINK);
+        if store::link::renew_ended(&mut tx, user.id, purpose, None, expires_at, expires_at - BETWEEN_LINKS).await? {
+            tx.enqueue(mails::REACTIVATION, &mails::To { user_id: user.id }).await?;
+        }
         tx.commit().await?;
         Err(Reason::UserDeactivated.into())
     }

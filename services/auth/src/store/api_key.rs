@@ -7,12 +7,9 @@ use uuid::Uuid;
 
 use crate::api_key::StoredKey;
 
-/// Adds a key to a person who has fewer than `limit`; `false` when they have as many.
+/// Adds a key to a person who has fewer than `limit`; `false` when they have as many. The person is locked
+/// (`store::session::hold`): of several calls at once, one counts first.
 pub(crate) async fn add(tx: &mut Tx, key: &StoredKey, hash: &[u8], limit: i64) -> Result<bool> {
-    // Of several calls at once, one counts first.
-    sqlx::query!("select id from auth.users where id = $1 for no key update", key.user_id)
-        .fetch_optional(&mut **tx)
-        .await?;
     let added = sqlx::query!(
         "insert into auth.api_keys
              (id, user_id, name, prefix, hash, scopes, bound_account_id, amr, created_at, expires_at)
@@ -58,6 +55,21 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Optio
     .fetch_optional(&mut **tx)
     .await?;
     Ok(bound)
+}
+
+/// A key that has ended.
+pub(crate) struct Ended {
+    pub(crate) id: Uuid,
+    pub(crate) bound_account_id: Option<Uuid>,
+}
+
+/// Deletes all keys of a person's, and answers which.
+pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Ended>> {
+    let ended =
+        sqlx::query_as!(Ended, "delete from auth.api_keys where user_id = $1 returning id, bound_account_id", user_id)
+            .fetch_all(&mut **tx)
+            .await?;
+    Ok(ended)
 }
 
 /// The key with this hash, if it and its person are as they should be.

@@ -12,12 +12,12 @@ pub(crate) struct Contact {
     pub(crate) last_name: String,
 }
 
-/// Those of these people that there are and that confirmed their address.
+/// Those of these people that there are, that confirmed their address and that are not deactivated.
 pub(crate) async fn by_ids(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Contact>> {
     let contacts = sqlx::query_as!(
         Contact,
         "select id, email, first_name, last_name from auth.users
-         where id = any($1) and email_verified_at is not null",
+         where id = any($1) and email_verified_at is not null and deactivated_at is null",
         ids
     )
     .fetch_all(&mut **tx)

@@ -14,7 +14,7 @@ pub(crate) enum Purpose {
     PasswordReset,
     /// Confirms a new address.
     EmailChange,
-    /// None: it keeps the address before, until it is told of the new one.
+    /// None: it keeps the address before, until that is told of the new one.
     EmailChanged,
     /// Takes a deactivation back.
     Reactivation,
@@ -62,7 +62,34 @@ pub(crate) async fn renew(
     Ok(())
 }
 
-/// The same for the person with this address, in the same statements whether or not there is one. Answers
+/// Makes a person's newest link, unless there is one that works past `past`: that one stays, and the answer is
+/// `false`.
+pub(crate) async fn renew_ended(
+    tx: &mut Tx,
+    user_id: Uuid,
+    purpose: Purpose,
+    email: Option<&str>,
+    expires_at: DateTime<Utc>,
+    past: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into auth.links (user_id, purpose, nonce, email, expires_at) values ($1, $2, $3, $4, $5)
+         on conflict (user_id, purpose) do update
+             set nonce = excluded.nonce, email = excluded.email, expires_at = excluded.expires_at
+             where links.expires_at <= $6",
+        user_id,
+        purpose.name(),
+        Uuid::new_v4(),
+        email,
+        expires_at,
+        past
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The same as [`renew`] for the person with this address, in the same statements whether or not there is one. Answers
 /// their id.
 pub(crate) async fn renew_by_email(
     tx: &mut Tx,

@@ -164,19 +164,19 @@ pub(crate) async fn replace_recovery_codes(tx: &mut Tx, user_id: Uuid, hashes: &
 /// Stores a sign-in that waits for its second factor. `false` when the person has none.
 pub(crate) async fn challenge(
     tx: &mut Tx,
-    user_id: Uuid,
+    challenge: &Challenge,
     hash: &[u8],
-    amr: &[String],
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<bool> {
     let stored = sqlx::query!(
-        "with expired as (delete from auth.mfa_challenges where user_id = $1 and expires_at <= $4)
-         insert into auth.mfa_challenges (hash, user_id, amr, created_at, expires_at)
-         select $2, user_id, $3, $4, $5 from auth.second_factors where user_id = $1 and secret is not null",
-        user_id,
+        "with expired as (delete from auth.mfa_challenges where user_id = $1 and expires_at <= $5)
+         insert into auth.mfa_challenges (hash, user_id, amr, password_changed_at, expires_at)
+         select $2, user_id, $3, $4, $6 from auth.second_factors where user_id = $1 and secret is not null",
+        challenge.user_id,
         hash,
-        amr,
+        &challenge.amr,
+        challenge.password_changed_at,
         now,
         expires_at
     )
@@ -189,21 +189,35 @@ pub(crate) async fn challenge(
 pub(crate) struct Challenge {
     pub(crate) user_id: Uuid,
     pub(crate) amr: Vec<String>,
+    /// When the password was changed, as read with the first factor.
+    pub(crate) password_changed_at: Option<DateTime<Utc>>,
 }
 
 /// Finds one; `None` when it is too old, or its person was deactivated or has changed the password since.
 pub(crate) async fn find_challenge(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Challenge>> {
     let found = sqlx::query_as!(
         Challenge,
-        "select c.user_id, c.amr from auth.mfa_challenges c join auth.users u on u.id = c.user_id
+        "select c.user_id, c.amr, c.password_changed_at
+         from auth.mfa_challenges c join auth.users u on u.id = c.user_id
          where c.hash = $1 and c.expires_at > $2 and u.deactivated_at is null
-             and (u.password_changed_at is null or u.password_changed_at <= c.created_at)",
+             and u.password_changed_at is not distinct from c.password_changed_at",
         hash,
         now
     )
     .fetch_optional(&mut **tx)
     .await?;
     Ok(found)
+}
+
+/// Whether the person has a second factor, which stays until the transaction ends.
+pub(crate) async fn hold(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
+    let held = sqlx::query_scalar!(
+        "select user_id from auth.second_factors where user_id = $1 and secret is not null for share",
+        user_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.is_some())
 }
 
 /// Uses a challenge up. `false` when another call has.

@@ -8,6 +8,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::mfa::Opened;
 use crate::sessions::Generation;
 
 /// A session, as its person sees it.
@@ -26,12 +27,12 @@ fn text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_string())
 }
 
-/// Opens a session from where the current call comes from, with its first refresh token. `true` when the person has
-/// signed in before, but never with such a device from this network.
+/// Opens a session from where the current call comes from, with its first refresh token. `true` when no session that
+/// is kept of the person was opened with such a device from this network.
 pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_hash: &[u8]) -> Result<bool> {
     let network = text(Origin::current().network());
     let is_new = sqlx::query_scalar!(
-        r#"select exists (select from auth.sessions where user_id = $1) and not exists (
+        r#"select not exists (
                select from auth.sessions where user_id = $1 and device = $2 and network is not distinct from $3
            ) as "new!""#,
         user_id,
@@ -77,6 +78,25 @@ pub(crate) async fn is_open(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<
     .fetch_one(&mut **tx)
     .await?;
     Ok(open)
+}
+
+/// A session of this user, if it is open: it stays open until the transaction ends, and as it is.
+pub(crate) async fn hold(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<Option<Opened>> {
+    // Whoever closes sessions has locked their person before: the other way round, the two would wait for each other.
+    sqlx::query!("select id from auth.users where id = $1 for no key update", user_id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    let held = sqlx::query_as!(
+        Opened,
+        "select created_at, amr from auth.sessions
+         where id = $1 and user_id = $2 and closed_at is null and expires_at > $3 for share",
+        id,
+        user_id,
+        now
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held)
 }
 
 /// A page of a person's open sessions, newest first, and how many there are in all.

@@ -101,7 +101,7 @@ pub(crate) async fn confirmed_owner(tx: &mut Tx, email: &str) -> Result<Option<U
 }
 
 /// Confirms the address of a person whose link is younger than `since`, if the nonce is that of the newest
-/// link. `true` beside the person when it was not confirmed before.
+/// link. `true` beside the person when it was not confirmed before. An older link does not show the person either.
 pub(crate) async fn verify(
     tx: &mut Tx,
     id: Uuid,
@@ -121,9 +121,12 @@ pub(crate) async fn verify(
     .execute(&mut **tx)
     .await?;
     let verified = sqlx::query_scalar!(
-        "select id from auth.users where id = $1 and activation_nonce = $2 and email_verified_at is not null",
+        "select id from auth.users
+         where id = $1 and activation_nonce = $2 and coalesce(activation_at, created_at) > $3
+           and email_verified_at is not null",
         id,
-        nonce
+        nonce,
+        since
     )
     .fetch_optional(&mut **tx)
     .await?;
@@ -273,7 +276,7 @@ pub(crate) async fn set_password(
     Ok(set.rows_affected() == 1)
 }
 
-/// Gives a person a confirmed address. Someone who registered with it and never confirmed it makes room.
+/// Gives a person a confirmed address. The link that confirmed the one before ends. Someone who registered with it and never confirmed it makes room.
 ///
 /// # Errors
 /// EMAIL_TAKEN when it is another confirmed person's.
@@ -286,12 +289,14 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
     .execute(&mut **tx)
     .await?;
     sqlx::query!(
-        "update auth.users set email = $2, email_key = $3, email_verified_at = $4, updated_at = $4, version = version + 1
+        "update auth.users set email = $2, email_key = $3, email_verified_at = $4, activation_nonce = $5,
+             updated_at = $4, version = version + 1
          where id = $1",
         id,
         email,
         email_key(email),
-        now
+        now,
+        Uuid::new_v4()
     )
     .execute(&mut **tx)
     .await

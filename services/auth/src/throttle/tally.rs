@@ -72,11 +72,16 @@ impl Tallies {
         if succeeded {
             self.young.remove(&keys[own]);
             self.old.remove(&keys[own]);
-            let until = now + KNOWN_FOR.as_millis() as i64;
-            self.put(&keys[KNOWN], Tally { until, ..Tally::default() });
+            self.vouch(&keys[KNOWN], now);
         } else if let Some(tally) = self.get(&keys[own], now) {
             self.put(&keys[own], tally.taken_back());
         }
+    }
+
+    /// Makes a network known.
+    pub(super) fn vouch(&mut self, known: &str, now: i64) {
+        let until = now + KNOWN_FOR.as_millis() as i64;
+        self.put(known, Tally { until, ..Tally::default() });
     }
 
     fn get(&self, key: &str, now: i64) -> Option<Tally> {

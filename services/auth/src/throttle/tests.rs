@@ -19,6 +19,7 @@ fn address(n: u8) -> Option<IpAddr> {
 #[derive(Debug, Clone)]
 enum Step {
     Attempt { key: u8, network: u8, outcome: Option<bool> },
+    Vouch { key: u8, network: u8 },
     Wait { millis: i64 },
 }
 
@@ -26,6 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..2_u8, 0..2_u8, prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)])
             .prop_map(|(key, network, outcome)| Step::Attempt { key, network, outcome }),
+        1 => (0..2_u8, 0..2_u8).prop_map(|(key, network)| Step::Vouch { key, network }),
         2 => (1..20_000_i64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -36,6 +38,9 @@ async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<boo
     for step in steps {
         match *step {
             Step::Wait { millis } => clock.advance(TimeDelta::milliseconds(millis)),
+            Step::Vouch { key, network } => {
+                throttle.vouch_for(Bucket::Login, &key.to_string(), address(network)).await;
+            }
             Step::Attempt { key, network, outcome } => {
                 let attempt = throttle.check_from(Bucket::Login, &key.to_string(), address(network)).await;
                 heard.push(attempt.is_ok());
@@ -92,6 +97,19 @@ async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
     assert!(throttle.check_from(Bucket::Login, "ben@example.org", address(101)).await.is_ok());
     clock.advance(TimeDelta::from_std(LONGEST).unwrap());
     from(100).await.unwrap().succeeded().await;
+}
+
+#[tokio::test]
+async fn a_network_that_was_vouched_for_is_heard_while_strangers_guess() {
+    let clock = Clock::fixed(Clock::system().now());
+    let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
+    for n in 2..60 {
+        let _ = throttle.check_from(Bucket::Login, "ada@example.org", address(n)).await;
+    }
+    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(100)).await.is_err());
+    throttle.vouch_for(Bucket::Login, "Ada@example.org", address(100)).await;
+    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(100)).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(101)).await.is_err());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Keys for scripts: what they may, what they may not, and how they end.
 
+mod made_by_their_person;
+
 use std::time::{Duration, Instant};
 
 use baton_access::{ApiKey, Role, SCOPES};
@@ -36,6 +38,7 @@ fn wanted(scopes: &[&str], account_id: Option<Uuid>) -> CreateApiKeyRequest {
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         expires_at: None,
         account_id: account_id.map(|id| id.to_string()),
+        password: None,
     }
 }
 

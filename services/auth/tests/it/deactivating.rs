@@ -44,6 +44,23 @@ async fn who_deactivates_is_signed_out_everywhere_and_can_change_their_mind() {
 }
 
 #[tokio::test]
+async fn signing_in_again_and_again_mails_one_link() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    deactivate(&world, &ada, PASSWORD).await.unwrap();
+    let try_it = async || assert_eq!(refusal(login(&world, &ada.email, PASSWORD).await), Reason::UserDeactivated);
+    tokio::join!(try_it(), try_it(), try_it());
+    all_is_sent(&world).await;
+    let first = link(&world, &ada.email, PAGE, 1).await;
+    let age = "update auth.links set expires_at = expires_at - interval '5 minutes'";
+    sqlx::query(age).execute(&world.admin()).await.unwrap();
+    try_it().await;
+    let second = link(&world, &ada.email, PAGE, 2).await;
+    assert_eq!(refusal(reactivate(&world, &first).await), Reason::LinkInvalid);
+    reactivate(&world, &second).await.unwrap();
+}
+
+#[tokio::test]
 async fn after_thirty_days_the_sign_in_is_gone() {
     let world = World::start(&[]).await;
     let ada = world.person("ada").await;

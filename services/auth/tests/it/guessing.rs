@@ -1,14 +1,21 @@
 //! Guessing passwords, and what it must not do to those whose passwords are guessed (ASVS 5.0, 6.3.1).
 
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{LoginRequest, auth_service_client::AuthServiceClient};
+use baton_proto::baton::auth::v1::{
+    ChangeEmailRequest, ConfirmEmailChangeRequest, ConfirmPasswordResetRequest, LoginRequest, RegisterRequest,
+    VerifyEmailRequest, auth_service_client::AuthServiceClient,
+};
 use baton_runtime::Clock;
 use baton_testkit::{World, reason};
 use chrono::TimeDelta;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::{PASSWORD, from};
+use crate::{
+    PASSWORD, client, from,
+    people::{OTHER, addresses, link, passwords, reset},
+    registration,
+};
 
 /// An auth service of this world with a clock that stands still, and few attempts per network.
 async fn strict(world: &World, changes: &[(&str, &str)]) -> (Clock, AuthServiceClient<Channel>) {
@@ -83,6 +90,66 @@ async fn a_stranger_locks_nobody_out_where_they_are_known_and_nobody_for_good() 
     login(&auth, &ada.email, PASSWORD, "192.0.2.1").await.unwrap();
     // It was right: its network is known from now on, and the count starts over.
     login(&auth, &ada.email, PASSWORD, "192.0.2.1").await.unwrap();
+}
+
+#[tokio::test]
+async fn registering_an_address_and_signing_in_tells_nobody_whether_it_is_known() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let (clock, auth) = strict(&world, &[]).await;
+    let mut told = Vec::new();
+    for email in [ada.email.as_str(), "nobody@example.org"] {
+        let register = RegisterRequest { password: OTHER.to_owned(), ..registration(email) };
+        auth.clone().register(from(register, "198.51.100.99", "curl/8.5.0")).await.unwrap();
+        let mut answers = Vec::new();
+        // Past the free attempts: a tally that starts over would tell as well.
+        for n in 0..9 {
+            let (why, status) = login(&auth, email, OTHER, &format!("198.51.100.{n}")).await.unwrap_err();
+            answers.push((why, status.code(), status.message().to_owned(), status.details().to_vec()));
+            if why == Some(Reason::TooManyAttempts) {
+                clock.advance(TimeDelta::seconds(seconds(&status) as i64));
+            }
+        }
+        told.push(answers);
+    }
+    assert_eq!(told[0], told[1], "known and unknown");
+    assert_eq!(told[0].iter().filter(|answer| answer.0 == Some(Reason::TooManyAttempts)).count(), 2);
+}
+
+#[tokio::test]
+async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let (_, auth) = strict(&world, &[]).await;
+    client(&world).register(registration("ben@example.org")).await.unwrap();
+    passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
+    let change = ChangeEmailRequest { email: "cyd@example.org".to_owned(), password: PASSWORD.to_owned() };
+    let cyd = world.person("cyd").await;
+    addresses(&world).change_email(cyd.call_without_account(change)).await.unwrap();
+    let tokens = [
+        link(&world, &ada.email, "/reset-password", 1).await,
+        link(&world, "ben@example.org", "/verify-email", 1).await,
+        link(&world, "cyd@example.org", "/confirm-email", 1).await,
+    ];
+    let people = [(ada.email.as_str(), OTHER), ("ben@example.org", PASSWORD), ("cyd@example.org", PASSWORD)];
+    for (email, _) in people {
+        for n in 0..6 {
+            let _ = login(&auth, email, "wrong", &format!("198.51.100.{n}")).await;
+        }
+    }
+    let here = "203.0.113.80";
+    let [reset, activation, change] = tokens;
+    let reset = ConfirmPasswordResetRequest { token: reset, new_password: OTHER.to_owned() };
+    passwords(&world).confirm_password_reset(from(reset, here, "curl/8.5.0")).await.unwrap();
+    let verify = VerifyEmailRequest { token: activation };
+    auth.clone().verify_email(from(verify, here, "curl/8.5.0")).await.unwrap();
+    let confirm = ConfirmEmailChangeRequest { token: change };
+    addresses(&world).confirm_email_change(from(confirm, here, "curl/8.5.0")).await.unwrap();
+    for (email, password) in people {
+        let (why, _) = login(&auth, email, password, "203.0.113.81").await.unwrap_err();
+        assert_eq!(why, Some(Reason::TooManyAttempts), "{email} from elsewhere");
+        login(&auth, email, password, here).await.unwrap();
+    }
 }
 
 #[tokio::test]

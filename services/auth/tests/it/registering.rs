@@ -1,8 +1,15 @@
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{RegisterRequest, VerifyEmailRequest};
-use baton_testkit::{World, eventually, reason};
+use baton_proto::baton::auth::v1::{
+    ChangeEmailRequest, ConfirmEmailChangeRequest, RegisterRequest, VerifyEmailRequest,
+};
+use baton_runtime::Clock;
+use baton_testkit::{Person, World, eventually, reason};
 
-use crate::{PASSWORD, client, login, mailed_token, registration};
+use crate::{
+    PASSWORD, client, login, mailed_token,
+    people::{addresses, link},
+    registration,
+};
 
 #[tokio::test]
 async fn a_person_registers_confirms_and_signs_in() {
@@ -11,7 +18,7 @@ async fn a_person_registers_confirms_and_signs_in() {
     assert_eq!((registered.email.as_str(), registered.email_verified), ("Ada@Example.org", false));
 
     let refused = login(&world, "ada@example.org", PASSWORD).await.unwrap_err();
-    assert_eq!(reason(&refused), Some(Reason::EmailNotVerified));
+    assert_eq!(reason(&refused), Some(Reason::CredentialsInvalid));
 
     let token = mailed_token(&world, "ada@example.org", 1).await;
     for _ in 0..2 {
@@ -60,6 +67,79 @@ async fn registering_again_before_confirming_ends_the_first_link_and_password() 
         reason(&login(&world, "ada@example.org", PASSWORD).await.unwrap_err()),
         Some(Reason::CredentialsInvalid)
     );
+}
+
+#[tokio::test]
+async fn an_activation_link_ends_after_a_week_and_with_a_change_of_address() {
+    let world = World::start(&[]).await;
+    client(&world).register(registration("ada@example.org")).await.unwrap();
+    let token = mailed_token(&world, "ada@example.org", 1).await;
+    let verify = async || {
+        let request = VerifyEmailRequest { token: token.clone() };
+        client(&world).verify_email(request).await.map(|answer| answer.into_inner().user.unwrap().email)
+    };
+    assert_eq!(verify().await.unwrap(), "ada@example.org");
+    let session = login(&world, "ada@example.org", PASSWORD).await.unwrap();
+    let ada = Person {
+        user_id: session.user.unwrap().id.parse().unwrap(),
+        email: "ada@example.org".to_owned(),
+        token: session.access_token.unwrap(),
+        refresh_token: session.refresh_token.unwrap(),
+    };
+    let aged = async |interval: &str| {
+        sqlx::query("update auth.users set created_at = now() - $1::text::interval")
+            .bind(interval)
+            .execute(&world.admin())
+            .await
+            .unwrap()
+    };
+    aged("7 days 1 minute").await;
+    assert_eq!(reason(&verify().await.unwrap_err()), Some(Reason::LinkInvalid), "it would show the person for ever");
+    aged("6 days").await;
+    verify().await.unwrap();
+
+    let change = ChangeEmailRequest { email: "new@example.org".to_owned(), password: PASSWORD.to_owned() };
+    addresses(&world).change_email(ada.call_without_account(change)).await.unwrap();
+    let confirm = ConfirmEmailChangeRequest { token: link(&world, "new@example.org", "/confirm-email", 1).await };
+    addresses(&world).confirm_email_change(confirm).await.unwrap();
+    let refused = verify().await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::LinkInvalid), "it would show the new address at the old one");
+}
+
+#[tokio::test]
+async fn who_never_confirms_is_forgotten_after_eight_days() {
+    let world = World::start(&[]).await;
+    for (email, confirmed, registered, asked_again) in [
+        ("gone@example.org", false, 8, None),
+        ("gone-too@example.org", false, 20, Some(9)),
+        ("young@example.org", false, 7, None),
+        ("waits@example.org", false, 20, Some(6)),
+        ("confirmed@example.org", true, 20, None),
+    ] {
+        sqlx::query(
+            "insert into auth.users (id, email, email_key, first_name, last_name, activation_nonce, email_verified_at,
+                                     created_at, updated_at, activation_at)
+             values (gen_random_uuid(), $1, $1, 'A', 'B', gen_random_uuid(), case when $2 then now() end,
+                     now() - make_interval(days => $3, mins => 1), now(), now() - make_interval(days => $4))",
+        )
+        .bind(email)
+        .bind(confirmed)
+        .bind(registered)
+        .bind(asked_again)
+        .execute(&world.admin())
+        .await
+        .unwrap();
+    }
+    // One that starts sweeps at once.
+    let config = baton_auth::Config::from_env(&world.env()).unwrap();
+    world.spawn(|listener, stop| baton_auth::start(config, Clock::system(), listener, stop)).await;
+    let left = eventually(|| async {
+        let left: Vec<String> =
+            sqlx::query_scalar("select email from auth.users order by email").fetch_all(&world.admin()).await.unwrap();
+        (left.len() < 5).then_some(left)
+    })
+    .await;
+    assert_eq!(left, ["confirmed@example.org", "waits@example.org", "young@example.org"]);
 }
 
 #[tokio::test]

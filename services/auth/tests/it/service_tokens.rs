@@ -5,13 +5,14 @@ use baton_access::{ServiceTokens, token::SERVICE_TYPE};
 use baton_errors::Reason;
 use baton_proto::baton::{
     auth::v1::{
-        BatchGetUsersRequest, BatchGetUsersResponse, CreateApiKeyRequest, IssueServiceTokenRequest,
+        BatchGetUsersRequest, BatchGetUsersResponse, CreateApiKeyRequest, DeactivateRequest, IssueServiceTokenRequest,
         api_key_service_client::ApiKeyServiceClient, internal_service_client::InternalServiceClient,
+        user_service_client::UserServiceClient,
     },
     tenancy::v1::{InviteMemberRequest, Role, member_service_client::MemberServiceClient},
 };
 use baton_runtime::Secret;
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{PASSWORD, Person, World, eventually, reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
@@ -70,6 +71,17 @@ async fn a_service_looks_people_up_and_is_nobody_anywhere_else() {
         let status = look_up(&world, token, &ada).await.unwrap_err();
         assert_eq!((status.code(), reason(&status)), (Code::PermissionDenied, Some(Reason::ServiceOnly)), "{what}");
     }
+}
+
+#[tokio::test]
+async fn deactivated_people_are_not_looked_up() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    let token = issue(&world, "tenancy", &secret(&world), "auth").await.unwrap();
+    assert_eq!(look_up(&world, &token, &ada).await.unwrap().users.len(), 1);
+    let deactivate = DeactivateRequest { password: PASSWORD.to_owned() };
+    UserServiceClient::new(world.auth()).deactivate(ada.call_without_account(deactivate)).await.unwrap();
+    assert_eq!(look_up(&world, &token, &ada).await.unwrap().users, []);
 }
 
 /// What a service token is for: tenancy mails without anybody's call.

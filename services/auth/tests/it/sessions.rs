@@ -178,6 +178,18 @@ async fn a_sign_in_from_a_new_device_or_network_mails_its_person() {
 }
 
 #[tokio::test]
+async fn who_comes_back_after_long_is_told_of_a_stranger_too() {
+    let world = World::start(&[]).await;
+    let ada = world.person("ada").await;
+    // Sessions that ended long ago are swept.
+    let sweep = "delete from auth.sessions where user_id = $1";
+    sqlx::query(sweep).bind(ada.user_id).execute(&world.admin()).await.unwrap();
+    sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
+    let mail = eventually(|| async { world.mailbox().mails(Some(&ada.email)).pop() }).await;
+    assert_eq!(mail.subject, "New sign-in to Baton");
+}
+
+#[tokio::test]
 async fn a_request_needs_its_person() {
     let world = World::start(&[]).await;
     let refused = sessions(&world).list_sessions(Request::new(ListSessionsRequest { page: None })).await.unwrap_err();

@@ -6,6 +6,7 @@
 mod stage;
 
 mod being_told;
+mod deleted_accounts;
 mod lost_streams;
 mod once;
 mod poison;

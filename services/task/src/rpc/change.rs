@@ -84,8 +84,7 @@ impl Rpc {
             parent_of(&mut tx, change.who(), parent, "parent_task_id").await?;
         }
         assign(&mut task)?;
-        let limit = change.principal.membership.limits.open_tasks_per_user;
-        let open = store::usage::add(&mut tx, task.created_by, limit).await?;
+        let (account_id, creator) = (task.account_id, task.created_by);
         let values = task.first_values();
         let changed = values.keys().cloned().collect();
         store::task::insert(&mut tx, &task).await?;
@@ -96,10 +95,13 @@ impl Rpc {
             let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
             tx.publish(events::task(Kind::Assigned, None, &task, changed)).await?;
         }
-        tx.publish(events::usage_changed(task.account_id, task.created_by, open)).await?;
         let now = task.created_at;
         let task = convert::task(task, now);
         tx.remember(&change.idempotency, &task).await?;
+        // Last, as all who create for the same person wait for each other from here to the commit.
+        let limit = change.principal.membership.limits.open_tasks_per_user;
+        let open = store::usage::add(&mut tx, creator, limit).await?;
+        tx.publish(events::usage_changed(account_id, creator, open)).await?;
         tx.commit().await?;
         Ok(task)
     }

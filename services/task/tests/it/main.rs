@@ -5,6 +5,7 @@
 mod assigning;
 mod boards;
 mod changing;
+mod deleted_accounts;
 mod departures;
 mod desk;
 mod explaining;

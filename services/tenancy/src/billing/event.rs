@@ -36,7 +36,7 @@ pub(crate) enum Change {
     Link,
     /// What it is.
     Described {
-        /// Later in a subscription's life is more: made, changed, ended.
+        /// Later in a subscription's life is more.
         rank: u8,
         status: Status,
         price_id: Option<String>,
@@ -89,11 +89,11 @@ fn about(kind: &str, object: &Value) -> Result<Option<About>, &'static str> {
             let account_id = uuid(&object["client_reference_id"]).or_else(|| account(object));
             about_subscription(subscription_id, object, account_id, Change::Link).map(Some)
         }
-        "customer.subscription.created" => described(object, 0).map(Some),
+        "customer.subscription.created" => described(object, Told::Made).map(Some),
         "customer.subscription.updated" | "customer.subscription.paused" | "customer.subscription.resumed" => {
-            described(object, 1).map(Some)
+            described(object, Told::Changed).map(Some)
         }
-        "customer.subscription.deleted" => described(object, 2).map(Some),
+        "customer.subscription.deleted" => described(object, Told::Ended).map(Some),
         "invoice.paid" | "invoice.payment_failed" => {
             // Since API version 2025-03-31 below `parent`.
             let details = [&object["parent"]["subscription_details"], &object["subscription_details"]];
@@ -108,13 +108,32 @@ fn about(kind: &str, object: &Value) -> Result<Option<About>, &'static str> {
     }
 }
 
-fn described(object: &Value, rank: u8) -> Result<About, &'static str> {
+/// What an event about a subscription itself says by its type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Made,
+    Changed,
+    Ended,
+}
+
+/// How late in a subscription's life it is described: by where it stands, since all of it may come in one second;
+/// where it stands the same, what was made comes before what was changed.
+fn rank(told: Told, status: Status) -> u8 {
+    match status {
+        _ if told == Told::Ended => 4,
+        Status::Canceled | Status::IncompleteExpired => 4,
+        Status::Incomplete => u8::from(told == Told::Changed),
+        _ => 2 + u8::from(told == Told::Changed),
+    }
+}
+
+fn described(object: &Value, told: Told) -> Result<About, &'static str> {
     let item = &object["items"]["data"][0];
     // Since API version 2025-03-31 by item.
     let period_end = time(&object["current_period_end"]).or_else(|| time(&item["current_period_end"]));
     let status = object["status"].as_str().and_then(Status::from_name).ok_or("status")?;
     let change = Change::Described {
-        rank,
+        rank: rank(told, status),
         status,
         price_id: id(&item["price"]),
         current_period_end: period_end,

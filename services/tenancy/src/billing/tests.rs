@@ -80,10 +80,12 @@ fn a_life_of_a_subscription() {
     assert_eq!((after(&life).buys(day(35)), after(&life).grace_ends_at()), (Free, None));
 }
 
-fn shuffled() -> impl Strategy<Value = Vec<StripeEvent>> {
-    let life = vec![
+/// Two of its events in one second, twice: nothing but the status says which is later.
+fn life() -> Vec<StripeEvent> {
+    vec![
         event("checkout.session.completed", 1, &json!({"customer": "cus_1", "subscription": "sub_1"})),
         event("customer.subscription.created", 1, &subscription("incomplete", "price_pro")),
+        event("customer.subscription.updated", 1, &subscription("incomplete", "price_pro")),
         event("customer.subscription.updated", 1, &subscription("active", "price_pro")),
         event("invoice.paid", 2, &invoice()),
         event("invoice.payment_failed", 50, &invoice()),
@@ -92,23 +94,32 @@ fn shuffled() -> impl Strategy<Value = Vec<StripeEvent>> {
         event("customer.subscription.updated", 61, &subscription("active", "price_big")),
         event("invoice.payment_failed", 90, &invoice()),
         event("customer.subscription.updated", 91, &subscription("past_due", "price_big")),
-    ];
-    Just(life).prop_shuffle()
+        event("customer.subscription.updated", 99, &subscription("unpaid", "price_big")),
+        event("customer.subscription.updated", 99, &subscription("canceled", "price_big")),
+    ]
+}
+
+/// The beginning of a life as it was, and shuffled.
+fn shuffled() -> impl Strategy<Value = (Vec<StripeEvent>, Vec<StripeEvent>)> {
+    (1..=life().len()).prop_flat_map(|length| {
+        let lived = life()[..length].to_vec();
+        (Just(lived.clone()), Just(lived).prop_shuffle())
+    })
 }
 
 proptest! {
     #[test]
-    fn events_in_any_order_and_twice_come_to_the_same(events in shuffled(), again in 0_usize..10) {
-        let mut events = events;
-        let repeated = events[again].clone();
-        events.push(repeated);
-        let subscription = after(&events);
-        prop_assert_eq!(subscription.tier, SubscriptionTier::Enterprise);
-        prop_assert_eq!(subscription.standing(), Some(Status::PastDue));
-        prop_assert_eq!(subscription.healthy_at, Some(at(61)));
-        // By the second of the two failures at the latest.
-        let since = subscription.failing_since.unwrap();
-        prop_assert!(since == at(90) || since == at(91), "{since}");
+    fn events_in_any_order_and_twice_come_to_the_same((lived, shuffled) in shuffled(), again in any::<prop::sample::Index>()) {
+        let mut events = shuffled;
+        events.push(again.get(&events).clone());
+        let (subscription, expected) = (after(&events), after(&lived));
+        prop_assert_eq!(subscription.standing(), expected.standing());
+        prop_assert_eq!(subscription.price_id.as_ref(), expected.price_id.as_ref());
+        prop_assert_eq!(subscription.buys(at(100)), expected.buys(at(100)));
+        prop_assert_eq!((subscription.healthy_at, subscription.failed_at), (expected.healthy_at, expected.failed_at));
+        // By the last failure at the latest.
+        let since = |of: &Subscription| of.failing_since.map(|since| since >= at(90));
+        prop_assert_eq!(since(&subscription), since(&expected));
     }
 
     #[test]
@@ -154,6 +165,31 @@ fn shapes_of_other_versions_and_expanded_objects_are_read() {
     for other in ["customer.created", "checkout.session.completed", "invoice.paid"] {
         assert_eq!(event(other, 5, &json!({"customer": "cus_1"})).about, None, "{other}");
     }
+}
+
+#[test]
+fn a_price_that_left_the_configuration_buys_what_it_bought_until_the_end() {
+    let mut known = after(&[event("customer.subscription.created", 5, &subscription("active", "price_pro"))]);
+    let mut take = |seconds, status, price| {
+        let event = event("customer.subscription.updated", seconds, &subscription(status, price));
+        let taken = known.take(&event.about.unwrap().change, event.made_at, &Prices::default());
+        taken.map(|()| known.buys(at(100)))
+    };
+    assert_eq!(take(6, "past_due", "price_pro").unwrap(), SubscriptionTier::Pro);
+    assert_eq!(take(7, "active", "price_big").unwrap_err().reason(), Reason::Internal);
+    assert_eq!(take(8, "canceled", "price_pro").unwrap(), SubscriptionTier::Free);
+}
+
+#[test]
+fn a_price_that_buys_nothing_yet_may_be_unknown_and_must_be_known_once_it_does() {
+    let mut known = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
+    let mut take = |seconds, status, prices: &Prices| {
+        let event = event("customer.subscription.updated", seconds, &subscription(status, "price_pro"));
+        known.take(&event.about.unwrap().change, event.made_at, prices).map(|()| known.buys(at(100)))
+    };
+    assert_eq!(take(5, "incomplete", &Prices::default()).unwrap(), SubscriptionTier::Free);
+    assert_eq!(take(6, "active", &Prices::default()).unwrap_err().reason(), Reason::Internal);
+    assert_eq!(take(6, "active", &prices()).unwrap(), SubscriptionTier::Pro);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Accounts and their settings.
 
-use baton_access::{Principal, Role, caller, matrix, principal};
+use baton_access::{Principal, Role, caller, limits, matrix, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     access::v1::Permission,
@@ -24,6 +24,11 @@ use crate::{
     member::{self, Member},
     slug, store,
 };
+
+/// How many free accounts one person may own at a time: each has quotas of its own, so without this they would
+/// bound nobody. Those that are given up count until they are deleted, or giving up and calling that off would go
+/// round it.
+const MAX_FREE_ACCOUNTS: i32 = 10;
 
 #[tonic::async_trait]
 impl AccountService for Rpc {
@@ -59,6 +64,10 @@ impl AccountService for Rpc {
         let mut tx = self.db.begin(outside).await?;
         if let Some(answer) = tx.replay(&call).await? {
             return Ok(Response::new(answer));
+        }
+        let owned = store::account::lock_free_of_owner(&mut tx, user_id).await?;
+        if owned >= i64::from(MAX_FREE_ACCOUNTS) {
+            return Err(limits::exceeded("accounts", MAX_FREE_ACCOUNTS, owned).into());
         }
         tx.switch(Tenant { account_id: account.id, user_id }).await?;
         if !store::account::create(&mut tx, &account).await? {

@@ -11,11 +11,12 @@ use baton_proto::{
 };
 use baton_store::Tenant;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::{Rpc, account_of};
 use crate::{
     account::SubscriptionTier,
-    billing::{self, StripeEvent, Subscription},
+    billing::{self, About, StripeEvent, Subscription},
     convert, lapse, store,
 };
 
@@ -46,9 +47,7 @@ impl BillingService for Rpc {
 impl Rpc {
     async fn take_in(&self, event: &StripeEvent) -> Result<()> {
         let Some(about) = &event.about else { return Ok(()) };
-        // What is linked stays linked: a subscription cannot be moved to another account by what an event says.
-        let linked = store::billing::account_of(&self.db, &about.subscription_id, &about.customer_id).await?;
-        let account_id = linked.or(about.account_id).ok_or_else(|| Error::from(Reason::BillingAccountUnknown))?;
+        let account_id = self.account_of(about).await?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::account(account_id)).await?;
         store::account::lock_hierarchy(&mut tx, account_id).await?;
@@ -63,12 +62,26 @@ impl Rpc {
             subscriptions.push(Subscription::new(about.subscription_id.clone(), about.customer_id.clone()));
             subscriptions.len() - 1
         });
+        let before = lapse::decided(&mut tx, account_id, &subscriptions, now).await?;
         let subscription = &mut subscriptions[place];
         subscription.take(&about.change, event.made_at, &self.prices)?;
         let lapses_at = subscription.lapses_at(now);
         store::billing::save(&mut tx, account_id, subscription, lapses_at).await?;
-        lapse::decide(&mut tx, account_id, &subscriptions).await?;
+        lapse::decide(&mut tx, account_id, before, billing::outcome(&subscriptions, now)).await?;
         tx.commit().await
+    }
+
+    async fn account_of(&self, about: &About) -> Result<Uuid> {
+        // What is linked stays linked: a subscription cannot be moved to another account by what an event says.
+        if let Some(linked) = store::billing::account_of(&self.db, &about.subscription_id).await? {
+            return Ok(linked);
+        }
+        // A customer may pay for several accounts, so what the event says comes first.
+        let account_id = match about.account_id {
+            None => store::billing::account_of_customer(&self.db, &about.customer_id).await?,
+            named => named,
+        };
+        account_id.ok_or_else(|| Error::from(Reason::BillingAccountUnknown))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Inviting, and accepting.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use baton_access::{Caller, Principal, Role};
 use baton_errors::{Error, Reason, Result};
@@ -34,14 +37,14 @@ impl Rpc {
         let manager_id = request.manager_id.as_deref().map(|text| convert::id("manager_id", text)).transpose()?;
         let role = convert::role("role", request.role)?;
         let invited = self.invited(principal, request.email, role, manager_id, self.db.clock().now());
+        let email = invited.email.clone();
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(call).await? {
             return Ok(answer);
         }
         let people = people(&mut tx, principal, &[&invited]).await?;
         may_invite(&people, principal, &invited)?;
-        let invited = add(&mut tx, &self.tiers, account_id, vec![invited]).await?.pop();
-        let member = invited.ok_or_else(|| Error::from(Reason::MemberExists))?;
+        let member = add(&mut tx, &self.tiers, account_id, vec![invited]).await?.answer_for(&email)?;
         let answer = InviteMemberResponse { member: Some(member.into()) };
         tx.remember(call, &answer).await?;
         tx.commit().await?;
@@ -77,14 +80,10 @@ impl Rpc {
                 .map_err(|error| error.field(format!("invitations[{n}]"), "cannot be invited so"))?;
         }
         let emails: Vec<String> = invited.iter().map(|member| member.email.clone()).collect();
-        let mut added: HashMap<String, Member> = add(&mut tx, &self.tiers, account_id, invited)
-            .await?
-            .into_iter()
-            .map(|member| (member.email.clone(), member))
-            .collect();
-        let result = |email: String| match added.remove(&email) {
-            Some(member) => InvitationResult { email, member: Some(member.into()), reason: None },
-            None => InvitationResult { email, member: None, reason: Some(Reason::MemberExists.name().to_owned()) },
+        let mut added = add(&mut tx, &self.tiers, account_id, invited).await?;
+        let result = |email: String| match added.answer_for(&email) {
+            Ok(member) => InvitationResult { email, member: Some(member.into()), reason: None },
+            Err(error) => InvitationResult { email, member: None, reason: Some(error.reason().name().to_owned()) },
         };
         let answer = InviteMembersResponse { results: emails.into_iter().map(result).collect() };
         tx.remember(call, &answer).await?;
@@ -202,11 +201,38 @@ fn may_invite(people: &[Member], principal: &Principal, invited: &Member) -> Res
     member::may_invite(actor, invited.role, invited.manager_id, invited.manager_id.and_then(role_of))
 }
 
-/// Stores invitations, mails them and tells of them; answers those whose address was free. The index decides
-/// that. What nobody accepted in time makes room first.
-async fn add(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, mut invited: Vec<Member>) -> Result<Vec<Member>> {
+/// What became of addresses that were to be invited.
+struct Added {
+    /// Who is invited now, by the address as it was given.
+    members: HashMap<String, Member>,
+    /// How long others have to wait, by what their address is known under.
+    waits: HashMap<String, Duration>,
+}
+
+impl Added {
+    /// The answer for one address, once.
+    ///
+    /// # Errors
+    /// TOO_MANY_ATTEMPTS when its last mail is too young, MEMBER_EXISTS.
+    fn answer_for(&mut self, email: &str) -> Result<Member> {
+        if let Some(member) = self.members.remove(email) {
+            return Ok(member);
+        }
+        Err(match self.waits.get(&email_key(email)) {
+            Some(&wait) => Error::from(Reason::TooManyAttempts).retry_after(wait),
+            None => Reason::MemberExists.into(),
+        })
+    }
+}
+
+/// Stores invitations, mails them and tells of them, where the address was free: the index decides that. What
+/// nobody accepted in time makes room first. Whoever takes an invitation back and sends another gets no
+/// address more mails than whoever sends the same again.
+async fn add(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, mut invited: Vec<Member>) -> Result<Added> {
     let now = tx.db().clock().now();
     let emails: Vec<String> = invited.iter().map(|member| member.email.clone()).collect();
+    let mailed = store::invitation::mailed_since(tx, account_id, &emails, now - MAILED_AGAIN_AFTER).await?;
+    invited.retain(|member| !mailed.contains_key(&email_key(&member.email)));
     let ended = store::invitation::end_old(tx, account_id, &emails, now - INVITATION, now).await?;
     let added: HashSet<Uuid> = store::invitation::add_all(tx, &invited).await?.into_iter().collect();
     invited.retain(|member| added.contains(&member.id));
@@ -215,7 +241,11 @@ async fn add(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, mut invited: Vec<Memb
     tx.enqueue_all(mails::INVITATION, &to).await?;
     let ended = ended.iter().map(events::member_invitation_ended);
     tx.publish_all(ended.chain(invited.iter().map(events::member_invited))).await?;
-    Ok(invited)
+    let wait = |at: DateTime<Utc>| (at + MAILED_AGAIN_AFTER - now).to_std().unwrap_or_default();
+    Ok(Added {
+        members: invited.into_iter().map(|member| (member.email.clone(), member)).collect(),
+        waits: mailed.into_iter().map(|(key, at)| (key, wait(at))).collect(),
+    })
 }
 
 /// An invitation of the caller's account that is still open, locked, and which the caller may tend.

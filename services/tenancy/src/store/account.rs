@@ -224,3 +224,19 @@ pub(crate) async fn count_of_user(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
     .await?;
     Ok(count)
 }
+
+/// Free accounts that a person owns, those that are suspended or given up among them: they are there until they
+/// are deleted. Until the transaction ends nobody else counts, or creates, accounts of this person.
+pub(crate) async fn lock_free_of_owner(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('tenancy.accounts:' || $1, 0))", user_id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
+           where m.user_id = $1 and m.status = 'active' and m.role = 'owner' and a.subscription_tier = 'free'"#,
+        user_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(count)
+}

@@ -7,21 +7,26 @@ use uuid::Uuid;
 
 use crate::{
     account::SubscriptionTier,
-    billing::{Status, StripeEvent, Subscription},
+    billing::{Outcome, Status, StripeEvent, Subscription},
 };
 
-/// Whose a subscription is, or its customer's other ones. Of all tenants: Stripe's events name customers, and
-/// may name no account.
-pub(crate) async fn account_of(db: &Db, subscription_id: &str, customer_id: &str) -> Result<Option<Uuid>> {
-    let account_id = sqlx::query_scalar!(
-        "select account_id from tenancy.subscriptions where id = $1 or customer_id = $2
-         order by id = $1 desc, id limit 1",
-        subscription_id,
+/// Whose a subscription is. Of all tenants: Stripe's events may name no account.
+pub(crate) async fn account_of(db: &Db, subscription_id: &str) -> Result<Option<Uuid>> {
+    let account_id = sqlx::query_scalar!("select account_id from tenancy.subscriptions where id = $1", subscription_id)
+        .fetch_optional(db.system())
+        .await?;
+    Ok(account_id)
+}
+
+/// The account that a customer of Stripe's pays for; `None` also when there are several. Of all tenants.
+pub(crate) async fn account_of_customer(db: &Db, customer_id: &str) -> Result<Option<Uuid>> {
+    let accounts = sqlx::query_scalar!(
+        "select distinct account_id from tenancy.subscriptions where customer_id = $1 limit 2",
         customer_id
     )
-    .fetch_optional(db.system())
+    .fetch_all(db.system())
     .await?;
-    Ok(account_id)
+    Ok(if let [account_id] = accounts[..] { Some(account_id) } else { None })
 }
 
 /// Notes that an event is taken in by this transaction; `false` when one has before.
@@ -141,27 +146,23 @@ pub(crate) async fn lapsed(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
     Ok(accounts)
 }
 
-/// Notes that an account's subscriptions whose grace is over have been looked at.
-pub(crate) async fn settle(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
-        "update tenancy.subscriptions set lapses_at = null where account_id = $1 and lapses_at <= $2",
+/// Notes that an account's subscriptions whose grace is over have been looked at; answers when the first was.
+pub(crate) async fn settle(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let lapsed = sqlx::query_scalar!(
+        r#"update tenancy.subscriptions s set lapses_at = null
+           from tenancy.subscriptions before
+           where s.account_id = $1 and s.lapses_at <= $2 and before.id = s.id and before.account_id = $1
+           returning before.lapses_at as "lapses_at!""#,
         account_id,
         now
     )
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(())
+    Ok(lapsed.into_iter().min())
 }
 
-/// Sets what an account's subscriptions decide; answers whether the tier is another now.
-pub(crate) async fn set_tier(
-    tx: &mut Tx,
-    account_id: Uuid,
-    tier: SubscriptionTier,
-    trial_ends_at: Option<DateTime<Utc>>,
-    subscription_ends_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<bool> {
+/// Sets what an account's subscriptions come to; answers whether the tier is another now.
+pub(crate) async fn set_outcome(tx: &mut Tx, account_id: Uuid, outcome: Outcome, now: DateTime<Utc>) -> Result<bool> {
     let changed = sqlx::query_scalar!(
         r#"update tenancy.accounts a
            set subscription_tier = $2, trial_ends_at = $3, subscription_ends_at = $4, updated_at = $5,
@@ -171,9 +172,9 @@ pub(crate) async fn set_tier(
              and (a.subscription_tier, a.trial_ends_at, a.subscription_ends_at) is distinct from ($2, $3, $4)
            returning before.subscription_tier <> $2 as "changed!""#,
         account_id,
-        tier.name(),
-        trial_ends_at,
-        subscription_ends_at,
+        outcome.tier.name(),
+        outcome.trial_ends_at,
+        outcome.ends_at,
         now
     )
     .fetch_optional(&mut **tx)

@@ -1,5 +1,7 @@
 //! Invitations: memberships that have yet to be accepted.
 
+use std::collections::HashMap;
+
 use baton_errors::Result;
 use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
@@ -36,6 +38,29 @@ pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>
     .fetch_all(&mut **tx)
     .await?;
     Ok(added)
+}
+
+/// Which of these addresses were mailed an invitation after `since` that was then taken back, by what they are
+/// known under, and when that mail was. Who had joined by it agreed to have it, and does not count.
+pub(crate) async fn mailed_since(
+    tx: &mut Tx,
+    account_id: Uuid,
+    emails: &[String],
+    since: DateTime<Utc>,
+) -> Result<HashMap<String, DateTime<Utc>>> {
+    let keys: Vec<String> = emails.iter().map(|email| email_key(email)).collect();
+    let rows = sqlx::query!(
+        r#"select email_key, max(invited_at) as "mailed_at!" from tenancy.memberships
+           where account_id = $1 and email_key = any($2) and invited_at > $3
+             and status = 'removed' and joined_at is null
+           group by email_key"#,
+        account_id,
+        &keys,
+        since
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.email_key, row.mailed_at)).collect())
 }
 
 /// Ends the invitations of these addresses that were mailed before `before` and never accepted.

@@ -180,7 +180,10 @@ async fn a_failed_payment_has_a_week_of_grace_and_then_the_account_is_free() {
     let shown = of(&world, &owner, account_id).await.unwrap();
     assert_eq!(shown.grace_ends_at.unwrap().seconds, failed + week);
     assert_eq!(shown.subscription_tier(), SubscriptionTier::Pro);
+    // That payment goes on failing changes nothing, also between the end of the grace and the look that sees it.
+    let failing = || event(&Uuid::now_v7().to_string(), "invoice.payment_failed", failed + 1, invoice());
     eventually(|| async {
+        send(&world, &failing()).await.unwrap();
         let shown = of(&world, &owner, account_id).await.unwrap();
         (shown.subscription_tier() == SubscriptionTier::Free).then_some(())
     })
@@ -188,6 +191,64 @@ async fn a_failed_payment_has_a_week_of_grace_and_then_the_account_is_free() {
     // A payment that comes after all brings it back.
     send(&world, &event("evt_3", "invoice.paid", now(), invoice())).await.unwrap();
     assert_eq!(of(&world, &owner, account_id).await.unwrap().subscription_tier(), SubscriptionTier::Pro);
+}
+
+#[tokio::test]
+async fn a_tier_that_was_sold_by_hand_stays_until_a_subscription_lives() {
+    let world = world().await;
+    let owner = world.person("owner").await;
+    let account_id = world.account(&owner).await;
+    let tier = async || of(&world, &owner, account_id).await.unwrap().subscription_tier();
+    let sell = async || {
+        let sold = "update tenancy.accounts set subscription_tier = 'enterprise', subscription_ends_at = '2100-01-01'";
+        sqlx::query(sold).execute(&world.admin()).await.unwrap();
+    };
+    let tell = async |id, kind, created, object| send(&world, &event(id, kind, created, object)).await.unwrap();
+    let pro = |status| subscription(status, "price_pro", Some(account_id));
+    let begun = now() - 100;
+
+    sell().await;
+    tell("evt_1", "checkout.session.completed", begun, checkout(account_id)).await;
+    assert_eq!(tier().await, SubscriptionTier::Enterprise);
+    tell("evt_2", "customer.subscription.created", begun, pro("incomplete")).await;
+    assert_eq!(tier().await, SubscriptionTier::Enterprise);
+    tell("evt_3", "customer.subscription.updated", begun + 10, pro("active")).await;
+    assert_eq!(tier().await, SubscriptionTier::Pro);
+    // What changes nothing of what is paid decides nothing.
+    sell().await;
+    tell("evt_4", "invoice.paid", begun + 11, invoice()).await;
+    assert_eq!(tier().await, SubscriptionTier::Enterprise);
+    tell("evt_5", "customer.subscription.deleted", begun + 20, pro("canceled")).await;
+    assert_eq!(tier().await, SubscriptionTier::Free);
+
+    sell().await;
+    tell("evt_6", "customer.subscription.deleted", begun + 30, pro("canceled")).await;
+    tell("evt_7", "invoice.payment_failed", begun + 31, invoice()).await;
+    tell("evt_8", "checkout.session.completed", begun + 32, checkout(account_id)).await;
+    assert_eq!(tier().await, SubscriptionTier::Enterprise);
+    let untouched = "select count(*) from tenancy.accounts where subscription_ends_at = '2100-01-01'";
+    assert_eq!(count(&world, untouched).await, 1);
+}
+
+#[tokio::test]
+async fn a_customer_who_pays_for_two_accounts() {
+    let world = world().await;
+    let owner = world.person("owner").await;
+    let [first, second] = [world.account(&owner).await, world.account(&owner).await];
+    let tier = async |account_id| of(&world, &owner, account_id).await.unwrap().subscription_tier();
+    let created = async |id: &str, price, account_id| {
+        let mut object = subscription("active", price, account_id);
+        object["id"] = json!(id);
+        send(&world, &event(&format!("evt_{id}"), "customer.subscription.created", now(), object)).await
+    };
+    created("sub_1", "price_pro", Some(first)).await.unwrap();
+    // A customer of one account needs no name.
+    created("sub_2", "price_enterprise", None).await.unwrap();
+    assert_eq!(tier(first).await, SubscriptionTier::Enterprise);
+    created("sub_3", "price_pro", Some(second)).await.unwrap();
+    assert_eq!((tier(first).await, tier(second).await), (SubscriptionTier::Enterprise, SubscriptionTier::Pro));
+    let refused = created("sub_4", "price_pro", None).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::BillingAccountUnknown));
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@ use baton_proto::baton::tenancy::v1::{
 };
 use futures_util::future::join_all;
 
+use tonic_types::StatusExt;
+
 use super::*;
 
 fn create(name: &str, slug: Option<&str>) -> CreateAccountRequest {
@@ -47,8 +49,8 @@ async fn accounts_of_one_name_get_slugs_of_their_own() {
 #[tokio::test]
 async fn many_at_once_get_slugs_of_their_own() {
     let world = world().await;
-    let ada = world.person("ada").await;
-    let slugs = join_all((0..20).map(|_| created(&world, &ada, create("Acme", None)))).await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let slugs = join_all((0..20).map(|n| created(&world, [&ada, &bob][n % 2], create("Acme", None)))).await;
     let slugs: std::collections::HashSet<_> = slugs.into_iter().map(|account| account.slug).collect();
     assert_eq!(slugs.len(), 20);
 }
@@ -88,4 +90,39 @@ async fn a_name_that_says_nothing_stores_nothing() {
     assert_eq!(refusal(refused), Reason::ValidationFailed);
     assert_eq!(count(&world, "select count(*) from tenancy.accounts").await, 0);
     created(&world, &ada, create(&"ä".repeat(100), None)).await;
+}
+
+#[tokio::test]
+async fn nobody_owns_more_than_ten_free_accounts() {
+    let world = world().await;
+    let (ada, bob) = (world.person("ada").await, world.person("bob").await);
+    let make = || one_more(&world, &ada);
+    let answers = join_all((0..20).map(|_| make())).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10, "however many ask at once");
+    for refused in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(reason(refused), Some(Reason::QuotaExceeded), "{refused:?}");
+        let info = refused.get_details_error_info().unwrap();
+        assert_eq!(
+            (&*info.metadata["quota"], &*info.metadata["limit"], &*info.metadata["used"]),
+            ("accounts", "10", "10")
+        );
+    }
+    assert_eq!(count(&world, "select count(*) from tenancy.accounts").await, 10);
+
+    // What is given up is still there; what is paid for does not count, nor what belongs to another.
+    let give_up = "update tenancy.accounts set status = 'canceled', deletes_at = now() + interval '30 days'";
+    sqlx::query(give_up).execute(&world.admin()).await.unwrap();
+    assert_eq!(reason(&make().await.unwrap_err()), Some(Reason::QuotaExceeded));
+    let team = world.team().await;
+    world.join(team.account_id, &ada, baton_access::Role::User, None).await;
+    let pay = "update tenancy.accounts set subscription_tier = 'pro'
+               where id = (select account_id from tenancy.memberships where user_id = $1 and role = 'owner' limit 1)";
+    sqlx::query(pay).bind(ada.user_id).execute(&world.admin()).await.unwrap();
+    make().await.unwrap();
+    assert_eq!(reason(&make().await.unwrap_err()), Some(Reason::QuotaExceeded));
+    created(&world, &bob, create("Acme", None)).await;
+}
+
+async fn one_more(world: &World, by: &Person) -> Result<(), Status> {
+    accounts(world).create_account(by.call_without_account(create("Many", None))).await.map(drop)
 }

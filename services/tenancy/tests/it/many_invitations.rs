@@ -1,8 +1,10 @@
 use baton_proto::baton::tenancy::v1::{
-    AcceptInvitationRequest, Invitation, InvitationResult, InviteMembersRequest, ResendInvitationRequest,
-    RevokeInvitationRequest,
+    AcceptInvitationRequest, Invitation, InvitationResult, InviteMembersRequest, LeaveAccountRequest,
+    ResendInvitationRequest, RevokeInvitationRequest,
 };
 use baton_testkit::{Team, eventually};
+
+use tonic_types::StatusExt;
 
 use super::*;
 
@@ -136,6 +138,39 @@ async fn an_invitation_is_mailed_again_but_not_at_once() {
     age(&world, &id, "13 days").await;
     accept(&world, &bob, &team, &id).await.unwrap();
     assert_eq!(refusal(resend(&world, &team.owner, &team, &id).await), Reason::InvitationNotFound);
+}
+
+#[tokio::test]
+async fn taking_an_invitation_back_mails_nobody_sooner() {
+    let world = world().await;
+    let (team, other) = (world.team().await, world.team().await);
+    let (bob, account_id) = (world.person("bob").await, team.account_id);
+    let open = async |email: &str| invite(&world, &team.owner, invitation(account_id, email, Role::User, None)).await;
+    let first = open(&bob.email).await.unwrap().id;
+    revoke(&world, &team.owner, &team, &first).await.unwrap();
+    for email in [bob.email.clone(), bob.email.to_uppercase()] {
+        let refused = open(&email).await.unwrap_err();
+        assert_eq!(reason(&refused), Some(Reason::TooManyAttempts), "{refused:?}");
+        let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap().as_secs();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+    // Of many, the others are invited.
+    let many = vec![to("cy@example.org", Role::User, None), to(&bob.email, Role::User, None)];
+    let results = invite_all(&world, &team.owner, account_id, many).await.unwrap().into_inner();
+    assert!(results[0].member.is_some(), "{results:?}");
+    assert_eq!((results[1].member.as_ref(), results[1].reason()), (None, "TOO_MANY_ATTEMPTS"));
+    assert_eq!(count(&world, "select count(*) from tenancy.memberships where status = 'invited'").await, 1);
+    // Another account knows nothing of it.
+    invite(&world, &other.owner, invitation(other.account_id, &bob.email, Role::User, None)).await.unwrap();
+
+    // A minute later it is as before; and who joined and left may come back at once.
+    age(&world, &first, "61 seconds").await;
+    let second = open(&bob.email).await.unwrap().id;
+    accept(&world, &bob, &team, &second).await.unwrap();
+    let request = LeaveAccountRequest { account_id: account_id.to_string(), hand_over_to: None };
+    members(&world).leave_account(bob.call(account_id, request)).await.unwrap();
+    let third = open(&bob.email).await.unwrap().id;
+    accept(&world, &bob, &team, &third).await.unwrap();
 }
 
 #[tokio::test]

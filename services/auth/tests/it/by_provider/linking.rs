@@ -160,3 +160,30 @@ async fn an_unconfirmed_registration_is_the_address_owner_s_to_replace() {
     let verified = client(&stage.world).verify_email(VerifyEmailRequest { token: link }).await;
     assert_eq!(refusal(verified), Reason::LinkInvalid);
 }
+
+#[tokio::test]
+async fn a_session_that_is_about_to_close_links_nothing() {
+    let stage = Stage::start().await;
+    let ada = stage.world.person("ada").await;
+    let sent = stage.begin_link(&ada.token, "acme", PASSWORD).await.unwrap();
+    let code = stage.code(&sent, stage.claims(&sent, "a stranger", &address("there")));
+    let mut other = stage.world.admin().begin().await.unwrap();
+    let close = "update auth.sessions set closed_at = now(), close_reason = 'revoked' where user_id = $1";
+    sqlx::query(close).bind(ada.user_id).execute(&mut *other).await.unwrap();
+    let closes = async {
+        // The callback waits for the session; without that it would link meanwhile.
+        let waits =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let admin = stage.world.admin();
+        let came = eventually(|| async {
+            let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&admin).await.unwrap();
+            let linked: i64 =
+                sqlx::query_scalar("select count(*) from auth.identities").fetch_one(&admin).await.unwrap();
+            (waiting + linked > 0).then_some(linked)
+        });
+        assert_eq!(came.await, 0, "linked");
+        other.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(stage.callback(sent.back(&code)), closes);
+    assert_eq!(refusal(answer), Reason::SessionClosed);
+}

@@ -1,8 +1,11 @@
 //! Switching the second factor off, and making new recovery codes.
 
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest};
-use baton_testkit::{PASSWORD, Person, reason};
+use baton_proto::baton::auth::v1::{
+    CreateApiKeyRequest, DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest,
+    api_key_service_client::ApiKeyServiceClient,
+};
+use baton_testkit::{PASSWORD, Person, eventually, reason};
 use tonic::Status;
 
 use super::stage::{Stage, amr, call, in_session};
@@ -73,4 +76,56 @@ async fn new_recovery_codes_end_the_earlier_ones() {
     let refused = stage.verify(&stage.challenge(&ada).await, &before[0]).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::MfaCodeInvalid));
     stage.verify(&stage.challenge(&ada).await, &after[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_made_afterwards_does_not_count_as_made_by_both() {
+    let stage = Stage::set().await;
+    let (ada, _, recovery_codes) = stage.protected("ada").await;
+    // Its token tells of both factors for a quarter of an hour, whatever happens.
+    let by_both = stage.verify(&stage.challenge(&ada).await, &recovery_codes[0]).await.unwrap();
+    let by_both = in_session(&ada, &by_both.access_token);
+    let make = async || {
+        let wish = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
+        let made = ApiKeyServiceClient::new(stage.world.auth()).create_api_key(call(&by_both, wish)).await;
+        let id: uuid::Uuid = made.unwrap().into_inner().id.parse().unwrap();
+        let amr = sqlx::query_scalar::<_, Vec<String>>("select amr from auth.api_keys where id = $1").bind(id);
+        amr.fetch_one(&stage.world.admin()).await.unwrap()
+    };
+    assert_eq!(make().await, ["pwd", "otp", "mfa"]);
+    disable(&stage, &ada, Some(&recovery_codes[1]), None).await.unwrap();
+    assert_eq!(amr(&by_both.token), ["pwd", "otp", "mfa"]);
+    assert_eq!(make().await, ["pwd"]);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_about_to_end_does_not_count_as_made_by_both() {
+    let stage = Stage::set().await;
+    let (ada, app, _) = stage.protected("ada").await;
+    let token = stage.challenge(&ada).await;
+    let code = app.code(&stage.clock, 0);
+    // The code is taken, and the session has to wait for its person, who switches the second factor off meanwhile.
+    let mut other = stage.world.admin().begin().await.unwrap();
+    sqlx::query("select from auth.users where id = $1 for update")
+        .bind(ada.user_id)
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let verify = stage.verify(&token, &code);
+    let switch_off = async {
+        eventually(|| async {
+            let taken = "select count(*) from auth.mfa_challenges where user_id = $1";
+            let left: i64 = sqlx::query_scalar(taken).bind(ada.user_id).fetch_one(&stage.world.admin()).await.unwrap();
+            (left == 0).then_some(())
+        })
+        .await;
+        sqlx::query("delete from auth.second_factors where user_id = $1")
+            .bind(ada.user_id)
+            .execute(&mut *other)
+            .await
+            .unwrap();
+        other.commit().await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(verify, switch_off);
+    assert_eq!(reason(&refused.unwrap_err()), Some(Reason::MfaTokenInvalid));
 }

@@ -1,0 +1,34 @@
+//! Accounts that were deleted: nothing of theirs stays. Nobody is told of each notification.
+
+use anyhow::{bail, ensure};
+use baton_errors::Result;
+use baton_store::{Db, Tx, jobs::Job};
+use uuid::Uuid;
+
+use crate::store::deletion;
+
+/// The event that begins it.
+pub(crate) const EVENT: &str = "account.deleted";
+/// Job: delete what is left of an account.
+const JOB: &str = "account.clear";
+/// Rows that are deleted with a statement.
+const BATCH: i64 = 1_000;
+
+/// Has the rows of the transaction's account deleted, after the commit: they may be too many for one
+/// transaction.
+pub(crate) async fn begin(tx: &mut Tx) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    tx.enqueue(JOB, &account_id).await
+}
+
+/// Does the job. Each statement commits by itself, so one that runs again goes on where the last one stopped.
+pub(crate) async fn work(db: Db, job: Job) -> anyhow::Result<()> {
+    if job.kind != JOB {
+        bail!("no job of kind {}", job.kind);
+    }
+    let account_id: Uuid = job.payload()?;
+    while deletion::notifications(&db, account_id, BATCH).await? > 0 {}
+    // Another worker who deletes the same rows leaves none for this one, and may still fail.
+    ensure!(!deletion::remains(&db, account_id).await?, "rows of a deleted account remain");
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Accounts end, and their tasks with them.
+
+use baton_testkit::eventually;
+use uuid::Uuid;
+
+use crate::desk::{Desk, new, new_for};
+
+/// Rows of an account by table: tasks, lines of timelines, counts of open tasks.
+async fn rows(desk: &Desk, account_id: Uuid) -> (i64, i64, i64) {
+    sqlx::query_as(
+        "select (select count(*) from task.tasks where account_id = $1),
+                (select count(*) from task.task_events where account_id = $1),
+                (select count(*) from task.usage where account_id = $1)",
+    )
+    .bind(account_id)
+    .fetch_one(&desk.world.admin())
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn all_that_a_deleted_account_had_goes_and_nothing_of_others() {
+    let desk = Desk::open().await;
+    let (team, elsewhere) = (&desk.team, desk.elsewhere().await);
+    let admin = desk.world.admin();
+    desk.create(&team.manager_a, new_for("Sweep", &team.user_a1)).await.unwrap();
+    let deleted = desk.create(&team.owner, new("Deleted")).await.unwrap().id;
+    desk.delete(&team.owner, &deleted).await.unwrap();
+    elsewhere.create(&elsewhere.team.owner, new("Theirs")).await.unwrap();
+    // A chain of parts, oldest and youngest first, each with a line: more than go at once.
+    sqlx::query(
+        "with ids as (select n, gen_random_uuid() as id from generate_series(1, 2300) n),
+              made as (insert into task.tasks (id, account_id, title, description, status, priority, visibility, tags,
+                           custom_fields, parent_task_id, created_by, actual_seconds, version, created_at, updated_at)
+                       select id, $1, 'Part', '', 'pending', 2, 'private', '{}', '{}',
+                              case when n % 10 > 0 then lag(id) over (order by n) end, $2, 0, 1, now(), now()
+                       from ids returning id)
+         insert into task.task_events (id, account_id, task_id, version, kind, actor_id, occurred_at, changes)
+         select gen_random_uuid(), $1, id, 1, 'created', $2, now(), '{}' from made",
+    )
+    .bind(team.account_id)
+    .bind(team.owner.user_id)
+    .execute(&admin)
+    .await
+    .unwrap();
+    let theirs = rows(&desk, elsewhere.team.account_id).await;
+    assert!(theirs.0 > 0 && theirs.1 > 0 && theirs.2 > 0, "{theirs:?}");
+    let published: i64 = sqlx::query_scalar("select count(*) from task.outbox").fetch_one(&admin).await.unwrap();
+
+    let end = "update tenancy.accounts set status = 'canceled', deletes_at = now() - interval '1 second' where id = $1";
+    sqlx::query(end).bind(team.account_id).execute(&admin).await.unwrap();
+    let gone = async || {
+        eventually(|| async { (rows(&desk, team.account_id).await == (0, 0, 0)).then_some(()) }).await;
+        eventually(|| async {
+            let jobs: i64 = sqlx::query_scalar("select count(*) from task.jobs").fetch_one(&admin).await.unwrap();
+            (jobs == 0).then_some(())
+        })
+        .await;
+    };
+    gone().await;
+    // Told again, after the inbox has forgotten it, it finds nothing more to do.
+    sqlx::query("delete from task.inbox").execute(&admin).await.unwrap();
+    sqlx::query("update tenancy.outbox set published_at = null, batch = null").execute(&admin).await.unwrap();
+    eventually(|| async {
+        let handled: i64 = sqlx::query_scalar("select count(*) from task.inbox").fetch_one(&admin).await.unwrap();
+        (handled == 1).then_some(())
+    })
+    .await;
+    gone().await;
+    assert_eq!(rows(&desk, elsewhere.team.account_id).await, theirs);
+    let after: i64 = sqlx::query_scalar("select count(*) from task.outbox").fetch_one(&admin).await.unwrap();
+    assert_eq!(after, published, "nobody is told of each task");
+}
