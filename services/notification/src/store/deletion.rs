@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// Deletes notifications, few at a time; answers how many.
 pub(crate) async fn notifications(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
-        "delete from notification.notifications where account_id = $1 and id = any(array(
+        "delete from notification.notifications where id = any(array(
              select id from notification.notifications where account_id = $1 limit $2))",
         account_id,
         limit

@@ -1,4 +1,5 @@
-//! What is left of an account that was deleted. By the system's role: none that serves calls may delete tasks.
+//! What is left of an account that was deleted. By the system's role: none that serves calls may delete tasks. Rows
+//! are chosen by account and deleted by key alone, so no statement walks through those that are not its own to do.
 
 use baton_errors::Result;
 use baton_store::Db;
@@ -7,7 +8,7 @@ use uuid::Uuid;
 /// Deletes lines of timelines, few at a time; answers how many.
 pub(crate) async fn events(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
-        "delete from task.task_events where account_id = $1 and id = any(array(
+        "delete from task.task_events where id = any(array(
              select id from task.task_events where account_id = $1 limit $2))",
         account_id,
         limit
@@ -21,7 +22,7 @@ pub(crate) async fn events(db: &Db, account_id: Uuid, limit: i64) -> Result<u64>
 /// of, mostly, and so are met first.
 pub(crate) async fn tasks(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
-        "delete from task.tasks where account_id = $1 and id = any(array(
+        "delete from task.tasks where id = any(array(
              select id from task.tasks task
              where account_id = $1
                and not exists (select from task.tasks part where part.account_id = $1 and part.parent_task_id = task.id)
