@@ -154,7 +154,8 @@ fn parameters_say_what_they_take() {
     assert_eq!(headers("TaskService_GetTask"), ["AccountId", "IfNoneMatch"]);
     assert_eq!(headers("MemberService_InviteMember"), ["IdempotencyKey"]);
     assert_eq!(headers("MemberService_UpdateMember"), ["IfMatch"]);
-    assert_eq!(headers("AuthService_Login"), [""; 0]);
+    assert_eq!(headers("AuthService_Login"), ["BatonSession"]);
+    assert_eq!(headers("AuthService_VerifyEmail"), [""; 0]);
 }
 
 #[test]
