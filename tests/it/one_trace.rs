@@ -153,9 +153,9 @@ async fn a_call_an_event_and_a_push_are_one_trace_over_five_processes() {
     let spans = of_this_trace();
     let mut parent = CLIENT_SPAN.to_owned();
     for (service, name) in expected {
-        let found = spans.iter().find(|span| span.name == name && span.parent == parent);
-        let found = found.unwrap_or_else(|| panic!("no span {name} below {parent}: {spans:#?}"));
-        assert_eq!(found.service, service, "{name} ran elsewhere");
+        // Several services consume the same event; this is about the one that tells people.
+        let found = spans.iter().find(|span| span.name == name && span.parent == parent && span.service == service);
+        let found = found.unwrap_or_else(|| panic!("no span {name} of {service} below {parent}: {spans:#?}"));
         parent.clone_from(&found.id);
     }
 }
