@@ -14,10 +14,10 @@ use baton_store::{Idempotency, Tenant};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, mfa::FRESH};
+use super::Rpc;
 use crate::{
     api_key::{self, LIMIT, StoredKey},
-    events, mails, store,
+    events, mails, sessions, store,
 };
 
 #[tonic::async_trait]
@@ -48,7 +48,7 @@ impl ApiKeyService for Rpc {
         // A token alone may be stolen, and a key outlives it. A repetition too answers the key, so it takes the proof.
         let session = store::session::hold(&mut tx, session_id, user_id, now).await?;
         let session = session.ok_or_else(|| Error::from(Reason::SessionClosed))?;
-        if !knows_password && session.created_at <= now - FRESH {
+        if !knows_password && !sessions::is_fresh(session.created_at, now) {
             return Err(Error::from(Reason::ProofRequired).into());
         }
         if let Some(answer) = tx.replay::<CreateApiKeyResponse>(&call).await? {

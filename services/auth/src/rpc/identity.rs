@@ -11,18 +11,14 @@ use baton_proto::{
     convert::timestamp,
 };
 use baton_store::Tenant;
-use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{Rpc, oauth::Beginning};
 use crate::{
-    events, mails,
+    events, mails, sessions,
     store::{self, identity::Identity, oauth_flow::Linking},
 };
-
-/// How long after signing in nobody without a password is asked to do it again.
-const FRESH: TimeDelta = TimeDelta::minutes(15);
 
 #[tonic::async_trait]
 impl IdentityService for Rpc {
@@ -87,7 +83,7 @@ impl Rpc {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let has_password = store::user::password_hash(&mut tx, user_id).await?.is_some();
         let opened = store::mfa::opened(&mut tx, session_id).await?;
-        let fresh = opened.is_some_and(|session| session.created_at > self.db.clock().now() - FRESH);
+        let fresh = opened.is_some_and(|session| sessions::is_fresh(session.created_at, self.db.clock().now()));
         if !has_password && fresh { Ok(()) } else { Err(Reason::ProofRequired.into()) }
     }
 }

@@ -29,8 +29,6 @@ use crate::{
 const PENDING: TimeDelta = TimeDelta::hours(1);
 /// How long a sign-in waits for its second factor.
 const CHALLENGE: TimeDelta = TimeDelta::minutes(5);
-/// How long after signing in nobody is asked for the password again.
-pub(super) const FRESH: TimeDelta = TimeDelta::minutes(15);
 
 #[tonic::async_trait]
 impl MfaService for Rpc {
@@ -63,7 +61,7 @@ impl MfaService for Rpc {
             tx = self.take_code(tx, factor, &code, Reason::ProofInvalid, Some(session_id)).await?;
         } else if !knows_password {
             let opened = store::mfa::opened(&mut tx, session_id).await?;
-            if opened.is_none_or(|session| session.created_at <= now - FRESH) {
+            if opened.is_none_or(|session| !sessions::is_fresh(session.created_at, now)) {
                 return Err(Error::from(Reason::ProofRequired).into());
             }
         }
