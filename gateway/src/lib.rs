@@ -10,6 +10,7 @@ mod file;
 mod headers;
 mod health;
 mod json;
+mod line;
 mod merge_patch;
 mod oauth;
 mod openapi;
@@ -41,6 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use baton_events::{Streams, tail};
 use cable::Cable;
 pub use config::Config;
+use line::Lines;
 use proxies::Proxies;
 use rate_limit::{Edge, Limiter};
 use upstream::Upstreams;
@@ -58,8 +60,10 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let upstreams = Upstreams::new(&config)?;
     let cors = cors::layer(&config.cors_origins)?;
     let streams = Streams::open(&config.redis_url)?;
+    let rules = rate_limit::rules()?;
     let edge = Edge {
-        limiter: Limiter::new(&config, &upstreams, &streams)?,
+        lines: Lines::new(&rules),
+        limiter: Limiter::new(&config, rules, &upstreams, &streams)?,
         proxies: Arc::new(Proxies::parse(&config.trusted_proxies)?),
     };
     let grpc = passthrough::service(&upstreams, &edge, draining.clone())?;

@@ -99,6 +99,10 @@ async fn proxy(State((channel, edge)): State<(Channel, Edge)>, mut request: Requ
         return refuse(Error::invalid(name.as_str(), "must come once").into());
     }
     let client = edge.proxies.client(request.headers(), request.extensions());
+    let _turn = match edge.lines.turn(request.uri().path()).await {
+        Ok(turn) => turn,
+        Err(busy) => return refuse(busy.into()),
+    };
     let counted = edge.limiter.count(request.uri().path(), request.headers(), None, client).await;
     let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => {

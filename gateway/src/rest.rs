@@ -59,6 +59,10 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     let client = endpoint.edge.proxies.client(&parts.headers, &parts.extensions);
     let account = account_of_url(&endpoint.route, &mut parts).await;
     let rpc = endpoint.route.rpc.as_str();
+    let _turn = match endpoint.edge.lines.turn(rpc).await {
+        Ok(turn) => turn,
+        Err(busy) => return refuse(Problem::of_status(&busy.into(), &endpoint.route), &parts),
+    };
     let counted = endpoint.edge.limiter.count(rpc, &parts.headers, account.as_deref(), client).await;
     let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => answer_by(&endpoint, parts, body, client, deadline).await,

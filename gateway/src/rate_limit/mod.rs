@@ -26,7 +26,7 @@ use self::{
     caller::{Callers, Counted},
     window::Windows,
 };
-use crate::{config::Config, proxies::Proxies, upstream::Upstreams};
+use crate::{config::Config, line::Lines, proxies::Proxies, upstream::Upstreams};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,6 +44,7 @@ pub(crate) const HEADERS: [HeaderName; 5] = [
 /// What stands before every call, over REST and gRPC alike.
 #[derive(Clone)]
 pub(crate) struct Edge {
+    pub(crate) lines: Lines,
     pub(crate) limiter: Limiter,
     pub(crate) proxies: Arc<Proxies>,
 }
@@ -62,11 +63,16 @@ struct Inner {
 
 impl Limiter {
     /// Counts in the Redis of `streams`; asks auth and tenancy who calls.
-    pub(crate) fn new(config: &Config, upstreams: &Upstreams, streams: &Streams) -> Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        rules: HashMap<String, Rule>,
+        upstreams: &Upstreams,
+        streams: &Streams,
+    ) -> Result<Self> {
         let clock = Clock::system();
         let windows = Windows::new(streams.connection(), clock.clone());
         let callers = Callers::new(config, upstreams)?;
-        Ok(Self(Arc::new(Inner { callers, windows, rules: rules()?, weights: weights()?, clock })))
+        Ok(Self(Arc::new(Inner { callers, windows, rules, weights: weights()?, clock })))
     }
 
     /// Counts a call of this RPC (`/baton.task.v1.TaskService/GetTask`) for whoever makes it, from this address, in
@@ -159,7 +165,7 @@ impl Verdict {
 }
 
 /// The access rules of all RPCs, by path.
-fn rules() -> Result<HashMap<String, Rule>> {
+pub(crate) fn rules() -> Result<HashMap<String, Rule>> {
     // Only what is Baton's has them.
     let ours = pool().services().filter(|service| service.full_name().starts_with("baton."));
     let rules = ours.map(|service| rules::of_service(pool(), &service)).collect::<Result<Vec<_>>>()?;

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::ensure;
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
-    password_hash::{SaltString, rand_core::OsRng},
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::{Output, ParamsString, Salt, SaltString, rand_core::OsRng},
 };
 use baton_errors::{Error, Reason, Result};
 use tokio::sync::{Semaphore, oneshot};
@@ -21,7 +21,11 @@ const WAITING_PER_THREAD: usize = 16;
 /// The weakest parameters that OWASP's password storage cheat sheet calls equal, as memory in KiB and passes.
 const WEAKEST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
-type Work = Box<dyn FnOnce() + Send>;
+/// What a hash is computed in. Every thread keeps its own: to get as much from the system each time, and to have it
+/// zeroed, would cost a tenth of a hash.
+type Memory = Vec<Block>;
+
+type Work = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// Hashes and verifies passwords. Clones share the pool.
 #[derive(Debug, Clone)]
@@ -63,7 +67,8 @@ impl Hasher {
     pub(crate) fn new(threads: usize, parameters: Params) -> anyhow::Result<Self> {
         let threads = threads.max(1);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
-        let decoy = hash(&argon2, "nobody's password").map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
+        let decoy =
+            hash(&argon2, "nobody's password", &mut Memory::new()).map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
         Ok(Self {
             threads: start(threads)?,
             admitted: Arc::new(Semaphore::new(threads * (1 + WAITING_PER_THREAD))),
@@ -79,9 +84,9 @@ impl Hasher {
         check: impl FnOnce(&str) -> Result<()> + Send + 'static,
     ) -> Result<String> {
         let argon2 = self.argon2.clone();
-        self.run(move || {
+        self.run(move |memory| {
             check(&password)?;
-            hash(&argon2, &password)
+            hash(&argon2, &password, memory)
         })
         .await?
     }
@@ -91,26 +96,26 @@ impl Hasher {
         let known = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.to_string());
         let argon2 = self.argon2.clone();
-        self.run(move || {
-            let parsed = PasswordHash::new(&hashed).map_err(|e| Error::internal(e.to_string()))?;
-            if argon2.verify_password(password.as_bytes(), &parsed).is_err() || !known {
+        self.run(move |memory| {
+            let parsed = PasswordHash::new(&hashed).map_err(internal)?;
+            if !is_hash_of(&password, &parsed, memory)? || !known {
                 return Ok(Verdict::Wrong);
             }
             if is_current(&argon2, &parsed) {
                 return Ok(Verdict::Right);
             }
-            hash(&argon2, &password).map(Verdict::Outdated)
+            hash(&argon2, &password, memory).map(Verdict::Outdated)
         })
         .await?
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T> {
         // Held by the work, not by the call: a call that is given up does not free a busy core.
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Error::from(Reason::Busy))?;
         let (answer, answered) = oneshot::channel();
-        let work = move || {
+        let work = move |memory: &mut Memory| {
             // Whoever asked may be gone by now.
-            let _ = answer.send(work());
+            let _ = answer.send(work(memory));
             drop(admitted);
         };
         self.threads.send(Box::new(work)).map_err(|_| Error::internal("the hashing threads have ended"))?;
@@ -131,22 +136,53 @@ fn start(threads: usize) -> anyhow::Result<mpsc::Sender<Work>> {
             if let Err(error) = rustix::process::nice(10) {
                 tracing::warn!(%error, "hashing runs at the priority of all else");
             }
+            let mut memory = Memory::new();
             loop {
                 let Ok(Ok(work)) = receiver.lock().map(|receiver| receiver.recv()) else { return };
                 // Work that panics drops its answer, which tells its caller.
-                let _ = catch_unwind(AssertUnwindSafe(work));
+                let _ = catch_unwind(AssertUnwindSafe(|| work(&mut memory)));
             }
         })?;
     }
     Ok(sender)
 }
 
-fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String> {
+/// A new hash of the password, in PHC string format.
+fn hash(argon2: &Argon2<'_>, password: &str, memory: &mut Memory) -> Result<String> {
     let salt = SaltString::generate(&mut OsRng);
-    argon2
-        .hash_password(password.as_bytes(), &salt)
-        .map(|hash| hash.to_string())
-        .map_err(|e| Error::internal(e.to_string()))
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(internal)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(compute(argon2, password, salt.as_salt(), length, memory)?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Whether `hash` was made of this password, by whatever parameters it names.
+fn is_hash_of(password: &str, hash: &PasswordHash<'_>, memory: &mut Memory) -> Result<bool> {
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Ok(false) };
+    let algorithm = Algorithm::try_from(hash.algorithm).map_err(internal)?;
+    let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from).map_err(internal)?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash).map_err(internal)?);
+    // Outputs compare in constant time.
+    Ok(compute(&argon2, password, salt, expected.len(), memory)? == expected)
+}
+
+fn compute(argon2: &Argon2<'_>, password: &str, salt: Salt<'_>, length: usize, memory: &mut Memory) -> Result<Output> {
+    memory.resize(argon2.params().block_count(), Block::default());
+    let mut bytes = [0; 64];
+    let salt = salt.decode_b64(&mut bytes).map_err(internal)?;
+    let fill = |out: &mut [u8]| {
+        argon2.hash_password_into_with_memory(password.as_bytes(), salt, out, &mut memory[..]).map_err(Into::into)
+    };
+    Output::init_with(length, fill).map_err(internal)
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// Whether a hash was made by these parameters.
@@ -188,6 +224,21 @@ mod tests {
             after.decoy.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"),
             "nobody's hash costs what everybody's does"
         );
+    }
+
+    // What other programs wrote, and what this one writes, is the same format.
+    #[tokio::test]
+    async fn hashes_are_those_of_the_standard_implementation() {
+        use argon2::{PasswordHasher as _, PasswordVerifier as _};
+        let hasher = hasher(2);
+        let salt = SaltString::generate(&mut OsRng);
+        let theirs = Argon2::default().hash_password(b"tidal lantern", &salt).unwrap().to_string();
+        assert_eq!(hasher.verify("tidal lantern".into(), Some(theirs.clone())).await.unwrap(), Verdict::Right);
+        assert_eq!(hasher.verify("tidal lanterN".into(), Some(theirs)).await.unwrap(), Verdict::Wrong);
+        let ours = hasher.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
+        let parsed = PasswordHash::new(&ours).unwrap();
+        Argon2::default().verify_password(b"tidal lantern", &parsed).unwrap();
+        Argon2::default().verify_password(b"tidal lanterN", &parsed).unwrap_err();
     }
 
     #[test]
