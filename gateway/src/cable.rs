@@ -6,7 +6,8 @@
 //! | channel | parameters | messages |
 //! |---|---|---|
 //! | `NotificationChannel` | none, or one's own `user_id` | `{"event": "notification_received", "notification": {id, type, task_id, created_at}}` |
-//! | `TaskChannel` | `task_id` of a task that one may see | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task |
+//! | `TaskChannel` | `task_id` of a task that one may see | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task. `comment_created`, `attachment_added` and the like: `{"event", task_id, actor_id, occurred_at}` and the id of the thing |
+//! | `BoardChannel` | `board_id`: `my`, `user-<id>`, `team` or `account`, if one may see it | `{"event": "task_added", task_id, cause, status, version, assigned_to, actor_id, occurred_at}`, or `task_moved`, `task_removed`, `task_updated`; `{"event": "resync"}` when whose tasks it has changed |
 //!
 //! **Connecting.** The access token comes as query parameter `token`, as `Authorization: Bearer`, or as a
 //! subprotocol `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query ends in nobody's

@@ -7,17 +7,13 @@
 //! A whole platform is started with a Postgres that keeps its promises (`fsync` on), and shares the machine
 //! with it and with this driver; so figures of one run compare with each other, and only with those of the
 //! same machine otherwise. `BATON_BENCH_SECONDS` (10) is the time per line, `BATON_BENCH_CLIENTS` (16) the
-//! callers at a time.
+//! callers at a time, `BATON_BENCH_ONLY` a part of the names of the lines that are wanted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+mod driver;
+
+use std::sync::Arc;
 
 use baton_embedded::{Options, Postgres, PostgresBinaries};
 use baton_proto::baton::{
@@ -28,73 +24,21 @@ use baton_proto::baton::{
 use baton_tests::{PASSWORD, Platform};
 use serde_json::json;
 
+use driver::setting;
+
 const TASKS: usize = 1000;
-const WARM_UP: Duration = Duration::from_secs(1);
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// Waits until the machine rests: the events of what was written before are handled for a while after the
-/// answers, and would count against the next line. Gives up after a minute, for machines that never rest.
-async fn settle() {
-    let idle = || {
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        let ticks: Vec<u64> =
-            stat.lines().next().unwrap_or_default().split(' ').filter_map(|t| t.parse().ok()).collect();
-        (ticks.get(3).copied().unwrap_or_default(), ticks.iter().sum::<u64>())
-    };
-    for _ in 0..60 {
-        let before = idle();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = idle();
-        if (now.0 - before.0) * 10 >= (now.1 - before.1) * 9 {
-            return;
-        }
-    }
-}
-
-/// Calls `call` from all clients for a while, and prints a line of the table. A failed call ends the run.
+/// Calls `call` from all clients for a while, and prints a line of the table.
 async fn measure<F, Fut>(name: &str, call: F)
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let seconds = Duration::from_secs(setting("BATON_BENCH_SECONDS", 10));
-    let clients = setting("BATON_BENCH_CLIENTS", 16);
-    settle().await;
-    let call = Arc::new(call);
-    let number = Arc::new(AtomicUsize::new(0));
-    let begun = Instant::now();
-    let callers: Vec<_> = (0..clients)
-        .map(|_| {
-            let (call, number) = (Arc::clone(&call), Arc::clone(&number));
-            tokio::spawn(async move {
-                let mut took = Vec::new();
-                while begun.elapsed() < WARM_UP + seconds {
-                    let at = Instant::now();
-                    call(number.fetch_add(1, Ordering::Relaxed)).await;
-                    if begun.elapsed() > WARM_UP {
-                        took.push(at.elapsed());
-                    }
-                }
-                took
-            })
-        })
-        .collect();
-    let mut took = Vec::new();
-    for caller in callers {
-        took.extend(caller.await.expect("every call is answered"));
+    if !driver::wanted(name) {
+        return;
     }
-    took.sort_unstable();
-    let quantile = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    let rate = took.len() as f64 / seconds.as_secs_f64();
-    println!(
-        "| {name:<24} | {rate:>9.0} | {:>8.2} | {:>8.2} | {:>8.2} |",
-        quantile(0.5),
-        quantile(0.95),
-        quantile(0.99)
-    );
+    let (clients, seconds) = (setting("BATON_BENCH_CLIENTS", 16), setting("BATON_BENCH_SECONDS", 10));
+    let times = driver::measure(clients, seconds, call).await;
+    println!("| {name:<24} | {} |", times.columns());
 }
 
 #[tokio::main]
@@ -160,7 +104,7 @@ async fn main() {
     .await;
     let (caller, tasks) = (owner.clone(), TaskServiceClient::new(channel.clone()));
     measure("gRPC get", move |n| {
-        let message = GetTaskRequest { id: ids[n % TASKS].to_string() };
+        let message = GetTaskRequest { id: ids[n % TASKS].to_string(), as_of: None };
         let (request, mut tasks) = (caller.grpc(Some(account), message), tasks.clone());
         async move { drop(tasks.get_task(request).await.expect("got")) }
     })

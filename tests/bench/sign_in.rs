@@ -89,7 +89,7 @@ async fn reading(
     let mut tasks = TaskServiceClient::new(channel);
     let mut took = Vec::new();
     while !over() {
-        let request = person.grpc(Some(account), GetTaskRequest { id: task.to_string() });
+        let request = person.grpc(Some(account), GetTaskRequest { id: task.to_string(), as_of: None });
         let at = Instant::now();
         tasks.get_task(request).await.expect("got");
         took.push(at.elapsed());

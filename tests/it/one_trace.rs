@@ -82,10 +82,13 @@ fn serve(platform: &Platform, collector: &str) -> Processes {
     for name in services.map(|(name, _)| name).into_iter().chain(["gateway"]) {
         let mut command = baton_binary();
         command.args(["serve", name]).envs(&keys).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{}", keys["BATON_TENANCY_SERVICE_SECRET"]));
+        let (tenancy, task) = (keys["BATON_TENANCY_SERVICE_SECRET"], keys["BATON_TASK_SERVICE_SECRET"]);
+        command.env("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{tenancy},task:{task}"));
         command.env("BATON_REDIS_URL", platform.redis_url());
         command.env("BATON_GATEWAY_LISTEN", platform.address().to_string());
         command.env("BATON_SMTP_URL", "smtp://127.0.0.1:1");
+        command.env("BATON_TASK_ATTACHMENTS_URL", format!("file://{}", platform.data().join("attachments").display()));
+        command.env("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
         command.env("BATON_LOG", "warn");
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
         command.env("OTEL_BSP_SCHEDULE_DELAY", "200");

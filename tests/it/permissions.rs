@@ -15,7 +15,7 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 use samples::{Samples, Whose};
-pub(crate) use walk::{Rule, http_binding, methods};
+pub(crate) use walk::{Rule, http_binding, methods, takes_body};
 
 /// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
 /// The last four rows are what its role definitions say beside the matrix.
@@ -45,8 +45,15 @@ const MATRIX: [(&str, [bool; 4]); 18] = [
 ];
 
 /// Refusals that say something of the thing's state or of who holds it: the role was let in.
-const DOMAIN: &[&str] =
-    &["TASK_WRONG_STATE", "TASK_NOT_ASSIGNED", "TASK_CHANGE_NOT_ALLOWED", "ASSIGNMENT_ALREADY_ACCEPTED", "LAST_OWNER"];
+const DOMAIN: &[&str] = &[
+    "TASK_WRONG_STATE",
+    "TASK_NOT_ASSIGNED",
+    "TASK_CHANGE_NOT_ALLOWED",
+    "ASSIGNMENT_ALREADY_ACCEPTED",
+    "LAST_OWNER",
+    "WATCHER_INVALID",
+    "WATCHER_NOT_FOUND",
+];
 
 #[test]
 fn the_matrix_names_every_permission() {
@@ -140,7 +147,7 @@ async fn over_rest_a_call_without_a_token_is_a_401() {
             .collect();
         let verb = Method::from_bytes(verb.to_ascii_uppercase().as_bytes()).unwrap();
         let mut call = platform.rest().call(verb.clone(), &path.join("/"));
-        if [Method::POST, Method::PATCH, Method::PUT].contains(&verb) {
+        if takes_body(&method) {
             call = call.json(&json!({}));
         }
         let answer = call.send().await;
@@ -168,6 +175,18 @@ struct World {
     other_invitation: Uuid,
     /// A task that is in the activity log.
     logged_task: Uuid,
+    /// A comment in the other account, which its members see.
+    other_comment: Uuid,
+    /// A view that the other account's owner shares.
+    other_view: Uuid,
+    /// A reminder of its owner's.
+    other_reminder: Uuid,
+    /// A custom field of the other account.
+    other_custom_field: Uuid,
+    /// A file of a task in the other account, which its members see.
+    other_attachment: Uuid,
+    /// An interval of a task in the other account, which its members see.
+    other_time_entry: Uuid,
 }
 
 impl World {
@@ -196,7 +215,27 @@ impl World {
             (team.owner.get(&log).send().await.status == 200).then_some(())
         })
         .await;
-        Self { platform, team, other, notifications, other_tasks: [shared, held], other_invitation, logged_task }
+        let other_comment = comment(&other.owner, shared).await;
+        let other_view = view(&other.owner).await;
+        let other_reminder = reminder(&other.owner, shared).await;
+        let other_custom_field = custom_field(&other.owner).await;
+        let other_time_entry = time_entry(&other.owner, shared).await;
+        let other_attachment = other.owner.attach(shared, "sample.txt", "text/plain", b"sample").await;
+        Self {
+            platform,
+            team,
+            other,
+            notifications,
+            other_tasks: [shared, held],
+            other_invitation,
+            logged_task,
+            other_comment,
+            other_view,
+            other_reminder,
+            other_custom_field,
+            other_attachment,
+            other_time_entry,
+        }
     }
 
     /// All that there is in the other account, as its people see it.
@@ -216,6 +255,34 @@ impl World {
 async fn invite(team: &Team) -> Uuid {
     let invitation = json!({"email": format!("{}@example.com", Uuid::new_v4().simple()), "role": "user"});
     id(&team.owner.post(&format!("/v1/accounts/{}/members", team.account_id), &invitation).ok().await)
+}
+
+/// A minute of work on a task that is the person's own.
+async fn time_entry(person: &Person, task: Uuid) -> Uuid {
+    let worked = json!({"started_at": "2025-11-22T09:00:00Z", "ended_at": "2025-11-22T09:01:00Z"});
+    id(&person.post(&format!("/v1/tasks/{task}/time-entries"), &worked).ok().await)
+}
+
+/// A new custom field of the person's account.
+async fn custom_field(person: &Person) -> Uuid {
+    let key = format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]);
+    id(&person.post("/v1/custom-fields", &json!({"key": key, "name": "Sample", "type": "text"})).ok().await)
+}
+
+/// A new reminder of a task.
+async fn reminder(person: &Person, task: Uuid) -> Uuid {
+    id(&person.post(&format!("/v1/tasks/{task}/reminders"), &json!({"before_seconds": 60})).ok().await)
+}
+
+/// A new view, shared.
+async fn view(person: &Person) -> Uuid {
+    let view = json!({"name": Uuid::new_v4().to_string(), "source": "my", "visibility": "shared"});
+    id(&person.post("/v1/views", &view).ok().await)
+}
+
+/// A new comment on a task.
+async fn comment(person: &Person, task: Uuid) -> Uuid {
+    id(&person.post(&format!("/v1/tasks/{task}/comments"), &json!({"body": "A comment"})).ok().await)
 }
 
 async fn first_notification(person: &Person) -> Uuid {
@@ -247,7 +314,9 @@ impl Case<'_> {
             Outcome::Answered(_) => {}
             Outcome::Refused { reason, .. } => assert!(DOMAIN.contains(&reason.as_str()), "{self}: {own:?}"),
         }
-        let paths = Samples::id_paths(self.method);
+        let mut paths = Samples::id_paths(self.method);
+        // A view keeps the filter that it is given; whoever looks through it finds what they may see.
+        paths.retain(|path| self.method.parent_service().name() != "ViewService" || !path.contains("filter."));
         for path in &paths {
             let foreign = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Other)).await;
             let never = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Nobody)).await;
@@ -301,12 +370,50 @@ impl Case<'_> {
         } else {
             None
         };
+        let comment = match (names_own("comment_id") || names_own("parent_id"), task) {
+            (false, _) => None,
+            (true, Some(task)) => Some(comment(self.person, task).await),
+            (true, None) => Some(comment(self.person, self.person.create_task("To talk about").await).await),
+        };
+        let view = if self.method.parent_service().name() == "ViewService" && names_own("id") {
+            Some(view(self.person).await)
+        } else {
+            None
+        };
+        let reminder = if names_own("reminder_id") {
+            Some(reminder(self.person, self.person.create_task("To be reminded of").await).await)
+        } else {
+            None
+        };
+        let attachment = if names_own("attachment_id") {
+            let task = self.person.create_task("To attach to").await;
+            Some(self.person.attach(task, "sample.txt", "text/plain", b"sample").await)
+        } else {
+            None
+        };
+        let time_entry = if names_own("time_entry_id") {
+            Some(time_entry(self.person, self.person.create_task("To work on").await).await)
+        } else {
+            None
+        };
+        let names_field = self.method.parent_service().name() == "CustomFieldService" && names_own("id");
+        let custom_field = if names_field { Some(custom_field(&world.team.owner).await) } else { None };
+        if let ("RestoreTask", Some(task)) = (self.method.name(), task) {
+            self.person.delete(&format!("/v1/tasks/{task}")).ok().await;
+        }
         // The log knows a task only a moment after it was made.
         let task = if self.method.name() == "ListTaskActivityLogs" { Some(world.logged_task) } else { task };
         let fresh = self.fresh_account(account_id, whose("user_id").is_none()).await;
         let (account_id, moved_to) = fresh.unwrap_or((account_id, None));
-        let names_parent = names_own("parent_task_id") || names_own("task.parent_task_id");
+        let names_parent = names_own("parent_task_id")
+            || names_own("task.parent_task_id")
+            || names_own("blocked_by")
+            || names_own("before_id");
         let parent = if names_parent { Some(self.person.create_task("Parent").await) } else { None };
+        if let ("RemoveDependency", Some(task), Some(blocker)) = (self.method.name(), task, parent) {
+            let link = json!({"blocked_by": blocker});
+            self.person.post(&format!("/v1/tasks/{task}/dependencies"), &link).ok().await;
+        }
         let samples = Samples {
             account_id: Some(if fresh.is_some() { account_id } else { world.team.account_id }),
             task,
@@ -325,6 +432,18 @@ impl Case<'_> {
             other_notification: Some(world.notifications["other"]),
             invitation: if names_invitation { Some(invite(&world.team).await) } else { None },
             other_invitation: Some(world.other_invitation),
+            view,
+            other_view: Some(world.other_view),
+            comment,
+            other_comment: Some(world.other_comment),
+            reminder,
+            other_reminder: Some(world.other_reminder),
+            custom_field,
+            other_custom_field: Some(world.other_custom_field),
+            attachment,
+            other_attachment: Some(world.other_attachment),
+            time_entry,
+            other_time_entry: Some(world.other_time_entry),
         };
         let message = samples.request(self.method, whose);
         let request = self.person.grpc(Some(account_id), message);

@@ -125,7 +125,7 @@ async fn boards_and_lists_show_each_role_its_work() {
         .iter()
         .map(|column| (column["status"].as_str().unwrap(), column["count"].as_i64().unwrap()))
         .collect();
-    assert_eq!(columns, [("pending", 1), ("in_progress", 1), ("paused", 0), ("completed", 0)]);
+    assert_eq!(columns, [("pending", 1), ("in_progress", 1), ("paused", 0), ("completed", 0), ("canceled", 0)]);
 
     let of_user = format!("/v1/boards/user/{}", team.user.id);
     assert_eq!(title(&team.manager.get(&of_user).ok().await), ["handed down", "user's"]);

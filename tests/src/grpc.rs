@@ -3,7 +3,7 @@
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::Channel,
@@ -22,8 +22,28 @@ pub async fn call(
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let mut client = Grpc::new(channel.clone());
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    if method.is_server_streaming() {
+        // Its first message: a stream may go on for ever.
+        let first = watch(channel, method, request).await?.message().await?;
+        return first.ok_or_else(|| Status::internal("an empty stream"));
+    }
     let answer = client.unary(request, path.parse().expect("a path"), Dynamic(method.output())).await?;
     Ok(answer.into_inner())
+}
+
+/// Calls an RPC that answers a stream.
+///
+/// # Errors
+/// The status that it is refused with.
+pub async fn watch(
+    channel: &Channel,
+    method: &MethodDescriptor,
+    request: Request<DynamicMessage>,
+) -> Result<Streaming<DynamicMessage>, Status> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    Ok(client.server_streaming(request, path.parse().expect("a path"), Dynamic(method.output())).await?.into_inner())
 }
 
 /// Why a call was refused. Every refusal of Baton's says why.

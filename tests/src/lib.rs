@@ -14,6 +14,7 @@
     reason = "a panic fails the test, and tells why"
 )]
 
+pub mod files;
 pub mod grpc;
 mod node;
 mod people;

@@ -37,6 +37,24 @@ impl AccessLayer {
     pub fn new(rules: Rules, tokens: TokenVerifier, directory: Directory) -> Self {
         Self(Arc::new(Access { rules, tokens, directory }))
     }
+
+    /// Decides anew about a caller whose call goes on, as a stream does: what they are now.
+    ///
+    /// # Errors
+    /// What calling the RPC at `path` would be refused with, by the same token in the same account.
+    pub async fn again(&self, path: &str, principal: &Principal) -> Result<Principal> {
+        let mut headers = HeaderMap::new();
+        let authorization = HeaderValue::from_bytes(principal.caller.authorization.as_bytes());
+        headers.insert(AUTHORIZATION, authorization.map_err(Error::internal)?);
+        let account_id = HeaderValue::try_from(principal.account_id().to_string());
+        headers.insert(ACCOUNT_HEADER, account_id.map_err(Error::internal)?);
+        match self.0.decide(path, &mut headers).await? {
+            Decision::Principal(principal) => Ok(principal),
+            Decision::Anyone | Decision::Caller(_) | Decision::Service(_) => {
+                Err(Error::internal("an RPC without a permission has no principal"))
+            }
+        }
+    }
 }
 
 impl Access {
@@ -89,12 +107,19 @@ impl Access {
                 session_id: Uuid::nil(),
                 amr: grant.amr.clone(),
                 credential: Credential::ApiKey(grant),
+                expires_at: None,
                 authorization,
             });
         }
         let claims = self.tokens.verify(token).await?;
-        let (user_id, session_id, amr) = (claims.sub, claims.sid, claims.amr);
-        let caller = Caller { user_id, session_id, amr, credential: Credential::Session, authorization };
+        let caller = Caller {
+            user_id: claims.sub,
+            session_id: claims.sid,
+            amr: claims.amr,
+            credential: Credential::Session,
+            expires_at: Some(claims.exp),
+            authorization,
+        };
         self.directory.check_session(&caller).await?;
         Ok(caller)
     }

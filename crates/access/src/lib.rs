@@ -9,6 +9,7 @@
 //! established about a caller counts against the call.
 
 mod api_key;
+mod board;
 pub mod directory;
 mod layer;
 pub mod limits;
@@ -22,6 +23,7 @@ mod service;
 pub mod token;
 
 pub use api_key::{ApiKey, PresentedKey};
+pub use board::{Board, BoardChange};
 pub use directory::{Directory, Memberships, Sessions};
 pub use layer::AccessLayer;
 pub use limits::Limits;

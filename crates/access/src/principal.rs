@@ -71,6 +71,8 @@ pub struct Caller {
     /// How they proved who they are (RFC 8176), when they signed in or made the key; `mfa` is among it when by two
     /// factors.
     pub amr: Vec<String>,
+    /// When the access token ends, in seconds since 1970; of an API key only auth knows.
+    pub expires_at: Option<i64>,
     /// The `Authorization` value, to call other services with the caller's own rights.
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
 }

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use baton_embedded::{PostgresBinaries, RedisBinary};
-use baton_runtime::Env;
+use baton_files::{Files, FilesConfig};
+use baton_runtime::{Clock, Env};
 use baton_store::migrate;
 use chrono::{DateTime, Utc};
 use redis::{AsyncConnectionConfig, Client};
@@ -126,6 +127,15 @@ async fn configured(report: &mut Report, env: &Env, service: &Service) {
             let found = peer(url).await;
             report.line(&format!("{variable} answers"), found, "start that service, or correct the variable");
         }
+    }
+    if service.name == "task"
+        && let Ok(config) = FilesConfig::from_env(env)
+    {
+        let checked =
+            tokio::time::timeout(TIMEOUT, async { Files::open(&config, Clock::system())?.check().await }).await;
+        let checked = checked.context("no answer in time").and_then(|checked| checked);
+        let mend = "start that store, make the bucket, or correct BATON_TASK_ATTACHMENTS_*";
+        report.line("BATON_TASK_ATTACHMENTS_URL answers", checked, mend);
     }
     if service.name == "auth"
         && let Ok(config) = baton_auth::KeysConfig::from_env(env)

@@ -5,6 +5,7 @@
 mod demo;
 mod doctor;
 mod embedded;
+mod files;
 mod keys;
 mod migrate;
 mod openapi;
@@ -12,6 +13,7 @@ mod platform;
 mod secrets;
 mod serve;
 mod servers;
+mod task;
 mod up;
 mod usage;
 
@@ -68,6 +70,11 @@ enum Command {
         #[command(subcommand)]
         command: usage::Command,
     },
+    /// Compares tasks with their logs, with the environment of the task service.
+    Task {
+        #[command(subcommand)]
+        command: task::Command,
+    },
     /// Prints the OpenAPI 3.1 document of the REST API.
     Openapi,
     /// Runs a command with a private Postgres and Redis, and stops them after it: for the tests.
@@ -100,6 +107,7 @@ fn main() -> ExitCode {
             Command::Keys { command } => keys::run(&env, &command).await,
             Command::Doctor { services } => doctor::run(&env, &services).await,
             Command::Usage { command } => usage::run(&env, &command).await,
+            Command::Task { command } => task::run(&env, &command).await,
             Command::Openapi => openapi::print(),
             Command::Servers { migrated, command } => servers::run(migrated, &command).await,
         }

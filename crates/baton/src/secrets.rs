@@ -14,11 +14,13 @@ use baton_runtime::Env;
 const FILE: &str = "keys.env";
 
 /// The keys, and what stands before the random part of each.
-const KEYS: [(&str, &str); 4] = [
+const KEYS: [(&str, &str); 6] = [
     ("BATON_AUTH_MAILED_TOKEN_KEY", ""),
     ("BATON_AUTH_SEALING_KEYS", "first:"),
     ("BATON_TENANCY_MAILED_TOKEN_KEY", ""),
     ("BATON_TENANCY_SERVICE_SECRET", ""),
+    ("BATON_TASK_SERVICE_SECRET", ""),
+    ("BATON_TASK_ATTACHMENTS_SIGNING_KEY", ""),
 ];
 
 /// Gives `env` the keys that it does not have: those of the file. What the file lacks, as one of an earlier version
@@ -50,7 +52,9 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         env.set_default(name, value);
     }
     // Auth knows the secrets of the services that call it.
-    let services = format!("tenancy:{}", env.get("BATON_TENANCY_SERVICE_SECRET").unwrap_or_default());
+    let secret = |name| env.get(name).unwrap_or_default();
+    let (tenancy, task) = (secret("BATON_TENANCY_SERVICE_SECRET"), secret("BATON_TASK_SERVICE_SECRET"));
+    let services = format!("tenancy:{tenancy},task:{task}");
     env.set_default("BATON_AUTH_SERVICE_SECRETS", services);
     Ok(())
 }

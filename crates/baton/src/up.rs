@@ -4,14 +4,15 @@ use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use baton_embedded::Options;
+use baton_files::{Files, FilesConfig};
 use baton_mailbox::Mailbox;
-use baton_runtime::{Env, Shutdown, process};
+use baton_runtime::{Clock, Env, Shutdown, process};
 use tokio::net::TcpListener;
 
 use crate::{
     demo,
     embedded::{Servers, step},
-    migrate,
+    files, migrate,
     platform::{self, Bound, SERVICES},
     secrets,
 };
@@ -28,6 +29,7 @@ pub(crate) async fn run(mut env: Env, data: &Path, demo: bool) -> anyhow::Result
     let address = address.parse().context("BATON_GATEWAY_LISTEN is not an address such as 127.0.0.1:8080")?;
     let gateway = process::bind(address, "BATON_GATEWAY_LISTEN").await?;
 
+    files::provide(&mut env, data)?;
     let servers = Servers::start(&env, data, Options::kept()).await?;
     let done = serve(env, &servers, gateway, demo).await;
     println!("Stopping");
@@ -50,6 +52,8 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     let mail = free_port().await?;
     env.set_default("BATON_SMTP_URL", format!("smtp://{}", mail.local_addr()?));
     let extra = if own_mailbox { mailbox.router() } else { axum::Router::new() };
+    env.set_default("BATON_TASK_ATTACHMENTS_PUBLIC_URL", url.as_str());
+    let extra = extra.merge(files::router(&Files::open(&FilesConfig::from_env(&env)?, Clock::system())?));
 
     let mut bound = Vec::new();
     for service in SERVICES {

@@ -17,7 +17,7 @@ baton_runtime::config! {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Counts everyone's open tasks anew, corrects what is wrong, and reports all of it again. Safe while services run.
+    /// Counts everyone's open tasks and every account's files anew, corrects what is wrong, and reports all of it again. Safe while services run.
     Rebuild {
         /// Only say what is wrong; end with 1 if anything is.
         #[arg(long)]
@@ -34,10 +34,16 @@ pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode
         let baton_task::usage::Counted { account_id, user_id, counted, actual } = counter;
         println!("account {account_id}, user {user_id}: {counted} open tasks were counted, {actual} are there");
     }
-    match (wrong.len(), check) {
+    let wrong_bytes = baton_task::storage::rebuild(&db, check).await?;
+    for counter in &wrong_bytes {
+        let baton_task::storage::CountedBytes { account_id, counted, actual } = counter;
+        println!("account {account_id}: {counted} bytes of files were counted, {actual} are there");
+    }
+    let wrong = wrong.len() + wrong_bytes.len();
+    match (wrong, check) {
         (0, _) => println!("every counter is right"),
         (count, true) => println!("{count} counters are wrong; `baton usage rebuild` corrects them"),
         (count, false) => println!("{count} counters were wrong and are right now"),
     }
-    Ok(if check && !wrong.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if check && wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

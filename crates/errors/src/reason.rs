@@ -104,6 +104,7 @@ reasons! {
     SlugTaken "SLUG_TAKEN" AlreadyExists 409 "Another account has this slug.";
     MemberNotFound "MEMBER_NOT_FOUND" NotFound 404 "The account has no such member.";
     MemberExists "MEMBER_EXISTS" AlreadyExists 409 "The person is a member already, or invited.";
+    HandleTaken "HANDLE_TAKEN" AlreadyExists 409 "Another member of the account has this handle.";
     ManagerInvalid "MANAGER_INVALID" FailedPrecondition 422 "The manager is not an active member who outranks the member.";
     RoleNotGrantable "ROLE_NOT_GRANTABLE" PermissionDenied 403 "Nobody can grant, change or remove a role above their own.";
     RoleHasReports "ROLE_HAS_REPORTS" FailedPrecondition 409 "The new role does not outrank all who report to the member.";
@@ -125,6 +126,7 @@ reasons! {
     // Tasks
     TaskNotFound "TASK_NOT_FOUND" NotFound 404 "There is no such task that the caller may see.";
     TaskWrongState "TASK_WRONG_STATE" FailedPrecondition 409 "The task's state does not allow this; `from` and `to` name both states.";
+    TimerAlreadyRunning "TIMER_ALREADY_RUNNING" FailedPrecondition 409 "The account lets nobody work on two tasks at once, and the caller is at work on another; `task_id` names it.";
     TaskChangeNotAllowed "TASK_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The caller sees the task but may not do this to it.";
     TaskAlreadyAssigned "TASK_ALREADY_ASSIGNED" FailedPrecondition 409 "Somebody else holds the task; reassign it.";
     TaskNotAssigned "TASK_NOT_ASSIGNED" FailedPrecondition 409 "Nobody holds the task; assign it.";
@@ -133,7 +135,35 @@ reasons! {
     ReassignmentNotAllowed "REASSIGNMENT_NOT_ALLOWED" PermissionDenied 403 "The caller may not reassign tasks, or not from this member.";
     RejectionDisabled "REJECTION_DISABLED" FailedPrecondition 409 "The account's settings do not let assignees reject tasks.";
     AssignmentAlreadyAccepted "ASSIGNMENT_ALREADY_ACCEPTED" FailedPrecondition 409 "The task was accepted already.";
+    CommentNotFound "COMMENT_NOT_FOUND" NotFound 404 "There is no such comment on a task that the caller may see.";
+    CommentChangeNotAllowed "COMMENT_CHANGE_NOT_ALLOWED" PermissionDenied 403 "Only its author edits a comment; only its author, super managers and owners delete it.";
+    ReactionLimit "REACTION_LIMIT" FailedPrecondition 409 "The comment has as many different reactions as one may have.";
+    WatcherInvalid "WATCHER_INVALID" FailedPrecondition 422 "The person is no active member who sees the task, or does not wish to watch it.";
+    WatcherNotFound "WATCHER_NOT_FOUND" NotFound 404 "The task has no such watcher.";
+    WatcherLimit "WATCHER_LIMIT" FailedPrecondition 409 "The task has as many watchers as one may have.";
+    ReminderNotFound "REMINDER_NOT_FOUND" NotFound 404 "The caller has no such reminder.";
+    ReminderLimit "REMINDER_LIMIT" FailedPrecondition 409 "The caller has as many reminders of the task as one may have (`limit`); delete one first.";
+    DependencyNotFound "DEPENDENCY_NOT_FOUND" NotFound 404 "The task does not wait for this one.";
+    DependencyCycle "DEPENDENCY_CYCLE" FailedPrecondition 409 "The other task waits for this one already, directly or through others.";
+    DependencyLimit "DEPENDENCY_LIMIT" FailedPrecondition 409 "One of the tasks has as many dependencies as one may have, or too many tasks hang together; `limit` says how many may.";
+    CustomFieldNotFound "CUSTOM_FIELD_NOT_FOUND" NotFound 404 "The account has no such custom field.";
+    CustomFieldKeyTaken "CUSTOM_FIELD_KEY_TAKEN" AlreadyExists 409 "Another custom field of the account has this key.";
+    CustomFieldLimit "CUSTOM_FIELD_LIMIT" FailedPrecondition 409 "The account has as many custom fields as one may have (`limit`); delete one first.";
+    TooManyTasks "TOO_MANY_TASKS" FailedPrecondition 422 "More tasks match than one call changes; `limit` and `matched` say how many. Narrow the filter.";
     BoardNotFound "BOARD_NOT_FOUND" NotFound 404 "There is no such board that the caller may see.";
+    ViewNotFound "VIEW_NOT_FOUND" NotFound 404 "There is no such view of the caller's own, and none that is shared.";
+    ViewChangeNotAllowed "VIEW_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The view is another's: its owner may change it, and those who run the account.";
+    ViewNameTaken "VIEW_NAME_TAKEN" AlreadyExists 409 "Its owner has another view of this name.";
+    ViewLimit "VIEW_LIMIT" FailedPrecondition 409 "The caller has as many views as one may have; delete one first.";
+    TimeEntryNotFound "TIME_ENTRY_NOT_FOUND" NotFound 404 "There is no such interval of a task that the caller may see.";
+    TimeEntryFixed "TIME_ENTRY_FIXED" FailedPrecondition 409 "The interval still runs, or is a pause: only working intervals that have ended are corrected by hand.";
+    TimeEntryOverlaps "TIME_ENTRY_OVERLAPS" FailedPrecondition 409 "The person has another working interval on the task in that time.";
+    AttachmentNotFound "ATTACHMENT_NOT_FOUND" NotFound 404 "There is no such attachment of a task that the caller may see, or its upload was not completed.";
+    AttachmentTypeNotAllowed "ATTACHMENT_TYPE_NOT_ALLOWED" InvalidArgument 415 "Files of this media type are not taken.";
+    AttachmentTooLarge "ATTACHMENT_TOO_LARGE" InvalidArgument 413 "The file is larger than this installation takes; `limit` says how many bytes it may have.";
+    AttachmentLimit "ATTACHMENT_LIMIT" FailedPrecondition 409 "The task has as many attachments as one may have; delete one first.";
+    AttachmentNotUploaded "ATTACHMENT_NOT_UPLOADED" FailedPrecondition 409 "The content of the attachment is not there yet; send it to the upload URL first.";
+    AttachmentMismatch "ATTACHMENT_MISMATCH" FailedPrecondition 422 "The content that was sent is not the one that was announced, by size or checksum; it was deleted.";
 
     // Notifications
     NotificationNotFound "NOTIFICATION_NOT_FOUND" NotFound 404 "The caller has no such notification.";

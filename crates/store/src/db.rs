@@ -69,6 +69,11 @@ impl Db {
                 ("statement_timeout", "30s"),
                 ("lock_timeout", "5s"),
                 ("idle_in_transaction_session_timeout", "60s"),
+                // One call has one core, and what it asks is short: compiling it would take longer than doing it.
+                ("max_parallel_workers_per_gather", "0"),
+                ("jit", "off"),
+                // What is asked for lies in memory or on a disk without a head: an index costs no journeys.
+                ("random_page_cost", "1.1"),
             ]);
             Ok(PgPoolOptions::new()
                 .max_connections(connections)

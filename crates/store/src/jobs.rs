@@ -1,10 +1,11 @@
 //! Work after a commit: enqueued in the transaction that causes it, done at least once.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
 use baton_runtime::Shutdown;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use opentelemetry::{KeyValue, global};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Row;
@@ -13,12 +14,12 @@ use uuid::Uuid;
 
 use crate::{Db, Tx};
 
-/// How long a claimed job may run before another worker takes it, in seconds.
-const CLAIM_SECONDS: f64 = 60.0;
+/// How long a claimed job is its worker's. It is renewed while the job runs, so only a worker that died loses one.
+const LEASE: Duration = Duration::from_secs(60);
 /// How often to look for jobs that nothing in this process announced.
 const POLL: Duration = Duration::from_secs(2);
-/// Jobs claimed at a time.
-const BATCH: i64 = 16;
+/// Jobs that a worker does at a time; it claims no more than it begins at once.
+const MOST: usize = 8;
 
 /// A job that is due.
 #[derive(Debug, Clone)]
@@ -71,38 +72,86 @@ impl Tx {
     }
 }
 
-/// Does jobs with `work` until the process stops. A job that fails is tried again, later each time, for
-/// about a day; then it is dropped with an error in the log.
+/// Does jobs with `work` until the process stops, a few at a time. A job that fails is tried again, later each time,
+/// for about a day; then it is dropped with an error in the log.
 pub async fn run<F, Fut>(db: Db, shutdown: Shutdown, work: F)
+where
+    F: Fn(Job) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    run_with_lease(db, shutdown, LEASE, work).await;
+}
+
+/// [`run`] with another lease: that long after its worker has died, a job is begun again.
+pub async fn run_with_lease<F, Fut>(db: Db, shutdown: Shutdown, lease: Duration, work: F)
 where
     F: Fn(Job) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let waiting = global::meter("baton").i64_gauge("baton.jobs.waiting").build();
     let attributes = [KeyValue::new("service", db.schema())];
-    while !shutdown.stop().is_cancelled() {
-        let jobs = claim(&db).await.unwrap_or_else(|error| {
+    let stop = shutdown.stop();
+    let mut running = FuturesUnordered::new();
+    loop {
+        let free = if stop.is_cancelled() { 0 } else { MOST - running.len() };
+        let mut claimed = pin!(claim(&db, lease, free));
+        let jobs = loop {
+            // Those that run go on meanwhile: one of them may hold the connection that this waits for.
+            tokio::select! {
+                jobs = &mut claimed => break jobs,
+                Some(()) = running.next() => {}
+            }
+        };
+        let jobs = jobs.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot claim jobs");
             Vec::new()
         });
-        if jobs.is_empty() {
+        let found = jobs.len();
+        running.extend(jobs.into_iter().map(|job| finish(&db, lease, &work, job)));
+        if running.is_empty() {
+            if stop.is_cancelled() {
+                return;
+            }
             if let Ok(jobs) = unfinished(&db).await {
                 waiting.record(jobs, &attributes);
             }
-            tokio::select! {
-                () = shutdown.stop().cancelled() => {}
-                () = db.enqueued() => {}
-                () = tokio::time::sleep(POLL) => {}
+        }
+        if found == free {
+            // There may be more: the next one that ends makes room.
+            running.next().await;
+            continue;
+        }
+        tokio::select! {
+            Some(()) = running.next() => {}
+            () = stop.cancelled() => {}
+            () = db.enqueued() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Does a job, and keeps it claimed meanwhile.
+async fn finish<F, Fut>(db: &Db, lease: Duration, work: &F, job: Job)
+where
+    F: Fn(Job) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let span = info_span!("job", otel.name = %job.kind, job.id = %job.id);
+    let (id, attempts) = (job.id, job.attempts);
+    let keep = async {
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            if let Err(error) = renew(db, id, attempts, lease).await {
+                tracing::warn!(%error, job.id = %id, "cannot keep a job that runs");
             }
         }
-        for job in jobs {
-            let span = info_span!("job", otel.name = %job.kind, job.id = %job.id);
-            let (id, attempts) = (job.id, job.attempts);
-            let done = work(job).instrument(span).await;
-            if let Err(error) = settle(&db, id, attempts, done).await {
-                tracing::warn!(%error, job.id = %id, "cannot settle a job; it will run again");
-            }
-        }
+    };
+    let done = tokio::select! {
+        done = work(job).instrument(span) => done,
+        never = keep => never,
+    };
+    if let Err(error) = settle(db, id, attempts, done).await {
+        tracing::warn!(%error, job.id = %id, "cannot settle a job; it will run again");
     }
 }
 
@@ -111,13 +160,17 @@ async fn unfinished(db: &Db) -> Result<i64> {
     Ok(sqlx::query_scalar(db.sql("select count(*) from {schema}.jobs")).fetch_one(db.system()).await?)
 }
 
-async fn claim(db: &Db) -> Result<Vec<Job>> {
+async fn claim(db: &Db, lease: Duration, most: usize) -> Result<Vec<Job>> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
     let update = db.sql(
         "update {schema}.jobs set attempts = attempts + 1, run_at = now() + make_interval(secs => $1)
          where id in (select id from {schema}.jobs where run_at <= now() order by run_at limit $2 for update skip locked)
          returning id, kind, payload, attempts",
     );
-    let rows = sqlx::query(update).bind(CLAIM_SECONDS).bind(BATCH).fetch_all(db.system()).await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = sqlx::query(update).bind(lease.as_secs_f64()).bind(most).fetch_all(db.system()).await?;
     Ok(rows
         .into_iter()
         .map(|row| Job {
@@ -127,6 +180,14 @@ async fn claim(db: &Db) -> Result<Vec<Job>> {
             attempts: row.get("attempts"),
         })
         .collect())
+}
+
+/// Goes on holding a job, unless another worker has claimed it since.
+async fn renew(db: &Db, id: Uuid, attempts: i32, lease: Duration) -> Result<()> {
+    let update =
+        db.sql("update {schema}.jobs set run_at = now() + make_interval(secs => $3) where id = $1 and attempts = $2");
+    sqlx::query(update).bind(id).bind(attempts).bind(lease.as_secs_f64()).execute(db.system()).await?;
+    Ok(())
 }
 
 async fn settle(db: &Db, id: Uuid, attempts: i32, done: anyhow::Result<()>) -> Result<()> {

@@ -15,8 +15,10 @@ pub mod outbox;
 pub mod page;
 pub mod precondition;
 pub mod sweep;
+pub mod total;
 
 pub use db::{Db, Tenant, Tx};
 pub use event::Event;
 pub use idempotency::Idempotency;
 pub use page::{Cursor, Page};
+pub use total::Total;

@@ -8,6 +8,8 @@ use baton_proto::baton::api::v1 as proto;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::total::Total;
+
 const DEFAULT_PER_PAGE: u32 = 20;
 
 /// Where to read a list.
@@ -60,6 +62,11 @@ impl Page {
         Ok(Self { per_page, from })
     }
 
+    /// The first page, with so many rows.
+    pub fn first(per_page: u32) -> Self {
+        Self { per_page, from: From::Number(1) }
+    }
+
     /// `limit` for SQL: one more row than the page has, which tells whether another page follows.
     pub fn limit(&self) -> i64 {
         i64::from(self.per_page) + 1
@@ -86,7 +93,7 @@ impl Page {
     pub fn meta<T>(
         &self,
         rows: &mut Vec<T>,
-        total: i64,
+        total: impl Into<Total>,
         list: &impl Hash,
         key: impl Fn(&T) -> (Option<String>, Uuid),
     ) -> proto::PageMeta {
@@ -96,7 +103,8 @@ impl Page {
             let (key, id) = key(row);
             Cursor { key, id, list: digest(list) }.encode()
         });
-        let total_count = i32::try_from(total).unwrap_or(i32::MAX);
+        let total = total.into();
+        let total_count = i32::try_from(total.count).unwrap_or(i32::MAX);
         let per_page = self.per_page as i32;
         proto::PageMeta {
             total_count,
@@ -107,6 +115,7 @@ impl Page {
             per_page,
             total_pages: total_count / per_page + i32::from(total_count % per_page != 0),
             next_page_token: next.unwrap_or_default(),
+            total_is_estimate: total.is_estimate,
         }
     }
 }

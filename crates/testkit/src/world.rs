@@ -61,9 +61,15 @@ impl World {
         env.set("BATON_AUTH_URL", format!("http://{auth_address}"));
         env.set("BATON_TENANCY_URL", format!("http://{tenancy_address}"));
         let secret = STANDARD.encode([4; 32]);
-        env.set("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{secret}"));
+        let task_secret = STANDARD.encode([5; 32]);
+        env.set("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{secret},task:{task_secret}"));
         env.set("BATON_TENANCY_SERVICE_SECRET", secret);
+        env.set("BATON_TASK_SERVICE_SECRET", task_secret);
         env.set("BATON_AUTH_MAILED_TOKEN_KEY", STANDARD.encode([1; 32]));
+        let files = url::Url::from_file_path(folder.path().join("files")).expect("an absolute path");
+        env.set("BATON_TASK_ATTACHMENTS_URL", files);
+        env.set("BATON_TASK_ATTACHMENTS_PUBLIC_URL", "http://files.test");
+        env.set("BATON_TASK_ATTACHMENTS_SIGNING_KEY", STANDARD.encode([6; 32]));
         // All tests come from one address.
         env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000000");
         env.set("BATON_AUTH_SEALING_KEYS", format!("test:{}", STANDARD.encode([3; 32])));

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_access::{Board, Membership};
 use baton_proto::baton::{
     auth::v1::{CheckSessionRequest, auth_service_client::AuthServiceClient},
-    task::v1::{GetTaskRequest, task_service_client::TaskServiceClient},
+    task::v1::{
+        BoardKind, GetTaskRequest, WatchBoardRequest, board_service_client::BoardServiceClient,
+        task_service_client::TaskServiceClient,
+    },
     tenancy::v1::{ResolveMembershipRequest, ResolveMembershipResponse, member_service_client::MemberServiceClient},
 };
 use baton_runtime::propagation;
@@ -17,7 +21,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::Upstreams;
+use super::{Upstreams, channel::BoardId};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries while a service does not answer, and the wait after the first; it doubles.
@@ -83,6 +87,21 @@ pub(super) struct Identity {
     membership: ResolveMembershipResponse,
 }
 
+impl Identity {
+    /// Whose tasks the board has to this caller; `None` when nobody can tell.
+    pub(super) fn board(&self, id: BoardId) -> Option<Board> {
+        match id {
+            BoardId::My => Some(Board::Of(self.user_id)),
+            BoardId::User(person) => Some(Board::Of(person)),
+            BoardId::Account => Some(Board::Account),
+            BoardId::Team => {
+                let membership = Membership::from_proto(self.membership.clone()).ok()?;
+                Some(Board::of_team(self.user_id, &membership))
+            }
+        }
+    }
+}
+
 /// Why there is no yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -110,6 +129,7 @@ pub(super) struct Directory {
     auth: AuthServiceClient<Channel>,
     members: MemberServiceClient<Channel>,
     tasks: TaskServiceClient<Channel>,
+    boards: BoardServiceClient<Channel>,
 }
 
 impl Directory {
@@ -117,7 +137,8 @@ impl Directory {
         Self {
             auth: AuthServiceClient::new(upstreams.auth),
             members: MemberServiceClient::new(upstreams.tenancy),
-            tasks: TaskServiceClient::new(upstreams.task),
+            tasks: TaskServiceClient::new(upstreams.task.clone()),
+            boards: BoardServiceClient::new(upstreams.task),
         }
     }
 
@@ -136,8 +157,26 @@ impl Directory {
     pub(super) async fn sees_task(&self, credentials: &Credentials, id: Uuid) -> Result<(), Refusal> {
         let mut tries = Tries(0);
         loop {
-            let request = credentials.request(GetTaskRequest { id: id.to_string() });
+            let request = credentials.request(GetTaskRequest { id: id.to_string(), as_of: None });
             match self.tasks.clone().get_task(request).await.map_err(Refusal::from) {
+                Err(Refusal::Unknown) if tries.another().await => {}
+                known => return known.map(drop),
+            }
+        }
+    }
+
+    /// Whether who shows these credentials may see the board: whether they may watch it, without doing so.
+    pub(super) async fn sees_board(&self, credentials: &Credentials, id: BoardId) -> Result<(), Refusal> {
+        let (board, user_id) = match id {
+            BoardId::My => (BoardKind::My, None),
+            BoardId::User(person) => (BoardKind::User, Some(person.to_string())),
+            BoardId::Team => (BoardKind::Team, None),
+            BoardId::Account => (BoardKind::Account, None),
+        };
+        let mut tries = Tries(0);
+        loop {
+            let request = credentials.request(WatchBoardRequest { board: board.into(), user_id: user_id.clone() });
+            match self.boards.clone().watch_board(request).await.map_err(Refusal::from) {
                 Err(Refusal::Unknown) if tries.another().await => {}
                 known => return known.map(drop),
             }

@@ -1,10 +1,14 @@
 //! The channels: what a client may subscribe to, and what events say on them.
 
+use baton_access::{Board, BoardChange};
 use baton_proto::{
     baton::{
         events::v1::Envelope,
         notification::v1::{NotificationEvent, NotificationType},
-        task::v1::{TaskEvent, TaskStatus},
+        task::v1::{
+            AttachmentEvent, CommentEvent, DependencyEvent, MentionEvent, ReactionEvent, TaskEvent, TaskStatus,
+            TimeEntryEvent, WatcherEvent,
+        },
     },
     convert::datetime,
 };
@@ -21,6 +25,33 @@ pub(super) enum Channel {
     Notifications,
     /// A task.
     Task(Uuid),
+    /// A board.
+    Board(BoardId),
+}
+
+/// Which board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BoardId {
+    /// The caller's.
+    My,
+    /// This person's.
+    User(Uuid),
+    /// That of the caller's team.
+    Team,
+    /// The account's.
+    Account,
+}
+
+impl BoardId {
+    /// `my`, `user-<id>`, `team` or `account`.
+    fn parse(id: &str) -> Option<Self> {
+        match id {
+            "my" => Some(Self::My),
+            "team" => Some(Self::Team),
+            "account" => Some(Self::Account),
+            id => id.strip_prefix("user-")?.parse().ok().map(Self::User),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -28,6 +59,7 @@ struct Identifier {
     channel: String,
     user_id: Option<String>,
     task_id: Option<String>,
+    board_id: Option<String>,
 }
 
 impl Channel {
@@ -40,15 +72,18 @@ impl Channel {
                 Some(user) => (user.parse() == Ok(caller)).then_some(Self::Notifications),
             },
             "TaskChannel" => Some(Self::Task(identifier.task_id?.parse().ok()?)),
+            "BoardChannel" => BoardId::parse(&identifier.board_id?).map(Self::Board),
             _ => None,
         }
     }
 
-    /// What the event says on this channel to the caller; `None` when it does not concern it.
-    pub(super) fn message(self, event: &Envelope, caller: Uuid) -> Option<Value> {
+    /// What the event says on this channel to the caller; `None` when it does not concern it. `board` are those whose
+    /// tasks the channel's board has, if it is about one.
+    pub(super) fn message(self, event: &Envelope, caller: Uuid, board: Option<&Board>) -> Option<Value> {
         match self {
             Self::Notifications => notification(event, caller),
-            Self::Task(id) => task(event, id),
+            Self::Task(id) => task(event, id).or_else(|| about_task(event, id)),
+            Self::Board(_) => on_board(event, board?),
         }
     }
 
@@ -92,6 +127,58 @@ fn task(event: &Envelope, id: Uuid) -> Option<Value> {
     Some(json!({
         "event": format!("task_{happened}"),
         "task_id": task.task_id,
+        "status": enum_name(TaskStatus::try_from(task.status).ok()?.as_str_name(), "TASK_STATUS_"),
+        "version": task.version,
+        "assigned_to": or_null(task.assigned_to),
+        "actor_id": or_null(event.actor_id.clone()),
+        "occurred_at": occurred_at(event),
+    }))
+}
+
+/// What happened beside a task: ids only, as for the task itself.
+fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
+    let (noun, happened) = event.r#type.split_once('.')?;
+    let (task_id, subject) = match noun {
+        "comment" if happened == "mentioned" => {
+            payload::<MentionEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?
+        }
+        "comment" => payload::<CommentEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?,
+        "reaction" => payload::<ReactionEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?,
+        "watcher" => payload::<WatcherEvent>(event).map(|it| (it.task_id, ("user_id", it.user_id)))?,
+        "attachment" => {
+            payload::<AttachmentEvent>(event).map(|it| (it.task_id, ("attachment_id", it.attachment_id)))?
+        }
+        "dependency" => payload::<DependencyEvent>(event).map(|it| (it.task_id, ("blocked_by", it.blocked_by)))?,
+        "time_entry" => payload::<TimeEntryEvent>(event).map(|it| (it.task_id, ("time_entry_id", it.time_entry_id)))?,
+        _ => return None,
+    };
+    if task_id.parse() != Ok(id) {
+        return None;
+    }
+    let mut message = json!({
+        "event": format!("{noun}_{happened}"),
+        "task_id": task_id,
+        "actor_id": or_null(event.actor_id.clone()),
+        "occurred_at": occurred_at(event),
+    });
+    message[subject.0] = json!(or_null(subject.1));
+    Some(message)
+}
+
+/// What the event did to a board.
+fn on_board(event: &Envelope, board: &Board) -> Option<Value> {
+    let cause = event.r#type.strip_prefix("task.")?;
+    let task: TaskEvent = payload(event)?;
+    let happened = match board.change(&task)? {
+        BoardChange::Added => "task_added",
+        BoardChange::Moved => "task_moved",
+        BoardChange::Removed => "task_removed",
+        BoardChange::Updated => "task_updated",
+    };
+    Some(json!({
+        "event": happened,
+        "task_id": task.task_id,
+        "cause": cause,
         "status": enum_name(TaskStatus::try_from(task.status).ok()?.as_str_name(), "TASK_STATUS_"),
         "version": task.version,
         "assigned_to": or_null(task.assigned_to),
@@ -150,11 +237,22 @@ mod tests {
         assert_eq!(parse(json!({"channel": "NotificationChannel", "user_id": ME})), Some(Channel::Notifications));
         assert_eq!(parse(json!({"channel": "NotificationChannel", "user_id": TASK})), None);
         assert_eq!(parse(json!({"channel": "TaskChannel", "task_id": TASK})), Some(Channel::Task(TASK)));
+        for (board_id, board) in [
+            ("my".to_owned(), BoardId::My),
+            (format!("user-{TASK}"), BoardId::User(TASK)),
+            ("team".to_owned(), BoardId::Team),
+            ("account".to_owned(), BoardId::Account),
+        ] {
+            let parsed = parse(json!({"channel": "BoardChannel", "board_id": board_id}));
+            assert_eq!(parsed, Some(Channel::Board(board)));
+        }
         for bad in [
             json!({"channel": "TaskChannel"}),
             json!({"channel": "TaskChannel", "task_id": "1"}),
             json!({"channel": "TaskChannel", "task_id": 1}),
             json!({"channel": "BoardChannel"}),
+            json!({"channel": "BoardChannel", "board_id": "mine"}),
+            json!({"channel": "BoardChannel", "board_id": "user-me"}),
             json!({}),
             json!("TaskChannel"),
             json!(null),
@@ -172,16 +270,17 @@ mod tests {
             r#type: NotificationType::TaskAssigned.into(),
             task_id: task.to_owned(),
         };
-        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "t")), ME);
+        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "t")), ME, None);
         let notification =
             json!({"id": "n", "type": "task_assigned", "task_id": "t", "created_at": "2026-01-01T00:00:00Z"});
         assert_eq!(message, Some(json!({"event": "notification_received", "notification": notification})));
-        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "")), ME).unwrap();
+        let message =
+            Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "")), ME, None).unwrap();
         assert_eq!(message["notification"]["task_id"], Value::Null);
         for event in
             [event("notification.created", TASK, &told(TASK, "t")), event("task.assigned", TASK, &told(ME, ""))]
         {
-            assert_eq!(Channel::Notifications.message(&event, ME), None);
+            assert_eq!(Channel::Notifications.message(&event, ME, None), None);
         }
     }
 
@@ -193,14 +292,46 @@ mod tests {
             status: TaskStatus::InProgress.into(),
             ..TaskEvent::default()
         };
-        let message = Channel::Task(TASK).message(&event("task.started", TASK, &task), ME);
+        let message = Channel::Task(TASK).message(&event("task.started", TASK, &task), ME, None);
         let expected = json!({
             "event": "task_started", "task_id": TASK, "status": "in_progress", "version": 3,
             "assigned_to": null, "actor_id": null, "occurred_at": "2026-01-01T00:00:00Z",
         });
         assert_eq!(message, Some(expected));
-        assert_eq!(Channel::Task(ME).message(&event("task.started", TASK, &task), ME), None);
-        assert_eq!(Channel::Task(TASK).message(&event("member.joined", TASK, &task), ME), None);
+        assert_eq!(Channel::Task(ME).message(&event("task.started", TASK, &task), ME, None), None);
+        assert_eq!(Channel::Task(TASK).message(&event("member.joined", TASK, &task), ME, None), None);
+    }
+
+    #[test]
+    fn a_board_channel_tells_what_happened_to_its_tasks_only() {
+        let given = TaskEvent {
+            task_id: TASK.to_string(),
+            version: 2,
+            status: TaskStatus::Pending.into(),
+            created_by: TASK.to_string(),
+            assigned_to: ME.to_string(),
+            changed_fields: vec!["assigned_to".to_owned()],
+            ..TaskEvent::default()
+        };
+        let event = event("task.assigned", TASK, &given);
+        let told = |board: &Board| Channel::Board(BoardId::My).message(&event, ME, Some(board));
+        let expected = json!({
+            "event": "task_added", "task_id": TASK, "cause": "assigned", "status": "pending", "version": 2,
+            "assigned_to": ME, "actor_id": null, "occurred_at": "2026-01-01T00:00:00Z",
+        });
+        assert_eq!(told(&Board::Of(ME)), Some(expected));
+        assert_eq!(told(&Board::Of(TASK)).unwrap()["event"], "task_removed");
+        assert_eq!(told(&Board::Of(Uuid::from_u128(9))), None);
+        assert_eq!(Channel::Board(BoardId::My).message(&event, ME, None), None, "not before it is known whose");
+    }
+
+    #[test]
+    fn a_task_channel_tells_what_is_said_about_its_task() {
+        let comment = CommentEvent { comment_id: ME.to_string(), task_id: TASK.to_string(), ..Default::default() };
+        let event = event("comment.created", ME, &comment);
+        let message = Channel::Task(TASK).message(&event, ME, None).unwrap();
+        assert_eq!((&message["event"], &message["comment_id"]), (&json!("comment_created"), &json!(ME)));
+        assert_eq!(Channel::Task(ME).message(&event, ME, None), None);
     }
 
     #[test]

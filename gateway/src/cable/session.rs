@@ -3,6 +3,7 @@
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
+use baton_access::Board;
 use baton_proto::baton::{auth::v1::UserEvent, events::v1::Envelope, tenancy::v1::MemberEvent};
 use baton_runtime::propagation;
 use chrono::Utc;
@@ -11,6 +12,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, SplitStream},
 };
+use serde_json::{Value, json};
 use tokio::{
     sync::Semaphore,
     time::{Instant, MissedTickBehavior, interval_at, sleep},
@@ -88,9 +90,18 @@ struct Session<'a> {
 
 struct Subscription {
     channel: Channel,
+    /// Whose tasks the board has that it is about.
+    board: Option<Board>,
     confirmed: bool,
     /// While it is asked whether the caller may.
     check: Option<Check>,
+}
+
+impl Subscription {
+    /// What the event says to the caller.
+    fn message(&self, event: &Envelope, caller: Uuid) -> Option<Value> {
+        self.channel.message(event, caller, self.board.as_ref())
+    }
 }
 
 struct Check {
@@ -197,14 +208,14 @@ impl<'a> Session<'a> {
         let Some(channel) = channel else {
             return self.outbox.say(&Said::reject(&identifier));
         };
-        let mut subscription = Subscription { channel, confirmed: false, check: None };
+        let mut subscription = Subscription { channel, board: self.board(channel), confirmed: false, check: None };
         match channel {
             Channel::Notifications => {
                 subscription.confirmed = true;
                 self.outbox.say(&Said::confirm(&identifier))?;
                 self.subscriptions.insert(identifier, subscription);
             }
-            Channel::Task(_) => {
+            Channel::Task(_) | Channel::Board(_) => {
                 self.subscriptions.insert(identifier.clone(), subscription);
                 self.check(&identifier);
             }
@@ -215,23 +226,35 @@ impl<'a> Session<'a> {
     /// Asks whether the caller may still follow what they subscribed to. Its events wait meanwhile.
     fn check(&mut self, identifier: &str) {
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return };
-        let Channel::Task(id) = subscription.channel else { return };
+        let channel = subscription.channel;
+        if channel == Channel::Notifications {
+            return;
+        }
         if let Some(check) = &mut subscription.check {
             check.again = true;
             return;
         }
         self.checks += 1;
         subscription.check = Some(Check { number: self.checks, again: false, held: Vec::new() });
-        self.ask_about(identifier.to_owned(), self.checks, id);
+        self.ask_about(identifier.to_owned(), self.checks, channel);
     }
 
-    fn ask_about(&self, identifier: String, number: u64, task_id: Uuid) {
+    /// Whose tasks the board has that the channel is about.
+    fn board(&self, channel: Channel) -> Option<Board> {
+        if let Channel::Board(id) = channel { self.identity.board(id) } else { None }
+    }
+
+    fn ask_about(&self, identifier: String, number: u64, channel: Channel) {
         let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
         let asking = Arc::clone(&self.asking);
         self.questions.push(Box::pin(async move {
             // Closed never.
             let _asking = asking.acquire_owned().await;
-            let answer = directory.sees_task(&credentials, task_id).await;
+            let answer = match channel {
+                Channel::Notifications => Ok(()),
+                Channel::Task(id) => directory.sees_task(&credentials, id).await,
+                Channel::Board(id) => directory.sees_board(&credentials, id).await,
+            };
             Answer::Subscription(identifier, number, answer)
         }));
     }
@@ -268,6 +291,7 @@ impl<'a> Session<'a> {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();
                     all.iter().for_each(|identifier| self.check(identifier));
+                    all.iter().try_for_each(|identifier| self.look_at_board_again(identifier))?;
                 }
                 self.held.take().into_iter().flatten().try_for_each(|event| self.happened(event))
             }
@@ -275,14 +299,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The caller is not who they were: their board may have the tasks of others now, and they read it anew.
+    fn look_at_board_again(&mut self, identifier: &str) -> Result<(), End> {
+        let channel = self.subscriptions.get(identifier).map(|subscription| subscription.channel);
+        let Some(board) = channel.and_then(|channel| self.board(channel)) else { return Ok(()) };
+        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
+        if subscription.board.replace(board) == subscription.board || !subscription.confirmed {
+            return Ok(());
+        }
+        self.outbox.say(&Said::Message { identifier, message: json!({"event": "resync"}) })
+    }
+
     fn checked(&mut self, identifier: &str, number: u64, answer: Result<(), Refusal>) -> Result<(), End> {
         // The client may have unsubscribed meanwhile.
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
         let Some(check) = subscription.check.as_mut().filter(|check| check.number == number) else { return Ok(()) };
         if std::mem::take(&mut check.again) {
-            if let Channel::Task(id) = subscription.channel {
-                self.ask_about(identifier.to_owned(), number, id);
-            }
+            let channel = subscription.channel;
+            self.ask_about(identifier.to_owned(), number, channel);
             return Ok(());
         }
         let held = std::mem::take(&mut check.held);
@@ -329,7 +363,7 @@ impl<'a> Session<'a> {
         let concerned: Vec<String> = self
             .subscriptions
             .iter()
-            .filter(|(_, subscription)| subscription.channel.message(&event, self.identity.user_id).is_some())
+            .filter(|(_, subscription)| subscription.message(&event, self.identity.user_id).is_some())
             .map(|(identifier, _)| identifier.clone())
             .collect();
         for identifier in concerned {
@@ -358,7 +392,7 @@ impl<'a> Session<'a> {
     /// Pushes an event to a subscriber who may see it.
     fn tell(&mut self, identifier: &str, event: &Envelope) -> Result<(), End> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
-        let Some(message) = subscription.channel.message(event, self.identity.user_id) else { return Ok(()) };
+        let Some(message) = subscription.message(event, self.identity.user_id) else { return Ok(()) };
         let ends = subscription.channel.ends_with(event);
         let span = info_span!(
             "push",

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn values_go_by_their_bare_lower_case_names() {
-        assert_eq!(names(&status()), ["pending", "in_progress", "paused", "completed"]);
+        assert_eq!(names(&status()), ["pending", "in_progress", "paused", "completed", "archived", "canceled"]);
         assert_eq!(number(&status(), "in_progress"), Some(2));
         assert_eq!(name(&status().get_value(2).expect("in progress")).as_deref(), Some("in_progress"));
     }

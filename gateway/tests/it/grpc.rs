@@ -26,7 +26,7 @@ fn channel(gateway: &Gateway) -> Channel {
 async fn a_generated_client_calls_through_with_its_metadata() {
     let gateway = Gateway::start().await;
     gateway.service.has_task(TASK, 3);
-    let mut request = Request::new(GetTaskRequest { id: TASK.to_owned() });
+    let mut request = Request::new(GetTaskRequest { id: TASK.to_owned(), as_of: None });
     for (name, value) in [("authorization", "Bearer x"), ("x-custom", "kept"), ("x-forwarded-for", "203.0.113.7")] {
         request.metadata_mut().insert(name, value.parse().expect("ASCII"));
     }
@@ -47,7 +47,7 @@ async fn a_generated_client_calls_through_with_its_metadata() {
 async fn a_refusal_passes_with_its_details() {
     let gateway = Gateway::start().await;
     gateway.service.refuses("TaskService/GetTask", || Error::from(Reason::TaskNotFound).into());
-    let request = GetTaskRequest { id: TASK.to_owned() };
+    let request = GetTaskRequest { id: TASK.to_owned(), as_of: None };
     let status = TaskServiceClient::new(channel(&gateway)).get_task(request).await.expect_err("refused");
     assert_eq!((status.code(), reason_of(&status)), (Code::NotFound, Some(Reason::TaskNotFound)));
 }
@@ -77,7 +77,7 @@ async fn large_messages_are_not_the_gateways_to_limit() {
     let large = "x".repeat(3_000_000);
     let answer = GetTaskResponse { task: Some(task(&large, 1)) };
     gateway.service.on("TaskService/GetTask", move |_| Ok(answer.clone()));
-    let request = GetTaskRequest { id: large.clone() };
+    let request = GetTaskRequest { id: large.clone(), as_of: None };
     let response = TaskServiceClient::new(channel(&gateway)).get_task(request).await.expect("answered");
     assert_eq!(response.into_inner().task.map(|task| task.id.len()), Some(large.len()));
 }
@@ -124,7 +124,7 @@ async fn a_service_that_is_down_or_silent_has_a_status() {
     // By hand: tonic's own client would give up first.
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let mut frame = vec![0, 0, 0, 0, 38];
-    frame.extend(GetTaskRequest { id: TASK.to_owned() }.encode_to_vec());
+    frame.extend(GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
     let request = http::Request::post(format!("{}/baton.task.v1.TaskService/GetTask", gateway.url))
         .header("content-type", "application/grpc")
         .header("grpc-timeout", "200m")
@@ -166,7 +166,7 @@ async fn a_caller_who_leaves_is_gone_for_the_service_too() {
         })
     });
     let mut client = TaskServiceClient::new(channel(&gateway));
-    let call = tokio::spawn(async move { client.get_task(GetTaskRequest { id: TASK.to_owned() }).await });
+    let call = tokio::spawn(async move { client.get_task(GetTaskRequest { id: TASK.to_owned(), as_of: None }).await });
     eventually("the call arrived", async || !gateway.service.calls("TaskService/GetTask").is_empty()).await;
     call.abort();
     eventually("the service noticed", async || left.load(std::sync::atomic::Ordering::Acquire)).await;
@@ -175,7 +175,7 @@ async fn a_caller_who_leaves_is_gone_for_the_service_too() {
 #[tokio::test]
 async fn repeated_security_headers_are_refused() {
     let gateway = Gateway::start().await;
-    let mut request = Request::new(GetTaskRequest { id: TASK.to_owned() });
+    let mut request = Request::new(GetTaskRequest { id: TASK.to_owned(), as_of: None });
     request.metadata_mut().append("authorization", "Bearer a".parse().expect("ASCII"));
     request.metadata_mut().append("authorization", "Bearer b".parse().expect("ASCII"));
     let status = TaskServiceClient::new(channel(&gateway)).get_task(request).await.expect_err("refused");

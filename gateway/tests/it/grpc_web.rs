@@ -44,7 +44,7 @@ async fn call(gateway: &Gateway, path: &str, content_type: &str, body: Vec<u8>) 
 async fn binary_and_text_answer_in_their_own_dialect() {
     let gateway = Gateway::start().await;
     gateway.service.has_task(TASK, 3);
-    let request = frame(&GetTaskRequest { id: TASK.to_owned() }.encode_to_vec());
+    let request = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
 
     let response = call(&gateway, GET_TASK, "application/grpc-web+proto", request.clone()).await;
     assert_eq!(header(&response, "content-type"), Some("application/grpc-web+proto"));
@@ -88,7 +88,7 @@ async fn status_of(response: Response) -> String {
 async fn refusals_have_their_status() {
     let gateway = Gateway::start().await;
     gateway.service.refuses("TaskService/GetTask", || Error::from(Reason::TaskNotFound).into());
-    let body = frame(&GetTaskRequest { id: TASK.to_owned() }.encode_to_vec());
+    let body = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
     assert_eq!(status_of(call(&gateway, GET_TASK, "application/grpc-web", body.clone()).await).await, "5");
     let unknown = call(&gateway, "/baton.billing.v1.BillingService/Pay", "application/grpc-web", body).await;
     assert_eq!(header(&unknown, "content-type"), Some("application/grpc-web+proto"));
@@ -106,7 +106,7 @@ async fn browsers_may_call_from_listed_origins() {
         .header("access-control-request-headers", "content-type,x-grpc-web,x-user-agent");
     let response = preflight.send().await.expect("answered");
     assert_eq!(header(&response, "access-control-allow-origin"), Some("https://app.example.com"));
-    let body = frame(&GetTaskRequest { id: TASK.to_owned() }.encode_to_vec());
+    let body = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
     let call = gateway.post(GET_TASK).header("content-type", "application/grpc-web").body(body);
     let response = call.header("origin", "https://app.example.com").send().await.expect("answered");
     assert!(header(&response, "access-control-expose-headers").expect("exposed").contains("grpc-status"));

@@ -114,7 +114,10 @@ fn bodies_say_what_comes_in_and_goes_out() {
     assert_eq!(task["id"]["type"], "string");
     assert_eq!(task["assigned_to"]["type"], json!(["string", "null"]));
     assert_eq!(task["due_at"]["format"], "date-time");
-    assert_eq!(task["status"]["enum"], json!(["pending", "in_progress", "paused", "completed", null]));
+    assert_eq!(
+        task["status"]["enum"],
+        json!(["pending", "in_progress", "paused", "completed", "archived", "canceled", null])
+    );
     assert_eq!(task["estimated_seconds"]["format"], "int32");
 
     let create = &schemas["CreateTaskRequest"];
@@ -140,7 +143,10 @@ fn parameters_say_what_they_take() {
     let document = document();
     let list = operation(&document, "TaskService_ListTasks")["parameters"].as_array().expect("parameters");
     let of = |name: &str| list.iter().find(|parameter| parameter["name"] == name).expect(name);
-    assert_eq!(of("status")["schema"]["items"]["enum"], json!(["pending", "in_progress", "paused", "completed"]));
+    assert_eq!(
+        of("status")["schema"]["items"]["enum"],
+        json!(["pending", "in_progress", "paused", "completed", "archived", "canceled"])
+    );
     assert_eq!(of("sort")["schema"]["type"], "string");
     assert_eq!((&of("per_page")["schema"]["maximum"], &of("per_page")["required"]), (&json!(100), &json!(false)));
     let headers = |id: &str| {

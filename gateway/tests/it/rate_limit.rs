@@ -146,7 +146,7 @@ async fn grpc_is_counted_with_rest_and_refused_with_a_status() {
     let gateway = gateway(&redis, 2).await;
     let channel = tonic::transport::Endpoint::from_shared(gateway.url.clone()).unwrap().connect_lazy();
     let mut tasks = baton_proto::baton::task::v1::task_service_client::TaskServiceClient::new(channel);
-    let request = GetTaskRequest { id: "0198c0de-aaaa-7000-8000-000000000000".to_owned() };
+    let request = GetTaskRequest { id: "0198c0de-aaaa-7000-8000-000000000000".to_owned(), as_of: None };
     let answer = tasks.get_task(request.clone()).await.unwrap();
     assert_eq!(answer.metadata().get("x-ratelimit-remaining").unwrap(), "1");
     assert_eq!(gateway.get(TASK).send().await.unwrap().status(), 200);

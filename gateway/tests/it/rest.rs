@@ -43,7 +43,9 @@ async fn a_body_becomes_the_request_and_the_answers_field_the_body() {
             "assigned_to": null, "assigned_by": null, "accepted_at": null, "visibility": null,
             "estimated_seconds": 60, "actual_seconds": 0, "custom_fields": null, "parent_task_id": null, "version": 1,
             "created_at": null, "updated_at": null, "started_at": null, "completed_at": null, "pause_reason": null,
-            "overdue": false,
+            "overdue": false, "archived_at": null, "canceled_at": null, "deleted_at": null, "reassignment_count": 0,
+            "rank": "", "recurrence_rule": null, "recurrence_timezone": null, "series_id": null, "progress": null,
+            "blocked": false,
         })
     );
 }
@@ -52,7 +54,14 @@ async fn a_body_becomes_the_request_and_the_answers_field_the_body() {
 async fn the_query_becomes_the_filter_and_the_page() {
     let gateway = Gateway::start().await;
     gateway.service.on("TaskService/ListTasks", |_| {
-        let meta = PageMeta { total_count: 1, page: 2, per_page: 5, total_pages: 2, next_page_token: String::new() };
+        let meta = PageMeta {
+            total_count: 1,
+            page: 2,
+            per_page: 5,
+            total_pages: 2,
+            next_page_token: String::new(),
+            ..PageMeta::default()
+        };
         Ok(ListTasksResponse { tasks: vec![task(TASK, 3)], meta: Some(meta) })
     });
     let query = "status=pending&status=paused&priority=high&sort=due_at&search=caf%C3%A9+%26&page=2&per_page=5";

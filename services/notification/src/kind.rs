@@ -13,10 +13,16 @@ pub(crate) enum Kind {
     TaskAccepted,
     TaskRejected,
     UsageWarning,
+    TaskDueSoon,
+    TaskOverdue,
+    TaskReminder,
+    SeriesPaused,
+    Mentioned,
+    Commented,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::TaskAssigned,
         Self::TaskReassigned,
         Self::TaskCompleted,
@@ -24,6 +30,12 @@ impl Kind {
         Self::TaskAccepted,
         Self::TaskRejected,
         Self::UsageWarning,
+        Self::TaskDueSoon,
+        Self::TaskOverdue,
+        Self::TaskReminder,
+        Self::SeriesPaused,
+        Self::Mentioned,
+        Self::Commented,
     ];
 
     /// As it is stored.
@@ -36,6 +48,12 @@ impl Kind {
             Self::TaskAccepted => "task_accepted",
             Self::TaskRejected => "task_rejected",
             Self::UsageWarning => "usage_warning",
+            Self::TaskDueSoon => "task_due_soon",
+            Self::TaskOverdue => "task_overdue",
+            Self::TaskReminder => "task_reminder",
+            Self::SeriesPaused => "series_paused",
+            Self::Mentioned => "mentioned",
+            Self::Commented => "commented",
         }
     }
 
@@ -54,6 +72,12 @@ impl Kind {
             Self::TaskAccepted => NotificationType::TaskAccepted,
             Self::TaskRejected => NotificationType::TaskRejected,
             Self::UsageWarning => NotificationType::UsageWarning,
+            Self::TaskDueSoon => NotificationType::TaskDueSoon,
+            Self::TaskOverdue => NotificationType::TaskOverdue,
+            Self::TaskReminder => NotificationType::TaskReminder,
+            Self::SeriesPaused => NotificationType::SeriesPaused,
+            Self::Mentioned => NotificationType::Mentioned,
+            Self::Commented => NotificationType::Commented,
         }
     }
 
@@ -67,6 +91,12 @@ impl Kind {
             Self::TaskAccepted => "A task that you handed over was accepted",
             Self::TaskRejected => "A task that you handed over was rejected and is yours again",
             Self::UsageWarning => "A quota of your account is nearly, or fully, used up",
+            Self::TaskDueSoon => "A task of yours is due within a day",
+            Self::TaskOverdue => "A task of yours is overdue",
+            Self::TaskReminder => "You wanted to be reminded of a task",
+            Self::SeriesPaused => "A recurring task waits until you have fewer open tasks",
+            Self::Mentioned => "You were mentioned in a comment",
+            Self::Commented => "There is a new comment on a task that you watch",
         }
     }
 

@@ -3,7 +3,7 @@
 use baton_errors::{Error, Result};
 use baton_proto::baton::{
     events::v1::Envelope,
-    task::v1::TaskEvent,
+    task::v1::{CommentEvent, MentionEvent, ReminderEvent, TaskEvent},
     tenancy::v1::{MemberEvent, UsageWarning},
 };
 use prost::Name;
@@ -38,6 +38,12 @@ fn kind_of(event: &str) -> Option<Kind> {
         "task.rejected" => Kind::TaskRejected,
         "member.invited" | "member.joined" => Kind::Invited,
         "account.usage_warning" => Kind::UsageWarning,
+        "task.due_soon" => Kind::TaskDueSoon,
+        "task.overdue" => Kind::TaskOverdue,
+        "reminder.fired" => Kind::TaskReminder,
+        "series.paused" => Kind::SeriesPaused,
+        "comment.mentioned" => Kind::Mentioned,
+        "comment.created" => Kind::Commented,
         _ => return None,
     })
 }
@@ -54,15 +60,30 @@ pub(crate) fn news(event: &Envelope) -> Result<Option<News>> {
         "member.invited" => (vec![payload::<MemberEvent>(event)?.user_id], None),
         "member.joined" => (vec![payload::<MemberEvent>(event)?.invited_by], None),
         "account.usage_warning" => (payload::<UsageWarning>(event)?.owner_ids, None),
+        "reminder.fired" | "series.paused" => {
+            let reminder = payload::<ReminderEvent>(event)?;
+            (vec![reminder.user_id], Some(named_task(&reminder.task_id)?))
+        }
+        // Who sees the task is among them, and nobody else; nobody is in both.
+        "comment.mentioned" => {
+            let mention = payload::<MentionEvent>(event)?;
+            (mention.user_ids, Some(named_task(&mention.task_id)?))
+        }
+        "comment.created" => {
+            let comment = payload::<CommentEvent>(event)?;
+            (comment.watcher_ids, Some(named_task(&comment.task_id)?))
+        }
         _ => {
             let task = payload::<TaskEvent>(event)?;
+            let task_id = named_task(&task.task_id)?;
             let readers = match kind {
                 Kind::TaskAssigned => vec![task.assigned_to],
                 Kind::TaskReassigned => vec![task.assigned_to, task.previously_assigned_to],
                 Kind::TaskCompleted => vec![task.created_by, task.assigned_by],
+                Kind::TaskDueSoon => vec![worker(task)],
+                Kind::TaskOverdue => vec![task.assigned_by.clone(), worker(task)],
                 _ => vec![task.assigned_by],
             };
-            let task_id = id(&task.task_id)?.ok_or_else(|| Error::internal("the event names no task"))?;
             (readers, Some(task_id))
         }
     };
@@ -74,6 +95,15 @@ pub(crate) fn news(event: &Envelope) -> Result<Option<News>> {
         }
     }
     Ok(Some(News { kind, readers: told, task_id, actor_id }))
+}
+
+/// Whose work it is: the holder's, or the creator's while nobody holds it.
+fn worker(task: TaskEvent) -> String {
+    if task.assigned_to.is_empty() { task.created_by } else { task.assigned_to }
+}
+
+fn named_task(task_id: &str) -> Result<Uuid> {
+    id(task_id)?.ok_or_else(|| Error::internal("the event names no task"))
 }
 
 fn payload<M: Name + Default>(event: &Envelope) -> Result<M> {
@@ -132,6 +162,8 @@ mod tests {
                 ("task.completed", Kind::TaskCompleted, vec![creator, giver]),
                 ("task.accepted", Kind::TaskAccepted, vec![giver]),
                 ("task.rejected", Kind::TaskRejected, vec![giver]),
+                ("task.due_soon", Kind::TaskDueSoon, vec![holder.or(creator)]),
+                ("task.overdue", Kind::TaskOverdue, vec![holder.or(creator), giver]),
             ] {
                 let news = news(&event(kind, actor, &task)).unwrap().unwrap();
                 prop_assert_eq!((news.kind, news.task_id, news.actor_id), (expected, Some(TASK), actor));
@@ -160,11 +192,48 @@ mod tests {
     }
 
     #[test]
+    fn a_reminder_tells_its_maker_and_a_series_that_waits_its_creator() {
+        let me = Uuid::from_u128(1);
+        let reminder = ReminderEvent { task_id: TASK.to_string(), user_id: text(Some(me)), ..ReminderEvent::default() };
+        for (kind, expected) in [("reminder.fired", Kind::TaskReminder), ("series.paused", Kind::SeriesPaused)] {
+            let told = news(&event(kind, None, &reminder)).unwrap().unwrap();
+            assert_eq!((told.kind, told.readers, told.task_id), (expected, vec![me], Some(TASK)));
+            assert!(news(&event(kind, None, &ReminderEvent::default())).is_err());
+        }
+        assert!(!concerns("reminder.created"), "nobody is told of what they did themselves");
+    }
+
+    #[test]
     fn all_owners_are_told_of_a_quota_even_who_used_it_up() {
         let [owner, other] = [1, 2].map(Uuid::from_u128);
         let warning = UsageWarning { owner_ids: vec![text(Some(owner)), text(Some(other))], ..UsageWarning::default() };
         let told = news(&event("account.usage_warning", Some(owner), &warning)).unwrap().unwrap();
         assert_eq!((told.kind, told.readers, told.actor_id), (Kind::UsageWarning, vec![owner, other], None));
+    }
+
+    #[test]
+    fn a_comment_tells_whom_it_names_and_who_watches_but_not_its_author() {
+        let [author, named, watcher] = [1, 2, 3].map(Uuid::from_u128);
+        let texts = |ids: &[Uuid]| ids.iter().map(Uuid::to_string).collect();
+        let mention = MentionEvent {
+            task_id: TASK.to_string(),
+            user_ids: texts(&[author, named, named]),
+            ..MentionEvent::default()
+        };
+        let told = news(&event("comment.mentioned", Some(author), &mention)).unwrap().unwrap();
+        assert_eq!((told.kind, told.readers, told.task_id), (Kind::Mentioned, vec![named], Some(TASK)));
+        let comment = CommentEvent {
+            task_id: TASK.to_string(),
+            author_id: author.to_string(),
+            watcher_ids: texts(&[watcher]),
+            ..CommentEvent::default()
+        };
+        let told = news(&event("comment.created", Some(author), &comment)).unwrap().unwrap();
+        assert_eq!((told.kind, told.readers, told.task_id), (Kind::Commented, vec![watcher], Some(TASK)));
+        for kind in ["comment.updated", "comment.deleted", "reaction.added", "watcher.added"] {
+            assert!(!concerns(kind));
+        }
+        assert!(news(&event("comment.created", None, &CommentEvent::default())).is_err(), "it names no task");
     }
 
     #[test]

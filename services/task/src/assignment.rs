@@ -15,7 +15,7 @@ use crate::{
 const HANDED_OVER: &str = "handed over";
 
 /// An active member of the account, to hand a task to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) user_id: Uuid,
     pub(crate) role: Role,
@@ -58,6 +58,7 @@ pub(crate) fn reassign(task: &mut Task, who: Who<'_>, to: Member, now: DateTime<
     is_open(task)?;
     may_hand_to(who, to)?;
     give(task, who.id, to.user_id, now);
+    task.reassignment_count += 1;
     Ok(())
 }
 
@@ -74,6 +75,19 @@ pub(crate) fn may_assign(task: &Task, who: Who<'_>) -> Result<()> {
         return Err(Reason::TaskAlreadyAssigned.into());
     }
     Ok(())
+}
+
+/// Whether they may put the task into other hands, as [`assign`] or else [`reassign`] would find.
+///
+/// # Errors
+/// TASK_CHANGE_NOT_ALLOWED, REASSIGNMENT_NOT_ALLOWED, TASK_WRONG_STATE.
+pub(crate) fn may_hand_on(task: &Task, who: Who<'_>) -> Result<()> {
+    if task.assigned_to.is_some_and(|holder| holder != who.id) {
+        may_reassign(task, who)?;
+    } else {
+        may_assign(task, who)?;
+    }
+    is_open(task)
 }
 
 /// Whether they may take any task from anybody: by role, by their own right, or by the account's setting.
@@ -129,6 +143,7 @@ pub(crate) fn reject(task: &mut Task, who: Who<'_>, now: DateTime<Utc>) -> Resul
 pub(crate) fn take_over(task: &mut Task, from: Uuid, to: Uuid, now: DateTime<Utc>) -> Kind {
     if task.worker() == from {
         let kind = if task.assigned_to.is_some() { Kind::Reassigned } else { Kind::Assigned };
+        task.reassignment_count += i32::from(kind == Kind::Reassigned);
         give(task, to, to, now);
         kind
     } else {
@@ -147,7 +162,7 @@ fn is_held_by(task: &Task, who: Who<'_>) -> Result<()> {
 
 /// Work that is done is nobody's to do.
 fn is_open(task: &Task) -> Result<()> {
-    if task.status == Status::Completed { Err(task.wrong_state(Status::Pending)) } else { Ok(()) }
+    if task.status.is_open() { Ok(()) } else { Err(task.wrong_state(Status::Pending)) }
 }
 
 /// Whom the caller may hand tasks to is data: [`reach::TASKS`].

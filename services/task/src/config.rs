@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use baton_files::FilesConfig;
 use baton_runtime::{ConfigError, Env, Secret, Variable};
 use url::Url;
 
@@ -24,6 +25,13 @@ baton_runtime::config! {
         pub auth_url: Url = "BATON_AUTH_URL";
         /// The tenancy service, which knows members.
         pub tenancy_url: Url = "BATON_TENANCY_URL";
+        /// What auth knows the service by, when it works without a caller: as in `BATON_AUTH_SERVICE_SECRETS`.
+        pub service_secret: Secret = "BATON_TASK_SERVICE_SECRET";
+        /// Largest file that can be attached to a task, in bytes.
+        pub attachments_max_bytes: u32 = "BATON_TASK_ATTACHMENTS_MAX_BYTES", default "26214400";
+        /// Media types of files that can be attached (`image/png`), separated by commas; when empty, images, audio,
+        /// video, PDF, office documents, text and archives. Others than those are served as `application/octet-stream`.
+        pub attachments_content_types: Vec<String> = "BATON_TASK_ATTACHMENTS_CONTENT_TYPES", default "";
     }
 }
 
@@ -32,6 +40,8 @@ baton_runtime::config! {
 pub struct Config {
     /// Its own.
     pub task: TaskConfig,
+    /// Those of the object store.
+    pub files: FilesConfig,
 }
 
 impl Config {
@@ -40,11 +50,17 @@ impl Config {
     /// # Errors
     /// When a variable is missing or wrong.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        Ok(Self { task: TaskConfig::from_env(env)? })
+        match (TaskConfig::from_env(env), FilesConfig::from_env(env)) {
+            (Ok(task), Ok(files)) => Ok(Self { task, files }),
+            (task, files) => {
+                let wrong = [task.err(), files.err()].into_iter().flatten().flat_map(|ConfigError(lines)| lines);
+                Err(ConfigError(wrong.collect()))
+            }
+        }
     }
 
     /// The environment variables that they are read from.
     pub fn variables() -> impl Iterator<Item = &'static Variable> {
-        TaskConfig::VARIABLES.iter()
+        TaskConfig::VARIABLES.iter().chain(FilesConfig::VARIABLES)
     }
 }

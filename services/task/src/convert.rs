@@ -1,5 +1,10 @@
 //! Between the contract and the domain.
 
+pub(crate) mod attachment;
+pub(crate) mod comment;
+pub(crate) mod structure;
+pub(crate) mod time_entry;
+
 use baton_access::Settings;
 use baton_proto::{
     baton::{
@@ -8,6 +13,7 @@ use baton_proto::{
     },
     convert::{timestamp, to_struct},
 };
+use baton_store::Total;
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -45,6 +51,17 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
         completed_at: task.completed_at.map(timestamp),
         pause_reason: task.pause_reason,
         overdue,
+        archived_at: task.archived_at.map(timestamp),
+        canceled_at: task.canceled_at.map(timestamp),
+        deleted_at: task.deleted_at.map(timestamp),
+        reassignment_count: task.reassignment_count,
+        rank: task.rank.unwrap_or_default(),
+        recurrence_rule: task.recurrence_rule,
+        recurrence_timezone: task.recurrence_timezone,
+        series_id: task.series_id.map(|id| id.to_string()),
+        // Of other tasks: readers fill them in.
+        progress: None,
+        blocked: false,
     }
 }
 
@@ -62,8 +79,12 @@ pub(crate) fn entry(entry: Entry) -> proto::TimelineEntry {
 }
 
 /// A column of a board.
-pub(crate) fn column((status, count): (Status, i64)) -> proto::BoardColumn {
-    proto::BoardColumn { status: to_status(status).into(), count: i32::try_from(count).unwrap_or(i32::MAX) }
+pub(crate) fn column((status, total): (Status, Total)) -> proto::BoardColumn {
+    proto::BoardColumn {
+        status: to_status(status).into(),
+        count: i32::try_from(total.count).unwrap_or(i32::MAX),
+        count_is_estimate: total.is_estimate,
+    }
 }
 
 /// The state in the contract.
@@ -73,6 +94,8 @@ pub(crate) fn to_status(status: Status) -> TaskStatus {
         Status::InProgress => TaskStatus::InProgress,
         Status::Paused => TaskStatus::Paused,
         Status::Completed => TaskStatus::Completed,
+        Status::Canceled => TaskStatus::Canceled,
+        Status::Archived => TaskStatus::Archived,
     }
 }
 

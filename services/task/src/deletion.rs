@@ -2,10 +2,14 @@
 
 use anyhow::{bail, ensure};
 use baton_errors::Result;
+use baton_files::Files;
 use baton_store::{Db, Tx, jobs::Job};
 use uuid::Uuid;
 
-use crate::store::deletion;
+use crate::{
+    storage,
+    store::{self, deletion},
+};
 
 /// The event that begins it.
 pub(crate) const EVENT: &str = "account.deleted";
@@ -22,14 +26,22 @@ pub(crate) async fn begin(tx: &mut Tx) -> Result<()> {
 }
 
 /// Does the job. Each statement commits by itself, so one that runs again goes on where the last one stopped.
-pub(crate) async fn work(db: Db, job: Job) -> anyhow::Result<()> {
+pub(crate) async fn work(db: Db, files: Files, job: Job) -> anyhow::Result<()> {
     if job.kind != JOB {
         bail!("no job of kind {}", job.kind);
     }
     let account_id: Uuid = job.payload()?;
     while deletion::events(&db, account_id, BATCH).await? > 0 {}
+    while deletion::time_entries(&db, account_id, BATCH).await? > 0 {}
+    while deletion::time_corrections(&db, account_id, BATCH).await? > 0 {}
+    while deletion::comments(&db, account_id, BATCH).await? > 0 {}
+    while deletion::watchers(&db, account_id, BATCH).await? > 0 {}
+    storage::clear(&db, &files, account_id).await?;
+    while deletion::dependencies(&db, account_id, BATCH).await? > 0 {}
+    deletion::custom_fields(&db, account_id).await?;
     while deletion::tasks(&db, account_id, BATCH).await? > 0 {}
     while deletion::usage(&db, account_id, BATCH).await? > 0 {}
+    store::view::clear(&db, account_id).await?;
     // Another worker who deletes the same rows leaves none for this one, and may still fail.
     ensure!(!deletion::remains(&db, account_id).await?, "rows of a deleted account remain");
     Ok(())

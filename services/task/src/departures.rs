@@ -7,8 +7,9 @@ use baton_store::{Tenant, Tx};
 use uuid::Uuid;
 
 use crate::{
-    assignment, deletion, events, store,
-    store::hand_over::{Handed, Pair},
+    assignment, deletion,
+    record::{self, Changed},
+    store,
 };
 
 /// Tasks that are locked, changed and stored with a statement each.
@@ -41,6 +42,8 @@ impl baton_events::Handler for Handler {
         // Timelines and events name who removed the member, or the member who left.
         let user_id = if event.actor_id.is_empty() { from } else { id(&event.actor_id)? };
         tx.switch(Tenant { account_id: tx.tenant().account_id, user_id }).await?;
+        store::watcher::forget(tx, from).await?;
+        store::view::forget(tx, from).await?;
         let mut after = Uuid::nil();
         while let Some(last) = hand_over(tx, from, to, after).await? {
             after = last;
@@ -54,19 +57,11 @@ async fn hand_over(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Result<Opt
     let now = tx.db().clock().now();
     let tasks = store::hand_over::lock(tx, from, after, BATCH).await?;
     let last = tasks.last().map(|task| task.id);
-    let handed: Vec<Handed> = tasks
-        .into_iter()
-        .map(|before| {
-            let mut after = before.clone();
-            let kind = assignment::take_over(&mut after, from, to, now);
-            (after.version, after.updated_at) = (before.version + 1, now);
-            Handed { kind, changes: after.changes_since(&before), tasks: Pair { before, after } }
-        })
-        .collect();
-    store::hand_over::save(tx, &handed).await?;
-    let told = handed.iter().map(|Handed { kind, changes, tasks }| {
-        events::task(*kind, Some(&tasks.before), &tasks.after, changes.keys().cloned().collect())
+    let handed = tasks.into_iter().map(|before| {
+        let mut after = before.clone();
+        let kind = assignment::take_over(&mut after, from, to, now);
+        Changed { before, after, kind, reason: None }
     });
-    tx.publish_all(told.collect::<Vec<_>>()).await?;
+    record::hand_over(tx, handed.collect()).await?;
     Ok(last)
 }

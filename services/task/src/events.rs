@@ -1,13 +1,23 @@
 //! The events that the service publishes, and keeps in timelines.
 
+pub(crate) mod attachment;
+pub(crate) mod comment;
+pub(crate) mod schedule;
+pub(crate) mod structure;
+pub(crate) mod view;
+
 use baton_proto::baton::{
-    task::v1::{TaskEvent, TaskEventKind},
+    task::v1::{TaskEvent, TaskEventKind, TimeCorrectionAction, TimeEntryEvent},
     tenancy::v1::{Quota, UsageChanged},
 };
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::{convert::to_status, task::Task};
+use crate::{
+    convert::{time_entry::to_action, to_status},
+    task::Task,
+    time_entry::{Action, TimeEntry},
+};
 
 macro_rules! kinds {
     ($($variant:ident $name:literal;)*) => {
@@ -51,6 +61,12 @@ kinds! {
     Reassigned "reassigned";
     Accepted "accepted";
     Rejected "rejected";
+    Archived "archived";
+    Canceled "canceled";
+    Reopened "reopened";
+    Restored "restored";
+    Moved "moved";
+    TimeCorrected "time_corrected";
 }
 
 /// `kind` happened to a task, which made `before` into `after`. A new task has no before.
@@ -66,6 +82,7 @@ pub(crate) fn task(kind: Kind, before: Option<&Task>, after: &Task, changed_fiel
         previously_assigned_to: or_empty(before.and_then(|task| task.assigned_to)),
         assigned_by: or_empty(before.and_then(|task| task.assigned_by)),
         changed_fields,
+        late: false,
     };
     Event::new(kind.event_type(), after.account_id, after.id, &event)
 }
@@ -74,4 +91,21 @@ pub(crate) fn task(kind: Kind, before: Option<&Task>, after: &Task, changed_fiel
 pub(crate) fn usage_changed(account_id: Uuid, user_id: Uuid, used: i32) -> Event {
     let payload = UsageChanged { quota: Quota::OpenTasksPerUser.into(), user_id: user_id.to_string(), used };
     Event::new("usage.changed", account_id, user_id, &payload)
+}
+
+/// Something was done by hand to an interval of a task; `None` when only its note changed.
+pub(crate) fn time_entry(task: &Task, entry: &TimeEntry, action: Option<Action>) -> Event {
+    let payload = TimeEntryEvent {
+        time_entry_id: entry.id.to_string(),
+        task_id: entry.task_id.to_string(),
+        user_id: entry.user_id.to_string(),
+        action: action.map_or(TimeCorrectionAction::Unspecified, to_action).into(),
+        version: entry.version,
+    };
+    let kind = match action {
+        Some(Action::Created) => "time_entry.created",
+        Some(Action::Updated) | None => "time_entry.updated",
+        Some(Action::Deleted) => "time_entry.deleted",
+    };
+    Event::new(kind, task.account_id, entry.id, &payload)
 }

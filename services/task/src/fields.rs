@@ -56,11 +56,12 @@ impl Fields {
         })
     }
 
-    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared. `default` is the account's
+    /// visibility, which clearing leads back to.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn change(&mut self, mask: &[String], mut new: TaskChange) -> Result<()> {
+    pub(crate) fn change(&mut self, mask: &[String], mut new: TaskChange, default: Visibility) -> Result<()> {
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "names no field"));
         }
@@ -73,7 +74,7 @@ impl Fields {
                 "due_at" => self.due_at = new.due_at.as_ref().map(|at| time(at, "task.due_at")).transpose()?,
                 "tags" => self.tags = tags(&new.tags, "task.tags")?,
                 "visibility" => {
-                    self.visibility = convert::visibility(new.visibility).unwrap_or(Visibility::Private);
+                    self.visibility = convert::visibility(new.visibility).unwrap_or(default);
                 }
                 "estimated_seconds" => self.estimated_seconds = new.estimated_seconds,
                 "parent_task_id" => {
@@ -185,7 +186,8 @@ pub(crate) mod tests {
     }
 
     fn change(fields: &mut Fields, mask: &[&str], new: TaskChange) -> Result<()> {
-        fields.change(&mask.iter().map(|&path| path.to_owned()).collect::<Vec<_>>(), new)
+        let mask: Vec<_> = mask.iter().map(|&path| path.to_owned()).collect();
+        fields.change(&mask, new, Visibility::Private)
     }
 
     #[test]

@@ -8,6 +8,8 @@ use uuid::Uuid;
 use crate::{
     convert,
     fields::{id, text, time},
+    search::Words,
+    shape::Range,
     task::{Priority, Status},
 };
 
@@ -19,6 +21,8 @@ pub(crate) enum Sort {
     /// Tasks without a due time come last, either way.
     DueAt,
     Priority,
+    /// The manual order.
+    Rank,
 }
 
 /// Which of the tasks in scope. All that are given must hold; of several values of one field any may.
@@ -31,7 +35,15 @@ pub(crate) struct Filter {
     pub(crate) due_from: Option<DateTime<Utc>>,
     pub(crate) due_to: Option<DateTime<Utc>>,
     pub(crate) tags: Vec<String>,
-    pub(crate) search: Option<String>,
+    pub(crate) search: Option<Words>,
+    pub(crate) overdue: Option<bool>,
+    pub(crate) unassigned: Option<bool>,
+    pub(crate) parent_task_id: Option<Uuid>,
+    pub(crate) has_due: Option<bool>,
+    /// Worked on, or planned, between these times: what a timeline shows. No caller asks for it by name.
+    pub(crate) within: Option<Range>,
+    /// There, and as it is, since this time: what time travel has not to work out.
+    pub(crate) unchanged_since: Option<DateTime<Utc>>,
     pub(crate) sort: Sort,
     pub(crate) descending: bool,
 }
@@ -43,6 +55,10 @@ pub(crate) enum Scope {
     Visible,
     /// Those that this person holds, and those they created that nobody holds.
     BoardOf(Uuid),
+    /// Those that this person holds.
+    HeldBy(Uuid),
+    /// Those that another holds because this person handed them over.
+    GivenBy(Uuid),
     /// Those that the caller or who reports to them holds or created. Everyone reports to those who run
     /// the account.
     Team,
@@ -55,6 +71,7 @@ impl Filter {
     /// VALIDATION_FAILED.
     pub(crate) fn of(filter: Option<TaskFilter>) -> Result<Self> {
         let filter = filter.unwrap_or_default();
+        let (sort, order) = (filter.sort(), filter.order());
         let mut tags = Vec::with_capacity(filter.tags.len());
         for tag in filter.tags {
             // Tags are kept trimmed.
@@ -68,14 +85,31 @@ impl Filter {
             due_from: filter.due_from.map(|at| time(&at, "filter.due_from")).transpose()?,
             due_to: filter.due_to.map(|at| time(&at, "filter.due_to")).transpose()?,
             tags,
-            search: filter.search.map(|search| text(search, "filter.search")).transpose()?,
-            sort: match TaskSort::try_from(filter.sort) {
-                Ok(TaskSort::UpdatedAt) => Sort::UpdatedAt,
-                Ok(TaskSort::DueAt) => Sort::DueAt,
-                Ok(TaskSort::Priority) => Sort::Priority,
-                Ok(TaskSort::CreatedAt | TaskSort::Unspecified) | Err(_) => Sort::CreatedAt,
+            search: filter.search.map(|search| Words::of(&search, "filter.search")).transpose()?,
+            overdue: filter.overdue,
+            unassigned: filter.unassigned,
+            parent_task_id: filter.parent_task_id.map(|task| id(&task, "filter.parent_task_id")).transpose()?,
+            has_due: filter.has_due,
+            within: None,
+            unchanged_since: None,
+            sort: match sort {
+                TaskSort::UpdatedAt => Sort::UpdatedAt,
+                TaskSort::DueAt => Sort::DueAt,
+                TaskSort::Priority => Sort::Priority,
+                TaskSort::Rank => Sort::Rank,
+                TaskSort::CreatedAt | TaskSort::Unspecified => Sort::CreatedAt,
             },
-            descending: SortOrder::try_from(filter.order) != Ok(SortOrder::Asc),
+            descending: match order {
+                SortOrder::Asc => false,
+                SortOrder::Desc => true,
+                // People's own order begins at the top.
+                SortOrder::Unspecified => sort != TaskSort::Rank,
+            },
         })
+    }
+
+    /// Whether boards have a column for this state: archived tasks are shown when asked for only.
+    pub(crate) fn shows(&self, status: Status) -> bool {
+        status != Status::Archived || self.status.contains(&status)
     }
 }

@@ -1,37 +1,76 @@
 #![doc = include_str!("../README.md")]
 
+mod ahead;
 mod assignment;
+mod attachment;
+mod bulk;
+mod comment;
 mod config;
 mod convert;
+mod custom_field;
 mod deletion;
 mod departures;
+mod dependency;
 mod events;
 mod explain;
 mod fields;
 mod filter;
+mod hands;
+mod history;
+mod lifecycle;
 mod members;
+mod mention;
+mod parts;
+mod past_board;
+mod people;
+mod rank;
+pub mod rebuild;
+mod record;
+mod recurrence;
 mod rpc;
+mod scheduler;
+mod search;
+mod series;
+mod shape;
+pub mod storage;
 mod store;
+mod suggestion;
 mod task;
+mod time_entry;
+mod trash;
 pub mod usage;
+mod view;
 mod visibility;
+mod watching;
+
+use std::sync::Arc;
 
 use baton_access::{
     AccessLayer, Directory, Rules, TokenVerifier,
     directory::{RemoteAuth, RemoteTenancy},
 };
-use baton_events::{Streams, consumer, relay};
+use baton_events::{Streams, consumer, relay, tail};
+use baton_files::Files;
 use baton_proto::baton::{
     auth::v1::auth_service_client::AuthServiceClient,
     task::v1::{
-        access_service_server::AccessServiceServer, board_service_server::BoardServiceServer,
-        task_service_server::TaskServiceServer,
+        access_service_server::AccessServiceServer, assignment_service_server::AssignmentServiceServer,
+        attachment_service_server::AttachmentServiceServer, board_service_server::BoardServiceServer,
+        bulk_service_server::BulkServiceServer, comment_service_server::CommentServiceServer,
+        custom_field_service_server::CustomFieldServiceServer, reminder_service_server::ReminderServiceServer,
+        search_service_server::SearchServiceServer, structure_service_server::StructureServiceServer,
+        task_service_server::TaskServiceServer, time_entry_service_server::TimeEntryServiceServer,
+        view_service_server::ViewServiceServer, watcher_service_server::WatcherServiceServer,
     },
     tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, jobs, sweep};
-use tokio::net::TcpListener;
+use baton_store::{
+    Db,
+    jobs::{self, Job},
+    sweep,
+};
+use tokio::{net::TcpListener, sync::Notify};
 use tonic::service::Routes;
 use tower::Layer as _;
 
@@ -40,8 +79,22 @@ pub use config::{Config, TaskConfig};
 /// The service's schema.
 pub const SCHEMA: &str = "task";
 /// Its gRPC services.
-pub const SERVICES: &[&str] =
-    &["baton.task.v1.TaskService", "baton.task.v1.BoardService", "baton.task.v1.AccessService"];
+pub const SERVICES: &[&str] = &[
+    "baton.task.v1.TaskService",
+    "baton.task.v1.BoardService",
+    "baton.task.v1.AccessService",
+    "baton.task.v1.AssignmentService",
+    "baton.task.v1.TimeEntryService",
+    "baton.task.v1.CommentService",
+    "baton.task.v1.WatcherService",
+    "baton.task.v1.ReminderService",
+    "baton.task.v1.ViewService",
+    "baton.task.v1.SearchService",
+    "baton.task.v1.AttachmentService",
+    "baton.task.v1.StructureService",
+    "baton.task.v1.CustomFieldService",
+    "baton.task.v1.BulkService",
+];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/task");
 
@@ -50,29 +103,65 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migration
 /// # Errors
 /// When the configuration does not hold or the server fails.
 pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { task: config } = config;
+    let Config { task: config, files } = config;
+    let files = Files::open(&files, clock.clone())?;
     let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
     let streams = Streams::open(&config.redis_url)?;
-    let auth = RemoteAuth(AuthServiceClient::new(client::channel(&config.auth_url)?));
-    let tenancy = MemberServiceClient::new(client::channel(&config.tenancy_url)?);
+    let (auth, tenancy) = (client::channel(&config.auth_url)?, client::channel(&config.tenancy_url)?);
+    let people = people::People::new(auth.clone(), tenancy.clone(), config.service_secret.clone());
+    let auth = RemoteAuth(AuthServiceClient::new(auth));
+    let tenancy = MemberServiceClient::new(tenancy);
 
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
     let directory = Directory::new(auth, RemoteTenancy(tenancy.clone()));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
-    let rpc = rpc::Rpc { db: db.clone(), members: members::Members(tenancy) };
+    let live = rpc::watch::Live {
+        access: access.clone(),
+        events: tail::start(&streams, &shutdown),
+        shutdown: shutdown.clone(),
+    };
+    let rpc = rpc::Rpc { db: db.clone(), members: members::Members(tenancy), people: people.clone(), live };
+    let deleted = Arc::new(Notify::new());
+    let limits = attachment::Limits {
+        max_bytes: i32::try_from(config.attachments_max_bytes).unwrap_or(i32::MAX),
+        content_types: config.attachments_content_types,
+    };
+    let attachments = rpc::attachment::Rpc { db: db.clone(), files: files.clone(), limits, deleted: deleted.clone() };
     let routes = Routes::new(access.layer(TaskServiceServer::new(rpc.clone())))
         .add_service(access.layer(BoardServiceServer::new(rpc.clone())))
+        .add_service(access.layer(AssignmentServiceServer::new(rpc.clone())))
+        .add_service(access.layer(TimeEntryServiceServer::new(rpc.clone())))
+        .add_service(access.layer(CommentServiceServer::new(rpc.clone())))
+        .add_service(access.layer(WatcherServiceServer::new(rpc.clone())))
+        .add_service(access.layer(ReminderServiceServer::new(rpc.clone())))
+        .add_service(access.layer(AttachmentServiceServer::new(attachments)))
+        .add_service(access.layer(StructureServiceServer::new(rpc.clone())))
+        .add_service(access.layer(CustomFieldServiceServer::new(rpc.clone())))
+        .add_service(access.layer(BulkServiceServer::new(rpc.clone())))
+        .add_service(access.layer(ViewServiceServer::new(rpc.clone())))
+        .add_service(access.layer(SearchServiceServer::new(rpc.clone())))
         .add_service(access.layer(AccessServiceServer::new(rpc)));
 
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(scheduler::run(db.clone(), people, shutdown.clone())),
+        tokio::spawn(trash::run(db.clone(), shutdown.clone())),
+        tokio::spawn(storage::run(db.clone(), files.clone(), deleted, shutdown.clone())),
         tokio::spawn(consumer::run(db.clone(), streams, departures::Handler, shutdown.clone())),
-        tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| deletion::work(db.clone(), job))),
+        tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| work(db.clone(), files.clone(), job))),
     ];
     server::serve(listener, SERVICES, routes, shutdown).await?;
     for worker in workers {
         worker.await?;
     }
     Ok(())
+}
+
+/// Does a job of one of the kinds that this service has.
+async fn work(db: Db, files: Files, job: Job) -> anyhow::Result<()> {
+    match job.kind.as_str() {
+        search::REINDEX => search::reindex(db, job).await,
+        _ => deletion::work(db, files, job).await,
+    }
 }

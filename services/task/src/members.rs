@@ -1,16 +1,20 @@
 //! Members of the account, asked of the tenancy service.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use baton_access::{Membership, Principal, Role, on_behalf_of};
 use baton_errors::{Error, Reason, Result, reason_of};
 use baton_proto::baton::tenancy::v1::{
-    DescribeMembershipRequest, GetMemberRequest, member_service_client::MemberServiceClient,
+    DescribeMembershipRequest, FindMembersRequest, FoundMember, GetMemberRequest, ListAssigneesRequest,
+    member_service_client::MemberServiceClient,
 };
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::assignment::Member;
+use crate::{
+    assignment::Member,
+    watching::{Colleague, Colleagues},
+};
 
 /// An answer that takes longer counts as none.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +77,62 @@ impl Members {
         let membership = answer.into_inner().membership;
         let membership = membership.ok_or_else(|| Error::internal("tenancy described no membership"))?;
         Ok(Arc::new(Membership::from_proto(membership)?))
+    }
+
+    /// The members whom the caller may hand tasks to, but for the caller: at most 1,000, the nearest.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when nobody can tell; or the caller's call does not hold any more.
+    pub(crate) async fn assignees(&self, principal: &Principal) -> Result<Vec<Member>> {
+        let mut request = on_behalf_of(&principal.caller, Some(principal.account_id()), ListAssigneesRequest {});
+        request.set_timeout(TIMEOUT);
+        let answer = self.0.clone().list_assignees(request).await.map_err(|status| match reason_of(&status) {
+            Some(
+                reason @ (Reason::NotAMember
+                | Reason::PermissionMissing
+                | Reason::AccountSuspended
+                | Reason::SessionClosed
+                | Reason::TokenInvalid),
+            ) => Error::from(reason),
+            _ => Error::from(Reason::Unavailable).because(status),
+        })?;
+        let malformed = || Error::internal("tenancy answered an assignee that does not parse");
+        let member =
+            |user_id: &str, role| Some(Member { user_id: user_id.parse().ok()?, role: Role::from_proto(role)? });
+        let assignees = answer.into_inner().assignees;
+        assignees.iter().map(|one| member(&one.user_id, one.role).ok_or_else(malformed)).collect()
+    }
+
+    /// The members with these handles or user ids, with all who lead them.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when nobody can tell; or the caller's call does not hold any more.
+    pub(crate) async fn colleagues(
+        &self,
+        principal: &Principal,
+        handles: &[String],
+        user_ids: HashSet<Uuid>,
+    ) -> Result<Colleagues> {
+        let user_ids = user_ids.iter().map(Uuid::to_string).collect();
+        let message = FindMembersRequest { handles: handles.to_vec(), user_ids };
+        let mut request = on_behalf_of(&principal.caller, Some(principal.account_id()), message);
+        request.set_timeout(TIMEOUT);
+        let answer = self.0.clone().find_members(request).await.map_err(|status| match reason_of(&status) {
+            Some(
+                reason @ (Reason::NotAMember | Reason::AccountSuspended | Reason::SessionClosed | Reason::TokenInvalid),
+            ) => Error::from(reason),
+            _ => Error::from(Reason::Unavailable).because(status),
+        })?;
+        let colleague = |one: FoundMember| {
+            Some(Colleague {
+                user_id: one.user_id.parse().ok()?,
+                handle: one.handle,
+                role: Role::from_proto(one.role)?,
+                above: one.above_ids.iter().map(|id| id.parse().ok()).collect::<Option<_>>()?,
+            })
+        };
+        let malformed = || Error::internal("tenancy answered a member that does not parse");
+        answer.into_inner().members.into_iter().map(|one| colleague(one).ok_or_else(malformed)).collect()
     }
 
     /// The member to hand a task to.

@@ -1,8 +1,31 @@
 //! All SQL of the service, a file per noun.
 
+pub(crate) mod attachment;
+pub(crate) mod attachment_sweep;
+pub(crate) mod board;
+pub(crate) mod bulk;
+pub(crate) mod comment;
+pub(crate) mod custom_field;
 pub(crate) mod deletion;
+pub(crate) mod dependency;
 pub(crate) mod hand_over;
+pub(crate) mod hands;
 pub(crate) mod list;
+pub(crate) mod parts;
+pub(crate) mod rank;
+pub(crate) mod reaction;
+pub(crate) mod rebuild;
+pub(crate) mod reminder;
+pub(crate) mod search;
+pub(crate) mod series;
+pub(crate) mod snapshot;
+pub(crate) mod storage;
 pub(crate) mod task;
+pub(crate) mod time_entry;
 pub(crate) mod timeline;
+pub(crate) mod timer;
+pub(crate) mod trash;
 pub(crate) mod usage;
+pub(crate) mod view;
+pub(crate) mod watcher;
+pub(crate) mod workload;

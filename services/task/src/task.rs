@@ -1,40 +1,14 @@
-//! A task: the states of its work, and the time that it took.
+//! A task: its work, and the time that it took.
 
-use baton_errors::{Error, Reason, Result};
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use baton_errors::{Error, Result};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::fields::Fields;
+pub(crate) use crate::lifecycle::Status;
+use crate::{fields::Fields, lifecycle::Move, rank};
 
-/// Where the work stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Status {
-    Pending,
-    InProgress,
-    Paused,
-    Completed,
-}
-
-impl Status {
-    /// All states, in the order of the work.
-    pub(crate) const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Paused, Self::Completed];
-
-    /// The state as it is stored and shown.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::InProgress => "in_progress",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-        }
-    }
-
-    /// The state with this name.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-}
+/// Why work that was under way is paused in the trash, and after it.
+const DELETED: &str = "deleted";
 
 /// How much a task matters, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +90,19 @@ pub(crate) struct Task {
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
+    pub(crate) canceled_at: Option<DateTime<Utc>>,
+    pub(crate) archived_at: Option<DateTime<Utc>>,
+    /// When it was put into the trash, while it is there.
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// How often it was taken from one person and given to another.
+    pub(crate) reassignment_count: i32,
+    /// Its place in the manual order.
+    pub(crate) rank: Option<String>,
+    /// When it comes again (RFC 5545), read in the timezone beside it.
+    pub(crate) recurrence_rule: Option<String>,
+    pub(crate) recurrence_timezone: Option<String>,
+    /// The series that it is an instance of.
+    pub(crate) series_id: Option<Uuid>,
 }
 
 impl Task {
@@ -138,15 +125,23 @@ impl Task {
             updated_at: now,
             started_at: None,
             completed_at: None,
+            canceled_at: None,
+            archived_at: None,
+            deleted_at: None,
+            reassignment_count: 0,
+            rank: Some(rank::initial(id)),
+            recurrence_rule: None,
+            recurrence_timezone: None,
+            series_id: None,
         }
     }
 
     /// Begins the work.
     ///
     /// # Errors
-    /// TASK_WRONG_STATE, as for pausing, resuming and completing.
+    /// TASK_WRONG_STATE, as for all moves.
     pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.leave(&[Status::Pending], Status::InProgress)?;
+        self.go(&Move::START)?;
         self.started_at.get_or_insert(now);
         self.run(now);
         Ok(())
@@ -154,7 +149,7 @@ impl Task {
 
     /// Lays the work aside.
     pub(crate) fn pause(&mut self, reason: String, now: DateTime<Utc>) -> Result<()> {
-        self.leave(&[Status::InProgress], Status::Paused)?;
+        self.go(&Move::PAUSE)?;
         self.lay_aside(reason, now);
         Ok(())
     }
@@ -168,14 +163,14 @@ impl Task {
 
     /// Goes on with the work.
     pub(crate) fn resume(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.leave(&[Status::Paused], Status::InProgress)?;
+        self.go(&Move::RESUME)?;
         self.run(now);
         Ok(())
     }
 
     /// Ends the work.
     pub(crate) fn complete(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.leave(&[Status::InProgress, Status::Paused], Status::Completed)?;
+        self.go(&Move::COMPLETE)?;
         self.stop(now);
         self.pause_reason = None;
         self.completed_at = Some(now);
@@ -183,9 +178,45 @@ impl Task {
         Ok(())
     }
 
+    /// Gives the work up.
+    pub(crate) fn cancel(&mut self, now: DateTime<Utc>) -> Result<()> {
+        self.go(&Move::CANCEL)?;
+        self.stop(now);
+        self.pause_reason = None;
+        self.canceled_at = Some(now);
+        Ok(())
+    }
+
+    /// Puts work away that is over.
+    pub(crate) fn archive(&mut self, now: DateTime<Utc>) -> Result<()> {
+        self.go(&Move::ARCHIVE)?;
+        self.archived_at = Some(now);
+        Ok(())
+    }
+
+    /// Makes work that was over pending again. What was worked stays, and whose it is.
+    pub(crate) fn reopen(&mut self) -> Result<()> {
+        self.go(&Move::REOPEN)?;
+        (self.completed_at, self.canceled_at, self.archived_at) = (None, None, None);
+        Ok(())
+    }
+
+    /// Puts it into the trash. No time runs there.
+    pub(crate) fn delete(&mut self, now: DateTime<Utc>) {
+        if self.status == Status::InProgress {
+            self.lay_aside(DELETED.to_owned(), now);
+        }
+        self.deleted_at = Some(now);
+    }
+
+    /// Takes it out of the trash.
+    pub(crate) fn restore(&mut self) {
+        self.deleted_at = None;
+    }
+
     /// Whether there is still work to do: what the quota of its creator counts.
     pub(crate) fn is_open(&self) -> bool {
-        self.status != Status::Completed
+        self.status.is_open() && self.deleted_at.is_none()
     }
 
     /// Whose work it is: the holder's, or the creator's while nobody holds it.
@@ -199,63 +230,19 @@ impl Task {
         self.actual_seconds.saturating_add(i32::try_from(running).unwrap_or(i32::MAX))
     }
 
-    /// Whether it is late: past its due time and not done.
+    /// Whether it is late: past its due time and still open.
     pub(crate) fn overdue(&self, now: DateTime<Utc>) -> bool {
-        self.status != Status::Completed && self.fields.due_at.is_some_and(|due| due < now)
+        self.is_open() && self.fields.due_at.is_some_and(|due| due < now)
     }
 
-    /// Names and values of what differs from `before`, as the contract shows them.
-    pub(crate) fn changes_since(&self, before: &Self) -> Map<String, Value> {
-        self.shown()
-            .into_iter()
-            .zip(before.shown())
-            .filter(|(now, before)| now != before)
-            .map(|(now, _)| own(now))
-            .collect()
-    }
-
-    /// Names and values of what a new task has.
-    pub(crate) fn first_values(&self) -> Map<String, Value> {
-        let empty = [Value::Null, json!(""), json!([]), json!({}), json!(0)];
-        self.shown().into_iter().filter(|(_, value)| !empty.contains(value)).map(own).collect()
-    }
-
-    /// What can change and is shown. Not what follows from it, such as the version; and not the reason of a
-    /// pause, which timelines keep by itself, so that it can be erased.
-    fn shown(&self) -> [(&'static str, Value); 16] {
-        let time = |time: Option<DateTime<Utc>>| json!(time.map(|t| t.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
-        let fields = &self.fields;
-        [
-            ("title", json!(fields.title)),
-            ("description", json!(fields.description)),
-            ("priority", json!(fields.priority.name())),
-            ("due_at", time(fields.due_at)),
-            ("tags", json!(fields.tags)),
-            ("visibility", json!(fields.visibility.name())),
-            ("estimated_seconds", json!(fields.estimated_seconds)),
-            ("custom_fields", json!(fields.custom_fields)),
-            ("parent_task_id", json!(fields.parent_task_id)),
-            ("status", json!(self.status.name())),
-            ("assigned_to", json!(self.assigned_to)),
-            ("assigned_by", json!(self.assigned_by)),
-            ("accepted_at", time(self.accepted_at)),
-            ("actual_seconds", json!(self.actual_seconds)),
-            ("started_at", time(self.started_at)),
-            ("completed_at", time(self.completed_at)),
-        ]
-    }
-
-    fn leave(&mut self, from: &[Status], to: Status) -> Result<()> {
-        if !from.contains(&self.status) {
-            return Err(self.wrong_state(to));
-        }
-        self.status = to;
+    fn go(&mut self, way: &Move) -> Result<()> {
+        self.status = way.from(self.status)?;
         Ok(())
     }
 
     /// Its state does not lead to `to`.
     pub(crate) fn wrong_state(&self, to: Status) -> Error {
-        Error::from(Reason::TaskWrongState).with("from", self.status.name()).with("to", to.name())
+        self.status.wrong_for(to)
     }
 
     fn run(&mut self, now: DateTime<Utc>) {
@@ -277,17 +264,14 @@ impl Task {
     }
 }
 
-fn own((name, value): (&'static str, Value)) -> (String, Value) {
-    (name.to_owned(), value)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use baton_errors::Reason;
     use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fields::tests::fields;
+    use crate::{fields::tests::fields, lifecycle::tests::MOVES};
 
     pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -297,60 +281,50 @@ pub(crate) mod tests {
         Task::new(Uuid::from_u128(99), Uuid::nil(), created_by, fields("Sweep"), at(0))
     }
 
-    #[derive(Debug, Clone, Copy, PartialEq)]
-    enum Step {
-        Start,
-        Pause,
-        Resume,
-        Complete,
-    }
+    /// A way, and its name.
+    pub(crate) type Named = (&'static str, &'static Move);
 
-    fn step(task: &mut Task, step: Step, now: DateTime<Utc>) -> Result<()> {
-        match step {
-            Step::Start => task.start(now),
-            Step::Pause => task.pause("lunch".to_owned(), now),
-            Step::Resume => task.resume(now),
-            Step::Complete => task.complete(now),
+    pub(crate) fn go(task: &mut Task, (name, _): Named, now: DateTime<Utc>) -> Result<()> {
+        match name {
+            "start" => task.start(now),
+            "pause" => task.pause("lunch".to_owned(), now),
+            "resume" => task.resume(now),
+            "complete" => task.complete(now),
+            "cancel" => task.cancel(now),
+            "archive" => task.archive(now),
+            "reopen" => task.reopen(),
+            name => panic!("a new way, {name}, to be tested"),
         }
     }
 
-    fn any_step() -> impl Strategy<Value = Step> {
-        prop::sample::select(vec![Step::Start, Step::Pause, Step::Resume, Step::Complete])
-    }
-
-    /// The whole machine, as a table: what is not in it is refused.
-    fn leads_to(from: Status, step: Step) -> Option<Status> {
-        match (from, step) {
-            (Status::Pending, Step::Start) | (Status::Paused, Step::Resume) => Some(Status::InProgress),
-            (Status::InProgress, Step::Pause) => Some(Status::Paused),
-            (Status::InProgress | Status::Paused, Step::Complete) => Some(Status::Completed),
-            _ => None,
-        }
+    pub(crate) fn any_move() -> impl Strategy<Value = Named> {
+        prop::sample::select(MOVES.to_vec())
     }
 
     proptest! {
         #[test]
-        fn only_the_table_moves_a_task(steps in prop::collection::vec((any_step(), -50i64..500), 0..20)) {
+        fn only_the_table_moves_a_task(ways in prop::collection::vec((any_move(), -50i64..500), 0..30)) {
             let mut task = task(Uuid::from_u128(1));
             let (mut now, mut worked) = (at(0), 0);
-            for (next, seconds) in steps {
+            for (named, seconds) in ways {
                 now += TimeDelta::seconds(seconds);
-                let before = task.clone();
-                match leads_to(before.status, next) {
-                    Some(to) => {
-                        prop_assert!(step(&mut task, next, now).is_ok());
-                        prop_assert_eq!(task.status, to);
-                    }
-                    None => {
-                        let error = step(&mut task, next, now).unwrap_err();
-                        prop_assert_eq!(error.reason(), Reason::TaskWrongState);
-                        prop_assert_eq!(&task, &before);
-                    }
+                let (way, before) = (named.1, task.clone());
+                if way.from.contains(&before.status) {
+                    prop_assert!(go(&mut task, named, now).is_ok());
+                    prop_assert_eq!(task.status, way.to);
+                } else {
+                    let error = go(&mut task, named, now).unwrap_err();
+                    prop_assert_eq!(error.reason(), Reason::TaskWrongState);
+                    prop_assert_eq!(&task, &before);
                 }
                 // What the database checks as well.
+                let archived = task.status == Status::Archived;
                 prop_assert_eq!(task.status == Status::InProgress, task.running_since.is_some());
-                prop_assert_eq!(task.status == Status::Completed, task.completed_at.is_some());
                 prop_assert_eq!(task.status == Status::Paused, task.pause_reason.is_some());
+                prop_assert_eq!(archived, task.archived_at.is_some());
+                prop_assert!(archived || (task.status == Status::Completed) == task.completed_at.is_some());
+                prop_assert!(archived || (task.status == Status::Canceled) == task.canceled_at.is_some());
+                prop_assert!(!archived || task.completed_at.is_some() != task.canceled_at.is_some());
                 // Time never runs backwards, not even when the clock does.
                 prop_assert!(task.actual_seconds >= worked && task.worked(now) >= task.actual_seconds);
                 worked = task.actual_seconds;
@@ -402,17 +376,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn changes_are_what_differs() {
-        let before = task(Uuid::from_u128(1));
-        let mut after = before.clone();
-        assert!(after.changes_since(&before).is_empty());
-        after.start(at(5)).unwrap();
-        let changes = after.changes_since(&before);
-        assert_eq!(Value::Object(changes), json!({"status": "in_progress", "started_at": "1970-01-01T00:00:05Z"}));
-        let first = before.first_values();
-        assert_eq!(
-            Value::Object(first),
-            json!({"title": "Sweep", "priority": "medium", "visibility": "private", "status": "pending"})
-        );
+    fn no_time_runs_in_the_trash() {
+        let mut task = task(Uuid::from_u128(1));
+        task.start(at(0)).unwrap();
+        task.delete(at(10));
+        assert_eq!((task.is_open(), task.worked(at(100))), (false, 10));
+        task.restore();
+        assert_eq!((task.is_open(), task.status, task.pause_reason.as_deref()), (true, Status::Paused, Some(DELETED)));
     }
 }

@@ -46,20 +46,25 @@ impl<'a> Who<'a> {
 
     /// Whether they see the task. Lists say the same in SQL: `store/list.rs`.
     pub(crate) fn sees(self, task: &Task) -> bool {
-        let mut people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
+        self.sees_one_of(task.created_by, task.assigned_to, task.fields.visibility)
+    }
+
+    /// The same of a task of which only this is known.
+    pub(crate) fn sees_one_of(self, created_by: Uuid, assigned_to: Option<Uuid>, visibility: Visibility) -> bool {
+        let mut people = [Some(created_by), assigned_to].into_iter().flatten();
         self.runs_the_account()
             || people.clone().any(|person| person == self.id || self.manages(person))
-            || match task.fields.visibility {
+            || match visibility {
                 Visibility::Private => false,
                 Visibility::Team => people.any(|person| self.is_close_to(person)),
                 Visibility::Account => true,
             }
     }
 
-    /// They may write the task's fields: its creator, and those above creator or holder.
+    /// They may write the task's fields, cancel and archive it: its creator, and those above creator or holder.
     ///
     /// # Errors
-    /// TASK_CHANGE_NOT_ALLOWED, as for the two below.
+    /// TASK_CHANGE_NOT_ALLOWED, as for those below.
     pub(crate) fn may_change(self, task: &Task) -> Result<()> {
         allowed(
             task.created_by == self.id
@@ -69,9 +74,14 @@ impl<'a> Who<'a> {
         )
     }
 
-    /// They may delete the task: its creator, and those who run the account.
+    /// They may delete and restore the task: its creator, and those who run the account.
     pub(crate) fn may_delete(self, task: &Task) -> Result<()> {
         allowed(task.created_by == self.id || self.runs_the_account())
+    }
+
+    /// They may have it done after all: who may change it, and whose work it is.
+    pub(crate) fn may_reopen(self, task: &Task) -> Result<()> {
+        self.may_work_on(task).or_else(|_| self.may_change(task))
     }
 
     /// They may start, pause, resume and complete the task: it is their work.

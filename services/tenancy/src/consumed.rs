@@ -9,7 +9,7 @@ use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::Shutdown;
 use baton_store::{Db, Tx};
 
-use crate::{activity::Activity, store, tier::Tiers, usage};
+use crate::{activity::Activity, people, store, tier::Tiers, usage};
 
 /// How often partitions of the activity log are made and dropped. They are weeks.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(3600);
@@ -57,9 +57,13 @@ impl baton_events::Handler for Handler {
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
-        // A figure that follows from other events, each of which is logged.
-        if event.r#type == usage::REPORT {
-            return usage::reported(tx, &self.0, event).await;
+        match event.r#type.as_str() {
+            // A figure that follows from other events, each of which is logged.
+            usage::REPORT => return usage::reported(tx, &self.0, event).await,
+            // What is about a person is about no account; what follows from it in each has events of its own.
+            people::DEACTIVATED => return people::deactivated(tx, event).await,
+            people::EMAIL_CHANGED => return people::email_changed(tx, event).await,
+            _ => {}
         }
         if let Some(activity) = Activity::of(event)? {
             store::activity::append(tx, &activity).await?;

@@ -28,6 +28,7 @@ impl From<Member> for proto::Member {
             invited_at: Some(timestamp(member.invited_at)),
             joined_at: member.joined_at.map(timestamp),
             version: member.version,
+            handle: member.handle,
         }
     }
 }
@@ -95,6 +96,15 @@ pub(crate) fn change(new: &proto::MemberChange, mask: Option<FieldMask>) -> Resu
         }
     }
     Ok(change)
+}
+
+/// The handle that the mask names, and nothing else can be.
+pub(crate) fn own_change(new: proto::OwnMemberChange, mask: Option<FieldMask>) -> Result<String> {
+    if paths(mask)?.iter().any(|path| path != "handle") {
+        return Err(unknown_path("handle"));
+    }
+    // Its form was checked when the message was decoded.
+    new.handle.ok_or_else(|| Error::invalid("member.handle", "cannot be cleared"))
 }
 
 /// The sort key of a cursor. Microseconds, which is what Postgres keeps.

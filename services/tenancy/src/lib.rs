@@ -13,6 +13,7 @@ mod lapse;
 mod mails;
 mod member;
 mod memberships;
+mod people;
 mod rpc;
 mod settings;
 mod slug;
@@ -30,8 +31,8 @@ use baton_proto::baton::{
     auth::v1::auth_service_client::AuthServiceClient,
     tenancy::v1::{
         account_service_server::AccountServiceServer, activity_service_server::ActivityServiceServer,
-        billing_service_server::BillingServiceServer, member_service_server::MemberServiceServer,
-        usage_service_server::UsageServiceServer,
+        billing_service_server::BillingServiceServer, internal_service_server::InternalServiceServer,
+        member_service_server::MemberServiceServer, usage_service_server::UsageServiceServer,
     },
 };
 use baton_runtime::{Clock, Shutdown, client, server};
@@ -50,6 +51,7 @@ pub const SERVICES: &[&str] = &[
     "baton.tenancy.v1.AccountService",
     "baton.tenancy.v1.ActivityService",
     "baton.tenancy.v1.BillingService",
+    "baton.tenancy.v1.InternalService",
     "baton.tenancy.v1.MemberService",
     "baton.tenancy.v1.UsageService",
 ];
@@ -88,6 +90,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let routes = Routes::new(access.layer(AccountServiceServer::new(rpc.clone())))
         .add_service(access.layer(ActivityServiceServer::new(rpc.clone())))
         .add_service(access.layer(BillingServiceServer::new(rpc.clone())))
+        .add_service(access.layer(InternalServiceServer::new(rpc.clone())))
         .add_service(access.layer(UsageServiceServer::new(rpc.clone())))
         .add_service(access.layer(MemberServiceServer::new(rpc)));
 
@@ -100,7 +103,12 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         tokio::spawn(endings::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {
             let mails = mails.clone();
-            async move { mails.send(job).await }
+            async move {
+                match job.kind.as_str() {
+                    people::REFRESH_EMAIL => people::refresh_email(&mails.db, &mails.users, &job).await,
+                    _ => mails.send(job).await,
+                }
+            }
         })),
     ];
     server::serve(listener, SERVICES, routes, shutdown).await?;

@@ -32,6 +32,8 @@ pub(crate) struct Member {
     pub(crate) invited_at: DateTime<Utc>,
     pub(crate) joined_at: Option<DateTime<Utc>>,
     pub(crate) left_at: Option<DateTime<Utc>>,
+    /// What comments mention them by. `None` until they join: the database makes one of their address then.
+    pub(crate) handle: Option<String>,
     pub(crate) version: i32,
 }
 

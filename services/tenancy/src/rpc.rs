@@ -4,6 +4,7 @@ mod account;
 mod activity;
 mod analytics;
 mod billing;
+mod internal;
 mod invitation;
 mod member;
 mod usage;

@@ -3,7 +3,9 @@
 pub(crate) mod account;
 pub(crate) mod activity;
 pub(crate) mod analytics;
+pub(crate) mod assignee;
 pub(crate) mod billing;
+pub(crate) mod find;
 pub(crate) mod invitation;
 pub(crate) mod member;
 pub(crate) mod settings;

@@ -19,6 +19,8 @@ pub(crate) struct Samples {
     pub(crate) account_id: Option<Uuid>,
     pub(crate) task: Option<Uuid>,
     pub(crate) parent: Option<Uuid>,
+    pub(crate) view: Option<Uuid>,
+    pub(crate) other_view: Option<Uuid>,
     pub(crate) notification: Option<Uuid>,
     pub(crate) caller: Option<Uuid>,
     pub(crate) manager: Option<Uuid>,
@@ -29,6 +31,16 @@ pub(crate) struct Samples {
     pub(crate) other_notification: Option<Uuid>,
     pub(crate) invitation: Option<Uuid>,
     pub(crate) other_invitation: Option<Uuid>,
+    pub(crate) comment: Option<Uuid>,
+    pub(crate) other_comment: Option<Uuid>,
+    pub(crate) custom_field: Option<Uuid>,
+    pub(crate) other_custom_field: Option<Uuid>,
+    pub(crate) reminder: Option<Uuid>,
+    pub(crate) other_reminder: Option<Uuid>,
+    pub(crate) time_entry: Option<Uuid>,
+    pub(crate) attachment: Option<Uuid>,
+    pub(crate) other_attachment: Option<Uuid>,
+    pub(crate) other_time_entry: Option<Uuid>,
 }
 
 /// Fields that hold ids.
@@ -40,10 +52,28 @@ const IDS: &[&str] = &[
     "assigned_to",
     "created_by",
     "parent_task_id",
+    "before_id",
     "hand_over_to",
     "invitation_id",
     "task_id",
     "actor",
+    "comment_id",
+    "reminder_id",
+    "time_entry_id",
+    "attachment_id",
+    "parent_id",
+    "blocked_by",
+];
+
+/// Fields that do not go with the others of their message, or with the type that is sampled.
+const LEFT_OUT: &[&str] = &[
+    "baton.task.v1.CreateCustomFieldRequest.options",
+    "baton.task.v1.CustomFieldChange.options",
+    "baton.task.v1.ChangeTasksRequest.task_ids",
+    "baton.task.v1.ChangeTasksRequest.assigned_to",
+    "baton.task.v1.ChangeTasksRequest.reason",
+    "baton.task.v1.ChangeTasksRequest.task",
+    "baton.task.v1.ChangeTasksRequest.clear",
 ];
 
 impl Samples {
@@ -57,6 +87,9 @@ impl Samples {
         fn collect(of: &MessageDescriptor, above: &str, found: &mut Vec<String>) {
             for field in of.fields() {
                 let path = format!("{above}{}", field.name());
+                if LEFT_OUT.contains(&field.full_name()) {
+                    continue;
+                }
                 match field.kind() {
                     Kind::Message(inner) if inner.full_name().starts_with("baton.") => {
                         collect(&inner, &format!("{path}."), found);
@@ -86,6 +119,9 @@ impl Samples {
         let mut message = DynamicMessage::new(of.clone());
         for field in of.fields() {
             let path = format!("{above}{}", field.name());
+            if LEFT_OUT.contains(&field.full_name()) {
+                continue;
+            }
             let value = match field.kind() {
                 Kind::Message(inner) if inner.full_name() == "google.protobuf.FieldMask" => mask(&inner, of),
                 Kind::Message(inner) if inner.full_name().starts_with("baton.") => {
@@ -109,12 +145,21 @@ impl Samples {
         let package = method.parent_file().package_name().to_owned();
         let (own, other) = match (field, package.as_str()) {
             ("account_id", _) => (self.account_id, self.other_account),
+            ("id", _) if method.parent_service().name() == "CustomFieldService" => {
+                (self.custom_field, self.other_custom_field)
+            }
+            ("id", _) if method.parent_service().name() == "ViewService" => (self.view, self.other_view),
             ("id", "baton.task.v1") => (self.task, self.other_task),
+            ("blocked_by", _) => (self.parent, self.other_task),
             // Sessions and keys of the caller's own: none that another call of the walk needs.
             ("id", "baton.auth.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
             ("task_id", _) => (self.task, self.other_task),
-            ("parent_task_id", _) => (self.parent, self.other_task),
+            ("comment_id" | "parent_id", _) => (self.comment, self.other_comment),
+            ("parent_task_id" | "before_id", _) => (self.parent, self.other_task),
+            ("reminder_id", _) => (self.reminder, self.other_reminder),
+            ("attachment_id", _) => (self.attachment, self.other_attachment),
+            ("time_entry_id", _) => (self.time_entry, self.other_time_entry),
             ("created_by", _) => (self.caller, self.other_member),
             ("manager_id" | "hand_over_to", _) => (self.manager, self.other_member),
             ("invitation_id", _) => (self.invitation, self.other_invitation),
@@ -140,6 +185,12 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("primary_color" | "accent_color", _) => text("#336699"),
         ("logo_url", _) => text("https://example.com/logo.png"),
         ("action", Kind::String) => text("task.created"),
+        // To start them, but only to see.
+        ("action", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("dry_run", _) => Some(Value::Bool(true)),
+        ("key", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
+        ("type", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("required", _) => Some(Value::Bool(false)),
         ("resource_type", _) => text("task"),
         ("format", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("from", Kind::String) => text("09:00"),
@@ -149,7 +200,29 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("rejection_enabled" | "ai_enabled" | "analytics_enabled" | "one_running_timer", _) => Some(Value::Bool(true)),
         // Nobody here has one.
         ("require_second_factor", _) => Some(Value::Bool(false)),
+        // One owner's views have names of their own.
+        ("name", _) if field.parent_message().name().contains("View") => {
+            Some(Value::String(Uuid::new_v4().to_string()))
+        }
+        // Goes without `before_id`.
+        ("after_id", _) => None,
+        ("overdue" | "unassigned" | "has_due", Kind::Bool) => None,
+        ("q", _) => text("Sample"),
+        ("position", Kind::Int32) => Some(Value::I32(1)),
+        ("view" | "look", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        // That of the person whom the request names.
+        ("board" | "source", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
         ("title" | "name" | "search", _) => text("Sample"),
+        // Goes without `before_seconds`.
+        ("at", Kind::Message(_)) => None,
+        ("before_seconds", _) => Some(Value::I32(60)),
+        ("recurrence_rule", _) => text("FREQ=WEEKLY;BYDAY=MO"),
+        ("recurrence_timezone", _) => text("Europe/Berlin"),
+        ("body" | "note", _) => text("A sample"),
+        ("emoji", _) => text("👍"),
+        ("handle", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
+        ("handles", _) => text("sample"),
+        ("user_ids", _) => Some(Value::String(Uuid::now_v7().to_string())),
         ("description" | "reason", _) => text("A sample"),
         ("payload", Kind::Bytes) => Some(Value::Bytes("{}".into())),
         ("signature", _) => text("t=0,v1=00"),
@@ -175,13 +248,27 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("status" | "priority" | "visibility" | "default_visibility" | "role" | "sort" | "order", Kind::Enum(_)) => {
             Some(Value::EnumNumber(1))
         }
+        ("file_name", _) => text("sample.txt"),
+        ("content_type", _) => text("text/plain"),
+        ("size_bytes", _) => Some(Value::I32(6)),
+        ("checksum_sha256", _) => text(&"00".repeat(32)),
         ("estimated_seconds", _) => Some(Value::I32(60)),
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
+        ("limit", Kind::Int32) => Some(Value::I32(5)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
         ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),
-        ("from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at", Kind::Message(of)) => {
+        ("from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at" | "as_of", Kind::Message(of)) => {
             let mut time = DynamicMessage::new(of);
             time.set_field_by_name("seconds", Value::I64(1_900_000_000));
+            Some(Value::Message(time))
+        }
+        // An hour that is over.
+        ("started_at" | "ended_at", Kind::Message(of)) => {
+            let mut time = DynamicMessage::new(of);
+            time.set_field_by_name(
+                "seconds",
+                Value::I64(1_700_000_000 + i64::from(field.name() == "ended_at") * 3_600),
+            );
             Some(Value::Message(time))
         }
         ("custom_fields" | "preferences", Kind::Message(of)) => {

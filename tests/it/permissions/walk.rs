@@ -44,6 +44,12 @@ pub(crate) fn http_binding(method: &MethodDescriptor) -> Option<(&'static str, S
     })
 }
 
+/// Whether an RPC takes a body over REST.
+pub(crate) fn takes_body(method: &MethodDescriptor) -> bool {
+    let body = option(method, "google.api.http").and_then(|http| Some(http.get_field_by_name("body")?.into_owned()));
+    body.is_some_and(|body| body.as_str().is_some_and(|name| !name.is_empty()))
+}
+
 fn option(method: &MethodDescriptor, name: &str) -> Option<DynamicMessage> {
     let extension = baton_proto::pool().get_extension_by_name(name).unwrap();
     let options = method.options();

@@ -179,6 +179,7 @@ fn pods_reach_the_servers_that_they_are_told_of_and_no_others() {
             expected.extend(reader.reads(&database).then_some(5432));
             expected.extend(reader.reads("BATON_REDIS_URL").then_some(6379));
             expected.extend(reader.reads("BATON_AUTH_PROVIDERS").then_some(HTTPS));
+            expected.extend(reader.reads("BATON_TASK_ATTACHMENTS_URL").then_some(HTTPS));
             expected.extend(reader.reads("BATON_SMTP_URL").then_some([465, 587]).into_iter().flatten());
             assert_eq!(outside(labels(pods[reader.name])), expected, "{}", reader.name);
         }

@@ -43,6 +43,7 @@ impl InternalService for Rpc {
             email: user.email,
             first_name: user.first_name,
             last_name: user.last_name,
+            timezone: user.timezone,
         };
         Ok(Response::new(BatchGetUsersResponse { users: users.into_iter().map(contact).collect() }))
     }

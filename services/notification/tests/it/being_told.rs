@@ -1,7 +1,11 @@
 //! People are told of what concerns them.
 
 use baton_notification::SERVICES;
-use baton_proto::baton::{notification::v1::NotificationType as Type, task::v1::TaskEvent, tenancy::v1::MemberEvent};
+use baton_proto::baton::{
+    notification::v1::NotificationType as Type,
+    task::v1::{CommentEvent, MentionEvent, TaskEvent},
+    tenancy::v1::MemberEvent,
+};
 use baton_store::Event;
 use baton_testkit::Person;
 use uuid::Uuid;
@@ -72,6 +76,36 @@ async fn each_event_tells_those_it_concerns_and_nobody_twice() {
     assert_eq!(told(holder).await, [Type::TaskReassigned]);
     assert_eq!(told(next).await, [Type::TaskReassigned, Type::Invited]);
     assert_eq!(told(&team.super_manager).await, []);
+}
+
+#[tokio::test]
+async fn a_comment_tells_whom_it_names_and_who_watches() {
+    let stage = Stage::set().await;
+    let team = &stage.team;
+    let (author, named, watcher) = (&team.manager_a, &team.user_a1, &team.user_a2);
+    let (task_id, comment_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let id = |person: &Person| person.user_id.to_string();
+    let mention =
+        MentionEvent { comment_id: comment_id.to_string(), task_id: task_id.to_string(), user_ids: vec![id(named)] };
+    let comment = CommentEvent {
+        comment_id: comment_id.to_string(),
+        task_id: task_id.to_string(),
+        author_id: id(author),
+        watcher_ids: vec![id(watcher), id(author)],
+        ..CommentEvent::default()
+    };
+    let mentioned = Event::new("comment.mentioned", team.account_id, comment_id, &mention);
+    let created = Event::new("comment.created", team.account_id, comment_id, &comment);
+    let edited = Event::new("comment.updated", team.account_id, comment_id, &comment);
+    stage.publish(author, [mentioned, created, edited]).await;
+    stage.settled().await;
+    for (person, expected) in [(named, Type::Mentioned), (watcher, Type::Commented)] {
+        let told = stage.list(person, team.account_id).await;
+        assert_eq!(told.iter().map(|one| one.r#type()).collect::<Vec<_>>(), [expected]);
+        assert_eq!(told[0].action_url, format!("/v1/tasks/{task_id}"));
+        assert_eq!((told[0].task_id.clone(), told[0].actor_id.clone()), (Some(task_id.to_string()), Some(id(author))));
+    }
+    assert!(stage.list(author, team.account_id).await.is_empty(), "nobody is told of what they said themselves");
 }
 
 #[tokio::test]

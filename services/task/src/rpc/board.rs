@@ -5,24 +5,63 @@ use baton_access::{
     reach::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::task::v1::{
-    GetAccountBoardRequest, GetAccountBoardResponse, GetMyBoardRequest, GetMyBoardResponse, GetTeamBoardRequest,
-    GetTeamBoardResponse, GetUserBoardRequest, GetUserBoardResponse, board_service_server::BoardService,
+use baton_proto::baton::{
+    api::v1::{Page as ProtoPage, PageMeta},
+    task::v1::{
+        self as proto, GetAccountBoardRequest, GetAccountBoardResponse, GetMyBoardRequest, GetMyBoardResponse,
+        GetTeamBoardRequest, GetTeamBoardResponse, GetUserBoardRequest, GetUserBoardResponse, MoveTaskRequest,
+        MoveTaskResponse, WatchBoardRequest, WatchBoardResponse, board_service_server::BoardService,
+    },
 };
+use baton_store::{Page, Total};
+use chrono::{DateTime, Utc};
+use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, list::Listed};
-use crate::{filter::Scope, visibility::Who};
+use super::{Rpc, list::Board};
+use crate::{
+    convert,
+    filter::{Filter, Scope, Sort},
+    past_board,
+    shape::{self, Range, Shape},
+    store::{self, list::List},
+    task::Task,
+    visibility::Who,
+};
+
+/// Tasks of a calendar or timeline, and tasks that time travel works out.
+const MOST: u32 = 1_000;
+
+/// A board in whatever shape.
+#[derive(Default)]
+struct Shown {
+    columns: Vec<proto::BoardColumn>,
+    tasks: Vec<proto::Task>,
+    meta: Option<PageMeta>,
+    days: Vec<proto::BoardDay>,
+    bars: Vec<proto::BoardBar>,
+    truncated: bool,
+}
+
+/// What a call asks of a board.
+struct Asked {
+    filter: Option<proto::TaskFilter>,
+    page: Option<ProtoPage>,
+    shape: Option<proto::BoardShape>,
+}
 
 #[tonic::async_trait]
 impl BoardService for Rpc {
+    type WatchBoardStream = BoxStream<'static, Result<WatchBoardResponse, Status>>;
+
     async fn get_my_board(&self, request: Request<GetMyBoardRequest>) -> Result<Response<GetMyBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetMyBoardRequest { filter, page } = request.into_inner();
+        let GetMyBoardRequest { filter, page, shape } = request.into_inner();
         let scope = Scope::BoardOf(principal.user_id());
-        let Listed { columns, tasks, meta } = self.list(&principal, scope, filter, page).await?;
-        Ok(Response::new(GetMyBoardResponse { columns, tasks, meta: Some(meta) }))
+        let Shown { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, scope, Asked { filter, page, shape }).await?;
+        Ok(Response::new(GetMyBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
     async fn get_user_board(
@@ -30,12 +69,12 @@ impl BoardService for Rpc {
         request: Request<GetUserBoardRequest>,
     ) -> Result<Response<GetUserBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetUserBoardRequest { user_id, filter, page } = request.into_inner();
+        let GetUserBoardRequest { user_id, filter, page, shape } = request.into_inner();
         let person = user_id.parse().map_err(|_| Error::from(Reason::BoardNotFound))?;
         self.may_see_board_of(&principal, person).await?;
-        let scope = Scope::BoardOf(person);
-        let Listed { columns, tasks, meta } = self.list(&principal, scope, filter, page).await?;
-        Ok(Response::new(GetUserBoardResponse { columns, tasks, meta: Some(meta) }))
+        let Shown { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::BoardOf(person), Asked { filter, page, shape }).await?;
+        Ok(Response::new(GetUserBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
     async fn get_team_board(
@@ -43,9 +82,10 @@ impl BoardService for Rpc {
         request: Request<GetTeamBoardRequest>,
     ) -> Result<Response<GetTeamBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetTeamBoardRequest { filter, page } = request.into_inner();
-        let Listed { columns, tasks, meta } = self.list(&principal, Scope::Team, filter, page).await?;
-        Ok(Response::new(GetTeamBoardResponse { columns, tasks, meta: Some(meta) }))
+        let GetTeamBoardRequest { filter, page, shape } = request.into_inner();
+        let Shown { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::Team, Asked { filter, page, shape }).await?;
+        Ok(Response::new(GetTeamBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
     async fn get_account_board(
@@ -53,16 +93,30 @@ impl BoardService for Rpc {
         request: Request<GetAccountBoardRequest>,
     ) -> Result<Response<GetAccountBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetAccountBoardRequest { filter, page } = request.into_inner();
+        let GetAccountBoardRequest { filter, page, shape } = request.into_inner();
         // Whose role opens this board sees every task of the account.
-        let Listed { columns, tasks, meta } = self.list(&principal, Scope::Visible, filter, page).await?;
-        Ok(Response::new(GetAccountBoardResponse { columns, tasks, meta: Some(meta) }))
+        let Shown { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::Visible, Asked { filter, page, shape }).await?;
+        Ok(Response::new(GetAccountBoardResponse { columns, tasks, meta, days, bars, truncated }))
+    }
+
+    async fn move_task(&self, request: Request<MoveTaskRequest>) -> Result<Response<MoveTaskResponse>, Status> {
+        let task = self.move_to(&request).await?;
+        Ok(Response::new(MoveTaskResponse { task: Some(task) }))
+    }
+
+    async fn watch_board(
+        &self,
+        request: Request<WatchBoardRequest>,
+    ) -> Result<Response<Self::WatchBoardStream>, Status> {
+        let principal = principal(&request)?.clone();
+        Ok(Response::new(self.watch(principal, request.into_inner()).await?))
     }
 }
 
 impl Rpc {
     /// Whose boards one may see is data: [`reach::BOARDS`]. Of strangers the role has to be asked.
-    async fn may_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
+    pub(super) async fn may_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
         let who = Who::of(principal);
         let relation = who.relation(person);
         // Of one's own people the table opens all boards, whatever their roles.
@@ -74,5 +128,112 @@ impl Rpc {
                     .await?
                     .is_some_and(|member| reach::reaches(reach::BOARDS, principal.role(), member.role, relation));
         if may { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
+    }
+
+    async fn show(&self, principal: &Principal, scope: Scope, asked: Asked) -> Result<Shown> {
+        let Asked { filter, page, shape } = asked;
+        let timezone = &principal.membership.settings.timezone;
+        match Shape::of(shape, timezone, self.db.clock().now())? {
+            Shape::Kanban(None) => {
+                let Board { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
+                Ok(Shown { columns, tasks, meta: Some(meta), ..Shown::default() })
+            }
+            Shape::Kanban(Some(then)) => self.as_it_was(principal, scope, Filter::of(filter)?, page, then).await,
+            Shape::Calendar(range, timezone) => {
+                let mut filter = Filter { sort: Sort::DueAt, descending: false, ..Filter::of(filter)? };
+                filter.due_from = Some(filter.due_from.map_or(range.0, |from| from.max(range.0)));
+                filter.due_to = Some(filter.due_to.map_or(range.1, |to| to.min(range.1)));
+                let (shown, tasks) = self.all_in(principal, scope, filter).await?;
+                Ok(Shown { days: shape::days(&tasks, timezone), ..shown })
+            }
+            Shape::Timeline(range) => self.timeline(principal, scope, Filter::of(filter)?, range).await,
+        }
+    }
+
+    async fn timeline(&self, principal: &Principal, scope: Scope, filter: Filter, range: Range) -> Result<Shown> {
+        let filter = Filter { within: Some(range), ..filter };
+        let (shown, tasks) = self.all_in(principal, scope, filter).await?;
+        let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let blocks = store::board::blocks(&mut tx, &ids).await?;
+        tx.commit().await?;
+        Ok(Shown { bars: shape::bars(&tasks, &blocks), ..shown })
+    }
+
+    /// All tasks that pass the filter, if they are not too many: on one page.
+    async fn all_in(&self, principal: &Principal, scope: Scope, filter: Filter) -> Result<(Shown, Vec<Task>)> {
+        let now = self.db.clock().now();
+        let list = List { who: Who::of(principal), scope, filter: &filter, now };
+        let page = Page::first(MOST);
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tasks = store::list::page(&mut tx, list, &page).await?;
+        let columns = store::list::columns(&mut tx, list).await?;
+        tx.commit().await?;
+        let total: Total = columns.iter().map(|&(_, total)| total).sum();
+        let truncated = tasks.len() > MOST as usize;
+        tasks.truncate(MOST as usize);
+        // These pages have no next one.
+        let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
+        let shown = Shown {
+            columns: columns.into_iter().map(convert::column).collect(),
+            tasks: tasks.iter().cloned().map(|task| convert::task(task, now)).collect(),
+            meta: Some(meta),
+            truncated,
+            ..Shown::default()
+        };
+        Ok((shown, tasks))
+    }
+
+    /// The board at `then`: of what has not changed since, what lists say; of the rest, what its log tells.
+    async fn as_it_was(
+        &self,
+        principal: &Principal,
+        scope: Scope,
+        filter: Filter,
+        page: Option<ProtoPage>,
+        then: DateTime<Utc>,
+    ) -> Result<Shown> {
+        if filter.search.is_some() {
+            return Err(Error::invalid("filter.search", "does not go with shape.as_of"));
+        }
+        let asked = page.unwrap_or_default();
+        if !asked.page_token.is_empty() {
+            return Err(Reason::PageTokenInvalid.into());
+        }
+        let page = Page::of(Some(&asked), &())?;
+        let end = page.offset() + i64::from(page.per_page);
+        let Some(end) = u32::try_from(end).ok().filter(|&end| end <= MOST) else {
+            return Err(Error::invalid("page.page", "is beyond the first 1,000 tasks of a board as it was"));
+        };
+        let who = Who::of(principal);
+        let unchanged = Filter { unchanged_since: Some(then), ..filter.clone() };
+        let list = List { who, scope, filter: &unchanged, now: then };
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let changed = store::board::changed_since(&mut tx, who, then, i64::from(MOST) + 1).await?;
+        if changed.len() > MOST as usize {
+            return Err(Error::invalid("shape.as_of", "is too long ago: more than 1,000 tasks have changed since"));
+        }
+        let mut tasks = store::list::page(&mut tx, list, &Page::first(end)).await?;
+        let mut columns = store::list::columns(&mut tx, list).await?;
+        let past = store::snapshot::as_of(&mut tx, &changed, then).await?;
+        tx.commit().await?;
+        let past: Vec<Task> =
+            past.into_iter().filter(|task| past_board::shows(who, scope, &filter, task, then)).collect();
+        for (status, total) in &mut columns {
+            let more = past.iter().filter(|task| task.status == *status).count() as i64;
+            *total = [*total, more.into()].into_iter().sum();
+        }
+        tasks.extend(past);
+        tasks.sort_by(|one, other| past_board::compare(&filter, one, other));
+        let total: Total = columns.iter().map(|&(_, total)| total).sum();
+        let mut tasks: Vec<Task> =
+            tasks.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
+        let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
+        Ok(Shown {
+            columns: columns.into_iter().map(convert::column).collect(),
+            tasks: tasks.into_iter().map(|task| convert::task(task, then)).collect(),
+            meta: Some(meta),
+            ..Shown::default()
+        })
     }
 }

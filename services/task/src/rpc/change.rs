@@ -9,10 +9,11 @@ use prost::Message;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, structure::place};
 use crate::{
-    convert,
-    events::{self, Kind},
+    convert, custom_field,
+    events::Kind,
+    record::{self, Changed, Terms},
     store,
     task::Task,
     visibility::Who,
@@ -40,8 +41,16 @@ impl<'a> Change<'a> {
         self.principal
     }
 
+    pub(super) fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
+    }
+
     pub(super) fn who(&self) -> Who<'a> {
         Who::of(self.principal)
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms::of(&self.principal.membership)
     }
 }
 
@@ -62,7 +71,24 @@ impl Rpc {
         let before = lock(&mut tx, change, id).await?;
         let mut after = before.clone();
         rule(&mut after, change.who(), self.db.clock().now())?;
-        let task = save(&mut tx, &before, after, kind, reason).await?;
+        let task = save(&mut tx, change, before, after, kind, reason).await?;
+        tx.remember(&change.idempotency, &task).await?;
+        tx.commit().await?;
+        Ok(task)
+    }
+
+    /// Takes a task out of the trash, in one transaction; a repeated call gets its first answer.
+    pub(super) async fn restore(&self, change: &Change<'_>, id: &str) -> Result<proto::Task> {
+        let mut tx = self.db.begin(change.principal.tenant()).await?;
+        if let Some(answer) = tx.replay(&change.idempotency).await? {
+            return Ok(answer);
+        }
+        let before = visible(store::task::lock_in_trash(&mut tx, parse(id)?).await?, change.who())?;
+        precondition::check(change.expected, before.version)?;
+        change.who().may_delete(&before)?;
+        let mut after = before.clone();
+        after.restore();
+        let task = save(&mut tx, change, before, after, Kind::Restored, None).await?;
         tx.remember(&change.idempotency, &task).await?;
         tx.commit().await?;
         Ok(task)
@@ -81,27 +107,19 @@ impl Rpc {
             return Ok(answer);
         }
         if let Some(parent) = task.fields.parent_task_id {
-            parent_of(&mut tx, change.who(), parent, "parent_task_id").await?;
+            // Before any task is locked, as always; and no place moves while something is put into it.
+            store::parts::hold_hierarchy(&mut tx).await?;
+            place(&mut tx, change.who(), &[], parent, "parent_task_id").await?.takes(task.id, "parent_task_id")?;
         }
+        let definitions = store::custom_field::all(&mut tx).await?;
+        custom_field::check(&definitions, None, &task.fields.custom_fields, "custom_fields")?;
         assign(&mut task)?;
-        let (account_id, creator) = (task.account_id, task.created_by);
-        let values = task.first_values();
-        let changed = values.keys().cloned().collect();
-        store::task::insert(&mut tx, &task).await?;
-        store::timeline::append(&mut tx, &task, Kind::Created, &values, None).await?;
-        tx.publish(events::task(Kind::Created, None, &task, changed)).await?;
-        if task.assigned_by.is_some() {
-            // One version, so one line in the timeline; but two things for those who listen.
-            let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
-            tx.publish(events::task(Kind::Assigned, None, &task, changed)).await?;
-        }
-        let now = task.created_at;
+        record::create(&mut tx, &task).await?;
+        let (creator, now) = (task.created_by, task.created_at);
         let task = convert::task(task, now);
         tx.remember(&change.idempotency, &task).await?;
         // Last, as all who create for the same person wait for each other from here to the commit.
-        let limit = change.principal.membership.limits.open_tasks_per_user;
-        let open = store::usage::add(&mut tx, creator, limit).await?;
-        tx.publish(events::usage_changed(account_id, creator, open)).await?;
+        record::opened(&mut tx, &[(creator, 1)].into(), change.terms().open_tasks).await?;
         tx.commit().await?;
         Ok(task)
     }
@@ -119,34 +137,18 @@ pub(super) async fn lock(tx: &mut Tx, change: &Change<'_>, id: &str) -> Result<T
     Ok(task)
 }
 
-/// Stores what was made of a locked task, with its line in the timeline and its event. A change that
-/// changes nothing leaves everything as it is.
+/// Stores what was made of a locked task, with all that follows from it; answers it as it is then.
 pub(super) async fn save(
     tx: &mut Tx,
-    before: &Task,
-    mut after: Task,
+    change: &Change<'_>,
+    before: Task,
+    after: Task,
     kind: Kind,
     reason: Option<&str>,
 ) -> Result<proto::Task> {
-    let now = tx.db().clock().now();
-    let changes = after.changes_since(before);
-    if !changes.is_empty() {
-        (after.version, after.updated_at) = (before.version + 1, now);
-        store::task::save(tx, &after).await?;
-        store::timeline::append(tx, &after, kind, &changes, reason).await?;
-        let changed = changes.keys().cloned().collect();
-        tx.publish(events::task(kind, Some(before), &after, changed)).await?;
-        if before.is_open() && !after.is_open() {
-            closed(tx, before).await?;
-        }
-    }
-    Ok(convert::task(after, now))
-}
-
-/// Counts a task as closed that its creator's quota had counted as open.
-pub(super) async fn closed(tx: &mut Tx, task: &Task) -> Result<()> {
-    let open = store::usage::subtract(tx, task.created_by).await?;
-    tx.publish(events::usage_changed(task.account_id, task.created_by, open)).await
+    let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
+    let task = record::save(tx, changed, change.terms()).await?;
+    Ok(convert::task(task, tx.db().clock().now()))
 }
 
 /// The task that another shall be a part of, as `field` names it.

@@ -1,26 +1,37 @@
 //! What all lists of tasks have in common.
 
+use std::collections::HashMap;
+
 use baton_access::Principal;
 use baton_errors::Result;
 use baton_proto::baton::{
     api::v1::{Page as ProtoPage, PageMeta},
     task::v1 as proto,
 };
-use baton_store::Page;
+use baton_store::{Page, Total};
+use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, structure::around};
 use crate::{
     convert,
     filter::{Filter, Scope},
     store::{
         self,
         list::{List, key},
+        parts::Around,
     },
+    task::Task,
     visibility::Who,
 };
 
-/// A page of tasks, and the columns of the whole list.
+/// A page of tasks.
 pub(super) struct Listed {
+    pub(super) tasks: Vec<proto::Task>,
+    pub(super) meta: PageMeta,
+}
+
+/// A page of a board, and the columns of the whole.
+pub(super) struct Board {
     pub(super) columns: Vec<proto::BoardColumn>,
     pub(super) tasks: Vec<proto::Task>,
     pub(super) meta: PageMeta,
@@ -36,20 +47,52 @@ impl Rpc {
         page: Option<ProtoPage>,
     ) -> Result<Listed> {
         let filter = Filter::of(filter)?;
-        let token_of = (&scope, &filter);
-        let page = Page::of(page.as_ref(), &token_of)?;
-        let list = List { who: Who::of(principal), scope, filter: &filter };
+        let page = Page::of(page.as_ref(), &(scope, &filter))?;
+        let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let mut tasks = store::list::page(&mut tx, list, &page).await?;
-        let counts = store::list::counts(&mut tx, list).await?;
+        let tasks = store::list::page(&mut tx, list, &page).await?;
+        let around = around(&mut tx, &tasks).await?;
+        let total = store::list::total(&mut tx, list, &page, tasks.len()).await?;
         tx.commit().await?;
-        let total = counts.iter().map(|(_, count)| count).sum();
-        let meta = page.meta(&mut tasks, total, &token_of, |task| (key(task, filter.sort), task.id));
+        Ok(self.listed(tasks, &around, total, list, &page))
+    }
+
+    /// The same, with the columns of the whole.
+    pub(super) async fn board(
+        &self,
+        principal: &Principal,
+        scope: Scope,
+        filter: Option<proto::TaskFilter>,
+        page: Option<ProtoPage>,
+    ) -> Result<Board> {
+        let filter = Filter::of(filter)?;
+        let page = Page::of(page.as_ref(), &(scope, &filter))?;
+        let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let tasks = store::list::page(&mut tx, list, &page).await?;
+        let around = around(&mut tx, &tasks).await?;
+        let columns = store::list::columns(&mut tx, list).await?;
+        tx.commit().await?;
+        let total = columns.iter().map(|&(_, total)| total).sum();
+        let Listed { tasks, meta } = self.listed(tasks, &around, total, list, &page);
+        Ok(Board { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })
+    }
+
+    fn listed(
+        &self,
+        mut tasks: Vec<Task>,
+        around: &HashMap<Uuid, Around>,
+        total: Total,
+        list: List<'_>,
+        page: &Page,
+    ) -> Listed {
+        let meta =
+            page.meta(&mut tasks, total, &(list.scope, list.filter), |task| (key(task, list.filter.sort), task.id));
         let now = self.db.clock().now();
-        Ok(Listed {
-            columns: counts.into_iter().map(convert::column).collect(),
-            tasks: tasks.into_iter().map(|task| convert::task(task, now)).collect(),
-            meta,
-        })
+        let show = |task: Task| {
+            let around = around.get(&task.id).copied().unwrap_or_default();
+            convert::structure::task(task, around, now)
+        };
+        Listed { tasks: tasks.into_iter().map(show).collect(), meta }
     }
 }

@@ -3,10 +3,12 @@
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
-    AcceptTaskRequest, AcceptTaskResponse, AssignTaskRequest, AssignTaskResponse, CompleteTaskRequest,
-    CompleteTaskResponse, CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse, GetTaskRequest,
-    GetTaskResponse, GetTimelineRequest, GetTimelineResponse, ListTasksRequest, ListTasksResponse, PauseTaskRequest,
-    PauseTaskResponse, ReassignTaskRequest, ReassignTaskResponse, RejectTaskRequest, RejectTaskResponse,
+    AcceptTaskRequest, AcceptTaskResponse, ArchiveTaskRequest, ArchiveTaskResponse, AssignTaskRequest,
+    AssignTaskResponse, CancelTaskRequest, CancelTaskResponse, CompleteTaskRequest, CompleteTaskResponse,
+    CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse, GetTaskRequest, GetTaskResponse,
+    GetTimelineRequest, GetTimelineResponse, ListTasksRequest, ListTasksResponse, ListTrashRequest, ListTrashResponse,
+    PauseTaskRequest, PauseTaskResponse, ReassignTaskRequest, ReassignTaskResponse, RejectTaskRequest,
+    RejectTaskResponse, ReopenTaskRequest, ReopenTaskResponse, RestoreTaskRequest, RestoreTaskResponse,
     ResumeTaskRequest, ResumeTaskResponse, StartTaskRequest, StartTaskResponse, UpdateTaskRequest, UpdateTaskResponse,
     task_service_server::TaskService,
 };
@@ -16,16 +18,18 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, closed, get, lock, parent_of, save},
+    change::{Change, get, lock, save},
     list::Listed,
+    structure::place,
 };
 use crate::{
     assignment::{self, Member},
-    convert,
-    events::{self, Kind},
+    convert, custom_field,
+    events::Kind,
     fields::{self, Fields},
     filter::Scope,
-    store,
+    series::Wish,
+    store::{self, parts::Around},
     task::Task,
     visibility::Who,
 };
@@ -35,16 +39,20 @@ impl TaskService for Rpc {
     async fn create_task(&self, request: Request<CreateTaskRequest>) -> Result<Response<CreateTaskResponse>, Status> {
         let change = Change::of("CreateTask", &request)?;
         let (who, clock) = (change.who(), self.db.clock());
-        let message = request.get_ref().clone();
+        let mut message = request.get_ref().clone();
         let assignee = match &message.assigned_to {
             // A failure counts only once it is known that this is no repetition.
             Some(id) => Some(self.assignee(change.principal(), id).await),
             None => None,
         };
+        let wish = Wish::of_new(&mut message);
+        let holder = assignee.as_ref().and_then(|assignee| assignee.as_ref().ok()).map_or(who.id, |it| it.user_id);
+        let timezone = self.timezone(change.principal(), &wish, holder).await;
         let now = clock.now();
         let account_id = change.principal().account_id();
         let fields = Fields::new(message, convert::default_visibility(&who.membership.settings))?;
-        let task = Task::new(clock.new_id(), account_id, who.id, fields, now);
+        let mut task = Task::new(clock.new_id(), account_id, who.id, fields, now);
+        wish.grant(&mut task, timezone.as_deref(), "", (now, clock.new_id()))?;
         let assign = |task: &mut Task| match assignee {
             Some(assignee) => assignment::assign_new(task, who, assignee?, now),
             None => Ok(()),
@@ -55,16 +63,28 @@ impl TaskService for Rpc {
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
         let principal = principal(&request)?;
+        let GetTaskRequest { id, as_of } = request.get_ref();
+        let mut now = self.db.clock().now();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), &request.get_ref().id).await?;
+        let mut task = get(&mut tx, Who::of(principal), id).await?;
+        let mut around = Around::default();
+        if let Some(time) = as_of {
+            now = fields::time(time, "as_of")?;
+            let then = store::snapshot::as_of(&mut tx, &[task.id], now).await?.pop();
+            task = then.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
+        } else {
+            around = store::parts::around(&mut tx, &[task.id], now).await?.remove(&task.id).unwrap_or_default();
+        }
         tx.commit().await?;
-        Ok(Response::new(GetTaskResponse { task: Some(convert::task(task, self.db.clock().now())) }))
+        Ok(Response::new(GetTaskResponse { task: Some(convert::structure::task(task, around, now)) }))
     }
 
     async fn update_task(&self, request: Request<UpdateTaskRequest>) -> Result<Response<UpdateTaskResponse>, Status> {
         let change = Change::of("UpdateTask", &request)?;
         let UpdateTaskRequest { id, task: new, update_mask } = request.get_ref().clone();
-        let mask = update_mask.unwrap_or_default().paths;
+        let (mut mask, mut new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
+        let wish = Wish::of_change(&mut mask, &mut new);
+        let timezone = self.timezone_of_task(change.principal(), &wish, &id).await?;
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if mask.iter().any(|path| path == "parent_task_id") {
             store::task::lock_hierarchy(&mut tx).await?;
@@ -72,29 +92,54 @@ impl TaskService for Rpc {
         let before = lock(&mut tx, &change, &id).await?;
         change.who().may_change(&before)?;
         let mut after = before.clone();
-        after.fields.change(&mask, new.unwrap_or_default())?;
+        let default = convert::default_visibility(&change.who().membership.settings);
+        if !mask.is_empty() || wish.is_empty() {
+            after.fields.change(&mask, new, default)?;
+        }
+        wish.grant(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
         if after.fields.parent_task_id != before.fields.parent_task_id {
             may_be_part_of(&mut tx, change.who(), &after).await?;
         }
-        let task = save(&mut tx, &before, after, Kind::Updated, None).await?;
+        if after.fields.custom_fields != before.fields.custom_fields {
+            let definitions = store::custom_field::all(&mut tx).await?;
+            let (was, is) = (&before.fields.custom_fields, &after.fields.custom_fields);
+            custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
+        }
+        let task = save(&mut tx, &change, before, after, Kind::Updated, None).await?;
         tx.commit().await?;
         Ok(Response::new(UpdateTaskResponse { task: Some(task) }))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<DeleteTaskResponse>, Status> {
         let change = Change::of("DeleteTask", &request)?;
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        let before = lock(&mut tx, &change, &request.get_ref().id).await?;
-        change.who().may_delete(&before)?;
-        let after = Task { version: before.version + 1, updated_at: self.db.clock().now(), ..before.clone() };
-        store::task::delete(&mut tx, &after).await?;
-        store::timeline::append(&mut tx, &after, Kind::Deleted, &serde_json::Map::new(), None).await?;
-        tx.publish(events::task(Kind::Deleted, Some(&before), &after, Vec::new())).await?;
-        if before.is_open() {
-            closed(&mut tx, &before).await?;
-        }
-        tx.commit().await?;
+        let delete = |task: &mut Task, who: Who<'_>, now| {
+            who.may_delete(task)?;
+            task.delete(now);
+            Ok(())
+        };
+        self.change(&change, &request.get_ref().id, Kind::Deleted, None, delete).await?;
         Ok(Response::new(DeleteTaskResponse {}))
+    }
+
+    async fn restore_task(
+        &self,
+        request: Request<RestoreTaskRequest>,
+    ) -> Result<Response<RestoreTaskResponse>, Status> {
+        let change = Change::of("RestoreTask", &request)?;
+        let task = self.restore(&change, &request.get_ref().id).await?;
+        Ok(Response::new(RestoreTaskResponse { task: Some(task) }))
+    }
+
+    async fn list_trash(&self, request: Request<ListTrashRequest>) -> Result<Response<ListTrashResponse>, Status> {
+        let principal = principal(&request)?;
+        let page = Page::of(request.get_ref().page.as_ref(), &"trash")?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (mut tasks, total) = store::trash::read(&mut tx, Who::of(principal), &page).await?;
+        tx.commit().await?;
+        let meta = page.meta(&mut tasks, total, &"trash", store::trash::key);
+        let now = self.db.clock().now();
+        let tasks = tasks.into_iter().map(|task| convert::task(task, now)).collect();
+        Ok(Response::new(ListTrashResponse { tasks, meta: Some(meta) }))
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
@@ -164,6 +209,43 @@ impl TaskService for Rpc {
         Ok(Response::new(CompleteTaskResponse { task: Some(task) }))
     }
 
+    async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {
+        let change = Change::of("CancelTask", &request)?;
+        let CancelTaskRequest { id, reason } = request.get_ref();
+        let cancel = |task: &mut Task, who: Who<'_>, now| {
+            who.may_change(task)?;
+            said(reason)?;
+            task.cancel(now)
+        };
+        let task = self.change(&change, id, Kind::Canceled, reason.as_deref(), cancel).await?;
+        Ok(Response::new(CancelTaskResponse { task: Some(task) }))
+    }
+
+    async fn archive_task(
+        &self,
+        request: Request<ArchiveTaskRequest>,
+    ) -> Result<Response<ArchiveTaskResponse>, Status> {
+        let change = Change::of("ArchiveTask", &request)?;
+        let archive = |task: &mut Task, who: Who<'_>, now| {
+            who.may_change(task)?;
+            task.archive(now)
+        };
+        let task = self.change(&change, &request.get_ref().id, Kind::Archived, None, archive).await?;
+        Ok(Response::new(ArchiveTaskResponse { task: Some(task) }))
+    }
+
+    async fn reopen_task(&self, request: Request<ReopenTaskRequest>) -> Result<Response<ReopenTaskResponse>, Status> {
+        let change = Change::of("ReopenTask", &request)?;
+        let ReopenTaskRequest { id, reason } = request.get_ref();
+        let reopen = |task: &mut Task, who: Who<'_>, _| {
+            who.may_reopen(task)?;
+            said(reason)?;
+            task.reopen()
+        };
+        let task = self.change(&change, id, Kind::Reopened, reason.as_deref(), reopen).await?;
+        Ok(Response::new(ReopenTaskResponse { task: Some(task) }))
+    }
+
     async fn assign_task(&self, request: Request<AssignTaskRequest>) -> Result<Response<AssignTaskResponse>, Status> {
         let change = Change::of("AssignTask", &request)?;
         let AssignTaskRequest { id, assigned_to } = request.get_ref();
@@ -195,7 +277,7 @@ impl TaskService for Rpc {
         let change = Change::of("RejectTask", &request)?;
         let RejectTaskRequest { id, reason } = request.get_ref();
         let reject = |task: &mut Task, who: Who<'_>, now| {
-            reason.clone().map(|reason| fields::text(reason, "reason")).transpose()?;
+            said(reason)?;
             assignment::reject(task, who, now)
         };
         let task = self.change(&change, id, Kind::Rejected, reason.as_deref(), reject).await?;
@@ -211,12 +293,40 @@ impl Rpc {
     }
 }
 
-/// Whether the task may be a part of the one that it names: one that the caller sees, and no part of it.
+/// A reason, where one may be given.
+fn said(reason: &Option<String>) -> Result<()> {
+    reason.clone().map_or(Ok(()), |reason| fields::text(reason, "reason").map(drop))
+}
+
+impl Rpc {
+    /// The timezone for a rule that names none: the holder's own, or the account's when nobody can tell. Asked before
+    /// a transaction begins.
+    async fn timezone(&self, principal: &Principal, wish: &Wish, holder: Uuid) -> Option<String> {
+        if !wish.needs_timezone() {
+            return None;
+        }
+        let own = self.people.timezone(holder).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a rule is read in the account's timezone, not in its holder's");
+            None
+        });
+        Some(own.unwrap_or_else(|| principal.membership.settings.timezone.clone()))
+    }
+
+    /// The same for a task that is there already.
+    async fn timezone_of_task(&self, principal: &Principal, wish: &Wish, id: &str) -> Result<Option<String>> {
+        if !wish.needs_timezone() {
+            return Ok(None);
+        }
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), id).await?;
+        tx.commit().await?;
+        Ok(self.timezone(principal, wish, task.worker()).await)
+    }
+}
+
+/// Whether the task may be a part of the one that it names: one that the caller sees, no part of it, and not too deep.
 async fn may_be_part_of(tx: &mut Tx, who: Who<'_>, task: &Task) -> Result<()> {
     let Some(parent) = task.fields.parent_task_id else { return Ok(()) };
-    parent_of(tx, who, parent, "task.parent_task_id").await?;
-    if store::task::is_part_of(tx, parent, task.id).await? {
-        return Err(Error::invalid("task.parent_task_id", "is the task itself or a part of it"));
-    }
-    Ok(())
+    let field = "task.parent_task_id";
+    place(tx, who, &[task.id], parent, field).await?.takes(task.id, field)
 }

@@ -18,6 +18,58 @@ pub(crate) async fn events(db: &Db, account_id: Uuid, limit: i64) -> Result<u64>
     Ok(done.rows_affected())
 }
 
+/// The same of comments, with whom they name and what was made of them. Replies go with what they reply to.
+pub(crate) async fn comments(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from task.comments where id = any(array(
+             select id from task.comments where account_id = $1 limit $2))",
+        account_id,
+        limit
+    )
+    .execute(db.system())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The same of who watches tasks.
+pub(crate) async fn watchers(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from task.task_watchers where account_id = $1 and (task_id, user_id) in (
+             select task_id, user_id from task.task_watchers where account_id = $1 limit $2)",
+        account_id,
+        limit
+    )
+    .execute(db.system())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The same of what was worked on tasks.
+pub(crate) async fn time_entries(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from task.time_entries where id = any(array(
+             select id from task.time_entries where account_id = $1 limit $2))",
+        account_id,
+        limit
+    )
+    .execute(db.system())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The same of how that was corrected.
+pub(crate) async fn time_corrections(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from task.time_corrections where id = any(array(
+             select id from task.time_corrections where account_id = $1 limit $2))",
+        account_id,
+        limit
+    )
+    .execute(db.system())
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// The same of tasks that are whole: those whose parts are gone. Parts are younger than what they are part
 /// of, mostly, and so are met first.
 pub(crate) async fn tasks(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
@@ -33,6 +85,25 @@ pub(crate) async fn tasks(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> 
     .execute(db.system())
     .await?;
     Ok(done.rows_affected())
+}
+
+/// The same of what waits for what.
+pub(crate) async fn dependencies(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from task.task_dependencies where account_id = $1 and (task_id, blocked_by) in (
+             select task_id, blocked_by from task.task_dependencies where account_id = $1 limit $2)",
+        account_id,
+        limit
+    )
+    .execute(db.system())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The same of definitions of custom fields, of which there are few.
+pub(crate) async fn custom_fields(db: &Db, account_id: Uuid) -> Result<()> {
+    sqlx::query!("delete from task.custom_fields where account_id = $1", account_id).execute(db.system()).await?;
+    Ok(())
 }
 
 /// The same of what members used.
@@ -52,6 +123,7 @@ pub(crate) async fn usage(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> 
 pub(crate) async fn remains(db: &Db, account_id: Uuid) -> Result<bool> {
     let remains = sqlx::query_scalar!(
         r#"select exists (select from task.tasks where account_id = $1)
+               or exists (select from task.custom_fields where account_id = $1)
                or exists (select from task.usage where account_id = $1) as "remains!""#,
         account_id
     )

@@ -1,14 +1,18 @@
 //! Lists of tasks: one builder for ListTasks and the boards.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Cursor, Page, Tx};
+use baton_store::{Cursor, Page, Total, Tx};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::task::{COLUMNS, Row};
+use super::{
+    search,
+    task::{COLUMNS, Row},
+};
 use crate::{
     filter::{Filter, Scope, Sort},
+    search::LISTED,
     task::{Status, Task, Visibility},
     visibility::Who,
 };
@@ -21,55 +25,114 @@ pub(crate) struct List<'a> {
     pub(crate) who: Who<'a>,
     pub(crate) scope: Scope,
     pub(crate) filter: &'a Filter,
+    /// What is overdue is so by now.
+    pub(crate) now: DateTime<Utc>,
 }
 
 /// The tasks of a page, and one more if another page follows.
 pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec<Task>> {
-    let mut query = Query::new("select ");
-    query.push(COLUMNS).push(" from task.tasks");
-    list.matching(&mut query, tx.tenant().account_id);
+    let account_id = tx.tenant().account_id;
+    // The ids first, from an index alone: what a deep page skips is never read.
+    let mut query = Query::new("with page as materialized (select id");
+    list.matching(&mut query, account_id, None);
     if let Some(cursor) = page.after() {
         after(&mut query, list.filter, cursor)?;
     }
     order(&mut query, list.filter);
     query.push(" limit ").push_bind(page.limit()).push(" offset ").push_bind(page.offset());
+    query.push(") select ").push(COLUMNS).push(" from page join task.tasks using (id) where account_id = ");
+    query.push_bind(account_id);
+    order(&mut query, list.filter);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// How many tasks the list has in each state, on all pages.
-pub(crate) async fn counts(tx: &mut Tx, list: List<'_>) -> Result<[(Status, i64); 4]> {
-    let mut query = Query::new("select status, count(*) from task.tasks");
-    list.matching(&mut query, tx.tenant().account_id);
-    query.push(" group by status");
-    let found: Vec<(String, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let count = |status: Status| found.iter().find(|(name, _)| name == status.name()).map_or(0, |&(_, count)| count);
-    Ok(Status::ALL.map(|status| (status, count(status))))
+/// How many tasks the list has, on all pages; `read` is what was read of this page.
+pub(crate) async fn total(tx: &mut Tx, list: List<'_>, page: &Page, read: usize) -> Result<Total> {
+    // The last page knows it already.
+    let read = read as i64;
+    if page.after().is_none() && read < page.limit() && (read > 0 || page.offset() == 0) {
+        return Ok((page.offset() + read).into());
+    }
+    let account_id = tx.tenant().account_id;
+    let totals = Total::of(tx, 1, |query, _| list.matching(query, account_id, None)).await?;
+    Ok(totals.into_iter().sum())
+}
+
+/// How many tasks a board has in each of its columns, on all pages.
+pub(crate) async fn columns(tx: &mut Tx, list: List<'_>) -> Result<Vec<(Status, Total)>> {
+    let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
+    let columns = Status::ALL.into_iter().filter(|&status| list.filter.shows(status));
+    let mut columns: Vec<_> = columns.map(|status| (status, Total::default())).collect();
+    let asked = columns.iter_mut().filter(|(status, _)| states.is_empty() || states.contains(status));
+    let asked: Vec<_> = asked.collect();
+    let count = |query: &mut Query, n: usize| list.matching(query, account_id, Some(asked[n].0));
+    let totals = Total::of(tx, asked.len(), count).await?;
+    for ((_, column), total) in asked.into_iter().zip(totals) {
+        *column = total;
+    }
+    Ok(columns)
 }
 
 /// The key of a task in this order, as page tokens carry it.
 pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
     match sort {
-        Sort::CreatedAt => Some(time(task.created_at)),
+        // Ids are made in this order.
+        Sort::CreatedAt => None,
         Sort::UpdatedAt => Some(time(task.updated_at)),
         Sort::DueAt => task.fields.due_at.map(time),
         Sort::Priority => Some(task.fields.priority.level().to_string()),
+        Sort::Rank => task.rank.clone(),
     }
 }
 
 impl List<'_> {
-    /// Which tasks: those of the account that the caller sees, in scope, that pass the filter.
-    fn matching(self, query: &mut Query, account_id: Uuid) {
-        query.push(" where deleted_at is null and account_id = ").push_bind(account_id);
+    /// Which tasks: those of the account that the caller sees, in scope, that pass the filter; with a `column`, those of
+    /// them in this state.
+    pub(super) fn matching(self, query: &mut Query, account_id: Uuid, column: Option<Status>) {
+        query.push(" from task.tasks where deleted_at is null and account_id = ").push_bind(account_id);
+        match column {
+            Some(status) => in_states(query, &[status]),
+            None if self.filter.status.is_empty() => {
+                // Put away: shown when asked for only.
+                query.push(" and status <> ").push_bind(Status::Archived.name());
+            }
+            None => in_states(query, &self.filter.status),
+        }
         visible(query, self.who);
         scope(query, self.who, self.scope);
         filter(query, self.filter);
+        overdue(query, self.filter.overdue, self.now);
+        if let Some(words) = &self.filter.search {
+            query.push(" and id in (");
+            search::candidates(query, self.who, words, LISTED);
+            query.push(")");
+        }
+        tagged(query, account_id, &self.filter.tags);
+    }
+}
+
+/// One state is asked for by itself: then its index gives the order as well.
+fn in_states(query: &mut Query, states: &[Status]) {
+    if let [status] = states {
+        query.push(" and status = ").push_bind(status.name());
+    } else {
+        let names: Vec<&str> = states.iter().map(|status| status.name()).collect();
+        query.push(" and status = any(").push_bind(names).push(")");
+    }
+}
+
+/// Through the table of tags: `tags @>` would have to look at every task, see the migration.
+fn tagged(query: &mut Query, account_id: Uuid, tags: &[String]) {
+    for tag in tags {
+        query.push(" and id in (select task_id from task.task_tags where account_id = ").push_bind(account_id);
+        query.push(" and tag = ").push_bind(tag.clone()).push(")");
     }
 }
 
 /// [`Who::sees`] in SQL.
-fn visible(query: &mut Query, who: Who<'_>) {
+pub(super) fn visible(query: &mut Query, who: Who<'_>) {
     if who.runs_the_account() {
         return;
     }
@@ -90,6 +153,12 @@ fn scope(query: &mut Query, who: Who<'_>, scope: Scope) {
             query.push(" and (assigned_to = ").push_bind(person);
             query.push(" or created_by = ").push_bind(person).push(" and assigned_to is null)");
         }
+        Scope::HeldBy(person) => {
+            query.push(" and assigned_to = ").push_bind(person);
+        }
+        Scope::GivenBy(person) => {
+            query.push(" and assigned_by = ").push_bind(person);
+        }
         Scope::Team if who.runs_the_account() => {}
         Scope::Team => {
             query.push(" and (");
@@ -105,11 +174,9 @@ fn holds_or_created(query: &mut Query, people: Vec<Uuid>) {
 }
 
 fn filter(query: &mut Query, filter: &Filter) {
-    if !filter.status.is_empty() {
-        let names: Vec<&str> = filter.status.iter().map(|status| status.name()).collect();
-        query.push(" and status = any(").push_bind(names).push(")");
-    }
-    if !filter.priority.is_empty() {
+    if let [priority] = *filter.priority {
+        query.push(" and priority = ").push_bind(priority.level());
+    } else if !filter.priority.is_empty() {
         let levels: Vec<i16> = filter.priority.iter().map(|priority| priority.level()).collect();
         query.push(" and priority = any(").push_bind(levels).push(")");
     }
@@ -125,27 +192,41 @@ fn filter(query: &mut Query, filter: &Filter) {
     if let Some(time) = filter.due_to {
         query.push(" and due_at < ").push_bind(time);
     }
-    if !filter.tags.is_empty() {
-        query.push(" and tags @> ").push_bind(filter.tags.clone());
+    if let Some(nobody) = filter.unassigned {
+        query.push(if nobody { " and assigned_to is null" } else { " and assigned_to is not null" });
     }
-    if let Some(search) = &filter.search {
-        let pattern = format!("%{}%", escape(search));
-        query.push(" and (title ilike ").push_bind(pattern.clone());
-        query.push(" or description ilike ").push_bind(pattern).push(")");
+    if let Some(task) = filter.parent_task_id {
+        query.push(" and parent_task_id = ").push_bind(task);
+    }
+    if let Some((from, to)) = filter.within {
+        query.push(" and coalesce(started_at, created_at) < ").push_bind(to);
+        query.push(" and coalesce(completed_at, canceled_at, due_at, 'infinity') >= ").push_bind(from);
+    }
+    if let Some(then) = filter.unchanged_since {
+        query.push(" and updated_at <= ").push_bind(then);
+    }
+    if let Some(dated) = filter.has_due {
+        query.push(if dated { " and due_at is not null" } else { " and due_at is null" });
     }
 }
 
-/// Text that LIKE takes as it stands.
-fn escape(text: &str) -> String {
-    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+/// [`Task::overdue`] in SQL.
+fn overdue(query: &mut Query, overdue: Option<bool>, now: DateTime<Utc>) {
+    let Some(overdue) = overdue else { return };
+    let open: Vec<&str> = Status::ALL.into_iter().filter(|status| status.is_open()).map(Status::name).collect();
+    query.push(if overdue { " and (" } else { " and not (" });
+    // Null is not late.
+    query.push("coalesce(due_at < ").push_bind(now).push(", false) and status = any(").push_bind(open).push("))");
 }
 
 fn column(sort: Sort) -> &'static str {
     match sort {
-        Sort::CreatedAt => "created_at",
+        // Ids are made in this order (UUIDv7), and every index ends in them.
+        Sort::CreatedAt => "id",
         Sort::UpdatedAt => "updated_at",
         Sort::DueAt => "due_at",
         Sort::Priority => "priority",
+        Sort::Rank => "rank",
     }
 }
 
@@ -153,14 +234,21 @@ fn order(query: &mut Query, filter: &Filter) {
     let direction = if filter.descending { "desc" } else { "asc" };
     // Ascending, Postgres puts nulls last by itself.
     let nulls = if filter.sort == Sort::DueAt && filter.descending { " nulls last" } else { "" };
-    let column = column(filter.sort);
-    query.push(format_args!(" order by {column} {direction}{nulls}, id {direction}"));
+    query.push(format_args!(" order by {} {direction}{nulls}", column(filter.sort)));
+    // No two tasks share these.
+    if !matches!(filter.sort, Sort::CreatedAt | Sort::Rank) {
+        query.push(format_args!(", id {direction}"));
+    }
 }
 
 /// What comes after the cursor's row in [`order`].
 fn after(query: &mut Query, filter: &Filter, cursor: &Cursor) -> Result<()> {
     let (column, than) = (column(filter.sort), if filter.descending { "<" } else { ">" });
     let foreign = || Error::from(Reason::PageTokenInvalid);
+    if filter.sort == Sort::CreatedAt {
+        query.push(format_args!(" and id {than} ")).push_bind(cursor.id);
+        return Ok(());
+    }
     let Some(key) = &cursor.key else {
         if filter.sort != Sort::DueAt {
             return Err(foreign());
@@ -172,6 +260,7 @@ fn after(query: &mut Query, filter: &Filter, cursor: &Cursor) -> Result<()> {
     query.push(format_args!(" and (({column}, id) {than} ("));
     match filter.sort {
         Sort::Priority => query.push_bind(key.parse::<i16>().map_err(|_| foreign())?),
+        Sort::Rank => query.push_bind(key.clone()),
         Sort::CreatedAt | Sort::UpdatedAt | Sort::DueAt => {
             query.push_bind(DateTime::parse_from_rfc3339(key).map_err(|_| foreign())?.to_utc())
         }
@@ -182,25 +271,4 @@ fn after(query: &mut Query, filter: &Filter, cursor: &Cursor) -> Result<()> {
     }
     query.push(")");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn escaped_text_has_no_wildcards(text in r"[a%_\\]{0,12}") {
-            let escaped = escape(&text);
-            let mut rest = escaped.chars();
-            let mut read = String::new();
-            while let Some(c) = rest.next() {
-                prop_assert!(!matches!(c, '%' | '_'));
-                read.push(if c == '\\' { rest.next().unwrap() } else { c });
-            }
-            prop_assert_eq!(read, text);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use baton_errors::{Error, Reason, Result, broken_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// A task as Postgres has it.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx::FromRow, Serialize)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) account_id: Uuid,
@@ -39,12 +40,38 @@ pub(super) struct Row {
     pub(super) updated_at: DateTime<Utc>,
     pub(super) started_at: Option<DateTime<Utc>>,
     pub(super) completed_at: Option<DateTime<Utc>>,
+    pub(super) canceled_at: Option<DateTime<Utc>>,
+    pub(super) archived_at: Option<DateTime<Utc>>,
+    pub(super) deleted_at: Option<DateTime<Utc>>,
+    pub(super) reassignment_count: i32,
+    pub(super) rank: Option<String>,
+    pub(super) recurrence_rule: Option<String>,
+    pub(super) recurrence_timezone: Option<String>,
+    pub(super) series_id: Option<Uuid>,
 }
 
+/// The columns of [`Row`].
+macro_rules! columns {
+    () => {
+        concat!(
+            "id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields, ",
+            "parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds, ",
+            "running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at, ",
+            "archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id"
+        )
+    };
+}
+
+/// A statement that reads [`Row`]s: `select!("where ...")`. [`get`] is checked when it is compiled, and stands for all.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("select ", $crate::store::task::columns!(), " from task.tasks ", $rest)
+    };
+}
+pub(super) use {columns, select};
+
 /// The columns of [`Row`], for statements that are put together at run time.
-pub(super) const COLUMNS: &str = "id, account_id, title, description, status, priority, visibility, due_at, tags, \
-     custom_fields, parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, \
-     actual_seconds, running_since, pause_reason, version, created_at, updated_at, started_at, completed_at";
+pub(super) const COLUMNS: &str = columns!();
 
 impl TryFrom<Row> for Task {
     type Error = Error;
@@ -78,7 +105,55 @@ impl TryFrom<Row> for Task {
             updated_at: row.updated_at,
             started_at: row.started_at,
             completed_at: row.completed_at,
+            canceled_at: row.canceled_at,
+            archived_at: row.archived_at,
+            deleted_at: row.deleted_at,
+            reassignment_count: row.reassignment_count,
+            rank: row.rank,
+            recurrence_rule: row.recurrence_rule,
+            recurrence_timezone: row.recurrence_timezone,
+            series_id: row.series_id,
         })
+    }
+}
+
+impl From<&Task> for Row {
+    fn from(task: &Task) -> Self {
+        let (task, fields) = (task.clone(), task.fields.clone());
+        Self {
+            id: task.id,
+            account_id: task.account_id,
+            title: fields.title,
+            description: fields.description,
+            status: task.status.name().to_owned(),
+            priority: fields.priority.level(),
+            visibility: fields.visibility.name().to_owned(),
+            due_at: fields.due_at,
+            tags: fields.tags,
+            custom_fields: Json(fields.custom_fields),
+            parent_task_id: fields.parent_task_id,
+            created_by: task.created_by,
+            assigned_to: task.assigned_to,
+            assigned_by: task.assigned_by,
+            accepted_at: task.accepted_at,
+            estimated_seconds: fields.estimated_seconds,
+            actual_seconds: task.actual_seconds,
+            running_since: task.running_since,
+            pause_reason: task.pause_reason,
+            version: task.version,
+            created_at: task.created_at,
+            updated_at: task.updated_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            canceled_at: task.canceled_at,
+            archived_at: task.archived_at,
+            deleted_at: task.deleted_at,
+            reassignment_count: task.reassignment_count,
+            rank: task.rank,
+            recurrence_rule: task.recurrence_rule,
+            recurrence_timezone: task.recurrence_timezone,
+            series_id: task.series_id,
+        }
     }
 }
 
@@ -90,7 +165,8 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
         r#"select id, account_id, title, description, status, priority, visibility, due_at, tags,
                   custom_fields as "custom_fields: Json<Map<String, Value>>", parent_task_id, created_by, assigned_to,
                   assigned_by, accepted_at, estimated_seconds, actual_seconds, running_since, pause_reason, version,
-                  created_at, updated_at, started_at, completed_at
+                  created_at, updated_at, started_at, completed_at, canceled_at, archived_at, deleted_at,
+                  reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id
            from task.tasks where account_id = $1 and id = $2 and deleted_at is null"#,
         account_id,
         id
@@ -103,50 +179,64 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
 /// The same, locked until the transaction ends: of several changes at once, one goes first. The lock
 /// leaves tasks alone that become a part of this one.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
-    let account_id = tx.tenant().account_id;
-    let row = sqlx::query_as!(
-        Row,
-        r#"select id, account_id, title, description, status, priority, visibility, due_at, tags,
-                  custom_fields as "custom_fields: Json<Map<String, Value>>", parent_task_id, created_by, assigned_to,
-                  assigned_by, accepted_at, estimated_seconds, actual_seconds, running_since, pause_reason, version,
-                  created_at, updated_at, started_at, completed_at
-           from task.tasks where account_id = $1 and id = $2 and deleted_at is null for no key update"#,
-        account_id,
-        id
-    )
-    .fetch_optional(&mut **tx)
+    one(tx, select!("where account_id = $1 and id = $2 and deleted_at is null for no key update"), id).await
+}
+
+/// [`lock`] for a task in the trash.
+pub(crate) async fn lock_in_trash(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
+    one(tx, select!("where account_id = $1 and id = $2 and deleted_at is not null for no key update"), id).await
+}
+
+/// [`lock`] for many at once, in the order of their ids; those that are not there are missing.
+pub(crate) async fn lock_all(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "where account_id = $1 and id = any($2) and deleted_at is null order by id for no key update"
+    ))
+    .bind(tx.tenant().account_id)
+    .bind(ids)
+    .fetch_all(&mut **tx)
     .await?;
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+/// [`lock_all`] without waiting, in the trash as well: those that somebody else has locked are missing.
+pub(crate) async fn lock_free(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
+    let rows: Vec<Row> =
+        sqlx::query_as(select!("where account_id = $1 and id = any($2) order by id for no key update skip locked"))
+            .bind(tx.tenant().account_id)
+            .bind(ids)
+            .fetch_all(&mut **tx)
+            .await?;
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+async fn one(tx: &mut Tx, select: &'static str, id: Uuid) -> Result<Option<Task>> {
+    let account_id = tx.tenant().account_id;
+    let row: Option<Row> = sqlx::query_as(select).bind(account_id).bind(id).fetch_optional(&mut **tx).await?;
     row.map(Task::try_from).transpose()
 }
 
 /// Stores a new task.
 pub(crate) async fn insert(tx: &mut Tx, task: &Task) -> Result<()> {
-    let fields = &task.fields;
+    insert_all(tx, std::slice::from_ref(task)).await
+}
+
+/// Stores new tasks, with one statement.
+pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
+    let rows: Vec<Row> = tasks.iter().map(Row::from).collect();
     sqlx::query!(
-        "insert into task.tasks (id, account_id, title, description, status, priority, visibility, due_at, tags,
-                                 custom_fields, parent_task_id, created_by, assigned_to, assigned_by, accepted_at,
-                                 estimated_seconds, actual_seconds, version, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
-        task.id,
-        task.account_id,
-        fields.title,
-        fields.description,
-        task.status.name(),
-        fields.priority.level(),
-        fields.visibility.name(),
-        fields.due_at,
-        &fields.tags,
-        Json(&fields.custom_fields) as _,
-        fields.parent_task_id,
-        task.created_by,
-        task.assigned_to,
-        task.assigned_by,
-        task.accepted_at,
-        fields.estimated_seconds,
-        task.actual_seconds,
-        task.version,
-        task.created_at,
-        task.updated_at,
+        "insert into task.tasks (
+             id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
+             parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
+             running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
+             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id)
+         select
+             id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
+             parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
+             running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
+             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id
+         from jsonb_populate_recordset(null::task.tasks, $1)",
+        Json(rows) as _
     )
     .execute(&mut **tx)
     .await
@@ -154,56 +244,31 @@ pub(crate) async fn insert(tx: &mut Tx, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Stores what can change of a task that the transaction has locked.
-pub(crate) async fn save(tx: &mut Tx, task: &Task) -> Result<()> {
-    let fields = &task.fields;
+/// Stores what can change of tasks that the transaction has locked, with one statement.
+pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
+    let rows: Vec<Row> = tasks.into_iter().map(Row::from).collect();
+    // By the ids alone Postgres knows that these are few.
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     sqlx::query!(
-        "update task.tasks set
-             title = $3, description = $4, status = $5, priority = $6, visibility = $7, due_at = $8, tags = $9,
-             custom_fields = $10, parent_task_id = $11, assigned_to = $12, assigned_by = $13, accepted_at = $14,
-             estimated_seconds = $15, actual_seconds = $16, running_since = $17, pause_reason = $18, version = $19,
-             updated_at = $20, started_at = $21, completed_at = $22
-         where account_id = $1 and id = $2",
-        task.account_id,
-        task.id,
-        fields.title,
-        fields.description,
-        task.status.name(),
-        fields.priority.level(),
-        fields.visibility.name(),
-        fields.due_at,
-        &fields.tags,
-        Json(&fields.custom_fields) as _,
-        fields.parent_task_id,
-        task.assigned_to,
-        task.assigned_by,
-        task.accepted_at,
-        fields.estimated_seconds,
-        task.actual_seconds,
-        task.running_since,
-        task.pause_reason,
-        task.version,
-        task.updated_at,
-        task.started_at,
-        task.completed_at,
+        "update task.tasks t set
+             title = n.title, description = n.description, status = n.status, priority = n.priority,
+             visibility = n.visibility, due_at = n.due_at, tags = n.tags, custom_fields = n.custom_fields,
+             parent_task_id = n.parent_task_id, created_by = n.created_by, assigned_to = n.assigned_to,
+             assigned_by = n.assigned_by, accepted_at = n.accepted_at, estimated_seconds = n.estimated_seconds,
+             actual_seconds = n.actual_seconds, running_since = n.running_since, pause_reason = n.pause_reason,
+             version = n.version, created_at = n.created_at, updated_at = n.updated_at, started_at = n.started_at,
+             completed_at = n.completed_at, canceled_at = n.canceled_at, archived_at = n.archived_at,
+             deleted_at = n.deleted_at, reassignment_count = n.reassignment_count, rank = n.rank,
+             recurrence_rule = n.recurrence_rule, recurrence_timezone = n.recurrence_timezone, series_id = n.series_id
+         from jsonb_populate_recordset(null::task.tasks, $3) n
+         where t.account_id = $1 and t.id = any($2) and n.id = t.id",
+        tx.tenant().account_id,
+        &ids,
+        Json(rows) as _
     )
     .execute(&mut **tx)
     .await
     .map_err(broken)?;
-    Ok(())
-}
-
-/// Marks a task that the transaction has locked as deleted.
-pub(crate) async fn delete(tx: &mut Tx, task: &Task) -> Result<()> {
-    sqlx::query!(
-        "update task.tasks set version = $3, updated_at = $4, deleted_at = $4 where account_id = $1 and id = $2",
-        task.account_id,
-        task.id,
-        task.version,
-        task.updated_at
-    )
-    .execute(&mut **tx)
-    .await?;
     Ok(())
 }
 
@@ -217,29 +282,41 @@ pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// Whether `part` is `whole` or, directly or not, a part of it.
-pub(crate) async fn is_part_of(tx: &mut Tx, part: Uuid, whole: Uuid) -> Result<bool> {
+/// Lets one transaction at a time start the work of each of these people, in the order given.
+pub(crate) async fn lock_timers(tx: &mut Tx, workers: &[Uuid]) -> Result<()> {
     let account_id = tx.tenant().account_id;
-    let found = sqlx::query_scalar!(
-        r#"with recursive above as (
-               select id, parent_task_id from task.tasks where account_id = $1 and id = $2
-               union
-               select parent.id, parent.parent_task_id
-               from task.tasks parent join above on parent.id = above.parent_task_id where parent.account_id = $1
-           )
-           select exists (select from above where id = $3) as "found!""#,
-        account_id,
-        part,
-        whole
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended('task.timer:' || $1 || ':' || worker, 0))
+         from unnest($2::uuid[]) as workers (worker)",
+        account_id.to_string(),
+        workers
     )
-    .fetch_one(&mut **tx)
+    .execute(&mut **tx)
     .await?;
-    Ok(found)
+    Ok(())
+}
+
+/// A task, other than these, that one of these people is at work on.
+pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> Result<Option<Uuid>> {
+    let account_id = tx.tenant().account_id;
+    let id = sqlx::query_scalar!(
+        "select id from task.tasks
+         where account_id = $1 and coalesce(assigned_to, created_by) = any($2) and status = 'in_progress'
+           and deleted_at is null and id <> all($3) limit 1",
+        account_id,
+        workers,
+        others
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id)
 }
 
 fn broken(error: sqlx::Error) -> Error {
     match broken_constraint(&error) {
         Some("tasks_parent") => Reason::TaskNotFound.into(),
+        // Two took the same place at once.
+        Some("tasks_rank") => Error::from(Reason::Conflict).because(error),
         _ => error.into(),
     }
 }

@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::{events::Kind, task::Task};
+use crate::{
+    history::{Happened, SNAPSHOT_EVERY},
+    store,
+};
 
 /// One thing that happened to a task.
 pub(crate) struct Entry {
@@ -20,31 +23,37 @@ pub(crate) struct Entry {
     pub(crate) reason: Option<String>,
 }
 
-/// Notes what made the task what it is now, in the transaction that stores it.
-pub(crate) async fn append(
-    tx: &mut Tx,
-    task: &Task,
-    kind: Kind,
-    changes: &Map<String, Value>,
-    reason: Option<&str>,
-) -> Result<()> {
-    let (id, actor_id) = (tx.db().clock().new_id(), tx.tenant().user_id);
+/// Notes what made tasks what they are now, in the transaction that stores them; and every so often, all that a task
+/// is.
+pub(crate) async fn append(tx: &mut Tx, happened: &[Happened]) -> Result<()> {
+    let clock = tx.db().clock().clone();
+    let (account_id, actor_id) = (tx.tenant().account_id, tx.tenant().user_id);
+    let ids: Vec<Uuid> = happened.iter().map(|_| clock.new_id()).collect();
+    let tasks: Vec<Uuid> = happened.iter().map(|it| it.after.id).collect();
+    let versions: Vec<i32> = happened.iter().map(|it| it.after.version).collect();
+    let kinds: Vec<String> = happened.iter().map(|it| it.kind.name().to_owned()).collect();
+    let times: Vec<DateTime<Utc>> = happened.iter().map(|it| it.after.updated_at).collect();
+    let changes: Vec<Value> = happened.iter().map(|it| Value::Object(it.changes.clone())).collect();
+    let reasons: Vec<Option<String>> = happened.iter().map(|it| it.reason.clone()).collect();
     sqlx::query!(
         "insert into task.task_events (id, account_id, task_id, version, kind, actor_id, occurred_at, changes, reason)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        id,
-        task.account_id,
-        task.id,
-        task.version,
-        kind.name(),
+         select id, $1, task_id, version, kind, $2, occurred_at, changes, reason
+         from unnest($3::uuid[], $4::uuid[], $5::integer[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[])
+              as entries (id, task_id, version, kind, occurred_at, changes, reason)",
+        account_id,
         actor_id,
-        task.updated_at,
-        Json(changes) as _,
-        reason,
+        &ids,
+        &tasks,
+        &versions,
+        &kinds,
+        &times,
+        &changes,
+        &reasons as &[Option<String>],
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    let due = happened.iter().map(|it| &it.after).filter(|task| task.version % SNAPSHOT_EVERY == 0);
+    store::snapshot::keep(tx, due).await
 }
 
 /// A page of a task's timeline, oldest first, and how long it is.

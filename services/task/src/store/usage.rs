@@ -1,5 +1,7 @@
 //! How many open tasks each member has made.
 
+use std::collections::BTreeMap;
+
 use baton_access::limits;
 use baton_errors::Result;
 use baton_store::{Db, Tenant, Tx};
@@ -8,50 +10,63 @@ use uuid::Uuid;
 /// The quota, as errors name it.
 const QUOTA: &str = "open_tasks_per_user";
 
-/// Counts one more for `user_id`; answers how many they are then. The row decides: of many at once who want
-/// the last place, one gets it.
+/// Counts so many more for each of these members; answers how many they are then. The rows decide: of many at once
+/// who want the last place, one gets it.
 ///
 /// # Errors
-/// QUOTA_EXCEEDED when `limit` was reached before.
-pub(crate) async fn add(tx: &mut Tx, user_id: Uuid, limit: Option<i32>) -> Result<i32> {
+/// QUOTA_EXCEEDED when one of them would have more than `limit`.
+pub(crate) async fn add(tx: &mut Tx, more: &BTreeMap<Uuid, i32>, limit: Option<i32>) -> Result<Vec<(Uuid, i32)>> {
     let account_id = tx.tenant().account_id;
-    let added = sqlx::query_scalar!(
+    let (users, counts): (Vec<Uuid>, Vec<i32>) = more.iter().map(|(&user, &count)| (user, count)).unzip();
+    let added = sqlx::query!(
         "insert into task.usage as u (account_id, user_id, open_tasks)
-         select $1, $2, 1 where $3::integer is null or $3 > 0
-         on conflict (account_id, user_id) do update set open_tasks = u.open_tasks + 1
-             where $3 is null or u.open_tasks < $3
-         returning open_tasks",
+         select $1, user_id, count from unnest($2::uuid[], $3::integer[]) as more (user_id, count)
+         where $4::integer is null or count <= $4
+         on conflict (account_id, user_id) do update set open_tasks = u.open_tasks + excluded.open_tasks
+             where $4 is null or u.open_tasks + excluded.open_tasks <= $4
+         returning user_id, open_tasks",
         account_id,
-        user_id,
+        &users,
+        &counts,
         limit
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    if let Some(used) = added {
-        return Ok(used);
-    }
+    let added: Vec<_> = added.into_iter().map(|row| (row.user_id, row.open_tasks)).collect();
+    let Some(refused) = users.into_iter().find(|user| added.iter().all(|(added, _)| added != user)) else {
+        return Ok(added);
+    };
     let used = sqlx::query_scalar!(
         r#"select coalesce(sum(open_tasks), 0)::integer as "used!" from task.usage
            where account_id = $1 and user_id = $2"#,
         account_id,
-        user_id
+        refused
     )
     .fetch_one(&mut **tx)
     .await?;
     Err(limits::exceeded(QUOTA, limit.unwrap_or(i32::MAX), used.into()))
 }
 
-/// Counts one less for `user_id`; answers how many they are then.
-pub(crate) async fn subtract(tx: &mut Tx, user_id: Uuid) -> Result<i32> {
-    let used = sqlx::query_scalar!(
-        "update task.usage set open_tasks = greatest(open_tasks - 1, 0)
-         where account_id = $1 and user_id = $2 returning open_tasks",
-        tx.tenant().account_id,
-        user_id
+/// Counts so many less for each of these members; answers how many they are then.
+pub(crate) async fn subtract(tx: &mut Tx, less: &BTreeMap<Uuid, i32>) -> Result<Vec<(Uuid, i32)>> {
+    let account_id = tx.tenant().account_id;
+    let (users, counts): (Vec<Uuid>, Vec<i32>) = less.iter().map(|(&user, &count)| (user, count)).unzip();
+    // Locked in the order in which others count up.
+    let left = sqlx::query!(
+        "with mine as (
+             select user_id from task.usage where account_id = $1 and user_id = any($2) order by user_id for update
+         )
+         update task.usage u set open_tasks = greatest(u.open_tasks - less.count, 0)
+         from unnest($2::uuid[], $3::integer[]) as less (user_id, count) join mine using (user_id)
+         where u.account_id = $1 and u.user_id = less.user_id
+         returning u.user_id, u.open_tasks",
+        account_id,
+        &users,
+        &counts
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(used.unwrap_or_default())
+    Ok(left.into_iter().map(|row| (row.user_id, row.open_tasks)).collect())
 }
 
 /// Accounts that have counters or tasks, in order, after `after`, few at a time. Of all tenants.
@@ -93,7 +108,7 @@ pub(crate) async fn recount(db: &Db, account_id: Uuid, write: bool) -> Result<(T
         Counted,
         r#"with actual as (
                select created_by as user_id, count(*)::integer as open_tasks from task.tasks
-               where account_id = $1 and status <> 'completed' and deleted_at is null group by created_by
+               where account_id = $1 and status in ('pending', 'in_progress', 'paused') and deleted_at is null group by created_by
            )
            select $1::uuid as "account_id!", user_id as "user_id!", coalesce(u.open_tasks, 0) as "counted!",
                   coalesce(a.open_tasks, 0) as "actual!"

@@ -62,17 +62,17 @@ async fn each_board_shows_its_tasks_and_counts() {
     let gone = desk.create(&team.user_a1, new("deleted")).await.unwrap().id;
     desk.delete(&team.user_a1, &gone).await.unwrap();
 
-    use TaskStatus::{Completed, InProgress, Paused, Pending};
+    use TaskStatus::{Canceled, Completed, InProgress, Paused, Pending};
     let (shown, columns) = mine(&desk, &team.user_a1).await.unwrap();
     assert_eq!(shown, titles(&["running", "given"]));
-    assert_eq!(columns, [(Pending, 1), (InProgress, 1), (Paused, 0), (Completed, 0)]);
+    assert_eq!(columns, [(Pending, 1), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
     assert_eq!(of(&desk, &team.manager_a, team.user_a1.user_id).await.unwrap(), (shown, columns), "the same board");
     let (shown, _) = mine(&desk, &team.manager_a).await.unwrap();
     assert_eq!(shown, titles(&["unheld"]), "what was given away is another's");
 
     let (shown, columns) = teams(&desk, &team.manager_a).await.unwrap();
     assert_eq!(shown, titles(&["running", "given", "unheld", "colleague's"]));
-    assert_eq!(columns, [(Pending, 3), (InProgress, 1), (Paused, 0), (Completed, 0)]);
+    assert_eq!(columns, [(Pending, 3), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
 
     let all = ["running", "given", "unheld", "colleague's", "other team's", "owner's"];
     for person in [&team.super_manager, &team.owner] {
@@ -83,16 +83,16 @@ async fn each_board_shows_its_tasks_and_counts() {
     // Counts are of all pages, and of what the filter leaves.
     desk.accept(&team.user_a1, &given).await.unwrap();
     let first = Page { per_page: 1, ..Default::default() };
-    let request = GetAccountBoardRequest { filter: None, page: Some(first) };
+    let request = GetAccountBoardRequest { filter: None, page: Some(first), ..Default::default() };
     let (shown, columns) = accounts(&desk, &team.owner, request).await.unwrap();
     assert_eq!((shown.len(), columns[0]), (1, (Pending, 5)));
     let filter = TaskFilter { status: vec![InProgress.into()], ..Default::default() };
-    let request = GetAccountBoardRequest { filter: Some(filter), page: None };
+    let request = GetAccountBoardRequest { filter: Some(filter), page: None, ..Default::default() };
     let (shown, columns) = accounts(&desk, &team.owner, request).await.unwrap();
     assert_eq!(shown, titles(&["running"]));
-    assert_eq!(columns, [(Pending, 0), (InProgress, 1), (Paused, 0), (Completed, 0)]);
+    assert_eq!(columns, [(Pending, 0), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
     let filter = TaskFilter { priority: vec![TaskPriority::Urgent.into()], ..Default::default() };
-    let request = GetAccountBoardRequest { filter: Some(filter), page: None };
+    let request = GetAccountBoardRequest { filter: Some(filter), page: None, ..Default::default() };
     assert!(accounts(&desk, &team.owner, request).await.unwrap().0.is_empty());
 }
 

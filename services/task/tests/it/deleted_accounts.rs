@@ -3,12 +3,17 @@
 use baton_testkit::eventually;
 use uuid::Uuid;
 
-use crate::desk::{Desk, new, new_for};
+use crate::{
+    desk::{Desk, new, new_for},
+    noting::text_field,
+};
 
-/// Rows of an account by table: tasks, lines of timelines, counts of open tasks.
+/// Rows of an account by table: tasks with what hangs on them, lines of timelines, counts of open tasks.
 async fn rows(desk: &Desk, account_id: Uuid) -> (i64, i64, i64) {
     sqlx::query_as(
-        "select (select count(*) from task.tasks where account_id = $1),
+        "select (select count(*) from task.tasks where account_id = $1)
+                    + (select count(*) from task.task_dependencies where account_id = $1)
+                    + (select count(*) from task.custom_fields where account_id = $1),
                 (select count(*) from task.task_events where account_id = $1),
                 (select count(*) from task.usage where account_id = $1)",
     )
@@ -27,6 +32,13 @@ async fn all_that_a_deleted_account_had_goes_and_nothing_of_others() {
     let deleted = desk.create(&team.owner, new("Deleted")).await.unwrap().id;
     desk.delete(&team.owner, &deleted).await.unwrap();
     elsewhere.create(&elsewhere.team.owner, new("Theirs")).await.unwrap();
+    for here in [&desk, &elsewhere] {
+        let owner = &here.team.owner;
+        let [one, other] =
+            [here.create(owner, new("One")).await.unwrap(), here.create(owner, new("Other")).await.unwrap()];
+        here.add_dependency(owner, &one.id, &other.id).await.unwrap();
+        here.define(owner, text_field("room")).await.unwrap();
+    }
     // A chain of parts, oldest and youngest first, each with a line: more than go at once.
     sqlx::query(
         "with ids as (select n, gen_random_uuid() as id from generate_series(1, 2300) n),

@@ -56,6 +56,9 @@ async fn open_tasks_of_who_is_removed_go_to_who_was_named() {
     let running = desk.get(owner, &running).await.unwrap();
     assert_eq!((running.status(), running.assigned_by.clone()), (TaskStatus::Paused, None));
     assert!(running.accepted_at.is_some(), "there is nobody to give it back to");
+    let entries = desk.entries(owner, &running.id).await.unwrap();
+    let run: Vec<_> = entries.iter().filter(|entry| entry.ended_at.is_none()).map(|it| it.user_id.clone()).collect();
+    assert_eq!((entries.len(), run), (2, vec![team.user_b1.user_id.to_string()]), "work ended, the pause is theirs");
     for (id, kind) in [(&running.id, TaskEventKind::Reassigned), (&own, TaskEventKind::Assigned)] {
         let task = desk.get(owner, id).await.unwrap();
         assert_eq!(task.assigned_to, Some(team.user_b1.user_id.to_string()));

@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{
-    AcceptTaskRequest, AssignTaskRequest, CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest,
-    GetTimelineRequest, ListTasksRequest, PauseTaskRequest, ReassignTaskRequest, RejectTaskRequest, ResumeTaskRequest,
-    StartTaskRequest, Task, TaskChange, TaskEvent, TaskFilter, TimelineEntry, UpdateTaskRequest,
+    AcceptTaskRequest, ArchiveTaskRequest, AssignTaskRequest, CancelTaskRequest, CompleteTaskRequest,
+    CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, GetTimelineRequest, ListTasksRequest, PauseTaskRequest,
+    ReassignTaskRequest, RejectTaskRequest, ReopenTaskRequest, RestoreTaskRequest, ResumeTaskRequest, StartTaskRequest,
+    Task, TaskChange, TaskEvent, TaskFilter, TimelineEntry, UpdateTaskRequest,
     board_service_client::BoardServiceClient, task_service_client::TaskServiceClient,
 };
-use baton_proto::baton::{api::v1::Page, events::v1::Envelope};
+use baton_proto::{
+    baton::{api::v1::Page, events::v1::Envelope},
+    convert::timestamp,
+};
 use baton_runtime::Clock;
 use baton_task::{Config, MIGRATIONS, SCHEMA, start};
 use baton_testkit::{Person, Team, World};
+use chrono::{DateTime, Utc};
 use prost::Message;
 use prost_types::FieldMask;
 use tonic::{Request, Status, transport::Channel};
@@ -38,6 +43,12 @@ impl Desk {
         let channel = world.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
         let team = world.team().await;
         Self { world: Arc::new(world), team, clock, channel }
+    }
+
+    /// A second instance of the service, at the same database.
+    pub(crate) async fn start_another(&self) {
+        let config = Config::from_env(&self.world.env()).unwrap();
+        self.world.spawn(|listener, shutdown| start(config, self.clock.clone(), listener, shutdown)).await;
     }
 
     /// The same service, as the team of another account meets it.
@@ -67,7 +78,7 @@ impl Desk {
     }
 
     pub(crate) async fn get(&self, who: &Person, id: &str) -> Answer {
-        let request = self.call(who, GetTaskRequest { id: id.to_owned() });
+        let request = self.call(who, GetTaskRequest { id: id.to_owned(), as_of: None });
         Ok(self.tasks().get_task(request).await?.into_inner().task.unwrap())
     }
 
@@ -121,6 +132,32 @@ impl Desk {
         Ok(self.tasks().reject_task(request).await?.into_inner().task.unwrap())
     }
 
+    pub(crate) async fn cancel(&self, who: &Person, id: &str, reason: Option<&str>) -> Answer {
+        let request = self.call(who, CancelTaskRequest { id: id.to_owned(), reason: reason.map(str::to_owned) });
+        Ok(self.tasks().cancel_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn archive(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, ArchiveTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().archive_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn reopen(&self, who: &Person, id: &str, reason: Option<&str>) -> Answer {
+        let request = self.call(who, ReopenTaskRequest { id: id.to_owned(), reason: reason.map(str::to_owned) });
+        Ok(self.tasks().reopen_task(request).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn restore(&self, who: &Person, id: &str) -> Answer {
+        let request = self.call(who, RestoreTaskRequest { id: id.to_owned() });
+        Ok(self.tasks().restore_task(request).await?.into_inner().task.unwrap())
+    }
+
+    /// The task as it was at this time.
+    pub(crate) async fn as_of(&self, who: &Person, id: &str, time: DateTime<Utc>) -> Answer {
+        let request = self.call(who, GetTaskRequest { id: id.to_owned(), as_of: Some(timestamp(time)) });
+        Ok(self.tasks().get_task(request).await?.into_inner().task.unwrap())
+    }
+
     /// Ids of all tasks that pass the filter, in order.
     pub(crate) async fn list(&self, who: &Person, filter: TaskFilter) -> Answer<Vec<String>> {
         let page = Page { per_page: 100, ..Default::default() };
@@ -134,6 +171,22 @@ impl Desk {
         let page = Page { per_page: 100, ..Default::default() };
         let request = self.call(who, GetTimelineRequest { id: id.to_owned(), page: Some(page) });
         Ok(self.tasks().get_timeline(request).await?.into_inner().events)
+    }
+
+    /// Types and payloads of the events of the team's account whose types begin so, in the order that they were
+    /// published.
+    pub(crate) async fn told<M: prost::Name + Default>(&self, kind: &str) -> Vec<(String, M)> {
+        let rows: Vec<Vec<u8>> =
+            sqlx::query_scalar("select envelope from task.outbox where account_id = $1 order by position")
+                .bind(self.team.account_id)
+                .fetch_all(&self.world.admin())
+                .await
+                .unwrap();
+        let envelopes = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
+        envelopes
+            .filter(|envelope| envelope.r#type.starts_with(kind))
+            .map(|envelope| (envelope.r#type, envelope.payload.unwrap().to_msg().unwrap()))
+            .collect()
     }
 
     /// Types and payloads of the events about a task, in the order that they were published.

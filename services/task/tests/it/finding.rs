@@ -53,7 +53,9 @@ fn sorted(tasks: &HashMap<String, Task>, sort: TaskSort, order: SortOrder) -> Ve
             TaskSort::UpdatedAt => nanos(&a.updated_at).cmp(&nanos(&b.updated_at)),
             TaskSort::DueAt => nanos(&a.due_at).cmp(&nanos(&b.due_at)),
             TaskSort::Priority => a.priority.cmp(&b.priority),
-            _ => nanos(&a.created_at).cmp(&nanos(&b.created_at)),
+            TaskSort::Rank => a.rank.cmp(&b.rank),
+            // Ids are made in this order.
+            _ => std::cmp::Ordering::Equal,
         };
         let ordered = by_key.then_with(|| a.id.cmp(&b.id));
         let ordered = if order == SortOrder::Asc { ordered } else { ordered.reverse() };
@@ -68,7 +70,7 @@ async fn every_sort_walks_every_task_once_by_number_and_by_token() {
     let desk = Desk::open().await;
     let tasks = thirteen(&desk).await;
     let me = &desk.team.manager_a;
-    for sort in [TaskSort::CreatedAt, TaskSort::UpdatedAt, TaskSort::DueAt, TaskSort::Priority] {
+    for sort in [TaskSort::CreatedAt, TaskSort::UpdatedAt, TaskSort::DueAt, TaskSort::Priority, TaskSort::Rank] {
         for order in [SortOrder::Asc, SortOrder::Desc] {
             let filter = TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
             let expected = sorted(&tasks, sort, order);
@@ -162,10 +164,17 @@ async fn filters_narrow_and_all_that_are_given_hold() {
         (search("SWEEP"), ids(&[&sweep])),
         (search("water"), ids(&[&mop])),
         (search("100%"), ids(&[&sweep])),
-        (search("100_"), ids(&[])),
-        (search("p_t"), ids(&[&mop])),
-        (search(r"r\s"), ids(&[&mop])),
-        (search(r"\"), ids(&[&mop])),
+        (search("sweeping yar"), ids(&[&sweep])),
+        (search("shop -mop"), ids(&[&sweep])),
+        (search("%"), ids(&[])),
+        (search("mop or pages"), ids(&[&mop, &own])),
+        (TaskFilter { unassigned: Some(true), ..Default::default() }, ids(&[&mop, &own])),
+        (TaskFilter { unassigned: Some(false), ..Default::default() }, ids(&[&sweep])),
+        (TaskFilter { has_due: Some(true), ..Default::default() }, ids(&[&sweep, &mop])),
+        (TaskFilter { has_due: Some(false), ..Default::default() }, ids(&[&own])),
+        (TaskFilter { overdue: Some(true), ..Default::default() }, ids(&[])),
+        (TaskFilter { overdue: Some(false), ..Default::default() }, ids(&[&sweep, &mop, &own])),
+        (TaskFilter { parent_task_id: Some(sweep.id.clone()), ..Default::default() }, ids(&[])),
     ] {
         let found = desk.list(me, filter.clone()).await.unwrap();
         assert_eq!(found.into_iter().collect::<HashSet<_>>(), expected, "{filter:?}");

@@ -9,7 +9,7 @@ use baton_proto::baton::{
         CreateTaskRequest, ExplainRequest, GetUserBoardRequest, TaskFilter, access_service_client::AccessServiceClient,
     },
 };
-use baton_task::{SCHEMA, SERVICES};
+use baton_task::SCHEMA;
 use sqlx::{Connection, PgConnection};
 use tonic::Status;
 use uuid::Uuid;
@@ -35,6 +35,10 @@ async fn call_all(desk: &Desk, id: &str) -> Vec<(&'static str, Status)> {
         ("PauseTask", desk.pause(me, id, "why").await.unwrap_err()),
         ("ResumeTask", desk.resume(me, id).await.unwrap_err()),
         ("CompleteTask", desk.complete(me, id).await.unwrap_err()),
+        ("CancelTask", desk.cancel(me, id, None).await.unwrap_err()),
+        ("ArchiveTask", desk.archive(me, id).await.unwrap_err()),
+        ("ReopenTask", desk.reopen(me, id, None).await.unwrap_err()),
+        ("RestoreTask", desk.restore(me, id).await.unwrap_err()),
         ("AssignTask", desk.assign(me, id, somebody).await.unwrap_err()),
         ("ReassignTask", desk.reassign(me, id, somebody).await.unwrap_err()),
         ("AcceptTask", desk.accept(me, id).await.unwrap_err()),
@@ -79,13 +83,12 @@ async fn another_accounts_task_is_as_absent_as_one_that_never_was() {
     let intruder = desk.tasks().create_task(desk.team.owner.call(other.team.account_id, new("Mine"))).await;
     assert_eq!(refused(intruder), Reason::NotAMember);
 
+    // Of the tasks' own service; what stands around tasks has stories of its own, and the black-box walk calls every RPC
+    // with another account's ids.
     let mut covered: BTreeSet<String> = theirs.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
-    covered.extend(
-        ["Explain", "ListTasks", "GetMyBoard", "GetUserBoard", "GetTeamBoard", "GetAccountBoard"].map(str::to_owned),
-    );
-    let services = SERVICES.iter().map(|name| baton_proto::pool().get_service_by_name(name).unwrap());
-    let all: BTreeSet<_> =
-        services.flat_map(|s| s.methods().map(|m| m.name().to_owned()).collect::<Vec<_>>()).collect();
+    covered.extend(["ListTasks", "ListTrash"].map(str::to_owned));
+    let service = baton_proto::pool().get_service_by_name("baton.task.v1.TaskService").unwrap();
+    let all: BTreeSet<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(covered, all, "a new RPC needs its line here");
 }
 

@@ -48,7 +48,7 @@ async fn a_task_flows_down_the_hierarchy_and_is_done() {
     assert_eq!(line[5].reason.as_deref(), Some("waiting for the key"));
     assert_eq!(line[5].actor_id, team.user_a1.user_id.to_string());
     let changed: Vec<_> = line[7].changes.as_ref().unwrap().fields.keys().cloned().collect();
-    assert_eq!(changed, ["actual_seconds", "completed_at", "status"]);
+    assert_eq!(changed, ["actual_seconds", "completed_at", "running_since", "status"]);
 
     let events = desk.events(id).await;
     let types: Vec<_> = events.iter().map(|(kind, _)| kind.trim_start_matches("task.")).collect();

@@ -18,6 +18,7 @@ fn member(id: u128, role: Role) -> Member {
         invited_at: DateTime::UNIX_EPOCH,
         joined_at: Some(DateTime::UNIX_EPOCH),
         left_at: None,
+        handle: None,
         version: 1,
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     account::Account,
     convert, events,
     member::{self, Member},
-    slug, store,
+    people, slug, store,
 };
 
 /// How many free accounts one person may own at a time: each has quotas of its own, so without this they would
@@ -56,6 +56,7 @@ impl AccountService for Rpc {
             invited_at: now,
             joined_at: Some(now),
             left_at: None,
+            handle: None,
             version: 1,
         };
 
@@ -281,14 +282,7 @@ impl Rpc {
             return Ok(answer);
         }
         let (from, to) = lock_both(&mut tx, principal, account_id, user_id).await?;
-        let (mut old, mut new) = member::transferred(&from, &to)?;
-        store::member::save(&mut tx, &mut new).await?;
-        store::member::save(&mut tx, &mut old).await?;
-        // Super managers cannot report to one of their own.
-        let moved = store::member::move_super_managers(&mut tx, account_id, principal.user_id(), user_id).await?;
-        let moved = moved.iter().map(events::member_updated);
-        let changed = [&old, &new].map(events::member_role_changed);
-        tx.publish_all(changed.into_iter().chain(moved)).await?;
+        let (_, new) = people::succeed(&mut tx, &from, &to).await?;
         let answer = TransferOwnershipResponse { member: Some(new.into()) };
         tx.remember(call, &answer).await?;
         tx.commit().await?;

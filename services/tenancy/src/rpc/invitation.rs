@@ -113,6 +113,7 @@ impl Rpc {
             invited_at: now,
             joined_at: None,
             left_at: None,
+            handle: None,
             version: 1,
         }
     }

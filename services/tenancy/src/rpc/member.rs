@@ -7,11 +7,12 @@ use baton_access::{
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, DescribeMembershipRequest, DescribeMembershipResponse,
-    GetMemberRequest, GetMemberResponse, InviteMemberRequest, InviteMemberResponse, InviteMembersRequest,
-    InviteMembersResponse, LeaveAccountRequest, LeaveAccountResponse, ListMembersRequest, ListMembersResponse,
-    RemoveMemberRequest, RemoveMemberResponse, ResendInvitationRequest, ResendInvitationResponse,
-    ResolveMembershipRequest, ResolveMembershipResponse, RevokeInvitationRequest, RevokeInvitationResponse,
-    UpdateMemberRequest, UpdateMemberResponse, member_service_server::MemberService,
+    FindMembersRequest, FindMembersResponse, GetMemberRequest, GetMemberResponse, InviteMemberRequest,
+    InviteMemberResponse, InviteMembersRequest, InviteMembersResponse, LeaveAccountRequest, LeaveAccountResponse,
+    ListAssigneesRequest, ListAssigneesResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest,
+    RemoveMemberResponse, ResendInvitationRequest, ResendInvitationResponse, ResolveMembershipRequest,
+    ResolveMembershipResponse, RevokeInvitationRequest, RevokeInvitationResponse, UpdateMemberRequest,
+    UpdateMemberResponse, UpdateOwnMemberRequest, UpdateOwnMemberResponse, member_service_server::MemberService,
 };
 use baton_store::{Idempotency, Page, Tx, precondition};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -21,7 +22,7 @@ use super::{Rpc, account_of};
 use crate::{
     convert, events,
     member::{self, Member},
-    memberships,
+    memberships, people,
     store::{self, member::Filter},
 };
 
@@ -131,6 +132,27 @@ impl MemberService for Rpc {
         Ok(Response::new(UpdateMemberResponse { member: Some(after.into()) }))
     }
 
+    async fn update_own_member(
+        &self,
+        request: Request<UpdateOwnMemberRequest>,
+    ) -> Result<Response<UpdateOwnMemberResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let UpdateOwnMemberRequest { member: new, update_mask, .. } = request.into_inner();
+        let handle = convert::own_change(new.unwrap_or_default(), update_mask)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (mut member, _) = lock_both(&mut tx, &principal, account_id, principal.user_id()).await?;
+        precondition::check(expected, member.version)?;
+        if member.handle.as_ref() != Some(&handle) {
+            member.handle = Some(handle);
+            store::member::save(&mut tx, &mut member).await?;
+            tx.publish(events::member_updated(&member)).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(UpdateOwnMemberResponse { member: Some(member.into()) }))
+    }
+
     async fn remove_member(
         &self,
         request: Request<RemoveMemberRequest>,
@@ -193,6 +215,28 @@ impl MemberService for Rpc {
         Ok(Response::new(DescribeMembershipResponse { membership: Some(memberships::to_proto(described)) }))
     }
 
+    async fn list_assignees(
+        &self,
+        request: Request<ListAssigneesRequest>,
+    ) -> Result<Response<ListAssigneesResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let assignees = store::assignee::list(&mut tx, principal.user_id(), &principal.membership).await?;
+        Ok(Response::new(ListAssigneesResponse { assignees: assignees.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn find_members(
+        &self,
+        request: Request<FindMembersRequest>,
+    ) -> Result<Response<FindMembersResponse>, Status> {
+        let principal = principal(&request)?;
+        let FindMembersRequest { handles, user_ids } = request.get_ref();
+        let user_ids = user_ids.iter().map(|text| convert::id("user_ids", text)).collect::<Result<Vec<_>, _>>()?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let found = store::find::members(&mut tx, handles, &user_ids).await?;
+        Ok(Response::new(FindMembersResponse { members: found.into_iter().map(Into::into).collect() }))
+    }
+
     async fn resolve_membership(
         &self,
         request: Request<ResolveMembershipRequest>,
@@ -224,19 +268,12 @@ impl Rpc {
                 member::may_hand_over(actor, relation, leaving, &member)?;
                 to
             }
-            None => match leaving.manager_id {
-                Some(manager_id) => manager_id,
-                // Who leaves without a manager is an owner with another beside them, or has an owner above.
-                None => {
-                    let owner = store::member::oldest_other_owner(tx, account_id, user_id).await?;
-                    owner.ok_or_else(|| Error::from(Reason::LastOwner))?
-                }
-            },
+            None => {
+                let heir = people::heir(tx, leaving, user_id).await?;
+                heir.ok_or_else(|| Error::from(Reason::LastOwner))?
+            }
         };
-        let mut removed = leaving.removed(self.db.clock().now());
-        store::member::save(tx, &mut removed).await?;
-        store::member::move_reports(tx, account_id, user_id, removed.manager_id).await?;
-        tx.publish(events::member_removed(&removed, heir)).await
+        people::end(tx, leaving, user_id, heir).await
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn end_old(
         "update tenancy.memberships set status = 'removed', left_at = $4, version = version + 1
          where account_id = $1 and email_key = any($2) and status = 'invited' and invited_at <= $3
          returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                   invited_at, joined_at, left_at, version",
+                   invited_at, joined_at, left_at, handle, version",
         account_id,
         &keys,
         before,
@@ -100,7 +100,7 @@ pub(crate) async fn end_all_old(
         "update tenancy.memberships set status = 'removed', left_at = $3, version = version + 1
          where account_id = $1 and status = 'invited' and invited_at <= $2
          returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                   invited_at, joined_at, left_at, version",
+                   invited_at, joined_at, left_at, handle, version",
         account_id,
         before,
         now

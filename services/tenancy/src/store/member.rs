@@ -26,6 +26,7 @@ pub(super) struct Row {
     pub(super) invited_at: DateTime<Utc>,
     pub(super) joined_at: Option<DateTime<Utc>>,
     pub(super) left_at: Option<DateTime<Utc>>,
+    pub(super) handle: Option<String>,
     pub(super) version: i32,
 }
 
@@ -46,24 +47,26 @@ impl TryFrom<Row> for Member {
             invited_at: row.invited_at,
             joined_at: row.joined_at,
             left_at: row.left_at,
+            handle: row.handle,
             version: row.version,
         })
     }
 }
 
-fn role(name: &str) -> Result<Role> {
+pub(super) fn role(name: &str) -> Result<Role> {
     Role::from_name(name).ok_or_else(|| Error::internal("a role that is none"))
 }
 
-/// Both indexes say the same to the caller: the person is here already.
+/// Two of the indexes say the same to the caller: the person is here already.
 fn taken(error: sqlx::Error) -> Error {
     match broken_constraint(&error) {
         Some("memberships_one_per_user" | "memberships_one_per_email") => Reason::MemberExists.into(),
+        Some("memberships_one_per_handle") => Reason::HandleTaken.into(),
         _ => error.into(),
     }
 }
 
-/// Stores a new membership.
+/// Stores a new membership. The database gives a member without a handle one.
 ///
 /// # Errors
 /// MEMBER_EXISTS.
@@ -94,17 +97,17 @@ pub(crate) async fn add(tx: &mut Tx, member: &Member) -> Result<()> {
     Ok(())
 }
 
-/// Stores a changed membership as its next version, which `member` then is. The caller holds a lock that
-/// keeps others from changing it.
+/// Stores a changed membership as its next version, which `member` then is; who joins has a handle then. The caller
+/// holds a lock that keeps others from changing it.
 ///
 /// # Errors
-/// MEMBER_EXISTS when someone joins who is a member by another invitation.
+/// MEMBER_EXISTS when someone joins who is a member by another invitation, HANDLE_TAKEN.
 pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
-    member.version = sqlx::query_scalar!(
+    let saved = sqlx::query!(
         "update tenancy.memberships
          set user_id = $3, role = $4, status = $5, manager_id = $6, can_reassign_tasks = $7, joined_at = $8,
-             left_at = $9, version = version + 1
-         where account_id = $1 and id = $2 returning version",
+             left_at = $9, handle = $10, version = version + 1
+         where account_id = $1 and id = $2 returning version, handle",
         member.account_id,
         member.id,
         member.user_id,
@@ -114,10 +117,12 @@ pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
         member.can_reassign_tasks,
         member.joined_at,
         member.left_at,
+        member.handle,
     )
     .fetch_one(&mut **tx)
     .await
     .map_err(taken)?;
+    (member.version, member.handle) = (saved.version, saved.handle);
     Ok(())
 }
 
@@ -126,7 +131,7 @@ pub(crate) async fn active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> 
     let rows = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                invited_at, joined_at, left_at, version
+                invited_at, joined_at, left_at, handle, version
          from tenancy.memberships where account_id = $1 and user_id = any($2) and status = 'active'",
         account_id,
         user_ids
@@ -141,7 +146,7 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Opti
     let row = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                invited_at, joined_at, left_at, version
+                invited_at, joined_at, left_at, handle, version
          from tenancy.memberships where account_id = $1 and id = $2 for update",
         account_id,
         id
@@ -199,7 +204,7 @@ pub(crate) async fn move_super_managers(tx: &mut Tx, account_id: Uuid, from: Uui
         "update tenancy.memberships set manager_id = $3, version = version + 1
          where account_id = $1 and manager_id = $2 and role = 'super_manager' and status in ('invited', 'active')
          returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                   invited_at, joined_at, left_at, version",
+                   invited_at, joined_at, left_at, handle, version",
         account_id,
         from,
         to
@@ -221,6 +226,54 @@ pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: U
     .fetch_optional(&mut **tx)
     .await?;
     Ok(owner)
+}
+
+/// The active super manager who has belonged to the account longest.
+pub(crate) async fn oldest_super_manager(tx: &mut Tx, account_id: Uuid) -> Result<Option<Member>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                invited_at, joined_at, left_at, handle, version
+         from tenancy.memberships where account_id = $1 and role = 'super_manager' and status = 'active'
+         order by joined_at, id limit 1",
+        account_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Member::try_from).transpose()
+}
+
+/// The accounts that a person belongs to, in the order in which to lock them.
+pub(crate) async fn accounts_of(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        "select account_id from tenancy.memberships where user_id = $1 and status = 'active' order by account_id",
+        user_id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids)
+}
+
+/// Stores a member's address, if it is another.
+///
+/// # Errors
+/// MEMBER_EXISTS when a member or an open invitation has it.
+pub(crate) async fn set_email(tx: &mut Tx, account_id: Uuid, user_id: Uuid, email: &str) -> Result<Option<Member>> {
+    let row = sqlx::query_as!(
+        Row,
+        "update tenancy.memberships set email = $3, email_key = $4, version = version + 1
+         where account_id = $1 and user_id = $2 and status = 'active' and email <> $3
+         returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                   invited_at, joined_at, left_at, handle, version",
+        account_id,
+        user_id,
+        email,
+        email_key(email)
+    )
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(taken)?;
+    row.map(Member::try_from).transpose()
 }
 
 /// Which members a list shows.
@@ -252,7 +305,7 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
-                invited_at, joined_at, left_at, version
+                invited_at, joined_at, left_at, handle, version
          from tenancy.memberships
          where account_id = $1 and role = any($2) and status = any($3) and (invited_at, id) > ($4, $5)
          order by invited_at, id limit $6 offset $7",

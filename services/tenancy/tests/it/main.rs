@@ -7,8 +7,11 @@ mod activity;
 mod another_tenant;
 mod billing;
 mod building_a_team;
+mod changing_address;
 mod changing_members;
 mod creating_an_account;
+mod deactivating;
+mod handles;
 mod inviting;
 mod leaving;
 mod listing;
@@ -18,6 +21,7 @@ mod random_changes;
 mod resolving_a_membership;
 mod running_an_account;
 mod settings;
+mod whom_to_hand_tasks_to;
 
 use baton_errors::Reason;
 use baton_proto::baton::tenancy::v1::{

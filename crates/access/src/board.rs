@@ -1,0 +1,147 @@
+//! Boards: whose tasks are on one, and what an event does to it.
+//!
+//! Whose task it is says the event itself, so following a board asks nobody about a task. Whoever may see a board may
+//! see every task on it, whatever its visibility: boards are of oneself, of those below one, or of the account for
+//! those who run it.
+
+use std::collections::HashSet;
+
+use baton_proto::baton::task::v1::{TaskEvent, TaskEventKind, TaskStatus};
+use uuid::Uuid;
+
+use crate::{Membership, Role};
+
+/// Whose tasks are on a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Board {
+    /// Those that this person holds, and those they created that nobody holds.
+    Of(Uuid),
+    /// Those that one of these people holds or created.
+    Team(HashSet<Uuid>),
+    /// All.
+    Account,
+}
+
+/// What an event did to a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoardChange {
+    /// A task came onto it.
+    Added,
+    /// A task of it came to another column or place.
+    Moved,
+    /// A task left it.
+    Removed,
+    /// Something else about a task of it changed.
+    Updated,
+}
+
+impl Board {
+    /// The board of a member's team: they and all who report to them, which to those who run the account is everyone.
+    pub fn of_team(user_id: Uuid, membership: &Membership) -> Self {
+        if membership.role >= Role::SuperManager {
+            return Self::Account;
+        }
+        Self::Team(membership.reports.iter().copied().chain([user_id]).collect())
+    }
+
+    /// What the event did to the board; `None` when it is about another's task.
+    pub fn change(&self, event: &TaskEvent) -> Option<BoardChange> {
+        let kind = event.kind();
+        let is = self.has(&event.created_by, &event.assigned_to);
+        let was = self.has(&event.created_by, &event.previously_assigned_to);
+        let changed = |field: &str| event.changed_fields.iter().any(|changed| changed == field);
+        match kind {
+            TaskEventKind::Created | TaskEventKind::Restored => is.then_some(BoardChange::Added),
+            TaskEventKind::Deleted => was.then_some(BoardChange::Removed),
+            // A task that was created in somebody's hands: its creation said so.
+            TaskEventKind::Assigned if event.version == 1 => None,
+            _ => match (was, is) {
+                (false, false) => None,
+                (true, false) => Some(BoardChange::Removed),
+                (false, true) => (event.status() != TaskStatus::Archived).then_some(BoardChange::Added),
+                // Boards show what is archived only when asked to.
+                (true, true) if kind == TaskEventKind::Archived => Some(BoardChange::Removed),
+                (true, true) if kind == TaskEventKind::Reopened && changed("archived_at") => Some(BoardChange::Added),
+                (true, true) if changed("status") || changed("rank") => Some(BoardChange::Moved),
+                (true, true) => Some(BoardChange::Updated),
+            },
+        }
+    }
+
+    /// Whether a task of this creator in these hands is on the board.
+    fn has(&self, created_by: &str, assigned_to: &str) -> bool {
+        let id = |id: &str| id.parse::<Uuid>().ok();
+        match self {
+            Self::Of(person) if assigned_to.is_empty() => id(created_by) == Some(*person),
+            Self::Of(person) => id(assigned_to) == Some(*person),
+            Self::Team(people) => [created_by, assigned_to].into_iter().filter_map(id).any(|id| people.contains(&id)),
+            Self::Account => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: Uuid = Uuid::from_u128(1);
+    const BEN: Uuid = Uuid::from_u128(2);
+    const EVE: Uuid = Uuid::from_u128(3);
+
+    fn event(kind: TaskEventKind, was: Option<Uuid>, is: Option<Uuid>, changed: &[&str]) -> TaskEvent {
+        let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+        TaskEvent {
+            kind: kind.into(),
+            version: 2,
+            created_by: ANN.to_string(),
+            assigned_to: text(is),
+            previously_assigned_to: text(was),
+            changed_fields: changed.iter().map(|&field| field.to_owned()).collect(),
+            ..TaskEvent::default()
+        }
+    }
+
+    #[test]
+    fn hands_decide_whose_board_a_task_is_on() {
+        use BoardChange::{Added, Moved, Removed, Updated};
+        let given = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
+        let taken = event(TaskEventKind::Reassigned, Some(BEN), Some(EVE), &["assigned_to", "status"]);
+        let begun = event(TaskEventKind::Started, Some(BEN), Some(BEN), &["status"]);
+        let renamed = event(TaskEventKind::Updated, None, None, &["title"]);
+        let team = Board::Team([BEN, ANN].into());
+        for (event, expected) in [
+            (&given, [Some(Removed), Some(Added), None, Some(Updated), Some(Updated)]),
+            (&taken, [None, Some(Removed), Some(Added), Some(Moved), Some(Moved)]),
+            (&begun, [None, Some(Moved), None, Some(Moved), Some(Moved)]),
+            (&renamed, [Some(Updated), None, None, Some(Updated), Some(Updated)]),
+        ] {
+            let boards = [Board::Of(ANN), Board::Of(BEN), Board::Of(EVE), team.clone(), Board::Account];
+            assert_eq!(boards.map(|board| board.change(event)), expected, "{event:?}");
+        }
+        // Whose report holds it is on the team board, whoever created it.
+        assert_eq!(Board::Team([BEN].into()).change(&given), Some(Added));
+        assert_eq!(Board::Team([BEN].into()).change(&taken), Some(Removed));
+        assert_eq!(Board::Team([EVE].into()).change(&begun), None);
+    }
+
+    #[test]
+    fn the_trash_and_the_archive_are_on_no_board() {
+        use BoardChange::{Added, Moved, Removed};
+        for (kind, changed, expected) in [
+            (TaskEventKind::Created, &["title"][..], Added),
+            (TaskEventKind::Deleted, &[], Removed),
+            (TaskEventKind::Restored, &["deleted_at"], Added),
+            (TaskEventKind::Archived, &["status", "archived_at"], Removed),
+            (TaskEventKind::Reopened, &["status", "archived_at"], Added),
+            (TaskEventKind::Reopened, &["status", "completed_at"], Moved),
+            (TaskEventKind::Moved, &["rank"], Moved),
+        ] {
+            let event = event(kind, Some(BEN), Some(BEN), changed);
+            assert_eq!(Board::Of(BEN).change(&event), Some(expected), "{kind:?}");
+            assert_eq!(Board::Of(ANN).change(&event), None, "{kind:?}");
+        }
+        let mut first = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
+        first.version = 1;
+        assert_eq!(Board::Account.change(&first), None, "its creation told");
+    }
+}

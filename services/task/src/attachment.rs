@@ -1,0 +1,292 @@
+//! Files that belong to tasks: what is taken, and where it is kept.
+
+use std::time::Duration;
+
+use baton_errors::{Error, Reason, Result};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// Attachments that a task may have, those that are still sent among them.
+pub(crate) const MOST_PER_TASK: i64 = 100;
+/// How long the URL to send content to is good.
+pub(crate) const UPLOAD_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// How long after that the upload may be completed: a slow client began to send in time.
+pub(crate) const COMPLETE_WITHIN: Duration = Duration::from_secs(60 * 60);
+/// How long the URL to read content from is good.
+pub(crate) const DOWNLOAD_WITHIN: Duration = Duration::from_secs(5 * 60);
+/// Above all keys.
+pub(crate) const ROOT: &str = "accounts";
+/// What a browser is told of content whose type is not on [`SERVED`].
+const OPAQUE: &str = "application/octet-stream";
+
+/// Types that are told to those who read. No browser runs anything of these, even if it would show them.
+const SERVED: &[&str] = &[
+    "application/gzip",
+    "application/json",
+    "application/msword",
+    "application/pdf",
+    "application/rtf",
+    "application/vnd.ms-excel",
+    "application/vnd.ms-powerpoint",
+    "application/vnd.oasis.opendocument.presentation",
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/vnd.oasis.opendocument.text",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/x-7z-compressed",
+    "application/x-tar",
+    "application/zip",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heic",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+    "image/webp",
+    "text/calendar",
+    "text/csv",
+    "text/markdown",
+    "text/plain",
+    "video/mp4",
+    "video/quicktime",
+    "video/webm",
+];
+
+/// What this installation takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) max_bytes: i32,
+    /// Empty for [`SERVED`].
+    pub(crate) content_types: Vec<String>,
+}
+
+/// A file, as a client announces it.
+#[derive(Debug, Clone)]
+pub(crate) struct Announced {
+    pub(crate) file_name: String,
+    pub(crate) content_type: String,
+    pub(crate) size_bytes: i32,
+    pub(crate) checksum: Vec<u8>,
+}
+
+/// A file that belongs to a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    pub(crate) id: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) task_id: Uuid,
+    pub(crate) uploaded_by: Uuid,
+    pub(crate) file_name: String,
+    pub(crate) content_type: String,
+    pub(crate) size_bytes: i32,
+    pub(crate) checksum: Vec<u8>,
+    /// What was checked and kept; `None` while its upload is not completed.
+    pub(crate) object_id: Option<Uuid>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) completed_at: Option<DateTime<Utc>>,
+}
+
+impl Limits {
+    /// Refuses a file that is not taken.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, ATTACHMENT_TYPE_NOT_ALLOWED, ATTACHMENT_TOO_LARGE.
+    pub(crate) fn check(&self, file: &Announced) -> Result<()> {
+        named(&file.file_name)?;
+        let taken = if self.content_types.is_empty() {
+            SERVED.contains(&file.content_type.as_str())
+        } else {
+            self.content_types.contains(&file.content_type)
+        };
+        if !taken {
+            return Err(Reason::AttachmentTypeNotAllowed.into());
+        }
+        if file.size_bytes > self.max_bytes {
+            return Err(Error::from(Reason::AttachmentTooLarge).with("limit", self.max_bytes.to_string()));
+        }
+        Ok(())
+    }
+}
+
+impl Attachment {
+    /// The folder of keys that holds all of it.
+    pub(crate) fn folder(&self) -> String {
+        folder(self.account_id, self.id)
+    }
+
+    /// Where the client sends its content.
+    pub(crate) fn upload_key(&self) -> String {
+        format!("{}/upload", self.folder())
+    }
+
+    /// Where what was checked is kept. No client ever writes there.
+    pub(crate) fn kept_key(&self, object_id: Uuid) -> String {
+        format!("{}/{object_id}", self.folder())
+    }
+
+    /// The type that those who read it are told.
+    pub(crate) fn served_as(&self) -> &str {
+        if SERVED.contains(&self.content_type.as_str()) { &self.content_type } else { OPAQUE }
+    }
+
+    /// Whether this content is what was announced.
+    pub(crate) fn is(&self, size: u64, checksum: &[u8]) -> bool {
+        u64::try_from(self.size_bytes) == Ok(size) && self.checksum == checksum
+    }
+}
+
+/// The folder of keys of an attachment.
+pub(crate) fn folder(account_id: Uuid, id: Uuid) -> String {
+    format!("{}/attachments/{id}", account_folder(account_id))
+}
+
+/// The folder of keys of an account.
+pub(crate) fn account_folder(account_id: Uuid) -> String {
+    format!("{ROOT}/{account_id}")
+}
+
+/// Which attachment a key belongs to, and the last part of it. `None` for keys that are not ours.
+pub(crate) fn of_key(key: &str) -> Option<(Uuid, &str)> {
+    let mut parts = key.strip_prefix(ROOT)?.strip_prefix('/')?.split('/');
+    let (_account, "attachments", id, last, None) =
+        (parts.next()?.parse::<Uuid>().ok()?, parts.next()?, parts.next()?, parts.next()?, parts.next())
+    else {
+        return None;
+    };
+    Some((id.parse().ok()?, last))
+}
+
+/// SHA-256 from its hexadecimal form, whose length and letters were checked when the message was decoded.
+pub(crate) fn checksum(hex: &str) -> Result<Vec<u8>> {
+    let byte = |at| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
+    bytes.ok_or_else(|| Error::invalid("checksum_sha256", "is not hexadecimal"))
+}
+
+/// Names are shown to others and given to their systems: nothing that leads elsewhere or looks like another name.
+fn named(name: &str) -> Result<()> {
+    let invalid = |what: &str| Err(Error::invalid("file_name", what));
+    if name.trim() != name {
+        return invalid("begins or ends with a space");
+    }
+    if matches!(name, "." | "..") || name.contains(['/', '\\']) {
+        return invalid("is a path");
+    }
+    // Those that turn text around make `exe.png` of `gnp.exe`.
+    let turns =
+        |c| matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.chars().any(|c| c.is_control() || turns(c)) {
+        return invalid("has characters that do not show");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(name: &str, content_type: &str, size_bytes: i32) -> Announced {
+        Announced {
+            file_name: name.to_owned(),
+            content_type: content_type.to_owned(),
+            size_bytes,
+            checksum: vec![0; 32],
+        }
+    }
+
+    fn limits(content_types: &[&str]) -> Limits {
+        Limits { max_bytes: 100, content_types: content_types.iter().map(|&t| t.to_owned()).collect() }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_or_deceive_are_refused() {
+        let check = |name| limits(&[]).check(&file(name, "text/plain", 1)).map_err(|error| error.reason());
+        for name in ["a", "Bericht (2).pdf", "résumé.docx", "日本語.txt", "..a", "a..b", "👍.png"] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        for name in
+            [".", "..", "../a", "a/b", "a\\b", "a\0b", "a\nb", " a", "a ", "invoice\u{202e}gnp.exe", "a\u{200f}b"]
+        {
+            assert_eq!(check(name), Err(Reason::ValidationFailed), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn types_and_sizes_are_limited() {
+        let check = |types, kind, size| limits(types).check(&file("a", kind, size)).map_err(|error| error.reason());
+        assert_eq!(check(&[], "image/png", 100), Ok(()));
+        assert_eq!(check(&[], "image/png", 101), Err(Reason::AttachmentTooLarge));
+        for kind in
+            ["text/html", "image/svg+xml", "application/xhtml+xml", "text/javascript", "application/x-sh", "a/b"]
+        {
+            assert_eq!(check(&[], kind, 1), Err(Reason::AttachmentTypeNotAllowed), "{kind}");
+        }
+        assert_eq!(check(&["text/html"], "text/html", 1), Ok(()));
+        assert_eq!(check(&["text/html"], "image/png", 1), Err(Reason::AttachmentTypeNotAllowed));
+    }
+
+    pub(crate) fn attachment(content_type: &str) -> Attachment {
+        Attachment {
+            id: Uuid::from_u128(2),
+            account_id: Uuid::from_u128(1),
+            task_id: Uuid::from_u128(3),
+            uploaded_by: Uuid::from_u128(4),
+            file_name: "a".to_owned(),
+            content_type: content_type.to_owned(),
+            size_bytes: 3,
+            checksum: vec![7; 32],
+            object_id: None,
+            created_at: DateTime::UNIX_EPOCH,
+            expires_at: DateTime::UNIX_EPOCH,
+            completed_at: None,
+        }
+    }
+
+    #[test]
+    fn what_an_operator_lets_in_is_not_run_by_browsers() {
+        assert_eq!(attachment("text/html").served_as(), "application/octet-stream");
+        assert_eq!(attachment("image/png").served_as(), "image/png");
+        for content_type in SERVED {
+            assert!(!["html", "xml", "svg", "script"].iter().any(|bad| content_type.ends_with(bad)), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn keys_hold_ids_only_and_tell_whose_they_are() {
+        let attachment = attachment("image/png");
+        assert_eq!(
+            attachment.upload_key(),
+            "accounts/00000000-0000-0000-0000-000000000001/attachments/00000000-0000-0000-0000-000000000002/upload"
+        );
+        assert_eq!(of_key(&attachment.upload_key()), Some((attachment.id, "upload")));
+        let kept = Uuid::from_u128(9);
+        assert_eq!(of_key(&attachment.kept_key(kept)), Some((attachment.id, kept.to_string().as_str())));
+        let other = attachment.upload_key();
+        for key in ["", "accounts", "accounts/x/attachments/y/upload", "other", &format!("{other}/x"), &other[9..]] {
+            assert_eq!(of_key(key), None, "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn checksums_are_read_in_either_case(bytes in any::<[u8; 32]>(), upper: bool) {
+            let hex: String =
+                bytes.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect();
+            prop_assert_eq!(checksum(&hex).unwrap(), bytes.to_vec());
+        }
+
+        #[test]
+        fn no_text_is_a_key_by_accident(key in ".{0,80}") {
+            prop_assert_eq!(of_key(&key), None);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Attachments in the contract.
+
+use std::fmt::Write as _;
+
+use baton_proto::{
+    baton::task::v1::{self as proto, CreateAttachmentRequest, CreateAttachmentResponse},
+    convert::{timestamp, to_struct},
+};
+
+use baton_errors::Result;
+use baton_files::Upload;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::attachment::{Announced, Attachment, checksum};
+
+/// A file that is there.
+pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {
+    proto::Attachment {
+        id: attachment.id.to_string(),
+        task_id: attachment.task_id.to_string(),
+        file_name: attachment.file_name,
+        content_type: attachment.content_type,
+        size_bytes: attachment.size_bytes,
+        checksum_sha256: attachment.checksum.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }),
+        uploaded_by: attachment.uploaded_by.to_string(),
+        created_at: Some(timestamp(attachment.created_at)),
+        completed_at: attachment.completed_at.map(timestamp),
+    }
+}
+
+/// What a client announces.
+pub(crate) fn announced(request: &CreateAttachmentRequest) -> Result<Announced> {
+    Ok(Announced {
+        file_name: request.file_name.clone(),
+        content_type: request.content_type.to_ascii_lowercase(),
+        size_bytes: request.size_bytes,
+        checksum: checksum(&request.checksum_sha256)?,
+    })
+}
+
+/// The answer to it. What is kept of it for a repetition is the same without `upload`: that is a key.
+pub(crate) fn created(id: Uuid, expires_at: DateTime<Utc>, upload: Option<Upload>) -> CreateAttachmentResponse {
+    let (url, headers) = upload.map(|upload| (upload.url.into(), upload.headers)).unwrap_or_default();
+    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));
+    CreateAttachmentResponse {
+        id: id.to_string(),
+        upload_url: url,
+        upload_method: "PUT".to_owned(),
+        upload_headers: Some(to_struct(headers.collect())),
+        expires_at: Some(timestamp(expires_at)),
+    }
+}

@@ -1,0 +1,60 @@
+//! Comments and watchers in the contract.
+
+use baton_proto::{
+    baton::task::v1::{self as proto, WatchReason},
+    convert::timestamp,
+};
+
+use crate::{
+    comment::Comment,
+    store::{
+        comment::{Around, Mention, Reaction},
+        watcher::Watcher,
+    },
+    task::Task,
+    watching::Standing,
+};
+
+/// A comment with what belongs to it.
+pub(crate) fn comment(comment: Comment, around: Around) -> proto::Comment {
+    proto::Comment {
+        id: comment.id.to_string(),
+        task_id: comment.task_id.to_string(),
+        parent_id: comment.parent_id.map(|id| id.to_string()),
+        author_id: comment.author_id.to_string(),
+        body: comment.body,
+        mentions: around.mentions.into_iter().map(mention).collect(),
+        reactions: around.reactions.into_iter().map(reaction).collect(),
+        reply_count: number(around.replies),
+        version: comment.version,
+        created_at: Some(timestamp(comment.created_at)),
+        edited_at: comment.edited_at.map(timestamp),
+        deleted_at: comment.deleted_at.map(timestamp),
+    }
+}
+
+/// Somebody who watches the task.
+pub(crate) fn watcher(watcher: Watcher, task: &Task) -> proto::Watcher {
+    let reason = match watcher.standing {
+        _ if task.assigned_to == Some(watcher.user_id) => WatchReason::Holder,
+        _ if task.created_by == watcher.user_id => WatchReason::Creator,
+        Some(Standing::Chose) => WatchReason::Chose,
+        Some(Standing::Commented) => WatchReason::Commented,
+        Some(Standing::Mentioned) => WatchReason::Mentioned,
+        Some(Standing::Added) => WatchReason::Added,
+        Some(Standing::Declined | Standing::Removed) | None => WatchReason::Unspecified,
+    };
+    proto::Watcher { user_id: watcher.user_id.to_string(), reason: reason.into() }
+}
+
+fn mention(mention: Mention) -> proto::Mention {
+    proto::Mention { user_id: mention.user_id.to_string(), handle: mention.handle, sees_task: mention.sees_task }
+}
+
+fn reaction(reaction: Reaction) -> proto::ReactionCount {
+    proto::ReactionCount { emoji: reaction.emoji, count: number(reaction.count), mine: reaction.mine }
+}
+
+fn number(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

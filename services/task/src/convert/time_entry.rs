@@ -1,0 +1,97 @@
+//! Intervals of tasks.
+
+use baton_proto::{
+    baton::task::v1::{self as proto, TimeCorrectionAction, TimeEntryKind, TimeEntrySource, TimeOfPerson, TimeReport},
+    convert::timestamp,
+};
+use chrono::{DateTime, Utc};
+
+use crate::{
+    store::time_entry::Correction,
+    task::Task,
+    time_entry::{Action, Figures, Kind, Source, TimeEntry, whole},
+};
+
+/// An interval as it stands at `now`.
+pub(crate) fn time_entry(entry: TimeEntry, now: DateTime<Utc>) -> proto::TimeEntry {
+    proto::TimeEntry {
+        id: entry.id.to_string(),
+        task_id: entry.task_id.to_string(),
+        user_id: entry.user_id.to_string(),
+        kind: match entry.kind {
+            Kind::Working => TimeEntryKind::Working,
+            Kind::Paused => TimeEntryKind::Paused,
+        }
+        .into(),
+        source: match entry.source {
+            Source::Timer => TimeEntrySource::Timer,
+            Source::Manual => TimeEntrySource::Manual,
+        }
+        .into(),
+        started_at: Some(timestamp(entry.started_at)),
+        ended_at: entry.ended_at.map(timestamp),
+        seconds: entry.seconds(now),
+        note: entry.note,
+        created_by: entry.created_by.to_string(),
+        version: entry.version,
+        created_at: Some(timestamp(entry.created_at)),
+        updated_at: Some(timestamp(entry.updated_at)),
+    }
+}
+
+/// What somebody did to an interval.
+pub(crate) fn correction(correction: Correction) -> proto::TimeCorrection {
+    proto::TimeCorrection {
+        id: correction.id.to_string(),
+        time_entry_id: correction.time_entry_id.to_string(),
+        user_id: correction.user_id.to_string(),
+        action: to_action(correction.action).into(),
+        actor_id: correction.actor_id.to_string(),
+        occurred_at: Some(timestamp(correction.occurred_at)),
+        old_started_at: correction.old_started_at.map(timestamp),
+        old_ended_at: correction.old_ended_at.map(timestamp),
+        new_started_at: correction.new_started_at.map(timestamp),
+        new_ended_at: correction.new_ended_at.map(timestamp),
+        actual_seconds: correction.actual_seconds,
+    }
+}
+
+/// What was done, in the contract.
+pub(crate) fn to_action(action: Action) -> TimeCorrectionAction {
+    match action {
+        Action::Created => TimeCorrectionAction::Created,
+        Action::Updated => TimeCorrectionAction::Updated,
+        Action::Deleted => TimeCorrectionAction::Deleted,
+    }
+}
+
+/// What a task took, as it stands at `now`.
+pub(crate) fn report(task: &Task, figures: Figures, now: DateTime<Utc>) -> TimeReport {
+    let (working, paused) = (figures.working_seconds, figures.paused_seconds);
+    let until = |end: DateTime<Utc>, start: DateTime<Utc>| whole((end - start).num_seconds());
+    let ratio = |part: i64, of: i64| (of > 0).then(|| part as f64 / of as f64);
+    let end = task.completed_at.or(task.canceled_at).unwrap_or(now);
+    let started = figures.first_started_at;
+    TimeReport {
+        task_id: task.id.to_string(),
+        estimated_seconds: task.fields.estimated_seconds,
+        working_seconds: whole(working),
+        paused_seconds: whole(paused),
+        elapsed_seconds: started.map_or(0, |start| until(end, start)),
+        estimate_ratio: ratio(working, task.fields.estimated_seconds.map_or(0, i64::from)),
+        focus_ratio: ratio(working, working + paused),
+        pause_count: whole(figures.pauses),
+        by_user: figures
+            .people
+            .into_iter()
+            .map(|(user_id, seconds, entries)| TimeOfPerson {
+                user_id: user_id.to_string(),
+                working_seconds: whole(seconds),
+                entry_count: whole(entries),
+            })
+            .collect(),
+        first_started_at: started.map(timestamp),
+        cycle_time_seconds: task.completed_at.zip(started).map(|(end, start)| until(end, start)),
+        lead_time_seconds: task.completed_at.map(|end| until(end, task.created_at)),
+    }
+}

@@ -1,0 +1,317 @@
+//! What the account wants noted in `custom_fields` of its tasks, and in which form. Only values that a call writes
+//! are checked, so a definition that changes or goes breaks no task that is stored.
+
+use std::collections::HashSet;
+
+use baton_errors::{Error, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+use uuid::Uuid;
+
+/// Definitions that an account may have.
+pub(crate) const MOST: i64 = 50;
+/// Characters of a text, and of an address.
+const LONGEST: usize = 2_000;
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Number,
+    Date,
+    Checkbox,
+    Select,
+    MultiSelect,
+    Person,
+    Url,
+}
+
+impl Form {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Text,
+        Self::Number,
+        Self::Date,
+        Self::Checkbox,
+        Self::Select,
+        Self::MultiSelect,
+        Self::Person,
+        Self::Url,
+    ];
+
+    /// The form as it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::Checkbox => "checkbox",
+            Self::Select => "select",
+            Self::MultiSelect => "multi_select",
+            Self::Person => "person",
+            Self::Url => "url",
+        }
+    }
+
+    /// The form with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.name() == name)
+    }
+
+    fn has_options(self) -> bool {
+        matches!(self, Self::Select | Self::MultiSelect)
+    }
+}
+
+/// One of the values of a field to select from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Choice {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// The definition of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CustomField {
+    pub(crate) id: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) form: Form,
+    pub(crate) options: Vec<Choice>,
+    pub(crate) required: bool,
+    pub(crate) version: i32,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl CustomField {
+    /// Whether the definition makes sense; `under` stands before the names of its fields.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn check(&self, under: &str) -> Result<()> {
+        let wrong = |field: &str, why: &str| Err(Error::invalid(format!("{under}{field}"), why));
+        if self.name.trim().is_empty() {
+            return wrong("name", "is empty");
+        }
+        let texts = || self.options.iter().map(|option| option.name.as_str()).chain([self.name.as_str()]);
+        if texts().any(|text| text.contains('\0')) {
+            return wrong("name", "contains the character U+0000, or the name of an option does");
+        }
+        if self.form.has_options() == self.options.is_empty() {
+            return wrong("options", "are for select and multi_select, which need at least one");
+        }
+        let ids: HashSet<_> = self.options.iter().map(|option| &option.id).collect();
+        if ids.len() < self.options.len() {
+            return wrong("options", "has an id twice");
+        }
+        Ok(())
+    }
+
+    /// Names of what differs from `before`.
+    pub(crate) fn changes_since(&self, before: &Self) -> Vec<String> {
+        let fields = [
+            ("name", self.name != before.name),
+            ("options", self.options != before.options),
+            ("required", self.required != before.required),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What is wrong with a value, if anything is.
+    fn refuses(&self, value: &Value) -> Option<String> {
+        let needs = |what: &str| Some(format!("must be {what}"));
+        let offered = |value: &Value| value.as_str().is_some_and(|id| self.options.iter().any(|it| it.id == id));
+        let short = |text: &&str| text.chars().count() <= LONGEST;
+        let text = value.as_str();
+        match self.form {
+            Form::Text if text.filter(short).is_none() => needs("a text of at most 2,000 characters"),
+            Form::Number if !value.is_number() => needs("a number"),
+            Form::Date if text.and_then(date).is_none() => needs("a day, such as 2026-11-22"),
+            Form::Checkbox if !value.is_boolean() => needs("true or false"),
+            Form::Select if !offered(value) => needs("the id of an option"),
+            Form::MultiSelect => {
+                let chosen = value.as_array().filter(|chosen| chosen.iter().all(offered));
+                let each_once = chosen
+                    .filter(|ids| ids.iter().filter_map(Value::as_str).collect::<HashSet<_>>().len() == ids.len());
+                if each_once.is_none() { needs("a list of option ids, each once") } else { None }
+            }
+            Form::Person if text.and_then(|id| Uuid::try_parse(id).ok()).is_none() => needs("a user id"),
+            Form::Url if text.filter(short).filter(|text| is_address(text)).is_none() => {
+                needs("an address that begins with http:// or https://, of at most 2,000 characters")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether what a call makes of `custom_fields` has the forms that are defined. `before` is what they were, `None`
+/// for a new task: what stays as it was is not looked at. All that is wrong is named, under `field`.
+///
+/// # Errors
+/// VALIDATION_FAILED.
+pub(crate) fn check(
+    definitions: &[CustomField],
+    before: Option<&Map<String, Value>>,
+    after: &Map<String, Value>,
+    field: &str,
+) -> Result<()> {
+    let mut wrong: Option<Error> = None;
+    for definition in definitions {
+        let key = definition.key.as_str();
+        let value = after.get(key);
+        if before.is_some_and(|before| before.get(key) == value) {
+            continue;
+        }
+        let why = match value {
+            None | Some(Value::Null) => definition.required.then(|| "is required".to_owned()),
+            Some(value) => definition.refuses(value),
+        };
+        if let Some(why) = why {
+            let at = format!("{field}.{key}");
+            wrong = Some(match wrong {
+                None => Error::invalid(at, why),
+                Some(error) => error.field(at, why),
+            });
+        }
+    }
+    wrong.map_or(Ok(()), Err)
+}
+
+/// A day as RFC 3339 writes it; chrono alone would take `2026-1-2` as well.
+fn date(text: &str) -> Option<NaiveDate> {
+    let fits = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    let written = text.len() == 10 && text.bytes().enumerate().all(fits);
+    written.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()
+}
+
+fn is_address(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::task::tests::at;
+
+    fn field(key: &str, form: Form, options: &[&str]) -> CustomField {
+        let option = |id: &&str| Choice { id: (*id).to_owned(), name: id.to_uppercase() };
+        CustomField {
+            id: Uuid::nil(),
+            account_id: Uuid::nil(),
+            key: key.to_owned(),
+            name: "Field".to_owned(),
+            form,
+            options: options.iter().map(option).collect(),
+            required: false,
+            version: 1,
+            created_at: at(0),
+            updated_at: at(0),
+        }
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(object) = value else { panic!("an object") };
+        object
+    }
+
+    fn takes(field: &CustomField, value: Value) -> bool {
+        check(std::slice::from_ref(field), None, &object(json!({"it": value})), "custom_fields").is_ok()
+    }
+
+    #[test]
+    fn every_form_takes_its_own_values_only() {
+        let person = Uuid::from_u128(7).to_string();
+        let (long, long_url) = ("x".repeat(2_001), format!("https://example.com/{}", "x".repeat(2_000)));
+        for (form, good, bad) in [
+            (Form::Text, vec![json!("a"), json!("")], vec![json!(1), json!(long), json!(["a"])]),
+            (Form::Number, vec![json!(1), json!(-2.5)], vec![json!("1"), json!(true)]),
+            (
+                Form::Date,
+                vec![json!("2026-11-22"), json!("2028-02-29")],
+                vec![json!("2026-1-2"), json!("2026-02-29"), json!("+02026-1-2"), json!("22.11.2026"), json!(20261122)],
+            ),
+            (Form::Checkbox, vec![json!(true), json!(false)], vec![json!("true"), json!(1)]),
+            (Form::Select, vec![json!("low")], vec![json!("LOW"), json!("other"), json!(["low"]), json!("")]),
+            (
+                Form::MultiSelect,
+                vec![json!([]), json!(["high", "low"])],
+                vec![json!("low"), json!(["low", "low"]), json!(["low", "other"]), json!([1])],
+            ),
+            (Form::Person, vec![json!(person)], vec![json!("ada"), json!(7)]),
+            (
+                Form::Url,
+                vec![json!("https://example.com/a?b=c"), json!("http://localhost:8080")],
+                vec![json!("example.com"), json!("javascript:alert(1)"), json!("ftp://example.com"), json!(long_url)],
+            ),
+        ] {
+            let options: &[&str] = if form.has_options() { &["low", "high"] } else { &[] };
+            let field = field("it", form, options);
+            field.check("").unwrap();
+            for value in good.into_iter().chain([Value::Null]) {
+                assert!(takes(&field, value.clone()), "{form:?} refuses {value}");
+            }
+            for value in bad {
+                assert!(!takes(&field, value.clone()), "{form:?} takes {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_by_its_key() {
+        let mut must = field("must", Form::Text, &[]);
+        must.required = true;
+        let definitions = [must, field("cost", Form::Number, &[]), field("on", Form::Date, &[])];
+        let given = object(json!({"cost": "much", "on": "2026-11-22", "free": {"any": ["thing"]}}));
+        let status = tonic::Status::from(check(&definitions, None, &given, "custom_fields").unwrap_err());
+        let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
+        let named: Vec<_> = details.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["custom_fields.must", "custom_fields.cost"]);
+    }
+
+    #[test]
+    fn what_was_stored_before_the_definition_stays() {
+        let mut cost = field("cost", Form::Number, &[]);
+        cost.required = true;
+        let check =
+            |before: Value, after: Value| check(&[cost.clone()], Some(&object(before)), &object(after), "f").is_ok();
+        assert!(check(json!({"cost": "much"}), json!({"cost": "much", "other": 1})));
+        assert!(check(json!({}), json!({"other": 1})), "tasks from before may lack it");
+        assert!(!check(json!({"cost": "much"}), json!({"cost": "more"})));
+        assert!(!check(json!({"cost": 5}), json!({})) && !check(json!({"cost": 5}), json!({"cost": null})));
+        assert!(check(json!({"cost": "much"}), json!({"cost": 5})));
+    }
+
+    #[test]
+    fn options_are_for_what_is_selected_and_told_apart() {
+        for (form, options, fine) in [
+            (Form::Select, &["a", "b"][..], true),
+            (Form::Select, &[], false),
+            (Form::MultiSelect, &["a", "a"], false),
+            (Form::Text, &["a"], false),
+            (Form::Text, &[], true),
+        ] {
+            assert_eq!(field("it", form, options).check("").is_ok(), fine, "{form:?} {options:?}");
+        }
+        assert!(CustomField { name: " ".to_owned(), ..field("it", Form::Text, &[]) }.check("").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_of_definitions_alone_refuses_nothing(
+            stored in prop::collection::btree_map("[a-d]", any::<i8>(), 0..4),
+            forms in prop::collection::vec((prop::sample::select(Form::ALL.to_vec()), any::<bool>()), 4),
+        ) {
+            let stored: Map<String, Value> = stored.into_iter().map(|(key, value)| (key, json!(value))).collect();
+            let definitions: Vec<_> = forms.into_iter().zip(["a", "b", "c", "d"]).map(|((form, required), key)| {
+                CustomField { required, ..field(key, form, &[]) }
+            }).collect();
+            prop_assert!(check(&definitions, Some(&stored), &stored, "custom_fields").is_ok());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What waits for what. A dependency tells in which order to work and stops nobody; what does not fit is reported.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::task::{Status, Visibility};
+
+/// Tasks that one may wait for, and that may wait for one.
+pub(crate) const MOST: i64 = 100;
+/// Tasks that a task waits for, directly or through others, as far as anybody looks for a circle.
+pub(crate) const MOST_ABOVE: i64 = 10_000;
+
+/// A task on the other side of a dependency, as far as it matters here.
+#[derive(Debug, Clone)]
+pub(crate) struct Linked {
+    /// Whether it waits, and the task in question is what it waits for; else the other way round.
+    pub(crate) waits: bool,
+    pub(crate) linked_at: DateTime<Utc>,
+    pub(crate) id: Uuid,
+    pub(crate) title: String,
+    pub(crate) status: Status,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) created_by: Uuid,
+    pub(crate) assigned_to: Option<Uuid>,
+    pub(crate) visibility: Visibility,
+}
+
+/// What is wrong with due times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// The task is due before what it waits for.
+    DueBeforeBlocker,
+    /// What it waits for is late already.
+    BlockerOverdue,
+}
+
+/// A task on one side: where its work stands, and when it should be done.
+pub(crate) type Side = (Status, Option<DateTime<Utc>>);
+
+/// What is wrong with the due times of a task and what it waits for. What is done with has no conflicts.
+pub(crate) fn conflicts(task: Side, blocker: Side, now: DateTime<Utc>) -> Vec<Conflict> {
+    let ((status, due_at), (blocker_status, blocker_due_at)) = (task, blocker);
+    let Some(blocker_due_at) = blocker_due_at.filter(|_| status.is_open() && blocker_status.is_open()) else {
+        return Vec::new();
+    };
+    let before = due_at.is_some_and(|due_at| due_at < blocker_due_at).then_some(Conflict::DueBeforeBlocker);
+    let late = (blocker_due_at < now).then_some(Conflict::BlockerOverdue);
+    before.into_iter().chain(late).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::tests::at;
+
+    #[test]
+    fn due_times_fit_when_what_is_waited_for_is_due_first_and_not_late() {
+        use Conflict::{BlockerOverdue, DueBeforeBlocker};
+        use Status::{Completed, Paused, Pending};
+        for (task, blocker, expected) in [
+            ((Pending, Some(at(20))), (Pending, Some(at(15))), &[][..]),
+            ((Pending, Some(at(20))), (Pending, Some(at(20))), &[]),
+            ((Pending, Some(at(15))), (Paused, Some(at(20))), &[DueBeforeBlocker]),
+            ((Pending, None), (Pending, Some(at(5))), &[BlockerOverdue]),
+            ((Pending, Some(at(4))), (Pending, Some(at(5))), &[DueBeforeBlocker, BlockerOverdue]),
+            ((Pending, Some(at(1))), (Pending, None), &[]),
+            ((Pending, Some(at(1))), (Completed, Some(at(5))), &[]),
+            ((Completed, Some(at(1))), (Pending, Some(at(5))), &[]),
+        ] {
+            assert_eq!(conflicts(task, blocker, at(10)), expected, "{task:?} waits for {blocker:?}");
+        }
+    }
+}

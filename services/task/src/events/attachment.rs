@@ -1,0 +1,38 @@
+//! What is told of files: ids, no names.
+
+use baton_proto::baton::{
+    task::v1::AttachmentEvent,
+    tenancy::v1::{Quota, UsageChanged},
+};
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::{attachment::Attachment, task::Task};
+
+/// All who see the task see the file.
+pub(crate) fn added(attachment: &Attachment, task: &Task) -> Event {
+    about("attachment.added", attachment, task)
+}
+
+/// Nobody does any more.
+pub(crate) fn removed(attachment: &Attachment, task: &Task) -> Event {
+    about("attachment.removed", attachment, task)
+}
+
+fn about(kind: &'static str, attachment: &Attachment, task: &Task) -> Event {
+    let payload = AttachmentEvent {
+        attachment_id: attachment.id.to_string(),
+        task_id: task.id.to_string(),
+        uploaded_by: attachment.uploaded_by.to_string(),
+        created_by: task.created_by.to_string(),
+        assigned_to: task.assigned_to.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    Event::new(kind, attachment.account_id, attachment.id, &payload)
+}
+
+/// The account's files have this many MiB, where that is another number than `before`.
+pub(crate) fn storage_changed(account_id: Uuid, (before, used): (i32, i32)) -> Option<Event> {
+    let quota = Quota::StorageMebibytes.into();
+    let payload = UsageChanged { quota, user_id: String::new(), used };
+    (before != used).then(|| Event::new("usage.changed", account_id, account_id, &payload))
+}

@@ -1,0 +1,69 @@
+//! What is told of comments, and of who watches: ids, no text.
+
+use baton_proto::baton::task::v1::{CommentEvent, MentionEvent, ReactionEvent, WatcherEvent};
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::comment::Comment;
+
+/// There is a new comment. `watchers` are those who shall know, but for who is named in it.
+pub(crate) fn created(comment: &Comment, watchers: &[Uuid]) -> Event {
+    about("comment.created", comment, CommentEvent { watcher_ids: texts(watchers), ..payload(comment) })
+}
+
+/// A comment says something else now.
+pub(crate) fn updated(comment: &Comment) -> Event {
+    about("comment.updated", comment, payload(comment))
+}
+
+/// A comment says nothing any more.
+pub(crate) fn deleted(comment: &Comment) -> Event {
+    about("comment.deleted", comment, CommentEvent { version: comment.version + 1, ..payload(comment) })
+}
+
+/// A comment names people whom it did not name before.
+pub(crate) fn mentioned(comment: &Comment, user_ids: &[Uuid]) -> Event {
+    let payload = MentionEvent {
+        comment_id: comment.id.to_string(),
+        task_id: comment.task_id.to_string(),
+        user_ids: texts(user_ids),
+    };
+    Event::new("comment.mentioned", comment.account_id, comment.id, &payload)
+}
+
+/// Somebody gave a comment an emoji, or took it back.
+pub(crate) fn reaction(comment: &Comment, user_id: Uuid, added: bool) -> Event {
+    let payload = ReactionEvent {
+        comment_id: comment.id.to_string(),
+        task_id: comment.task_id.to_string(),
+        user_id: user_id.to_string(),
+    };
+    let kind = if added { "reaction.added" } else { "reaction.removed" };
+    Event::new(kind, comment.account_id, comment.id, &payload)
+}
+
+/// Somebody watches a task, or does not any more.
+pub(crate) fn watcher(account_id: Uuid, task_id: Uuid, user_id: Uuid, watches: bool) -> Event {
+    let payload = WatcherEvent { task_id: task_id.to_string(), user_id: user_id.to_string() };
+    let kind = if watches { "watcher.added" } else { "watcher.removed" };
+    Event::new(kind, account_id, task_id, &payload)
+}
+
+fn about(kind: &'static str, comment: &Comment, payload: CommentEvent) -> Event {
+    Event::new(kind, comment.account_id, comment.id, &payload)
+}
+
+fn payload(comment: &Comment) -> CommentEvent {
+    CommentEvent {
+        comment_id: comment.id.to_string(),
+        task_id: comment.task_id.to_string(),
+        parent_id: comment.parent_id.map(|id| id.to_string()).unwrap_or_default(),
+        author_id: comment.author_id.to_string(),
+        version: comment.version,
+        watcher_ids: Vec::new(),
+    }
+}
+
+fn texts(ids: &[Uuid]) -> Vec<String> {
+    ids.iter().map(Uuid::to_string).collect()
+}

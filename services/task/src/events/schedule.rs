@@ -1,0 +1,49 @@
+//! Events of times that have come.
+
+use baton_proto::baton::task::v1::{ReminderEvent, TaskEvent};
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::{convert::to_status, task::Task};
+
+/// A task is due soon, or overdue. It did not change by that.
+pub(crate) fn due(kind: &'static str, task: &Task, late: bool) -> Event {
+    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    let event = TaskEvent {
+        task_id: task.id.to_string(),
+        version: task.version,
+        status: to_status(task.status).into(),
+        created_by: task.created_by.to_string(),
+        assigned_to: or_empty(task.assigned_to),
+        previously_assigned_to: or_empty(task.assigned_to),
+        assigned_by: or_empty(task.assigned_by),
+        late,
+        ..TaskEvent::default()
+    };
+    Event::new(kind, task.account_id, task.id, &event)
+}
+
+/// Somebody made or deleted a reminder, or it reminds them.
+pub(crate) fn reminder(
+    kind: &'static str,
+    account_id: Uuid,
+    reminder_id: Uuid,
+    task_id: Uuid,
+    user_id: Uuid,
+    late: bool,
+) -> Event {
+    let payload = ReminderEvent {
+        reminder_id: reminder_id.to_string(),
+        task_id: task_id.to_string(),
+        user_id: user_id.to_string(),
+        late,
+    };
+    Event::new(kind, account_id, reminder_id, &payload)
+}
+
+/// A series waits until its creator may have another open task.
+pub(crate) fn series_paused(account_id: Uuid, series_id: Uuid, task_id: Uuid, user_id: Uuid) -> Event {
+    let payload =
+        ReminderEvent { task_id: task_id.to_string(), user_id: user_id.to_string(), ..ReminderEvent::default() };
+    Event::new("series.paused", account_id, series_id, &payload)
+}

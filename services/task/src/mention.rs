@@ -1,0 +1,117 @@
+//! Whom a comment names.
+
+use std::ops::Range;
+
+use pulldown_cmark::{Event, Parser, Tag, TagEnd, TextMergeWithOffset};
+
+/// Most people that a comment can name.
+pub(crate) const MOST: usize = 50;
+
+/// The handles that Markdown names by `@handle`, in lower case, each once, in their order. What is code names nobody,
+/// nor does what is part of a longer word: an address, a path. Of more than [`MOST`] it is enough to know that they are.
+pub(crate) fn handles(markdown: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (event, place) in TextMergeWithOffset::new(Parser::new(markdown).into_offset_iter()) {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(TagEnd::CodeBlock) => in_code = false,
+            Event::Text(_) if !in_code => find(markdown, place, &mut found),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Looks into the source of a text. A handle may go on behind it: what is in it can look like emphasis.
+fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
+    let text = &markdown[place.clone()];
+    for (at, _) in text.match_indices('@') {
+        if found.len() > MOST {
+            return;
+        }
+        if text[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '@')) {
+            continue;
+        }
+        let (run, rest) = read(&markdown[place.start + at + 1..]);
+        if rest.starts_with(|c: char| c.is_alphanumeric() || c == '@') {
+            continue;
+        }
+        // The dot that ends a sentence is none of the handle.
+        let handle = run.trim_end_matches(['.', '_', '-']).to_ascii_lowercase();
+        let begins = handle.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if begins && (2..=30).contains(&handle.len()) && !found.contains(&handle) {
+            found.push(handle);
+        }
+    }
+}
+
+/// The characters that a handle can have, and what comes after them. They may be escaped: editors do that to
+/// underscores.
+fn read(source: &str) -> (String, &str) {
+    let mut run = String::new();
+    let mut rest = source;
+    loop {
+        let unescaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(['.', '_', '-'])).unwrap_or(rest);
+        let next = unescaped.chars().next().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let Some(next) = next else { return (run, rest) };
+        run.push(next);
+        rest = &unescaped[1..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_names_in_prose() {
+        for (markdown, expected) in [
+            ("@anna, have a look", vec!["anna"]),
+            ("ask (@Anna.Doe) or @bob_2 or @anna.doe.", vec!["anna.doe", "bob_2"]),
+            ("**@anna** and [@bob](https://example.org) and\n> @carl-", vec!["anna", "bob", "carl"]),
+            ("- @jo\n- @al", vec!["jo", "al"]),
+            // What looks like emphasis within a name is none, around it is.
+            ("_@anna_, __@bob__ and @a-_b_-c or @carl\\_d\\_e", vec!["anna", "bob", "a-_b_-c", "carl_d_e"]),
+            ("mail anna@example.org or see https://example.org/@bob", vec![]),
+            ("@a, @-anna, @, @@bob, @anna@example.org, @annaé, a.@bob", vec![]),
+            ("@abcdefghijklmnopqrstuvwxyz12345", vec![]),
+        ] {
+            assert_eq!(handles(markdown), expected, "{markdown}");
+        }
+    }
+
+    #[test]
+    fn code_names_nobody() {
+        for markdown in
+            ["`@anna`", "```\n@anna\n```", "~~~java\n@Override\n~~~", "    @anna", "``a ` @anna``", "```\n@anna"]
+        {
+            assert!(handles(markdown).is_empty(), "{markdown}");
+        }
+        assert_eq!(handles("`@anna` but @bob"), ["bob"]);
+        assert_eq!(handles("`@anna but not closed"), ["anna"]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_only_handles_come_out(markdown in r"[@a-cA-C0-9é`~*_<>\[\]()#&;:/. \n\\-]{0,80}") {
+            for handle in handles(&markdown) {
+                let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+                prop_assert!((2..=30).contains(&handle.len()));
+                prop_assert!(handle.starts_with(ends) && handle.ends_with(ends));
+                prop_assert!(handle.chars().all(|c| ends(c) || matches!(c, '.' | '_' | '-')));
+            }
+        }
+
+        #[test]
+        fn a_name_between_words_is_found_and_in_code_it_is_not(
+            before in "[a-z ,.!?]{0,20}", name in "[a-z0-9][a-z0-9_.-]{0,28}[a-z0-9]", after in "([ ,!?][a-z ,.!?]{0,20})?",
+        ) {
+            prop_assert_eq!(handles(&format!("x{before} @{name}{after}")), [name.clone()]);
+            let code = [format!("x{before} `@{name}{after}`"), format!("x\n\n```\n{before} @{name}{after}\n```")];
+            prop_assert!(code.iter().all(|text| handles(text).is_empty()));
+        }
+    }
+}

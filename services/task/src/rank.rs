@@ -1,0 +1,174 @@
+//! The manual order: a text per task, compared byte by byte.
+//!
+//! Between any two there is always room for a third (fractional indexing, as LexoRank does it). A new task gets a rank
+//! that follows from its id, so from the time: it is last, and creating takes no lock and no look at other tasks. Ranks
+//! above all others are made of the time as well. So only moves between the same two tasks over and over make ranks
+//! longer; when one gets longer than [`LONGEST`], its neighbours are spread out anew (`rpc/order.rs`).
+
+use uuid::Uuid;
+
+/// The digits, in the order of their bytes.
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// The longest rank that a move may make.
+pub(crate) const LONGEST: usize = 64;
+
+/// The rank of a new task: after all older ones. Migration `task/0012` says the same in SQL.
+pub(crate) fn initial(id: Uuid) -> String {
+    // The last digit is never the lowest: nothing could be put before it.
+    format!("V{}V", id.simple())
+}
+
+/// A rank between two, where `None` is no bound. `fresh` is a new id: what is put at either end of all gets a rank
+/// by the time, as long as the clock goes forward.
+pub(crate) fn place(lower: Option<&str>, upper: Option<&str>, fresh: Uuid) -> String {
+    let by_time = match (lower, upper) {
+        (_, None) => Some(initial(fresh)),
+        (None, Some(_)) => Some(format!("U{}V", Uuid::from_u128(!fresh.as_u128()).simple())),
+        (Some(_), Some(_)) => None,
+    };
+    let fits =
+        |rank: &String| lower.is_none_or(|lower| lower < rank.as_str()) && upper.is_none_or(|upper| &**rank < upper);
+    by_time.filter(fits).unwrap_or_else(|| between(lower.unwrap_or_default(), upper))
+}
+
+/// `count` ranks between two, far from each other, in order.
+pub(crate) fn spread(lower: Option<&str>, upper: Option<&str>, count: usize) -> Vec<String> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let middle = between(lower.unwrap_or_default(), upper);
+    let mut ranks = spread(lower, Some(&middle), count / 2);
+    let after = spread(Some(&middle), upper, count - count / 2 - 1);
+    ranks.push(middle);
+    ranks.extend(after);
+    ranks
+}
+
+/// A short rank after `lower` and before `upper`; the empty one is before all.
+fn between(lower: &str, upper: Option<&str>) -> String {
+    let (mut lower, mut upper) = (lower.as_bytes(), upper.map(str::as_bytes));
+    let mut rank = String::new();
+    loop {
+        let low = lower.first().map_or(0, |&digit| value(digit));
+        let high = upper.map_or(DIGITS.len(), |upper| upper.first().map_or(0, |&digit| value(digit)));
+        if high > low + 1 {
+            rank.push(char::from(DIGITS[low.midpoint(high)]));
+            return rank;
+        }
+        let next = lower.get(1..).unwrap_or_default();
+        match upper {
+            // The upper one goes on after this digit, so the digit alone is before it.
+            Some([digit, _, ..]) if high > low => {
+                rank.push(char::from(*digit));
+                return rank;
+            }
+            Some([_, rest @ ..]) if high == low => {
+                rank.push(char::from(DIGITS[low]));
+                (lower, upper) = (next, Some(rest));
+            }
+            // From here on only the lower one matters.
+            _ => {
+                rank.push(char::from(DIGITS[low]));
+                (lower, upper) = (next, None);
+            }
+        }
+    }
+}
+
+/// What a digit counts.
+fn value(digit: u8) -> usize {
+    DIGITS.iter().position(|&known| known == digit).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_rank(rank: &str) -> bool {
+        !rank.is_empty() && rank.bytes().all(|byte| DIGITS.contains(&byte)) && !rank.ends_with('0')
+    }
+
+    fn any_rank() -> impl Strategy<Value = String> {
+        "[0-9A-Za-z]{0,5}[1-9A-Za-z]"
+    }
+
+    /// The place of a new key among sorted ones, before the one at `at`.
+    fn insert(ranks: &mut Vec<String>, at: usize, fresh: Uuid) {
+        let lower = at.checked_sub(1).map(|before| ranks[before].as_str());
+        let rank = place(lower, ranks.get(at).map(String::as_str), fresh);
+        ranks.insert(at, rank);
+    }
+
+    proptest! {
+        #[test]
+        fn between_is_between(one in any_rank(), other in any_rank()) {
+            let (lower, upper) = if one < other { (&one, &other) } else { (&other, &one) };
+            for (lower, upper) in [(Some(lower), Some(upper)), (None, Some(upper)), (Some(lower), None)] {
+                if lower == upper { continue }
+                let (lower, upper) = (lower.map(String::as_str), upper.map(String::as_str));
+                let middle = between(lower.unwrap_or_default(), upper);
+                prop_assert!(is_rank(&middle), "{}", middle);
+                prop_assert!(lower.is_none_or(|lower| lower < &*middle), "{:?} {}", lower, middle);
+                prop_assert!(upper.is_none_or(|upper| &*middle < upper), "{} {:?}", middle, upper);
+            }
+        }
+
+        #[test]
+        fn spread_ranks_are_in_order_and_short(one in any_rank(), other in any_rank(), count in 0usize..600) {
+            prop_assume!(one != other);
+            let (lower, upper) = if one < other { (&one, &other) } else { (&other, &one) };
+            let ranks = spread(Some(lower), Some(upper), count);
+            prop_assert_eq!(ranks.len(), count);
+            prop_assert!(ranks.iter().all(|rank| is_rank(rank) && rank.len() <= 12));
+            prop_assert!(ranks.is_sorted_by(|a, b| a < b));
+            prop_assert!(ranks.iter().all(|rank| lower < rank && rank < upper));
+        }
+
+        #[test]
+        fn the_order_of_new_ranks_is_that_of_ids(one: u128, other: u128) {
+            let (a, b) = (Uuid::from_u128(one), Uuid::from_u128(other));
+            prop_assert!(is_rank(&initial(a)));
+            prop_assert_eq!(initial(a).cmp(&initial(b)), one.cmp(&other));
+        }
+    }
+
+    #[test]
+    fn ten_thousand_moves_keep_the_order() {
+        let mut ranks: Vec<String> = (1..=10).map(|id| initial(Uuid::from_u128(id << 80))).collect();
+        for n in 0..10_000u128 {
+            let at = (n.wrapping_mul(2_654_435_761) % (ranks.len() as u128 + 1)) as usize;
+            insert(&mut ranks, at, Uuid::from_u128((n + 11) << 80));
+        }
+        assert!(ranks.is_sorted_by(|a, b| a < b));
+        assert!(ranks.iter().all(|rank| is_rank(rank) && rank.len() <= LONGEST));
+    }
+
+    #[test]
+    fn the_ends_never_run_out() {
+        let mut ranks = vec![initial(Uuid::from_u128(1 << 80))];
+        for n in 2..5_000u128 {
+            insert(&mut ranks, 0, Uuid::from_u128(n << 80));
+            let end = ranks.len();
+            insert(&mut ranks, end, Uuid::from_u128(n << 80 | 1));
+        }
+        assert!(ranks.is_sorted_by(|a, b| a < b));
+        assert!(ranks.iter().all(|rank| rank.len() == 34));
+    }
+
+    #[test]
+    fn the_same_gap_again_and_again_makes_ranks_longer_until_they_are_spread() {
+        let ids = [0x019a_ac8e_cc98_7b2c_9f3e_5a7d_1c2e_4f61, 0x019a_ac8e_cf01_7c11_8a2b_77d0_3e95_a1b2_u128];
+        let bounds = ids.map(|id| initial(Uuid::from_u128(id)));
+        let mut ranks = bounds.to_vec();
+        let mut moves = 0;
+        while ranks[1].len() <= LONGEST {
+            insert(&mut ranks, 1, Uuid::nil());
+            moves += 1;
+        }
+        assert!((150..600).contains(&moves), "{moves}");
+        let spread = spread(Some(&bounds[0]), Some(&bounds[1]), moves);
+        assert!(spread.iter().all(|rank| rank.len() < 34));
+    }
+}

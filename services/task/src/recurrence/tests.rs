@@ -1,0 +1,265 @@
+use chrono::{Timelike, Weekday};
+use chrono_tz::{
+    America::New_York,
+    Australia::Lord_Howe,
+    Europe::{Berlin, London},
+    Pacific::Apia,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+fn utc(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn rule(text: &str, zone: Tz) -> Recurrence {
+    Recurrence::parse(text, zone, "rule").unwrap()
+}
+
+/// The first `many` times after a task that is due at `due_at`, each worked out from the one before.
+fn times(recurrence: &Recurrence, due_at: &str, many: usize) -> Vec<DateTime<Utc>> {
+    let start = recurrence.local(utc(due_at));
+    let mut last = start;
+    let mut times = Vec::new();
+    while times.len() < many {
+        let Some(next) = recurrence.next(start, last, DateTime::<Utc>::MIN_UTC) else { break };
+        times.push(next.at);
+        last = next.local;
+    }
+    times
+}
+
+fn shown(recurrence: &Recurrence, due_at: &str, many: usize) -> Vec<String> {
+    times(recurrence, due_at, many).iter().map(|at| at.format("%F %R").to_string()).collect()
+}
+
+fn refused(text: &str) -> String {
+    let recurrence = Recurrence::parse(&tidy(text), Berlin, "rule");
+    let due_at = utc("2026-03-01T08:00:00Z");
+    let error = recurrence.and_then(|recurrence| recurrence.check(due_at, due_at, "rule")).unwrap_err();
+    let details = tonic_types::StatusExt::get_details_bad_request(&tonic::Status::from(error)).unwrap();
+    details.field_violations[0].description.clone()
+}
+
+#[test]
+fn nine_in_the_morning_stays_nine_when_the_clocks_change() {
+    // Berlin: CET until 29 March 2026, 02:00, then CEST; back on 25 October.
+    let daily = rule("FREQ=DAILY", Berlin);
+    assert_eq!(shown(&daily, "2026-03-27T08:00:00Z", 3), ["2026-03-28 08:00", "2026-03-29 07:00", "2026-03-30 07:00"]);
+    assert_eq!(shown(&daily, "2026-10-23T07:00:00Z", 3), ["2026-10-24 07:00", "2026-10-25 08:00", "2026-10-26 08:00"]);
+}
+
+#[test]
+fn a_time_that_is_skipped_is_read_with_the_offset_before_and_one_that_comes_twice_is_the_first() {
+    // 02:30 is not there on 29 March in Berlin, and there twice on 25 October.
+    let daily = rule("FREQ=DAILY", Berlin);
+    assert_eq!(
+        shown(&daily, "2026-03-28T01:30:00Z", 2),
+        ["2026-03-29 01:30", "2026-03-30 00:30"],
+        "03:30 on the day of the change, and 02:30 again on the next"
+    );
+    assert_eq!(shown(&daily, "2026-10-24T00:30:00Z", 2), ["2026-10-25 00:30", "2026-10-26 01:30"]);
+    // Half an hour only, and in the south.
+    let howe = rule("FREQ=DAILY", Lord_Howe);
+    assert_eq!(shown(&howe, "2026-10-02T15:45:00Z", 2), ["2026-10-03 15:45", "2026-10-04 15:15"]);
+    // Samoa went without 30 December 2011.
+    let apia = rule("FREQ=DAILY", Apia);
+    assert_eq!(
+        shown(&apia, "2011-12-29T19:00:00Z", 2),
+        ["2011-12-30 19:00", "2011-12-31 19:00"],
+        "29 December, the day that was not there becomes the 31st, which does not come twice"
+    );
+}
+
+#[test]
+fn an_hour_that_is_skipped_gives_no_second_task() {
+    let hourly = rule("FREQ=HOURLY", New_York);
+    let times = times(&hourly, "2026-03-08T05:30:00Z", 4);
+    assert!(times.is_sorted_by(|a, b| *b - *a >= TimeDelta::hours(1)), "{times:?}");
+}
+
+#[test]
+fn a_month_without_the_day_has_none() {
+    assert_eq!(
+        shown(&rule("FREQ=MONTHLY", London), "2026-01-31T12:00:00Z", 3),
+        ["2026-03-31 11:00", "2026-05-31 11:00", "2026-07-31 11:00"]
+    );
+    assert_eq!(
+        shown(&rule("FREQ=MONTHLY;BYMONTHDAY=-1", London), "2026-01-31T12:00:00Z", 2),
+        ["2026-02-28 12:00", "2026-03-31 11:00"]
+    );
+    assert_eq!(shown(&rule("FREQ=YEARLY", London), "2024-02-29T12:00:00Z", 1), ["2028-02-29 12:00"]);
+}
+
+#[test]
+fn a_rule_ends_by_count_by_time_and_by_day() {
+    let due = "2026-03-27T08:00:00Z";
+    assert_eq!(shown(&rule("FREQ=DAILY;COUNT=3", Berlin), due, 9).len(), 2, "the first is the task itself");
+    let until = rule("FREQ=DAILY;UNTIL=20260329T065959Z", Berlin);
+    assert_eq!(shown(&until, due, 9), ["2026-03-28 08:00"]);
+    let until = rule("FREQ=DAILY;UNTIL=20260329T070000Z", Berlin);
+    assert_eq!(shown(&until, due, 9), ["2026-03-28 08:00", "2026-03-29 07:00"]);
+    assert_eq!(shown(&rule("FREQ=DAILY;UNTIL=20260329", Berlin), due, 9), ["2026-03-28 08:00", "2026-03-29 07:00"]);
+}
+
+#[test]
+fn what_has_passed_is_left_out() {
+    let daily = rule("FREQ=WEEKLY;BYDAY=MO,WE", Berlin);
+    let start = daily.local(utc("2026-03-02T08:00:00Z"));
+    let next = daily.next(start, start, utc("2026-03-18T08:00:00Z")).unwrap();
+    assert_eq!(next.at, utc("2026-03-23T08:00:00Z"), "the one at that very time has come");
+    let counted = rule("FREQ=WEEKLY;BYDAY=MO,WE;COUNT=4", Berlin);
+    assert_eq!(counted.next(start, start, utc("2026-03-18T08:00:00Z")), None, "those left out count");
+}
+
+#[test]
+fn what_is_no_rule_is_refused_with_a_sentence() {
+    for (text, expected) in [
+        ("every monday", "is not the value of an RRULE"),
+        ("RRULE:FREQ=DAILY", "is not the value of an RRULE"),
+        ("FREQ=DAILY\nDTSTART:20260101T000000Z", "is not the value of an RRULE"),
+        ("", "is not an RRULE"),
+        ("INTERVAL=2", "is not an RRULE"),
+        ("FREQ=SOMETIMES", "is not an RRULE"),
+        ("FREQ=DAILY;COLOR=RED", "is not an RRULE"),
+        ("FREQ=WEEKLY;BYMONTHDAY=3", "is not an RRULE"),
+        ("FREQ=DAILY;BYHOUR=24", "is not an RRULE"),
+        ("FREQ=DAILY;COUNT=3;UNTIL=20300101", "has both UNTIL and COUNT"),
+        ("FREQ=DAILY;UNTIL=20300101;UNTIL=20310101", "has more than one UNTIL"),
+        ("FREQ=DAILY;UNTIL=TOMORROW", "has an UNTIL"),
+        ("FREQ=DAILY;UNTIL=20300101T000000", "has an UNTIL"),
+        ("FREQ=DAILY;INTERVAL=0", "has an INTERVAL or a COUNT of 0"),
+        ("FREQ=DAILY;COUNT=0", "has an INTERVAL or a COUNT of 0"),
+        ("FREQ=MINUTELY;INTERVAL=90", "has times that are less than an hour apart"),
+        ("FREQ=SECONDLY", "has times that are less than an hour apart"),
+        ("FREQ=DAILY;BYMINUTE=0,1", "has times that are less than an hour apart"),
+        ("FREQ=DAILY;COUNT=1", "has no time after the due time"),
+        ("FREQ=DAILY;UNTIL=20200101", "has no time after the due time"),
+        ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "has no time after the due time"),
+    ] {
+        let why = refused(text);
+        assert!(why.starts_with(expected), "{text}: {why}");
+    }
+    let (daily, now) = (rule("FREQ=DAILY", Berlin), utc("2026-03-01T08:00:00Z"));
+    assert!(daily.check(now - TimeDelta::days(365), now, "rule").is_ok());
+    assert!(daily.check(now - TimeDelta::days(367), now, "rule").is_err());
+    assert!(zone("Europe/Atlantis", "zone").is_err() && zone("Europe/Berlin", "zone").is_ok());
+}
+
+fn any_zone() -> impl Strategy<Value = Tz> {
+    prop::sample::select(vec![
+        Berlin,
+        New_York,
+        Lord_Howe,
+        London,
+        Apia,
+        chrono_tz::America::Sao_Paulo,
+        chrono_tz::Asia::Kolkata,
+        chrono_tz::Africa::Casablanca,
+        chrono_tz::America::St_Johns,
+        chrono_tz::UTC,
+    ])
+}
+
+fn any_start() -> impl Strategy<Value = NaiveDateTime> {
+    // Around the middle of the night, where clocks change, more often than not.
+    (2000i32..2037, 1u32..=366, prop_oneof![3 => 0u32..4, 1 => 0u32..24], 0u32..60).prop_map(
+        |(year, day, hour, minute)| {
+            let day = NaiveDate::from_yo_opt(year, day).unwrap_or(NaiveDate::from_yo_opt(year, 1).unwrap());
+            day.and_hms_opt(hour, minute, 0).unwrap()
+        },
+    )
+}
+
+proptest! {
+    // Each case follows a rule for more than a year.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Over every change of the clocks of ten zones: a daily task shows the same time on the wall each day, or, where
+    /// that time is not there, one that is later by the gap, on that day alone.
+    #[test]
+    fn wall_clock_time_stays(zone in any_zone(), start in any_start(), interval in 1u16..4) {
+        let daily = rule(&format!("FREQ=DAILY;INTERVAL={interval}"), zone);
+        let (mut last, mut before) = (start, daily.instant(start));
+        for nth in 1..400 {
+            let Some(next) = daily.next(last, last, before) else { break };
+            prop_assert!(next.at > before, "time goes on");
+            // What it should show: so many days later, the same time. A day that the zone skipped is none.
+            let expected = start + TimeDelta::days(i64::from(interval) * nth);
+            let shows = next.at.with_timezone(&zone).naive_local();
+            match expected.and_local_timezone(zone) {
+                chrono::LocalResult::Single(_) | chrono::LocalResult::Ambiguous(..) if next.local == expected => {
+                    prop_assert_eq!(shows, expected);
+                }
+                _ if next.local == expected => {
+                    prop_assert!(shows > expected && shows - expected <= TimeDelta::days(1));
+                }
+                _ => break,
+            }
+            (last, before) = (next.local, next.at);
+        }
+    }
+
+    /// Working the times out one by one, as tasks are completed, gives those of the rule from its beginning.
+    #[test]
+    fn one_by_one_is_all_at_once(zone in any_zone(), start in any_start(), days in prop::sample::subsequence(
+        vec!["MO", "TU", "WE", "TH", "FR", "SA", "SU"], 1..4), interval in 1u16..4, count in 2u32..20)
+    {
+        let text = format!("FREQ=WEEKLY;INTERVAL={interval};BYDAY={};COUNT={count}", days.join(","));
+        let weekly = rule(&text, zone);
+        let all: Vec<_> = weekly.set(start).unwrap().into_iter().map(|time| time.naive_local()).collect();
+        prop_assert_eq!(all.len() as u32, count);
+        let mut last = start;
+        let mut one_by_one = Vec::new();
+        while let Some(next) = weekly.next(start, last, DateTime::<Utc>::MIN_UTC) {
+            one_by_one.push(next.local);
+            last = next.local;
+        }
+        let weekdays = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
+        let named = |day: Weekday| weekdays.iter().position(|&d| d == day).map(|nth| ["MO", "TU", "WE", "TH", "FR", "SA", "SU"][nth]);
+        prop_assert!(one_by_one.iter().all(|time| days.contains(&named(time.weekday()).unwrap())));
+        prop_assert!(one_by_one.iter().all(|time| (time.hour(), time.minute()) == (start.hour(), start.minute())));
+        // All of them, but for the first when it is the task itself, and days that a zone went without.
+        let skipped = all.iter().filter(|local| local.and_local_timezone(zone).earliest().is_none()).count();
+        prop_assert!(one_by_one.len() + skipped + 1 >= all.iter().filter(|&&local| local > start).count());
+    }
+
+    /// Whatever people send: a rule or a refusal, and soon.
+    #[test]
+    fn no_text_breaks_it(parts in prop::collection::vec(any_part(), 0..6), zone in any_zone(), start in any_start()) {
+        let text = parts.join(";");
+        if let Ok(recurrence) = Recurrence::parse(&tidy(&text), zone, "rule") {
+            let due_at = recurrence.instant(start);
+            if recurrence.check(due_at, due_at, "rule").is_ok() {
+                prop_assert!(recurrence.next(start, start, due_at).unwrap().at > due_at);
+            }
+        }
+    }
+}
+
+fn any_part() -> impl Strategy<Value = String> {
+    let freq = prop::sample::select(vec!["FREQ=YEARLY", "FREQ=MONTHLY", "FREQ=WEEKLY", "FREQ=DAILY", "FREQ=HOURLY"]);
+    let name = prop::sample::select(vec![
+        "BYMONTH",
+        "BYMONTHDAY",
+        "BYYEARDAY",
+        "BYWEEKNO",
+        "BYHOUR",
+        "BYMINUTE",
+        "BYSECOND",
+        "BYSETPOS",
+        "INTERVAL",
+        "COUNT",
+        "UNTIL",
+        "WKST",
+        "BYDAY",
+    ]);
+    let value = prop_oneof![
+        (-400i32..400).prop_map(|number| number.to_string()),
+        prop::sample::select(vec!["MO", "-1FR", "5SU", "99999999999", "2,3", "20260101", "20260101T000000Z", ""])
+            .prop_map(str::to_owned),
+        "[A-Z0-9,+-]{0,8}",
+    ];
+    prop_oneof![freq.prop_map(str::to_owned), (name, value).prop_map(|(name, value)| format!("{name}={value}"))]
+}

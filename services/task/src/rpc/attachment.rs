@@ -1,0 +1,251 @@
+//! Files that belong to tasks. Their content goes between clients and the object store.
+
+use std::{sync::Arc, time::Duration};
+
+use baton_access::{Principal, principal};
+use baton_errors::{Error, Reason, Result};
+use baton_files::Files;
+use baton_proto::{
+    baton::task::v1::{
+        CompleteAttachmentRequest, CompleteAttachmentResponse, CreateAttachmentRequest, CreateAttachmentResponse,
+        DeleteAttachmentRequest, DeleteAttachmentResponse, GetAttachmentRequest, GetAttachmentResponse,
+        ListAttachmentsRequest, ListAttachmentsResponse, attachment_service_server::AttachmentService,
+    },
+    convert::timestamp,
+};
+use baton_store::{Db, Page, Tx};
+use tokio::sync::Notify;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::change::{Change, get, lock};
+use crate::{
+    attachment::{Attachment, COMPLETE_WITHIN, DOWNLOAD_WITHIN, Limits, MOST_PER_TASK, UPLOAD_WITHIN},
+    convert::attachment as convert,
+    events::attachment as events,
+    store,
+    task::Task,
+    visibility::Who,
+};
+
+/// What the methods work with. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rpc {
+    pub(crate) db: Db,
+    pub(crate) files: Files,
+    pub(crate) limits: Limits,
+    /// Wakes the sweep.
+    pub(crate) deleted: Arc<Notify>,
+}
+
+#[tonic::async_trait]
+impl AttachmentService for Rpc {
+    async fn create_attachment(
+        &self,
+        request: Request<CreateAttachmentRequest>,
+    ) -> Result<Response<CreateAttachmentResponse>, Status> {
+        let change = Change::of("CreateAttachment", &request)?;
+        let attachment = self.create(&change, request.get_ref()).await?;
+        // After the commit, as it may have to ask for credentials. A call that is repeated gets a new URL.
+        let left = (attachment.expires_at - self.db.clock().now()).to_std().unwrap_or_default();
+        let file = baton_files::Announced {
+            content_type: &attachment.content_type,
+            size: attachment.size_bytes.unsigned_abs(),
+            checksum: &attachment.checksum,
+        };
+        let upload = self.files.upload(&attachment.upload_key(), file, left.max(Duration::from_secs(1))).await?;
+        Ok(Response::new(convert::created(attachment.id, attachment.expires_at, Some(upload))))
+    }
+
+    async fn complete_attachment(
+        &self,
+        request: Request<CompleteAttachmentRequest>,
+    ) -> Result<Response<CompleteAttachmentResponse>, Status> {
+        let principal = principal(&request)?;
+        let id = parse(&request.get_ref().attachment_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (_, attachment) = find(&mut tx, principal, id).await?;
+        tx.commit().await?;
+        let attachment =
+            if attachment.object_id.is_some() { attachment } else { self.complete(principal, attachment).await? };
+        Ok(Response::new(CompleteAttachmentResponse { attachment: Some(convert::attachment(attachment)) }))
+    }
+
+    async fn list_attachments(
+        &self,
+        request: Request<ListAttachmentsRequest>,
+    ) -> Result<Response<ListAttachmentsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListAttachmentsRequest { task_id, page } = request.get_ref();
+        let page = Page::of(page.as_ref(), task_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let (mut found, total) = store::attachment::page(&mut tx, task.id, &page).await?;
+        tx.commit().await?;
+        let meta = page.meta(&mut found, total, task_id, |attachment| (None, attachment.id));
+        let attachments = found.into_iter().map(convert::attachment).collect();
+        Ok(Response::new(ListAttachmentsResponse { attachments, meta: Some(meta) }))
+    }
+
+    async fn get_attachment(
+        &self,
+        request: Request<GetAttachmentRequest>,
+    ) -> Result<Response<GetAttachmentResponse>, Status> {
+        let principal = principal(&request)?;
+        let id = parse(&request.get_ref().attachment_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (_, attachment) = find(&mut tx, principal, id).await?;
+        tx.commit().await?;
+        let object_id = attachment.object_id.ok_or_else(absent)?;
+        let key = attachment.kept_key(object_id);
+        let url = self.files.download(&key, &attachment.file_name, attachment.served_as(), DOWNLOAD_WITHIN).await?;
+        let expires_at = self.db.clock().now() + DOWNLOAD_WITHIN;
+        Ok(Response::new(GetAttachmentResponse {
+            attachment: Some(convert::attachment(attachment)),
+            download_url: url.into(),
+            expires_at: Some(timestamp(expires_at)),
+        }))
+    }
+
+    async fn delete_attachment(
+        &self,
+        request: Request<DeleteAttachmentRequest>,
+    ) -> Result<Response<DeleteAttachmentResponse>, Status> {
+        let principal = principal(&request)?;
+        let id = parse(&request.get_ref().attachment_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (task, attachment) = find(&mut tx, principal, id).await?;
+        if attachment.uploaded_by != principal.user_id() {
+            Who::of(principal).may_change(&task)?;
+        }
+        if !store::attachment::delete(&mut tx, id).await? {
+            return Err(absent().into());
+        }
+        // What nobody was told of, nobody misses.
+        if attachment.object_id.is_some() {
+            tx.publish(events::removed(&attachment, &task)).await?;
+        }
+        let used = store::storage::subtract(&mut tx, attachment.size_bytes.into()).await?;
+        tx.publish_all(events::storage_changed(attachment.account_id, used)).await?;
+        tx.commit().await?;
+        self.deleted.notify_one();
+        Ok(Response::new(DeleteAttachmentResponse {}))
+    }
+}
+
+impl Rpc {
+    /// Stores what is announced, in one transaction; a repeated call gets the first one's.
+    async fn create(&self, change: &Change<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
+        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        if let Some(CreateAttachmentResponse { id, .. }) = tx.replay(change.idempotency()).await? {
+            return store::attachment::get(&mut tx, parse(&id)?).await?.ok_or_else(absent);
+        }
+        // The lock makes one file at a time the last that the task may have.
+        let task = lock(&mut tx, change, &request.task_id).await?;
+        let file = convert::announced(request)?;
+        self.limits.check(&file)?;
+        if store::attachment::count(&mut tx, task.id).await? >= MOST_PER_TASK {
+            return Err(Reason::AttachmentLimit.into());
+        }
+        let attachment = Attachment::new(&tx, task.id, file, self.db.clock().now() + UPLOAD_WITHIN);
+        store::attachment::insert(&mut tx, &attachment).await?;
+        tx.remember(change.idempotency(), &convert::created(attachment.id, attachment.expires_at, None)).await?;
+        let limit = change.principal().membership.limits.storage_mebibytes;
+        let used = store::storage::add(&mut tx, attachment.size_bytes, limit).await?;
+        tx.publish_all(events::storage_changed(attachment.account_id, used)).await?;
+        tx.commit().await?;
+        Ok(attachment)
+    }
+
+    /// Checks what the client sent, and lets all see it.
+    async fn complete(&self, principal: &Principal, attachment: Attachment) -> Result<Attachment> {
+        let kept = self.keep(&attachment).await;
+        let completed = self.publish(principal, attachment.id, &kept).await;
+        // After an error nobody knows whether the copy is the one that is read; if not, the sweep finds it.
+        if let Ok(completed) = &completed {
+            self.discard(&attachment.upload_key()).await;
+            // Of two that complete the same, one's copy is.
+            if let Some(object_id) = kept.ok().filter(|id| completed.object_id != Some(*id)) {
+                self.discard(&attachment.kept_key(object_id)).await;
+            }
+        }
+        completed
+    }
+
+    /// Copies what the client sent to where no client can write, and reads the copy: what is checked is what is kept.
+    /// Nobody knows of the copy yet.
+    async fn keep(&self, attachment: &Attachment) -> Result<Uuid> {
+        let upload = attachment.upload_key();
+        let size = self.files.size(&upload).await?.ok_or_else(|| Error::from(Reason::AttachmentNotUploaded))?;
+        let announced = attachment.size_bytes.unsigned_abs().into();
+        if size != announced {
+            self.discard(&upload).await;
+            return Err(Reason::AttachmentMismatch.into());
+        }
+        let object_id = self.db.clock().new_id();
+        let key = attachment.kept_key(object_id);
+        if !self.files.copy(&upload, &key).await? {
+            return Err(Reason::AttachmentNotUploaded.into());
+        }
+        match self.files.measure(&key, announced).await {
+            Ok(Some((size, checksum))) if attachment.is(size, &checksum) => Ok(object_id),
+            other => {
+                self.discard(&key).await;
+                other?;
+                self.discard(&upload).await;
+                Err(Reason::AttachmentMismatch.into())
+            }
+        }
+    }
+
+    /// Lets all see what was kept, unless another call has, or it was deleted meanwhile.
+    async fn publish(&self, principal: &Principal, id: Uuid, kept: &Result<Uuid>) -> Result<Attachment> {
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (task, mut attachment) = find(&mut tx, principal, id).await?;
+        if attachment.object_id.is_some() {
+            return Ok(attachment);
+        }
+        let object_id = match kept {
+            Ok(object_id) => *object_id,
+            Err(error) => return Err(Error::from(error.reason())),
+        };
+        let now = self.db.clock().now();
+        if !store::attachment::complete(&mut tx, id, object_id, now).await? {
+            let (_, attachment) = find(&mut tx, principal, id).await?;
+            return Ok(attachment);
+        }
+        (attachment.object_id, attachment.completed_at) = (Some(object_id), Some(now));
+        tx.publish(events::added(&attachment, &task)).await?;
+        tx.commit().await?;
+        Ok(attachment)
+    }
+
+    /// Deletes what is of no use. If that fails, the sweep finds it.
+    async fn discard(&self, key: &str) {
+        if let Err(error) = self.files.delete(key).await {
+            tracing::warn!(%error, "cannot delete an object; the sweep will");
+        }
+    }
+}
+
+/// An attachment and its task, if the caller sees both. What is not completed, only its uploader does, for as long as
+/// it can be.
+async fn find(tx: &mut Tx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
+    let attachment = store::attachment::get(tx, id).await?.ok_or_else(absent)?;
+    let now = tx.db().clock().now();
+    let open = attachment.uploaded_by == principal.user_id() && now < attachment.expires_at + COMPLETE_WITHIN;
+    if attachment.object_id.is_none() && !open {
+        return Err(absent());
+    }
+    let task = store::task::get(tx, attachment.task_id).await?;
+    let task = task.filter(|task| Who::of(principal).sees(task)).ok_or_else(absent)?;
+    Ok((task, attachment))
+}
+
+fn absent() -> Error {
+    Reason::AttachmentNotFound.into()
+}
+
+fn parse(id: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| absent())
+}

@@ -1,0 +1,284 @@
+//! What people say about tasks.
+
+use std::slice;
+
+use baton_access::{Principal, principal};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::task::v1::{
+    AddReactionRequest, AddReactionResponse, Comment as Answer, CreateCommentRequest, CreateCommentResponse,
+    DeleteCommentRequest, DeleteCommentResponse, GetCommentRequest, GetCommentResponse, ListCommentsRequest,
+    ListCommentsResponse, RemoveReactionRequest, RemoveReactionResponse, UpdateCommentRequest, UpdateCommentResponse,
+    comment_service_server::CommentService,
+};
+use baton_store::{Page, Tx, precondition};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    Rpc,
+    change::{Change, get},
+};
+use crate::{
+    comment::{self, Comment},
+    convert::comment as convert,
+    events::comment as events,
+    fields::id,
+    store::{self, comment::Mention},
+    task::Task,
+    visibility::Who,
+    watching::{Colleagues, Standing},
+};
+
+#[tonic::async_trait]
+impl CommentService for Rpc {
+    async fn list_comments(
+        &self,
+        request: Request<ListCommentsRequest>,
+    ) -> Result<Response<ListCommentsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListCommentsRequest { task_id, parent_id, page } = request.get_ref();
+        let parent = parent_id.as_deref().map(|text| id(text, "parent_id")).transpose()?;
+        let list = (task_id, parent);
+        let page = Page::of(page.as_ref(), &list)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let thread = match parent {
+            Some(parent) => Some(store::comment::hold_thread(&mut tx, task.id, parent).await?),
+            None => None,
+        };
+        let (mut comments, total) = store::comment::list(&mut tx, task.id, thread, &page).await?;
+        let meta = page.meta(&mut comments, total, &list, |comment| (None, comment.id));
+        let mut around = store::comment::around(&mut tx, &comments).await?;
+        tx.commit().await?;
+        let comments = comments.into_iter().map(|comment| {
+            let around = around.remove(&comment.id).unwrap_or_default();
+            convert::comment(comment, around)
+        });
+        Ok(Response::new(ListCommentsResponse { comments: comments.collect(), meta: Some(meta) }))
+    }
+
+    async fn create_comment(
+        &self,
+        request: Request<CreateCommentRequest>,
+    ) -> Result<Response<CreateCommentResponse>, Status> {
+        let change = Change::of("CreateComment", &request)?;
+        let (principal, who) = (change.principal(), change.who());
+        let CreateCommentRequest { task_id, body, parent_id } = request.get_ref();
+        let (body, handles) = comment::body(body.clone(), "body")?;
+        let parent = parent_id.as_deref().map(|text| id(text, "parent_id")).transpose()?;
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, who, task_id).await?;
+        let watchers = store::watcher::all(&mut tx, &task).await?;
+        tx.commit().await?;
+        let mut watchers: Vec<Uuid> = watchers.into_iter().map(|watcher| watcher.user_id).collect();
+        watchers.retain(|id| *id != who.id);
+        // A failure counts only once it is known that this is no repetition.
+        let people = if watchers.is_empty() && handles.is_empty() {
+            Ok(Colleagues::default())
+        } else {
+            let concerned = watchers.iter().copied().chain(people_of(&task)).collect();
+            self.members.colleagues(principal, &handles, concerned).await
+        };
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(answer) = tx.replay(change.idempotency()).await? {
+            return Ok(Response::new(answer));
+        }
+        let (task, people) = (get(&mut tx, who, task_id).await?, people?);
+        let parent_id = match parent {
+            Some(parent) => Some(store::comment::hold_thread(&mut tx, task.id, parent).await?),
+            None => None,
+        };
+        let now = self.db.clock().now();
+        let comment = Comment {
+            id: self.db.clock().new_id(),
+            account_id: task.account_id,
+            task_id: task.id,
+            parent_id,
+            author_id: who.id,
+            body,
+            version: 1,
+            created_at: now,
+            edited_at: None,
+            deleted_at: None,
+        };
+        store::comment::insert(&mut tx, &comment).await?;
+        store::watcher::lock(&mut tx, task.id).await?;
+        join(&mut tx, &task, &[who.id], Standing::Commented).await?;
+        let mentioned = mention(&mut tx, &comment, &task, &people, &handles).await?;
+        watchers.retain(|id| !mentioned.contains(id) && people.sees(*id, &task));
+        tx.publish(events::created(&comment, &watchers)).await?;
+        let answer = CreateCommentResponse { comment: Some(shown(&mut tx, comment).await?) };
+        tx.remember(change.idempotency(), &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_comment(&self, request: Request<GetCommentRequest>) -> Result<Response<GetCommentResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (comment, _) = find(&mut tx, Who::of(principal), &request.get_ref().comment_id).await?;
+        let comment = shown(&mut tx, comment).await?;
+        tx.commit().await?;
+        Ok(Response::new(GetCommentResponse { comment: Some(comment) }))
+    }
+
+    async fn update_comment(
+        &self,
+        request: Request<UpdateCommentRequest>,
+    ) -> Result<Response<UpdateCommentResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let who = Who::of(&principal);
+        let expected = precondition::if_match(request.metadata())?;
+        let UpdateCommentRequest { comment_id, comment: new, update_mask } = request.into_inner();
+        let paths = update_mask.unwrap_or_default().paths;
+        if paths.is_empty() || paths.iter().any(|path| path != "body") {
+            return Err(Error::invalid("update_mask", "takes only body").into());
+        }
+        let (body, handles) = comment::body(new.unwrap_or_default().body, "comment.body")?;
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (comment, task) = find(&mut tx, who, &comment_id).await?;
+        comment.may_edit(who)?;
+        tx.commit().await?;
+        let people = if handles.is_empty() {
+            Colleagues::default()
+        } else {
+            self.members.colleagues(&principal, &handles, people_of(&task).collect()).await?
+        };
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (_, task) = find(&mut tx, who, &comment_id).await?;
+        let before = lock(&mut tx, comment.id).await?;
+        precondition::check(expected, before.version)?;
+        let mut comment = before.clone();
+        if body != before.body {
+            (comment.body, comment.version) = (body, before.version + 1);
+            comment.edited_at = Some(self.db.clock().now());
+            store::comment::save(&mut tx, &comment).await?;
+            store::watcher::lock(&mut tx, task.id).await?;
+            mention(&mut tx, &comment, &task, &people, &handles).await?;
+            tx.publish(events::updated(&comment)).await?;
+        }
+        let comment = shown(&mut tx, comment).await?;
+        tx.commit().await?;
+        Ok(Response::new(UpdateCommentResponse { comment: Some(comment) }))
+    }
+
+    async fn delete_comment(
+        &self,
+        request: Request<DeleteCommentRequest>,
+    ) -> Result<Response<DeleteCommentResponse>, Status> {
+        let principal = principal(&request)?;
+        let who = Who::of(principal);
+        let expected = precondition::if_match(request.metadata())?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (comment, _) = find(&mut tx, who, &request.get_ref().comment_id).await?;
+        store::comment::lock_thread(&mut tx, comment.thread()).await?;
+        let comment = lock(&mut tx, comment.id).await?;
+        comment.may_delete(who)?;
+        precondition::check(expected, comment.version)?;
+        store::comment::delete(&mut tx, &comment, self.db.clock().now()).await?;
+        tx.publish(events::deleted(&comment)).await?;
+        tx.commit().await?;
+        Ok(Response::new(DeleteCommentResponse {}))
+    }
+
+    async fn add_reaction(
+        &self,
+        request: Request<AddReactionRequest>,
+    ) -> Result<Response<AddReactionResponse>, Status> {
+        let AddReactionRequest { comment_id, emoji } = request.get_ref();
+        let comment = self.react(principal(&request)?, comment_id, emoji, true).await?;
+        Ok(Response::new(AddReactionResponse { comment: Some(comment) }))
+    }
+
+    async fn remove_reaction(
+        &self,
+        request: Request<RemoveReactionRequest>,
+    ) -> Result<Response<RemoveReactionResponse>, Status> {
+        let RemoveReactionRequest { comment_id, emoji } = request.get_ref();
+        let comment = self.react(principal(&request)?, comment_id, emoji, false).await?;
+        Ok(Response::new(RemoveReactionResponse { comment: Some(comment) }))
+    }
+}
+
+impl Rpc {
+    /// Gives a comment an emoji, or takes it back.
+    async fn react(&self, principal: &Principal, comment_id: &str, emoji: &str, add: bool) -> Result<Answer> {
+        let emoji = comment::emoji(emoji)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (comment, _) = find(&mut tx, Who::of(principal), comment_id).await?;
+        let comment = lock(&mut tx, comment.id).await?;
+        let changed = if add {
+            store::reaction::add(&mut tx, &comment, emoji, self.db.clock().now()).await?
+        } else {
+            store::reaction::remove(&mut tx, &comment, emoji).await?
+        };
+        if changed {
+            tx.publish(events::reaction(&comment, principal.user_id(), add)).await?;
+        }
+        let comment = shown(&mut tx, comment).await?;
+        tx.commit().await?;
+        Ok(comment)
+    }
+}
+
+/// The comment with this id, deleted or not, and its task, if the caller sees that.
+async fn find(tx: &mut Tx, who: Who<'_>, comment_id: &str) -> Result<(Comment, Task)> {
+    let absent = || Error::from(Reason::CommentNotFound);
+    let comment_id: Uuid = comment_id.parse().map_err(|_| absent())?;
+    let comment = store::comment::get(tx, comment_id).await?.ok_or_else(absent)?;
+    let task = store::task::get(tx, comment.task_id).await?.filter(|task| who.sees(task));
+    Ok((comment, task.ok_or_else(absent)?))
+}
+
+/// A comment that was found, locked.
+async fn lock(tx: &mut Tx, comment_id: Uuid) -> Result<Comment> {
+    store::comment::lock(tx, comment_id).await?.ok_or_else(|| Reason::CommentNotFound.into())
+}
+
+/// Whose teams may see the task: they have to be known to say who does.
+fn people_of(task: &Task) -> impl Iterator<Item = Uuid> {
+    [Some(task.created_by), task.assigned_to].into_iter().flatten()
+}
+
+/// Notes whom a comment names. Who sees the task, and was not named before, watches it and is told; answers them.
+async fn mention(
+    tx: &mut Tx,
+    comment: &Comment,
+    task: &Task,
+    people: &Colleagues,
+    handles: &[String],
+) -> Result<Vec<Uuid>> {
+    let named = people.named(handles).into_iter().map(|one| Mention {
+        user_id: one.user_id,
+        handle: one.handle.clone(),
+        sees_task: people.sees(one.user_id, task),
+    });
+    let new = store::comment::mention(tx, comment, named.collect()).await?.into_iter();
+    let told: Vec<Uuid> = new
+        .filter(|mention| mention.sees_task && mention.user_id != comment.author_id)
+        .map(|mention| mention.user_id)
+        .collect();
+    if !told.is_empty() {
+        join(tx, task, &told, Standing::Mentioned).await?;
+        tx.publish(events::mentioned(comment, &told)).await?;
+    }
+    Ok(told)
+}
+
+/// These people watch the task by themselves from now on, if nothing was said about it.
+async fn join(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: Standing) -> Result<()> {
+    let now = tx.db().clock().now();
+    let joined = store::watcher::join(tx, task.id, user_ids, standing, now).await?;
+    // Its creator and its holder watch it anyway.
+    let new = joined.into_iter().filter(|id| !people_of(task).any(|person| person == *id));
+    tx.publish_all(new.map(|id| events::watcher(task.account_id, task.id, id, true))).await
+}
+
+async fn shown(tx: &mut Tx, comment: Comment) -> Result<Answer> {
+    let around = store::comment::around(tx, slice::from_ref(&comment)).await?.remove(&comment.id);
+    Ok(convert::comment(comment, around.unwrap_or_default()))
+}

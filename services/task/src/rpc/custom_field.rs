@@ -1,0 +1,114 @@
+//! Definitions of custom fields.
+
+use baton_access::principal;
+use baton_errors::{Error, Result};
+use baton_proto::baton::task::v1::{
+    CreateCustomFieldRequest, CreateCustomFieldResponse, CustomField as Answer, CustomFieldChange,
+    DeleteCustomFieldRequest, DeleteCustomFieldResponse, ListCustomFieldsRequest, ListCustomFieldsResponse,
+    UpdateCustomFieldRequest, UpdateCustomFieldResponse, custom_field_service_server::CustomFieldService,
+};
+use baton_store::precondition;
+use tonic::{Request, Response, Status};
+
+use super::{Rpc, change::Change};
+use crate::{convert::structure as convert, custom_field::CustomField, events::structure as events, fields::id, store};
+
+#[tonic::async_trait]
+impl CustomFieldService for Rpc {
+    async fn list_custom_fields(
+        &self,
+        request: Request<ListCustomFieldsRequest>,
+    ) -> Result<Response<ListCustomFieldsResponse>, Status> {
+        let mut tx = self.db.begin(principal(&request)?.tenant()).await?;
+        let fields = store::custom_field::all(&mut tx).await?;
+        tx.commit().await?;
+        let custom_fields = fields.into_iter().map(convert::custom_field).collect();
+        Ok(Response::new(ListCustomFieldsResponse { custom_fields }))
+    }
+
+    async fn create_custom_field(
+        &self,
+        request: Request<CreateCustomFieldRequest>,
+    ) -> Result<Response<CreateCustomFieldResponse>, Status> {
+        let change = Change::of("CreateCustomField", &request)?;
+        let CreateCustomFieldRequest { key, name, r#type, options, required } = request.get_ref().clone();
+        let (clock, account_id) = (self.db.clock(), change.principal().account_id());
+        let now = clock.now();
+        let field = CustomField {
+            id: clock.new_id(),
+            account_id,
+            key,
+            name: name.trim().to_owned(),
+            form: convert::form(r#type).ok_or_else(|| Error::invalid("type", "is none that there is"))?,
+            options: convert::options(options),
+            required,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        field.check("")?;
+        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+            return Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }));
+        }
+        store::custom_field::insert(&mut tx, &field).await?;
+        tx.publish(events::custom_field("custom_field.created", account_id, field.id, Vec::new())).await?;
+        let answer = convert::custom_field(field);
+        tx.remember(change.idempotency(), &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }))
+    }
+
+    async fn update_custom_field(
+        &self,
+        request: Request<UpdateCustomFieldRequest>,
+    ) -> Result<Response<UpdateCustomFieldResponse>, Status> {
+        let expected = precondition::if_match(request.metadata())?;
+        let tenant = principal(&request)?.tenant();
+        let UpdateCustomFieldRequest { id: field_id, custom_field, update_mask } = request.into_inner();
+        let mut tx = self.db.begin(tenant).await?;
+        let before = store::custom_field::lock(&mut tx, id(&field_id, "id")?).await?;
+        precondition::check(expected, before.version)?;
+        let mut after = before.clone();
+        change(&mut after, &update_mask.unwrap_or_default().paths, custom_field.unwrap_or_default())?;
+        after.check("custom_field.")?;
+        let changed = after.changes_since(&before);
+        if !changed.is_empty() {
+            (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
+            store::custom_field::save(&mut tx, &after).await?;
+            tx.publish(events::custom_field("custom_field.updated", after.account_id, after.id, changed)).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(UpdateCustomFieldResponse { custom_field: Some(convert::custom_field(after)) }))
+    }
+
+    async fn delete_custom_field(
+        &self,
+        request: Request<DeleteCustomFieldRequest>,
+    ) -> Result<Response<DeleteCustomFieldResponse>, Status> {
+        let expected = precondition::if_match(request.metadata())?;
+        let mut tx = self.db.begin(principal(&request)?.tenant()).await?;
+        let field = store::custom_field::lock(&mut tx, id(&request.get_ref().id, "id")?).await?;
+        precondition::check(expected, field.version)?;
+        store::custom_field::delete(&mut tx, &field).await?;
+        tx.publish(events::custom_field("custom_field.deleted", field.account_id, field.id, Vec::new())).await?;
+        tx.commit().await?;
+        Ok(Response::new(DeleteCustomFieldResponse {}))
+    }
+}
+
+/// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+fn change(field: &mut CustomField, mask: &[String], new: CustomFieldChange) -> Result<()> {
+    if mask.is_empty() {
+        return Err(Error::invalid("update_mask", "names no field"));
+    }
+    for path in mask {
+        match path.as_str() {
+            "name" => field.name = new.name.trim().to_owned(),
+            "options" => field.options = convert::options(new.options.clone()),
+            "required" => field.required = new.required,
+            _ => return Err(Error::invalid("update_mask", "names a field of a definition that cannot be changed")),
+        }
+    }
+    Ok(())
+}

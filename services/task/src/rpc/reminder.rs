@@ -1,0 +1,122 @@
+//! Reminders of tasks.
+
+use baton_access::principal;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::{
+    baton::task::v1::{
+        CreateReminderRequest, CreateReminderResponse, DeleteReminderRequest, DeleteReminderResponse,
+        ListRemindersRequest, ListRemindersResponse, Reminder as Answer, reminder_service_server::ReminderService,
+    },
+    convert::timestamp,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Rpc,
+    change::{Change, get, lock},
+};
+use crate::{
+    events::schedule as events,
+    fields::{id, time},
+    store::{self, reminder::Reminder},
+    visibility::Who,
+};
+
+/// Reminders that one may have of a task.
+const MOST: i64 = 20;
+
+#[tonic::async_trait]
+impl ReminderService for Rpc {
+    async fn create_reminder(
+        &self,
+        request: Request<CreateReminderRequest>,
+    ) -> Result<Response<CreateReminderResponse>, Status> {
+        let change = Change::of("CreateReminder", &request)?;
+        let message = request.get_ref();
+        let clock = self.db.clock();
+        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+            return Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }));
+        }
+        // Locked, so that of many reminders at once one is the twentieth, and the due time is the one that it goes by.
+        let task = lock(&mut tx, &change, &message.task_id).await?;
+        let remind_at = message.at.as_ref().map(|at| time(at, "at")).transpose()?;
+        let fires_at = fires_at(remind_at, message.before_seconds, task.fields.due_at, clock.now())?;
+        if store::reminder::count(&mut tx, task.id).await? >= MOST {
+            return Err(Error::from(Reason::ReminderLimit).with("limit", MOST.to_string()).into());
+        }
+        let reminder = Reminder {
+            id: clock.new_id(),
+            task_id: task.id,
+            remind_at,
+            before_seconds: message.before_seconds,
+            created_at: clock.now(),
+            fires_at,
+        };
+        let goes_by = task.fields.due_at.filter(|_| remind_at.is_none());
+        store::reminder::insert(&mut tx, &reminder, goes_by).await?;
+        let (account_id, user_id) = (task.account_id, change.who().id);
+        tx.publish(events::reminder("reminder.created", account_id, reminder.id, task.id, user_id, false)).await?;
+        let answer = to_proto(reminder);
+        tx.remember(change.idempotency(), &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }))
+    }
+
+    async fn list_reminders(
+        &self,
+        request: Request<ListRemindersRequest>,
+    ) -> Result<Response<ListRemindersResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
+        let reminders = store::reminder::list(&mut tx, task.id).await?;
+        tx.commit().await?;
+        Ok(Response::new(ListRemindersResponse { reminders: reminders.into_iter().map(to_proto).collect() }))
+    }
+
+    async fn delete_reminder(
+        &self,
+        request: Request<DeleteReminderRequest>,
+    ) -> Result<Response<DeleteReminderResponse>, Status> {
+        let principal = principal(&request)?;
+        let reminder_id = id(&request.get_ref().reminder_id, "reminder_id")?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task_id = store::reminder::delete(&mut tx, reminder_id).await?;
+        let task_id = task_id.ok_or_else(|| Error::from(Reason::ReminderNotFound))?;
+        let (account_id, user_id) = (principal.account_id(), principal.user_id());
+        tx.publish(events::reminder("reminder.deleted", account_id, reminder_id, task_id, user_id, false)).await?;
+        tx.commit().await?;
+        Ok(Response::new(DeleteReminderResponse {}))
+    }
+}
+
+/// When a reminder is to remind first; `None` for one that waits for a due time.
+fn fires_at(
+    at: Option<DateTime<Utc>>,
+    before_seconds: Option<i32>,
+    due_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    let (fires_at, field) = match (at, before_seconds) {
+        (Some(at), None) => (Some(at), "at"),
+        (None, Some(seconds)) => (due_at.map(|due| due - TimeDelta::seconds(seconds.into())), "before_seconds"),
+        _ => return Err(Error::invalid("at", "goes without before_seconds, and one of both is needed")),
+    };
+    if fires_at.is_some_and(|at| at < now) {
+        return Err(Error::invalid(field, "is a time that has passed"));
+    }
+    Ok(fires_at)
+}
+
+fn to_proto(reminder: Reminder) -> Answer {
+    Answer {
+        id: reminder.id.to_string(),
+        task_id: reminder.task_id.to_string(),
+        at: reminder.remind_at.map(timestamp),
+        before_seconds: reminder.before_seconds,
+        fires_at: reminder.fires_at.map(timestamp),
+        created_at: Some(timestamp(reminder.created_at)),
+    }
+}

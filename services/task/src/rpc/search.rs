@@ -1,0 +1,112 @@
+//! Full-text search.
+
+use std::collections::HashMap;
+
+use baton_access::principal;
+use baton_errors::{Reason, Result};
+use baton_proto::baton::{
+    api::v1::PageMeta,
+    task::v1::{
+        GetSearchSettingsRequest, GetSearchSettingsResponse, Highlight, SearchSettings, SearchTasksRequest,
+        SearchTasksResponse, TaskHit, UpdateSearchSettingsRequest, UpdateSearchSettingsResponse,
+        search_service_server::SearchService,
+    },
+};
+use baton_store::{Page, Total};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::Rpc;
+use crate::{
+    convert,
+    filter::{Filter, Scope},
+    search::{REINDEX, Words, configuration, highlight},
+    store::{
+        self,
+        list::List,
+        search::{Found, Marked},
+    },
+    task::Task,
+    visibility::Who,
+};
+
+/// What is said of a language when nothing is.
+const USUAL: &str = "en";
+
+#[tonic::async_trait]
+impl SearchService for Rpc {
+    async fn search_tasks(
+        &self,
+        request: Request<SearchTasksRequest>,
+    ) -> Result<Response<SearchTasksResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let SearchTasksRequest { q, filter, page } = request.into_inner();
+        let words = Words::of(&q, "q")?;
+        let filter = Filter::of(filter)?;
+        if page.as_ref().is_some_and(|page| !page.page_token.is_empty()) {
+            return Err(baton_errors::Error::from(Reason::PageTokenInvalid).into());
+        }
+        let page = Page::of(page.as_ref(), &())?;
+        let now = self.db.clock().now();
+        let list = List { who: Who::of(&principal), scope: Scope::Visible, filter: &filter, now };
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut ranking = store::search::find(&mut tx, list, &words).await?;
+        let spelled_alike = ranking.found.is_empty();
+        if spelled_alike {
+            ranking = store::search::alike(&mut tx, list, &words).await?;
+        }
+        let spelled_alike = spelled_alike && !ranking.found.is_empty();
+        let total = Total { count: ranking.found.len() as i64, is_estimate: ranking.is_cut };
+        let shown: Vec<Found> =
+            ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
+        let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
+        let tasks = store::search::tasks(&mut tx, &ids).await?;
+        let marked = if spelled_alike { Vec::new() } else { store::search::marked(&mut tx, &ids, &words).await? };
+        tx.commit().await?;
+
+        let mut tasks: HashMap<Uuid, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
+        let mut marked: HashMap<Uuid, Marked> = marked.into_iter().map(|marked| (marked.id, marked)).collect();
+        let hits = shown.iter().filter_map(|found| {
+            // Gone between the two statements.
+            let task = tasks.remove(&found.id)?;
+            let highlight = marked.remove(&found.id).map(highlights).unwrap_or_default();
+            Some(TaskHit { task: Some(convert::task(task, now)), highlight, rank: found.score })
+        });
+        let tasks = hits.collect();
+        let mut nothing: Vec<Uuid> = Vec::new();
+        let meta: PageMeta = page.meta(&mut nothing, total, &(), |&id| (None, id));
+        Ok(Response::new(SearchTasksResponse { tasks, meta: Some(meta), spelled_alike }))
+    }
+
+    async fn get_search_settings(
+        &self,
+        request: Request<GetSearchSettingsRequest>,
+    ) -> Result<Response<GetSearchSettingsResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let language = store::search::language(&mut tx).await?.unwrap_or_else(|| USUAL.to_owned());
+        tx.commit().await?;
+        Ok(Response::new(GetSearchSettingsResponse { settings: Some(SearchSettings { language }) }))
+    }
+
+    async fn update_search_settings(
+        &self,
+        request: Request<UpdateSearchSettingsRequest>,
+    ) -> Result<Response<UpdateSearchSettingsResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let UpdateSearchSettingsRequest { language } = request.into_inner();
+        let config = configuration(&language)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if store::search::set_language(&mut tx, &language, &config).await? {
+            tx.enqueue(REINDEX, &principal.account_id()).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(UpdateSearchSettingsResponse { settings: Some(SearchSettings { language }) }))
+    }
+}
+
+fn highlights(marked: Marked) -> Vec<Highlight> {
+    let texts = [("title", Some(marked.title)), ("description", Some(marked.description)), ("comment", marked.comment)];
+    texts.into_iter().filter_map(|(field, text)| highlight(field, &text?)).collect()
+}

@@ -1,0 +1,246 @@
+//! How long tasks took.
+
+use baton_access::principal;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::task::v1::{
+    CreateTimeEntryRequest, CreateTimeEntryResponse, DeleteTimeEntryRequest, DeleteTimeEntryResponse,
+    GetTimeReportRequest, GetTimeReportResponse, GetTimesheetRequest, GetTimesheetResponse, ListTimeCorrectionsRequest,
+    ListTimeCorrectionsResponse, ListTimeEntriesRequest, ListTimeEntriesResponse, TimeEntry as Answer,
+    UpdateTimeEntryRequest, UpdateTimeEntryResponse, time_entry_service_server::TimeEntryService,
+};
+use baton_store::{Page, Tx, precondition};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    Rpc,
+    change::{Change, get, lock},
+};
+use crate::{
+    convert::time_entry as convert,
+    events::{self, Kind as Happening},
+    fields::{id, text, time},
+    record::{self, Changed, Terms},
+    store::{
+        self,
+        time_entry::{EARLIEST, LATEST, key},
+    },
+    task::Task,
+    time_entry::{Difference, Kind, Source, Span, TimeEntry, whole},
+    visibility::Who,
+};
+
+#[tonic::async_trait]
+impl TimeEntryService for Rpc {
+    async fn list_time_entries(
+        &self,
+        request: Request<ListTimeEntriesRequest>,
+    ) -> Result<Response<ListTimeEntriesResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListTimeEntriesRequest { task_id, page } = request.get_ref();
+        let page = Page::of(page.as_ref(), task_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
+        tx.commit().await?;
+        let meta = page.meta(&mut entries, total, task_id, key);
+        Ok(Response::new(ListTimeEntriesResponse { time_entries: self.shown(entries), meta: Some(meta) }))
+    }
+
+    async fn create_time_entry(
+        &self,
+        request: Request<CreateTimeEntryRequest>,
+    ) -> Result<Response<CreateTimeEntryResponse>, Status> {
+        let change = Change::of("CreateTimeEntry", &request)?;
+        let message = request.get_ref();
+        let person = match &message.user_id {
+            Some(user_id) => id(user_id, "user_id")?,
+            None => change.who().id,
+        };
+        // Whether there is such a person, and the caller is above them. A failure counts only once it is known that
+        // this is no repetition.
+        let member = self.members.describe(change.principal(), person).await;
+        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+            return Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }));
+        }
+        let task = lock(&mut tx, &change, &message.task_id).await?;
+        member?;
+        change.who().may_enter_time(&task, person)?;
+        let (clock, now) = (self.db.clock(), self.db.clock().now());
+        let span = Span {
+            started_at: time(&message.started_at.unwrap_or_default(), "started_at")?,
+            ended_at: time(&message.ended_at.unwrap_or_default(), "ended_at")?,
+        };
+        let span = span.said("ended_at", now)?;
+        let entry = TimeEntry {
+            id: clock.new_id(),
+            task_id: task.id,
+            user_id: person,
+            kind: Kind::Working,
+            source: Source::Manual,
+            started_at: span.started_at,
+            ended_at: Some(span.ended_at),
+            note: text(message.note.clone(), "note")?,
+            created_by: change.who().id,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        store::time_entry::insert(&mut tx, &entry).await?;
+        correct(&mut tx, task, &entry, Difference::created(span)).await?;
+        let answer = convert::time_entry(entry, now);
+        tx.remember(change.idempotency(), &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }))
+    }
+
+    async fn update_time_entry(
+        &self,
+        request: Request<UpdateTimeEntryRequest>,
+    ) -> Result<Response<UpdateTimeEntryResponse>, Status> {
+        let principal = principal(&request)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let UpdateTimeEntryRequest { time_entry_id, time_entry, update_mask } = request.get_ref();
+        let mask = update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        let new = time_entry.clone().unwrap_or_default();
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (task, before) = lock_entry(&mut tx, Who::of(principal), time_entry_id, expected).await?;
+        let (old, now) = (before.work()?, self.db.clock().now());
+        if mask.is_empty() {
+            return Err(Error::invalid("update_mask", "names no field").into());
+        }
+        let (mut after, mut span) = (before.clone(), old);
+        for path in mask {
+            let given = |at: Option<_>, field| time(&at.ok_or_else(|| Error::invalid(field, "is missing"))?, field);
+            match path.as_str() {
+                "started_at" => span.started_at = given(new.started_at, "time_entry.started_at")?,
+                "ended_at" => span.ended_at = given(new.ended_at, "time_entry.ended_at")?,
+                "note" => after.note = text(new.note.clone(), "time_entry.note")?,
+                _ => return Err(Error::invalid("update_mask", "names a field that an interval does not have").into()),
+            }
+        }
+        if span != old {
+            span = span.said("time_entry.ended_at", now)?;
+            (after.started_at, after.ended_at) = (span.started_at, Some(span.ended_at));
+        }
+        if after != before {
+            (after.version, after.updated_at) = (before.version + 1, now);
+            store::time_entry::save(&mut tx, &after).await?;
+            if span == old {
+                tx.publish(events::time_entry(&task, &after, None)).await?;
+            } else {
+                correct(&mut tx, task, &after, Difference::updated(old, span)).await?;
+            }
+        }
+        tx.commit().await?;
+        let answer = convert::time_entry(after, now);
+        Ok(Response::new(UpdateTimeEntryResponse { time_entry: Some(answer) }))
+    }
+
+    async fn delete_time_entry(
+        &self,
+        request: Request<DeleteTimeEntryRequest>,
+    ) -> Result<Response<DeleteTimeEntryResponse>, Status> {
+        let principal = principal(&request)?;
+        let expected = precondition::if_match(request.metadata())?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let time_entry_id = &request.get_ref().time_entry_id;
+        let (task, entry) = lock_entry(&mut tx, Who::of(principal), time_entry_id, expected).await?;
+        let old = entry.work()?;
+        store::time_entry::delete(&mut tx, entry.id).await?;
+        correct(&mut tx, task, &entry, Difference::deleted(old)).await?;
+        tx.commit().await?;
+        Ok(Response::new(DeleteTimeEntryResponse {}))
+    }
+
+    async fn list_time_corrections(
+        &self,
+        request: Request<ListTimeCorrectionsRequest>,
+    ) -> Result<Response<ListTimeCorrectionsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListTimeCorrectionsRequest { task_id, page } = request.get_ref();
+        let page = Page::of(page.as_ref(), task_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let (mut corrections, total) = store::time_entry::corrections(&mut tx, task.id, &page).await?;
+        tx.commit().await?;
+        let meta = page
+            .meta(&mut corrections, total, task_id, |(version, correction)| (Some(version.to_string()), correction.id));
+        let corrections = corrections.into_iter().map(|(_, correction)| convert::correction(correction)).collect();
+        Ok(Response::new(ListTimeCorrectionsResponse { corrections, meta: Some(meta) }))
+    }
+
+    async fn get_time_report(
+        &self,
+        request: Request<GetTimeReportRequest>,
+    ) -> Result<Response<GetTimeReportResponse>, Status> {
+        let principal = principal(&request)?;
+        let now = self.db.clock().now();
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
+        let figures = store::time_entry::figures(&mut tx, task.id, now).await?;
+        tx.commit().await?;
+        Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, figures, now)) }))
+    }
+
+    async fn get_timesheet(
+        &self,
+        request: Request<GetTimesheetRequest>,
+    ) -> Result<Response<GetTimesheetResponse>, Status> {
+        let principal = principal(&request)?;
+        let GetTimesheetRequest { user_id, from, to, page } = request.get_ref();
+        let person = match user_id {
+            Some(user_id) => id(user_id, "user_id")?,
+            None => principal.user_id(),
+        };
+        self.members.describe(principal, person).await?;
+        let from = from.map_or(Ok(EARLIEST), |at| time(&at, "from"))?;
+        let to = to.map_or(Ok(LATEST), |at| time(&at, "to"))?;
+        if to < from {
+            return Err(Error::invalid("to", "is before from").into());
+        }
+        let list = (person, from, to);
+        let page = Page::of(page.as_ref(), &list)?;
+        let now = self.db.clock().now();
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut sheet = store::time_entry::of_person(&mut tx, person, (from, to), &page, now).await?;
+        tx.commit().await?;
+        let meta = page.meta(&mut sheet.entries, sheet.count, &list, key);
+        Ok(Response::new(GetTimesheetResponse {
+            time_entries: self.shown(sheet.entries),
+            working_seconds: whole(sheet.working_seconds),
+            meta: Some(meta),
+        }))
+    }
+}
+
+impl Rpc {
+    fn shown(&self, entries: Vec<TimeEntry>) -> Vec<Answer> {
+        let now = self.db.clock().now();
+        entries.into_iter().map(|entry| convert::time_entry(entry, now)).collect()
+    }
+}
+
+/// An interval that the caller may correct, in the version that they expect, and its task, which is locked: whoever
+/// writes one locks its task first, so that the interval stands still too.
+async fn lock_entry(tx: &mut Tx, who: Who<'_>, id: &str, expected: Option<i32>) -> Result<(Task, TimeEntry)> {
+    let absent = || Error::from(Reason::TimeEntryNotFound);
+    let id: Uuid = id.parse().map_err(|_| absent())?;
+    let found = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
+    let task = store::task::lock(tx, found.task_id).await?.filter(|task| who.sees(task)).ok_or_else(absent)?;
+    let entry = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
+    who.may_correct_time(&task, entry.user_id)?;
+    precondition::check(expected, entry.version)?;
+    Ok((task, entry))
+}
+
+/// Has the task count what became of an interval, and tells of it: its timeline, and who listens.
+async fn correct(tx: &mut Tx, before: Task, entry: &TimeEntry, difference: Difference) -> Result<()> {
+    let mut after = before.clone();
+    after.correct_time(difference);
+    let changed = Changed { before, after, kind: Happening::TimeCorrected, reason: None };
+    let after = record::save(tx, changed, Terms::default()).await?;
+    store::time_entry::note_correction(tx, &after, entry, difference).await?;
+    tx.publish(events::time_entry(&after, entry, Some(difference.action))).await
+}

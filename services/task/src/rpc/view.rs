@@ -1,0 +1,144 @@
+//! Saved views.
+
+use baton_access::{Principal, principal};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::task::v1::{
+    self as proto, CreateViewRequest, CreateViewResponse, DeleteViewRequest, DeleteViewResponse, GetViewRequest,
+    GetViewResponse, ListViewsRequest, ListViewsResponse, UpdateViewRequest, UpdateViewResponse,
+    view_service_server::ViewService,
+};
+use baton_store::{Idempotency, Page, precondition};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::Rpc;
+use crate::{
+    events::view as events,
+    fields::{self, id},
+    store,
+    view::{View, looks, name, seen},
+    visibility::Who,
+};
+
+#[tonic::async_trait]
+impl ViewService for Rpc {
+    async fn create_view(&self, request: Request<CreateViewRequest>) -> Result<Response<CreateViewResponse>, Status> {
+        let idempotency = Idempotency::of("CreateView", request.metadata(), request.get_ref())?;
+        let principal = principal(&request)?.clone();
+        let new = request.into_inner();
+        let now = self.db.clock().now();
+        let mut view = View {
+            id: self.db.clock().new_id(),
+            account_id: principal.account_id(),
+            owner_id: principal.user_id(),
+            name: name(&new.name, "name")?,
+            source: new.source(),
+            user_id: new.user_id.as_deref().map(|user| id(user, "user_id")).transpose()?,
+            look: looks(new.look()),
+            visibility: seen(new.visibility()),
+            filter: new.filter.unwrap_or_default(),
+            position: 0,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        view.check("")?;
+        let reachable = self.may_save(&principal, &view).await;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(answer) = tx.replay(&idempotency).await? {
+            return Ok(Response::new(answer));
+        }
+        // A failure counts only once it is known that this is no repetition.
+        reachable?;
+        view.position = store::view::next_position(&mut tx).await?;
+        store::view::insert(&mut tx, &view).await?;
+        tx.publish(events::created(&view)).await?;
+        let answer = CreateViewResponse { view: Some(view.into()) };
+        tx.remember(&idempotency, &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_view(&self, request: Request<GetViewRequest>) -> Result<Response<GetViewResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let view = store::view::get(&mut tx, parse(&request.get_ref().id)?).await?;
+        tx.commit().await?;
+        let view = visible(view, Who::of(principal))?;
+        Ok(Response::new(GetViewResponse { view: Some(view.into()) }))
+    }
+
+    async fn list_views(&self, request: Request<ListViewsRequest>) -> Result<Response<ListViewsResponse>, Status> {
+        let principal = principal(&request)?;
+        let page = Page::of(request.get_ref().page.as_ref(), &"views")?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let (mut views, total) = store::view::list(&mut tx, &page).await?;
+        tx.commit().await?;
+        let reader = principal.user_id();
+        let meta = page.meta(&mut views, total, &"views", |view| (Some(store::view::key(view, reader)), view.id));
+        let views = views.into_iter().map(proto::View::from).collect();
+        Ok(Response::new(ListViewsResponse { views, meta: Some(meta) }))
+    }
+
+    async fn update_view(&self, request: Request<UpdateViewRequest>) -> Result<Response<UpdateViewResponse>, Status> {
+        let expected = precondition::if_match(request.metadata())?;
+        let principal = principal(&request)?.clone();
+        let who = Who::of(&principal);
+        let UpdateViewRequest { id, view: new, update_mask } = request.into_inner();
+        let (mask, new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
+        // Asked before a transaction begins: none waits for another service.
+        let reachable = match &new.user_id {
+            Some(user) if mask.iter().any(|path| path == "user_id") => {
+                self.may_see_board_of(&principal, fields::id(user, "view.user_id")?).await
+            }
+            _ => Ok(()),
+        };
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let before = visible(store::view::lock(&mut tx, parse(&id)?).await?, who)?;
+        before.may_be_changed_by(who)?;
+        precondition::check(expected, before.version)?;
+        reachable?;
+        let mut after = before.clone();
+        after.change(&mask, &new)?;
+        if after != before {
+            (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
+            store::view::save(&mut tx, &after).await?;
+            tx.publish(events::updated(&after)).await?;
+        }
+        tx.commit().await?;
+        Ok(Response::new(UpdateViewResponse { view: Some(after.into()) }))
+    }
+
+    async fn delete_view(&self, request: Request<DeleteViewRequest>) -> Result<Response<DeleteViewResponse>, Status> {
+        let expected = precondition::if_match(request.metadata())?;
+        let principal = principal(&request)?;
+        let who = Who::of(principal);
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let view = visible(store::view::lock(&mut tx, parse(&request.get_ref().id)?).await?, who)?;
+        view.may_be_changed_by(who)?;
+        precondition::check(expected, view.version)?;
+        store::view::delete(&mut tx, &view).await?;
+        tx.publish(events::deleted(&view)).await?;
+        tx.commit().await?;
+        Ok(Response::new(DeleteViewResponse {}))
+    }
+}
+
+impl Rpc {
+    /// Whose board a view is of: somebody whose board the caller may see.
+    async fn may_save(&self, principal: &Principal, view: &View) -> Result<()> {
+        match view.user_id {
+            Some(person) => self.may_see_board_of(principal, person).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A view that the caller does not see is as absent as one that never was.
+fn visible(view: Option<View>, who: Who<'_>) -> Result<View> {
+    view.filter(|view| view.is_seen_by(who)).ok_or_else(|| Reason::ViewNotFound.into())
+}
+
+fn parse(id: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| Error::from(Reason::ViewNotFound))
+}

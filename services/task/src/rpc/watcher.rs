@@ -1,0 +1,137 @@
+//! Who is told what is said about a task.
+
+use baton_access::{Principal, principal};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::task::v1::{
+    AddWatcherRequest, AddWatcherResponse, ListWatchersRequest, ListWatchersResponse, RemoveWatcherRequest,
+    RemoveWatcherResponse, UnwatchTaskRequest, UnwatchTaskResponse, WatchTaskRequest, WatchTaskResponse,
+    Watcher as Answer, watcher_service_server::WatcherService,
+};
+use baton_store::{Page, Tx};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Rpc, change::get};
+use crate::{
+    convert::comment as convert,
+    events::comment as events,
+    fields::id,
+    store::{self, watcher::Watcher},
+    task::Task,
+    visibility::Who,
+    watching::{self, Standing},
+};
+
+#[tonic::async_trait]
+impl WatcherService for Rpc {
+    async fn list_watchers(
+        &self,
+        request: Request<ListWatchersRequest>,
+    ) -> Result<Response<ListWatchersResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListWatchersRequest { task_id, page } = request.get_ref();
+        let page = Page::of(page.as_ref(), task_id)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        // Few enough to be cut into pages here: whoever creates or holds the task is in no table of watchers.
+        let all = store::watcher::all(&mut tx, &task).await?;
+        tx.commit().await?;
+        let total = all.len() as i64;
+        let after = page.after().map(|cursor| cursor.id);
+        let (offset, limit) = (page.offset() as usize, page.limit() as usize);
+        let rest = all.into_iter().filter(|watcher| after.is_none_or(|after| watcher.user_id > after));
+        let mut watchers: Vec<Watcher> = rest.skip(offset).take(limit).collect();
+        let meta = page.meta(&mut watchers, total, task_id, |watcher| (None, watcher.user_id));
+        let watchers = watchers.into_iter().map(|watcher| convert::watcher(watcher, &task)).collect();
+        Ok(Response::new(ListWatchersResponse { watchers, meta: Some(meta) }))
+    }
+
+    async fn watch_task(&self, request: Request<WatchTaskRequest>) -> Result<Response<WatchTaskResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
+        let watcher = watch(&mut tx, &task, principal.user_id(), Standing::Chose).await?;
+        tx.commit().await?;
+        Ok(Response::new(WatchTaskResponse { watcher: Some(watcher) }))
+    }
+
+    async fn unwatch_task(
+        &self,
+        request: Request<UnwatchTaskRequest>,
+    ) -> Result<Response<UnwatchTaskResponse>, Status> {
+        let principal = principal(&request)?;
+        self.end_watch(principal, &request.get_ref().task_id, principal.user_id()).await?;
+        Ok(Response::new(UnwatchTaskResponse {}))
+    }
+
+    async fn add_watcher(&self, request: Request<AddWatcherRequest>) -> Result<Response<AddWatcherResponse>, Status> {
+        let principal = principal(&request)?;
+        let who = Who::of(principal);
+        let AddWatcherRequest { task_id, user_id } = request.get_ref();
+        let user_id = id(user_id, "user_id")?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, who, task_id).await?;
+        who.may_change(&task)?;
+        tx.commit().await?;
+        let concerned = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
+        let people = self.members.colleagues(principal, &[], concerned).await?;
+
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, who, task_id).await?;
+        who.may_change(&task)?;
+        if !people.sees(user_id, &task) {
+            return Err(Error::from(Reason::WatcherInvalid).into());
+        }
+        let watcher = watch(&mut tx, &task, user_id, Standing::Added).await?;
+        tx.commit().await?;
+        Ok(Response::new(AddWatcherResponse { watcher: Some(watcher) }))
+    }
+
+    async fn remove_watcher(
+        &self,
+        request: Request<RemoveWatcherRequest>,
+    ) -> Result<Response<RemoveWatcherResponse>, Status> {
+        let RemoveWatcherRequest { task_id, user_id } = request.get_ref();
+        self.end_watch(principal(&request)?, task_id, id(user_id, "user_id")?).await?;
+        Ok(Response::new(RemoveWatcherResponse {}))
+    }
+}
+
+impl Rpc {
+    async fn end_watch(&self, principal: &Principal, task_id: &str, user_id: Uuid) -> Result<()> {
+        let who = Who::of(principal);
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let task = get(&mut tx, who, task_id).await?;
+        let wish = if user_id == who.id { Standing::Declined } else { Standing::Removed };
+        if wish == Standing::Removed {
+            who.may_change(&task)?;
+            let watchers = store::watcher::all(&mut tx, &task).await?;
+            if watchers.iter().all(|watcher| watcher.user_id != user_id) {
+                return Err(Reason::WatcherNotFound.into());
+            }
+        }
+        stand(&mut tx, &task, user_id, wish).await?;
+        tx.commit().await
+    }
+}
+
+/// Somebody watches a task from now on; answers how.
+async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, wish: Standing) -> Result<Answer> {
+    let now = stand(tx, task, user_id, wish).await?;
+    Ok(convert::watcher(Watcher { user_id, standing: Some(now) }, task))
+}
+
+/// Somebody stands to a task as `wish` says, if the rule agrees; answers how they do. Tells of it when they watch it
+/// now and did not, or the other way round.
+async fn stand(tx: &mut Tx, task: &Task, user_id: Uuid, wish: Standing) -> Result<Standing> {
+    store::watcher::lock(tx, task.id).await?;
+    let before = store::watcher::standing(tx, task.id, user_id).await?;
+    let Some(after) = watching::next(before, wish)? else { return Ok(before.unwrap_or(wish)) };
+    let now = tx.db().clock().now();
+    store::watcher::set(tx, task.id, user_id, after, now).await?;
+    let by_themselves = user_id == task.created_by || task.assigned_to == Some(user_id);
+    if before.map_or(by_themselves, Standing::watches) != after.watches() {
+        tx.publish(events::watcher(task.account_id, task.id, user_id, after.watches())).await?;
+    }
+    Ok(after)
+}

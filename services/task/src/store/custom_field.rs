@@ -1,0 +1,142 @@
+//! Definitions of custom fields.
+
+use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_store::Tx;
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::custom_field::{Choice, CustomField, Form, MOST};
+
+struct Row {
+    id: Uuid,
+    account_id: Uuid,
+    key: String,
+    name: String,
+    r#type: String,
+    options: Json<Vec<Choice>>,
+    required: bool,
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for CustomField {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let form = Form::from_name(&row.r#type);
+        Ok(Self {
+            id: row.id,
+            account_id: row.account_id,
+            key: row.key,
+            name: row.name,
+            form: form.ok_or_else(|| Error::internal("a custom field has an unknown type"))?,
+            options: row.options.0,
+            required: row.required,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// All of the account, oldest first.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<CustomField>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, key, name, type, options as "options: Json<Vec<Choice>>", required, version,
+                  created_at, updated_at
+           from task.custom_fields where account_id = $1 order by id"#,
+        tx.tenant().account_id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(CustomField::try_from).collect()
+}
+
+/// One of the account's, locked until the transaction ends.
+///
+/// # Errors
+/// CUSTOM_FIELD_NOT_FOUND.
+pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<CustomField> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, key, name, type, options as "options: Json<Vec<Choice>>", required, version,
+                  created_at, updated_at
+           from task.custom_fields where account_id = $1 and id = $2 for update"#,
+        tx.tenant().account_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.ok_or_else(|| Error::from(Reason::CustomFieldNotFound))?.try_into()
+}
+
+/// Stores a new one. Of many at once who want the last place, one gets it.
+///
+/// # Errors
+/// CUSTOM_FIELD_KEY_TAKEN, CUSTOM_FIELD_LIMIT.
+pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
+    let account_id = field.account_id.to_string();
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.custom_fields:' || $1, 0))", account_id)
+        .execute(&mut **tx)
+        .await?;
+    let inserted = sqlx::query!(
+        "insert into task.custom_fields (id, account_id, key, name, type, options, required, version, created_at,
+                                         updated_at)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+         where (select count(*) from task.custom_fields where account_id = $2) < $11",
+        field.id,
+        field.account_id,
+        field.key,
+        field.name,
+        field.form.name(),
+        Json(&field.options) as _,
+        field.required,
+        field.version,
+        field.created_at,
+        field.updated_at,
+        MOST
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(broken)?;
+    if inserted.rows_affected() == 0 {
+        return Err(Error::from(Reason::CustomFieldLimit).with("limit", MOST.to_string()));
+    }
+    Ok(())
+}
+
+/// Stores what can change of one that the transaction has locked.
+pub(crate) async fn save(tx: &mut Tx, field: &CustomField) -> Result<()> {
+    sqlx::query!(
+        "update task.custom_fields set name = $3, options = $4, required = $5, version = $6, updated_at = $7
+         where account_id = $1 and id = $2",
+        field.account_id,
+        field.id,
+        field.name,
+        Json(&field.options) as _,
+        field.required,
+        field.version,
+        field.updated_at
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes one that the transaction has locked.
+pub(crate) async fn delete(tx: &mut Tx, field: &CustomField) -> Result<()> {
+    sqlx::query!("delete from task.custom_fields where account_id = $1 and id = $2", field.account_id, field.id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn broken(error: sqlx::Error) -> Error {
+    match broken_constraint(&error) {
+        Some("custom_fields_key") => Reason::CustomFieldKeyTaken.into(),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,143 @@
+//! What waits for what.
+
+use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_store::Tx;
+use uuid::Uuid;
+
+use crate::{
+    dependency::{Linked, MOST, MOST_ABOVE},
+    task::{Status, Visibility},
+};
+
+/// What this task waits for and what waits for it, but for what is in the trash; oldest link first.
+pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query!(
+        r#"select link.waits as "waits!", link.created_at as "linked_at!", t.id, t.title, t.status, t.due_at,
+                  t.created_by, t.assigned_to, t.visibility
+           from (
+               select false as waits, blocked_by as other, created_at from task.task_dependencies
+               where account_id = $1 and task_id = $2
+               union all
+               select true, task_id, created_at from task.task_dependencies where account_id = $1 and blocked_by = $2
+           ) link
+           join task.tasks t on t.account_id = $1 and t.id = link.other
+           where t.deleted_at is null order by link.created_at, t.id"#,
+        account_id,
+        id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let linked = rows.into_iter().map(|row| {
+        let unknown = |what: &str| Error::internal(format!("a task has an unknown {what}"));
+        Ok(Linked {
+            waits: row.waits,
+            linked_at: row.linked_at,
+            id: row.id,
+            title: row.title,
+            status: Status::from_name(&row.status).ok_or_else(|| unknown("status"))?,
+            due_at: row.due_at,
+            created_by: row.created_by,
+            assigned_to: row.assigned_to,
+            visibility: Visibility::from_name(&row.visibility).ok_or_else(|| unknown("visibility"))?,
+        })
+    });
+    linked.collect()
+}
+
+/// Lets one transaction at a time add dependencies in this account: two could close a circle that neither sees, or
+/// both take the last place. Taken before tasks are locked, always.
+pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended('task.dependencies:' || $1, 0))",
+        account_id.to_string()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a task waits for another, under [`lock`]; answers whether that is new.
+///
+/// # Errors
+/// TASK_NOT_FOUND, DEPENDENCY_CYCLE, DEPENDENCY_LIMIT.
+pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<bool> {
+    let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
+    let added = sqlx::query!(
+        "insert into task.task_dependencies (account_id, task_id, blocked_by, created_at) values ($1, $2, $3, $4)
+         on conflict (account_id, task_id, blocked_by) do nothing",
+        account_id,
+        task_id,
+        blocked_by,
+        now
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(broken)?;
+    if added.rows_affected() == 0 {
+        return Ok(false);
+    }
+    fits(tx, task_id, blocked_by).await?;
+    Ok(true)
+}
+
+/// Whether what was just added leaves no circle, and no task with too many dependencies.
+async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    let found = sqlx::query!(
+        r#"with recursive above as (
+               select $3::uuid as id
+               union
+               select link.blocked_by
+               from above join task.task_dependencies link on link.account_id = $1 and link.task_id = above.id
+           ),
+           nearest as (select id from above limit $4)
+           select exists (select from nearest where id = $2) as "circle!",
+                  (select count(*) from nearest) as "above!",
+                  (select count(*) from task.task_dependencies where account_id = $1 and task_id = $2) as "waits_for!",
+                  (select count(*) from task.task_dependencies where account_id = $1 and blocked_by = $3) as "blocks!""#,
+        account_id,
+        task_id,
+        blocked_by,
+        // One more than may be tells that there are more.
+        MOST_ABOVE + 1
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let limit = |limit: i64| Err(Error::from(Reason::DependencyLimit).with("limit", limit.to_string()));
+    if found.circle {
+        return Err(Reason::DependencyCycle.into());
+    }
+    if found.waits_for > MOST || found.blocks > MOST {
+        return limit(MOST);
+    }
+    if found.above > MOST_ABOVE {
+        return limit(MOST_ABOVE);
+    }
+    Ok(())
+}
+
+/// Forgets that a task waits for another.
+///
+/// # Errors
+/// DEPENDENCY_NOT_FOUND.
+pub(crate) async fn remove(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    let removed = sqlx::query!(
+        "delete from task.task_dependencies where account_id = $1 and task_id = $2 and blocked_by = $3",
+        account_id,
+        task_id,
+        blocked_by
+    )
+    .execute(&mut **tx)
+    .await?;
+    if removed.rows_affected() == 0 { Err(Reason::DependencyNotFound.into()) } else { Ok(()) }
+}
+
+fn broken(error: sqlx::Error) -> Error {
+    match broken_constraint(&error) {
+        Some("task_dependencies_task" | "task_dependencies_blocker") => Reason::TaskNotFound.into(),
+        _ => error.into(),
+    }
+}

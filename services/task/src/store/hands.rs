@@ -1,0 +1,119 @@
+//! The record of the hands that tasks go through.
+
+use baton_errors::{Error, Reason, Result};
+use baton_store::{Page, Tx};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::hands::{Passing, Was};
+
+/// A task's time in one pair of hands.
+pub(crate) struct Hand {
+    pub(crate) id: Uuid,
+    pub(crate) version: i32,
+    pub(crate) assigned_to: Uuid,
+    pub(crate) assigned_by: Uuid,
+    pub(crate) how: String,
+    pub(crate) assigned_at: DateTime<Utc>,
+    pub(crate) accepted_at: Option<DateTime<Utc>>,
+    pub(crate) rejected_at: Option<DateTime<Utc>>,
+    pub(crate) rejection_reason: Option<String>,
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+}
+
+/// Notes what changes of locked tasks mean for it, in the transaction that stores them; of each task one.
+pub(crate) async fn record(tx: &mut Tx, passings: impl IntoIterator<Item = Passing> + Send) -> Result<()> {
+    let (mut was, mut begun) = (Vec::new(), Vec::new());
+    for passing in passings {
+        let at = (passing.task_id, passing.version, passing.at);
+        was.extend(passing.was.map(|was| (at, was)));
+        begun.extend(passing.begun.map(|begun| (at, begun)));
+    }
+    let account_id = tx.tenant().account_id;
+    if !was.is_empty() {
+        let tasks: Vec<Uuid> = was.iter().map(|&((task, ..), _)| task).collect();
+        let accepted: Vec<Option<DateTime<Utc>>> =
+            was.iter().map(|(_, was)| if let Was::Accepted(at) = was { Some(*at) } else { None }).collect();
+        let ended: Vec<Option<DateTime<Utc>>> =
+            was.iter().map(|&((.., at), ref was)| (!matches!(was, Was::Accepted(_))).then_some(at)).collect();
+        let rejected: Vec<bool> = was.iter().map(|(_, was)| matches!(was, Was::Rejected(_))).collect();
+        let reasons: Vec<Option<String>> =
+            was.into_iter().map(|(_, was)| if let Was::Rejected(reason) = was { reason } else { None }).collect();
+        sqlx::query!(
+            "update task.task_assignments a set
+                 accepted_at = coalesce(a.accepted_at, n.accepted_at), ended_at = n.ended_at,
+                 rejected_at = case when n.rejected then n.ended_at end, rejection_reason = n.reason
+             from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::text[])
+                  as n (task_id, accepted_at, ended_at, rejected, reason)
+             where a.account_id = $1 and a.task_id = n.task_id and a.ended_at is null",
+            account_id,
+            &tasks,
+            &accepted as &[Option<DateTime<Utc>>],
+            &ended as &[Option<DateTime<Utc>>],
+            &rejected,
+            &reasons as &[Option<String>],
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    if !begun.is_empty() {
+        let clock = tx.db().clock().clone();
+        let ids: Vec<Uuid> = begun.iter().map(|_| clock.new_id()).collect();
+        let tasks: Vec<Uuid> = begun.iter().map(|&((task, ..), _)| task).collect();
+        let versions: Vec<i32> = begun.iter().map(|&((_, version, _), _)| version).collect();
+        let times: Vec<DateTime<Utc>> = begun.iter().map(|&((.., at), _)| at).collect();
+        let holders: Vec<Uuid> = begun.iter().map(|(_, begun)| begun.assigned_to).collect();
+        let givers: Vec<Uuid> = begun.iter().map(|(_, begun)| begun.assigned_by).collect();
+        let hows: Vec<String> = begun.iter().map(|(_, begun)| begun.how.name().to_owned()).collect();
+        let accepted: Vec<Option<DateTime<Utc>>> = begun.iter().map(|(_, begun)| begun.accepted_at).collect();
+        sqlx::query!(
+            "insert into task.task_assignments
+                 (id, account_id, task_id, version, assigned_to, assigned_by, how, assigned_at, accepted_at)
+             select id, $1, task_id, version, assigned_to, assigned_by, how, assigned_at, accepted_at
+             from unnest($2::uuid[], $3::uuid[], $4::integer[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
+                         $9::timestamptz[])
+                  as n (id, task_id, version, assigned_to, assigned_by, how, assigned_at, accepted_at)",
+            account_id,
+            &ids,
+            &tasks,
+            &versions,
+            &holders,
+            &givers,
+            &hows,
+            &times,
+            &accepted as &[Option<DateTime<Utc>>],
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A page of the hands that a task went through, the first first, and how many there are.
+pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Hand>, i64)> {
+    let account_id = tx.tenant().account_id;
+    let after = page.after().map(|cursor| cursor.key.as_deref().and_then(|key| key.parse::<i32>().ok()));
+    let after = after.map(|version| version.ok_or(Reason::PageTokenInvalid)).transpose().map_err(Error::from)?;
+    let hands = sqlx::query_as!(
+        Hand,
+        "select id, version, assigned_to, assigned_by, how, assigned_at, accepted_at, rejected_at, rejection_reason,
+                ended_at
+         from task.task_assignments where account_id = $1 and task_id = $2 and version > $3
+         order by version limit $4 offset $5",
+        account_id,
+        task_id,
+        after.unwrap_or_default(),
+        page.limit(),
+        page.offset()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from task.task_assignments where account_id = $1 and task_id = $2"#,
+        account_id,
+        task_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((hands, total))
+}

@@ -1,0 +1,52 @@
+//! Places in the manual order.
+
+use baton_errors::Result;
+use baton_store::Tx;
+use uuid::Uuid;
+
+/// Lets one transaction at a time move tasks in the account's order. Taken before tasks are locked, always.
+pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.order:' || $1, 0))", account_id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A task and its rank.
+pub(crate) struct Placed {
+    pub(crate) id: Uuid,
+    pub(crate) rank: String,
+}
+
+/// The tasks before this rank, but for `moved`: the nearest first. Those in the trash keep their places.
+pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
+    let account_id = tx.tenant().account_id;
+    let found = sqlx::query_as!(
+        Placed,
+        "select id, rank from task.tasks where account_id = $1 and rank < $2 and id <> $3 order by rank desc limit $4",
+        account_id,
+        rank,
+        moved,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(found)
+}
+
+/// The same after it.
+pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
+    let account_id = tx.tenant().account_id;
+    let found = sqlx::query_as!(
+        Placed,
+        "select id, rank from task.tasks where account_id = $1 and rank > $2 and id <> $3 order by rank limit $4",
+        account_id,
+        rank,
+        moved,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(found)
+}

@@ -1,0 +1,86 @@
+//! The places of tasks in their series.
+
+use baton_errors::Result;
+use baton_store::Tx;
+use chrono::NaiveDateTime;
+use uuid::Uuid;
+
+/// A task's place in a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Instance {
+    pub(crate) task_id: Uuid,
+    pub(crate) series_id: Uuid,
+    pub(crate) nth: i32,
+    /// Where the rule begins, as a clock on the wall shows it.
+    pub(crate) starts: NaiveDateTime,
+    /// Which of the rule's times it is.
+    pub(crate) falls: NaiveDateTime,
+    /// Whether the task may have a place already, and the rule begins anew with it.
+    pub(crate) again: bool,
+}
+
+/// Begins series with tasks, or begins their rules anew; a task that keeps its number. One that has been given a
+/// place before it was made keeps that.
+pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let tasks: Vec<Uuid> = instances.iter().map(|one| one.task_id).collect();
+    let series: Vec<Uuid> = instances.iter().map(|one| one.series_id).collect();
+    let starts: Vec<NaiveDateTime> = instances.iter().map(|one| one.starts).collect();
+    let again: Vec<bool> = instances.iter().map(|one| one.again).collect();
+    sqlx::query!(
+        "with new as (
+             select * from unnest($2::uuid[], $3::uuid[], $4::timestamp[], $5::boolean[])
+                  as new (task_id, series_id, starts, again)
+         ), begun as (
+             update task.occurrences o set starts = new.starts, falls = new.starts
+             from new where new.again and o.account_id = $1 and o.task_id = new.task_id
+         )
+         insert into task.occurrences (account_id, task_id, series_id, nth, starts, falls)
+         select $1, task_id, series_id, 1, starts, starts from new
+         on conflict (account_id, task_id) do nothing",
+        tx.tenant().account_id,
+        &tasks,
+        &series,
+        &starts,
+        &again,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The place of a task, if it has one.
+pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>> {
+    let account_id = tx.tenant().account_id;
+    let place = sqlx::query_as!(
+        Instance,
+        r#"select task_id, series_id, nth, starts, falls, false as "again!"
+           from task.occurrences where account_id = $1 and task_id = $2"#,
+        account_id,
+        task_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(place)
+}
+
+/// Takes a place for a task that is about to be made; `false` when another has it. Of many who want it at once, one
+/// gets it.
+pub(crate) async fn claim(tx: &mut Tx, instance: &Instance) -> Result<bool> {
+    let Instance { task_id, series_id, nth, starts, falls, again: _ } = instance;
+    let taken = sqlx::query!(
+        "insert into task.occurrences (account_id, task_id, series_id, nth, starts, falls)
+         values ($1, $2, $3, $4, $5, $6) on conflict on constraint occurrences_nth do nothing",
+        tx.tenant().account_id,
+        task_id,
+        series_id,
+        nth,
+        starts,
+        falls
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}

@@ -1,0 +1,221 @@
+//! Timers: what is to be looked at when its time has come.
+
+use baton_errors::{Error, Result};
+use baton_store::{Db, Tx};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    DueSoon,
+    Overdue,
+    Reminder,
+    NextInstance,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::DueSoon, Self::Overdue, Self::Reminder, Self::NextInstance];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::DueSoon => "due_soon",
+            Self::Overdue => "overdue",
+            Self::Reminder => "reminder",
+            Self::NextInstance => "next_instance",
+        }
+    }
+
+    fn from_name(name: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| Error::internal("a timer of an unknown kind"))
+    }
+}
+
+/// A timer to set.
+#[derive(Debug, Clone)]
+pub(crate) struct Timer {
+    pub(crate) task_id: Uuid,
+    pub(crate) kind: Kind,
+    /// The due time that it goes by.
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    /// When it fires.
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// Sets timers. One that was set before stays as it is, whether it has fired or not.
+pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
+    if timers.is_empty() {
+        return Ok(());
+    }
+    let tasks: Vec<Uuid> = timers.iter().map(|timer| timer.task_id).collect();
+    let kinds: Vec<String> = timers.iter().map(|timer| timer.kind.name().to_owned()).collect();
+    let due: Vec<Option<DateTime<Utc>>> = timers.iter().map(|timer| timer.due_at).collect();
+    let times: Vec<DateTime<Utc>> = timers.iter().map(|timer| timer.at).collect();
+    sqlx::query!(
+        "insert into task.timers (account_id, task_id, kind, due_at, fires_at, try_at)
+         select $1, task_id, kind, due_at, at, at
+         from unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[]) as set (task_id, kind, due_at, at)
+         on conflict on constraint timers_once do nothing",
+        tx.tenant().account_id,
+        &tasks,
+        &kinds,
+        &due as &[Option<DateTime<Utc>>],
+        &times,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Sets the timers of all reminders that go by these tasks' new due times, but for those whose time has passed.
+pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) -> Result<()> {
+    if due.is_empty() {
+        return Ok(());
+    }
+    let (tasks, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = due.iter().copied().unzip();
+    let now = tx.db().clock().now();
+    sqlx::query!(
+        "insert into task.timers (account_id, task_id, kind, reminder_id, due_at, fires_at, try_at)
+         select $1, task_id, 'reminder', id, due_at, at, at
+         from unnest($2::uuid[], $3::timestamptz[]) as due (task_id, due_at)
+         join task.reminders r using (task_id)
+         cross join lateral (select due_at - make_interval(secs => r.before_seconds)) as fires (at)
+         where r.account_id = $1 and r.before_seconds is not null and at > $4
+         on conflict on constraint timers_once do nothing",
+        tx.tenant().account_id,
+        &tasks,
+        &times,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A timer whose time has come, and whom it is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    pub(crate) id: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) created_by: Uuid,
+    pub(crate) assigned_to: Option<Uuid>,
+    /// Whom it reminds.
+    pub(crate) reminds: Option<Uuid>,
+}
+
+/// The timers whose time has come, of all tenants; the oldest few. Nothing is locked: [`lock`] decides.
+pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
+    let rows = sqlx::query!(
+        r#"select m.id, m.account_id, m.kind, t.created_by, t.assigned_to, r.user_id as "reminds?"
+           from task.timers m
+           join task.tasks t on t.account_id = m.account_id and t.id = m.task_id
+           left join task.reminders r on r.account_id = m.account_id and r.id = m.reminder_id
+           where m.fired_at is null and m.try_at <= $1
+           order by m.try_at limit $2"#,
+        now,
+        limit
+    )
+    .fetch_all(db.system())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Due {
+                id: row.id,
+                account_id: row.account_id,
+                kind: Kind::from_name(&row.kind)?,
+                created_by: row.created_by,
+                assigned_to: row.assigned_to,
+                reminds: row.reminds,
+            })
+        })
+        .collect()
+}
+
+/// When the next timer is to be looked at, if there is one.
+pub(crate) async fn next(db: &Db) -> Result<Option<DateTime<Utc>>> {
+    Ok(sqlx::query_scalar!("select min(try_at) from task.timers where fired_at is null").fetch_one(db.system()).await?)
+}
+
+/// Looks at timers later: something is in the way of them.
+pub(crate) async fn postpone(db: &Db, ids: &[Uuid], by: TimeDelta) -> Result<()> {
+    let until = db.clock().now() + by;
+    sqlx::query!("update task.timers set try_at = $2 where id = any($1) and fired_at is null", ids, until)
+        .execute(db.system())
+        .await?;
+    Ok(())
+}
+
+/// Puts off the next instance of a series for which there is no place; answers how often it was.
+pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option<i32>> {
+    let (account_id, until) = (tx.tenant().account_id, tx.db().clock().now() + by);
+    let pauses = sqlx::query_scalar!(
+        "update task.timers set try_at = $3, pauses = pauses + 1
+         where account_id = $1 and id = $2 and fired_at is null returning pauses",
+        account_id,
+        id,
+        until
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(pauses)
+}
+
+/// A timer that the transaction has locked.
+#[derive(Debug, Clone)]
+pub(crate) struct Locked {
+    pub(crate) id: Uuid,
+    pub(crate) task_id: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) reminder_id: Option<Uuid>,
+    /// Whom it reminds.
+    pub(crate) reminds: Option<Uuid>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) fires_at: DateTime<Utc>,
+}
+
+/// Locks those of these timers that have not fired and that nobody else has locked: each is one worker's at a time,
+/// and nobody's any more once it has fired.
+pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
+    let rows = sqlx::query!(
+        r#"select m.id, m.task_id, m.kind, m.reminder_id, r.user_id as "reminds?", m.due_at, m.fires_at
+           from task.timers m
+           left join task.reminders r on r.account_id = m.account_id and r.id = m.reminder_id
+           where m.account_id = $1 and m.id = any($2) and m.fired_at is null
+           order by m.fires_at, m.id for update of m skip locked"#,
+        tx.tenant().account_id,
+        ids
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Locked {
+                id: row.id,
+                task_id: row.task_id,
+                kind: Kind::from_name(&row.kind)?,
+                reminder_id: row.reminder_id,
+                reminds: row.reminds,
+                due_at: row.due_at,
+                fires_at: row.fires_at,
+            })
+        })
+        .collect()
+}
+
+/// Notes that timers have fired, and drops those that had nothing to say.
+pub(crate) async fn settle(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) -> Result<()> {
+    let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
+    sqlx::query!(
+        "with dropped as (delete from task.timers where account_id = $1 and id = any($3))
+         update task.timers set fired_at = $4 where account_id = $1 and id = any($2)",
+        account_id,
+        fired,
+        dropped,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Tasks in the trash.
+
+use baton_errors::{Error, Reason, Result};
+use baton_store::{Db, Page, Tx};
+use chrono::{DateTime, SecondsFormat, Utc};
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::task::{COLUMNS, Row, select};
+use crate::{task::Task, trash::Expired, visibility::Who};
+
+/// A page of the tasks that they may restore ([`Who::may_delete`]), those deleted last first, with one more if another
+/// page follows; and how many there are.
+pub(crate) async fn read(tx: &mut Tx, who: Who<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
+    let account_id = tx.tenant().account_id;
+    let theirs = |what: &str| {
+        let mut query = QueryBuilder::<Postgres>::new("select ");
+        query.push(what).push(" from task.tasks where deleted_at is not null and account_id = ").push_bind(account_id);
+        if !who.runs_the_account() {
+            query.push(" and created_by = ").push_bind(who.id);
+        }
+        query
+    };
+    let mut query = theirs(COLUMNS);
+    if let Some(cursor) = page.after() {
+        let time = cursor.key.as_deref().and_then(|key| DateTime::parse_from_rfc3339(key).ok());
+        let time = time.ok_or_else(|| Error::from(Reason::PageTokenInvalid))?.to_utc();
+        query.push(" and (deleted_at, id) < (").push_bind(time).push(", ").push_bind(cursor.id).push(")");
+    }
+    query.push(" order by deleted_at desc, id desc limit ").push_bind(page.limit());
+    query.push(" offset ").push_bind(page.offset());
+    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let total = theirs("count(*)").build_query_scalar().fetch_one(&mut **tx).await?;
+    Ok((rows.into_iter().map(Task::try_from).collect::<Result<_>>()?, total))
+}
+
+/// The key of a task in this order, as page tokens carry it.
+pub(crate) fn key(task: &Task) -> (Option<String>, Uuid) {
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    (task.deleted_at.map(time), task.id)
+}
+
+/// Tasks of all tenants that were deleted before `before`, oldest first, after `after`, few at a time.
+pub(crate) async fn expired(
+    db: &Db,
+    before: DateTime<Utc>,
+    after: (DateTime<Utc>, Uuid),
+    limit: i64,
+) -> Result<Vec<Expired>> {
+    let expired = sqlx::query_as!(
+        Expired,
+        r#"select account_id, id, deleted_at as "deleted_at!" from task.tasks
+           where deleted_at < $1 and (deleted_at, id) > ($2, $3) order by deleted_at, id limit $4"#,
+        before,
+        after.0,
+        after.1,
+        limit
+    )
+    .fetch_all(db.system())
+    .await?;
+    Ok(expired)
+}
+
+/// Parts of these tasks, those in the trash as well, locked.
+pub(crate) async fn lock_parts(tx: &mut Tx, wholes: &[Uuid], limit: i64) -> Result<Vec<Task>> {
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "where account_id = $1 and parent_task_id = any($2) order by id limit $3 for no key update"
+    ))
+    .bind(tx.tenant().account_id)
+    .bind(wholes)
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+/// Deletes these tasks with all that hangs on them, but for one that was restored meanwhile.
+pub(crate) async fn delete(db: &Db, ids: &[Uuid], before: DateTime<Utc>) -> Result<()> {
+    sqlx::query!("delete from task.tasks where id = any($1) and deleted_at < $2", ids, before)
+        .execute(db.system())
+        .await?;
+    Ok(())
+}

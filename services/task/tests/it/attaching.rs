@@ -1,0 +1,495 @@
+//! Files that belong to tasks: announced, sent, completed, fetched, deleted, and swept up.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use baton_errors::Reason;
+use baton_files::{Files, FilesConfig, Refused};
+use baton_proto::baton::{
+    events::v1::Envelope,
+    task::v1::{
+        Attachment, AttachmentEvent, CompleteAttachmentRequest, CreateAttachmentRequest, CreateAttachmentResponse,
+        DeleteAttachmentRequest, GetAttachmentRequest, GetAttachmentResponse, ListAttachmentsRequest,
+        attachment_service_client::AttachmentServiceClient,
+    },
+    tenancy::v1::UsageChanged,
+};
+use baton_runtime::{Clock, Env};
+use baton_task::{Config, MIGRATIONS, SCHEMA, start, storage};
+use baton_testkit::{Person, World, eventually, reason};
+use bytes::Bytes;
+use chrono::TimeDelta;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
+use prost::Message;
+use tonic::transport::Channel;
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use crate::desk::{Answer, Desk, new, refused, with, wrong_field};
+
+const HELLO: &[u8] = b"hello world";
+
+/// A desk with a cabinet: the service, and the store that it keeps files in.
+struct Cabinet {
+    desk: Desk,
+    files: Files,
+}
+
+impl Cabinet {
+    async fn open() -> Self {
+        let desk = Desk::open().await;
+        let files = files(&desk, &desk.world.env());
+        Self { desk, files }
+    }
+
+    fn service(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.desk.channel())
+    }
+
+    async fn create(&self, who: &Person, request: CreateAttachmentRequest) -> Answer<CreateAttachmentResponse> {
+        Ok(self.service().create_attachment(self.desk.call(who, request)).await?.into_inner())
+    }
+
+    async fn complete(&self, who: &Person, id: &str) -> Answer<Attachment> {
+        let request = self.desk.call(who, CompleteAttachmentRequest { attachment_id: id.to_owned() });
+        Ok(self.service().complete_attachment(request).await?.into_inner().attachment.unwrap())
+    }
+
+    async fn get(&self, who: &Person, id: &str) -> Answer<GetAttachmentResponse> {
+        let request = self.desk.call(who, GetAttachmentRequest { attachment_id: id.to_owned() });
+        Ok(self.service().get_attachment(request).await?.into_inner())
+    }
+
+    async fn delete(&self, who: &Person, id: &str) -> Answer<()> {
+        let request = self.desk.call(who, DeleteAttachmentRequest { attachment_id: id.to_owned() });
+        self.service().delete_attachment(request).await?;
+        Ok(())
+    }
+
+    async fn list(&self, who: &Person, task_id: &str) -> Answer<Vec<String>> {
+        let request = self.desk.call(who, ListAttachmentsRequest { task_id: task_id.to_owned(), page: None });
+        let answer = self.service().list_attachments(request).await?.into_inner();
+        assert_eq!(answer.meta.unwrap().total_count as usize, answer.attachments.len());
+        Ok(answer.attachments.into_iter().map(|attachment| attachment.id).collect())
+    }
+
+    /// Sends content to an upload URL, as the gateway does for a client.
+    async fn send(&self, url: &str, content: &'static [u8]) -> Result<(), Refused> {
+        let parts = content.chunks(4).map(|part| Ok::<_, std::io::Error>(Bytes::from_static(part)));
+        self.files.folder().unwrap().take(&token(url), stream::iter(parts.collect::<Vec<_>>())).await
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Refused> {
+        let file = self.files.folder().unwrap().give(&token(url)).await?;
+        Ok(file.content.try_collect::<Vec<_>>().await.unwrap().concat())
+    }
+
+    /// A file that all see.
+    async fn attach(&self, who: &Person, task_id: &str) -> String {
+        let created = self.create(who, announce(task_id, HELLO)).await.unwrap();
+        self.send(&created.upload_url, HELLO).await.unwrap();
+        self.complete(who, &created.id).await.unwrap();
+        created.id
+    }
+
+    /// Keys of all objects.
+    async fn keys(&self) -> Vec<String> {
+        let later = Clock::system().now() + TimeDelta::days(1000);
+        self.files.older_than("accounts", later).map(Result::unwrap).collect().await
+    }
+
+    async fn rows(&self) -> i64 {
+        let count = sqlx::query_scalar("select count(*) from task.attachments");
+        count.fetch_one(&self.desk.world.admin()).await.unwrap()
+    }
+
+    async fn used(&self) -> i64 {
+        let used = sqlx::query_scalar("select coalesce(sum(used_bytes), 0)::bigint from task.storage_usage");
+        used.fetch_one(&self.desk.world.admin()).await.unwrap()
+    }
+
+    async fn sweep(&self) {
+        let db = self.db();
+        storage::sweep(&db, &self.files).await.unwrap();
+    }
+
+    /// The service's database, by the service's clock.
+    fn db(&self) -> baton_store::Db {
+        let config = Config::from_env(&self.desk.world.env()).unwrap().task;
+        let clock = self.desk.clock.clone();
+        baton_store::Db::open(SCHEMA, &config.database_url, &config.system_database_url, 2, clock).unwrap()
+    }
+
+    async fn events(&self, kind: &str) -> Vec<Envelope> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
+            .fetch_all(&self.desk.world.admin())
+            .await
+            .unwrap();
+        let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
+        events.filter(|event| event.r#type == kind).collect()
+    }
+}
+
+fn files(desk: &Desk, env: &Env) -> Files {
+    Files::open(&FilesConfig::from_env(env).unwrap(), desk.clock.clone()).unwrap()
+}
+
+fn token(url: &str) -> String {
+    url.strip_prefix("http://files.test/v1/files/").expect("a URL of the folder").to_owned()
+}
+
+fn hex(content: &[u8]) -> String {
+    digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn announce(task_id: &str, content: &[u8]) -> CreateAttachmentRequest {
+    CreateAttachmentRequest {
+        task_id: task_id.to_owned(),
+        file_name: "Grüße an alle.txt".to_owned(),
+        content_type: "text/plain".to_owned(),
+        size_bytes: content.len() as i32,
+        checksum_sha256: hex(content),
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_seen_by_all_who_see_the_task_once_it_is_complete() {
+    let cabinet = Cabinet::open().await;
+    let (user, manager) = (cabinet.desk.team.user_a1.clone(), cabinet.desk.team.manager_a.clone());
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let created = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    assert_eq!(created.upload_method, "PUT");
+    assert_eq!(cabinet.list(&user, &task.id).await.unwrap(), Vec::<String>::new());
+    assert_eq!(refused(cabinet.get(&user, &created.id).await), Reason::AttachmentNotFound);
+    assert_eq!(refused(cabinet.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
+    assert_eq!(refused(cabinet.complete(&manager, &created.id).await), Reason::AttachmentNotFound);
+    assert!(cabinet.events("attachment.added").await.is_empty());
+
+    cabinet.send(&created.upload_url, HELLO).await.unwrap();
+    let attachment = cabinet.complete(&user, &created.id).await.unwrap();
+    assert_eq!((attachment.file_name.as_str(), attachment.size_bytes), ("Grüße an alle.txt", 11));
+    assert_eq!((attachment.checksum_sha256, attachment.uploaded_by), (hex(HELLO), user.user_id.to_string()));
+    assert_eq!(cabinet.complete(&user, &created.id).await.unwrap().completed_at, attachment.completed_at);
+    assert_eq!(cabinet.list(&manager, &task.id).await.unwrap(), [created.id.as_str()]);
+
+    let got = cabinet.get(&manager, &created.id).await.unwrap();
+    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
+    let file = cabinet.files.folder().unwrap().give(&token(&got.download_url)).await.unwrap();
+    assert!(file.disposition.starts_with("attachment; "), "{}", file.disposition);
+    assert_eq!(file.content_type, "text/plain");
+
+    let [event] = cabinet.events("attachment.added").await.try_into().unwrap();
+    assert_eq!((event.subject_id.as_str(), event.actor_id), (created.id.as_str(), user.user_id.to_string()));
+    let payload: AttachmentEvent = event.payload.unwrap().to_msg().unwrap();
+    assert_eq!((payload.task_id, payload.created_by), (task.id, user.user_id.to_string()));
+    // What was checked is all that is kept, and names are nowhere in the store.
+    let [key] = cabinet.keys().await.try_into().unwrap();
+    let folder = format!("accounts/{}/attachments/{}/", cabinet.desk.team.account_id, created.id);
+    assert!(key.strip_prefix(&folder).unwrap().parse::<Uuid>().is_ok(), "{key}");
+}
+
+#[tokio::test]
+async fn those_who_do_not_see_the_task_see_none_of_its_files() {
+    let cabinet = Cabinet::open().await;
+    let team = cabinet.desk.team.clone();
+    let task = cabinet.desk.create(&team.user_a1, new("Write")).await.unwrap();
+    let id = cabinet.attach(&team.user_a1, &task.id).await;
+    let stranger = &team.user_b1;
+    assert_eq!(refused(cabinet.create(stranger, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
+    assert_eq!(refused(cabinet.list(stranger, &task.id).await), Reason::TaskNotFound);
+    assert_eq!(refused(cabinet.get(stranger, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(refused(cabinet.complete(stranger, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(refused(cabinet.delete(stranger, &id).await), Reason::AttachmentNotFound);
+
+    let elsewhere = Cabinet { desk: cabinet.desk.elsewhere().await, files: cabinet.files.clone() };
+    let owner = elsewhere.desk.team.owner.clone();
+    assert_eq!(refused(elsewhere.create(&owner, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
+    assert_eq!(refused(elsewhere.get(&owner, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(refused(elsewhere.delete(&owner, &id).await), Reason::AttachmentNotFound);
+
+    // Nobody sees files of a task in the trash.
+    cabinet.desk.delete(&team.user_a1, &task.id).await.unwrap();
+    assert_eq!(refused(cabinet.get(&team.user_a1, &id).await), Reason::AttachmentNotFound);
+    cabinet.sweep().await;
+    assert_eq!(cabinet.keys().await.len(), 1, "the trash can be emptied the other way as well");
+}
+
+#[tokio::test]
+async fn content_that_was_not_announced_is_not_kept() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let created = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    assert!(matches!(cabinet.send(&created.upload_url, b"hello world!").await, Err(Refused::Size)));
+    cabinet.send(&created.upload_url, b"HELLO WORLD").await.unwrap();
+    assert_eq!(refused(cabinet.complete(&user, &created.id).await), Reason::AttachmentMismatch);
+    assert_eq!(cabinet.keys().await, Vec::<String>::new());
+    assert_eq!(refused(cabinet.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
+    // The same URL takes the right content still; and once that is complete, nothing that is sent to it matters.
+    cabinet.send(&created.upload_url, HELLO).await.unwrap();
+    cabinet.complete(&user, &created.id).await.unwrap();
+    cabinet.send(&created.upload_url, b"HELLO WORLD").await.unwrap();
+    cabinet.complete(&user, &created.id).await.unwrap();
+    let got = cabinet.get(&user, &created.id).await.unwrap();
+    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
+    // A store that does not check sizes: what lies there counts, not what was asked for.
+    let other = cabinet.create(&user, announce(&task.id, b"hello")).await.unwrap();
+    let key = format!("accounts/{}/attachments/{}/upload", cabinet.desk.team.account_id, other.id);
+    let old = format!("accounts/{}/attachments/{}/upload", cabinet.desk.team.account_id, created.id);
+    assert!(cabinet.files.copy(&old, &key).await.unwrap());
+    assert_eq!(refused(cabinet.complete(&user, &other.id).await), Reason::AttachmentMismatch);
+}
+
+#[tokio::test]
+async fn of_many_who_complete_the_same_one_does_and_all_are_answered_alike() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let created = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    cabinet.send(&created.upload_url, HELLO).await.unwrap();
+    let answers = join_all((0..20).map(|_| cabinet.complete(&user, &created.id))).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().id, created.id);
+    }
+    assert_eq!(cabinet.events("attachment.added").await.len(), 1);
+    let got = cabinet.get(&user, &created.id).await.unwrap();
+    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
+    assert_eq!(cabinet.keys().await.len(), 1, "copies that are not read are not kept");
+}
+
+#[tokio::test]
+async fn a_repeated_announcement_is_one_file() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let call = |content| with(cabinet.desk.call(&user, announce(&task.id, content)), "idempotency-key", "k");
+    let mut service = cabinet.service();
+    let first = service.create_attachment(call(HELLO)).await.unwrap().into_inner();
+    let again = service.create_attachment(call(HELLO)).await.unwrap().into_inner();
+    assert_eq!(first, again);
+    let other = service.create_attachment(call(b"other")).await.unwrap_err();
+    assert_eq!(reason(&other), Some(Reason::IdempotencyKeyReused));
+    assert_eq!((cabinet.rows().await, cabinet.used().await), (1, 11));
+    // What is kept for repetitions is no key.
+    let kept: Vec<Vec<u8>> =
+        sqlx::query_scalar("select response from task.idempotency_keys where rpc = 'CreateAttachment'")
+            .fetch_all(&cabinet.desk.world.admin())
+            .await
+            .unwrap();
+    let kept = CreateAttachmentResponse::decode(kept[0].as_slice()).unwrap();
+    assert_eq!((kept.id, kept.upload_url.as_str()), (first.id, ""));
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_said_why_and_counts_nothing() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let good = announce(&task.id, HELLO);
+    let with = |change: fn(&mut CreateAttachmentRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        cabinet.create(&user, request)
+    };
+    assert_eq!(wrong_field(with(|r| r.file_name = "../../etc/passwd".to_owned()).await), "file_name");
+    assert_eq!(wrong_field(with(|r| r.file_name = "invoice\u{202e}gnp.exe".to_owned()).await), "file_name");
+    assert_eq!(wrong_field(with(|r| r.content_type = "text/plain; charset=utf-8".to_owned()).await), "content_type");
+    assert_eq!(wrong_field(with(|r| r.size_bytes = 0).await), "size_bytes");
+    assert_eq!(wrong_field(with(|r| r.checksum_sha256 = "abc".to_owned()).await), "checksum_sha256");
+    for content_type in ["text/html", "image/svg+xml", "application/x-msdownload"] {
+        let mut request = good.clone();
+        request.content_type = content_type.to_owned();
+        assert_eq!(refused(cabinet.create(&user, request).await), Reason::AttachmentTypeNotAllowed);
+    }
+    let large = with(|r| r.size_bytes = 26_214_401).await.unwrap_err();
+    assert_eq!(reason(&large), Some(Reason::AttachmentTooLarge));
+    assert_eq!(large.get_details_error_info().unwrap().metadata["limit"], "26214400");
+    with(|r| (r.size_bytes, r.content_type) = (26_214_400, "IMAGE/PNG".to_owned())).await.unwrap();
+    assert_eq!((cabinet.rows().await, cabinet.used().await), (1, 26_214_400));
+}
+
+#[tokio::test]
+async fn of_many_who_attach_the_hundredth_file_one_does() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    sqlx::query(
+        "insert into task.attachments (id, account_id, task_id, uploaded_by, file_name, content_type, size_bytes,
+                                       checksum, state, created_at, expires_at)
+         select gen_random_uuid(), account_id, task_id, uploaded_by, file_name, content_type, size_bytes,
+                checksum, state, created_at, expires_at
+         from task.attachments, generate_series(1, 98)",
+    )
+    .execute(&cabinet.desk.world.admin())
+    .await
+    .unwrap();
+    let answers = join_all((0..10).map(|_| cabinet.create(&user, announce(&task.id, HELLO)))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    for answer in answers.into_iter().filter(Result::is_err) {
+        assert_eq!(refused(answer), Reason::AttachmentLimit);
+    }
+    assert_eq!(cabinet.rows().await, 100);
+}
+
+#[tokio::test]
+async fn storage_is_the_accounts_and_the_last_of_it_is_had_once() {
+    let cabinet = Cabinet::open().await;
+    let team = cabinet.desk.team.clone();
+    sqlx::query("update tenancy.accounts set max_storage_mebibytes = 3")
+        .execute(&cabinet.desk.world.admin())
+        .await
+        .unwrap();
+    let task = cabinet.desk.create(&team.user_a1, new("Write")).await.unwrap();
+    let mut request = announce(&task.id, HELLO);
+    request.size_bytes = 1024 * 1024;
+    let first = cabinet.create(&team.user_a1, request.clone()).await.unwrap();
+    cabinet.create(&team.user_a1, request.clone()).await.unwrap();
+    let answers = join_all((0..20).map(|_| cabinet.create(&team.user_a1, request.clone()))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    for refused in answers.into_iter().filter_map(Result::err) {
+        assert_eq!(reason(&refused), Some(Reason::QuotaExceeded));
+        let told = refused.get_details_error_info().unwrap().metadata;
+        assert_eq!(["quota", "limit", "used"].map(|name| told[name].as_str()), ["storage_mebibytes", "3", "3"]);
+    }
+    // Giving up makes room, once.
+    cabinet.delete(&team.user_a1, &first.id).await.unwrap();
+    assert_eq!(refused(cabinet.delete(&team.user_a1, &first.id).await), Reason::AttachmentNotFound);
+    assert_eq!(cabinet.used().await, 2 * 1024 * 1024);
+    cabinet.create(&team.user_a1, announce(&task.id, HELLO)).await.unwrap();
+    let published = cabinet.events("usage.changed").await.into_iter();
+    let published: Vec<i32> = published
+        .map(|event| event.payload.unwrap().to_msg::<UsageChanged>().unwrap())
+        .filter(|usage| usage.user_id.is_empty())
+        .map(|usage| usage.used)
+        .collect();
+    assert_eq!(published, [1, 2, 3, 2, 3], "a begun MiB counts whole");
+
+    let db = cabinet.db();
+    assert_eq!(storage::rebuild(&db, true).await.unwrap(), []);
+    sqlx::query("update task.storage_usage set used_bytes = 7").execute(&cabinet.desk.world.admin()).await.unwrap();
+    let [wrong] = storage::rebuild(&db, false).await.unwrap().try_into().unwrap();
+    assert_eq!((wrong.counted, wrong.actual), (7, 2 * 1024 * 1024 + 11));
+    assert_eq!(cabinet.used().await, wrong.actual);
+    assert_eq!(storage::rebuild(&db, true).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn uploaders_and_those_who_may_change_the_task_delete_its_files() {
+    let cabinet = Cabinet::open().await;
+    let team = cabinet.desk.team.clone();
+    let shared = baton_proto::baton::task::v1::CreateTaskRequest {
+        visibility: baton_proto::baton::task::v1::TaskVisibility::Account.into(),
+        ..new("Write")
+    };
+    let task = cabinet.desk.create(&team.user_a1, shared).await.unwrap();
+    let own = cabinet.attach(&team.user_b1, &task.id).await;
+    let others = cabinet.attach(&team.user_a1, &task.id).await;
+    assert_eq!(refused(cabinet.delete(&team.user_b1, &others).await), Reason::TaskChangeNotAllowed);
+    cabinet.delete(&team.user_b1, &own).await.unwrap();
+    cabinet.delete(&team.manager_a, &others).await.unwrap();
+    assert_eq!(refused(cabinet.get(&team.user_a1, &others).await), Reason::AttachmentNotFound);
+    assert_eq!(cabinet.list(&team.user_a1, &task.id).await.unwrap(), Vec::<String>::new());
+    assert_eq!((cabinet.events("attachment.removed").await.len(), cabinet.used().await), (2, 0));
+    cabinet.sweep().await;
+    assert_eq!((cabinet.rows().await, cabinet.keys().await), (0, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_not_completed_in_time_is_forgotten() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let kept = cabinet.attach(&user, &task.id).await;
+    let left = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    cabinet.send(&left.upload_url, HELLO).await.unwrap();
+    cabinet.desk.clock.advance(TimeDelta::minutes(16));
+    assert!(matches!(cabinet.send(&left.upload_url, HELLO).await, Err(Refused::Ticket)), "the URL has expired");
+    cabinet.sweep().await;
+    assert_eq!(cabinet.rows().await, 2, "who sent in time may still say so");
+    cabinet.desk.clock.advance(TimeDelta::minutes(60));
+    assert_eq!(refused(cabinet.complete(&user, &left.id).await), Reason::AttachmentNotFound);
+    cabinet.sweep().await;
+    assert_eq!((cabinet.rows().await, cabinet.used().await), (1, 11));
+    let [key] = cabinet.keys().await.try_into().unwrap();
+    assert!(key.contains(&kept), "{key}");
+}
+
+#[tokio::test]
+async fn files_go_with_a_task_that_is_gone_for_good() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    cabinet.attach(&user, &task.id).await;
+    sqlx::query("delete from task.tasks where id = $1::uuid")
+        .bind(&task.id)
+        .execute(&cabinet.desk.world.admin())
+        .await
+        .unwrap();
+    cabinet.sweep().await;
+    assert_eq!((cabinet.rows().await, cabinet.keys().await, cabinet.used().await), (0, Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn objects_that_belong_to_nothing_are_found_after_a_day() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    let kept = cabinet.attach(&user, &task.id).await;
+    let got = cabinet.get(&user, &kept).await.unwrap();
+    // What a call left behind that crashed: of no attachment, and beside the copy of one.
+    let [key] = cabinet.keys().await.try_into().unwrap();
+    let (folder, _) = key.rsplit_once('/').unwrap();
+    let orphan = format!("accounts/{}/attachments/{}/upload", cabinet.desk.team.account_id, Uuid::now_v7());
+    let beside = format!("{folder}/{}", Uuid::now_v7());
+    let foreign = "accounts/backup.tar".to_owned();
+    for left in [&orphan, &beside, &foreign] {
+        assert!(cabinet.files.copy(&key, left).await.unwrap());
+    }
+    let db = cabinet.db();
+    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 0, "it may belong to a call that runs");
+    cabinet.desk.clock.advance(TimeDelta::hours(25));
+    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 2);
+    let mut keys = cabinet.keys().await;
+    keys.sort();
+    assert_eq!(keys, [key, foreign], "what is not ours is left alone");
+    cabinet.desk.clock.advance(TimeDelta::hours(-25));
+    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
+}
+
+#[tokio::test]
+async fn nothing_of_a_deleted_account_stays() {
+    let cabinet = Cabinet::open().await;
+    let user = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
+    cabinet.attach(&user, &task.id).await;
+    let elsewhere = Cabinet { desk: cabinet.desk.elsewhere().await, files: cabinet.files.clone() };
+    let owner = elsewhere.desk.team.owner.clone();
+    let theirs = elsewhere.desk.create(&owner, new("Write")).await.unwrap();
+    let kept = elsewhere.attach(&owner, &theirs.id).await;
+    sqlx::query(
+        "insert into task.jobs (id, kind, payload) values (gen_random_uuid(), 'account.clear', to_jsonb($1::text))",
+    )
+    .bind(cabinet.desk.team.account_id.to_string())
+    .execute(&cabinet.desk.world.admin())
+    .await
+    .unwrap();
+    let keys = eventually(|| async {
+        let keys = cabinet.keys().await;
+        (cabinet.rows().await == 1 && keys.len() == 1 && cabinet.used().await == 11).then_some(keys)
+    })
+    .await;
+    assert!(keys[0].contains(&kept));
+}
+
+#[tokio::test]
+async fn a_service_without_its_store_does_not_start() {
+    let world = World::start(&[(SCHEMA, &MIGRATIONS)]).await;
+    let mut env = world.env();
+    env.set("BATON_TASK_ATTACHMENTS_URL", "ftp://files");
+    let config = Config::from_env(&env).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let started = start(config, Clock::system(), listener, world.shutdown().clone());
+    let error = tokio::time::timeout(Duration::from_secs(10), started).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("BATON_TASK_ATTACHMENTS_URL"), "{error}");
+}

@@ -1,0 +1,143 @@
+//! An account has many tasks: lists stay on their indexes, and totals say when they are estimates.
+
+use baton_proto::{
+    baton::{
+        api::v1::{Page, PageMeta},
+        task::v1::{
+            GetAccountBoardRequest, GetMyBoardRequest, GetTeamBoardRequest, ListTasksRequest, SortOrder, TaskFilter,
+            TaskPriority, TaskSort, TaskStatus,
+        },
+    },
+    convert::timestamp,
+};
+use baton_testkit::{Person, eventually};
+use chrono::TimeDelta;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::desk::Desk;
+
+const TASKS: i64 = 100_000;
+const PEOPLE: usize = 100;
+
+/// So many tasks in the team's account, and as many in another. What triggers would do row by row is done for all at
+/// once, as far as lists need it.
+async fn fill(desk: &Desk) {
+    let team = &desk.team;
+    let people = [&team.owner, &team.manager_a, &team.manager_b, &team.user_a1, &team.user_a2, &team.user_b1];
+    // Most of the account's hundred members only hold and create tasks.
+    let others = (people.len()..PEOPLE).map(|_| Uuid::now_v7());
+    let people: Vec<_> =
+        people.map(|person| person.user_id).into_iter().chain(others).map(|id| format!("'{id}'")).collect();
+    let people = people.join(", ");
+    let mut script = "alter table task.tasks disable trigger user;".to_owned();
+    for account in [team.account_id, desk.elsewhere().await.team.account_id] {
+        script += &format!(
+            "insert into task.tasks (id, account_id, title, description, status, priority, visibility, due_at, tags,
+                                     custom_fields, created_by, assigned_to, assigned_by, accepted_at, actual_seconds,
+                                     version, created_at, updated_at, completed_at, rank)
+             select id, '{account}', 'Task ' || n, '', case when n % 3 = 0 then 'pending' else 'completed' end,
+                    1 + n % 4, case when n % 50 = 0 then 'account' else 'private' end, made + n % 40 * interval '1 day',
+                    array['tag' || n % 100], '{{}}', people[1 + n % {PEOPLE}], people[1 + n / 7 % {PEOPLE}], people[1 + n % {PEOPLE}], made, 0, 1,
+                    made, made, case when n % 3 > 0 then made end, 'V' || replace(id::text, '-', '') || 'V'
+             from (select n, gen_random_uuid() as id, now() - n * interval '1 minute' as made, array[{people}]::uuid[] as people
+                   from generate_series(1, {TASKS}) n) n;"
+        );
+    }
+    script += "insert into task.task_tags (account_id, tag, task_id) select account_id, tag, id from task.tasks, unnest(tags) tag;
+               alter table task.tasks enable trigger user";
+    let admin = desk.world.admin();
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(&admin).await.unwrap();
+    // As the autovacuum of a server that runs for longer than a test.
+    for table in ["task.tasks", "task.task_tags"] {
+        sqlx::query(AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(&admin).await.unwrap();
+    }
+}
+
+/// How often Postgres has read each table of the service from its beginning to its end, and an index of the tasks.
+async fn scans(desk: &Desk) -> (Vec<(String, i64)>, i64) {
+    let admin = desk.world.admin();
+    let tables = sqlx::query_as(
+        "select relname::text, seq_scan from pg_stat_user_tables
+         where schemaname = 'task' and relname in ('tasks', 'task_tags') order by relname",
+    );
+    let indexed = "select idx_scan from pg_stat_user_tables where schemaname = 'task' and relname = 'tasks'";
+    (tables.fetch_all(&admin).await.unwrap(), sqlx::query_scalar(indexed).fetch_one(&admin).await.unwrap())
+}
+
+async fn list(desk: &Desk, who: &Person, filter: TaskFilter, page: i32) -> PageMeta {
+    let request = ListTasksRequest { filter: Some(filter), page: Some(Page { page, ..Default::default() }) };
+    desk.tasks().list_tasks(desk.call(who, request)).await.unwrap().into_inner().meta.unwrap()
+}
+
+#[tokio::test]
+async fn no_list_reads_all_tasks_and_totals_say_when_they_are_estimates() {
+    let desk = Desk::open().await;
+    fill(&desk).await;
+    no_list_reads_all_tasks(&desk).await;
+    totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(&desk).await;
+}
+
+async fn no_list_reads_all_tasks(desk: &Desk) {
+    let team = &desk.team;
+    let filter =
+        |sort: TaskSort, order: SortOrder| TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
+    let now = desk.clock.now();
+    let filters = [
+        filter(TaskSort::CreatedAt, SortOrder::Desc),
+        filter(TaskSort::CreatedAt, SortOrder::Asc),
+        filter(TaskSort::UpdatedAt, SortOrder::Desc),
+        filter(TaskSort::DueAt, SortOrder::Asc),
+        filter(TaskSort::DueAt, SortOrder::Desc),
+        filter(TaskSort::Priority, SortOrder::Desc),
+        filter(TaskSort::Rank, SortOrder::Asc),
+        TaskFilter { status: vec![TaskStatus::Pending.into()], ..Default::default() },
+        TaskFilter { status: vec![TaskStatus::Pending.into(), TaskStatus::Completed.into()], ..Default::default() },
+        TaskFilter { priority: vec![TaskPriority::Urgent.into()], ..Default::default() },
+        TaskFilter { assigned_to: Some(team.user_a1.user_id.to_string()), ..Default::default() },
+        TaskFilter { created_by: Some(team.user_a1.user_id.to_string()), ..Default::default() },
+        TaskFilter { tags: vec!["tag7".to_owned()], ..Default::default() },
+        TaskFilter {
+            due_from: Some(timestamp(now)),
+            due_to: Some(timestamp(now + TimeDelta::days(1))),
+            ..Default::default()
+        },
+    ];
+    let (before, indexed) = scans(desk).await;
+    let mut calls = 0;
+    for who in [&team.owner, &team.manager_a, &team.user_a1] {
+        for filter in &filters {
+            for page in [1, 1000] {
+                list(desk, who, filter.clone(), page).await;
+                calls += 1;
+            }
+        }
+        let mut boards = desk.boards();
+        boards.get_my_board(desk.call(who, GetMyBoardRequest::default())).await.unwrap();
+        calls += 1;
+    }
+    let mut boards = desk.boards();
+    boards.get_team_board(desk.call(&team.manager_a, GetTeamBoardRequest::default())).await.unwrap();
+    boards.get_account_board(desk.call(&team.owner, GetAccountBoardRequest::default())).await.unwrap();
+    // Postgres tells what was done a little later.
+    eventually(|| async { (scans(desk).await.1 >= indexed + calls).then_some(()) }).await;
+    assert_eq!(scans(desk).await.0, before, "a table was read from beginning to end");
+}
+
+async fn totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(desk: &Desk) {
+    let team = &desk.team;
+    let tagged = |tag: &str| TaskFilter { tags: vec![tag.to_owned()], ..Default::default() };
+    for page in [1, 30, 1000] {
+        let meta = list(desk, &team.owner, tagged("tag7"), page).await;
+        assert_eq!((meta.total_count, meta.total_is_estimate), (1000, false), "page {page}");
+    }
+    let meta = list(desk, &team.owner, TaskFilter::default(), 1).await;
+    assert!(meta.total_is_estimate);
+    assert!((50_000..200_000).contains(&meta.total_count), "{}", meta.total_count);
+    let board = desk.boards().get_account_board(desk.call(&team.owner, GetAccountBoardRequest::default())).await;
+    let columns = board.unwrap().into_inner().columns;
+    let of = |status: TaskStatus| columns.iter().find(|column| column.status() == status).unwrap();
+    assert_eq!((of(TaskStatus::Paused).count, of(TaskStatus::Paused).count_is_estimate), (0, false));
+    let completed = of(TaskStatus::Completed);
+    assert!(completed.count_is_estimate && completed.count > 10_000, "{completed:?}");
+}

@@ -1,0 +1,250 @@
+//! People look for words.
+
+use baton_errors::Reason;
+use baton_proto::baton::{
+    api::v1::Page,
+    task::v1::{
+        CreateCommentRequest, DeleteCommentRequest, SearchTasksRequest, SearchTasksResponse, TaskChange, TaskFilter,
+        TaskStatus, TaskVisibility, UpdateSearchSettingsRequest, comment_service_client::CommentServiceClient,
+        search_service_client::SearchServiceClient,
+    },
+};
+use baton_task::SCHEMA;
+use baton_testkit::Person;
+use sqlx::{Connection, PgConnection};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use crate::desk::{Answer, Desk, new, new_for, refused, titled, wrong_field};
+
+fn searches(desk: &Desk) -> SearchServiceClient<Channel> {
+    SearchServiceClient::new(desk.channel())
+}
+
+async fn search(desk: &Desk, who: &Person, q: &str) -> Answer<SearchTasksResponse> {
+    let request = SearchTasksRequest { q: q.to_owned(), ..Default::default() };
+    Ok(searches(desk).search_tasks(desk.call(who, request)).await?.into_inner())
+}
+
+/// Titles of what was found, the best first; nothing that is only spelled alike.
+async fn titles(desk: &Desk, who: &Person, q: &str) -> Vec<String> {
+    let found = search(desk, who, q).await.unwrap();
+    assert_eq!(found.meta.unwrap().total_count as usize, found.tasks.len());
+    if found.spelled_alike {
+        return Vec::new();
+    }
+    found.tasks.into_iter().map(|hit| hit.task.unwrap().title).collect()
+}
+
+async fn comment(desk: &Desk, who: &Person, task: &str, body: &str) -> String {
+    let request = CreateCommentRequest { task_id: task.to_owned(), body: body.to_owned(), ..Default::default() };
+    let answer = CommentServiceClient::new(desk.channel()).create_comment(desk.call(who, request)).await.unwrap();
+    answer.into_inner().comment.unwrap().id
+}
+
+#[tokio::test]
+async fn words_are_found_wherever_they_stand() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let mut request = new("Sweep the yard");
+    (request.description, request.tags) = ("With the new broom".to_owned(), vec!["outside".to_owned()]);
+    let sweep = desk.create(me, request).await.unwrap();
+    let mut request = new("Mop the floor");
+    request.description = "Do not sweep it".to_owned();
+    desk.create(me, request).await.unwrap();
+    comment(&desk, me, &sweep.id, "Mind the geraniums").await;
+
+    for (q, expected) in [
+        // The title weighs more than the description.
+        ("sweep", &["Sweep the yard", "Mop the floor"][..]),
+        ("sweeping", &["Sweep the yard", "Mop the floor"]),
+        ("brooms", &["Sweep the yard"]),
+        ("outside", &["Sweep the yard"]),
+        ("geranium", &["Sweep the yard"]),
+        ("yard geraniums", &["Sweep the yard"]),
+        ("swe", &["Sweep the yard", "Mop the floor"]),
+        ("\"new broom\"", &["Sweep the yard"]),
+        ("\"broom new\"", &[]),
+        ("sweep -broom", &["Mop the floor"]),
+        ("yard or mop", &["Sweep the yard", "Mop the floor"]),
+        ("yard floor", &[]),
+        ("% _ ' \" \\ & | ! ( ) : *", &[]),
+    ] {
+        let mut found = titles(&desk, me, q).await;
+        if q.contains(" or ") {
+            found.sort_by(|a, b| b.cmp(a));
+        }
+        assert_eq!(found, expected, "{q}");
+    }
+    for (q, field) in [("a\0", "q"), ("", "q")] {
+        assert_eq!(wrong_field(search(&desk, me, q).await), field);
+    }
+}
+
+#[tokio::test]
+async fn what_changes_is_found_as_it_is_now() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let id = desk.create(me, new("Sweep")).await.unwrap().id;
+    let said = comment(&desk, me, &id, "Mind the geraniums").await;
+    desk.update(me, &id, &["title"], titled("Mop")).await.unwrap();
+    assert!(titles(&desk, me, "sweep").await.is_empty());
+    assert_eq!(titles(&desk, me, "mop geraniums").await, ["Mop"]);
+    let gone = DeleteCommentRequest { comment_id: said };
+    CommentServiceClient::new(desk.channel()).delete_comment(desk.call(me, gone)).await.unwrap();
+    assert!(titles(&desk, me, "geraniums").await.is_empty());
+    let tagged = TaskChange { tags: vec!["kitchen".to_owned()], ..Default::default() };
+    desk.update(me, &id, &["tags"], tagged).await.unwrap();
+    assert_eq!(titles(&desk, me, "kitchen").await, ["Mop"]);
+    desk.delete(me, &id).await.unwrap();
+    assert!(titles(&desk, me, "mop").await.is_empty(), "nobody finds the trash");
+    desk.restore(me, &id).await.unwrap();
+    assert_eq!(titles(&desk, me, "mop").await, ["Mop"]);
+}
+
+#[tokio::test]
+async fn what_was_found_is_shown_in_pieces_of_plain_text() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let mut request = new("<b>Sweep</b> & \u{2}sweep\u{3}");
+    request.description = format!("{} broom {}", "far ".repeat(60), "away ".repeat(60));
+    desk.create(me, request).await.unwrap();
+    let found = search(&desk, me, "sweep broom").await.unwrap();
+    let [hit] = &found.tasks[..] else { panic!("{found:?}") };
+    let [title, description] = &hit.highlight[..] else { panic!("{hit:?}") };
+    let text = |parts: &[baton_proto::baton::task::v1::HighlightPart]| {
+        parts.iter().map(|p| p.text.as_str()).collect::<String>()
+    };
+    assert_eq!((title.field.as_str(), text(&title.parts).as_str()), ("title", "<b>Sweep</b> & sweep"));
+    assert_eq!(
+        title.parts.iter().filter(|part| part.hit).map(|part| part.text.as_str()).collect::<Vec<_>>(),
+        ["Sweep", "sweep"]
+    );
+    assert_eq!(description.field, "description");
+    assert!(description.parts.iter().any(|part| part.hit && part.text == "broom"));
+    assert!(text(&description.parts).len() < 200, "an extract");
+    assert!(hit.rank > 0.0 && !found.spelled_alike);
+}
+
+#[tokio::test]
+async fn a_slip_of_the_finger_is_forgiven_when_nothing_else_is_found() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    desk.create(me, new("Quarterly invoice")).await.unwrap();
+    desk.create(me, new("Something else")).await.unwrap();
+    let found = search(&desk, me, "invoce").await.unwrap();
+    assert_eq!(found.tasks.len(), 1);
+    assert!(found.spelled_alike && found.tasks[0].highlight.is_empty());
+    let found = search(&desk, me, "invoice").await.unwrap();
+    assert!(!found.spelled_alike && found.tasks.len() == 1);
+    assert!(search(&desk, me, "zebra").await.unwrap().tasks.is_empty());
+}
+
+#[tokio::test]
+async fn everyone_finds_what_they_see_and_nothing_else() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let make = async |title: &str, visibility: TaskVisibility, creator: &Person, holder: Option<&Person>| {
+        let mut request = holder.map_or_else(|| new(title), |holder| new_for(title, holder));
+        request.visibility = visibility.into();
+        desk.create(creator, request).await.unwrap()
+    };
+    use TaskVisibility::{Account, Private, Team};
+    make("broom private", Private, &team.user_a1, None).await;
+    make("broom team", Team, &team.user_a1, None).await;
+    make("broom account", Account, &team.user_b1, None).await;
+    make("broom given", Private, &team.owner, Some(&team.user_a1)).await;
+    let other = desk.elsewhere().await;
+    other.create(&other.team.owner, new("broom foreign")).await.unwrap();
+
+    for person in [
+        &team.owner,
+        &team.super_manager,
+        &team.manager_a,
+        &team.user_a1,
+        &team.user_a2,
+        &team.manager_b,
+        &team.user_b1,
+    ] {
+        let mut found = titles(&desk, person, "broom").await;
+        found.sort();
+        let seen = desk.list(person, TaskFilter::default()).await.unwrap();
+        assert_eq!(found.len(), seen.len(), "{found:?}");
+        let listed = TaskFilter { search: Some("broom".to_owned()), ..Default::default() };
+        assert_eq!(desk.list(person, listed).await.unwrap().len(), seen.len());
+        // Spelled alike, too.
+        let alike = search(&desk, person, "brooom").await.unwrap();
+        assert_eq!((alike.tasks.len(), alike.spelled_alike), (seen.len(), true));
+    }
+    assert_eq!(titles(&other, &other.team.owner, "broom").await, ["broom foreign"]);
+}
+
+#[tokio::test]
+async fn the_filter_narrows_what_is_found_and_pages_go_by_number() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    for n in 0..5 {
+        desk.create(me, new(&format!("broom {n}"))).await.unwrap();
+    }
+    let running = desk.create(me, new("broom in hand")).await.unwrap().id;
+    desk.start(me, &running).await.unwrap();
+    let request = |page: Page, status: Vec<i32>| SearchTasksRequest {
+        q: "broom".to_owned(),
+        filter: Some(TaskFilter { status, ..Default::default() }),
+        page: Some(page),
+    };
+    let ask = async |page, status| searches(&desk).search_tasks(desk.call(me, request(page, status))).await;
+    let page = |page| Page { page, per_page: 4, ..Default::default() };
+    let first = ask(page(1), vec![]).await.unwrap().into_inner();
+    let second = ask(page(2), vec![]).await.unwrap().into_inner();
+    let meta = first.meta.unwrap();
+    assert_eq!((first.tasks.len(), second.tasks.len(), meta.total_count, meta.total_pages), (4, 2, 6, 2));
+    assert!(!meta.total_is_estimate && meta.next_page_token.is_empty());
+    let found = ask(page(1), vec![TaskStatus::InProgress.into()]).await.unwrap().into_inner();
+    assert_eq!(found.tasks.len(), 1);
+    let token = Page { page_token: "x".to_owned(), ..Default::default() };
+    assert_eq!(refused(ask(token, vec![]).await), Reason::PageTokenInvalid);
+}
+
+#[tokio::test]
+async fn the_language_of_the_account_says_which_forms_are_one_word() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    desk.create(&team.owner, new("Alle Häuser streichen")).await.unwrap();
+    let speak = async |who: &Person, language: &str| {
+        let request = UpdateSearchSettingsRequest { language: language.to_owned() };
+        searches(&desk).update_search_settings(desk.call(who, request)).await
+    };
+    assert!(search(&desk, &team.owner, "Hauses streichst").await.unwrap().tasks.is_empty());
+    assert_eq!(refused(speak(&team.user_a1, "de").await), Reason::PermissionMissing);
+    assert_eq!(wrong_field(speak(&team.owner, "tlh").await), "language");
+    speak(&team.owner, "de-AT").await.unwrap();
+    baton_testkit::eventually(async || {
+        let found = search(&desk, &team.owner, "streichst").await.unwrap();
+        (found.tasks.len() == 1 && !found.spelled_alike).then_some(())
+    })
+    .await;
+    desk.create(&team.owner, new("Ein Haus kaufen")).await.unwrap();
+    assert_eq!(titles(&desk, &team.owner, "Häuser kaufe").await, ["Ein Haus kaufen"]);
+}
+
+#[tokio::test]
+async fn the_functions_that_search_go_by_the_tenant_of_the_connection() {
+    let desk = Desk::open().await;
+    let other = desk.elsewhere().await;
+    desk.create(&desk.team.owner, new("broom mine")).await.unwrap();
+    other.create(&other.team.owner, new("broom theirs")).await.unwrap();
+    let mut conn = PgConnection::connect(&desk.world.database().app_url(SCHEMA)).await.unwrap();
+    let both = "select (select count(*) from task.search_tasks('broom', '', null, null, 10)),
+                       (select count(*) from task.search_alike('brooom', null, null, 10)),
+                       (select count(*) from task.task_search)";
+    let seen: (i64, i64, i64) = sqlx::query_as(both).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(seen, (0, 0, 0), "without a tenant nothing is found");
+    for account_id in [desk.team.account_id, other.team.account_id, Uuid::now_v7()] {
+        let tenant = "select set_config('baton.account_id', $1, false)";
+        sqlx::query(tenant).bind(account_id.to_string()).execute(&mut conn).await.unwrap();
+        let one = i64::from(account_id == desk.team.account_id || account_id == other.team.account_id);
+        let seen: (i64, i64, i64) = sqlx::query_as(both).fetch_one(&mut conn).await.unwrap();
+        assert_eq!(seen, (one, one, one));
+    }
+}

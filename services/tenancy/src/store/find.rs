@@ -1,0 +1,60 @@
+//! Members by handle or user id, many at once, with those who lead them.
+
+use baton_access::Role;
+use baton_errors::Result;
+use baton_proto::baton::tenancy::v1 as proto;
+use baton_store::Tx;
+use uuid::Uuid;
+
+/// A member, and who leads them.
+pub(crate) struct Found {
+    user_id: Uuid,
+    handle: String,
+    role: Role,
+    /// Their manager, the manager's manager and so on.
+    above: Vec<Uuid>,
+}
+
+/// The active members with these handles or user ids, each once.
+pub(crate) async fn members(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<Found>> {
+    let rows = sqlx::query!(
+        r#"with recursive found as (
+               select user_id, handle, role, manager_id from tenancy.memberships
+               where account_id = $1 and status = 'active' and handle = any($2)
+               union
+               select user_id, handle, role, manager_id from tenancy.memberships
+               where account_id = $1 and status = 'active' and user_id = any($3)
+           ), above as (
+               select user_id, manager_id, 1 as step from found where manager_id is not null
+               union all
+               select a.user_id, m.manager_id, a.step + 1 from above a
+               join tenancy.memberships m on m.account_id = $1 and m.status = 'active' and m.user_id = a.manager_id
+               where m.manager_id is not null
+           )
+           select f.user_id as "user_id!", f.handle as "handle!", f.role as "role!",
+                  array(select a.manager_id from above a where a.user_id = f.user_id order by a.step) as "above!: Vec<Uuid>"
+           from found f"#,
+        tx.tenant().account_id,
+        handles,
+        user_ids
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let role = super::member::role(&row.role)?;
+            Ok(Found { user_id: row.user_id, handle: row.handle, role, above: row.above })
+        })
+        .collect()
+}
+
+impl From<Found> for proto::FoundMember {
+    fn from(found: Found) -> Self {
+        Self {
+            user_id: found.user_id.to_string(),
+            handle: found.handle,
+            role: found.role.to_proto().into(),
+            above_ids: found.above.iter().map(Uuid::to_string).collect(),
+        }
+    }
+}

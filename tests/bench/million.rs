@@ -1,0 +1,322 @@
+//! How fast an account with a million tasks of 200 members is: lists and boards with each filter, the first page and
+//! the 1,000th, search, and changes; and what share of Postgres' own rate with the same statements the service reaches.
+//!
+//! ```sh
+//! cargo build --release -p baton && BATON_BIN=target/release/baton cargo bench -p baton-tests --bench million
+//! ```
+//!
+//! Platform, Postgres (`fsync` on), Redis, `pgbench` and this driver share the machine. `BATON_BENCH_SECONDS` (5) is
+//! the time per line, `BATON_BENCH_READS` (1,000,000) how many reads the memory of the platform is watched over,
+//! `BATON_BENCH_ONLY` a part of the names of the lines that are wanted, or `share`, `writing` or `memory`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
+
+mod driver;
+
+use std::{
+    io::Write as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use baton_embedded::{Options, Postgres, PostgresBinaries};
+use baton_proto::baton::{
+    api::v1::Page,
+    task::v1::{GetTaskRequest, ListTasksRequest, task_service_client::TaskServiceClient},
+};
+use baton_tests::{Person, Platform, Team};
+use driver::{Times, measure, setting, wanted};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+const TASKS: u64 = 1_000_000;
+/// Callers of the lines about reading: enough to keep two cores busy.
+const READERS: u64 = 4;
+/// Callers of the lines about writing.
+const WRITERS: u64 = 32;
+
+/// The id of a task by its number, as `million.sql` makes it.
+fn id(number: u64) -> Uuid {
+    format!("019{:09x}70008000000000000000", (1 + number % TASKS) * 65_536).parse().unwrap()
+}
+
+/// A number that jumps about.
+fn jump(n: usize) -> u64 {
+    (n as u64).wrapping_mul(2_654_435_761) % TASKS
+}
+
+fn seconds() -> u64 {
+    setting("BATON_BENCH_SECONDS", 5)
+}
+
+fn line(name: &str, times: &Times) {
+    println!("| {name:<52} | {} |", times.columns());
+}
+
+fn heading(first: &str) {
+    println!("\n| {first:<52} | per second |  p50     |  p95     |  p99     |");
+    println!("|{}|-----------:|---------:|---------:|---------:|", "-".repeat(54));
+}
+
+async fn get(name: &str, person: &Person, path: &str) {
+    if !wanted(name) {
+        return;
+    }
+    let (person, path) = (person.clone(), path.to_owned());
+    let times = measure(READERS, seconds(), move |_| {
+        let call = person.get(&path);
+        async move { assert_eq!(call.send().await.status, 200) }
+    });
+    line(name, &times.await);
+}
+
+async fn reading(team: &Team) {
+    heading("REST GET, one caller role, ms");
+    let filters = [
+        ("no filter", ""),
+        ("status=pending", "&status=pending"),
+        ("status=pending&status=paused", "&status=pending&status=paused"),
+        ("priority=urgent", "&priority=urgent"),
+        ("due_from, due_to (a month)", "&due_from=2025-03-01T00:00:00Z&due_to=2025-04-01T00:00:00Z"),
+        ("tags=group3 (143,000 tasks)", "&tags=group3"),
+        ("sort=updated_at", "&sort=updated_at"),
+        ("sort=due_at&order=asc", "&sort=due_at&order=asc"),
+        ("sort=priority", "&sort=priority"),
+        ("sort=rank&order=asc", "&sort=rank&order=asc"),
+    ];
+    for (name, filter) in filters {
+        for page in [1, 1000] {
+            get(&format!("owner: {name}, page {page}"), &team.owner, &format!("/v1/tasks?page={page}{filter}")).await;
+        }
+    }
+    // Of these there are 5,000: the 1,000th page is beyond the end.
+    for (name, filter) in [
+        ("assigned_to", format!("&assigned_to={}", team.user.id)),
+        ("created_by", format!("&created_by={}", team.user.id)),
+        ("tags=batch42", "&tags=batch42".to_owned()),
+        ("search=survey 123456", "&search=survey%20123456".to_owned()),
+    ] {
+        for page in [1, 200] {
+            get(&format!("owner: {name}, page {page}"), &team.owner, &format!("/v1/tasks?page={page}{filter}")).await;
+        }
+    }
+    for (name, person, path) in [
+        ("owner: account board", &team.owner, "/v1/boards/account?page=1"),
+        ("owner: account board, page 1000", &team.owner, "/v1/boards/account?page=1000"),
+        ("manager: team board (of 21)", &team.manager, "/v1/boards/team?page=1"),
+        ("manager: no filter, page 1", &team.manager, "/v1/tasks?page=1"),
+        ("manager: no filter, page 1000", &team.manager, "/v1/tasks?page=1000"),
+        ("user: no filter, page 1", &team.user, "/v1/tasks?page=1"),
+        ("user: no filter, page 1000", &team.user, "/v1/tasks?page=1000"),
+        ("user: my board", &team.user, "/v1/boards/my-board?page=1"),
+        ("owner: search, a rare word", &team.owner, "/v1/tasks/search?q=123456"),
+        ("owner: search, a word of 50,000 tasks", &team.owner, "/v1/tasks/search?q=invoice"),
+        ("owner: search, two words", &team.owner, "/v1/tasks/search?q=repair%20printer"),
+        ("owner: search, a typo", &team.owner, "/v1/tasks/search?q=prinetr"),
+        ("user: search, a word of 50,000 tasks", &team.user, "/v1/tasks/search?q=invoice"),
+    ] {
+        get(name, person, path).await;
+    }
+}
+
+async fn writing(team: &Team) {
+    heading(&format!("REST, {WRITERS} callers, ms"));
+    let owner = team.owner.clone();
+    let times = measure(WRITERS, seconds(), move |n| {
+        let call = owner.post("/v1/tasks", &json!({"title": format!("Made {n}"), "tags": ["made"]}));
+        async move { assert_eq!(call.send().await.status, 200) }
+    });
+    line("create", &times.await);
+    let owner = team.owner.clone();
+    let times = measure(WRITERS, seconds(), move |n| {
+        let call = owner.patch(&format!("/v1/tasks/{}", id(jump(n))), &json!({"title": format!("Changed {n}")}));
+        async move { assert_eq!(call.send().await.status, 200) }
+    });
+    line("update", &times.await);
+    let begun = Arc::new(begun(team, 1_500 * (seconds() + 1)).await);
+    let owner = team.owner.clone();
+    let times = measure(WRITERS, seconds(), move |n| {
+        let task = begun.get(n).expect("there are more tasks than this machine can complete");
+        let call = owner.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
+        async move { assert_eq!(call.send().await.status, 200) }
+    });
+    line("complete", &times.await);
+}
+
+/// Tasks that the owner has made and begun.
+async fn begun(team: &Team, count: u64) -> Vec<Uuid> {
+    let callers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let owner = team.owner.clone();
+            tokio::spawn(async move {
+                let mut begun = Vec::new();
+                for _ in 0..count.div_ceil(WRITERS) {
+                    let task = owner.create_task("To be completed").await;
+                    owner.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
+                    begun.push(task);
+                }
+                begun
+            })
+        })
+        .collect();
+    let mut begun = Vec::new();
+    for caller in callers {
+        begun.extend(caller.await.unwrap());
+    }
+    begun
+}
+
+/// What `pgbench` does with these statements, in transactions per second.
+fn pgbench(postgres: &Postgres, statements: &str) -> f64 {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(statements.as_bytes()).unwrap();
+    let program = pgbench_program();
+    let output = Command::new(program)
+        .env("PGOPTIONS", "-c role=baton_task -c max_parallel_workers_per_gather=0 -c jit=off")
+        .args(["-n", "-M", "prepared", "-c", &READERS.to_string(), "-T", &seconds().to_string(), "-f"])
+        .arg(file.path())
+        .arg(postgres.url("postgres", Postgres::SUPERUSER))
+        .output()
+        .expect("pgbench, which comes with Postgres");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    tps.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Beside the server that runs.
+fn pgbench_program() -> std::path::PathBuf {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = debian.map(|version| version.path().join("bin/pgbench")).find(|path| path.exists());
+    found.unwrap_or_else(|| "pgbench".into())
+}
+
+async fn shares(postgres: &Postgres, team: &Team, channel: &Channel) {
+    println!("\n| gRPC, {READERS} callers                  | Baton/s | pgbench/s | share |");
+    println!("|-----------------------------------|--------:|----------:|------:|");
+    let begin = format!(
+        "begin; set local baton.account_id = '{}'; set local baton.user_id = '{}';\n",
+        team.account_id, team.owner.id
+    );
+    let account = team.account_id;
+    let columns = "*";
+    let by_number = "('019' || lpad(to_hex(:n::bigint * 65536), 9, '0') || '70008000000000000000')::uuid";
+
+    let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
+    let times = measure(READERS, seconds(), move |n| {
+        let request = owner.grpc(Some(account), GetTaskRequest { id: id(jump(n)).to_string(), ..Default::default() });
+        let mut tasks = tasks.clone();
+        async move { drop(tasks.get_task(request).await.expect("got")) }
+    })
+    .await;
+    let get = format!(
+        "\\set n random(1, {TASKS})\n{begin}select {columns} from task.tasks where account_id = '{account}' and id = {by_number} and deleted_at is null;\ncommit;\n"
+    );
+    share("get", &times, pgbench(postgres, &get));
+
+    let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
+    let times = measure(READERS, seconds(), move |n| {
+        let page = Page { page: 1 + (n % 50) as i32, per_page: 20, page_token: String::new() };
+        let request = owner.grpc(Some(account), ListTasksRequest { filter: None, page: Some(page) });
+        let mut tasks = tasks.clone();
+        async move { drop(tasks.list_tasks(request).await.expect("listed")) }
+    })
+    .await;
+    let matching =
+        format!("from task.tasks where deleted_at is null and account_id = '{account}' and status <> 'archived'");
+    let list = format!(
+        "\\set n random(0, 49)\n{begin}with page as materialized (select id {matching} order by id desc limit 21 offset 20 * :n) \
+         select {columns} from page join task.tasks using (id) where account_id = '{account}' order by id desc;\n\
+         explain (format json) select 1 {matching};\ncommit;\n"
+    );
+    share("list 20 of 1,000,000", &times, pgbench(postgres, &list));
+}
+
+fn share(name: &str, times: &Times, tps: f64) {
+    println!("| {name:<33} | {:>7.0} | {tps:>9.0} | {:>4.0}% |", times.rate(), 100.0 * times.rate() / tps);
+}
+
+/// What the platform's memory does while it answers.
+async fn memory(platform: &Platform, team: &Team, channel: &Channel) {
+    let reads = setting("BATON_BENCH_READS", 1_000_000);
+    let (owner, account, done) = (team.owner.clone(), team.account_id, Arc::new(AtomicU64::new(0)));
+    println!("\n| reads over gRPC | memory of the platform, MiB |");
+    println!("|----------------:|----------------------------:|");
+    let mib = || platform.memory_kib().unwrap_or_default() / 1024;
+    println!("| {:>15} | {:>27} |", 0, mib());
+    for tenth in 1..=10 {
+        let until = reads * tenth / 10;
+        let callers: Vec<_> = (0..WRITERS)
+            .map(|_| {
+                let (owner, done, mut tasks) =
+                    (owner.clone(), Arc::clone(&done), TaskServiceClient::new(channel.clone()));
+                tokio::spawn(async move {
+                    loop {
+                        let n = done.fetch_add(1, Ordering::Relaxed);
+                        if n >= until {
+                            break;
+                        }
+                        let message = GetTaskRequest { id: id(jump(n as usize)).to_string(), ..Default::default() };
+                        tasks.get_task(owner.grpc(Some(account), message)).await.expect("got");
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        done.store(until, Ordering::Relaxed);
+        println!("| {until:>15} | {:>27} |", mib());
+    }
+}
+
+/// Makes the million tasks.
+async fn fill(postgres: &Postgres, team: &Team) {
+    let mut script = include_str!("million.sql").to_owned();
+    for (name, id) in [
+        (":account", team.account_id),
+        (":super_manager", team.super_manager.id),
+        (":owner", team.owner.id),
+        (":manager", team.manager.id),
+        (":user", team.user.id),
+    ] {
+        script = script.replace(name, &format!("'{id}'::uuid"));
+    }
+    let url = postgres.url("postgres", Postgres::SUPERUSER);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql("vacuum (analyze)").execute(&mut connection).await.unwrap();
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    let binaries = PostgresBinaries::find().unwrap();
+    let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
+    let url = postgres.url("postgres", Postgres::SUPERUSER);
+    let limits = "free.users=1000,free.open_tasks_per_user=10000000,free.api_requests_per_hour=100000000";
+    let platform = Platform::start_with(&[("BATON_DATABASE_URL", &url), ("BATON_TENANCY_TIER_LIMITS", limits)]).await;
+    let team = platform.team().await;
+    let began = std::time::Instant::now();
+    fill(&postgres, &team).await;
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{cores} cores, {TASKS} tasks of 200 members, made in {:.0} s", began.elapsed().as_secs_f64());
+
+    let channel = platform.grpc();
+    reading(&team).await;
+    if wanted("share") {
+        shares(&postgres, &team, &channel).await;
+    }
+    if wanted("writing") {
+        writing(&team).await;
+    }
+    if wanted("memory") {
+        memory(&platform, &team, &channel).await;
+    }
+    drop(platform);
+    postgres.stop().await;
+}

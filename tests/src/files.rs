@@ -1,0 +1,71 @@
+//! Files: sent and fetched by signed URLs, as clients do it that know nothing but what the API answered.
+
+use reqwest::{
+    Client, Method,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::Person;
+
+/// What came back from a signed URL.
+#[derive(Debug)]
+pub struct Sent {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Person {
+    /// Announces a file; answers where to send it.
+    pub async fn announce(&self, task: Uuid, file_name: &str, content_type: &str, content: &[u8]) -> Value {
+        let file = json!({
+            "file_name": file_name, "content_type": content_type, "size_bytes": content.len(),
+            "checksum_sha256": sha256(content),
+        });
+        self.post(&format!("/v1/tasks/{task}/attachments"), &file).ok().await
+    }
+
+    /// Attaches a file that all who see the task see; answers its id.
+    pub async fn attach(&self, task: Uuid, file_name: &str, content_type: &str, content: &[u8]) -> Uuid {
+        let announced = self.announce(task, file_name, content_type, content).await;
+        let sent = upload(&announced, content).await;
+        assert_eq!(sent.status, 200, "{}", String::from_utf8_lossy(&sent.body));
+        let path = format!("/v1/attachments/{}/complete", announced["id"].as_str().expect("an id"));
+        let attachment = self.post(&path, &json!({})).ok().await;
+        attachment["id"].as_str().and_then(|id| id.parse().ok()).expect("an id")
+    }
+}
+
+/// Sends content as the answer to an announcement says.
+pub async fn upload(announced: &Value, content: &[u8]) -> Sent {
+    let headers = announced["upload_headers"].as_object().expect("headers").iter().map(|(name, value)| {
+        let name: HeaderName = name.parse().expect("a header's name");
+        (name, HeaderValue::from_str(value.as_str().expect("text")).expect("a header's value"))
+    });
+    let method = announced["upload_method"].as_str().expect("a method").parse().expect("a method");
+    signed(method, &announced["upload_url"], headers.collect(), content).await
+}
+
+/// Fetches what a URL leads to.
+pub async fn download(url: &Value) -> Sent {
+    signed(Method::GET, url, HeaderMap::new(), &[]).await
+}
+
+/// A request to a signed URL, without any token.
+pub async fn signed(method: Method, url: &Value, headers: HeaderMap, content: &[u8]) -> Sent {
+    let request = Client::new().request(method, url.as_str().expect("a URL")).headers(headers).body(content.to_vec());
+    let answer = request.send().await.expect("an answer");
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    Sent { status, headers, body: answer.bytes().await.expect("a body").to_vec() }
+}
+
+/// SHA-256 in hexadecimal.
+fn sha256(content: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
