@@ -198,7 +198,29 @@ impl Drop for Platform {
         self.child.wait().ok();
         if std::thread::panicking() {
             eprintln!("---- what the platform printed ----\n{}", self.output());
+        } else {
+            self.tasks_are_what_their_logs_say();
         }
+    }
+}
+
+impl Platform {
+    /// Whatever a test did, crashes included: the event log tells every task as it is stored.
+    fn tasks_are_what_their_logs_say(&self) {
+        // A database that the caller brought, they may have filled as well.
+        if self.env.iter().filter(|(name, _)| name == "BATON_DATABASE_URL").count() > 1 {
+            return;
+        }
+        let role = |role: &str| format!("{}?options=-c%20role%3D{role}", self.database);
+        let checked = baton_binary()
+            .args(["task", "rebuild", "--check"])
+            .env("BATON_TASK_DATABASE_URL", role("baton_task"))
+            .env("BATON_TASK_SYSTEM_DATABASE_URL", role("baton_task_system"))
+            .output()
+            .expect("the baton binary");
+        let said = String::from_utf8_lossy(&checked.stdout);
+        let warned = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "`baton task rebuild --check` says:\n{said}{warned}");
     }
 }
 

@@ -1,16 +1,23 @@
 //! Time and ids, passed in so that tests own them.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicI64, Ordering},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{ContextV7, Timestamp, Uuid};
 
 /// The source of time and of new ids. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<Fixed>>);
+
+#[derive(Debug)]
+struct Fixed {
+    micros: AtomicI64,
+    /// Of ids of the same millisecond the later is the larger, as the machine's are.
+    ids: Mutex<ContextV7>,
+}
 
 impl Clock {
     /// The machine's clock.
@@ -20,13 +27,14 @@ impl Clock {
 
     /// A clock that stands still at `time` until [`Clock::advance`].
     pub fn fixed(time: DateTime<Utc>) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(time.timestamp_micros()))))
+        let ids = Mutex::new(ContextV7::new());
+        Self(Some(Arc::new(Fixed { micros: AtomicI64::new(time.timestamp_micros()), ids })))
     }
 
     /// The time now, in whole microseconds: what Postgres keeps.
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
-            Some(fixed) => fixed.load(Ordering::Acquire),
+            Some(fixed) => fixed.micros.load(Ordering::Acquire),
             None => Utc::now().timestamp_micros(),
         };
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
@@ -35,17 +43,30 @@ impl Clock {
     /// Moves a fixed clock on, or back with a negative `by`. Has no effect on the machine's.
     pub fn advance(&self, by: TimeDelta) {
         if let Some(fixed) = &self.0 {
-            fixed.fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::AcqRel);
+            fixed.micros.fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::AcqRel);
         }
     }
 
-    /// A new UUIDv7 (RFC 9562) of this clock's time.
+    /// A new UUIDv7 (RFC 9562) of this clock's time, larger than those before it.
     pub fn new_id(&self) -> Uuid {
-        if self.0.is_none() {
-            return Uuid::now_v7();
-        }
+        let Some(fixed) = &self.0 else { return Uuid::now_v7() };
         let now = self.now();
         let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-        Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+        Uuid::new_v7(Timestamp::from_unix(&fixed.ids, seconds, now.timestamp_subsec_nanos()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_clock_that_stands_still_come_in_order() {
+        let clock = Clock::fixed(Clock::system().now());
+        let ids: Vec<_> = (0..1000).map(|_| clock.new_id()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        clock.advance(TimeDelta::seconds(1));
+        let (seconds, _) = clock.new_id().get_timestamp().unwrap().to_unix();
+        assert_eq!(i64::try_from(seconds).unwrap(), clock.now().timestamp());
     }
 }
