@@ -6,7 +6,7 @@ use baton_runtime::{Clock, Env};
 use baton_store::Db;
 use baton_task::rebuild::{Difference, rebuild};
 
-use crate::usage::UsageConfig;
+use crate::usage::TaskTables;
 
 /// How many tasks to read before saying how far it is.
 const REPORT_EVERY: usize = 10_000;
@@ -23,7 +23,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode> {
     let Command::Rebuild { check } = *command;
-    let config = UsageConfig::from_env(env)?;
+    let config = TaskTables::from_env(env)?;
     let db = Db::open("task", &config.database_url, &config.system_database_url, 2, Clock::system())?;
     let (mut read, mut different, mut untold) = (0, 0, 0);
     rebuild(&db, check, |more, differences| {

@@ -7,7 +7,7 @@ use baton_store::Db;
 
 baton_runtime::config! {
     /// How to reach the task service's tables: as the service does.
-    pub struct UsageConfig {
+    pub struct TaskTables {
         /// Postgres, as the role that serves the task service's calls.
         pub database_url: Secret = "BATON_TASK_DATABASE_URL";
         /// Postgres, as the role for its workers.
@@ -27,7 +27,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode> {
     let Command::Rebuild { check } = *command;
-    let config = UsageConfig::from_env(env)?;
+    let config = TaskTables::from_env(env)?;
     let db = Db::open("task", &config.database_url, &config.system_database_url, 2, Clock::system())?;
     let wrong = baton_task::usage::rebuild(&db, check).await?;
     for counter in &wrong {

@@ -88,6 +88,16 @@ impl Page {
         }
     }
 
+    /// The number after which to read a list whose sort key is one, such as a version; 0 from the beginning.
+    ///
+    /// # Errors
+    /// PAGE_TOKEN_INVALID when the cursor's key is no number.
+    pub fn after_number(&self) -> Result<i32> {
+        let Some(cursor) = self.after() else { return Ok(0) };
+        let number = cursor.key.as_deref().and_then(|key| key.parse().ok());
+        number.ok_or_else(|| Reason::PageTokenInvalid.into())
+    }
+
     /// Cuts the extra row off `rows` and answers where the page stands. `key` gives a row's sort key, as
     /// text, and id.
     pub fn meta<T>(

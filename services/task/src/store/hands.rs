@@ -1,6 +1,6 @@
 //! The record of the hands that tasks go through.
 
-use baton_errors::{Error, Reason, Result};
+use baton_errors::Result;
 use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -92,8 +92,6 @@ pub(crate) async fn record(tx: &mut Tx, passings: impl IntoIterator<Item = Passi
 /// A page of the hands that a task went through, the first first, and how many there are.
 pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Hand>, i64)> {
     let account_id = tx.tenant().account_id;
-    let after = page.after().map(|cursor| cursor.key.as_deref().and_then(|key| key.parse::<i32>().ok()));
-    let after = after.map(|version| version.ok_or(Reason::PageTokenInvalid)).transpose().map_err(Error::from)?;
     let hands = sqlx::query_as!(
         Hand,
         "select id, version, assigned_to, assigned_by, how, assigned_at, accepted_at, rejected_at, rejection_reason,
@@ -102,7 +100,7 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
          order by version limit $4 offset $5",
         account_id,
         task_id,
-        after.unwrap_or_default(),
+        page.after_number()?,
         page.limit(),
         page.offset()
     )

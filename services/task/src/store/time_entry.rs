@@ -347,8 +347,6 @@ pub(crate) async fn note_correction(
 /// A page of what people did to a task's intervals, oldest first, and how much that is.
 pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<(i32, Correction)>, i64)> {
     let account_id = tx.tenant().account_id;
-    let after = page.after().map(|cursor| cursor.key.as_deref().and_then(|key| key.parse::<i32>().ok()));
-    let after = after.map(|version| version.ok_or(Reason::PageTokenInvalid)).transpose().map_err(Error::from)?;
     let rows = sqlx::query!(
         "select task_version, id, time_entry_id, user_id, action, actor_id, occurred_at, old_started_at, old_ended_at,
                 new_started_at, new_ended_at, actual_seconds
@@ -356,7 +354,7 @@ pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Resu
          order by task_version limit $4 offset $5",
         account_id,
         task_id,
-        after.unwrap_or_default(),
+        page.after_number()?,
         page.limit(),
         page.offset()
     )

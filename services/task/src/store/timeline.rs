@@ -1,6 +1,6 @@
 //! What happened to tasks.
 
-use baton_errors::{Error, Reason, Result};
+use baton_errors::Result;
 use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -59,8 +59,6 @@ pub(crate) async fn append(tx: &mut Tx, happened: &[Happened]) -> Result<()> {
 /// A page of a task's timeline, oldest first, and how long it is.
 pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Entry>, i64)> {
     let account_id = tx.tenant().account_id;
-    let after = page.after().map(|cursor| cursor.key.as_deref().and_then(|key| key.parse::<i32>().ok()));
-    let after = after.map(|version| version.ok_or(Reason::PageTokenInvalid)).transpose().map_err(Error::from)?;
     let entries = sqlx::query_as!(
         Entry,
         r#"select id, kind, actor_id, version, occurred_at, changes as "changes: Json<Map<String, Value>>", reason
@@ -68,7 +66,7 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
            order by version limit $4 offset $5"#,
         account_id,
         task_id,
-        after.unwrap_or_default(),
+        page.after_number()?,
         page.limit(),
         page.offset()
     )
