@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use baton_errors::Reason;
-use baton_proto::baton::task::v1::{
-    BoardEventKind, BoardKind, MoveTaskRequest, TaskEventKind, TaskStatus, WatchBoardRequest, WatchBoardResponse,
+use baton_proto::baton::{
+    task::v1::{
+        BoardEventKind, BoardKind, MoveTaskRequest, TaskEventKind, TaskStatus, WatchBoardRequest, WatchBoardResponse,
+    },
+    tenancy::v1::{MemberChange, RemoveMemberRequest, UpdateMemberRequest, member_service_client::MemberServiceClient},
 };
 use baton_testkit::Person;
 use chrono::TimeDelta;
+use prost_types::FieldMask;
 use tokio::time::timeout;
 use tonic::Streaming;
 use uuid::Uuid;
@@ -43,6 +47,8 @@ async fn what_happens_on_a_board_is_told_to_those_who_watch_it() {
     let mut teams = watch(&desk, &team.manager_a, BoardKind::Team, None).await.unwrap();
     let mut all = watch(&desk, &team.owner, BoardKind::Account, None).await.unwrap();
 
+    let other = desk.elsewhere().await;
+    other.create(&other.team.owner, new("another account's")).await.unwrap();
     let hidden = desk.create(&team.user_b1, new("another team's")).await.unwrap().id;
     let id = desk.create(&team.manager_a, new_for("given", &team.user_a1)).await.unwrap().id;
     desk.start(&team.user_a1, &id).await.unwrap();
@@ -74,6 +80,44 @@ async fn what_happens_on_a_board_is_told_to_those_who_watch_it() {
     assert_eq!(started.actor_id, Some(team.user_a1.user_id.to_string()));
     // Taking it from who works on it pauses it: another column.
     assert_eq!(told(&mut all).await, of(TaskMoved, Reassigned, &id));
+}
+
+#[tokio::test]
+async fn who_reports_to_whom_decides_from_the_moment_it_changes() {
+    use BoardEventKind::{Resync, TaskAdded};
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let account_id = team.account_id.to_string();
+    let mut members = MemberServiceClient::new(desk.world.tenancy());
+    let mut teams = watch(&desk, &team.manager_a, BoardKind::Team, None).await.unwrap();
+    let moved = UpdateMemberRequest {
+        account_id: account_id.clone(),
+        user_id: team.user_b1.user_id.to_string(),
+        member: Some(MemberChange { manager_id: Some(team.manager_a.user_id.to_string()), ..Default::default() }),
+        update_mask: Some(FieldMask { paths: vec!["manager_id".to_owned()] }),
+    };
+    members.update_member(desk.call(&team.owner, moved)).await.unwrap();
+    assert_eq!(next(&mut teams).await.unwrap().kind(), Resync);
+    let id = desk.create(&team.user_b1, new("of the new report")).await.unwrap().id;
+    assert_eq!(told(&mut teams).await, (TaskAdded, TaskEventKind::Created, id));
+
+    let removed = RemoveMemberRequest { account_id, user_id: team.manager_a.user_id.to_string(), hand_over_to: None };
+    members.remove_member(desk.call(&team.owner, removed)).await.unwrap();
+    let end = loop {
+        if let Err(end) = next(&mut teams).await {
+            break end;
+        }
+    };
+    assert_eq!(baton_testkit::reason(&end), Some(Reason::NotAMember));
+}
+
+#[tokio::test]
+async fn nobody_watches_longer_than_their_token_holds() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    desk.clock.advance(TimeDelta::seconds(15 * 60 - 2));
+    let mut own = watch(&desk, me, BoardKind::My, None).await.unwrap();
+    assert_eq!(refused(next(&mut own).await), Reason::TokenInvalid);
 }
 
 #[tokio::test]
