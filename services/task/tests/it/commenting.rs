@@ -213,6 +213,9 @@ async fn authors_edit_their_own_and_lose_no_edit() {
     let won = join_all(race.collect::<Vec<_>>()).await.into_iter().filter(|answer| answer.is_ok()).count();
     assert_eq!(won, 1);
     assert_eq!(get(&desk, &team.user_a1, &comment.id).await.unwrap().version, 3);
+    let read_before = DeleteCommentRequest { comment_id: comment.id.clone() };
+    let stale = with(desk.call(&team.user_a1, read_before), "if-match", "\"2\"");
+    assert_eq!(refused(client(&desk).delete_comment(stale).await), Reason::VersionMismatch);
     assert_eq!(
         kinds(&desk.told::<CommentEvent>("comment.").await),
         ["comment.created", "comment.updated", "comment.updated"]

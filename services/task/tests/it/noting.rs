@@ -118,6 +118,10 @@ async fn values_have_the_form_that_the_account_defines() {
     assert_eq!(wrong_field(nameless), "custom_field.name");
 
     // Without the definition the value is as free as any.
+    let read_before = desk.call(boss, DeleteCustomFieldRequest { id: severity.id.clone() });
+    let stale =
+        CustomFieldServiceClient::new(desk.channel()).delete_custom_field(with(read_before, "if-match", "\"1\"")).await;
+    assert_eq!(refused(stale), Reason::VersionMismatch);
     desk.undefine(boss, &severity.id).await.unwrap();
     assert_eq!(refused(desk.undefine(boss, &severity.id).await), Reason::CustomFieldNotFound);
     write(&["custom_fields.severity"], json!({"severity": {"was": "low"}})).await.unwrap();

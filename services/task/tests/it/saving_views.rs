@@ -9,7 +9,7 @@ use baton_testkit::Person;
 use prost_types::FieldMask;
 use tonic::transport::Channel;
 
-use crate::desk::{Answer, Desk, refused, wrong_field};
+use crate::desk::{Answer, Desk, refused, with, wrong_field};
 
 fn views(desk: &Desk) -> ViewServiceClient<Channel> {
     ViewServiceClient::new(desk.channel())
@@ -81,6 +81,8 @@ async fn a_view_keeps_what_was_saved() {
     assert_eq!((changed.name.as_str(), changed.position, changed.version), ("Paused at A1", 7, 2));
     let same = update(&desk, me, &view.id, &["position"], ViewChange { position: 7, ..Default::default() }).await;
     assert_eq!(same.unwrap(), changed);
+    let stale = with(desk.call(me, DeleteViewRequest { id: view.id.clone() }), "if-match", "\"1\"");
+    assert_eq!(refused(views(&desk).delete_view(stale).await), Reason::VersionMismatch);
     delete(&desk, me, &view.id).await.unwrap();
     assert_eq!(refused(get(&desk, me, &view.id).await), Reason::ViewNotFound);
     let told = desk.told::<ViewEvent>("view.").await;

@@ -102,6 +102,13 @@ async fn a_lost_update_is_refused() {
     let (role, ..) = &stored(&world, team.account_id, team.user_a1.user_id).await[0];
     assert_eq!(role, "manager");
     members(&world).update_member(call(Role::SuperManager, "*")).await.unwrap();
+    let removal = RemoveMemberRequest {
+        account_id: team.account_id.to_string(),
+        user_id: team.user_a1.user_id.to_string(),
+        hand_over_to: None,
+    };
+    let stale = with_metadata(team.owner.call(team.account_id, removal), "if-match", "\"2\"");
+    assert_eq!(refusal(members(&world).remove_member(stale).await), Reason::VersionMismatch);
 }
 
 #[tokio::test]

@@ -52,6 +52,23 @@ async fn an_account_lets_its_managers_reassign() {
 }
 
 #[tokio::test]
+async fn settings_that_were_changed_since_they_were_read_are_not_overwritten() {
+    let world = world().await;
+    let team = world.team().await;
+    let id = team.account_id;
+    let get = GetSettingsRequest { account_id: id.to_string() };
+    let read = accounts(&world).get_settings(team.owner.call(id, get)).await.unwrap().into_inner().settings.unwrap();
+    let tag = format!("\"{}\"", read.version);
+    let set = async |value| {
+        let request = team.owner.call(id, update(&team, value, Some(&["managers_may_reassign"])));
+        accounts(&world).update_settings(with_metadata(request, "if-match", &tag)).await
+    };
+    set(true).await.unwrap();
+    assert_eq!(refusal(set(false).await), Reason::VersionMismatch);
+    assert!(may_reassign(&world, &team.manager_a, id).await);
+}
+
+#[tokio::test]
 async fn what_the_mask_does_not_name_stays() {
     let world = world().await;
     let team = world.team().await;
