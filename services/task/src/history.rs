@@ -298,11 +298,14 @@ mod tests {
         let field = prop::sample::select(vec![
             "title",
             "description",
+            "priority",
             "due_at",
             "tags",
+            "visibility",
             "estimate",
             "custom",
             "parent",
+            "recurrence",
             "rank",
         ]);
         prop_oneof![
@@ -319,6 +322,8 @@ mod tests {
         match field {
             "title" => task.fields.title = format!("Title {value}"),
             "description" => task.fields.description = "\"\u{e9}\\n".repeat(value.into()),
+            "priority" => task.fields.priority = Priority::ALL[usize::from(value)],
+            "visibility" => task.fields.visibility = Visibility::ALL[usize::from(value)],
             "due_at" => task.fields.due_at = some.then(|| at(value.into()) + TimeDelta::microseconds(123_456)),
             "tags" => task.fields.tags = vec!["a".to_owned(); value.into()],
             "estimate" => task.fields.estimated_seconds = (value != 1).then_some(value.into()),
@@ -326,6 +331,12 @@ mod tests {
                 task.fields.custom_fields = some.then(|| ("n".to_owned(), json!({"x": value}))).into_iter().collect()
             }
             "parent" => task.fields.parent_task_id = some.then(|| Uuid::from_u128(value.into())),
+            "recurrence" => {
+                task.recurrence_rule = some.then(|| format!("FREQ=DAILY;INTERVAL={value}"));
+                task.recurrence_timezone =
+                    some.then(|| ["Europe/Berlin", "Asia/Tokyo"][usize::from(value) - 1].to_owned());
+                task.series_id = some.then(|| Uuid::from_u128(value.into())).or(task.series_id);
+            }
             _ => task.rank = Some("i".repeat(usize::from(value) + 1)),
         }
     }

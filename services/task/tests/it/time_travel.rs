@@ -1,7 +1,10 @@
 //! Tasks as they were.
 
 use baton_errors::Reason;
-use baton_proto::baton::task::v1::{Task, TaskStatus};
+use baton_proto::{
+    baton::task::v1::{CreateTaskRequest, Task, TaskPriority, TaskStatus, TaskVisibility},
+    convert::{timestamp, to_struct},
+};
 use chrono::TimeDelta;
 
 use crate::desk::{Desk, new, refused, titled, wrong_field};
@@ -11,7 +14,20 @@ async fn a_task_is_shown_as_it_was_at_any_time() {
     let desk = Desk::open().await;
     let me = &desk.team.user_a1;
     let early = desk.clock.now() - TimeDelta::microseconds(1);
-    let id = desk.create(me, new("Title 0")).await.unwrap().id;
+    // With a value of every kind, as a snapshot has to keep them all.
+    let custom = serde_json::Map::from_iter([("floor".to_owned(), serde_json::json!(3))]);
+    let full = CreateTaskRequest {
+        description: "All of it".to_owned(),
+        priority: TaskPriority::High.into(),
+        due_at: Some(timestamp(desk.clock.now() + TimeDelta::days(2))),
+        tags: vec!["cellar".to_owned(), "attic".to_owned()],
+        visibility: TaskVisibility::Team.into(),
+        estimated_seconds: Some(3_600),
+        custom_fields: Some(to_struct(custom)),
+        recurrence_rule: Some("FREQ=DAILY".to_owned()),
+        ..new("Title 0")
+    };
+    let id = desk.create(me, full).await.unwrap().id;
     // More than two snapshots, with a stretch of work around each.
     let mut seen: Vec<(chrono::DateTime<chrono::Utc>, Task)> = Vec::new();
     for n in 1..=110 {
@@ -42,7 +58,7 @@ async fn a_task_is_shown_as_it_was_at_any_time() {
     // Reading begins at the nearest snapshot: a wrong one shows.
     let lie = r#"update task.task_snapshots set state = state || '{"description": "a lie"}' where version = 50"#;
     sqlx::query(lie).execute(&desk.world.admin()).await.unwrap();
-    for (index, expected) in [(40, ""), (60, "a lie"), (105, "")] {
+    for (index, expected) in [(40, "All of it"), (60, "a lie"), (105, "All of it")] {
         assert_eq!(desk.as_of(me, &id, seen[index].0).await.unwrap().description, expected);
     }
 }
