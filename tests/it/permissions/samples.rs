@@ -14,7 +14,7 @@ pub(crate) enum Whose {
 }
 
 /// Ids for the requests of one call. Those that are absent never were.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
     pub(crate) account_id: Option<Uuid>,
     pub(crate) task: Option<Uuid>,

@@ -6,31 +6,31 @@ use baton_tests::{Person, Platform, Team};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::samples::Samples;
+
 /// Two accounts with everything that a request can name.
 pub(super) struct World {
     pub(super) platform: Platform,
     pub(super) team: Team,
     pub(super) other: Team,
-    /// A notification of each role's, and one of the other account.
-    pub(super) notifications: BTreeMap<String, Uuid>,
-    /// Tasks of the other account; its members see the first, the second is held by its user.
-    pub(super) other_tasks: [Uuid; 2],
-    /// An open invitation to the other account.
-    pub(super) other_invitation: Uuid,
+    /// For each role, things of its own that no call changes, and those of the other account, which its members see.
+    pub(super) samples: BTreeMap<&'static str, Samples>,
     /// A task that is in the activity log.
     pub(super) logged_task: Uuid,
-    /// A comment in the other account, which its members see.
-    pub(super) other_comment: Uuid,
-    /// A view that the other account's owner shares.
-    pub(super) other_view: Uuid,
-    /// A reminder of its owner's.
-    pub(super) other_reminder: Uuid,
-    /// A custom field of the other account.
-    pub(super) other_custom_field: Uuid,
-    /// A file of a task in the other account, which its members see.
-    pub(super) other_attachment: Uuid,
-    /// An interval of a task in the other account, which its members see.
-    pub(super) other_time_entry: Uuid,
+}
+
+/// What a call may need one of for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    Task,
+    Parent,
+    Comment,
+    View,
+    CustomField,
+    Reminder,
+    Attachment,
+    TimeEntry,
+    Invitation,
 }
 
 impl World {
@@ -38,48 +38,26 @@ impl World {
         // Where the setting says no, REASSIGNMENT_NOT_ALLOWED would stand before the ids.
         let settings = format!("/v1/accounts/{}/settings", team.account_id);
         team.owner.patch(&settings, &json!({"managers_may_reassign": true})).ok().await;
-        let mut notifications = BTreeMap::new();
+        let logged_task = team.owner.create_task("In the log").await;
+        let others = others(&team, &other).await;
+        let mut samples = BTreeMap::new();
         for (role, person) in team.roles() {
             // The owner is told that those they invited have joined; all others are given a task.
             if role != "owner" {
                 let handed = json!({"title": "Handed over", "assigned_to": person.id});
                 team.owner.post("/v1/tasks", &handed).ok().await;
             }
-            notifications.insert(role.to_owned(), first_notification(person).await);
+            let notification = Some(first_notification(person).await);
+            let mut own = Samples { caller: Some(person.id), notification, ..others.clone() };
+            own.renew(person, &team, |_| true).await;
+            samples.insert(role, own);
         }
-        let shared = json!({"title": "Shared", "visibility": "account"});
-        let shared = id(&other.owner.post("/v1/tasks", &shared).ok().await);
-        let held = json!({"title": "Held", "visibility": "account", "assigned_to": other.user.id});
-        let held = id(&other.owner.post("/v1/tasks", &held).ok().await);
-        notifications.insert("other".to_owned(), first_notification(&other.user).await);
-        let other_invitation = invite(&other).await;
-        let logged_task = team.owner.create_task("In the log").await;
         let log = format!("/v1/activity-logs/task/{logged_task}");
         baton_tests::eventually("the task in the log", async || {
             (team.owner.get(&log).send().await.status == 200).then_some(())
         })
         .await;
-        let other_comment = comment(&other.owner, shared).await;
-        let other_view = view(&other.owner).await;
-        let other_reminder = reminder(&other.owner, shared).await;
-        let other_custom_field = custom_field(&other.owner).await;
-        let other_time_entry = time_entry(&other.owner, shared).await;
-        let other_attachment = other.owner.attach(shared, "sample.txt", "text/plain", b"sample").await;
-        Self {
-            platform,
-            team,
-            other,
-            notifications,
-            other_tasks: [shared, held],
-            other_invitation,
-            logged_task,
-            other_comment,
-            other_view,
-            other_reminder,
-            other_custom_field,
-            other_attachment,
-            other_time_entry,
-        }
+        Self { platform, team, other, samples, logged_task }
     }
 
     /// All that there is in the other account, as its people see it.
@@ -95,37 +73,103 @@ impl World {
     }
 }
 
+/// The people of one account, and the things of the other.
+async fn others(team: &Team, other: &Team) -> Samples {
+    let owner = &other.owner;
+    let shared = json!({"title": "Shared", "visibility": "account"});
+    let shared = id(&owner.post("/v1/tasks", &shared).ok().await);
+    let held = json!({"title": "Held", "visibility": "account", "assigned_to": other.user.id});
+    owner.post("/v1/tasks", &held).ok().await;
+    Samples {
+        account_id: Some(team.account_id),
+        manager: Some(team.manager.id),
+        member: Some(team.user.id),
+        other_account: Some(other.account_id),
+        other_task: Some(shared),
+        other_member: Some(other.user.id),
+        other_notification: Some(first_notification(&other.user).await),
+        other_invitation: Some(invite(other).await),
+        other_comment: Some(comment(owner, shared).await),
+        other_view: Some(view(owner).await),
+        other_reminder: Some(reminder(owner, shared).await),
+        other_custom_field: Some(custom_field(owner).await),
+        other_time_entry: Some(time_entry(owner, shared).await),
+        other_attachment: Some(attachment(owner, shared).await),
+        ..Samples::default()
+    }
+}
+
+impl Samples {
+    /// New things of the person's own: those that are wanted.
+    pub(super) async fn renew(&mut self, person: &Person, team: &Team, wanted: impl Fn(Thing) -> bool) {
+        let task = || person.create_task("For a call");
+        if wanted(Thing::Task) {
+            self.task = Some(task().await);
+        }
+        if wanted(Thing::Parent) {
+            self.parent = Some(task().await);
+        }
+        if wanted(Thing::Comment) {
+            let about = if wanted(Thing::Task) { self.task.unwrap() } else { task().await };
+            self.comment = Some(comment(person, about).await);
+        }
+        if wanted(Thing::View) {
+            self.view = Some(view(person).await);
+        }
+        if wanted(Thing::CustomField) {
+            self.custom_field = Some(custom_field(&team.owner).await);
+        }
+        if wanted(Thing::Reminder) {
+            self.reminder = Some(reminder(person, task().await).await);
+        }
+        if wanted(Thing::Attachment) {
+            self.attachment = Some(attachment(person, task().await).await);
+        }
+        if wanted(Thing::TimeEntry) {
+            self.time_entry = Some(time_entry(person, task().await).await);
+        }
+        if wanted(Thing::Invitation) {
+            self.invitation = Some(invite(team).await);
+        }
+    }
+}
+
+/// A file of a task.
+async fn attachment(person: &Person, task: Uuid) -> Uuid {
+    person.attach(task, "sample.txt", "text/plain", b"sample").await
+}
+
 /// A new invitation, by the owner.
-pub(super) async fn invite(team: &Team) -> Uuid {
+async fn invite(team: &Team) -> Uuid {
     let invitation = json!({"email": format!("{}@example.com", Uuid::new_v4().simple()), "role": "user"});
     id(&team.owner.post(&format!("/v1/accounts/{}/members", team.account_id), &invitation).ok().await)
 }
 
 /// A minute of work on a task that is the person's own.
-pub(super) async fn time_entry(person: &Person, task: Uuid) -> Uuid {
+async fn time_entry(person: &Person, task: Uuid) -> Uuid {
     let worked = json!({"started_at": "2025-11-22T09:00:00Z", "ended_at": "2025-11-22T09:01:00Z"});
     id(&person.post(&format!("/v1/tasks/{task}/time-entries"), &worked).ok().await)
 }
 
 /// A new custom field of the person's account.
-pub(super) async fn custom_field(person: &Person) -> Uuid {
+async fn custom_field(person: &Person) -> Uuid {
     let key = format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]);
     id(&person.post("/v1/custom-fields", &json!({"key": key, "name": "Sample", "type": "text"})).ok().await)
 }
 
 /// A new reminder of a task.
-pub(super) async fn reminder(person: &Person, task: Uuid) -> Uuid {
+async fn reminder(person: &Person, task: Uuid) -> Uuid {
     id(&person.post(&format!("/v1/tasks/{task}/reminders"), &json!({"before_seconds": 60})).ok().await)
 }
 
 /// A new view, shared.
-pub(super) async fn view(person: &Person) -> Uuid {
+async fn view(person: &Person) -> Uuid {
     let view = json!({"name": Uuid::new_v4().to_string(), "source": "my", "visibility": "shared"});
     id(&person.post("/v1/views", &view).ok().await)
 }
 
 /// A new comment on a task.
-pub(super) async fn comment(person: &Person, task: Uuid) -> Uuid {
+async fn comment(person: &Person, task: Uuid) -> Uuid {
     id(&person.post(&format!("/v1/tasks/{task}/comments"), &json!({"body": "A comment"})).ok().await)
 }
 
@@ -137,6 +181,6 @@ async fn first_notification(person: &Person) -> Uuid {
     .await
 }
 
-pub(super) fn id(thing: &Value) -> Uuid {
+fn id(thing: &Value) -> Uuid {
     thing["id"].as_str().unwrap_or_else(|| panic!("no id: {thing}")).parse().unwrap()
 }
