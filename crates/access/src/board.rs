@@ -50,17 +50,19 @@ impl Board {
         let is = self.has(&event.created_by, &event.assigned_to);
         let was = self.has(&event.created_by, &event.previously_assigned_to);
         let changed = |field: &str| event.changed_fields.iter().any(|changed| changed == field);
+        // Boards show what is archived only when asked to.
+        let shown = event.status() != TaskStatus::Archived;
         match kind {
-            TaskEventKind::Created | TaskEventKind::Restored => is.then_some(BoardChange::Added),
+            TaskEventKind::Created | TaskEventKind::Restored => (is && shown).then_some(BoardChange::Added),
             TaskEventKind::Deleted => was.then_some(BoardChange::Removed),
             // A task that was created in somebody's hands: its creation said so.
             TaskEventKind::Assigned if event.version == 1 => None,
             _ => match (was, is) {
                 (false, false) => None,
                 (true, false) => Some(BoardChange::Removed),
-                (false, true) => (event.status() != TaskStatus::Archived).then_some(BoardChange::Added),
-                // Boards show what is archived only when asked to.
+                (false, true) => shown.then_some(BoardChange::Added),
                 (true, true) if kind == TaskEventKind::Archived => Some(BoardChange::Removed),
+                (true, true) if !shown => None,
                 (true, true) if kind == TaskEventKind::Reopened && changed("archived_at") => Some(BoardChange::Added),
                 (true, true) if changed("status") || changed("rank") => Some(BoardChange::Moved),
                 (true, true) => Some(BoardChange::Updated),
@@ -140,6 +142,14 @@ mod tests {
             assert_eq!(Board::Of(BEN).change(&event), Some(expected), "{kind:?}");
             assert_eq!(Board::Of(ANN).change(&event), None, "{kind:?}");
         }
+        let archived = |kind| TaskEvent {
+            status: TaskStatus::Archived.into(),
+            ..event(kind, Some(BEN), Some(BEN), &["title", "deleted_at"])
+        };
+        for kind in [TaskEventKind::Updated, TaskEventKind::Restored] {
+            assert_eq!(Board::Of(BEN).change(&archived(kind)), None, "{kind:?}");
+        }
+        assert_eq!(Board::Of(BEN).change(&archived(TaskEventKind::Archived)), Some(Removed));
         let mut first = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
         first.version = 1;
         assert_eq!(Board::Account.change(&first), None, "its creation told");

@@ -1,6 +1,6 @@
 //! What the service is told by its environment.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use baton_files::FilesConfig;
 use baton_runtime::{ConfigError, Env, Secret, Variable};
@@ -32,6 +32,9 @@ baton_runtime::config! {
         /// Media types of files that can be attached (`image/png`), separated by commas; when empty, images, audio,
         /// video, PDF, office documents, text and archives. Others than those are served as `application/octet-stream`.
         pub attachments_content_types: Vec<String> = "BATON_TASK_ATTACHMENTS_CONTENT_TYPES", default "";
+        /// How often those who watch a board are told that the watch goes on, and it is asked whether it may, in
+        /// seconds: less than what proxies on the way let a stream be silent.
+        pub watch_keepalive_seconds: NonZeroU32 = "BATON_TASK_WATCH_KEEPALIVE_SECONDS", default "30";
     }
 }
 

@@ -43,7 +43,7 @@ mod view;
 mod visibility;
 mod watching;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use baton_access::{
     AccessLayer, Directory, Rules, TokenVerifier,
@@ -118,6 +118,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let live = rpc::watch::Live {
         access: access.clone(),
         events: tail::start(&streams, &shutdown),
+        keepalive: Duration::from_secs(config.watch_keepalive_seconds.get().into()),
         shutdown: shutdown.clone(),
     };
     let rpc = rpc::Rpc { db: db.clone(), members: members::Members(tenancy), people: people.clone(), live };

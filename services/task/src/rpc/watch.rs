@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use baton_access::{AccessLayer, Board, BoardChange, Principal, matrix};
+use baton_access::{AccessLayer, Board, BoardChange, Credential, Principal, matrix};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     access::v1::Permission,
@@ -25,8 +25,6 @@ use uuid::Uuid;
 use super::Rpc;
 
 const PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
-/// The longest that a watcher hears nothing; whether they still may is asked as often.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Sessions and memberships are remembered for a second: only then does asking tell the news.
 const REMEMBERED_FOR: Duration = Duration::from_millis(1100);
 
@@ -37,6 +35,9 @@ pub(crate) struct Live {
     /// Every event of the platform. A watcher's queue is what they have not read of it: who falls too far behind loses
     /// events, and is told so.
     pub(crate) events: broadcast::Sender<Arc<Envelope>>,
+    /// How often a watcher is told that the watch goes on, and it is asked whether it may: word of what ended it may
+    /// have been missed.
+    pub(crate) keepalive: Duration,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -47,7 +48,8 @@ struct Watch {
     asked: WatchBoardRequest,
     board: Board,
     events: broadcast::Receiver<Arc<Envelope>>,
-    quiet_until: Instant,
+    /// When to ask again whether they may.
+    look: Instant,
     /// When the token does not hold any more.
     expires: Option<Instant>,
     begun: bool,
@@ -71,7 +73,7 @@ impl Rpc {
             asked,
             board,
             events,
-            quiet_until: now + KEEPALIVE,
+            look: now + self.live.keepalive,
             expires: left.map(|left| now + Duration::from_secs(u64::try_from(left).unwrap_or_default())),
             begun: false,
         };
@@ -121,7 +123,7 @@ impl Watch {
     /// The next message.
     async fn next(&mut self) -> Result<WatchBoardResponse> {
         if !std::mem::replace(&mut self.begun, true) {
-            return Ok(self.say(BoardEventKind::Watching));
+            return Ok(say(BoardEventKind::Watching));
         }
         let shutdown = self.rpc.live.shutdown.clone();
         loop {
@@ -134,9 +136,9 @@ impl Watch {
             let event = tokio::select! {
                 () = shutdown.draining().cancelled() => return Err(Reason::Unavailable.into()),
                 () = expiry => return Err(Reason::TokenInvalid.into()),
-                () = sleep_until(self.quiet_until) => {
+                () = sleep_until(self.look) => {
                     let same = self.ask_again().await?;
-                    return Ok(self.say(if same { BoardEventKind::Keepalive } else { BoardEventKind::Resync }));
+                    return Ok(say(if same { BoardEventKind::Keepalive } else { BoardEventKind::Resync }));
                 }
                 event = self.events.recv() => event,
             };
@@ -146,16 +148,22 @@ impl Watch {
                     // What comes meanwhile waits, and is told by the new rights.
                     sleep(REMEMBERED_FOR).await;
                     if !self.ask_again().await? {
-                        return Ok(self.say(BoardEventKind::Resync));
+                        return Ok(say(BoardEventKind::Resync));
                     }
                 }
                 Ok(event) => {
                     if let Some(message) = self.told(&event) {
-                        self.quiet_until = Instant::now() + KEEPALIVE;
                         return Ok(message);
                     }
                 }
-                Err(RecvError::Lagged(_)) => return Ok(self.say(BoardEventKind::Resync)),
+                Err(RecvError::Lagged(_)) => {
+                    // Whoever reads the board anew needs nothing of what still waits; but some of it, or of what was
+                    // missed, may have been about their rights.
+                    self.events = self.events.resubscribe();
+                    sleep(REMEMBERED_FOR).await;
+                    self.ask_again().await?;
+                    return Ok(say(BoardEventKind::Resync));
+                }
                 Err(RecvError::Closed) => return Err(Reason::Unavailable.into()),
             }
         }
@@ -164,7 +172,12 @@ impl Watch {
     /// Whether the event may have changed what the caller may, or who reports to whom.
     fn concerns_rights(&self, event: &Envelope) -> bool {
         if event.account_id.is_empty() {
-            return event.subject_id.parse() == Ok(self.principal.user_id());
+            let key = match &self.principal.caller.credential {
+                Credential::ApiKey(key) => Some(key.id),
+                Credential::Session => None,
+            };
+            let subject = event.subject_id.parse().ok();
+            return subject.is_some_and(|id: Uuid| id == self.principal.user_id() || Some(id) == key);
         }
         let kind = event.r#type.as_str();
         self.is_of_account(event)
@@ -182,6 +195,7 @@ impl Watch {
 
     /// Whether the board still has the tasks of the same people. An error when the caller may not see it any more.
     async fn ask_again(&mut self) -> Result<bool> {
+        self.look = Instant::now() + self.rpc.live.keepalive;
         self.principal = self.rpc.live.access.again(PATH, &self.principal).await?;
         let board = self.rpc.board_of(&self.principal, &self.asked).await?;
         Ok(std::mem::replace(&mut self.board, board) == self.board)
@@ -214,12 +228,11 @@ impl Watch {
     fn is_of_account(&self, event: &Envelope) -> bool {
         event.account_id.parse() == Ok(self.principal.account_id())
     }
+}
 
-    /// A message that is about no task.
-    fn say(&mut self, kind: BoardEventKind) -> WatchBoardResponse {
-        self.quiet_until = Instant::now() + KEEPALIVE;
-        WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
-    }
+/// A message that is about no task.
+fn say(kind: BoardEventKind) -> WatchBoardResponse {
+    WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
 }
 
 fn payload<M: prost::Name + Default>(event: &Envelope) -> Option<M> {

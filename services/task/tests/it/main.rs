@@ -42,4 +42,5 @@ mod tracking_time;
 mod trash;
 mod watching;
 mod watching_boards;
+mod watching_on;
 mod working;
