@@ -5,13 +5,19 @@
 //! time that the zone skips is read with the offset before the gap, one that it has twice is the first of both (RFC
 //! 5545, section 3.3.5).
 
+mod times;
+
 use baton_errors::{Error, Result};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use rrule::{Frequency, RRule, RRuleSet, Unvalidated};
+use rrule::{Frequency, NWeekday, RRule, Unvalidated};
+use times::Times;
 
-/// A rule that begins longer before the present would have to be followed all the way.
+/// A rule that counts its times, and began longer before the present, would have to be followed all the way.
 const LONGEST_BEGUN: TimeDelta = TimeDelta::days(366);
+/// How far ahead the next time may be. The rarest day that people name, a 29th of February on a Monday, comes after 40
+/// years at most. It bounds the work that a rule makes: so many days are looked at, and no more.
+const FURTHEST: TimeDelta = TimeDelta::days(50 * 366);
 /// The last year that JSON can show.
 const LAST_YEAR: i32 = 9999;
 
@@ -84,6 +90,10 @@ impl Recurrence {
         if too_often {
             return Err(refused("has times that are less than an hour apart"));
         }
+        let counts_days = rule.get_by_weekday().iter().any(|day| matches!(day, NWeekday::Nth(..)));
+        if counts_days && rule.get_freq() > Frequency::Monthly {
+            return Err(refused("has a number in BYDAY, which only MONTHLY and YEARLY have"));
+        }
         Ok(Self { rule, until, zone })
     }
 
@@ -96,10 +106,11 @@ impl Recurrence {
             return Err(Error::invalid(field, "begins at a due time that is more than a year ago"));
         }
         let start = self.local(due_at);
-        self.set(start).map_err(|why| Error::invalid(field, format!("is not an RRULE (RFC 5545): {why}")))?;
+        let valid = self.rule.clone().validate(rrule::Tz::UTC.from_utc_datetime(&start));
+        valid.map_err(|why| Error::invalid(field, format!("is not an RRULE (RFC 5545): {why}")))?;
         match self.next(start, start, due_at) {
             Some(_) => Ok(()),
-            None => Err(Error::invalid(field, "has no time after the due time")),
+            None => Err(Error::invalid(field, "has no time in the fifty years after the due time")),
         }
     }
 
@@ -108,24 +119,20 @@ impl Recurrence {
         at.with_timezone(&self.zone).naive_local().trunc_subsecs(0)
     }
 
-    /// The first time of the rule after `last` that is in the future of `now`, if there is one. The rule begins at
-    /// `start`.
+    /// The first time of the rule after `last` that is in the future of `now`, if there is one in the next fifty years.
+    /// The rule begins at `start`.
     pub(crate) fn next(&self, start: NaiveDateTime, last: NaiveDateTime, now: DateTime<Utc>) -> Option<Occurrence> {
         let after = now.max(self.instant(last));
-        let set = self.set(start).ok()?;
-        let times = set.into_iter().map(|time| time.naive_local()).take_while(|local| local.year() <= LAST_YEAR);
+        let day = self.local(after).date();
+        // A time that the zone skips is up to a day later than it shows.
+        let from = start.date().max(day - TimeDelta::days(1));
+        let times = Times { rule: &self.rule, start }.between(from, start.date().max(day) + FURTHEST);
         times
+            .take_while(|local| local.year() <= LAST_YEAR)
             .filter(|&local| local > last)
             .map(|local| Occurrence { local, at: self.instant(local) })
             .take_while(|time| self.until.is_none_or(|until| until.allows(*time)))
             .find(|time| time.at > after)
-    }
-
-    /// The rule on wall-clock time: UTC stands for a zone that never changes. Limited, so that a rule which never
-    /// has a time comes to an end.
-    fn set(&self, start: NaiveDateTime) -> Result<RRuleSet, rrule::RRuleError> {
-        let start = rrule::Tz::UTC.from_utc_datetime(&start);
-        Ok(self.rule.clone().build(start)?.limit())
     }
 
     fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {

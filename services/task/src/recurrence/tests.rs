@@ -134,9 +134,12 @@ fn what_is_no_rule_is_refused_with_a_sentence() {
         ("FREQ=MINUTELY;INTERVAL=90", "has times that are less than an hour apart"),
         ("FREQ=SECONDLY", "has times that are less than an hour apart"),
         ("FREQ=DAILY;BYMINUTE=0,1", "has times that are less than an hour apart"),
-        ("FREQ=DAILY;COUNT=1", "has no time after the due time"),
-        ("FREQ=DAILY;UNTIL=20200101", "has no time after the due time"),
-        ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "has no time after the due time"),
+        ("FREQ=WEEKLY;BYDAY=2MO", "has a number in BYDAY"),
+        ("FREQ=DAILY;COUNT=1", "has no time in the fifty years"),
+        ("FREQ=DAILY;UNTIL=20200101", "has no time in the fifty years"),
+        ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "has no time in the fifty years"),
+        ("FREQ=YEARLY;INTERVAL=51", "has no time in the fifty years"),
+        ("FREQ=HOURLY;INTERVAL=2;BYHOUR=8", "has no time in the fifty years"),
     ] {
         let why = refused(text);
         assert!(why.starts_with(expected), "{text}: {why}");
@@ -145,6 +148,33 @@ fn what_is_no_rule_is_refused_with_a_sentence() {
     assert!(daily.check(now - TimeDelta::days(365), now, "rule").is_ok());
     assert!(daily.check(now - TimeDelta::days(367), now, "rule").is_err());
     assert!(zone("Europe/Atlantis", "zone").is_err() && zone("Europe/Berlin", "zone").is_ok());
+}
+
+#[test]
+fn weeks_of_a_year_are_those_of_iso_8601() {
+    // 2026 has 53 of them, and the last ends in January.
+    let last = rule("FREQ=YEARLY;BYWEEKNO=53;BYDAY=MO,SU", London);
+    assert_eq!(shown(&last, "2026-06-01T11:00:00Z", 2), ["2026-12-28 12:00", "2027-01-03 12:00"]);
+    let negative = rule("FREQ=YEARLY;BYWEEKNO=-1;BYDAY=MO", London);
+    assert_eq!(shown(&negative, "2026-06-01T11:00:00Z", 2), ["2026-12-28 12:00", "2027-12-27 12:00"]);
+}
+
+#[test]
+fn days_of_the_week_are_added_up_and_the_rarest_day_is_found() {
+    let both = rule("FREQ=MONTHLY;BYDAY=MO,1TU", London);
+    assert_eq!(shown(&both, "2026-01-05T12:00:00Z", 2), ["2026-01-06 12:00", "2026-01-12 12:00"]);
+    // Not 2100, which has none.
+    let rarest = rule("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO", London);
+    assert_eq!(shown(&rarest, "2072-02-29T12:00:00Z", 1), ["2112-02-29 12:00"]);
+}
+
+#[test]
+fn a_series_that_began_long_ago_goes_on_at_once() {
+    let hourly = rule("FREQ=HOURLY;INTERVAL=5", Berlin);
+    let start = hourly.local(utc("1976-01-01T00:00:00Z"));
+    let next = hourly.next(start, start, utc("2026-03-01T00:00:00Z")).unwrap();
+    assert_eq!((next.local - start).num_hours() % 5, 0);
+    assert!(next.at - utc("2026-03-01T00:00:00Z") <= TimeDelta::hours(5));
 }
 
 fn any_zone() -> impl Strategy<Value = Tz> {
@@ -208,7 +238,7 @@ proptest! {
     {
         let text = format!("FREQ=WEEKLY;INTERVAL={interval};BYDAY={};COUNT={count}", days.join(","));
         let weekly = rule(&text, zone);
-        let all: Vec<_> = weekly.set(start).unwrap().into_iter().map(|time| time.naive_local()).collect();
+        let all = by_the_crate(&weekly, start, 20);
         prop_assert_eq!(all.len() as u32, count);
         let mut last = start;
         let mut one_by_one = Vec::new();
@@ -225,6 +255,36 @@ proptest! {
         prop_assert!(one_by_one.len() + skipped + 1 >= all.iter().filter(|&&local| local > start).count());
     }
 
+    /// The crate that reads the rules can follow them as well.
+    #[test]
+    fn times_are_those_of_the_crate(text in any_rule(), start in any_start(), later in 0i64..500) {
+        let recurrence = rule(&text, chrono_tz::UTC);
+        let all = by_the_crate(&recurrence, start, 40);
+        let times = Times { rule: &recurrence.rule, start };
+        let to = start.date() + FURTHEST;
+        let ours: Vec<_> = times.between(start.date(), to).take(40).collect();
+        let near: Vec<_> = all.iter().copied().filter(|time| time.date() <= to).collect();
+        prop_assert_eq!(&ours, &near);
+        // From a later day on, it is the same but for what was before.
+        let from = start.date() + TimeDelta::days(later);
+        let on: Vec<_> = times.between(from, to).skip_while(|time| time.date() < from).take(3).collect();
+        let expected: Vec<_> = near.iter().copied().filter(|time| time.date() >= from).take(3).collect();
+        prop_assert!(expected.len() < 3 || on == expected, "{:?} {:?}", on, expected);
+    }
+
+    /// Whatever people send, and however long ago it began: so many days are looked at, and no more.
+    #[test]
+    fn no_rule_makes_more_than_so_much_work(parts in prop::collection::vec(any_part(), 0..6), start in any_start(),
+        age in 0i64..20_000)
+    {
+        let Ok(recurrence) = Recurrence::parse(&tidy(&parts.join(";")), chrono_tz::UTC, "rule") else { return Ok(()) };
+        let from = start.date() + TimeDelta::days(age);
+        let times = Times { rule: &recurrence.rule, start };
+        let days: i64 = times.periods(from, from + FURTHEST).map(|(first, last)| (last - first).num_days() + 1).sum();
+        // A period may begin before the range, and end after it.
+        prop_assert!(days <= FURTHEST.num_days() + 2 * 366, "{} days", days);
+    }
+
     /// Whatever people send: a rule or a refusal, and soon.
     #[test]
     fn no_text_breaks_it(parts in prop::collection::vec(any_part(), 0..6), zone in any_zone(), start in any_start()) {
@@ -236,6 +296,58 @@ proptest! {
             }
         }
     }
+}
+
+/// The first times of a rule as the crate has them.
+fn by_the_crate(recurrence: &Recurrence, start: NaiveDateTime, most: usize) -> Vec<NaiveDateTime> {
+    let set = recurrence.rule.clone().build(rrule::Tz::UTC.from_utc_datetime(&start)).unwrap();
+    set.limit().into_iter().take(most).map(|time| time.naive_local()).collect()
+}
+
+/// Rules that have times, of the kinds that the crate follows as RFC 5545 has them.
+fn any_rule() -> impl Strategy<Value = String> {
+    let weekdays = vec!["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
+    let list = |numbers: Vec<i32>| numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+    let some = |from: i32, to: i32| {
+        prop::collection::btree_set(from..to, 1..4).prop_map(move |all| list(all.into_iter().collect()))
+    };
+    let days = prop::sample::subsequence(weekdays.clone(), 1..4).prop_map(|days| days.join(","));
+    let nth = (prop::sample::select(vec![-4, -2, -1, 1, 2, 3, 4]), prop::sample::select(weekdays.clone()))
+        .prop_map(|(nth, day)| format!("{nth}{day}"));
+    let yearly = prop_oneof![
+        Just("FREQ=YEARLY".to_owned()),
+        some(1, 13).prop_map(|months| format!("FREQ=YEARLY;BYMONTH={months}")),
+        (some(1, 13), some(-28, 0))
+            .prop_map(|(months, days)| format!("FREQ=YEARLY;BYMONTH={months};BYMONTHDAY={days}")),
+        (some(1, 13), nth.clone()).prop_map(|(months, day)| format!("FREQ=YEARLY;BYMONTH={months};BYDAY={day}")),
+        nth.clone().prop_map(|day| format!("FREQ=YEARLY;BYDAY={day}")),
+        some(-366, 0).prop_map(|days| format!("FREQ=YEARLY;BYYEARDAY={days}")),
+        some(1, 367).prop_map(|days| format!("FREQ=YEARLY;BYYEARDAY={days}")),
+        (some(2, 52), days.clone()).prop_map(|(weeks, days)| format!("FREQ=YEARLY;BYWEEKNO={weeks};BYDAY={days}")),
+        (some(2, 52), prop::sample::select(weekdays.clone()))
+            .prop_map(|(weeks, first)| format!("FREQ=YEARLY;BYWEEKNO={weeks};WKST={first}")),
+        (days.clone(), some(-5, 0)).prop_map(|(days, at)| format!("FREQ=YEARLY;BYDAY={days};BYSETPOS={at}")),
+    ];
+    let others = prop_oneof![
+        Just("FREQ=MONTHLY".to_owned()),
+        some(1, 32).prop_map(|days| format!("FREQ=MONTHLY;BYMONTHDAY={days}")),
+        some(-31, 0).prop_map(|days| format!("FREQ=MONTHLY;BYMONTHDAY={days}")),
+        nth.prop_map(|day| format!("FREQ=MONTHLY;BYDAY={day}")),
+        (days.clone(), some(1, 5)).prop_map(|(days, at)| format!("FREQ=MONTHLY;BYDAY={days};BYSETPOS={at}")),
+        (days.clone(), some(0, 24))
+            .prop_map(|(days, hours)| format!("FREQ=MONTHLY;BYDAY={days};BYHOUR={hours};BYSETPOS=-1,2")),
+        Just("FREQ=WEEKLY".to_owned()),
+        (days.clone(), prop::sample::select(weekdays))
+            .prop_map(|(days, first)| format!("FREQ=WEEKLY;BYDAY={days};WKST={first}")),
+        Just("FREQ=DAILY".to_owned()),
+        (days.clone(), some(0, 24)).prop_map(|(days, hours)| format!("FREQ=DAILY;BYDAY={days};BYHOUR={hours}")),
+        Just("FREQ=HOURLY".to_owned()),
+        (some(1, 13), days).prop_map(|(months, days)| format!("FREQ=HOURLY;BYMONTH={months};BYDAY={days}")),
+    ];
+    (prop_oneof![yearly, others], 1u16..4, prop::option::of(1u32..30)).prop_map(|(rule, interval, count)| {
+        let count = count.map(|count| format!(";COUNT={count}")).unwrap_or_default();
+        format!("{rule};INTERVAL={interval}{count}")
+    })
 }
 
 fn any_part() -> impl Strategy<Value = String> {
