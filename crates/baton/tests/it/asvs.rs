@@ -11,7 +11,8 @@ fn folders() -> HashMap<&'static str, Vec<&'static str>> {
         ("tenancy", vec!["services/tenancy/tests/it", "services/tenancy/src"]),
         ("task", vec!["services/task/tests/it", "services/task/src"]),
         ("access", vec!["crates/access/src"]),
-        ("gateway", vec!["gateway/src", "gateway/tests/it"]),
+        ("files", vec!["crates/files/src"]),
+        ("gateway", vec!["gateway/src", "gateway/tests/it", "gateway/tests"]),
         ("baton", vec!["crates/baton/tests/it"]),
         ("black-box", vec!["tests/it"]),
     ])
