@@ -30,9 +30,12 @@ create unique index tasks_rank on tasks (account_id, rank) include (id, status, 
 -- tasks, one by one or many at once, changes it.
 create table task_tags (
     account_id uuid not null,
-    tag        text not null,
+    -- By code points, whatever the database's language: so those with the same begin lie side by side.
+    tag        text collate "C" not null,
     task_id    uuid not null,
-    primary key (account_id, tag, task_id),
+    -- Lists show these only when asked to: those of one tag are read from here alone.
+    archived   boolean not null default false,
+    primary key (account_id, tag, task_id) include (archived),
     constraint task_tags_task foreign key (account_id, task_id) references tasks (account_id, id) on delete cascade
 );
 create index task_tags_of_task on task_tags (account_id, task_id);
@@ -44,19 +47,21 @@ begin
         delete from task.task_tags where account_id = old.account_id and task_id = old.id;
     end if;
     if new.deleted_at is null then
-        insert into task.task_tags (account_id, tag, task_id) select new.account_id, tag, new.id from unnest(new.tags) tag;
+        insert into task.task_tags (account_id, tag, task_id, archived)
+        select new.account_id, tag, new.id, new.status = 'archived' from unnest(new.tags) tag;
     end if;
     return null;
 end $$;
 create trigger tasks_tagged after insert on tasks for each row when (new.tags <> '{}') execute function keep_tags();
-create trigger tasks_tagged_anew after update of tags, deleted_at on tasks for each row
-    when (old.tags is distinct from new.tags or old.deleted_at is distinct from new.deleted_at)
+create trigger tasks_tagged_anew after update of tags, deleted_at, status on tasks for each row
+    when (old.tags is distinct from new.tags or old.deleted_at is distinct from new.deleted_at
+          or (old.status = 'archived') <> (new.status = 'archived'))
     execute function keep_tags();
 
 -- Those that are there.
 alter table tasks no force row level security;
 alter table task_tags no force row level security;
-insert into task_tags (account_id, tag, task_id)
-select account_id, tag, id from tasks, unnest(tags) tag where deleted_at is null;
+insert into task_tags (account_id, tag, task_id, archived)
+select account_id, tag, id, status = 'archived' from tasks, unnest(tags) tag where deleted_at is null;
 alter table tasks force row level security;
 alter table task_tags force row level security;

@@ -7,7 +7,8 @@
 //!
 //! Platform, Postgres (`fsync` on), Redis, `pgbench` and this driver share the machine. `BATON_BENCH_SECONDS` (5) is
 //! the time per line, `BATON_BENCH_READS` (1,000,000) how many reads the memory of the platform is watched over,
-//! `BATON_BENCH_ONLY` a part of the names of the lines that are wanted, or `share`, `writing` or `memory`.
+//! `BATON_BENCH_ONLY` a part of the names of the lines that are wanted, or `share`, `writing` or `memory`, and
+//! `BATON_BENCH_TASKS` another number of tasks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -27,14 +28,18 @@ use baton_proto::baton::{
     api::v1::Page,
     task::v1::{GetTaskRequest, ListTasksRequest, task_service_client::TaskServiceClient},
 };
-use baton_tests::{Person, Platform, Team};
+use baton_tests::{Person, Platform, Team, free_address};
 use driver::{Times, measure, setting, wanted};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
-const TASKS: u64 = 1_000_000;
+/// How many there are.
+fn tasks() -> u64 {
+    setting("BATON_BENCH_TASKS", 1_000_000)
+}
+
 /// Callers of the lines about reading: enough to keep two cores busy.
 const READERS: u64 = 4;
 /// Callers of the lines about writing.
@@ -42,12 +47,12 @@ const WRITERS: u64 = 32;
 
 /// The id of a task by its number, as `million.sql` makes it.
 fn id(number: u64) -> Uuid {
-    format!("019{:09x}70008000000000000000", (1 + number % TASKS) * 65_536).parse().unwrap()
+    format!("019{:09x}70008000000000000000", (1 + number % tasks()) * 65_536).parse().unwrap()
 }
 
 /// A number that jumps about.
 fn jump(n: usize) -> u64 {
-    (n as u64).wrapping_mul(2_654_435_761) % TASKS
+    (n as u64).wrapping_mul(2_654_435_761) % tasks()
 }
 
 fn seconds() -> u64 {
@@ -171,13 +176,17 @@ async fn begun(team: &Team, count: u64) -> Vec<Uuid> {
     begun
 }
 
+/// What the services' connections have set, see `crates/store/src/db.rs`.
+const PGOPTIONS: &str = "-c role=baton_task -c max_parallel_workers_per_gather=0 -c jit=off -c random_page_cost=1.1 \
+                         -c plan_cache_mode=force_generic_plan";
+
 /// What `pgbench` does with these statements, in transactions per second.
 fn pgbench(postgres: &Postgres, statements: &str) -> f64 {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(statements.as_bytes()).unwrap();
     let program = pgbench_program();
     let output = Command::new(program)
-        .env("PGOPTIONS", "-c role=baton_task -c max_parallel_workers_per_gather=0 -c jit=off")
+        .env("PGOPTIONS", PGOPTIONS)
         .args(["-n", "-M", "prepared", "-c", &READERS.to_string(), "-T", &seconds().to_string(), "-f"])
         .arg(file.path())
         .arg(postgres.url("postgres", Postgres::SUPERUSER))
@@ -195,45 +204,61 @@ fn pgbench_program() -> std::path::PathBuf {
     found.unwrap_or_else(|| "pgbench".into())
 }
 
-async fn shares(postgres: &Postgres, team: &Team, channel: &Channel) {
+async fn shares(postgres: &Postgres, team: &Team, gateway: &Channel, service: &Channel) {
     println!("\n| gRPC, {READERS} callers                  | Baton/s | pgbench/s | share |");
     println!("|-----------------------------------|--------:|----------:|------:|");
-    let begin = format!(
-        "begin; set local baton.account_id = '{}'; set local baton.user_id = '{}';\n",
-        team.account_id, team.owner.id
-    );
     let account = team.account_id;
-    let columns = "*";
-    let by_number = "('019' || lpad(to_hex(:n::bigint * 65536), 9, '0') || '70008000000000000000')::uuid";
-
-    let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
-    let times = measure(READERS, seconds(), move |n| {
-        let request = owner.grpc(Some(account), GetTaskRequest { id: id(jump(n)).to_string(), ..Default::default() });
-        let mut tasks = tasks.clone();
-        async move { drop(tasks.get_task(request).await.expect("got")) }
-    })
-    .await;
-    let get = format!(
-        "\\set n random(1, {TASKS})\n{begin}select {columns} from task.tasks where account_id = '{account}' and id = {by_number} and deleted_at is null;\ncommit;\n"
+    let begin = format!(
+        "begin;\nselect set_config('baton.account_id', '{account}', true), set_config('baton.user_id', '{}', true);\n",
+        team.owner.id
     );
-    share("get", &times, pgbench(postgres, &get));
 
-    let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
-    let times = measure(READERS, seconds(), move |n| {
-        let page = Page { page: 1 + (n % 50) as i32, per_page: 20, page_token: String::new() };
-        let request = owner.grpc(Some(account), ListTasksRequest { filter: None, page: Some(page) });
-        let mut tasks = tasks.clone();
-        async move { drop(tasks.list_tasks(request).await.expect("listed")) }
-    })
-    .await;
-    let matching =
-        format!("from task.tasks where deleted_at is null and account_id = '{account}' and status <> 'archived'");
-    let list = format!(
-        "\\set n random(0, 49)\n{begin}with page as materialized (select id {matching} order by id desc limit 21 offset 20 * :n) \
-         select {columns} from page join task.tasks using (id) where account_id = '{account}' order by id desc;\n\
-         explain (format json) select 1 {matching};\ncommit;\n"
+    let id = "('019' || lpad(to_hex(:n::bigint * 65536), 9, '0') || '70008000000000000000')::uuid";
+    let around = |root: &str| format!("task.task_around('{account}', {root}, now(), 10, 1000)");
+    let get = pgbench(
+        postgres,
+        &format!(
+            "\\set n random(1, {})\n{begin}select * from task.tasks cross join lateral {} \
+             where account_id = '{account}' and id = {id} and deleted_at is null;\ncommit;\n",
+            tasks(),
+            around("id")
+        ),
     );
-    share("list 20 of 1,000,000", &times, pgbench(postgres, &list));
+    let ids = |limit: u32| {
+        format!(
+            "select id from task.tasks where deleted_at is null and account_id = '{account}' \
+             and status <> 'archived' order by id desc limit {limit} offset 20 * :n::bigint"
+        )
+    };
+    let list = pgbench(
+        postgres,
+        &format!(
+            "\\set n random(0, 49)\n{begin}with page as materialized ({}) \
+             select * from page join task.tasks using (id) where account_id = '{account}' order by id desc;\n\
+             select * from unnest((select array({}))) as root (id) cross join lateral {};\ncommit;\n",
+            ids(21),
+            ids(20),
+            around("root.id")
+        ),
+    );
+    for (way, channel) in [("to the service", service), ("by the gateway", gateway)] {
+        let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
+        let times = measure(READERS, seconds(), move |n| {
+            let request =
+                owner.grpc(Some(account), GetTaskRequest { id: self::id(jump(n)).to_string(), ..Default::default() });
+            let mut tasks = tasks.clone();
+            async move { drop(tasks.get_task(request).await.expect("got")) }
+        });
+        share(&format!("get, {way}"), &times.await, get);
+        let (owner, tasks) = (team.owner.clone(), TaskServiceClient::new(channel.clone()));
+        let times = measure(READERS, seconds(), move |n| {
+            let page = Page { page: 1 + (n % 50) as i32, per_page: 20, page_token: String::new() };
+            let request = owner.grpc(Some(account), ListTasksRequest { filter: None, page: Some(page) });
+            let mut tasks = tasks.clone();
+            async move { drop(tasks.list_tasks(request).await.expect("listed")) }
+        });
+        share(&format!("list 20, {way}"), &times.await, list);
+    }
 }
 
 fn share(name: &str, times: &Times, tps: f64) {
@@ -286,6 +311,7 @@ async fn fill(postgres: &Postgres, team: &Team) {
     ] {
         script = script.replace(name, &format!("'{id}'::uuid"));
     }
+    script = script.replace("1000000::bigint", &format!("{}::bigint", tasks()));
     let url = postgres.url("postgres", Postgres::SUPERUSER);
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await.unwrap();
@@ -299,17 +325,24 @@ async fn main() {
     let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
     let url = postgres.url("postgres", Postgres::SUPERUSER);
     let limits = "free.users=1000,free.open_tasks_per_user=10000000,free.api_requests_per_hour=100000000";
-    let platform = Platform::start_with(&[("BATON_DATABASE_URL", &url), ("BATON_TENANCY_TIER_LIMITS", limits)]).await;
+    let listen = free_address().to_string();
+    let platform = Platform::start_with(&[
+        ("BATON_DATABASE_URL", &url),
+        ("BATON_TENANCY_TIER_LIMITS", limits),
+        ("BATON_TASK_LISTEN", &listen),
+    ])
+    .await;
     let team = platform.team().await;
     let began = std::time::Instant::now();
     fill(&postgres, &team).await;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{cores} cores, {TASKS} tasks of 200 members, made in {:.0} s", began.elapsed().as_secs_f64());
+    println!("{cores} cores, {} tasks of 200 members, made in {:.0} s", tasks(), began.elapsed().as_secs_f64());
 
     let channel = platform.grpc();
     reading(&team).await;
     if wanted("share") {
-        shares(&postgres, &team, &channel).await;
+        let service = Endpoint::from_shared(format!("http://{listen}")).unwrap().connect_lazy();
+        shares(&postgres, &team, &channel, &service).await;
     }
     if wanted("writing") {
         writing(&team).await;

@@ -1,7 +1,9 @@
 //! What happened in an account, read and taken home over REST.
 
 use baton_tests::{Person, Platform, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 /// The rows of a list.
 async fn rows(person: &Person, path: &str) -> Vec<Value> {
@@ -85,4 +87,53 @@ async fn an_account_knows_what_happened_in_it_and_from_where() {
     let figures = team.owner.get(&elsewhere).ok().await;
     assert_eq!((&figures["weeks"][11]["joined"], &figures["invitations"]["accepted"]), (&json!(4), &json!(3)));
     team.user.get(&elsewhere).refused(403, "PERMISSION_MISSING").await;
+}
+
+#[tokio::test]
+async fn nothing_that_happens_in_an_account_is_missing_from_its_log() {
+    let platform = Platform::start().await;
+    let team = platform.team().await;
+    let (manager, user) = (&team.manager, &team.user);
+    let task = manager.post("/v1/tasks", &json!({"title": "Sweep", "assigned_to": user.id})).ok().await;
+    let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    let because = json!({"reason": "lunch"});
+    for (who, step, body) in [
+        (user, "accept", json!({})),
+        (user, "start", json!({})),
+        (user, "pause", because.clone()),
+        (user, "resume", json!({})),
+        (user, "complete", json!({})),
+        (manager, "archive", json!({})),
+        (manager, "reopen", json!({})),
+        (manager, "cancel", because),
+    ] {
+        who.post(&format!("{path}/{step}"), &body).ok().await;
+    }
+    let comment = user.post(&format!("{path}/comments"), &json!({"body": "Done"})).ok().await;
+    let comment = format!("/v1/comments/{}", comment["id"].as_str().unwrap());
+    manager.call(Method::PUT, &format!("{comment}/reactions/+1")).ok().await;
+    user.patch(&comment, &json!({"body": "Well done"})).ok().await;
+    user.delete(&comment).ok().await;
+    manager.delete(&path).ok().await;
+    let account = format!("/v1/accounts/{}", team.account_id);
+    team.owner.patch(&account, &json!({"name": "Renamed"})).ok().await;
+    team.owner.delete(&format!("{account}/members/{}", user.id)).ok().await;
+
+    // Behind the platform's back: what its services published of the account, but for figures that follow from it.
+    let database = PgPool::connect(platform.database_url()).await.unwrap();
+    let missing = "select count(*) from (
+                       select * from auth.outbox union all select * from tenancy.outbox
+                       union all select * from task.outbox union all select * from notification.outbox
+                   ) published
+                   where account_id = $1 and position('usage.changed'::bytea in envelope) = 0
+                     and not exists (select from tenancy.activity_logs log
+                                     where log.account_id = $1 and log.id = published.id)";
+    eventually("a row for every event", async || {
+        let count = sqlx::query_scalar::<_, i64>(missing).bind(team.account_id).fetch_one(&database);
+        (count.await.unwrap() == 0).then_some(())
+    })
+    .await;
+    let kinds = "select count(distinct action) from tenancy.activity_logs where account_id = $1";
+    let kinds: i64 = sqlx::query_scalar(kinds).bind(team.account_id).fetch_one(&database).await.unwrap();
+    assert!(kinds >= 18, "{kinds} kinds of events: not much of a story");
 }

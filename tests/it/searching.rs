@@ -31,6 +31,10 @@ async fn a_word_leads_to_the_tasks_that_have_it_and_shows_where() {
     assert_eq!((&alike["spelled_alike"], &alike["tasks"][0]["task"]["id"]), (&json!(true), &id), "{alike}");
     assert_eq!(team.user.get("/v1/tasks?search=landlord").ok().await["tasks"][0]["id"], id);
 
+    let tags = team.user.get("/v1/tags?prefix=off&per_page=5").ok().await;
+    assert_eq!(tags["tags"], json!([{"name": "office", "task_count": 1, "has_older_tasks": false}]));
+    assert_eq!((&tags["meta"]["total_count"], &tags["truncated"]), (&json!(1), &json!(false)));
+    assert_eq!(other.user.get("/v1/tags").ok().await["tags"], json!([]));
     team.user.get("/v1/tasks/search").refused(400, "VALIDATION_FAILED").await;
     team.user.get("/v1/tasks/search?q=x&page_token=y").refused(400, "PAGE_TOKEN_INVALID").await;
     let german = json!({"language": "de"});

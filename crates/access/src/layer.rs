@@ -115,7 +115,7 @@ impl Access {
         let caller = Caller {
             user_id: claims.sub,
             session_id: claims.sid,
-            amr: claims.amr,
+            amr: claims.amr.clone(),
             credential: Credential::Session,
             expires_at: Some(claims.exp),
             authorization,

@@ -13,8 +13,10 @@ use std::{
 use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::JsonWebKey;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, get_current_timestamp};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -32,6 +34,8 @@ const RETRY_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub const REFRESHED_AFTER: Duration = Duration::from_secs(300);
 /// Keys older than this are believed no more.
 const BELIEVED_FOR: Duration = Duration::from_secs(900);
+/// Tokens whose signature need not be looked at again: to verify it is the dearest part of knowing a caller.
+const VERIFIED_TOKENS: u64 = 50_000;
 
 /// What an access token says: identity only. Roles are looked up per call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +95,18 @@ struct Inner {
     source: Box<dyn KeySource>,
     access: Validation,
     keys: RwLock<Keys>,
+    /// By the SHA-256 of all of the token.
+    verified: Cache<[u8; 32], Verified>,
     last_fetch: Mutex<Option<Fetch>>,
     refreshing: AtomicBool,
+}
+
+/// A token that was valid, by this key.
+#[derive(Clone)]
+struct Verified {
+    kid: String,
+    key: Arc<DecodingKey>,
+    claims: Arc<Claims>,
 }
 
 #[derive(Default)]
@@ -120,6 +134,8 @@ impl TokenVerifier {
             source: Box::new(source),
             access,
             keys: RwLock::default(),
+            // Each look at the JWKS makes new keys, by which nothing is verified yet.
+            verified: Cache::builder().max_capacity(VERIFIED_TOKENS).time_to_live(REFRESHED_AFTER).build(),
             last_fetch: Mutex::new(None),
             refreshing: AtomicBool::new(false),
         }))
@@ -129,8 +145,18 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// TOKEN_INVALID; UNAVAILABLE when the keys cannot be fetched.
-    pub async fn verify(&self, token: &str) -> Result<Claims> {
-        self.claims(token, false, &self.0.access).await
+    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>> {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(Verified { kid, key, claims }) = self.0.verified.get(&hash) {
+            let same = self.key(&kid).await?.is_some_and(|now| Arc::ptr_eq(&now, &key));
+            if same && !is_over(claims.exp, get_current_timestamp()) {
+                return Ok(claims);
+            }
+        }
+        let (kid, key, claims) = self.claims(token, false, &self.0.access).await?;
+        let claims = Arc::new(claims);
+        self.0.verified.insert(hash, Verified { kid, key, claims: Arc::clone(&claims) });
+        Ok(claims)
     }
 
     /// The claims of a service token that is valid now, for calls to `service`.
@@ -140,10 +166,16 @@ impl TokenVerifier {
     pub async fn verify_service(&self, token: &str, service: &str) -> Result<ServiceClaims> {
         let mut validation = self.0.access.clone();
         validation.set_audience(&[service_audience(service)]);
-        self.claims(token, true, &validation).await
+        Ok(self.claims(token, true, &validation).await?.2)
     }
 
-    async fn claims<T: DeserializeOwned>(&self, token: &str, of_service: bool, rules: &Validation) -> Result<T> {
+    /// The claims, and by which key they are true.
+    async fn claims<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        of_service: bool,
+        rules: &Validation,
+    ) -> Result<(String, Arc<DecodingKey>, T)> {
         let invalid = |e: jsonwebtoken::errors::Error| Error::from(Reason::TokenInvalid).because(e);
         let header = decode_header(token).map_err(invalid)?;
         // `jwk`, `jku`, `x5u` and their like are never looked at: the key comes from our JWKS by its id, or not at
@@ -154,7 +186,8 @@ impl TokenVerifier {
         }
         let kid = header.kid.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
         let key = self.key(&kid).await?.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
-        Ok(decode::<T>(token, &key, rules).map_err(invalid)?.claims)
+        let claims = decode::<T>(token, &key, rules).map_err(invalid)?.claims;
+        Ok((kid, key, claims))
     }
 
     async fn key(&self, kid: &str) -> Result<Option<Arc<DecodingKey>>> {
@@ -206,6 +239,11 @@ impl TokenVerifier {
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
+}
+
+/// Whether a token that ends at `exp` has ended, as [`Validation`] sees it.
+fn is_over(exp: i64, now: u64) -> bool {
+    exp.saturating_add_unsigned(LEEWAY_SECONDS) < now.cast_signed()
 }
 
 impl std::fmt::Debug for TokenVerifier {

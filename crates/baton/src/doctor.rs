@@ -1,6 +1,6 @@
 //! `baton doctor`: is everything there, and if not, how to mend it.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use baton_embedded::{PostgresBinaries, RedisBinary};
@@ -12,11 +12,14 @@ use redis::{AsyncConnectionConfig, Client};
 use sqlx::{Connection, PgConnection};
 use tokio::net::TcpListener;
 
-use crate::platform::{self, Service};
+use crate::platform::{self, SERVICES, Service};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Clocks further apart than this make tokens expire early or late.
 const CLOCK_MAY_DIFFER_SECONDS: i64 = 5;
+/// They come with Postgres, but not always in the same package, and who hosts it may have to let them be created.
+const EXTENSIONS_MISSING: &str = "install the package postgresql-contrib of its version (Debian and Ubuntu have them in \
+                                  postgresql itself), or have its host allow them";
 
 pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode> {
     let mut report = Report { healthy: true };
@@ -58,19 +61,27 @@ async fn embedded(report: &mut Report, env: &Env) {
     match env.get("BATON_DATABASE_URL") {
         Some(url) => {
             let connected = connect(url).await;
-            report.line(
+            let connected = report.line(
                 "Postgres of BATON_DATABASE_URL",
                 connected,
                 "start it, correct BATON_DATABASE_URL, or unset it to have a private one",
             );
+            if let Some(mut conn) = connected {
+                let checked = has_extensions(&mut conn, &extensions(SERVICES)).await;
+                report.line("it has the extensions that are needed", checked, EXTENSIONS_MISSING);
+            }
         }
         None => {
             let found = PostgresBinaries::find().map_err(anyhow::Error::from);
-            report.line(
+            let found = report.line(
                 "Postgres is installed",
                 found,
                 "run ./run, which installs it, or install the package postgresql",
             );
+            if let Some(found) = found {
+                let checked = none_missing(&found.lacks(extensions(SERVICES)));
+                report.line("it has the extensions that are needed", checked, EXTENSIONS_MISSING);
+            }
         }
     }
     match env.get("BATON_REDIS_URL") {
@@ -168,6 +179,11 @@ async fn database(report: &mut Report, env: &Env, service: &Service) {
             skew,
             "synchronise the clocks (NTP) of this machine and the database's",
         );
+        let needed = extensions(std::slice::from_ref(service));
+        if !needed.is_empty() {
+            let checked = has_extensions(&mut conn, &needed).await;
+            report.line("the server has the extensions that are needed", checked, EXTENSIONS_MISSING);
+        }
         let migrated = migrate::is_current(&mut conn, service.name, service.migrations).await;
         report.line("migrations", migrated, "run: baton migrate");
     }
@@ -180,6 +196,31 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
         sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
     ensure!(version >= 150_000, "the server is version {}; it takes 15 or newer", version / 10_000);
     Ok(conn)
+}
+
+/// The extensions that migrations of these services create, in order.
+fn extensions(services: &[Service]) -> Vec<&'static str> {
+    let migrations = services.iter().filter_map(|service| service.migrations).flat_map(|migrator| migrator.iter());
+    let lines = migrations.flat_map(|migration| migration.sql.as_str().lines());
+    let created = lines.filter_map(|line| line.strip_prefix("create extension if not exists ")?.strip_suffix(';'));
+    created.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Asks a Postgres whether it could create these extensions.
+async fn has_extensions(conn: &mut PgConnection, needed: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<String> = sqlx::query_scalar(
+        "select needed from unnest($1::text[]) needed
+         where not exists (select from pg_available_extensions where name = needed) order by needed",
+    )
+    .bind(needed)
+    .fetch_all(conn)
+    .await?;
+    none_missing(&missing.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn none_missing(extensions: &[&str]) -> anyhow::Result<()> {
+    ensure!(extensions.is_empty(), "{} missing", extensions.join(", "));
+    Ok(())
 }
 
 async fn check_role(conn: &mut PgConnection, expected: &str) -> anyhow::Result<()> {
@@ -220,5 +261,27 @@ async fn peer(url: &str) -> anyhow::Result<()> {
     match endpoint.connect().await {
         Ok(_) => Ok(()),
         Err(error) => bail!("no answer ({error})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_testkit::World;
+
+    use super::*;
+
+    #[test]
+    fn the_extensions_are_those_of_the_migrations() {
+        assert_eq!(extensions(SERVICES), ["btree_gin", "btree_gist", "pg_trgm"]);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_for_what_it_has() {
+        let world = World::start(&[]).await;
+        let mut conn = world.admin().acquire().await.expect("a connection");
+        has_extensions(&mut conn, &extensions(SERVICES)).await.expect("all of them");
+        let error =
+            has_extensions(&mut conn, &["btree_gin", "no_such", "neither_this"]).await.expect_err("two missing");
+        assert_eq!(error.to_string(), "neither_this, no_such missing");
     }
 }

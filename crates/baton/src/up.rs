@@ -58,7 +58,13 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     let mut bound = Vec::new();
     for service in SERVICES {
         if let Some(variable) = service.url {
-            let listener = free_port().await?;
+            let listener = match env.get(service.listen) {
+                Some(address) => {
+                    let address = address.parse().with_context(|| format!("{} is not an address", service.listen))?;
+                    process::bind(address, service.listen).await?
+                }
+                None => free_port().await?,
+            };
             env.set(variable, format!("http://{}", listener.local_addr()?));
             bound.push(Bound { service, listener });
         }

@@ -59,6 +59,23 @@ impl PostgresBinaries {
         )
     }
 
+    /// Which of these extensions the installation has not; none when it does not show where it has them.
+    pub fn lacks<'a>(&self, extensions: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let Some(folder) = self.extensions() else { return Vec::new() };
+        extensions.into_iter().filter(|name| !folder.join(name).with_extension("control").is_file()).collect()
+    }
+
+    /// The folder of the extensions: `pg_config` tells, where it is installed.
+    fn extensions(&self) -> Option<PathBuf> {
+        let told = Command::new(self.bin_dir.join("pg_config")).arg("--sharedir").current_dir("/").output().ok();
+        let told = told.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        let debian = PathBuf::from(format!("/usr/share/postgresql/{}", self.major));
+        let beside = self.bin_dir.with_file_name("share");
+        let shared = told.into_iter().chain([debian, beside.join("postgresql"), beside]);
+        // What every installation has shows that it is the right one.
+        shared.map(|folder| folder.join("extension")).find(|folder| folder.join("plpgsql.control").is_file())
+    }
+
     /// The installation whose `bin` folder this is.
     fn at(bin_dir: &Path) -> Option<Self> {
         let major = major_version(&bin_dir.join("postgres"))?;
@@ -186,6 +203,19 @@ mod tests {
         assert_eq!(pick(&[13, 16, 17]).ok(), Some(16));
         assert!(matches!(pick(&[13, 14]), Err(Error::TooOld { found: 13, .. })));
         assert!(matches!(pick(&[]), Err(Error::NotInstalled { .. })));
+    }
+
+    #[test]
+    fn an_installation_tells_which_extensions_it_has_not() {
+        let root = tempfile::tempdir_in("/tmp").expect("a folder");
+        let found = PostgresBinaries { bin_dir: root.path().join("bin"), major: 0 };
+        assert!(found.lacks(["pg_trgm"]).is_empty(), "nobody knows");
+        let folder = root.path().join("share/extension");
+        fs::create_dir_all(&folder).expect("a folder");
+        for name in ["plpgsql.control", "pg_trgm.control"] {
+            fs::write(folder.join(name), "").expect("a file");
+        }
+        assert_eq!(found.lacks(["pg_trgm", "btree_gin"]), ["btree_gin"]);
     }
 
     #[test]

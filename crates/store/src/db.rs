@@ -10,17 +10,22 @@ use baton_errors::{Error, Result};
 use baton_runtime::{Clock, Secret};
 use opentelemetry::{KeyValue, global};
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::total::Estimates;
+
 /// How long a call waits for a connection before it is refused as BUSY.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that was used more recently than this is taken to live: the round trip that would show it costs each
+/// call as much as a statement.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// Whose rows a transaction sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tenant {
     /// The account, or nil for work that belongs to none.
     pub account_id: Uuid,
@@ -55,6 +60,7 @@ struct Inner {
     clock: Clock,
     published: Notify,
     enqueued: Notify,
+    estimates: Estimates,
 }
 
 impl Db {
@@ -72,18 +78,34 @@ impl Db {
                 // One call has one core, and what it asks is short: compiling it would take longer than doing it.
                 ("max_parallel_workers_per_gather", "0"),
                 ("jit", "off"),
+                // Each statement is planned once on each connection: to plan one that touches a table with many
+                // indexes takes longer than to run it. Lists are planned anew, see `begin_list`.
+                ("plan_cache_mode", "force_generic_plan"),
+                // A plan that was made while its table was empty would read it from beginning to end until the table is
+                // analyzed, however it grows meanwhile. Whatever is asked for has an index.
+                ("enable_seqscan", "off"),
                 // What is asked for lies in memory or on a disk without a head: an index costs no journeys.
                 ("random_page_cost", "1.1"),
             ]);
             Ok(PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(|connection, state| {
+                    Box::pin(async move {
+                        if state.idle_for > TRUSTED_FOR {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_lazy_with(options))
         };
         let (app, system) = (pool(app, connections)?, pool(system, (connections / 2).max(2))?);
         measure(schema, "app", app.clone());
         measure(schema, "system", system.clone());
-        Ok(Self(Arc::new(Inner { schema, app, system, clock, published: Notify::new(), enqueued: Notify::new() })))
+        let (published, enqueued, estimates) = (Notify::new(), Notify::new(), Estimates::default());
+        Ok(Self(Arc::new(Inner { schema, app, system, clock, published, enqueued, estimates })))
     }
 
     /// Begins a transaction that sees the rows of `tenant`, in one round trip.
@@ -91,12 +113,30 @@ impl Db {
     /// # Errors
     /// BUSY when no connection is free in time, UNAVAILABLE when there is no database.
     pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
+        self.begin_with(tenant, "").await
+    }
+
+    /// The same, for lists that people filter as they like: how one is best read depends on what is asked for, so its
+    /// statements are planned for their values as long as that makes cheaper plans.
+    ///
+    /// # Errors
+    /// Those of [`Db::begin`].
+    pub async fn begin_list(&self, tenant: Tenant) -> Result<Tx> {
+        self.begin_with(tenant, "; set local plan_cache_mode = auto").await
+    }
+
+    async fn begin_with(&self, tenant: Tenant, and: &str) -> Result<Tx> {
         // Safe to paste: both are UUIDs.
         let Tenant { account_id, user_id } = tenant;
         let begin =
-            format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'");
+            format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'{and}");
         let inner = self.0.app.begin_with(AssertSqlSafe(begin)).await?;
         Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false })
+    }
+
+    /// Totals that were estimated lately.
+    pub(crate) fn estimates(&self) -> &Estimates {
+        &self.0.estimates
     }
 
     /// The pool whose role crosses tenants: for relays, schedulers and the like, never for a caller's
@@ -154,7 +194,9 @@ fn measure(schema: &'static str, role: &'static str, pool: PgPool) {
         .build();
 }
 
-/// A transaction of one tenant. Dropping it rolls back; [`Tx::commit`] consumes it.
+/// A transaction of one tenant. [`Tx::commit`] ends it with what it wrote; dropping rolls back, and is how one ends that
+/// has only read: the rollback travels with the message by which the pool sees that the connection is whole, and nobody
+/// waits for it.
 #[derive(Debug)]
 pub struct Tx {
     inner: Transaction<'static, Postgres>,

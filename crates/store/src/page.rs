@@ -142,9 +142,14 @@ impl Cursor {
 
 /// Stable between the processes of one build, which is as long as a token has to live.
 fn digest(list: &impl Hash) -> u32 {
+    hash(list) as u32
+}
+
+/// The same, whole.
+pub(crate) fn hash(list: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     list.hash(&mut hasher);
-    hasher.finish() as u32
+    hasher.finish()
 }
 
 #[cfg(test)]

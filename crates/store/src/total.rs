@@ -1,16 +1,22 @@
 //! How many rows a list has: exact where people look at the number, an estimate where counting would be the slowest
 //! part of the call.
 
+use std::{hash::Hash, time::Duration};
+
 use baton_errors::Result;
+use moka::sync::Cache;
 use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder, types::Json};
 
-use crate::Tx;
+use crate::{Tenant, Tx, page::hash};
 
 /// Up to here totals are exact.
 const EXACT: i64 = 10_000;
 /// A guess of the planner that is larger than this is taken without looking: it is seldom wrong by a factor of ten.
 const SURE: i64 = 10 * EXACT;
+/// How long an estimate is good for those who page through the same list.
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+const REMEMBERED: u64 = 10_000;
 
 /// How many rows a list has, on all pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,37 +42,71 @@ impl std::iter::Sum for Total {
     }
 }
 
+/// Totals that were estimated lately, by who asked, their list, and its number. Exact ones are not remembered.
+#[derive(Debug, Clone)]
+pub(crate) struct Estimates(Cache<(Tenant, u64, usize), i64>);
+
+impl Default for Estimates {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build())
+    }
+}
+
 impl Total {
     /// Counts `lists` lists at once. `push` appends what follows `select 1` in the list with this number: `from`, and
-    /// what it has to match.
+    /// what it has to match; `of` is all that it depends on but the tenant.
     ///
     /// The planner is asked first what it expects; only lists that it does not think large are counted, and those no
-    /// further than 10,000. Two statements, however many lists.
+    /// further than 10,000. Two statements, however many lists; none while all of them are estimates that were made
+    /// for the same tenant in the last ten seconds.
     ///
     /// # Errors
     /// When a statement fails.
-    pub async fn of(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<Self>> {
-        let guesses = guess(tx, lists, &push).await?;
-        let mut totals: Vec<Self> = guesses.iter().map(|&count| Self { count, is_estimate: true }).collect();
-        let counted: Vec<usize> = (0..lists).filter(|&list| guesses[list] <= SURE).collect();
-        if counted.is_empty() {
-            return Ok(totals);
+    pub async fn of(
+        tx: &mut Tx,
+        of: &impl Hash,
+        lists: usize,
+        push: impl Fn(&mut QueryBuilder<Postgres>, usize),
+    ) -> Result<Vec<Self>> {
+        let (estimates, tenant, of) = (tx.db().estimates().clone(), tx.tenant(), hash(of));
+        let key = |list: usize| (tenant, of, list);
+        let mut totals: Vec<Option<Self>> =
+            (0..lists).map(|list| estimates.0.get(&key(list)).map(|count| Self { count, is_estimate: true })).collect();
+        let unknown: Vec<usize> = (0..lists).filter(|&list| totals[list].is_none()).collect();
+        if !unknown.is_empty() {
+            let asked = count(tx, unknown.len(), |query, number| push(query, unknown[number])).await?;
+            for (&list, total) in unknown.iter().zip(asked) {
+                if total.is_estimate {
+                    estimates.0.insert(key(list), total.count);
+                }
+                totals[list] = Some(total);
+            }
         }
-        let mut query = QueryBuilder::new("");
-        for (number, &list) in counted.iter().enumerate() {
-            query.push(if number > 0 { " union all " } else { "" });
-            query.push(format_args!("select {list}, count(*) from (select 1 "));
-            push(&mut query, list);
-            query.push(format_args!(" limit {}) rows", EXACT + 1));
-        }
-        let counts: Vec<(i32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-        for (list, count) in counts {
-            let Some(total) = usize::try_from(list).ok().and_then(|list| totals.get_mut(list)) else { continue };
-            *total =
-                if count <= EXACT { count.into() } else { Self { count: total.count.max(count), is_estimate: true } };
-        }
-        Ok(totals)
+        Ok(totals.into_iter().map(Option::unwrap_or_default).collect())
     }
+}
+
+/// Counts so many lists, or estimates how long they are.
+async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<Total>> {
+    let guesses = guess(tx, lists, &push).await?;
+    let mut totals: Vec<Total> = guesses.iter().map(|&count| Total { count, is_estimate: true }).collect();
+    let counted: Vec<usize> = (0..lists).filter(|&list| guesses[list] <= SURE).collect();
+    if counted.is_empty() {
+        return Ok(totals);
+    }
+    let mut query = QueryBuilder::new("");
+    for (number, &list) in counted.iter().enumerate() {
+        query.push(if number > 0 { " union all " } else { "" });
+        query.push(format_args!("select {list}, count(*) from (select 1 "));
+        push(&mut query, list);
+        query.push(format_args!(" limit {}) rows", EXACT + 1));
+    }
+    let counts: Vec<(i32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
+    for (list, count) in counts {
+        let Some(total) = usize::try_from(list).ok().and_then(|list| totals.get_mut(list)) else { continue };
+        *total = if count <= EXACT { count.into() } else { Total { count: total.count.max(count), is_estimate: true } };
+    }
+    Ok(totals)
 }
 
 /// How many rows the planner expects in each list; 0 where it cannot be told from the plan.

@@ -75,6 +75,19 @@ async fn of_ten_thousand_requests_exactly_a_thousand_pass_through_three_gateways
 }
 
 #[tokio::test]
+async fn when_redis_goes_a_gateway_counts_on_from_where_it_was() {
+    let (redis, _folder) = redis().await;
+    let gateway = gateway(&redis, 3).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.get(TASK).send().await.unwrap().status(), 200);
+    }
+    redis.stop().await;
+    let third = gateway.get(TASK).send().await.unwrap();
+    assert_eq!((third.status().as_u16(), header(&third, "x-ratelimit-remaining")), (200, Some("0")));
+    problem(gateway.get(TASK).send().await.unwrap(), 429, "RATE_LIMITED").await;
+}
+
+#[tokio::test]
 async fn every_answer_tells_what_is_left_and_a_refusal_when_to_come_back() {
     let (redis, _folder) = redis().await;
     let gateway = gateway(&redis, 2).await;

@@ -57,6 +57,9 @@ mod tests {
         for ours in ["supermanager", "taskboard2026", "batontask123"] {
             assert_eq!(refused(ours), Some(Reason::PasswordTooWeak), "{ours}");
         }
+        // The eleventh character is one too few, however hard to guess the others are.
+        assert_eq!(refused("v8#kQz!m2Wt"), Some(Reason::PasswordTooWeak));
+        assert_eq!(refused("v8#kQz!m2Wtr"), None);
     }
 
     #[test]

@@ -19,10 +19,13 @@ pub(crate) enum Kind {
     SeriesPaused,
     Mentioned,
     Commented,
+    TaskCanceled,
+    TaskReopened,
+    TaskRestored,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::TaskAssigned,
         Self::TaskReassigned,
         Self::TaskCompleted,
@@ -36,6 +39,9 @@ impl Kind {
         Self::SeriesPaused,
         Self::Mentioned,
         Self::Commented,
+        Self::TaskCanceled,
+        Self::TaskReopened,
+        Self::TaskRestored,
     ];
 
     /// As it is stored.
@@ -54,6 +60,9 @@ impl Kind {
             Self::SeriesPaused => "series_paused",
             Self::Mentioned => "mentioned",
             Self::Commented => "commented",
+            Self::TaskCanceled => "task_canceled",
+            Self::TaskReopened => "task_reopened",
+            Self::TaskRestored => "task_restored",
         }
     }
 
@@ -78,6 +87,9 @@ impl Kind {
             Self::SeriesPaused => NotificationType::SeriesPaused,
             Self::Mentioned => NotificationType::Mentioned,
             Self::Commented => NotificationType::Commented,
+            Self::TaskCanceled => NotificationType::TaskCanceled,
+            Self::TaskReopened => NotificationType::TaskReopened,
+            Self::TaskRestored => NotificationType::TaskRestored,
         }
     }
 
@@ -97,6 +109,9 @@ impl Kind {
             Self::SeriesPaused => "A recurring task waits until you have fewer open tasks",
             Self::Mentioned => "You were mentioned in a comment",
             Self::Commented => "There is a new comment on a task that you watch",
+            Self::TaskCanceled => "A task that you have to do with was canceled",
+            Self::TaskReopened => "A task that you have to do with is open again",
+            Self::TaskRestored => "A task that you have to do with was taken out of the trash",
         }
     }
 

@@ -44,6 +44,9 @@ fn kind_of(event: &str) -> Option<Kind> {
         "series.paused" => Kind::SeriesPaused,
         "comment.mentioned" => Kind::Mentioned,
         "comment.created" => Kind::Commented,
+        "task.canceled" => Kind::TaskCanceled,
+        "task.reopened" => Kind::TaskReopened,
+        "task.restored" => Kind::TaskRestored,
         _ => return None,
     })
 }
@@ -82,6 +85,9 @@ pub(crate) fn news(event: &Envelope) -> Result<Option<News>> {
                 Kind::TaskCompleted => vec![task.created_by, task.assigned_by],
                 Kind::TaskDueSoon => vec![worker(task)],
                 Kind::TaskOverdue => vec![task.assigned_by.clone(), worker(task)],
+                Kind::TaskCanceled | Kind::TaskReopened | Kind::TaskRestored => {
+                    [task.created_by, task.assigned_to].into_iter().chain(task.watcher_ids).collect()
+                }
                 _ => vec![task.assigned_by],
             };
             (readers, Some(task_id))
@@ -147,6 +153,7 @@ mod tests {
         #[test]
         fn everyone_concerned_is_told_once_and_nobody_of_their_own_deeds(
             actor in person(), holder in person(), before in person(), creator in person(), giver in person(),
+            watcher in person(),
         ) {
             let task = TaskEvent {
                 task_id: TASK.to_string(),
@@ -154,6 +161,7 @@ mod tests {
                 assigned_to: text(holder),
                 previously_assigned_to: text(before),
                 assigned_by: text(giver),
+                watcher_ids: vec![text(watcher)],
                 ..TaskEvent::default()
             };
             for (kind, expected, concerned) in [
@@ -164,6 +172,9 @@ mod tests {
                 ("task.rejected", Kind::TaskRejected, vec![giver]),
                 ("task.due_soon", Kind::TaskDueSoon, vec![holder.or(creator)]),
                 ("task.overdue", Kind::TaskOverdue, vec![holder.or(creator), giver]),
+                ("task.canceled", Kind::TaskCanceled, vec![creator, holder, watcher]),
+                ("task.reopened", Kind::TaskReopened, vec![creator, holder, watcher]),
+                ("task.restored", Kind::TaskRestored, vec![creator, holder, watcher]),
             ] {
                 let news = news(&event(kind, actor, &task)).unwrap().unwrap();
                 prop_assert_eq!((news.kind, news.task_id, news.actor_id), (expected, Some(TASK), actor));

@@ -4,7 +4,7 @@ use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{fields::text, mention, visibility::Who};
+use crate::{fields::words, mention, visibility::Who};
 
 /// Most different reactions to a comment.
 pub(crate) const MOST_REACTIONS: i64 = 50;
@@ -50,10 +50,7 @@ impl Comment {
 /// # Errors
 /// VALIDATION_FAILED when it is blank, or names too many.
 pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
-    let body = text(body, field)?;
-    if body.trim().is_empty() {
-        return Err(Error::invalid(field, "must say something"));
-    }
+    let body = words(body, field)?;
     let handles = mention::handles(&body);
     if handles.len() > mention::MOST {
         return Err(Error::invalid(field, format!("names more than {} people", mention::MOST)));

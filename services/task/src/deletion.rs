@@ -42,6 +42,7 @@ pub(crate) async fn work(db: Db, files: Files, job: Job) -> anyhow::Result<()> {
     while deletion::tasks(&db, account_id, BATCH).await? > 0 {}
     while deletion::usage(&db, account_id, BATCH).await? > 0 {}
     store::view::clear(&db, account_id).await?;
+    store::hand_over::clear(&db, account_id).await?;
     // Another worker who deletes the same rows leaves none for this one, and may still fail.
     ensure!(!deletion::remains(&db, account_id).await?, "rows of a deleted account remain");
     Ok(())

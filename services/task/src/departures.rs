@@ -1,5 +1,7 @@
-//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline. Accounts that
-//! go take theirs with them.
+//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline, and so do others when
+//! they are open again. Accounts that go take theirs with them.
+
+use std::collections::BTreeSet;
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::{events::v1::Envelope, tenancy::v1::MemberEvent};
@@ -10,10 +12,14 @@ use crate::{
     assignment, deletion,
     record::{self, Changed},
     store,
+    task::Task,
 };
 
 /// Tasks that are locked, changed and stored with a statement each.
 const BATCH: i64 = 500;
+
+/// What a member becomes by joining.
+const JOINED: &str = "member.joined";
 
 /// Hands tasks over when a member has left, and has all deleted when an account is.
 #[derive(Debug)]
@@ -22,7 +28,7 @@ pub(crate) struct Handler;
 #[tonic::async_trait]
 impl baton_events::Handler for Handler {
     fn wants(&self, kind: &str) -> bool {
-        matches!(kind, "member.removed" | deletion::EVENT)
+        matches!(kind, "member.removed" | JOINED | deletion::EVENT)
     }
 
     /// All batches are one transaction, and the inbox row is in it: whatever happens on the way, no task
@@ -33,15 +39,19 @@ impl baton_events::Handler for Handler {
         }
         let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
         let member: MemberEvent = payload.to_msg().map_err(Error::internal)?;
+        let id = |text: &str| text.parse::<Uuid>().map_err(Error::internal);
+        if event.r#type == JOINED {
+            return store::hand_over::came_back(tx, id(&member.user_id)?).await;
+        }
         // An invitation that ended leaves no tasks.
         if member.hand_over_to.is_empty() {
             return Ok(());
         }
-        let id = |text: &str| text.parse::<Uuid>().map_err(Error::internal);
         let (from, to) = (id(&member.user_id)?, id(&member.hand_over_to)?);
         // Timelines and events name who removed the member, or the member who left.
         let user_id = if event.actor_id.is_empty() { from } else { id(&event.actor_id)? };
         tx.switch(Tenant { account_id: tx.tenant().account_id, user_id }).await?;
+        store::hand_over::left(tx, from, to).await?;
         store::watcher::forget(tx, from).await?;
         store::view::forget(tx, from).await?;
         let mut after = Uuid::nil();
@@ -64,4 +74,31 @@ async fn hand_over(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Result<Opt
     });
     record::hand_over(tx, handed.collect()).await?;
     Ok(last)
+}
+
+/// Gives tasks that are open again to who has had the work of their people since these left; answers all as they are
+/// then. [`store::hand_over::hold`] comes before.
+pub(crate) async fn catch_up(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
+    let people: BTreeSet<Uuid> = tasks.iter().flat_map(concerned).flatten().collect();
+    let people: Vec<Uuid> = people.into_iter().collect();
+    let heirs = store::hand_over::heirs(tx, &people).await?;
+    let now = tx.db().clock().now();
+    let handed = tasks.iter().filter_map(|before| {
+        let (from, to) = concerned(before).into_iter().flatten().find_map(|from| Some((from, *heirs.get(&from)?)))?;
+        let mut after = before.clone();
+        let kind = assignment::take_over(&mut after, from, to, now);
+        Some(Changed { before: before.clone(), after, kind, reason: None })
+    });
+    for handed in record::hand_over(tx, handed.collect()).await? {
+        if let Some(task) = tasks.iter_mut().find(|task| task.id == handed.id) {
+            *task = handed;
+        }
+    }
+    Ok(tasks)
+}
+
+/// Who an open task could not do without: whose work it is, and who it goes back to if its holder does not accept it.
+fn concerned(task: &Task) -> [Option<Uuid>; 2] {
+    let offered_by = task.assigned_by.filter(|_| task.accepted_at.is_none());
+    if task.is_open() { [Some(task.worker()), offered_by] } else { [None, None] }
 }

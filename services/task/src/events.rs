@@ -69,8 +69,26 @@ kinds! {
     TimeCorrected "time_corrected";
 }
 
-/// `kind` happened to a task, which made `before` into `after`. A new task has no before.
-pub(crate) fn task(kind: Kind, before: Option<&Task>, after: &Task, changed_fields: Vec<String>) -> Event {
+impl Kind {
+    /// Whether it opens work that was none: its people may have left meanwhile.
+    pub(crate) fn opens_again(self) -> bool {
+        matches!(self, Self::Reopened | Self::Restored)
+    }
+
+    /// Whether those who watch the task are told.
+    pub(crate) fn tells_watchers(self) -> bool {
+        matches!(self, Self::Canceled | Self::Reopened | Self::Restored)
+    }
+}
+
+/// `kind` happened to a task, which made `before` into `after`; `watchers` are told. A new task has no before.
+pub(crate) fn task(
+    kind: Kind,
+    before: Option<&Task>,
+    after: &Task,
+    changed_fields: Vec<String>,
+    watchers: &[Uuid],
+) -> Event {
     let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let event = TaskEvent {
         task_id: after.id.to_string(),
@@ -83,6 +101,7 @@ pub(crate) fn task(kind: Kind, before: Option<&Task>, after: &Task, changed_fiel
         assigned_by: or_empty(before.and_then(|task| task.assigned_by)),
         changed_fields,
         late: false,
+        watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
     };
     Event::new(kind.event_type(), after.account_id, after.id, &event)
 }

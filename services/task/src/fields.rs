@@ -118,6 +118,12 @@ pub(crate) fn text(text: String, field: &str) -> Result<String> {
     if text.contains('\0') { Err(Error::invalid(field, "contains the character U+0000")) } else { Ok(text) }
 }
 
+/// Text that says something: what is asked for because others shall know.
+pub(crate) fn words(given: String, field: &str) -> Result<String> {
+    let given = text(given, field)?;
+    if given.trim().is_empty() { Err(Error::invalid(field, "must say something")) } else { Ok(given) }
+}
+
 /// A time that JSON can show (RFC 3339), in the microseconds that Postgres keeps.
 pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
     let time = datetime(time).ok_or_else(|| Error::invalid(field, "is not a time of the years 1 to 9999"))?;

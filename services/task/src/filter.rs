@@ -2,7 +2,7 @@
 
 use baton_errors::Result;
 use baton_proto::baton::task::v1::{SortOrder, TaskFilter, TaskSort};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// What to sort by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Sort {
+    #[default]
     CreatedAt,
     UpdatedAt,
     /// Tasks without a due time come last, either way.
@@ -26,7 +27,7 @@ pub(crate) enum Sort {
 }
 
 /// Which of the tasks in scope. All that are given must hold; of several values of one field any may.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) status: Vec<Status>,
     pub(crate) priority: Vec<Priority>,
@@ -65,6 +66,17 @@ pub(crate) enum Scope {
 }
 
 impl Filter {
+    /// Whether it shows what is due in a quarter, or less.
+    pub(crate) fn is_of_few_days(&self) -> bool {
+        let span = self.due_from.zip(self.due_to).map(|(from, to)| to.signed_duration_since(from));
+        span.is_some_and(|span| span <= TimeDelta::days(100)) && self.sort != Sort::DueAt
+    }
+
+    /// Whether it shows all that is in scope, in whatever order.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self { sort: self.sort, descending: self.descending, ..Self::default() }
+    }
+
     /// What the caller asked for.
     ///
     /// # Errors

@@ -59,8 +59,9 @@ use baton_proto::baton::{
         bulk_service_server::BulkServiceServer, comment_service_server::CommentServiceServer,
         custom_field_service_server::CustomFieldServiceServer, reminder_service_server::ReminderServiceServer,
         search_service_server::SearchServiceServer, structure_service_server::StructureServiceServer,
-        task_service_server::TaskServiceServer, time_entry_service_server::TimeEntryServiceServer,
-        view_service_server::ViewServiceServer, watcher_service_server::WatcherServiceServer,
+        tag_service_server::TagServiceServer, task_service_server::TaskServiceServer,
+        time_entry_service_server::TimeEntryServiceServer, view_service_server::ViewServiceServer,
+        watcher_service_server::WatcherServiceServer,
     },
     tenancy::v1::member_service_client::MemberServiceClient,
 };
@@ -94,6 +95,7 @@ pub const SERVICES: &[&str] = &[
     "baton.task.v1.StructureService",
     "baton.task.v1.CustomFieldService",
     "baton.task.v1.BulkService",
+    "baton.task.v1.TagService",
 ];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/task");
@@ -139,6 +141,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .add_service(access.layer(StructureServiceServer::new(rpc.clone())))
         .add_service(access.layer(CustomFieldServiceServer::new(rpc.clone())))
         .add_service(access.layer(BulkServiceServer::new(rpc.clone())))
+        .add_service(access.layer(TagServiceServer::new(rpc.clone())))
         .add_service(access.layer(ViewServiceServer::new(rpc.clone())))
         .add_service(access.layer(SearchServiceServer::new(rpc.clone())))
         .add_service(access.layer(AccessServiceServer::new(rpc)));

@@ -18,6 +18,8 @@ use crate::{
 
 /// An answer that takes longer counts as none.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// People that tenancy is asked about at once.
+const MOST_FOUND: usize = 1_000;
 
 /// The tenancy service. Clones share the connection.
 #[derive(Debug, Clone)]
@@ -103,6 +105,19 @@ impl Members {
         assignees.iter().map(|one| member(&one.user_id, one.role).ok_or_else(malformed)).collect()
     }
 
+    /// The members with these user ids, however many they are.
+    ///
+    /// # Errors
+    /// Those of [`Members::colleagues`].
+    pub(crate) async fn all(&self, principal: &Principal, user_ids: HashSet<Uuid>) -> Result<Colleagues> {
+        let mut people = Colleagues::default();
+        let user_ids: Vec<Uuid> = user_ids.into_iter().collect();
+        for some in user_ids.chunks(MOST_FOUND) {
+            people.extend(self.found(principal, &[], some).await?);
+        }
+        Ok(people)
+    }
+
     /// The members with these handles or user ids, with all who lead them.
     ///
     /// # Errors
@@ -113,6 +128,11 @@ impl Members {
         handles: &[String],
         user_ids: HashSet<Uuid>,
     ) -> Result<Colleagues> {
+        let user_ids: Vec<Uuid> = user_ids.into_iter().collect();
+        Ok(self.found(principal, handles, &user_ids).await?.into_iter().collect())
+    }
+
+    async fn found(&self, principal: &Principal, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<Colleague>> {
         let user_ids = user_ids.iter().map(Uuid::to_string).collect();
         let message = FindMembersRequest { handles: handles.to_vec(), user_ids };
         let mut request = on_behalf_of(&principal.caller, Some(principal.account_id()), message);

@@ -10,12 +10,14 @@ use uuid::Uuid;
 
 use crate::{
     ahead::Ahead,
+    departures,
     events::{self, Kind},
     hands::{How, Passing},
     history::{self, Happened},
     store,
     task::Task,
     time_entry::Turn,
+    watching::Audience,
 };
 
 /// What the account lets its members do.
@@ -58,18 +60,22 @@ pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<()> {
     let mut ahead = Ahead::default();
     ahead.follow(None, task, task.created_at)?;
     ahead.keep(tx).await?;
-    tx.publish(events::task(Kind::Created, None, task, changed)).await?;
+    tx.publish(events::task(Kind::Created, None, task, changed, &[])).await?;
     if task.assigned_by.is_some() {
         // One version, so one line in the timeline; but two things for those who listen.
         let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
-        tx.publish(events::task(Kind::Assigned, None, task, changed)).await?;
+        tx.publish(events::task(Kind::Assigned, None, task, changed, &[])).await?;
     }
     Ok(())
 }
 
 /// Stores what was made of a task; see [`save_all`].
 pub(crate) async fn save(tx: &mut Tx, changed: Changed, terms: Terms) -> Result<Task> {
-    let mut tasks = save_all(tx, vec![changed], terms).await?;
+    one(save_all(tx, vec![changed], terms).await?)
+}
+
+/// The task of a change of one.
+pub(crate) fn one(mut tasks: Vec<Task>) -> Result<Task> {
     tasks.pop().ok_or_else(|| Error::internal("a change without a task"))
 }
 
@@ -79,18 +85,36 @@ pub(crate) async fn save(tx: &mut Tx, changed: Changed, terms: Terms) -> Result<
 /// # Errors
 /// QUOTA_EXCEEDED when it opens more tasks than their creators may have; TIMER_ALREADY_RUNNING.
 pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<Changed>, terms: Terms) -> Result<Vec<Task>> {
-    keep_all(tx, changed, terms, None).await
+    keep_all(tx, changed, terms, None, &Audience::default()).await
+}
+
+/// The same where those who watch are told, and where tasks may be opened whose people have left: these change hands
+/// in a version of their own. Then [`store::hand_over::hold`] comes before.
+pub(crate) async fn save_and_tell(
+    tx: &mut Tx,
+    changed: Vec<Changed>,
+    terms: Terms,
+    audience: &Audience,
+) -> Result<Vec<Task>> {
+    let opens_again = changed.iter().any(|change| change.kind.opens_again());
+    let tasks = keep_all(tx, changed, terms, None, audience).await?;
+    if opens_again { departures::catch_up(tx, tasks).await } else { Ok(tasks) }
 }
 
 /// The same for tasks whose worker has left the account. Nothing is opened or begun by it, so there is nothing to be
 /// allowed.
-pub(crate) async fn hand_over(tx: &mut Tx, changed: Vec<Changed>) -> Result<()> {
-    keep_all(tx, changed, Terms::default(), Some(How::HandedOver)).await?;
-    Ok(())
+pub(crate) async fn hand_over(tx: &mut Tx, changed: Vec<Changed>) -> Result<Vec<Task>> {
+    keep_all(tx, changed, Terms::default(), Some(How::HandedOver), &Audience::default()).await
 }
 
 /// `how` says how tasks come into other hands where the change itself does not tell.
-async fn keep_all(tx: &mut Tx, changed: Vec<Changed>, terms: Terms, how: Option<How>) -> Result<Vec<Task>> {
+async fn keep_all(
+    tx: &mut Tx,
+    changed: Vec<Changed>,
+    terms: Terms,
+    how: Option<How>,
+    audience: &Audience,
+) -> Result<Vec<Task>> {
     let (now, actor) = (tx.db().clock().now(), tx.tenant().user_id);
     let (mut tasks, mut happened, mut told) = (Vec::with_capacity(changed.len()), Vec::new(), Vec::new());
     let (mut hands, mut ahead) = (Vec::new(), Ahead::default());
@@ -115,7 +139,8 @@ async fn keep_all(tx: &mut Tx, changed: Vec<Changed>, terms: Terms, how: Option<
         if before.running_since.is_none() && after.running_since.is_some() {
             starts.push((after.worker(), after.id));
         }
-        told.push(events::task(kind, Some(&before), after, it.changes.keys().cloned().collect()));
+        let watchers = if kind.tells_watchers() { audience.of(after) } else { Vec::new() };
+        told.push(events::task(kind, Some(&before), after, it.changes.keys().cloned().collect(), &watchers));
         tasks.push(after.clone());
         happened.push(it);
     }

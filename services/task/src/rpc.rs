@@ -13,6 +13,7 @@ mod order;
 mod reminder;
 mod search;
 mod structure;
+mod tag;
 mod task;
 mod time_entry;
 mod view;

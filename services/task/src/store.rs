@@ -20,6 +20,7 @@ pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod snapshot;
 pub(crate) mod storage;
+pub(crate) mod tag;
 pub(crate) mod task;
 pub(crate) mod time_entry;
 pub(crate) mod timeline;

@@ -10,6 +10,8 @@ use crate::{task::Task, visibility::Who};
 
 /// Most people that watch a task besides its creator and its holder.
 pub(crate) const MOST_WATCHERS: i64 = 1_000;
+/// Most of them that are told of one change of many tasks.
+pub(crate) const MOST_TOLD: i64 = 10 * MOST_WATCHERS;
 
 /// How somebody stands to what is said about a task, other than by creating or holding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +93,12 @@ impl FromIterator<Colleague> for Colleagues {
     }
 }
 
+impl Extend<Colleague> for Colleagues {
+    fn extend<I: IntoIterator<Item = Colleague>>(&mut self, colleagues: I) {
+        self.0.extend(colleagues.into_iter().map(|colleague| (colleague.user_id, colleague)));
+    }
+}
+
 impl Colleagues {
     /// Those with these handles, in their order.
     pub(crate) fn named(&self, handles: &[String]) -> Vec<&Colleague> {
@@ -120,6 +128,23 @@ impl Colleagues {
             limits: Default::default(),
         };
         Who { id: user_id, membership: &membership }.sees(task)
+    }
+}
+
+/// Those who watch some tasks besides creating or holding them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audience {
+    /// Who watches which task.
+    pub(crate) watchers: HashMap<Uuid, Vec<Uuid>>,
+    /// What there is to know of them, and of those whose tasks they are.
+    pub(crate) people: Colleagues,
+}
+
+impl Audience {
+    /// Those of them who watch this task, and see it.
+    pub(crate) fn of(&self, task: &Task) -> Vec<Uuid> {
+        let watchers = self.watchers.get(&task.id).map(Vec::as_slice).unwrap_or_default();
+        watchers.iter().copied().filter(|id| self.people.sees(*id, task)).collect()
     }
 }
 

@@ -208,6 +208,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("after_id", _) => None,
         ("overdue" | "unassigned" | "has_due", Kind::Bool) => None,
         ("q", _) => text("Sample"),
+        ("prefix", _) => text("sa"),
         ("position", Kind::Int32) => Some(Value::I32(1)),
         ("view" | "look", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         // That of the person whom the request names.

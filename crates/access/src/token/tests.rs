@@ -82,7 +82,7 @@ fn service_claims() -> Value {
     })
 }
 
-async fn reason(answer: impl Future<Output = Result<Claims>>) -> Option<Reason> {
+async fn reason(answer: impl Future<Output = Result<Arc<Claims>>>) -> Option<Reason> {
     answer.await.err().map(|error| error.reason())
 }
 
@@ -183,6 +183,46 @@ async fn neither_kind_of_token_is_taken_for_the_other() {
     // Each is refused for more than one reason: the type alone, the claims alone.
     assert!(verifier.verify_service(&key.sign("JWT", &service_claims()), "auth").await.is_err());
     assert!(verifier.verify(&key.sign(SERVICE_TYPE, &access_claims())).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_that_was_verified_before_ends_all_the_same() {
+    let auth = Auth::default();
+    let verifier = TokenVerifier::new("us", auth.clone());
+    let key = auth.key("one");
+    let mut claims = access_claims();
+    // Two seconds of the leeway are left.
+    claims["exp"] = json!(jsonwebtoken::get_current_timestamp() + 2 - LEEWAY_SECONDS);
+    let token = key.sign("JWT", &claims);
+    verifier.verify(&token).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while reason(verifier.verify(&token)).await.is_none() {
+        assert!(Instant::now() < deadline, "what has ended still opens");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (now, over) in [(99, false), (105, false), (106, true)] {
+        assert_eq!(is_over(100, now), over, "at {now}");
+    }
+    assert!(!is_over(i64::MAX, 0));
+}
+
+#[tokio::test]
+async fn what_was_verified_opens_nothing_but_itself() {
+    let auth = Auth::default();
+    let verifier = TokenVerifier::new("us", auth.clone());
+    let token = auth.key("one").access();
+    verifier.verify(&token).await.unwrap();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let flipped = if signature.starts_with('A') { "B" } else { "A" };
+    for forged in [
+        signed.to_owned(),
+        format!("{signed}."),
+        format!("{signed}.{flipped}{}", &signature[1..]),
+        format!("{token} "),
+        format!("{token}="),
+    ] {
+        assert_eq!(reason(verifier.verify(&forged)).await, Some(Reason::TokenInvalid), "{forged}");
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ use baton_proto::baton::{
     api::v1::Page,
     auth::v1::{
         AuthEventKind, CheckSessionRequest, ListAuthEventsRequest, ListSessionsRequest, LoginRequest, LoginResponse,
-        LogoutRequest, RefreshRequest, RevokeAllSessionsRequest, RevokeSessionRequest, Session,
+        LogoutRequest, RefreshRequest, RevokeAllSessionsRequest, RevokeSessionRequest, Session, UserEvent,
         session_service_client::SessionServiceClient,
     },
+    events::v1::Envelope,
 };
 use baton_testkit::{Person, World, eventually, reason};
+use prost::Message;
 use tonic::{Code, Request, transport::Channel};
 
 use crate::{PASSWORD, client, from, login};
@@ -45,6 +47,17 @@ async fn is_signed_out(world: &World, person: &Person) {
     assert_eq!((refused.code(), reason(&refused)), (Code::Unauthenticated, Some(Reason::SessionClosed)));
 }
 
+/// The sessions that were told to all services as closed, in order.
+async fn told_closed(world: &World) -> Vec<String> {
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from auth.outbox order by position")
+        .fetch_all(&world.admin())
+        .await
+        .unwrap();
+    let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
+    let closed = events.filter(|event| event.r#type == "session.closed");
+    closed.map(|event| event.payload.unwrap().to_msg::<UserEvent>().unwrap().session_id).collect()
+}
+
 #[tokio::test]
 async fn people_recognise_their_sessions_and_close_one() {
     let world = World::start(&[]).await;
@@ -75,6 +88,7 @@ async fn people_recognise_their_sessions_and_close_one() {
         sessions(&world).revoke_session(revoke(&phone, &list[1].id)).await.unwrap();
     }
     is_signed_out(&world, &laptop).await;
+    assert_eq!(told_closed(&world).await, [list[1].id.as_str()], "once, though it was asked for twice");
     assert_eq!(open(&world, &phone).await.len(), 2);
     client(&world).check_session(phone.call_without_account(CheckSessionRequest {})).await.unwrap();
 }
@@ -84,6 +98,7 @@ async fn all_others_are_closed_at_once_or_all() {
     let world = World::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let (_, here) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
+    let [mine, other] = open(&world, &here).await.try_into().unwrap();
     let revoke = |include_current| here.call_without_account(RevokeAllSessionsRequest { include_current });
     for expected in [1, 0] {
         let answer = sessions(&world).revoke_all_sessions(revoke(false)).await.unwrap().into_inner();
@@ -93,6 +108,7 @@ async fn all_others_are_closed_at_once_or_all() {
     assert_eq!(open(&world, &here).await.len(), 1);
     assert_eq!(sessions(&world).revoke_all_sessions(revoke(true)).await.unwrap().into_inner().revoked_count, 1);
     is_signed_out(&world, &here).await;
+    assert_eq!(told_closed(&world).await, [other.id, mine.id]);
     assert_eq!(open(&world, &ben).await.len(), 1, "another's sessions stay");
     let closed: i64 = sqlx::query_scalar("select count(*) from auth.sessions where close_reason = 'revoked'")
         .fetch_one(&world.admin())

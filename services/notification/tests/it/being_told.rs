@@ -109,6 +109,30 @@ async fn a_comment_tells_whom_it_names_and_who_watches() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_cancels_reopens_or_restores_is_told_to_all_who_have_to_do_with_it() {
+    let stage = Stage::set().await;
+    let team = &stage.team;
+    let (creator, holder, watcher) = (&team.manager_a, &team.user_a1, &team.user_a2);
+    let task_id = Uuid::now_v7();
+    // Whoever is told of it in two ways is told once.
+    let watchers = [watcher, holder, &team.super_manager].map(|person| person.user_id.to_string());
+    let task = TaskEvent { watcher_ids: watchers.to_vec(), ..assigned(task_id, creator, holder) };
+    let kinds = ["task.canceled", "task.reopened", "task.restored"];
+    stage.publish(&team.super_manager, kinds.map(|kind| stage.event(kind, task.clone()))).await;
+    stage.settled().await;
+    for person in [creator, holder, watcher] {
+        let mut told = stage.list(person, team.account_id).await;
+        told.reverse();
+        let kinds: Vec<Type> = told.iter().map(|one| one.r#type()).collect();
+        assert_eq!(kinds, [Type::TaskCanceled, Type::TaskReopened, Type::TaskRestored]);
+        assert_eq!(told[0].action_url, format!("/v1/tasks/{task_id}"));
+    }
+    for person in [&team.super_manager, &team.owner] {
+        assert!(stage.list(person, team.account_id).await.is_empty(), "who did it, and who has nothing to do with it");
+    }
+}
+
+#[tokio::test]
 async fn gateways_learn_of_every_notification() {
     use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent};
     let stage = Stage::set().await;

@@ -43,7 +43,7 @@ impl AssignmentService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
         let (mut hands, total) = store::hands::read(&mut tx, task.id, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut hands, total, id, |hand| (Some(hand.version.to_string()), hand.id));
         let assignments = hands.into_iter().map(Into::into).collect();
         Ok(Response::new(GetAssignmentHistoryResponse { assignments, meta: Some(meta) }))

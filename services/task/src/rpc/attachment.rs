@@ -81,7 +81,7 @@ impl AttachmentService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut found, total) = store::attachment::page(&mut tx, task.id, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut found, total, task_id, |attachment| (None, attachment.id));
         let attachments = found.into_iter().map(convert::attachment).collect();
         Ok(Response::new(ListAttachmentsResponse { attachments, meta: Some(meta) }))
@@ -95,7 +95,7 @@ impl AttachmentService for Rpc {
         let id = parse(&request.get_ref().attachment_id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (_, attachment) = find(&mut tx, principal, id).await?;
-        tx.commit().await?;
+        drop(tx);
         let object_id = attachment.object_id.ok_or_else(absent)?;
         let key = attachment.kept_key(object_id);
         let url = self.files.download(&key, &attachment.file_name, attachment.served_as(), DOWNLOAD_WITHIN).await?;

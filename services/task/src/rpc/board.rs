@@ -19,7 +19,7 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, list::Board};
+use super::{Rpc, list::Board, structure::around};
 use crate::{
     convert,
     filter::{Filter, Scope, Sort},
@@ -156,7 +156,7 @@ impl Rpc {
         let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let blocks = store::board::blocks(&mut tx, &ids).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(Shown { bars: shape::bars(&tasks, &blocks), ..shown })
     }
 
@@ -165,18 +165,23 @@ impl Rpc {
         let now = self.db.clock().now();
         let list = List { who: Who::of(principal), scope, filter: &filter, now };
         let page = Page::first(MOST);
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
-        let columns = store::list::columns(&mut tx, list).await?;
-        tx.commit().await?;
-        let total: Total = columns.iter().map(|&(_, total)| total).sum();
         let truncated = tasks.len() > MOST as usize;
         tasks.truncate(MOST as usize);
+        let around = around(&mut tx, &tasks).await?;
+        let columns = store::list::columns(&mut tx, list).await?;
+        drop(tx);
+        let total: Total = columns.iter().map(|&(_, total)| total).sum();
         // These pages have no next one.
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
+        let show = |task: Task| {
+            let around = around.get(&task.id).copied().unwrap_or_default();
+            convert::structure::task(task, around, now)
+        };
         let shown = Shown {
             columns: columns.into_iter().map(convert::column).collect(),
-            tasks: tasks.iter().cloned().map(|task| convert::task(task, now)).collect(),
+            tasks: tasks.iter().cloned().map(show).collect(),
             meta: Some(meta),
             truncated,
             ..Shown::default()
@@ -208,7 +213,7 @@ impl Rpc {
         let who = Who::of(principal);
         let unchanged = Filter { unchanged_since: Some(then), ..filter.clone() };
         let list = List { who, scope, filter: &unchanged, now: then };
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let changed = store::board::changed_since(&mut tx, who, then, i64::from(MOST) + 1).await?;
         if changed.len() > MOST as usize {
             return Err(Error::invalid("shape.as_of", "is too long ago: more than 1,000 tasks have changed since"));
@@ -216,7 +221,7 @@ impl Rpc {
         let mut tasks = store::list::page(&mut tx, list, &Page::first(end)).await?;
         let mut columns = store::list::columns(&mut tx, list).await?;
         let past = store::snapshot::as_of(&mut tx, &changed, then).await?;
-        tx.commit().await?;
+        drop(tx);
         let past: Vec<Task> =
             past.into_iter().filter(|task| past_board::shows(who, scope, &filter, task, then)).collect();
         for (status, total) in &mut columns {

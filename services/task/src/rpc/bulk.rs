@@ -17,12 +17,13 @@ use crate::{
     assignment::Member,
     bulk::{Deed, Done, MOST, Update},
     convert,
-    fields::{id, text},
+    fields::{id, text, words},
     filter::{Filter, Scope},
     record, store,
     store::list::List,
     task::Task,
     visibility::Who,
+    watching::Audience,
 };
 
 #[tonic::async_trait]
@@ -40,16 +41,20 @@ impl BulkService for Rpc {
             Plan::Hand(_, to) => Some(self.members.assignee(principal, to).await),
             Plan::Do(_) => None,
         };
+        let ids = match which {
+            Which::Ids(ids) => Ok(ids),
+            Which::Filter(filter) => self.matching(principal, &filter).await,
+        };
+        let audience = match &ids {
+            Ok(ids) if plan.tells_watchers() && !message.dry_run => self.audience(principal, ids).await,
+            _ => Ok(Audience::default()),
+        };
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(change.idempotency()).await? {
             return Ok(Response::new(answer));
         }
-        let mut deed = plan.with(assignee)?;
+        let (mut deed, ids) = (plan.with(assignee)?, ids?);
         prepare(&mut tx, &mut deed).await?;
-        let ids = match which {
-            Which::Ids(ids) => ids,
-            Which::Filter(filter) => matching(&mut tx, who, &filter).await?,
-        };
         let tasks = lock(&mut tx, who, &deed, &ids).await?;
         if let Deed::Update(update) = &mut deed
             && let Some(parent) = update.parent()
@@ -60,7 +65,7 @@ impl BulkService for Rpc {
         let done = done(&mut tx, &change, &deed, tasks).await?;
         let answer = answer(&ids, &done);
         if !message.dry_run {
-            record::save_all(&mut tx, done.changed, change.terms()).await?;
+            record::save_and_tell(&mut tx, done.changed, change.terms(), &audience?).await?;
             tx.remember(change.idempotency(), &answer).await?;
             tx.commit().await?;
         }
@@ -117,7 +122,7 @@ impl Plan {
         let deed = match action {
             BulkAction::Start => Deed::Start,
             BulkAction::Pause => match reason {
-                Some(reason) => Deed::Pause(reason),
+                Some(reason) => Deed::Pause(words(reason, "reason")?),
                 None => return wrong("reason", "is needed for a pause"),
             },
             BulkAction::Resume => Deed::Resume,
@@ -147,6 +152,10 @@ impl Plan {
         Ok(Self::Do(deed))
     }
 
+    fn tells_watchers(&self) -> bool {
+        matches!(self, Self::Do(deed) if deed.kind().tells_watchers())
+    }
+
     fn with(self, assignee: Option<Result<Member>>) -> Result<Deed> {
         match (self, assignee) {
             (Self::Do(deed), _) => Ok(deed),
@@ -158,6 +167,9 @@ impl Plan {
 
 /// Holds what has to stay as it is before tasks are locked, and reads what values are checked by.
 async fn prepare(tx: &mut Tx, deed: &mut Deed) -> Result<()> {
+    if deed.kind().opens_again() {
+        store::hand_over::hold(tx).await?;
+    }
     let Deed::Update(update) = deed else { return Ok(()) };
     if update.moves() {
         store::task::lock_hierarchy(tx).await?;
@@ -169,21 +181,24 @@ async fn prepare(tx: &mut Tx, deed: &mut Deed) -> Result<()> {
     Ok(())
 }
 
-/// The tasks that match and that they see.
-///
-/// # Errors
-/// TOO_MANY_TASKS.
-async fn matching(tx: &mut Tx, who: Who<'_>, filter: &Filter) -> Result<Vec<Uuid>> {
-    let list = List { who, scope: Scope::Visible, filter, now: tx.db().clock().now() };
-    let page = Page { per_page: MOST as u32, from: Start::Number(1) };
-    let tasks = store::list::page(tx, list, &page).await?;
-    if tasks.len() > MOST {
-        let matched = store::list::total(tx, list, &page, tasks.len()).await?;
-        let error = Error::from(Reason::TooManyTasks).with("limit", MOST.to_string());
-        return Err(error.with("matched", matched.count.to_string()));
+impl Rpc {
+    /// The tasks that match and that they see.
+    ///
+    /// # Errors
+    /// TOO_MANY_TASKS.
+    async fn matching(&self, principal: &Principal, filter: &Filter) -> Result<Vec<Uuid>> {
+        let list = List { who: Who::of(principal), scope: Scope::Visible, filter, now: self.db.clock().now() };
+        let page = Page { per_page: MOST as u32, from: Start::Number(1) };
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let tasks = store::list::page(&mut tx, list, &page).await?;
+        if tasks.len() > MOST {
+            let matched = store::list::total(&mut tx, list, &page, tasks.len()).await?;
+            let error = Error::from(Reason::TooManyTasks).with("limit", MOST.to_string());
+            return Err(error.with("matched", matched.count.to_string()));
+        }
+        let ids: BTreeSet<Uuid> = tasks.iter().map(|task| task.id).collect();
+        Ok(ids.into_iter().collect())
     }
-    let ids: BTreeSet<Uuid> = tasks.iter().map(|task| task.id).collect();
-    Ok(ids.into_iter().collect())
 }
 
 /// Those of the tasks that they see, locked, in the order of their ids.

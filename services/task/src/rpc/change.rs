@@ -14,9 +14,10 @@ use crate::{
     convert, custom_field,
     events::Kind,
     record::{self, Changed, Terms},
-    store,
+    store::{self, parts::Around},
     task::Task,
     visibility::Who,
+    watching::Audience,
 };
 
 /// A change that a caller asks for.
@@ -64,31 +65,28 @@ impl Rpc {
         reason: Option<&str>,
         rule: impl FnOnce(&mut Task, Who<'_>, DateTime<Utc>) -> Result<()> + Send,
     ) -> Result<proto::Task> {
+        let id = parse(id)?;
+        // A failure counts only once it is known that this is no repetition.
+        let audience =
+            if kind.tells_watchers() { self.audience(change.principal, &[id]).await } else { Ok(Audience::default()) };
         let mut tx = self.db.begin(change.principal.tenant()).await?;
         if let Some(answer) = tx.replay(&change.idempotency).await? {
             return Ok(answer);
         }
-        let before = lock(&mut tx, change, id).await?;
+        if kind.opens_again() {
+            store::hand_over::hold(&mut tx).await?;
+        }
+        let found = match kind {
+            Kind::Restored => store::task::lock_in_trash(&mut tx, id).await?,
+            _ => store::task::lock(&mut tx, id).await?,
+        };
+        let before = visible(found, change.who())?;
+        precondition::check(change.expected, before.version)?;
         let mut after = before.clone();
         rule(&mut after, change.who(), self.db.clock().now())?;
-        let task = save(&mut tx, change, before, after, kind, reason).await?;
-        tx.remember(&change.idempotency, &task).await?;
-        tx.commit().await?;
-        Ok(task)
-    }
-
-    /// Takes a task out of the trash, in one transaction; a repeated call gets its first answer.
-    pub(super) async fn restore(&self, change: &Change<'_>, id: &str) -> Result<proto::Task> {
-        let mut tx = self.db.begin(change.principal.tenant()).await?;
-        if let Some(answer) = tx.replay(&change.idempotency).await? {
-            return Ok(answer);
-        }
-        let before = visible(store::task::lock_in_trash(&mut tx, parse(id)?).await?, change.who())?;
-        precondition::check(change.expected, before.version)?;
-        change.who().may_delete(&before)?;
-        let mut after = before.clone();
-        after.restore();
-        let task = save(&mut tx, change, before, after, Kind::Restored, None).await?;
+        let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
+        let tasks = record::save_and_tell(&mut tx, vec![changed], change.terms(), &audience?).await?;
+        let task = convert::task(record::one(tasks)?, self.db.clock().now());
         tx.remember(&change.idempotency, &task).await?;
         tx.commit().await?;
         Ok(task)
@@ -130,25 +128,17 @@ pub(super) async fn get(tx: &mut Tx, who: Who<'_>, id: &str) -> Result<Task> {
     visible(store::task::get(tx, parse(id)?).await?, who)
 }
 
-/// The same, locked, and in the version that the caller expects.
+/// The same, with what stands around it at `now`.
+pub(super) async fn shown(tx: &mut Tx, who: Who<'_>, id: &str, now: DateTime<Utc>) -> Result<(Task, Around)> {
+    let (task, around) = store::task::shown(tx, parse(id)?, now).await?.unzip();
+    Ok((visible(task, who)?, around.unwrap_or_default()))
+}
+
+/// The task, locked, and in the version that the caller expects.
 pub(super) async fn lock(tx: &mut Tx, change: &Change<'_>, id: &str) -> Result<Task> {
     let task = visible(store::task::lock(tx, parse(id)?).await?, change.who())?;
     precondition::check(change.expected, task.version)?;
     Ok(task)
-}
-
-/// Stores what was made of a locked task, with all that follows from it; answers it as it is then.
-pub(super) async fn save(
-    tx: &mut Tx,
-    change: &Change<'_>,
-    before: Task,
-    after: Task,
-    kind: Kind,
-    reason: Option<&str>,
-) -> Result<proto::Task> {
-    let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
-    let task = record::save(tx, changed, change.terms()).await?;
-    Ok(convert::task(task, tx.db().clock().now()))
 }
 
 /// The task that another shall be a part of, as `field` names it.

@@ -49,7 +49,7 @@ impl CommentService for Rpc {
         let (mut comments, total) = store::comment::list(&mut tx, task.id, thread, &page).await?;
         let meta = page.meta(&mut comments, total, &list, |comment| (None, comment.id));
         let mut around = store::comment::around(&mut tx, &comments).await?;
-        tx.commit().await?;
+        drop(tx);
         let comments = comments.into_iter().map(|comment| {
             let around = around.remove(&comment.id).unwrap_or_default();
             convert::comment(comment, around)
@@ -120,7 +120,7 @@ impl CommentService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, Who::of(principal), &request.get_ref().comment_id).await?;
         let comment = shown(&mut tx, comment).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(GetCommentResponse { comment: Some(comment) }))
     }
 

@@ -21,7 +21,7 @@ impl CustomFieldService for Rpc {
     ) -> Result<Response<ListCustomFieldsResponse>, Status> {
         let mut tx = self.db.begin(principal(&request)?.tenant()).await?;
         let fields = store::custom_field::all(&mut tx).await?;
-        tx.commit().await?;
+        drop(tx);
         let custom_fields = fields.into_iter().map(convert::custom_field).collect();
         Ok(Response::new(ListCustomFieldsResponse { custom_fields }))
     }

@@ -49,11 +49,11 @@ impl Rpc {
         let filter = Filter::of(filter)?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let tasks = store::list::page(&mut tx, list, &page).await?;
         let around = around(&mut tx, &tasks).await?;
         let total = store::list::total(&mut tx, list, &page, tasks.len()).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(self.listed(tasks, &around, total, list, &page))
     }
 
@@ -68,11 +68,11 @@ impl Rpc {
         let filter = Filter::of(filter)?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let tasks = store::list::page(&mut tx, list, &page).await?;
         let around = around(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
-        tx.commit().await?;
+        drop(tx);
         let total = columns.iter().map(|&(_, total)| total).sum();
         let Listed { tasks, meta } = self.listed(tasks, &around, total, list, &page);
         Ok(Board { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })

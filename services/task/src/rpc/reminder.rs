@@ -72,7 +72,7 @@ impl ReminderService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
         let reminders = store::reminder::list(&mut tx, task.id).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(ListRemindersResponse { reminders: reminders.into_iter().map(to_proto).collect() }))
     }
 

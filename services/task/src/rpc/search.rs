@@ -16,7 +16,7 @@ use baton_store::{Page, Total};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, structure::around};
 use crate::{
     convert,
     filter::{Filter, Scope},
@@ -50,7 +50,7 @@ impl SearchService for Rpc {
         let now = self.db.clock().now();
         let list = List { who: Who::of(&principal), scope: Scope::Visible, filter: &filter, now };
 
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let mut ranking = store::search::find(&mut tx, list, &words).await?;
         let spelled_alike = ranking.found.is_empty();
         if spelled_alike {
@@ -62,8 +62,9 @@ impl SearchService for Rpc {
             ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
         let tasks = store::search::tasks(&mut tx, &ids).await?;
+        let mut around = around(&mut tx, &tasks).await?;
         let marked = if spelled_alike { Vec::new() } else { store::search::marked(&mut tx, &ids, &words).await? };
-        tx.commit().await?;
+        drop(tx);
 
         let mut tasks: HashMap<Uuid, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
         let mut marked: HashMap<Uuid, Marked> = marked.into_iter().map(|marked| (marked.id, marked)).collect();
@@ -71,7 +72,9 @@ impl SearchService for Rpc {
             // Gone between the two statements.
             let task = tasks.remove(&found.id)?;
             let highlight = marked.remove(&found.id).map(highlights).unwrap_or_default();
-            Some(TaskHit { task: Some(convert::task(task, now)), highlight, rank: found.score })
+            let around = around.remove(&found.id).unwrap_or_default();
+            let task = convert::structure::task(task, around, now);
+            Some(TaskHit { task: Some(task), highlight, rank: found.score })
         });
         let tasks = hits.collect();
         let mut nothing: Vec<Uuid> = Vec::new();
@@ -86,7 +89,7 @@ impl SearchService for Rpc {
         let principal = principal(&request)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let language = store::search::language(&mut tx).await?.unwrap_or_else(|| USUAL.to_owned());
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(GetSearchSettingsResponse { settings: Some(SearchSettings { language }) }))
     }
 

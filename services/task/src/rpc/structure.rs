@@ -40,7 +40,7 @@ impl StructureService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, who, &request.get_ref().id).await?;
         let dependencies = dependencies(&mut tx, who, &task).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(ListDependenciesResponse { dependencies: Some(dependencies) }))
     }
 
@@ -95,7 +95,7 @@ impl StructureService for Rpc {
         let ListSubtasksRequest { id, filter, page } = request.into_inner();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let whole = get(&mut tx, Who::of(&principal), &id).await?;
-        tx.commit().await?;
+        drop(tx);
         let mut filter = filter.unwrap_or_default();
         filter.parent_task_id = Some(whole.id.to_string());
         let Listed { tasks, meta } = self.list(&principal, Scope::Visible, Some(filter), page).await?;

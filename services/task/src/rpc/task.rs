@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get, lock, save},
+    change::{Change, get, lock, shown},
     list::Listed,
     structure::place,
 };
@@ -28,6 +28,7 @@ use crate::{
     events::Kind,
     fields::{self, Fields},
     filter::Scope,
+    record::{self, Changed},
     series::Wish,
     store::{self, parts::Around},
     task::Task,
@@ -66,16 +67,14 @@ impl TaskService for Rpc {
         let GetTaskRequest { id, as_of } = request.get_ref();
         let mut now = self.db.clock().now();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let mut task = get(&mut tx, Who::of(principal), id).await?;
-        let mut around = Around::default();
+        let (mut task, mut around) = shown(&mut tx, Who::of(principal), id, now).await?;
         if let Some(time) = as_of {
             now = fields::time(time, "as_of")?;
             let then = store::snapshot::as_of(&mut tx, &[task.id], now).await?.pop();
             task = then.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
-        } else {
-            around = store::parts::around(&mut tx, &[task.id], now).await?.remove(&task.id).unwrap_or_default();
+            around = Around::default();
         }
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(GetTaskResponse { task: Some(convert::structure::task(task, around, now)) }))
     }
 
@@ -105,8 +104,10 @@ impl TaskService for Rpc {
             let (was, is) = (&before.fields.custom_fields, &after.fields.custom_fields);
             custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
         }
-        let task = save(&mut tx, &change, before, after, Kind::Updated, None).await?;
+        let changed = Changed { before, after, kind: Kind::Updated, reason: None };
+        let task = record::save(&mut tx, changed, change.terms()).await?;
         tx.commit().await?;
+        let task = convert::task(task, self.db.clock().now());
         Ok(Response::new(UpdateTaskResponse { task: Some(task) }))
     }
 
@@ -126,7 +127,12 @@ impl TaskService for Rpc {
         request: Request<RestoreTaskRequest>,
     ) -> Result<Response<RestoreTaskResponse>, Status> {
         let change = Change::of("RestoreTask", &request)?;
-        let task = self.restore(&change, &request.get_ref().id).await?;
+        let restore = |task: &mut Task, who: Who<'_>, _| {
+            who.may_delete(task)?;
+            task.restore();
+            Ok(())
+        };
+        let task = self.change(&change, &request.get_ref().id, Kind::Restored, None, restore).await?;
         Ok(Response::new(RestoreTaskResponse { task: Some(task) }))
     }
 
@@ -135,7 +141,7 @@ impl TaskService for Rpc {
         let page = Page::of(request.get_ref().page.as_ref(), &"trash")?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (mut tasks, total) = store::trash::read(&mut tx, Who::of(principal), &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut tasks, total, &"trash", store::trash::key);
         let now = self.db.clock().now();
         let tasks = tasks.into_iter().map(|task| convert::task(task, now)).collect();
@@ -159,7 +165,7 @@ impl TaskService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
         let (mut entries, total) = store::timeline::read(&mut tx, task.id, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut entries, total, id, |entry| (Some(entry.version.to_string()), entry.id));
         let events = entries.into_iter().map(convert::entry).collect();
         Ok(Response::new(GetTimelineResponse { events, meta: Some(meta) }))
@@ -180,7 +186,7 @@ impl TaskService for Rpc {
         let PauseTaskRequest { id, reason } = request.get_ref();
         let pause = |task: &mut Task, who: Who<'_>, now| {
             who.may_work_on(task)?;
-            task.pause(fields::text(reason.clone(), "reason")?, now)
+            task.pause(fields::words(reason.clone(), "reason")?, now)
         };
         let task = self.change(&change, id, Kind::Paused, Some(reason), pause).await?;
         Ok(Response::new(PauseTaskResponse { task: Some(task) }))
@@ -319,7 +325,7 @@ impl Rpc {
         }
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(self.timezone(principal, wish, task.worker()).await)
     }
 }

@@ -42,7 +42,7 @@ impl TimeEntryService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut entries, total, task_id, key);
         Ok(Response::new(ListTimeEntriesResponse { time_entries: self.shown(entries), meta: Some(meta) }))
     }
@@ -164,7 +164,7 @@ impl TimeEntryService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut corrections, total) = store::time_entry::corrections(&mut tx, task.id, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page
             .meta(&mut corrections, total, task_id, |(version, correction)| (Some(version.to_string()), correction.id));
         let corrections = corrections.into_iter().map(|(_, correction)| convert::correction(correction)).collect();
@@ -180,7 +180,7 @@ impl TimeEntryService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
         let figures = store::time_entry::figures(&mut tx, task.id, now).await?;
-        tx.commit().await?;
+        drop(tx);
         Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, figures, now)) }))
     }
 
@@ -205,7 +205,7 @@ impl TimeEntryService for Rpc {
         let now = self.db.clock().now();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let mut sheet = store::time_entry::of_person(&mut tx, person, (from, to), &page, now).await?;
-        tx.commit().await?;
+        drop(tx);
         let meta = page.meta(&mut sheet.entries, sheet.count, &list, key);
         Ok(Response::new(GetTimesheetResponse {
             time_entries: self.shown(sheet.entries),

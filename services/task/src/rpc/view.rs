@@ -63,7 +63,7 @@ impl ViewService for Rpc {
         let principal = principal(&request)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let view = store::view::get(&mut tx, parse(&request.get_ref().id)?).await?;
-        tx.commit().await?;
+        drop(tx);
         let view = visible(view, Who::of(principal))?;
         Ok(Response::new(GetViewResponse { view: Some(view.into()) }))
     }
@@ -73,7 +73,7 @@ impl ViewService for Rpc {
         let page = Page::of(request.get_ref().page.as_ref(), &"views")?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (mut views, total) = store::view::list(&mut tx, &page).await?;
-        tx.commit().await?;
+        drop(tx);
         let reader = principal.user_id();
         let meta = page.meta(&mut views, total, &"views", |view| (Some(store::view::key(view, reader)), view.id));
         let views = views.into_iter().map(proto::View::from).collect();

@@ -1,5 +1,7 @@
 //! Who is told what is said about a task.
 
+use std::collections::{HashMap, HashSet};
+
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
@@ -16,10 +18,13 @@ use crate::{
     convert::comment as convert,
     events::comment as events,
     fields::id,
-    store::{self, watcher::Watcher},
+    store::{
+        self,
+        watcher::{Watcher, Watching},
+    },
     task::Task,
     visibility::Who,
-    watching::{self, Standing},
+    watching::{self, Audience, MOST_TOLD, Standing},
 };
 
 #[tonic::async_trait]
@@ -35,7 +40,7 @@ impl WatcherService for Rpc {
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         // Few enough to be cut into pages here: whoever creates or holds the task is in no table of watchers.
         let all = store::watcher::all(&mut tx, &task).await?;
-        tx.commit().await?;
+        drop(tx);
         let total = all.len() as i64;
         let after = page.after().map(|cursor| cursor.id);
         let (offset, limit) = (page.offset() as usize, page.limit() as usize);
@@ -98,6 +103,22 @@ impl WatcherService for Rpc {
 }
 
 impl Rpc {
+    /// Who watches these tasks besides the caller, their creators and their holders. Asked before a transaction changes
+    /// them: none waits for another service.
+    pub(super) async fn audience(&self, principal: &Principal, tasks: &[Uuid]) -> Result<Audience> {
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MOST_TOLD).await?;
+        drop(tx);
+        let mut watchers: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        let mut concerned = HashSet::new();
+        for Watching { task_id, user_id, created_by, assigned_to } in watching {
+            watchers.entry(task_id).or_default().push(user_id);
+            concerned.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
+        }
+        let people = self.members.all(principal, concerned).await?;
+        Ok(Audience { watchers, people })
+    }
+
     async fn end_watch(&self, principal: &Principal, task_id: &str, user_id: Uuid) -> Result<()> {
         let who = Who::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;

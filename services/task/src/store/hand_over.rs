@@ -1,7 +1,9 @@
-//! Tasks of somebody who has left, many at a time.
+//! Tasks of somebody who has left, many at a time; and who has left.
+
+use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{Db, Tx};
 use uuid::Uuid;
 
 use super::task::{Row, select};
@@ -24,4 +26,70 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid, after: Uuid, limit: i64) ->
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter().map(Task::try_from).collect()
+}
+
+/// Notes who has the work of a member that has left. Until the end of the transaction nothing is opened again.
+pub(crate) async fn left(tx: &mut Tx, user_id: Uuid, hand_over_to: Uuid) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.departures:' || $1, 0))", account_id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "insert into task.departures (account_id, user_id, hand_over_to) values ($1, $2, $3)
+         on conflict (account_id, user_id) do update set hand_over_to = excluded.hand_over_to",
+        account_id,
+        user_id,
+        hand_over_to
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Forgets that somebody had left.
+pub(crate) async fn came_back(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!("delete from task.departures where account_id = $1 and user_id = $2", account_id, user_id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Lets nobody leave while this transaction opens tasks again; others may as well. Taken before tasks are locked, as
+/// who leaves has it before their tasks are.
+pub(crate) async fn hold(tx: &mut Tx) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "select pg_advisory_xact_lock_shared(hashtextextended('task.departures:' || $1, 0))",
+        account_id.to_string()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Of these people those who have left, with who has their work now: if that one has left as well, the next.
+pub(crate) async fn heirs(tx: &mut Tx, people: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query!(
+        r#"with recursive line as (
+               select user_id, hand_over_to as heir from task.departures where account_id = $1 and user_id = any($2)
+               union
+               select line.user_id, next.hand_over_to
+               from line join task.departures next on next.account_id = $1 and next.user_id = line.heir
+           )
+           select user_id as "user_id!", heir as "heir!" from line
+           where not exists (select from task.departures gone where gone.account_id = $1 and gone.user_id = line.heir)"#,
+        account_id,
+        people
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.user_id, row.heir)).collect())
+}
+
+/// Forgets all who have left an account that was deleted.
+pub(crate) async fn clear(db: &Db, account_id: Uuid) -> Result<()> {
+    sqlx::query!("delete from task.departures where account_id = $1", account_id).execute(db.system()).await?;
+    Ok(())
 }

@@ -18,38 +18,37 @@ pub(crate) struct Around {
     pub(crate) blocked: bool,
 }
 
-/// What stands around these tasks at `now`, of all with one statement. Of parts the nearest are counted first; below
-/// what was given up or deleted nobody looks.
+/// A row of `task.task_around`.
+#[derive(sqlx::FromRow)]
+pub(super) struct AroundRow {
+    parts: i32,
+    parts_completed: i32,
+    parts_estimated: i32,
+    parts_actual: i32,
+    blocked: bool,
+}
+
+impl From<AroundRow> for Around {
+    fn from(row: AroundRow) -> Self {
+        let progress = Progress {
+            total: row.parts,
+            completed: row.parts_completed,
+            estimated_seconds: row.parts_estimated,
+            actual_seconds: row.parts_actual,
+        };
+        Self { progress: (row.parts > 0).then_some(progress), blocked: row.blocked }
+    }
+}
+
+/// What stands around these tasks at `now`, of all with one statement.
 pub(crate) async fn around(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> Result<HashMap<Uuid, Around>> {
     let account_id = tx.tenant().account_id;
+    // The inner `select` hides how many there are: one plan serves all numbers of them.
     let rows = sqlx::query!(
-        r#"select root.id as "id!", parts.total as "total!", parts.completed as "completed!",
-                  parts.estimated as "estimated!", parts.actual as "actual!",
-                  exists (
-                      select from task.task_dependencies link
-                      join task.tasks blocker on blocker.account_id = $1 and blocker.id = link.blocked_by
-                      where link.account_id = $1 and link.task_id = root.id and blocker.deleted_at is null
-                        and blocker.status in ('pending', 'in_progress', 'paused')
-                  ) as "blocked!"
-           from unnest($2::uuid[]) as root (id)
-           cross join lateral (
-               with recursive below as (
-                   select id, completed_at, estimated_seconds, actual_seconds, running_since, 2 as level
-                   from task.tasks
-                   where account_id = $1 and parent_task_id = root.id and deleted_at is null and canceled_at is null
-                   union all
-                   select part.id, part.completed_at, part.estimated_seconds, part.actual_seconds, part.running_since,
-                          below.level + 1
-                   from below join task.tasks part on part.account_id = $1 and part.parent_task_id = below.id
-                   where below.level < $4 and part.deleted_at is null and part.canceled_at is null
-               )
-               select count(*)::integer as total, count(completed_at)::integer as completed,
-                      least(coalesce(sum(estimated_seconds), 0), 2147483647)::integer as estimated,
-                      least(coalesce(sum(actual_seconds + coalesce(
-                          greatest(floor(extract(epoch from $3::timestamptz - running_since))::bigint, 0), 0)), 0),
-                          2147483647)::integer as actual
-               from (select * from below limit $5) nearest
-           ) parts"#,
+        r#"select root.id as "id!", parts as "parts!", parts_completed as "parts_completed!",
+                  parts_estimated as "parts_estimated!", parts_actual as "parts_actual!", blocked as "blocked!"
+           from unnest((select $2::uuid[])) as root (id)
+           cross join lateral task.task_around($1, root.id, $3, $4, $5)"#,
         account_id,
         tasks,
         now,
@@ -59,13 +58,14 @@ pub(crate) async fn around(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> R
     .fetch_all(&mut **tx)
     .await?;
     let around = rows.into_iter().map(|row| {
-        let progress = Progress {
-            total: row.total,
-            completed: row.completed,
-            estimated_seconds: row.estimated,
-            actual_seconds: row.actual,
+        let around = AroundRow {
+            parts: row.parts,
+            parts_completed: row.parts_completed,
+            parts_estimated: row.parts_estimated,
+            parts_actual: row.parts_actual,
+            blocked: row.blocked,
         };
-        (row.id, Around { progress: (row.total > 0).then_some(progress), blocked: row.blocked })
+        (row.id, around.into())
     });
     Ok(around.collect())
 }

@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::parts::{Around, AroundRow};
 use crate::{
     fields::Fields,
+    parts::{MOST_COUNTED, MOST_LEVELS},
     task::{Priority, Status, Task, Visibility},
 };
 
@@ -174,6 +176,27 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Task::try_from).transpose()
+}
+
+/// The same, with what stands around it at `now`: what people look at most costs one round trip.
+pub(crate) async fn shown(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<(Task, Around)>> {
+    #[derive(sqlx::FromRow)]
+    struct Shown {
+        #[sqlx(flatten)]
+        row: Row,
+        #[sqlx(flatten)]
+        around: AroundRow,
+    }
+    const SQL: &str = concat!(
+        "select ",
+        columns!(),
+        ", around.* from task.tasks cross join lateral task.task_around($1, id, $3, $4, $5) around ",
+        "where account_id = $1 and id = $2 and deleted_at is null"
+    );
+    let account_id = tx.tenant().account_id;
+    let query = sqlx::query_as(SQL).bind(account_id).bind(id).bind(now).bind(MOST_LEVELS).bind(MOST_COUNTED);
+    let shown: Option<Shown> = query.fetch_optional(&mut **tx).await?;
+    shown.map(|Shown { row, around }| Ok((row.try_into()?, around.into()))).transpose()
 }
 
 /// The same, locked until the transaction ends: of several changes at once, one goes first. The lock

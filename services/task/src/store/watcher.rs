@@ -40,6 +40,34 @@ pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
     rows.into_iter().map(|row| watcher(row.user_id, row.standing)).collect()
 }
 
+/// Somebody who watches a task that is another's, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) task_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) created_by: Uuid,
+    pub(crate) assigned_to: Option<Uuid>,
+}
+
+/// Who watches these tasks without having created or holding them, but for `user_id`; in the trash as well.
+pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<Watching>> {
+    let watching = sqlx::query_as!(
+        Watching,
+        "select w.task_id, w.user_id, t.created_by, t.assigned_to
+         from task.task_watchers w join task.tasks t on t.account_id = $1 and t.id = w.task_id
+         where w.account_id = $1 and w.task_id = any($2) and w.watching and w.user_id <> $3
+           and w.user_id <> t.created_by and w.user_id is distinct from t.assigned_to
+         order by w.task_id, w.user_id limit $4",
+        tx.tenant().account_id,
+        tasks,
+        user_id,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(watching)
+}
+
 /// How somebody stands to a task.
 pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<Standing>> {
     let name = sqlx::query_scalar!(

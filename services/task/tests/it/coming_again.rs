@@ -176,6 +176,9 @@ async fn of_three_instances_of_the_service_one_makes_the_next_task() {
     rest(&desk.world, &desk.clock).await;
     assert_eq!(again().await.len(), 20);
     assert!(again().await.iter().all(|(_, count)| *count == 1));
+    let left = "select count(*) from task.timers where kind = 'next_instance' and fired_at is null";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&desk.world.admin()).await.unwrap();
+    assert_eq!(left, 0, "what another has made is not tried for ever");
     other.shutdown_background();
 }
 

@@ -2,12 +2,16 @@
 
 use baton_errors::Reason;
 use baton_proto::baton::{
-    task::v1::{TaskEventKind, TaskStatus, TaskVisibility},
+    task::v1::{
+        BulkAction, ChangeTasksRequest, TaskEventKind, TaskStatus, TaskVisibility,
+        bulk_service_client::BulkServiceClient,
+    },
     tenancy::v1::{
-        LeaveAccountRequest, RemoveMemberRequest, SettingsChange, UpdateSettingsRequest, Visibility,
+        LeaveAccountRequest, MemberEvent, RemoveMemberRequest, SettingsChange, UpdateSettingsRequest, Visibility,
         account_service_client::AccountServiceClient, member_service_client::MemberServiceClient,
     },
 };
+use baton_store::{Event, Tenant};
 use baton_testkit::{Person, eventually};
 use prost_types::FieldMask;
 
@@ -134,6 +138,90 @@ async fn many_tasks_change_hands_once_each_even_when_told_twice() {
     let still = desk.get(&team.manager_a, &new.id).await.unwrap().assigned_to;
     assert_eq!(still, Some(team.user_a1.user_id.to_string()));
     assert_eq!(lines().await, (1201, 1201));
+}
+
+#[tokio::test]
+async fn what_was_over_or_in_the_trash_goes_the_same_way_when_it_is_open_again() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let (leaving, heir, last) = (&team.user_a1, &team.manager_a, &team.manager_b);
+    let given = async |title: &str| desk.create(&team.owner, new_for(title, leaving)).await.unwrap().id;
+    let (done, trashed, bulk) = (given("Done").await, given("Thrown away").await, given("Canceled").await);
+    let own = desk.create(leaving, new("Own")).await.unwrap().id;
+    let kept = given("Stays done").await;
+    for id in [&done, &kept] {
+        desk.start(leaving, id).await.unwrap();
+        desk.complete(leaving, id).await.unwrap();
+    }
+    desk.cancel(&team.owner, &bulk, None).await.unwrap();
+    desk.cancel(leaving, &own, None).await.unwrap();
+    for id in [&trashed, &kept] {
+        desk.delete(&team.owner, id).await.unwrap();
+    }
+    let offered = desk.create(heir, new_for("Offered", &team.user_a2)).await.unwrap().id;
+    desk.delete(heir, &offered).await.unwrap();
+    // One after the other: who had the work of the first leaves as well.
+    let left = async |count: i64| {
+        eventually(async || {
+            let left: i64 = sqlx::query_scalar("select count(*) from task.departures")
+                .fetch_one(&desk.world.admin())
+                .await
+                .unwrap();
+            (left == count).then_some(())
+        })
+        .await;
+    };
+    remove(&desk, &team.owner, leaving, Some(heir)).await;
+    left(1).await;
+    remove(&desk, &team.owner, heir, Some(last)).await;
+    left(2).await;
+
+    let owner = &team.owner;
+    let reopened = desk.reopen(owner, &done, None).await.unwrap();
+    let restored = desk.restore(owner, &trashed).await.unwrap();
+    let many = [BulkAction::Reopen, BulkAction::Restore].map(|action| ChangeTasksRequest {
+        action: action.into(),
+        task_ids: vec![bulk.clone(), own.clone(), offered.clone(), kept.clone()],
+        ..ChangeTasksRequest::default()
+    });
+    for (request, succeeded) in many.into_iter().zip([2, 2]) {
+        let mut client = BulkServiceClient::new(desk.channel());
+        let answer = client.change_tasks(desk.call(owner, request)).await.unwrap().into_inner();
+        assert_eq!(answer.succeeded, succeeded, "{answer:?}");
+    }
+    let (bulk, own) = (desk.get(owner, &bulk).await.unwrap(), desk.get(owner, &own).await.unwrap());
+    for (task, first, second) in [
+        (&reopened, TaskEventKind::Reopened, TaskEventKind::Reassigned),
+        (&restored, TaskEventKind::Restored, TaskEventKind::Reassigned),
+        (&bulk, TaskEventKind::Reopened, TaskEventKind::Reassigned),
+        // Nobody held it: it was its creator's to do.
+        (&own, TaskEventKind::Reopened, TaskEventKind::Assigned),
+    ] {
+        assert_eq!(task.assigned_to, Some(last.user_id.to_string()), "{task:?}");
+        assert!(task.accepted_at.is_some() && task.status() == TaskStatus::Pending);
+        let lines = desk.timeline(owner, &task.id).await.unwrap();
+        let kinds: Vec<_> = lines.iter().rev().take(2).map(|line| line.kind()).collect();
+        assert_eq!(kinds, [second, first]);
+        assert_eq!(lines.last().unwrap().version, task.version);
+        let (kind, event) = desk.events(&task.id).await.pop().unwrap();
+        assert_eq!((event.kind(), event.assigned_to), (second, last.user_id.to_string()), "{kind}");
+    }
+    // What is offered stays with whom it was offered to, and comes back to who follows.
+    let offered = desk.get(owner, &offered).await.unwrap();
+    assert_eq!(offered.assigned_to, Some(team.user_a2.user_id.to_string()));
+    assert_eq!(offered.assigned_by, Some(last.user_id.to_string()));
+    // What is over is theirs who did it.
+    let kept = desk.get(owner, &kept).await.unwrap();
+    assert_eq!((kept.status(), kept.assigned_to), (TaskStatus::Completed, Some(leaving.user_id.to_string())));
+
+    // Who is a member again has their work again.
+    let joined = MemberEvent { user_id: leaving.user_id.to_string(), ..MemberEvent::default() };
+    let mut tx = desk.world.db("tenancy").begin(Tenant::account(team.account_id)).await.unwrap();
+    tx.publish(Event::new("member.joined", team.account_id, leaving.user_id, &joined)).await.unwrap();
+    tx.commit().await.unwrap();
+    left(1).await;
+    let again = desk.reopen(owner, &kept.id, None).await.unwrap();
+    assert_eq!(again.assigned_to, Some(leaving.user_id.to_string()));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use baton_proto::{
     baton::{
         api::v1::{Page, PageMeta},
         task::v1::{
-            GetTimelineRequest, ListTasksRequest, SortOrder, Task, TaskFilter, TaskPriority, TaskSort, TaskStatus,
+            GetTimelineRequest, ListTasksRequest, SortOrder, Task, TaskChange, TaskFilter, TaskPriority, TaskSort,
+            TaskStatus,
         },
     },
     convert::timestamp,
@@ -96,6 +97,86 @@ async fn every_sort_walks_every_task_once_by_number_and_by_token() {
             assert_eq!(by_token, expected, "{sort:?} {order:?} by token");
         }
     }
+}
+
+/// What is due in a month is found in another way than what is due in a year: in the same order, with the same pages.
+#[tokio::test]
+async fn what_is_due_soon_comes_in_every_order() {
+    let desk = Desk::open().await;
+    let me = &desk.team.manager_a;
+    let now = desk.clock.now();
+    let tasks = thirteen(&desk).await;
+    let due: HashMap<String, Task> = tasks.into_iter().filter(|(_, task)| task.due_at.is_some()).collect();
+    for sort in [TaskSort::CreatedAt, TaskSort::UpdatedAt, TaskSort::DueAt, TaskSort::Priority, TaskSort::Rank] {
+        for order in [SortOrder::Asc, SortOrder::Desc] {
+            for days in [30, 3_000] {
+                let filter = TaskFilter {
+                    due_from: Some(timestamp(now - TimeDelta::days(1))),
+                    due_to: Some(timestamp(now + TimeDelta::days(days))),
+                    sort: sort.into(),
+                    order: order.into(),
+                    ..Default::default()
+                };
+                let (mut walked, mut token) = (Vec::new(), String::new());
+                loop {
+                    let asked = Page { per_page: 3, page_token: token, ..Default::default() };
+                    let (tasks, meta) = page(&desk, me, &filter, asked).await.unwrap();
+                    assert_eq!(meta.total_count as usize, due.len());
+                    walked.extend(tasks.into_iter().map(|task| task.id));
+                    token = meta.next_page_token;
+                    if token.is_empty() {
+                        break;
+                    }
+                }
+                assert_eq!(walked, sorted(&due, sort, order), "{sort:?} {order:?}, {days} days");
+            }
+        }
+    }
+}
+
+/// Whoever runs the account reads the tasks of a tag from the table of tags.
+#[tokio::test]
+async fn the_tasks_of_a_tag_are_those_that_are_not_put_away() {
+    let desk = Desk::open().await;
+    let (owner, me) = (&desk.team.owner, &desk.team.user_a1);
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let mut request = new(&format!("Task {n}"));
+        request.tags = vec!["yard".to_owned(), format!("n{n}")];
+        ids.push(desk.create(me, request).await.unwrap().id);
+        desk.clock.advance(TimeDelta::seconds(1));
+    }
+    let other = desk.elsewhere().await;
+    let mut foreign = new("Foreign");
+    foreign.tags = vec!["yard".to_owned()];
+    other.create(&other.team.owner, foreign).await.unwrap();
+    let newest_first = |ids: &[&String]| ids.iter().rev().map(|id| (*id).clone()).collect::<Vec<_>>();
+    let tagged = TaskFilter { tags: vec!["yard".to_owned()], ..Default::default() };
+    let list = async |filter: &TaskFilter| desk.list(owner, filter.clone()).await.unwrap();
+    assert_eq!(list(&tagged).await, newest_first(&ids.iter().collect::<Vec<_>>()));
+
+    desk.cancel(me, &ids[0], None).await.unwrap();
+    desk.archive(me, &ids[0]).await.unwrap();
+    desk.delete(me, &ids[1]).await.unwrap();
+    desk.update(me, &ids[2], &["tags"], TaskChange { tags: vec!["n2".to_owned()], ..Default::default() })
+        .await
+        .unwrap();
+    assert_eq!(list(&tagged).await, newest_first(&[&ids[3], &ids[4]]));
+    let oldest_first = TaskFilter { order: SortOrder::Asc.into(), ..tagged.clone() };
+    assert_eq!(list(&oldest_first).await, [ids[3].clone(), ids[4].clone()]);
+    let archived = TaskFilter { status: vec![TaskStatus::Archived.into()], ..tagged.clone() };
+    assert_eq!(list(&archived).await, [ids[0].clone()]);
+
+    desk.reopen(me, &ids[0], None).await.unwrap();
+    desk.restore(me, &ids[1]).await.unwrap();
+    assert_eq!(list(&tagged).await, newest_first(&[&ids[0], &ids[1], &ids[3], &ids[4]]));
+    let (first, meta) = page(&desk, owner, &tagged, Page { per_page: 3, ..Default::default() }).await.unwrap();
+    assert_eq!((first.len(), meta.total_count), (3, 4));
+    let (rest, _) =
+        page(&desk, owner, &tagged, Page { per_page: 3, page_token: meta.next_page_token, ..Default::default() })
+            .await
+            .unwrap();
+    assert_eq!(rest.into_iter().map(|task| task.id).collect::<Vec<_>>(), [ids[0].clone()]);
 }
 
 #[tokio::test]

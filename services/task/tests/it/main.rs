@@ -34,6 +34,7 @@ mod searching;
 mod seeing;
 mod shaping_boards;
 mod suggesting;
+mod tagging;
 mod tenants;
 mod time_desk;
 mod time_in_order;

@@ -322,6 +322,7 @@ async fn values_are_set_and_cleared_and_parts_moved_by_the_rules_of_single_ones(
         (ChangeTasksRequest { filter: Some(TaskFilter::default()), ..all(BulkAction::Start, &ids) }, "filter"),
         (all(BulkAction::Start, &[]), "task_ids"),
         (all(BulkAction::Pause, &ids), "reason"),
+        (ChangeTasksRequest { reason: Some(" ".to_owned()), ..all(BulkAction::Pause, &ids) }, "reason"),
         (ChangeTasksRequest { reason: Some("why".to_owned()), ..all(BulkAction::Start, &ids) }, "reason"),
         (all(BulkAction::Assign, &ids), "assigned_to"),
         (ChangeTasksRequest { task: Some(urgent()), ..all(BulkAction::Start, &ids) }, "task"),

@@ -4,9 +4,9 @@ use baton_errors::Reason;
 use baton_proto::baton::{
     api::v1::Page,
     task::v1::{
-        CreateCommentRequest, DeleteCommentRequest, SearchTasksRequest, SearchTasksResponse, TaskChange, TaskFilter,
-        TaskStatus, TaskVisibility, UpdateSearchSettingsRequest, comment_service_client::CommentServiceClient,
-        search_service_client::SearchServiceClient,
+        CreateCommentRequest, CreateTaskRequest, DeleteCommentRequest, SearchTasksRequest, SearchTasksResponse,
+        TaskChange, TaskFilter, TaskStatus, TaskVisibility, UpdateSearchSettingsRequest,
+        comment_service_client::CommentServiceClient, search_service_client::SearchServiceClient,
     },
 };
 use baton_task::SCHEMA;
@@ -40,6 +40,18 @@ async fn comment(desk: &Desk, who: &Person, task: &str, body: &str) -> String {
     let request = CreateCommentRequest { task_id: task.to_owned(), body: body.to_owned(), ..Default::default() };
     let answer = CommentServiceClient::new(desk.channel()).create_comment(desk.call(who, request)).await.unwrap();
     answer.into_inner().comment.unwrap().id
+}
+
+#[tokio::test]
+async fn what_is_found_says_how_far_its_parts_are_and_whether_it_waits() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let whole = desk.create(me, new("House")).await.unwrap().id;
+    let part = CreateTaskRequest { parent_task_id: Some(whole.clone()), ..new("Walls") };
+    let part = desk.create(me, part).await.unwrap().id;
+    desk.add_dependency(me, &whole, &part).await.unwrap();
+    let found = search(&desk, me, "house").await.unwrap().tasks.pop().unwrap().task.unwrap();
+    assert_eq!((found.progress.unwrap().total, found.blocked), (1, true));
 }
 
 #[tokio::test]
@@ -157,19 +169,19 @@ async fn everyone_finds_what_they_see_and_nothing_else() {
     let other = desk.elsewhere().await;
     other.create(&other.team.owner, new("broom foreign")).await.unwrap();
 
-    for person in [
-        &team.owner,
-        &team.super_manager,
-        &team.manager_a,
-        &team.user_a1,
-        &team.user_a2,
-        &team.manager_b,
-        &team.user_b1,
+    for (person, expected) in [
+        (&team.owner, 4),
+        (&team.super_manager, 4),
+        (&team.manager_a, 4),
+        (&team.user_a1, 4),
+        (&team.user_a2, 2),
+        (&team.manager_b, 1),
+        (&team.user_b1, 1),
     ] {
         let mut found = titles(&desk, person, "broom").await;
         found.sort();
         let seen = desk.list(person, TaskFilter::default()).await.unwrap();
-        assert_eq!(found.len(), seen.len(), "{found:?}");
+        assert_eq!((found.len(), seen.len()), (expected, expected), "{found:?}");
         let listed = TaskFilter { search: Some("broom".to_owned()), ..Default::default() };
         assert_eq!(desk.list(person, listed).await.unwrap().len(), seen.len());
         // Spelled alike, too.

@@ -2,8 +2,8 @@
 
 use baton_proto::{
     baton::task::v1::{
-        BoardLook, BoardShape, GetMyBoardRequest, GetMyBoardResponse, GetTeamBoardRequest, SortOrder, Task, TaskFilter,
-        TaskSort, TaskStatus,
+        BoardLook, BoardShape, CreateTaskRequest, GetMyBoardRequest, GetMyBoardResponse, GetTeamBoardRequest,
+        SortOrder, Task, TaskFilter, TaskSort, TaskStatus,
     },
     convert::timestamp,
 };
@@ -91,6 +91,30 @@ async fn a_timeline_has_what_is_worked_on_or_planned_in_its_range() {
     assert_eq!(bars, expected);
     let whole = mine(&desk, me, TaskFilter::default(), looks(BoardLook::Timeline, now, 62)).await.unwrap();
     assert_eq!(whole.bars.len(), 4);
+}
+
+#[tokio::test]
+async fn boards_of_every_look_say_how_far_parts_are_and_what_waits() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let now = desk.clock.now();
+    let whole = due(&desk, me, "House", now + TimeDelta::days(1)).await;
+    let part = CreateTaskRequest { parent_task_id: Some(whole.id.clone()), ..new("Walls") };
+    let part = desk.create(me, part).await.unwrap().id;
+    desk.add_dependency(me, &whole.id, &part).await.unwrap();
+    let shapes = [
+        BoardShape::default(),
+        looks(BoardLook::Calendar, now, 7),
+        looks(BoardLook::Timeline, now, 7),
+        BoardShape { as_of: Some(timestamp(now + TimeDelta::seconds(1))), ..BoardShape::default() },
+    ];
+    desk.clock.advance(TimeDelta::seconds(2));
+    for (shape, known) in shapes.into_iter().zip([true, true, true, false]) {
+        let board = mine(&desk, me, TaskFilter::default(), shape.clone()).await.unwrap();
+        let shown = board.tasks.into_iter().find(|task| task.id == whole.id).unwrap();
+        let total = shown.progress.map(|progress| progress.total);
+        assert_eq!((total, shown.blocked), (known.then_some(1), known), "{shape:?}");
+    }
 }
 
 #[tokio::test]

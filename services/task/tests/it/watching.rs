@@ -4,8 +4,9 @@ use baton_errors::Reason;
 use baton_proto::baton::{
     api::v1::Page,
     task::v1::{
-        AddWatcherRequest, CommentEvent, ListWatchersRequest, MentionEvent, RemoveWatcherRequest, TaskChange,
-        TaskVisibility, UnwatchTaskRequest, WatchReason, WatchTaskRequest, WatcherEvent,
+        AddWatcherRequest, BulkAction, ChangeTasksRequest, CommentEvent, ListWatchersRequest, MentionEvent,
+        RemoveWatcherRequest, TaskChange, TaskEvent, TaskFilter, TaskVisibility, UnwatchTaskRequest, WatchReason,
+        WatchTaskRequest, WatcherEvent, bulk_service_client::BulkServiceClient,
         watcher_service_client::WatcherServiceClient,
     },
     tenancy::v1::{GetMemberRequest, RemoveMemberRequest, member_service_client::MemberServiceClient},
@@ -171,6 +172,55 @@ async fn who_sees_the_task_no_more_is_told_nothing() {
         say(&desk, &team.manager_a, &task, "Hush").await.unwrap();
         assert_eq!(told(&desk).await, ids(&expected), "{visibility:?}");
     }
+}
+
+#[tokio::test]
+async fn who_watches_and_sees_a_task_is_told_that_it_was_given_up_or_is_open_again() {
+    let desk = Desk::open().await;
+    let team = &desk.team;
+    let mut shared = new_for("Sweep", &team.user_a1);
+    shared.visibility = TaskVisibility::Account.into();
+    let task = desk.create(&team.manager_a, shared).await.unwrap().id;
+    for watcher in [&team.user_b1, &team.user_a2, &team.super_manager, &team.owner, &team.user_a1] {
+        watch(&desk, watcher, &task).await.unwrap();
+    }
+    // Who says no is not told; nor are creator and holder, and who did it, as watchers.
+    unwatch(&desk, &team.owner, &task).await.unwrap();
+    let change = TaskChange { visibility: TaskVisibility::Team.into(), ..TaskChange::default() };
+    desk.update(&team.manager_a, &task, &["visibility"], change).await.unwrap();
+    let told = async |kind: &str| {
+        let events = desk.told::<TaskEvent>("task.").await;
+        let (last, event) = events.into_iter().rfind(|(_, event)| event.task_id == task).unwrap();
+        assert_eq!(last, kind);
+        event.watcher_ids
+    };
+    desk.cancel(&team.super_manager, &task, None).await.unwrap();
+    assert_eq!(told("task.canceled").await, ids(&[&team.user_a2]));
+    desk.reopen(&team.manager_a, &task, None).await.unwrap();
+    assert_eq!(told("task.reopened").await, ids(&[&team.user_a2, &team.super_manager]));
+    desk.delete(&team.manager_a, &task).await.unwrap();
+    assert!(told("task.deleted").await.is_empty());
+    desk.restore(&team.manager_a, &task).await.unwrap();
+    assert_eq!(told("task.restored").await, ids(&[&team.user_a2, &team.super_manager]));
+
+    // Many at once, by name or by filter.
+    let other = desk.create(&team.manager_a, new("Mop")).await.unwrap().id;
+    let mut client = BulkServiceClient::new(desk.channel());
+    let request = ChangeTasksRequest {
+        action: BulkAction::Cancel.into(),
+        filter: Some(TaskFilter::default()),
+        ..ChangeTasksRequest::default()
+    };
+    client.change_tasks(desk.call(&team.manager_a, request)).await.unwrap();
+    assert_eq!(told("task.canceled").await, ids(&[&team.user_a2, &team.super_manager]));
+    assert!(desk.events(&other).await.pop().unwrap().1.watcher_ids.is_empty());
+    let request = ChangeTasksRequest {
+        action: BulkAction::Reopen.into(),
+        task_ids: vec![task.clone(), other],
+        ..ChangeTasksRequest::default()
+    };
+    client.change_tasks(desk.call(&team.owner, request)).await.unwrap();
+    assert_eq!(told("task.reopened").await, ids(&[&team.user_a2, &team.super_manager]));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use baton_proto::baton::task::v1::{TaskEventKind, TaskStatus};
 use chrono::TimeDelta;
 use tonic_types::StatusExt;
 
-use crate::desk::{Desk, new, new_for, refused};
+use crate::desk::{Desk, new, new_for, refused, wrong_field};
 
 #[tokio::test]
 async fn a_task_flows_down_the_hierarchy_and_is_done() {
@@ -76,6 +76,9 @@ async fn a_wrong_state_is_refused_and_names_both() {
     let metadata = status.get_details_error_info().unwrap().metadata;
     assert_eq!((metadata["from"].as_str(), metadata["to"].as_str()), ("in_progress", "in_progress"));
     assert_eq!(refused(desk.resume(me, &id).await), Reason::TaskWrongState);
+    for nothing in ["", " ", "\t\n"] {
+        assert_eq!(wrong_field(desk.pause(me, &id, nothing).await), "reason");
+    }
     desk.pause(me, &id, "lunch").await.unwrap();
     let done = desk.complete(me, &id).await.unwrap();
     assert_eq!(done.pause_reason, None, "completed from a pause");

@@ -102,7 +102,7 @@ impl ActivityService for Rpc {
         let message = request.get_ref();
         let filter = self.narrowed(&principal, message.filter.as_ref())?;
         let format = Format::of(message.format);
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (count, last) = store::activity::extent(&mut tx, &filter).await?;
         drop(tx);
         if count > LARGEST_EXPORT {
@@ -117,7 +117,7 @@ impl ActivityService for Rpc {
         let rest = stream::try_unfold((self.clone(), None), move |(rpc, after)| {
             let (filter, tenant) = (filter.clone(), principal.tenant());
             async move {
-                let mut tx = rpc.db.begin(tenant).await?;
+                let mut tx = rpc.db.begin_list(tenant).await?;
                 let rows = store::activity::stretch(&mut tx, &filter, after, last, PIECE).await?;
                 drop(tx);
                 let Some(newest) = rows.last() else { return Ok(None) };
@@ -151,7 +151,7 @@ impl Rpc {
         let list = Filter { kept_since: chrono::DateTime::UNIX_EPOCH, ..filter.clone() };
         let page = Page::of(page, &list)?;
         let before = page.after().map(|cursor| cursor_of(cursor.key.as_deref().unwrap_or_default())).transpose()?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let total = store::activity::count(&mut tx, filter).await?;
         let mut rows = store::activity::list(&mut tx, filter, before, page.limit(), page.offset()).await?;
         let key = |row: &Logged| {

@@ -33,7 +33,7 @@ impl Rpc {
         let now = self.db.clock().now();
         let invited_since = now - INVITATION;
         let (week, day) = (monday(now) - TimeDelta::weeks(WEEKS - 1), midnight(now) - TimeDelta::days(DAYS - 1));
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let members = analytics::members(&mut tx, account_id, people, invited_since).await?;
         let weeks = analytics::weeks(&mut tx, account_id, people, week).await?;
         let invitations = analytics::invitations(&mut tx, account_id, people, invited_since, now).await?;
