@@ -67,6 +67,12 @@ impl Page {
         Self { per_page, from: From::Number(1) }
     }
 
+    /// What the ids of a list with the newest first are less than, with a cursor or without: a condition that any plan
+    /// can look up in an index, unlike one that may be null.
+    pub fn before(&self) -> Uuid {
+        self.after().map_or(Uuid::max(), |cursor| cursor.id)
+    }
+
     /// `limit` for SQL: one more row than the page has, which tells whether another page follows.
     pub fn limit(&self) -> i64 {
         i64::from(self.per_page) + 1

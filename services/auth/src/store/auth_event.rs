@@ -49,9 +49,9 @@ pub(crate) async fn add(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, session
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec<AuthEvent>, i64)> {
     let rows = sqlx::query!(
         "select id, kind, session_id, address, user_agent, created_at from auth.auth_events
-         where user_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3 offset $4",
+         where user_id = $1 and id < $2 order by id desc limit $3 offset $4",
         user_id,
-        page.after().map(|cursor| cursor.id),
+        page.before(),
         page.limit(),
         page.offset()
     )

@@ -104,11 +104,11 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &
     let sessions = sqlx::query_as!(
         Session,
         "select id, device, address, amr, created_at, last_used_at, expires_at from auth.sessions
-         where user_id = $1 and closed_at is null and expires_at > $2 and ($3::uuid is null or id < $3)
+         where user_id = $1 and closed_at is null and expires_at > $2 and id < $3
          order by id desc limit $4 offset $5",
         user_id,
         now,
-        page.after().map(|cursor| cursor.id),
+        page.before(),
         page.limit(),
         page.offset()
     )

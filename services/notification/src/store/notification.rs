@@ -85,11 +85,11 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             Row,
             "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
              from notification.notifications
-             where account_id = $1 and user_id = $2 and read_at is null and ($3::uuid is null or id < $3)
+             where account_id = $1 and user_id = $2 and read_at is null and id < $3
              order by id desc limit $4 offset $5",
             account_id,
             user_id,
-            page.after().map(|cursor| cursor.id),
+            page.before(),
             page.limit(),
             page.offset(),
         )
@@ -100,11 +100,11 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             Row,
             "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
              from notification.notifications
-             where account_id = $1 and user_id = $2 and ($3::uuid is null or id < $3)
+             where account_id = $1 and user_id = $2 and id < $3
              order by id desc limit $4 offset $5",
             account_id,
             user_id,
-            page.after().map(|cursor| cursor.id),
+            page.before(),
             page.limit(),
             page.offset(),
         )
