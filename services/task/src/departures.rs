@@ -1,7 +1,7 @@
 //! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline, and so do others when
 //! they are open again. Accounts that go take theirs with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::{events::v1::Envelope, tenancy::v1::MemberEvent};
@@ -89,8 +89,10 @@ pub(crate) async fn catch_up(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Ta
         let kind = assignment::take_over(&mut after, from, to, now);
         Some(Changed { before: before.clone(), after, kind, reason: None })
     });
-    for handed in record::hand_over(tx, handed.collect()).await? {
-        if let Some(task) = tasks.iter_mut().find(|task| task.id == handed.id) {
+    let handed = record::hand_over(tx, handed.collect()).await?.into_iter();
+    let mut handed: HashMap<Uuid, Task> = handed.map(|task| (task.id, task)).collect();
+    for task in &mut tasks {
+        if let Some(handed) = handed.remove(&task.id) {
             *task = handed;
         }
     }

@@ -66,10 +66,10 @@ pub(crate) enum Scope {
 }
 
 impl Filter {
-    /// Whether it shows what is due in a quarter, or less.
+    /// Whether it shows what is due in a hundred days, or fewer.
     pub(crate) fn is_of_few_days(&self) -> bool {
         let span = self.due_from.zip(self.due_to).map(|(from, to)| to.signed_duration_since(from));
-        span.is_some_and(|span| span <= TimeDelta::days(100)) && self.sort != Sort::DueAt
+        span.is_some_and(|span| span <= TimeDelta::days(100))
     }
 
     /// Whether it shows all that is in scope, in whatever order.

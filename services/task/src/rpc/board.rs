@@ -165,7 +165,7 @@ impl Rpc {
         let now = self.db.clock().now();
         let list = List { who: Who::of(principal), scope, filter: &filter, now };
         let page = Page::first(MOST);
-        let mut tx = self.db.begin_list(principal.tenant()).await?;
+        let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
         let truncated = tasks.len() > MOST as usize;
         tasks.truncate(MOST as usize);

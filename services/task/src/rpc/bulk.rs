@@ -189,7 +189,7 @@ impl Rpc {
     async fn matching(&self, principal: &Principal, filter: &Filter) -> Result<Vec<Uuid>> {
         let list = List { who: Who::of(principal), scope: Scope::Visible, filter, now: self.db.clock().now() };
         let page = Page { per_page: MOST as u32, from: Start::Number(1) };
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let tasks = store::list::page(&mut tx, list, &page).await?;
         if tasks.len() > MOST {
             let matched = store::list::total(&mut tx, list, &page, tasks.len()).await?;

@@ -34,7 +34,7 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let account_id = tx.tenant().account_id;
     // The ids first, from an index alone: what a deep page skips is never read.
     let mut query = Query::new("with ");
-    if list.filter.is_of_few_days() {
+    if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
         // All of them before they are sorted: Postgres hopes to find them soon in the order of the list, but what is
         // due in one month was created in one as well.
         let column = column(list.filter.sort);
