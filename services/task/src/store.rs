@@ -11,6 +11,7 @@ pub(crate) mod dependency;
 pub(crate) mod hand_over;
 pub(crate) mod hands;
 pub(crate) mod list;
+mod lock;
 pub(crate) mod parts;
 pub(crate) mod rank;
 pub(crate) mod reaction;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::lock;
 use crate::custom_field::{Choice, CustomField, Form, MOST};
 
 struct Row {
@@ -78,10 +79,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<CustomField> {
 /// # Errors
 /// CUSTOM_FIELD_KEY_TAKEN, CUSTOM_FIELD_LIMIT.
 pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
-    let account_id = field.account_id.to_string();
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.custom_fields:' || $1, 0))", account_id)
-        .execute(&mut **tx)
-        .await?;
+    lock::exclusive(tx, "custom_fields").await?;
     let inserted = sqlx::query!(
         "insert into task.custom_fields (id, account_id, key, name, type, options, required, version, created_at,
                                          updated_at)

@@ -4,6 +4,7 @@ use baton_errors::{Error, Reason, Result, broken_constraint};
 use baton_store::Tx;
 use uuid::Uuid;
 
+use super::lock;
 use crate::{
     dependency::{Linked, MOST, MOST_ABOVE},
     task::{Status, Visibility},
@@ -48,14 +49,7 @@ pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
 /// Lets one transaction at a time add dependencies in this account: two could close a circle that neither sees, or
 /// both take the last place. Taken before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
-    let account_id = tx.tenant().account_id;
-    sqlx::query!(
-        "select pg_advisory_xact_lock(hashtextextended('task.dependencies:' || $1, 0))",
-        account_id.to_string()
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    lock::exclusive(tx, "dependencies").await
 }
 
 /// Notes that a task waits for another, under [`lock`]; answers whether that is new.

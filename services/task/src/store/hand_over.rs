@@ -6,7 +6,10 @@ use baton_errors::Result;
 use baton_store::{Db, Tx};
 use uuid::Uuid;
 
-use super::task::{Row, select};
+use super::{
+    lock,
+    task::{Row, select},
+};
 use crate::task::Task;
 
 /// Open tasks of the account that are this person's to do, or that they handed to somebody who has not
@@ -31,9 +34,7 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid, after: Uuid, limit: i64) ->
 /// Notes who has the work of a member that has left. Until the end of the transaction nothing is opened again.
 pub(crate) async fn left(tx: &mut Tx, user_id: Uuid, hand_over_to: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.departures:' || $1, 0))", account_id.to_string())
-        .execute(&mut **tx)
-        .await?;
+    lock::exclusive(tx, "departures").await?;
     sqlx::query!(
         "insert into task.departures (account_id, user_id, hand_over_to) values ($1, $2, $3)
          on conflict (account_id, user_id) do update set hand_over_to = excluded.hand_over_to",
@@ -58,14 +59,7 @@ pub(crate) async fn came_back(tx: &mut Tx, user_id: Uuid) -> Result<()> {
 /// Lets nobody leave while this transaction opens tasks again; others may as well. Taken before tasks are locked, as
 /// who leaves has it before their tasks are.
 pub(crate) async fn hold(tx: &mut Tx) -> Result<()> {
-    let account_id = tx.tenant().account_id;
-    sqlx::query!(
-        "select pg_advisory_xact_lock_shared(hashtextextended('task.departures:' || $1, 0))",
-        account_id.to_string()
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    lock::shared(tx, "departures").await
 }
 
 /// Of these people those who have left, with who has their work now: if that one has left as well, the next.

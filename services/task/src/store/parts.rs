@@ -7,6 +7,7 @@ use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::lock;
 use crate::parts::{MOST_COUNTED, MOST_LEVELS, Progress};
 
 /// What stands around a task, and is not in its row.
@@ -73,14 +74,7 @@ pub(crate) async fn around(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> R
 /// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Taken
 /// before tasks are locked, as [`super::task::lock_hierarchy`].
 pub(crate) async fn hold_hierarchy(tx: &mut Tx) -> Result<()> {
-    let account_id = tx.tenant().account_id;
-    sqlx::query!(
-        "select pg_advisory_xact_lock_shared(hashtextextended('task.hierarchy:' || $1, 0))",
-        account_id.to_string()
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    lock::shared(tx, "hierarchy").await
 }
 
 /// The task and all that it is a part of, up to the top.

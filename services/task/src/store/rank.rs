@@ -4,13 +4,11 @@ use baton_errors::Result;
 use baton_store::Tx;
 use uuid::Uuid;
 
+use super::lock;
+
 /// Lets one transaction at a time move tasks in the account's order. Taken before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
-    let account_id = tx.tenant().account_id;
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.order:' || $1, 0))", account_id.to_string())
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+    lock::exclusive(tx, "order").await
 }
 
 /// A task and its rank.

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::parts::{Around, AroundRow};
+use super::{
+    lock,
+    parts::{Around, AroundRow},
+};
 use crate::{
     fields::Fields,
     parts::{MOST_COUNTED, MOST_LEVELS},
@@ -298,11 +301,7 @@ pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'
 /// Lets one transaction at a time move tasks about in this account. Two that make each other's task a part
 /// of their own would not see what the other has not committed. Taken before tasks are locked, always.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
-    let account_id = tx.tenant().account_id;
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.hierarchy:' || $1, 0))", account_id.to_string())
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+    lock::exclusive(tx, "hierarchy").await
 }
 
 /// Lets one transaction at a time start the work of each of these people, in the order given.
