@@ -169,6 +169,16 @@ fn days_of_the_week_are_added_up_and_the_rarest_day_is_found() {
 }
 
 #[test]
+fn no_time_is_looked_for_after_the_last_day() {
+    // The fiftieth year begins on the last day, and has its time in December.
+    let rule = rule("FREQ=YEARLY;BYDAY=-4MO;INTERVAL=2", chrono_tz::UTC);
+    let start = rule.local(utc("2000-01-01T00:00:00Z"));
+    let times = Times { rule: &rule.rule, start };
+    let last = times.between(start.date(), start.date() + FURTHEST).last().unwrap();
+    assert_eq!(last.to_string(), "2048-12-07 00:00:00");
+}
+
+#[test]
 fn a_series_that_began_long_ago_goes_on_at_once() {
     let hourly = rule("FREQ=HOURLY;INTERVAL=5", Berlin);
     let start = hourly.local(utc("1976-01-01T00:00:00Z"));

@@ -18,13 +18,13 @@ pub(super) struct Times<'a> {
 type Period = (NaiveDate, NaiveDate);
 
 impl Times<'_> {
-    /// The times within the periods from that of the day `from` to that of the day `to`, in order. A rule that counts
-    /// its times is counted from its beginning.
+    /// The times from the period of the day `from` up to the day `to`, in order. A rule that counts its times is counted
+    /// from its beginning.
     pub(super) fn between(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = NaiveDateTime> {
         let from = if self.rule.get_count().is_some() { self.start.date() } else { from };
         let most = self.rule.get_count().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         let times = self.periods(from, to).flat_map(move |period| self.of_period(period));
-        times.filter(move |time| *time >= self.start).take(most)
+        times.skip_while(move |time| *time < self.start).take(most).take_while(move |time| time.date() <= to)
     }
 
     /// The periods that the rule's INTERVAL does not skip. By the hour, those are days all the same.
