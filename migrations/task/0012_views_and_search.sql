@@ -53,9 +53,12 @@ create table search_settings (
 );
 call protect_tenant_table('search_settings');
 
-create function search_config(account uuid) returns regconfig language sql stable as $$
-    select coalesce((select config from task.search_settings where account_id = account), 'pg_catalog.english')::regconfig
-$$;
+-- In PL/pgSQL, which keeps its plan: Postgres plans an SQL function with a subquery each time that it is called, and
+-- this is part of every change.
+create function search_config(account uuid) returns regconfig language plpgsql stable as $$
+begin
+    return coalesce((select config from task.search_settings where account_id = account), 'pg_catalog.english')::regconfig;
+end $$;
 
 -- What is looked through, a row per task, apart from the tasks so that these stay small. Kept by the database itself,
 -- as an index would be: whatever changes tasks or comments changes it.
@@ -99,8 +102,14 @@ create function search_audience(people uuid[], team boolean) returns bigint[] la
     select array(select hashtextextended(person::text, team::integer) from unnest(people) person where person is not null)
 $$;
 
+-- The same for a task's creator and holder, as an expression that becomes part of the statement.
+create function search_audience(creator uuid, holder uuid, team boolean) returns bigint[] language sql immutable as $$
+    select array_remove(array[hashtextextended(creator::text, team::integer), hashtextextended(holder::text, team::integer)], null)
+$$;
+
+-- Only as `stable` as `array_to_string` is: said to be immutable, it would not become part of the statement.
 create function search_document(config regconfig, title text, tags text[], description text) returns tsvector
-language sql immutable as $$
+language sql stable as $$
     select setweight(to_tsvector(config, title), 'A') || setweight(to_tsvector(config, array_to_string(tags, ' ')), 'B')
         || setweight(to_tsvector(config, description), 'C')
 $$;
@@ -116,15 +125,14 @@ $$;
 create function keep_search() returns trigger language plpgsql as $$
 declare
     config regconfig := task.search_config(new.account_id);
-    people uuid[] := array[new.created_by, new.assigned_to];
-    everyone bigint[] := case new.visibility
+    seers bigint[] := task.search_audience(new.created_by, new.assigned_to, false) || case new.visibility
         when 'account' then array[0::bigint]
-        when 'team' then task.search_audience(people, true)
+        when 'team' then task.search_audience(new.created_by, new.assigned_to, true)
         else '{}' end;
     document tsvector;
 begin
     if tg_op = 'UPDATE' and new.title = old.title and new.description = old.description and new.tags = old.tags then
-        update task.task_search set audience = task.search_audience(people, false) || everyone
+        update task.task_search set audience = seers
         where account_id = new.account_id and month = task.search_month(new.created_at) and task_id = new.id;
         return null;
     end if;
@@ -133,8 +141,8 @@ begin
         document := document || task.search_comments(config, new.account_id, new.id);
     end if;
     insert into task.task_search as s (account_id, month, task_id, audience, document, words)
-    values (new.account_id, task.search_month(new.created_at), new.id, task.search_audience(people, false) || everyone,
-            document, lower(new.title || ' ' || array_to_string(new.tags, ' ')))
+    values (new.account_id, task.search_month(new.created_at), new.id, seers, document,
+            lower(new.title || ' ' || array_to_string(new.tags, ' ')))
     on conflict (account_id, month, task_id) do update
         set audience = excluded.audience, document = excluded.document, words = excluded.words;
     return null;
@@ -257,9 +265,9 @@ alter table tasks no force row level security;
 alter table comments no force row level security;
 insert into task_search (account_id, month, task_id, audience, document, words)
 select account_id, search_month(created_at), id,
-       search_audience(array[created_by, assigned_to], false) || case visibility
+       search_audience(created_by, assigned_to, false) || case visibility
            when 'account' then array[0::bigint]
-           when 'team' then search_audience(array[created_by, assigned_to], true)
+           when 'team' then search_audience(created_by, assigned_to, true)
            else '{}' end,
        search_document('pg_catalog.english', title, tags, description) || search_comments('pg_catalog.english', account_id, id),
        lower(title || ' ' || array_to_string(tags, ' '))

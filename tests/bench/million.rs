@@ -21,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use baton_embedded::{Options, Postgres, PostgresBinaries};
@@ -29,7 +30,7 @@ use baton_proto::baton::{
     task::v1::{GetTaskRequest, ListTasksRequest, task_service_client::TaskServiceClient},
 };
 use baton_tests::{Person, Platform, Team, free_address};
-use driver::{Times, measure, setting, wanted};
+use driver::{Times, measure, measure_every, setting, wanted};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tonic::transport::{Channel, Endpoint};
@@ -131,28 +132,34 @@ async fn reading(team: &Team) {
     }
 }
 
+/// Each line twice: as often as the machine can, and as often as 32 people might who do nothing else.
 async fn writing(team: &Team) {
-    heading(&format!("REST, {WRITERS} callers, ms"));
-    let owner = team.owner.clone();
-    let times = measure(WRITERS, seconds(), move |n| {
-        let call = owner.post("/v1/tasks", &json!({"title": format!("Made {n}"), "tags": ["made"]}));
-        async move { assert_eq!(call.send().await.status, 200) }
-    });
-    line("create", &times.await);
-    let owner = team.owner.clone();
-    let times = measure(WRITERS, seconds(), move |n| {
-        let call = owner.patch(&format!("/v1/tasks/{}", id(jump(n))), &json!({"title": format!("Changed {n}")}));
-        async move { assert_eq!(call.send().await.status, 200) }
-    });
-    line("update", &times.await);
-    let begun = Arc::new(begun(team, 1_500 * (seconds() + 1)).await);
-    let owner = team.owner.clone();
-    let times = measure(WRITERS, seconds(), move |n| {
-        let task = begun.get(n).expect("there are more tasks than this machine can complete");
-        let call = owner.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
-        async move { assert_eq!(call.send().await.status, 200) }
-    });
-    line("complete", &times.await);
+    for every in [Duration::ZERO, Duration::from_millis(200)] {
+        let often = if every.is_zero() { "each as fast as it can" } else { "each 5 times a second" };
+        heading(&format!("REST, {WRITERS} callers, {often}, ms"));
+        let people = [team.owner.clone(), team.super_manager.clone(), team.manager.clone(), team.user.clone()];
+        let times = measure_every(every, WRITERS, seconds(), move |n| {
+            let title = format!("Made {n}");
+            let call = people[n % people.len()].post("/v1/tasks", &json!({"title": title, "tags": ["made"]}));
+            async move { assert_eq!(call.send().await.status, 200) }
+        });
+        line("create", &times.await);
+        let owner = team.owner.clone();
+        let times = measure_every(every, WRITERS, seconds(), move |n| {
+            let call = owner.patch(&format!("/v1/tasks/{}", id(jump(n))), &json!({"title": format!("Changed {n}")}));
+            async move { assert_eq!(call.send().await.status, 200) }
+        });
+        line("update", &times.await);
+        let most = if every.is_zero() { 1_000 } else { 5 * WRITERS };
+        let begun = Arc::new(begun(team, most * (seconds() + 1) + WRITERS).await);
+        let owner = team.owner.clone();
+        let times = measure_every(every, WRITERS, seconds(), move |n| {
+            let task = begun.get(n).expect("there are more tasks than this machine can complete");
+            let call = owner.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
+            async move { assert_eq!(call.send().await.status, 200) }
+        });
+        line("complete", &times.await);
+    }
 }
 
 /// Tasks that the owner has made and begun.
@@ -324,7 +331,7 @@ async fn fill(postgres: &Postgres, team: &Team) {
 
 /// A token holds for a quarter of an hour, and the whole takes longer.
 async fn sign_in_again(platform: &Platform, team: &mut Team) {
-    for person in [&mut team.owner, &mut team.manager, &mut team.user] {
+    for person in [&mut team.owner, &mut team.super_manager, &mut team.manager, &mut team.user] {
         *person = platform.sign_in(&person.email).await.at(team.account_id);
     }
 }

@@ -48,9 +48,9 @@ alter index task.task_search_document set (gin_pending_list_limit = 2097151);
 alter index task.task_search_words set (gin_pending_list_limit = 2097151);
 insert into task.task_search (account_id, month, task_id, audience, document, words)
 select account_id, task.search_month(created_at), id,
-       task.search_audience(array[created_by, assigned_to], false) || case visibility
+       task.search_audience(created_by, assigned_to, false) || case visibility
            when 'account' then array[0::bigint]
-           when 'team' then task.search_audience(array[created_by, assigned_to], true)
+           when 'team' then task.search_audience(created_by, assigned_to, true)
            else '{}' end,
        task.search_document('pg_catalog.english', title, tags, description), lower(title || ' ' || array_to_string(tags, ' '))
 from task.tasks;

@@ -20,6 +20,9 @@ const POLL: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often to renew the lead, which lasts 15 seconds.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// Wait after a batch: what is committed meanwhile makes the next one. Each costs its database a commit and every reader
+/// a round, however many events it has.
+const BREATHER: Duration = Duration::from_millis(10);
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 const BATCH: i64 = 500;
 
@@ -32,6 +35,10 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
         let stopping = shutdown.stop().is_cancelled();
         let pause = match relay.publish_waiting().await {
             Ok(Progress::More) => continue,
+            Ok(Progress::Some) => {
+                tokio::time::sleep(BREATHER).await;
+                continue;
+            }
             Ok(Progress::Done) => POLL,
             Ok(Progress::Follower) => PAUSE,
             Err(error) => {
@@ -64,7 +71,10 @@ struct Relay {
 }
 
 enum Progress {
+    /// There is more to publish.
     More,
+    /// Something was published, which took a while.
+    Some,
     Done,
     Follower,
 }
@@ -124,7 +134,7 @@ impl Relay {
         if let Some((led, _)) = &mut self.led {
             led.batch = batch;
         }
-        Ok(if waiting.len() as i64 == BATCH { Progress::More } else { Progress::Done })
+        Ok(if waiting.len() as i64 == BATCH { Progress::More } else { Progress::Some })
     }
 
     /// Leads, if nobody else does. A lead that is lost between two renewals costs no more than a batch

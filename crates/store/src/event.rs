@@ -83,14 +83,17 @@ impl Tx {
         })
     }
 
-    /// Notes that this transaction handles the event. `false` when another has before: then there is
-    /// nothing left to do.
+    /// Notes that this transaction handles these events. Answers those of them that none has before: for the others
+    /// there is nothing left to do.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn handle_once(&mut self, event_id: Uuid) -> Result<bool> {
-        let insert = self.db().sql("insert into {schema}.inbox (event_id) values ($1) on conflict do nothing");
-        Ok(sqlx::query(insert).bind(event_id).execute(&mut **self).await?.rows_affected() == 1)
+    pub async fn handle_once(&mut self, events: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let insert = self.db().sql(
+            "insert into {schema}.inbox (event_id) select unnest($1::uuid[]) on conflict do nothing returning event_id",
+        );
+        let new: Vec<Uuid> = sqlx::query_scalar(insert).bind(events).fetch_all(&mut **self).await?;
+        Ok(new.into_iter().collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many rows a list has: exact where people look at the number, an estimate where counting would be the slowest
 //! part of the call.
 
-use std::{hash::Hash, time::Duration};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use baton_errors::Result;
 use moka::sync::Cache;
@@ -83,6 +83,33 @@ impl Total {
             }
         }
         Ok(totals.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Counts the rows of a list by the value that they have in `column`: one total for each of `groups`. `push` is that
+    /// of [`Total::of`], for a group by its number or for the list as a whole, which is read once where it has no more
+    /// than 10,000 rows.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn of_groups(
+        tx: &mut Tx,
+        of: &impl Hash,
+        column: &str,
+        groups: &[&str],
+        push: impl Fn(&mut QueryBuilder<Postgres>, Option<usize>),
+    ) -> Result<Vec<Self>> {
+        let (estimates, tenant) = (tx.db().estimates(), tx.tenant());
+        let known_as_long = (0..groups.len()).any(|group| estimates.0.contains_key(&(tenant, hash(of), group)));
+        if !known_as_long && guess(tx, 1, &|query, _| push(query, None)).await?.iter().all(|&rows| rows <= EXACT) {
+            let mut query = QueryBuilder::new(format!("select {column}, count(*) from (select {column} "));
+            push(&mut query, None);
+            query.push(format_args!(" limit {}) rows group by {column}", EXACT + 1));
+            let counts: HashMap<String, i64> = query.build_query_as().fetch_all(&mut **tx).await?.into_iter().collect();
+            if counts.values().sum::<i64>() <= EXACT {
+                return Ok(groups.iter().map(|&group| counts.get(group).copied().unwrap_or_default().into()).collect());
+            }
+        }
+        Self::of(tx, of, groups.len(), |query, group| push(query, Some(group))).await
     }
 }
 

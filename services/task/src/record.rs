@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use baton_access::Membership;
 use baton_errors::{Error, Reason, Result};
-use baton_store::Tx;
+use baton_store::{Event, Tx};
 use uuid::Uuid;
 
 use crate::{
@@ -48,8 +48,9 @@ pub(crate) struct Changed {
     pub(crate) reason: Option<String>,
 }
 
-/// Stores a new task, with the first line of its timeline and its events. It is to be [`opened`] as well.
-pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<()> {
+/// Stores a new task, with the first line of its timeline. It is to be [`opened`] as well, which tells of the events
+/// that are answered.
+pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
     let changes = task.first_values();
     let changed = changes.keys().cloned().collect();
     store::task::insert(tx, task).await?;
@@ -60,13 +61,13 @@ pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<()> {
     let mut ahead = Ahead::default();
     ahead.follow(None, task, task.created_at)?;
     ahead.keep(tx).await?;
-    tx.publish(events::task(Kind::Created, None, task, changed, &[])).await?;
+    let mut told = vec![events::task(Kind::Created, None, task, changed, &[])];
     if task.assigned_by.is_some() {
         // One version, so one line in the timeline; but two things for those who listen.
         let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
-        tx.publish(events::task(Kind::Assigned, None, task, changed, &[])).await?;
+        told.push(events::task(Kind::Assigned, None, task, changed, &[]));
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Stores what was made of a task; see [`save_all`].
@@ -155,35 +156,37 @@ async fn keep_all(
     store::timeline::append(tx, &happened).await?;
     store::hands::record(tx, hands).await?;
     ahead.keep(tx).await?;
-    tx.publish_all(told).await?;
-    closed(tx, &closes).await?;
-    opened(tx, &opens, terms.open_tasks).await?;
+    told.extend(count_closed(tx, &closes).await?);
+    opened(tx, &opens, terms.open_tasks, told).await?;
     Ok(tasks)
 }
 
-/// Counts so many tasks more as open that these members have made.
+/// Counts so many tasks more as open that these members have made, and tells of everything. Last in a transaction, as
+/// all who open tasks of the same person wait for each other from here to the commit.
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
-pub(crate) async fn opened(tx: &mut Tx, counts: &BTreeMap<Uuid, i32>, limit: Option<i32>) -> Result<()> {
-    if counts.is_empty() {
-        return Ok(());
+pub(crate) async fn opened(
+    tx: &mut Tx,
+    counts: &BTreeMap<Uuid, i32>,
+    limit: Option<i32>,
+    mut told: Vec<Event>,
+) -> Result<()> {
+    if !counts.is_empty() {
+        let used = store::usage::add(tx, counts, limit).await?;
+        told.extend(usage_changed(tx, used));
     }
-    let used = store::usage::add(tx, counts, limit).await?;
-    tell_usage(tx, used).await
+    tx.publish_all(told).await
 }
 
-async fn closed(tx: &mut Tx, counts: &BTreeMap<Uuid, i32>) -> Result<()> {
-    if counts.is_empty() {
-        return Ok(());
-    }
-    let used = store::usage::subtract(tx, counts).await?;
-    tell_usage(tx, used).await
+async fn count_closed(tx: &mut Tx, counts: &BTreeMap<Uuid, i32>) -> Result<Vec<Event>> {
+    let used = if counts.is_empty() { Vec::new() } else { store::usage::subtract(tx, counts).await? };
+    Ok(usage_changed(tx, used).collect())
 }
 
-async fn tell_usage(tx: &mut Tx, used: Vec<(Uuid, i32)>) -> Result<()> {
+fn usage_changed(tx: &Tx, used: Vec<(Uuid, i32)>) -> impl Iterator<Item = Event> + use<> {
     let account_id = tx.tenant().account_id;
-    tx.publish_all(used.into_iter().map(|(user_id, used)| events::usage_changed(account_id, user_id, used))).await
+    used.into_iter().map(move |(user_id, used)| events::usage_changed(account_id, user_id, used))
 }
 
 /// Refuses to let anybody work on two tasks at once; `starts` are workers and what they begin. Who starts one waits

@@ -179,11 +179,11 @@ async fn go_on(db: &Db, people: &People, timer: &Due) -> Result<usize> {
         return Ok(1);
     };
     if let Some(task) = next(&mut tx, &last, &members).await? {
-        record::create(&mut tx, &task).await?;
+        let told = record::create(&mut tx, &task).await?;
         store::reminder::copy(&mut tx, last.id, task.id).await?;
         let due: Vec<_> = task.fields.due_at.map(|due_at| (task.id, due_at)).into_iter().collect();
         store::timer::set_reminders(&mut tx, &due).await?;
-        match record::opened(&mut tx, &BTreeMap::from([(creator, 1)]), limit).await {
+        match record::opened(&mut tx, &BTreeMap::from([(creator, 1)]), limit, told).await {
             Err(error) if error.reason() == Reason::QuotaExceeded => {
                 drop(tx);
                 pause(db, &locked, &last).await?;

@@ -1,15 +1,21 @@
 //! The events that the service takes in: those of all services, its own among them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use baton_errors::Result;
-use baton_events::{Streams, consumer};
+use baton_events::{Streams, Taken, consumer};
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::Shutdown;
 use baton_store::{Db, Tx};
+use tracing::Instrument;
 
-use crate::{activity::Activity, people, store, tier::Tiers, usage};
+use crate::{
+    activity::Activity,
+    people, store,
+    tier::Tiers,
+    usage::{self, Report},
+};
 
 /// How often partitions of the activity log are made and dropped. They are weeks.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(3600);
@@ -59,14 +65,33 @@ impl baton_events::Handler for Handler {
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
         match event.r#type.as_str() {
             // A figure that follows from other events, each of which is logged.
-            usage::REPORT => return usage::reported(tx, &self.0, event).await,
+            usage::REPORT => usage::reported(tx, &self.0, &Report::of(event)?).await,
             // What is about a person is about no account; what follows from it in each has events of its own.
-            people::DEACTIVATED => return people::deactivated(tx, event).await,
-            people::EMAIL_CHANGED => return people::email_changed(tx, event).await,
-            _ => {}
+            people::DEACTIVATED => people::deactivated(tx, event).await,
+            people::EMAIL_CHANGED => people::email_changed(tx, event).await,
+            _ => store::activity::append(tx, Activity::of(event)?.into_iter().collect()).await,
         }
-        if let Some(activity) = Activity::of(event)? {
-            store::activity::append(tx, &activity).await?;
+    }
+
+    /// Every change in the platform comes by here, so those of an account are logged with one statement; and of a
+    /// figure that was reported again, the last report is enough.
+    async fn handle_all(&self, tx: &mut Tx, events: &[&Taken]) -> Result<()> {
+        let (mut activities, mut reports) = (Vec::new(), BTreeMap::new());
+        for taken in events {
+            match taken.event.r#type.as_str() {
+                usage::REPORT => {
+                    let report = Report::of(&taken.event)?;
+                    reports.insert((report.quota, report.user_id), (report, &taken.span));
+                }
+                people::DEACTIVATED | people::EMAIL_CHANGED => {
+                    self.handle(tx, &taken.event).instrument(taken.span.clone()).await?;
+                }
+                _ => activities.extend(Activity::of(&taken.event)?),
+            }
+        }
+        store::activity::append(tx, activities).await?;
+        for (report, span) in reports.into_values() {
+            usage::reported(tx, &self.0, &report).instrument(span.clone()).await?;
         }
         Ok(())
     }

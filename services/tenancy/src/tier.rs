@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, Utc};
 use crate::account::SubscriptionTier;
 
 /// Something that a tier limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Quota {
     Users,
     OpenTasksPerUser,

@@ -57,21 +57,41 @@ pub(crate) async fn join(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result
     room_for(Quota::Users, limits.users, members - 1, 1)
 }
 
+/// What another service has counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report {
+    /// `None` when a newer version counts something that is not known here.
+    pub(crate) quota: Option<Quota>,
+    /// Nil for the account as a whole.
+    pub(crate) user_id: Uuid,
+    used: i32,
+}
+
+impl Report {
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// INTERNAL for one that is no report.
+    pub(crate) fn of(event: &Envelope) -> Result<Self> {
+        let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
+        let report: UsageChanged = payload.to_msg().map_err(Error::internal)?;
+        let user_id = match report.user_id.as_str() {
+            "" => Uuid::nil(),
+            id => id.parse().map_err(Error::internal)?,
+        };
+        let quota = Quota::from_proto(report.quota).filter(|quota| quota.is_reported());
+        Ok(Self { quota, user_id, used: report.used.max(0) })
+    }
+}
+
 /// Takes in what another service has counted.
 ///
 /// # Errors
-/// Those of the database; INTERNAL for a report that is none.
-pub(crate) async fn reported(tx: &mut Tx, tiers: &Tiers, event: &Envelope) -> Result<()> {
-    let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
-    let report: UsageChanged = payload.to_msg().map_err(Error::internal)?;
-    // Of a newer version's quota nothing is known here.
-    let Some(quota) = Quota::from_proto(report.quota).filter(|quota| quota.is_reported()) else { return Ok(()) };
-    let user_id = match report.user_id.as_str() {
-        "" => Uuid::nil(),
-        id => id.parse().map_err(Error::internal)?,
-    };
+/// Those of the database.
+pub(crate) async fn reported(tx: &mut Tx, tiers: &Tiers, report: &Report) -> Result<()> {
+    let Some(quota) = report.quota else { return Ok(()) };
+    let Report { user_id, used, .. } = *report;
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
-    let used = report.used.max(0);
     if !store::usage::set(tx, quota, user_id, used, now).await? {
         return Ok(());
     }

@@ -63,8 +63,19 @@ pub(crate) async fn settle() {
     }
 }
 
-/// Calls `call` from so many clients for a while, with a number that grows. A failed call ends the run.
+/// Calls `call` from so many clients for a while, each as often as it is answered, with a number that grows. A failed
+/// call ends the run.
 pub(crate) async fn measure<F, Fut>(clients: u64, seconds: u64, call: F) -> Times
+where
+    F: Fn(usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    measure_every(Duration::ZERO, clients, seconds, call).await
+}
+
+/// The same with a call from each client `every` so often, whether the one before was answered in time or not: what a
+/// call waits for the one before counts as time that it took.
+pub(crate) async fn measure_every<F, Fut>(every: Duration, clients: u64, seconds: u64, call: F) -> Times
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send,
@@ -75,12 +86,16 @@ where
     let number = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
     let callers: Vec<_> = (0..clients)
-        .map(|_| {
+        .map(|client| {
             let (call, number) = (Arc::clone(&call), Arc::clone(&number));
             tokio::spawn(async move {
                 let mut took = Vec::new();
+                // The clients take turns.
+                let mut next = begun + every.mul_f64(client as f64 / clients as f64);
                 while begun.elapsed() < WARM_UP + seconds {
-                    let at = Instant::now();
+                    tokio::time::sleep_until(next.into()).await;
+                    let at = if every.is_zero() { Instant::now() } else { next };
+                    next += every;
                     call(number.fetch_add(1, Ordering::Relaxed)).await;
                     if begun.elapsed() > WARM_UP {
                         took.push(at.elapsed());

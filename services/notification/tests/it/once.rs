@@ -38,6 +38,20 @@ async fn an_event_that_comes_again_tells_nothing_new() {
 }
 
 #[tokio::test]
+async fn many_events_of_an_account_are_taken_in_together() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    let tasks: Vec<uuid::Uuid> = (0..60).map(|_| uuid::Uuid::now_v7()).collect();
+    stage.publish(manager, tasks.iter().map(|&id| stage.event("task.assigned", assigned(id, manager, user)))).await;
+
+    let told = stage.told(user, 60).await;
+    let told: Vec<&str> = told.iter().rev().filter_map(|notification| notification.task_id.as_deref()).collect();
+    assert_eq!(told, tasks.iter().map(uuid::Uuid::to_string).collect::<Vec<_>>(), "in their order");
+    let transactions = stage.count("select count(distinct xmin::text) from notification.inbox").await;
+    assert!(transactions <= 20, "{transactions} transactions for 60 events");
+}
+
+#[tokio::test]
 async fn two_instances_tell_once_and_one_goes_on_when_the_other_stops() {
     let stage = Stage::set().await;
     let (second, running) = stage.another_instance().await;

@@ -4,7 +4,7 @@ use baton_proto::baton::{notification::v1::NotificationType, task::v1::TaskEvent
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, assigned};
 
 #[tokio::test]
 async fn a_payload_that_does_not_decode_becomes_a_dead_letter() {
@@ -31,4 +31,23 @@ async fn a_payload_that_does_not_decode_becomes_a_dead_letter() {
     .await;
     let noted = "select count(*) from notification.inbox join notification.dead_letters using (event_id)";
     assert_eq!(stage.count(noted).await, 0, "once mended, they can be handled");
+}
+
+#[tokio::test]
+async fn of_many_at_once_only_what_cannot_be_handled_is_set_aside() {
+    let stage = Stage::set().await;
+    let (manager, user) = (&stage.team.manager_a, &stage.team.user_a1);
+    let tasks: Vec<Uuid> = (0..50).map(|_| Uuid::now_v7()).collect();
+    let mut events: Vec<Event> =
+        tasks.iter().map(|&id| stage.event("task.assigned", assigned(id, manager, user))).collect();
+    let other = Event::new("task.assigned", stage.team.account_id, Uuid::now_v7(), &MemberEvent::default());
+    events.insert(25, other);
+    stage.publish(manager, events).await;
+
+    let told = stage.told(user, 50).await;
+    stage.settled().await;
+    let told: Vec<&str> = told.iter().rev().filter_map(|notification| notification.task_id.as_deref()).collect();
+    let tasks: Vec<String> = tasks.iter().map(Uuid::to_string).collect();
+    assert_eq!(told, tasks, "in their order, and each once");
+    assert_eq!(stage.count("select count(*) from notification.dead_letters").await, 1);
 }

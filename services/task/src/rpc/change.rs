@@ -112,12 +112,11 @@ impl Rpc {
         let definitions = store::custom_field::all(&mut tx).await?;
         custom_field::check(&definitions, None, &task.fields.custom_fields, "custom_fields")?;
         assign(&mut task)?;
-        record::create(&mut tx, &task).await?;
+        let told = record::create(&mut tx, &task).await?;
         let (creator, now) = (task.created_by, task.created_at);
         let task = convert::task(task, now);
         tx.remember(&change.idempotency, &task).await?;
-        // Last, as all who create for the same person wait for each other from here to the commit.
-        record::opened(&mut tx, &[(creator, 1)].into(), change.terms().open_tasks).await?;
+        record::opened(&mut tx, &[(creator, 1)].into(), change.terms().open_tasks, told).await?;
         tx.commit().await?;
         Ok(task)
     }

@@ -78,8 +78,9 @@ pub(crate) async fn columns(tx: &mut Tx, list: List<'_>) -> Result<Vec<(Status, 
     let mut columns: Vec<_> = columns.map(|status| (status, Total::default())).collect();
     let asked = columns.iter_mut().filter(|(status, _)| states.is_empty() || states.contains(status));
     let asked: Vec<_> = asked.collect();
-    let count = |query: &mut Query, n: usize| list.matching(query, account_id, Some(asked[n].0));
-    let totals = Total::of(tx, &("columns", list.scope, list.filter), asked.len(), count).await?;
+    let names: Vec<&str> = asked.iter().map(|(status, _)| status.name()).collect();
+    let count = |query: &mut Query, n: Option<usize>| list.matching(query, account_id, n.map(|n| asked[n].0));
+    let totals = Total::of_groups(tx, &("columns", list.scope, list.filter), "status", &names, count).await?;
     for ((_, column), total) in asked.into_iter().zip(totals) {
         *column = total;
     }

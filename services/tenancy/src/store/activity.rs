@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use baton_errors::Result;
 use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use sqlx::{FromRow, Postgres, QueryBuilder, types::Json};
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ const COLUMNS: &str = "account_id, seq, recorded_at, id, occurred_at, actor_id, 
                        changed_fields, details, address, user_agent, request_id, leaf_hash";
 
 /// A row as it is stored.
-#[derive(FromRow)]
+#[derive(FromRow, Serialize)]
 struct Row {
     account_id: Uuid,
     seq: i64,
@@ -30,7 +31,37 @@ struct Row {
     address: Option<String>,
     user_agent: Option<String>,
     request_id: Option<String>,
+    #[serde(serialize_with = "bytea")]
     leaf_hash: Vec<u8>,
+}
+
+impl Row {
+    fn new(activity: Activity, place: Place) -> Self {
+        let leaf_hash = activity.leaf_hash(place).to_vec();
+        Self {
+            account_id: activity.account_id,
+            seq: place.seq,
+            recorded_at: place.recorded_at,
+            id: activity.id,
+            occurred_at: activity.occurred_at,
+            actor_id: activity.actor_id,
+            action: activity.action,
+            resource_type: activity.resource_type,
+            resource_id: activity.resource_id,
+            changed_fields: activity.changed_fields,
+            details: Json(activity.details),
+            address: activity.address,
+            user_agent: activity.user_agent,
+            request_id: activity.request_id,
+            leaf_hash,
+        }
+    }
+}
+
+/// Bytes as Postgres reads them from text.
+fn bytea<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    serializer.serialize_str(&format!("\\x{digits}"))
 }
 
 impl From<Row> for Logged {
@@ -56,39 +87,34 @@ impl From<Row> for Logged {
     }
 }
 
-/// Adds a row at the end of its account's log, which stays locked until the transaction ends.
-pub(crate) async fn append(tx: &mut Tx, activity: &Activity) -> Result<()> {
+/// Adds rows at the end of the log of the account whose they are, which stays locked until the transaction ends.
+pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()> {
+    let Some(first) = activities.first() else { return Ok(()) };
+    let (account_id, many) = (first.account_id, activities.len() as i64);
     // The clock is read once the lock is held: times grow with places.
-    let place = sqlx::query_as!(
+    let last = sqlx::query_as!(
         Place,
-        r#"insert into tenancy.activity_heads as head (account_id, last_seq) values ($1, 1)
-           on conflict (account_id) do update set last_seq = head.last_seq + 1
+        r#"insert into tenancy.activity_heads as head (account_id, last_seq) values ($1, $2)
+           on conflict (account_id) do update set last_seq = head.last_seq + $2
            returning last_seq as seq, clock_timestamp() as "recorded_at!""#,
-        activity.account_id
+        account_id,
+        many
     )
     .fetch_one(&mut **tx)
     .await?;
-    let leaf_hash = activity.leaf_hash(place);
+    let rows: Vec<Row> = activities
+        .into_iter()
+        .zip(last.seq - many + 1..)
+        .map(|(activity, seq)| Row::new(activity, Place { seq, ..last }))
+        .collect();
     sqlx::query!(
         "insert into tenancy.activity_logs
              (account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
               changed_fields, details, address, user_agent, request_id, leaf_hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-        activity.account_id,
-        place.seq,
-        place.recorded_at,
-        activity.id,
-        activity.occurred_at,
-        activity.actor_id,
-        activity.action,
-        activity.resource_type,
-        activity.resource_id,
-        &activity.changed_fields,
-        Json(&activity.details) as _,
-        activity.address,
-        activity.user_agent,
-        activity.request_id,
-        leaf_hash.as_slice(),
+         select account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
+                changed_fields, details, address, user_agent, request_id, leaf_hash
+         from jsonb_populate_recordset(null::tenancy.activity_logs, $1)",
+        Json(rows) as _
     )
     .execute(&mut **tx)
     .await?;
