@@ -137,7 +137,7 @@ async fn writing(team: &Team) {
     for every in [Duration::ZERO, Duration::from_millis(200)] {
         let often = if every.is_zero() { "each as fast as it can" } else { "each 5 times a second" };
         heading(&format!("REST, {WRITERS} callers, {often}, ms"));
-        let people = [team.owner.clone(), team.super_manager.clone(), team.manager.clone(), team.user.clone()];
+        let people = people(team);
         let times = measure_every(every, WRITERS, seconds(), move |n| {
             let title = format!("Made {n}");
             let call = people[n % people.len()].post("/v1/tasks", &json!({"title": title, "tags": ["made"]}));
@@ -151,28 +151,33 @@ async fn writing(team: &Team) {
         });
         line("update", &times.await);
         let most = if every.is_zero() { 1_000 } else { 5 * WRITERS };
-        let begun = Arc::new(begun(team, most * (seconds() + 1) + WRITERS).await);
-        let owner = team.owner.clone();
+        let begun = begun(team, most * (seconds() + 1) + WRITERS).await;
         let times = measure_every(every, WRITERS, seconds(), move |n| {
-            let task = begun.get(n).expect("there are more tasks than this machine can complete");
-            let call = owner.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
+            let (person, task) = begun.get(n).expect("there are more tasks than this machine can complete");
+            let call = person.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
             async move { assert_eq!(call.send().await.status, 200) }
         });
         line("complete", &times.await);
     }
 }
 
-/// Tasks that the owner has made and begun.
-async fn begun(team: &Team, count: u64) -> Vec<Uuid> {
+/// Those who can sign in.
+fn people(team: &Team) -> [Person; 4] {
+    [&team.owner, &team.super_manager, &team.manager, &team.user].map(Person::clone)
+}
+
+/// Tasks that these people have made and begun in turn, and whose they are.
+async fn begun(team: &Team, count: u64) -> Vec<(Person, Uuid)> {
     let callers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let owner = team.owner.clone();
+        .map(|caller| {
+            let people = people(team);
             tokio::spawn(async move {
                 let mut begun = Vec::new();
-                for _ in 0..count.div_ceil(WRITERS) {
-                    let task = owner.create_task("To be completed").await;
-                    owner.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
-                    begun.push(task);
+                for nth in 0..count.div_ceil(WRITERS) {
+                    let person = &people[(caller + nth) as usize % people.len()];
+                    let task = person.create_task("To be completed").await;
+                    person.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
+                    begun.push((person.clone(), task));
                 }
                 begun
             })

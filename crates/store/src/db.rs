@@ -16,7 +16,7 @@ use sqlx::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::total::Estimates;
+use crate::{deep::Begins, total::Estimates};
 
 /// How long a call waits for a connection before it is refused as BUSY.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -61,6 +61,7 @@ struct Inner {
     published: Notify,
     enqueued: Notify,
     estimates: Estimates,
+    begins: Begins,
 }
 
 impl Db {
@@ -104,8 +105,9 @@ impl Db {
         let (app, system) = (pool(app, connections)?, pool(system, (connections / 2).max(2))?);
         measure(schema, "app", app.clone());
         measure(schema, "system", system.clone());
-        let (published, enqueued, estimates) = (Notify::new(), Notify::new(), Estimates::default());
-        Ok(Self(Arc::new(Inner { schema, app, system, clock, published, enqueued, estimates })))
+        let (published, enqueued) = (Notify::new(), Notify::new());
+        let (estimates, begins) = (Estimates::default(), Begins::default());
+        Ok(Self(Arc::new(Inner { schema, app, system, clock, published, enqueued, estimates, begins })))
     }
 
     /// Begins a transaction that sees the rows of `tenant`, in one round trip.
@@ -137,6 +139,11 @@ impl Db {
     /// Totals that were estimated lately.
     pub(crate) fn estimates(&self) -> &Estimates {
         &self.0.estimates
+    }
+
+    /// Where deep pages began lately.
+    pub(crate) fn begins(&self) -> &Begins {
+        &self.0.begins
     }
 
     /// The pool whose role crosses tenants: for relays, schedulers and the like, never for a caller's

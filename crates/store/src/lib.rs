@@ -6,6 +6,7 @@
 //! the same transaction.
 
 pub mod db;
+pub mod deep;
 pub mod event;
 pub mod idempotency;
 pub mod jobs;

@@ -137,6 +137,11 @@ impl Page {
 }
 
 impl Cursor {
+    /// One of no list: no token is made of it.
+    pub(crate) fn new(key: Option<String>, id: Uuid) -> Self {
+        Self { key, id, list: 0 }
+    }
+
     fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }

@@ -15,8 +15,10 @@ use uuid::Uuid;
 
 use crate::{
     convert::{time_entry::to_action, to_status},
-    task::Task,
-    time_entry::{Action, TimeEntry},
+    task::{
+        Task,
+        time_entry::{Action, TimeEntry},
+    },
 };
 
 macro_rules! kinds {

@@ -1,47 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-mod ahead;
-mod assignment;
-mod attachment;
-mod bulk;
-mod comment;
 mod config;
 mod convert;
-mod custom_field;
-mod deletion;
-mod departures;
-mod dependency;
 mod events;
-mod explain;
-mod fields;
-mod filter;
-mod hands;
-mod history;
-mod lifecycle;
-mod members;
-mod mention;
-mod parts;
-mod past_board;
+mod list;
 mod people;
-mod rank;
-pub mod rebuild;
-mod record;
-mod recurrence;
 mod rpc;
-mod scheduler;
-mod search;
-mod series;
-mod shape;
-pub mod storage;
+mod schedule;
 mod store;
-mod suggestion;
 mod task;
-mod time_entry;
-mod trash;
-pub mod usage;
-mod view;
-mod visibility;
-mod watching;
+pub mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
@@ -74,6 +42,14 @@ use baton_store::{
 use tokio::{net::TcpListener, sync::Notify};
 use tonic::service::Routes;
 use tower::Layer as _;
+
+use crate::{
+    list::search,
+    people::{departures, directory::People, members::Members},
+    schedule::scheduler,
+    task::attachment,
+    upkeep::{deletion, storage, trash},
+};
 
 pub use config::{Config, TaskConfig};
 
@@ -110,7 +86,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
     let streams = Streams::open(&config.redis_url)?;
     let (auth, tenancy) = (client::channel(&config.auth_url)?, client::channel(&config.tenancy_url)?);
-    let people = people::People::new(auth.clone(), tenancy.clone(), config.service_secret.clone());
+    let people = People::new(auth.clone(), tenancy.clone(), config.service_secret.clone());
     let auth = RemoteAuth(AuthServiceClient::new(auth));
     let tenancy = MemberServiceClient::new(tenancy);
 
@@ -123,7 +99,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         keepalive: Duration::from_secs(config.watch_keepalive_seconds.get().into()),
         shutdown: shutdown.clone(),
     };
-    let rpc = rpc::Rpc { db: db.clone(), members: members::Members(tenancy), people: people.clone(), live };
+    let rpc = rpc::Rpc { db: db.clone(), members: Members(tenancy), people: people.clone(), live };
     let deleted = Arc::new(Notify::new());
     let limits = attachment::Limits {
         max_bytes: i32::try_from(config.attachments_max_bytes).unwrap_or(i32::MAX),

@@ -22,7 +22,7 @@ mod watcher;
 
 use baton_store::Db;
 
-use crate::{members::Members, people::People};
+use crate::people::{directory::People, members::Members};
 
 /// What the methods work with. Clones share it.
 #[derive(Debug, Clone)]

@@ -1,11 +1,26 @@
-//! A task: its work, and the time that it took.
+//! A task: its work, and the time that it took. Around it: what people write into it and hang on it, and what every
+//! change of it leaves behind.
+
+pub(crate) mod attachment;
+pub(crate) mod bulk;
+pub(crate) mod comment;
+pub(crate) mod custom_field;
+pub(crate) mod dependency;
+pub(crate) mod fields;
+pub(crate) mod history;
+pub(crate) mod lifecycle;
+pub(crate) mod parts;
+pub(crate) mod rank;
+pub(crate) mod record;
+pub(crate) mod time_entry;
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub(crate) use crate::lifecycle::Status;
-use crate::{fields::Fields, lifecycle::Move, rank};
+use self::{fields::Fields, lifecycle::Move};
+
+pub(crate) use self::lifecycle::Status;
 
 /// Why work that was under way is paused in the trash, and after it.
 const DELETED: &str = "deleted";
@@ -271,7 +286,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{fields::tests::fields, lifecycle::tests::MOVES};
+    use crate::task::{fields::tests::fields, lifecycle::tests::MOVES};
 
     pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::attachment::{Announced, Attachment, checksum};
+use crate::task::attachment::{Announced, Attachment, checksum};
 
 /// A file that is there.
 pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {

@@ -6,13 +6,12 @@ use baton_proto::{
 };
 
 use crate::{
-    comment::Comment,
+    people::watching::Standing,
     store::{
         comment::{Around, Mention, Reaction},
         watcher::Watcher,
     },
-    task::Task,
-    watching::Standing,
+    task::{Task, comment::Comment},
 };
 
 /// A comment with what belongs to it.

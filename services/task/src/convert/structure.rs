@@ -8,12 +8,14 @@ use chrono::{DateTime, Utc};
 
 use super::to_status;
 use crate::{
-    custom_field::{Choice, CustomField, Form},
-    dependency::{Conflict, Linked, conflicts},
-    parts::Progress,
+    people::visibility::Who,
     store::parts::Around,
-    task::Task,
-    visibility::Who,
+    task::{
+        Task,
+        custom_field::{Choice, CustomField, Form},
+        dependency::{Conflict, Linked, conflicts},
+        parts::Progress,
+    },
 };
 
 /// The task as it stands at `now`, with what stands around it.

@@ -8,8 +8,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     store::time_entry::Correction,
-    task::Task,
-    time_entry::{Action, Figures, Kind, Source, TimeEntry, whole},
+    task::{
+        Task,
+        time_entry::{Action, Figures, Kind, Source, TimeEntry, whole},
+    },
 };
 
 /// An interval as it stands at `now`.

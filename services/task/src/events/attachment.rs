@@ -7,7 +7,7 @@ use baton_proto::baton::{
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::{attachment::Attachment, task::Task};
+use crate::task::{Task, attachment::Attachment};
 
 /// All who see the task see the file.
 pub(crate) fn added(attachment: &Attachment, task: &Task) -> Event {

@@ -4,7 +4,7 @@ use baton_proto::baton::task::v1::{CommentEvent, MentionEvent, ReactionEvent, Wa
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::comment::Comment;
+use crate::task::comment::Comment;
 
 /// There is a new comment. `watchers` are those who shall know, but for who is named in it.
 pub(crate) fn created(comment: &Comment, watchers: &[Uuid]) -> Event {

@@ -3,7 +3,7 @@
 use baton_proto::baton::task::v1::ViewEvent;
 use baton_store::Event;
 
-use crate::view::View;
+use crate::list::view::View;
 
 /// Somebody saved a view.
 pub(crate) fn created(view: &View) -> Event {

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{Rpc, change::get};
-use crate::{explain, visibility::Who};
+use crate::people::{explain, visibility::Who};
 
 #[tonic::async_trait]
 impl AccessService for Rpc {

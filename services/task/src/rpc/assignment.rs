@@ -18,12 +18,14 @@ use uuid::Uuid;
 
 use super::{Rpc, change::get, list::Listed};
 use crate::{
-    assignment::{self, Member},
-    filter::Scope,
-    hands::How,
+    list::filter::Scope,
+    people::{
+        assignment::{self, Member},
+        hands::How,
+        suggestion::{self, Suggestion},
+        visibility::Who,
+    },
     store::{self, hands::Hand},
-    suggestion::{self, Suggestion},
-    visibility::Who,
 };
 
 /// How many members are suggested to who does not say.

@@ -20,12 +20,14 @@ use uuid::Uuid;
 
 use super::change::{Change, get, lock};
 use crate::{
-    attachment::{Attachment, COMPLETE_WITHIN, DOWNLOAD_WITHIN, Limits, MOST_PER_TASK, UPLOAD_WITHIN},
     convert::attachment as convert,
     events::attachment as events,
+    people::visibility::Who,
     store,
-    task::Task,
-    visibility::Who,
+    task::{
+        Task,
+        attachment::{Attachment, COMPLETE_WITHIN, DOWNLOAD_WITHIN, Limits, MOST_PER_TASK, UPLOAD_WITHIN},
+    },
 };
 
 /// What the methods work with. Clones share it.

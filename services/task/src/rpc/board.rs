@@ -22,12 +22,14 @@ use uuid::Uuid;
 use super::{Rpc, list::Board, structure::around};
 use crate::{
     convert,
-    filter::{Filter, Scope, Sort},
-    past_board,
-    shape::{self, Range, Shape},
+    list::{
+        filter::{Filter, Scope, Sort},
+        past_board,
+        shape::{self, Range, Shape},
+    },
+    people::visibility::Who,
     store::{self, list::List},
     task::Task,
-    visibility::Who,
 };
 
 /// Tasks of a calendar or timeline, and tasks that time travel works out.

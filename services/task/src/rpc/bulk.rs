@@ -14,16 +14,17 @@ use uuid::Uuid;
 
 use super::{Rpc, change::Change, structure::place};
 use crate::{
-    assignment::Member,
-    bulk::{Deed, Done, MOST, Update},
     convert,
-    fields::{id, text, words},
-    filter::{Filter, Scope},
-    record, store,
+    list::filter::{Filter, Scope},
+    people::{assignment::Member, visibility::Who, watching::Audience},
+    store,
     store::list::List,
-    task::Task,
-    visibility::Who,
-    watching::Audience,
+    task::{
+        Task,
+        bulk::{Deed, Done, MOST, Update},
+        fields::{id, text, words},
+        record,
+    },
 };
 
 #[tonic::async_trait]

@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use super::{Rpc, structure::place};
 use crate::{
-    convert, custom_field,
+    convert,
     events::Kind,
-    record::{self, Changed, Terms},
+    people::{visibility::Who, watching::Audience},
     store::{self, parts::Around},
-    task::Task,
-    visibility::Who,
-    watching::Audience,
+    task::{
+        Task, custom_field,
+        record::{self, Changed, Terms},
+    },
 };
 
 /// A change that a caller asks for.

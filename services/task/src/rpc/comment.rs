@@ -19,14 +19,18 @@ use super::{
     change::{Change, get},
 };
 use crate::{
-    comment::{self, Comment},
     convert::comment as convert,
     events::comment as events,
-    fields::id,
+    people::{
+        visibility::Who,
+        watching::{Colleagues, Standing},
+    },
     store::{self, comment::Mention},
-    task::Task,
-    visibility::Who,
-    watching::{Colleagues, Standing},
+    task::{
+        Task,
+        comment::{self, Comment},
+        fields::id,
+    },
 };
 
 #[tonic::async_trait]

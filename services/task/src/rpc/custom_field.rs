@@ -11,7 +11,12 @@ use baton_store::precondition;
 use tonic::{Request, Response, Status};
 
 use super::{Rpc, change::Change};
-use crate::{convert::structure as convert, custom_field::CustomField, events::structure as events, fields::id, store};
+use crate::{
+    convert::structure as convert,
+    events::structure as events,
+    store,
+    task::{custom_field::CustomField, fields::id},
+};
 
 #[tonic::async_trait]
 impl CustomFieldService for Rpc {

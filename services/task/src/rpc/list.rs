@@ -14,14 +14,14 @@ use uuid::Uuid;
 use super::{Rpc, structure::around};
 use crate::{
     convert,
-    filter::{Filter, Scope},
+    list::filter::{Filter, Scope},
+    people::visibility::Who,
     store::{
         self,
         list::{List, key},
         parts::Around,
     },
     task::Task,
-    visibility::Who,
 };
 
 /// A page of tasks.

@@ -15,10 +15,11 @@ use super::{
 use crate::{
     convert,
     events::Kind,
-    rank,
-    record::{self, Changed},
     store::{self, rank::Placed},
-    task::Task,
+    task::{
+        Task, rank,
+        record::{self, Changed},
+    },
 };
 
 /// Tasks before and after a crowded place that are spread out with it.

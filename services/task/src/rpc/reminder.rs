@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     events::schedule as events,
-    fields::{id, time},
+    people::visibility::Who,
     store::{self, reminder::Reminder},
-    visibility::Who,
+    task::fields::{id, time},
 };
 
 /// Reminders that one may have of a task.

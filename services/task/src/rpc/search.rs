@@ -19,15 +19,17 @@ use uuid::Uuid;
 use super::{Rpc, structure::around};
 use crate::{
     convert,
-    filter::{Filter, Scope},
-    search::{REINDEX, Words, configuration, highlight},
+    list::{
+        filter::{Filter, Scope},
+        search::{REINDEX, Words, configuration, highlight},
+    },
+    people::visibility::Who,
     store::{
         self,
         list::List,
         search::{Found, Marked},
     },
     task::Task,
-    visibility::Who,
 };
 
 /// What is said of a language when nothing is.

@@ -21,12 +21,10 @@ use super::{
 use crate::{
     convert::structure as convert,
     events::structure as events,
-    fields::id,
-    filter::Scope,
-    parts::Place,
+    list::filter::Scope,
+    people::visibility::Who,
     store::{self, parts::Around},
-    task::Task,
-    visibility::Who,
+    task::{Task, fields::id, parts::Place},
 };
 
 #[tonic::async_trait]

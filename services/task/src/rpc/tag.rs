@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{fields::text, store, visibility::Who};
+use crate::{people::visibility::Who, store, task::fields::text};
 
 #[tonic::async_trait]
 impl TagService for Rpc {

@@ -23,16 +23,20 @@ use super::{
     structure::place,
 };
 use crate::{
-    assignment::{self, Member},
-    convert, custom_field,
+    convert,
     events::Kind,
-    fields::{self, Fields},
-    filter::Scope,
-    record::{self, Changed},
-    series::Wish,
+    list::filter::Scope,
+    people::{
+        assignment::{self, Member},
+        visibility::Who,
+    },
+    schedule::series::Wish,
     store::{self, parts::Around},
-    task::Task,
-    visibility::Who,
+    task::{
+        Task, custom_field,
+        fields::{self, Fields},
+        record::{self, Changed},
+    },
 };
 
 #[tonic::async_trait]

@@ -19,15 +19,17 @@ use super::{
 use crate::{
     convert::time_entry as convert,
     events::{self, Kind as Happening},
-    fields::{id, text, time},
-    record::{self, Changed, Terms},
+    people::visibility::Who,
     store::{
         self,
         time_entry::{EARLIEST, LATEST, key},
     },
-    task::Task,
-    time_entry::{Difference, Kind, Source, Span, TimeEntry, whole},
-    visibility::Who,
+    task::{
+        Task,
+        fields::{id, text, time},
+        record::{self, Changed, Terms},
+        time_entry::{Difference, Kind, Source, Span, TimeEntry, whole},
+    },
 };
 
 #[tonic::async_trait]

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::Rpc;
 use crate::{
     events::view as events,
-    fields::{self, id},
+    list::view::{View, looks, name, seen},
+    people::visibility::Who,
     store,
-    view::{View, looks, name, seen},
-    visibility::Who,
+    task::fields::{self, id},
 };
 
 #[tonic::async_trait]

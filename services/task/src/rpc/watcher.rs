@@ -17,14 +17,15 @@ use super::{Rpc, change::get};
 use crate::{
     convert::comment as convert,
     events::comment as events,
-    fields::id,
+    people::{
+        visibility::Who,
+        watching::{self, Audience, MOST_TOLD, Standing},
+    },
     store::{
         self,
         watcher::{Watcher, Watching},
     },
-    task::Task,
-    visibility::Who,
-    watching::{self, Audience, MOST_TOLD, Standing},
+    task::{Task, fields::id},
 };
 
 #[tonic::async_trait]

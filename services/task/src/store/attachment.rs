@@ -5,7 +5,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::attachment::{Announced, Attachment};
+use crate::task::attachment::{Announced, Attachment};
 
 /// An attachment that was not deleted, whoever may see it.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::list::visible;
-use crate::visibility::Who;
+use crate::people::visibility::Who;
 
 /// The tasks that the caller sees which were there at `then` and have changed since, at most so many. Deleted ones are
 /// seen by nobody.

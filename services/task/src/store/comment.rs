@@ -7,7 +7,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::comment::Comment;
+use crate::task::comment::Comment;
 
 /// A comment of the account, whoever may see it.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::lock;
-use crate::custom_field::{Choice, CustomField, Form, MOST};
+use crate::task::custom_field::{Choice, CustomField, Form, MOST};
 
 struct Row {
     id: Uuid,

@@ -5,9 +5,9 @@ use baton_store::Tx;
 use uuid::Uuid;
 
 use super::lock;
-use crate::{
+use crate::task::{
+    Status, Visibility,
     dependency::{Linked, MOST, MOST_ABOVE},
-    task::{Status, Visibility},
 };
 
 /// What this task waits for and what waits for it, but for what is in the trash; oldest link first.

@@ -5,7 +5,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::hands::{Passing, Was};
+use crate::people::hands::{Passing, Was};
 
 /// A task's time in one pair of hands.
 pub(crate) struct Hand {

@@ -11,10 +11,12 @@ use super::{
     task::{COLUMNS, Row},
 };
 use crate::{
-    filter::{Filter, Scope, Sort},
-    search::LISTED,
+    list::{
+        filter::{Filter, Scope, Sort},
+        search::LISTED,
+    },
+    people::visibility::Who,
     task::{Status, Task, Visibility},
-    visibility::Who,
 };
 
 type Query = QueryBuilder<Postgres>;
@@ -32,31 +34,33 @@ pub(crate) struct List<'a> {
 /// The tasks of a page, and one more if another page follows.
 pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
+    let stretch = page.stretch(tx, &(list.scope, list.filter));
     // The ids first, from an index alone: what a deep page skips is never read.
-    let mut query = Query::new("with ");
+    let mut query = Query::new("with page as materialized (select id");
     if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
-        // All of them before they are sorted: Postgres hopes to find them soon in the order of the list, but what is
-        // due in one month was created in one as well.
+        // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
+        // order of the list, but what is due in one month was created in one as well.
         let column = column(list.filter.sort);
-        query.push(if column == "id" { "few as materialized (select id" } else { "few as materialized (select id, " });
+        query.push(" from (select id").push(if column == "id" { "" } else { ", " });
         query.push(if column == "id" { "" } else { column });
         list.matching(&mut query, account_id, None);
-        query.push("), page as materialized (select id from few where true");
+        query.push(" offset 0) few where true");
     } else {
-        query.push("page as materialized (select id");
         list.identified(&mut query, account_id);
     }
-    if let Some(cursor) = page.after() {
+    if let Some(cursor) = stretch.after() {
         after(&mut query, list.filter, cursor)?;
     }
     order(&mut query, list.filter);
     // The limit is part of the text: whoever plans without it takes a page for a tenth of all tasks.
-    query.push(format_args!(" limit {} offset ", page.limit())).push_bind(page.offset());
+    query.push(format_args!(" limit {} offset ", stretch.limit())).push_bind(stretch.offset());
     query.push(") select ").push(COLUMNS).push(" from page join task.tasks using (id) where account_id = ");
     query.push_bind(account_id);
     order(&mut query, list.filter);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
-    rows.into_iter().map(Task::try_from).collect()
+    let mut tasks = rows.into_iter().map(Task::try_from).collect::<Result<Vec<Task>>>()?;
+    stretch.cut(&mut tasks, |task| (key(task, list.filter.sort), task.id));
+    Ok(tasks)
 }
 
 /// How many tasks the list has, on all pages; `read` is what was read of this page.

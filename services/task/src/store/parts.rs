@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::lock;
-use crate::parts::{MOST_COUNTED, MOST_LEVELS, Progress};
+use crate::task::parts::{MOST_COUNTED, MOST_LEVELS, Progress};
 
 /// What stands around a task, and is not in its row.
 #[derive(Debug, Clone, Copy, Default)]

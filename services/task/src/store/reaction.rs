@@ -4,7 +4,7 @@ use baton_errors::{Reason, Result};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 
-use crate::comment::{Comment, MOST_REACTIONS};
+use crate::task::comment::{Comment, MOST_REACTIONS};
 
 /// The caller gives an emoji to a comment that the transaction has locked; `false` when they had before.
 ///

@@ -11,8 +11,10 @@ use uuid::Uuid;
 use super::task::{Row, select};
 use crate::{
     events::Kind,
-    history::{Line, Past, Values},
-    task::Task,
+    task::{
+        Task,
+        history::{Line, Past, Values},
+    },
 };
 
 /// The next tasks of the account, those in the trash as well, locked: nothing is added to their logs meanwhile.

@@ -10,9 +10,9 @@ use super::{
     task::{Row, select},
 };
 use crate::{
-    search::{MARKS, RANKED, Words},
+    list::search::{MARKS, RANKED, Words},
+    people::visibility::Who,
     task::Task,
-    visibility::Who,
 };
 
 type Query = QueryBuilder<Postgres>;

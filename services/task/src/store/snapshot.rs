@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     events::Kind,
-    history::{Line, Past, Values},
-    task::Task,
+    task::{
+        Task,
+        history::{Line, Past, Values},
+    },
 };
 
 /// Keeps all that these tasks are now.

@@ -6,7 +6,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::list::visible;
-use crate::visibility::Who;
+use crate::people::visibility::Who;
 
 type Query = QueryBuilder<Postgres>;
 

@@ -12,10 +12,10 @@ use super::{
     lock,
     parts::{Around, AroundRow},
 };
-use crate::{
+use crate::task::{
+    Priority, Status, Task, Visibility,
     fields::Fields,
     parts::{MOST_COUNTED, MOST_LEVELS},
-    task::{Priority, Status, Task, Visibility},
 };
 
 /// A task as Postgres has it.

@@ -5,8 +5,8 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use crate::{
-    task::Task,
+use crate::task::{
+    Task,
     time_entry::{Action, Difference, Figures, Kind, Source, TimeEntry, Turn},
 };
 

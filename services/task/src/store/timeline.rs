@@ -8,8 +8,8 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    history::{Happened, SNAPSHOT_EVERY},
     store,
+    task::history::{Happened, SNAPSHOT_EVERY},
 };
 
 /// One thing that happened to a task.

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::task::{COLUMNS, Row, select};
-use crate::{task::Task, trash::Expired, visibility::Who};
+use crate::{people::visibility::Who, task::Task, upkeep::trash::Expired};
 
 /// A page of the tasks that they may restore ([`Who::may_delete`]), those deleted last first, with one more if another
 /// page follows; and how many there are.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::view::{MOST, Saved, View, long, short};
+use crate::list::view::{MOST, Saved, View, long, short};
 
 const SOURCE: &str = "VIEW_SOURCE_";
 const LOOK: &str = "BOARD_LOOK_";

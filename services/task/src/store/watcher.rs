@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
+    people::watching::{MOST_WATCHERS, Standing},
     task::Task,
-    watching::{MOST_WATCHERS, Standing},
 };
 
 /// Somebody who watches a task.

@@ -7,7 +7,7 @@ use baton_store::Tx;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::suggestion::Load;
+use crate::people::suggestion::Load;
 
 /// How far back past work tells of a person's pace.
 const PAST: TimeDelta = TimeDelta::days(90);

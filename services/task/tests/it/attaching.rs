@@ -15,7 +15,7 @@ use baton_proto::baton::{
     tenancy::v1::UsageChanged,
 };
 use baton_runtime::{Clock, Env};
-use baton_task::{Config, MIGRATIONS, SCHEMA, start, storage};
+use baton_task::{Config, MIGRATIONS, SCHEMA, start, upkeep::storage};
 use baton_testkit::{Person, World, eventually, reason};
 use bytes::Bytes;
 use chrono::TimeDelta;

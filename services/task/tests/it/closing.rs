@@ -81,5 +81,5 @@ async fn only_open_work_counts_and_reopening_needs_room() {
     desk.delete(me, &second).await.unwrap();
     desk.reopen(me, &first, None).await.unwrap();
     assert_eq!(refused(desk.restore(me, &second).await), Reason::QuotaExceeded);
-    assert_eq!(baton_task::usage::rebuild(&desk.world.db("task"), true).await.unwrap(), []);
+    assert_eq!(baton_task::upkeep::usage::rebuild(&desk.world.db("task"), true).await.unwrap(), []);
 }

@@ -76,6 +76,7 @@ async fn no_list_reads_all_tasks_and_totals_say_when_they_are_estimates() {
     fill(&desk).await;
     no_list_reads_all_tasks(&desk).await;
     totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(&desk).await;
+    pages_are_the_same_by_number_and_by_token_however_deep(&desk).await;
 }
 
 async fn no_list_reads_all_tasks(desk: &Desk) {
@@ -152,4 +153,42 @@ async fn totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(desk: &De
     assert_eq!((of(TaskStatus::Paused).count, of(TaskStatus::Paused).count_is_estimate), (0, false));
     let completed = of(TaskStatus::Completed);
     assert!(completed.count_is_estimate && completed.count > 10_000, "{completed:?}");
+}
+
+async fn pages_are_the_same_by_number_and_by_token_however_deep(desk: &Desk) {
+    let team = &desk.team;
+    let read = async |filter: &TaskFilter, page: Page| {
+        let request = ListTasksRequest { filter: Some(filter.clone()), page: Some(page) };
+        let listed = desk.tasks().list_tasks(desk.call(&team.owner, request)).await.unwrap().into_inner();
+        let ids: Vec<String> = listed.tasks.into_iter().map(|task| task.id).collect();
+        (ids, listed.meta.unwrap().next_page_token)
+    };
+    for (sort, order) in [
+        (TaskSort::CreatedAt, SortOrder::Desc),
+        (TaskSort::DueAt, SortOrder::Asc),
+        (TaskSort::Priority, SortOrder::Desc),
+    ] {
+        let filter = TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
+        let numbered = |page: i32| Page { page, per_page: 90, ..Default::default() };
+        let (mut by_token, mut token) = (Vec::new(), String::new());
+        for _ in 0..16 {
+            let (ids, next) = read(&filter, Page { per_page: 90, page_token: token, ..Default::default() }).await;
+            by_token.push(ids);
+            token = next;
+        }
+        // Some after others that were read just before, some by themselves, some again.
+        for page in [1, 12, 13, 11, 12, 16, 15, 16, 14] {
+            let (ids, _) = read(&filter, numbered(page)).await;
+            assert_eq!(ids, by_token[page as usize - 1], "page {page} by {sort:?}");
+        }
+        // One that begins elsewhere, and one beyond the end.
+        let (ids, _) = read(&filter, Page { page: 120, per_page: 9, ..Default::default() }).await;
+        assert_eq!(ids, by_token[11][81..], "by {sort:?}");
+        assert!(read(&filter, numbered(2_000)).await.0.is_empty());
+    }
+    // What was remembered is of this list alone.
+    let pending = TaskFilter { status: vec![TaskStatus::Pending.into()], ..Default::default() };
+    let (ids, _) = read(&pending, Page { page: 12, per_page: 90, ..Default::default() }).await;
+    let (others, _) = read(&TaskFilter::default(), Page { page: 12, per_page: 90, ..Default::default() }).await;
+    assert_ne!(ids, others);
 }

@@ -2,7 +2,7 @@
 
 use baton_errors::Reason;
 use baton_proto::baton::{events::v1::Envelope, tenancy::v1::UsageChanged};
-use baton_task::usage;
+use baton_task::upkeep::usage;
 use baton_testkit::{eventually, reason};
 use futures_util::future::join_all;
 use prost::Message;

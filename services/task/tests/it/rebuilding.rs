@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange, TaskPriority, TaskVisibility};
-use baton_task::rebuild::{Difference, rebuild};
+use baton_task::upkeep::rebuild::{Difference, rebuild};
 use baton_testkit::Person;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -98,7 +98,7 @@ async fn after_a_wild_run_the_log_tells_every_row() {
     });
     join_all(many).await;
     assert_eq!(differences(&desk, true).await, (6, Vec::new()));
-    assert_eq!(baton_task::usage::rebuild(&desk.world.db("task"), true).await.unwrap(), []);
+    assert_eq!(baton_task::upkeep::usage::rebuild(&desk.world.db("task"), true).await.unwrap(), []);
 }
 
 #[tokio::test]

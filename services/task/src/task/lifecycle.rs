@@ -1,0 +1,110 @@
+//! The states of a task's work, and every way from one to another.
+
+use baton_errors::{Error, Reason, Result};
+
+/// Where the work stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Status {
+    Pending,
+    InProgress,
+    Paused,
+    Completed,
+    Canceled,
+    Archived,
+}
+
+impl Status {
+    /// All states, in the order of the work.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Pending, Self::InProgress, Self::Paused, Self::Completed, Self::Canceled, Self::Archived];
+
+    /// The state as it is stored and shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Canceled => "canceled",
+            Self::Archived => "archived",
+        }
+    }
+
+    /// The state with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether there is still work to do. The database says the same: `status in ('pending', 'in_progress',
+    /// 'paused')`.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::InProgress | Self::Paused)
+    }
+
+    /// Its work does not lead from here to `to`.
+    pub(crate) fn wrong_for(self, to: Self) -> Error {
+        Error::from(Reason::TaskWrongState).with("from", self.name()).with("to", to.name())
+    }
+}
+
+/// A way from some states to another.
+#[derive(Debug)]
+pub(crate) struct Move {
+    pub(crate) from: &'static [Status],
+    pub(crate) to: Status,
+}
+
+/// Every way there is. What is not in this table does not happen.
+impl Move {
+    pub(crate) const START: Self = Self { from: &[Status::Pending], to: Status::InProgress };
+    pub(crate) const PAUSE: Self = Self { from: &[Status::InProgress], to: Status::Paused };
+    pub(crate) const RESUME: Self = Self { from: &[Status::Paused], to: Status::InProgress };
+    pub(crate) const COMPLETE: Self = Self { from: &[Status::InProgress, Status::Paused], to: Status::Completed };
+    pub(crate) const CANCEL: Self =
+        Self { from: &[Status::Pending, Status::InProgress, Status::Paused], to: Status::Canceled };
+    pub(crate) const ARCHIVE: Self = Self { from: &[Status::Completed, Status::Canceled], to: Status::Archived };
+    pub(crate) const REOPEN: Self =
+        Self { from: &[Status::Completed, Status::Canceled, Status::Archived], to: Status::Pending };
+
+    /// Where it leads from `status`.
+    ///
+    /// # Errors
+    /// TASK_WRONG_STATE, which names both states.
+    pub(crate) fn from(&self, status: Status) -> Result<Status> {
+        if self.from.contains(&status) { Ok(self.to) } else { Err(status.wrong_for(self.to)) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Every way, as callers name it.
+    pub(crate) const MOVES: [(&str, &Move); 7] = [
+        ("start", &Move::START),
+        ("pause", &Move::PAUSE),
+        ("resume", &Move::RESUME),
+        ("complete", &Move::COMPLETE),
+        ("cancel", &Move::CANCEL),
+        ("archive", &Move::ARCHIVE),
+        ("reopen", &Move::REOPEN),
+    ];
+
+    #[test]
+    fn the_readme_shows_the_table() {
+        for (name, Move { from, to }) in MOVES {
+            let from: Vec<_> = from.iter().map(|status| status.name()).collect();
+            let row = format!("| {name} | {} | {} |", from.join(", "), to.name());
+            assert!(include_str!("../../README.md").contains(&row), "the README lacks: {row}");
+        }
+    }
+
+    #[test]
+    fn every_state_can_be_left_and_reached() {
+        for status in Status::ALL {
+            assert!(MOVES.iter().any(|(_, way)| way.from.contains(&status)), "{status:?} is a dead end");
+            assert!(MOVES.iter().any(|(_, way)| way.to == status), "{status:?} is out of reach");
+            assert_eq!(Status::from_name(status.name()), Some(status));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    convert::time_entry::report,
+    people::{
+        assignment::take_over,
+        visibility::tests::{ALL, COLLEAGUE, STRANGER, USER, membership},
+    },
+    task::tests::{at, task},
+};
+
+fn span(start: i64, end: i64) -> Span {
+    Span { started_at: at(start), ended_at: at(end) }
+}
+
+#[test]
+fn what_people_say_is_over_forward_and_no_longer_than_a_day() {
+    let day = 24 * 3_600;
+    let now = at(2 * day);
+    for (start, end, holds) in [
+        (0, 1, true),
+        (0, day, true),
+        (0, day + 1, false),
+        (5, 5, false),
+        (5, 4, false),
+        (2 * day - 1, 2 * day, true),
+        (2 * day - 1, 2 * day + 1, false),
+        (2 * day + 1, 2 * day + 2, false),
+    ] {
+        assert_eq!(span(start, end).said("ended_at", now).is_ok(), holds, "{start} to {end}");
+    }
+}
+
+#[test]
+fn only_work_that_is_over_is_corrected_by_hand() {
+    let entry = |kind, ended_at| TimeEntry { kind, ended_at, ..entry(USER, Source::Timer, at(0)) };
+    assert_eq!(entry(Kind::Working, Some(at(9))).work().unwrap(), span(0, 9));
+    for fixed in [entry(Kind::Working, None), entry(Kind::Paused, None), entry(Kind::Paused, Some(at(9)))] {
+        assert_eq!(fixed.work().unwrap_err().reason(), Reason::TimeEntryFixed);
+    }
+}
+
+#[test]
+fn who_may_say_what_a_person_worked() {
+    // A user's task that their colleague holds.
+    let mut task = task(USER);
+    task.assigned_to = Some(COLLEAGUE);
+    let may = |rule: fn(Who<'_>, &Task, Uuid) -> Result<()>, person| {
+        ALL.map(|id| rule(Who { id, membership: &membership(id) }, &task, person).is_ok())
+    };
+    // OWNER, SUPER, MANAGER, OTHER_MANAGER, USER, COLLEAGUE, STRANGER
+    let above = [true, true, true, false, false, true, false];
+    assert_eq!(may(|who, task, of| who.may_enter_time(task, of), COLLEAGUE), above, "theirs, and for them");
+    assert_eq!(may(|who, task, of| who.may_correct_time(task, of), COLLEAGUE), above);
+    let of_user = may(|who, task, of| who.may_enter_time(task, of), USER);
+    assert_eq!(of_user, [true, true, true, false, false, false, false], "the creator does not work on it now");
+    let of_user = may(|who, task, of| who.may_correct_time(task, of), USER);
+    assert_eq!(of_user, [true, true, true, false, true, false, false], "they may have, and correct their own");
+    // The stranger's manager has no say in the task, though they stand above the stranger.
+    let of_stranger = may(|who, task, of| who.may_correct_time(task, of), STRANGER);
+    assert_eq!(of_stranger, [true, true, false, false, false, false, true]);
+}
+
+/// A task's intervals, as the database keeps them.
+#[derive(Debug, Default)]
+struct Sheet(Vec<TimeEntry>);
+
+fn entry(user_id: Uuid, source: Source, started_at: DateTime<Utc>) -> TimeEntry {
+    TimeEntry {
+        id: Uuid::nil(),
+        task_id: Uuid::nil(),
+        user_id,
+        kind: Kind::Working,
+        source,
+        started_at,
+        ended_at: None,
+        note: String::new(),
+        created_by: user_id,
+        version: 1,
+        created_at: started_at,
+        updated_at: started_at,
+    }
+}
+
+/// Whether two half-open intervals have a time in common.
+fn meet(a: &TimeEntry, b: &TimeEntry) -> bool {
+    let ends = |entry: &TimeEntry| entry.ended_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let empty = |entry: &TimeEntry| entry.ended_at == Some(entry.started_at);
+    !empty(a) && !empty(b) && a.started_at < ends(b) && b.started_at < ends(a)
+}
+
+impl Sheet {
+    fn turn(&mut self, turn: Turn) {
+        for entry in self.0.iter_mut().filter(|entry| entry.ended_at.is_none()) {
+            entry.ended_at = Some(entry.started_at.max(turn.at));
+        }
+        let next = turn.next.map(|(kind, user_id)| TimeEntry { kind, ..entry(user_id, Source::Timer, turn.at) });
+        self.0.extend(next);
+    }
+
+    fn overlaps(&self, new: &TimeEntry, but: Option<usize>) -> bool {
+        let others = self.0.iter().enumerate().filter(|(index, _)| Some(*index) != but).map(|(_, entry)| entry);
+        others.filter(|entry| entry.kind == Kind::Working && entry.user_id == new.user_id).any(|entry| meet(entry, new))
+    }
+
+    fn work(&self) -> impl Iterator<Item = &TimeEntry> {
+        self.0.iter().filter(|entry| entry.kind == Kind::Working)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Start,
+    Pause,
+    Resume,
+    Complete,
+    Cancel,
+    Reopen,
+    Delete,
+    Restore,
+    HandOver(bool),
+    /// An interval that ended so many seconds ago, of so many milliseconds.
+    Enter(i64, i64),
+    /// The interval with this number, moved and stretched by so many milliseconds.
+    Correct(prop::sample::Index, i64, i64),
+    Remove(prop::sample::Index),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Start), 3 => Just(Step::Pause), 3 => Just(Step::Resume), 1 => Just(Step::Complete),
+        1 => Just(Step::Cancel), 1 => Just(Step::Reopen), 1 => Just(Step::Delete), 1 => Just(Step::Restore),
+        2 => any::<bool>().prop_map(Step::HandOver),
+        3 => (0i64..2_000, 1i64..900_000).prop_map(|(ago, long)| Step::Enter(ago, long)),
+        2 => (any::<prop::sample::Index>(), -900_000i64..900_000, -900_000i64..900_000)
+            .prop_map(|(which, by, longer)| Step::Correct(which, by, longer)),
+        1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+    ]
+}
+
+/// Applies a step as a call does; `false` when it is refused.
+fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, saved_at: DateTime<Utc>) -> bool {
+    // What is in the trash can only be taken out.
+    if task.deleted_at.is_some() != matches!(step, Step::Restore) {
+        return false;
+    }
+    let before = task.clone();
+    let mut after = before.clone();
+    let milliseconds = TimeDelta::milliseconds;
+    let done = match step {
+        Step::Start => after.start(now),
+        Step::Pause => after.pause("lunch".to_owned(), now),
+        Step::Resume => after.resume(now),
+        Step::Complete => after.complete(now),
+        Step::Cancel => after.cancel(now),
+        Step::Reopen => after.reopen(),
+        Step::Delete => {
+            after.delete(now);
+            Ok(())
+        }
+        Step::Restore => {
+            after.restore();
+            Ok(())
+        }
+        Step::HandOver(back) => {
+            let to = if *back { USER } else { COLLEAGUE };
+            let from = after.worker();
+            take_over(&mut after, from, to, now);
+            Ok(())
+        }
+        Step::Enter(ago, long) => {
+            let ended_at = now - TimeDelta::seconds(*ago);
+            let said = Span { started_at: ended_at - milliseconds(*long), ended_at };
+            let new = TimeEntry { ended_at: Some(ended_at), ..entry(task.worker(), Source::Manual, said.started_at) };
+            if said.said("ended_at", now).is_err() || sheet.overlaps(&new, None) {
+                return false;
+            }
+            sheet.0.push(new);
+            after.correct_time(Difference::created(said));
+            Ok(())
+        }
+        Step::Correct(which, by, longer) => {
+            let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
+            let Ok(old) = sheet.0[index].work() else { return false };
+            let started_at = old.started_at + milliseconds(*by);
+            let new = Span { started_at, ended_at: old.ended_at + milliseconds(by + longer) };
+            let moved = TimeEntry { started_at, ended_at: Some(new.ended_at), ..sheet.0[index].clone() };
+            if new.said("ended_at", now).is_err() || sheet.overlaps(&moved, Some(index)) {
+                return false;
+            }
+            sheet.0[index] = moved;
+            after.correct_time(Difference::updated(old, new));
+            Ok(())
+        }
+        Step::Remove(which) => {
+            let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
+            let Ok(old) = sheet.0[index].work() else { return false };
+            sheet.0.remove(index);
+            after.correct_time(Difference::deleted(old));
+            Ok(())
+        }
+    };
+    if done.is_err() {
+        return false;
+    }
+    let (time, turn) = Turn::of(&before, &mut after, saved_at);
+    after.updated_at = time;
+    turn.into_iter().for_each(|turn| sheet.turn(turn));
+    *task = after;
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    /// Whatever people do, and however the clock jumps, even between deciding a change and storing it.
+    #[test]
+    fn intervals_never_overlap_never_run_backwards_and_sum_up(
+        steps in prop::collection::vec((any_step(), -400_000i64..900_000, -5_000i64..5_000), 1..40),
+    ) {
+        let (mut task, mut sheet, mut now) = (task(USER), Sheet::default(), at(10_000));
+        task.updated_at = now;
+        for (step, later, stored_later) in steps {
+            now += TimeDelta::milliseconds(later);
+            let before = task.clone();
+            if !take(&mut task, &mut sheet, &step, now, now + TimeDelta::milliseconds(stored_later)) {
+                prop_assert_eq!(&task, &before);
+                continue;
+            }
+            prop_assert!(task.updated_at >= before.updated_at, "a task's own time never goes back");
+            for (index, entry) in sheet.0.iter().enumerate() {
+                prop_assert!(entry.ended_at.is_none_or(|end| end >= entry.started_at));
+                prop_assert!(entry.kind == Kind::Paused || !sheet.overlaps(entry, Some(index)), "{:?}: {:?}", step, sheet);
+            }
+            let over: i32 = sheet.work().filter(|entry| entry.ended_at.is_some()).map(|entry| entry.seconds(now)).sum();
+            prop_assert_eq!(over, task.actual_seconds);
+            prop_assert_eq!(sheet.work().map(|entry| entry.seconds(now)).sum::<i32>(), task.worked(now));
+            let mut runs = sheet.0.iter().filter(|entry| entry.ended_at.is_none());
+            let run = runs.next();
+            prop_assert!(runs.next().is_none(), "a task runs once");
+            prop_assert_eq!(run.map(|entry| (entry.kind, entry.user_id)), running(&task));
+            let since = run.filter(|entry| entry.kind == Kind::Working).map(|entry| entry.started_at);
+            prop_assert_eq!(since, task.running_since);
+        }
+    }
+}
+
+#[test]
+fn a_report_says_what_it_can() {
+    let mut task = task(USER);
+    let nothing = report(&task, Figures::default(), at(50));
+    assert_eq!((nothing.elapsed_seconds, nothing.estimate_ratio, nothing.focus_ratio), (0, None, None));
+    assert_eq!((nothing.first_started_at, nothing.cycle_time_seconds, nothing.lead_time_seconds), (None, None, None));
+
+    task.fields.estimated_seconds = Some(0);
+    let figures = Figures {
+        working_seconds: 300,
+        paused_seconds: 100,
+        pauses: 2,
+        first_started_at: Some(at(10)),
+        people: vec![(USER, 200, 3), (COLLEAGUE, 100, 1)],
+    };
+    let open = report(&task, figures.clone(), at(1_010));
+    assert_eq!((open.elapsed_seconds, open.cycle_time_seconds), (1_000, None));
+    assert_eq!((open.estimate_ratio, open.focus_ratio), (None, Some(0.75)), "nothing was expected to take no time");
+    assert_eq!(open.by_user.iter().map(|person| person.entry_count).collect::<Vec<_>>(), [3, 1]);
+
+    task.fields.estimated_seconds = Some(200);
+    task.start(at(10)).unwrap();
+    task.complete(at(510)).unwrap();
+    let done = report(&task, figures.clone(), at(9_999));
+    assert_eq!((done.elapsed_seconds, done.cycle_time_seconds, done.lead_time_seconds), (500, Some(500), Some(510)));
+    assert_eq!(done.estimate_ratio, Some(1.5));
+    // Work that somebody entered for after the end.
+    let late = report(&task, Figures { first_started_at: Some(at(600)), ..figures }, at(9_999));
+    assert_eq!((late.elapsed_seconds, late.cycle_time_seconds), (0, Some(0)));
+}
