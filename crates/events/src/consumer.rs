@@ -204,11 +204,12 @@ impl<H: Handler> Reader<H> {
                 events.push(taken);
             }
         }
-        for (entries, events) in accounts.into_values() {
+        for (account_id, (entries, events)) in accounts {
             if self.stopping() || !self.still_holds(held).await? {
                 break;
             }
-            if events.len() > 1 && self.take_in_together(&events).await {
+            // Those of no account may be about anything, and have nothing to share a transaction for.
+            if !account_id.is_empty() && events.len() > 1 && self.take_in_together(&events).await {
                 handled.extend(entries);
                 continue;
             }
