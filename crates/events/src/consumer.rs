@@ -350,8 +350,9 @@ impl<H: Handler> Reader<H> {
         let account_id = first.event.account_id.parse().unwrap_or_default();
         let mut tx = self.db.begin(Tenant::account(account_id)).await?;
         let ids: Vec<Uuid> = events.iter().map(|taken| taken.id).collect();
-        let new = tx.handle_once(&ids).await?;
-        let events: Vec<&Taken> = events.iter().copied().filter(|taken| new.contains(&taken.id)).collect();
+        let mut new = tx.handle_once(&ids).await?;
+        // A stream that was filled again has some twice, in one batch even.
+        let events: Vec<&Taken> = events.iter().copied().filter(|taken| new.remove(&taken.id)).collect();
         if events.is_empty() {
             return Ok(());
         }

@@ -130,6 +130,35 @@ async fn lost_streams_and_events_of_many_at_once_leave_no_gap_and_no_double() {
     }
 }
 
+#[tokio::test]
+async fn an_event_that_is_in_the_stream_twice_is_one_row() {
+    let stage = Stage::set().await;
+    let begun = stage.begun().await;
+    let id = Uuid::now_v7();
+    let envelope = Envelope {
+        id: id.to_string(),
+        r#type: "task.created".to_owned(),
+        account_id: stage.team.account_id.to_string(),
+        subject_id: Uuid::now_v7().to_string(),
+        occurred_at: Some(timestamp(chrono::Utc::now())),
+        ..Envelope::default()
+    };
+    // Both at once, so that they are read at once.
+    let mut both = redis::pipe();
+    both.atomic();
+    for _ in 0..2 {
+        both.cmd("XADD").arg("baton:{events-0}").arg("*").arg("e").arg(envelope.encode_to_vec());
+    }
+    both.query_async::<()>(&mut stage.streams.connection()).await.unwrap();
+    stage.log(begun + 1).await;
+    let rows: i64 = sqlx::query_scalar("select count(*) from tenancy.activity_logs where id = $1")
+        .bind(id)
+        .fetch_one(&stage.world.admin())
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+}
+
 /// Whoever has the rows can check them with nothing but this description: RFC 6962, section 2.1, over the fields in
 /// their order.
 #[tokio::test]
