@@ -1,5 +1,7 @@
 //! The log is kept: nothing of it is changed, doubled or lost, and only old weeks go.
 
+use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
+use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
