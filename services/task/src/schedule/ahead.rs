@@ -1,5 +1,5 @@
-//! What changes of tasks make happen later: timers, and places in series. [`crate::task::record`] shows it every change, and
-//! has it keep what follows in the same transaction; `scheduler.rs` does the rest when the time has come.
+//! What changes of tasks make happen later: timers, and places in series. [`crate::task::record`] shows it every
+//! change, and has it keep what follows in the same transaction; `scheduler.rs` does the rest when the time has come.
 
 use baton_errors::Result;
 use baton_store::Tx;
