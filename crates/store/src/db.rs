@@ -23,6 +23,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that was used more recently than this is taken to live: the round trip that would show it costs each
 /// call as much as a statement.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// Begins a transaction whose statements see the rows of one moment, and write none.
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
 /// Whose rows a transaction sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +117,16 @@ impl Db {
     /// # Errors
     /// BUSY when no connection is free in time, UNAVAILABLE when there is no database.
     pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
-        self.begin_with(tenant, "").await
+        self.begin_with("begin", tenant, "").await
+    }
+
+    /// The same, for an answer that several statements make together: they all see the rows of one moment, so that a
+    /// page and its total fit each other whatever is written meanwhile. Nothing can be written in it.
+    ///
+    /// # Errors
+    /// Those of [`Db::begin`].
+    pub async fn begin_read(&self, tenant: Tenant) -> Result<Tx> {
+        self.begin_with(SNAPSHOT, tenant, "").await
     }
 
     /// The same, for lists that people filter as they like: how one is best read depends on what is asked for, so its
@@ -124,14 +135,14 @@ impl Db {
     /// # Errors
     /// Those of [`Db::begin`].
     pub async fn begin_list(&self, tenant: Tenant) -> Result<Tx> {
-        self.begin_with(tenant, "; set local plan_cache_mode = auto").await
+        self.begin_with(SNAPSHOT, tenant, "; set local plan_cache_mode = auto").await
     }
 
-    async fn begin_with(&self, tenant: Tenant, and: &str) -> Result<Tx> {
+    async fn begin_with(&self, begin: &str, tenant: Tenant, and: &str) -> Result<Tx> {
         // Safe to paste: both are UUIDs.
         let Tenant { account_id, user_id } = tenant;
         let begin =
-            format!("begin; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'{and}");
+            format!("{begin}; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'{and}");
         let inner = self.0.app.begin_with(AssertSqlSafe(begin)).await?;
         Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false })
     }

@@ -154,7 +154,7 @@ impl SigningKeys {
     }
 
     async fn stored(&self) -> Result<Vec<StoredSigningKey>> {
-        let mut tx = self.0.db.begin(Tenant::NONE).await?;
+        let mut tx = self.0.db.begin_read(Tenant::NONE).await?;
         signing_key::all(&mut tx).await
     }
 

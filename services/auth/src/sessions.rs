@@ -102,7 +102,7 @@ pub(crate) struct LocalSessions(pub(crate) Db);
 #[async_trait]
 impl Sessions for LocalSessions {
     async fn check(&self, caller: &Caller) -> Result<()> {
-        let mut tx = self.0.begin(Tenant::user(caller.user_id)).await?;
+        let mut tx = self.0.begin_read(Tenant::user(caller.user_id)).await?;
         let now = self.0.clock().now();
         if store::session::is_open(&mut tx, caller.session_id, caller.user_id, now).await? {
             Ok(())

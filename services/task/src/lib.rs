@@ -48,7 +48,7 @@ use crate::{
     people::{departures, directory::People, members::Members},
     schedule::scheduler,
     task::attachment,
-    upkeep::{deletion, storage, trash},
+    upkeep::{deletion, storage, trash, usage},
 };
 
 pub use config::{Config, TaskConfig};
@@ -127,6 +127,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
         tokio::spawn(scheduler::run(db.clone(), people, shutdown.clone())),
         tokio::spawn(trash::run(db.clone(), shutdown.clone())),
+        tokio::spawn(usage::run(db.clone(), shutdown.clone())),
         tokio::spawn(storage::run(db.clone(), files.clone(), deleted, shutdown.clone())),
         tokio::spawn(consumer::run(db.clone(), streams, departures::Handler, shutdown.clone())),
         tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| work(db.clone(), files.clone(), job))),

@@ -16,7 +16,7 @@ use crate::{account, member, store, tier::Tiers, usage};
 /// # Errors
 /// NOT_A_MEMBER, the same for a foreign account and for one that never was.
 pub(crate) async fn resolve(db: &Db, tiers: &Tiers, user_id: Uuid, account_id: Option<Uuid>) -> Result<Membership> {
-    let mut tx = db.begin(Tenant { account_id: account_id.unwrap_or_default(), user_id }).await?;
+    let mut tx = db.begin_read(Tenant { account_id: account_id.unwrap_or_default(), user_id }).await?;
     let own = store::member::own(&mut tx, user_id, account_id).await?;
     let own = own.ok_or_else(|| Error::from(Reason::NotAMember))?;
     let account_id = own.account_id;

@@ -97,7 +97,7 @@ impl ApiKeyService for Rpc {
         request: Request<ListApiKeysRequest>,
     ) -> Result<Response<ListApiKeysResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let keys = store::api_key::list(&mut tx, user_id).await?;
         Ok(Response::new(ListApiKeysResponse { api_keys: keys.into_iter().map(Into::into).collect() }))
     }

@@ -27,7 +27,7 @@ impl IdentityService for Rpc {
         request: Request<ListIdentitiesRequest>,
     ) -> Result<Response<ListIdentitiesResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let identities = store::identity::list(&mut tx, user_id).await?;
         Ok(Response::new(ListIdentitiesResponse { identities: identities.into_iter().map(Into::into).collect() }))
     }

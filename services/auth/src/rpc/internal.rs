@@ -36,7 +36,7 @@ impl InternalService for Rpc {
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
         tracing::debug!(service = service(&request)?.name, "people looked up");
         let ids: Vec<Uuid> = request.into_inner().ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let mut tx = self.db.begin(Tenant::NONE).await?;
+        let mut tx = self.db.begin_read(Tenant::NONE).await?;
         let users = store::contact::by_ids(&mut tx, &ids).await?;
         let contact = |user: store::contact::Contact| Contact {
             id: user.id.to_string(),

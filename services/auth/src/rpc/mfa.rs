@@ -37,7 +37,7 @@ impl MfaService for Rpc {
         request: Request<GetSecondFactorRequest>,
     ) -> Result<Response<GetSecondFactorResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let shown = store::mfa::show(&mut tx, user_id).await?;
         let enabled_at = shown.as_ref().and_then(|shown| shown.enabled_at);
         Ok(Response::new(GetSecondFactorResponse {

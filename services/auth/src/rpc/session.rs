@@ -22,7 +22,7 @@ impl SessionService for Rpc {
     ) -> Result<Response<ListSessionsResponse>, Status> {
         let (caller, list) = (caller(&request)?, "sessions");
         let page = Page::of(request.get_ref().page.as_ref(), &list)?;
-        let mut tx = self.db.begin(Tenant::user(caller.user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(caller.user_id)).await?;
         let (mut rows, total) = store::session::list(&mut tx, caller.user_id, self.db.clock().now(), &page).await?;
         let meta = page.meta(&mut rows, total, &list, |row| (None, row.id));
         let sessions = rows.into_iter().map(|row| convert::session(row, caller.session_id)).collect();
@@ -69,7 +69,7 @@ impl SessionService for Rpc {
     ) -> Result<Response<ListAuthEventsResponse>, Status> {
         let (user_id, list) = (caller(&request)?.user_id, "auth_events");
         let page = Page::of(request.get_ref().page.as_ref(), &list)?;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let (mut rows, total) = store::auth_event::list(&mut tx, user_id, &page).await?;
         let meta = page.meta(&mut rows, total, &list, |row| (None, row.id));
         let events = rows.into_iter().map(Into::into).collect();

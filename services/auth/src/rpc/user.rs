@@ -30,7 +30,7 @@ const BETWEEN_LINKS: TimeDelta = TimeDelta::minutes(5);
 impl UserService for Rpc {
     async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<GetMeResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let user = store::user::get(&mut tx, user_id).await?;
         let user = user.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         Ok(Response::new(GetMeResponse { user: Some(user.into()) }))

@@ -92,7 +92,7 @@ impl Rpc {
     ) -> Result<(Vec<proto::Notification>, PageMeta)> {
         let list = ("notifications", unread);
         let page = Page::of(page, &list)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut rows, total) = store::notification::list(&mut tx, principal.user_id(), unread, &page).await?;
         let meta = page.meta(&mut rows, total, &list, |row| (None, row.id));
         Ok((rows.into_iter().map(Into::into).collect(), meta))

@@ -22,7 +22,7 @@ impl AccessService for Rpc {
         let membership = self.members.describe(principal, user_id).await?;
         let task = match &message.task_id {
             Some(id) => {
-                let mut tx = self.db.begin(principal.tenant()).await?;
+                let mut tx = self.db.begin_read(principal.tenant()).await?;
                 Some(get(&mut tx, Who::of(principal), id).await?)
             }
             None => None,

@@ -42,7 +42,7 @@ impl AssignmentService for Rpc {
         let principal = principal(&request)?;
         let GetAssignmentHistoryRequest { id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
         let (mut hands, total) = store::hands::read(&mut tx, task.id, &page).await?;
         drop(tx);

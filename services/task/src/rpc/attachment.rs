@@ -80,7 +80,7 @@ impl AttachmentService for Rpc {
         let principal = principal(&request)?;
         let ListAttachmentsRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut found, total) = store::attachment::page(&mut tx, task.id, &page).await?;
         drop(tx);
@@ -95,7 +95,7 @@ impl AttachmentService for Rpc {
     ) -> Result<Response<GetAttachmentResponse>, Status> {
         let principal = principal(&request)?;
         let id = parse(&request.get_ref().attachment_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (_, attachment) = find(&mut tx, principal, id).await?;
         drop(tx);
         let object_id = attachment.object_id.ok_or_else(absent)?;

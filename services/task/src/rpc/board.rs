@@ -156,7 +156,7 @@ impl Rpc {
         let filter = Filter { within: Some(range), ..filter };
         let (shown, tasks) = self.all_in(principal, scope, filter).await?;
         let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let blocks = store::board::blocks(&mut tx, &ids).await?;
         drop(tx);
         Ok(Shown { bars: shape::bars(&tasks, &blocks), ..shown })

@@ -226,7 +226,7 @@ async fn done(tx: &mut Tx, change: &Change<'_>, deed: &Deed, tasks: Vec<Task>) -
     let used = if creators.is_empty() || terms.open_tasks.is_none() {
         BTreeMap::new()
     } else {
-        store::bulk::hold_usage(tx, &creators).await?
+        store::usage::hold(tx, &creators).await?
     };
     done.within(terms, used, busy);
     Ok(done)

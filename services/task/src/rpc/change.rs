@@ -117,7 +117,7 @@ impl Rpc {
         let (creator, now) = (task.created_by, task.created_at);
         let task = convert::task(task, now);
         tx.remember(&change.idempotency, &task).await?;
-        record::opened(&mut tx, &[(creator, 1)].into(), change.terms().open_tasks, told).await?;
+        record::tell(&mut tx, told, &[(creator, 1)].into(), change.terms().open_tasks).await?;
         tx.commit().await?;
         Ok(task)
     }

@@ -44,10 +44,10 @@ impl CommentService for Rpc {
         let parent = parent_id.as_deref().map(|text| id(text, "parent_id")).transpose()?;
         let list = (task_id, parent);
         let page = Page::of(page.as_ref(), &list)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let thread = match parent {
-            Some(parent) => Some(store::comment::hold_thread(&mut tx, task.id, parent).await?),
+            Some(parent) => Some(store::comment::thread(&mut tx, task.id, parent).await?),
             None => None,
         };
         let (mut comments, total) = store::comment::list(&mut tx, task.id, thread, &page).await?;
@@ -121,7 +121,7 @@ impl CommentService for Rpc {
 
     async fn get_comment(&self, request: Request<GetCommentRequest>) -> Result<Response<GetCommentResponse>, Status> {
         let principal = principal(&request)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, Who::of(principal), &request.get_ref().comment_id).await?;
         let comment = shown(&mut tx, comment).await?;
         drop(tx);

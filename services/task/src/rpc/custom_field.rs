@@ -24,7 +24,7 @@ impl CustomFieldService for Rpc {
         &self,
         request: Request<ListCustomFieldsRequest>,
     ) -> Result<Response<ListCustomFieldsResponse>, Status> {
-        let mut tx = self.db.begin(principal(&request)?.tenant()).await?;
+        let mut tx = self.db.begin_read(principal(&request)?.tenant()).await?;
         let fields = store::custom_field::all(&mut tx).await?;
         drop(tx);
         let custom_fields = fields.into_iter().map(convert::custom_field).collect();

@@ -69,7 +69,7 @@ impl ReminderService for Rpc {
         request: Request<ListRemindersRequest>,
     ) -> Result<Response<ListRemindersResponse>, Status> {
         let principal = principal(&request)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
         let reminders = store::reminder::list(&mut tx, task.id).await?;
         drop(tx);

@@ -89,7 +89,7 @@ impl SearchService for Rpc {
         request: Request<GetSearchSettingsRequest>,
     ) -> Result<Response<GetSearchSettingsResponse>, Status> {
         let principal = principal(&request)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let language = store::search::language(&mut tx).await?.unwrap_or_else(|| USUAL.to_owned());
         drop(tx);
         Ok(Response::new(GetSearchSettingsResponse { settings: Some(SearchSettings { language }) }))

@@ -35,7 +35,7 @@ impl StructureService for Rpc {
     ) -> Result<Response<ListDependenciesResponse>, Status> {
         let principal = principal(&request)?;
         let who = Who::of(principal);
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, who, &request.get_ref().id).await?;
         let dependencies = dependencies(&mut tx, who, &task).await?;
         drop(tx);
@@ -91,7 +91,7 @@ impl StructureService for Rpc {
     ) -> Result<Response<ListSubtasksResponse>, Status> {
         let principal = principal(&request)?.clone();
         let ListSubtasksRequest { id, filter, page } = request.into_inner();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let whole = get(&mut tx, Who::of(&principal), &id).await?;
         drop(tx);
         let mut filter = filter.unwrap_or_default();

@@ -19,7 +19,7 @@ impl TagService for Rpc {
         let prefix = text(prefix.trim_start().to_owned(), "prefix")?;
         let page = Page::of(page.as_ref(), &prefix)?;
         let who = Who::of(principal);
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (tags, truncated) = store::tag::seen(&mut tx, who, &prefix).await?;
         // Few enough to be cut into pages here.
         let total = tags.len() as i64;

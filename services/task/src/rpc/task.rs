@@ -70,7 +70,7 @@ impl TaskService for Rpc {
         let principal = principal(&request)?;
         let GetTaskRequest { id, as_of } = request.get_ref();
         let mut now = self.db.clock().now();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut task, mut around) = shown(&mut tx, Who::of(principal), id, now).await?;
         if let Some(time) = as_of {
             now = fields::time(time, "as_of")?;
@@ -143,7 +143,7 @@ impl TaskService for Rpc {
     async fn list_trash(&self, request: Request<ListTrashRequest>) -> Result<Response<ListTrashResponse>, Status> {
         let principal = principal(&request)?;
         let page = Page::of(request.get_ref().page.as_ref(), &"trash")?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut tasks, total) = store::trash::read(&mut tx, Who::of(principal), &page).await?;
         drop(tx);
         let meta = page.meta(&mut tasks, total, &"trash", store::trash::key);
@@ -166,7 +166,7 @@ impl TaskService for Rpc {
         let principal = principal(&request)?;
         let GetTimelineRequest { id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
         let (mut entries, total) = store::timeline::read(&mut tx, task.id, &page).await?;
         drop(tx);

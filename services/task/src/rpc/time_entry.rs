@@ -41,7 +41,7 @@ impl TimeEntryService for Rpc {
         let principal = principal(&request)?;
         let ListTimeEntriesRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
         drop(tx);
@@ -163,7 +163,7 @@ impl TimeEntryService for Rpc {
         let principal = principal(&request)?;
         let ListTimeCorrectionsRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         let (mut corrections, total) = store::time_entry::corrections(&mut tx, task.id, &page).await?;
         drop(tx);
@@ -179,7 +179,7 @@ impl TimeEntryService for Rpc {
     ) -> Result<Response<GetTimeReportResponse>, Status> {
         let principal = principal(&request)?;
         let now = self.db.clock().now();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
         let figures = store::time_entry::figures(&mut tx, task.id, now).await?;
         drop(tx);
@@ -205,7 +205,7 @@ impl TimeEntryService for Rpc {
         let list = (person, from, to);
         let page = Page::of(page.as_ref(), &list)?;
         let now = self.db.clock().now();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let mut sheet = store::time_entry::of_person(&mut tx, person, (from, to), &page, now).await?;
         drop(tx);
         let meta = page.meta(&mut sheet.entries, sheet.count, &list, key);

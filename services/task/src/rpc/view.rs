@@ -61,7 +61,7 @@ impl ViewService for Rpc {
 
     async fn get_view(&self, request: Request<GetViewRequest>) -> Result<Response<GetViewResponse>, Status> {
         let principal = principal(&request)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let view = store::view::get(&mut tx, parse(&request.get_ref().id)?).await?;
         drop(tx);
         let view = visible(view, Who::of(principal))?;
@@ -71,7 +71,7 @@ impl ViewService for Rpc {
     async fn list_views(&self, request: Request<ListViewsRequest>) -> Result<Response<ListViewsResponse>, Status> {
         let principal = principal(&request)?;
         let page = Page::of(request.get_ref().page.as_ref(), &"views")?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut views, total) = store::view::list(&mut tx, &page).await?;
         drop(tx);
         let reader = principal.user_id();

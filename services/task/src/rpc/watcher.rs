@@ -37,7 +37,7 @@ impl WatcherService for Rpc {
         let principal = principal(&request)?;
         let ListWatchersRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), task_id).await?;
         // Few enough to be cut into pages here: whoever creates or holds the task is in no table of watchers.
         let all = store::watcher::all(&mut tx, &task).await?;
@@ -107,7 +107,7 @@ impl Rpc {
     /// Who watches these tasks besides the caller, their creators and their holders. Asked before a transaction changes
     /// them: none waits for another service.
     pub(super) async fn audience(&self, principal: &Principal, tasks: &[Uuid]) -> Result<Audience> {
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MOST_TOLD).await?;
         drop(tx);
         let mut watchers: HashMap<Uuid, Vec<Uuid>> = HashMap::new();

@@ -182,13 +182,13 @@ async fn go_on(db: &Db, people: &People, timer: &Due) -> Result<usize> {
         store::reminder::copy(&mut tx, last.id, task.id).await?;
         let due: Vec<_> = task.fields.due_at.map(|due_at| (task.id, due_at)).into_iter().collect();
         store::timer::set_reminders(&mut tx, &due).await?;
-        match record::opened(&mut tx, &BTreeMap::from([(creator, 1)]), limit, told).await {
+        match record::tell(&mut tx, told, &BTreeMap::from([(creator, 1)]), limit).await {
             Err(error) if error.reason() == Reason::QuotaExceeded => {
                 drop(tx);
                 pause(db, &locked, &last).await?;
                 return Ok(0);
             }
-            opened => opened?,
+            told => told?,
         }
     }
     store::timer::settle(&mut tx, &[locked.id], &[]).await?;

@@ -1,7 +1,5 @@
 //! What one change of many tasks holds until it ends.
 
-use std::collections::BTreeMap;
-
 use baton_errors::Result;
 use baton_store::Tx;
 use uuid::Uuid;
@@ -19,19 +17,4 @@ pub(crate) async fn lock_in_trash(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter().map(Task::try_from).collect()
-}
-
-/// How many open tasks these members have made, which stays so until the transaction ends.
-pub(crate) async fn hold_usage(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i32>> {
-    let rows = sqlx::query!(
-        "insert into task.usage as u (account_id, user_id, open_tasks)
-         select $1, user_id, 0 from unnest($2::uuid[]) as users (user_id) order by user_id
-         on conflict (account_id, user_id) do update set open_tasks = u.open_tasks
-         returning user_id, open_tasks",
-        tx.tenant().account_id,
-        users
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.user_id, row.open_tasks)).collect())
 }

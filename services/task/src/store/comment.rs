@@ -37,7 +37,24 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     Ok(comment)
 }
 
-/// The comment that begins the thread of this one, which is on this task: it stays while the transaction lasts.
+/// The comment that begins the thread of this one, which is on this task.
+///
+/// # Errors
+/// COMMENT_NOT_FOUND.
+pub(crate) async fn thread(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
+    let thread = sqlx::query_scalar!(
+        r#"select coalesce(parent_id, id) as "thread!" from task.comments
+           where account_id = $1 and task_id = $2 and id = $3"#,
+        tx.tenant().account_id,
+        task_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    thread.ok_or_else(|| Reason::CommentNotFound.into())
+}
+
+/// The same for who replies: it stays while the transaction lasts.
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.

@@ -100,6 +100,17 @@ pub(crate) async fn custom_fields(db: &Db, account_id: Uuid) -> Result<()> {
     Ok(())
 }
 
+/// The same of what is not added to the counters yet.
+pub(crate) async fn usage_changes(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
+    delete!(
+        db,
+        account_id,
+        limit,
+        "delete from task.usage_changes where account_id = $1 and id = any(array(
+             select id from task.usage_changes where account_id = $1 limit $2))"
+    )
+}
+
 /// The same of what members used.
 pub(crate) async fn usage(db: &Db, account_id: Uuid, limit: i64) -> Result<u64> {
     delete!(
@@ -116,6 +127,7 @@ pub(crate) async fn remains(db: &Db, account_id: Uuid) -> Result<bool> {
     let remains = sqlx::query_scalar!(
         r#"select exists (select from task.tasks where account_id = $1)
                or exists (select from task.custom_fields where account_id = $1)
+               or exists (select from task.usage_changes where account_id = $1)
                or exists (select from task.usage where account_id = $1) as "remains!""#,
         account_id
     )

@@ -108,7 +108,11 @@ impl List<'_> {
     /// Begins the transaction that reads it. The whole account is read by the index of the order, whatever the values
     /// are: one plan will do, and takes half of the time that the first page costs.
     pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<Tx> {
-        if self.is_whole() && self.filter.is_empty() { db.begin(tenant).await } else { db.begin_list(tenant).await }
+        if self.is_whole() && self.filter.is_empty() {
+            db.begin_read(tenant).await
+        } else {
+            db.begin_list(tenant).await
+        }
     }
 
     /// The tag, if the list is all that has it, by age: the table of tags knows enough of them.

@@ -1,72 +1,70 @@
-//! How many open tasks each member has made.
+//! How many open tasks each member has made: a counter, and the changes that are not added to it yet.
 
 use std::collections::BTreeMap;
 
-use baton_access::limits;
 use baton_errors::Result;
-use baton_store::{Db, Tenant, Tx};
+use baton_store::{Db, Tx};
 use uuid::Uuid;
 
-/// The quota, as errors name it.
-const QUOTA: &str = "open_tasks_per_user";
-
-/// Counts so many more for each of these members; answers how many they are then. The rows decide: of many at once
-/// who want the last place, one gets it.
-///
-/// # Errors
-/// QUOTA_EXCEEDED when one of them would have more than `limit`.
-pub(crate) async fn add(tx: &mut Tx, more: &BTreeMap<Uuid, i32>, limit: Option<i32>) -> Result<Vec<(Uuid, i32)>> {
-    let account_id = tx.tenant().account_id;
-    let (users, counts): (Vec<Uuid>, Vec<i32>) = more.iter().map(|(&user, &count)| (user, count)).unzip();
-    let added = sqlx::query!(
-        "insert into task.usage as u (account_id, user_id, open_tasks)
-         select $1, user_id, count from unnest($2::uuid[], $3::integer[]) as more (user_id, count)
-         where $4::integer is null or count <= $4
-         on conflict (account_id, user_id) do update set open_tasks = u.open_tasks + excluded.open_tasks
-             where $4 is null or u.open_tasks + excluded.open_tasks <= $4
-         returning user_id, open_tasks",
-        account_id,
+/// Counts so many tasks more, or less, as open that these members have made. Nobody waits for anybody: each change is a
+/// row of its own until [`fold`] adds it to the counter.
+pub(crate) async fn count(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<()> {
+    let (users, changes): (Vec<Uuid>, Vec<i32>) =
+        changes.iter().filter(|&(_, &change)| change != 0).map(|(&user, &change)| (user, change)).unzip();
+    if users.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into task.usage_changes (account_id, user_id, change)
+         select $1, user_id, change from unnest($2::uuid[], $3::integer[]) as changes (user_id, change)",
+        tx.tenant().account_id,
         &users,
-        &counts,
-        limit
+        &changes
     )
-    .fetch_all(&mut **tx)
+    .execute(&mut **tx)
     .await?;
-    let added: Vec<_> = added.into_iter().map(|row| (row.user_id, row.open_tasks)).collect();
-    let Some(refused) = users.into_iter().find(|user| added.iter().all(|(added, _)| added != user)) else {
-        return Ok(added);
-    };
-    let used = sqlx::query_scalar!(
-        r#"select coalesce(sum(open_tasks), 0)::integer as "used!" from task.usage
-           where account_id = $1 and user_id = $2"#,
-        account_id,
-        refused
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Err(limits::exceeded(QUOTA, limit.unwrap_or(i32::MAX), used.into()))
+    Ok(())
 }
 
-/// Counts so many less for each of these members; answers how many they are then.
-pub(crate) async fn subtract(tx: &mut Tx, less: &BTreeMap<Uuid, i32>) -> Result<Vec<(Uuid, i32)>> {
-    let account_id = tx.tenant().account_id;
-    let (users, counts): (Vec<Uuid>, Vec<i32>) = less.iter().map(|(&user, &count)| (user, count)).unzip();
-    // Locked in the order in which others count up.
-    let left = sqlx::query!(
-        "with mine as (
-             select user_id from task.usage where account_id = $1 and user_id = any($2) order by user_id for update
-         )
-         update task.usage u set open_tasks = greatest(u.open_tasks - less.count, 0)
-         from unnest($2::uuid[], $3::integer[]) as less (user_id, count) join mine using (user_id)
-         where u.account_id = $1 and u.user_id = less.user_id
-         returning u.user_id, u.open_tasks",
-        account_id,
-        &users,
-        &counts
+/// How many open tasks these members have made, with what this transaction has counted. Until it ends nobody else who
+/// holds them counts more; tasks may still be closed.
+pub(crate) async fn hold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i32>> {
+    let used = sqlx::query!(
+        r#"select member as "member!", open_tasks as "open_tasks!" from task.hold_usage($1, $2)"#,
+        tx.tenant().account_id,
+        users
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(left.into_iter().map(|row| (row.user_id, row.open_tasks)).collect())
+    Ok(used.into_iter().map(|row| (row.member, row.open_tasks)).collect())
+}
+
+/// Accounts with changes that are not added to the counters yet. Of all tenants.
+pub(crate) async fn changed(db: &Db) -> Result<Vec<Uuid>> {
+    // One step in the index per account, however many changes each has.
+    let accounts = sqlx::query_scalar!(
+        r#"with recursive changed (account_id) as (
+               (select account_id from task.usage_changes order by account_id limit 1)
+               union all
+               select (select account_id from task.usage_changes u where u.account_id > changed.account_id
+                       order by account_id limit 1)
+               from changed where changed.account_id is not null
+           ) select account_id as "account_id!" from changed where account_id is not null limit 1000"#
+    )
+    .fetch_all(db.system())
+    .await?;
+    Ok(accounts)
+}
+
+/// Adds the account's changes to the counters; answers those that it added to, some at a time.
+pub(crate) async fn fold(tx: &mut Tx) -> Result<Vec<(Uuid, i32)>> {
+    let counters = sqlx::query!(
+        r#"select member as "member!", open_tasks as "open_tasks!" from task.fold_usage($1)"#,
+        tx.tenant().account_id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(counters.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
 
 /// Accounts that have counters or tasks, in order, after `after`, few at a time. Of all tenants.
@@ -97,40 +95,36 @@ pub struct Counted {
     pub actual: i32,
 }
 
-/// Counts an account's open tasks anew; answers every counter as it was and as it is. Counters are locked
-/// before tasks are counted, and whoever changes a task changes its counter: nothing slips in between.
-pub(crate) async fn recount(db: &Db, account_id: Uuid, write: bool) -> Result<(Tx, Vec<Counted>)> {
-    let mut tx = db.begin(Tenant::account(account_id)).await?;
-    sqlx::query!("select user_id from task.usage where account_id = $1 order by user_id for update", account_id)
-        .fetch_all(&mut *tx)
-        .await?;
+/// Counts an account's open tasks anew; answers every counter as it was and as it is. Whoever changes a task counts it in
+/// the same transaction, and one statement sees both or none.
+pub(crate) async fn recount(tx: &mut Tx) -> Result<Vec<Counted>> {
     let counters = sqlx::query_as!(
         Counted,
         r#"with actual as (
                select created_by as user_id, count(*)::integer as open_tasks from task.tasks
                where account_id = $1 and status in ('pending', 'in_progress', 'paused') and deleted_at is null group by created_by
+           ), counted as (
+               select user_id, sum(open_tasks)::integer as open_tasks from (
+                   select user_id, open_tasks from task.usage where account_id = $1
+                   union all
+                   select user_id, change from task.usage_changes where account_id = $1
+               ) counters group by user_id
            )
-           select $1::uuid as "account_id!", user_id as "user_id!", coalesce(u.open_tasks, 0) as "counted!",
+           select $1::uuid as "account_id!", user_id as "user_id!", coalesce(c.open_tasks, 0) as "counted!",
                   coalesce(a.open_tasks, 0) as "actual!"
-           from (select user_id, open_tasks from task.usage where account_id = $1) u
-           full join actual a using (user_id)"#,
-        account_id
+           from counted c full join actual a using (user_id)"#,
+        tx.tenant().account_id
     )
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut **tx)
     .await?;
-    if write {
-        let wrong: Vec<_> = counters.iter().filter(|counter| counter.counted != counter.actual).collect();
-        let (users, actual): (Vec<_>, Vec<_>) = wrong.iter().map(|counter| (counter.user_id, counter.actual)).unzip();
-        sqlx::query!(
-            "insert into task.usage as u (account_id, user_id, open_tasks)
-             select $1, user_id, open_tasks from unnest($2::uuid[], $3::integer[]) as actual (user_id, open_tasks)
-             on conflict (account_id, user_id) do update set open_tasks = excluded.open_tasks",
-            account_id,
-            &users,
-            &actual
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok((tx, counters))
+    Ok(counters)
+}
+
+/// All counters of the account.
+pub(crate) async fn counters(tx: &mut Tx) -> Result<Vec<(Uuid, i32)>> {
+    let counters =
+        sqlx::query!("select user_id, open_tasks from task.usage where account_id = $1", tx.tenant().account_id)
+            .fetch_all(&mut **tx)
+            .await?;
+    Ok(counters.into_iter().map(|row| (row.user_id, row.open_tasks)).collect())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_access::Membership;
+use baton_access::{Membership, limits};
 use baton_errors::{Error, Reason, Result};
 use baton_store::{Event, Tx};
 use uuid::Uuid;
@@ -23,6 +23,9 @@ use crate::{
         time_entry::Turn,
     },
 };
+
+/// The quota, as errors name it.
+const QUOTA: &str = "open_tasks_per_user";
 
 /// What the account lets its members do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,8 +55,8 @@ pub(crate) struct Changed {
     pub(crate) reason: Option<String>,
 }
 
-/// Stores a new task, with the first line of its timeline. It is to be [`opened`] as well, which tells of the events
-/// that are answered.
+/// Stores a new task, with the first line of its timeline. It is to be counted as well, by [`tell`], which
+/// publishes the events that are answered.
 pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
     let changes = task.first_values();
     let changed = changes.keys().cloned().collect();
@@ -123,7 +126,7 @@ async fn keep_all(
     let (now, actor) = (tx.db().clock().now(), tx.tenant().user_id);
     let (mut tasks, mut happened, mut told) = (Vec::with_capacity(changed.len()), Vec::new(), Vec::new());
     let (mut hands, mut ahead) = (Vec::new(), Ahead::default());
-    let (mut opens, mut closes) = (BTreeMap::new(), BTreeMap::new());
+    let mut counts = BTreeMap::new();
     let (mut starts, mut turns) = (Vec::new(), Vec::new());
     for Changed { before, mut after, kind, reason } in changed {
         let (at, turn) = Turn::of(&before, &mut after, now);
@@ -138,8 +141,7 @@ async fn keep_all(
         );
         ahead.follow(Some(&before), after, at)?;
         if before.is_open() != after.is_open() {
-            let counts = if after.is_open() { &mut opens } else { &mut closes };
-            *counts.entry(after.created_by).or_insert(0) += 1;
+            *counts.entry(after.created_by).or_insert(0) += if after.is_open() { 1 } else { -1 };
         }
         if before.running_since.is_none() && after.running_since.is_some() {
             starts.push((after.worker(), after.id));
@@ -160,37 +162,31 @@ async fn keep_all(
     store::timeline::append(tx, &happened).await?;
     store::hands::record(tx, hands).await?;
     ahead.keep(tx).await?;
-    told.extend(count_closed(tx, &closes).await?);
-    opened(tx, &opens, terms.open_tasks, told).await?;
+    tell(tx, told, &counts, terms.open_tasks).await?;
     Ok(tasks)
 }
 
-/// Counts so many tasks more as open that these members have made, and tells of everything. Last in a transaction, as
-/// all who open tasks of the same person wait for each other from here to the commit.
+/// Tells of everything, and counts so many tasks more, or less, as open that these members have made. Last in a
+/// transaction: where there is a limit, all who open tasks of the same person wait for each other from here to the
+/// commit, and of many who want the last place one gets it.
 ///
 /// # Errors
-/// QUOTA_EXCEEDED.
-pub(crate) async fn opened(
+/// QUOTA_EXCEEDED when one of them has opened more than `limit`.
+pub(crate) async fn tell(
     tx: &mut Tx,
+    told: Vec<Event>,
     counts: &BTreeMap<Uuid, i32>,
     limit: Option<i32>,
-    mut told: Vec<Event>,
 ) -> Result<()> {
-    if !counts.is_empty() {
-        let used = store::usage::add(tx, counts, limit).await?;
-        told.extend(usage_changed(tx, used));
+    store::usage::count(tx, counts).await?;
+    tx.publish_all(told).await?;
+    let opened: Vec<Uuid> = counts.iter().filter(|&(_, &count)| count > 0).map(|(&user, _)| user).collect();
+    let Some(limit) = limit.filter(|_| !opened.is_empty()) else { return Ok(()) };
+    let used = store::usage::hold(tx, &opened).await?;
+    match used.into_iter().find(|&(_, used)| used > limit) {
+        Some((user, used)) => Err(limits::exceeded(QUOTA, limit, (used - counts[&user]).into())),
+        None => Ok(()),
     }
-    tx.publish_all(told).await
-}
-
-async fn count_closed(tx: &mut Tx, counts: &BTreeMap<Uuid, i32>) -> Result<Vec<Event>> {
-    let used = if counts.is_empty() { Vec::new() } else { store::usage::subtract(tx, counts).await? };
-    Ok(usage_changed(tx, used).collect())
-}
-
-fn usage_changed(tx: &Tx, used: Vec<(Uuid, i32)>) -> impl Iterator<Item = Event> + use<> {
-    let account_id = tx.tenant().account_id;
-    used.into_iter().map(move |(user_id, used)| events::usage_changed(account_id, user_id, used))
 }
 
 /// Refuses to let anybody work on two tasks at once; `starts` are workers and what they begin. Who starts one waits

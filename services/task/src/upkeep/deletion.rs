@@ -40,6 +40,7 @@ pub(crate) async fn work(db: Db, files: Files, job: Job) -> anyhow::Result<()> {
     while deletion::dependencies(&db, account_id, BATCH).await? > 0 {}
     deletion::custom_fields(&db, account_id).await?;
     while deletion::tasks(&db, account_id, BATCH).await? > 0 {}
+    while deletion::usage_changes(&db, account_id, BATCH).await? > 0 {}
     while deletion::usage(&db, account_id, BATCH).await? > 0 {}
     store::view::clear(&db, account_id).await?;
     store::hand_over::clear(&db, account_id).await?;

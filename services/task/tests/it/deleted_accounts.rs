@@ -15,7 +15,11 @@ async fn rows(desk: &Desk, account_id: Uuid) -> (i64, i64, i64) {
                     + (select count(*) from task.task_dependencies where account_id = $1)
                     + (select count(*) from task.custom_fields where account_id = $1),
                 (select count(*) from task.task_events where account_id = $1),
-                (select count(*) from task.usage where account_id = $1)",
+                (select count(distinct user_id) from (
+                    select account_id, user_id from task.usage
+                    union all
+                    select account_id, user_id from task.usage_changes
+                ) counters where account_id = $1)",
     )
     .bind(account_id)
     .fetch_one(&desk.world.admin())

@@ -23,6 +23,7 @@ mod large_accounts;
 mod lost_updates;
 mod many_at_once;
 mod noting;
+mod one_moment;
 mod one_timer;
 mod ordering;
 mod parts;

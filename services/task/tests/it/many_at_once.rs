@@ -233,11 +233,9 @@ async fn the_last_places_go_to_the_first_tasks() {
     })
     .await;
     assert_eq!(reopened(desk.bulk(me, all(BulkAction::Reopen, &ids)).await.unwrap()), expected);
-    let open: i32 = sqlx::query_scalar("select open_tasks from task.usage where user_id = $1")
-        .bind(me.user_id)
-        .fetch_one(&desk.world.admin())
-        .await
-        .unwrap();
+    let counted = "select (select sum(open_tasks) from task.usage where user_id = $1)
+                        + (select coalesce(sum(change), 0) from task.usage_changes where user_id = $1)";
+    let open: i64 = sqlx::query_scalar(counted).bind(me.user_id).fetch_one(&desk.world.admin()).await.unwrap();
     assert_eq!(open, 3);
     assert_eq!(refused(desk.reopen(me, &ids[4], None).await), Reason::QuotaExceeded);
 }

@@ -98,7 +98,7 @@ impl AccountService for Rpc {
         let list = ("accounts", user_id);
         let page = Page::of(request.get_ref().page.as_ref(), &list)?;
         let after = convert::after(&page)?;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let total = store::account::count_of_user(&mut tx, user_id).await?;
         let mut joined = store::account::of_user(&mut tx, user_id, after, page.limit(), page.offset()).await?;
         let meta = page.meta(&mut joined, total, &list, |row| (convert::key(row.joined_at), row.membership_id));
@@ -109,7 +109,7 @@ impl AccountService for Rpc {
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<GetAccountResponse>, Status> {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let account = store::account::get(&mut tx, account_id).await?;
         let account = account.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         Ok(Response::new(GetAccountResponse { account: Some(account.into()) }))
@@ -205,7 +205,7 @@ impl AccountService for Rpc {
     ) -> Result<Response<GetSettingsResponse>, Status> {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let found = store::settings::get(&mut tx, account_id).await?;
         let (settings, version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         Ok(Response::new(GetSettingsResponse { settings: Some(convert::settings(settings, version)) }))

@@ -82,7 +82,7 @@ impl ActivityService for Rpc {
         let relation = activity::reach(&principal.membership, principal.user_id(), person);
         let relation = relation.ok_or_else(|| Error::from(Reason::MemberNotFound))?;
         if relation == Relation::Other {
-            let mut tx = self.db.begin(principal.tenant()).await?;
+            let mut tx = self.db.begin_read(principal.tenant()).await?;
             if !store::activity::was_member(&mut tx, principal.account_id(), person).await? {
                 return Err(Error::from(Reason::MemberNotFound).into());
             }

@@ -25,7 +25,7 @@ impl BillingService for Rpc {
     async fn get_billing(&self, request: Request<GetBillingRequest>) -> Result<Response<GetBillingResponse>, Status> {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let plan = store::usage::plan(&mut tx, account_id).await?;
         let plan = plan.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         let subscriptions = store::billing::of_account(&mut tx, account_id).await?;

@@ -83,7 +83,7 @@ impl MemberService for Rpc {
         };
         let page = Page::of(message.page.as_ref(), &filter)?;
         let after = convert::after(&page)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let total = store::member::count(&mut tx, &filter).await?;
         let mut members = store::member::list(&mut tx, &filter, after, page.limit(), page.offset()).await?;
         let meta = page.meta(&mut members, total, &filter, |member| (convert::key(member.invited_at), member.id));
@@ -95,7 +95,7 @@ impl MemberService for Rpc {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
         let user_id = convert::id("user_id", &request.get_ref().user_id)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let member = store::member::active(&mut tx, account_id, &[user_id]).await?.pop();
         let member = member.ok_or_else(|| Error::from(Reason::MemberNotFound))?;
         Ok(Response::new(GetMemberResponse { member: Some(member.into()) }))
@@ -220,7 +220,7 @@ impl MemberService for Rpc {
         request: Request<ListAssigneesRequest>,
     ) -> Result<Response<ListAssigneesResponse>, Status> {
         let principal = principal(&request)?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let assignees = store::assignee::list(&mut tx, principal.user_id(), &principal.membership).await?;
         Ok(Response::new(ListAssigneesResponse { assignees: assignees.into_iter().map(Into::into).collect() }))
     }
@@ -232,7 +232,7 @@ impl MemberService for Rpc {
         let principal = principal(&request)?;
         let FindMembersRequest { handles, user_ids } = request.get_ref();
         let user_ids = user_ids.iter().map(|text| convert::id("user_ids", text)).collect::<Result<Vec<_>, _>>()?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let found = store::find::members(&mut tx, handles, &user_ids).await?;
         Ok(Response::new(FindMembersResponse { members: found.into_iter().map(Into::into).collect() }))
     }

@@ -23,7 +23,7 @@ impl UsageService for Rpc {
         let principal = principal(&request)?;
         let account_id = account_of(principal, &request.get_ref().account_id)?;
         let now = self.db.clock().now();
-        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (plan, limits) = usage::limits(&mut tx, &self.tiers, account_id).await?;
         let seats = store::usage::seats(&mut tx, account_id, now - INVITATION).await?;
         let most = store::usage::most(&mut tx, account_id).await?;
