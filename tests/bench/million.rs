@@ -347,7 +347,7 @@ async fn main() {
     let binaries = PostgresBinaries::find().unwrap();
     let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
     let url = postgres.url("postgres", Postgres::SUPERUSER);
-    let limits = "free.users=1000,free.open_tasks_per_user=10000000,free.api_requests_per_hour=100000000";
+    let limits = "free.users=1000,free.open_tasks_per_user=unlimited,free.api_requests_per_hour=100000000";
     let listen = free_address().to_string();
     let platform = Platform::start_with(&[
         ("BATON_DATABASE_URL", &url),

@@ -357,7 +357,13 @@ impl<H: Handler> Reader<H> {
             return Ok(());
         }
         // A panic would end this reader, and then the next that takes the event up.
-        let handled = AssertUnwindSafe(self.handler.handle_all(&mut tx, &events)).catch_unwind().await;
+        let handled = AssertUnwindSafe(async {
+            match events[..] {
+                [taken] => self.handler.handle(&mut tx, &taken.event).instrument(taken.span.clone()).await,
+                _ => self.handler.handle_all(&mut tx, &events).await,
+            }
+        });
+        let handled = handled.catch_unwind().await;
         handled.unwrap_or_else(|_| Err(Error::internal("the handler panicked")))?;
         tx.commit().await
     }

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod page;
 pub mod precondition;
+pub mod statistics;
 pub mod sweep;
 pub mod total;
 

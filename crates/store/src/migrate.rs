@@ -10,9 +10,15 @@ use sqlx::{
 
 /// The migrations of `migrations/platform`, which every schema gets first.
 static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
-    let sql = include_str!("../../../migrations/platform/0001_platform.sql");
-    let sql = sqlx::SqlSafeStr::into_sql_str(sql);
-    vec![Migration::new(1, "platform".into(), MigrationType::Simple, sql, false)]
+    [
+        (1, "platform", include_str!("../../../migrations/platform/0001_platform.sql")),
+        (2, "statistics", include_str!("../../../migrations/platform/0002_statistics.sql")),
+    ]
+    .map(|(version, name, sql)| {
+        let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    })
+    .into()
 });
 
 /// The role that a service's calls run as.

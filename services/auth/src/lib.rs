@@ -37,7 +37,7 @@ use baton_proto::baton::auth::v1::{
 };
 use baton_runtime::{Clock, Shutdown, server};
 use baton_sealing::Sealer;
-use baton_store::{Db, jobs, sweep};
+use baton_store::{Db, jobs, statistics, sweep};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -120,6 +120,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
         tokio::spawn(keys.run(shutdown.clone())),
         tokio::spawn(retention::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {

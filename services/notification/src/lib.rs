@@ -20,7 +20,7 @@ use baton_proto::baton::{
     tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, jobs, sweep};
+use baton_store::{Db, jobs, statistics, sweep};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tower::Layer as _;
@@ -52,6 +52,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
         tokio::spawn(consumer::run(db.clone(), streams, events::Handler, shutdown.clone())),
         tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| deletion::work(db.clone(), job))),
     ];

@@ -37,7 +37,7 @@ use baton_runtime::{Clock, Shutdown, client, server};
 use baton_store::{
     Db,
     jobs::{self, Job},
-    sweep,
+    statistics, sweep,
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tonic::service::Routes;
@@ -125,6 +125,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
         tokio::spawn(scheduler::run(db.clone(), people, shutdown.clone())),
         tokio::spawn(trash::run(db.clone(), shutdown.clone())),
         tokio::spawn(usage::run(db.clone(), shutdown.clone())),

@@ -36,7 +36,7 @@ use baton_proto::baton::{
     },
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, jobs, sweep};
+use baton_store::{Db, jobs, statistics, sweep};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -99,6 +99,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(consumed::run(db.clone(), streams, tiers, config.activity_days, shutdown.clone())),
         tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
+        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
         tokio::spawn(lapse::run(db.clone(), shutdown.clone())),
         tokio::spawn(endings::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {
