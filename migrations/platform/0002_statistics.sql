@@ -15,4 +15,6 @@ begin
     $format$, current_schema);
     revoke execute on function analyze_table(text) from public;
     execute format('grant execute on function analyze_table(text) to %I', sys);
+    -- `baton doctor` tells by it whether this file was applied.
+    execute format('grant select on _platform_migrations to %I, %I', 'baton_' || current_schema, sys);
 end $do$;

@@ -25,18 +25,22 @@ begin
         from task.usage u where u.account_id = account and u.user_id = any(members);
 end $$;
 
--- Adds an account's lines to its counters, those of a thousand members at a time, and answers these. A counter is held
--- from before its lines are read, so each line is added once.
-create function fold_usage(account uuid) returns table (member uuid, open_tasks integer) language plpgsql as $$
+-- Adds the lines of these members to their counters, and answers those that it added to. A counter that somebody holds is
+-- left out: who waits must not hold others meanwhile. One is held from before its lines are read, so each is added once.
+create function fold_usage(account uuid, members uuid[]) returns table (member uuid, open_tasks integer)
+language plpgsql as $$
 declare
-    members uuid[] := array(
-        select distinct user_id from task.usage_changes where account_id = account order by user_id limit 1000
-    );
+    free uuid[];
 begin
-    perform from task.hold_usage(account, members);
+    insert into task.usage (account_id, user_id, open_tasks)
+    select account, m, 0 from unnest(members) as m order by m on conflict do nothing;
+    free := array(
+        select user_id from task.usage where account_id = account and user_id = any(members)
+        order by user_id for update skip locked
+    );
     return query
         with taken as (
-            delete from task.usage_changes where account_id = account and user_id = any(members) returning user_id, change
+            delete from task.usage_changes where account_id = account and user_id = any(free) returning user_id, change
         ), sums as (
             select user_id, sum(change)::integer as change from taken group by user_id
         )

@@ -80,15 +80,18 @@ async fn ensure_role(conn: &mut PgConnection, role: &str) -> anyhow::Result<()> 
     }
 }
 
-/// Whether `schema` has all of these migrations, as far as the connection's role may tell.
+/// Whether `schema` has all of these migrations and the platform's, as far as the connection's role may tell.
 ///
 /// # Errors
 /// When it has not.
 pub async fn is_current(conn: &mut PgConnection, schema: &str, migrations: Option<&Migrator>) -> anyhow::Result<()> {
-    let count = format!("select count(*) from {schema}._migrations where success");
-    let applied: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(conn).await.context("there are none")?;
-    let expected = migrations.map_or(0, |migrations| migrations.iter().count());
-    anyhow::ensure!(applied as usize >= expected, "{applied} of {expected} are applied");
+    let own = migrations.map_or(0, |migrations| migrations.iter().count());
+    for (table, expected) in [("_platform_migrations", PLATFORM.len()), ("_migrations", own)] {
+        let count = format!("select count(*) from {schema}.{table} where success");
+        let applied: i64 =
+            sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut *conn).await.context("there are none")?;
+        anyhow::ensure!(applied as usize >= expected, "{applied} of {expected} are applied");
+    }
     Ok(())
 }
 

@@ -13,14 +13,15 @@ use crate::Db;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(3);
-/// Fewer changes than this are not worth new plans.
+/// Fewer rows than this are not worth new plans.
 const FEW: i64 = 100;
 
-/// Analyzes the service's tables whenever half of their rows or more are new or changed, until the process stops.
+/// Analyzes the service's tables whenever they have grown by half or more, until the process stops. What only changes
+/// is left to autovacuum: new plans cost every connection something.
 pub async fn run(db: Db, shutdown: Shutdown) {
     loop {
         if let Err(error) = analyze(&db).await {
-            tracing::warn!(%error, "cannot analyze the tables that have grown");
+            tracing::warn!(%error, "cannot look for tables that have grown");
         }
         tokio::select! {
             () = shutdown.stop().cancelled() => return,
@@ -33,11 +34,14 @@ pub async fn run(db: Db, shutdown: Shutdown) {
 async fn analyze(db: &Db) -> Result<()> {
     let grown = db.sql(
         "select stat.relname::text from pg_stat_user_tables stat join pg_class on pg_class.oid = relid
-         where schemaname = '{schema}' and n_mod_since_analyze > $1 + greatest(reltuples, 0) / 2",
+         where schemaname = '{schema}' and n_live_tup > $1 + 1.5 * greatest(reltuples, 0)",
     );
     let grown: Vec<String> = sqlx::query_scalar(grown).bind(FEW).fetch_all(db.system()).await?;
     for table in grown {
-        sqlx::query(db.sql("select {schema}.analyze_table($1)")).bind(table).execute(db.system()).await?;
+        let analyze = sqlx::query(db.sql("select {schema}.analyze_table($1)")).bind(&table).execute(db.system()).await;
+        if let Err(error) = analyze {
+            tracing::warn!(%error, table, "cannot analyze a table that has grown");
+        }
     }
     Ok(())
 }

@@ -37,7 +37,22 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let stretch = page.stretch(tx, &(list.scope, list.filter));
     // The ids first, from an index alone: what a deep page skips is never read.
     let mut query = Query::new("with page as materialized (select id");
-    if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
+    if let Scope::BoardOf(person) = list.scope {
+        // So many of each part, of which an index may have the order.
+        let column = column(list.filter.sort);
+        for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
+            query.push(begin).push("(select id").push(if column == "id" { "" } else { ", " });
+            query.push(if column == "id" { "" } else { column }).push(" from task.tasks where ");
+            part.of(&mut query, person);
+            list.conditions(&mut query, account_id, None);
+            if let Some(cursor) = stretch.after() {
+                after(&mut query, list.filter, cursor)?;
+            }
+            order(&mut query, list.filter);
+            query.push(format_args!(" limit {})", stretch.offset() + stretch.limit()));
+        }
+        query.push(") both_parts where true");
+    } else if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
         // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
         // order of the list, but what is due in one month was created in one as well.
         let column = column(list.filter.sort);
@@ -133,17 +148,22 @@ impl List<'_> {
     pub(super) fn matching(self, query: &mut Query, account_id: Uuid, column: Option<Status>) {
         query.push(" from ");
         match self.scope {
-            // Both parts have an index that knows all that decides; of an `or` Postgres would read the rows themselves.
             Scope::BoardOf(person) => {
-                query.push("(select * from task.tasks where assigned_to = ").push_bind(person);
-                query.push(" union all select * from task.tasks where assigned_to is null and created_by = ");
-                query.push_bind(person).push(") tasks");
+                let [held, kept] = Part::BOTH;
+                held.of(query.push("(select * from task.tasks where "), person);
+                kept.of(query.push(" union all select * from task.tasks where "), person);
+                query.push(") tasks where true");
             }
             _ => {
-                query.push("task.tasks");
+                query.push("task.tasks where true");
             }
         }
-        query.push(" where deleted_at is null and account_id = ").push_bind(account_id);
+        self.conditions(query, account_id, column);
+    }
+
+    /// Those conditions that do not say whose board it is.
+    fn conditions(self, query: &mut Query, account_id: Uuid, column: Option<Status>) {
+        query.push(" and deleted_at is null and account_id = ").push_bind(account_id);
         match column {
             Some(status) => in_states(query, &[status]),
             None if self.filter.status.is_empty() => {
@@ -152,7 +172,10 @@ impl List<'_> {
             }
             None => in_states(query, &self.filter.status),
         }
-        visible(query, self.who);
+        // Of what is on their own board they hold or have created everything.
+        if self.scope != Scope::BoardOf(self.who.id) {
+            visible(query, self.who);
+        }
         scope(query, self.who, self.scope);
         filter(query, self.filter);
         overdue(query, self.filter.overdue, self.now);
@@ -169,6 +192,28 @@ impl List<'_> {
         let Some(tag) = self.only_tag() else { return self.matching(query, account_id, None) };
         query.push(" from (select task_id as id from task.task_tags where account_id = ").push_bind(account_id);
         query.push(" and tag = ").push_bind(tag.to_owned()).push(" and not archived) tagged where true");
+    }
+}
+
+/// What a person's board consists of. Each part has an index that knows all that decides; of an `or` Postgres would read
+/// the rows themselves.
+#[derive(Clone, Copy)]
+enum Part {
+    /// What they hold.
+    Held,
+    /// What they have made for nobody yet.
+    Kept,
+}
+
+impl Part {
+    const BOTH: [Self; 2] = [Self::Held, Self::Kept];
+
+    fn of(self, query: &mut Query, person: Uuid) {
+        query.push(match self {
+            Self::Held => "assigned_to = ",
+            Self::Kept => "assigned_to is null and created_by = ",
+        });
+        query.push_bind(person);
     }
 }
 

@@ -10,6 +10,13 @@ pub(super) async fn exclusive(tx: &mut Tx, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// The same, but `false` at once where another has it.
+pub(super) async fn try_exclusive(tx: &mut Tx, what: &str) -> Result<bool> {
+    let key = key(tx, what);
+    let locked = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as "locked!""#, key);
+    Ok(locked.fetch_one(&mut **tx).await?)
+}
+
 /// Lets others who take it so go on, and nobody who takes it alone.
 pub(super) async fn shared(tx: &mut Tx, what: &str) -> Result<()> {
     let key = key(tx, what);

@@ -6,6 +6,11 @@ use baton_errors::Result;
 use baton_store::{Db, Tx};
 use uuid::Uuid;
 
+use super::lock;
+
+/// The lock of who adds changes to the counters of an account.
+const FOLD: &str = "usage";
+
 /// Counts so many tasks more, or less, as open that these members have made. Nobody waits for anybody: each change is a
 /// row of its own until [`fold`] adds it to the counter.
 pub(crate) async fn count(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<()> {
@@ -39,28 +44,44 @@ pub(crate) async fn hold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i
     Ok(used.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
 
-/// Accounts with changes that are not added to the counters yet. Of all tenants.
-pub(crate) async fn changed(db: &Db) -> Result<Vec<Uuid>> {
-    // One step in the index per account, however many changes each has.
-    let accounts = sqlx::query_scalar!(
-        r#"with recursive changed (account_id) as (
-               (select account_id from task.usage_changes order by account_id limit 1)
+/// Accounts and members with changes that are not added to the counters yet, in order, after `after`, some at a time. Of
+/// all tenants.
+pub(crate) async fn changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Result<Vec<(Uuid, Uuid)>> {
+    // One step in the index per member, however many changes each has made.
+    let changed = sqlx::query!(
+        r#"with recursive changed (account_id, user_id) as (
+               select $1::uuid, $2::uuid
                union all
-               select (select account_id from task.usage_changes u where u.account_id > changed.account_id
-                       order by account_id limit 1)
-               from changed where changed.account_id is not null
-           ) select account_id as "account_id!" from changed where account_id is not null limit 1000"#
+               select next.account_id, next.user_id from changed, lateral (
+                   select u.account_id, u.user_id from task.usage_changes u
+                   where (u.account_id, u.user_id) > (changed.account_id, changed.user_id)
+                   order by u.account_id, u.user_id limit 1
+               ) next
+           ) select account_id as "account_id!", user_id as "user_id!" from changed offset 1 limit 1000"#,
+        account_id,
+        user_id
     )
     .fetch_all(db.system())
     .await?;
-    Ok(accounts)
+    Ok(changed.into_iter().map(|row| (row.account_id, row.user_id)).collect())
 }
 
-/// Adds the account's changes to the counters; answers those that it added to, some at a time.
-pub(crate) async fn fold(tx: &mut Tx) -> Result<Vec<(Uuid, i32)>> {
+/// Lets nobody else add changes of this account to its counters, until the transaction ends; `false` where somebody does.
+pub(crate) async fn try_claim(tx: &mut Tx) -> Result<bool> {
+    lock::try_exclusive(tx, FOLD).await
+}
+
+/// The same, after a wait.
+pub(crate) async fn claim(tx: &mut Tx) -> Result<()> {
+    lock::exclusive(tx, FOLD).await
+}
+
+/// Adds the changes of these members to their counters, but for counters that others hold; answers those that it added to.
+pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i32>> {
     let counters = sqlx::query!(
-        r#"select member as "member!", open_tasks as "open_tasks!" from task.fold_usage($1)"#,
-        tx.tenant().account_id
+        r#"select member as "member!", open_tasks as "open_tasks!" from task.fold_usage($1, $2)"#,
+        tx.tenant().account_id,
+        users
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -118,13 +139,4 @@ pub(crate) async fn recount(tx: &mut Tx) -> Result<Vec<Counted>> {
     .fetch_all(&mut **tx)
     .await?;
     Ok(counters)
-}
-
-/// All counters of the account.
-pub(crate) async fn counters(tx: &mut Tx) -> Result<Vec<(Uuid, i32)>> {
-    let counters =
-        sqlx::query!("select user_id, open_tasks from task.usage where account_id = $1", tx.tenant().account_id)
-            .fetch_all(&mut **tx)
-            .await?;
-    Ok(counters.into_iter().map(|row| (row.user_id, row.open_tasks)).collect())
 }

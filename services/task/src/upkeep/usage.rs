@@ -17,36 +17,68 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Adds what was opened and closed to the counters, and publishes them, until the process stops. Any number of these
 /// may run; of what is not added when they stop, the next one does it.
 pub(crate) async fn run(db: Db, shutdown: Shutdown) {
-    loop {
-        if let Err(error) = fold(&db).await {
-            tracing::warn!(%error, "cannot add to the counters of open tasks");
+    while !shutdown.stop().is_cancelled() {
+        if let Err(error) = fold_all(&db, &shutdown).await {
+            tracing::warn!(%error, "cannot look for changes of the counters of open tasks");
         }
         tokio::select! {
-            () = shutdown.stop().cancelled() => return,
+            () = shutdown.stop().cancelled() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }
 }
 
-async fn fold(db: &Db) -> Result<()> {
-    for account_id in store::usage::changed(db).await? {
-        let mut tx = db.begin(Tenant::account(account_id)).await?;
-        let counters = store::usage::fold(&mut tx).await?;
-        publish(&mut tx, counters).await?;
+/// All accounts in turn; one that cannot be done now keeps no other from it.
+async fn fold_all(db: &Db, shutdown: &Shutdown) -> Result<()> {
+    let mut last = (Uuid::nil(), Uuid::nil());
+    loop {
+        let changed = store::usage::changed(db, last).await?;
+        let Some(&end) = changed.last() else { return Ok(()) };
+        for of_account in changed.chunk_by(|(one, _), (other, _)| one == other) {
+            if shutdown.stop().is_cancelled() {
+                return Ok(());
+            }
+            let account_id = of_account[0].0;
+            let users = of_account.iter().map(|&(_, user_id)| user_id).collect();
+            if let Err(error) = fold(db, Tenant::account(account_id), users).await {
+                tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
+            }
+        }
+        last = end;
+    }
+}
+
+/// First the counters that nobody holds; then the others one by one, so that nobody waits for a counter whose holder
+/// waits for another.
+async fn fold(db: &Db, account: Tenant, mut users: Vec<Uuid>) -> Result<()> {
+    let mut tx = db.begin(account).await?;
+    if !store::usage::try_claim(&mut tx).await? {
+        // Another instance does it.
+        return Ok(());
+    }
+    let counters = store::usage::fold(&mut tx, &users).await?;
+    users.retain(|user| !counters.contains_key(user));
+    publish(&mut tx, counters).await?;
+    tx.commit().await?;
+    for user in users {
+        let mut tx = db.begin(account).await?;
+        store::usage::hold(&mut tx, &[user]).await?;
+        let counter = store::usage::fold(&mut tx, &[user]).await?;
+        publish(&mut tx, counter).await?;
         tx.commit().await?;
     }
     Ok(())
 }
 
 /// Tells what is used. The counters are locked, so that what is told of each is in its order.
-async fn publish(tx: &mut Tx, counters: Vec<(Uuid, i32)>) -> Result<()> {
+async fn publish(tx: &mut Tx, counters: BTreeMap<Uuid, i32>) -> Result<()> {
     let account_id = tx.tenant().account_id;
     tx.publish_all(counters.into_iter().map(|(user_id, used)| events::usage_changed(account_id, user_id, used))).await
 }
 
 /// Counts all open tasks anew and answers the counters that were wrong. Unless it only checks, it corrects them
 /// and publishes what is used, of every member: whoever keeps the figures has the right ones then. Safe while
-/// the service runs; each account is held only while it is counted.
+/// the service runs, and beside another that does the same: each account is held only while it is corrected.
 ///
 /// # Errors
 /// Those of the database.
@@ -57,13 +89,12 @@ pub async fn rebuild(db: &Db, only_check: bool) -> Result<Vec<Counted>> {
         let accounts = store::usage::accounts(db, last).await?;
         let Some(&end) = accounts.last() else { return Ok(wrong) };
         for account_id in accounts {
-            let tenant = Tenant::account(account_id);
-            let mut tx = if only_check { db.begin_read(tenant).await? } else { db.begin(tenant).await? };
-            let counters = store::usage::recount(&mut tx).await?;
-            if !only_check {
-                correct(&mut tx, &counters).await?;
-                tx.commit().await?;
-            }
+            let account = Tenant::account(account_id);
+            let counters = if only_check {
+                store::usage::recount(&mut db.begin_read(account).await?).await?
+            } else {
+                correct(db, account).await?
+            };
             wrong.extend(counters.into_iter().filter(|counter| counter.counted != counter.actual));
         }
         last = end;
@@ -71,13 +102,17 @@ pub async fn rebuild(db: &Db, only_check: bool) -> Result<Vec<Counted>> {
 }
 
 /// What is missing is counted like any change, so whatever is counted meanwhile stays counted.
-async fn correct(tx: &mut Tx, counters: &[Counted]) -> Result<()> {
+async fn correct(db: &Db, account: Tenant) -> Result<Vec<Counted>> {
+    let mut tx = db.begin(account).await?;
+    store::usage::claim(&mut tx).await?;
+    let counters = store::usage::recount(&mut tx).await?;
     let missing: BTreeMap<Uuid, i32> =
         counters.iter().map(|counter| (counter.user_id, counter.actual - counter.counted)).collect();
-    store::usage::count(tx, &missing).await?;
+    store::usage::count(&mut tx, &missing).await?;
     let users: Vec<Uuid> = missing.into_keys().collect();
-    store::usage::hold(tx, &users).await?;
-    while !store::usage::fold(tx).await?.is_empty() {}
-    let counters = store::usage::counters(tx).await?;
-    publish(tx, counters).await
+    let mut used = store::usage::hold(&mut tx, &users).await?;
+    used.extend(store::usage::fold(&mut tx, &users).await?);
+    publish(&mut tx, used).await?;
+    tx.commit().await?;
+    Ok(counters)
 }

@@ -178,3 +178,48 @@ async fn counters_that_are_wrong_are_found_and_made_right() {
     assert_eq!((counted(&desk, user.user_id).await, counted(&desk, other.user_id).await), (2, 1));
     assert_eq!(published(&desk, user.user_id).await.last(), Some(&2));
 }
+
+#[tokio::test]
+async fn a_counter_that_somebody_holds_keeps_no_other_from_being_told() {
+    let desk = Desk::open().await;
+    let [held, other] = [desk.team.user_a1.clone(), desk.team.user_a2.clone()];
+    let admin = desk.world.admin();
+    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise'").execute(&admin).await.unwrap();
+    desk.create(&held, new("First")).await.unwrap();
+    assert_eq!(counted(&desk, held.user_id).await, 1);
+    let mut slow = admin.begin().await.unwrap();
+    sqlx::query("select from task.usage where user_id = $1 for update")
+        .bind(held.user_id)
+        .execute(&mut *slow)
+        .await
+        .unwrap();
+    desk.create(&held, new("Second")).await.unwrap();
+    desk.create(&other, new("Theirs")).await.unwrap();
+    eventually(|| async { (published(&desk, other.user_id).await == [1]).then_some(()) }).await;
+    // Another account is as little concerned.
+    let elsewhere = desk.elsewhere().await;
+    let stranger = elsewhere.team.owner.clone();
+    elsewhere.create(&stranger, new("Elsewhere")).await.unwrap();
+    eventually(|| async { (published(&desk, stranger.user_id).await == [1]).then_some(()) }).await;
+    assert_eq!(published(&desk, held.user_id).await, [1]);
+    slow.rollback().await.unwrap();
+    eventually(|| async { (published(&desk, held.user_id).await.last() == Some(&2)).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn two_who_correct_at_once_correct_once() {
+    let desk = Desk::open().await;
+    let user = desk.team.user_a1.clone();
+    for _ in 0..3 {
+        desk.create(&user, new("A")).await.unwrap();
+    }
+    assert_eq!(counted(&desk, user.user_id).await, 3);
+    let db = desk.world.db("task");
+    for wrong in [0, 9, 1, 7, 2, 8] {
+        sqlx::query("update task.usage set open_tasks = $1").bind(wrong).execute(&desk.world.admin()).await.unwrap();
+        for found in join_all((0..4).map(|_| usage::rebuild(&db, false))).await {
+            found.unwrap();
+        }
+        assert_eq!(counted(&desk, user.user_id).await, 3);
+    }
+}
