@@ -37,27 +37,28 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let stretch = page.stretch(tx, &(list.scope, list.filter));
     // The ids first, from an index alone: what a deep page skips is never read.
     let mut query = Query::new("with page as materialized (select id");
-    if let Scope::BoardOf(person) = list.scope {
-        // So many of each part, of which an index may have the order.
-        let column = column(list.filter.sort);
+    let column = column(list.filter.sort);
+    let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
+    if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
+        // So many of each part, whose index gives the order if that is by age. In any other order all of them before they
+        // are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the order of the whole account.
+        let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
         for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
-            query.push(begin).push("(select id").push(if column == "id" { "" } else { ", " });
-            query.push(if column == "id" { "" } else { column }).push(" from task.tasks where ");
+            query.push(format_args!("{begin}(select {columns} from (select {columns} from task.tasks where "));
             part.of(&mut query, person);
             list.conditions(&mut query, account_id, None);
+            query.push(if column == "id" { "" } else { " offset 0" }).push(") part where true");
             if let Some(cursor) = stretch.after() {
                 after(&mut query, list.filter, cursor)?;
             }
             order(&mut query, list.filter);
-            query.push(format_args!(" limit {})", stretch.offset() + stretch.limit()));
+            query.push(format_args!(" limit {most})"));
         }
         query.push(") both_parts where true");
     } else if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
         // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
         // order of the list, but what is due in one month was created in one as well.
-        let column = column(list.filter.sort);
-        query.push(" from (select id").push(if column == "id" { "" } else { ", " });
-        query.push(if column == "id" { "" } else { column });
+        query.push(format_args!(" from (select {columns}"));
         list.matching(&mut query, account_id, None);
         query.push(" offset 0) few where true");
     } else {

@@ -76,16 +76,23 @@ pub(crate) async fn claim(tx: &mut Tx) -> Result<()> {
     lock::exclusive(tx, FOLD).await
 }
 
-/// Adds the changes of these members to their counters, but for counters that others hold; answers those that it added to.
-pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i32>> {
+/// Adds the changes of these members to their counters; answers how many open tasks each has made then, and `None` for
+/// those whose counter another holds.
+pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, Option<i32>>> {
     let counters = sqlx::query!(
-        r#"select member as "member!", open_tasks as "open_tasks!" from task.fold_usage($1, $2)"#,
+        r#"select member as "member!", open_tasks from task.fold_usage($1, $2)"#,
         tx.tenant().account_id,
         users
     )
     .fetch_all(&mut **tx)
     .await?;
     Ok(counters.into_iter().map(|row| (row.member, row.open_tasks)).collect())
+}
+
+/// Has the transaction wait no longer than this for a lock.
+pub(crate) async fn be_impatient(tx: &mut Tx) -> Result<()> {
+    sqlx::query!("set local lock_timeout = '200ms'").execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Accounts that have counters or tasks, in order, after `after`, few at a time. Of all tenants.

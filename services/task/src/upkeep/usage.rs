@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use baton_errors::Result;
+use baton_errors::{Error, Result};
 use baton_runtime::Shutdown;
 use baton_store::{Db, Tenant, Tx};
 use uuid::Uuid;
@@ -28,46 +28,67 @@ pub(crate) async fn run(db: Db, shutdown: Shutdown) {
     }
 }
 
-/// All accounts in turn; one that cannot be done now keeps no other from it.
+/// First the counters that nobody holds, of all accounts in turn; then the others one by one, so that nobody waits for a
+/// counter whose holder waits for another. What cannot be done now keeps nothing else from being done.
 async fn fold_all(db: &Db, shutdown: &Shutdown) -> Result<()> {
-    let mut last = (Uuid::nil(), Uuid::nil());
+    let (mut last, mut held) = ((Uuid::nil(), Uuid::nil()), Vec::new());
     loop {
         let changed = store::usage::changed(db, last).await?;
-        let Some(&end) = changed.last() else { return Ok(()) };
+        let Some(&end) = changed.last() else { break };
         for of_account in changed.chunk_by(|(one, _), (other, _)| one == other) {
             if shutdown.stop().is_cancelled() {
                 return Ok(());
             }
-            let account_id = of_account[0].0;
-            let users = of_account.iter().map(|&(_, user_id)| user_id).collect();
-            if let Err(error) = fold(db, Tenant::account(account_id), users).await {
-                tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
+            let account = Tenant::account(of_account[0].0);
+            let users: Vec<Uuid> = of_account.iter().map(|&(_, user_id)| user_id).collect();
+            match fold_free(db, account, &users).await {
+                Ok(left) => held.extend(left.into_iter().map(|user_id| (account, user_id))),
+                Err(error) => complain(&error, account),
             }
         }
         last = end;
     }
+    for (account, user_id) in held {
+        if shutdown.stop().is_cancelled() {
+            return Ok(());
+        }
+        if let Err(error) = fold_held(db, account, user_id).await {
+            complain(&error, account);
+        }
+    }
+    Ok(())
 }
 
-/// First the counters that nobody holds; then the others one by one, so that nobody waits for a counter whose holder
-/// waits for another.
-async fn fold(db: &Db, account: Tenant, mut users: Vec<Uuid>) -> Result<()> {
+fn complain(error: &Error, account: Tenant) {
+    let account_id = account.account_id;
+    tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
+}
+
+/// Answers those whose counters are held.
+async fn fold_free(db: &Db, account: Tenant, users: &[Uuid]) -> Result<Vec<Uuid>> {
     let mut tx = db.begin(account).await?;
     if !store::usage::try_claim(&mut tx).await? {
         // Another instance does it.
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let counters = store::usage::fold(&mut tx, &users).await?;
-    users.retain(|user| !counters.contains_key(user));
-    publish(&mut tx, counters).await?;
+    let counters = store::usage::fold(&mut tx, users).await?;
+    let held = counters.iter().filter(|(_, used)| used.is_none()).map(|(&user_id, _)| user_id).collect();
+    publish(&mut tx, told(counters)).await?;
     tx.commit().await?;
-    for user in users {
-        let mut tx = db.begin(account).await?;
-        store::usage::hold(&mut tx, &[user]).await?;
-        let counter = store::usage::fold(&mut tx, &[user]).await?;
-        publish(&mut tx, counter).await?;
-        tx.commit().await?;
-    }
-    Ok(())
+    Ok(held)
+}
+
+async fn fold_held(db: &Db, account: Tenant, user_id: Uuid) -> Result<()> {
+    let mut tx = db.begin(account).await?;
+    store::usage::be_impatient(&mut tx).await?;
+    store::usage::hold(&mut tx, &[user_id]).await?;
+    let counter = store::usage::fold(&mut tx, &[user_id]).await?;
+    publish(&mut tx, told(counter)).await?;
+    tx.commit().await
+}
+
+fn told(counters: BTreeMap<Uuid, Option<i32>>) -> BTreeMap<Uuid, i32> {
+    counters.into_iter().filter_map(|(user_id, used)| Some((user_id, used?))).collect()
 }
 
 /// Tells what is used. The counters are locked, so that what is told of each is in its order.
@@ -111,7 +132,7 @@ async fn correct(db: &Db, account: Tenant) -> Result<Vec<Counted>> {
     store::usage::count(&mut tx, &missing).await?;
     let users: Vec<Uuid> = missing.into_keys().collect();
     let mut used = store::usage::hold(&mut tx, &users).await?;
-    used.extend(store::usage::fold(&mut tx, &users).await?);
+    used.extend(told(store::usage::fold(&mut tx, &users).await?));
     publish(&mut tx, used).await?;
     tx.commit().await?;
     Ok(counters)

@@ -11,11 +11,11 @@ use baton_proto::{
     convert::timestamp,
 };
 use baton_testkit::{Person, eventually};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, new};
 
 const TASKS: i64 = 100_000;
 const PEOPLE: usize = 100;
@@ -77,6 +77,7 @@ async fn no_list_reads_all_tasks_and_totals_say_when_they_are_estimates() {
     no_list_reads_all_tasks(&desk).await;
     totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(&desk).await;
     pages_are_the_same_by_number_and_by_token_however_deep(&desk).await;
+    a_persons_board_is_whole_in_every_order(&desk).await;
 }
 
 async fn no_list_reads_all_tasks(desk: &Desk) {
@@ -191,4 +192,66 @@ async fn pages_are_the_same_by_number_and_by_token_however_deep(desk: &Desk) {
     let (ids, _) = read(&pending, Page { page: 12, per_page: 90, ..Default::default() }).await;
     let (others, _) = read(&TaskFilter::default(), Page { page: 12, per_page: 90, ..Default::default() }).await;
     assert_ne!(ids, others);
+}
+
+/// It consists of two parts: what they hold, and what they have made for nobody yet.
+async fn a_persons_board_is_whole_in_every_order(desk: &Desk) {
+    let user = &desk.team.user_a1;
+    for n in 0..30 {
+        desk.create(user, new(&format!("Kept {n}"))).await.unwrap();
+    }
+    let mine: Vec<(String, i64, i16, Option<DateTime<Utc>>, DateTime<Utc>)> = sqlx::query_as(
+        "select id::text, row_number() over (order by rank), priority, due_at, updated_at from task.tasks
+         where account_id = $1 and deleted_at is null and status <> 'archived'
+           and (assigned_to = $2 or assigned_to is null and created_by = $2) order by id",
+    )
+    .bind(desk.team.account_id)
+    .bind(user.user_id)
+    .fetch_all(&desk.world.admin())
+    .await
+    .unwrap();
+    assert!(mine.len() > 1_000, "{}", mine.len());
+    let read = async |filter: TaskFilter, page: Page| {
+        let request = GetMyBoardRequest { filter: Some(filter), page: Some(page), ..Default::default() };
+        let board = desk.boards().get_my_board(desk.call(user, request)).await.unwrap().into_inner();
+        let ids: Vec<String> = board.tasks.into_iter().map(|task| task.id).collect();
+        (ids, board.meta.unwrap())
+    };
+    for sort in [TaskSort::CreatedAt, TaskSort::UpdatedAt, TaskSort::DueAt, TaskSort::Priority, TaskSort::Rank] {
+        for order in [SortOrder::Asc, SortOrder::Desc] {
+            let mut expected = mine.clone();
+            expected.sort_by(|one, other| {
+                let compare = match sort {
+                    TaskSort::UpdatedAt => one.4.cmp(&other.4),
+                    TaskSort::DueAt => match (one.3, other.3) {
+                        (Some(one), Some(other)) => one.cmp(&other),
+                        // What has none comes last, whichever way.
+                        (one, other) if order == SortOrder::Asc => one.is_none().cmp(&other.is_none()),
+                        (one, other) => other.is_none().cmp(&one.is_none()),
+                    },
+                    TaskSort::Priority => one.2.cmp(&other.2),
+                    TaskSort::Rank => one.1.cmp(&other.1),
+                    _ => std::cmp::Ordering::Equal,
+                };
+                let compare = compare.then_with(|| one.0.cmp(&other.0));
+                if order == SortOrder::Asc { compare } else { compare.reverse() }
+            });
+            let expected: Vec<&String> = expected.iter().map(|task| &task.0).collect();
+            let filter = TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
+            let (mut found, mut token) = (Vec::new(), String::new());
+            loop {
+                let (ids, meta) =
+                    read(filter.clone(), Page { per_page: 100, page_token: token, ..Default::default() }).await;
+                assert_eq!(meta.total_count as usize, expected.len());
+                found.extend(ids);
+                token = meta.next_page_token;
+                if token.is_empty() {
+                    break;
+                }
+            }
+            assert!(found.iter().eq(expected.iter().copied()), "{sort:?} {order:?}");
+            let (ids, _) = read(filter.clone(), Page { page: 11, per_page: 100, ..Default::default() }).await;
+            assert!(ids.iter().eq(expected[1_000..].iter().copied()), "{sort:?} {order:?}");
+        }
+    }
 }
