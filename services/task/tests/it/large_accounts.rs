@@ -194,14 +194,24 @@ async fn pages_are_the_same_by_number_and_by_token_however_deep(desk: &Desk) {
     assert_ne!(ids, others);
 }
 
+/// A task, and all that it can be sorted by.
+#[derive(Clone, sqlx::FromRow)]
+struct Placed {
+    id: String,
+    place: i64,
+    priority: i16,
+    due_at: Option<DateTime<Utc>>,
+    updated_at: DateTime<Utc>,
+}
+
 /// It consists of two parts: what they hold, and what they have made for nobody yet.
 async fn a_persons_board_is_whole_in_every_order(desk: &Desk) {
     let user = &desk.team.user_a1;
     for n in 0..30 {
         desk.create(user, new(&format!("Kept {n}"))).await.unwrap();
     }
-    let mine: Vec<(String, i64, i16, Option<DateTime<Utc>>, DateTime<Utc>)> = sqlx::query_as(
-        "select id::text, row_number() over (order by rank), priority, due_at, updated_at from task.tasks
+    let mine: Vec<Placed> = sqlx::query_as(
+        "select id::text, row_number() over (order by rank) as place, priority, due_at, updated_at from task.tasks
          where account_id = $1 and deleted_at is null and status <> 'archived'
            and (assigned_to = $2 or assigned_to is null and created_by = $2) order by id",
     )
@@ -222,21 +232,21 @@ async fn a_persons_board_is_whole_in_every_order(desk: &Desk) {
             let mut expected = mine.clone();
             expected.sort_by(|one, other| {
                 let compare = match sort {
-                    TaskSort::UpdatedAt => one.4.cmp(&other.4),
-                    TaskSort::DueAt => match (one.3, other.3) {
+                    TaskSort::UpdatedAt => one.updated_at.cmp(&other.updated_at),
+                    TaskSort::DueAt => match (one.due_at, other.due_at) {
                         (Some(one), Some(other)) => one.cmp(&other),
                         // What has none comes last, whichever way.
                         (one, other) if order == SortOrder::Asc => one.is_none().cmp(&other.is_none()),
                         (one, other) => other.is_none().cmp(&one.is_none()),
                     },
-                    TaskSort::Priority => one.2.cmp(&other.2),
-                    TaskSort::Rank => one.1.cmp(&other.1),
+                    TaskSort::Priority => one.priority.cmp(&other.priority),
+                    TaskSort::Rank => one.place.cmp(&other.place),
                     _ => std::cmp::Ordering::Equal,
                 };
-                let compare = compare.then_with(|| one.0.cmp(&other.0));
+                let compare = compare.then_with(|| one.id.cmp(&other.id));
                 if order == SortOrder::Asc { compare } else { compare.reverse() }
             });
-            let expected: Vec<&String> = expected.iter().map(|task| &task.0).collect();
+            let expected: Vec<&String> = expected.iter().map(|task| &task.id).collect();
             let filter = TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
             let (mut found, mut token) = (Vec::new(), String::new());
             loop {
