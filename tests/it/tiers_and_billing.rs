@@ -55,19 +55,21 @@ async fn an_account_grows_pays_and_shrinks() {
         quota(&owner, account_id, "users").await,
         json!({"quota": "users", "limit": 2, "used": 2, "percent": 100})
     );
-    for n in 0..5 {
-        owner.create_task(&format!("Task {n}")).await;
+    for (made, percent) in [(4, 80), (1, 100)] {
+        for _ in 0..made {
+            owner.create_task("Grow").await;
+        }
+        eventually("tenancy has heard of the tasks", || async {
+            (quota(&owner, account_id, "open_tasks_per_user").await["percent"] == percent).then_some(())
+        })
+        .await;
     }
     owner.post("/v1/tasks", &json!({"title": "One too many"})).refused(403, "QUOTA_EXCEEDED").await;
-    eventually("tenancy has heard of the tasks", || async {
-        (quota(&owner, account_id, "open_tasks_per_user").await["percent"] == 100).then_some(())
-    })
-    .await;
     let told = eventually("the owner is told of both quotas", || async {
         let list = owner.get("/v1/notifications").ok().await["notifications"].as_array().unwrap().clone();
         let told: Vec<_> = list.into_iter().filter(|notification| notification["type"] == "usage_warning").collect();
-        // Seats at 100 percent, and tasks; these at 80 before, unless they came to 100 at once.
-        (told.len() >= 2).then_some(told)
+        // Seats at 100 percent; tasks at 80 and at 100.
+        (told.len() >= 3).then_some(told)
     })
     .await;
     assert_eq!(told[0]["action_url"], format!("/v1/accounts/{account_id}/usage"));

@@ -1,7 +1,7 @@
 //! Lists of tasks: one builder for ListTasks and the boards.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Cursor, Db, Page, Tenant, Total, Tx};
+use baton_store::{Cursor, Db, Page, Tenant, Total, Tx, deep::Stretch};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -40,21 +40,7 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let column = column(list.filter.sort);
     let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
     if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
-        // So many of each part, whose index gives the order if that is by age. In any other order all of them before they
-        // are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the order of the whole account.
-        let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
-        for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
-            query.push(format_args!("{begin}(select {columns} from (select {columns} from task.tasks where "));
-            part.of(&mut query, person);
-            list.conditions(&mut query, account_id, None);
-            query.push(if column == "id" { "" } else { " offset 0" }).push(") part where true");
-            if let Some(cursor) = stretch.after() {
-                after(&mut query, list.filter, cursor)?;
-            }
-            order(&mut query, list.filter);
-            query.push(format_args!(" limit {most})"));
-        }
-        query.push(") both_parts where true");
+        list.parts(&mut query, account_id, person, &columns, &stretch)?;
     } else if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
         // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
         // order of the list, but what is due in one month was created in one as well.
@@ -160,6 +146,27 @@ impl List<'_> {
             }
         }
         self.conditions(query, account_id, column);
+    }
+
+    /// The board of this person, as what comes first of each of its parts. An index gives the order if that is by age.
+    /// In any other order all of a part before it is sorted, which is what `offset 0` is for: Postgres hopes to find it soon
+    /// in the order of the whole account.
+    fn parts(self, query: &mut Query, account_id: Uuid, person: Uuid, columns: &str, stretch: &Stretch) -> Result<()> {
+        // Few numbers, so few statements.
+        let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
+        for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
+            query.push(format_args!("{begin}(select {columns} from (select {columns} from task.tasks where "));
+            part.of(query, person);
+            self.conditions(query, account_id, None);
+            query.push(if self.filter.sort == Sort::CreatedAt { "" } else { " offset 0" }).push(") part where true");
+            if let Some(cursor) = stretch.after() {
+                after(query, self.filter, cursor)?;
+            }
+            order(query, self.filter);
+            query.push(format_args!(" limit {most})"));
+        }
+        query.push(") both_parts where true");
+        Ok(())
     }
 
     /// Those conditions that do not say whose board it is.

@@ -6,6 +6,7 @@ use baton_task::upkeep::usage;
 use baton_testkit::{eventually, reason};
 use futures_util::future::join_all;
 use prost::Message;
+use sqlx::{Postgres, Transaction};
 use tonic::Code;
 use tonic_types::StatusExt;
 use uuid::Uuid;
@@ -50,13 +51,30 @@ async fn published(desk: &Desk, user_id: Uuid) -> Vec<i32> {
         .collect()
 }
 
+/// Somebody holds their counter until this ends.
+async fn hold(desk: &Desk, user_id: Uuid) -> Transaction<'static, Postgres> {
+    let mut slow = desk.world.admin().begin().await.unwrap();
+    let lock = "select from task.usage where user_id = $1 for update";
+    sqlx::query(lock).bind(user_id).execute(&mut *slow).await.unwrap();
+    slow
+}
+
+/// The accounts have a tier that has no limit.
+async fn allow_all(desk: &Desk) {
+    let unlimited = "update tenancy.accounts set subscription_tier = 'enterprise'";
+    sqlx::query(unlimited).execute(&desk.world.admin()).await.unwrap();
+}
+
 #[tokio::test]
 async fn of_a_hundred_who_make_the_last_task_one_does() {
     let desk = Desk::open().await;
     let user = desk.team.user_a1.clone();
     allow(&desk, 3).await;
-    for _ in 0..2 {
+    let mut told = Vec::new();
+    for n in 1..=2 {
         desk.create(&user, new("Sweep")).await.unwrap();
+        assert_eq!(counted(&desk, user.user_id).await, n);
+        told.push(n);
     }
     for _ in 0..5 {
         let answers = join_all((0..100).map(|_| desk.create(&user, new("Mop")))).await;
@@ -67,8 +85,11 @@ async fn of_a_hundred_who_make_the_last_task_one_does() {
             let told = refused.get_details_error_info().unwrap().metadata;
             assert_eq!(["quota", "limit", "used"].map(|name| told[name].as_str()), ["open_tasks_per_user", "3", "3"]);
         }
-        assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await.pop()), (3, Some(3)));
+        told.push(3);
+        assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await), (3, told.clone()));
         desk.delete(&user, &made.unwrap().id).await.unwrap();
+        assert_eq!(counted(&desk, user.user_id).await, 2);
+        told.push(2);
     }
     // Others have their own.
     desk.create(&desk.team.user_a2, new("Dust")).await.unwrap();
@@ -79,15 +100,20 @@ async fn what_is_completed_or_deleted_makes_room_once() {
     let desk = Desk::open().await;
     let user = desk.team.user_a1.clone();
     allow(&desk, 2).await;
-    let [done, gone] = [desk.create(&user, new("A")).await.unwrap(), desk.create(&user, new("B")).await.unwrap()];
+    let done = desk.create(&user, new("A")).await.unwrap();
+    // Each is told of by itself when it is added to the counter before the next.
+    assert_eq!(counted(&desk, user.user_id).await, 1);
+    let gone = desk.create(&user, new("B")).await.unwrap();
+    assert_eq!(counted(&desk, user.user_id).await, 2);
     assert_eq!(refused(desk.create(&user, new("C")).await), Reason::QuotaExceeded);
     desk.start(&user, &done.id).await.unwrap();
     desk.complete(&user, &done.id).await.unwrap();
     desk.complete(&user, &done.id).await.unwrap_err();
+    assert_eq!(counted(&desk, user.user_id).await, 1);
     desk.delete(&user, &gone.id).await.unwrap();
     // It was closed before.
     desk.delete(&user, &done.id).await.unwrap();
-    assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await.pop()), (0, Some(0)));
+    assert_eq!((counted(&desk, user.user_id).await, published(&desk, user.user_id).await), (0, vec![1, 2, 1, 0]));
     desk.create(&user, new("C")).await.unwrap();
 }
 
@@ -95,16 +121,10 @@ async fn what_is_completed_or_deleted_makes_room_once() {
 async fn where_there_is_no_limit_nobody_waits_for_a_counter() {
     let desk = Desk::open().await;
     let user = desk.team.user_a1.clone();
-    let admin = desk.world.admin();
-    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise'").execute(&admin).await.unwrap();
+    allow_all(&desk).await;
     let first = desk.create(&user, new("First")).await.unwrap().id;
     assert_eq!(counted(&desk, user.user_id).await, 1);
-    let mut slow = admin.begin().await.unwrap();
-    sqlx::query("select from task.usage where user_id = $1 for update")
-        .bind(user.user_id)
-        .execute(&mut *slow)
-        .await
-        .unwrap();
+    let slow = hold(&desk, user.user_id).await;
     desk.create(&user, new("Sweep")).await.unwrap();
     desk.start(&user, &first).await.unwrap();
     desk.complete(&user, &first).await.unwrap();
@@ -183,16 +203,10 @@ async fn counters_that_are_wrong_are_found_and_made_right() {
 async fn a_counter_that_somebody_holds_keeps_no_other_from_being_told() {
     let desk = Desk::open().await;
     let [held, other] = [desk.team.user_a1.clone(), desk.team.user_a2.clone()];
-    let admin = desk.world.admin();
-    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise'").execute(&admin).await.unwrap();
+    allow_all(&desk).await;
     desk.create(&held, new("First")).await.unwrap();
     assert_eq!(counted(&desk, held.user_id).await, 1);
-    let mut slow = admin.begin().await.unwrap();
-    sqlx::query("select from task.usage where user_id = $1 for update")
-        .bind(held.user_id)
-        .execute(&mut *slow)
-        .await
-        .unwrap();
+    let slow = hold(&desk, held.user_id).await;
     desk.create(&held, new("Second")).await.unwrap();
     desk.create(&other, new("Theirs")).await.unwrap();
     eventually(|| async { (published(&desk, other.user_id).await == [1]).then_some(()) }).await;
