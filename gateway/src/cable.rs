@@ -38,6 +38,7 @@ mod session;
 
 use std::sync::Arc;
 
+use anyhow::Result;
 use axum::{
     Router,
     extract::{
@@ -52,23 +53,29 @@ use baton_errors::Reason;
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::Shutdown;
 use http::{
-    HeaderMap, Uri,
+    Extensions, HeaderMap, Uri,
     header::{AUTHORIZATION, ORIGIN},
 };
 use opentelemetry::{global, metrics::UpDownCounter};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Channel;
 
 use self::{
-    caller::{Credentials, Directory},
+    caller::{Credentials, Directory, NOTIFICATIONS},
     hub::Hub,
 };
-use crate::{headers::X_ACCOUNT_ID, own_origin, problem::Problem};
+use crate::{
+    config::Config,
+    headers::X_ACCOUNT_ID,
+    own_origin,
+    problem::Problem,
+    rate_limit::{Caller, Edge},
+    upstream::Upstream,
+};
 
 /// The path of the WebSocket.
-pub const PATH: &str = "/cable";
+const PATH: &str = "/cable";
 
 const SUBPROTOCOL: &str = "actioncable-v1-json";
 const TOKEN_SUBPROTOCOL: &str = "baton.token.";
@@ -77,10 +84,11 @@ const LARGEST_FRAME: usize = 64 * 1024;
 
 /// What all sockets share. Clones are the same.
 #[derive(Clone)]
-pub struct Cable(Arc<Shared>);
+pub(crate) struct Cable(Arc<Shared>);
 
 struct Shared {
     directory: Directory,
+    edge: Edge,
     hub: Hub,
     origins: Vec<String>,
     shutdown: Shutdown,
@@ -90,38 +98,44 @@ struct Shared {
 
 /// The services that say who a caller is, and what they may see.
 #[derive(Debug, Clone)]
-pub struct Upstreams {
+pub(crate) struct Upstreams {
     /// `baton.auth.v1`.
-    pub auth: Channel,
+    pub(crate) auth: Upstream,
     /// `baton.tenancy.v1`.
-    pub tenancy: Channel,
+    pub(crate) tenancy: Upstream,
     /// `baton.task.v1`.
-    pub task: Channel,
+    pub(crate) task: Upstream,
 }
 
 impl Cable {
     /// Pushes `events`, the live tail of all streams, to those whom `upstreams` lets see them. `origins`
     /// are the browser origins that may connect, as CORS has them; a lone `*` lets all in.
-    pub fn start(
+    ///
+    /// # Errors
+    /// When the contract has no rule for what sockets show.
+    pub(crate) fn start(
         upstreams: Upstreams,
-        origins: Vec<String>,
+        config: &Config,
+        edge: Edge,
         events: &broadcast::Sender<Arc<Envelope>>,
         shutdown: Shutdown,
-    ) -> Self {
+    ) -> Result<Self> {
+        let directory = Directory::new(upstreams, &config.issuer)?;
         let hub = Hub::default();
         tokio::spawn(hub.clone().follow(events.subscribe(), shutdown.clone()));
-        Self(Arc::new(Shared {
-            directory: Directory::new(upstreams),
+        Ok(Self(Arc::new(Shared {
+            directory,
+            edge,
             hub,
-            origins,
+            origins: config.cors_origins.clone(),
             shutdown,
             sockets: TaskTracker::new(),
             open: global::meter("baton").i64_up_down_counter("baton.cable.sockets").build(),
-        }))
+        })))
     }
 
     /// Waits until every socket has been told to come back later, once draining began.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.0.sockets.close();
         self.0.sockets.wait().await;
     }
@@ -134,7 +148,7 @@ impl std::fmt::Debug for Cable {
 }
 
 /// The route of the WebSocket, over HTTP/1.1 and HTTP/2 (RFC 8441).
-pub fn router(cable: Cable) -> Router {
+pub(crate) fn router(cable: Cable) -> Router {
     Router::new().route(PATH, any(connect)).with_state(cable)
 }
 
@@ -146,10 +160,11 @@ struct Parameters {
 
 async fn connect(
     State(cable): State<Cable>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    query: std::result::Result<Query<Parameters>, QueryRejection>,
     uri: Uri,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    extensions: Extensions,
+    mut headers: HeaderMap,
+    upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else { return Problem::from(Reason::WebSocketExpected).answer(&headers) };
     if !may_connect(&cable.0.origins, &uri, &headers) {
@@ -159,19 +174,37 @@ async fn connect(
     let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| bearer(&headers));
     let account_id = account_id.or_else(|| text(&headers, X_ACCOUNT_ID.as_str()));
     let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
-    upgrade
-        .protocols([SUBPROTOCOL])
-        .max_frame_size(LARGEST_FRAME)
-        .max_message_size(LARGEST_FRAME)
-        .on_upgrade(move |socket| async move { cable.0.serve(socket, credentials).await })
+    // Who connects makes a request like any other, and counts for whom the token says, or else for the address.
+    let edge = &cable.0.edge;
+    headers.remove(AUTHORIZATION);
+    headers.extend(credentials.as_ref().map(Credentials::headers).unwrap_or_default());
+    let client = edge.proxies.client(&headers, &extensions);
+    let caller = edge.limiter.caller(NOTIFICATIONS, &headers, None, client).await;
+    if let Some(counted) = edge.limiter.count(NOTIFICATIONS, &caller).await
+        && let Err(refused) = counted.check()
+    {
+        let mut response = Problem::of_unrouted(&refused.into()).answer(&headers);
+        counted.tell(response.headers_mut());
+        return response;
+    }
+    let place = match edge.admission.stream(caller.key(), caller.account()) {
+        Ok(place) => place,
+        Err(refused) => return Problem::of_unrouted(&refused.into()).answer(&headers),
+    };
+    upgrade.protocols([SUBPROTOCOL]).max_frame_size(LARGEST_FRAME).max_message_size(LARGEST_FRAME).on_upgrade(
+        move |socket| async move {
+            cable.0.serve(socket, credentials, caller).await;
+            drop(place);
+        },
+    )
 }
 
 impl Shared {
-    async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>) {
+    async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
         let open = self.open.clone();
         open.add(1, &[]);
         let sockets = self.sockets.clone();
-        sockets.track_future(session::run(self, socket, credentials)).await;
+        sockets.track_future(session::run(self, socket, credentials, caller)).await;
         open.add(-1, &[]);
     }
 }

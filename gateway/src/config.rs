@@ -38,6 +38,20 @@ baton_runtime::config! {
         /// Networks of load balancers before the gateway (`10.0.0.0/8`), separated by commas: from them, and from
         /// nobody else, `X-Forwarded-For` is believed.
         pub trusted_proxies: Vec<String> = "BATON_GATEWAY_TRUSTED_PROXIES", default "";
+        /// Connections that the gateway keeps open at a time.
+        pub max_connections: usize = "BATON_GATEWAY_MAX_CONNECTIONS", default "8192";
+        /// Connections from one address (IPv6: the /64) at a time; load balancers of `BATON_GATEWAY_TRUSTED_PROXIES` may have
+        /// all.
+        pub max_connections_per_address: u32 = "BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default "512";
+        /// Streaming calls and WebSockets that a person has open at one gateway.
+        pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "64";
+        /// Streaming calls and WebSockets that the members of an account have open at one gateway together.
+        pub max_streams_per_account: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", default "1024";
+        /// Whether gRPC reflection shows the contract: `true` or `false`.
+        pub reflection: bool = "BATON_GATEWAY_REFLECTION", default "false";
+        /// Whether RPCs that are for services only can be called, and seen by reflection, from outside: `true` or `false`.
+        /// They still demand a service's token.
+        pub internal_rpcs: bool = "BATON_GATEWAY_INTERNAL_RPCS", default "false";
         /// How long a REST call may take, reading its body included, in seconds.
         pub timeout: Duration = "BATON_GATEWAY_TIMEOUT_SECONDS", default "30";
     }

@@ -6,25 +6,29 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use prost_reflect::{DynamicMessage, Value};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
-use crate::{problem::Problem, routes::Route, upstream};
+use crate::{
+    problem::Problem,
+    routes::Route,
+    upstream::{self, Upstream},
+};
 
 /// Calls the RPC and answers its file. The first piece is waited for: what is refused is a problem with its
 /// status. Whatever breaks later breaks the body off, so that no client takes a part for the whole.
 pub(crate) async fn answer(
     route: &Route,
-    channel: Channel,
+    upstream: Upstream,
     call: Request<DynamicMessage>,
 ) -> Result<Response, Problem> {
     let refused = |status: Status| Problem::of_status(&status, route);
     let rpc = route.rpc.clone();
     let (first, rest) = if route.method.is_server_streaming() {
-        let mut pieces = upstream::streaming(channel, rpc, call, route.method.output()).await.map_err(refused)?;
+        let mut pieces = upstream::streaming(upstream, rpc, call, route.method.output()).await.map_err(refused)?;
         let first = pieces.message().await.map_err(refused)?;
         (first, pieces.left_stream())
     } else {
-        let only = upstream::unary(channel, rpc, call, route.method.output()).await.map_err(refused)?;
+        let only = upstream::unary(upstream, rpc, call, route.method.output()).await.map_err(refused)?;
         (Some(only), stream::empty().right_stream())
     };
     let body = route.answer.clone().ok_or_else(|| Problem::from(Reason::Internal))?;

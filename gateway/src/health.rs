@@ -11,10 +11,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::upstream::Upstreams;
+use crate::upstream::{Upstream, Upstreams};
 
 /// How long a service may take to say that it is well.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -55,14 +54,14 @@ async fn services(health: &Health) -> BTreeMap<&'static str, &'static str> {
     {
         return services.clone();
     }
-    let answers = health.upstreams.all().map(async |(package, channel)| (package, ask(channel).await));
+    let answers = health.upstreams.all().map(async |(package, upstream)| (package, ask(upstream).await));
     let services: BTreeMap<_, _> = join_all(answers).await.into_iter().collect();
     *last = Some((Instant::now(), services.clone()));
     services
 }
 
-async fn ask(channel: Channel) -> &'static str {
-    let mut client = HealthClient::new(channel);
+async fn ask(upstream: Upstream) -> &'static str {
+    let mut client = HealthClient::new(upstream);
     match timeout(PATIENCE, client.check(HealthCheckRequest::default())).await {
         Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving => SERVING,
         Ok(Ok(_)) => "not_serving",

@@ -1,25 +1,27 @@
 #![doc = include_str!("../README.md")]
 
-pub mod cable;
+mod admission;
+mod cable;
 mod config;
 mod cookies;
 mod cors;
 mod docs;
 mod edge;
 mod file;
+mod grpc_proxy;
 mod headers;
 mod health;
 mod json;
-mod line;
 mod merge_patch;
 mod oauth;
 mod openapi;
 mod own_origin;
-mod passthrough;
 mod problem;
 mod proxies;
 mod query;
 mod rate_limit;
+mod request_body;
+mod response_body;
 mod rest;
 mod routes;
 mod server;
@@ -39,12 +41,14 @@ use baton_runtime::Shutdown;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use admission::Admission;
 use baton_events::{Streams, tail};
 use cable::Cable;
 pub use config::Config;
-use line::Lines;
+use grpc_proxy::GrpcProxy;
 use proxies::Proxies;
 use rate_limit::{Edge, Limiter};
+use request_body::Buffers;
 use upstream::Upstreams;
 
 /// Serves until `shutdown` says stop, then lets open requests finish; returns when the last has.
@@ -62,14 +66,16 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let streams = Streams::open(&config.redis_url)?;
     let rules = rate_limit::rules()?;
     let edge = Edge {
-        lines: Lines::new(&rules),
-        limiter: Limiter::new(&config, rules, &upstreams, &streams)?,
+        admission: Admission::new(&rules, config.max_streams_per_person, config.max_streams_per_account),
+        buffers: Buffers::default(),
+        limiter: Limiter::new(&config, rules.clone(), &upstreams, &streams)?,
         proxies: Arc::new(Proxies::parse(&config.trusted_proxies)?),
     };
-    let grpc = passthrough::service(&upstreams, &edge, draining.clone())?;
+    let limits = server::Limits::new(&config, Arc::clone(&edge.proxies));
+    let grpc = GrpcProxy::new(&upstreams, &edge, &rules, &config, draining.clone())?;
     let webhook = webhook::router(&upstreams, &config, &edge)?;
     let openapi = openapi::router(config.public_url.as_deref())?;
-    let cable = live(&config, &streams, &upstreams, &shutdown)?;
+    let cable = live(&config, &streams, &upstreams, &edge, &shutdown)?;
     let app = rest(Arc::new(config), &upstreams, &edge)?
         .merge(webhook)
         .merge(openapi)
@@ -80,24 +86,24 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
         .fallback(edge::no_route)
         .method_not_allowed_fallback(edge::no_method)
         // The last is the outermost.
-        .layer(from_fn_with_state(grpc, passthrough::dispatch))
+        .layer(from_fn_with_state(grpc, grpc_proxy::dispatch))
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(cors)
         .layer(from_fn(edge::secured))
         .layer(from_fn(edge::traced))
         .layer(from_fn(edge::identified));
-    server::serve(listener, app, shutdown.stop().clone()).await;
+    server::serve(listener, app, limits, shutdown.stop().clone()).await;
     cable.closed().await;
     Ok(())
 }
 
 /// The WebSocket's side: the live tail of the streams, and the services that say who sees what.
-fn live(config: &Config, streams: &Streams, upstreams: &Upstreams, shutdown: &Shutdown) -> Result<Cable> {
+fn live(config: &Config, streams: &Streams, upstreams: &Upstreams, edge: &Edge, shutdown: &Shutdown) -> Result<Cable> {
     let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
     let services =
         cable::Upstreams { auth: of("baton.auth.v1")?, tenancy: of("baton.tenancy.v1")?, task: of("baton.task.v1")? };
     let events = tail::start(streams, shutdown);
-    Ok(Cable::start(services, config.cors_origins.clone(), &events, shutdown.clone()))
+    Cable::start(services, config, edge.clone(), &events, shutdown.clone())
 }
 
 /// The OpenAPI 3.1 document of the REST interface, for whatever host it is served from.
@@ -113,10 +119,10 @@ fn rest(config: Arc<Config>, upstreams: &Upstreams, edge: &Edge) -> Result<Route
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for route in routes::routes()? {
         let package = route.method.parent_file().package_name().to_owned();
-        let channel = upstreams.of(&package).with_context(|| format!("no upstream answers {package}"))?;
+        let upstream = upstreams.of(&package).with_context(|| format!("no upstream answers {package}"))?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
-        let endpoint = Arc::new(rest::Endpoint { route, channel, config: config.clone(), edge: edge.clone() });
+        let endpoint = Arc::new(rest::Endpoint { route, upstream, config: config.clone(), edge: edge.clone() });
         let handler = move |request: Request| rest::handle(endpoint.clone(), request);
         let methods = paths.remove(&template).unwrap_or_default();
         paths.insert(template, methods.on(filter, handler));

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::response::{IntoResponse, Response};
 use baton_errors::{ERROR_DOMAIN, Reason};
+use baton_proto::codec::MORE_VIOLATIONS;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -73,6 +74,9 @@ impl Problem {
     pub(crate) fn violations(wrong: Violations) -> Self {
         let reason = if wrong.any_unknown() { Reason::UnknownField } else { Reason::ValidationFailed };
         let mut problem = Self::from(reason);
+        if wrong.more() > 0 {
+            problem.0.metadata.insert(MORE_VIOLATIONS.to_owned(), wrong.more().to_string());
+        }
         problem.0.errors =
             wrong.into_vec().into_iter().map(|v| FieldError { field: v.field, message: v.message }).collect();
         problem

@@ -42,7 +42,8 @@ impl Proxies {
         Some(client)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether this is a proxy whose word is taken.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.holds(address))
     }
 }

@@ -3,21 +3,19 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use axum::{
-    body::{self, Body as HttpBody},
+    body::Body as HttpBody,
     extract::{FromRequestParts as _, RawPathParams, Request},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_errors::Reason;
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
     request::Parts,
 };
 use prost_reflect::{DynamicMessage, Value};
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::Channel;
 
 use crate::{
     config::Config,
@@ -32,8 +30,10 @@ use crate::{
     merge_patch, oauth,
     problem::Problem,
     rate_limit::{Edge, Verdict},
+    request_body::Arrived,
+    response_body::until_read,
     routes::{Body, Route},
-    upstream,
+    upstream::{self, Upstream},
 };
 
 /// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
@@ -42,12 +42,12 @@ const WELL_KNOWN_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=
 
 /// Largest body of a call that anyone may make, in bytes. What strangers send is small, and what they make the
 /// gateway hold in memory is not theirs to choose.
-const LARGEST_FROM_STRANGERS: usize = 64 * 1024;
+pub(crate) const MAX_PUBLIC_BODY: usize = 64 * 1024;
 
 /// What answers the requests of one route.
 pub(crate) struct Endpoint {
     pub(crate) route: Route,
-    pub(crate) channel: Channel,
+    pub(crate) upstream: Upstream,
     pub(crate) config: Arc<Config>,
     pub(crate) edge: Edge,
 }
@@ -59,26 +59,50 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     let client = endpoint.edge.proxies.client(&parts.headers, &parts.extensions);
     let account = account_of_url(&endpoint.route, &mut parts).await;
     let rpc = endpoint.route.rpc.as_str();
-    let _turn = match endpoint.edge.lines.turn(rpc).await {
-        Ok(turn) => turn,
+    let Edge { admission, limiter, .. } = &endpoint.edge;
+    // The body first: whoever does not send theirs keeps nobody else waiting.
+    let body = match within_body(deadline, read(&endpoint, &parts, body, client)).await {
+        Ok(body) => body,
+        Err(problem) => return refuse(problem, &parts),
+    };
+    let caller = limiter.caller(rpc, &parts.headers, account.as_deref(), client).await;
+    let slots = admission.slots(rpc, caller.key(), caller.account(), endpoint.route.method.is_server_streaming()).await;
+    let slots = match slots {
+        Ok(slots) => slots,
         Err(busy) => return refuse(Problem::of_status(&busy.into(), &endpoint.route), &parts),
     };
-    let counted = endpoint.edge.limiter.count(rpc, &parts.headers, account.as_deref(), client).await;
+    let counted = limiter.count(rpc, &caller).await;
     let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
-        Ok(()) => answer_by(&endpoint, parts, body, client, deadline).await,
+        Ok(()) => answer_by(&endpoint, parts, &body.bytes, client, deadline).await,
         Err(refused) => Problem::of_status(&refused.into(), &endpoint.route).answer(&parts.headers),
     };
     if let Some(counted) = counted {
         counted.tell(response.headers_mut());
     }
-    response
+    until_read(response, slots.after_head())
+}
+
+/// What is read before the deadline; after it, it is the body that is late.
+async fn within_body<T>(deadline: Instant, read: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
+}
+
+/// The body, as large as this route takes it.
+async fn read(endpoint: &Endpoint, parts: &Parts, body: HttpBody, client: Option<IpAddr>) -> Result<Arrived, Problem> {
+    if let Some(name) = headers::repeated(&parts.headers) {
+        return Err(Problem::field(name.as_str(), "must come once"));
+    }
+    let most = endpoint.config.max_body_bytes;
+    let limit = if endpoint.route.is_public { MAX_PUBLIC_BODY.min(most) } else { most };
+    let body = endpoint.edge.buffers.read(body, &parts.headers, limit, client).await;
+    body.map_err(|error| Problem::of_status(&error.into(), &endpoint.route))
 }
 
 /// Answers within the deadline.
 async fn answer_by(
     endpoint: &Endpoint,
     mut parts: Parts,
-    body: HttpBody,
+    body: &[u8],
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Response {
@@ -97,7 +121,7 @@ pub(crate) async fn within<T>(
 /// Answers what went wrong with a request.
 pub(crate) fn refuse(problem: Problem, parts: &Parts) -> Response {
     let mut response = problem.answer(&parts.headers);
-    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::GATEWAY_TIMEOUT].contains(&response.status()) {
+    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&response.status()) {
         end_connection(&mut response, parts);
     }
     response
@@ -112,18 +136,13 @@ pub(crate) fn end_connection(response: &mut Response, parts: &Parts) {
 }
 
 async fn answer(
-    Endpoint { route, channel, config, .. }: &Endpoint,
+    Endpoint { route, upstream, config, .. }: &Endpoint,
     parts: &mut Parts,
-    body: HttpBody,
+    body: &[u8],
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<Response, Problem> {
-    if let Some(name) = headers::repeated(&parts.headers) {
-        return Err(Problem::field(name.as_str(), "must come once"));
-    }
-    let limit = if route.is_public { LARGEST_FROM_STRANGERS.min(config.max_body_bytes) } else { config.max_body_bytes };
-    let bytes = read(body, &parts.headers, limit).await?;
-    let mut request = decode(route, parts, &bytes).await?;
+    let mut request = decode(route, parts, body).await?;
     let mode = cookies::receive(route, parts, config, &mut request)?;
     oauth::receive(route, &parts.headers, &mut request);
 
@@ -135,9 +154,9 @@ async fn answer(
     let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
     call.set_timeout(deadline.saturating_duration_since(Instant::now()));
     if route.is_file {
-        return file::answer(route, channel.clone(), call).await;
+        return file::answer(route, upstream.clone(), call).await;
     }
-    let mut message = upstream::unary(channel.clone(), route.rpc.clone(), call, route.method.output())
+    let mut message = upstream::unary(upstream.clone(), route.rpc.clone(), call, route.method.output())
         .await
         .map_err(|status| Problem::of_status(&status, route))?;
     let browser = oauth::give(route, parts, &mut message)?;
@@ -146,20 +165,6 @@ async fn answer(
     response.headers_mut().extend(cookies);
     browser.apply(&mut response);
     Ok(response)
-}
-
-/// The body, unless it is larger than `limit`; what is beyond is not read.
-pub(crate) async fn read(body: HttpBody, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Reason::RequestTooLarge, format!("the body is larger than {limit} bytes"));
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    body::to_bytes(body, limit).await.map_err(|error| {
-        let over =
-            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-        if over { too_large() } else { Problem::new(Reason::MalformedRequest, "the body ended early") }
-    })
 }
 
 /// The RPC's request: path, query and body together.

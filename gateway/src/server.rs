@@ -1,32 +1,102 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 (prior knowledge, as gRPC speaks it) at one port.
+//!
+//! A connection costs memory and a file descriptor, so it has to be used: one that sends nothing, reads nothing or stays
+//! idle ends, and no address may have more than its share of them.
 
-use std::{convert::Infallible, time::Duration};
+mod io;
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, service::service_fn};
+use baton_runtime::{
+    origin,
+    shares::{Share, Shares},
+};
+use bytes::Bytes;
+use hyper::{
+    Method, Request,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    header::UPGRADE,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{Instant, interval},
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use self::io::ClientIo;
+use crate::{config::Config, proxies::Proxies, request_body::Timed};
+
 /// What is read ahead of a connection at most, headers included; hyper would take 400 KiB of each.
-const LARGEST_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER: usize = 64 * 1024;
+/// Headers of a request have arrived by then. Over HTTP/1.1 this is also how long a connection may wait for the next.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one HTTP/2 connection at a time.
+const MAX_STREAMS: u32 = 256;
+/// An HTTP/2 connection without a stream is told to go after this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often connections are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Bounds of what connections may take.
+pub(crate) struct Limits {
+    total: Arc<Semaphore>,
+    per_address: Arc<Shares<IpAddr>>,
+    proxies: Arc<Proxies>,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &Config, proxies: Arc<Proxies>) -> Self {
+        Self {
+            total: Arc::new(Semaphore::new(config.max_connections)),
+            per_address: Shares::new(config.max_connections_per_address),
+            proxies,
+        }
+    }
+
+    /// A place for a connection from this address; proxies bring many clients, so they have no share of their own.
+    fn admit(&self, address: IpAddr) -> Option<(tokio::sync::OwnedSemaphorePermit, Option<Share<IpAddr>>)> {
+        let share = if self.proxies.trusts(address.to_canonical()) {
+            None
+        } else {
+            Some(self.per_address.try_take(&origin::network(address), 1)?)
+        };
+        Some((Arc::clone(&self.total).try_acquire_owned().ok()?, share))
+    }
+}
 
 /// Accepts connections until `stop`; then tells each to finish what it has begun, and waits for it.
 ///
 /// axum's own server sets no timeouts: a client that sends its headers one by one, or vanishes, would
 /// hold a connection for ever.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(15)).max_buf_size(LARGEST_BUFFER);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
-        .max_concurrent_streams(1024)
+        .max_concurrent_streams(MAX_STREAMS)
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
     let connections = GracefulShutdown::new();
@@ -44,22 +114,120 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
                 continue;
             }
         };
-        // Otherwise the last frame of an answer waits for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        let app = app.clone();
-        let answer = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let app = app.clone();
-            async move { Ok::<_, Infallible>(app.oneshot(request.map(Body::new)).await.unwrap_or_else(|e| match e {})) }
-        });
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer).into_owned();
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection ended");
-            }
-        });
+        // Closed at once: whoever is refused learns it, and costs nothing more.
+        let Some(place) = limits.admit(peer.ip()) else { continue };
+        tokio::spawn(connection(stream, peer, http.clone(), app.clone(), connections.watcher(), place));
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+/// What a connection does.
+#[derive(Default)]
+struct Activity {
+    /// Requests whose response is not over.
+    open: AtomicUsize,
+    /// Requests so far.
+    begun: AtomicU64,
+    /// A WebSocket lives on it: how long, is that one's business.
+    is_upgraded: AtomicBool,
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    http: auto::Builder<TokioExecutor>,
+    app: Router,
+    watcher: Watcher,
+    place: impl Send + Unpin + 'static,
+) {
+    // Otherwise the last frame of an answer waits for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::default());
+    let answer = service_fn({
+        let activity = Arc::clone(&activity);
+        move |mut request: Request<Incoming>| {
+            activity.begun.fetch_add(1, Ordering::Relaxed);
+            if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
+                activity.is_upgraded.store(true, Ordering::Relaxed);
+            }
+            let open = Open::new(&activity);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // Reflection is a conversation: its client asks when it likes.
+            let is_conversation = request.uri().path().starts_with("/grpc.reflection.");
+            let app = app.clone();
+            async move {
+                let request =
+                    request.map(|body| if is_conversation { Body::new(body) } else { Body::new(Timed::new(body)) });
+                let response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
+                Ok::<_, Infallible>(response.map(|body| Counted { body, _open: open }))
+            }
+        }
+    });
+    // The place belongs to the socket, which outlives the connection when it becomes a WebSocket.
+    let io = TokioIo::new(ClientIo::new(stream, place));
+    let connection = http.serve_connection_with_upgrades(io, answer).into_owned();
+    let mut connection = pin!(watcher.watch(connection));
+    let mut checks = interval(CHECK_INTERVAL);
+    let (accepted, mut idle_since, mut seen) = (Instant::now(), Instant::now(), 0);
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, "connection ended");
+                }
+                return;
+            }
+            _ = checks.tick() => {
+                let begun = activity.begun.load(Ordering::Relaxed);
+                if begun != seen || activity.open.load(Ordering::Relaxed) > 0 {
+                    (seen, idle_since) = (begun, Instant::now());
+                }
+                let is_silent = begun == 0 && accepted.elapsed() > HEADER_TIMEOUT;
+                let is_idle = idle_since.elapsed() > IDLE_TIMEOUT && !activity.is_upgraded.load(Ordering::Relaxed);
+                if is_silent || is_idle {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A request that is not over.
+struct Open(Arc<Activity>);
+
+impl Open {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A response's body, until which the request is not over.
+struct Counted {
+    body: Body,
+    _open: Open,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

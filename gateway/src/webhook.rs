@@ -2,7 +2,7 @@
 //! and signature go on as they came. Events are not counted against any rate limit; what is not signed counts for the
 //! address that sent it, and once that has none left it is not read at all.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -17,7 +17,7 @@ use baton_proto::baton::tenancy::v1::{HandleStripeWebhookRequest, billing_servic
 use baton_runtime::propagation;
 use http::{HeaderMap, StatusCode, request::Parts};
 use tokio::time::Instant;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{
     config::Config,
@@ -25,7 +25,7 @@ use crate::{
     problem::Problem,
     rate_limit::{Edge, Verdict},
     rest,
-    upstream::Upstreams,
+    upstream::{Upstream, Upstreams},
 };
 
 /// Where Stripe sends its events.
@@ -37,7 +37,7 @@ const LARGEST: usize = 256 * 1024;
 
 #[derive(Clone)]
 struct Webhook {
-    billing: BillingServiceClient<Channel>,
+    billing: BillingServiceClient<Upstream>,
     edge: Edge,
     max_body_bytes: usize,
     timeout: Duration,
@@ -69,7 +69,7 @@ async fn stripe(State(webhook): State<Webhook>, request: Request) -> Response {
         return unread(Reason::SignatureInvalid.into(), &parts, None);
     };
     let limiter = webhook.edge.limiter.clone();
-    match rest::within(deadline, pass_on(webhook, &parts.headers, signature, body, deadline)).await {
+    match rest::within(deadline, pass_on(webhook, &parts.headers, signature, body, client, deadline)).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(status)) => {
             if baton_errors::reason_of(&status) == Some(Reason::SignatureInvalid) {
@@ -87,10 +87,12 @@ async fn pass_on(
     headers: &HeaderMap,
     signature: &str,
     body: Body,
+    client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<Result<(), Status>, Problem> {
-    let payload = rest::read(body, headers, webhook.max_body_bytes).await?;
-    let message = HandleStripeWebhookRequest { payload: payload.into(), signature: signature.to_owned() };
+    let payload = webhook.edge.buffers.read(body, headers, webhook.max_body_bytes, client).await;
+    let payload = payload.map_err(|error| Problem::of_unrouted(&error.into()))?;
+    let message = HandleStripeWebhookRequest { payload: payload.bytes.clone().into(), signature: signature.to_owned() };
     let mut call = tonic::Request::new(message);
     call.set_timeout(TIMEOUT.min(deadline.saturating_duration_since(Instant::now())));
     if let Some(id) = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok()?.parse().ok()) {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
+use prost::{Message, Name, bytes::Buf as _};
 use prost_protovalidate::{Validate, ValidationError, Violation};
 use tonic::{
     Status,
@@ -11,10 +11,20 @@ use tonic::{
 use tonic_prost::ProstEncoder;
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::item_limits::{TooMany, first_exceeded};
+
 /// The `reason` of a message that breaks a `buf.validate` rule.
 pub const VALIDATION_FAILED: &str = "VALIDATION_FAILED";
 /// The `domain` of every `google.rpc.ErrorInfo` of Baton.
 pub const ERROR_DOMAIN: &str = "baton";
+
+/// Field violations that a status has at most. It travels in a header, of which HTTP/2 peers take 16 KiB, and a response that
+/// is too large for its connection takes those of others along.
+pub const MAX_VIOLATIONS: usize = 20;
+/// The metadata of `google.rpc.ErrorInfo` that counts the violations beyond [`MAX_VIOLATIONS`].
+pub const MORE_VIOLATIONS: &str = "more_violations";
+/// Longest path of a field in a violation, in characters.
+const MAX_FIELD_LEN: usize = 200;
 
 /// Encodes and decodes with prost, and refuses a decoded message that breaks its `buf.validate`
 /// rules with INVALID_ARGUMENT, one `BadRequest` field violation per broken rule.
@@ -32,7 +42,7 @@ impl<T, U> Default for ValidatingCodec<T, U> {
 impl<T, U> Codec for ValidatingCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Validate + Send + 'static,
+    U: Message + Name + Default + Validate + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -52,12 +62,18 @@ where
 #[derive(Debug, Clone)]
 pub struct ValidatingDecoder<U>(PhantomData<U>);
 
-impl<U: Message + Default + Validate> Decoder for ValidatingDecoder<U> {
+impl<U: Message + Name + Default + Validate> Decoder for ValidatingDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let message = U::decode(buf).map_err(|e| malformed(&e.to_string()))?;
+        let bytes = buf.copy_to_bytes(buf.remaining());
+        if let Some(TooMany { field, max_items }) = first_exceeded(&U::full_name(), &bytes) {
+            let mut details = validation_failed();
+            details.add_bad_request_violation(field, format!("must have at most {max_items} items"));
+            return Err(broken_rules(details));
+        }
+        let message = U::decode(bytes).map_err(|e| malformed(&e.to_string()))?;
         message.validate().map_err(|e| refused(&e))?;
         Ok(Some(message))
     }
@@ -80,10 +96,21 @@ fn malformed(error: &str) -> Status {
 }
 
 fn refused(error: &ValidationError) -> Status {
+    let violations = error.violations();
     let mut details = validation_failed();
-    for violation in error.violations() {
-        details.add_bad_request_violation(violation.field_path(), description(violation));
+    for violation in violations.iter().take(MAX_VIOLATIONS) {
+        let field: String = violation.field_path().chars().take(MAX_FIELD_LEN).collect();
+        details.add_bad_request_violation(field, description(violation));
     }
+    let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+    if more > 0 {
+        let metadata = std::collections::HashMap::from([(MORE_VIOLATIONS.to_owned(), more.to_string())]);
+        details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, metadata);
+    }
+    broken_rules(details)
+}
+
+fn broken_rules(details: ErrorDetails) -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
 }
 

@@ -17,6 +17,7 @@ use prost_reflect::DescriptorPool;
 
 pub mod codec;
 pub mod convert;
+mod item_limits;
 
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 include!(concat!(env!("OUT_DIR"), "/validate_impl.rs"));

@@ -14,7 +14,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::propagation;
 use moka::future::Cache;
-use tonic::{Status, transport::Channel};
+use tonic::{Status, body::Body, client::GrpcService, codegen::StdError, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A closed session or a changed membership works nowhere longer than this.
-const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+pub(crate) const CACHE_TTL: Duration = Duration::from_secs(1);
 const ENTRIES: u64 = 100_000;
 /// A look-up that takes longer counts as a no.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,9 +85,9 @@ impl Directory {
             sessions: Box::new(sessions),
             memberships: Box::new(memberships),
             remembers,
-            open: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
-            keys: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
-            members: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
+            open: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
+            keys: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
+            members: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
         }))
     }
 
@@ -155,10 +155,13 @@ fn with_timeout<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
 
 /// Sessions and keys, asked of the auth service.
 #[derive(Debug, Clone)]
-pub struct RemoteAuth(pub AuthServiceClient<Channel>);
+pub struct RemoteAuth<T = Channel>(pub AuthServiceClient<T>);
 
 #[async_trait]
-impl Sessions for RemoteAuth {
+impl<T> Sessions for RemoteAuth<T>
+where
+    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
+{
     async fn check(&self, caller: &Caller) -> Result<()> {
         let request = with_timeout(on_behalf_of(caller, None, CheckSessionRequest {}));
         let answer = self.0.clone().check_session(request).await;
@@ -189,7 +192,10 @@ fn grant(user_id: &str, key: proto::KeyGrant) -> Option<KeyGrant> {
 }
 
 #[async_trait]
-impl KeySource for RemoteAuth {
+impl<T> KeySource for RemoteAuth<T>
+where
+    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
+{
     async fn fetch(&self) -> Result<Vec<JsonWebKey>> {
         let answer = self.0.clone().get_jwks(with_timeout(tonic::Request::new(GetJwksRequest {}))).await;
         Ok(answer.map_err(|status| refused(status, &[]))?.into_inner().keys)
@@ -198,10 +204,13 @@ impl KeySource for RemoteAuth {
 
 /// Memberships, asked of the tenancy service.
 #[derive(Debug, Clone)]
-pub struct RemoteTenancy(pub MemberServiceClient<Channel>);
+pub struct RemoteTenancy<T = Channel>(pub MemberServiceClient<T>);
 
 #[async_trait]
-impl Memberships for RemoteTenancy {
+impl<T> Memberships for RemoteTenancy<T>
+where
+    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
+{
     async fn resolve(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Membership> {
         let request = with_timeout(on_behalf_of(caller, account_id, ResolveMembershipRequest {}));
         let answer = self.0.clone().resolve_membership(request).await;

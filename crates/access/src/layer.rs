@@ -48,7 +48,16 @@ impl AccessLayer {
         headers.insert(AUTHORIZATION, authorization.map_err(Error::internal)?);
         let account_id = HeaderValue::try_from(principal.account_id().to_string());
         headers.insert(ACCOUNT_HEADER, account_id.map_err(Error::internal)?);
-        match self.0.decide(path, &mut headers).await? {
+        self.authorize(path, &mut headers).await
+    }
+
+    /// Decides about a call of the RPC at `path` with these headers, for what is not a call of it but shows the same, such
+    /// as a WebSocket.
+    ///
+    /// # Errors
+    /// What calling the RPC would be refused with.
+    pub async fn authorize(&self, path: &str, headers: &mut HeaderMap) -> Result<Principal> {
+        match self.0.decide(path, headers).await? {
             Decision::Principal(principal) => Ok(principal),
             Decision::Anyone | Decision::Caller(_) | Decision::Service(_) => {
                 Err(Error::internal("an RPC without a permission has no principal"))

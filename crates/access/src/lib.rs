@@ -10,6 +10,7 @@
 
 mod api_key;
 mod board;
+mod change;
 pub mod directory;
 mod layer;
 pub mod limits;
@@ -24,6 +25,7 @@ pub mod token;
 
 pub use api_key::{ApiKey, PresentedKey};
 pub use board::{Board, BoardChange};
+pub use change::{AccessChange, REAUTHORIZE_INTERVAL, SETTLE_TIME};
 pub use directory::{Directory, Memberships, Sessions};
 pub use layer::AccessLayer;
 pub use limits::Limits;

@@ -18,6 +18,11 @@ pub use reason::Reason;
 /// The result of domain rules, stores and RPC handlers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Field violations that a status has at most. It travels in a header, of which HTTP/2 peers take 16 KiB.
+pub const MAX_VIOLATIONS: usize = 20;
+/// Longest text in a status, in bytes.
+const MAX_TEXT_LEN: usize = 800;
+
 /// A failure with a reason that the caller may know, and a cause that only the log gets.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
@@ -152,16 +157,24 @@ impl From<Error> for Status {
         details.set_error_info(
             reason.name(),
             ERROR_DOMAIN,
-            metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<std::collections::HashMap<_, _>>(),
+            metadata
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), truncated(v)))
+                .collect::<std::collections::HashMap<_, _>>(),
         );
         if let Some(wait) = retry_after {
             details.set_retry_info(Some(wait));
         }
-        for (field, description) in fields {
-            details.add_bad_request_violation(field, description);
+        for (field, description) in fields.into_iter().take(MAX_VIOLATIONS) {
+            details.add_bad_request_violation(truncated(field), truncated(description));
         }
-        Status::with_error_details(reason.code(), message, details)
+        Status::with_error_details(reason.code(), truncated(message), details)
     }
+}
+
+/// A text that fits into a status, which travels in a header.
+fn truncated(text: String) -> String {
+    if text.len() <= MAX_TEXT_LEN { text } else { text.chars().take(MAX_TEXT_LEN / 4).collect() }
 }
 
 /// The name of the constraint that a write broke, if that is why it failed.

@@ -51,6 +51,7 @@ reasons! {
     PreconditionInvalid "PRECONDITION_INVALID" InvalidArgument 400 "If-Match is not an ETag of ours.";
     IdempotencyKeyInvalid "IDEMPOTENCY_KEY_INVALID" InvalidArgument 400 "The Idempotency-Key is empty, longer than 255 characters, or not printable ASCII.";
     RequestTooLarge "REQUEST_TOO_LARGE" ResourceExhausted 413 "The request is larger than the limit.";
+    BodyTimeout "BODY_TIMEOUT" DeadlineExceeded 408 "The body of the request did not arrive in time.";
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" InvalidArgument 415 "The body must be application/json (PATCH also application/merge-patch+json).";
     RouteNotFound "ROUTE_NOT_FOUND" Unimplemented 404 "There is nothing at this path.";
     WebSocketExpected "WEBSOCKET_EXPECTED" InvalidArgument 426 "This path takes WebSockets only.";
@@ -176,6 +177,7 @@ reasons! {
 
     // Us
     RateLimited "RATE_LIMITED" ResourceExhausted 429 "The requests of this hour are used up; Retry-After says when there are more.";
+    TooManyStreams "TOO_MANY_STREAMS" ResourceExhausted 429 "The person or the account has as many streams and WebSockets open as it may; close one.";
     Busy "BUSY" ResourceExhausted 429 "Too much at once; try again in a moment.";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded 504 "The call took longer than its deadline.";
     Unavailable "UNAVAILABLE" Unavailable 503 "A part of the platform cannot be reached; try again in a moment.";

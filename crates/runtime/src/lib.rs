@@ -16,7 +16,9 @@ pub mod config;
 pub mod origin;
 pub mod process;
 pub mod propagation;
+pub mod reflection;
 pub mod server;
+pub mod shares;
 pub mod shutdown;
 pub mod telemetry;
 

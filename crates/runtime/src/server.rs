@@ -1,13 +1,16 @@
 //! The gRPC server of every service: health, reflection, tracing, metrics, limits, graceful stop.
 
 use std::{
+    collections::HashSet,
+    sync::LazyLock,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use baton_proto::DESCRIPTORS;
+use baton_proto::pool;
 use http::{Request, Response};
 use opentelemetry::{KeyValue, global, metrics::Histogram};
+use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 use tokio::net::TcpListener;
 use tonic::{
     service::Routes,
@@ -19,11 +22,14 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{Origin, Shutdown, propagation};
+use crate::{Origin, Shutdown, propagation, reflection};
 
-/// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather
-/// than queued. The gateway brings all of its users over one connection.
-const CONCURRENT_REQUESTS_PER_CONNECTION: usize = 1024;
+/// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather than queued. A connection
+/// carries the calls of many people. How many of them one person has under way, the gateway limits.
+const MAX_REQUESTS_PER_CONNECTION: usize = 2048;
+/// Calls that were cancelled before they were looked at, on one connection. h2 closes a connection that has more, and with
+/// it the calls of others: those who cancel are clients of the gateway, and the connection is not theirs.
+const MAX_CANCELLED_UNSEEN: usize = 16 * 1024;
 /// The longest that a request may run, whatever its deadline says.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -47,10 +53,8 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
             health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
         }
     });
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let names: Vec<String> = services.iter().map(|&service| service.to_owned()).collect();
+    let (reflection, reflection_alpha) = (reflection::v1(&names)?, reflection::v1alpha(&names)?);
     // The server's own `tcp_nodelay` does not reach listeners that it is given, and without it the second packet of
     // an answer waits 40 ms for the acknowledgement of the first.
     let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -58,14 +62,36 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
         .layer(TraceLayer::default())
         .timeout(REQUEST_TIMEOUT)
         .load_shed(true)
-        .concurrency_limit_per_connection(CONCURRENT_REQUESTS_PER_CONNECTION)
+        .concurrency_limit_per_connection(MAX_REQUESTS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(MAX_CANCELLED_UNSEEN))
+        .http2_max_local_error_reset_streams(None)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_routes(routes)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(reflection_alpha)
         .serve_with_incoming_shutdown(connections, shutdown.stop().clone().cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// The name of an RPC of the contract (`baton.task.v1.TaskService/GetTask`), or of gRPC's own. Whatever else a caller writes
+/// there is one name: each is a series in the metrics, and stays.
+fn rpc_name(path: &str) -> String {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let services = pool().services();
+        let names = |service: ServiceDescriptor| {
+            let name = |method: MethodDescriptor| format!("{}/{}", service.full_name(), method.name());
+            service.methods().map(name).collect::<Vec<_>>()
+        };
+        services.flat_map(names).collect()
+    });
+    let name = path.trim_start_matches('/');
+    if NAMES.contains(name) || matches!(name, "grpc.health.v1.Health/Check" | "grpc.health.v1.Health/Watch") {
+        return name.to_owned();
+    }
+    let is_grpc = name.starts_with("grpc.");
+    if is_grpc { "grpc.other".to_owned() } else { "other".to_owned() }
 }
 
 /// A server span per RPC, child of the caller's, the call's [`Origin`], and the RED metrics: `rpc.server.call.duration` in
@@ -114,7 +140,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let method = request.uri().path().trim_start_matches('/').to_owned();
+        let method = rpc_name(request.uri().path());
         // Probes come every few seconds and tell nothing.
         let span = if method.starts_with("grpc.") {
             Span::none()

@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use baton_errors::{Error, Result};
-use baton_runtime::{Clock, Secret};
+use baton_errors::{Error, Reason, Result};
+use baton_runtime::{
+    Clock, Secret,
+    shares::{Share, Shares},
+};
 use opentelemetry::{KeyValue, global};
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlSafeStr as _, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::Notify;
@@ -23,6 +26,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that was used more recently than this is taken to live: the round trip that would show it costs each
 /// call as much as a statement.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// Connections that one tenant may have of four. The fourth is for the others, whatever the tenant asks for.
+const TENANT_QUARTERS: u32 = 3;
 /// Begins a transaction whose statements see the rows of one moment, and write none.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
@@ -58,6 +63,8 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     schema: &'static str,
     app: PgPool,
+    /// Connections of `app` by tenant.
+    tenants: Arc<Shares<Uuid>>,
     system: PgPool,
     clock: Clock,
     published: Notify,
@@ -109,7 +116,8 @@ impl Db {
         measure(schema, "system", system.clone());
         let (published, enqueued) = (Notify::new(), Notify::new());
         let (estimates, begins) = (Estimates::default(), Begins::default());
-        Ok(Self(Arc::new(Inner { schema, app, system, clock, published, enqueued, estimates, begins })))
+        let tenants = Shares::new((connections * TENANT_QUARTERS).div_ceil(4));
+        Ok(Self(Arc::new(Inner { schema, app, tenants, system, clock, published, enqueued, estimates, begins })))
     }
 
     /// Begins a transaction that sees the rows of `tenant`, in one round trip.
@@ -143,8 +151,16 @@ impl Db {
         let Tenant { account_id, user_id } = tenant;
         let begin =
             format!("{begin}; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'{and}");
-        let inner = self.0.app.begin_with(AssertSqlSafe(begin)).await?;
-        Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false })
+        // Whose connection it is: the account's, or the person's where there is none. Strangers are one tenant.
+        let tenant_id = if account_id.is_nil() { user_id } else { account_id };
+        let share = self.0.tenants.take(&tenant_id, ACQUIRE_TIMEOUT).await.ok_or_else(|| Error::from(Reason::Busy))?;
+        let connection = self.0.app.acquire().await?;
+        // In a task of its own, which goes on when the caller is gone. A `begin` that is dropped half-way leaves the
+        // connection in a transaction, and the pool hands it to the next caller (sqlx 0.9.0 looks at its own count, which
+        // is still 0). One that arrives after its caller has gone is a transaction that is dropped, and rolled back.
+        let begun = tokio::spawn(Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())));
+        let inner = begun.await.map_err(Error::internal)??;
+        Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false, _share: share })
     }
 
     /// Totals that were estimated lately.
@@ -222,22 +238,29 @@ pub struct Tx {
     tenant: Tenant,
     pub(crate) published: bool,
     pub(crate) enqueued: bool,
+    _share: Share<Uuid>,
 }
 
 impl Tx {
     /// Commits, and wakes what waits for its events and jobs.
     ///
+    /// A task of its own does it, so a commit that was begun is always ended: when its caller is gone, the rollback that
+    /// follows a dropped transaction would meet none, and nobody would be woken for what was committed.
+    ///
     /// # Errors
     /// Those of the database; then nothing was written.
     pub async fn commit(self) -> Result<()> {
-        self.inner.commit().await?;
-        if self.published {
-            self.db.0.published.notify_one();
-        }
-        if self.enqueued {
-            self.db.0.enqueued.notify_one();
-        }
-        Ok(())
+        let committed = tokio::spawn(async move {
+            self.inner.commit().await?;
+            if self.published {
+                self.db.0.published.notify_one();
+            }
+            if self.enqueued {
+                self.db.0.enqueued.notify_one();
+            }
+            Ok(())
+        });
+        committed.await.map_err(Error::internal)?
     }
 
     /// Goes on for another tenant: for the few calls that only learn, or make, their account on the way.

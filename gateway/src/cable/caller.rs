@@ -3,26 +3,32 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use baton_access::{Board, Membership};
+use baton_access::{
+    AccessLayer, Board, Principal, Rules, TokenVerifier,
+    directory::{RemoteAuth, RemoteTenancy},
+};
 use baton_proto::baton::{
-    auth::v1::{CheckSessionRequest, auth_service_client::AuthServiceClient},
+    auth::v1::auth_service_client::AuthServiceClient,
     task::v1::{
         BoardKind, GetTaskRequest, WatchBoardRequest, board_service_client::BoardServiceClient,
         task_service_client::TaskServiceClient,
     },
-    tenancy::v1::{ResolveMembershipRequest, ResolveMembershipResponse, member_service_client::MemberServiceClient},
+    tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::propagation;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use serde::Deserialize;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::Channel,
 };
 use uuid::Uuid;
 
 use super::{Upstreams, channel::BoardId};
+use crate::{headers::X_ACCOUNT_ID, upstream::Upstream};
 
+/// What a socket shows in any case: whoever may not call this may not have one.
+pub(super) const NOTIFICATIONS: &str = "/baton.notification.v1.NotificationService/ListNotifications";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries while a service does not answer, and the wait after the first; it doubles.
 const TRIES: u32 = 4;
@@ -41,8 +47,6 @@ pub(super) struct Credentials {
 pub(super) struct Claims {
     /// When it expires, in seconds since 1970.
     pub(super) exp: i64,
-    /// The session that it belongs to.
-    pub(super) sid: Uuid,
 }
 
 impl Credentials {
@@ -66,6 +70,15 @@ impl Credentials {
         self
     }
 
+    /// The headers of a call with them.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let value = |value: &MetadataValue<Ascii>| HeaderValue::from_bytes(value.as_bytes()).ok();
+        headers.extend(value(&self.authorization).map(|value| (AUTHORIZATION, value)));
+        headers.extend(self.account.as_ref().and_then(value).map(|value| (X_ACCOUNT_ID, value)));
+        headers
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization.clone());
@@ -78,26 +91,35 @@ impl Credentials {
     }
 }
 
-/// Who the caller is, as auth and tenancy say.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Identity {
-    pub(super) user_id: Uuid,
-    pub(super) account_id: Uuid,
-    /// Role, reports and team: what decides which tasks they see.
-    membership: ResolveMembershipResponse,
-}
+/// Who the caller is, as the access layer has decided.
+#[derive(Debug, Clone)]
+pub(super) struct Identity(Principal);
 
 impl Identity {
-    /// Whose tasks the board has to this caller; `None` when nobody can tell.
-    pub(super) fn board(&self, id: BoardId) -> Option<Board> {
+    pub(super) fn user_id(&self) -> Uuid {
+        self.0.user_id()
+    }
+
+    pub(super) fn account_id(&self) -> Uuid {
+        self.0.account_id()
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        &self.0
+    }
+
+    /// Whether nothing has changed that decides which tasks they see.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.user_id() == other.user_id() && self.0.membership == other.0.membership
+    }
+
+    /// Whose tasks the board has to this caller.
+    pub(super) fn board(&self, id: BoardId) -> Board {
         match id {
-            BoardId::My => Some(Board::Of(self.user_id)),
-            BoardId::User(person) => Some(Board::Of(person)),
-            BoardId::Account => Some(Board::Account),
-            BoardId::Team => {
-                let membership = Membership::from_proto(self.membership.clone()).ok()?;
-                Some(Board::of_team(self.user_id, &membership))
-            }
+            BoardId::My => Board::Of(self.user_id()),
+            BoardId::User(person) => Board::Of(person),
+            BoardId::Account => Board::Account,
+            BoardId::Team => Board::of_team(self.user_id(), &self.0.membership),
         }
     }
 }
@@ -111,35 +133,46 @@ pub(super) enum Refusal {
     Unknown,
 }
 
-impl From<Status> for Refusal {
-    fn from(status: Status) -> Self {
-        match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied | Code::NotFound | Code::InvalidArgument => Self::Refused,
-            code => {
-                tracing::warn!(?code, "a service cannot say what a socket's caller may");
+impl Refusal {
+    fn of_code(code: Code) -> Self {
+        match code {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::ResourceExhausted => {
+                tracing::debug!(?code, "a service cannot say what a socket's caller may");
                 Self::Unknown
             }
+            _ => Self::Refused,
         }
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::of_code(status.code())
     }
 }
 
 /// The services that know. Clones share their connections.
 #[derive(Debug, Clone)]
 pub(super) struct Directory {
-    auth: AuthServiceClient<Channel>,
-    members: MemberServiceClient<Channel>,
-    tasks: TaskServiceClient<Channel>,
-    boards: BoardServiceClient<Channel>,
+    access: AccessLayer,
+    tasks: TaskServiceClient<Upstream>,
+    boards: BoardServiceClient<Upstream>,
 }
 
 impl Directory {
-    pub(super) fn new(upstreams: Upstreams) -> Self {
-        Self {
-            auth: AuthServiceClient::new(upstreams.auth),
-            members: MemberServiceClient::new(upstreams.tenancy),
+    /// # Errors
+    /// When the contract has no rule for notifications.
+    pub(super) fn new(upstreams: Upstreams, issuer: &str) -> anyhow::Result<Self> {
+        let auth = RemoteAuth(AuthServiceClient::new(upstreams.auth));
+        let tenancy = RemoteTenancy(MemberServiceClient::new(upstreams.tenancy));
+        let tokens = TokenVerifier::new(issuer, auth.clone());
+        let rules = Rules::of(&["baton.notification.v1.NotificationService"])?;
+        Ok(Self {
+            access: AccessLayer::new(rules, tokens, baton_access::Directory::new(auth, tenancy)),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
-            boards: BoardServiceClient::new(upstreams.task),
-        }
+            // Watching is a stream, if only for a moment.
+            boards: BoardServiceClient::new(upstreams.task.streams()),
+        })
     }
 
     /// Who shows these credentials.
@@ -184,19 +217,8 @@ impl Directory {
     }
 
     async fn identify_once(&self, credentials: &Credentials) -> Result<Identity, Refusal> {
-        let (mut auth, mut members) = (self.auth.clone(), self.members.clone());
-        let (session, membership) = tokio::try_join!(
-            auth.check_session(credentials.request(CheckSessionRequest {})),
-            members.resolve_membership(credentials.request(ResolveMembershipRequest {})),
-        )?;
-        let mut membership = membership.into_inner();
-        membership.report_ids.sort();
-        membership.team_ids.sort();
-        Ok(Identity {
-            user_id: session.into_inner().user_id.parse().map_err(|_| Refusal::Unknown)?,
-            account_id: membership.account_id.parse().map_err(|_| Refusal::Unknown)?,
-            membership,
-        })
+        let principal = self.access.authorize(NOTIFICATIONS, &mut credentials.headers()).await;
+        principal.map(Identity).map_err(|error| Refusal::of_code(error.reason().code()))
     }
 }
 
@@ -221,9 +243,9 @@ mod tests {
 
     #[test]
     fn only_what_has_the_form_of_a_token_is_asked_about() {
-        let payload = URL_SAFE_NO_PAD.encode(r#"{"exp":7,"sid":"00000000-0000-0000-0000-000000000001","sub":"x"}"#);
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"exp":7,"sub":"x"}"#);
         let credentials = Credentials::new(&format!("e30.{payload}.c2ln"), Some("a")).unwrap();
-        assert_eq!((credentials.claims().exp, credentials.claims().sid), (7, Uuid::from_u128(1)));
+        assert_eq!(credentials.claims().exp, 7);
         let newline = format!("e30.{payload}.c2\nln");
         for bad in ["", "a.b.c", "e30.e30.e30", "..", newline.as_str()] {
             assert!(Credentials::new(bad, None).is_none(), "{bad:?}");

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
-use baton_access::Board;
-use baton_proto::baton::{auth::v1::UserEvent, events::v1::Envelope, tenancy::v1::MemberEvent};
+use baton_access::{AccessChange, Board, REAUTHORIZE_INTERVAL, SETTLE_TIME};
+use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::propagation;
 use chrono::Utc;
 use futures_util::{
@@ -22,16 +22,17 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    caller::{Credentials, Identity, Refusal},
-    channel::{Channel, payload},
+    caller::{Credentials, Identity, NOTIFICATIONS, Refusal},
+    channel::Channel,
     outbox::Outbox,
     protocol::{Command, End, Said},
 };
+use crate::rate_limit::Caller;
 
 /// Clients count a connection as dead after six seconds without one.
 const PING_EVERY: Duration = Duration::from_secs(3);
-/// Every so many pings, the client has to answer one of WebSocket's own.
-const PROBE_EVERY: u32 = 10;
+/// Every so many pings, the client has to answer one of WebSocket's own, and it is decided anew whether they may be here.
+const PROBE_EVERY: u32 = (REAUTHORIZE_INTERVAL.as_secs() / PING_EVERY.as_secs()) as u32;
 /// A client from which nothing came for this long is gone.
 const SILENT_FOR: Duration = Duration::from_secs(90);
 const SUBSCRIPTIONS: usize = 100;
@@ -42,14 +43,14 @@ const ASKED_AT_A_TIME: usize = 8;
 const ASKED_AT_MOST: usize = 32;
 /// Events that wait for one answer.
 const HELD: usize = 256;
-/// Services remember sessions and memberships for a second: only then does asking them tell the news.
-const REMEMBERED_FOR: Duration = Duration::from_millis(1100);
 
 /// Greets the caller, if they are one, and serves them until the connection ends.
-pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>) {
+pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
     let (outbox, incoming) = Outbox::split(socket);
     let end = match greet(&shared, credentials).await {
-        Ok((credentials, identity)) => Session::new(&shared, &outbox, credentials, identity).run(incoming).await,
+        Ok((credentials, identity)) => {
+            Session::new(&shared, &outbox, credentials, identity, caller).run(incoming).await
+        }
         Err(end) => end,
     };
     outbox.close(end).await;
@@ -62,7 +63,7 @@ async fn greet(shared: &Shared, credentials: Option<Credentials>) -> Result<(Cre
         () = shared.shutdown.draining().cancelled() => return Err(End::Restart),
     };
     match identity {
-        Ok(identity) => Ok((credentials.in_account(identity.account_id), identity)),
+        Ok(identity) => Ok((credentials.in_account(identity.account_id()), identity)),
         Err(Refusal::Unknown) => Err(End::Restart),
         // Said of a token that nobody verified: it helps an honest client, and tells others nothing.
         Err(Refusal::Refused) if credentials.claims().exp <= Utc::now().timestamp() => {
@@ -76,6 +77,8 @@ struct Session<'a> {
     shared: &'a Shared,
     outbox: &'a Outbox,
     credentials: Credentials,
+    /// Whose requests count what the client makes services look up.
+    caller: Caller,
     identity: Identity,
     /// By identifier, as the client wrote it.
     subscriptions: HashMap<String, Subscription>,
@@ -120,11 +123,18 @@ enum Answer {
 }
 
 impl<'a> Session<'a> {
-    fn new(shared: &'a Shared, outbox: &'a Outbox, credentials: Credentials, identity: Identity) -> Self {
+    fn new(
+        shared: &'a Shared,
+        outbox: &'a Outbox,
+        credentials: Credentials,
+        identity: Identity,
+        caller: Caller,
+    ) -> Self {
         Self {
             shared,
             outbox,
             credentials,
+            caller,
             identity,
             subscriptions: HashMap::new(),
             questions: FuturesUnordered::new(),
@@ -143,8 +153,8 @@ impl<'a> Session<'a> {
     }
 
     async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, End> {
-        let mut of_account = self.shared.hub.listen(self.identity.account_id);
-        let mut of_user = self.shared.hub.listen(self.identity.user_id);
+        let mut of_account = self.shared.hub.listen(self.identity.account_id());
+        let mut of_user = self.shared.hub.listen(self.identity.user_id());
         // What changed before we listened, or is remembered wrongly for a second more, shows then.
         self.ask_who(false);
         self.outbox.say(&Said::WELCOME)?;
@@ -169,6 +179,7 @@ impl<'a> Session<'a> {
                     pinged += 1;
                     if pinged % PROBE_EVERY == 0 {
                         self.outbox.probe()?;
+                        self.ask_who(false);
                     }
                     if heard.elapsed() > SILENT_FOR {
                         return Err(End::Gone);
@@ -204,7 +215,7 @@ impl<'a> Session<'a> {
             return if known.confirmed { self.outbox.say(&Said::confirm(&identifier)) } else { Ok(()) };
         }
         let room = self.subscriptions.len() < SUBSCRIPTIONS && identifier.len() <= LONGEST_IDENTIFIER;
-        let channel = Channel::parse(&identifier, self.identity.user_id).filter(|_| room);
+        let channel = Channel::parse(&identifier, self.identity.user_id()).filter(|_| room);
         let Some(channel) = channel else {
             return self.outbox.say(&Said::reject(&identifier));
         };
@@ -236,20 +247,29 @@ impl<'a> Session<'a> {
         }
         self.checks += 1;
         subscription.check = Some(Check { number: self.checks, again: false, held: Vec::new() });
-        self.ask_about(identifier.to_owned(), self.checks, channel);
+        let is_new = !subscription.confirmed;
+        self.ask_about(identifier.to_owned(), self.checks, channel, is_new);
     }
 
     /// Whose tasks the board has that the channel is about.
     fn board(&self, channel: Channel) -> Option<Board> {
-        if let Channel::Board(id) = channel { self.identity.board(id) } else { None }
+        if let Channel::Board(id) = channel { Some(self.identity.board(id)) } else { None }
     }
 
-    fn ask_about(&self, identifier: String, number: u64, channel: Channel) {
+    /// `is_new`: the client has asked to subscribe, which is a request of theirs and counts as one.
+    fn ask_about(&self, identifier: String, number: u64, channel: Channel, is_new: bool) {
         let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
+        let (limiter, caller) = (&self.shared.edge.limiter, self.caller.clone());
         let asking = Arc::clone(&self.asking);
         self.questions.push(Box::pin(async move {
             // Closed never.
             let _asking = asking.acquire_owned().await;
+            if is_new
+                && let Some(counted) = limiter.count(NOTIFICATIONS, &caller).await
+                && counted.check().is_err()
+            {
+                return Answer::Subscription(identifier, number, Err(Refusal::Refused));
+            }
             let answer = match channel {
                 Channel::Notifications => Ok(()),
                 Channel::Task(id) => directory.sees_task(&credentials, id).await,
@@ -273,7 +293,7 @@ impl<'a> Session<'a> {
         let jitter = if hold { 0.0 } else { rand::random::<f64>() };
         let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
         self.questions.push(Box::pin(async move {
-            sleep(REMEMBERED_FOR + Duration::from_secs_f64(jitter)).await;
+            sleep(SETTLE_TIME + Duration::from_secs_f64(jitter)).await;
             Answer::Caller(directory.identify(&credentials).await)
         }));
     }
@@ -287,7 +307,7 @@ impl<'a> Session<'a> {
                     self.ask_who(self.held.is_some());
                     return Ok(());
                 }
-                if identity != self.identity {
+                if !identity.is_same(&self.identity) {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();
                     all.iter().for_each(|identifier| self.check(identifier));
@@ -316,7 +336,7 @@ impl<'a> Session<'a> {
         let Some(check) = subscription.check.as_mut().filter(|check| check.number == number) else { return Ok(()) };
         if std::mem::take(&mut check.again) {
             let channel = subscription.channel;
-            self.ask_about(identifier.to_owned(), number, channel);
+            self.ask_about(identifier.to_owned(), number, channel, false);
             return Ok(());
         }
         let held = std::mem::take(&mut check.held);
@@ -348,22 +368,22 @@ impl<'a> Session<'a> {
             if held.len() >= HELD {
                 return Err(End::Restart);
             }
-            // Another change of the caller's own membership while we ask about the first: ask again.
-            if is_about(&event, self.identity.user_id) {
-                self.ask_who(true);
-            } else {
-                held.push(event);
+            // Another change of what the caller may while we ask about the first: ask again.
+            match AccessChange::of(&event, self.identity.principal()) {
+                Some(_) => self.ask_who(true),
+                None => held.push(event),
             }
             return Ok(());
         }
-        if changes_membership(&event) {
-            self.ask_who(is_about(&event, self.identity.user_id));
+        if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
+            // The status and settings of the account may shut everybody out; what others become does not.
+            self.ask_who(change == AccessChange::Own || event.r#type.starts_with("account."));
             return Ok(());
         }
         let concerned: Vec<String> = self
             .subscriptions
             .iter()
-            .filter(|(_, subscription)| subscription.message(&event, self.identity.user_id).is_some())
+            .filter(|(_, subscription)| subscription.message(&event, self.identity.user_id()).is_some())
             .map(|(identifier, _)| identifier.clone())
             .collect();
         for identifier in concerned {
@@ -392,7 +412,7 @@ impl<'a> Session<'a> {
     /// Pushes an event to a subscriber who may see it.
     fn tell(&mut self, identifier: &str, event: &Envelope) -> Result<(), End> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
-        let Some(message) = subscription.message(event, self.identity.user_id) else { return Ok(()) };
+        let Some(message) = subscription.message(event, self.identity.user_id()) else { return Ok(()) };
         let ends = subscription.channel.ends_with(event);
         let span = info_span!(
             "push",
@@ -409,24 +429,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Something happened to the caller, in no account: to their sessions.
+    /// Something happened to the caller, in no account: to their sessions, their second factor, or themselves.
     fn happened_to_caller(&mut self, event: &Envelope) -> Result<(), End> {
-        if event.r#type != "session.closed" {
-            return Ok(());
+        match AccessChange::of(event, self.identity.principal()) {
+            Some(AccessChange::SessionClosed) => return Err(End::Unauthorized),
+            Some(AccessChange::Own) => self.ask_who(true),
+            Some(AccessChange::Account) | None => {}
         }
-        let Some(UserEvent { session_id, .. }) = payload(event) else { return Ok(()) };
-        // A closed session never opens again, so there is nothing to ask.
-        if session_id.parse() == Ok(self.credentials.claims().sid) { Err(End::Unauthorized) } else { Ok(()) }
+        Ok(())
     }
-}
-
-/// Whether the event may have changed who reports to whom, or what somebody may do.
-fn changes_membership(event: &Envelope) -> bool {
-    event.r#type.starts_with("member.") && event.r#type != "member.invited"
-}
-
-/// Whether the event changed this person's own membership.
-fn is_about(event: &Envelope, user_id: Uuid) -> bool {
-    changes_membership(event)
-        && payload::<MemberEvent>(event).is_some_and(|member| member.user_id.parse() == Ok(user_id))
 }

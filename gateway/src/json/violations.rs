@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Enough for anyone to mend a request; more would make the answer larger than the request.
-const MOST: usize = 50;
+const MAX_VIOLATIONS: usize = 20;
 /// Longest name of an unknown field that is repeated to the caller, in characters.
 const LONGEST_NAME: usize = 100;
 
@@ -11,6 +11,7 @@ const LONGEST_NAME: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Violations {
     found: Vec<Violation>,
+    more: usize,
     any_unknown: bool,
 }
 
@@ -26,8 +27,10 @@ pub(crate) struct Violation {
 impl Violations {
     /// Notes a field whose value is wrong.
     pub(crate) fn invalid(&mut self, field: impl fmt::Display, message: impl Into<String>) {
-        if self.found.len() < MOST {
+        if self.found.len() < MAX_VIOLATIONS {
             self.found.push(Violation { field: field.to_string(), message: message.into() });
+        } else {
+            self.more += 1;
         }
     }
 
@@ -46,6 +49,11 @@ impl Violations {
     /// Whether nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// How many more are wrong than are listed.
+    pub(crate) fn more(&self) -> usize {
+        self.more
     }
 
     /// The wrong fields, in the order in which they were found.

@@ -13,10 +13,15 @@ use baton_runtime::propagation;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+use tonic::{Request, Status, metadata::MetadataValue};
 use uuid::Uuid;
 
-use crate::{config::Config, headers::X_ACCOUNT_ID, upstream::Upstreams};
+use crate::{
+    admission::CallerKey,
+    config::Config,
+    headers::X_ACCOUNT_ID,
+    upstream::{Upstream, Upstreams},
+};
 
 /// How long it is remembered for whom a token counts: a new tier or member counts from then on.
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
@@ -33,13 +38,17 @@ pub(super) struct Counted {
     pub(super) key: String,
     /// Requests in an hour; `None` for any number.
     pub(super) limit: Option<u32>,
+    /// Whose call it is.
+    pub(super) caller: CallerKey,
+    /// The account that it is made in.
+    pub(super) account: Option<Uuid>,
 }
 
 /// Knows callers by their tokens.
 pub(super) struct Callers {
     tokens: TokenVerifier,
-    auth: AuthServiceClient<Channel>,
-    tenancy: MemberServiceClient<Channel>,
+    auth: AuthServiceClient<Upstream>,
+    tenancy: MemberServiceClient<Upstream>,
     /// By token, and account where one pays; `None` for a token that is nobody's.
     known: Cache<[u8; 32], Option<Counted>>,
     anonymous: u32,
@@ -101,12 +110,24 @@ impl Callers {
 
     /// What counts for this address, whoever calls from it.
     pub(super) fn address(&self, network: Option<IpAddr>) -> Counted {
-        let network = network.map(|network| network.to_string()).unwrap_or_default();
-        Counted { policy: "address", key: format!("baton:requests:address:{network}"), limit: Some(self.anonymous) }
+        let text = network.map(|network| network.to_string()).unwrap_or_default();
+        Counted {
+            policy: "address",
+            key: format!("baton:requests:address:{text}"),
+            limit: Some(self.anonymous),
+            caller: CallerKey::Address(network),
+            account: None,
+        }
     }
 
     fn user(&self, id: Uuid) -> Counted {
-        Counted { policy: "user", key: format!("baton:requests:user:{id}"), limit: Some(self.user) }
+        Counted {
+            policy: "user",
+            key: format!("baton:requests:user:{id}"),
+            limit: Some(self.user),
+            caller: CallerKey::Person(id),
+            account: None,
+        }
     }
 
     /// `None` for a request without token, and for a token that is none of ours: whoever sends others counts by
@@ -131,20 +152,19 @@ impl Callers {
         // What is not signed by us, or has not the form and the checksum of a key, is asked of nobody.
         let user = if ApiKey::is_meant(token) {
             ApiKey::parse(token)?;
-            None
+            self.owner(authorization).await
         } else {
-            Some(self.tokens.verify(token).await.ok()?.sub)
-        };
-        let counted = match pays {
-            Pays::Account(account) => self.by_account(authorization, account).await,
-            Pays::User => Err(Refused::NotAMember),
-        };
-        let counted = match (counted, user) {
-            (Err(Refused::NotAMember), None) => self.owner(authorization).await,
             // A token that auth has signed is somebody's, whatever became of the session.
-            (Err(Refused::NotAMember | Refused::Closed), Some(user)) => Ok(self.user(user)),
-            (Err(Refused::CannotTell), Some(user)) => return Some(self.user(user)),
-            (counted, _) => counted,
+            Ok(self.tokens.verify(token).await.ok()?.sub)
+        };
+        let counted = match (user, pays) {
+            (Ok(user), Pays::Account(account)) => match self.by_account(authorization, account, user).await {
+                Err(Refused::NotAMember | Refused::Closed) => Ok(self.user(user)),
+                Err(Refused::CannotTell) => return Some(self.user(user)),
+                counted => counted,
+            },
+            (Ok(user), Pays::User) => Ok(self.user(user)),
+            (Err(refused), _) => Err(refused),
         };
         let counted = match counted {
             Ok(counted) => Some(counted),
@@ -157,13 +177,18 @@ impl Callers {
     }
 
     /// Whoever made the key: all their keys share their number.
-    async fn owner(&self, authorization: &HeaderValue) -> Result<Counted, Refused> {
+    async fn owner(&self, authorization: &HeaderValue) -> Result<Uuid, Refused> {
         let request = on_behalf(authorization, CheckSessionRequest {})?;
         let answer = self.auth.clone().check_session(request).await.map_err(|status| refused(&status))?;
-        answer.into_inner().user_id.parse().map(|user| self.user(user)).map_err(|_| Refused::CannotTell)
+        answer.into_inner().user_id.parse().map_err(|_| Refused::CannotTell)
     }
 
-    async fn by_account(&self, authorization: &HeaderValue, account: Option<Uuid>) -> Result<Counted, Refused> {
+    async fn by_account(
+        &self,
+        authorization: &HeaderValue,
+        account: Option<Uuid>,
+        user: Uuid,
+    ) -> Result<Counted, Refused> {
         let mut request = on_behalf(authorization, ResolveMembershipRequest {})?;
         if let Some(account) = account.and_then(|account| account.to_string().parse().ok()) {
             request.metadata_mut().insert(ACCOUNT_HEADER, account);
@@ -173,7 +198,13 @@ impl Callers {
         let account_id = answer.account_id.parse().map_err(|_| Refused::CannotTell)?;
         let limit = answer.limits.and_then(|limits| limits.api_requests_per_hour);
         let limit = limit.map(|limit| u32::try_from(limit).unwrap_or_default());
-        Ok(Counted { policy: "account", key: limits::requests_key(account_id), limit })
+        Ok(Counted {
+            policy: "account",
+            key: limits::requests_key(account_id),
+            limit,
+            caller: CallerKey::Person(user),
+            account: Some(account_id),
+        })
     }
 }
 

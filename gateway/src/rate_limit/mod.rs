@@ -26,7 +26,13 @@ use self::{
     caller::{Callers, Counted},
     window::Windows,
 };
-use crate::{config::Config, line::Lines, proxies::Proxies, upstream::Upstreams};
+use crate::{
+    admission::{Admission, CallerKey},
+    config::Config,
+    proxies::Proxies,
+    request_body::Buffers,
+    upstream::Upstreams,
+};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,7 +50,8 @@ pub(crate) const HEADERS: [HeaderName; 5] = [
 /// What stands before every call, over REST and gRPC alike.
 #[derive(Clone)]
 pub(crate) struct Edge {
-    pub(crate) lines: Lines,
+    pub(crate) admission: Admission,
+    pub(crate) buffers: Buffers,
     pub(crate) limiter: Limiter,
     pub(crate) proxies: Arc<Proxies>,
 }
@@ -75,22 +82,23 @@ impl Limiter {
         Ok(Self(Arc::new(Inner { callers, windows, rules, weights: weights()?, clock })))
     }
 
-    /// Counts a call of this RPC (`/baton.task.v1.TaskService/GetTask`) for whoever makes it, from this address, in
-    /// the account that the path names or, without, the headers. `None` when it is not limited.
-    pub(crate) async fn count(
+    /// Who makes a call of this RPC (`/baton.task.v1.TaskService/GetTask`), from this address, in the account that the
+    /// path names or, without, the headers.
+    pub(crate) async fn caller(
         &self,
         rpc: &str,
         headers: &HeaderMap,
         account: Option<&str>,
         client: Option<IpAddr>,
-    ) -> Option<Verdict> {
-        let cost = self.0.weights.get(rpc).copied().unwrap_or(1);
-        if cost == 0 {
-            return None;
-        }
+    ) -> Caller {
         let rule = self.0.rules.get(rpc).copied();
-        let counted = self.0.callers.find(rule, headers, account, client.map(origin::network)).await;
-        self.take(counted, cost).await
+        Caller(self.0.callers.find(rule, headers, account, client.map(origin::network)).await)
+    }
+
+    /// Counts a call of this RPC for its caller. `None` when it is not limited.
+    pub(crate) async fn count(&self, rpc: &str, caller: &Caller) -> Option<Verdict> {
+        let cost = self.0.weights.get(rpc).copied().unwrap_or(1);
+        if cost == 0 { None } else { self.take(caller.0.clone(), cost).await }
     }
 
     /// Whether this address has requests left. Takes none.
@@ -103,7 +111,7 @@ impl Limiter {
         self.take(self.0.callers.address(client.map(origin::network)), 1).await
     }
 
-    async fn take(&self, Counted { policy, key, limit }: Counted, cost: u32) -> Option<Verdict> {
+    async fn take(&self, Counted { policy, key, limit, .. }: Counted, cost: u32) -> Option<Verdict> {
         let limit = limit?;
         let count = self.0.windows.take(&key, cost, limit).await;
         // Rounded up: whoever comes back when told finds a new hour.
@@ -117,6 +125,22 @@ impl Limiter {
             reset,
             resets_at,
         })
+    }
+}
+
+/// Who calls: whose slots the call takes, and whose requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(Counted);
+
+impl Caller {
+    /// Whose slots a call takes.
+    pub(crate) fn key(&self) -> CallerKey {
+        self.0.caller
+    }
+
+    /// The account that the call is made in, if its RPC goes by one.
+    pub(crate) fn account(&self) -> Option<uuid::Uuid> {
+        self.0.account
     }
 }
 

@@ -51,6 +51,12 @@ impl Gateway {
             requests_per_hour_anonymous: 1_000_000,
             requests_per_hour_user: 1_000_000,
             trusted_proxies: Vec::new(),
+            max_connections: 10_000,
+            max_connections_per_address: 10_000,
+            max_streams_per_person: 64,
+            max_streams_per_account: 1024,
+            reflection: true,
+            internal_rpcs: false,
             timeout: Duration::from_secs(5),
         };
         change(&mut config);

@@ -15,8 +15,10 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     gateway::{Gateway, TASK},
-    service::{Raw, eventually, task},
+    service::{BREAK, Raw, eventually, task},
 };
+
+const WATCH_BOARD: &str = "/baton.task.v1.BoardService/WatchBoard";
 
 fn channel(gateway: &Gateway) -> Channel {
     Channel::from_shared(gateway.url.clone()).expect("a URL").connect_lazy()
@@ -53,15 +55,16 @@ async fn a_refusal_passes_with_its_details() {
 }
 
 #[tokio::test]
-async fn streams_run_both_ways_while_they_are_open() {
+async fn messages_of_a_stream_arrive_while_it_is_open() {
     let gateway = Gateway::start().await;
     let (send, receive) = tokio::sync::mpsc::channel::<Bytes>(4);
+    gateway.service.live("BoardService/WatchBoard", receive);
     let mut client = Grpc::new(channel(&gateway));
     client.ready().await.expect("connected");
-    let path = PathAndQuery::from_static("/baton.task.v1.TaskService/Echo");
-    let messages = tokio_stream::wrappers::ReceiverStream::new(receive);
-    let mut answers = client.streaming(Request::new(messages), path, Raw).await.expect("opened").into_inner();
-    // Each answer comes while the request is still open: nothing is collected on the way.
+    let path = PathAndQuery::from_static(WATCH_BOARD);
+    let answers = client.server_streaming(Request::new(Bytes::new()), path, Raw).await;
+    let mut answers = answers.expect("opened").into_inner();
+    // Each comes before the next is sent: nothing is collected on the way.
     for word in ["one", "two", "three"] {
         send.send(Bytes::from(word)).await.expect("open");
         assert_eq!(answers.next().await.expect("an answer").expect("no error"), word);
@@ -139,12 +142,15 @@ async fn an_answer_that_breaks_off_ends_with_a_status() {
     let gateway = Gateway::start().await;
     let mut client = Grpc::new(channel(&gateway));
     client.ready().await.expect("connected");
-    let path = PathAndQuery::from_static("/baton.task.v1.TaskService/Break");
-    let answers = client.server_streaming(Request::new(Bytes::new()), path, Raw).await.expect("opened");
+    let path = PathAndQuery::from_static(WATCH_BOARD);
+    let mut request = Request::new(Bytes::new());
+    request.metadata_mut().insert(BREAK, "yes".parse().expect("ASCII"));
+    let answers = client.server_streaming(request, path, Raw).await.expect("opened");
     let mut answers = answers.into_inner();
     assert_eq!(answers.next().await.expect("an answer").expect("no error"), "one");
     let status = answers.next().await.expect("an end").expect_err("broken off");
     assert_eq!((status.code(), reason_of(&status)), (Code::Unavailable, Some(Reason::Unavailable)));
+    assert!(answers.next().await.is_none(), "a body ends with its first error");
 }
 
 #[tokio::test]
@@ -195,4 +201,45 @@ async fn reflection_tells_the_contract() {
     let answer = answers.next().await.expect("an answer").expect("no error").message_response;
     let Some(MessageResponse::FileDescriptorResponse(files)) = answer else { panic!("{answer:?}") };
     assert!(!files.file_descriptor_proto.is_empty());
+}
+
+#[tokio::test]
+async fn rpcs_for_services_are_closed_and_not_shown_unless_switched_on() {
+    let path = "/baton.auth.v1.InternalService/BatchGetUsers";
+    for (is_open, code) in [(false, Code::Unimplemented), (true, Code::PermissionDenied)] {
+        let gateway = Gateway::start_with(|config| config.internal_rpcs = is_open).await;
+        gateway.service.refuses("InternalService/BatchGetUsers", || Error::from(Reason::ServiceOnly).into());
+        let mut client = Grpc::new(channel(&gateway));
+        client.ready().await.expect("connected");
+        let call = client.unary(Request::new(Bytes::new()), PathAndQuery::from_static(path), Raw).await;
+        assert_eq!(call.expect_err("refused").code(), code);
+        let names = list_services(&gateway).await;
+        assert_eq!(names.iter().any(|name| name.contains("Internal")), is_open, "{names:?}");
+        assert!(names.iter().any(|name| name == "baton.task.v1.TaskService"), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_is_not_there_unless_switched_on() {
+    let gateway = Gateway::start_with(|config| config.reflection = false).await;
+    let request = tokio_stream::iter(Vec::<ServerReflectionRequest>::new());
+    let answer = ServerReflectionClient::new(channel(&gateway)).server_reflection_info(request).await;
+    assert_eq!(answer.expect_err("refused").code(), Code::Unimplemented);
+}
+
+/// The services that reflection lists, in its older version.
+async fn list_services(gateway: &Gateway) -> Vec<String> {
+    use tonic_reflection::pb::v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel(gateway));
+    let answers = client.server_reflection_info(tokio_stream::iter([request]));
+    let answer = answers.await.expect("answered").into_inner().message().await.expect("no error").expect("an answer");
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+    list.service.into_iter().map(|service| service.name).collect()
 }

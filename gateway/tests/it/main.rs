@@ -7,6 +7,7 @@ mod files;
 mod gateway;
 mod grpc;
 mod grpc_web;
+mod isolation;
 mod merge_patch;
 mod openapi;
 mod rate_limit;

@@ -19,8 +19,9 @@ use futures_util::{
 };
 use http::{HeaderMap, Request, Response};
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     Status, Streaming,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -57,19 +58,39 @@ pub(crate) struct Script {
     calls: Arc<Mutex<Vec<(String, Call)>>>,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
     streams: Arc<Mutex<HashMap<String, Pieces>>>,
+    live: Arc<Mutex<HashMap<String, mpsc::Receiver<Bytes>>>>,
+    stop: CancellationToken,
+    running: TaskTracker,
 }
 
 impl Script {
     /// Starts it at a free port, its health included.
     pub(crate) async fn start() -> (Self, SocketAddr) {
+        Self::start_at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// Starts it at this address.
+    pub(crate) async fn start_at(address: SocketAddr) -> (Self, SocketAddr) {
         let script = Self::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (_, health) = tonic_health::server::health_reporter();
         let rpcs = Router::new().fallback(answer).with_state(script.clone());
         let routes = tonic::service::Routes::from(rpcs).add_service(health);
-        tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)));
+        let stop = script.stop.clone();
+        let incoming = TcpListenerStream::new(listener);
+        script.running.spawn(async move {
+            let server = Server::builder().add_routes(routes);
+            server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await.expect("served");
+        });
         (script, address)
+    }
+
+    /// Ends it and its connections.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
     }
 
     /// Answers this RPC (`TaskService/GetTask`) with what the function makes.
@@ -97,6 +118,11 @@ impl Script {
     pub(crate) fn streams<M: Message>(&self, rpc: &str, pieces: Vec<Result<M, Status>>) {
         let pieces = pieces.into_iter().map(|piece| piece.map(|message| message.encode_to_vec().into()));
         self.streams.lock().expect("unpoisoned").insert(rpc.to_owned(), pieces.collect());
+    }
+
+    /// Answers the next call of this RPC with what comes here, as it comes.
+    pub(crate) fn live(&self, rpc: &str, messages: mpsc::Receiver<Bytes>) {
+        self.live.lock().expect("unpoisoned").insert(rpc.to_owned(), messages);
     }
 
     /// Answers GetTask with a task of this id and version.
@@ -150,8 +176,8 @@ fn short(path: &str) -> String {
 
 async fn answer(State(script): State<Script>, request: Request<Body>) -> Response<tonic::body::Body> {
     let rpc = short(request.uri().path());
-    // A method of no contract: answers a message and breaks off, as a process that is killed does.
-    if rpc == "TaskService/Break" {
+    // Answers a message and breaks off, as a process that is killed does.
+    if request.headers().contains_key(BREAK) {
         let message = stream::once(async { Ok(Bytes::from_static(b"\0\0\0\0\x03one")) });
         let end = stream::once(async {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -162,6 +188,9 @@ async fn answer(State(script): State<Script>, request: Request<Body>) -> Respons
     }
     Grpc::new(Raw).streaming(Rpc { rpc, script }, request).await
 }
+
+/// A header of calls whose answer breaks off.
+pub(crate) const BREAK: &str = "x-break";
 
 struct Rpc {
     rpc: String,
@@ -178,9 +207,9 @@ impl StreamingService<Bytes> for Rpc {
         Box::pin(async move {
             let (metadata, _, mut messages) = request.into_parts();
             let metadata = metadata.into_headers();
-            // A method of no contract: sends back each message as it comes, for tests of streams.
-            if rpc == "TaskService/Echo" {
-                return Ok(tonic::Response::new(messages.boxed()));
+            let live = script.live.lock().expect("unpoisoned").remove(&rpc);
+            if let Some(live) = live {
+                return Ok(tonic::Response::new(ReceiverStream::new(live).map(Ok).boxed()));
             }
             let message = messages.next().await.transpose()?.unwrap_or_default();
             let call = Call { metadata, message };

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use baton_access::{AccessLayer, Board, BoardChange, Credential, Principal, matrix};
+use baton_access::{AccessChange, AccessLayer, Board, BoardChange, Principal, SETTLE_TIME, matrix};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     access::v1::Permission,
-    auth::v1::UserEvent,
     events::v1::Envelope,
     task::v1::{BoardEventKind, BoardKind, TaskEvent, WatchBoardRequest, WatchBoardResponse},
 };
@@ -25,8 +24,6 @@ use uuid::Uuid;
 use super::Rpc;
 
 const PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
-/// Sessions and memberships are remembered for a second: only then does asking tell the news.
-const REMEMBERED_FOR: Duration = Duration::from_millis(1100);
 
 /// What watchers are served from. Clones share it.
 #[derive(Debug, Clone)]
@@ -143,54 +140,32 @@ impl Watch {
                 event = self.events.recv() => event,
             };
             match event {
-                Ok(event) if self.concerns_rights(&event) => {
-                    self.may_go_on(&event)?;
-                    // What comes meanwhile waits, and is told by the new rights.
-                    sleep(REMEMBERED_FOR).await;
-                    if !self.ask_again().await? {
-                        return Ok(say(BoardEventKind::Resync));
+                Ok(event) => match AccessChange::of(&event, &self.principal) {
+                    Some(AccessChange::SessionClosed) => return Err(Reason::SessionClosed.into()),
+                    Some(AccessChange::Own | AccessChange::Account) => {
+                        // What comes meanwhile waits, and is told by the new rights.
+                        sleep(SETTLE_TIME).await;
+                        if !self.ask_again().await? {
+                            return Ok(say(BoardEventKind::Resync));
+                        }
                     }
-                }
-                Ok(event) => {
-                    if let Some(message) = self.told(&event) {
-                        return Ok(message);
+                    None => {
+                        if let Some(message) = self.told(&event) {
+                            return Ok(message);
+                        }
                     }
-                }
+                },
                 Err(RecvError::Lagged(_)) => {
                     // Whoever reads the board anew needs nothing of what still waits; but some of it, or of what was
                     // missed, may have been about their rights.
                     self.events = self.events.resubscribe();
-                    sleep(REMEMBERED_FOR).await;
+                    sleep(SETTLE_TIME).await;
                     self.ask_again().await?;
                     return Ok(say(BoardEventKind::Resync));
                 }
                 Err(RecvError::Closed) => return Err(Reason::Unavailable.into()),
             }
         }
-    }
-
-    /// Whether the event may have changed what the caller may, or who reports to whom.
-    fn concerns_rights(&self, event: &Envelope) -> bool {
-        if event.account_id.is_empty() {
-            let key = match &self.principal.caller.credential {
-                Credential::ApiKey(key) => Some(key.id),
-                Credential::Session => None,
-            };
-            let subject = event.subject_id.parse().ok();
-            return subject.is_some_and(|id: Uuid| id == self.principal.user_id() || Some(id) == key);
-        }
-        let kind = event.r#type.as_str();
-        self.is_of_account(event)
-            && (kind.starts_with("member.") && kind != "member.invited" || kind.starts_with("account."))
-    }
-
-    /// A session that was closed never opens again: there is nothing to ask.
-    fn may_go_on(&self, event: &Envelope) -> Result<()> {
-        let closed = (event.r#type == "session.closed").then(|| payload::<UserEvent>(event)).flatten();
-        if closed.is_some_and(|closed| closed.session_id.parse() == Ok(self.principal.caller.session_id)) {
-            return Err(Reason::SessionClosed.into());
-        }
-        Ok(())
     }
 
     /// Whether the board still has the tasks of the same people. An error when the caller may not see it any more.

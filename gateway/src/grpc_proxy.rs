@@ -1,0 +1,288 @@
+//! gRPC and gRPC-Web: passed on undecoded to the service that the path names.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::{Result, ensure};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use baton_access::Rule;
+use baton_errors::{Error, Reason};
+use baton_proto::pool;
+use baton_runtime::{origin, reflection};
+use futures_util::StreamExt as _;
+use http::{
+    HeaderMap, HeaderValue, Version,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE},
+};
+use http_body_util::{BodyStream, StreamBody};
+use hyper::body::{Body as _, Frame};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body as GrpcBody};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer as _, ServiceExt as _};
+
+use crate::{
+    admission::CallerKey,
+    config::Config,
+    edge, headers,
+    problem::Problem,
+    rate_limit::{Edge, Verdict},
+    response_body::until_read,
+    rest::MAX_PUBLIC_BODY,
+    upstream::{Upstream, Upstreams},
+};
+
+/// Largest request, in bytes: the largest message that services take (tonic's default), and its prefix.
+const MAX_BODY: usize = 4 * 1024 * 1024 + 5;
+
+/// What takes gRPC out of the stream of requests.
+#[derive(Clone)]
+pub(crate) struct GrpcProxy {
+    services: GrpcWebService<Router>,
+    edge: Edge,
+}
+
+/// A service, and what the contract says of its RPCs by their paths.
+#[derive(Clone)]
+struct Target {
+    upstream: Upstream,
+    rpcs: Arc<HashMap<String, Rpc>>,
+    edge: Edge,
+}
+
+#[derive(Clone, Copy)]
+struct Rpc {
+    is_public: bool,
+    is_streaming: bool,
+}
+
+impl GrpcProxy {
+    /// All gRPC services: those behind the gateway, and its own health and, if that is switched on, reflection.
+    ///
+    /// # Errors
+    /// When an RPC of the contract streams its request: bodies are read whole here.
+    pub(crate) fn new(
+        upstreams: &Upstreams,
+        edge: &Edge,
+        rules: &HashMap<String, Rule>,
+        config: &Config,
+        draining: CancellationToken,
+    ) -> Result<Self> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(async move {
+            draining.cancelled().await;
+            reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        });
+        let mut own = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
+        let mut grpc = Router::new();
+        let mut exposed = Vec::new();
+        for service in pool().services() {
+            let Some(upstream) = upstreams.of(service.parent_file().package_name()) else { continue };
+            let mut rpcs = HashMap::new();
+            let mut is_internal = false;
+            for method in service.methods() {
+                ensure!(!method.is_client_streaming(), "{} streams its request", method.full_name());
+                let path = format!("/{}/{}", service.full_name(), method.name());
+                let rule = rules.get(&path);
+                is_internal |= rule == Some(&Rule::ServiceOnly);
+                let is_public = rule == Some(&Rule::Public);
+                rpcs.insert(path, Rpc { is_public, is_streaming: method.is_server_streaming() });
+            }
+            // What is for services is for services whole: the RPC by which they get their tokens as well.
+            if is_internal && !config.internal_rpcs {
+                continue;
+            }
+            exposed.push(service.full_name().to_owned());
+            let target = Target { upstream, rpcs: Arc::new(rpcs), edge: edge.clone() };
+            grpc = grpc.route(&format!("/{}/{{method}}", service.full_name()), post(proxy).with_state(target));
+        }
+        if config.reflection {
+            own = own
+                .route_service("/grpc.reflection.v1.ServerReflection/{method}", reflection::v1(&exposed)?)
+                .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", reflection::v1alpha(&exposed)?);
+        }
+        let grpc = grpc
+            .merge(own.layer(from_fn_with_state(edge.clone(), limit_streams)))
+            .fallback(unimplemented)
+            .method_not_allowed_fallback(unimplemented);
+        Ok(Self { services: GrpcWebLayer::new().layer(grpc), edge: edge.clone() })
+    }
+}
+
+/// Takes what is gRPC out of the stream of requests.
+pub(crate) async fn dispatch(State(grpc): State<GrpcProxy>, request: Request, next: Next) -> Response {
+    match dialect(request.headers()) {
+        None => next.run(request).await,
+        Some(Dialect::WebText) => match as_binary(&grpc.edge, request).await {
+            Ok(request) => answer(grpc.services, request).await,
+            Err(error) => refuse_web_text(error.into()),
+        },
+        Some(Dialect::Web) => answer(grpc.services, request).await,
+        Some(Dialect::Native) if request.version() == Version::HTTP_2 => answer(grpc.services, request).await,
+        Some(_) => {
+            let detail = "gRPC is application/grpc over HTTP/2; gRPC-Web is application/grpc-web or -web-text, with +proto or without";
+            Problem::new(Reason::UnsupportedMediaType, detail).answer(request.headers())
+        }
+    }
+}
+
+async fn answer(grpc: GrpcWebService<Router>, request: Request) -> Response {
+    let response = grpc.oneshot(request).await.unwrap_or_else(|never| match never {});
+    response.map(Body::new)
+}
+
+enum Dialect {
+    Native,
+    Web,
+    WebText,
+    /// One that nobody here speaks, such as `application/grpc+json`.
+    Other,
+}
+
+fn dialect(headers: &HeaderMap) -> Option<Dialect> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    match content_type.strip_prefix("application/grpc")? {
+        "" | "+proto" => Some(Dialect::Native),
+        "-web" | "-web+proto" => Some(Dialect::Web),
+        "-web-text" | "-web-text+proto" => Some(Dialect::WebText),
+        _ => Some(Dialect::Other),
+    }
+}
+
+/// A request in base64 as the binary one that it stands for. tonic-web takes base64 in one piece only; the protocol lets
+/// clients encode, and pad, each piece by itself (grpc-web, PROTOCOL-WEB.md).
+async fn as_binary(edge: &Edge, request: Request) -> Result<Request, Error> {
+    let (mut parts, body) = request.into_parts();
+    let client = edge.proxies.client(&parts.headers, &parts.extensions);
+    let text = edge.buffers.read(body, &parts.headers, MAX_BODY.div_ceil(3) * 4, client).await?;
+    let binary = decode_pieces(&text.bytes);
+    let binary = binary.ok_or_else(|| Error::new(Reason::MalformedRequest, "the body is not base64"))?;
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web+proto"));
+    parts.headers.insert(ACCEPT, HeaderValue::from_static("application/grpc-web-text+proto"));
+    Ok(Request::from_parts(parts, Body::from(binary)))
+}
+
+/// Base64 in pieces that may each be padded.
+fn decode_pieces(mut text: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
+    while !text.is_empty() {
+        let padding = text.iter().position(|&byte| byte == b'=').unwrap_or(text.len());
+        // Padding alone is no piece: each takes some of the text, so the loop ends.
+        let length = padding.max(1).next_multiple_of(4);
+        let (piece, rest) = text.split_at_checked(length)?;
+        STANDARD.decode_vec(piece, &mut decoded).ok()?;
+        text = rest;
+    }
+    Some(decoded)
+}
+
+/// Streams of the gateway's own services stay open as well.
+async fn limit_streams(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let client = edge.proxies.client(request.headers(), request.extensions());
+    let caller = CallerKey::Address(client.map(origin::network));
+    match edge.admission.stream(caller, None) {
+        Ok(slot) => until_read(next.run(request).await, slot),
+        Err(error) => refuse(error.into()),
+    }
+}
+
+async fn proxy(State(target): State<Target>, request: Request) -> Response {
+    let Target { upstream, rpcs, edge } = target;
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let Some(&rpc) = rpcs.get(&path) else { return unimplemented().await };
+    edge::name_rpc(&path);
+    if let Some(name) = headers::repeated(&parts.headers) {
+        return refuse(Error::invalid(name.as_str(), "must come once").into());
+    }
+    let client = edge.proxies.client(&parts.headers, &parts.extensions);
+    let limit = if rpc.is_public { MAX_PUBLIC_BODY } else { MAX_BODY };
+    // The body first: whoever does not send theirs keeps nobody else waiting.
+    let body = match edge.buffers.read(body, &parts.headers, limit, client).await {
+        Ok(body) => body,
+        Err(error) => return refuse(error.into()),
+    };
+    let caller = edge.limiter.caller(&path, &parts.headers, None, client).await;
+    let slots = match edge.admission.slots(&path, caller.key(), caller.account(), rpc.is_streaming).await {
+        Ok(slots) => slots,
+        Err(busy) => return refuse(busy.into()),
+    };
+    let counted = edge.limiter.count(&path, &caller).await;
+    let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
+        Ok(()) => {
+            headers::for_grpc(&mut parts.headers, client);
+            // That of the base64, or of more frames than there are now.
+            parts.headers.remove(CONTENT_LENGTH);
+            let upstream = if rpc.is_streaming { upstream.streams() } else { upstream };
+            match upstream.call(http::Request::from_parts(parts, body.bytes.clone())).await {
+                Ok(response) if response.body().is_end_stream() => response.map(Body::new),
+                Ok(response) => response.map(with_an_end),
+                Err(status) => refuse(status),
+            }
+        }
+        Err(refused) => refuse(refused.into()),
+    };
+    if let Some(counted) = counted {
+        counted.tell(response.headers_mut());
+    }
+    until_read(response, slots.after_head())
+}
+
+/// A service that dies in the middle of its answer leaves no trailers; without a status some clients wait
+/// for ever, and none knows that it may try again. The body ends after its first error.
+fn with_an_end(body: GrpcBody) -> Body {
+    let frames = BodyStream::new(body).map(|frame| {
+        frame.or_else(|status| {
+            let mut trailers = HeaderMap::new();
+            status.add_header(&mut trailers)?;
+            Ok::<_, Status>(Frame::trailers(trailers))
+        })
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+async fn unimplemented() -> Response {
+    refuse(Status::unimplemented("there is no such service here"))
+}
+
+/// A status without a message: one frame of headers.
+fn refuse(status: Status) -> Response {
+    status.into_http::<GrpcBody>().into_response()
+}
+
+/// The same for a gRPC-Web client that waits for text.
+fn refuse_web_text(status: Status) -> Response {
+    let mut response = refuse(status);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web-text+proto"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn base64_in_pieces_is_what_the_pieces_are(pieces: Vec<Vec<u8>>) {
+            let text: String = pieces.iter().map(|piece| STANDARD.encode(piece)).collect();
+            prop_assert_eq!(decode_pieces(text.as_bytes()), Some(pieces.concat()));
+        }
+
+        #[test]
+        fn garbage_is_no_base64(text in "[!-~]{0,40}") {
+            if let Some(decoded) = decode_pieces(text.as_bytes()) {
+                prop_assert!(decoded.len() * 4 <= text.len() * 3);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Bodies of requests, as long as they arrive.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use baton_errors::{Error, Reason, Result};
+use baton_runtime::{
+    origin,
+    shares::{Share, Shares},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, header::CONTENT_LENGTH};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long a body may take that is small; and how long nothing of one may arrive, however much came before.
+const BODY_TIMEOUT: Duration = Duration::from_secs(8);
+/// What arrives buys a larger body more time: this many bytes one second. (Apache's mod_reqtimeout calls it `MinRate`.)
+const MIN_BYTES_PER_SECOND: u64 = 4 * 1024;
+
+/// Bytes of bodies that one gateway keeps at a time for one address (IPv6: the /64), in KiB.
+const MAX_KIB_PER_ADDRESS: u32 = 64 * 1024;
+
+/// The client has stopped sending its body, or sends it too slowly.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the body did not arrive in time")]
+pub(crate) struct TooSlow;
+
+/// A body that ends with [`TooSlow`] when it does not arrive in time.
+pub(crate) struct Timed<B> {
+    body: B,
+    timeout: Duration,
+    begun: Option<Instant>,
+    received: u64,
+    deadline: Option<Pin<Box<Sleep>>>,
+    is_over: bool,
+}
+
+impl<B> Timed<B> {
+    pub(crate) fn new(body: B) -> Self {
+        Self::within(body, BODY_TIMEOUT)
+    }
+
+    fn within(body: B, timeout: Duration) -> Self {
+        Self { body, timeout, begun: None, received: 0, deadline: None, is_over: false }
+    }
+}
+
+impl<B> HttpBody for Timed<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.deadline = None;
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(end) => {
+                this.is_over = true;
+                return Poll::Ready(end.map(|end| end.map_err(Into::into)));
+            }
+            Poll::Pending => {}
+        }
+        // The clock runs while the client is waited for, and begins with the first wait.
+        let now = Instant::now();
+        let begun = *this.begun.get_or_insert(now);
+        let bought = Duration::from_secs(this.received / MIN_BYTES_PER_SECOND);
+        let ends = (begun + this.timeout + bought).min(now + this.timeout);
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(ends)));
+        if deadline.poll_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.is_over = true;
+        Poll::Ready(Some(Err(TooSlow.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Memory for bodies, in shares. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Buffers(Arc<Shares<Option<IpAddr>>>);
+
+/// A body that has arrived, with its share of the memory.
+pub(crate) struct Arrived {
+    pub(crate) bytes: Bytes,
+    _share: Option<Share<Option<IpAddr>>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self(Shares::new(MAX_KIB_PER_ADDRESS))
+    }
+}
+
+impl Buffers {
+    /// Reads a body of at most `limit` bytes; what is beyond is not read.
+    ///
+    /// # Errors
+    /// REQUEST_TOO_LARGE, BODY_TIMEOUT, BUSY when the client's other bodies use its share up, and MALFORMED_REQUEST when
+    /// the body breaks off.
+    pub(crate) async fn read(
+        &self,
+        mut body: Body,
+        headers: &HeaderMap,
+        limit: usize,
+        client: Option<IpAddr>,
+    ) -> Result<Arrived> {
+        let too_large = || Error::new(Reason::RequestTooLarge, format!("the body is larger than {limit} bytes"));
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        let network = client.map(origin::network);
+        let (mut whole, mut share) = (Whole::default(), None::<Share<_>>);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| failed(&error))?.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            let kib = u32::try_from(data.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            if kib > 0 {
+                let more = self.0.try_take(&network, kib).ok_or_else(|| Error::from(Reason::Busy))?;
+                match &mut share {
+                    Some(share) => share.merge(more),
+                    None => share = Some(more),
+                }
+            }
+            whole.push(data);
+        }
+        Ok(Arrived { bytes: whole.into_bytes(), _share: share })
+    }
+}
+
+/// Pieces of a body; the first is kept as it came, since most bodies have no second.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = data;
+        } else {
+            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+            self.rest.extend_from_slice(&data);
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+/// Why a body could not be read.
+fn failed(error: &axum::Error) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<TooSlow>() {
+            return Reason::BodyTimeout.into();
+        }
+        source = error.source();
+    }
+    Error::new(Reason::MalformedRequest, "the body ended early")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(400);
+
+    /// Reads pieces that come after so many tenths of the time that a body has.
+    async fn read(pieces: &'static [(u32, &'static str)], limit: usize) -> std::result::Result<Bytes, String> {
+        let pieces = stream::iter(pieces).then(|&(tenths, piece)| async move {
+            tokio::time::sleep(TIMEOUT / 10 * tenths).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))
+        });
+        let body = Body::new(Timed::within(Body::from_stream(pieces), TIMEOUT));
+        let arrived = Buffers::default().read(body, &HeaderMap::new(), limit, None).await;
+        arrived.map(|arrived| arrived.bytes).map_err(|error| error.reason().name().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_body_that_arrives_in_time_is_joined() {
+        assert_eq!(read(&[], 9).await.unwrap(), "");
+        assert_eq!(read(&[(0, "one")], 9).await.unwrap(), "one");
+        assert_eq!(read(&[(2, "one"), (0, ""), (1, "two")], 6).await.unwrap(), "onetwo");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_slow_or_large_is_given_up() {
+        assert_eq!(read(&[(30, "x")], 9).await.unwrap_err(), "BODY_TIMEOUT");
+        assert_eq!(read(&[(6, "x"), (6, "x"), (6, "x")], 9).await.unwrap_err(), "BODY_TIMEOUT", "drop by drop");
+        assert_eq!(read(&[(0, "one"), (0, "two")], 5).await.unwrap_err(), "REQUEST_TOO_LARGE");
+    }
+}
