@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use axum::{
     Router,
     body::Body,
@@ -83,6 +83,7 @@ impl GrpcProxy {
         let mut own = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
         let mut grpc = Router::new();
         let mut exposed = Vec::new();
+        let http = pool().get_extension_by_name("google.api.http").context("the contract has no HTTP bindings")?;
         for service in pool().services() {
             let Some(upstream) = upstreams.of(service.parent_file().package_name()) else { continue };
             let mut rpcs = HashMap::new();
@@ -93,6 +94,10 @@ impl GrpcProxy {
                 let rule = rules.get(&path);
                 is_internal |= rule == Some(&Rule::ServiceOnly);
                 let is_public = rule == Some(&Rule::Public);
+                // What anyone may call and has no form in REST has one of its own, where it is counted: webhooks.
+                if is_public && !config.internal_rpcs && !method.options().has_extension(&http) {
+                    continue;
+                }
                 rpcs.insert(path, Rpc { is_public, is_streaming: method.is_server_streaming() });
             }
             // What is for services is for services whole: the RPC by which they get their tokens as well.

@@ -42,6 +42,7 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     step("migrations", migrate::all(&servers.database_url)).await?;
     servers.provide(&mut env);
     env.set_default("BATON_LOG", "warn");
+    env.set_default("BATON_GATEWAY_REFLECTION", "true");
     env.set_default("BATON_LOG_FORMAT", "text");
     let url = format!("http://{}", gateway.local_addr()?);
     env.set_default("BATON_PUBLIC_URL", url.as_str());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{SinkExt, StreamExt, stream::SplitStream};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -61,6 +61,8 @@ impl Outbox {
         if let Some(said) = Said::disconnect(end) {
             let _ = timeout(LAST_WORDS, self.queue.send(Message::Text(said.to_json().into()))).await;
         }
+        let frame = CloseFrame { code: end.close_code(), reason: Utf8Bytes::default() };
+        let _ = timeout(LAST_WORDS, self.queue.send(Message::Close(Some(frame)))).await;
         drop(self.queue);
         if timeout(LAST_WORDS, &mut self.writer).await.is_err() {
             self.writer.abort();

@@ -1,7 +1,9 @@
 //! The messages of `actioncable-v1-json`.
 
+use axum::extract::ws::close_code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 /// What a client says.
 #[derive(Debug, Deserialize)]
@@ -74,7 +76,7 @@ impl<'a> Said<'a> {
             End::Expired { while_connected } => ("token_expired", while_connected),
             End::Restart => ("server_restart", true),
             End::TooSlow => ("too_slow", true),
-            End::Invalid => ("invalid_request", false),
+            End::Invalid { .. } => ("invalid_request", false),
         };
         Some(Self::Disconnect { kind: Kind::Disconnect, reason, reconnect })
     }
@@ -99,8 +101,34 @@ pub(super) enum End {
     Restart,
     /// The client does not keep up.
     TooSlow,
-    /// The client does not speak the protocol.
-    Invalid,
+    /// The client does not speak the protocol: of WebSockets, or of what goes through them.
+    Invalid { code: u16 },
+}
+
+impl End {
+    /// The status code of the close frame (RFC 6455, section 7.4, and the registry that it begins).
+    pub(super) fn close_code(self) -> u16 {
+        match self {
+            Self::Gone => close_code::NORMAL,
+            Self::Unauthorized | Self::Expired { .. } => close_code::POLICY,
+            Self::Restart => close_code::RESTART,
+            Self::TooSlow => close_code::AGAIN,
+            Self::Invalid { code } => code,
+        }
+    }
+
+    /// Why a socket gives no more messages.
+    pub(super) fn of_error(error: axum::Error) -> Self {
+        let Ok(error) = error.into_inner().downcast::<tungstenite::Error>() else { return Self::Gone };
+        match *error {
+            tungstenite::Error::Capacity(_) => Self::Invalid { code: close_code::SIZE },
+            tungstenite::Error::Utf8(_) => Self::Invalid { code: close_code::INVALID },
+            // Gone without a close frame: nobody is there to hear why.
+            tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
+            tungstenite::Error::Protocol(_) => Self::Invalid { code: close_code::PROTOCOL },
+            _ => Self::Gone,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket, close_code};
 use baton_access::{AccessChange, Board, REAUTHORIZE_INTERVAL, SETTLE_TIME};
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::propagation;
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
                 Some(answer) = self.questions.next() => self.answered(answer)?,
                 message = incoming.next(), if self.questions.len() < ASKED_AT_MOST => {
                     heard = Instant::now();
-                    self.heard(message.ok_or(End::Gone)?.map_err(|_| End::Gone)?)?;
+                    self.heard(message.ok_or(End::Gone)?.map_err(End::of_error)?)?;
                 }
                 _ = pings.tick() => {
                     self.outbox.say(&Said::ping(Utc::now().timestamp()))?;
@@ -193,11 +193,12 @@ impl<'a> Session<'a> {
     fn heard(&mut self, message: Message) -> Result<(), End> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Binary(_) => return Err(End::Invalid),
+            Message::Binary(_) => return Err(End::Invalid { code: close_code::UNSUPPORTED }),
             Message::Close(_) => return Err(End::Gone),
             Message::Ping(_) | Message::Pong(_) => return Ok(()),
         };
-        let Command { command, identifier } = serde_json::from_str(&text).map_err(|_| End::Invalid)?;
+        let Command { command, identifier } =
+            serde_json::from_str(&text).map_err(|_| End::Invalid { code: close_code::INVALID })?;
         match command.as_str() {
             "subscribe" => self.subscribe(identifier),
             "unsubscribe" => {

@@ -9,9 +9,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    runtime::Handle,
+    time::{Sleep, sleep, timeout},
 };
 
 /// A client that takes no byte for this long is gone.
@@ -20,19 +21,23 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// the client loses the response with them (RFC 9112, section 9.6).
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is read, and thrown away, of that.
-const MAX_LINGER_BYTES: usize = 8 * 1024 * 1024;
+const MAX_LINGER_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A socket, and what is held as long as it is open.
-pub(super) struct ClientIo<P> {
-    stream: TcpStream,
+/// A socket, and what is held as long as it is open. When it is dropped it lingers.
+pub(super) struct ClientIo<P: Send + 'static> {
+    /// `None` while it is dropped.
+    inner: Option<(TcpStream, P)>,
     stalled: Option<Pin<Box<Sleep>>>,
-    lingering: Option<(Pin<Box<Sleep>>, usize)>,
-    _place: P,
 }
 
-impl<P> ClientIo<P> {
+impl<P: Send + 'static> ClientIo<P> {
     pub(super) fn new(stream: TcpStream, place: P) -> Self {
-        Self { stream, stalled: None, lingering: None, _place: place }
+        Self { inner: Some((stream, place)), stalled: None }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        let stream = self.inner.as_mut().map(|(stream, _)| Pin::new(stream));
+        stream.ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
     /// Ends a write that makes no progress.
@@ -46,15 +51,30 @@ impl<P> ClientIo<P> {
     }
 }
 
-impl<P: Unpin> AsyncRead for ClientIo<P> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+impl<P: Send + 'static> Drop for ClientIo<P> {
+    fn drop(&mut self) {
+        let Some((mut stream, place)) = self.inner.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let linger = async {
+                stream.shutdown().await?;
+                tokio::io::copy(&mut stream.take(MAX_LINGER_BYTES), &mut tokio::io::sink()).await
+            };
+            let _ = timeout(LINGER_TIMEOUT, linger).await;
+            drop(place);
+        });
     }
 }
 
-impl<P: Unpin> AsyncWrite for ClientIo<P> {
+impl<P: Send + Unpin + 'static> AsyncRead for ClientIo<P> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, buffer)
+    }
+}
+
+impl<P: Send + Unpin + 'static> AsyncWrite for ClientIo<P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.stream()?.poll_write(cx, bytes);
         self.watch(cx, written)
     }
 
@@ -63,34 +83,20 @@ impl<P: Unpin> AsyncWrite for ClientIo<P> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        let written = self.stream()?.poll_write_vectored(cx, bytes);
         self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let flushed = self.stream()?.poll_flush(cx);
         self.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.lingering.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        }
-        let (deadline, read) = this.lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER_TIMEOUT)), 0));
-        let mut bytes = [0; 8 * 1024];
-        while *read < MAX_LINGER_BYTES && deadline.poll_unpin(cx).is_pending() {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => *read += buffer.filled().len(),
-                // The client has closed its side, or is gone.
-                _ => break,
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.stream()?.poll_shutdown(cx)
     }
 }

@@ -2,7 +2,7 @@
 
 use baton_proto::baton::{
     auth::v1::{LoginRequest, LogoutRequest, auth_service_client::AuthServiceClient},
-    tenancy::v1::{MemberEvent, RemoveMemberRequest, member_service_client::MemberServiceClient},
+    tenancy::v1::{AccountEvent, MemberEvent, RemoveMemberRequest, member_service_client::MemberServiceClient},
 };
 use baton_store::Event;
 use baton_testkit::{PASSWORD, Person};
@@ -93,4 +93,24 @@ async fn signing_out_ends_the_connections_of_that_session_only() {
     auth.logout(LogoutRequest { refresh_token: user.refresh_token.clone() }).await.unwrap();
     socket.is_told_to_go("unauthorized", false).await;
     elsewhere.follow(&notifications()).await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_suspended_or_demands_a_second_factor_shuts_sockets_out() {
+    for change in [
+        "update tenancy.accounts set status = 'suspended', suspended_at = now() where id = $1",
+        "update tenancy.accounts set require_second_factor = true where id = $1",
+    ] {
+        let stage = Stage::set().await;
+        let (user, account) = (&stage.team.user_a1, stage.team.account_id);
+        let mut open = stage.connect(user).await;
+        open.follow(&notifications()).await;
+        stage.sql(change, account).await;
+        let (_, told) = stage.notification(account, user);
+        stage.publish([Event::new("account.updated", account, account, &AccountEvent::default()), told]).await;
+        // What follows the change is not shown before it is decided anew.
+        open.is_told_to_go("unauthorized", false).await;
+        let query = format!("?token={}&account_id={account}", user.token);
+        stage.open(&query).await.is_told_to_go("unauthorized", false).await;
+    }
 }

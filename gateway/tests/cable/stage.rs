@@ -58,6 +58,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::set_with(&[]).await
+    }
+
+    /// With these variables for the gateway.
+    pub(crate) async fn set_with(variables: &[(&str, &str)]) -> Self {
         let world = World::start(&[("task", &PLATFORM_ONLY)]).await;
         let tasks = Tasks::default();
         let task_address = tasks.clone().serve().await;
@@ -65,6 +70,7 @@ impl Stage {
         env.set("BATON_TASK_URL", format!("http://{task_address}"));
         env.set("BATON_NOTIFICATION_URL", "http://127.0.0.1:1");
         env.set("BATON_GATEWAY_CORS_ORIGINS", ORIGIN);
+        variables.iter().for_each(|&(name, value)| env.set(name, value));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gateway = Shutdown::new();
@@ -139,6 +145,21 @@ impl Stage {
         Socket(socket)
     }
 
+    /// Expects that a socket is refused: the status, and the reason.
+    pub(crate) async fn refused(&self, query: &str) -> (u16, String) {
+        let Err(Error::Http(answer)) = connect_async(self.request(query)).await else { panic!("connected") };
+        let problem: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
+        (answer.status().as_u16(), problem["reason"].as_str().unwrap().to_owned())
+    }
+
+    /// Counts as many requests for the account as gateways let through in an hour.
+    pub(crate) async fn use_up_requests(&self, account_id: Uuid) {
+        let key = baton_access::limits::requests_key(account_id);
+        let mut redis = self.streams.connection();
+        let _: () =
+            redis::cmd("SET").arg(key).arg(1_000_000).arg("EX").arg(3600).query_async(&mut redis).await.unwrap();
+    }
+
     /// A person's socket in the team's account, welcomed.
     pub(crate) async fn connect(&self, person: &Person) -> Socket {
         let mut socket = self.open(&format!("?token={}&account_id={}", person.token, self.team.account_id)).await;
@@ -179,6 +200,17 @@ impl Socket {
                     return None;
                 }
                 other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The code of the close frame.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("closed in time")? {
+                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
             }
         }
     }
