@@ -5,6 +5,7 @@
 mod assigning;
 mod attaching;
 mod boards;
+mod cancellation;
 mod changing;
 mod closing;
 mod coming_again;
