@@ -19,7 +19,7 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{Origin, Shutdown, propagation};
+use crate::{Origin, Shutdown, message_size, propagation};
 
 /// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather
 /// than queued. The gateway brings all of its users over one connection.
@@ -130,7 +130,7 @@ where
         Box::pin(
             origin
                 .scope(async move {
-                    let answer = answer.await;
+                    let answer = answer.await.map(message_size::explain);
                     // tonic answers an error of a unary call in the headers; no status there means OK.
                     let code = match &answer {
                         Ok(answer) => answer.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0"),
