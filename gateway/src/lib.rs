@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod cable;
+mod compression;
+mod conditional;
 mod config;
 mod cookies;
 mod cors;
@@ -20,6 +22,7 @@ mod problem;
 mod proxies;
 mod query;
 mod rate_limit;
+mod representation;
 mod rest;
 mod routes;
 mod server;
@@ -32,7 +35,7 @@ use anyhow::{Context as _, Result};
 use axum::{
     Router,
     extract::Request,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::{MethodFilter, MethodRouter},
 };
 use baton_runtime::Shutdown;
@@ -73,7 +76,9 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let app = rest(Arc::new(config), &upstreams, &edge)?
         .merge(webhook)
         .merge(openapi)
-        .merge(docs::router())
+        .merge(docs::router().layer(map_response(async |asset| compression::allow(asset, usize::MAX))))
+        .layer(compression::layer())
+        .layer(from_fn(conditional::evaluate))
         .merge(health::router(upstreams, draining))
         .merge(cable::router(cable.clone()))
         .merge(extra)
