@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use http::{
     HeaderName, HeaderValue, Method,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER},
+    header::{
+        ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+        RANGE, RETRY_AFTER,
+    },
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -31,6 +34,8 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
             CONTENT_TYPE,
             IF_MATCH,
             IF_NONE_MATCH,
+            RANGE,
+            IF_RANGE,
             X_ACCOUNT_ID,
             IDEMPOTENCY_KEY,
             X_REQUEST_ID,
@@ -45,6 +50,8 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
         .expose_headers(
             [
                 ETAG,
+                ACCEPT_RANGES,
+                CONTENT_RANGE,
                 RETRY_AFTER,
                 X_REQUEST_ID,
                 X_CSRF_TOKEN,

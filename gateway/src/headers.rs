@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, IF_MATCH, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+        AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, IF_MATCH, IF_NONE_MATCH, TE, TRANSFER_ENCODING, UPGRADE,
+        USER_AGENT,
     },
 };
 use tonic::metadata::MetadataMap;
@@ -18,7 +19,9 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
 
 /// Headers that decide who calls, for whom, or whether; two of one kind would let two readers disagree.
-const SINGLE: [HeaderName; 4] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY, IF_MATCH];
+const SINGLE: [HeaderName; 3] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY];
+/// Headers that are lists: several lines are one (RFC 9110, section 5.3).
+const CONDITIONS: [HeaderName; 2] = [IF_MATCH, IF_NONE_MATCH];
 /// Headers of one connection, not of the request (RFC 9110, section 7.6.1).
 const HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -44,6 +47,11 @@ pub(crate) fn for_rest(request: &HeaderMap, client: Option<IpAddr>) -> MetadataM
     for name in SINGLE.iter().chain([&X_REQUEST_ID]) {
         if let Some(value) = request.get(name) {
             headers.insert(name, value.clone());
+        }
+    }
+    for name in &CONDITIONS {
+        for value in request.get_all(name) {
+            headers.append(name, value.clone());
         }
     }
     forward(request, &mut headers, client);

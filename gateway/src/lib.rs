@@ -2,6 +2,8 @@
 
 mod admission;
 mod cable;
+mod compression;
+mod conditional;
 mod config;
 mod cookies;
 mod cors;
@@ -20,6 +22,7 @@ mod problem;
 mod proxies;
 mod query;
 mod rate_limit;
+mod representation;
 mod request_body;
 mod response_body;
 mod rest;
@@ -34,7 +37,7 @@ use anyhow::{Context as _, Result};
 use axum::{
     Router,
     extract::Request,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::{MethodFilter, MethodRouter},
 };
 use baton_runtime::Shutdown;
@@ -79,7 +82,9 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let app = rest(Arc::new(config), &upstreams, &edge)?
         .merge(webhook)
         .merge(openapi)
-        .merge(docs::router())
+        .merge(docs::router().layer(map_response(async |asset| compression::allow(asset, usize::MAX))))
+        .layer(compression::layer())
+        .layer(from_fn(conditional::evaluate))
         .merge(health::router(upstreams, draining))
         .merge(cable::router(cable.clone()))
         .merge(extra)

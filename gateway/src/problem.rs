@@ -193,7 +193,7 @@ fn without_reason(status: &Status) -> (Reason, u16) {
 
 fn by_code(code: Code) -> (Reason, u16) {
     let reason = match code {
-        Code::InvalidArgument | Code::OutOfRange => Reason::ValidationFailed,
+        Code::InvalidArgument => Reason::ValidationFailed,
         Code::Unauthenticated => Reason::TokenInvalid,
         Code::PermissionDenied => Reason::PermissionMissing,
         Code::NotFound => Reason::RouteNotFound,
@@ -203,7 +203,8 @@ fn by_code(code: Code) -> (Reason, u16) {
         Code::Unavailable => Reason::Unavailable,
         // The service is older than the gateway and will know the RPC soon.
         Code::Unimplemented => return (Reason::Unavailable, 501),
-        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Reason::Internal,
+        // OUT_OF_RANGE: an answer that is too large. Services give a reason for requests that are.
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::OutOfRange => Reason::Internal,
     };
     (reason, reason.http_status())
 }

@@ -5,40 +5,35 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 use axum::{
     body::Body as HttpBody,
     extract::{FromRequestParts as _, RawPathParams, Request},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_errors::Reason;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    HeaderMap, HeaderValue, StatusCode, Version,
+    header::{CONNECTION, CONTENT_TYPE},
     request::Parts,
 };
 use prost_reflect::{DynamicMessage, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    conditional,
     config::Config,
     cookies, file, headers,
     json::{
-        decode,
-        encode::{Shown, ShownField},
-        scalar,
+        decode, scalar,
         tree::{self, Json, Members},
         violations::{Path, Violations},
     },
     merge_patch, oauth,
     problem::Problem,
     rate_limit::{Edge, Verdict},
+    representation,
     request_body::Arrived,
     response_body::until_read,
     routes::{Body, Route},
     upstream::{self, Upstream},
 };
-
-/// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
-const WELL_KNOWN: &str = "/.well-known/";
-const WELL_KNOWN_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// Largest body of a call that anyone may make, in bytes. What strangers send is small, and what they make the
 /// gateway hold in memory is not theirs to choose.
@@ -142,6 +137,7 @@ async fn answer(
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<Response, Problem> {
+    conditional::check_change(route, &parts.headers)?;
     let mut request = decode(route, parts, body).await?;
     let mode = cookies::receive(route, parts, config, &mut request)?;
     oauth::receive(route, &parts.headers, &mut request);
@@ -161,7 +157,7 @@ async fn answer(
         .map_err(|status| Problem::of_status(&status, route))?;
     let browser = oauth::give(route, parts, &mut message)?;
     let cookies = cookies::give(route, browser.mode(route, mode), &mut message)?;
-    let mut response = encode(route, &parts.headers, &message)?;
+    let mut response = representation::encode(route, &parts.headers, &message)?;
     response.headers_mut().extend(cookies);
     browser.apply(&mut response);
     Ok(response)
@@ -280,60 +276,4 @@ fn account_of_path<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow
         Cow::Borrowed(value) => value.as_str().map(Into::into),
         Cow::Owned(value) => value.as_str().map(|text| text.to_owned().into()),
     }
-}
-
-/// The answer as JSON, with the `ETag` of what has a version; 304 when the caller has it already.
-fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Result<Response, Problem> {
-    let answer = route.answer.as_ref().map(|field| (field, message.get_field(field)));
-    let (shown, json) = match &answer {
-        None => (Some(message), serde_json::to_vec(&Shown(message))),
-        Some((field, value)) => (value.as_message(), serde_json::to_vec(&ShownField(message, field))),
-    };
-    let json = json.map_err(|_| Problem::from(Reason::Internal))?;
-    if route.template.starts_with(WELL_KNOWN) {
-        return Ok(well_known(request, json));
-    }
-    let mut response = json.into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let version = route.version.as_ref().zip(shown).map(|(field, of)| of.get_field(field));
-    let Some(version) = version.as_deref().and_then(Value::as_i32) else {
-        return Ok(response);
-    };
-    let etag = format!("\"{version}\"");
-    if route.verb == Method::GET {
-        if is_known(request, &etag) {
-            response = StatusCode::NOT_MODIFIED.into_response();
-        }
-        // A client may keep it, and asks whether it is still good.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    }
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(ETAG, value);
-    }
-    Ok(response)
-}
-
-/// An answer that is public, and the same for all: whoever is on its way may keep it.
-fn well_known(request: &HeaderMap, json: Vec<u8>) -> Response {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest));
-    let mut response = if is_known(request, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
-    };
-    response.headers_mut().insert(CACHE_CONTROL, WELL_KNOWN_CACHE);
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(ETAG, value);
-    }
-    response
-}
-
-/// Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared weakly).
-fn is_known(request: &HeaderMap, etag: &str) -> bool {
-    let values = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }

@@ -47,6 +47,12 @@ pub(crate) struct Route {
     pub(crate) is_file: bool,
     /// Whether anyone may call it, signed in or not.
     pub(crate) is_public: bool,
+    /// Whether the answer has a token, a key, a secret or a signed URL.
+    pub(crate) answers_secret: bool,
+    /// Whether the service compares `If-Match` and `If-None-Match` with the version of what the call changes.
+    pub(crate) checks_version: bool,
+    /// Whether a GET of the same path has a representation.
+    pub(crate) is_readable: bool,
 }
 
 /// A part of the path that sets a field of the request.
@@ -95,13 +101,43 @@ pub(crate) fn routes() -> Result<Vec<Route>> {
         }
     }
     let mut seen = HashSet::new();
+    let checks: Vec<bool> = routes.iter().map(|route| checks_version(route, &routes)).collect();
+    let readable: HashSet<String> =
+        routes.iter().filter(|route| route.verb == Method::GET).map(|route| route.template.clone()).collect();
+    for (route, checks_version) in routes.iter_mut().zip(checks) {
+        route.checks_version = checks_version;
+        route.is_readable = readable.contains(&route.template);
+    }
     for route in &routes {
         ensure!(seen.insert((&route.verb, &route.template)), "{} {} is there twice", route.verb, route.template);
     }
     Ok(routes)
 }
 
+/// Whether the call changes one thing that has a version, in a way that its service compares.
+fn checks_version(route: &Route, all: &[Route]) -> bool {
+    let has_version = |verb: Method, template: &str| {
+        all.iter().find(|other| other.verb == verb && other.template == template && other.version.is_some())
+    };
+    let parent = route.template.rsplit_once('/').map_or("", |(parent, _)| parent);
+    match route.verb {
+        Method::GET => false,
+        Method::PATCH => route.version.is_some(),
+        Method::DELETE => has_version(Method::PATCH, &route.template).is_some(),
+        // An action on a thing answers the thing; what answers something else is about what belongs to it.
+        _ => has_version(Method::GET, parent).is_some_and(|thing| thing.shown() == route.shown()),
+    }
+}
+
 impl Route {
+    /// The message that REST shows of the answer.
+    pub(crate) fn shown(&self) -> MessageDescriptor {
+        match self.answer.as_ref().map(FieldDescriptor::kind) {
+            Some(Kind::Message(of)) => of,
+            _ => self.method.output(),
+        }
+    }
+
     /// Names of the request's fields that the URL sets.
     pub(crate) fn bound(&self) -> Vec<&str> {
         self.path.iter().map(|parameter| parameter.name.as_str()).collect()
@@ -171,12 +207,41 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         method: method.clone(),
         is_file,
         is_public: false,
+        answers_secret: has_secret(&shown, &mut HashSet::new()),
+        checks_version: false,
+        is_readable: false,
         verb,
         template,
         path,
         body,
         answer,
     })
+}
+
+/// Whether the message, or one in it, has a field that opens something.
+fn has_secret(message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
+    const SECRETS: [&str; 11] = [
+        "token",
+        "access_token",
+        "refresh_token",
+        "mfa_token",
+        "browser_token",
+        "secret",
+        "recovery_codes",
+        "otpauth_url",
+        "authorization_url",
+        "upload_url",
+        "download_url",
+    ];
+    let is_secret = |name: &str| {
+        // The key of a custom field is a name.
+        SECRETS.contains(&name) || name == "key" && message.package_name() == "baton.auth.v1"
+    };
+    seen.insert(message.full_name().to_owned())
+        && message.fields().any(|field| match field.kind() {
+            Kind::Message(of) => has_secret(&of, seen),
+            _ => is_secret(field.name()),
+        })
 }
 
 fn has_bindings(rule: &DynamicMessage) -> bool {
@@ -273,6 +338,76 @@ mod tests {
         let export = of("baton.tenancy.v1.ActivityService.ExportActivityLogs");
         assert!(export.is_file && export.method.is_server_streaming());
         assert!(!of("baton.task.v1.TaskService.ListTasks").is_file);
+    }
+
+    #[test]
+    fn answers_with_secrets_are_known() {
+        let found = routes().expect("the contract has a REST form");
+        let mut secret: Vec<_> = found.iter().filter(|r| r.answers_secret).map(|r| r.method.name()).collect();
+        secret.sort_unstable();
+        assert_eq!(
+            secret,
+            [
+                "Authorize",
+                "Callback",
+                "ConfirmTotp",
+                "CreateApiKey",
+                "CreateAttachment",
+                "EnrollTotp",
+                "GetAttachment",
+                "LinkIdentity",
+                "Login",
+                "Refresh",
+                "RenewRecoveryCodes",
+                "VerifySecondFactor"
+            ]
+        );
+    }
+
+    /// Each of these was looked up in its service: it compares before it writes, in the same transaction.
+    #[test]
+    fn changes_that_compare_versions_are_known() {
+        let found = routes().expect("the contract has a REST form");
+        let mut checks: Vec<_> = found.iter().filter(|r| r.checks_version).map(|r| r.method.name()).collect();
+        checks.sort_unstable();
+        assert_eq!(
+            checks,
+            [
+                "AcceptTask",
+                "ArchiveTask",
+                "AssignTask",
+                "CancelDeletion",
+                "CancelTask",
+                "CompleteTask",
+                "DeleteAccount",
+                "DeleteComment",
+                "DeleteCustomField",
+                "DeleteTask",
+                "DeleteTimeEntry",
+                "DeleteView",
+                "MoveTask",
+                "PauseTask",
+                "ReactivateAccount",
+                "ReassignTask",
+                "RejectTask",
+                "RemoveMember",
+                "ReopenTask",
+                "RestoreTask",
+                "ResumeTask",
+                "StartTask",
+                "SuspendAccount",
+                "UpdateAccount",
+                "UpdateComment",
+                "UpdateCustomField",
+                "UpdateMe",
+                "UpdateMember",
+                "UpdateOwnMember",
+                "UpdateSettings",
+                "UpdateTask",
+                "UpdateTimeEntry",
+                "UpdateView"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The codec of every generated client and server: prost, and the `buf.validate` rules.
 
-use std::marker::PhantomData;
+use std::{collections::HashMap, marker::PhantomData};
 
 use prost::{Message, Name, bytes::Buf as _};
 use prost_protovalidate::{Validate, ValidationError, Violation};
@@ -15,6 +15,8 @@ use crate::item_limits::{TooMany, first_exceeded};
 
 /// The `reason` of a message that breaks a `buf.validate` rule.
 pub const VALIDATION_FAILED: &str = "VALIDATION_FAILED";
+/// The `reason` of a message that is larger than its receiver takes.
+pub const REQUEST_TOO_LARGE: &str = "REQUEST_TOO_LARGE";
 /// The `domain` of every `google.rpc.ErrorInfo` of Baton.
 pub const ERROR_DOMAIN: &str = "baton";
 
@@ -114,9 +116,21 @@ fn broken_rules(details: ErrorDetails) -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
 }
 
+/// The refusal of a message that is larger than `limit` bytes: RESOURCE_EXHAUSTED.
+pub fn too_large(limit: Option<u64>) -> Status {
+    let mut details = ErrorDetails::new();
+    let metadata = limit.map(|limit| ("limit".to_owned(), limit.to_string()));
+    details.set_error_info(REQUEST_TOO_LARGE, ERROR_DOMAIN, HashMap::from_iter(metadata));
+    let message = limit.map_or_else(
+        || "the message is larger than the limit".to_owned(),
+        |limit| format!("the message is larger than {limit} bytes"),
+    );
+    Status::with_error_details(tonic::Code::ResourceExhausted, message, details)
+}
+
 fn validation_failed() -> ErrorDetails {
     let mut details = ErrorDetails::new();
-    details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, std::collections::HashMap::<String, String>::new());
+    details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, HashMap::<String, String>::new());
     details
 }
 

@@ -143,14 +143,21 @@ async fn wrong_changes_are_refused_and_change_nothing() {
     user.call(Method::PATCH, &path).refused(415, "UNSUPPORTED_MEDIA_TYPE").await;
     user.call(Method::PATCH, &path).body("application/merge-patch+json", "[]").refused(400, "MALFORMED_REQUEST").await;
 
-    for etag in ["garbage", "3", "\"\"", "\"x\"", "W/\"1\"", "\"1\", \"2\"", "\"-1\""] {
+    // No list of entity tags is invalid; one that names other versions, or none, does not match (RFC 9110, 13.1.1).
+    let invalid =
+        ["garbage", "3", "\"1", "\"1\" \"2\"", "*, \"1\"", "w/\"1\""].map(|tag| (tag, 400, "PRECONDITION_INVALID"));
+    let other =
+        ["\"\"", "\"x\"", "W/\"1\"", "\"7\", \"8\"", "\"-1\"", "\"01\"", ""].map(|tag| (tag, 412, "VERSION_MISMATCH"));
+    for (tag, status, reason) in invalid.into_iter().chain(other) {
         let change = json!({"title": "Changed"});
-        user.patch(&path, &change).header("if-match", etag).refused(400, "PRECONDITION_INVALID").await;
-        user.post(&format!("{path}/start"), &json!({}))
-            .header("if-match", etag)
-            .refused(400, "PRECONDITION_INVALID")
-            .await;
-        user.delete(&path).header("if-match", etag).refused(400, "PRECONDITION_INVALID").await;
+        user.patch(&path, &change).header("if-match", tag).refused(status, reason).await;
+        user.post(&format!("{path}/start"), &json!({})).header("if-match", tag).refused(status, reason).await;
+        user.delete(&path).header("if-match", tag).refused(status, reason).await;
+    }
+    for tag in ["*", "\"1\"", "W/\"1\"", "\"7\", \"1\""] {
+        let change = json!({"title": "Changed"});
+        user.patch(&path, &change).header("if-none-match", tag).refused(412, "PRECONDITION_FAILED").await;
+        user.delete(&path).header("if-none-match", tag).refused(412, "PRECONDITION_FAILED").await;
     }
     user.post(&format!("{path}/pause"), &json!({"reason": NUL})).send().await.problem();
     user.post(&format!("{path}/start"), &json!({})).ok().await;

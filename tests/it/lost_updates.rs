@@ -13,33 +13,69 @@ async fn an_etag_saves_the_second_read_and_refuses_the_second_write() {
     let path = format!("/v1/tasks/{id}");
 
     let read = user.get(&path).send().await;
-    assert_eq!((read.header("etag"), &read.json()["version"]), ("\"1\"", &json!(1)));
-    for tag in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
-        let again = user.get(&path).header("if-none-match", tag).send().await;
-        assert_eq!((again.status, again.text.as_str(), again.header("etag")), (304, "", "\"1\""), "{tag}");
+    let tag = read.header("etag").to_owned();
+    assert_eq!((read.etag_version(), &read.json()["version"]), ("1", &json!(1)));
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"7\", {tag}"), "*".to_owned()] {
+        let again = user.get(&path).header("if-none-match", &known).send().await;
+        assert_eq!((again.status, again.text.as_str(), again.header("etag")), (304, "", &*tag), "{known}");
     }
     // Not for strangers: what is not theirs is not there, changed or not.
-    team.manager.get(&path).header("if-none-match", "\"1\"").send().await;
     let other = platform.team().await;
-    other.user.get(&path).header("if-none-match", "\"1\"").refused(404, "TASK_NOT_FOUND").await;
+    other.user.get(&path).header("if-none-match", &tag).refused(404, "TASK_NOT_FOUND").await;
 
     let change = |title: &str| user.patch(&path, &json!({"title": title}));
-    let changed = change("Second").header("if-match", "\"1\"").send().await;
-    assert_eq!((changed.status, changed.header("etag"), &changed.json()["title"]), (200, "\"2\"", &json!("Second")));
+    let changed = change("Second").header("if-match", &tag).send().await;
+    assert_eq!((changed.status, changed.etag_version(), &changed.json()["title"]), (200, "2", &json!("Second")));
     let problem = change("Lost").header("if-match", "\"1\"").refused(412, "VERSION_MISMATCH").await;
     assert_eq!(problem["metadata"]["version"], "2", "{problem}");
     user.delete(&path).header("if-match", "\"1\"").refused(412, "VERSION_MISMATCH").await;
     user.post(&format!("{path}/start"), &json!({})).header("if-match", "\"1\"").refused(412, "VERSION_MISMATCH").await;
 
-    let read = user.get(&path).header("if-none-match", "\"1\"").send().await;
-    assert_eq!((read.status, read.header("etag"), &read.json()["title"]), (200, "\"2\"", &json!("Second")));
-    let started = user.post(&format!("{path}/start"), &json!({})).header("if-match", "\"2\"").send().await;
-    assert_eq!((started.status, started.header("etag")), (200, "\"3\""), "{}", started.text);
+    let read = user.get(&path).header("if-none-match", &tag).send().await;
+    assert_eq!((read.status, read.etag_version(), &read.json()["title"]), (200, "2", &json!("Second")));
+    let started = user.post(&format!("{path}/start"), &json!({})).header("if-match", "\"1\", \"2\"").send().await;
+    assert_eq!((started.status, started.etag_version()), (200, "3"), "{}", started.text);
     assert_eq!(change("Any").header("if-match", "*").ok().await["version"], 4);
     // What changes nothing makes no new version.
     assert_eq!(change("Any").header("if-match", "\"4\"").ok().await["version"], 4);
     user.delete(&path).header("if-match", "\"4\"").ok().await;
     user.get(&path).header("if-none-match", "\"4\"").refused(404, "TASK_NOT_FOUND").await;
+}
+
+#[tokio::test]
+async fn two_people_with_the_same_version_never_get_each_others_304() {
+    let platform = Platform::start().await;
+    let team = platform.team().await;
+    let id = team.user.create_task("First").await;
+    let account = format!("/v1/accounts/{}", team.account_id);
+    // Their own profiles, both in version 1; and what both see the same of.
+    for path in ["/v1/users/me", "/v1/tasks", &account, &format!("/v1/tasks/{id}")] {
+        let first = team.user.get(path).send().await;
+        let second = team.manager.get(path).send().await;
+        assert_eq!((first.status, second.status), (200, 200), "{path}");
+        assert_eq!(first.etag_version().parse::<i32>().ok(), second.etag_version().parse::<i32>().ok(), "{path}");
+        for (person, own, other) in [(&team.user, &first, &second), (&team.manager, &second, &first)] {
+            assert_eq!(person.get(path).header("if-none-match", own.header("etag")).send().await.status, 304, "{path}");
+            let answer = person.get(path).header("if-none-match", other.header("etag")).send().await;
+            assert_eq!((answer.status, &answer.text), (200, &own.text), "{path}");
+            assert!(answer.header("cache-control").contains("private"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tag_of_before_a_task_was_blocked_still_lets_its_reader_write() {
+    let platform = Platform::start().await;
+    let user = platform.team().await.user;
+    let (id, other) = (user.create_task("Paint").await, user.create_task("Scrape").await);
+    let path = format!("/v1/tasks/{id}");
+    let before = user.get(&path).send().await;
+    user.post(&format!("{path}/dependencies"), &json!({"blocked_by": other})).ok().await;
+    let blocked = user.get(&path).header("if-none-match", before.header("etag")).send().await;
+    assert_eq!((blocked.status, &blocked.json()["blocked"]), (200, &json!(true)));
+    assert_ne!(blocked.header("etag"), before.header("etag"));
+    let tag = if blocked.etag_version() == before.etag_version() { &before } else { &blocked }.header("etag");
+    user.patch(&path, &json!({"title": "Paint it"})).header("if-match", tag).ok().await;
 }
 
 #[tokio::test]

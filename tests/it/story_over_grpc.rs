@@ -236,3 +236,12 @@ fn told(refusal: &Value, (what, code, reason, field): Refusal, details: impl Ite
     let wrong = detail("google.rpc.BadRequest").map(|value| pb::BadRequest::decode(value).unwrap().field_violations);
     assert_eq!(wrong.as_deref().and_then(<[_]>::first).map(|violation| violation.field.as_str()), field, "{refusal}");
 }
+
+#[tokio::test]
+async fn message_over_the_limit_is_refused_with_a_reason() {
+    let platform = Platform::start().await;
+    let caller = sign_up(&platform, "ada").await;
+    let huge = CreateTaskRequest { title: "x".repeat(5 << 20), ..CreateTaskRequest::default() };
+    let refused = TaskServiceClient::new(platform.grpc()).create_task(caller.call(huge)).await.unwrap_err();
+    assert_eq!((refused.code(), &*info(&refused).reason), (Code::ResourceExhausted, "REQUEST_TOO_LARGE"));
+}

@@ -139,6 +139,11 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII")).unwrap_or_default()
     }
 
+    /// The version that the `ETag` begins with; empty when there is none.
+    pub fn etag_version(&self) -> &str {
+        self.header("etag").trim_matches('"').split('-').next().unwrap_or_default()
+    }
+
     /// Expects a refusal for this reason, in the form that every refusal has (RFC 9457), and answers it.
     pub fn refused(&self, status: u16, reason: &str) -> Value {
         let problem = self.problem();

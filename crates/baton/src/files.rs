@@ -1,5 +1,6 @@
 //! `PUT` and `GET /v1/files/<token>`: the URLs of attached files when they are in a folder of this machine. With an
-//! S3-compatible store clients go there instead, and these routes are not there.
+//! S3-compatible store clients go there instead, and these routes are not there. Like such a store, they answer
+//! conditional requests and ranges (RFC 9110, sections 13 and 14), so that a download can be resumed.
 
 use anyhow::Context;
 use axum::{
@@ -9,12 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use baton_files::{Download, Files, Folder, Refused};
+use baton_files::{Content, Download, Files, Folder, Refused};
 use baton_runtime::Env;
 use serde_json::json;
 use tonic::codegen::http::{
-    StatusCode,
-    header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE},
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{
+        ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    },
 };
 use url::Url;
 
@@ -32,22 +36,55 @@ pub(crate) fn router(files: &Files) -> Router {
     Router::new().route("/v1/files/{token}", get(give).put(take)).with_state(folder.clone())
 }
 
-async fn take(State(folder): State<Folder>, Path(token): Path<String>, body: Body) -> Response {
+async fn take(State(folder): State<Folder>, Path(token): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    // The file is kept as it was announced, and no coding was.
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let title = "The content has a content coding (Content-Encoding); send it without.";
+        let mut response = problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, title);
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return response;
+    }
     match folder.take(&token, body.into_data_stream()).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(why) => refuse(why),
     }
 }
 
-async fn give(State(folder): State<Folder>, Path(token): Path<String>) -> Response {
-    match folder.give(&token).await {
-        Ok(Download { size, content_type, disposition, content }) => {
-            let headers =
-                [(CONTENT_TYPE, content_type), (CONTENT_LENGTH, size.to_string()), (CONTENT_DISPOSITION, disposition)];
-            (headers, Body::from_stream(content)).into_response()
+async fn give(State(folder): State<Folder>, Path(token): Path<String>, method: Method, headers: HeaderMap) -> Response {
+    let Download { size, content_type, disposition, etag, last_modified, content } =
+        match folder.give(&token, &method, &headers).await {
+            Ok(download) => download,
+            Err(why) => return refuse(why),
+        };
+    let of_file =
+        [(CONTENT_TYPE, content_type), (CONTENT_DISPOSITION, disposition), (ACCEPT_RANGES, "bytes".to_owned())];
+    let mut response = match content {
+        Content::Whole(content) => {
+            (of_file, [(CONTENT_LENGTH, size.to_string())], Body::from_stream(content)).into_response()
         }
-        Err(why) => refuse(why),
-    }
+        Content::Part(part, content) => {
+            let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+            let length = (part.end - part.start).to_string();
+            let of_part = [(CONTENT_LENGTH, length), (CONTENT_RANGE, range)];
+            (StatusCode::PARTIAL_CONTENT, of_file, of_part, Body::from_stream(content)).into_response()
+        }
+        Content::Unsatisfiable => {
+            let mut response = problem(StatusCode::RANGE_NOT_SATISFIABLE, "The file does not have these bytes.");
+            response.headers_mut().extend(header(CONTENT_RANGE, &format!("bytes */{size}")));
+            response
+        }
+        Content::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Content::Failed => {
+            return problem(StatusCode::PRECONDITION_FAILED, "The file is not the one that the request expects.");
+        }
+    };
+    response.headers_mut().extend(header(ETAG, &etag));
+    response.headers_mut().extend(header(LAST_MODIFIED, &httpdate::fmt_http_date(last_modified)));
+    response
+}
+
+fn header(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(value).ok().map(|value| (name, value))
 }
 
 fn refuse(why: Refused) -> Response {
@@ -55,11 +92,16 @@ fn refuse(why: Refused) -> Response {
         Refused::Ticket => (StatusCode::FORBIDDEN, "The URL has expired, or is for another method."),
         Refused::Absent => (StatusCode::NOT_FOUND, "The file is gone."),
         Refused::Size => (StatusCode::PAYLOAD_TOO_LARGE, "The content is not as long as was announced."),
+        Refused::Header(malformed) => return problem(StatusCode::BAD_REQUEST, &malformed.to_string()),
         Refused::Broken(error) => {
             tracing::warn!(%error, "a file broke off");
             (StatusCode::SERVICE_UNAVAILABLE, "The file broke off; send it again.")
         }
     };
+    problem(status, title)
+}
+
+fn problem(status: StatusCode, title: &str) -> Response {
     let problem = json!({"type": "about:blank", "title": title, "status": status.as_u16()});
     (status, [(CONTENT_TYPE, "application/problem+json")], Json(problem)).into_response()
 }

@@ -203,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn statuses_of_the_codec_have_reasons_of_the_table() {
+        let status = baton_proto::codec::too_large(Some(1));
+        assert_eq!(
+            (reason_of(&status), status.code()),
+            (Some(Reason::RequestTooLarge), Reason::RequestTooLarge.code())
+        );
+    }
+
+    #[test]
     fn reasons_are_found_by_their_names() {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_name(reason.name()), Some(*reason));

@@ -48,11 +48,11 @@ reasons! {
     MalformedRequest "MALFORMED_REQUEST" InvalidArgument 400 "The body is not JSON, or not a JSON object.";
     UnknownField "UNKNOWN_FIELD" InvalidArgument 400 "The request has a field or parameter that this call does not know.";
     PageTokenInvalid "PAGE_TOKEN_INVALID" InvalidArgument 400 "The page token is not one of ours, or belongs to other filters.";
-    PreconditionInvalid "PRECONDITION_INVALID" InvalidArgument 400 "If-Match is not an ETag of ours.";
+    PreconditionInvalid "PRECONDITION_INVALID" InvalidArgument 400 "If-Match or If-None-Match is neither * nor a list of ETags in double quotes.";
     IdempotencyKeyInvalid "IDEMPOTENCY_KEY_INVALID" InvalidArgument 400 "The Idempotency-Key is empty, longer than 255 characters, or not printable ASCII.";
     RequestTooLarge "REQUEST_TOO_LARGE" ResourceExhausted 413 "The request is larger than the limit.";
     BodyTimeout "BODY_TIMEOUT" DeadlineExceeded 408 "The body of the request did not arrive in time.";
-    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" InvalidArgument 415 "The body must be application/json (PATCH also application/merge-patch+json).";
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" InvalidArgument 415 "The body must be application/json (PATCH also application/merge-patch+json), without a content coding such as gzip.";
     RouteNotFound "ROUTE_NOT_FOUND" Unimplemented 404 "There is nothing at this path.";
     WebSocketExpected "WEBSOCKET_EXPECTED" InvalidArgument 426 "This path takes WebSockets only.";
     OriginNotAllowed "ORIGIN_NOT_ALLOWED" PermissionDenied 403 "Pages of this origin may not open a WebSocket here, or call by cookie.";
@@ -171,6 +171,7 @@ reasons! {
 
     // Concurrency and retries
     VersionMismatch "VERSION_MISMATCH" FailedPrecondition 412 "The thing has changed since; read it again.";
+    PreconditionFailed "PRECONDITION_FAILED" FailedPrecondition 412 "The condition of If-Match or If-None-Match does not hold; the call changed nothing.";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" InvalidArgument 422 "The Idempotency-Key was used with another request.";
     IdempotencyKeyInUse "IDEMPOTENCY_KEY_IN_USE" Aborted 409 "The first request with this Idempotency-Key is still running; try again.";
     Conflict "CONFLICT" Aborted 409 "Another call changed the same thing at the same time; try again.";

@@ -1,12 +1,19 @@
 //! A folder instead of a store: for one machine alone. What a store's server does is done here.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
+use baton_conditional::{Conditions, Malformed, Outcome, Selected, Tag, Validators, select};
 use baton_errors::{Error, Reason, Result};
 use baton_runtime::Clock;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use http::{HeaderMap, Method};
 use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
 use url::Url;
 
@@ -27,16 +34,37 @@ pub struct Folder {
     clock: Clock,
 }
 
-/// A file on its way to a client.
+/// A file on its way to a client, or as much of it as the client asks for.
 pub struct Download {
-    /// Its size in bytes.
+    /// Its size in bytes, all of it.
     pub size: u64,
     /// `Content-Type`.
     pub content_type: String,
     /// `Content-Disposition`.
     pub disposition: String,
-    /// Its content.
-    pub content: BoxStream<'static, Result<Bytes, object_store::Error>>,
+    /// `ETag`; a strong one, since a file is replaced and never changed.
+    pub etag: String,
+    /// `Last-Modified`.
+    pub last_modified: SystemTime,
+    /// What of it is sent.
+    pub content: Content,
+}
+
+/// The bytes of a file, in pieces.
+pub type ContentStream = BoxStream<'static, Result<Bytes, object_store::Error>>;
+
+/// What is sent of a file.
+pub enum Content {
+    /// All of it: 200.
+    Whole(ContentStream),
+    /// These bytes: 206.
+    Part(Range<u64>, ContentStream),
+    /// Nothing, since it does not have the bytes that the client asks for: 416.
+    Unsatisfiable,
+    /// Nothing, since the client has it: 304.
+    NotModified,
+    /// Nothing, since it is not what the client expects: 412.
+    Failed,
 }
 
 impl std::fmt::Debug for Download {
@@ -54,6 +82,8 @@ pub enum Refused {
     Absent,
     /// The content is not as long as was announced.
     Size,
+    /// A header has not the form that it must have.
+    Header(Malformed),
     /// The client stopped sending, or the disk does not take it.
     Broken(Error),
 }
@@ -126,24 +156,45 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives a client what it has a ticket for.
+    /// Gives a client what it has a ticket for: all of it, or the range that it asks for (RFC 9110, sections 13 and
+    /// 14).
     ///
     /// # Errors
     /// Why it was not given.
-    pub async fn give(&self, token: &str) -> Result<Download, Refused> {
+    pub async fn give(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Download, Refused> {
+        let now = self.clock.now();
         let Some(Ticket { key, allows: Allows::Get { disposition, content_type }, .. }) =
-            self.signer.verify(token, self.clock.now())
+            self.signer.verify(token, now)
         else {
             return Err(Refused::Ticket);
         };
-        match self.store.get(&Path::from(key)).await {
-            Ok(found) => {
-                let size = found.meta.size;
-                Ok(Download { size, content_type, disposition, content: found.into_stream().boxed() })
-            }
-            Err(object_store::Error::NotFound { .. }) => Err(Refused::Absent),
-            Err(error) => Err(broken(error)),
-        }
+        let conditions = Conditions::of(headers).map_err(Refused::Header)?;
+        // Opens the file once: what is compared is what is sent.
+        let mut found = match self.store.get(&Path::from(key)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Err(Refused::Absent),
+            Err(error) => return Err(broken(error)),
+        };
+        let size = found.meta.size;
+        let etag = found.meta.e_tag.clone().unwrap_or_default();
+        let tag = Tag::parse(etag.as_bytes()).ok_or_else(|| Refused::Broken(Error::internal("a file has no ETag")))?;
+        // HTTP's dates count whole seconds.
+        let last_modified = found.meta.last_modified.timestamp().try_into().map(Duration::from_secs);
+        let last_modified = SystemTime::UNIX_EPOCH + last_modified.unwrap_or_default();
+        let current = Validators { tag, last_modified: Some(last_modified) };
+        let content = match conditions.evaluate(method, &current, Tag::equals_strongly) {
+            Outcome::NotModified => Content::NotModified,
+            Outcome::Failed => Content::Failed,
+            Outcome::Proceed => match select(method, headers, size, &current, now.into()) {
+                Selected::Whole => Content::Whole(found.into_stream().boxed()),
+                Selected::Unsatisfiable => Content::Unsatisfiable,
+                Selected::Part(part) => {
+                    found.range = part.clone();
+                    Content::Part(part, found.into_stream().boxed())
+                }
+            },
+        };
+        Ok(Download { size, content_type, disposition, etag, last_modified, content })
     }
 }
 

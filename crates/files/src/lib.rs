@@ -27,7 +27,7 @@ use object_store::{
 };
 use url::Url;
 
-pub use folder::{Download, Folder, Refused};
+pub use folder::{Content, ContentStream, Download, Folder, Refused};
 
 /// An answer of the store that takes longer counts as none.
 const TIMEOUT: Duration = Duration::from_secs(20);

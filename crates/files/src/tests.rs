@@ -1,4 +1,8 @@
 use futures_util::stream;
+use http::{
+    HeaderMap,
+    header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE},
+};
 
 use super::*;
 
@@ -28,6 +32,18 @@ async fn send(files: &Files, url: &Url, parts: &[&'static [u8]]) -> Result<(), R
     files.folder().unwrap().take(token(url), stream::iter(parts.collect::<Vec<_>>())).await
 }
 
+/// A plain GET.
+async fn fetch(files: &Files, url: &Url) -> Result<Download, Refused> {
+    files.folder().unwrap().give(token(url), &Method::GET, &HeaderMap::new()).await
+}
+
+async fn whole(download: Download) -> Vec<u8> {
+    match download.content {
+        Content::Whole(content) => content.try_collect::<Vec<_>>().await.unwrap().concat(),
+        _ => panic!("not the whole"),
+    }
+}
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -43,11 +59,10 @@ async fn a_file_goes_there_and_back_by_its_tickets() {
     let (size, digest) = files.measure("accounts/a/1/kept", 100).await.unwrap().unwrap();
     assert_eq!((size, digest), (11, aws_lc_rs::digest::digest(&SHA256, b"hello world").as_ref().to_vec()));
     let url = files.download("accounts/a/1/kept", "hi.txt", "text/plain", MINUTE).await.unwrap();
-    let file = files.folder().unwrap().give(token(&url)).await.unwrap();
+    let file = fetch(&files, &url).await.unwrap();
     assert_eq!((file.size, file.content_type.as_str()), (11, "text/plain"));
     assert!(file.disposition.starts_with("attachment; filename=\"hi.txt\""));
-    let parts: Vec<_> = file.content.try_collect().await.unwrap();
-    assert_eq!(parts.concat(), b"hello world");
+    assert_eq!(whole(file).await, b"hello world");
 
     // What is sent again to the same URL does not touch the copy.
     send(&files, &upload.url, &[b"HELLO WORLD"]).await.unwrap();
@@ -55,7 +70,7 @@ async fn a_file_goes_there_and_back_by_its_tickets() {
 
     files.delete_below("accounts/a/1").await.unwrap();
     assert_eq!(files.size("accounts/a/1/kept").await.unwrap(), None);
-    assert!(matches!(files.folder().unwrap().give(token(&url)).await, Err(Refused::Absent)));
+    assert!(matches!(fetch(&files, &url).await, Err(Refused::Absent)));
     // All of it is safe to repeat.
     files.delete_below("accounts/a/1").await.unwrap();
     files.delete("accounts/a/1/kept").await.unwrap();
@@ -63,6 +78,39 @@ async fn a_file_goes_there_and_back_by_its_tickets() {
 
 fn file_digest() -> Vec<u8> {
     aws_lc_rs::digest::digest(&SHA256, b"hello world").as_ref().to_vec()
+}
+
+#[tokio::test]
+async fn a_download_is_resumed_and_not_sent_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let upload = files.upload("accounts/a/1/upload", announced(b"hello world"), MINUTE).await.unwrap();
+    send(&files, &upload.url, &[b"hello world"]).await.unwrap();
+    let url = files.download("accounts/a/1/upload", "hi.txt", "text/plain", MINUTE).await.unwrap();
+    let get = async |headers: &[(HeaderName, &str)]| {
+        let value = |value: &str| HeaderValue::from_str(value).unwrap();
+        let headers = headers.iter().map(|(name, text)| (name.clone(), value(text))).collect();
+        files.folder().unwrap().give(token(&url), &Method::GET, &headers).await
+    };
+    let etag = get(&[]).await.unwrap().etag;
+
+    let rest = get(&[(RANGE, "bytes=6-"), (IF_RANGE, &etag)]).await.unwrap();
+    match rest.content {
+        Content::Part(part, content) => {
+            let bytes = content.try_collect::<Vec<_>>().await.unwrap().concat();
+            assert_eq!((part, bytes.as_slice(), rest.size), (6..11, &b"world"[..], 11));
+        }
+        _ => panic!("not a part"),
+    }
+    assert!(matches!(get(&[(RANGE, "bytes=11-")]).await.unwrap().content, Content::Unsatisfiable));
+    assert!(matches!(get(&[(IF_NONE_MATCH, &etag)]).await.unwrap().content, Content::NotModified));
+    assert!(matches!(get(&[(IF_MATCH, "\"other\"")]).await.unwrap().content, Content::Failed));
+    assert!(matches!(get(&[(IF_MATCH, "other")]).await, Err(Refused::Header(_))));
+
+    // Another file at the same key: its rest does not belong to the part that the client has.
+    send(&files, &upload.url, &[b"HELLO WORLD"]).await.unwrap();
+    assert_eq!(whole(get(&[(RANGE, "bytes=6-"), (IF_RANGE, &etag)]).await.unwrap()).await, b"HELLO WORLD");
+    assert!(matches!(get(&[(IF_NONE_MATCH, &etag)]).await.unwrap().content, Content::Whole(_)));
 }
 
 #[tokio::test]
@@ -86,11 +134,11 @@ async fn a_ticket_is_for_one_method_only() {
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello"), MINUTE).await.unwrap();
     send(&files, &upload.url, &[b"hello"]).await.unwrap();
-    assert!(matches!(files.folder().unwrap().give(token(&upload.url)).await, Err(Refused::Ticket)));
+    assert!(matches!(fetch(&files, &upload.url).await, Err(Refused::Ticket)));
     let download = files.download("accounts/a/1/upload", "a", "text/plain", MINUTE).await.unwrap();
     assert!(matches!(send(&files, &download, &[b"HELLO"]).await, Err(Refused::Ticket)));
     let expired = files.download("accounts/a/1/upload", "a", "text/plain", Duration::ZERO).await.unwrap();
-    assert!(matches!(files.folder().unwrap().give(token(&expired)).await, Err(Refused::Ticket)));
+    assert!(matches!(fetch(&files, &expired).await, Err(Refused::Ticket)));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{Origin, Shutdown, propagation, reflection};
+use crate::{Origin, Shutdown, message_size, propagation, reflection};
 
 /// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather than queued. A connection
 /// carries the calls of many people. How many of them one person has under way, the gateway limits.
@@ -156,7 +156,7 @@ where
         Box::pin(
             origin
                 .scope(async move {
-                    let answer = answer.await;
+                    let answer = answer.await.map(message_size::explain);
                     // tonic answers an error of a unary call in the headers; no status there means OK.
                     let code = match &answer {
                         Ok(answer) => answer.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0"),

@@ -1,84 +1,119 @@
-//! `If-Match` (RFC 9110, section 13.1.1): a change of what has a version, only if it has not changed since.
+//! `If-Match` and `If-None-Match` of a change (RFC 9110, sections 13.1.1 and 13.1.2), over REST as headers and over
+//! gRPC as metadata of the same names: a change of what has a version, only if it has not changed since.
 
+use baton_conditional::{Conditions, Tag};
 use baton_errors::{Error, Reason, Result};
 use tonic::metadata::MetadataMap;
 
-/// The metadata, and over REST the header, that carries the `ETag` of what the caller has read.
-pub const IF_MATCH: &str = "if-match";
-
-/// The version that the caller expects: `"3"`, with its quotes. `None` when the caller sent nothing or
-/// `*`, which any version matches. An `ETag` of ours is a version and strong, so lists and `W/` are none.
+/// What a caller expects of the thing that they change.
 ///
-/// # Errors
-/// PRECONDITION_INVALID.
-pub fn if_match(metadata: &MetadataMap) -> Result<Option<i32>> {
-    let mut values = metadata.get_all(IF_MATCH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let only = values.next().is_none();
-    let version = value.to_str().ok().filter(|_| only).and_then(|text| parse(text.trim()));
-    version.ok_or_else(|| Reason::PreconditionInvalid.into())
-}
+/// The `ETag` of a thing begins with its version, and the version alone is compared: `"3-1f3a"` and `"3"` both name
+/// version 3. So a tag that was read before something beside the thing changed, such as whether it is overdue, still
+/// lets its reader write.
+#[derive(Debug, Clone, Default)]
+pub struct Preconditions(Conditions);
 
-/// Compares what the caller expects with the version that there is.
-///
-/// # Errors
-/// VERSION_MISMATCH.
-pub fn check(expected: Option<i32>, version: i32) -> Result<()> {
-    match expected {
-        Some(expected) if expected != version => {
-            Err(Error::from(Reason::VersionMismatch).with("version", version.to_string()))
+impl Preconditions {
+    /// What comes with a call. Whatever is absent is not expected.
+    ///
+    /// # Errors
+    /// PRECONDITION_INVALID.
+    pub fn of(metadata: &MetadataMap) -> Result<Self> {
+        let conditions = Conditions::of(metadata.as_ref());
+        conditions.map(Self).map_err(|malformed| Error::new(Reason::PreconditionInvalid, malformed.to_string()))
+    }
+
+    /// Compares what the caller expects with the version that there is.
+    ///
+    /// # Errors
+    /// VERSION_MISMATCH for `If-Match`, PRECONDITION_FAILED for `If-None-Match`.
+    pub fn check(&self, version: i32) -> Result<()> {
+        let failed = |reason| Err(Error::from(reason).with("version", version.to_string()));
+        let Self(Conditions { if_match, if_none_match, .. }) = self;
+        let is_current = |tag: &Tag| tag.version() == Some(version);
+        if if_match.as_ref().is_some_and(|tags| !tags.any(|tag| !tag.is_weak() && is_current(tag))) {
+            return failed(Reason::VersionMismatch);
         }
-        _ => Ok(()),
+        if if_none_match.as_ref().is_some_and(|tags| tags.any(is_current)) {
+            return failed(Reason::PreconditionFailed);
+        }
+        Ok(())
     }
-}
-
-/// `Some(None)` for `*`.
-fn parse(text: &str) -> Option<Option<i32>> {
-    if text == "*" {
-        return Some(None);
-    }
-    let digits = text.strip_prefix('"')?.strip_suffix('"')?;
-    // `parse` would take a sign, which an `ETag` of ours never has.
-    let version = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
-    Some(Some(version))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tonic::metadata::AsciiMetadataKey;
 
     use super::*;
 
-    fn read(values: &[&str]) -> Result<Option<i32>> {
-        let mut metadata = MetadataMap::new();
-        for value in values {
-            metadata.append(IF_MATCH, value.parse().unwrap());
+    fn check(metadata: &[(&'static str, &str)], version: i32) -> Result<(), Reason> {
+        let mut map = MetadataMap::new();
+        for (name, value) in metadata {
+            map.append(AsciiMetadataKey::from_static(name), value.parse().unwrap());
         }
-        if_match(&metadata)
+        let checked = Preconditions::of(&map).and_then(|expected| expected.check(version));
+        checked.map_err(|error| error.reason())
+    }
+
+    fn if_match(values: &[&str], version: i32) -> Result<(), Reason> {
+        check(&values.iter().map(|value| ("if-match", *value)).collect::<Vec<_>>(), version)
     }
 
     #[test]
     fn nothing_and_a_star_match_any_version() {
-        assert_eq!(read(&[]).unwrap(), None);
-        assert_eq!(read(&["*"]).unwrap(), None);
+        assert_eq!((if_match(&[], 3), if_match(&["*"], 3)), (Ok(()), Ok(())));
     }
 
     #[test]
-    fn what_is_no_etag_of_ours_is_refused() {
-        for value in ["3", "\"\"", "\"+3\"", "\"-3\"", "W/\"3\"", "\"3\", \"4\"", "\"3", "\"99999999999\"", "\"x\"", ""]
-        {
-            assert_eq!(read(&[value]).unwrap_err().reason(), Reason::PreconditionInvalid, "{value}");
+    fn lists_and_tags_with_a_hash_name_versions() {
+        for values in [
+            &["\"3\""][..],
+            &["\"3-1f\""],
+            &["\"3-1f-gzip\""],
+            &["\"7\", \"3\""],
+            &["\"7\"", "\"3\""],
+            &["W/\"3\", \"3\""],
+        ] {
+            assert_eq!(if_match(values, 3), Ok(()), "{values:?}");
+            assert_eq!(if_match(values, 4), Err(Reason::VersionMismatch), "{values:?}");
         }
-        assert_eq!(read(&["\"3\"", "\"4\""]).unwrap_err().reason(), Reason::PreconditionInvalid);
+    }
+
+    #[test]
+    fn weak_and_foreign_tags_match_no_version() {
+        for value in ["W/\"3\"", "W/\"3-1f\"", "\"\"", "\"+3\"", "\"-3\"", "\"03\"", "\"99999999999\"", "\"x\"", ""] {
+            assert_eq!(if_match(&[value], 3), Err(Reason::VersionMismatch), "{value}");
+        }
+    }
+
+    #[test]
+    fn if_none_match_lets_nothing_through_that_is_there() {
+        let none = |value, version| check(&[("if-none-match", value)], version);
+        for value in ["*", "\"3\"", "W/\"3-1f\"", "\"2\", \"3\""] {
+            assert_eq!(none(value, 3), Err(Reason::PreconditionFailed), "{value}");
+        }
+        assert_eq!((none("\"3\"", 4), none("\"x\"", 3)), (Ok(()), Ok(())));
+        // If-Match comes first (section 13.2.2).
+        assert_eq!(check(&[("if-match", "\"1\""), ("if-none-match", "*")], 3), Err(Reason::VersionMismatch));
+        assert_eq!(check(&[("if-match", "\"3\""), ("if-none-match", "*")], 3), Err(Reason::PreconditionFailed));
+    }
+
+    #[test]
+    fn other_forms_are_invalid() {
+        for value in ["3", "\"3", "\"3\" \"4\"", "*, \"3\"", "w/\"3\""] {
+            assert_eq!(if_match(&[value], 3), Err(Reason::PreconditionInvalid), "{value}");
+            assert_eq!(check(&[("if-none-match", value)], 3), Err(Reason::PreconditionInvalid), "{value}");
+        }
     }
 
     proptest! {
         #[test]
-        fn every_version_is_read_back(version in 0..=i32::MAX, other in 0..=i32::MAX) {
-            let expected = read(&[&format!("\"{version}\"")]).unwrap();
-            prop_assert_eq!(expected, Some(version));
-            prop_assert!(check(expected, version).is_ok());
-            prop_assert_eq!(check(expected, other).is_ok(), version == other);
+        fn every_version_matches_itself_alone(version in 0..=i32::MAX, other in 0..=i32::MAX) {
+            let tag = format!("\"{version}\"");
+            prop_assert_eq!(if_match(&[&tag], version), Ok(()));
+            prop_assert_eq!(if_match(&[&tag], other).is_ok(), version == other);
         }
     }
 }

@@ -4,27 +4,23 @@ mod comments;
 mod operation;
 mod schema;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use anyhow::Result;
-use axum::{
-    Router,
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
+use axum::{Router, routing::get};
 use baton_errors::Reason;
-use bytes::Bytes;
-use http::{
-    HeaderMap, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
-};
+use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    compression::Document,
     problem::PROBLEM_JSON,
     routes::{Route, routes},
 };
 use schema::Schemas;
+
+/// `*`, or entity tags with commas between them (RFC 9110, section 13.1).
+const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
 
 /// What stands above the operations.
 const INTRODUCTION: &str = include_str!("introduction.md");
@@ -35,7 +31,7 @@ pub(crate) fn document(server: Option<&str>) -> Result<Value> {
     let mut schemas = Schemas::new()?;
     let mut paths = Map::new();
     for route in &routes {
-        let operation = operation::operation(route, &routes, &mut schemas)?;
+        let operation = operation::operation(route, &mut schemas)?;
         let path = paths.entry(&route.template).or_insert_with(|| json!({}));
         path[route.verb.as_str().to_ascii_lowercase()] = operation;
     }
@@ -155,13 +151,14 @@ fn parameters() -> Value {
         ),
         "IfMatch": header(
             "If-Match",
-            "The `ETag` that the change is based on; 412 when the thing has changed since.",
-            json!({"type": "string"}),
+            "The `ETag` that the change is based on, or several, or `*`; 412 when the thing has changed since. Its version \
+             alone is compared: `\"7\"` is enough.",
+            json!({"type": "string", "pattern": ENTITY_TAGS}),
         ),
         "IfNoneMatch": header(
             "If-None-Match",
-            "An `ETag` that the caller has; 304 when nothing has changed.",
-            json!({"type": "string"}),
+            "The `ETag`s that the caller has, or `*`; 304 when nothing has changed.",
+            json!({"type": "string", "pattern": ENTITY_TAGS}),
         ),
     })
 }
@@ -169,7 +166,7 @@ fn parameters() -> Value {
 fn headers() -> Value {
     let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
-        "ETag": header("The version, in quotes, for `If-Match` and `If-None-Match`."),
+        "ETag": header("For `If-None-Match` and `If-Match`. It changes with the answer and the caller, and begins with the version."),
         "WWW-Authenticate": header("`Bearer` (RFC 6750)."),
         "Retry-After": header("Seconds to wait before trying again."),
     })
@@ -177,21 +174,10 @@ fn headers() -> Value {
 
 /// `/openapi.json`.
 pub(crate) fn router(server: Option<&str>) -> Result<Router> {
-    let text = Bytes::from(serde_json::to_vec(&document(server)?)?);
-    let mut hash = DefaultHasher::new();
-    text.hash(&mut hash);
-    let etag = format!("\"{:016x}\"", hash.finish());
+    let document = Arc::new(Document::new("application/json", serde_json::to_vec(&document(server)?)?));
     let answer = move |headers: HeaderMap| {
-        let response = serve(&headers, &etag, text.clone());
+        let response = document.answer(&headers);
         async { response }
     };
     Ok(Router::new().route("/openapi.json", get(answer)))
-}
-
-fn serve(request: &HeaderMap, etag: &str, text: Bytes) -> Response {
-    let common = [(ETAG, etag), (CACHE_CONTROL, "public, no-cache")];
-    if request.get(IF_NONE_MATCH).is_some_and(|known| known == etag) {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
-    }
-    (common, [(CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -33,12 +33,12 @@ pub(super) fn id(route: &Route) -> String {
     format!("{}_{}", route.method.parent_service().name(), route.method.name())
 }
 
-/// The operation of a route; `all` are the routes, for what its neighbours tell of it.
-pub(super) fn operation(route: &Route, all: &[Route], schemas: &mut Schemas) -> Result<Value> {
+/// The operation of a route.
+pub(super) fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value> {
     let method = &route.method;
     let service = method.parent_service();
     let access = access(route)?;
-    let takes_if_match = takes_if_match(route, all);
+    let takes_if_match = route.checks_version;
     let comment = schemas.comments.on(&method.parent_file(), method.path()).to_owned();
     let (summary, rest) = first_sentence(&comment);
     let who = match &access {
@@ -90,20 +90,9 @@ fn access(route: &Route) -> Result<Access> {
     })
 }
 
-/// Whether the call changes one thing that has a version: itself, or what it is an action on, can be
-/// read with an `ETag`.
-fn takes_if_match(route: &Route, all: &[Route]) -> bool {
-    let parent = route.template.rsplit_once('/').map_or("", |(parent, _)| parent);
-    route.verb != Method::GET
-        && all.iter().filter(|other| other.verb == Method::GET && other.version.is_some()).any(|other| {
-            // An action on a thing answers the thing; what answers something else is about what belongs to it.
-            other.template == route.template || other.template == parent && shown(other) == shown(route)
-        })
-}
-
-/// The message that REST shows of the answer.
-fn shown(route: &Route) -> MessageDescriptor {
-    route.answer.as_ref().and_then(message_of).unwrap_or_else(|| route.method.output())
+/// Whether a read has an `ETag`, for `If-None-Match`.
+fn has_etag(route: &Route) -> bool {
+    route.verb == Method::GET && !route.is_file && !route.answers_secret
 }
 
 fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mut Schemas) -> Vec<Value> {
@@ -134,7 +123,7 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
     if takes_if_match {
         parameters.push(shared("IfMatch"));
     }
-    if route.verb == Method::GET && route.version.is_some() {
+    if has_etag(route) {
         parameters.push(shared("IfNoneMatch"));
     }
     parameters
@@ -177,7 +166,7 @@ fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
     let output = route.method.output();
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
-    let shown = shown(route);
+    let shown = route.shown();
     let content = if route.is_file {
         json!({"*/*": {"schema": {"type": "string", "description": "A file, as it is."}}})
     } else {
@@ -185,11 +174,11 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
     };
     let mut answer = json!({"description": description, "content": content});
     let mut responses = BTreeMap::new();
-    if route.version.is_some() {
+    if has_etag(route) || route.version.is_some() {
         answer["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
-        if route.verb == Method::GET {
+        if has_etag(route) {
             let etag = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
-            let known = json!({"description": "The caller has this version already", "headers": etag});
+            let known = json!({"description": "Nothing has changed since the caller read it", "headers": etag});
             responses.insert("304".to_owned(), known);
         }
     }
@@ -223,7 +212,10 @@ fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) 
         reasons.extend([Reason::NotAMember, Reason::PermissionMissing]);
     }
     if takes_if_match {
-        reasons.extend([Reason::PreconditionInvalid, Reason::VersionMismatch]);
+        reasons.extend([Reason::PreconditionInvalid, Reason::VersionMismatch, Reason::PreconditionFailed]);
+    }
+    if has_etag(route) {
+        reasons.push(Reason::PreconditionInvalid);
     }
     let words = comment.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
     reasons.extend(words.filter_map(Reason::from_name));

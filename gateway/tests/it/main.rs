@@ -1,6 +1,7 @@
 //! The real gateway at a port of its own, in front of a scripted service that speaks real gRPC.
 
 mod bad_input;
+mod compression;
 mod edge;
 mod etag;
 mod files;

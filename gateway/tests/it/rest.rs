@@ -173,7 +173,7 @@ async fn an_answer_without_fields_is_an_empty_object() {
 }
 
 #[tokio::test]
-async fn the_keys_may_be_cached_and_tasks_may_not() {
+async fn the_keys_may_be_cached_by_all_and_tasks_by_their_reader() {
     let gateway = Gateway::start().await;
     gateway.service.on("AuthService/GetJwks", |_| Ok(GetJwksResponse { keys: vec![JsonWebKey::default()] }));
     gateway.service.on("TaskService/ListTasks", |_| Ok(ListTasksResponse::default()));
@@ -188,7 +188,7 @@ async fn the_keys_may_be_cached_and_tasks_may_not() {
     let other = gateway.get("/.well-known/jwks.json").header("if-none-match", &tag).send().await.expect("answered");
     assert_eq!(other.status(), 200, "other keys have another tag");
     let list = gateway.get("/v1/tasks").send().await.expect("answered");
-    assert_eq!(header(&list, "cache-control"), Some("no-store"));
+    assert_eq!(header(&list, "cache-control"), Some("private, no-cache"));
     assert_eq!(header(&list, "x-content-type-options"), Some("nosniff"));
     assert_eq!(header(&list, "content-type"), Some("application/json"));
 }

@@ -9,7 +9,7 @@ use baton_proto::{
     },
     convert::timestamp,
 };
-use baton_store::{Tenant, precondition};
+use baton_store::{Preconditions, Tenant};
 use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 
@@ -38,13 +38,13 @@ impl UserService for Rpc {
 
     async fn update_me(&self, request: Request<UpdateMeRequest>) -> Result<Response<UpdateMeResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateMeRequest { user: new, update_mask } = request.into_inner();
         let mask = update_mask.unwrap_or_default().paths;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let before = store::user::lock(&mut tx, user_id).await?;
         let before = before.ok_or_else(|| Error::from(Reason::SessionClosed))?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         let mut after = before.clone();
         after.change(&mask, new.unwrap_or_default())?;
         if after != before {

@@ -3,7 +3,7 @@
 use baton_access::{Principal, principal};
 use baton_errors::{Reason, Result};
 use baton_proto::baton::task::v1 as proto;
-use baton_store::{Idempotency, Tx, precondition};
+use baton_store::{Idempotency, Preconditions, Tx};
 use chrono::{DateTime, Utc};
 use prost::Message;
 use tonic::Request;
@@ -24,8 +24,8 @@ use crate::{
 /// A change that a caller asks for.
 pub(super) struct Change<'a> {
     principal: &'a Principal,
-    /// The version that the caller has read, if they say.
-    expected: Option<i32>,
+    /// What the caller expects of the task.
+    expected: Preconditions,
     idempotency: Idempotency,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Change<'a> {
     pub(super) fn of<T: Message>(rpc: &'static str, request: &'a Request<T>) -> Result<Self> {
         Ok(Self {
             principal: principal(request)?,
-            expected: precondition::if_match(request.metadata())?,
+            expected: Preconditions::of(request.metadata())?,
             idempotency: Idempotency::of(rpc, request.metadata(), request.get_ref())?,
         })
     }
@@ -82,7 +82,7 @@ impl Rpc {
             _ => store::task::lock(&mut tx, id).await?,
         };
         let before = visible(found, change.who())?;
-        precondition::check(change.expected, before.version)?;
+        change.expected.check(before.version)?;
         let mut after = before.clone();
         rule(&mut after, change.who(), self.db.clock().now())?;
         let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
@@ -137,7 +137,7 @@ pub(super) async fn shown(tx: &mut Tx, who: Who<'_>, id: &str, now: DateTime<Utc
 /// The task, locked, and in the version that the caller expects.
 pub(super) async fn lock(tx: &mut Tx, change: &Change<'_>, id: &str) -> Result<Task> {
     let task = visible(store::task::lock(tx, parse(id)?).await?, change.who())?;
-    precondition::check(change.expected, task.version)?;
+    change.expected.check(task.version)?;
     Ok(task)
 }
 

@@ -10,7 +10,7 @@ use baton_proto::baton::task::v1::{
     ListCommentsResponse, RemoveReactionRequest, RemoveReactionResponse, UpdateCommentRequest, UpdateCommentResponse,
     comment_service_server::CommentService,
 };
-use baton_store::{Page, Tx, precondition};
+use baton_store::{Page, Preconditions, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -134,7 +134,7 @@ impl CommentService for Rpc {
     ) -> Result<Response<UpdateCommentResponse>, Status> {
         let principal = principal(&request)?.clone();
         let who = Who::of(&principal);
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateCommentRequest { comment_id, comment: new, update_mask } = request.into_inner();
         let paths = update_mask.unwrap_or_default().paths;
         if paths.is_empty() || paths.iter().any(|path| path != "body") {
@@ -155,7 +155,7 @@ impl CommentService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (_, task) = find(&mut tx, who, &comment_id).await?;
         let before = lock(&mut tx, comment.id).await?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         let mut comment = before.clone();
         if body != before.body {
             (comment.body, comment.version) = (body, before.version + 1);
@@ -176,13 +176,13 @@ impl CommentService for Rpc {
     ) -> Result<Response<DeleteCommentResponse>, Status> {
         let principal = principal(&request)?;
         let who = Who::of(principal);
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, who, &request.get_ref().comment_id).await?;
         store::comment::lock_thread(&mut tx, comment.thread()).await?;
         let comment = lock(&mut tx, comment.id).await?;
         comment.may_delete(who)?;
-        precondition::check(expected, comment.version)?;
+        expected.check(comment.version)?;
         store::comment::delete(&mut tx, &comment, self.db.clock().now()).await?;
         tx.publish(events::deleted(&comment)).await?;
         tx.commit().await?;

@@ -7,7 +7,7 @@ use baton_proto::baton::task::v1::{
     DeleteCustomFieldRequest, DeleteCustomFieldResponse, ListCustomFieldsRequest, ListCustomFieldsResponse,
     UpdateCustomFieldRequest, UpdateCustomFieldResponse, custom_field_service_server::CustomFieldService,
 };
-use baton_store::precondition;
+use baton_store::Preconditions;
 use tonic::{Request, Response, Status};
 
 use super::{Rpc, change::Change};
@@ -68,12 +68,12 @@ impl CustomFieldService for Rpc {
         &self,
         request: Request<UpdateCustomFieldRequest>,
     ) -> Result<Response<UpdateCustomFieldResponse>, Status> {
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let tenant = principal(&request)?.tenant();
         let UpdateCustomFieldRequest { id: field_id, custom_field, update_mask } = request.into_inner();
         let mut tx = self.db.begin(tenant).await?;
         let before = store::custom_field::lock(&mut tx, id(&field_id, "id")?).await?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         let mut after = before.clone();
         change(&mut after, &update_mask.unwrap_or_default().paths, custom_field.unwrap_or_default())?;
         after.check("custom_field.")?;
@@ -91,10 +91,10 @@ impl CustomFieldService for Rpc {
         &self,
         request: Request<DeleteCustomFieldRequest>,
     ) -> Result<Response<DeleteCustomFieldResponse>, Status> {
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal(&request)?.tenant()).await?;
         let field = store::custom_field::lock(&mut tx, id(&request.get_ref().id, "id")?).await?;
-        precondition::check(expected, field.version)?;
+        expected.check(field.version)?;
         store::custom_field::delete(&mut tx, &field).await?;
         tx.publish(events::custom_field("custom_field.deleted", field.account_id, field.id, Vec::new())).await?;
         tx.commit().await?;

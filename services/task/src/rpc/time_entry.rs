@@ -8,7 +8,7 @@ use baton_proto::baton::task::v1::{
     ListTimeCorrectionsResponse, ListTimeEntriesRequest, ListTimeEntriesResponse, TimeEntry as Answer,
     UpdateTimeEntryRequest, UpdateTimeEntryResponse, time_entry_service_server::TimeEntryService,
 };
-use baton_store::{Page, Tx, precondition};
+use baton_store::{Page, Preconditions, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -102,12 +102,12 @@ impl TimeEntryService for Rpc {
         request: Request<UpdateTimeEntryRequest>,
     ) -> Result<Response<UpdateTimeEntryResponse>, Status> {
         let principal = principal(&request)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateTimeEntryRequest { time_entry_id, time_entry, update_mask } = request.get_ref();
         let mask = update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
         let new = time_entry.clone().unwrap_or_default();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (task, before) = lock_entry(&mut tx, Who::of(principal), time_entry_id, expected).await?;
+        let (task, before) = lock_entry(&mut tx, Who::of(principal), time_entry_id, &expected).await?;
         let (old, now) = (before.work()?, self.db.clock().now());
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "names no field").into());
@@ -145,10 +145,10 @@ impl TimeEntryService for Rpc {
         request: Request<DeleteTimeEntryRequest>,
     ) -> Result<Response<DeleteTimeEntryResponse>, Status> {
         let principal = principal(&request)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let time_entry_id = &request.get_ref().time_entry_id;
-        let (task, entry) = lock_entry(&mut tx, Who::of(principal), time_entry_id, expected).await?;
+        let (task, entry) = lock_entry(&mut tx, Who::of(principal), time_entry_id, &expected).await?;
         let old = entry.work()?;
         store::time_entry::delete(&mut tx, entry.id).await?;
         correct(&mut tx, task, &entry, Difference::deleted(old)).await?;
@@ -226,14 +226,14 @@ impl Rpc {
 
 /// An interval that the caller may correct, in the version that they expect, and its task, which is locked: whoever
 /// writes one locks its task first, so that the interval stands still too.
-async fn lock_entry(tx: &mut Tx, who: Who<'_>, id: &str, expected: Option<i32>) -> Result<(Task, TimeEntry)> {
+async fn lock_entry(tx: &mut Tx, who: Who<'_>, id: &str, expected: &Preconditions) -> Result<(Task, TimeEntry)> {
     let absent = || Error::from(Reason::TimeEntryNotFound);
     let id: Uuid = id.parse().map_err(|_| absent())?;
     let found = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
     let task = store::task::lock(tx, found.task_id).await?.filter(|task| who.sees(task)).ok_or_else(absent)?;
     let entry = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
     who.may_correct_time(&task, entry.user_id)?;
-    precondition::check(expected, entry.version)?;
+    expected.check(entry.version)?;
     Ok((task, entry))
 }
 

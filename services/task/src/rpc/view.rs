@@ -7,7 +7,7 @@ use baton_proto::baton::task::v1::{
     GetViewResponse, ListViewsRequest, ListViewsResponse, UpdateViewRequest, UpdateViewResponse,
     view_service_server::ViewService,
 };
-use baton_store::{Idempotency, Page, precondition};
+use baton_store::{Idempotency, Page, Preconditions};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ impl ViewService for Rpc {
     }
 
     async fn update_view(&self, request: Request<UpdateViewRequest>) -> Result<Response<UpdateViewResponse>, Status> {
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?.clone();
         let who = Who::of(&principal);
         let UpdateViewRequest { id, view: new, update_mask } = request.into_inner();
@@ -96,7 +96,7 @@ impl ViewService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let before = visible(store::view::lock(&mut tx, parse(&id)?).await?, who)?;
         before.may_be_changed_by(who)?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         reachable?;
         let mut after = before.clone();
         after.change(&mask, &new)?;
@@ -110,13 +110,13 @@ impl ViewService for Rpc {
     }
 
     async fn delete_view(&self, request: Request<DeleteViewRequest>) -> Result<Response<DeleteViewResponse>, Status> {
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?;
         let who = Who::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
         let view = visible(store::view::lock(&mut tx, parse(&request.get_ref().id)?).await?, who)?;
         view.may_be_changed_by(who)?;
-        precondition::check(expected, view.version)?;
+        expected.check(view.version)?;
         store::view::delete(&mut tx, &view).await?;
         tx.publish(events::deleted(&view)).await?;
         tx.commit().await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use baton_errors::Reason;
-use baton_files::{Files, FilesConfig, Refused};
+use baton_files::{Content, Download, Files, FilesConfig, Refused};
 use baton_proto::baton::{
     events::v1::Envelope,
     task::v1::{
@@ -21,7 +21,10 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use prost::Message;
-use tonic::transport::Channel;
+use tonic::{
+    codegen::http::{HeaderMap, Method},
+    transport::Channel,
+};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
@@ -80,8 +83,14 @@ impl Cabinet {
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, Refused> {
-        let file = self.files.folder().unwrap().give(&token(url)).await?;
-        Ok(file.content.try_collect::<Vec<_>>().await.unwrap().concat())
+        match self.download(url).await?.content {
+            Content::Whole(content) => Ok(content.try_collect::<Vec<_>>().await.unwrap().concat()),
+            _ => panic!("not the whole file"),
+        }
+    }
+
+    async fn download(&self, url: &str) -> Result<Download, Refused> {
+        self.files.folder().unwrap().give(&token(url), &Method::GET, &HeaderMap::new()).await
     }
 
     /// A file that all see.
@@ -174,7 +183,7 @@ async fn a_file_is_seen_by_all_who_see_the_task_once_it_is_complete() {
 
     let got = cabinet.get(&manager, &created.id).await.unwrap();
     assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
-    let file = cabinet.files.folder().unwrap().give(&token(&got.download_url)).await.unwrap();
+    let file = cabinet.download(&got.download_url).await.unwrap();
     assert!(file.disposition.starts_with("attachment; "), "{}", file.disposition);
     assert_eq!(file.content_type, "text/plain");
 

@@ -225,7 +225,12 @@ async fn a_precondition_holds_for_every_kind_of_change() {
     };
     assert_eq!(refused(start("\"2\"").await), Reason::VersionMismatch);
     assert_eq!(refused(start("2").await), Reason::PreconditionInvalid);
-    assert_eq!(start("\"1\"").await.unwrap().version, 2);
+    assert_eq!(refused(start("W/\"1\"").await), Reason::VersionMismatch);
+    let unseen = |condition| with(desk.call(me, StartTaskRequest { id: id.clone() }), "if-none-match", condition);
+    for there in ["*", "\"1\"", "W/\"1-abc\""] {
+        assert_eq!(refused(desk.tasks().start_task(unseen(there)).await), Reason::PreconditionFailed, "{there}");
+    }
+    assert_eq!(start("\"7\", \"1-abc\"").await.unwrap().version, 2);
     let delete = baton_proto::baton::task::v1::DeleteTaskRequest { id: id.clone() };
     let stale = with(desk.call(me, delete.clone()), "if-match", "\"1\"");
     assert_eq!(refused(desk.tasks().delete_task(stale).await), Reason::VersionMismatch);

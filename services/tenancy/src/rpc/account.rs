@@ -13,7 +13,7 @@ use baton_proto::baton::{
         UpdateSettingsResponse, account_service_server::AccountService,
     },
 };
-use baton_store::{Event, Idempotency, Page, Tenant, Tx, precondition};
+use baton_store::{Event, Idempotency, Page, Preconditions, Tenant, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -217,13 +217,13 @@ impl AccountService for Rpc {
     ) -> Result<Response<UpdateSettingsResponse>, Status> {
         let principal = principal(&request)?.clone();
         let account_id = account_of(&principal, &request.get_ref().account_id)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateSettingsRequest { settings: new, update_mask, .. } = request.into_inner();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let found = store::settings::lock(&mut tx, account_id).await?;
         let (before, mut version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         acting(&mut tx, &principal, Permission::AccountSettings).await?;
-        precondition::check(expected, version)?;
+        expected.check(version)?;
         let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
         let changed = settings.changes_since(&before);
         if !changed.is_empty() {
@@ -248,12 +248,12 @@ impl Rpc {
     ) -> Result<proto::Account> {
         let principal = principal(request)?;
         let account_id = account_of(principal, account_id)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let before = store::account::lock(&mut tx, account_id).await?;
         let before = before.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         acting(&mut tx, principal, permission).await?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         let mut account = before.clone();
         rule(&mut account)?;
         let changed = account.changes_since(&before);

@@ -14,7 +14,7 @@ use baton_proto::baton::tenancy::v1::{
     ResolveMembershipResponse, RevokeInvitationRequest, RevokeInvitationResponse, UpdateMemberRequest,
     UpdateMemberResponse, UpdateOwnMemberRequest, UpdateOwnMemberResponse, member_service_server::MemberService,
 };
-use baton_store::{Idempotency, Page, Tx, precondition};
+use baton_store::{Idempotency, Page, Preconditions, Tx};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use uuid::Uuid;
 
@@ -107,14 +107,14 @@ impl MemberService for Rpc {
     ) -> Result<Response<UpdateMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
         let account_id = account_of(&principal, &request.get_ref().account_id)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateMemberRequest { user_id, member: new, update_mask, .. } = request.into_inner();
         let user_id = convert::id("user_id", &user_id)?;
         let change = convert::change(&new.unwrap_or_default(), update_mask)?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (actor, before) = lock_both(&mut tx, &principal, account_id, user_id).await?;
-        precondition::check(expected, before.version)?;
+        expected.check(before.version)?;
         let mut after = before.changed(&change);
         let around = store::member::surroundings(&mut tx, account_id, user_id, after.manager_id).await?;
         member::may_change(actor.role, &before, &after, &around)?;
@@ -138,12 +138,12 @@ impl MemberService for Rpc {
     ) -> Result<Response<UpdateOwnMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
         let account_id = account_of(&principal, &request.get_ref().account_id)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let UpdateOwnMemberRequest { member: new, update_mask, .. } = request.into_inner();
         let handle = convert::own_change(new.unwrap_or_default(), update_mask)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (mut member, _) = lock_both(&mut tx, &principal, account_id, principal.user_id()).await?;
-        precondition::check(expected, member.version)?;
+        expected.check(member.version)?;
         if member.handle.as_ref() != Some(&handle) {
             member.handle = Some(handle);
             store::member::save(&mut tx, &mut member).await?;
@@ -159,7 +159,7 @@ impl MemberService for Rpc {
     ) -> Result<Response<RemoveMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
         let account_id = account_of(&principal, &request.get_ref().account_id)?;
-        let expected = precondition::if_match(request.metadata())?;
+        let expected = Preconditions::of(request.metadata())?;
         let user_id = convert::id("user_id", &request.get_ref().user_id)?;
 
         let to = request.get_ref().hand_over_to.as_deref();
@@ -167,7 +167,7 @@ impl MemberService for Rpc {
 
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (actor, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
-        precondition::check(expected, member.version)?;
+        expected.check(member.version)?;
         let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
         member::may_remove(actor.role, member.role, around.owners)?;
         self.end_membership(&mut tx, &actor, &member, to).await?;

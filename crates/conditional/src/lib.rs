@@ -1,0 +1,12 @@
+//! Conditional requests and ranges of bytes (RFC 9110, sections 13 and 14).
+//!
+//! One parser and one set of rules for the gateway (REST), the services (gRPC metadata of the same names) and the
+//! folder of attached files.
+
+mod conditions;
+mod range;
+mod tags;
+
+pub use conditions::{Conditions, Outcome, Validators};
+pub use range::{Selected, select};
+pub use tags::{Malformed, Tag, Tags};

@@ -1,0 +1,95 @@
+//! Conditional requests (RFC 9110, section 13).
+//!
+//! Reads are compared here, with the `ETag` of the answer that would be sent. Writes are compared by the services, in
+//! the transaction that writes: the gateway passes `If-Match` and `If-None-Match` on. `If-Match` names a state by its
+//! version alone. Nothing here has a date of modification, so the conditions on dates are ignored, as sections 13.1.3
+//! and 13.1.4 ask.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use baton_conditional::{Conditions, Malformed, Outcome, Tag, Tags, Validators};
+use baton_errors::Reason;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG},
+};
+
+use crate::{compression, problem::Problem, routes::Route};
+
+/// Headers of a content, which an answer without it does not have.
+const OF_CONTENT: [HeaderName; 5] =
+    [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, ACCEPT_RANGES];
+
+/// Refuses conditions that are none, and content that is coded; and answers 304 or 412 to reads whose conditions say
+/// so. It lies around compression: each coding has a tag of its own.
+pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
+    let conditions = match Conditions::of(request.headers()) {
+        Ok(conditions) => conditions,
+        Err(malformed) => return Problem::from(malformed).answer(request.headers()),
+    };
+    if compression::is_coded(&request) {
+        return compression::refuse(request.headers());
+    }
+    let method = request.method().clone();
+    let mut response = next.run(request).await;
+    compression::name_coding(response.headers_mut());
+    if response.status() != StatusCode::OK || !matches!(method, Method::GET | Method::HEAD) {
+        return response;
+    }
+    let tag = response.headers().get(ETAG).and_then(|tag| Tag::parse(tag.as_bytes()));
+    let Some(tag) = tag else { return response };
+    match conditions.evaluate(&method, &Validators { tag, last_modified: None }, names_state) {
+        Outcome::Proceed => response,
+        Outcome::NotModified => without_content(response, StatusCode::NOT_MODIFIED.into_response()),
+        Outcome::Failed => {
+            let mut problem = Problem::from(Reason::PreconditionFailed).answer(&HeaderMap::new());
+            problem.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            without_content(response, problem)
+        }
+    }
+}
+
+/// Whether a tag of `If-Match` names the current state: the same, or one with its version.
+fn names_state(tag: &Tag, current: &Tag) -> bool {
+    tag.equals_strongly(current) || tag.version().is_some() && tag.version() == current.version()
+}
+
+/// `instead` of the response, whose headers stay (RFC 9110, section 15.4.5) as far as they are not of its content.
+fn without_content(response: Response, instead: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for name in OF_CONTENT {
+        parts.headers.remove(name);
+    }
+    let (new, body) = instead.into_parts();
+    for (name, value) in &new.headers {
+        parts.headers.insert(name, value.clone());
+    }
+    parts.status = new.status;
+    Response::from_parts(parts, Body::new(body))
+}
+
+/// The conditions of a change that no service compares with a version. To ignore them could overwrite what they are
+/// to keep, so the call is made only if they surely hold.
+pub(crate) fn check_change(route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
+    if route.verb == Method::GET || route.checks_version {
+        return Ok(());
+    }
+    let Conditions { if_match, if_none_match, .. } = Conditions::of(headers)?;
+    let matches = if_match.is_none_or(|tags| tags == Tags::Any);
+    let differs = match if_none_match {
+        None => true,
+        Some(Tags::These(tags)) => tags.is_empty() || !route.is_readable,
+        Some(Tags::Any) => !route.is_readable,
+    };
+    if matches && differs { Ok(()) } else { Err(Reason::PreconditionFailed.into()) }
+}
+
+impl From<Malformed> for Problem {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(Reason::PreconditionInvalid, malformed.to_string())
+    }
+}
