@@ -93,10 +93,21 @@ impl Attacker {
     }
 }
 
-/// A connection over HTTP/2. It is cut when this is dropped.
+/// Streams over one connection: HTTP/2 suggests that every server takes so many (RFC 9113, section 6.5.2).
+const STREAMS_PER_CONNECTION: usize = 100;
+
+/// A client over HTTP/2, with as many connections as its streams need. They are cut when this is dropped.
 pub(super) struct Http2 {
+    address: SocketAddr,
+    window: u32,
+    connections: Vec<Connection>,
+    /// Streams that were begun on the last connection.
+    begun: usize,
+}
+
+struct Connection {
     requests: SendRequest<Bytes>,
-    connection: JoinHandle<()>,
+    driver: JoinHandle<()>,
 }
 
 /// A request that is begun. What is dropped is reset.
@@ -109,14 +120,7 @@ impl Http2 {
     /// Connects. `window` is how much of each answer the client takes before it has read some of it (RFC 9113,
     /// section 5.2): with 0 it takes nothing but headers.
     pub(super) async fn connect(address: SocketAddr, window: u32) -> Self {
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        let mut client = h2::client::Builder::new();
-        // The client's own limits are not what is tested.
-        client.max_concurrent_reset_streams(10_000).initial_max_send_streams(1000).data_frame_budget(1_000_000);
-        client.initial_window_size(window);
-        let (requests, connection) = client.handshake(stream).await.expect("it speaks HTTP/2");
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        Self { requests, connection }
+        Self { address, window, connections: vec![Connection::open(address, window).await], begun: 0 }
     }
 
     /// Begins a request with what there is of its body, and ends it if that is all.
@@ -124,7 +128,13 @@ impl Http2 {
     /// # Errors
     /// When the connection is at its end.
     pub(super) async fn begin(&mut self, head: Request<()>, body: &[u8], is_all: bool) -> Result<Begun, h2::Error> {
-        let mut requests = self.requests.clone().ready().await?;
+        if self.begun == STREAMS_PER_CONNECTION {
+            self.connections.push(Connection::open(self.address, self.window).await);
+            self.begun = 0;
+        }
+        self.begun += 1;
+        let connection = self.connections.last().expect("at least one");
+        let mut requests = connection.requests.clone().ready().await?;
         let (answer, mut stream) = requests.send_request(head, false)?;
         stream.send_data(Bytes::copy_from_slice(body), is_all)?;
         Ok(Begun { answer, body: stream })
@@ -136,9 +146,20 @@ impl Http2 {
     }
 }
 
-impl Drop for Http2 {
+impl Connection {
+    async fn open(address: SocketAddr, window: u32) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        let mut client = h2::client::Builder::new();
+        // The client's own limits are not what is tested.
+        client.max_concurrent_reset_streams(10_000).data_frame_budget(1_000_000).initial_window_size(window);
+        let (requests, connection) = client.handshake(stream).await.expect("it speaks HTTP/2");
+        Self { requests, driver: tokio::spawn(async move { drop(connection.await) }) }
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.connection.abort();
+        self.driver.abort();
     }
 }
 

@@ -34,6 +34,8 @@ use uuid::Uuid;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the three work before the attack, for comparison.
 const QUIET: Duration = Duration::from_secs(1);
+/// Calls that each makes in a phase at least.
+const LEAST_CALLS: usize = 10;
 /// People think between two calls: the three are to be served, not to be a load test.
 const PAUSE: Duration = Duration::from_millis(15);
 /// How often memory and log are looked at.
@@ -143,7 +145,6 @@ impl Neighbours {
         let some_faults = &faults[..faults.len().min(5)];
         assert!(failed == 0, "{failed} of {all} calls of the others failed: {some:#?}\nfaults: {some_faults:#?}");
         assert!(faults.is_empty(), "{} lines tell of faults: {some_faults:#?}", faults.len());
-        assert!(attacked.took.len() >= 3 * self.all.len(), "the others came to {} calls only", attacked.took.len());
         for (neighbour, live) in self.all.iter().zip(&self.live) {
             let task = neighbour.person.create_task("The last").await;
             live.shows(task).await;
@@ -200,7 +201,8 @@ impl Neighbour {
         let actions: &[Action] = if self.signs_in { &[Action::SignIn, Action::Create, Action::List] } else { &usual };
         let mut seen = Seen::default();
         for n in 0.. {
-            if over.load(Ordering::SeqCst) {
+            // A short attack may show its effect later.
+            if over.load(Ordering::SeqCst) && (n >= LEAST_CALLS || !seen.errors.is_empty()) {
                 break;
             }
             let (dialect, action) = (dialects[n % dialects.len()], actions[n / dialects.len() % actions.len()]);
