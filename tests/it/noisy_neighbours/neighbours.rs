@@ -31,7 +31,7 @@ use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
 /// An answer that takes longer is no answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the three work before the attack, for comparison.
 const QUIET: Duration = Duration::from_secs(1);
 /// Calls that each makes in a phase at least.
