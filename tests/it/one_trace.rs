@@ -1,12 +1,8 @@
 //! One trace from the REST call to the WebSocket push, over the borders of five processes.
 
-use std::{
-    collections::HashMap,
-    process::{Child, Stdio},
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use baton_tests::{Platform, baton_binary, eventually, free_address};
+use baton_tests::{Platform, Services, eventually};
 use futures_util::{SinkExt, StreamExt};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -61,52 +57,6 @@ impl TraceService for Collector {
     }
 }
 
-/// Processes that end with the test.
-struct Processes(Vec<Child>);
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            child.kill().ok();
-            child.wait().ok();
-        }
-    }
-}
-
-/// Starts every service as a process of its own, on the data and with the keys of a platform that has ended.
-fn serve(platform: &Platform, collector: &str) -> Processes {
-    let keys = std::fs::read_to_string(platform.data().join("keys.env")).expect("the keys of the platform");
-    let keys: HashMap<&str, &str> = keys.lines().filter_map(|line| line.split_once('=')).collect();
-    let services = ["auth", "tenancy", "task", "notification"].map(|name| (name, free_address()));
-    let mut children = Vec::new();
-    for name in services.map(|(name, _)| name).into_iter().chain(["gateway"]) {
-        let mut command = baton_binary();
-        command.args(["serve", name]).envs(&keys).stdin(Stdio::null()).stdout(Stdio::null());
-        let (tenancy, task) = (keys["BATON_TENANCY_SERVICE_SECRET"], keys["BATON_TASK_SERVICE_SECRET"]);
-        command.env("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{tenancy},task:{task}"));
-        command.env("BATON_REDIS_URL", platform.redis_url());
-        command.env("BATON_GATEWAY_LISTEN", platform.address().to_string());
-        command.env("BATON_SMTP_URL", "smtp://127.0.0.1:1");
-        command.env("BATON_TASK_ATTACHMENTS_URL", format!("file://{}", platform.data().join("attachments").display()));
-        command.env("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
-        command.env("BATON_LOG", "warn");
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
-        command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
-        for (service, address) in services {
-            let service = service.to_uppercase();
-            let role = |suffix: &str| {
-                format!("{}?options=-c%20role%3Dbaton_{}{suffix}", platform.database_url(), service.to_lowercase())
-            };
-            command.env(format!("BATON_{service}_LISTEN"), address.to_string());
-            command.env(format!("BATON_{service}_URL"), format!("http://{address}"));
-            command.env(format!("BATON_{service}_DATABASE_URL"), role(""));
-            command.env(format!("BATON_{service}_SYSTEM_DATABASE_URL"), role("_system"));
-        }
-        children.push(command.spawn().expect("the binary runs"));
-    }
-    Processes(children)
-}
-
 #[tokio::test]
 async fn a_call_an_event_and_a_push_are_one_trace_over_five_processes() {
     let mut platform = Platform::start().await;
@@ -120,8 +70,8 @@ async fn a_call_an_event_and_a_push_are_one_trace_over_five_processes() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let _processes = serve(&platform, &endpoint);
-    platform.is_ready().await;
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
+    let _services = Services::start(&platform, &variables).await;
 
     let url = format!("ws://{}/cable?token={}&account_id={}", platform.address(), team.user.token, team.account_id);
     let (mut socket, _) = connect_async(url).await.expect("the socket opens");

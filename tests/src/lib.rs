@@ -16,18 +16,24 @@
 
 pub mod files;
 pub mod grpc;
+pub mod grpc_web;
+mod meter;
 mod node;
 mod people;
 mod platform;
 mod rest;
 mod servers;
+mod services;
 
 use std::time::{Duration, Instant};
 
+pub use grpc_web::GrpcWeb;
+pub use meter::Meter;
 pub use node::{Node, run_node};
 pub use people::{PASSWORD, Person, Team};
 pub use platform::{Platform, baton_binary, free_address};
 pub use rest::{Answer, Call, Rest};
+pub use services::Services;
 
 /// What does not happen by then counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(45);

@@ -15,7 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
-use crate::{Rest, eventually, servers};
+use crate::{
+    GrpcWeb, Rest, eventually,
+    meter::{Meter, excerpt},
+    servers,
+};
 
 /// A machine that runs many tests at once takes its time.
 const STARTS_WITHIN: Duration = Duration::from_secs(90);
@@ -87,6 +91,12 @@ impl Platform {
         Endpoint::from_shared(self.url()).expect("a URL of our own").connect_lazy()
     }
 
+    /// gRPC-Web, through the gateway.
+    pub fn grpc_web(&self) -> GrpcWeb {
+        // Streams go on for as long as the platform lets them: no timeout.
+        GrpcWeb::new(reqwest::Client::new(), self.url())
+    }
+
     /// The folder of its data and keys.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -116,11 +126,20 @@ impl Platform {
         ["stdout", "stderr"].map(|name| read(&self.folder.path().join(name))).join("\n")
     }
 
+    /// What it uses, from now until it is started again.
+    pub fn meter(&self) -> Meter {
+        let outputs = ["stdout", "stderr"].map(|name| self.folder.path().join(name));
+        Meter::new(vec![self.child.id()], outputs.into())
+    }
+
     /// Memory that it holds at present, without what it shares with others; `None` where the system does not tell.
     pub fn memory_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
+        self.meter().memory_kib()
+    }
+
+    /// The environment variables that it was started with.
+    pub(crate) fn variables(&self) -> &[(String, String)] {
+        &self.env
     }
 
     /// Ends it as a power cut does.
@@ -197,7 +216,9 @@ impl Drop for Platform {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("---- what the platform printed ----\n{}", self.output());
+            for name in ["stdout", "stderr"] {
+                eprintln!("---- {name} of the platform ----\n{}", excerpt(&self.folder.path().join(name)));
+            }
         } else {
             self.tasks_are_what_their_logs_say();
         }

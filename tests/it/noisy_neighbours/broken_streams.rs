@@ -1,0 +1,257 @@
+//! Services that die under open streams: each stream ends once, and nothing goes on at its expense.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use baton_proto::baton::task::v1::{
+    BoardKind, WatchBoardRequest, WatchBoardResponse, board_service_client::BoardServiceClient,
+};
+use baton_tests::{GrpcWeb, Meter, Person, Platform, Services, eventually, grpc_web::Frame};
+use futures_util::{SinkExt, StreamExt, stream};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+const WATCH: &str = "/baton.task.v1.BoardService/WatchBoard";
+/// Streams that are opened at a time.
+const AT_ONCE: usize = 16;
+/// These are not about how many streams a person may have, or connections an address.
+const MANY_STREAMS: [(&str, &str); 4] = [
+    ("BATON_GATEWAY_MAX_STREAMS_PER_PERSON", "2000"),
+    ("BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", "2000"),
+    ("BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4000"),
+    ("BATON_GATEWAY_MAX_CONNECTIONS", "8000"),
+];
+/// What may be printed while nothing happens.
+const QUIET_LINES: usize = 5;
+/// Processor time per second of all services, while streams lie open and nothing happens.
+const IDLE: Duration = Duration::from_millis(400);
+
+/// An owner with an account, on services of which each is a process.
+async fn owner_and_services(platform: &mut Platform) -> (Person, Uuid, Services) {
+    let owner = platform.person("owner").await;
+    let account_id = owner.create_account("Watched").await;
+    platform.sigterm();
+    platform.ended().await;
+    (owner.at(account_id), account_id, Services::start(platform, &[]).await)
+}
+
+/// What became of a stream.
+enum Ended {
+    /// Trailers, and then the end, as it should be.
+    Once(Status),
+    /// The body broke off without trailers.
+    Broken(Status),
+    /// Something came after the trailers.
+    Again,
+}
+
+/// A watch over gRPC-Web that is read to its end, and how many events it showed.
+struct Watch {
+    shown: Arc<AtomicUsize>,
+    end: JoinHandle<Ended>,
+}
+
+impl Watch {
+    async fn open(web: GrpcWeb, owner: Person, account_id: Uuid) -> Self {
+        let request = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+        let mut body = web.open(Some((&owner, account_id)), WATCH, &request).await.expect("the watch begins");
+        body.next().await.expect("the watch goes on").expect("the first message");
+        let shown = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&shown);
+        let end = tokio::spawn(async move {
+            let mut trailers = None;
+            loop {
+                match body.next().await {
+                    Ok(Some(_)) if trailers.is_some() => return Ended::Again,
+                    Ok(Some(Frame::Trailers(status))) => trailers = Some(status),
+                    Ok(Some(Frame::Message(event))) => {
+                        let event = WatchBoardResponse::decode(&*event).expect("an event");
+                        counted.fetch_add(usize::from(!event.task_id.is_empty()), Ordering::SeqCst);
+                    }
+                    Ok(None) => {
+                        return trailers.map_or_else(|| Ended::Broken(Status::unknown("no trailers")), Ended::Once);
+                    }
+                    Err(error) => return trailers.map_or(Ended::Broken(error), Ended::Once),
+                }
+            }
+        });
+        Self { shown, end }
+    }
+}
+
+/// How many of these have shown an event, once none has ended.
+fn showing(watches: &[Watch]) -> usize {
+    let ended = watches.iter().filter(|watch| watch.end.is_finished()).count();
+    assert_eq!(ended, 0, "watches ended by themselves");
+    watches.iter().filter(|watch| watch.shown.load(Ordering::SeqCst) > 0).count()
+}
+
+/// Waits until all streams have ended, and looks how each did.
+async fn each_ended_once(meter: &Meter, lines: usize, watches: Vec<Watch>) {
+    eventually("every stream ends", || async {
+        // What prints for ever is stopped before the disk is full.
+        assert!(meter.printed_bytes() < 20_000_000, "{} bytes printed", meter.printed_bytes());
+        watches.iter().all(|watch| watch.end.is_finished()).then_some(())
+    })
+    .await;
+    let count = watches.len();
+    for watch in watches {
+        match watch.end.await.expect("it does not panic") {
+            Ended::Once(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
+            Ended::Broken(status) => panic!("a stream broke off without trailers: {status:?}"),
+            Ended::Again => panic!("something came after the trailers of a stream"),
+        }
+    }
+    let printed = meter.printed_lines() - lines;
+    assert!(printed <= 2 * count + 50, "{printed} lines for {count} streams");
+}
+
+/// Waits until a second passes in which the processes hardly work, and print nothing to speak of.
+async fn is_flat(meter: &Meter) {
+    eventually("a quiet second", || async {
+        let (lines, cpu) = (meter.printed_lines(), meter.cpu());
+        sleep(Duration::from_secs(1)).await;
+        let quiet = meter.printed_lines() - lines <= QUIET_LINES;
+        let Some((before, after)) = cpu.zip(meter.cpu()) else { return quiet.then_some(()) };
+        (quiet && after.saturating_sub(before) <= IDLE).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_web_watches_end_once_when_their_service_dies() {
+    const WATCHES: usize = 40;
+    let mut platform = Platform::start_with(&MANY_STREAMS).await;
+    let (owner, account_id, mut services) = owner_and_services(&mut platform).await;
+    let gateway = services.meter(&["gateway"]);
+    let web = platform.grpc_web();
+    for round in 0..2 {
+        let mut watches = Vec::new();
+        for _ in 0..WATCHES {
+            watches.push(Watch::open(web.clone(), owner.clone(), account_id).await);
+        }
+        // Over native gRPC there is a status as well.
+        let mut boards = BoardServiceClient::new(platform.grpc());
+        let request = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+        let mut native = boards.watch_board(owner.grpc(Some(account_id), request)).await.unwrap().into_inner();
+        native.message().await.unwrap().expect("the first message");
+
+        let lines = gateway.printed_lines();
+        services.kill_9("task");
+        each_ended_once(&gateway, lines, watches).await;
+        let end = native.message().await.expect_err("no event comes of a dead service");
+        assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+        is_flat(&gateway).await;
+
+        services.start_one("task");
+        platform.is_ready().await;
+        let created = eventually("the service answers again", || async {
+            let answer = owner.post("/v1/tasks", &json!({"title": format!("Round {round}")})).send().await;
+            (answer.status == 200).then_some(answer)
+        });
+        created.await;
+    }
+}
+
+/// A socket at the board of an account: how many events it showed, and whether it was told to come back or refused.
+struct Socket {
+    shown: Arc<AtomicUsize>,
+    end: JoinHandle<Value>,
+}
+
+impl Socket {
+    async fn open(url: String) -> Self {
+        let (mut socket, _) = connect_async(url).await.expect("the socket opens");
+        let identifier = json!({"channel": "BoardChannel", "board_id": "account"}).to_string();
+        let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
+        socket.send(Message::text(subscribe)).await.expect("the socket is open");
+        let next = async |socket: &mut tokio_tungstenite::WebSocketStream<_>| -> Option<Value> {
+            let message = socket.next().await?.ok()?;
+            Some(serde_json::from_str(message.to_text().ok()?).unwrap_or_default())
+        };
+        loop {
+            let message = next(&mut socket).await.expect("the socket stays open");
+            if message["type"] == "confirm_subscription" {
+                break;
+            }
+        }
+        let shown = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&shown);
+        let end = tokio::spawn(async move {
+            while let Some(message) = next(&mut socket).await {
+                if message["type"] == "disconnect" {
+                    return message;
+                }
+                counted.fetch_add(usize::from(message["message"]["task_id"].is_string()), Ordering::SeqCst);
+            }
+            Value::Null
+        });
+        Self { shown, end }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_end_or_go_on_when_services_are_killed() {
+    const STREAMS: usize = 500;
+    let mut platform = Platform::start_with(&MANY_STREAMS).await;
+    let (owner, account_id, mut services) = owner_and_services(&mut platform).await;
+    let (gateway, web) = (services.meter(&["gateway"]), platform.grpc_web());
+    let url = format!("ws://{}/cable?token={}&account_id={account_id}", platform.address(), owner.token);
+    let open = |_| Watch::open(web.clone(), owner.clone(), account_id);
+    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(AT_ONCE).collect().await;
+    let sockets = stream::iter(0..STREAMS).map(|_| Socket::open(url.clone()));
+    let sockets: Vec<_> = sockets.buffer_unordered(AT_ONCE).collect().await;
+    owner.create_task("For all").await;
+    eventually("all see the first task", || async {
+        let seen = sockets.iter().filter(|socket| socket.shown.load(Ordering::SeqCst) > 0).count();
+        (showing(&watches) == STREAMS && seen == STREAMS).then_some(())
+    })
+    .await;
+    is_flat(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
+
+    let (lines, memory) = (gateway.printed_lines(), gateway.memory_kib());
+    services.kill_9("task");
+    each_ended_once(&gateway, lines, watches).await;
+    services.start_one("task");
+    for name in ["auth", "tenancy", "notification"] {
+        services.kill_9(name);
+        services.start_one(name);
+    }
+    platform.is_ready().await;
+    eventually("calls are answered again", || async {
+        (owner.get("/v1/tasks").send().await.status == 200).then_some(())
+    })
+    .await;
+    // The watches come back, as their clients do after UNAVAILABLE.
+    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(AT_ONCE).collect().await;
+
+    // Each socket went on, or was told to come back.
+    let task = owner.create_task("For all who stayed").await;
+    eventually(&format!("all see task {task}, or have ended"), || async {
+        let goes_on = |socket: &&Socket| socket.shown.load(Ordering::SeqCst) > 1 || socket.end.is_finished();
+        let sockets = sockets.iter().filter(goes_on).count();
+        (sockets == STREAMS && showing(&watches) == STREAMS).then_some(())
+    })
+    .await;
+    for socket in sockets {
+        if socket.end.is_finished() {
+            let end = socket.end.await.expect("it does not panic");
+            assert_eq!((&end["type"], &end["reconnect"]), (&json!("disconnect"), &json!(true)), "{end}");
+        }
+    }
+    is_flat(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
+    let printed = gateway.printed_lines() - lines;
+    assert!(printed <= 3 * STREAMS, "{printed} lines printed");
+    if let (Some(before), Some(after)) = (memory, gateway.memory_kib()) {
+        assert!(after <= before + 100 * 1024, "{before} KiB before, {after} KiB after");
+    }
+}

@@ -1,0 +1,105 @@
+//! The services as processes of their own, of which each can be killed and started again.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::PathBuf,
+    process::{Child, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    Platform, baton_binary, free_address,
+    meter::{Meter, excerpt},
+};
+
+/// Those behind the gateway.
+const BEHIND: [&str; 4] = ["auth", "tenancy", "task", "notification"];
+
+/// Every service in a process of its own, on the data and with the keys of a platform that has ended, at its address
+/// and with its variables. They are killed when this is dropped.
+#[derive(Debug)]
+pub struct Services {
+    env: HashMap<String, String>,
+    processes: HashMap<&'static str, Child>,
+    folder: TempDir,
+}
+
+impl Services {
+    /// Starts all of them with these variables beside the platform's, and waits until the gateway is ready.
+    pub async fn start(platform: &Platform, variables: &[(&str, &str)]) -> Self {
+        let keys = std::fs::read_to_string(platform.data().join("keys.env")).expect("the keys of the platform");
+        let keys = keys.lines().filter_map(|line| line.split_once('='));
+        let mut env: HashMap<String, String> = platform.variables().iter().cloned().collect();
+        env.extend(keys.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+        for service in BEHIND {
+            let role =
+                |suffix: &str| format!("{}?options=-c%20role%3Dbaton_{service}{suffix}", platform.database_url());
+            let (address, upper) = (free_address(), service.to_uppercase());
+            set(&format!("BATON_{upper}_LISTEN"), address.to_string());
+            set(&format!("BATON_{upper}_URL"), format!("http://{address}"));
+            set(&format!("BATON_{upper}_DATABASE_URL"), role(""));
+            set(&format!("BATON_{upper}_SYSTEM_DATABASE_URL"), role("_system"));
+        }
+        set("BATON_GATEWAY_LISTEN", platform.address().to_string());
+        set("BATON_REDIS_URL", platform.redis_url());
+        set("BATON_SMTP_URL", "smtp://127.0.0.1:1".to_owned());
+        set("BATON_TASK_ATTACHMENTS_URL", format!("file://{}", platform.data().join("attachments").display()));
+        set("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
+        set("BATON_LOG", "warn".to_owned());
+        let secrets = ["tenancy", "task"].map(|name| {
+            let secret = &env[&format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())];
+            format!("{name}:{secret}")
+        });
+        env.insert("BATON_AUTH_SERVICE_SECRETS".to_owned(), secrets.join(","));
+        env.extend(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        let folder = tempfile::tempdir().expect("a folder for what they print");
+        let mut services = Self { env, processes: HashMap::new(), folder };
+        for name in BEHIND.into_iter().chain(["gateway"]) {
+            services.start_one(name);
+        }
+        platform.is_ready().await;
+        services
+    }
+
+    /// Ends one as a power cut does.
+    pub fn kill_9(&mut self, name: &str) {
+        let mut child = self.processes.remove(name).unwrap_or_else(|| panic!("{name} does not run"));
+        child.kill().expect("it runs");
+        child.wait().expect("it has ended");
+    }
+
+    /// Starts one, again after [`Services::kill_9`]: at the same address, on the same data.
+    pub fn start_one(&mut self, name: &'static str) {
+        let log = || File::options().create(true).append(true).open(self.output_of(name)).expect("a file of our own");
+        let mut command = baton_binary();
+        command.args(["serve", name]).envs(&self.env);
+        command.stdin(Stdio::null()).stdout(log()).stderr(log());
+        let child = command.spawn().expect("the binary runs");
+        assert!(self.processes.insert(name, child).is_none(), "{name} runs already");
+    }
+
+    /// What these services use, of those that run now.
+    pub fn meter(&self, names: &[&str]) -> Meter {
+        let pids = names.iter().filter_map(|name| Some(self.processes.get(name)?.id())).collect();
+        Meter::new(pids, names.iter().map(|name| self.output_of(name)).collect())
+    }
+
+    fn output_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for (name, child) in &mut self.processes {
+            child.kill().ok();
+            child.wait().ok();
+            if std::thread::panicking() {
+                eprintln!("---- what {name} printed ----\n{}", excerpt(&self.folder.path().join(name)));
+            }
+        }
+    }
+}
