@@ -131,4 +131,6 @@ async function main() {
   });
 }
 
-main();
+main().catch((error) => {
+  document.getElementById("reference").textContent = `The reference cannot be shown: ${error.message}.`;
+});
