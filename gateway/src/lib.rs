@@ -77,7 +77,7 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let limits = server::Limits::new(&config, Arc::clone(&edge.proxies));
     let grpc = GrpcProxy::new(&upstreams, &edge, &rules, &config, draining.clone())?;
     let webhook = webhook::router(&upstreams, &config, &edge)?;
-    let openapi = openapi::router(config.public_url.as_deref())?;
+    let openapi = openapi::router(config.public_url.as_deref(), listener.local_addr()?)?;
     let cable = live(&config, &streams, &upstreams, &edge, &shutdown)?;
     let app = rest(Arc::new(config), &upstreams, &edge)?
         .merge(webhook)
@@ -116,7 +116,7 @@ fn live(config: &Config, streams: &Streams, upstreams: &Upstreams, edge: &Edge, 
 /// # Errors
 /// When the contract has no REST form.
 pub fn openapi() -> Result<serde_json::Value> {
-    openapi::document(None)
+    openapi::document(None, openapi::ORIGIN)
 }
 
 /// The routes of the contract.

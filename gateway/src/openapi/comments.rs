@@ -29,17 +29,29 @@ impl Comments {
     }
 }
 
-/// The text without the line breaks of its source; paragraphs stay, and errors begin one.
-fn flow(comment: &str) -> String {
+/// The text without the line breaks of its source. Paragraphs stay, and so do the lines of lists, tables, headings and
+/// code; errors begin a paragraph.
+pub(super) fn flow(comment: &str) -> String {
     let mut text = String::new();
-    for line in comment.lines().map(str::trim) {
+    let mut is_code = false;
+    for line in comment.lines() {
+        let line = if is_code { line } else { line.trim() };
+        let is_fence = line.starts_with("```");
         let begins = line.is_empty() || line.starts_with("Errors:");
-        if begins && !text.is_empty() && !text.ends_with("\n\n") {
-            text.push_str("\n\n");
+        if is_code || is_fence || ["- ", "|", "#"].iter().any(|mark| line.starts_with(mark)) {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+        } else if begins && !text.is_empty() && !text.ends_with("\n\n") {
+            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         } else if !text.is_empty() && !text.ends_with('\n') {
             text.push(' ');
         }
         text.push_str(line);
+        is_code ^= is_fence;
+        if is_code || is_fence || line.starts_with('|') || line.starts_with('#') {
+            text.push('\n');
+        }
     }
     text.trim().to_owned()
 }
@@ -62,6 +74,13 @@ mod tests {
     fn lines_flow_into_paragraphs() {
         let text = flow(" One\n two.\n\n Three.\n Errors: A,\n B.\n");
         assert_eq!(text, "One two.\n\nThree.\n\nErrors: A, B.");
+    }
+
+    #[test]
+    fn lists_tables_and_code_keep_their_lines() {
+        let text = flow(" Tiers:\n\n | a | b |\n |---|---|\n | 1 | 2 |\n\n - one\n   of two\n - two\n");
+        assert_eq!(text, "Tiers:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- one of two\n- two");
+        assert_eq!(flow("```sh\na\n  b\n```\nThen."), "```sh\na\n  b\n```\nThen.");
     }
 
     #[test]

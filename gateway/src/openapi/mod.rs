@@ -1,10 +1,17 @@
 //! The REST interface as one OpenAPI 3.1 document, made from the descriptors and their comments.
 
+mod access;
 mod comments;
 mod operation;
+mod reasons;
+mod rules;
+mod samples;
 mod schema;
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use axum::{Router, routing::get};
@@ -25,13 +32,17 @@ const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
 /// What stands above the operations.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-/// The document. `server` is where clients reach the gateway; none means the host it was read from.
-pub(crate) fn document(server: Option<&str>) -> Result<Value> {
+/// Where the introduction and samples call, when nobody says where clients reach the gateway.
+pub(crate) const ORIGIN: &str = "http://127.0.0.1:8080";
+
+/// The document. `server` is where clients reach the gateway; none means the host it was read from, and `origin` is then
+/// what samples call.
+pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
     let routes = routes()?;
-    let mut schemas = Schemas::new()?;
+    let mut schemas = Schemas::new(&routes)?;
     let mut paths = Map::new();
     for route in &routes {
-        let operation = operation::operation(route, &mut schemas)?;
+        let operation = operation::operation(route, &mut schemas, server.unwrap_or(origin))?;
         let path = paths.entry(&route.template).or_insert_with(|| json!({}));
         path[route.verb.as_str().to_ascii_lowercase()] = operation;
     }
@@ -43,7 +54,7 @@ pub(crate) fn document(server: Option<&str>) -> Result<Value> {
         "info": {
             "title": "Baton",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": INTRODUCTION.trim(),
+            "description": comments::flow(&INTRODUCTION.replace(ORIGIN, server.unwrap_or(origin))),
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server.unwrap_or("/")}],
@@ -54,10 +65,7 @@ pub(crate) fn document(server: Option<&str>) -> Result<Value> {
             "schemas": components,
             "parameters": parameters(),
             "headers": headers(),
-            "responses": {"Problem": {
-                "description": "Any other failure",
-                "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            }},
+            "responses": responses(),
             "securitySchemes": {"bearer": {
                 "type": "http",
                 "scheme": "bearer",
@@ -163,6 +171,15 @@ fn parameters() -> Value {
     })
 }
 
+fn responses() -> Value {
+    let any = json!({
+        "description": "Any other failure",
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    });
+    let shared = reasons::shared().map(|(name, response)| (name.to_owned(), response));
+    shared.chain([("Problem".to_owned(), any)]).collect::<Map<_, _>>().into()
+}
+
 fn headers() -> Value {
     let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
@@ -173,8 +190,11 @@ fn headers() -> Value {
 }
 
 /// `/openapi.json`.
-pub(crate) fn router(server: Option<&str>) -> Result<Router> {
-    let document = Arc::new(Document::new("application/json", serde_json::to_vec(&document(server)?)?));
+pub(crate) fn router(server: Option<&str>, listens_at: SocketAddr) -> Result<Router> {
+    // Who listens everywhere is at home too.
+    let host = if listens_at.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listens_at.ip() };
+    let origin = format!("http://{}", SocketAddr::new(host, listens_at.port()));
+    let document = Arc::new(Document::new("application/json", serde_json::to_vec(&document(server, &origin)?)?));
     let answer = move |headers: HeaderMap| {
         let response = document.answer(&headers);
         async { response }

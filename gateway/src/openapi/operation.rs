@@ -2,31 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
-use baton_errors::Reason;
+use anyhow::Result;
 use baton_proto::pool;
 use http::Method;
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value as Proto};
+use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor, Value as Proto};
+use prost_types::method_options::IdempotencyLevel;
 use serde_json::{Map, Value, json};
 
 use super::{
+    access::{Access, Kind},
     comments::first_sentence,
+    reasons, samples,
     schema::{Schemas, Way},
 };
 use crate::{
     cookies, oauth,
-    problem::PROBLEM_JSON,
     routes::{Body, Route},
 };
-
-/// Who may call, from `baton.access.v1.rule`.
-enum Access {
-    Public,
-    Authenticated,
-    ServiceOnly,
-    /// The permission's name, in lower case.
-    Permission(String),
-}
 
 /// The operation's id: `TaskService_PauseTask`.
 pub(super) fn id(route: &Route) -> String {
@@ -34,19 +26,14 @@ pub(super) fn id(route: &Route) -> String {
 }
 
 /// The operation of a route.
-pub(super) fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value> {
+pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> Result<Value> {
     let method = &route.method;
     let service = method.parent_service();
-    let access = access(route)?;
+    let access = Access::of(route)?;
     let takes_if_match = route.checks_version;
     let comment = schemas.comments.on(&method.parent_file(), method.path()).to_owned();
     let (summary, rest) = first_sentence(&comment);
-    let who = match &access {
-        Access::Public => "Anyone may call it.".to_owned(),
-        Access::Authenticated => "Needs an access token.".to_owned(),
-        Access::ServiceOnly => "For Baton services only.".to_owned(),
-        Access::Permission(name) => format!("Needs the permission `{name}` in the account."),
-    };
+    let who = access.sentence();
     let description = [rest, &who].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
 
     let mut operation = json!({
@@ -64,35 +51,25 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas) -> Result<Value> {
     if let Some(body) = body(route, schemas) {
         operation["requestBody"] = body;
     }
-    if matches!(access, Access::Public) {
+    if matches!(access.kind, Kind::Public) {
         operation["security"] = json!([]);
     }
+    samples::add(route, &mut operation, schemas, server)?;
     Ok(operation)
 }
 
-fn access(route: &Route) -> Result<Access> {
-    let method = &route.method;
-    let rule = pool().get_extension_by_name("baton.access.v1.rule").context("the contract lacks access rules")?;
-    let options = method.options();
-    let rule = options.get_extension(&rule);
-    let (field, value) = rule
-        .as_message()
-        .and_then(|rule| rule.fields().next())
-        .with_context(|| format!("{} has no rule", method.full_name()))?;
-    Ok(match (field.name(), field.kind(), value) {
-        ("public", ..) => Access::Public,
-        ("service_only", ..) => Access::ServiceOnly,
-        (_, Kind::Enum(of), Proto::EnumNumber(number)) => {
-            let name = of.get_value(*number).as_ref().and_then(crate::json::enums::name);
-            Access::Permission(name.with_context(|| format!("{} names no permission", method.full_name()))?)
-        }
-        _ => Access::Authenticated,
-    })
+/// Whether a read has an `ETag`, for `If-None-Match`.
+pub(super) fn has_etag(route: &Route) -> bool {
+    route.verb == Method::GET && !route.is_file && !route.answers_secret
 }
 
-/// Whether a read has an `ETag`, for `If-None-Match`.
-fn has_etag(route: &Route) -> bool {
-    route.verb == Method::GET && !route.is_file && !route.answers_secret
+/// Whether a service remembers the answer under the caller's key. It does so for each POST of a known caller that is not
+/// safe to repeat as it is, which the contract says by `idempotency_level`.
+pub(super) fn takes_idempotency_key(route: &Route, access: &Access) -> bool {
+    let options = route.method.method_descriptor_proto().options.clone().unwrap_or_default();
+    route.verb == Method::POST
+        && !matches!(access.kind, Kind::Public)
+        && options.idempotency_level() == IdempotencyLevel::IdempotencyUnknown
 }
 
 fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mut Schemas) -> Vec<Value> {
@@ -108,10 +85,10 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
     }
     let account_in_path = route.path.iter().any(|parameter| parameter.name == "account_id");
     let shared = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
-    if matches!(access, Access::Permission(_)) && !account_in_path {
+    if matches!(access.kind, Kind::Permission(_)) && !account_in_path {
         parameters.push(shared("AccountId"));
     }
-    if route.verb == Method::POST && !matches!(access, Access::Public) {
+    if takes_idempotency_key(route, access) {
         parameters.push(shared("IdempotencyKey"));
     }
     if cookies::answers_token(route) {
@@ -137,30 +114,40 @@ fn parameter_of(place: &str, name: &str, field: &FieldDescriptor, required: bool
 fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
     let bound = route.bound();
     let input = route.method.input();
-    let (types, schema, required): (&[&str], _, _) = match &route.body {
+    let (media_type, schema, required) = match &route.body {
         Body::None => return None,
         // All fields are in the path, or there are none.
         Body::Whole if input.fields().all(|field| bound.contains(&field.name())) => return None,
         Body::Whole => {
             let required = input.fields().any(|f| !bound.contains(&f.name()) && schemas.is_required(&f));
-            (&["application/json"], schemas.message(&input, Way::In, &bound), required)
+            ("application/json", schemas.message(&input, Way::In, &bound), required)
         }
-        Body::Field(field) => (&["application/json"], schemas.message(&message_of(field)?, Way::In, &[]), true),
-        Body::MergePatch { change, .. } => {
-            let types = &["application/merge-patch+json", "application/json"];
-            (types, schemas.message(&message_of(change)?, Way::Patch, &[]), true)
-        }
+        Body::Field(field) => ("application/json", schemas.message(&message_of(field)?, Way::In, &[]), true),
+        // `application/json` is taken too. Generators of clients make two bodies of two types, so it is not told here.
+        Body::MergePatch { change, .. } => ("application/merge-patch+json", schemas.patch(&message_of(change)?), true),
     };
-    let content: Map<String, Value> =
-        types.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect();
-    Some(json!({"required": required, "content": content}))
+    Some(json!({"required": required, "content": {media_type: {"schema": schema}}}))
 }
 
 fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
-        Kind::Message(of) => Some(of),
+        FieldKind::Message(of) => Some(of),
         _ => None,
     }
+}
+
+/// The content of a file, by the media types that the contract names.
+fn file(route: &Route) -> Value {
+    let options = route.method.options();
+    let types =
+        pool().get_extension_by_name("baton.api.v1.produces").map(|option| options.get_extension(&option).into_owned());
+    let types: Vec<String> = match types {
+        Some(Proto::List(types)) => types.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    };
+    // Raw bytes have no schema (OpenAPI 3.1, "Considerations for File Uploads").
+    let file = |name: String| (name, json!({"schema": {"type": "string", "description": "A file, as it is."}}));
+    types.into_iter().map(file).collect::<Map<_, _>>().into()
 }
 
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
@@ -168,7 +155,7 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
     let shown = route.shown();
     let content = if route.is_file {
-        json!({"*/*": {"schema": {"type": "string", "description": "A file, as it is."}}})
+        file(route)
     } else {
         json!({"application/json": {"schema": schemas.message(&shown, Way::Out, &[])}})
     };
@@ -189,63 +176,9 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
         responses.remove("200");
         responses.insert("302".to_owned(), found);
     }
-    for (status, reasons) in by_status(reasons(route, access, takes_if_match, comment)) {
-        responses.insert(status.to_string(), refusal(status, &reasons));
+    for (status, refusal) in reasons::refusals(route, access, takes_if_match, comment) {
+        responses.insert(status.to_string(), refusal);
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     json!(responses)
-}
-
-/// Why this call can fail: by its nature, and as its comment says.
-fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> Vec<Reason> {
-    let mut reasons = vec![Reason::ValidationFailed, Reason::UnknownField];
-    if !matches!(route.body, Body::None) {
-        reasons.extend([Reason::MalformedRequest, Reason::RequestTooLarge, Reason::UnsupportedMediaType]);
-    }
-    if !matches!(access, Access::Public) {
-        reasons.extend([Reason::TokenMissing, Reason::TokenInvalid, Reason::SessionClosed]);
-        if route.verb == Method::POST {
-            reasons.extend([Reason::IdempotencyKeyInvalid, Reason::IdempotencyKeyReused, Reason::IdempotencyKeyInUse]);
-        }
-    }
-    if matches!(access, Access::Permission(_)) {
-        reasons.extend([Reason::NotAMember, Reason::PermissionMissing]);
-    }
-    if takes_if_match {
-        reasons.extend([Reason::PreconditionInvalid, Reason::VersionMismatch, Reason::PreconditionFailed]);
-    }
-    if has_etag(route) {
-        reasons.push(Reason::PreconditionInvalid);
-    }
-    let words = comment.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
-    reasons.extend(words.filter_map(Reason::from_name));
-    reasons
-}
-
-fn by_status(reasons: Vec<Reason>) -> BTreeMap<u16, Vec<Reason>> {
-    let mut statuses: BTreeMap<u16, Vec<Reason>> = BTreeMap::new();
-    for reason in reasons {
-        let same = statuses.entry(reason.http_status()).or_default();
-        if !same.contains(&reason) {
-            same.push(reason);
-        }
-    }
-    statuses
-}
-
-fn refusal(status: u16, reasons: &[Reason]) -> Value {
-    let told: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.meaning())).collect();
-    let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
-    let mut response = json!({
-        "description": told.join("\n"),
-        "x-reasons": names,
-        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    });
-    if status == 401 {
-        response["headers"] = json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}});
-    }
-    if status == 429 {
-        response["headers"] = json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}});
-    }
-    response
 }

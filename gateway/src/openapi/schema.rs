@@ -1,14 +1,20 @@
 //! Messages as JSON Schema (the dialect of OpenAPI 3.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use baton_proto::pool;
-use prost_reflect::{DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Proto};
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::comments::Comments;
-use crate::json::{STRUCT, TIMESTAMP, enums};
+use super::{
+    comments::Comments,
+    rules::{self, Rules},
+};
+use crate::{
+    json::{STRUCT, TIMESTAMP, enums},
+    routes::Route,
+};
 
 /// Whether JSON comes in, under the rules of `buf.validate`, or goes out with every field shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,21 +25,40 @@ pub(super) enum Way {
     Out,
 }
 
-/// Makes schemas, and collects those of the messages that they name.
+/// Fields of text whose form no rule of the contract states, and the form's name. A JSON Schema validator that does not
+/// know a format takes any text (JSON Schema 2020-12, validation, 7.1).
+const FORMATS: &[(&str, &str)] = &[
+    ("page_token", "page-token"),
+    ("timezone", "time-zone"),
+    ("recurrence_timezone", "time-zone"),
+    ("recurrence_rule", "recurrence-rule"),
+    ("emoji", "emoji"),
+    ("avatar_url", "uri"),
+    ("logo_url", "uri"),
+];
+
+/// Requests with alternatives, and the least and the most of their members that go together.
+const ALTERNATIVES: &[(&str, u32, u32)] = &[("CreateReminderRequest", 1, 1), ("MoveTaskRequest", 1, 1)];
+
+/// Makes schemas, and collects those of the messages and enums that they name.
 pub(super) struct Schemas {
     pub(super) comments: Comments,
-    /// `buf.validate.field`, the option that holds the rules of a field.
-    rules: ExtensionDescriptor,
+    rules: Rules,
+    /// Messages that clients send: an enum in what they sent may be absent when it comes back.
+    sent: HashSet<String>,
     components: BTreeMap<String, Value>,
 }
 
 impl Schemas {
-    pub(super) fn new() -> Result<Self> {
-        let rules = pool().get_extension_by_name("buf.validate.field").context("the contract lacks buf.validate")?;
-        Ok(Self { comments: Comments::read(), rules, components: BTreeMap::new() })
+    pub(super) fn new(routes: &[Route]) -> Result<Self> {
+        let mut sent = HashSet::new();
+        for route in routes {
+            collect(&route.method.input(), &mut sent);
+        }
+        Ok(Self { comments: Comments::read(), rules: Rules::new()?, sent, components: BTreeMap::new() })
     }
 
-    /// The schemas of all messages that were named.
+    /// The schemas of all messages and enums that were named.
     pub(super) fn into_components(self) -> BTreeMap<String, Value> {
         self.components
     }
@@ -47,7 +72,16 @@ impl Schemas {
             let schema = self.object(of, way, bound);
             self.components.insert(name.clone(), schema);
         }
-        json!({"$ref": format!("#/components/schemas/{name}")})
+        reference(&name)
+    }
+
+    /// A reference to the merge patch of a message: one that changes nothing is refused.
+    pub(super) fn patch(&mut self, of: &MessageDescriptor) -> Value {
+        let schema = self.message(of, Way::Patch, &[]);
+        if let Some(component) = self.components.get_mut(&component_name(of, Way::Patch)) {
+            component["minProperties"] = 1.into();
+        }
+        schema
     }
 
     fn object(&mut self, of: &MessageDescriptor, way: Way, bound: &[&str]) -> Value {
@@ -57,7 +91,7 @@ impl Schemas {
         let mut order = Vec::new();
         for field in of.fields().filter(|field| !bound.contains(&field.name())) {
             order.push(field.name().to_owned());
-            if way == Way::Out || way == Way::In && self.is_required(&field) {
+            if way == Way::Out || way == Way::In && self.rules.is_required(&field) {
                 required.push(field.name().to_owned());
             }
             properties.insert(field.name().to_owned(), self.field(&field, way));
@@ -73,132 +107,147 @@ impl Schemas {
         if way != Way::Out {
             schema["additionalProperties"] = false.into();
         }
+        if let Some((_, least, most)) = ALTERNATIVES.iter().find(|(name, ..)| *name == of.name()) {
+            schema["minProperties"] = (*least).into();
+            schema["maxProperties"] = (*most).into();
+            schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut).for_each(not_null);
+        }
         schema
     }
 
     /// The schema of a field, its description included.
-    pub(super) fn field(&mut self, field: &FieldDescriptor, way: Way) -> Value {
-        let rules = if way == Way::Out { None } else { self.rules(field) };
+    fn field(&mut self, field: &FieldDescriptor, way: Way) -> Value {
         let nullable = match way {
-            Way::In => !self.is_required(field),
-            Way::Patch => true,
-            Way::Out => !field.is_list() && (field.supports_presence() || matches!(field.kind(), Kind::Enum(_))),
+            Way::In => !self.rules.is_required(field),
+            Way::Patch => !self.says(field, "Cannot be cleared"),
+            // What the client may leave out is null when it comes back.
+            Way::Out if matches!(field.kind(), Kind::Enum(_)) && !field.is_list() => {
+                let sent = self.sent.contains(field.parent_message().full_name());
+                field.supports_presence() || sent && !self.rules.is_required(field) || self.says(field, "absent")
+            }
+            Way::Out => !field.is_list() && field.supports_presence(),
         };
-        let mut schema = if field.is_list() {
-            let list = rules.as_ref().and_then(|rules| inner(rules, "repeated"));
-            let items = list.as_ref().and_then(|list| inner(list, "items"));
-            let mut schema = json!({"type": "array", "items": self.single(&field.kind(), items.as_ref(), way)});
-            copy(list.as_ref(), &mut schema, &[("min_items", "minItems"), ("max_items", "maxItems")]);
-            schema
-        } else {
-            self.single(&field.kind(), rules.as_ref(), way)
-        };
+        let mut schema = self.value(field, way);
         if nullable {
             schema = or_null(schema);
         }
         let comment = self.comments.on(&field.parent_file(), field.path());
-        let values = schema["description"].as_str().unwrap_or_default();
-        let told: Vec<&str> = [comment, values].into_iter().filter(|text| !text.is_empty()).collect();
-        if !told.is_empty() {
-            schema["description"] = told.join("\n\n").into();
+        if !comment.is_empty() {
+            schema["description"] = comment.into();
         }
         schema
     }
 
+    /// Whether the comment on a field has these words.
+    fn says(&self, field: &FieldDescriptor, words: &str) -> bool {
+        self.comments.on(&field.parent_file(), field.path()).contains(words)
+    }
+
+    /// The schema of a field's value that is not null.
+    fn value(&mut self, field: &FieldDescriptor, way: Way) -> Value {
+        let rules = if way == Way::Out { None } else { self.rules.of(field) };
+        if !field.is_list() {
+            let mut schema = self.single(&field.kind(), rules.as_ref(), way);
+            if schema["type"] == "string" {
+                let known = FORMATS.iter().find(|(name, _)| *name == field.name());
+                if let Some((_, format)) = known.filter(|_| way != Way::Out) {
+                    schema["format"] = (*format).into();
+                }
+            }
+            return schema;
+        }
+        let (mut schema, items) = rules::list(rules.as_ref());
+        // A patch replaces a list as a whole (RFC 7396).
+        let way = if way == Way::Patch { Way::In } else { way };
+        schema.insert("type".to_owned(), "array".into());
+        schema.insert("items".to_owned(), self.single(&field.kind(), items.as_ref(), way));
+        schema.into()
+    }
+
     /// The schema of a query or path parameter, which is never null, and the parameter's description.
     pub(super) fn parameter(&mut self, field: &FieldDescriptor) -> (Value, Value) {
-        let mut schema = self.field(field, Way::In);
-        if let Some(types) = schema["type"].as_array() {
-            schema["type"] = types[0].clone();
-        }
-        if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
-            values.retain(|value| !value.is_null());
-        }
-        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-        (schema, description.unwrap_or_default())
+        let schema = self.value(field, Way::In);
+        (schema, self.comments.on(&field.parent_file(), field.path()).into())
+    }
+
+    /// Whether a request needs the parameter.
+    pub(super) fn is_required(&self, field: &FieldDescriptor) -> bool {
+        self.rules.is_required(field)
     }
 
     fn single(&mut self, kind: &Kind, rules: Option<&DynamicMessage>, way: Way) -> Value {
         match kind {
             Kind::Bool => json!({"type": "boolean"}),
             Kind::Double | Kind::Float => json!({"type": "number"}),
-            Kind::String => {
-                let rules = rules.and_then(|rules| inner(rules, "string"));
-                let mut schema = json!({"type": "string"});
-                copy(
-                    rules.as_ref(),
-                    &mut schema,
-                    &[("min_len", "minLength"), ("max_len", "maxLength"), ("pattern", "pattern")],
-                );
-                let is = |name| rules.as_ref().is_some_and(|rules| flag(rules, name));
-                if let Some(format) = ["uuid", "email"].into_iter().find(|format| is(format)) {
-                    schema["format"] = format.into();
-                }
-                schema
-            }
-            Kind::Enum(of) => {
-                let values = enums::names(of);
-                let told: Vec<String> = of
-                    .values()
-                    .filter_map(|value| {
-                        let comment = self.comments.on(&value.parent_file(), value.path());
-                        Some(format!("- `{}`: {comment}", enums::name(&value)?))
-                    })
-                    .collect();
-                json!({"type": "string", "enum": values, "description": told.join("\n")})
-            }
+            Kind::String if way == Way::Out => json!({"type": "string"}),
+            Kind::String => rules::string(rules).into(),
+            Kind::Enum(of) => self.enumeration(of),
             Kind::Message(of) => match of.full_name() {
                 TIMESTAMP => json!({"type": "string", "format": "date-time"}),
                 STRUCT => json!({"type": "object", "additionalProperties": true}),
                 _ => self.message(of, way, &[]),
             },
-            _ => {
-                let rules = rules.and_then(|rules| inner(rules, "int32"));
-                let mut schema = json!({"type": "integer", "format": "int32"});
-                let limits =
-                    [("gte", "minimum"), ("gt", "exclusiveMinimum"), ("lte", "maximum"), ("lt", "exclusiveMaximum")];
-                copy(rules.as_ref(), &mut schema, &limits);
-                schema
+            _ if way == Way::Out => json!({"type": "integer", "format": "int32"}),
+            _ => rules::integer(rules).into(),
+        }
+    }
+
+    /// A reference to the schema of an enum.
+    fn enumeration(&mut self, of: &EnumDescriptor) -> Value {
+        let name = unique(of.package_name(), of.name(), |name| {
+            pool().all_enums().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1
+        });
+        let comment = self.comments.on(&of.parent_file(), of.path());
+        let values = of.values().filter_map(|value| {
+            let comment = self.comments.on(&value.parent_file(), value.path());
+            Some(format!("- `{}`: {comment}", enums::name(&value)?))
+        });
+        let told: Vec<String> = [format!("{comment}\n")].into_iter().chain(values).collect();
+        self.components.entry(name.clone()).or_insert_with(
+            || json!({"type": "string", "enum": enums::names(of), "description": told.join("\n").trim()}),
+        );
+        reference(&name)
+    }
+}
+
+fn collect(of: &MessageDescriptor, found: &mut HashSet<String>) {
+    if found.insert(of.full_name().to_owned()) {
+        for field in of.fields() {
+            if let Kind::Message(inner) = field.kind() {
+                collect(&inner, found);
             }
         }
     }
+}
 
-    /// Whether a request without the field breaks a rule: one without presence then has its zero value.
-    pub(super) fn is_required(&self, field: &FieldDescriptor) -> bool {
-        let Some(rules) = self.rules(field) else { return false };
-        if flag(&rules, "required") {
-            return true;
-        }
-        let string = inner(&rules, "string");
-        let refuses_empty = |rules: &DynamicMessage| {
-            flag(rules, "uuid") || flag(rules, "email") || number(rules, "min_len").is_some_and(|least| least > 0)
-        };
-        let refuses_zero = inner(&rules, "enum").is_some_and(|rules| {
-            let refused = rules.get_field_by_name("not_in");
-            refused.as_deref().and_then(Proto::as_list).is_some_and(|list| list.contains(&Proto::I32(0)))
-        });
-        let least = inner(&rules, "repeated").and_then(|rules| number(&rules, "min_items")).unwrap_or_default();
-        !field.supports_presence() && (string.is_some_and(|r| refuses_empty(&r)) || refuses_zero || least > 0)
-    }
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
 
-    fn rules(&self, field: &FieldDescriptor) -> Option<DynamicMessage> {
-        let options = field.options();
-        options.has_extension(&self.rules).then(|| options.get_extension(&self.rules).as_message().cloned())?
-    }
+fn is_ours(package: &str) -> bool {
+    package.starts_with("baton.")
 }
 
 /// A message's own name; with its package when another has the same, and with its use when it has two.
 fn component_name(of: &MessageDescriptor, way: Way) -> String {
-    let ours = pool().all_messages().filter(|other| other.package_name().starts_with("baton."));
-    let alone = ours.filter(|other| other.name() == of.name()).count() == 1;
-    let package = of.package_name().split('.').nth(1).unwrap_or_default();
-    let prefix = if alone { String::new() } else { package[..1].to_uppercase() + &package[1..] };
+    let name = unique(of.package_name(), of.name(), |name| {
+        pool().all_messages().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1
+    });
     let suffix = match way {
         Way::Patch if !of.name().ends_with("Change") => "Patch",
         Way::In if !of.name().ends_with("Request") => "Input",
         _ => "",
     };
-    format!("{prefix}{}{suffix}", of.name())
+    format!("{name}{suffix}")
+}
+
+/// The name, after its package's when it is not alone.
+fn unique(package: &str, name: &str, is_alone: impl Fn(&str) -> bool) -> String {
+    if is_alone(name) {
+        return name.to_owned();
+    }
+    let service = package.split('.').nth(1).unwrap_or_default();
+    service[..1].to_uppercase() + &service[1..] + name
 }
 
 /// The same, or null.
@@ -207,36 +256,16 @@ fn or_null(mut schema: Value) -> Value {
         return json!({"anyOf": [schema, {"type": "null"}]});
     }
     schema["type"] = json!([schema["type"], "null"]);
-    if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
-        values.push(Value::Null);
-    }
     schema
 }
 
-fn inner(rules: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
-    if !rules.has_field_by_name(name) {
-        return None;
-    }
-    rules.get_field_by_name(name)?.as_message().cloned()
-}
-
-fn flag(rules: &DynamicMessage, name: &str) -> bool {
-    rules.get_field_by_name(name).and_then(|value| value.as_bool()).unwrap_or_default()
-}
-
-fn number(rules: &DynamicMessage, name: &str) -> Option<u64> {
-    rules.get_field_by_name(name)?.as_u64()
-}
-
-/// Copies the rules that are set under the names that JSON Schema has for them.
-fn copy(rules: Option<&DynamicMessage>, schema: &mut Value, names: &[(&str, &str)]) {
-    let Some(rules) = rules else { return };
-    for (rule, keyword) in names.iter().filter(|(rule, _)| rules.has_field_by_name(rule)) {
-        schema[*keyword] = match rules.get_field_by_name(rule).as_deref() {
-            Some(Proto::U64(value)) => (*value).into(),
-            Some(Proto::I32(value)) => (*value).into(),
-            Some(Proto::String(value)) => value.clone().into(),
-            _ => continue,
-        };
+/// The same without null.
+fn not_null(schema: &mut Value) {
+    if let Some(first) = schema["type"].as_array().and_then(|types| types.first()).cloned() {
+        schema["type"] = first;
+    } else if let Some(first) = schema.get("anyOf").and_then(|choices| choices.get(0)).cloned() {
+        let description = schema["description"].take();
+        *schema = first;
+        schema["description"] = description;
     }
 }

@@ -1,0 +1,111 @@
+//! Why an operation can fail: by its nature, and as its comment says.
+
+use std::collections::BTreeMap;
+
+use baton_errors::Reason;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    access::Access,
+    operation::{has_etag, takes_idempotency_key},
+};
+use crate::{
+    cookies,
+    problem::PROBLEM_JSON,
+    routes::{Body, Route},
+};
+
+/// The refusals of a route, by status.
+pub(super) fn refusals(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> BTreeMap<u16, Value> {
+    let mut statuses: BTreeMap<u16, Vec<Reason>> = BTreeMap::new();
+    for reason in reasons(route, access, takes_if_match, comment) {
+        let same = statuses.entry(reason.http_status()).or_default();
+        if !same.contains(&reason) {
+            same.push(reason);
+        }
+    }
+    statuses.into_iter().map(|(status, reasons)| (status, refusal(status, &reasons))).collect()
+}
+
+fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> Vec<Reason> {
+    let mut reasons = vec![Reason::ValidationFailed, Reason::UnknownField];
+    if matches!(route.body, Body::None) {
+        reasons.push(Reason::MalformedRequest);
+    } else {
+        reasons.extend([Reason::MalformedRequest, Reason::RequestTooLarge, Reason::UnsupportedMediaType]);
+    }
+    if route.query.parameters().iter().any(|parameter| parameter.field.name() == "page_token") {
+        reasons.push(Reason::PageTokenInvalid);
+    }
+    if !matches!(access.kind, super::access::Kind::Public) {
+        reasons.extend([Reason::TokenMissing, Reason::TokenInvalid, Reason::SessionClosed]);
+        // What an API key has no scope for, or what takes a signed-in person.
+        reasons.push(if access.takes_session { Reason::SessionRequired } else { Reason::ScopeMissing });
+    }
+    if takes_idempotency_key(route, access) {
+        reasons.extend([Reason::IdempotencyKeyInvalid, Reason::IdempotencyKeyReused, Reason::IdempotencyKeyInUse]);
+    }
+    if matches!(access.kind, super::access::Kind::Permission(_)) {
+        reasons.extend([Reason::NotAMember, Reason::PermissionMissing, Reason::SecondFactorRequired]);
+        if !access.while_suspended {
+            reasons.push(Reason::AccountSuspended);
+        }
+    }
+    if cookies::takes_token(route) {
+        reasons.extend([Reason::CsrfTokenMissing, Reason::CsrfTokenInvalid, Reason::OriginNotAllowed]);
+    }
+    if takes_if_match {
+        reasons.extend([Reason::PreconditionInvalid, Reason::VersionMismatch, Reason::PreconditionFailed]);
+    }
+    if has_etag(route) {
+        reasons.push(Reason::PreconditionInvalid);
+    }
+    let words = comment.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    reasons.extend(words.filter_map(Reason::from_name));
+    if route.verb != Method::GET {
+        reasons.push(Reason::Conflict);
+    }
+    if access.weight > 0 {
+        reasons.push(Reason::RateLimited);
+    }
+    reasons.extend([Reason::Busy, Reason::Internal, Reason::Unavailable, Reason::DeadlineExceeded]);
+    reasons
+}
+
+/// Refusals that no operation adds a reason to, by their name in the document.
+const SHARED: &[(&str, &[Reason])] = &[
+    ("TooManyRequests", &[Reason::RateLimited, Reason::Busy]),
+    ("Internal", &[Reason::Internal]),
+    ("Unavailable", &[Reason::Unavailable]),
+    ("DeadlineExceeded", &[Reason::DeadlineExceeded]),
+];
+
+/// The refusals that operations share.
+pub(super) fn shared() -> impl Iterator<Item = (&'static str, Value)> {
+    SHARED.iter().map(|(name, reasons)| (*name, described(reasons[0].http_status(), reasons)))
+}
+
+fn refusal(status: u16, reasons: &[Reason]) -> Value {
+    match SHARED.iter().find(|(_, same)| *same == reasons) {
+        Some((name, _)) => json!({"$ref": format!("#/components/responses/{name}")}),
+        None => described(status, reasons),
+    }
+}
+
+fn described(status: u16, reasons: &[Reason]) -> Value {
+    let told: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.meaning())).collect();
+    let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+    let mut response = json!({
+        "description": told.join("\n"),
+        "x-reasons": names,
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    });
+    if status == 401 {
+        response["headers"] = json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}});
+    }
+    if matches!(status, 429 | 503) {
+        response["headers"] = json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}});
+    }
+    response
+}

@@ -1,0 +1,238 @@
+//! A request of each operation that works when it is pasted into a shell, after the lines of the introduction.
+//!
+//! It has what the operation needs, and little more. Ids are shell variables with a made-up default.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::schema::Schemas;
+use crate::{
+    json::{STRUCT, TIMESTAMP, enums},
+    oauth,
+    routes::{Body, Route},
+};
+
+/// Ids of nothing: one, and one for what a request sets beside it.
+const ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e0f";
+const OTHER_ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e10";
+
+/// Fields that a sample has although no rule of theirs says so: a change of something, or one of several.
+const MORE: &[(&str, &[&str])] = &[
+    ("AccountChange", &["name"]),
+    ("ChangeTasksRequest", &["task_ids", "dry_run"]),
+    ("CommentChange", &["body"]),
+    ("CreateApiKeyRequest", &["scopes", "password"]),
+    ("CreateReminderRequest", &["at"]),
+    ("CreateTaskRequest", &["priority"]),
+    ("CustomFieldChange", &["name"]),
+    ("DisableTotpRequest", &["password"]),
+    ("EnrollTotpRequest", &["password"]),
+    ("LinkIdentityRequest", &["password"]),
+    ("MemberChange", &["can_reassign_tasks"]),
+    ("MoveTaskRequest", &["after_id"]),
+    ("OwnMemberChange", &["handle"]),
+    ("RenewRecoveryCodesRequest", &["password"]),
+    ("SettingsChange", &["timezone"]),
+    ("TaskChange", &["title", "priority"]),
+    ("TimeEntryChange", &["note"]),
+    ("UserChange", &["company"]),
+    ("ViewChange", &["name"]),
+];
+
+/// Adds the sample to an operation: as a line for the shell, and as the example of its body and parameters.
+pub(super) fn add(route: &Route, operation: &mut Value, schemas: &Schemas, server: &str) -> Result<()> {
+    let body = body(route, schemas)?;
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        let found = route.path.iter().find(|known| parameter["name"] == known.name.as_str());
+        if let Some(field) = found.and_then(|known| known.fields.last()) {
+            parameter["example"] = literal(value(route, field, schemas)?);
+        }
+    }
+    let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
+    for content in content.into_iter().flat_map(Map::values_mut) {
+        content["example"] = body.clone().map(literal).unwrap_or_default();
+    }
+    let source = curl(route, operation, body, schemas, server)?;
+    operation["x-codeSamples"] = json!([{"lang": "Shell", "label": "curl", "source": source}]);
+    Ok(())
+}
+
+fn curl(route: &Route, operation: &Value, body: Option<Value>, schemas: &Schemas, server: &str) -> Result<String> {
+    let mut url = format!("{}{}", server.trim_end_matches('/'), route.template);
+    for parameter in &route.path {
+        let Some(field) = parameter.fields.last() else { continue };
+        let value = value(route, field, schemas)?;
+        let text = match variable_of(&value) {
+            Some(_) => shell(&value),
+            None => form_urlencoded::byte_serialize(value.as_str().unwrap_or_default().as_bytes()).collect(),
+        };
+        url = url.replace(&format!("{{{}}}", parameter.name), &text);
+    }
+    let required = route.query.parameters().iter().map(|parameter| &parameter.field);
+    let required = required.filter(|field| schemas.is_required(field) && field.name() != oauth::FIELD);
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for field in required {
+        query.append_pair(field.name(), value(route, field, schemas)?.as_str().unwrap_or_default());
+    }
+    let query = query.finish();
+    if !query.is_empty() {
+        write!(url, "?{query}")?;
+    }
+    let verb = route.verb.as_str();
+    let mut lines =
+        vec![format!("curl{} \"{url}\"", if verb == "GET" { String::new() } else { format!(" -X {verb}") })];
+    if operation["security"].is_null() {
+        lines.push(r#"-H "Authorization: Bearer $TOKEN""#.to_owned());
+    }
+    let mut here = String::new();
+    let media_type = operation["requestBody"]["content"].as_object().and_then(|content| content.keys().next_back());
+    if let (Some(body), Some(media_type)) = (body, media_type) {
+        lines.push(format!("-H 'Content-Type: {media_type}'"));
+        let text = serde_json::to_string_pretty(&replaced(body.clone(), &shell))?;
+        if has_variable(&body) {
+            // The shell fills the variables in.
+            lines.push("--data @- <<JSON".to_owned());
+            here = format!("\n{text}\nJSON");
+        } else {
+            lines.push(format!("--data '{}'", text.replace('\'', r"'\''")));
+        }
+    }
+    Ok(lines.join(" \\\n  ") + &here)
+}
+
+fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
+    let (message, bound): (_, &[&str]) = match &route.body {
+        Body::None => return Ok(None),
+        Body::Whole => (route.method.input(), &route.bound()),
+        Body::Field(field) | Body::MergePatch { change: field, .. } => match field.kind() {
+            Kind::Message(of) => (of, &[]),
+            _ => bail!("{} is no message", field.full_name()),
+        },
+    };
+    if message.fields().all(|field| bound.contains(&field.name())) {
+        return Ok(None);
+    }
+    object(route, &message, bound, schemas).map(Some)
+}
+
+fn object(route: &Route, of: &MessageDescriptor, bound: &[&str], schemas: &Schemas) -> Result<Value> {
+    let more = MORE.iter().find(|(name, _)| *name == of.name()).map_or(&[][..], |(_, fields)| fields);
+    let mut object = Map::new();
+    for field in of.fields().filter(|field| !bound.contains(&field.name())) {
+        if more.contains(&field.name()) || schemas.is_required(&field) {
+            let value = value(route, &field, schemas)?;
+            object.insert(field.name().to_owned(), if field.is_list() { json!([value]) } else { value });
+        }
+    }
+    Ok(object.into())
+}
+
+/// A value of a field, of one item if it is a list. A variable of the shell is `{"$": name, "or": default}`.
+fn value(route: &Route, field: &FieldDescriptor, schemas: &Schemas) -> Result<Value> {
+    let variable = |name: &str, default: &str| json!({"$": name, "or": default});
+    if let Some(name) = id(route, field) {
+        return Ok(variable(name, if name.starts_with("OTHER_") { OTHER_ID } else { ID }));
+    }
+    Ok(match (field.name(), field.kind()) {
+        (_, Kind::Enum(of)) => match of.name() {
+            "Permission" => "work_on_tasks".into(),
+            "BulkAction" => "archive".into(),
+            _ => enums::names(&of).into_iter().next().into(),
+        },
+        (_, Kind::Bool) => true.into(),
+        ("at", _) => "2030-01-31T08:00:00Z".into(),
+        ("ended_at", _) => "2026-01-05T10:30:00Z".into(),
+        (_, Kind::Message(of)) => match of.full_name() {
+            TIMESTAMP => "2026-01-05T09:00:00Z".into(),
+            STRUCT => json!({}),
+            _ => object(route, &of, &[], schemas)?,
+        },
+        ("size_bytes", _) => 6.into(),
+        (_, Kind::Int32) => 1.into(),
+        ("email", _) if route.method.name() == "Login" => variable("EMAIL", "ada@example.com"),
+        ("email", _) => "ada@example.com".into(),
+        ("password", _) if route.method.name() == "Register" => "crate lantern orchid seven".into(),
+        ("password" | "current_password", _) => variable("PASSWORD", "crate lantern orchid seven"),
+        ("new_password", _) => "tide walnut copper eleven".into(),
+        ("refresh_token", _) => variable("REFRESH_TOKEN", "the-refresh-token-of-a-sign-in"),
+        ("mfa_token", _) => variable("MFA_TOKEN", "the-token-of-a-sign-in"),
+        ("token", _) => variable("LINK_TOKEN", "the-token-of-the-link-in-the-mail"),
+        ("code" | "state", _) => "123456".into(),
+        ("first_name", _) => "Ada".into(),
+        ("last_name", _) => "Lovelace".into(),
+        ("title", _) => "Write the report".into(),
+        ("name", _) => "Analytical Engines".into(),
+        ("company", _) => "Analytical Engines".into(),
+        ("handle", _) => "ada".into(),
+        ("body" | "note" | "reason", _) => "Waiting for an answer".into(),
+        ("key", _) => "cost-centre".into(),
+        ("q" | "prefix", _) => "report".into(),
+        ("emoji", _) => "👍".into(),
+        ("provider", _) => "google".into(),
+        ("timezone", _) => "Europe/Berlin".into(),
+        ("language", _) => "english".into(),
+        ("scopes", _) => "tasks:read".into(),
+        ("file_name", _) => "hello.txt".into(),
+        ("content_type", _) => "text/plain".into(),
+        ("checksum_sha256", _) => "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e746f6be03".into(),
+        _ => bail!("{} needs a sample in openapi/samples.rs", field.full_name()),
+    })
+}
+
+/// The variable for the id that a field holds.
+fn id(route: &Route, field: &FieldDescriptor) -> Option<&'static str> {
+    Some(match field.name() {
+        "id" => match route.method.parent_service().name() {
+            "ApiKeyService" => "API_KEY_ID",
+            "CustomFieldService" => "CUSTOM_FIELD_ID",
+            "NotificationService" => "NOTIFICATION_ID",
+            "SessionService" => "SESSION_ID",
+            "ViewService" => "VIEW_ID",
+            _ => "TASK_ID",
+        },
+        "account_id" => "ACCOUNT_ID",
+        "attachment_id" => "ATTACHMENT_ID",
+        "comment_id" => "COMMENT_ID",
+        "invitation_id" => "INVITATION_ID",
+        "reminder_id" => "REMINDER_ID",
+        "time_entry_id" => "TIME_ENTRY_ID",
+        "task_id" | "task_ids" => "TASK_ID",
+        "blocked_by" | "after_id" => "OTHER_TASK_ID",
+        "user_id" | "assigned_to" => "USER_ID",
+        _ => return None,
+    })
+}
+
+fn variable_of(value: &Value) -> Option<(&str, &str)> {
+    Some((value.get("$")?.as_str()?, value.get("or")?.as_str()?))
+}
+
+/// `${NAME:-default}`.
+fn shell(value: &Value) -> String {
+    variable_of(value).map(|(name, default)| format!("${{{name}:-{default}}}")).unwrap_or_default()
+}
+
+/// Each value as it is, with `change` made to those that are variables.
+fn replaced(value: Value, change: &impl Fn(&Value) -> String) -> Value {
+    if variable_of(&value).is_some() {
+        return change(&value).into();
+    }
+    match value {
+        Value::Array(items) => items.into_iter().map(|item| replaced(item, change)).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, inner)| (name, replaced(inner, change))).collect(),
+        other => other,
+    }
+}
+
+/// With the defaults of its variables.
+fn literal(value: Value) -> Value {
+    replaced(value, &|variable| variable_of(variable).map(|(_, default)| default.to_owned()).unwrap_or_default())
+}
+
+fn has_variable(value: &Value) -> bool {
+    literal(value.clone()) != *value
+}

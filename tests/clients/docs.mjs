@@ -1,0 +1,84 @@
+// Opens the documentation page in Chromium, opens every operation, and lets axe look for what people cannot use.
+// Argument: {url, theme, screenshot}. It prints {said} for each message of the page that is no mere note, {elsewhere}
+// for each request to another host, {violation} for each of axe, and in the end {operations, shown, samples}.
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import puppeteer from "puppeteer-core";
+
+const { url, theme, screenshot } = JSON.parse(process.argv[2]);
+const print = (value) => process.stdout.write(JSON.stringify(value) + "\n");
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const places = ["/usr/bin/chromium", "/Applications/Chromium.app/Contents/MacOS/Chromium"];
+// Chromium's sandbox refuses root, and containers have no namespaces to give it.
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROMIUM ?? places.find((place) => existsSync(place)),
+  args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  protocolTimeout: 240_000,
+});
+try {
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1280, height: 1600 });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
+  page.on("console", (message) => ["error", "warn"].includes(message.type()) && print({ said: message.text() }));
+  page.on("pageerror", (error) => print({ said: error.message }));
+  page.on("requestfailed", (request) => print({ said: `${request.url()}: ${request.failure().errorText}` }));
+  page.on("request", (request) => {
+    if (!request.url().startsWith("data:") && new URL(request.url()).origin !== new URL(url).origin) print({ elsewhere: request.url() });
+  });
+  await page.evaluateOnNewDocument(() => {
+    globalThis.refused = [];
+    document.addEventListener("securitypolicyviolation", (event) => globalThis.refused.push(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  await page.goto(url);
+  const api = await page.evaluate(async () => (await fetch("/openapi.json")).json());
+  const operations = Object.values(api.paths).flatMap((path) => Object.values(path)).map((operation) => operation.operationId);
+  await page.waitForFunction((count) => document.querySelectorAll(".opblock").length >= count, { timeout: 60_000 }, operations.length);
+  if (screenshot) await page.screenshot({ path: screenshot });
+  await page.evaluate(axe);
+
+  // The page as it opens first, then each group of operations with all of them open.
+  const look = async (part) => {
+    const violations = await page.evaluate(async (index, dark) => {
+      const section = document.querySelectorAll(".opblock-tag-section")[index];
+      // The themes differ in colours alone.
+      const runOnly = dark ? { runOnly: ["color-contrast"] } : {};
+      const found = await axe.run(section ?? document, { resultTypes: ["violations"], ...runOnly });
+      return found.violations.flatMap(({ id, nodes }) => nodes.slice(0, 5).map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
+    }, part, theme === "dark");
+    for (const violation of violations) print({ violation });
+    print({ looked: part });
+  };
+  await look(-1);
+  const shown = new Set();
+  let samples = 0;
+  const sections = await page.$$eval(".opblock-tag-section", (all) => all.length);
+  for (let part = 0; part < sections; part += 1) {
+    const toggle = () => page.evaluate((index) => {
+      const arrows = document.querySelectorAll(".opblock-tag-section")[index].querySelectorAll(".opblock-control-arrow");
+      for (const arrow of arrows) arrow.click();
+      return arrows.length;
+    }, part);
+    const count = await toggle();
+    await page.waitForFunction((index, wanted) => {
+      const section = document.querySelectorAll(".opblock-tag-section")[index];
+      return section.querySelectorAll(".opblock.is-open .responses-table").length === wanted;
+    }, { timeout: 60_000, polling: 100 }, part, count);
+    const open = await page.evaluate((index) => {
+      const section = document.querySelectorAll(".opblock-tag-section")[index];
+      const ids = [...section.querySelectorAll(".opblock.is-open")].map((block) => block.id.split("-").pop());
+      return { ids, samples: [...section.querySelectorAll(".sample pre")].filter((text) => text.textContent.startsWith("curl")).length };
+    }, part);
+    for (const id of open.ids) shown.add(id);
+    samples += open.samples;
+    await look(part);
+    if (part === 0 && screenshot) await page.screenshot({ path: screenshot.replace(".png", "-open.png") });
+    await toggle();
+  }
+  for (const refused of await page.evaluate(() => globalThis.refused)) print({ said: refused });
+  const tables = await page.$$eval(".markdown table, .renderedMarkdown table", (all) => all.length);
+  const missing = operations.filter((id) => !shown.has(id));
+  print({ operations: operations.length, missing, samples, tables });
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,50 @@
+//! `/docs` in a browser: every operation opens, nothing is refused or fetched from elsewhere, and all can read it.
+
+use baton_tests::{Platform, run_node};
+use serde_json::{Value, json};
+
+async fn looks_right_in(theme: &str) {
+    let platform = Platform::start().await;
+    let screenshot = std::env::var("BATON_SCREENSHOTS").ok().map(|folder| format!("{folder}/docs-{theme}.png"));
+    let url = format!("{}/docs", platform.url());
+    let printed = run_node("docs.mjs", &json!({"url": url, "theme": theme, "screenshot": screenshot})).await;
+
+    let of = |key: &str| printed.iter().filter_map(|line| line.get(key)).collect::<Vec<_>>();
+    assert_eq!(of("said"), Vec::<&Value>::new(), "the page complained");
+    assert_eq!(of("elsewhere"), Vec::<&Value>::new(), "the page asked other hosts");
+    assert_eq!(of("violation"), Vec::<&Value>::new(), "axe found something");
+    let shown = printed.last().unwrap();
+    assert_eq!(shown["missing"], json!([]), "operations that do not open");
+    assert!(shown["operations"].as_u64() > Some(100), "{shown}");
+    assert_eq!(shown["samples"], shown["operations"], "each operation has a sample");
+    assert!(shown["tables"].as_u64() > Some(0), "tables of the contract are tables");
+}
+
+#[tokio::test]
+async fn the_page_is_whole_and_readable_in_light() {
+    looks_right_in("light").await;
+}
+
+#[tokio::test]
+async fn the_page_is_whole_and_readable_in_dark() {
+    looks_right_in("dark").await;
+}
+
+#[tokio::test]
+async fn the_page_runs_nothing_inline_and_nothing_foreign() {
+    let platform = Platform::start().await;
+    let page = platform.rest().get("/docs").send().await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self';"), "{policy}");
+    for word in ["unsafe", "http", "*", "nonce"] {
+        assert!(!policy.contains(word), "{policy}");
+    }
+    let parts: Vec<_> = ["src=\"", "href=\"/"].iter().flat_map(|start| page.text.split(start).skip(1)).collect();
+    assert!(parts.len() > 4, "{parts:?}");
+    for part in parts {
+        let path = format!("/{}", part.split('"').next().unwrap().trim_start_matches('/'));
+        let answer = platform.rest().get(&path).send().await;
+        assert!(answer.status == 200 && !answer.text.is_empty(), "{path}: {}", answer.status);
+    }
+}

@@ -1,0 +1,131 @@
+"""What Schemathesis is told of Baton: how to sign in, the formats, and what may be refused although its form is right.
+
+BATON_EMAIL and BATON_PASSWORD are those of a person to begin with.
+"""
+
+import json
+import os
+import urllib.error
+import urllib.request
+
+import schemathesis
+from hypothesis import strategies as st
+
+# JSON Schema knows no such formats, so a generator needs examples.
+schemathesis.openapi.format("time-zone", st.sampled_from(["Europe/Berlin", "UTC", "Asia/Kolkata", "America/St_Johns"]))
+schemathesis.openapi.format("recurrence-rule", st.sampled_from(["FREQ=DAILY", "FREQ=WEEKLY;BYDAY=MO", "FREQ=MONTHLY;BYMONTHDAY=-1"]))
+schemathesis.openapi.format("emoji", st.sampled_from(["👍", "🎉", "❤️"]))
+# Only the answer before has a page token; without it the list begins.
+schemathesis.openapi.format("page-token", st.just(""))
+
+# Reasons that depend on what is there, or on other parts of the request, and not on the form of a field: JSON Schema
+# cannot say them. Each has a reason of its own in the table of the documentation.
+STATE = {
+    "ASSIGNEE_INVALID",  # the person is no member
+    "ATTACHMENT_TYPE_NOT_ALLOWED",  # the installation's list
+    "ATTACHMENT_TOO_LARGE",  # the installation's limit
+    "ATTACHMENT_MISMATCH",  # what was uploaded
+    "EXPORT_TOO_LARGE",  # how many rows match
+    "HAND_OVER_INVALID",  # the person is no member
+    "IDEMPOTENCY_KEY_REUSED",  # what was sent before under the key
+    "LINK_INVALID",  # only a mail has such a token
+    "MANAGER_INVALID",  # the person is no member
+    "OAUTH_STATE_INVALID",  # only a sign-in has such a state
+    "PAGE_TOKEN_INVALID",  # only a list has such a token
+    "PASSWORD_TOO_WEAK",  # a strength estimate
+    "TOO_MANY_TASKS",  # how many tasks match
+    "WATCHER_INVALID",  # the person is no member
+}
+
+# Field errors that JSON Schema cannot say: (the field's first name, what the message contains) and why.
+FIELDS = {
+    ("ended_at", "after the start"): "compares two fields",
+    ("ended_at", "24 hours"): "compares two fields",
+    ("to", "before from"): "compares two fields",
+    ("to", "is before"): "compares two fields",
+    ("to", "days after"): "compares two fields",
+    ("at", "has passed"): "compares with the clock",
+    ("expires_at", "future"): "compares with the clock",
+    ("started_at", "future"): "compares with the clock",
+    ("ended_at", "future"): "compares with the clock",
+    ("due_at", "is needed"): "goes with recurrence_rule",
+    ("recurrence_timezone", "goes with"): "goes with recurrence_rule",
+    ("as_of", "goes with"): "goes with one view of the board",
+    ("search", "does not go with"): "goes with one view of the board",
+    ("user_id", "goes with"): "goes with one source of a view",
+    ("task_id", "nothing to do with tasks"): "goes with some permissions",
+    ("task_ids", "are needed"): "either these or a filter",
+    ("reason", "goes with"): "goes with some actions",
+    ("assigned_to", "goes with"): "goes with some actions",
+    ("task", "go with"): "goes with some actions",
+    ("invitations", "is there twice"): "compares items by one member",
+    ("options", "twice"): "compares items by one member",
+    ("custom_fields", ""): "limits on depth, size and digits of free JSON, and the account's own fields",
+    ("preferences", ""): "limits on depth, size and digits of free JSON",
+    ("user_id", "another member"): "compares with the caller",
+    ("timezone", "IANA"): "names in a database that changes",
+    ("recurrence_timezone", "IANA"): "names in a database that changes",
+    ("recurrence_rule", ""): "a grammar of its own (RFC 5545)",
+    ("emoji", "is not an emoji"): "a list of Unicode's that changes",
+    ("scopes", "is none of"): "a table of permissions",
+    ("language", "is not"): "names in a list that changes",
+    ("page", "beyond"): "the product of page and per_page",
+}
+
+
+class Person:
+    """Signs in again when a call has ended the session."""
+
+    def __init__(self):
+        self.root = os.environ["BATON_API"]
+        self.token = None
+
+    def current(self):
+        if self.token is None or self.call("/v1/users/me") != 200:
+            body = json.dumps({"email": os.environ["BATON_EMAIL"], "password": os.environ["BATON_PASSWORD"]}).encode()
+            request = urllib.request.Request(self.root + "/v1/auth/login", body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request) as answer:
+                self.token = json.load(answer)["access_token"]
+        return self.token
+
+    def call(self, path):
+        request = urllib.request.Request(self.root + path, headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+@schemathesis.auth(refresh_interval=20)
+class Bearer:
+    person = None
+
+    def get(self, case, ctx):
+        Bearer.person = Bearer.person or Person()
+        return Bearer.person.current()
+
+    def set(self, case, data, ctx):
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.check
+def form_is_accepted(ctx, response, case):
+    """What the schema allows is refused for no reason of its form."""
+    if not case.meta or not case.meta.generation.mode.is_positive:
+        return
+    if response.status_code not in (400, 413, 415, 422):
+        return
+    problem = json.loads(response.content)
+    if problem["reason"] in STATE:
+        return
+    errors = [
+        error
+        for error in problem.get("errors", [])
+        if not any(
+            error["field"].split(".")[-1].split("[")[0] == name or error["field"].split(".")[0].split("[")[0] == name
+            for name, words in FIELDS
+            if words in error["message"]
+        )
+    ]
+    assert problem["reason"] == "VALIDATION_FAILED" and not errors, f"refused though the schema allows it: {problem}"
