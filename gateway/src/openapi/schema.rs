@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use baton_proto::pool;
+use baton_proto::{baton::text::v1::Kind as Text, pool};
 use prost_reflect::{DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Proto};
 use serde_json::{Map, Value, json};
 
@@ -24,13 +24,16 @@ pub(super) struct Schemas {
     pub(super) comments: Comments,
     /// `buf.validate.field`, the option that holds the rules of a field.
     rules: ExtensionDescriptor,
+    /// `baton.text.v1.kind`, the kind of text that people write in a field.
+    text: ExtensionDescriptor,
     components: BTreeMap<String, Value>,
 }
 
 impl Schemas {
     pub(super) fn new() -> Result<Self> {
         let rules = pool().get_extension_by_name("buf.validate.field").context("the contract lacks buf.validate")?;
-        Ok(Self { comments: Comments::read(), rules, components: BTreeMap::new() })
+        let text = pool().get_extension_by_name("baton.text.v1.kind").context("the contract lacks baton.text")?;
+        Ok(Self { comments: Comments::read(), rules, text, components: BTreeMap::new() })
     }
 
     /// The schemas of all messages that were named.
@@ -93,6 +96,9 @@ impl Schemas {
         } else {
             self.single(&field.kind(), rules.as_ref(), way)
         };
+        if way != Way::Out && self.is_email(field) {
+            schema["format"] = "email".into();
+        }
         if nullable {
             schema = or_null(schema);
         }
@@ -130,9 +136,8 @@ impl Schemas {
                     &mut schema,
                     &[("min_len", "minLength"), ("max_len", "maxLength"), ("pattern", "pattern")],
                 );
-                let is = |name| rules.as_ref().is_some_and(|rules| flag(rules, name));
-                if let Some(format) = ["uuid", "email"].into_iter().find(|format| is(format)) {
-                    schema["format"] = format.into();
+                if rules.as_ref().is_some_and(|rules| flag(rules, "uuid")) {
+                    schema["format"] = "uuid".into();
                 }
                 schema
             }
@@ -170,15 +175,18 @@ impl Schemas {
             return true;
         }
         let string = inner(&rules, "string");
-        let refuses_empty = |rules: &DynamicMessage| {
-            flag(rules, "uuid") || flag(rules, "email") || number(rules, "min_len").is_some_and(|least| least > 0)
-        };
+        let refuses_empty =
+            |rules: &DynamicMessage| flag(rules, "uuid") || number(rules, "min_len").is_some_and(|least| least > 0);
         let refuses_zero = inner(&rules, "enum").is_some_and(|rules| {
             let refused = rules.get_field_by_name("not_in");
             refused.as_deref().and_then(Proto::as_list).is_some_and(|list| list.contains(&Proto::I32(0)))
         });
         let least = inner(&rules, "repeated").and_then(|rules| number(&rules, "min_items")).unwrap_or_default();
         !field.supports_presence() && (string.is_some_and(|r| refuses_empty(&r)) || refuses_zero || least > 0)
+    }
+
+    fn is_email(&self, field: &FieldDescriptor) -> bool {
+        field.options().get_extension(&self.text).as_enum_number() == Some(Text::Email as i32)
     }
 
     fn rules(&self, field: &FieldDescriptor) -> Option<DynamicMessage> {

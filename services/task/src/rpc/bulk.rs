@@ -22,7 +22,7 @@ use crate::{
     task::{
         Task,
         bulk::{Deed, Done, MOST, Update},
-        fields::{id, text, words},
+        fields::{id, required},
         record,
     },
 };
@@ -119,11 +119,11 @@ impl Plan {
         if action != BulkAction::Update && (task.is_some() || !clear.is_empty()) {
             return wrong("task", "and `clear` go with update");
         }
-        let reason = reason.clone().map(|reason| text(reason, "reason")).transpose()?;
+        let reason = reason.clone();
         let deed = match action {
             BulkAction::Start => Deed::Start,
             BulkAction::Pause => match reason {
-                Some(reason) => Deed::Pause(words(reason, "reason")?),
+                Some(reason) => Deed::Pause(required(reason, "reason")?),
                 None => return wrong("reason", "is needed for a pause"),
             },
             BulkAction::Resume => Deed::Resume,
@@ -148,7 +148,7 @@ impl Plan {
                 let default = convert::default_visibility(&principal.membership.settings);
                 Deed::Update(Box::new(Update::new(task.clone().unwrap_or_default(), clear.clone(), default)?))
             }
-            BulkAction::Unspecified => return wrong("action", "is none that there is"),
+            BulkAction::Unspecified => return wrong("action", "must be a known action"),
         };
         Ok(Self::Do(deed))
     }
