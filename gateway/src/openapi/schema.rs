@@ -96,7 +96,8 @@ impl Schemas {
         } else {
             self.single(&field.kind(), rules.as_ref(), way)
         };
-        if way != Way::Out && self.is_email(field) {
+        let text = if way == Way::Out { Text::Unspecified } else { self.text(field) };
+        if text == Text::Email {
             schema["format"] = "email".into();
         }
         if nullable {
@@ -104,7 +105,7 @@ impl Schemas {
         }
         let comment = self.comments.on(&field.parent_file(), field.path());
         let values = schema["description"].as_str().unwrap_or_default();
-        let told: Vec<&str> = [comment, values].into_iter().filter(|text| !text.is_empty()).collect();
+        let told: Vec<&str> = [comment, values, rule_of(text)].into_iter().filter(|text| !text.is_empty()).collect();
         if !told.is_empty() {
             schema["description"] = told.join("\n\n").into();
         }
@@ -185,13 +186,34 @@ impl Schemas {
         !field.supports_presence() && (string.is_some_and(|r| refuses_empty(&r)) || refuses_zero || least > 0)
     }
 
-    fn is_email(&self, field: &FieldDescriptor) -> bool {
-        field.options().get_extension(&self.text).as_enum_number() == Some(Text::Email as i32)
+    fn text(&self, field: &FieldDescriptor) -> Text {
+        let number = field.options().get_extension(&self.text).as_enum_number();
+        number.and_then(|number| Text::try_from(number).ok()).unwrap_or_default()
     }
 
     fn rules(&self, field: &FieldDescriptor) -> Option<DynamicMessage> {
         let options = field.options();
         options.has_extension(&self.rules).then(|| options.get_extension(&self.rules).as_message().cloned())?
+    }
+}
+
+/// What JSON Schema has no words for: the rule of a kind of text (`crates/text`).
+fn rule_of(text: Text) -> &'static str {
+    match text {
+        Text::Unspecified | Text::Query | Text::Phone => "",
+        Text::Line => "One line with a visible character and no control characters. Kept in Unicode NFC, trimmed.",
+        Text::Name => {
+            "One line with a visible character and no control characters. Kept in Unicode NFKC, trimmed: spellings that look \
+             the same are the same."
+        }
+        Text::Text => {
+            "Text with a visible character; of control characters only line breaks and tabs. Kept in Unicode NFC, with LF as \
+             line break."
+        }
+        Text::FileName => "One line with a visible character, without a path. Kept in Unicode NFC.",
+        Text::Email => {
+            "An address of RFC 5321 or, international, of RFC 6531; neither quoted nor with an address literal."
+        }
     }
 }
 
