@@ -1,11 +1,15 @@
 //! Generates messages, clients, servers and validators from `baton/**/*.proto`.
 
 use std::{
+    collections::HashSet,
     env, fs,
     path::{Path, PathBuf},
 };
 
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
+
+/// JSON objects: their numbers are checked, and their strings where the field has a kind of text.
+const STRUCT: &str = "google.protobuf.Struct";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -29,7 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // No rule may be skipped silently: one that needs CEL at run time breaks the build.
         .fail_on_runtime_only(true)
         .compile()?;
-    implement_the_rest(&out, &descriptors)
+    implement_the_rest(&out, &descriptors)?;
+    apply_text_rules(&out, &descriptors)
 }
 
 fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -62,4 +67,86 @@ fn implement_the_rest(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std:
     }
     fs::write(file, code)?;
     Ok(())
+}
+
+/// Implements `text::Normalize` for every message: what `(baton.text.v1.kind)` says of its fields, and of those of the
+/// messages in it. It acts on requests of RPCs only: what was stored before a rule stays readable.
+fn apply_text_rules(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let pool = DescriptorPool::decode(fs::read(descriptors)?.as_slice())?;
+    let kind = pool.get_extension_by_name("baton.text.v1.kind").ok_or("baton/text/v1/text.proto is missing")?;
+    let requests: HashSet<String> = pool
+        .services()
+        .flat_map(|service| service.methods().map(|method| method.input().full_name().to_owned()).collect::<Vec<_>>())
+        .collect();
+    let mut code = String::new();
+    for message in pool.all_messages() {
+        if !message.package_name().starts_with("baton.") || message.is_map_entry() {
+            continue;
+        }
+        let mut fields = String::new();
+        for field in message.fields() {
+            fields.push_str(&text_rule(&kind, &field)?);
+        }
+        let path = message.full_name().replace('.', "::");
+        code.push_str(&format!("impl crate::text::Normalize for {path} {{\n"));
+        if !fields.is_empty() {
+            code.push_str(&format!(
+                "    fn normalize(&mut self, at: crate::text::Path<'_>, found: &mut crate::text::Problems) {{\n{fields}    }}\n"
+            ));
+            if requests.contains(message.full_name()) {
+                code.push_str("    const IS_REQUEST: bool = true;\n");
+            }
+        }
+        code.push_str("}\n");
+    }
+    fs::write(out.join("text_rules.rs"), code)?;
+    Ok(())
+}
+
+/// The statement that normalises a field; empty for one without text.
+fn text_rule(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Result<String, String> {
+    let name = field.name();
+    let rule = rule_of(kind, field);
+    let action = match (&rule, field.kind()) {
+        (rule, Kind::Message(inner)) if inner.full_name() == STRUCT => {
+            let strings = rule.as_ref().map_or("None".to_owned(), |rule| format!("Some(baton_text::Kind::{rule})"));
+            format!("found.apply_to_struct({strings}, value, at)")
+        }
+        (Some(rule), Kind::String) => format!("found.apply(baton_text::Kind::{rule}, value, at)"),
+        (None, Kind::Message(inner)) if has_text(kind, &inner, &mut HashSet::new()) => {
+            "crate::text::Normalize::normalize(value, at, found)".to_owned()
+        }
+        (None, _) => return Ok(String::new()),
+        (Some(_), _) => return Err(format!("{} is not a string: it has no kind of text", field.full_name())),
+    };
+    if field.is_map() || field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
+        return Err(format!("{}: text in maps and oneofs is not normalised yet", field.full_name()));
+    }
+    Ok(if field.is_list() {
+        format!(
+            "for (n, value) in self.{name}.iter_mut().enumerate() {{ let at = at.item(\"{name}\", n); {action}; }}\n"
+        )
+    } else if field.supports_presence() {
+        format!("if let Some(value) = &mut self.{name} {{ let at = at.field(\"{name}\"); {action}; }}\n")
+    } else {
+        format!("{{ let value = &mut self.{name}; let at = at.field(\"{name}\"); {action}; }}\n")
+    })
+}
+
+/// The name of the field's rule, as `baton_text::Kind` has it: `KIND_FILE_NAME` is `FileName`.
+fn rule_of(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Option<String> {
+    let options = field.options();
+    let Value::EnumNumber(number) = *options.get_extension(kind) else { return None };
+    let Kind::Enum(kinds) = kind.kind() else { return None };
+    let value = kinds.get_value(number).filter(|_| number != 0)?;
+    let words = value.name().split('_').skip(1);
+    Some(words.map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect())
+}
+
+fn has_text(kind: &ExtensionDescriptor, message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
+    seen.insert(message.full_name().to_owned())
+        && message.fields().any(|field| {
+            rule_of(kind, &field).is_some()
+                || matches!(field.kind(), Kind::Message(inner) if inner.full_name() == STRUCT || has_text(kind, &inner, seen))
+        })
 }

@@ -316,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn no_account_can_be_called_as_a_route() {
+        for route in routes().expect("the contract has a REST form") {
+            let segments = route.template.split('/').filter(|segment| !segment.is_empty()).take(2);
+            for segment in segments.filter(|segment| !segment.starts_with(['{', '.'])) {
+                assert!(baton_text::slug::is_reserved(segment), "{segment}: reserve it in crates/text");
+            }
+        }
+        for segment in ["docs", "dev", "cable", "healthz", "readyz", "openapi", "files"] {
+            assert!(baton_text::slug::is_reserved(segment), "{segment}");
+        }
+    }
+
+    #[test]
     fn a_patch_with_a_mask_is_a_merge_patch_and_one_without_is_not() {
         assert!(matches!(of("baton.task.v1.TaskService.UpdateTask").body, Body::MergePatch { .. }));
         let read = of("baton.notification.v1.NotificationService.MarkNotificationRead");

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, marker::PhantomData};
 
 use prost::{Message, Name, bytes::Buf as _};
-use prost_protovalidate::{Validate, ValidationError, Violation};
+use prost_protovalidate::{Validate, Violation};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder},
@@ -11,7 +11,10 @@ use tonic::{
 use tonic_prost::ProstEncoder;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::item_limits::{TooMany, first_exceeded};
+use crate::{
+    item_limits::{TooMany, first_exceeded},
+    text::{self, Normalize, Problems},
+};
 
 /// The `reason` of a message that breaks a `buf.validate` rule.
 pub const VALIDATION_FAILED: &str = "VALIDATION_FAILED";
@@ -28,8 +31,9 @@ pub const MORE_VIOLATIONS: &str = "more_violations";
 /// Longest path of a field in a violation, in characters.
 const MAX_FIELD_LEN: usize = 200;
 
-/// Encodes and decodes with prost, and refuses a decoded message that breaks its `buf.validate`
-/// rules with INVALID_ARGUMENT, one `BadRequest` field violation per broken rule.
+/// Encodes and decodes with prost. A decoded request has its text in the normal form of its `baton.text.v1.kind`; a
+/// message that breaks these or its `buf.validate` rules is refused with INVALID_ARGUMENT, one `BadRequest` field violation
+/// per broken rule.
 ///
 /// Decoding happens behind the access layer, so a caller is authorized before being validated.
 #[derive(Debug, Clone)]
@@ -44,7 +48,7 @@ impl<T, U> Default for ValidatingCodec<T, U> {
 impl<T, U> Codec for ValidatingCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Name + Default + Validate + Send + 'static,
+    U: Message + Name + Default + Normalize + Validate + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -64,7 +68,7 @@ where
 #[derive(Debug, Clone)]
 pub struct ValidatingDecoder<U>(PhantomData<U>);
 
-impl<U: Message + Name + Default + Validate> Decoder for ValidatingDecoder<U> {
+impl<U: Message + Name + Default + Normalize + Validate> Decoder for ValidatingDecoder<U> {
     type Item = U;
     type Error = Status;
 
@@ -75,9 +79,14 @@ impl<U: Message + Name + Default + Validate> Decoder for ValidatingDecoder<U> {
             details.add_bad_request_violation(field, format!("must have at most {max_items} items"));
             return Err(broken_rules(details));
         }
-        let message = U::decode(bytes).map_err(|e| malformed(&e.to_string()))?;
-        message.validate().map_err(|e| refused(&e))?;
-        Ok(Some(message))
+        let mut message = U::decode(bytes).map_err(|e| malformed(&e.to_string()))?;
+        // First: lengths are those of what is stored.
+        let text = text::normalize(&mut message);
+        match message.validate() {
+            Ok(()) if text.is_empty() => Ok(Some(message)),
+            Ok(()) => Err(refused(&text, &[])),
+            Err(error) => Err(refused(&text, error.violations())),
+        }
     }
 }
 
@@ -97,14 +106,16 @@ fn malformed(error: &str) -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "the request is not a valid message", details)
 }
 
-fn refused(error: &ValidationError) -> Status {
-    let violations = error.violations();
+fn refused(text: &Problems, violations: &[Violation]) -> Status {
     let mut details = validation_failed();
-    for violation in violations.iter().take(MAX_VIOLATIONS) {
-        let field: String = violation.field_path().chars().take(MAX_FIELD_LEN).collect();
-        details.add_bad_request_violation(field, description(violation));
+    let of_text = text.iter().map(|(field, problem)| (field.to_owned(), problem.to_string()));
+    let of_rules = violations.iter().map(|violation| (violation.field_path(), description(violation)));
+    let mut named = 0;
+    for (field, why) in of_text.chain(of_rules).take(MAX_VIOLATIONS) {
+        named += 1;
+        details.add_bad_request_violation(field.chars().take(MAX_FIELD_LEN).collect::<String>(), why);
     }
-    let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+    let more = (text.total() + violations.len()).saturating_sub(named);
     if more > 0 {
         let metadata = std::collections::HashMap::from([(MORE_VIOLATIONS.to_owned(), more.to_string())]);
         details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, metadata);
@@ -141,7 +152,6 @@ fn description(violation: &Violation) -> String {
     }
     match violation.rule_id().trim_end_matches("_empty") {
         "string.uuid" => "must be a UUID".to_owned(),
-        "string.email" => "must be an email address".to_owned(),
         id if id.starts_with("int32.") => "is out of range".to_owned(),
         id => format!("breaks the rule {id}"),
     }

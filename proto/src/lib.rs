@@ -18,9 +18,11 @@ use prost_reflect::DescriptorPool;
 pub mod codec;
 pub mod convert;
 mod item_limits;
+pub mod text;
 
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 include!(concat!(env!("OUT_DIR"), "/validate_impl.rs"));
+include!(concat!(env!("OUT_DIR"), "/text_rules.rs"));
 
 /// The encoded `FileDescriptorSet` of all protos, imports and comments included.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -470,7 +470,7 @@ async fn start() -> (Platform, Team) {
 }
 
 /// Expects a 400 for this reason that names this field, or something in it.
-async fn wrong_field(call: Call, reason: &str, field: &str) {
+pub(crate) async fn wrong_field(call: Call, reason: &str, field: &str) {
     let problem = call.refused(400, reason).await;
     let errors = problem["errors"].as_array().unwrap();
     assert!(!errors.is_empty() || is_of_nul(&problem), "{problem}");

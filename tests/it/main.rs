@@ -40,3 +40,4 @@ mod story_over_grpc;
 mod talking_about_a_task;
 mod tiers_and_billing;
 mod tracking_time;
+mod visible_text;

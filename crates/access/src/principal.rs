@@ -121,7 +121,7 @@ pub struct Settings {
     pub default_visibility: tenancy::Visibility,
     /// The account's time zone, by its IANA name.
     pub timezone: String,
-    /// Whether starting a task pauses the other one that the person works on.
+    /// Whether people work on one task at a time: starting a second one fails with TIMER_ALREADY_RUNNING.
     pub one_running_timer: bool,
 }
 

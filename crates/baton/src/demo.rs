@@ -125,12 +125,12 @@ pub(crate) async fn make(env: &Env, mailbox: &Mailbox, database_url: &str) -> an
     for (email, first_name, last_name, ..) in PEOPLE {
         people.push(sign_up(&mut clients, mailbox, email, first_name, last_name).await?);
     }
-    let create = CreateAccountRequest { name: "Demo Company".to_owned(), slug: Some("demo".to_owned()) };
+    let create = CreateAccountRequest { name: "Demo Company".to_owned(), slug: Some("demo-company".to_owned()) };
     let created = clients.accounts.create_account(people[0].call("", create)?).await?.into_inner();
     let account_id = created.account.context("an account")?.id;
     // Trying things out does not run dry.
     let mut conn = PgConnection::connect(database_url).await?;
-    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise' where slug = 'demo'")
+    sqlx::query("update tenancy.accounts set subscription_tier = 'enterprise' where slug = 'demo-company'")
         .execute(&mut conn)
         .await?;
     conn.close().await?;

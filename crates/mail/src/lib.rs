@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use baton_runtime::Secret;
+use anyhow::{Context, anyhow};
+use baton_runtime::{Permanent, Secret};
+use baton_text::email;
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
 };
 
@@ -66,21 +67,42 @@ impl Mailer {
         url
     }
 
-    /// Sends a letter.
+    /// Sends a letter. An international domain is sent in ASCII (IDNA); an international local part needs a server that
+    /// announces SMTPUTF8 (RFC 6531).
     ///
     /// # Errors
     /// When the address is none, or the server does not take the mail. The error names neither address
-    /// nor contents.
+    /// nor contents. It is [`Permanent`] when no repetition can succeed: the address is none, the server refused this mail
+    /// for good (5yz), or it cannot take such an address.
     pub async fn send(&self, to: &str, letter: &Letter<'_>) -> anyhow::Result<()> {
-        let to = to.parse().ok().context("the recipient's address does not parse")?;
+        let to = recipient(to)?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(letter.subject)
             .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html()))?;
-        self.transport.send(message).await.context("the SMTP server did not take a mail")?;
-        Ok(())
+        let Err(error) = self.transport.send(message).await else { return Ok(()) };
+        let is_final = error.is_permanent() || error.is_client();
+        // What the server says may repeat the address: only its code is told.
+        let failure = match error.status() {
+            Some(code) => anyhow!("the SMTP server did not take a mail: {code}"),
+            None if error.is_client() => anyhow!("the SMTP server cannot take a mail to such an address"),
+            None => anyhow::Error::from(error).context("the SMTP server cannot be reached"),
+        };
+        // 5yz may also mean that the server turns us away altogether, by a wrong password for instance. That is mended by
+        // an operator, and the mail goes out then.
+        if is_final && self.transport.test_connection().await.is_ok_and(|connected| connected) {
+            return Err(failure.context(Permanent("this mail can never be delivered")));
+        }
+        Err(failure)
     }
+}
+
+/// The address as lettre has it, with its domain in ASCII.
+fn recipient(to: &str) -> anyhow::Result<Address> {
+    const NONE: Permanent = Permanent("the recipient's address is none");
+    let address: email::Address = to.parse().map_err(|_| NONE)?;
+    Ok(address.for_smtp().parse().map_err(|_| NONE)?)
 }
 
 impl Letter<'_> {
@@ -121,6 +143,16 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_sent_as_servers_know_them() {
+        assert_eq!(recipient("ada@münchen.example").unwrap().to_string(), "ada@xn--mnchen-3ya.example");
+        assert_eq!(recipient("josé@example.org").unwrap().to_string(), "josé@example.org");
+        // What may be in the database from before there was a rule.
+        for bad in ["john..doe@example.com", "ada", "ada@example.org\r\nBcc: eve@example.org"] {
+            assert!(Permanent::is_cause_of(&recipient(bad).unwrap_err()), "{bad}");
+        }
+    }
 
     #[test]
     fn what_people_wrote_is_escaped() {

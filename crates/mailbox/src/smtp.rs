@@ -28,6 +28,8 @@ pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &
                 b"250 ok\r\n"
             }
             "RCPT" => match address(&line) {
+                // No domain below it exists (RFC 6761): so people see what becomes of mails that nobody takes.
+                Some(address) if address.ends_with(".invalid") => b"550 5.1.2 no such domain\r\n",
                 Some(address) => {
                     recipients.push(address.to_owned());
                     b"250 ok\r\n"

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
-use baton_runtime::Shutdown;
+use baton_runtime::{Permanent, Shutdown};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use opentelemetry::{KeyValue, global};
 use serde::{Serialize, de::DeserializeOwned};
@@ -73,7 +73,8 @@ impl Tx {
 }
 
 /// Does jobs with `work` until the process stops, a few at a time. A job that fails is tried again, later each time,
-/// for about a day; then it is dropped with an error in the log.
+/// for about a day; then it is dropped with an error in the log. One that fails for a [`Permanent`] cause is dropped at once.
+/// The counter `baton.jobs.dropped` has both, by service, kind and cause.
 pub async fn run<F, Fut>(db: Db, shutdown: Shutdown, work: F)
 where
     F: Fn(Job) -> Fut,
@@ -137,7 +138,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let span = info_span!("job", otel.name = %job.kind, job.id = %job.id);
-    let (id, attempts) = (job.id, job.attempts);
+    let (id, kind, attempts) = (job.id, job.kind.clone(), job.attempts);
     let keep = async {
         loop {
             tokio::time::sleep(lease / 3).await;
@@ -150,7 +151,7 @@ where
         done = work(job).instrument(span) => done,
         never = keep => never,
     };
-    if let Err(error) = settle(db, id, attempts, done).await {
+    if let Err(error) = settle(db, id, &kind, attempts, done).await {
         tracing::warn!(%error, job.id = %id, "cannot settle a job; it will run again");
     }
 }
@@ -190,7 +191,7 @@ async fn renew(db: &Db, id: Uuid, attempts: i32, lease: Duration) -> Result<()> 
     Ok(())
 }
 
-async fn settle(db: &Db, id: Uuid, attempts: i32, done: anyhow::Result<()>) -> Result<()> {
+async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Result<()>) -> Result<()> {
     const GIVE_UP_AFTER: i32 = 20;
     const LONGEST_DELAY_SECONDS: f64 = 7200.0;
     let Err(error) = done else {
@@ -198,8 +199,13 @@ async fn settle(db: &Db, id: Uuid, attempts: i32, done: anyhow::Result<()>) -> R
         sqlx::query(delete).bind(id).execute(db.system()).await?;
         return Ok(());
     };
-    if attempts >= GIVE_UP_AFTER {
-        tracing::error!(error = format!("{error:#}"), job.id = %id, attempts, "gave a job up");
+    let permanent = Permanent::is_cause_of(&error);
+    if permanent || attempts >= GIVE_UP_AFTER {
+        let cause = if permanent { "permanent" } else { "attempts" };
+        tracing::error!(error = format!("{error:#}"), job.id = %id, job.kind = kind, attempts, cause, "dropped a job");
+        let dropped = global::meter("baton").u64_counter("baton.jobs.dropped").build();
+        let service = KeyValue::new("service", db.schema());
+        dropped.add(1, &[service, KeyValue::new("kind", kind.to_owned()), KeyValue::new("cause", cause)]);
         let delete = db.sql("delete from {schema}.jobs where id = $1");
         sqlx::query(delete).bind(id).execute(db.system()).await?;
     } else {

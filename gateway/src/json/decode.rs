@@ -137,13 +137,10 @@ fn any(
         Json::Null => ("null_value", Value::EnumNumber(0)),
         Json::Bool(value) => ("bool_value", Value::Bool(value)),
         Json::String(text) => ("string_value", Value::String(text.into_owned())),
-        Json::Number(number) => {
-            let double = number.as_f64()?;
-            if number.as_i128().is_some_and(|whole| double as i128 != whole) {
-                wrong.invalid(at, "is a number of more digits than can be kept; send it as a string");
-                return None;
-            }
-            ("number_value", Value::F64(double))
+        Json::Number(number) => ("number_value", Value::F64(number.as_f64()?)),
+        Json::Lossy => {
+            wrong.invalid(at, scalar::LOSSY);
+            return None;
         }
         Json::Array(items) => {
             let mut list = DynamicMessage::new(inner("list_value")?);

@@ -6,6 +6,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod enums;
+pub(crate) mod number;
 pub(crate) mod scalar;
 pub(crate) mod supported;
 pub(crate) mod tree;

@@ -7,6 +7,9 @@ use serde_json::Number;
 
 use super::{TIMESTAMP, enums, tree::Json};
 
+/// What is wrong with a number of more digits than a double has.
+pub(crate) const LOSSY: &str = "is a number of more digits than can be kept; send it as a string";
+
 /// A value of this kind (not a list) that is a JSON scalar. The error completes "`field` ...".
 pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
     match (kind, json) {
@@ -23,6 +26,8 @@ pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
             let whole = whole(&number).ok_or_else(|| "must be a whole number".to_owned())?;
             integer(kind, whole).ok_or_else(|| out_of_range(kind))
         }
+        (kind, Json::Lossy) if is_integer(kind) => Err(out_of_range(kind)),
+        (Kind::Double | Kind::Float, Json::Lossy) => Err(LOSSY.to_owned()),
         (kind, json) => Err(expected(kind, json.describe())),
     }
 }
@@ -102,7 +107,7 @@ fn out_of_range(kind: &Kind) -> String {
         Kind::Uint32 | Kind::Fixed32 => (0, i64::from(u32::MAX)),
         _ => (i64::from(i32::MIN), i64::from(i32::MAX)),
     };
-    format!("must be between {least} and {most}")
+    format!("must be a whole number between {least} and {most}")
 }
 
 fn expected(kind: &Kind, got: &str) -> String {

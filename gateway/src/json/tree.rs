@@ -5,12 +5,16 @@ use std::{borrow::Cow, fmt};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
+use super::number;
+
 /// A JSON value. Objects keep the order of their members; no key comes twice.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
     Bool(bool),
     Number(Number),
+    /// A number that no double keeps: it would be another one.
+    Lossy,
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Members<'a>),
@@ -25,7 +29,7 @@ impl Json<'_> {
         match self {
             Json::Null => "null",
             Json::Bool(_) => "a boolean",
-            Json::Number(_) => "a number",
+            Json::Number(_) | Json::Lossy => "a number",
             Json::String(_) => "a string",
             Json::Array(_) => "an array",
             Json::Object(_) => "an object",
@@ -33,16 +37,20 @@ impl Json<'_> {
     }
 }
 
-/// Parses a whole text. The error is for the caller: it says where, and repeats nothing of the text.
+/// Parses a whole text, and marks the numbers that a double does not keep. The error is for the caller: it says where, and repeats nothing of the text.
 pub(crate) fn parse(text: &[u8]) -> Result<Json<'_>, String> {
-    serde_json::from_slice(text).map_err(|error| {
+    let mut json = serde_json::from_slice(text).map_err(|error| {
         let what = match error.classify() {
+            // serde_json has no category for it.
+            _ if error.to_string().starts_with("number out of range") => "a number is out of range",
             serde_json::error::Category::Data => "an object has the same key twice",
             serde_json::error::Category::Eof => "the JSON ends too early",
             _ => "this is not JSON, or nested too deeply",
         };
         format!("{what} (line {}, column {})", error.line(), error.column())
-    })
+    })?;
+    number::mark_lossy(&mut json, text);
+    Ok(json)
 }
 
 impl<'de> Deserialize<'de> for Json<'de> {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use anyhow::Result;
-use baton_proto::pool;
-use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use anyhow::{Context as _, Result};
+use baton_proto::{baton::text::v1::Kind as Text, pool};
+use prost_reflect::{DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -44,6 +44,8 @@ const ALTERNATIVES: &[(&str, u32, u32)] = &[("CreateReminderRequest", 1, 1), ("M
 pub(super) struct Schemas {
     pub(super) comments: Comments,
     rules: Rules,
+    /// `baton.text.v1.kind`, the kind of text that people write in a field.
+    text: ExtensionDescriptor,
     /// Messages that clients send: an enum in what they sent may be absent when it comes back.
     sent: HashSet<String>,
     components: BTreeMap<String, Value>,
@@ -55,7 +57,8 @@ impl Schemas {
         for route in routes {
             collect(&route.method.input(), &mut sent);
         }
-        Ok(Self { comments: Comments::read(), rules: Rules::new()?, sent, components: BTreeMap::new() })
+        let text = pool().get_extension_by_name("baton.text.v1.kind").context("the contract lacks baton.text")?;
+        Ok(Self { comments: Comments::read(), rules: Rules::new()?, text, sent, components: BTreeMap::new() })
     }
 
     /// The schemas of all messages and enums that were named.
@@ -132,10 +135,17 @@ impl Schemas {
             schema = or_null(schema);
         }
         let comment = self.comments.on(&field.parent_file(), field.path());
-        if !comment.is_empty() {
-            schema["description"] = comment.into();
+        let rule = if way == Way::Out { "" } else { rule_of(self.text(field)) };
+        let described: Vec<&str> = [comment, rule].into_iter().filter(|text| !text.is_empty()).collect();
+        if !described.is_empty() {
+            schema["description"] = described.join("\n\n").into();
         }
         schema
+    }
+
+    fn text(&self, field: &FieldDescriptor) -> Text {
+        let number = field.options().get_extension(&self.text).as_enum_number();
+        number.and_then(|number| Text::try_from(number).ok()).unwrap_or_default()
     }
 
     /// Whether the comment on a field has these words.
@@ -152,6 +162,9 @@ impl Schemas {
                 let known = FORMATS.iter().find(|(name, _)| *name == field.name());
                 if let Some((_, format)) = known.filter(|_| way != Way::Out) {
                     schema["format"] = (*format).into();
+                }
+                if way != Way::Out && self.text(field) == Text::Email {
+                    schema["format"] = "email".into();
                 }
             }
             return schema;
@@ -226,6 +239,26 @@ fn reference(name: &str) -> Value {
 
 fn is_ours(package: &str) -> bool {
     package.starts_with("baton.")
+}
+
+/// What JSON Schema has no words for: the rule of a kind of text (`crates/text`).
+fn rule_of(text: Text) -> &'static str {
+    match text {
+        Text::Unspecified | Text::Query | Text::Phone => "",
+        Text::Line => "One line with a visible character and no control characters. Kept in Unicode NFC, trimmed.",
+        Text::Name => {
+            "One line with a visible character and no control characters. Kept in Unicode NFKC, trimmed: spellings that look \
+             the same are the same."
+        }
+        Text::Text => {
+            "Text with a visible character; of control characters only line breaks and tabs. Kept in Unicode NFC, with LF as \
+             line break."
+        }
+        Text::FileName => "One line with a visible character, without a path. Kept in Unicode NFC.",
+        Text::Email => {
+            "An address of RFC 5321 or, international, of RFC 6531; neither quoted nor with an address literal."
+        }
+    }
 }
 
 /// A message's own name; with its package when another has the same, and with its use when it has two.

@@ -12,6 +12,7 @@ use argon2::{
     password_hash::{Output, ParamsString, Salt, SaltString, rand_core::OsRng},
 };
 use baton_errors::{Error, Reason, Result};
+use baton_text::password::opaque;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Calls that may wait for a thread, per thread. A hash takes some tens of milliseconds, so nobody waits
@@ -77,7 +78,8 @@ impl Hasher {
         })
     }
 
-    /// The hash of a password that passes `check`, in PHC string format.
+    /// The hash of a password that passes `check`, in PHC string format. It is of the form that RFC 8265 gives the
+    /// password, so the same password typed on another system is the same.
     pub(crate) async fn hash(
         &self,
         password: String,
@@ -86,7 +88,7 @@ impl Hasher {
         let argon2 = self.argon2.clone();
         self.run(move |memory| {
             check(&password)?;
-            hash(&argon2, &password, memory)
+            hash(&argon2, &opaque(&password), memory)
         })
         .await?
     }
@@ -98,13 +100,17 @@ impl Hasher {
         let argon2 = self.argon2.clone();
         self.run(move |memory| {
             let parsed = PasswordHash::new(&hashed).map_err(internal)?;
-            if !is_hash_of(&password, &parsed, memory)? || !known {
+            let normal = opaque(&password);
+            let right = is_hash_of(&normal, &parsed, memory)?;
+            // Hashes from before passwords were normalised. Whether there is such a hash makes no difference in time.
+            let right_as_typed = normal != password && is_hash_of(&password, &parsed, memory)?;
+            if !(right || right_as_typed) || !known {
                 return Ok(Verdict::Wrong);
             }
-            if is_current(&argon2, &parsed) {
+            if right && is_current(&argon2, &parsed) {
                 return Ok(Verdict::Right);
             }
-            hash(&argon2, &password, memory).map(Verdict::Outdated)
+            hash(&argon2, &normal, memory).map(Verdict::Outdated)
         })
         .await?
     }
@@ -209,6 +215,22 @@ mod tests {
         assert_eq!(hasher.verify("tidal lantern".into(), Some(hashed.clone())).await.unwrap(), Verdict::Right);
         assert_eq!(hasher.verify("tidal lanterns".into(), Some(hashed)).await.unwrap(), Verdict::Wrong);
         assert_eq!(hasher.verify("nobody's password".into(), None).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_in_every_normal_form() {
+        let hasher = hasher(2);
+        let (composed, decomposed) = ("tidal l\u{e4}ntern", "tidal\u{a0}la\u{308}ntern");
+        let hashed = hasher.hash(decomposed.into(), |_| Ok(())).await.unwrap();
+        for typed in [composed, decomposed] {
+            assert_eq!(hasher.verify(typed.into(), Some(hashed.clone())).await.unwrap(), Verdict::Right);
+        }
+        // A hash of the bytes as they were typed, from before.
+        let before = hash(&hasher.argon2, decomposed, &mut Memory::new()).unwrap();
+        assert_eq!(hasher.verify(composed.into(), Some(before.clone())).await.unwrap(), Verdict::Wrong);
+        let verdict = hasher.verify(decomposed.into(), Some(before)).await.unwrap();
+        let Verdict::Outdated(renewed) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(hasher.verify(composed.into(), Some(renewed)).await.unwrap(), Verdict::Right);
     }
 
     #[tokio::test]

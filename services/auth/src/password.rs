@@ -4,6 +4,7 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 use baton_errors::{Error, Reason, Result};
+use baton_text::password::opaque;
 use zxcvbn::{Score, zxcvbn};
 
 /// Characters that a password has at least.
@@ -27,6 +28,8 @@ pub(crate) fn check(password: &str, known: &[&str], field: &str) -> Result<()> {
     if password.len() > LONGEST_BYTES {
         return Err(Error::invalid(field, format!("is longer than {LONGEST_BYTES} bytes")));
     }
+    // As it is hashed: a letter and its accent are one character.
+    let password = &*opaque(password);
     if password.chars().count() < SHORTEST {
         return weak("it has fewer than 12 characters");
     }

@@ -1,6 +1,7 @@
 //! What people say about themselves, and what of it is refused.
 //!
-//! Lengths that `buf.validate` can say were checked when the message was decoded.
+//! When the message was decoded, its text was brought into its normal form (`baton.text.v1.kind`), and lengths that
+//! `buf.validate` can express were checked.
 
 use baton_errors::{Error, Result};
 use baton_proto::{baton::auth::v1::UserChange, convert::to_object};
@@ -23,16 +24,16 @@ impl User {
     /// VALIDATION_FAILED.
     pub(crate) fn change(&mut self, mask: &[String], mut new: UserChange) -> Result<()> {
         if mask.is_empty() {
-            return Err(Error::invalid("update_mask", "names no field"));
+            return Err(Error::invalid("update_mask", "must name a field"));
         }
         for path in mask {
             match path.as_str() {
-                "first_name" => self.first_name = name(&new.first_name, "user.first_name")?,
-                "last_name" => self.last_name = name(&new.last_name, "user.last_name")?,
-                "mobile" => self.mobile = mobile(&new.mobile)?,
+                "first_name" => self.first_name = first_name(&new.first_name)?,
+                "last_name" => self.last_name.clone_from(&new.last_name),
+                "mobile" => self.mobile.clone_from(&new.mobile),
                 "avatar_url" => self.avatar_url = avatar_url(&new.avatar_url)?,
-                "company" => self.company = new.company.trim().to_owned(),
-                "job_role" => self.job_role = new.job_role.trim().to_owned(),
+                "company" => self.company.clone_from(&new.company),
+                "job_role" => self.job_role.clone_from(&new.job_role),
                 "timezone" => self.timezone = timezone(&new.timezone)?,
                 "language" => self.language = language(&new.language)?,
                 "consent_version" => {
@@ -66,21 +67,9 @@ impl User {
     }
 }
 
-fn name(name: &str, field: &str) -> Result<String> {
-    let name = name.trim();
-    if name.is_empty() { Err(Error::invalid(field, "is empty")) } else { Ok(name.to_owned()) }
-}
-
-/// In the form of E.164, which has at most 15 digits.
-fn mobile(text: &str) -> Result<String> {
-    let plain: String = text.chars().filter(|c| !" -./()".contains(*c)).collect();
-    let digits = plain.strip_prefix('+').unwrap_or_default();
-    let fits =
-        (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain.is_empty() || fits {
-        return Ok(plain);
-    }
-    Err(Error::invalid("user.mobile", "is not an international phone number such as +4917012345678"))
+/// Everybody has one name; many have no other.
+fn first_name(name: &str) -> Result<String> {
+    if name.is_empty() { Err(Error::invalid("user.first_name", "must not be empty")) } else { Ok(name.to_owned()) }
 }
 
 /// Browsers load it while they show other people's pages: nothing but `https`, and no password in it.
@@ -92,12 +81,14 @@ fn avatar_url(text: &str) -> Result<String> {
         url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
     });
     let url = url.filter(|url| url.as_str().len() <= 2048);
-    url.map(String::from).ok_or_else(|| Error::invalid("user.avatar_url", "is not an https URL"))
+    url.map(String::from).ok_or_else(|| Error::invalid("user.avatar_url", "must be an https URL, without a user name"))
 }
 
 fn timezone(text: &str) -> Result<String> {
     let text = if text.is_empty() { DEFAULT_TIMEZONE } else { text };
-    let known = text.parse::<Tz>().map_err(|_| Error::invalid("user.timezone", "is not in the IANA database"))?;
+    let known = text.parse::<Tz>().map_err(|_| {
+        Error::invalid("user.timezone", "must be a time zone of the IANA database, such as Europe/Berlin")
+    })?;
     Ok(known.name().to_owned())
 }
 
@@ -161,17 +152,18 @@ mod tests {
     fn what_is_taken_is_tidy() {
         let mut ada = user();
         let new = UserChange {
-            mobile: "+49 (170) 123-45.67".to_owned(),
             avatar_url: "HTTPS://Example.org/a b.png".to_owned(),
             timezone: "America/Argentina/Buenos_Aires".to_owned(),
             language: "zh-hant-tw".to_owned(),
             ..Default::default()
         };
-        change(&mut ada, &["mobile", "avatar_url", "timezone", "language"], new).unwrap();
-        assert_eq!((ada.mobile.as_str(), ada.language.as_str()), ("+491701234567", "zh-Hant-TW"));
+        change(&mut ada, &["avatar_url", "timezone", "language"], new).unwrap();
+        assert_eq!(ada.language, "zh-Hant-TW");
         assert_eq!(ada.avatar_url, "https://example.org/a%20b.png");
-        change(&mut ada, &["mobile", "avatar_url", "timezone", "language"], UserChange::default()).unwrap();
+        change(&mut ada, &["avatar_url", "timezone", "language"], UserChange::default()).unwrap();
         assert_eq!(ada, user(), "absent clears");
+        change(&mut ada, &["last_name"], UserChange::default()).unwrap();
+        assert_eq!(ada.last_name, "", "people may have one name");
     }
 
     #[test]
@@ -179,11 +171,7 @@ mod tests {
         let deep = (0..PREFERENCES.levels).fold(json!(1), |inner, _| json!([inner]));
         let preferences = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
         for (path, new) in [
-            ("first_name", UserChange { first_name: " \t".to_owned(), ..Default::default() }),
-            ("last_name", UserChange::default()),
-            ("mobile", UserChange { mobile: "0170 1234567".to_owned(), ..Default::default() }),
-            ("mobile", UserChange { mobile: "+4917012345678901".to_owned(), ..Default::default() }),
-            ("mobile", UserChange { mobile: "+49x1701234567".to_owned(), ..Default::default() }),
+            ("first_name", UserChange::default()),
             ("avatar_url", UserChange { avatar_url: "http://example.org/a.png".to_owned(), ..Default::default() }),
             ("avatar_url", UserChange { avatar_url: "javascript:alert(1)".to_owned(), ..Default::default() }),
             ("avatar_url", UserChange { avatar_url: "https://a:b@example.org/".to_owned(), ..Default::default() }),
@@ -253,21 +241,21 @@ mod tests {
         #[test]
         fn no_text_breaks_the_checks(text in ".*") {
             let new = UserChange {
-                mobile: text.clone(), avatar_url: text.clone(), timezone: text.clone(), language: text,
+                avatar_url: text.clone(), timezone: text.clone(), language: text,
                 ..Default::default()
             };
-            for path in ["mobile", "avatar_url", "timezone", "language"] {
+            for path in ["avatar_url", "timezone", "language"] {
                 let mut once = user();
                 if change(&mut once, &[path], new.clone()).is_ok() {
                     let mut twice = once.clone();
                     let again = UserChange {
-                        mobile: once.mobile.clone(), avatar_url: once.avatar_url.clone(),
+                        avatar_url: once.avatar_url.clone(),
                         timezone: once.timezone.clone(), language: once.language.clone(),
                         ..Default::default()
                     };
                     change(&mut twice, &[path], again).unwrap();
                     prop_assert_eq!(&once, &twice, "{}", path);
-                    prop_assert!(![&once.mobile, &once.avatar_url, &once.timezone, &once.language].iter().any(|text| text.contains('\0')));
+                    prop_assert!(![&once.avatar_url, &once.timezone, &once.language].iter().any(|text| text.contains('\0')));
                 }
             }
         }

@@ -147,7 +147,7 @@ impl Throttle {
 
     fn keys(&self, what: Bucket, key: &str, network: Option<IpAddr>) -> [String; 4] {
         let network = network.map(|network| network.to_string()).unwrap_or_default();
-        let key = key.to_lowercase();
+        let key = baton_text::email::key(key);
         let of = |kind: &str, parts: [&str; 2]| {
             let mut context = hmac::Context::with_key(&self.0.key);
             for part in ["throttle", what.name(), kind, parts[0], parts[1]] {

@@ -6,6 +6,7 @@ use baton_access::Role;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{baton::tenancy::v1 as proto, convert::timestamp};
 use baton_store::Page;
+use baton_text::handle;
 use chrono::{DateTime, Utc};
 use prost_types::FieldMask;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ fn to_proto(status: Status) -> proto::MemberStatus {
 
 /// An id of the request. Its form was checked when the message was decoded.
 pub(crate) fn id(field: &'static str, text: &str) -> Result<Uuid> {
-    text.parse().map_err(|_| Error::invalid(field, "is not a UUID"))
+    text.parse().map_err(|_| Error::invalid(field, "must be a UUID"))
 }
 
 /// A role of the request.
@@ -72,7 +73,7 @@ pub(crate) fn statuses(statuses: &[i32]) -> Result<Vec<Status>> {
 fn paths(mask: Option<FieldMask>) -> Result<Vec<String>> {
     let paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
-        return Err(Error::invalid("update_mask", "names no field: there is nothing to change"));
+        return Err(Error::invalid("update_mask", "must name a field"));
     }
     Ok(paths)
 }
@@ -104,7 +105,8 @@ pub(crate) fn own_change(new: proto::OwnMemberChange, mask: Option<FieldMask>) -
         return Err(unknown_path("handle"));
     }
     // Its form was checked when the message was decoded.
-    new.handle.ok_or_else(|| Error::invalid("member.handle", "cannot be cleared"))
+    let handle = new.handle.ok_or_else(|| Error::invalid("member.handle", "cannot be cleared"))?;
+    if handle::is_reserved(&handle) { Err(Error::invalid("member.handle", "is reserved")) } else { Ok(handle) }
 }
 
 /// The sort key of a cursor. Microseconds, which is what Postgres keeps.

@@ -76,6 +76,11 @@ pub(crate) fn member_invitation_resent(member: &Member) -> Event {
     about("member.invitation_resent", member)
 }
 
+/// The mail of an invitation can never be delivered. The invitation has ended.
+pub(crate) fn member_invitation_undeliverable(member: &Member) -> Event {
+    about("member.invitation_undeliverable", member)
+}
+
 /// An invitation has ended: taken back, or not accepted in time.
 pub(crate) fn member_invitation_ended(member: &Member) -> Event {
     about("member.removed", member)

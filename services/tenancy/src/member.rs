@@ -62,10 +62,7 @@ impl Status {
     }
 }
 
-/// What an address is known under.
-pub(crate) fn email_key(email: &str) -> String {
-    email.to_lowercase()
-}
+pub(crate) use baton_text::email::key as email_key;
 
 /// What is to become of a member; `None` keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

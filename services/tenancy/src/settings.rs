@@ -101,7 +101,9 @@ impl Visibility {
 /// # Errors
 /// VALIDATION_FAILED.
 pub(crate) fn timezone(name: &str, field: &str) -> Result<String> {
-    let zone: Tz = name.parse().map_err(|_| Error::invalid(field, "is not a time zone of the IANA database"))?;
+    let zone: Tz = name
+        .parse()
+        .map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))?;
     Ok(zone.name().to_owned())
 }
 

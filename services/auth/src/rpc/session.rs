@@ -34,7 +34,7 @@ impl SessionService for Rpc {
         request: Request<RevokeSessionRequest>,
     ) -> Result<Response<RevokeSessionResponse>, Status> {
         let user_id = caller(&request)?.user_id;
-        let id: Uuid = request.get_ref().id.parse().map_err(|_| Error::invalid("id", "is no UUID"))?;
+        let id: Uuid = request.get_ref().id.parse().map_err(|_| Error::invalid("id", "must be a UUID"))?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         if store::session::get(&mut tx, id, user_id).await?.is_none() {
             return Err(Error::from(Reason::SessionNotFound).into());

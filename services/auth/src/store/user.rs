@@ -49,10 +49,7 @@ pub(crate) struct NewUser {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// What an address is known under.
-pub(crate) fn email_key(email: &str) -> String {
-    email.to_lowercase()
-}
+pub(crate) use baton_text::email::key as email_key;
 
 /// Stores a new person. One who registered before and never confirmed the address is replaced, id and
 /// password included. `false` when the address is a confirmed person's.

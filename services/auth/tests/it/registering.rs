@@ -152,6 +152,10 @@ async fn what_is_wrong_is_told_and_nothing_is_stored() {
         (RegisterRequest { password: "password1234".into(), ..good.clone() }, Reason::PasswordTooWeak),
         (RegisterRequest { first_name: String::new(), ..good.clone() }, Reason::ValidationFailed),
         (RegisterRequest { last_name: "nul\0".into(), ..good.clone() }, Reason::ValidationFailed),
+        (RegisterRequest { email: "john..doe@example.com".into(), ..good.clone() }, Reason::ValidationFailed),
+        (RegisterRequest { first_name: "\u{3164}".into(), ..good.clone() }, Reason::ValidationFailed),
+        (RegisterRequest { first_name: "You won\nSign in".into(), ..good.clone() }, Reason::ValidationFailed),
+        (RegisterRequest { last_name: "\u{202e}nimda".into(), ..good.clone() }, Reason::ValidationFailed),
     ] {
         let refused = client(&world).register(bad).await.unwrap_err();
         assert_eq!(reason(&refused), Some(expected), "{refused:?}");

@@ -1,8 +1,8 @@
 use baton_errors::Reason;
-use baton_proto::baton::auth::v1::{GetMeRequest, user_service_client::UserServiceClient};
+use baton_proto::baton::auth::v1::{GetMeRequest, RegisterRequest, user_service_client::UserServiceClient};
 use baton_testkit::{World, reason};
 
-use crate::{PASSWORD, login};
+use crate::{PASSWORD, client, login};
 
 #[tokio::test]
 async fn the_signed_in_person_is_who_the_token_says() {
@@ -43,4 +43,27 @@ async fn too_many_at_once_are_refused_and_not_kept_waiting() {
     let (busy, served) = (count(Reason::Busy), count(Reason::CredentialsInvalid));
     assert!(busy > 0 && served >= 34, "{busy} refused, {served} served");
     assert_eq!(busy + served, 80);
+}
+
+#[tokio::test]
+async fn people_with_one_name_sign_in_under_every_spelling_of_their_address_and_password() {
+    let world = World::start(&[]).await;
+    // A password with an accent and a hard space, as one keyboard types it.
+    let (composed, decomposed) = ("tidal l\u{e4}ntern orchid", "tidal la\u{308}ntern\u{a0}orchid");
+    let request = RegisterRequest {
+        email: " Suharto@M\u{fc}nchen.example ".to_owned(),
+        password: decomposed.to_owned(),
+        first_name: "Suharto".to_owned(),
+        last_name: String::new(),
+    };
+    let user = client(&world).register(request).await.unwrap().into_inner().user.unwrap();
+    assert_eq!((user.email.as_str(), user.last_name.as_str()), ("Suharto@m\u{fc}nchen.example", ""));
+    let confirmed = "update auth.users set email_verified_at = now() where id = $1::uuid";
+    sqlx::query(confirmed).bind(&user.id).execute(&world.admin()).await.unwrap();
+    for email in ["suharto@xn--mnchen-3ya.example ", "SUHARTO@mu\u{308}nchen.example"] {
+        login(&world, email, composed).await.unwrap();
+    }
+    // What is no address is none at any door.
+    let refused = login(&world, "john..doe@example.com", PASSWORD).await.unwrap_err();
+    assert_eq!(baton_testkit::reason(&refused), Some(baton_errors::Reason::ValidationFailed));
 }

@@ -101,5 +101,5 @@ impl Rpc {
 
 /// The id of a request. Its form was checked when the message was decoded.
 fn id(id: &str) -> Result<Uuid> {
-    id.parse().map_err(|_| Error::invalid("id", "is no UUID"))
+    id.parse().map_err(|_| Error::invalid("id", "must be a UUID"))
 }

@@ -41,7 +41,9 @@ impl Shape {
     pub(crate) fn of(shape: Option<BoardShape>, account_timezone: &str, now: DateTime<Utc>) -> Result<Self> {
         let shape = shape.unwrap_or_default();
         let timezone = match &shape.timezone {
-            Some(name) => name.parse().map_err(|_| Error::invalid("shape.timezone", "is no timezone of IANA's"))?,
+            Some(name) => name.parse().map_err(|_| {
+                Error::invalid("shape.timezone", "must be a time zone of the IANA database, such as Europe/Berlin")
+            })?,
             None => account_timezone.parse().unwrap_or(Tz::UTC),
         };
         let look = shape.view();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     list::filter::{Filter, Reader},
     people::visibility::Who,
-    task::fields::{id, text},
+    task::fields::{id, required},
 };
 
 /// How many views one person may have.
@@ -60,11 +60,11 @@ impl View {
     /// VALIDATION_FAILED.
     pub(crate) fn change(&mut self, mask: &[String], new: &ViewChange) -> Result<()> {
         if mask.is_empty() {
-            return Err(Error::invalid("update_mask", "names no field"));
+            return Err(Error::invalid("update_mask", "must name a field"));
         }
         for path in mask {
             match path.as_str() {
-                "name" => self.name = name(&new.name, "view.name")?,
+                "name" => self.name = required(new.name.clone(), "view.name")?,
                 "source" if new.source() == ViewSource::Unspecified => {
                     return Err(Error::invalid("view.source", "cannot be cleared"));
                 }
@@ -117,12 +117,6 @@ impl From<View> for proto::View {
             updated_at: Some(timestamp(view.updated_at)),
         }
     }
-}
-
-/// A name, without the space around it.
-pub(crate) fn name(given: &str, field: &str) -> Result<String> {
-    let trimmed = text(given.trim().to_owned(), field)?;
-    if trimmed.is_empty() { Err(Error::invalid(field, "is empty")) } else { Ok(trimmed) }
 }
 
 /// Kanban when nothing is said.

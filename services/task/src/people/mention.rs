@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use baton_text::handle::{MAX_LENGTH, MIN_LENGTH, is_character, is_separator};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd, TextMergeWithOffset};
 
 /// Most people that a comment can name.
 pub(crate) const MOST: usize = 50;
 
-/// The handles that Markdown names by `@handle`, in lower case, each once, in their order. What is code names nobody,
-/// nor does what is part of a longer word: an address, a path. Of more than [`MOST`] it is enough to know that they are.
+/// The handles that Markdown names by `@handle`, in lower case, each once, in their order. Code names nobody, nor
+/// does a part of an address or a path. A handle ends at the first character that no handle has: many scripts write
+/// no space behind it. Of more than [`MOST`] it is enough to know that they are.
 pub(crate) fn handles(markdown: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_code = false;
@@ -30,17 +32,17 @@ fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
         if found.len() > MOST {
             return;
         }
-        if text[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '@')) {
+        if text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '@' | '+')) {
             continue;
         }
         let (run, rest) = read(&markdown[place.start + at + 1..]);
-        if rest.starts_with(|c: char| c.is_alphanumeric() || c == '@') {
+        if rest.starts_with('@') {
             continue;
         }
         // The dot that ends a sentence is none of the handle.
-        let handle = run.trim_end_matches(['.', '_', '-']).to_ascii_lowercase();
+        let handle = run.trim_end_matches(is_separator).to_ascii_lowercase();
         let begins = handle.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if begins && (2..=30).contains(&handle.len()) && !found.contains(&handle) {
+        if begins && (MIN_LENGTH..=MAX_LENGTH).contains(&handle.len()) && !found.contains(&handle) {
             found.push(handle);
         }
     }
@@ -52,8 +54,8 @@ fn read(source: &str) -> (String, &str) {
     let mut run = String::new();
     let mut rest = source;
     loop {
-        let unescaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(['.', '_', '-'])).unwrap_or(rest);
-        let next = unescaped.chars().next().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let unescaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(is_separator)).unwrap_or(rest);
+        let next = unescaped.chars().next().filter(|&c| is_character(c));
         let Some(next) = next else { return (run, rest) };
         run.push(next);
         rest = &unescaped[1..];
@@ -76,7 +78,11 @@ mod tests {
             // What looks like emphasis within a name is none, around it is.
             ("_@anna_, __@bob__ and @a-_b_-c or @carl\\_d\\_e", vec!["anna", "bob", "a-_b_-c", "carl_d_e"]),
             ("mail anna@example.org or see https://example.org/@bob", vec![]),
-            ("@a, @-anna, @, @@bob, @anna@example.org, @annaé, a.@bob", vec![]),
+            ("@a, @-anna, @, @@bob, @anna@example.org, a.@bob, a+@bob", vec![]),
+            // No space stands between words of many scripts.
+            ("@johnさん、こんにちは@bobさん", vec!["john", "bob"]),
+            ("@anna님 @bob.님 @carl的 (@dave)，@eve。", vec!["anna", "bob", "carl", "dave", "eve"]),
+            ("@annaé, @bob’s @carl's", vec!["anna", "bob", "carl"]),
             ("@abcdefghijklmnopqrstuvwxyz12345", vec![]),
         ] {
             assert_eq!(handles(markdown), expected, "{markdown}");

@@ -18,7 +18,7 @@ impl AccessService for Rpc {
         let principal = principal(&request)?;
         let message = request.get_ref();
         let permission = message.permission();
-        let user_id: Uuid = message.user_id.parse().map_err(|_| Error::invalid("user_id", "is not a UUID"))?;
+        let user_id: Uuid = message.user_id.parse().map_err(|_| Error::invalid("user_id", "must be a UUID"))?;
         let membership = self.members.describe(principal, user_id).await?;
         let task = match &message.task_id {
             Some(id) => {

@@ -24,7 +24,7 @@ use crate::{
     task::{
         Task,
         bulk::{Deed, Done, MOST, Update},
-        fields::{id, text, words},
+        fields::{id, required},
         record,
     },
 };
@@ -124,11 +124,11 @@ impl Plan {
         if action != BulkAction::Update && (task.is_some() || !clear.is_empty()) {
             return wrong("task", "and `clear` go with update");
         }
-        let reason = reason.clone().map(|reason| text(reason, "reason")).transpose()?;
+        let reason = reason.clone();
         let deed = match action {
             BulkAction::Start => Deed::Start,
             BulkAction::Pause => match reason {
-                Some(reason) => Deed::Pause(words(reason, "reason")?),
+                Some(reason) => Deed::Pause(required(reason, "reason")?),
                 None => return wrong("reason", "is needed for a pause"),
             },
             BulkAction::Resume => Deed::Resume,
@@ -153,7 +153,7 @@ impl Plan {
                 let default = convert::default_visibility(&principal.membership.settings);
                 Deed::Update(Box::new(Update::new(task.clone().unwrap_or_default(), clear.clone(), default)?))
             }
-            BulkAction::Unspecified => return wrong("action", "is none that there is"),
+            BulkAction::Unspecified => return wrong("action", "must be a known action"),
         };
         Ok(Self::Do(deed))
     }

@@ -43,8 +43,8 @@ impl CustomFieldService for Rpc {
             id: clock.new_id(),
             account_id,
             key,
-            name: name.trim().to_owned(),
-            form: convert::form(r#type).ok_or_else(|| Error::invalid("type", "is none that there is"))?,
+            name,
+            form: convert::form(r#type).ok_or_else(|| Error::invalid("type", "must be a known type"))?,
             options: convert::options(options),
             required,
             version: 1,
@@ -105,11 +105,11 @@ impl CustomFieldService for Rpc {
 /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
 fn change(field: &mut CustomField, mask: &[String], new: CustomFieldChange) -> Result<()> {
     if mask.is_empty() {
-        return Err(Error::invalid("update_mask", "names no field"));
+        return Err(Error::invalid("update_mask", "must name a field"));
     }
     for path in mask {
         match path.as_str() {
-            "name" => field.name = new.name.trim().to_owned(),
+            "name" => field.name.clone_from(&new.name),
             "options" => field.options = convert::options(new.options.clone()),
             "required" => field.required = new.required,
             _ => return Err(Error::invalid("update_mask", "names a field of a definition that cannot be changed")),

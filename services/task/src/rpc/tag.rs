@@ -8,25 +8,23 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{people::visibility::Who, store, task::fields::text};
+use crate::{people::visibility::Who, store};
 
 #[tonic::async_trait]
 impl TagService for Rpc {
     async fn list_tags(&self, request: Request<ListTagsRequest>) -> Result<Response<ListTagsResponse>, Status> {
         let principal = principal(&request)?;
         let ListTagsRequest { prefix, page } = request.get_ref();
-        // Tags have no space before them.
-        let prefix = text(prefix.trim_start().to_owned(), "prefix")?;
-        let page = Page::of(page.as_ref(), &prefix)?;
+        let page = Page::of(page.as_ref(), prefix)?;
         let who = Who::of(principal);
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (tags, truncated) = store::tag::seen(&mut tx, who, &prefix).await?;
+        let (tags, truncated) = store::tag::seen(&mut tx, who, prefix).await?;
         // Few enough to be cut into pages here.
         let total = tags.len() as i64;
         let after = page.after().and_then(|cursor| cursor.key.clone());
         let rest = tags.into_iter().filter(|tag| after.as_ref().is_none_or(|after| tag > after));
         let mut tags: Vec<String> = rest.skip(page.offset() as usize).take(page.limit() as usize).collect();
-        let meta = page.meta(&mut tags, total, &prefix, |tag| (Some(tag.clone()), Uuid::nil()));
+        let meta = page.meta(&mut tags, total, prefix, |tag| (Some(tag.clone()), Uuid::nil()));
         let counted = store::tag::count(&mut tx, who, &tags).await?;
         drop(tx);
         let tag = |(name, task_count, has_older_tasks)| Tag { name, task_count, has_older_tasks };

@@ -198,7 +198,7 @@ impl TaskService for Rpc {
         let PauseTaskRequest { id, reason } = request.get_ref();
         let pause = |task: &mut Task, who: Who<'_>, now| {
             who.may_work_on(task)?;
-            task.pause(fields::words(reason.clone(), "reason")?, now)
+            task.pause(fields::required(reason.clone(), "reason")?, now)
         };
         let task = self.change(&change, id, Kind::Paused, Some(reason), pause).await?;
         Ok(Response::new(PauseTaskResponse { task: Some(task) }))
@@ -232,7 +232,6 @@ impl TaskService for Rpc {
         let CancelTaskRequest { id, reason } = request.get_ref();
         let cancel = |task: &mut Task, who: Who<'_>, now| {
             who.may_change(task)?;
-            said(reason)?;
             task.cancel(now)
         };
         let task = self.change(&change, id, Kind::Canceled, reason.as_deref(), cancel).await?;
@@ -257,7 +256,6 @@ impl TaskService for Rpc {
         let ReopenTaskRequest { id, reason } = request.get_ref();
         let reopen = |task: &mut Task, who: Who<'_>, _| {
             who.may_reopen(task)?;
-            said(reason)?;
             task.reopen()
         };
         let task = self.change(&change, id, Kind::Reopened, reason.as_deref(), reopen).await?;
@@ -314,10 +312,7 @@ impl TaskService for Rpc {
     async fn reject_task(&self, request: Request<RejectTaskRequest>) -> Result<Response<RejectTaskResponse>, Status> {
         let change = Change::of("RejectTask", &request)?;
         let RejectTaskRequest { id, reason } = request.get_ref();
-        let reject = |task: &mut Task, who: Who<'_>, now| {
-            said(reason)?;
-            assignment::reject(task, who, now)
-        };
+        let reject = |task: &mut Task, who: Who<'_>, now| assignment::reject(task, who, now);
         let task = self.change(&change, id, Kind::Rejected, reason.as_deref(), reject).await?;
         Ok(Response::new(RejectTaskResponse { task: Some(task) }))
     }
@@ -329,11 +324,6 @@ impl Rpc {
         let user_id: Uuid = user_id.parse().map_err(|_| Error::from(Reason::AssigneeInvalid))?;
         self.members.assignee(principal, user_id).await
     }
-}
-
-/// A reason, where one may be given.
-fn said(reason: &Option<String>) -> Result<()> {
-    reason.clone().map_or(Ok(()), |reason| fields::text(reason, "reason").map(drop))
 }
 
 impl Rpc {

@@ -26,7 +26,7 @@ use crate::{
     },
     task::{
         Task,
-        fields::{id, text, time},
+        fields::{id, time},
         record::{self, Changed, Terms},
         time_entry::{Difference, Kind, Source, Span, TimeEntry, whole},
     },
@@ -83,7 +83,7 @@ impl TimeEntryService for Rpc {
             source: Source::Manual,
             started_at: span.started_at,
             ended_at: Some(span.ended_at),
-            note: text(message.note.clone(), "note")?,
+            note: message.note.clone(),
             created_by: change.who().id,
             version: 1,
             created_at: now,
@@ -110,7 +110,7 @@ impl TimeEntryService for Rpc {
         let (task, before) = lock_entry(&mut tx, Who::of(principal), time_entry_id, &expected).await?;
         let (old, now) = (before.work()?, self.db.clock().now());
         if mask.is_empty() {
-            return Err(Error::invalid("update_mask", "names no field").into());
+            return Err(Error::invalid("update_mask", "must name a field").into());
         }
         let (mut after, mut span) = (before.clone(), old);
         for path in mask {
@@ -118,7 +118,7 @@ impl TimeEntryService for Rpc {
             match path.as_str() {
                 "started_at" => span.started_at = given(new.started_at, "time_entry.started_at")?,
                 "ended_at" => span.ended_at = given(new.ended_at, "time_entry.ended_at")?,
-                "note" => after.note = text(new.note.clone(), "time_entry.note")?,
+                "note" => after.note = new.note.clone(),
                 _ => return Err(Error::invalid("update_mask", "names a field that an interval does not have").into()),
             }
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Rpc;
 use crate::{
     events::view as events,
-    list::view::{View, looks, name, seen},
+    list::view::{View, looks, seen},
     people::visibility::Who,
     store,
     task::fields::{self, id},
@@ -31,7 +31,7 @@ impl ViewService for Rpc {
             id: self.db.clock().new_id(),
             account_id: principal.account_id(),
             owner_id: principal.user_id(),
-            name: name(&new.name, "name")?,
+            name: fields::required(new.name.clone(), "name")?,
             source: new.source(),
             user_id: new.user_id.as_deref().map(|user| id(user, "user_id")).transpose()?,
             look: looks(new.look()),

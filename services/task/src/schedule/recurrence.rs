@@ -43,7 +43,7 @@ pub(crate) struct Occurrence {
 /// # Errors
 /// VALIDATION_FAILED.
 pub(crate) fn zone(name: &str, field: &str) -> Result<Tz> {
-    name.parse().map_err(|_| Error::invalid(field, "is not in the IANA database"))
+    name.parse().map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))
 }
 
 /// A rule as it is kept: in upper case.

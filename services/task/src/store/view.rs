@@ -87,8 +87,8 @@ pub(crate) async fn next_position(tx: &mut Tx) -> Result<i32> {
 pub(crate) async fn insert(tx: &mut Tx, view: &View) -> Result<()> {
     sqlx::query!(
         "insert into task.saved_views (id, account_id, owner_id, name, source, user_id, look, filter, visibility,
-                                       position, version, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                                       position, version, created_at, updated_at, name_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         view.id,
         view.account_id,
         view.owner_id,
@@ -101,7 +101,8 @@ pub(crate) async fn insert(tx: &mut Tx, view: &View) -> Result<()> {
         view.position,
         view.version,
         view.created_at,
-        view.updated_at
+        view.updated_at,
+        baton_text::fold(&view.name)
     )
     .execute(&mut **tx)
     .await
@@ -186,7 +187,7 @@ pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
 pub(crate) async fn save(tx: &mut Tx, view: &View) -> Result<()> {
     sqlx::query!(
         "update task.saved_views set name = $3, source = $4, user_id = $5, look = $6, filter = $7, visibility = $8,
-                                     position = $9, version = $10, updated_at = $11
+                                     position = $9, version = $10, updated_at = $11, name_key = $12
          where account_id = $1 and id = $2",
         view.account_id,
         view.id,
@@ -198,7 +199,8 @@ pub(crate) async fn save(tx: &mut Tx, view: &View) -> Result<()> {
         short(view.visibility.as_str_name(), VISIBILITY),
         view.position,
         view.version,
-        view.updated_at
+        view.updated_at,
+        baton_text::fold(&view.name)
     )
     .execute(&mut **tx)
     .await
@@ -236,7 +238,7 @@ pub(crate) async fn clear(db: &Db, account_id: Uuid) -> Result<()> {
 
 fn broken(error: sqlx::Error) -> Error {
     match broken_constraint(&error) {
-        Some("saved_views_name") => Error::from(Reason::ViewNameTaken).because(error),
+        Some("saved_views_name" | "saved_views_name_key") => Error::from(Reason::ViewNameTaken).because(error),
         _ => error.into(),
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     people::{mention, visibility::Who},
-    task::fields::words,
+    task::fields::required,
 };
 
 /// Most different reactions to a comment.
@@ -53,7 +53,7 @@ impl Comment {
 /// # Errors
 /// VALIDATION_FAILED when it is blank, or names too many.
 pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
-    let body = words(body, field)?;
+    let body = required(body, field)?;
     let handles = mention::handles(&body);
     if handles.len() > mention::MOST {
         return Err(Error::invalid(field, format!("names more than {} people", mention::MOST)));

@@ -1,6 +1,7 @@
 //! What people write into a task, and what of it is refused.
 //!
-//! Lengths and counts that `buf.validate` can say were checked when the message was decoded.
+//! When the message was decoded, its text was brought into its normal form (`baton.text.v1.kind`), and lengths and counts
+//! that `buf.validate` can express were checked.
 
 use baton_errors::{Error, Result};
 use baton_proto::{
@@ -44,11 +45,11 @@ impl Fields {
         let custom_fields = request.custom_fields.map(to_object).unwrap_or_default();
         check_custom_fields(&custom_fields, "custom_fields")?;
         Ok(Self {
-            title: title(&request.title, "title")?,
-            description: text(request.description, "description")?,
+            title: required(request.title, "title")?,
+            description: request.description,
             priority: convert::priority(request.priority).unwrap_or(Priority::Medium),
             due_at: request.due_at.as_ref().map(|time| self::time(time, "due_at")).transpose()?,
-            tags: tags(&request.tags, "tags")?,
+            tags: tags(request.tags),
             visibility: convert::visibility(request.visibility).unwrap_or(default),
             estimated_seconds: request.estimated_seconds,
             custom_fields,
@@ -63,16 +64,16 @@ impl Fields {
     /// VALIDATION_FAILED.
     pub(crate) fn change(&mut self, mask: &[String], mut new: TaskChange, default: Visibility) -> Result<()> {
         if mask.is_empty() {
-            return Err(Error::invalid("update_mask", "names no field"));
+            return Err(Error::invalid("update_mask", "must name a field"));
         }
         let mut custom_fields_changed = false;
         for path in mask {
             match path.as_str() {
-                "title" => self.title = title(&new.title, "task.title")?,
-                "description" => self.description = text(std::mem::take(&mut new.description), "task.description")?,
+                "title" => self.title = required(new.title.clone(), "task.title")?,
+                "description" => self.description = std::mem::take(&mut new.description),
                 "priority" => self.priority = convert::priority(new.priority).unwrap_or(Priority::Medium),
                 "due_at" => self.due_at = new.due_at.as_ref().map(|at| time(at, "task.due_at")).transpose()?,
-                "tags" => self.tags = tags(&new.tags, "task.tags")?,
+                "tags" => self.tags = tags(new.tags.clone()),
                 "visibility" => {
                     self.visibility = convert::visibility(new.visibility).unwrap_or(default);
                 }
@@ -118,10 +119,9 @@ pub(crate) fn text(text: String, field: &str) -> Result<String> {
     if text.contains('\0') { Err(Error::invalid(field, "contains the character U+0000")) } else { Ok(text) }
 }
 
-/// Text that says something: what is asked for because others shall know.
-pub(crate) fn words(given: String, field: &str) -> Result<String> {
-    let given = text(given, field)?;
-    if given.trim().is_empty() { Err(Error::invalid(field, "must say something")) } else { Ok(given) }
+/// Text that has to be there. That it has something to see was checked when the message was decoded.
+pub(crate) fn required(given: String, field: &str) -> Result<String> {
+    if given.is_empty() { Err(Error::invalid(field, "must not be empty")) } else { Ok(given) }
 }
 
 /// A time that JSON can show (RFC 3339), in the microseconds that Postgres keeps.
@@ -132,30 +132,14 @@ pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
 
 /// An id.
 pub(crate) fn id(id: &str, field: &str) -> Result<Uuid> {
-    id.parse().map_err(|_| Error::invalid(field, "is not a UUID"))
+    id.parse().map_err(|_| Error::invalid(field, "must be a UUID"))
 }
 
-fn title(title: &str, field: &str) -> Result<String> {
-    let title = title.trim();
-    if title.is_empty() {
-        return Err(Error::invalid(field, "is empty"));
-    }
-    text(title.to_owned(), field)
-}
-
-fn tags(tags: &[String], field: &str) -> Result<Vec<String>> {
-    let mut tidy = Vec::with_capacity(tags.len());
-    for (index, tag) in tags.iter().enumerate() {
-        let field = format!("{field}[{index}]");
-        let tag = tag.trim();
-        if tag.is_empty() {
-            return Err(Error::invalid(field, "is blank"));
-        }
-        tidy.push(text(tag.to_owned(), &field)?);
-    }
-    tidy.sort();
-    tidy.dedup();
-    Ok(tidy)
+/// Each tag once, in order.
+fn tags(mut tags: Vec<String>) -> Vec<String> {
+    tags.sort();
+    tags.dedup();
+    tags
 }
 
 fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
@@ -203,11 +187,7 @@ pub(crate) mod tests {
         let many = object((0..51).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>().into());
         let long = object(json!({"text": "x".repeat(CUSTOM_FIELDS.bytes)}));
         for (request, field) in [
-            (CreateTaskRequest { title: " \t\n".to_owned(), ..plain() }, "title"),
-            (CreateTaskRequest { title: "a\0b".to_owned(), ..plain() }, "title"),
-            (CreateTaskRequest { description: "\0".to_owned(), ..plain() }, "description"),
-            (CreateTaskRequest { tags: vec!["a".to_owned(), " ".to_owned()], ..plain() }, "tags[1]"),
-            (CreateTaskRequest { tags: vec!["\0".to_owned()], ..plain() }, "tags[0]"),
+            (CreateTaskRequest { title: String::new(), ..plain() }, "title"),
             (CreateTaskRequest { due_at: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..plain() }, "due_at"),
             (CreateTaskRequest { due_at: Some(Timestamp { seconds: 0, nanos: -1 }), ..plain() }, "due_at"),
             (CreateTaskRequest { custom_fields: Some(deep), ..plain() }, "custom_fields"),
@@ -260,14 +240,10 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn tags_are_tidy(given in prop::collection::vec("[ a-c]{1,3}", 0..20)) {
-            if let Ok(tidy) = tags(&given, "tags") {
-                prop_assert!(tidy.is_sorted_by(|a, b| a < b));
-                prop_assert!(tidy.iter().all(|tag| tag.trim() == tag && !tag.is_empty()));
-                prop_assert!(given.iter().all(|tag| tidy.iter().any(|kept| kept == tag.trim())));
-            } else {
-                prop_assert!(given.iter().any(|tag| tag.trim().is_empty()));
-            }
+        fn tags_come_once_and_in_order(given in prop::collection::vec("[a-c]{1,3}", 0..20)) {
+            let tidy = tags(given.clone());
+            prop_assert!(tidy.is_sorted_by(|a, b| a < b));
+            prop_assert!(given.iter().all(|tag| tidy.contains(tag)));
         }
 
         #[test]

@@ -502,3 +502,16 @@ async fn a_service_without_its_store_does_not_start() {
     let error = tokio::time::timeout(Duration::from_secs(10), started).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("BATON_TASK_ATTACHMENTS_URL"), "{error}");
 }
+
+#[tokio::test]
+async fn an_empty_file_is_a_file() {
+    let cabinet = Cabinet::open().await;
+    let me = cabinet.desk.team.user_a1.clone();
+    let task = cabinet.desk.create(&me, new("Sweep")).await.unwrap().id;
+    let created = cabinet.create(&me, announce(&task, b"")).await.unwrap();
+    cabinet.send(&created.upload_url, b"").await.unwrap();
+    let attachment = cabinet.complete(&me, &created.id).await.unwrap();
+    assert_eq!(attachment.size_bytes, 0);
+    let read = cabinet.get(&me, &created.id).await.unwrap();
+    assert_eq!(cabinet.fetch(&read.download_url).await.unwrap(), b"");
+}

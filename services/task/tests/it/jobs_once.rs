@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use baton_runtime::Shutdown;
+use baton_runtime::{Permanent, Shutdown};
 use baton_store::{Tenant, jobs};
 use baton_testkit::{World, eventually};
 use tokio::{sync::Notify, task::JoinHandle};
@@ -84,4 +84,29 @@ async fn a_job_whose_worker_died_is_done_by_another() {
     done.notify_one();
     left(&world, 0).await;
     other.abort();
+}
+
+#[tokio::test]
+async fn a_job_that_can_never_succeed_is_tried_once() {
+    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let begun = Begun::default();
+    enqueue(&world, 0..2).await;
+    let (db, shutdown, counted) = (world.db(baton_task::SCHEMA), Shutdown::new(), Arc::clone(&begun));
+    let worker = tokio::spawn(jobs::run_with_lease(db, shutdown, LEASE, move |job| {
+        let begun = Arc::clone(&counted);
+        async move {
+            let nth: i32 = job.payload()?;
+            *begun.lock().unwrap().entry(nth).or_default() += 1;
+            match nth {
+                0 => Err(anyhow::Error::from(Permanent("the address is none")).context("cannot send a mail")),
+                _ => Err(anyhow::anyhow!("the server is away")),
+            }
+        }
+    }));
+    // The other one waits to be tried again.
+    left(&world, 1).await;
+    eventually(|| async { (begun.lock().unwrap().get(&1).copied().unwrap_or_default() >= 2).then_some(()) }).await;
+    assert_eq!(begun.lock().unwrap()[&0], 1);
+    left(&world, 1).await;
+    worker.abort();
 }

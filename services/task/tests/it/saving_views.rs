@@ -149,3 +149,19 @@ async fn nobody_has_more_than_a_hundred_views() {
     let refusals: Vec<Reason> = [one, other].into_iter().filter(Result::is_err).map(refused).collect();
     assert_eq!(refusals, [Reason::ViewLimit], "of two who want the last place, one gets it");
 }
+
+#[tokio::test]
+async fn names_that_look_the_same_are_one_name() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    create(&desk, me, named("Caf\u{e9}  late")).await.unwrap();
+    for same in
+        ["Cafe\u{301} late", "CAF\u{c9} LATE", "Caf\u{e9}\u{a0}late", "Ca\u{200b}f\u{e9} late", "Ｃaf\u{e9} late"]
+    {
+        assert_eq!(refused(create(&desk, me, named(same)).await), Reason::ViewNameTaken, "{same}");
+    }
+    let other = create(&desk, me, named("Early")).await.unwrap();
+    let change = ViewChange { name: "cafe\u{301} late".to_owned(), ..Default::default() };
+    assert_eq!(refused(update(&desk, me, &other.id, &["name"], change).await), Reason::ViewNameTaken);
+    assert_eq!(names(&desk, me).await, ["Caf\u{e9} late", "Early"]);
+}

@@ -3,7 +3,8 @@
 use baton_proto::baton::{
     api::v1::Page,
     task::v1::{
-        ListTagsRequest, ListTagsResponse, Tag, TaskChange, TaskVisibility, tag_service_client::TagServiceClient,
+        ListTagsRequest, ListTagsResponse, Tag, TaskChange, TaskFilter, TaskVisibility,
+        tag_service_client::TagServiceClient,
     },
 };
 use baton_testkit::Person;
@@ -125,4 +126,21 @@ async fn many_tags_are_read_in_pages_and_no_more_than_a_thousand() {
     assert_eq!(refused(desk.tags(me, "", page).await), baton_errors::Reason::PageTokenInvalid);
     let theirs = desk.tags(stranger, "tag", Page::default()).await.unwrap();
     assert_eq!((theirs.tags, theirs.truncated), (Vec::<Tag>::new(), true));
+}
+
+#[tokio::test]
+async fn spellings_that_look_the_same_are_one_tag() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    for tag in ["caf\u{e9}", "cafe\u{301}", " caf\u{e9} ", "ca\u{200b}f\u{e9}", "ｃaf\u{e9}"] {
+        desk.tagged(me, TaskVisibility::Private, &[tag, "caf\u{e9}"]).await;
+    }
+    assert_eq!(known(&desk, me, "cafe\u{301}").await, list(&[("caf\u{e9}", 5)]));
+    let filter = TaskFilter { tags: vec!["cafe\u{301}".to_owned()], ..Default::default() };
+    assert_eq!(desk.list(me, filter).await.unwrap().len(), 5);
+    for (tag, field) in [("a\u{1b}", "tags[1]"), ("\u{2800}", "tags[1]"), ("a\nb", "tags[1]")] {
+        let mut request = new("Sweep");
+        request.tags = vec!["a".to_owned(), tag.to_owned()];
+        assert_eq!(wrong_field(desk.create(me, request).await), field);
+    }
 }

@@ -8,6 +8,7 @@ use super::{paths, unknown_path};
 use crate::{
     account::{self, Account, AccountStatus, Branding, SubscriptionTier},
     settings::{self, Settings, Visibility, WorkingHours},
+    slug,
 };
 
 impl From<Account> for proto::Account {
@@ -101,8 +102,11 @@ pub(crate) fn merge_account(account: &mut Account, new: &proto::AccountChange, m
         match path.as_str() {
             "name" => account.name = account::named(&new.name, "account.name")?,
             "slug" => {
-                let slug = new.slug.clone();
-                account.slug = slug.ok_or_else(|| Error::invalid("account.slug", "cannot be cleared"))?;
+                let slug = new.slug.as_deref().ok_or_else(|| Error::invalid("account.slug", "cannot be cleared"))?;
+                // Who had it before it was reserved keeps it.
+                if slug != account.slug {
+                    account.slug = slug::free("account.slug", slug)?;
+                }
             }
             "branding" => {
                 account.branding = Branding {

@@ -81,7 +81,18 @@ async fn a_repeated_key_creates_one_account() {
 async fn a_name_that_says_nothing_stores_nothing() {
     let world = world().await;
     let ada = world.person("ada").await;
-    for (name, slug) in [("", None), ("   ", None), ("a\0b", None), ("Acme", Some("A")), ("Acme", Some("-a-"))] {
+    for (name, slug) in [
+        ("", None),
+        ("   ", None),
+        ("a\0b", None),
+        ("Acme", Some("A")),
+        ("Acme", Some("-a-")),
+        ("a\u{1b}[31m", None),
+        ("\u{200b}", None),
+        ("Acme", Some("admin")),
+        ("Acme", Some("api")),
+        ("Acme", Some("www")),
+    ] {
         let refused = accounts(&world).create_account(ada.call_without_account(create(name, slug))).await;
         assert_eq!(refusal(refused), Reason::ValidationFailed, "{name:?} {slug:?}");
     }

@@ -117,7 +117,7 @@ async fn of_many_who_want_a_handle_at_once_one_gets_it() {
     let world = world().await;
     let team = world.team().await;
     let people = [&team.owner, &team.super_manager, &team.manager_a, &team.manager_b, &team.user_a1, &team.user_a2];
-    let answers = join_all(people.map(|person| renamed(&world, &team, person, "me"))).await;
+    let answers = join_all(people.map(|person| renamed(&world, &team, person, "mel"))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     for answer in answers.into_iter().filter(Result::is_err) {
         assert_eq!(refusal(answer), Reason::HandleTaken);
@@ -166,4 +166,20 @@ async fn handles_are_made_for_members_that_were_there_before() {
             .await
             .unwrap();
     assert_eq!(handles, ["same", "same2", "same3", "same4", "same5", "same6", "same7"]);
+}
+
+#[tokio::test]
+async fn nobody_has_a_reserved_handle() {
+    let world = world().await;
+    let team = world.team().await;
+    for reserved in baton_text::handle::RESERVED {
+        let is_reserved: bool = sqlx::query_scalar("select tenancy.is_reserved_handle($1)")
+            .bind(reserved)
+            .fetch_one(&world.admin())
+            .await
+            .unwrap();
+        assert!(is_reserved, "the database gives {reserved}");
+    }
+    assert_eq!(join(&world, &team, "all@example.org").await, "all2");
+    assert_eq!(refusal(renamed(&world, &team, &team.user_a1, "everyone").await), Reason::ValidationFailed);
 }

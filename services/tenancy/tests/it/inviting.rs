@@ -135,3 +135,64 @@ async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
     let late = client.accept_invitation(cy.call_without_account(token(&old.member.unwrap()))).await;
     assert_eq!(refusal(late), Reason::LinkInvalid);
 }
+
+#[tokio::test]
+async fn addresses_are_invited_under_one_rule() {
+    let world = world().await;
+    let team = world.team().await;
+    for bad in [
+        "john..doe@example.com",
+        "\"john doe\"@example.com",
+        "ada@example.org\r\nBcc: eve@example.org",
+        "ada@[192.0.2.1]",
+    ] {
+        let refused =
+            invite(&world, &team.owner, invitation(team.account_id, bad, Role::User, None)).await.unwrap_err();
+        assert_eq!(reason(&refused), Some(Reason::ValidationFailed), "{bad}");
+        let details = tonic_types::StatusExt::get_details_bad_request(&refused).unwrap();
+        assert_eq!(details.field_violations[0].field, "email");
+    }
+    let invited = invite(
+        &world,
+        &team.owner,
+        invitation(team.account_id, " Jose\u{301}@MU\u{308}NCHEN.example ", Role::User, None),
+    );
+    assert_eq!(invited.await.unwrap().email, "José@münchen.example");
+    let again = invitation(team.account_id, "jos\u{e9}@xn--mnchen-3ya.example", Role::User, None);
+    assert_eq!(
+        refusal(members(&world).invite_member(team.owner.call(team.account_id, again)).await),
+        Reason::MemberExists
+    );
+    // Mailed to the address as servers know it.
+    let to = "José@xn--mnchen-3ya.example";
+    baton_testkit::eventually(|| async { (!world.mailbox().mails(Some(to)).is_empty()).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn an_invitation_that_reaches_nobody_ends_at_once() {
+    let world = world().await;
+    let team = world.team().await;
+    // No such domain exists (RFC 6761): the server refuses for good.
+    let invited = invitation(team.account_id, "nobody@nowhere.invalid", Role::User, None);
+    invite(&world, &team.owner, invited).await.unwrap();
+    let undeliverable =
+        "select count(*) from tenancy.memberships where email_key like '%.invalid' and status = 'removed'";
+    baton_testkit::eventually(|| async { (count(&world, undeliverable).await == 1).then_some(()) }).await;
+    baton_testkit::eventually(|| async {
+        (count(&world, "select count(*) from tenancy.jobs").await == 0).then_some(())
+    })
+    .await;
+    let seats = "select count(*) from tenancy.memberships where status = 'invited'";
+    assert_eq!(count(&world, seats).await, 0, "it holds no seat");
+    let published: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from tenancy.outbox order by position")
+        .fetch_all(&world.admin())
+        .await
+        .unwrap();
+    let kinds: Vec<String> = published
+        .iter()
+        .map(|envelope| {
+            <baton_proto::baton::events::v1::Envelope as prost::Message>::decode(&**envelope).unwrap().r#type
+        })
+        .collect();
+    assert!(kinds.iter().any(|kind| kind == "member.invitation_undeliverable"), "{kinds:?}");
+}

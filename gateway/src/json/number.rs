@@ -1,0 +1,162 @@
+//! Whether numbers can be kept as they were written. Parsers read JSON's numbers as doubles (RFC 8259, section 6), and round
+//! what has more digits. Here such numbers are found, so that whatever takes them can refuse them.
+
+use super::tree::Json;
+
+/// Every number of that many digits, without an exponent, is kept by a double.
+const MAX_SAFE_DIGITS: usize = 15;
+
+/// Replaces each number of `json` that a double does not keep by [`Json::Lossy`]. `text` is what was parsed.
+pub(crate) fn mark_lossy(json: &mut Json<'_>, text: &[u8]) {
+    // One pass over the bytes decides for nearly all requests that there is nothing to do.
+    if Tokens(text).all(is_safe) {
+        return;
+    }
+    mark(json, &mut Tokens(text));
+}
+
+/// Numbers come in the order of the text: members and items are kept in it.
+fn mark(json: &mut Json<'_>, tokens: &mut Tokens<'_>) {
+    match json {
+        Json::Number(_) => {
+            if tokens.next().is_some_and(|token| !is_safe(token) && !is_kept(token)) {
+                *json = Json::Lossy;
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| mark(item, tokens)),
+        Json::Object(members) => members.iter_mut().for_each(|(_, value)| mark(value, tokens)),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Lossy => {}
+    }
+}
+
+fn is_safe(token: &[u8]) -> bool {
+    token.len() <= MAX_SAFE_DIGITS && !token.iter().any(|byte| matches!(byte, b'e' | b'E'))
+}
+
+/// Whether the double nearest to a number is written as that number again.
+fn is_kept(token: &[u8]) -> bool {
+    let Some(text) = std::str::from_utf8(token).ok() else { return false };
+    let Some(double) = text.parse::<f64>().ok().filter(|double| double.is_finite()) else { return false };
+    let given = significant(text);
+    given.is_some() && given == significant(&format!("{double:e}"))
+}
+
+/// The digits of a number without zeros around them, and the power of ten of the last one.
+fn significant(text: &str) -> Option<(String, i64)> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let mantissa = mantissa.trim_start_matches('-');
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_end_matches('0');
+    if digits.trim_start_matches('0').is_empty() {
+        return Some((String::new(), 0));
+    }
+    let exponent: i64 = exponent.parse().ok()?;
+    let moved = i64::try_from(all.len() - digits.len()).ok()? - i64::try_from(fraction.len()).ok()?;
+    Some((digits.trim_start_matches('0').to_owned(), exponent.checked_add(moved)?))
+}
+
+/// The numbers of a JSON text, in order.
+struct Tokens<'a>(&'a [u8]);
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut at = 0;
+        loop {
+            match self.0.get(at)? {
+                b'"' => {
+                    at += 1;
+                    while *self.0.get(at)? != b'"' {
+                        at += if self.0[at] == b'\\' { 2 } else { 1 };
+                    }
+                    at += 1;
+                }
+                b'-' | b'0'..=b'9' => break,
+                _ => at += 1,
+            }
+        }
+        let from = &self.0[at..];
+        let in_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let (token, rest) = from.split_at(from.iter().position(|byte| !in_number(byte)).unwrap_or(from.len()));
+        self.0 = rest;
+        Some(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::tree;
+
+    fn lossy(text: &str) -> bool {
+        tree::parse(text.as_bytes()).unwrap() == Json::Lossy
+    }
+
+    #[test]
+    fn numbers_that_would_be_rounded_are_found() {
+        for kept in [
+            "0",
+            "-0",
+            "0.0",
+            "1.50",
+            "0.1",
+            "123456789012345",
+            "9007199254740992",
+            "1e300",
+            "1.5E-10",
+            "10000000000000000000000",
+            "0.000000000000000000001",
+            "-2.50e+3",
+            "1000000000000000000000000000000",
+        ] {
+            assert!(!lossy(kept), "{kept}");
+        }
+        for rounded in [
+            "9007199254740993",
+            "12345678901234567890",
+            "123456789012345678901234567890",
+            "0.1234567890123456789",
+            "3.00000000000000000001",
+            "1e-400",
+            "1.00000000000000000001e5",
+            "-123456789012345678901234567890",
+            "4.0e-324",
+        ] {
+            assert!(lossy(rounded), "{rounded}");
+        }
+    }
+
+    #[test]
+    fn only_the_number_itself_is_marked() {
+        let text = r#"{"a \" 9007199254740993": [1, "9007199254740993", {"b\\": 9007199254740993}, 2], "c": 0.5}"#;
+        let Json::Object(members) = tree::parse(text.as_bytes()).unwrap() else { panic!("an object") };
+        let Json::Array(items) = &members[0].1 else { panic!("an array") };
+        assert!(matches!(items[0], Json::Number(_)) && matches!(items[3], Json::Number(_)));
+        let Json::Object(inner) = &items[2] else { panic!("an object") };
+        assert_eq!(inner[0].1, Json::Lossy);
+        assert!(matches!(members[1].1, Json::Number(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_doubles_print_is_kept(double in any::<f64>().prop_filter("finite", |double| double.is_finite())) {
+            for text in [format!("{double:e}"), double.to_string()] {
+                prop_assert!(!lossy(&text), "{}", text);
+            }
+        }
+
+        #[test]
+        fn numbers_that_are_kept_come_back_as_they_were(digits in "[1-9][0-9]{0,24}", point in 0usize..25) {
+            let at = point.min(digits.len());
+            let text = if at == digits.len() || at == 0 { digits } else { format!("{}.{}", &digits[..at], &digits[at..]) };
+            if !lossy(&text) {
+                let again = format!("{:e}", text.parse::<f64>().unwrap());
+                prop_assert_eq!(significant(&again), significant(&text));
+            }
+        }
+    }
+}

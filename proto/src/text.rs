@@ -1,0 +1,288 @@
+//! Text of requests in its normal form, by the `(baton.text.v1.kind)` of the contract. The rules are in `baton-text`.
+
+use std::fmt;
+
+use baton_text::{Kind, Problem};
+use prost_types::{Struct, Value, value};
+
+use crate::codec::MAX_VIOLATIONS;
+
+/// A message that may have fields with a kind of text. The build script implements it for all messages.
+pub trait Normalize {
+    /// Whether an RPC takes it. Responses are not touched: they may have what was stored before a rule.
+    const IS_REQUEST: bool = false;
+
+    /// Normalises the fields; `at` is where the message stands in the request.
+    fn normalize(&mut self, at: Path<'_>, found: &mut Problems) {
+        let _ = (at, found);
+    }
+}
+
+/// Normalises a request, and returns what is wrong with it.
+pub fn normalize<M: Normalize>(message: &mut M) -> Problems {
+    let mut found = Problems::default();
+    if M::IS_REQUEST {
+        message.normalize(Path::default(), &mut found);
+    }
+    found
+}
+
+/// What is wrong with the text of a request: fields and problems.
+#[derive(Debug, Default)]
+pub struct Problems {
+    named: Vec<(String, Problem)>,
+    total: usize,
+}
+
+impl Problems {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Path of each field, and its problem: of the first [`MAX_VIOLATIONS`].
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Problem)> {
+        self.named.iter().map(|(field, problem)| (field.as_str(), *problem))
+    }
+
+    /// Applies a rule to a value that stands at `at`.
+    pub fn apply(&mut self, kind: Kind, value: &mut String, at: Path<'_>) {
+        if let Err(problem) = kind.apply(value) {
+            self.add(|| at.to_string(), problem);
+        }
+    }
+
+    fn add(&mut self, field: impl FnOnce() -> String, problem: Problem) {
+        self.total += 1;
+        if self.named.len() < MAX_VIOLATIONS {
+            self.named.push((field(), problem));
+        }
+    }
+
+    /// Applies a rule to all strings of a JSON object, and refuses numbers that JSON does not have. Names of members stay
+    /// as they are, since masks name them; with a rule they are lines.
+    pub fn apply_to_struct(&mut self, kind: Option<Kind>, object: &mut Struct, at: Path<'_>) {
+        for (name, value) in &mut object.fields {
+            let in_name = kind.and_then(|_| Kind::Line.apply(&mut name.clone()).err());
+            let mut in_value = None;
+            value_problem(kind, value, &mut in_value);
+            match (in_name, in_value) {
+                (Some(problem), _) => self.add(|| at.to_string(), problem),
+                (None, Some(problem)) => self.add(|| format!("{at}.{name}"), problem),
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+fn object_problem(kind: Option<Kind>, object: &mut Struct, wrong: &mut Option<Problem>) {
+    for (name, value) in &mut object.fields {
+        if kind.is_some() {
+            *wrong = wrong.or(Kind::Line.apply(&mut name.clone()).err());
+        }
+        value_problem(kind, value, wrong);
+    }
+}
+
+/// Protobuf's reader stops at a hundred levels, so the recursion does.
+fn value_problem(kind: Option<Kind>, value: &mut Value, wrong: &mut Option<Problem>) {
+    match (&mut value.kind, kind) {
+        (Some(value::Kind::NumberValue(number)), _) if !number.is_finite() => {
+            *wrong = wrong.or(Some(Problem::NOT_A_NUMBER));
+        }
+        (Some(value::Kind::StringValue(text)), Some(kind)) => *wrong = wrong.or(kind.apply(text).err()),
+        (Some(value::Kind::ListValue(list)), _) => {
+            list.values.iter_mut().for_each(|value| value_problem(kind, value, wrong));
+        }
+        (Some(value::Kind::StructValue(object)), _) => object_problem(kind, object, wrong),
+        _ => {}
+    }
+}
+
+/// Where a value stands in a request, such as `task.tags[2]`. Written out only for what is wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Path<'a> {
+    above: Option<&'a Path<'a>>,
+    field: &'static str,
+    index: Option<usize>,
+}
+
+impl<'a> Path<'a> {
+    /// A field of the message that stands here.
+    pub fn field(&'a self, field: &'static str) -> Self {
+        Self { above: Some(self), field, index: None }
+    }
+
+    /// An item of a repeated field of the message that stands here.
+    pub fn item(&'a self, field: &'static str, index: usize) -> Self {
+        Self { above: Some(self), field, index: Some(index) }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above.filter(|above| !above.field.is_empty()) {
+            write!(f, "{above}.")?;
+        }
+        f.write_str(self.field)?;
+        self.index.map_or(Ok(()), |index| write!(f, "[{index}]"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
+
+    use super::*;
+    use crate::{
+        baton::{
+            auth::v1::{LoginRequest, RegisterRequest, UpdateMeRequest, UserChange},
+            task::v1::{CreateTaskRequest, TaskChange, UpdateTaskRequest, View},
+        },
+        convert::to_struct,
+        pool,
+    };
+
+    fn found<M: Normalize>(message: &mut M) -> Vec<(String, String)> {
+        let problems = normalize(message);
+        problems.iter().map(|(field, problem)| (field.to_owned(), problem.to_string())).collect()
+    }
+
+    fn fields<M: Normalize>(message: &mut M) -> Vec<String> {
+        found(message).into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn text_of_requests_is_in_its_normal_form() {
+        let mut task = CreateTaskRequest {
+            title: "  Cafe\u{301} ".to_owned(),
+            description: "a\r\nb".to_owned(),
+            tags: vec!["ﬁne".to_owned(), " ".to_owned()],
+            custom_fields: Some(to_struct([("x".to_owned(), "e\u{301}".into())].into_iter().collect())),
+            ..Default::default()
+        };
+        assert!(found(&mut task).is_empty());
+        assert_eq!((&*task.title, &*task.description, &*task.tags[0], &*task.tags[1]), ("Café", "a\nb", "fine", ""));
+        assert_eq!(task.custom_fields, Some(to_struct([("x".to_owned(), "é".into())].into_iter().collect())));
+        let mut login = LoginRequest { email: " Ada@Example.ORG ".to_owned(), ..Default::default() };
+        assert!(found(&mut login).is_empty());
+        assert_eq!(login.email, "Ada@Example.ORG");
+    }
+
+    #[test]
+    fn wrong_text_is_named_by_its_path() {
+        let change = TaskChange {
+            title: "\u{200b}".to_owned(),
+            tags: vec!["a".to_owned(), "b\u{1b}".to_owned()],
+            custom_fields: Some(Struct {
+                fields: [("cost".to_owned(), Value { kind: Some(value::Kind::NumberValue(f64::NAN)) })].into(),
+            }),
+            ..Default::default()
+        };
+        let mut request = UpdateTaskRequest { task: Some(change), ..Default::default() };
+        assert_eq!(fields(&mut request), ["task.title", "task.tags[1]", "task.custom_fields.cost"]);
+        let mut many = CreateTaskRequest { tags: vec!["\0".to_owned(); 1_000], ..Default::default() };
+        let found = normalize(&mut many);
+        assert_eq!((found.iter().count(), found.total()), (MAX_VIOLATIONS, 1_000));
+    }
+
+    #[test]
+    fn responses_are_not_touched() {
+        let mut view = View { name: "\u{200b}".to_owned(), ..Default::default() };
+        assert!(found(&mut view).is_empty());
+        assert_eq!(view.name, "\u{200b}");
+    }
+
+    #[test]
+    fn people_have_one_name_at_least_and_numbers_that_can_be_dialled() {
+        let mut request = RegisterRequest { email: "john..doe@example.com".to_owned(), ..Default::default() };
+        assert_eq!(fields(&mut request), ["email"]);
+        let user = UserChange { mobile: "+49 (0)170 1234567".to_owned(), ..Default::default() };
+        let mut request = UpdateMeRequest { user: Some(user), ..Default::default() };
+        assert_eq!(fields(&mut request), ["user.mobile"]);
+    }
+
+    /// Strings that are not text: what they may be is decided by a parser of their own, or by a look-up.
+    const OPAQUE: &[&str] = &[
+        // Passwords are normalised by auth (RFC 8265), which must know the bytes as well.
+        "password",
+        "current_password",
+        "new_password",
+        // Secrets that are compared, and what a standard makes of a syntax of its own.
+        "token",
+        "refresh_token",
+        "mfa_token",
+        "browser_token",
+        "page_token",
+        "code",
+        "state",
+        "iss",
+        "error",
+        "secret",
+        "signature",
+        "avatar_url",
+        "logo_url",
+        "redirect",
+        "timezone",
+        "recurrence_timezone",
+        "recurrence_rule",
+        "language",
+        // Names from lists.
+        "service",
+        "audience",
+        "provider",
+        "scopes",
+        "emoji",
+        "handles",
+        "clear",
+    ];
+
+    fn rules(field: &FieldDescriptor, name: &str) -> String {
+        let extension = pool().get_extension_by_name(name).unwrap();
+        let options = field.options();
+        if options.has_extension(&extension) {
+            format!("{:?}", options.get_extension(&extension))
+        } else {
+            String::new()
+        }
+    }
+
+    fn check(message: &MessageDescriptor, seen: &mut Vec<String>, without: &mut Vec<String>) {
+        if seen.contains(&message.full_name().to_owned()) || !message.package_name().starts_with("baton.") {
+            return;
+        }
+        seen.push(message.full_name().to_owned());
+        for field in message.fields() {
+            match field.kind() {
+                FieldKind::Message(inner) => check(&inner, seen, without),
+                FieldKind::String => {
+                    let validated = rules(&field, "buf.validate.field");
+                    let known =
+                        validated.contains("uuid") || validated.contains("pattern") || OPAQUE.contains(&field.name());
+                    if rules(&field, "baton.text.v1.kind").is_empty() && !known {
+                        without.push(field.full_name().to_owned());
+                    }
+                    assert!(!validated.contains("email"), "{}: a second rule for addresses", field.full_name());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_string_of_a_request_has_a_rule() {
+        let (mut seen, mut without) = (Vec::new(), Vec::new());
+        for service in pool().services() {
+            for method in service.methods() {
+                check(&method.input(), &mut seen, &mut without);
+            }
+        }
+        assert!(seen.len() > 50);
+        assert_eq!(without, Vec::<String>::new(), "give these a baton.text.v1.kind");
+    }
+}
