@@ -13,6 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod host;
 pub mod origin;
 pub mod process;
 pub mod propagation;
