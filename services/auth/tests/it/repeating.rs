@@ -32,7 +32,7 @@ async fn a_second_factor_is_set_up_once_however_often_each_call_is_repeated() {
     let with_password = EnrollTotpRequest { password: Some(PASSWORD.to_owned()), code: None };
     assert_eq!(refusal(enroll("1", with_password.clone()).await), Reason::IdempotencyKeyReused);
     // Whoever has stolen the token and the key has no proof.
-    sqlx::query("update auth.sessions set created_at = created_at - interval '15 minutes'")
+    sqlx::query("update auth.sessions set created_at = created_at - interval '16 minutes'")
         .execute(&stage.world.admin())
         .await
         .unwrap();
