@@ -56,6 +56,12 @@ fn removal(team: &Team, who: &Person) -> RemoveMemberRequest {
     }
 }
 
+/// Makes somebody an owner, who has no manager.
+fn promotion(team: &Team, who: &Person) -> UpdateMemberRequest {
+    let new = MemberChange { role: Role::Owner.into(), ..MemberChange::default() };
+    change(team.account_id, who, new, &["role", "manager_id"])
+}
+
 /// What was refused, and why.
 fn told<T>(answer: Result<Response<T>, Status>) -> Option<Reason> {
     answer.err().and_then(|status| reason(&status))
@@ -85,7 +91,7 @@ async fn without_a_fresh_proof_nothing_critical_is_done() {
         DeleteAccountRequest { account_id: account_id.clone() },
     );
     let leave = LeaveAccountRequest { account_id, hand_over_to: None };
-    let promote = new_role(id, &team.manager_b, Role::Owner);
+    let promote = promotion(&team, &team.manager_b);
     let demote = new_role(id, &other, Role::User);
     let refused = [
         ("invite an owner", told(members.invite_member(owner.call(id, one)).await)),
@@ -129,7 +135,7 @@ async fn an_api_key_makes_no_owner() {
     let script = Person { token: key.unwrap().into_inner().key, ..team.owner.clone() };
     let new = invitation(id, "owner@example.org", Role::Owner, None);
     assert_eq!(refusal(members(&world).invite_member(script.call(id, new)).await), Reason::SessionRequired);
-    let promote = new_role(id, &team.super_manager, Role::Owner);
+    let promote = promotion(&team, &team.super_manager);
     assert_eq!(refusal(members(&world).update_member(script.call(id, promote)).await), Reason::SessionRequired);
     let leave = LeaveAccountRequest { account_id: id.to_string(), hand_over_to: None };
     assert_eq!(refusal(members(&world).leave_account(script.call(id, leave)).await), Reason::SessionRequired);
