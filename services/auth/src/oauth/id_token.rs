@@ -96,7 +96,7 @@ impl NumericDate {
     fn seconds(self) -> i64 {
         match self {
             Self::Whole(seconds) => seconds,
-            #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+            // The cast saturates.
             Self::Fraction(seconds) => seconds.floor() as i64,
         }
     }
