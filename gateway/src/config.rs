@@ -25,6 +25,9 @@ baton_runtime::config! {
         /// Origins of browsers that may call, exactly as they send them (`https://app.example.com`), separated
         /// by commas; a lone `*` lets all in.
         pub cors_origins: Vec<String> = "BATON_GATEWAY_CORS_ORIGINS", default "";
+        /// Hosts that requests may name (`Host`), without a port, separated by commas; `localhost` stands for all names and
+        /// addresses of this machine. Any when empty.
+        pub allowed_hosts: Vec<String> = "BATON_GATEWAY_ALLOWED_HOSTS", default "";
         /// Largest REST request body, in bytes; calls that anyone may make take 64 KiB. gRPC bodies are streamed; the services limit them.
         pub max_body_bytes: usize = "BATON_GATEWAY_MAX_BODY_BYTES", default "1048576";
         /// Issuer of access tokens, the same for all services.

@@ -13,6 +13,7 @@ mod file;
 mod grpc_proxy;
 mod headers;
 mod health;
+mod host;
 mod json;
 mod merge_patch;
 mod oauth;
@@ -66,6 +67,7 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let draining = shutdown.draining().clone();
     let upstreams = Upstreams::new(&config)?;
     let cors = cors::layer(&config.cors_origins)?;
+    let allowed_hosts: Arc<[String]> = config.allowed_hosts.clone().into();
     let streams = Streams::open(&config.redis_url)?;
     let rules = rate_limit::rules()?;
     let edge = Edge {
@@ -94,6 +96,7 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
         .layer(from_fn_with_state(grpc, grpc_proxy::dispatch))
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(cors)
+        .layer(from_fn_with_state(allowed_hosts, host::require_allowed))
         .layer(from_fn(edge::secured))
         .layer(from_fn(edge::traced))
         .layer(from_fn(edge::identified));

@@ -11,6 +11,7 @@ use std::{
 };
 
 use baton_tests::{baton_binary, free_address};
+use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,6 +116,49 @@ async fn what_it_prints_works_and_what_it_kept_is_there_again() {
 }
 
 #[tokio::test]
+async fn on_an_address_that_others_reach_there_is_neither_mailbox_nor_demo_account() {
+    let folder = Folder::new();
+    let address = free_address();
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    let client = reqwest::Client::new();
+    let mailbox = async || client.get(format!("http://{address}/dev/mailbox")).send().await.unwrap().status();
+    let sign_in = async || {
+        let body = json!({"email": "owner@demo.baton.example", "password": "relay-lantern-tide-42"}).to_string();
+        let login = client.post(format!("http://{address}/v1/auth/login")).header("content-type", "application/json");
+        login.body(body).send().await.unwrap()
+    };
+
+    // In an empty database none is made.
+    let mut up = Up::start(&folder, everywhere);
+    let printed = up.prints("Set BATON_SMTP_URL to send mail.").await;
+    assert!(!printed.contains("/dev/mailbox") && !printed.contains("Sign in as"), "{printed}");
+    assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED));
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+
+    // One that was made at this machine is open to its people only: nor do their sessions go on.
+    let mut up = Up::start(&folder, address);
+    up.greeting().await;
+    let session: Value = sign_in().await.json().await.unwrap();
+    let token = session["access_token"].as_str().unwrap().to_owned();
+    let rebound = client.get(format!("http://{address}/dev/mailbox")).header("host", "evil.example");
+    assert_eq!(rebound.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
+    let rebound =
+        client.get(format!("http://{address}/v1/users/me")).header("host", "evil.example").bearer_auth(&token);
+    assert_eq!(rebound.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+    let mut up = Up::start(&folder, everywhere);
+    up.prints("Set BATON_SMTP_URL to send mail.").await;
+    assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED));
+    let me = client.get(format!("http://{address}/v1/users/me")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(me.status(), StatusCode::UNAUTHORIZED);
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+    let mut up = Up::start(&folder, address);
+    up.greeting().await;
+    assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::OK, StatusCode::OK));
+    assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_said_in_a_line() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,10 +257,19 @@ impl Up {
 
     /// Waits until it has said all that it says at the start.
     async fn greeting(&mut self) -> String {
+        self.says(|printed| printed.split_once("Try:\n\n").is_some_and(|(_, lines)| lines.ends_with("\n\n"))).await
+    }
+
+    /// Waits until it has said this.
+    async fn prints(&mut self, words: &str) -> String {
+        self.says(|printed| printed.contains(words)).await
+    }
+
+    async fn says(&mut self, enough: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + STARTS_WITHIN;
         loop {
             let printed = self.printed();
-            if printed.split_once("Try:\n\n").is_some_and(|(_, lines)| lines.ends_with("\n\n")) {
+            if enough(&printed) {
                 return printed;
             }
             if let Some(status) = self.child.try_wait().unwrap() {

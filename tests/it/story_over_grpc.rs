@@ -58,7 +58,7 @@ async fn sign_up(platform: &Platform, name: &str) -> Caller {
     };
     auth.register(register).await.unwrap();
     let token = platform.mailed_token(&email, "/verify-email").await;
-    auth.verify_email(VerifyEmailRequest { token }).await.unwrap();
+    auth.verify_email(VerifyEmailRequest { token, password: None }).await.unwrap();
     let login = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
     let session = auth.login(login).await.unwrap().into_inner();
     Caller { id: session.user.unwrap().id, email, token: session.access_token.unwrap(), account: None }

@@ -4,15 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use baton_errors::{Error, Reason, Result, reason_of};
-use baton_proto::baton::{
-    auth::v1::{
-        self as proto, CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient,
+use baton_proto::{
+    baton::{
+        auth::v1::{
+            self as proto, CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient,
+        },
+        tenancy::v1::{
+            AccountStatus, ResolveMembershipRequest, ResolveMembershipResponse,
+            member_service_client::MemberServiceClient,
+        },
     },
-    tenancy::v1::{
-        AccountStatus, ResolveMembershipRequest, ResolveMembershipResponse, member_service_client::MemberServiceClient,
-    },
+    convert::datetime,
 };
 use baton_runtime::propagation;
+use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use tonic::{Status, body::Body, client::GrpcService, codegen::StdError, transport::Channel};
 use uuid::Uuid;
@@ -32,11 +37,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Which sessions are open.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Whether the session of the caller's token is still open.
+    /// When the person last proved who they are in the session of the caller's token, which is open; `None` when auth
+    /// does not say, as the version before.
     ///
     /// # Errors
     /// SESSION_CLOSED, or UNAVAILABLE when nobody can tell.
-    async fn check(&self, caller: &Caller) -> Result<()>;
+    async fn check(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>>;
 
     /// What an API key stands for.
     ///
@@ -63,7 +69,7 @@ struct Inner {
     sessions: Box<dyn Sessions>,
     memberships: Box<dyn Memberships>,
     remembers: bool,
-    open: Cache<Uuid, ()>,
+    open: Cache<Uuid, Option<DateTime<Utc>>>,
     keys: Cache<[u8; 32], Arc<KeyGrant>>,
     members: Cache<(Uuid, Option<Uuid>), Arc<Membership>>,
 }
@@ -95,12 +101,24 @@ impl Directory {
     ///
     /// # Errors
     /// Those of [`Sessions::check`].
-    pub async fn check_session(&self, caller: &Caller) -> Result<()> {
+    pub async fn check_session(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
         let check = self.0.sessions.check(caller);
         if !self.0.remembers {
             return check.await;
         }
         self.0.open.try_get_with(caller.session_id, check).await.map_err(shared)
+    }
+
+    /// The same, asked anew whatever is remembered: the person may have proved a moment ago who they are.
+    ///
+    /// # Errors
+    /// Those of [`Sessions::check`].
+    pub async fn recheck_session(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
+        let proved_at = self.0.sessions.check(caller).await?;
+        if self.0.remembers {
+            self.0.open.insert(caller.session_id, proved_at).await;
+        }
+        Ok(proved_at)
     }
 
     /// See [`Sessions::api_key`].
@@ -162,11 +180,11 @@ impl<T> Sessions for RemoteAuth<T>
 where
     T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
 {
-    async fn check(&self, caller: &Caller) -> Result<()> {
+    async fn check(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
         let request = with_timeout(on_behalf_of(caller, None, CheckSessionRequest {}));
         let answer = self.0.clone().check_session(request).await;
-        answer.map_err(|status| refused(status, &[Reason::SessionClosed, Reason::TokenInvalid]))?;
-        Ok(())
+        let answer = answer.map_err(|status| refused(status, &[Reason::SessionClosed, Reason::TokenInvalid]))?;
+        Ok(answer.into_inner().proved_at.as_ref().and_then(datetime))
     }
 
     async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {

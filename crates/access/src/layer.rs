@@ -8,6 +8,7 @@ use std::{
 };
 
 use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::access::v1::FreshProof;
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::{Layer, Service};
@@ -76,7 +77,11 @@ impl Access {
             Rule::Authenticated => None,
             Rule::Permission(permission) => Some(permission),
         };
-        let caller = self.caller(headers).await?;
+        let proof = self.rules.fresh_proof(path);
+        let mut caller = self.caller(headers).await?;
+        if matches!(proof, FreshProof::Always | FreshProof::Conditional) && caller.require_fresh_proof().is_err() {
+            self.reprove(&mut caller).await?;
+        }
         if let Credential::ApiKey(key) = &caller.credential {
             self.rules.key_scope(path).check(&key.scopes)?;
             if let Some(bound) = key.account_id {
@@ -88,7 +93,12 @@ impl Access {
                 headers.insert(ACCOUNT_HEADER, bound);
             }
         }
-        let Some(permission) = permission else { return Ok(Decision::Caller(caller)) };
+        let Some(permission) = permission else {
+            if proof == FreshProof::Always {
+                caller.require_fresh_proof()?;
+            }
+            return Ok(Decision::Caller(caller));
+        };
         let membership = self.directory.membership(&caller, account_id(headers)?).await?;
         if membership.suspended && !self.rules.is_open_while_suspended(path) {
             return Err(Reason::AccountSuspended.into());
@@ -101,7 +111,19 @@ impl Access {
         if !matrix::holds(membership.role, permission) {
             return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
         }
+        // Last: who may not make the call at all is not sent to prove themselves for it.
+        if proof == FreshProof::Always {
+            caller.require_fresh_proof()?;
+        }
         Ok(Decision::Principal(Principal { caller, membership }))
+    }
+
+    /// What is remembered of a session may be older than a proof of a moment ago.
+    async fn reprove(&self, caller: &mut Caller) -> Result<()> {
+        if matches!(caller.credential, Credential::Session) {
+            caller.proved_at = self.directory.recheck_session(caller).await?;
+        }
+        Ok(())
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
@@ -116,20 +138,22 @@ impl Access {
                 session_id: Uuid::nil(),
                 amr: grant.amr.clone(),
                 credential: Credential::ApiKey(grant),
+                proved_at: None,
                 expires_at: None,
                 authorization,
             });
         }
         let claims = self.tokens.verify(token).await?;
-        let caller = Caller {
+        let mut caller = Caller {
             user_id: claims.sub,
             session_id: claims.sid,
             amr: claims.amr.clone(),
             credential: Credential::Session,
+            proved_at: None,
             expires_at: Some(claims.exp),
             authorization,
         };
-        self.directory.check_session(&caller).await?;
+        caller.proved_at = self.directory.check_session(&caller).await?;
         Ok(caller)
     }
 

@@ -31,7 +31,8 @@ pub use layer::AccessLayer;
 pub use limits::Limits;
 pub use mailed_token::MailedTokens;
 pub use principal::{
-    Caller, Credential, KeyGrant, Membership, Principal, Role, Settings, caller, on_behalf_of, principal,
+    Caller, Credential, FRESH_FOR, KeyGrant, Membership, Principal, Role, Settings, caller, is_fresh, on_behalf_of,
+    principal,
 };
 pub use rules::{Rule, Rules};
 pub use scopes::{KeyScope, SCOPES};

@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use baton_errors::{Error, Result};
+use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1 as tenancy;
 use baton_runtime::propagation;
 use baton_store::Tenant;
+use chrono::{DateTime, TimeDelta, Utc};
 use tonic::{Request, metadata::MetadataValue};
 use uuid::Uuid;
 
@@ -71,10 +72,35 @@ pub struct Caller {
     /// How they proved who they are (RFC 8176), when they signed in or made the key; `mfa` is among it when by two
     /// factors.
     pub amr: Vec<String>,
+    /// When they last proved who they are in the session, beside the token; `None` with an API key.
+    pub proved_at: Option<DateTime<Utc>>,
     /// When the access token ends, in seconds since 1970; of an API key only auth knows.
     pub expires_at: Option<i64>,
     /// The `Authorization` value, to call other services with the caller's own rights.
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Caller {
+    /// Goes on for a caller who has proved who they are within [`FRESH_FOR`], for an RPC whose rule is
+    /// `FRESH_PROOF_CONDITIONAL`.
+    ///
+    /// # Errors
+    /// SESSION_REQUIRED with an API key, REAUTHENTICATION_REQUIRED.
+    pub fn require_fresh_proof(&self) -> Result<()> {
+        match (&self.credential, self.proved_at) {
+            (Credential::ApiKey(_), _) => Err(Reason::SessionRequired.into()),
+            (Credential::Session, Some(proved_at)) if is_fresh(proved_at, Utc::now()) => Ok(()),
+            (Credential::Session, _) => Err(Reason::ReauthenticationRequired.into()),
+        }
+    }
+}
+
+/// How long a proof of identity counts as fresh.
+pub const FRESH_FOR: TimeDelta = TimeDelta::minutes(15);
+
+/// Whether a proof of then still counts.
+pub fn is_fresh(proved_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    proved_at > now - FRESH_FOR
 }
 
 /// What a call is made with.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, bail};
-use baton_proto::baton::access::v1::{self as proto, Permission, rule::Kind};
+use baton_proto::baton::access::v1::{self as proto, FreshProof, Permission, rule::Kind};
 use prost::Message;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, prost_types::method_options::IdempotencyLevel,
@@ -30,6 +30,7 @@ pub struct Rules {
     rules: HashMap<String, Rule>,
     while_suspended: HashSet<String>,
     key_scopes: HashMap<String, KeyScope>,
+    fresh_proofs: HashMap<String, FreshProof>,
 }
 
 impl Rules {
@@ -40,14 +41,21 @@ impl Rules {
     pub fn of(services: &[&str]) -> anyhow::Result<Self> {
         let pool = baton_proto::pool();
         let (mut rules, mut while_suspended, mut key_scopes) = (HashMap::new(), HashSet::new(), HashMap::new());
+        let mut fresh_proofs = HashMap::new();
         for name in services {
             let service =
                 pool.get_service_by_name(name).with_context(|| format!("no service {name} in the contract"))?;
             rules.extend(of_service(pool, &service)?);
             while_suspended.extend(open_while_suspended(pool, &service)?);
             key_scopes.extend(scopes_of_keys(pool, &service)?);
+            fresh_proofs.extend(proofs(pool, &service)?);
         }
-        Ok(Self { rules, while_suspended, key_scopes })
+        Ok(Self { rules, while_suspended, key_scopes, fresh_proofs })
+    }
+
+    /// Which proof of identity the RPC at this path takes beside the token.
+    pub fn fresh_proof(&self, path: &str) -> FreshProof {
+        self.fresh_proofs.get(path).copied().unwrap_or_default()
     }
 
     /// What the RPC at this path asks of an API key.
@@ -83,10 +91,28 @@ fn open_while_suspended(pool: &DescriptorPool, service: &ServiceDescriptor) -> a
     Ok(methods.map(|method| format!("/{}/{}", service.full_name(), method.name())).collect())
 }
 
+/// Which proofs of identity a service's RPCs take, by path.
+fn proofs(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, FreshProof)>> {
+    let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
+    let proofs = of_service(pool, service)?.into_iter().zip(service.methods()).map(|((path, rule), method)| {
+        let options = method.options();
+        let value = options.get_extension(&extension);
+        let number = value.as_message().and_then(|rule| rule.get_field_by_name("fresh_proof")?.as_enum_number());
+        let proof = FreshProof::try_from(number.unwrap_or_default());
+        let proof = proof.with_context(|| format!("{path} takes an unknown proof of identity"))?;
+        if proof != FreshProof::Unspecified && matches!(rule, Rule::Public | Rule::ServiceOnly) {
+            bail!("{path} takes a proof of identity, and nobody's identity");
+        }
+        Ok((path, proof))
+    });
+    proofs.collect()
+}
+
 /// What a service's RPCs ask of API keys, by path.
 fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, KeyScope)>> {
     let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
     let http = pool.get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
+    let proofs: HashMap<_, _> = proofs(pool, service)?.into_iter().collect();
     let scopes = of_service(pool, service)?.into_iter().zip(service.methods()).map(|((path, rule), method)| {
         let options = method.options();
         let http = options.get_extension(&http);
@@ -98,7 +124,12 @@ fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow:
         let own = options.get_extension(&extension);
         let own = own.as_message().and_then(|rule| rule.get_field_by_name("key_scope"));
         let own = own.as_deref().and_then(|scope| scope.as_str()).unwrap_or_default().to_owned();
+        let always = proofs.get(&path) == Some(&FreshProof::Always);
         let scope = match rule {
+            _ if always && !own.is_empty() => {
+                bail!("{path} has a key_scope, and a key never proves anybody's identity")
+            }
+            _ if always => KeyScope::SessionOnly,
             Rule::Permission(permission) if own.is_empty() => KeyScope::of_permission(permission, reads),
             Rule::Authenticated => {
                 KeyScope::of_rule(&own).with_context(|| format!("{path} asks for an unknown scope, {own}"))?
@@ -199,6 +230,52 @@ mod tests {
         let open = open.iter().filter(|(_, scope)| *scope != KeyScope::SessionOnly).map(|(path, _)| path.as_str());
         let allowed = ["AuthService/CheckSession", "UserService/GetMe"].map(|rpc| format!("/baton.auth.v1.{rpc}"));
         assert_eq!(open.collect::<Vec<_>>(), allowed);
+    }
+
+    /// What cannot be undone, hands an account over, or changes who signs in: a new RPC of the kind gets its line here
+    /// and in the contract.
+    #[test]
+    fn critical_rpcs_take_a_fresh_proof() {
+        use FreshProof::{Always, Conditional, InRequest};
+        let expected = [
+            ("baton.auth.v1.ApiKeyService/CreateApiKey", InRequest),
+            ("baton.auth.v1.ApiKeyService/DeleteApiKey", Always),
+            ("baton.auth.v1.EmailService/ChangeEmail", InRequest),
+            ("baton.auth.v1.IdentityService/LinkIdentity", InRequest),
+            ("baton.auth.v1.IdentityService/UnlinkIdentity", Always),
+            ("baton.auth.v1.MfaService/ConfirmTotp", InRequest),
+            ("baton.auth.v1.MfaService/DisableTotp", InRequest),
+            ("baton.auth.v1.MfaService/EnrollTotp", InRequest),
+            ("baton.auth.v1.MfaService/RenewRecoveryCodes", InRequest),
+            ("baton.auth.v1.PasswordService/ChangePassword", InRequest),
+            ("baton.auth.v1.SessionService/Reauthenticate", InRequest),
+            ("baton.auth.v1.UserService/Deactivate", InRequest),
+            ("baton.tenancy.v1.AccountService/DeleteAccount", Always),
+            ("baton.tenancy.v1.AccountService/SuspendAccount", Always),
+            ("baton.tenancy.v1.AccountService/TransferOwnership", Always),
+            ("baton.tenancy.v1.AccountService/UpdateSettings", Conditional),
+            ("baton.tenancy.v1.MemberService/InviteMember", Conditional),
+            ("baton.tenancy.v1.MemberService/InviteMembers", Conditional),
+            ("baton.tenancy.v1.MemberService/LeaveAccount", Always),
+            ("baton.tenancy.v1.MemberService/RemoveMember", Conditional),
+            ("baton.tenancy.v1.MemberService/UpdateMember", Conditional),
+        ];
+        let pool = baton_proto::pool();
+        let services = pool.services().filter(|service| service.full_name().starts_with("baton."));
+        let found: Vec<_> = services.flat_map(|service| proofs(pool, &service).unwrap()).collect();
+        let mut found: Vec<_> = found
+            .iter()
+            .filter(|(_, proof)| *proof != FreshProof::Unspecified)
+            .map(|(path, proof)| (path.trim_start_matches('/'), *proof))
+            .collect();
+        found.sort_unstable_by_key(|(path, _)| *path);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn no_api_key_makes_a_call_that_takes_a_fresh_proof() {
+        let rules = Rules::of(&["baton.tenancy.v1.MemberService"]).unwrap();
+        assert_eq!(rules.key_scope("/baton.tenancy.v1.MemberService/LeaveAccount"), &KeyScope::SessionOnly);
     }
 
     #[test]

@@ -69,6 +69,25 @@ pub(crate) async fn is_there(database_url: &str) -> anyhow::Result<bool> {
     scalar(database_url, "select exists (select from auth.users where email = 'owner@demo.baton.example')").await
 }
 
+/// Lets the people of the demo account sign in, or keeps everybody from doing so as one of them: their password is no
+/// secret. To be called before anything serves. Who deactivated their sign-in themselves has a date for their data.
+pub(crate) async fn set_open(database_url: &str, open: bool) -> anyhow::Result<()> {
+    let people = PEOPLE.map(|(email, ..)| email.to_owned());
+    let mut conn = PgConnection::connect(database_url).await?;
+    let change = if open {
+        "update auth.users set deactivated_at = null
+         where email_key = any($1) and deactivated_at is not null and data_retention_date is null"
+    } else {
+        "with closed as (
+             update auth.sessions set closed_at = now(), close_reason = 'deactivated'
+             where closed_at is null and user_id in (select id from auth.users where email_key = any($1)))
+         update auth.users set deactivated_at = now() where email_key = any($1) and deactivated_at is null"
+    };
+    sqlx::query(change).bind(&people[..]).execute(&mut conn).await?;
+    conn.close().await?;
+    Ok(())
+}
+
 async fn scalar(database_url: &str, sql: &'static str) -> anyhow::Result<bool> {
     let mut conn = PgConnection::connect(database_url).await?;
     let answer = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
@@ -167,7 +186,7 @@ async fn sign_up(
     };
     clients.auth.register(register).await?;
     let token = mailed_token(mailbox, email, "/verify-email").await?;
-    clients.auth.verify_email(VerifyEmailRequest { token }).await?;
+    clients.auth.verify_email(VerifyEmailRequest { token, password: None }).await?;
     let login = LoginRequest { email: email.to_owned(), password: PASSWORD.to_owned() };
     let answer = clients.auth.login(login).await?.into_inner();
     Ok(Person { id: answer.user.context("a user")?.id, token: answer.access_token.context("an access token")? })

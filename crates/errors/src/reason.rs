@@ -56,6 +56,7 @@ reasons! {
     RouteNotFound "ROUTE_NOT_FOUND" Unimplemented 404 "There is nothing at this path.";
     WebSocketExpected "WEBSOCKET_EXPECTED" InvalidArgument 426 "This path takes WebSockets only.";
     OriginNotAllowed "ORIGIN_NOT_ALLOWED" PermissionDenied 403 "Pages of this origin may not open a WebSocket here, or call by cookie.";
+    HostNotAllowed "HOST_NOT_ALLOWED" FailedPrecondition 421 "The gateway is not to be called by this name.";
     MethodNotAllowed "METHOD_NOT_ALLOWED" Unimplemented 405 "The path does not take this method.";
 
     // Who calls
@@ -77,6 +78,8 @@ reasons! {
     MfaCodeInvalid "MFA_CODE_INVALID" Unauthenticated 401 "The code is not a current one of the second factor, or was used before.";
     ProofRequired "PROOF_REQUIRED" PermissionDenied 403 "The call needs the password, or a current code of the second factor, beside the token.";
     ProofInvalid "PROOF_INVALID" PermissionDenied 403 "The password is wrong, or the code not a current one, or used before.";
+    ReauthenticationRequired "REAUTHENTICATION_REQUIRED" PermissionDenied 403 "The call takes a fresh proof of identity: sign in again, or call Reauthenticate (POST /v1/auth/reauthenticate), and repeat it within 15 minutes.";
+    SecondFactorEstablished "SECOND_FACTOR_ESTABLISHED" FailedPrecondition 409 "The second factor was switched on more than a week ago; a mailed link does not remove it. Sign in with it, or with a recovery code, and switch it off.";
     TotpNotStarted "TOTP_NOT_STARTED" FailedPrecondition 409 "No TOTP secret waits to be confirmed; ask for one.";
     SecondFactorNotEnabled "SECOND_FACTOR_NOT_ENABLED" FailedPrecondition 409 "The caller has no second factor.";
     ApiKeyNotFound "API_KEY_NOT_FOUND" NotFound 404 "The caller has no such API key.";

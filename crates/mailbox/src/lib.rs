@@ -1,7 +1,8 @@
 //! The dev mailbox of embedded mode and of the tests: services send to it over SMTP, as they would to
 //! any server, and people read it at `GET /dev/mailbox`.
 //!
-//! It keeps the newest thousand mails in memory, for loopback only; it is no mail server to expose.
+//! It keeps the newest thousand mails in memory, for loopback only; it is no mail server to expose. Requests that name
+//! another host than this machine are refused: a page elsewhere whose name was rebound to 127.0.0.1 reads nothing.
 
 mod smtp;
 
@@ -10,7 +11,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Json, Router, extract::Query, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Query, Request},
+    http::{StatusCode, header::HOST, uri::Authority},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use baton_runtime::host;
 use chrono::{DateTime, Utc};
 use mail_parser::MessageParser;
 use serde::{Deserialize, Serialize};
@@ -73,6 +82,9 @@ impl Mailbox {
         mails.iter().rev().filter(|mail| to.is_none_or(|to| mail.to.eq_ignore_ascii_case(to))).cloned().collect()
     }
 
+    /// To be served on a loopback address only. Requests whose `Host` is no name of this machine's are answered with 421
+    /// (RFC 9110, section 15.5.20).
+    ///
     /// `GET /dev/mailbox?to=…` answers `{messages: [{id, to, subject, text, html, created_at}]}`, newest first.
     pub fn router(&self) -> Router {
         #[derive(Deserialize)]
@@ -87,7 +99,7 @@ impl Mailbox {
         let list = move |Query(parameters): Query<Parameters>| async move {
             Json(Answer { messages: mailbox.mails(parameters.to.as_deref()) })
         };
-        Router::new().route("/dev/mailbox", get(list))
+        Router::new().route("/dev/mailbox", get(list)).layer(middleware::from_fn(require_local_host))
     }
 
     fn keep(&self, recipients: &[String], message: &[u8]) {
@@ -111,12 +123,39 @@ impl Mailbox {
     }
 }
 
+/// Lets requests through that are made to this machine by one of its own names.
+async fn require_local_host(request: Request, next: Next) -> Response {
+    // HTTP/2 has it in the URI.
+    let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    let named = named.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or_default();
+    if host::is_local(named) {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "The mailbox is read at localhost only.\n").into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use baton_mail::{Letter, MailConfig, Mailer};
     use baton_runtime::Env;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_page_whose_name_was_rebound_to_this_machine_reads_no_mail() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, Mailbox::new().router()).await });
+        for (host, status) in [("localhost:1", "200"), ("evil.example", "421")] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("GET /dev/mailbox HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+        }
+    }
 
     #[tokio::test]
     async fn a_letter_arrives_with_its_link() {

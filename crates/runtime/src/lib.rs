@@ -13,6 +13,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod host;
 mod message_size;
 pub mod origin;
 pub mod permanent;

@@ -66,6 +66,17 @@ impl Tx {
         if inserted.rows_affected() == 1 {
             return Ok(None);
         }
+        self.recall(&Idempotency(Some(call.clone()))).await
+    }
+
+    /// The answer that an earlier call with this key got, if one has ended; the key is not taken. For calls that commit
+    /// what is wrong with them, such as a code that counts: they take the key once nothing is.
+    ///
+    /// # Errors
+    /// IDEMPOTENCY_KEY_REUSED for another request under the key.
+    pub async fn recall<M: Message + Default>(&mut self, call: &Idempotency) -> Result<Option<M>> {
+        let Some(call) = &call.0 else { return Ok(None) };
+        let tenant = self.tenant();
         let select = self.db().sql(
             "select request_hash, response from {schema}.idempotency_keys
              where account_id = $1 and user_id = $2 and rpc = $3 and key = $4",
@@ -75,8 +86,9 @@ impl Tx {
             .bind(tenant.user_id)
             .bind(call.rpc)
             .bind(&call.key)
-            .fetch_one(&mut **self)
+            .fetch_optional(&mut **self)
             .await?;
+        let Some(row) = row else { return Ok(None) };
         if row.get::<Vec<u8>, _>("request_hash") != call.request_hash {
             return Err(Reason::IdempotencyKeyReused.into());
         }

@@ -13,6 +13,7 @@ static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
     [
         (1, "platform", include_str!("../../../migrations/platform/0001_platform.sql")),
         (2, "statistics", include_str!("../../../migrations/platform/0002_statistics.sql")),
+        (3, "least_privilege", include_str!("../../../migrations/platform/0003_least_privilege.sql")),
     ]
     .map(|(version, name, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sql);
@@ -48,6 +49,7 @@ pub async fn migrate(url: &str, schema: &str, migrations: &Migrator) -> anyhow::
     run(&mut conn, schema, "_platform_migrations", &PLATFORM).await?;
     let own: Vec<Migration> = migrations.iter().cloned().collect();
     run(&mut conn, schema, "_migrations", &own).await?;
+    keep_migrations_read_only(&mut conn, schema).await?;
     conn.close().await?;
     Ok(())
 }
@@ -59,6 +61,18 @@ async fn run(conn: &mut PgConnection, schema: &str, table: &str, migrations: &[M
     let search_path = format!("set search_path = {schema}");
     sqlx::raw_sql(AssertSqlSafe(search_path)).execute(&mut *conn).await?;
     migrator.run(&mut *conn).await.with_context(|| format!("cannot migrate schema {schema}"))?;
+    Ok(())
+}
+
+/// Leaves the tables of the migrations readable for the service's roles, and no more: whoever could delete from them
+/// would have a migration run twice. They are made by the migrator, and so by the schema's default privileges.
+async fn keep_migrations_read_only(conn: &mut PgConnection, schema: &str) -> anyhow::Result<()> {
+    let (app, system) = (app_role(schema), system_role(schema));
+    let revoke = format!(
+        "revoke insert, update, delete, truncate, references, trigger
+         on {schema}._migrations, {schema}._platform_migrations from {app}, {system}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(revoke)).execute(conn).await.context("cannot limit who may change migrations")?;
     Ok(())
 }
 

@@ -46,6 +46,7 @@ impl Gateway {
             redis_url: Secret::new("redis://127.0.0.1:1"),
             public_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
+            allowed_hosts: Vec::new(),
             max_body_bytes: 1024 * 1024,
             issuer: "https://baton.localhost".to_owned(),
             requests_per_hour_anonymous: 1_000_000,

@@ -9,11 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     device,
-    store::{
-        auth_event::AuthEvent,
-        session::Session,
-        user::{NewUser, User},
-    },
+    store::{auth_event::AuthEvent, registration::Registration, session::Session, user::User},
 };
 
 /// As the signed-in person sees themselves.
@@ -61,7 +57,7 @@ pub(crate) fn introduced(user: User) -> proto::User {
 }
 
 /// Someone who has just registered.
-pub(crate) fn registered(user: NewUser) -> proto::User {
+pub(crate) fn registered(user: Registration) -> proto::User {
     proto::User {
         id: user.id.to_string(),
         email: user.email,

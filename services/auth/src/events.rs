@@ -55,8 +55,8 @@ pub(crate) fn second_factor_enabled(user_id: Uuid, session_id: Uuid) -> Event {
 }
 
 /// A person switched the second factor off.
-pub(crate) fn second_factor_disabled(user_id: Uuid, session_id: Uuid) -> Event {
-    user("user.second_factor_disabled", user_id, Some(session_id))
+pub(crate) fn second_factor_disabled(user_id: Uuid, session_id: Option<Uuid>) -> Event {
+    user("user.second_factor_disabled", user_id, session_id)
 }
 
 /// A person made new recovery codes.

@@ -25,6 +25,7 @@ mod throttle;
 mod totp;
 
 use anyhow::Context as _;
+use aws_lc_rs::hmac;
 use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
@@ -35,7 +36,7 @@ use baton_proto::baton::auth::v1::{
     o_auth_service_server::OAuthServiceServer, password_service_server::PasswordServiceServer,
     session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
 };
-use baton_runtime::{Clock, Shutdown, server};
+use baton_runtime::{Clock, Secret, Shutdown, server};
 use baton_sealing::Sealer;
 use baton_store::{Db, jobs, statistics, sweep};
 use chrono::TimeDelta;
@@ -65,6 +66,12 @@ pub const SERVICES: &[&str] = &[
 ];
 /// Its migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/auth");
+
+/// A key of its own, made of one that the service has.
+fn replay_key(key: &Secret) -> hmac::Key {
+    let of = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&of, b"replay").as_ref())
+}
 
 /// Serves on `listener` until `shutdown`, and finishes what was begun.
 ///
@@ -104,6 +111,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         throttle,
         sealer,
         providers,
+        replay_key: replay_key(&config.mailed_token_key),
     };
     let routes = Routes::new(access.layer(AuthServiceServer::new(rpc.clone())))
         .add_service(access.layer(ApiKeyServiceServer::new(rpc.clone())))

@@ -62,24 +62,15 @@ pub(crate) struct Mails {
 impl Mails {
     pub(crate) async fn send(&self, job: Job) -> anyhow::Result<()> {
         let To { user_id } = job.payload()?;
+        if job.kind == ACTIVATION {
+            return self.send_activation(user_id).await;
+        }
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let recipient = store::user::recipient(&mut tx, user_id).await?;
         drop(tx);
-        // Registered again, or erased, since: the newer job has the newer link.
+        // Erased since.
         let Some(recipient) = recipient else { return Ok(()) };
         match job.kind.as_str() {
-            ACTIVATION => {
-                let token = self.tokens.issue(ACTIVATION_TOKEN, [user_id, recipient.activation_nonce]);
-                let letter = Letter {
-                    subject: "Confirm your address",
-                    paragraphs: &[
-                        "Welcome to Baton. Confirm that this address is yours, and you can sign in.",
-                        "The link works for seven days. If you did not register, ignore this mail.",
-                    ],
-                    link: Some(("Confirm address", self.mailer.link("/verify-email", &token))),
-                };
-                self.mailer.send(&recipient.email, &letter).await
-            }
             ALREADY_REGISTERED => {
                 let letter = Letter {
                     subject: "You are registered already",
@@ -104,6 +95,26 @@ impl Mails {
             API_KEY_CREATED => self.note(&recipient, "New API key", API_KEY_CREATED_TEXT).await,
             kind => self.send_to_person(kind, user_id, &recipient).await,
         }
+    }
+
+    /// The link that confirms a registration, while it waits.
+    async fn send_activation(&self, id: Uuid) -> anyhow::Result<()> {
+        let mut tx = self.db.begin(Tenant::user(id)).await?;
+        let recipient = store::registration::recipient(&mut tx, id).await?;
+        drop(tx);
+        let Some(recipient) = recipient else { return Ok(()) };
+        let token = self.tokens.issue(ACTIVATION_TOKEN, [id, recipient.nonce]);
+        let paragraphs = [
+            "Welcome to Baton. Confirm that this address is yours, and you can sign in.",
+            "The link works for seven days. If you did not register, ignore this mail.",
+            "This address was registered more than once. The link confirms one of these registrations only, and asks for the password that was chosen with it. If that is not yours, ask for a new password at the sign-in page: it ends all of them.",
+        ];
+        let letter = Letter {
+            subject: "Confirm your address",
+            paragraphs: if recipient.contested { &paragraphs } else { &paragraphs[..2] },
+            link: Some(("Confirm address", self.mailer.link("/verify-email", &token))),
+        };
+        self.mailer.send(&recipient.email, &letter).await
     }
 
     /// A mail that only tells something.

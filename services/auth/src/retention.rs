@@ -74,8 +74,15 @@ async fn sweep(db: &Db, now: DateTime<Utc>) -> Result<u64> {
         now,
         BATCH
     );
+    let registrations = sqlx::query!(
+        "delete from auth.registrations where id in (
+             select id from auth.registrations where linked_at < $1::timestamptz - interval '8 days'
+             limit $2 for update skip locked)",
+        now,
+        BATCH
+    );
     let mut most = 0;
-    for delete in [events, tokens, sessions, challenges, links, unconfirmed] {
+    for delete in [events, tokens, sessions, challenges, links, unconfirmed, registrations] {
         most = most.max(delete.execute(db.system()).await?.rows_affected());
     }
     Ok(most)

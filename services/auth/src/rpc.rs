@@ -8,6 +8,7 @@ mod internal;
 mod mfa;
 mod oauth;
 mod password;
+mod replay;
 mod session;
 mod user;
 
@@ -28,4 +29,6 @@ pub(crate) struct Rpc {
     pub(crate) throttle: Throttle,
     pub(crate) sealer: Sealer,
     pub(crate) providers: Providers,
+    /// Of the keyed hashes of requests that hold secrets.
+    pub(crate) replay_key: aws_lc_rs::hmac::Key,
 }

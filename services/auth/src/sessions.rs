@@ -22,8 +22,6 @@ use crate::{api_key, events, store};
 const IDLE: TimeDelta = TimeDelta::days(30);
 /// and however it is used, after this: then the person signs in again (ASVS 5.0, 7.3.2).
 const LONGEST: TimeDelta = TimeDelta::days(180);
-/// How long a sign-in counts as a proof of who somebody is for what a stolen token must not do.
-const FRESH: TimeDelta = TimeDelta::minutes(15);
 /// How long a refresh token may be exchanged again after its first exchange.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
 /// Tokens of a generation, at most.
@@ -32,11 +30,6 @@ const PER_GENERATION: i32 = 32;
 /// When a session ends that was opened and last used at these times.
 pub(crate) fn expiry(opened_at: DateTime<Utc>, used_at: DateTime<Utc>) -> DateTime<Utc> {
     (used_at + IDLE).min(opened_at + LONGEST)
-}
-
-/// Whether a session that was opened then is young enough to stand for its person's proof.
-pub(crate) fn is_fresh(opened_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    opened_at > now - FRESH
 }
 
 /// A refresh token: what the client gets, and what is stored.
@@ -101,14 +94,11 @@ pub(crate) struct LocalSessions(pub(crate) Db);
 
 #[async_trait]
 impl Sessions for LocalSessions {
-    async fn check(&self, caller: &Caller) -> Result<()> {
+    async fn check(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
         let mut tx = self.0.begin_read(Tenant::user(caller.user_id)).await?;
         let now = self.0.clock().now();
-        if store::session::is_open(&mut tx, caller.session_id, caller.user_id, now).await? {
-            Ok(())
-        } else {
-            Err(Reason::SessionClosed.into())
-        }
+        let proved_at = store::session::proved_at(&mut tx, caller.session_id, caller.user_id, now).await?;
+        proved_at.map(Some).ok_or_else(|| Reason::SessionClosed.into())
     }
 
     async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {

@@ -6,6 +6,11 @@
 //! them was followed, has a tally of its own, and no wait is longer than a quarter of an hour. Whether the address is
 //! somebody's makes no difference.
 //!
+//! What anybody may ask for about an address of somebody else's (registering it, a mail to it) is counted for the network
+//! alone: were it counted for the address, a stranger could keep its owner from asking. How many mails an address gets
+//! is limited by [`MailCap`], which refuses nobody: the call is answered as always, and the mail that is left out would
+//! only have repeated a link that the address has.
+//!
 //! Redis keeps the tallies, so that all instances count together: one script, one round trip. Without Redis each
 //! instance counts for itself. Keys are HMACs: neither addresses nor networks can be read from them.
 
@@ -28,6 +33,8 @@ use redis::{Script, aio::ConnectionManager};
 
 use tally::{Limit, Tallies};
 
+use crate::store::user::email_key;
+
 /// How long a tally is kept after its last attempt.
 const KEPT: Duration = Duration::from_secs(3600);
 /// How long a network that was right stays known.
@@ -44,9 +51,10 @@ const PAUSE_MILLIS: i64 = 10_000;
 pub(crate) enum Bucket {
     /// Signing in; the key is the address.
     Login,
-    /// Registering; the key is the address.
+    /// Registering; by network only.
     Register,
-    /// Asking for a mail, such as a new password or another activation link; the key is the address.
+    /// Asking for a mail, such as a new password or another activation link: by network only where anybody may ask, and
+    /// by the user's id where a signed-in person does.
     Mail,
     /// A code of the second factor, or a password that a signed-in person repeats; the key is the user's id.
     Proof,
@@ -59,6 +67,36 @@ impl Bucket {
             Self::Register => "register",
             Self::Mail => "mail",
             Self::Proof => "proof",
+        }
+    }
+}
+
+/// Mails that anybody may cause: how many of a kind an address gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MailCap {
+    /// The first mail of a registration: each has a link of its own.
+    Registration,
+    /// The activation link again.
+    Activation,
+    /// The link that sets a new password.
+    PasswordReset,
+}
+
+impl MailCap {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Activation => "activation",
+            Self::PasswordReset => "password_reset",
+        }
+    }
+
+    /// How many mails within how long. A link that is mailed works for longer than that, so that whoever gets no
+    /// further mail has one that works.
+    fn limit(self) -> (u32, Duration) {
+        match self {
+            Self::Registration => (10, Duration::from_secs(3600)),
+            Self::Activation | Self::PasswordReset => (3, Duration::from_secs(900)),
         }
     }
 }
@@ -109,7 +147,30 @@ impl Throttle {
     /// # Errors
     /// TOO_MANY_ATTEMPTS, with the time to wait. It was not counted then.
     pub(crate) async fn check(&self, what: Bucket, key: &str) -> Result<Attempt> {
-        self.check_from(what, key, Origin::current().network()).await
+        self.check_from(what, Some(key), Origin::current().network()).await
+    }
+
+    /// Counts an attempt at `what` for the network of the current call alone: for what anybody may ask for about
+    /// somebody else.
+    ///
+    /// # Errors
+    /// TOO_MANY_ATTEMPTS, with the time to wait.
+    pub(crate) async fn check_network(&self, what: Bucket) -> Result<()> {
+        self.check_from(what, None, Origin::current().network()).await.map(drop)
+    }
+
+    /// Whether the address may be mailed, which counts the mail. Known and unknown addresses are counted alike.
+    pub(crate) async fn may_mail(&self, cap: MailCap, email: &str) -> bool {
+        static MAIL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("throttle/mail.lua")));
+        let key = self.redis_key(&["mail", cap.name(), &email_key(email)]);
+        let (most, window) = cap.limit();
+        let (now, window) = (self.0.clock.now().timestamp_millis(), window.as_millis() as i64);
+        let mut call = MAIL.key(&key);
+        call.arg(now).arg(window).arg(most);
+        match self.in_redis(call.invoke_async(&mut self.0.redis.clone())).await {
+            Some(may) => may,
+            None => self.local(|tallies| tallies.mail(&key, now, window, most)),
+        }
     }
 
     /// The caller has proved to be whom `key` stands for in a way that nobody can keep them from, such as a link that
@@ -129,9 +190,9 @@ impl Throttle {
         }
     }
 
-    async fn check_from(&self, what: Bucket, key: &str, network: Option<IpAddr>) -> Result<Attempt> {
-        let keys = self.keys(what, key, network);
-        let limits = self.limits(network.is_some());
+    async fn check_from(&self, what: Bucket, key: Option<&str>, network: Option<IpAddr>) -> Result<Attempt> {
+        let keys = self.keys(what, key.unwrap_or_default(), network);
+        let limits = self.limits(key.is_some(), network.is_some());
         let now = self.0.clock.now().timestamp_millis();
         let (known, wait) = match self.admit_in_redis(&keys, &limits, now).await {
             Some(answer) => answer,
@@ -148,25 +209,28 @@ impl Throttle {
     fn keys(&self, what: Bucket, key: &str, network: Option<IpAddr>) -> [String; 4] {
         let network = network.map(|network| network.to_string()).unwrap_or_default();
         let key = baton_text::email::key(key);
-        let of = |kind: &str, parts: [&str; 2]| {
-            let mut context = hmac::Context::with_key(&self.0.key);
-            for part in ["throttle", what.name(), kind, parts[0], parts[1]] {
-                context.update(&(part.len() as u64).to_be_bytes());
-                context.update(part.as_bytes());
-            }
-            let tag = context.sign();
-            let tag = URL_SAFE_NO_PAD.encode(tag.as_ref().split_at(16).0);
-            // The braces keep them on one node of a Redis Cluster, where one script sees all four.
-            format!("baton:{{throttle}}:{tag}")
-        };
+        let of = |kind: &str, parts: [&str; 2]| self.redis_key(&[what.name(), kind, parts[0], parts[1]]);
         [of("known", [&key, &network]), of("own", [&key, &network]), of("key", [&key, ""]), of("net", ["", &network])]
     }
 
-    /// Of the tallies, in the order of the keys. All calls whose network is not known would share one: it is not
-    /// counted then.
-    fn limits(&self, network: bool) -> [Limit; 3] {
-        let limit = |free| Limit { free, longest: LONGEST.as_millis() as i64 };
-        [limit(FREE_WHERE_KNOWN), limit(FREE_PER_KEY), limit(if network { self.0.per_address } else { u32::MAX })]
+    fn redis_key(&self, parts: &[&str]) -> String {
+        let mut context = hmac::Context::with_key(&self.0.key);
+        for part in ["throttle"].iter().chain(parts) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let tag = context.sign();
+        let tag = URL_SAFE_NO_PAD.encode(tag.as_ref().split_at(16).0);
+        // The braces keep them on one node of a Redis Cluster, where one script sees all of an attempt's.
+        format!("baton:{{throttle}}:{tag}")
+    }
+
+    /// Of the tallies, in the order of the keys. All calls without a key, or whose network is not known, would share
+    /// one: it has no limit then.
+    fn limits(&self, key: bool, network: bool) -> [Limit; 3] {
+        let limit =
+            |free, counts| Limit { free: if counts { free } else { u32::MAX }, longest: LONGEST.as_millis() as i64 };
+        [limit(FREE_WHERE_KNOWN, key), limit(FREE_PER_KEY, key), limit(self.0.per_address, network)]
     }
 
     /// Whether the network is known, and the milliseconds to wait; `None` without Redis.

@@ -143,6 +143,12 @@ pub(crate) fn may_invite(actor: Role, role: Role, manager_id: Option<Uuid>, mana
     manager_fits(role, manager_id, manager)
 }
 
+/// Whether an invitation into `role` stands: its inviter has `inviter` for a role now, `None` when they are no active
+/// member any more.
+pub(crate) fn still_may_invite(inviter: Option<Role>, role: Role) -> bool {
+    inviter.is_some_and(|inviter| may_manage(inviter, role).is_ok())
+}
+
 /// Whether `actor` may make `before` into `after`.
 pub(crate) fn may_change(actor: Role, before: &Member, after: &Member, around: &Surroundings) -> Result<()> {
     may_manage(actor, before.role)?;

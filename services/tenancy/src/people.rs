@@ -6,6 +6,7 @@
 //! trusted with less before, so the account is given up: its grace is as long as the person may change their mind
 //! about their sign-in, they keep the membership, and can call the deletion off when they are back.
 
+use baton_access::Role;
 use baton_errors::{Error, Result};
 use baton_proto::baton::events::v1::Envelope;
 use baton_store::{Db, Tenant, Tx, jobs::Job};
@@ -122,8 +123,22 @@ pub(crate) async fn heir(tx: &mut Tx, leaving: &Member, user_id: Uuid) -> Result
 pub(crate) async fn end(tx: &mut Tx, leaving: &Member, user_id: Uuid, heir: Uuid) -> Result<()> {
     let mut removed = leaving.removed(tx.db().clock().now());
     store::member::save(tx, &mut removed).await?;
+    end_invitations(tx, leaving.account_id, user_id, None).await?;
     store::member::move_reports(tx, leaving.account_id, user_id, removed.manager_id).await?;
     tx.publish(events::member_removed(&removed, heir)).await
+}
+
+/// Ends the open invitations that a person may not make any more, now that their role is `role`; `None` when they are
+/// no member. The caller holds the lock of the hierarchy, under which invitations are accepted, so that none slips
+/// through.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn end_invitations(tx: &mut Tx, account_id: Uuid, inviter: Uuid, role: Option<Role>) -> Result<()> {
+    let still: Vec<Role> = Role::ALL.into_iter().filter(|&of| member::still_may_invite(role, of)).collect();
+    let now = tx.db().clock().now();
+    let ended = store::invitation::end_of_inviter(tx, account_id, inviter, &still, now).await?;
+    tx.publish_all(ended.iter().map(events::member_invitation_ended)).await
 }
 
 /// Hands an ownership over, and tells of it; answers the old and the new owner as they are now. The caller holds the
@@ -137,6 +152,7 @@ pub(crate) async fn succeed(tx: &mut Tx, from: &Member, to: &Member) -> Result<(
     let (mut old, mut new) = member::transferred(from, to)?;
     store::member::save(tx, &mut new).await?;
     store::member::save(tx, &mut old).await?;
+    end_invitations(tx, from.account_id, from_id, Some(old.role)).await?;
     // Super managers cannot report to one of their own.
     let moved = store::member::move_super_managers(tx, from.account_id, from_id, to_id).await?;
     let moved = moved.iter().map(events::member_updated);

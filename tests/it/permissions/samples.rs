@@ -234,6 +234,8 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("ids", Kind::String) => Some(Value::String(Uuid::now_v7().to_string())),
         ("email", _) => Some(Value::String(format!("sample-{}@example.com", Uuid::new_v4().simple()))),
         ("password" | "current_password" | "new_password", _) => text("sample lantern orchid 9"),
+        ("keep_identities", _) => text("sample"),
+        ("remove_second_factor", _) => Some(Value::Bool(false)),
         ("company" | "job_role", _) => text("Sample"),
         ("mobile", _) => text("+4917012345678"),
         ("avatar_url", _) => text("https://example.com/sample.png"),

@@ -9,4 +9,5 @@ mod manifests;
 mod network;
 mod permissions;
 mod personal_data;
+mod privileges;
 mod rendered;

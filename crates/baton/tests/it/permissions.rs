@@ -8,7 +8,7 @@ use baton_access::{
     KeyScope, Role, Rule, Rules, matrix,
     reach::{self, Line, Relation},
 };
-use baton_proto::pool;
+use baton_proto::{baton::access::v1::FreshProof, pool};
 
 const PAGE: &str = "docs/permissions.md";
 
@@ -86,15 +86,18 @@ fn reached(table: &[Line], role: Role, relation: Relation) -> String {
 fn services(page: &mut String) {
     page.push_str(
         "\n## RPCs\n\nRoles: *yes* where the role is let in; then the domain decides about the thing itself, by \
-         the relation where the last\ncolumn names one. Keys: the scope that an API key needs; a session needs none.\n",
+         the relation where the last\ncolumn names one. Keys: the scope that an API key needs; a session needs none. \
+         Proof: what the call takes beside the token;\n*fresh* is a sign-in, or Reauthenticate, within the last 15 \
+         minutes in the same session, *sometimes* that for some requests\n(the comment of the RPC says which), and \
+         *request* a password or code in the request.\n",
     );
     let services = pool().services().filter(|service| service.full_name().starts_with("baton."));
     for service in services {
         let rules = Rules::of(&[service.full_name()]).unwrap();
         write!(
             page,
-            "\n### {}\n\n| RPC | REST | rule | user | manager | super manager | owner | keys | relation |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+            "\n### {}\n\n| RPC | REST | rule | user | manager | super manager | owner | keys | proof | relation |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
             service.full_name()
         )
         .unwrap();
@@ -116,10 +119,16 @@ fn services(page: &mut String) {
                 KeyScope::Any => "any".to_owned(),
                 KeyScope::Needs(scope) => format!("`{scope}`"),
             };
+            let proof = match rules.fresh_proof(&path) {
+                FreshProof::Unspecified => "",
+                FreshProof::Always => "fresh",
+                FreshProof::Conditional => "sometimes",
+                FreshProof::InRequest => "request",
+            };
             let relation = OF_PEOPLE.iter().find(|(rpc, _)| *rpc == path).map_or("", |(_, table)| *table);
             let rest = rest(&method).unwrap_or_default();
             let (rpc, roles) = (method.name(), roles.join(" | "));
-            writeln!(page, "| {rpc} | {rest} | {name} | {roles} | {keys} | {relation} |").unwrap();
+            writeln!(page, "| {rpc} | {rest} | {name} | {roles} | {keys} | {proof} | {relation} |").unwrap();
         }
     }
 }

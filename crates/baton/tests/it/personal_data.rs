@@ -10,7 +10,7 @@ const CLASSES: [&str; 6] = ["none", "identifier", "contact", "content", "behavio
 const EXPORT: [&str; 2] = ["yes", "no"];
 const ERASE: [&str; 4] = ["delete", "pseudonymise", "keep", "expires"];
 
-fn schemas() -> [(&'static str, &'static Migrator); 4] {
+pub(crate) fn schemas() -> [(&'static str, &'static Migrator); 4] {
     [
         (baton_auth::SCHEMA, &baton_auth::MIGRATIONS),
         (baton_tenancy::SCHEMA, &baton_tenancy::MIGRATIONS),

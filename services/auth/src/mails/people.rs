@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Mails;
 use crate::store::{
     self,
+    identity::Identity,
     link::{Link, Purpose},
     user::Recipient,
 };
@@ -34,12 +35,15 @@ impl Mails {
         match kind {
             PASSWORD_RESET => {
                 let Some(link) = self.link(user_id, Purpose::PasswordReset).await? else { return Ok(()) };
+                let linked = self.linked(user_id).await?;
+                let mut paragraphs = vec![
+                    "Someone, probably you, asked for a new password at Baton. Follow the link to choose one.",
+                    "The link works once, for an hour at most. If it was not you, ignore this mail: nothing changes.",
+                ];
+                paragraphs.extend(linked.iter().map(String::as_str));
                 let letter = Letter {
                     subject: "Set a new password",
-                    paragraphs: &[
-                        "Someone, probably you, asked for a new password at Baton. Follow the link to choose one.",
-                        "The link works once, for an hour. If it was not you, ignore this mail: nothing changes.",
-                    ],
+                    paragraphs: &paragraphs,
                     link: Some((
                         "Set a new password",
                         self.follow(user_id, &link, Purpose::PasswordReset, "/reset-password"),
@@ -145,6 +149,32 @@ impl Mails {
             },
         };
         self.mailer.send(email, &letter).await
+    }
+
+    /// What else signs the person in, for them to see whether all of it is theirs.
+    async fn linked(&self, user_id: Uuid) -> anyhow::Result<Vec<String>> {
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let identities = store::identity::list(&mut tx, user_id).await?;
+        let factor = store::mfa::show(&mut tx, user_id).await?;
+        drop(tx);
+        let mut linked = Vec::new();
+        if !identities.is_empty() {
+            let each = |identity: &Identity| {
+                format!("{} (since {})", identity.provider, identity.created_at.format("%-d %B %Y"))
+            };
+            let each: Vec<String> = identities.iter().map(each).collect();
+            linked.push(format!(
+                "These other providers sign you in as well: {}. With the new password, those that were linked since you registered are unlinked, unless you keep them.",
+                each.join(", ")
+            ));
+        }
+        if let Some(since) = factor.and_then(|factor| factor.enabled_at) {
+            linked.push(format!(
+                "Signing in asks for a second factor since {}. If you did not switch it on, have it removed with the new password, within a week of that day.",
+                since.format("%-d %B %Y")
+            ));
+        }
+        Ok(linked)
     }
 
     async fn link(&self, user_id: Uuid, purpose: Purpose) -> anyhow::Result<Option<Link>> {

@@ -47,8 +47,23 @@ impl Http {
 /// Sends a request and reads its JSON. Errors name neither URL nor body: both may hold codes and secrets.
 ///
 /// # Errors
-/// UNAVAILABLE when there is no answer, or one of the provider's own trouble; PROVIDER_REFUSED for any other.
+/// Those of [`fetch`]; PROVIDER_REFUSED for what is not JSON.
 pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
+    parse(&fetch(request).await?.body)
+}
+
+/// What a provider answered.
+pub(super) struct Answer {
+    /// Whether it is a JWT (RFC 7519, section 10.3.1), and not JSON.
+    pub(super) is_jwt: bool,
+    pub(super) body: Vec<u8>,
+}
+
+/// Sends a request and reads the answer.
+///
+/// # Errors
+/// UNAVAILABLE when there is no answer, or one of the provider's own trouble; PROVIDER_REFUSED for any other.
+pub(super) async fn fetch(request: RequestBuilder) -> Result<Answer> {
     let unavailable = |error: reqwest::Error| Error::from(Reason::Unavailable).because(error.without_url());
     let mut response = request.send().await.map_err(unavailable)?;
     let status = response.status();
@@ -58,6 +73,9 @@ pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result
     if status != StatusCode::OK {
         return Err(refused(format!("the provider answered {status}")));
     }
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let is_jwt = media_type.trim().eq_ignore_ascii_case("application/jwt");
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         body.extend_from_slice(&chunk);
@@ -65,7 +83,15 @@ pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result
             return Err(refused("the provider's answer is too long"));
         }
     }
-    serde_json::from_slice(&body).map_err(|error| {
+    Ok(Answer { is_jwt, body })
+}
+
+/// The JSON of an answer.
+///
+/// # Errors
+/// PROVIDER_REFUSED.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
         // Its own words could quote the body.
         refused(format!("the provider's answer is not understood (column {})", error.column()))
     })

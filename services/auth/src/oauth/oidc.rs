@@ -14,8 +14,8 @@ use super::{
     authorization_request,
     cached::Cached,
     flow::Flow,
-    http::{Http, is_safe, json},
-    id_token::{self, Claims, Expected},
+    http::{Http, fetch, is_safe, json, parse},
+    id_token::{self, Claims, Expected, Signed},
     person::{Person, Profile},
     refused,
     settings::{Kind, Settings},
@@ -47,10 +47,10 @@ struct Metadata {
     jwks_uri: Url,
     userinfo_endpoint: Option<Url>,
     id_token_signing_alg_values_supported: Vec<String>,
-    #[serde(default)]
-    token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+    /// Absent like that of the id_token when the provider signs no userinfo, or does not say so.
+    userinfo_signing_alg_values_supported: Option<Vec<String>>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    authorization_response_iss_parameter_supported: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -59,10 +59,12 @@ struct Keys {
     keys: Vec<serde_json::Value>,
 }
 
+/// What the token endpoint answers (RFC 6749, section 5.1). Neither its `expires_in` nor its `scope` is of use here.
 #[derive(Deserialize)]
 struct Tokens {
     id_token: String,
     access_token: String,
+    token_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +120,11 @@ impl Oidc {
         let claims = self.claims(&metadata, &tokens.id_token, &flow.nonce(), now).await?;
         let Claims { iss, sub, mut profile, .. } = claims;
         if let Some(endpoint) = metadata.userinfo_endpoint.clone().filter(|_| profile.email.is_none()) {
-            let info: UserInfo = json(self.http.get(endpoint).bearer_auth(&tokens.access_token)).await?;
+            // RFC 6749, section 7.1: a token of a type that one does not know is not used. Its case does not matter.
+            if tokens.token_type.is_some_and(|of| !of.eq_ignore_ascii_case("bearer")) {
+                return Err(refused("the access token is no bearer token"));
+            }
+            let info = self.userinfo(&metadata, endpoint, &tokens.access_token).await?;
             // Section 5.3.2: it may be about another.
             if info.sub != sub {
                 return Err(refused("the userinfo is another person's"));
@@ -128,7 +134,22 @@ impl Oidc {
         Ok(profile.person(iss, sub))
     }
 
-    /// The claims of the id_token; a key that is not known yet is looked for once.
+    /// What the userinfo endpoint tells: as JSON, or signed, as the client is registered (section 5.3.2).
+    async fn userinfo(&self, metadata: &Metadata, endpoint: Url, access_token: &str) -> Result<UserInfo> {
+        let answer = fetch(self.http.get(endpoint).bearer_auth(access_token)).await?;
+        if !answer.is_jwt {
+            return parse(&answer.body);
+        }
+        let token = std::str::from_utf8(&answer.body).map_err(|_| refused("the userinfo is not understood"))?.trim();
+        let algorithms = metadata.userinfo_signing_alg_values_supported.as_ref();
+        let signed = id_token::signed(token, algorithms.unwrap_or(&metadata.id_token_signing_alg_values_supported))?;
+        let key = self.key(metadata, &signed).await?;
+        let ours = (metadata.issuer.as_str(), self.client_id.as_str());
+        let (sub, profile) = id_token::verify_userinfo(token, &signed, &key, ours)?;
+        Ok(UserInfo { sub, profile })
+    }
+
+    /// The claims of the id_token.
     async fn claims(&self, metadata: &Metadata, token: &str, nonce: &str, now: DateTime<Utc>) -> Result<Claims> {
         let expected = Expected {
             issuer: &metadata.issuer,
@@ -137,13 +158,19 @@ impl Oidc {
             algorithms: &metadata.id_token_signing_alg_values_supported,
             now: now.timestamp(),
         };
-        let signed = id_token::signed(token, &expected)?;
+        let signed = id_token::signed(token, expected.algorithms)?;
+        let key = self.key(metadata, &signed).await?;
+        id_token::verify(token, &signed, &key, &expected)
+    }
+
+    /// The provider's key that signed a token. One that is not known yet is looked for once.
+    async fn key(&self, metadata: &Metadata, signed: &Signed) -> Result<Jwk> {
         let mut keys = self.keys(metadata, KEPT).await?;
         if signed.key(&keys).is_none() {
             keys = self.keys(metadata, REFETCH).await?;
         }
-        let key = signed.key(&keys).ok_or_else(|| refused("the id_token is signed by no key of the provider"))?;
-        id_token::verify(token, &signed, key, &expected)
+        let key = signed.key(&keys).ok_or_else(|| refused("the token is signed by no key of the provider"))?;
+        Ok(key.clone())
     }
 
     async fn metadata(&self) -> Result<std::sync::Arc<Metadata>> {
@@ -167,7 +194,7 @@ impl Oidc {
     /// takes it in the form only.
     fn authenticated(&self, metadata: &Metadata, form: &[(&str, &str)]) -> RequestBuilder {
         let (id, secret) = (&*self.client_id, &*self.client_secret);
-        let methods = &metadata.token_endpoint_auth_methods_supported;
+        let methods = metadata.token_endpoint_auth_methods_supported.as_deref().unwrap_or_default();
         let url = metadata.token_endpoint.clone();
         let takes = |method: &str| methods.iter().any(|known| known == method);
         if takes("client_secret_post") && !takes("client_secret_basic") {
@@ -206,7 +233,7 @@ impl Metadata {
 
     /// Whether the answer came from this provider, as far as it says so (RFC 9207).
     fn check_sender(&self, iss: &str) -> Result<()> {
-        let silent = iss.is_empty() && !self.authorization_response_iss_parameter_supported;
+        let silent = iss.is_empty() && !self.authorization_response_iss_parameter_supported.unwrap_or_default();
         // A template stands for many issuers; which one it was is told by the id_token.
         let (before, after) = self.issuer.split_once("{tenantid}").unwrap_or((&self.issuer, ""));
         let fits = if before.len() == self.issuer.len() {

@@ -1,7 +1,7 @@
 //! Who a provider says that somebody is.
 
 use baton_text::email::Address;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 /// Characters of a name.
 const MAX_NAME: usize = 100;
@@ -23,14 +23,25 @@ pub(crate) struct Person {
 /// What an id_token or the userinfo endpoint tells of a person (OpenID Connect Core 1.0, section 5.1).
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Profile {
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) email: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     email_verified: Option<Flag>,
     /// Microsoft does not say whether an address is its owner's, unless by this: anyone who runs a tenant can give
     /// its users any address.
+    #[serde(default, deserialize_with = "lenient")]
     xms_edov: Option<Flag>,
+    #[serde(default, deserialize_with = "lenient")]
     given_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     family_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     name: Option<String>,
+}
+
+/// An optional claim. One of a type that we cannot read is as good as absent: the sign-in does not hang on it.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(claim: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(claim)?).ok())
 }
 
 /// Some say `true`, some `"true"`, some `1`.
@@ -47,7 +58,7 @@ impl Flag {
         match self {
             Self::Is(set) => *set,
             Self::Number(number) => *number == 1,
-            Self::Text(text) => text == "true" || text == "1",
+            Self::Text(text) => text.eq_ignore_ascii_case("true") || text == "1",
         }
     }
 }
@@ -103,10 +114,22 @@ mod tests {
 
     #[test]
     fn an_address_is_verified_only_if_the_provider_says_so() {
-        for said in [r#""email_verified": true"#, r#""email_verified": "true""#, r#""xms_edov": 1"#] {
+        for said in [
+            r#""email_verified": true"#,
+            r#""email_verified": "true""#,
+            r#""email_verified": "True""#,
+            r#""xms_edov": 1"#,
+            r#""xms_edov": "1""#,
+        ] {
             assert!(of(&format!(r#"{{"email": "ada@example.org", {said}}}"#)).email_verified, "{said}");
         }
-        for said in [r#""email_verified": false"#, r#""email_verified": "no""#, r#""xms_edov": 0"#, r#""name": "x""#] {
+        for said in [
+            r#""email_verified": false"#,
+            r#""email_verified": "no""#,
+            r#""xms_edov": 0"#,
+            r#""name": "x""#,
+            r#""email_verified": [true]"#,
+        ] {
             assert!(!of(&format!(r#"{{"email": "ada@example.org", {said}}}"#)).email_verified, "{said}");
         }
         for email in ["ada", "a@b@c", "@x", "a@", "a b@c", "a@b\\u0000", "<a@b>", "john..doe@example.com"] {

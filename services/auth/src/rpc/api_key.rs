@@ -1,7 +1,7 @@
 //! API keys.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use baton_access::{ApiKey, Caller, caller};
+use baton_access::{ApiKey, Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::Rpc;
 use crate::{
     api_key::{self, LIMIT, StoredKey},
-    events, mails, sessions, store,
+    events, mails, store,
 };
 
 #[tonic::async_trait]
@@ -48,7 +48,7 @@ impl ApiKeyService for Rpc {
         // A token alone may be stolen, and a key outlives it. A repetition too answers the key, so it takes the proof.
         let session = store::session::hold(&mut tx, session_id, user_id, now).await?;
         let session = session.ok_or_else(|| Error::from(Reason::SessionClosed))?;
-        if !knows_password && !sessions::is_fresh(session.created_at, now) {
+        if !knows_password && !is_fresh(session.proved_at, now) {
             return Err(Error::from(Reason::ProofRequired).into());
         }
         if let Some(answer) = tx.replay::<CreateApiKeyResponse>(&call).await? {

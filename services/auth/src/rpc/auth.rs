@@ -2,10 +2,13 @@
 
 use baton_access::{Credential, caller};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::auth::v1::{
-    AuthEventKind, CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant, LoginRequest,
-    LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest, RegisterResponse,
-    VerifyEmailRequest, VerifyEmailResponse, auth_service_server::AuthService,
+use baton_proto::{
+    baton::auth::v1::{
+        AuthEventKind, CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant,
+        LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest,
+        RegisterResponse, VerifyEmailRequest, VerifyEmailResponse, auth_service_server::AuthService,
+    },
+    convert::timestamp,
 };
 use baton_runtime::Origin;
 use baton_store::Tenant;
@@ -21,58 +24,87 @@ use crate::{
     mails, password,
     sessions::{self, RefreshToken},
     sign_in,
-    store::{
-        self,
-        user::{NewUser, User},
-    },
-    throttle::Bucket,
+    store::{self, registration::Registration, user::User},
+    throttle::{Bucket, MailCap},
 };
 
 /// How long an activation link works.
-const ACTIVATION_LINK: TimeDelta = TimeDelta::days(7);
+pub(super) const ACTIVATION_LINK: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]
 impl AuthService for Rpc {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
         let RegisterRequest { email, password, first_name, last_name } = request.into_inner();
-        self.throttle.check(Bucket::Register, &email).await?;
+        self.throttle.check_network(Bucket::Register).await?;
         let known = [email.clone(), first_name.clone(), last_name.clone()];
         let check = move |new: &str| password::check(new, &known.each_ref().map(String::as_str), "password");
-        let password_hash = self.hasher.hash(password, check).await?;
+        let password_hash = self.hasher.hash(password.clone(), check).await?;
+        // Whoever repeats the password has registered before, and lost the answer or the mail.
+        let (clock, now) = (self.db.clock(), self.db.clock().now());
+        let mut tx = self.db.begin_read(Tenant::NONE).await?;
+        let waiting = store::registration::newest(&mut tx, &email, now - ACTIVATION_LINK).await?;
+        // Hashing is slow: no connection is held meanwhile.
+        drop(tx);
+        let (waiting_id, waiting_hash) = waiting.map(|waiting| (waiting.id, waiting.password_hash)).unzip();
+        let repeated = self.hasher.verify(password, waiting_hash).await? != Verdict::Wrong;
+        let cap = if repeated { MailCap::Activation } else { MailCap::Registration };
+        let mailed = self.throttle.may_mail(cap, &email).await;
 
-        let clock = self.db.clock();
-        let user = NewUser {
-            id: clock.new_id(),
-            email,
-            first_name,
-            last_name,
-            password_hash,
-            activation_nonce: Uuid::new_v4(),
-            created_at: clock.now(),
+        let id = waiting_id.filter(|_| repeated).unwrap_or_else(|| clock.new_id());
+        let registration = Registration { id, email, password_hash, first_name, last_name, created_at: now };
+        let mut tx = self.db.begin(Tenant::user(id)).await?;
+        let waits = if repeated {
+            store::registration::update(&mut tx, &registration, mailed).await?;
+            true
+        } else {
+            store::registration::add(&mut tx, &registration, mailed).await?
         };
-        let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-        if store::user::register(&mut tx, &user).await? {
-            tx.enqueue(mails::ACTIVATION, &mails::To { user_id: user.id }).await?;
-            tx.publish(events::user_registered(user.id)).await?;
-        } else if let Some(user_id) = store::user::id_by_email(&mut tx, &user.email).await? {
+        if waits {
+            if mailed {
+                tx.enqueue(mails::ACTIVATION, &mails::To { user_id: id }).await?;
+            }
+            if !repeated {
+                tx.publish(events::user_registered(id)).await?;
+            }
+        } else if let Some(user_id) = store::user::id_by_email(&mut tx, &registration.email).await?
+            && mailed
+        {
             // The answer below is the one that a stranger would get, with an id of nobody's.
             tx.enqueue(mails::ALREADY_REGISTERED, &mails::To { user_id }).await?;
         }
         tx.commit().await?;
-        Ok(Response::new(RegisterResponse { user: Some(convert::registered(user)) }))
+        Ok(Response::new(RegisterResponse { user: Some(convert::registered(registration)) }))
     }
 
     async fn verify_email(
         &self,
         request: Request<VerifyEmailRequest>,
     ) -> Result<Response<VerifyEmailResponse>, Status> {
-        let token = request.into_inner().token;
+        let VerifyEmailRequest { token, password } = request.into_inner();
         let invalid = || Error::from(Reason::LinkInvalid);
         let [id, nonce] = self.mailed_tokens.open(mails::ACTIVATION_TOKEN, &token).ok_or_else(invalid)?;
         let now = self.db.clock().now();
+        let since = now - ACTIVATION_LINK;
+        let mut tx = self.db.begin_read(Tenant::user(id)).await?;
+        let linked = store::registration::linked(&mut tx, id, nonce, since).await?;
+        drop(tx);
+        let waits = linked.is_some();
+        if let Some(linked) = linked
+            && (linked.contested || password.is_some())
+        {
+            let password = password.ok_or_else(|| Error::from(Reason::ProofRequired))?;
+            self.throttle.check_network(Bucket::Register).await?;
+            if self.hasher.verify(password, Some(linked.password_hash)).await? == Verdict::Wrong {
+                return Err(Error::from(Reason::ProofInvalid).into());
+            }
+        }
         let mut tx = self.db.begin(Tenant::user(id)).await?;
-        let verified = store::user::verify(&mut tx, id, nonce, now - ACTIVATION_LINK, now).await?;
-        let (user, first) = verified.ok_or_else(invalid)?;
+        let first = if waits {
+            store::registration::activate(&mut tx, id, nonce, since, now).await?
+        } else {
+            store::user::confirm(&mut tx, id, nonce, since, now).await?
+        };
+        let user = store::user::confirmed_by(&mut tx, id, nonce, since).await?.ok_or_else(invalid)?;
         if first {
             tx.publish(events::user_verified(id)).await?;
         }
@@ -165,7 +197,8 @@ impl AuthService for Rpc {
                 amr: key.amr.clone(),
             }),
         };
-        Ok(Response::new(CheckSessionResponse { user_id: caller.user_id.to_string(), key }))
+        let proved_at = caller.proved_at.map(timestamp);
+        Ok(Response::new(CheckSessionResponse { user_id: caller.user_id.to_string(), key, proved_at }))
     }
 }
 

@@ -11,11 +11,11 @@ use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, auth::ACTIVATION_LINK};
 use crate::{
     convert, events, mails,
     store::{self, link::Purpose},
-    throttle::Bucket,
+    throttle::{Bucket, MailCap},
 };
 
 /// How long a link that confirms a new address works.
@@ -30,18 +30,24 @@ impl EmailService for Rpc {
         request: Request<ChangeEmailRequest>,
     ) -> Result<Response<ChangeEmailResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("EmailService/ChangeEmail", request.metadata(), request.get_ref())?;
         let ChangeEmailRequest { email, password } = request.into_inner();
         self.prove_password(user_id, password).await?;
-        // Whoever gets the mail did not ask for it.
-        self.throttle.check(Bucket::Mail, &email).await?;
+        // Whoever gets the mail did not ask for it. Counted for the caller: counted for the address, a stranger could
+        // keep its owner from changing to it.
+        self.throttle.check(Bucket::Mail, &user_id.to_string()).await?;
         let expires_at = self.db.clock().now() + CHANGE_LINK;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         store::link::renew(&mut tx, user_id, Purpose::EmailChange, Some(&email), expires_at).await?;
         // Whether the new address is free is looked up when the mail is written: the answer tells nothing.
         tx.enqueue(mails::EMAIL_CHANGE, &mails::To { user_id }).await?;
         tx.enqueue(mails::EMAIL_CHANGE_ASKED, &mails::To { user_id }).await?;
         let kind = AuthEventKind::EmailChangeRequested;
         store::auth_event::add(&mut tx, user_id, kind, Some(session_id)).await?;
+        self.remember(&mut tx, &call, &ChangeEmailResponse {}).await?;
         tx.commit().await?;
         Ok(Response::new(ChangeEmailResponse {}))
     }
@@ -79,9 +85,14 @@ impl EmailService for Rpc {
         request: Request<ResendVerificationRequest>,
     ) -> Result<Response<ResendVerificationResponse>, Status> {
         let email = request.into_inner().email;
-        self.throttle.check(Bucket::Mail, &email).await?;
+        self.throttle.check_network(Bucket::Mail).await?;
+        if !self.throttle.may_mail(MailCap::Activation, &email).await {
+            // The address has the link already.
+            return Ok(Response::new(ResendVerificationResponse {}));
+        }
+        let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::NONE).await?;
-        let user_id = store::user::renew_activation(&mut tx, &email, self.db.clock().now()).await?;
+        let user_id = store::registration::renew(&mut tx, &email, now - ACTIVATION_LINK, now).await?;
         // For any other address the same is done, and nobody gets the mail: the time tells nothing.
         tx.enqueue(mails::ACTIVATION, &mails::To { user_id: user_id.unwrap_or_else(Uuid::new_v4) }).await?;
         tx.commit().await?;

@@ -1,6 +1,6 @@
 //! The identities by which the caller signs in.
 
-use baton_access::{Caller, caller};
+use baton_access::{Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Rpc, oauth::Beginning};
 use crate::{
-    events, mails, sessions,
+    events, mails,
     store::{self, identity::Identity, oauth_flow::Linking},
 };
 
@@ -83,7 +83,7 @@ impl Rpc {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let has_password = store::user::password_hash(&mut tx, user_id).await?.is_some();
         let opened = store::mfa::opened(&mut tx, session_id).await?;
-        let fresh = opened.is_some_and(|session| sessions::is_fresh(session.created_at, self.db.clock().now()));
+        let fresh = opened.is_some_and(|session| is_fresh(session.proved_at, self.db.clock().now()));
         if !has_password && fresh { Ok(()) } else { Err(Reason::ProofRequired.into()) }
     }
 }

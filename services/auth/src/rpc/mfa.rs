@@ -1,6 +1,6 @@
 //! The second factor.
 
-use baton_access::{Caller, caller};
+use baton_access::{Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
@@ -49,21 +49,31 @@ impl MfaService for Rpc {
 
     async fn enroll_totp(&self, request: Request<EnrollTotpRequest>) -> Result<Response<EnrollTotpResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("MfaService/EnrollTotp", request.metadata(), request.get_ref())?;
         let EnrollTotpRequest { code, password } = request.into_inner();
         let knows_password = self.knows_password(user_id, password).await?;
 
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let factor = store::mfa::lock(&mut tx, user_id).await?.filter(|factor| factor.secret.is_some());
+        // A code has been used by the first call; any other proof is asked for again.
+        if code.is_some()
+            && let Some(answer) = self.recall(&mut tx, &call).await?
+        {
+            return Ok(Response::new(answer));
+        }
         let replaces = factor.is_some();
         if let Some(factor) = &factor {
             let code = code.ok_or_else(|| Error::from(Reason::ProofRequired))?;
             tx = self.take_code(tx, factor, &code, Reason::ProofInvalid, Some(session_id)).await?;
         } else if !knows_password {
             let opened = store::mfa::opened(&mut tx, session_id).await?;
-            if opened.is_none_or(|session| !sessions::is_fresh(session.created_at, now)) {
+            if opened.is_none_or(|session| !is_fresh(session.proved_at, now)) {
                 return Err(Error::from(Reason::ProofRequired).into());
             }
+        }
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
         }
         let user = store::user::get(&mut tx, user_id).await?.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         let secret = TotpSecret::new();
@@ -72,10 +82,12 @@ impl MfaService for Rpc {
             // Switched on a moment ago: now it takes a code.
             return Err(Error::from(Reason::ProofRequired).into());
         }
-        tx.commit().await?;
         let otpauth_url = secret.otpauth_url(&user.email).map_err(Error::internal)?;
         let qr_png = totp::qr_png(&otpauth_url).map_err(Error::internal)?;
-        Ok(Response::new(EnrollTotpResponse { secret: secret.base32(), otpauth_url, qr_png }))
+        let answer = EnrollTotpResponse { secret: secret.base32(), otpauth_url, qr_png };
+        self.remember(&mut tx, &call, &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(answer))
     }
 
     async fn confirm_totp(
@@ -83,10 +95,14 @@ impl MfaService for Rpc {
         request: Request<ConfirmTotpRequest>,
     ) -> Result<Response<ConfirmTotpResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("MfaService/ConfirmTotp", request.metadata(), request.get_ref())?;
         let code = request.into_inner().code;
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let factor = store::mfa::lock(&mut tx, user_id).await?;
+        if let Some(answer) = self.recall(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         let factor = factor.ok_or_else(|| Error::from(Reason::TotpNotStarted))?;
         let pending = factor.pending(now).ok_or_else(|| Error::from(Reason::TotpNotStarted))?;
         factor.listens(now)?;
@@ -95,14 +111,19 @@ impl MfaService for Rpc {
         let Some(step) = step.transpose()?.flatten() else {
             return Err(self.refuse(tx, &factor, Reason::ProofInvalid, Some(session_id)).await.into());
         };
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         store::mfa::enable(&mut tx, user_id, step, now).await?;
         store::mfa::complete_session(&mut tx, session_id, &METHODS.map(str::to_owned)).await?;
         let recovery_codes = new_recovery_codes(&mut tx, user_id).await?;
         tx.publish(events::second_factor_enabled(user_id, session_id)).await?;
         tx.enqueue(mails::SECOND_FACTOR_ON, &mails::To { user_id }).await?;
         store::auth_event::add(&mut tx, user_id, AuthEventKind::SecondFactorEnabled, Some(session_id)).await?;
+        let answer = ConfirmTotpResponse { recovery_codes };
+        self.remember(&mut tx, &call, &answer).await?;
         tx.commit().await?;
-        Ok(Response::new(ConfirmTotpResponse { recovery_codes }))
+        Ok(Response::new(answer))
     }
 
     async fn disable_totp(
@@ -122,7 +143,7 @@ impl MfaService for Rpc {
         }
         store::mfa::disable(&mut tx, user_id).await?;
         if was_on {
-            tx.publish(events::second_factor_disabled(user_id, session_id)).await?;
+            tx.publish(events::second_factor_disabled(user_id, Some(session_id))).await?;
             tx.enqueue(mails::SECOND_FACTOR_OFF, &mails::To { user_id }).await?;
             store::auth_event::add(&mut tx, user_id, AuthEventKind::SecondFactorDisabled, Some(session_id)).await?;
         }
@@ -135,17 +156,26 @@ impl MfaService for Rpc {
         request: Request<RenewRecoveryCodesRequest>,
     ) -> Result<Response<RenewRecoveryCodesResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("MfaService/RenewRecoveryCodes", request.metadata(), request.get_ref())?;
         let RenewRecoveryCodesRequest { code, password } = request.into_inner();
         let knows_password = self.knows_password(user_id, password).await?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let factor = store::mfa::lock(&mut tx, user_id).await?.filter(|factor| factor.secret.is_some());
+        if let Some(answer) = self.recall(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         let factor = factor.ok_or_else(|| Error::from(Reason::SecondFactorNotEnabled))?;
         let mut tx = self.prove(tx, &factor, session_id, code, knows_password).await?;
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         let recovery_codes = new_recovery_codes(&mut tx, user_id).await?;
         tx.publish(events::recovery_codes_renewed(user_id, session_id)).await?;
         store::auth_event::add(&mut tx, user_id, AuthEventKind::RecoveryCodesRenewed, Some(session_id)).await?;
+        let answer = RenewRecoveryCodesResponse { recovery_codes };
+        self.remember(&mut tx, &call, &answer).await?;
         tx.commit().await?;
-        Ok(Response::new(RenewRecoveryCodesResponse { recovery_codes }))
+        Ok(Response::new(answer))
     }
 
     async fn verify_second_factor(
@@ -251,7 +281,7 @@ impl Rpc {
     }
 
     /// Goes on when a code is right; or, where the session was opened by both factors, with the password.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         mut tx: Tx,
         factor: &SecondFactor,

@@ -12,17 +12,21 @@ use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, auth::ACTIVATION_LINK};
 use crate::{
     events,
     hasher::Verdict,
     mails, password, sessions,
-    store::{self, link::Purpose, user::User},
-    throttle::Bucket,
+    store::{self, identity::Identity, link::Purpose, user::User},
+    throttle::{Bucket, MailCap},
 };
 
 /// How long a link that sets a new password works.
 const RESET_LINK: TimeDelta = TimeDelta::hours(1);
+/// A link that works for less than this is not mailed again. No address waits so long for its next mail.
+const RENEWED_BEFORE: TimeDelta = TimeDelta::minutes(30);
+/// How long a mailed link may remove a second factor after it was switched on.
+const NEW_SECOND_FACTOR: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]
 impl PasswordService for Rpc {
@@ -31,15 +35,27 @@ impl PasswordService for Rpc {
         request: Request<ChangePasswordRequest>,
     ) -> Result<Response<ChangePasswordResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("PasswordService/ChangePassword", request.metadata(), request.get_ref())?;
         let ChangePasswordRequest { current_password, new_password } = request.into_inner();
+        // Before the proof: the password is another one by now. Whoever repeats the call knows both.
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
+        if let Some(answer) = self.recall(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
+        // Hashing is slow: no connection is held meanwhile.
+        drop(tx);
         let user = self.prove_password(user_id, current_password).await?;
         let hash = self.hash_new_password(&user, new_password).await?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
         let kind = (AuthEventKind::PasswordChanged, Some(session_id));
         if !set_password(&mut tx, &user, &hash, false, kind).await? {
             // It was changed a moment ago: the current password is another one now.
             return Err(Error::from(Reason::ProofInvalid).into());
         }
+        self.remember(&mut tx, &call, &ChangePasswordResponse {}).await?;
         tx.commit().await?;
         Ok(Response::new(ChangePasswordResponse {}))
     }
@@ -49,10 +65,16 @@ impl PasswordService for Rpc {
         request: Request<RequestPasswordResetRequest>,
     ) -> Result<Response<RequestPasswordResetResponse>, Status> {
         let email = request.into_inner().email;
-        self.throttle.check(Bucket::Mail, &email).await?;
-        let expires_at = self.db.clock().now() + RESET_LINK;
+        self.throttle.check_network(Bucket::Mail).await?;
+        if !self.throttle.may_mail(MailCap::PasswordReset, &email).await {
+            // The address has a link that works already.
+            return Ok(Response::new(RequestPasswordResetResponse {}));
+        }
+        let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::NONE).await?;
-        let user_id = store::link::renew_by_email(&mut tx, &email, Purpose::PasswordReset, expires_at).await?;
+        store::registration::reserve(&mut tx, &email, now - ACTIVATION_LINK, now).await?;
+        let (expires_at, past) = (now + RESET_LINK, now + RENEWED_BEFORE);
+        let user_id = store::link::renew_by_email(&mut tx, &email, Purpose::PasswordReset, expires_at, past).await?;
         // For an unknown address the same is done, and nobody gets the mail: the time tells nothing.
         let to = mails::To { user_id: user_id.unwrap_or_else(Uuid::new_v4) };
         tx.enqueue(mails::PASSWORD_RESET, &to).await?;
@@ -64,7 +86,8 @@ impl PasswordService for Rpc {
         &self,
         request: Request<ConfirmPasswordResetRequest>,
     ) -> Result<Response<ConfirmPasswordResetResponse>, Status> {
-        let ConfirmPasswordResetRequest { token, new_password } = request.into_inner();
+        let ConfirmPasswordResetRequest { token, new_password, keep_identities, remove_second_factor } =
+            request.into_inner();
         let invalid = || Error::from(Reason::LinkInvalid);
         let purpose = Purpose::PasswordReset;
         let [user_id, nonce] = self.mailed_tokens.open(purpose.name(), &token).ok_or_else(invalid)?;
@@ -88,12 +111,22 @@ impl PasswordService for Rpc {
             store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, None).await?;
         }
         tx.publish_all(ended.iter().map(|key| events::api_key_revoked(key.id, user_id, key.bound_account_id))).await?;
+        let unlinked = unlink_added(&mut tx, &user, &keep_identities).await?;
+        if remove_second_factor {
+            remove_new_second_factor(&mut tx, user_id).await?;
+        }
+        let identities = store::identity::list(&mut tx, user_id).await?;
+        let second_factor = store::mfa::show(&mut tx, user_id).await?;
         if user.email_verified_at.is_none() {
             tx.publish(events::user_verified(user_id)).await?;
         }
         tx.commit().await?;
         self.throttle.vouch(Bucket::Login, &user.email).await;
-        Ok(Response::new(ConfirmPasswordResetResponse {}))
+        Ok(Response::new(ConfirmPasswordResetResponse {
+            unlinked_identities: unlinked.into_iter().map(Into::into).collect(),
+            identities: identities.into_iter().map(Into::into).collect(),
+            second_factor_enabled: second_factor.is_some_and(|factor| factor.enabled_at.is_some()),
+        }))
     }
 }
 
@@ -130,6 +163,37 @@ impl Rpc {
         let check = move |new: &str| password::check(new, &known.each_ref().map(String::as_str), "new_password");
         self.hasher.hash(password, check).await
     }
+}
+
+/// Unlinks the identities that were linked since the person registered, but for those of the providers `keep`.
+async fn unlink_added(tx: &mut Tx, user: &User, keep: &[String]) -> Result<Vec<Identity>> {
+    let unlinked = store::identity::unlink_added(tx, user.id, keep).await?;
+    for identity in &unlinked {
+        tx.publish(events::identity_unlinked(user.id, identity.id, &identity.provider)).await?;
+        store::auth_event::add(tx, user.id, AuthEventKind::IdentityUnlinked, None).await?;
+    }
+    if !unlinked.is_empty() {
+        tx.enqueue(mails::IDENTITY_UNLINKED, &mails::To { user_id: user.id }).await?;
+    }
+    Ok(unlinked)
+}
+
+/// Removes a second factor that was switched on lately: perhaps by a stranger, whose it is then.
+///
+/// # Errors
+/// SECOND_FACTOR_ESTABLISHED for an older one: a mailbox alone is no way around it.
+async fn remove_new_second_factor(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    // Locked, so that nobody replaces it meanwhile.
+    store::mfa::lock(tx, user_id).await?;
+    let enabled_at = store::mfa::show(tx, user_id).await?.and_then(|factor| factor.enabled_at);
+    let Some(enabled_at) = enabled_at else { return Ok(()) };
+    if enabled_at <= tx.db().clock().now() - NEW_SECOND_FACTOR {
+        return Err(Reason::SecondFactorEstablished.into());
+    }
+    store::mfa::disable(tx, user_id).await?;
+    tx.publish(events::second_factor_disabled(user_id, None)).await?;
+    tx.enqueue(mails::SECOND_FACTOR_OFF, &mails::To { user_id }).await?;
+    store::auth_event::add(tx, user_id, AuthEventKind::SecondFactorDisabled, None).await
 }
 
 /// Sets a password, with all that follows: other sessions close, links that were mailed before end, the person is

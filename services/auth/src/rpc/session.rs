@@ -1,11 +1,14 @@
 //! Where people are signed in, and what happened to their sign-in.
 
-use baton_access::caller;
+use baton_access::{Caller, FRESH_FOR, caller};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::auth::v1::{
-    AuthEventKind, ListAuthEventsRequest, ListAuthEventsResponse, ListSessionsRequest, ListSessionsResponse,
-    RevokeAllSessionsRequest, RevokeAllSessionsResponse, RevokeSessionRequest, RevokeSessionResponse,
-    session_service_server::SessionService,
+use baton_proto::{
+    baton::auth::v1::{
+        AuthEventKind, ListAuthEventsRequest, ListAuthEventsResponse, ListSessionsRequest, ListSessionsResponse,
+        ReauthenticateRequest, ReauthenticateResponse, RevokeAllSessionsRequest, RevokeAllSessionsResponse,
+        RevokeSessionRequest, RevokeSessionResponse, session_service_server::SessionService,
+    },
+    convert::timestamp,
 };
 use baton_store::{Page, Tenant};
 use tonic::{Request, Response, Status};
@@ -61,6 +64,39 @@ impl SessionService for Rpc {
         }
         tx.commit().await?;
         Ok(Response::new(RevokeAllSessionsResponse { revoked_count: i32::try_from(closed).unwrap_or(i32::MAX) }))
+    }
+
+    async fn reauthenticate(
+        &self,
+        request: Request<ReauthenticateRequest>,
+    ) -> Result<Response<ReauthenticateResponse>, Status> {
+        let Caller { user_id, session_id, .. } = *caller(&request)?;
+        let call = self.idempotency("SessionService/Reauthenticate", request.metadata(), request.get_ref())?;
+        let ReauthenticateRequest { password, code } = request.into_inner();
+        let knows_password = self.knows_password(user_id, password).await?;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        let factor = store::mfa::lock(&mut tx, user_id).await?.filter(|factor| factor.secret.is_some());
+        // The code has been used by the first call.
+        if let Some(answer) = self.recall(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
+        if let Some(factor) = factor {
+            tx = self.prove(tx, &factor, session_id, code, knows_password).await?;
+        } else if !knows_password {
+            return Err(Error::from(Reason::ProofRequired).into());
+        }
+        if let Some(answer) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(answer));
+        }
+        let now = self.db.clock().now();
+        if !store::session::prove(&mut tx, session_id, user_id, now).await? {
+            return Err(Error::from(Reason::SessionClosed).into());
+        }
+        store::auth_event::add(&mut tx, user_id, AuthEventKind::Reauthenticated, Some(session_id)).await?;
+        let answer = ReauthenticateResponse { fresh_until: Some(timestamp(now + FRESH_FOR)) };
+        self.remember(&mut tx, &call, &answer).await?;
+        tx.commit().await?;
+        Ok(Response::new(answer))
     }
 
     async fn list_auth_events(

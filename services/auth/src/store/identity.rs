@@ -5,7 +5,7 @@ use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::user::email_key;
+use super::{registration, user::email_key};
 use crate::oauth::Person;
 
 /// An identity that is linked to a person.
@@ -55,7 +55,11 @@ pub(crate) async fn register(tx: &mut Tx, id: Uuid, person: &Person, email: &str
     )
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let registered = done.rows_affected() == 1;
+    if registered {
+        registration::end_all(tx, email).await?;
+    }
+    Ok(registered)
 }
 
 /// Links an identity to a person; `true` beside it when it was not before.
@@ -118,6 +122,22 @@ pub(crate) async fn lock_ways(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
     .fetch_optional(&mut **tx)
     .await?;
     has_password.ok_or_else(|| Reason::SessionClosed.into())
+}
+
+/// Unlinks a person's identities that were linked after they registered, but for those of the providers `keep`;
+/// answers them.
+pub(crate) async fn unlink_added(tx: &mut Tx, user_id: Uuid, keep: &[String]) -> Result<Vec<Identity>> {
+    let unlinked = sqlx::query_as!(
+        Identity,
+        "delete from auth.identities i using auth.users u
+         where u.id = $1 and i.user_id = u.id and i.created_at > u.created_at and not i.provider = any($2)
+         returning i.id, i.provider, i.email, i.created_at, i.last_used_at",
+        user_id,
+        keep
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(unlinked)
 }
 
 /// Unlinks an identity.

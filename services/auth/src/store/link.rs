@@ -89,24 +89,27 @@ pub(crate) async fn renew_ended(
     Ok(done.rows_affected() == 1)
 }
 
-/// The same as [`renew`] for the person with this address, in the same statements whether or not there is one. Answers
-/// their id.
+/// Makes a link for the person with this address, in the same statements whether or not there is one. A link that works
+/// past `past` stays as it is: whoever may ask for links ends nobody's by asking. Answers their id.
 pub(crate) async fn renew_by_email(
     tx: &mut Tx,
     email: &str,
     purpose: Purpose,
     expires_at: DateTime<Utc>,
+    past: DateTime<Utc>,
 ) -> Result<Option<Uuid>> {
     let user_id = sqlx::query_scalar!(
         "insert into auth.links (user_id, purpose, nonce, expires_at)
          select id, $2, $3, $4 from auth.users where email_key = $1
          on conflict (user_id, purpose) do update
-             set nonce = excluded.nonce, email = excluded.email, expires_at = excluded.expires_at
+             set nonce = case when links.expires_at > $5 then links.nonce else excluded.nonce end,
+                 expires_at = case when links.expires_at > $5 then links.expires_at else excluded.expires_at end
          returning user_id",
         email_key(email),
         purpose.name(),
         Uuid::new_v4(),
-        expires_at
+        expires_at,
+        past
     )
     .fetch_optional(&mut **tx)
     .await?;

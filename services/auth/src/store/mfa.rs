@@ -226,17 +226,21 @@ pub(crate) async fn use_challenge(tx: &mut Tx, hash: &[u8]) -> Result<bool> {
     Ok(used.rows_affected() == 1)
 }
 
-/// When a session was opened, and how (RFC 8176).
+/// When the person last proved who they are in a session, and how it was opened (RFC 8176).
 pub(crate) struct Opened {
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) proved_at: DateTime<Utc>,
     pub(crate) amr: Vec<String>,
 }
 
 /// How a session was opened.
 pub(crate) async fn opened(tx: &mut Tx, session_id: Uuid) -> Result<Option<Opened>> {
-    let opened = sqlx::query_as!(Opened, "select created_at, amr from auth.sessions where id = $1", session_id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let opened = sqlx::query_as!(
+        Opened,
+        r#"select coalesce(proved_at, created_at) as "proved_at!", amr from auth.sessions where id = $1"#,
+        session_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     Ok(opened)
 }
 

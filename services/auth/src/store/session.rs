@@ -65,19 +65,37 @@ pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_
     Ok(is_new)
 }
 
-/// Whether a session of this user is open.
-pub(crate) async fn is_open(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
-    let open = sqlx::query_scalar!(
-        r#"select exists (
-               select from auth.sessions where id = $1 and user_id = $2 and closed_at is null and expires_at > $3
-           ) as "open!""#,
+/// When the person last proved who they are in a session of theirs that is open; `None` when it is not.
+pub(crate) async fn proved_at(
+    tx: &mut Tx,
+    id: Uuid,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    let proved_at = sqlx::query_scalar!(
+        r#"select coalesce(proved_at, created_at) as "proved_at!" from auth.sessions
+           where id = $1 and user_id = $2 and closed_at is null and expires_at > $3"#,
         id,
         user_id,
         now
     )
-    .fetch_one(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(open)
+    Ok(proved_at)
+}
+
+/// Notes that the person has proved anew who they are in a session; `false` when it is not open.
+pub(crate) async fn prove(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!(
+        "update auth.sessions set proved_at = $3
+         where id = $1 and user_id = $2 and closed_at is null and expires_at > $3",
+        id,
+        user_id,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// A session of this user, if it is open: it stays open until the transaction ends, and as it is.
@@ -88,8 +106,8 @@ pub(crate) async fn hold(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc
         .await?;
     let held = sqlx::query_as!(
         Opened,
-        "select created_at, amr from auth.sessions
-         where id = $1 and user_id = $2 and closed_at is null and expires_at > $3 for share",
+        r#"select coalesce(proved_at, created_at) as "proved_at!", amr from auth.sessions
+           where id = $1 and user_id = $2 and closed_at is null and expires_at > $3 for share"#,
         id,
         user_id,
         now

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::registration;
+
 /// A person, without their secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct User {
@@ -38,45 +40,7 @@ pub(crate) struct User {
     pub(crate) last_sign_in_address: Option<String>,
 }
 
-/// Someone who registers.
-pub(crate) struct NewUser {
-    pub(crate) id: Uuid,
-    pub(crate) email: String,
-    pub(crate) first_name: String,
-    pub(crate) last_name: String,
-    pub(crate) password_hash: String,
-    pub(crate) activation_nonce: Uuid,
-    pub(crate) created_at: DateTime<Utc>,
-}
-
 pub(crate) use baton_text::email::key as email_key;
-
-/// Stores a new person. One who registered before and never confirmed the address is replaced, id and
-/// password included. `false` when the address is a confirmed person's.
-pub(crate) async fn register(tx: &mut Tx, user: &NewUser) -> Result<bool> {
-    let done = sqlx::query!(
-        r#"insert into auth.users
-               (id, email, email_key, password_hash, first_name, last_name, activation_nonce, created_at, updated_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
-           on conflict on constraint users_email_key do update set
-               id = excluded.id, email = excluded.email, password_hash = excluded.password_hash,
-               first_name = excluded.first_name, last_name = excluded.last_name,
-               activation_nonce = excluded.activation_nonce, activation_at = null,
-               created_at = excluded.created_at, updated_at = excluded.updated_at
-           where users.email_verified_at is null"#,
-        user.id,
-        user.email,
-        email_key(&user.email),
-        user.password_hash,
-        user.first_name,
-        user.last_name,
-        user.activation_nonce,
-        user.created_at,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
 
 /// Id of the person with this address.
 pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
@@ -97,19 +61,19 @@ pub(crate) async fn confirmed_owner(tx: &mut Tx, email: &str) -> Result<Option<U
     Ok(id)
 }
 
-/// Confirms the address of a person whose link is younger than `since`, if the nonce is that of the newest
-/// link. `true` beside the person when it was not confirmed before. An older link does not show the person either.
-pub(crate) async fn verify(
+/// Confirms the address of a person whom the version before has registered, if the link is younger than `since`; `true`
+/// when it was not confirmed before.
+pub(crate) async fn confirm(
     tx: &mut Tx,
     id: Uuid,
     nonce: Uuid,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Option<(User, bool)>> {
-    let first = sqlx::query!(
+) -> Result<bool> {
+    let confirmed = sqlx::query!(
         "update auth.users set email_verified_at = $4, updated_at = $4
          where id = $1 and activation_nonce = $2 and coalesce(activation_at, created_at) > $3
-           and email_verified_at is null",
+           and email_verified_at is null and password_hash is not null",
         id,
         nonce,
         since,
@@ -117,7 +81,12 @@ pub(crate) async fn verify(
     )
     .execute(&mut **tx)
     .await?;
-    let verified = sqlx::query_scalar!(
+    Ok(confirmed.rows_affected() == 1)
+}
+
+/// The person whose address this link has confirmed, if it is younger than `since`: an older link does not show them.
+pub(crate) async fn confirmed_by(tx: &mut Tx, id: Uuid, nonce: Uuid, since: DateTime<Utc>) -> Result<Option<User>> {
+    let confirmed = sqlx::query_scalar!(
         "select id from auth.users
          where id = $1 and activation_nonce = $2 and coalesce(activation_at, created_at) > $3
            and email_verified_at is not null",
@@ -127,23 +96,10 @@ pub(crate) async fn verify(
     )
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(id) = verified else { return Ok(None) };
-    Ok(get(tx, id).await?.map(|user| (user, first.rows_affected() == 1)))
-}
-
-/// Makes a new activation link for someone who has not confirmed this address; the one before ends. Answers
-/// their id.
-pub(crate) async fn renew_activation(tx: &mut Tx, email: &str, now: DateTime<Utc>) -> Result<Option<Uuid>> {
-    let id = sqlx::query_scalar!(
-        "update auth.users set activation_nonce = $2, activation_at = $3
-         where email_key = $1 and email_verified_at is null returning id",
-        email_key(email),
-        Uuid::new_v4(),
-        now
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id)
+    match confirmed {
+        Some(id) => get(tx, id).await,
+        None => Ok(None),
+    }
 }
 
 macro_rules! select_user {
@@ -270,6 +226,9 @@ pub(crate) async fn set_password(
     )
     .execute(&mut **tx)
     .await?;
+    if verified {
+        registration::end_all(tx, &user.email).await?;
+    }
     Ok(set.rows_affected() == 1)
 }
 
@@ -285,6 +244,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
     )
     .execute(&mut **tx)
     .await?;
+    registration::end_all(tx, email).await?;
     sqlx::query!(
         "update auth.users set email = $2, email_key = $3, email_verified_at = $4, activation_nonce = $5,
              updated_at = $4, version = version + 1
@@ -334,13 +294,11 @@ pub(crate) async fn reactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Res
 /// Where to mail a person.
 pub(crate) struct Recipient {
     pub(crate) email: String,
-    pub(crate) activation_nonce: Uuid,
 }
 
 /// Where to mail a person; `None` when they are gone.
 pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>> {
-    let recipient = sqlx::query_as!(Recipient, "select email, activation_nonce from auth.users where id = $1", id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let recipient =
+        sqlx::query_as!(Recipient, "select email from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;
     Ok(recipient)
 }

@@ -78,6 +78,16 @@ impl Tallies {
         }
     }
 
+    /// See `mail.lua`.
+    pub(super) fn mail(&mut self, key: &str, now: i64, window: i64, most: u32) -> bool {
+        let sent = self.get(key, now).unwrap_or(Tally { until: now + window, ..Tally::default() });
+        if sent.count >= most {
+            return false;
+        }
+        self.put(key, Tally { count: sent.count + 1, ..sent });
+        true
+    }
+
     /// Makes a network known.
     pub(super) fn vouch(&mut self, known: &str, now: i64) {
         let until = now + KNOWN_FOR.as_millis() as i64;

@@ -20,6 +20,7 @@ fn address(n: u8) -> Option<IpAddr> {
 enum Step {
     Attempt { key: u8, network: u8, outcome: Option<bool> },
     Vouch { key: u8, network: u8 },
+    Mail { key: u8 },
     Wait { millis: i64 },
 }
 
@@ -28,6 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..2_u8, 0..2_u8, prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)])
             .prop_map(|(key, network, outcome)| Step::Attempt { key, network, outcome }),
         1 => (0..2_u8, 0..2_u8).prop_map(|(key, network)| Step::Vouch { key, network }),
+        2 => (0..2_u8).prop_map(|key| Step::Mail { key }),
+        1 => (1..1_000_000_i64).prop_map(|millis| Step::Wait { millis }),
         2 => (1..20_000_i64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -38,11 +41,12 @@ async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<boo
     for step in steps {
         match *step {
             Step::Wait { millis } => clock.advance(TimeDelta::milliseconds(millis)),
+            Step::Mail { key } => heard.push(throttle.may_mail(MailCap::PasswordReset, &key.to_string()).await),
             Step::Vouch { key, network } => {
                 throttle.vouch_for(Bucket::Login, &key.to_string(), address(network)).await;
             }
             Step::Attempt { key, network, outcome } => {
-                let attempt = throttle.check_from(Bucket::Login, &key.to_string(), address(network)).await;
+                let attempt = throttle.check_from(Bucket::Login, Some(&key.to_string()), address(network)).await;
                 heard.push(attempt.is_ok());
                 match (attempt, outcome) {
                     (Ok(attempt), Some(true)) => attempt.succeeded().await,
@@ -84,7 +88,7 @@ async fn redis_and_the_fallback_decide_alike() {
 async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
-    let from = |n| throttle.check_from(Bucket::Login, "Ada@example.org", address(n));
+    let from = |n| throttle.check_from(Bucket::Login, Some("Ada@example.org"), address(n));
     from(1).await.unwrap().succeeded().await;
     for n in 2..60 {
         let _ = from(n).await;
@@ -93,8 +97,8 @@ async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
     assert_eq!(refused.reason(), Reason::TooManyAttempts, "strangers wait");
     from(1).await.unwrap().succeeded().await;
     // Case makes no other address, and another address is another's.
-    assert!(throttle.check_from(Bucket::Login, "ada@EXAMPLE.org", address(101)).await.is_err());
-    assert!(throttle.check_from(Bucket::Login, "ben@example.org", address(101)).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, Some("ada@EXAMPLE.org"), address(101)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, Some("ben@example.org"), address(101)).await.is_ok());
     clock.advance(TimeDelta::from_std(LONGEST).unwrap());
     from(100).await.unwrap().succeeded().await;
 }
@@ -104,12 +108,12 @@ async fn a_network_that_was_vouched_for_is_heard_while_strangers_guess() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for n in 2..60 {
-        let _ = throttle.check_from(Bucket::Login, "ada@example.org", address(n)).await;
+        let _ = throttle.check_from(Bucket::Login, Some("ada@example.org"), address(n)).await;
     }
-    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(100)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(100)).await.is_err());
     throttle.vouch_for(Bucket::Login, "Ada@example.org", address(100)).await;
-    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(100)).await.is_ok());
-    assert!(throttle.check_from(Bucket::Login, "ada@example.org", address(101)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(100)).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(101)).await.is_err());
 }
 
 #[tokio::test]
@@ -117,9 +121,41 @@ async fn one_network_has_its_limit_over_all_addresses() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for n in 0..8 {
-        let _ = throttle.check_from(Bucket::Login, &format!("{n}@example.org"), address(1)).await.unwrap();
+        let _ = throttle.check_from(Bucket::Login, Some(&format!("{n}@example.org")), address(1)).await.unwrap();
     }
-    assert!(throttle.check_from(Bucket::Login, "9@example.org", address(1)).await.is_err());
-    assert!(throttle.check_from(Bucket::Login, "9@example.org", address(2)).await.is_ok());
-    assert!(throttle.check_from(Bucket::Login, "10@example.org", None).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, Some("9@example.org"), address(1)).await.is_err());
+    assert!(throttle.check_from(Bucket::Login, Some("9@example.org"), address(2)).await.is_ok());
+    assert!(throttle.check_from(Bucket::Login, Some("10@example.org"), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_address_gets_so_many_mails_and_again_after_a_while() {
+    let clock = Clock::fixed(Clock::system().now());
+    let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
+    for cap in [MailCap::Registration, MailCap::Activation, MailCap::PasswordReset] {
+        let (most, window) = cap.limit();
+        for _ in 0..2 {
+            for _ in 0..most {
+                assert!(throttle.may_mail(cap, "ada@example.org").await, "{cap:?}");
+            }
+            assert!(!throttle.may_mail(cap, "ADA@example.org").await, "{cap:?}");
+            clock.advance(TimeDelta::from_std(window).unwrap() - TimeDelta::milliseconds(1));
+            assert!(!throttle.may_mail(cap, "ada@example.org").await, "{cap:?}");
+            clock.advance(TimeDelta::milliseconds(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_anybody_may_ask_for_is_counted_for_the_network_alone() {
+    let clock = Clock::fixed(Clock::system().now());
+    let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
+    for _ in 0..8 {
+        throttle.check_from(Bucket::Mail, None, address(1)).await.unwrap();
+    }
+    assert!(throttle.check_from(Bucket::Mail, None, address(1)).await.is_err());
+    assert!(throttle.check_from(Bucket::Mail, None, address(2)).await.is_ok());
+    for _ in 0..100 {
+        throttle.check_from(Bucket::Mail, None, None).await.unwrap();
+    }
 }

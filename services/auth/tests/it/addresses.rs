@@ -46,7 +46,11 @@ async fn an_address_changes_when_the_new_one_is_confirmed_and_the_old_one_is_tol
     login(&world, "new@example.org", PASSWORD).await.unwrap();
     assert_eq!(refusal(login(&world, &ada.email, PASSWORD).await), Reason::CredentialsInvalid);
     is_told(&world, &ada.email, "Your address was changed").await;
-    let reset = baton_proto::baton::auth::v1::ConfirmPasswordResetRequest { token: to_old, new_password: OTHER.into() };
+    let reset = baton_proto::baton::auth::v1::ConfirmPasswordResetRequest {
+        token: to_old,
+        new_password: OTHER.into(),
+        ..Default::default()
+    };
     assert_eq!(refusal(passwords(&world).confirm_password_reset(reset).await), Reason::LinkInvalid);
 }
 
@@ -136,7 +140,7 @@ async fn the_activation_link_is_mailed_again_to_those_who_wait_for_it_only() {
     client(&world).register(registration("ada@example.org")).await.unwrap();
     let older = link(&world, "ada@example.org", "/verify-email", 1).await;
     // The first link is dead by now.
-    sqlx::query("update auth.users set created_at = now() - interval '7 days' where email_key = 'ada@example.org'")
+    sqlx::query("update auth.registrations set linked_at = now() - interval '7 days'")
         .execute(&world.admin())
         .await
         .unwrap();
@@ -147,7 +151,7 @@ async fn the_activation_link_is_mailed_again_to_those_who_wait_for_it_only() {
     let newest = link(&world, "ada@example.org", "/verify-email", 2).await;
     let verify = |token: String| {
         let world = &world;
-        async move { client(world).verify_email(VerifyEmailRequest { token }).await }
+        async move { client(world).verify_email(VerifyEmailRequest { token, password: None }).await }
     };
     assert_eq!(refusal(verify(older).await), Reason::LinkInvalid);
     verify(newest).await.unwrap();

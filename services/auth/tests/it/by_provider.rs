@@ -219,6 +219,38 @@ async fn what_the_id_token_does_not_tell_the_userinfo_does() {
 }
 
 #[tokio::test]
+async fn the_userinfo_may_be_signed() {
+    let stage = Stage::start().await;
+    let email = address("ada");
+    let ours = json!({"sub": "1", "email": email, "email_verified": "true", "given_name": "Ada"});
+    let sign_in = async |change: &dyn Fn(&mut Value), foreign: bool| {
+        let begun = stage.authorize("acme").await;
+        let claims = stage.fake.claims("acme", "1", &begun.url["nonce"]);
+        let mut info = ours.clone();
+        change(&mut info);
+        // Only the provider's key counts.
+        let token = if foreign { Fake::start_with_another_key().await.sign(&info) } else { stage.fake.sign(&info) };
+        let code = stage.fake.give(&begun.url["code_challenge"], claims, json!(token), None);
+        stage.callback(begun.back(&code)).await
+    };
+    for change in [
+        &(|info: &mut Value| info["iss"] = json!("https://evil.example")) as &dyn Fn(&mut Value),
+        &|info| info["aud"] = json!("another client"),
+        &|info| info["sub"] = json!("2"),
+    ] {
+        assert_eq!(refusal(sign_in(change, false).await), Reason::ProviderRefused);
+    }
+    assert_eq!(refusal(sign_in(&|_| {}, true).await), Reason::ProviderRefused);
+    let issuer = stage.fake.issuer("acme");
+    for change in [&(|_: &mut Value| {}) as &dyn Fn(&mut Value), &|info| {
+        info["iss"] = json!(issuer);
+        info["aud"] = json!([CLIENT_ID, "another client"]);
+    }] {
+        assert_eq!(sign_in(change, false).await.unwrap().user.unwrap().email, email);
+    }
+}
+
+#[tokio::test]
 async fn github_tells_by_its_api_who_somebody_is() {
     let stage = Stage::start().await;
     let email = address("ada");

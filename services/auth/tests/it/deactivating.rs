@@ -81,7 +81,11 @@ async fn a_new_password_does_not_bring_a_deactivated_sign_in_back() {
     deactivate(&world, &ada, PASSWORD).await.unwrap();
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
     let token = link(&world, &ada.email, "/reset-password", 1).await;
-    let request = baton_proto::baton::auth::v1::ConfirmPasswordResetRequest { token, new_password: OTHER.to_owned() };
+    let request = baton_proto::baton::auth::v1::ConfirmPasswordResetRequest {
+        token,
+        new_password: OTHER.to_owned(),
+        ..Default::default()
+    };
     passwords(&world).confirm_password_reset(request).await.unwrap();
     assert_eq!(refusal(login(&world, &ada.email, OTHER).await), Reason::UserDeactivated);
 }

@@ -139,9 +139,9 @@ async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
     }
     let here = "203.0.113.80";
     let [reset, activation, change] = tokens;
-    let reset = ConfirmPasswordResetRequest { token: reset, new_password: OTHER.to_owned() };
+    let reset = ConfirmPasswordResetRequest { token: reset, new_password: OTHER.to_owned(), ..Default::default() };
     passwords(&world).confirm_password_reset(from(reset, here, "curl/8.5.0")).await.unwrap();
-    let verify = VerifyEmailRequest { token: activation };
+    let verify = VerifyEmailRequest { token: activation, password: None };
     auth.clone().verify_email(from(verify, here, "curl/8.5.0")).await.unwrap();
     let confirm = ConfirmEmailChangeRequest { token: change };
     addresses(&world).confirm_email_change(from(confirm, here, "curl/8.5.0")).await.unwrap();

@@ -123,7 +123,8 @@ async fn whoever_holds_a_mailed_link_sees_no_profile() {
     let world = World::start(&[]).await;
     client(&world).register(crate::registration("ada@example.org")).await.unwrap();
     let token = crate::mailed_token(&world, "ada@example.org", 1).await;
-    let verify = async || client(&world).verify_email(VerifyEmailRequest { token: token.clone() }).await;
+    let verify =
+        async || client(&world).verify_email(VerifyEmailRequest { token: token.clone(), password: None }).await;
     verify().await.unwrap();
     crate::login(&world, "ada@example.org", PASSWORD).await.unwrap();
     let told = verify().await.unwrap().into_inner().user.unwrap();

@@ -17,7 +17,8 @@ use baton_proto::baton::{
 use baton_testkit::reason;
 use chrono::TimeDelta;
 
-use stage::{Stage, amr, call, in_session};
+pub(crate) use stage::{App, Stage};
+use stage::{amr, call, in_session};
 
 #[tokio::test]
 async fn a_code_completes_the_sign_in_and_tokens_tell_of_both_factors() {

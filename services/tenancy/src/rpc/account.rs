@@ -225,6 +225,9 @@ impl AccountService for Rpc {
         acting(&mut tx, &principal, Permission::AccountSettings).await?;
         expected.check(version)?;
         let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
+        if before.require_second_factor && !settings.require_second_factor {
+            principal.caller.require_fresh_proof()?;
+        }
         let changed = settings.changes_since(&before);
         if !changed.is_empty() {
             version = store::settings::save(&mut tx, account_id, &settings, self.db.clock().now()).await?;

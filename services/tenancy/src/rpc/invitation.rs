@@ -129,7 +129,8 @@ impl Rpc {
         let mut invited = lock_open(&mut tx, principal, &request.invitation_id).await?;
         if now - invited.invited_at >= MAILED_AGAIN_AFTER {
             let had_run_out = now - invited.invited_at >= INVITATION;
-            store::invitation::renew(&mut tx, &mut invited, now).await?;
+            // Whoever sends it again answers for it from now on.
+            store::invitation::renew(&mut tx, &mut invited, principal.user_id(), now).await?;
             usage::take_seats(&mut tx, &self.tiers, account_id, had_run_out.into()).await?;
             tx.enqueue(mails::INVITATION, &mails::To { account_id, member_id: invited.id }).await?;
             tx.publish(events::member_invitation_resent(&invited)).await?;
@@ -173,11 +174,19 @@ impl Rpc {
         if !in_use {
             return Err(Reason::AccountSuspended.into());
         }
-        let manager = match invited.manager_id {
-            Some(id) => store::member::active(&mut tx, account_id, &[id]).await?.pop(),
-            None => None,
-        };
-        let mut joined = invited.joined(caller.user_id, manager.map(|manager| manager.role), now);
+        let ids: Vec<Uuid> = invited.manager_id.into_iter().chain(invited.invited_by).collect();
+        let members = store::member::active(&mut tx, account_id, &ids).await?;
+        let role_of =
+            |id: Option<Uuid>| members.iter().find(|member| id.is_some() && member.user_id == id).map(|m| m.role);
+        // Ended with the inviter's right; the row of an older version may still be open.
+        if !member::still_may_invite(role_of(invited.invited_by), invited.role) {
+            let mut ended = invited.removed(now);
+            store::member::save(&mut tx, &mut ended).await?;
+            tx.publish(events::member_invitation_ended(&ended)).await?;
+            tx.commit().await?;
+            return Err(invalid());
+        }
+        let mut joined = invited.joined(caller.user_id, role_of(invited.manager_id), now);
         store::member::save(&mut tx, &mut joined).await?;
         usage::join(&mut tx, &self.tiers, account_id).await?;
         tx.publish(events::member_joined(&joined)).await?;
@@ -199,7 +208,11 @@ async fn people(tx: &mut Tx, principal: &Principal, invited: &[&Member]) -> Resu
 fn may_invite(people: &[Member], principal: &Principal, invited: &Member) -> Result<()> {
     let role_of = |user_id| people.iter().find(|member| member.user_id == Some(user_id)).map(|member| member.role);
     let actor = role_of(principal.user_id()).ok_or_else(|| Error::from(Reason::NotAMember))?;
-    member::may_invite(actor, invited.role, invited.manager_id, invited.manager_id.and_then(role_of))
+    member::may_invite(actor, invited.role, invited.manager_id, invited.manager_id.and_then(role_of))?;
+    if invited.role == Role::Owner {
+        principal.caller.require_fresh_proof()?;
+    }
+    Ok(())
 }
 
 /// What became of addresses that were to be invited.

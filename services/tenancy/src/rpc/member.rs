@@ -1,7 +1,7 @@
 //! Who belongs to an account, as what, and under whom.
 
 use baton_access::{
-    ACCOUNT_HEADER, Principal, caller, principal,
+    ACCOUNT_HEADER, Principal, Role, caller, principal,
     reach::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
@@ -118,10 +118,14 @@ impl MemberService for Rpc {
         let mut after = before.changed(&change);
         let around = store::member::surroundings(&mut tx, account_id, user_id, after.manager_id).await?;
         member::may_change(actor.role, &before, &after, &around)?;
+        if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
+            principal.caller.require_fresh_proof()?;
+        }
         // What changes nothing makes no version and no event.
         if after != before {
             store::member::save(&mut tx, &mut after).await?;
             if after.role != before.role {
+                people::end_invitations(&mut tx, account_id, user_id, Some(after.role)).await?;
                 tx.publish(events::member_role_changed(&after)).await?;
             }
             if (after.manager_id, after.can_reassign_tasks) != (before.manager_id, before.can_reassign_tasks) {
@@ -170,6 +174,9 @@ impl MemberService for Rpc {
         expected.check(member.version)?;
         let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
         member::may_remove(actor.role, member.role, around.owners)?;
+        if member.role == Role::Owner {
+            principal.caller.require_fresh_proof()?;
+        }
         self.end_membership(&mut tx, &actor, &member, to).await?;
         tx.commit().await?;
         Ok(Response::new(RemoveMemberResponse {}))

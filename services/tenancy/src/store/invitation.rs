@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use baton_access::Role;
 use baton_errors::Result;
 use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
@@ -110,6 +111,31 @@ pub(crate) async fn end_all_old(
     rows.into_iter().map(Member::try_from).collect()
 }
 
+/// Ends the open invitations that a person has made into roles other than `roles`.
+pub(crate) async fn end_of_inviter(
+    tx: &mut Tx,
+    account_id: Uuid,
+    inviter: Uuid,
+    roles: &[Role],
+    now: DateTime<Utc>,
+) -> Result<Vec<Member>> {
+    let roles: Vec<String> = roles.iter().map(|role| role.name().to_owned()).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "update tenancy.memberships set status = 'removed', left_at = $4, version = version + 1
+         where account_id = $1 and invited_by = $2 and status = 'invited' and not role = any($3)
+         returning id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
+                   invited_at, joined_at, left_at, handle, version",
+        account_id,
+        inviter,
+        &roles,
+        now
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
 /// Accounts with invitations that were mailed before `before` and never accepted, a few. Of all tenants.
 pub(crate) async fn accounts_with_old(db: &Db, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
@@ -121,17 +147,18 @@ pub(crate) async fn accounts_with_old(db: &Db, before: DateTime<Utc>) -> Result<
     Ok(ids)
 }
 
-/// Notes that an invitation is mailed again, as its next version, which `member` then is.
-pub(crate) async fn renew(tx: &mut Tx, member: &mut Member, now: DateTime<Utc>) -> Result<()> {
+/// Notes that `inviter` has an invitation mailed again, as its next version, which `member` then is.
+pub(crate) async fn renew(tx: &mut Tx, member: &mut Member, inviter: Uuid, now: DateTime<Utc>) -> Result<()> {
     member.version = sqlx::query_scalar!(
-        "update tenancy.memberships set invited_at = $3, version = version + 1
+        "update tenancy.memberships set invited_at = $3, invited_by = $4, version = version + 1
          where account_id = $1 and id = $2 returning version",
         member.account_id,
         member.id,
-        now
+        now,
+        inviter
     )
     .fetch_one(&mut **tx)
     .await?;
-    member.invited_at = now;
+    (member.invited_at, member.invited_by) = (now, Some(inviter));
     Ok(())
 }

@@ -84,7 +84,7 @@ async fn who_gets_back_in_by_mail_ends_the_keys_that_somebody_made() {
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
     let token = link(&world, &ada.email, "/reset-password", 1).await;
     let before = published(&world, "api_key.revoked").await;
-    let confirm = ConfirmPasswordResetRequest { token, new_password: OTHER.to_owned() };
+    let confirm = ConfirmPasswordResetRequest { token, new_password: OTHER.to_owned(), ..Default::default() };
     passwords(&world).confirm_password_reset(confirm).await.unwrap();
     for key in [&first.key, &second.key] {
         assert_eq!(refusal(&world, key).await, Some(Reason::TokenInvalid));

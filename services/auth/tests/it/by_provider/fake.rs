@@ -91,6 +91,11 @@ impl Fake {
         fake
     }
 
+    /// One that calls its key by the same id.
+    pub(crate) async fn start_with_another_key() -> Self {
+        Self::start().await
+    }
+
     pub(crate) fn root(&self) -> &str {
         &self.0.root
     }
@@ -195,13 +200,19 @@ async fn token(State(fake): State<Fake>, headers: HeaderMap, body: String) -> Re
         return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
     };
     let id_token = (given.token)(&fake, given.claims);
-    Json(json!({"id_token": id_token, "access_token": given.userinfo.to_string(), "token_type": "Bearer"}))
-        .into_response()
+    // A text is a JWT, and the case of the type does not matter (RFC 6749, section 5.1).
+    let access_token = given.userinfo.as_str().map_or_else(|| given.userinfo.to_string(), str::to_owned);
+    Json(json!({
+        "id_token": id_token, "access_token": access_token, "token_type": "bEARER", "expires_in": "3600", "scope": null
+    }))
+    .into_response()
 }
 
-/// The access token is the answer itself.
-async fn userinfo(headers: HeaderMap) -> String {
-    headers[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned()
+/// The access token is the answer itself: JSON, or a JWT.
+async fn userinfo(headers: HeaderMap) -> Response {
+    let answer = headers[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+    let media_type = if answer.starts_with('{') { "application/json" } else { "application/jwt; charset=utf-8" };
+    ([(header::CONTENT_TYPE, media_type)], answer).into_response()
 }
 
 async fn github_token(State(fake): State<Fake>, body: String) -> Json<Value> {

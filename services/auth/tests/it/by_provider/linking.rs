@@ -1,7 +1,8 @@
 //! Whose an identity is.
 
 use baton_proto::baton::auth::v1::{
-    Identity, LinkIdentityRequest, ListIdentitiesRequest, LogoutRequest, UnlinkIdentityRequest,
+    ConfirmPasswordResetRequest, Identity, LinkIdentityRequest, ListIdentitiesRequest, LogoutRequest,
+    RequestPasswordResetRequest, UnlinkIdentityRequest, password_service_client::PasswordServiceClient,
 };
 use baton_testkit::{Person, eventually};
 
@@ -141,6 +142,48 @@ async fn nobody_unlinks_their_last_way_to_sign_in() {
     assert_eq!(refusal(acme.and(evil)), Reason::LastWayToSignIn);
 }
 
+/// A stranger who had the sign-in for a while has linked an identity of theirs.
+#[tokio::test]
+async fn a_reset_unlinks_what_was_linked_since_registering_but_for_what_is_kept() {
+    let stage = Stage::start().await;
+    let ada = stage.world.person("ada").await;
+    stage.link(&ada, "evil", "stranger").await.unwrap();
+    stage.link(&ada, "acme", "ada there").await.unwrap();
+    let mut passwords = PasswordServiceClient::new(stage.channel.clone());
+    let mut set = async |count: usize, email: &str, keep: &[&str]| {
+        let request = RequestPasswordResetRequest { email: email.to_owned() };
+        passwords.request_password_reset(request).await.unwrap();
+        let token = crate::people::link(&stage.world, email, "/reset-password", count).await;
+        let request = ConfirmPasswordResetRequest {
+            token,
+            new_password: crate::people::OTHER.to_owned(),
+            keep_identities: keep.iter().map(|&name| name.to_owned()).collect(),
+            remove_second_factor: false,
+        };
+        passwords.confirm_password_reset(request).await.unwrap().into_inner()
+    };
+    let named = |identities: &[Identity]| identities.iter().map(|it| it.provider.clone()).collect::<Vec<_>>();
+    let answer = set(1, &ada.email, &["acme", "nothing"]).await;
+    assert_eq!(
+        (named(&answer.unlinked_identities), named(&answer.identities)),
+        (vec!["evil".into()], vec!["acme".into()])
+    );
+    let mails = stage.world.mailbox().mails(Some(&ada.email));
+    let mail = mails.iter().find(|mail| mail.text.contains("/reset-password")).unwrap();
+    assert!(mail.text.contains("evil (since ") && mail.text.contains("acme (since "), "{}", mail.text);
+    assert_eq!(refusal(stage.sign_in("evil", "stranger", &ada.email).await), Reason::IdentityNotLinked);
+    let user = stage.sign_in("acme", "ada there", &address("there")).await.unwrap().user.unwrap();
+    assert_eq!(user.id, ada.user_id.to_string());
+    // Unless they say so, none is kept.
+    assert_eq!(named(&set(2, &ada.email, &[]).await.unlinked_identities), ["acme"]);
+
+    // Who registered by a provider goes on by it: nobody else can have linked that.
+    let email = address("ben");
+    stage.sign_in("acme", "ben", &email).await.unwrap();
+    let answer = set(1, &email, &[]).await;
+    assert_eq!((named(&answer.unlinked_identities), named(&answer.identities)), (vec![], vec!["acme".to_owned()]));
+}
+
 /// "Classic-federated merge": who registers with another's address, and waits until they come.
 #[tokio::test]
 async fn an_unconfirmed_registration_is_the_address_owner_s_to_replace() {
@@ -157,7 +200,7 @@ async fn an_unconfirmed_registration_is_the_address_owner_s_to_replace() {
     let user = stage.sign_in("acme", "victim", &email).await.unwrap().user.unwrap();
     assert_eq!(user.first_name, "Ada");
     assert_eq!(refusal(login(&stage.world, &email, PASSWORD).await), Reason::CredentialsInvalid);
-    let verified = client(&stage.world).verify_email(VerifyEmailRequest { token: link }).await;
+    let verified = client(&stage.world).verify_email(VerifyEmailRequest { token: link, password: None }).await;
     assert_eq!(refusal(verified), Reason::LinkInvalid);
 }
 

@@ -13,14 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::BASE32_NOPAD;
 use tonic::{Request, Status, transport::Channel};
 
-pub(super) struct Stage {
-    pub(super) world: World,
-    pub(super) clock: Clock,
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
     auth: Channel,
 }
 
 impl Stage {
-    pub(super) async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let world = World::start(&[]).await;
         // In the middle of a time step, so that the seconds which pass in the test do not matter.
         let now = Utc::now().timestamp().div_euclid(30) * 30 + 15;
@@ -30,36 +30,40 @@ impl Stage {
     }
 
     /// Another instance with other variables.
-    pub(super) async fn instance(&self, env: Env) -> MfaServiceClient<Channel> {
+    pub(crate) async fn instance(&self, env: Env) -> MfaServiceClient<Channel> {
         MfaServiceClient::new(serve(&self.world, env, self.clock.clone()).await)
     }
 
-    pub(super) fn client(&self) -> MfaServiceClient<Channel> {
+    pub(crate) fn channel(&self) -> Channel {
+        self.auth.clone()
+    }
+
+    pub(crate) fn client(&self) -> MfaServiceClient<Channel> {
         MfaServiceClient::new(self.auth.clone())
     }
 
-    pub(super) fn auth(&self) -> AuthServiceClient<Channel> {
+    pub(crate) fn auth(&self) -> AuthServiceClient<Channel> {
         AuthServiceClient::new(self.auth.clone())
     }
 
-    pub(super) async fn login(&self, person: &Person) -> LoginResponse {
+    pub(crate) async fn login(&self, person: &Person) -> LoginResponse {
         let request = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
         self.auth().login(request).await.unwrap().into_inner()
     }
 
     /// Gives the first factor, and answers the token that asks for the second.
-    pub(super) async fn challenge(&self, person: &Person) -> String {
+    pub(crate) async fn challenge(&self, person: &Person) -> String {
         let answer = self.login(person).await;
         assert!(answer.mfa_required);
         answer.mfa_token.unwrap()
     }
 
-    pub(super) async fn verify(&self, mfa_token: &str, code: &str) -> Result<VerifySecondFactorResponse, Status> {
+    pub(crate) async fn verify(&self, mfa_token: &str, code: &str) -> Result<VerifySecondFactorResponse, Status> {
         let request = VerifySecondFactorRequest { mfa_token: mfa_token.to_owned(), code: code.to_owned() };
         self.client().verify_second_factor(request).await.map(tonic::Response::into_inner)
     }
 
-    pub(super) async fn enroll(
+    pub(crate) async fn enroll(
         &self,
         person: &Person,
         code: Option<&str>,
@@ -69,13 +73,13 @@ impl Stage {
         self.client().enroll_totp(person.call_without_account(request)).await.map(tonic::Response::into_inner)
     }
 
-    pub(super) async fn confirm(&self, person: &Person, code: &str) -> Result<Vec<String>, Status> {
+    pub(crate) async fn confirm(&self, person: &Person, code: &str) -> Result<Vec<String>, Status> {
         let request = person.call_without_account(ConfirmTotpRequest { code: code.to_owned() });
         self.client().confirm_totp(request).await.map(|answer| answer.into_inner().recovery_codes)
     }
 
     /// Someone with a second factor, set up some minutes ago.
-    pub(super) async fn protected(&self, name: &str) -> (Person, App, Vec<String>) {
+    pub(crate) async fn protected(&self, name: &str) -> (Person, App, Vec<String>) {
         let person = self.world.person(name).await;
         let app = App::scan(&self.enroll(&person, None, None).await.unwrap());
         let recovery_codes = self.confirm(&person, &app.code(&self.clock, 0)).await.unwrap();
@@ -84,7 +88,7 @@ impl Stage {
     }
 
     /// Waits for a mail with this subject.
-    pub(super) async fn mailed(&self, person: &Person, subject: &str) {
+    pub(crate) async fn mailed(&self, person: &Person, subject: &str) {
         eventually(|| async {
             self.world.mailbox().mails(Some(&person.email)).iter().any(|mail| mail.subject == subject).then_some(())
         })
@@ -98,16 +102,16 @@ async fn serve(world: &World, env: Env, clock: Clock) -> Channel {
 }
 
 /// An authenticator app with one secret: RFC 6238, written here once more.
-pub(super) struct App(Vec<u8>);
+pub(crate) struct App(Vec<u8>);
 
 impl App {
-    pub(super) fn scan(enrolled: &EnrollTotpResponse) -> Self {
+    pub(crate) fn scan(enrolled: &EnrollTotpResponse) -> Self {
         assert!(enrolled.otpauth_url.contains(&format!("secret={}&", enrolled.secret)));
         Self(BASE32_NOPAD.decode(enrolled.secret.as_bytes()).unwrap())
     }
 
     /// What it shows, so many time steps from now.
-    pub(super) fn code(&self, clock: &Clock, steps_away: i64) -> String {
+    pub(crate) fn code(&self, clock: &Clock, steps_away: i64) -> String {
         let step = (clock.now().timestamp() / 30 + steps_away).to_be_bytes();
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0), &step);
         let offset = usize::from(tag.as_ref()[19] & 15);
@@ -116,29 +120,29 @@ impl App {
     }
 
     /// A code that is none of those which would be taken now.
-    pub(super) fn wrong_code(&self, clock: &Clock) -> String {
+    pub(crate) fn wrong_code(&self, clock: &Clock) -> String {
         let right = [-1, 0, 1].map(|step| self.code(clock, step));
         (0..4).map(|n| format!("{n:06}")).find(|code| !right.contains(code)).unwrap()
     }
 
-    pub(super) fn secret(&self) -> &[u8] {
+    pub(crate) fn secret(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// How a token says that its session was opened.
-pub(super) fn amr(access_token: &str) -> Vec<String> {
+pub(crate) fn amr(access_token: &str) -> Vec<String> {
     let claims = access_token.split('.').nth(1).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     claims["amr"].as_array().unwrap().iter().map(|method| method.as_str().unwrap().to_owned()).collect()
 }
 
 /// A person with the token of another session.
-pub(super) fn in_session(person: &Person, access_token: &str) -> Person {
+pub(crate) fn in_session(person: &Person, access_token: &str) -> Person {
     Person { token: access_token.to_owned(), ..person.clone() }
 }
 
 /// A call of theirs.
-pub(super) fn call<T>(person: &Person, message: T) -> Request<T> {
+pub(crate) fn call<T>(person: &Person, message: T) -> Request<T> {
     person.call_without_account(message)
 }

@@ -2,10 +2,11 @@
 
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{
-    CreateApiKeyRequest, DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest,
-    api_key_service_client::ApiKeyServiceClient,
+    ConfirmPasswordResetRequest, CreateApiKeyRequest, DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest,
+    api_key_service_client::ApiKeyServiceClient, password_service_client::PasswordServiceClient,
 };
 use baton_testkit::{PASSWORD, Person, eventually, reason};
+use chrono::TimeDelta;
 use tonic::Status;
 
 use super::stage::{Stage, amr, call, in_session};
@@ -128,4 +129,39 @@ async fn a_sign_in_that_is_about_to_end_does_not_count_as_made_by_both() {
     };
     let (refused, ()) = tokio::join!(verify, switch_off);
     assert_eq!(reason(&refused.unwrap_err()), Some(Reason::MfaTokenInvalid));
+}
+
+/// A stranger who had the sign-in for a while may have switched it on, and its person would be locked out.
+#[tokio::test]
+async fn a_reset_link_removes_a_second_factor_in_its_first_week_and_on_request_only() {
+    let stage = Stage::set().await;
+    let mut passwords = PasswordServiceClient::new(stage.channel());
+    let mut reset = async |person: &Person, count: usize, remove: bool| {
+        passwords.request_password_reset(crate::people::reset(&person.email)).await.unwrap();
+        let token = crate::people::link(&stage.world, &person.email, "/reset-password", count).await;
+        let request = ConfirmPasswordResetRequest {
+            token,
+            new_password: PASSWORD.to_owned(),
+            remove_second_factor: remove,
+            ..ConfirmPasswordResetRequest::default()
+        };
+        passwords.confirm_password_reset(request).await.map(|answer| answer.into_inner().second_factor_enabled)
+    };
+    let (ada, ..) = stage.protected("ada").await;
+    assert!(reset(&ada, 1, false).await.unwrap());
+    assert!(stage.login(&ada).await.mfa_required, "a mailbox alone is no way around it");
+    let text = &stage.world.mailbox().mails(Some(&ada.email)).into_iter().find(|m| m.text.contains("/reset-password"));
+    assert!(text.as_ref().unwrap().text.contains("second factor since"), "the mail tells of it");
+    assert!(!reset(&ada, 2, true).await.unwrap());
+    assert!(!stage.login(&ada).await.mfa_required);
+    stage.mailed(&ada, "Second factor switched off").await;
+
+    let (ben, app, _) = stage.protected("ben").await;
+    stage.clock.advance(TimeDelta::days(7));
+    let refused = reset(&ben, 1, true).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::SecondFactorEstablished));
+    // Nothing was changed, and the link goes on working.
+    let challenge = stage.challenge(&ben).await;
+    stage.verify(&challenge, &app.code(&stage.clock, 0)).await.unwrap();
+    assert!(reset(&ben, 2, false).await.unwrap());
 }

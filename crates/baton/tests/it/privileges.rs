@@ -1,0 +1,160 @@
+//! What the roles of the services may do to each table: all of it is listed here, so that a new table is looked at.
+
+use std::collections::BTreeMap;
+
+use baton_store::migrate::{app_role, system_role};
+use baton_testkit::database::Database;
+use sqlx::{Connection, PgConnection};
+
+use crate::personal_data::schemas;
+
+const ALL: &str = "select, insert, update, delete";
+const READ: &str = "select";
+const NONE: &str = "";
+
+/// The platform's tables, which every schema has: what the serving role may do, and what the system role may. But for
+/// `idempotency_keys`, none is behind row-level security: the serving role would read the rows of all tenants.
+const PLATFORM: &[(&str, &str, &str)] = &[
+    ("_migrations", READ, READ),
+    ("_platform_migrations", READ, READ),
+    ("dead_letters", NONE, ALL),
+    ("idempotency_keys", "select, insert, update", ALL),
+    ("inbox", "select(event_id), insert(event_id)", ALL),
+    ("jobs", "insert", ALL),
+    ("outbox", "insert", ALL),
+    ("relay", NONE, ALL),
+];
+
+/// What the serving role may do to the services' own tables. One that is not forced behind row-level security holds the
+/// rows of all tenants: think twice.
+const OWN: &[(&str, &str)] = &[
+    ("auth.api_keys", ALL),
+    ("auth.auth_events", ALL),
+    ("auth.identities", ALL),
+    ("auth.links", ALL),
+    ("auth.mfa_challenges", ALL),
+    ("auth.oauth_flows", ALL),
+    ("auth.recovery_codes", ALL),
+    ("auth.refresh_tokens", ALL),
+    ("auth.registrations", ALL),
+    ("auth.second_factors", ALL),
+    ("auth.sessions", ALL),
+    ("auth.signing_keys", ALL),
+    ("auth.users", ALL),
+    ("notification.notifications", ALL),
+    ("task.attachments", "select, insert, update"),
+    ("task.comment_mentions", ALL),
+    ("task.comment_reactions", ALL),
+    ("task.comments", ALL),
+    ("task.custom_fields", ALL),
+    ("task.departures", ALL),
+    ("task.occurrences", ALL),
+    ("task.reminders", ALL),
+    ("task.saved_views", ALL),
+    ("task.search_settings", ALL),
+    ("task.storage_usage", ALL),
+    ("task.task_assignments", "select, insert, update"),
+    ("task.task_dependencies", ALL),
+    ("task.task_events", "select, insert"),
+    ("task.task_search", ALL),
+    ("task.task_snapshots", ALL),
+    ("task.task_tags", ALL),
+    ("task.task_watchers", ALL),
+    ("task.tasks", "select, insert, update"),
+    ("task.time_corrections", "select, insert"),
+    ("task.time_entries", ALL),
+    ("task.timers", ALL),
+    ("task.usage", ALL),
+    ("task.usage_changes", ALL),
+    ("tenancy.accounts", ALL),
+    ("tenancy.activity_heads", "select, insert, update"),
+    ("tenancy.activity_logs", "select, insert"),
+    ("tenancy.memberships", ALL),
+    ("tenancy.stripe_events", "select, insert"),
+    ("tenancy.subscriptions", ALL),
+    ("tenancy.usage", ALL),
+    ("tenancy.usage_warnings", ALL),
+];
+
+/// What is expected of a role, by table.
+fn expected(schema: &str, system: bool) -> BTreeMap<String, String> {
+    let platform =
+        PLATFORM.iter().map(|(table, app, sys)| (format!("{schema}.{table}"), if system { sys } else { app }));
+    let own = OWN.iter().filter(|(table, _)| !system && table.starts_with(&format!("{schema}.")));
+    let own = own.map(|(table, may)| ((*table).to_owned(), may));
+    platform.chain(own).map(|(table, may)| (table, (*may).to_owned())).collect()
+}
+
+/// What a role may do to every table and view of a schema, columns where it is not the whole table. Partitions are left
+/// out while nothing is allowed to them.
+async fn allowed(conn: &mut PgConnection, schema: &str, role: &str) -> BTreeMap<String, String> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select n.nspname || '.' || c.relname,
+                coalesce((select string_agg(
+                     case when has_table_privilege($2, c.oid, p.name) then p.name
+                          else p.name || '(' || (select string_agg(a.attname, ' ' order by a.attnum) from pg_attribute a
+                                                 where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                                                   and has_column_privilege($2, c.oid, a.attnum, p.name)) || ')' end,
+                     ', ' order by p.place)
+                 from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger'])
+                      with ordinality p (name, place)
+                 where has_table_privilege($2, c.oid, p.name)
+                    or p.name in ('select', 'insert', 'update', 'references')
+                       and has_any_column_privilege($2, c.oid, p.name)), '')
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f')",
+    )
+    .bind(schema)
+    .bind(role)
+    .fetch_all(conn)
+    .await
+    .unwrap();
+    let is_partition = |table: &str| table.contains("._activity_logs_");
+    rows.into_iter().filter(|(table, may)| !(is_partition(table) && may.is_empty())).collect()
+}
+
+#[tokio::test]
+async fn roles_may_do_what_is_listed_and_no_more() {
+    let database = Database::create(&schemas()).await;
+    let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
+    let mut wrong = Vec::new();
+    for (schema, _) in schemas() {
+        for system in [false, true] {
+            let role = if system { system_role(schema) } else { app_role(schema) };
+            let expected = expected(schema, system);
+            let found = allowed(&mut conn, schema, &role).await;
+            for (table, may) in &found {
+                match expected.get(table) {
+                    Some(listed) if listed == may => {}
+                    // What the system role may do to a service's own tables follows from the schema's defaults.
+                    None if system => {}
+                    listed => wrong.push(format!("{role} may [{may}] on {table}, and is to [{listed:?}]")),
+                }
+            }
+            wrong.extend(
+                expected.keys().filter(|table| !found.contains_key(*table)).map(|t| format!("there is no {t}")),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One service's role reaches into no other's schema.
+#[tokio::test]
+async fn a_service_may_do_nothing_in_anothers_schema() {
+    let database = Database::create(&schemas()).await;
+    let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
+    for (of_role, _) in schemas() {
+        for (schema, _) in schemas().into_iter().filter(|(schema, _)| *schema != of_role) {
+            for role in [app_role(of_role), system_role(of_role)] {
+                let enters: bool = sqlx::query_scalar("select has_schema_privilege($1, $2, 'usage')")
+                    .bind(&role)
+                    .bind(schema)
+                    .fetch_one(&mut conn)
+                    .await
+                    .unwrap();
+                assert!(!enters, "{role} may use {schema}");
+            }
+        }
+    }
+}
