@@ -29,7 +29,7 @@ async fn bogus_sockets_count_for_their_address() {
     let platform = Platform::start_with(&variables).await;
     let neighbours = Neighbours::of(&platform).await;
     let connect = |n: usize, address: &str| {
-        let token = if n % 3 == 0 { String::new() } else { format!("bogus-{n}") };
+        let token = if n.is_multiple_of(3) { String::new() } else { format!("bogus-{n}") };
         let url = format!("ws://{}/cable?token={token}", platform.address());
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());

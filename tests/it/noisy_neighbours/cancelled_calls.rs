@@ -42,7 +42,7 @@ impl Call<'_> {
             0 => drop(timeout(moment, self.over_rest()).await),
             1 => drop(timeout(moment, self.over_grpc(None)).await),
             // The deadline is the client's own, and the platform hangs up.
-            2 => drop(self.over_grpc(Some(moment)).await),
+            2 => self.over_grpc(Some(moment)).await,
             _ => drop(timeout(moment, self.over_grpc_web()).await),
         }
     }

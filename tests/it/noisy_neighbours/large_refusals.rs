@@ -72,7 +72,7 @@ async fn a_request_with_thousands_of_faults_is_refused_for_itself_alone() {
         async move { timeout(PATIENCE, call.send()).await.expect("an answer") }
     };
     let refusals = neighbours
-        .undisturbed_by(async {
+        .undisturbed_by(Box::pin(async {
             let mut refusals = Vec::new();
             for _ in 0..5 {
                 // As many as the rule allows, and more than that.
@@ -84,7 +84,7 @@ async fn a_request_with_thousands_of_faults_is_refused_for_itself_alone() {
                 is_small_problem(&over_rest(vec!["x"; 1500]).await, None);
             }
             refusals
-        })
+        }))
         .await;
     for (refusal, left_out) in refusals {
         is_small(&refusal, left_out);
