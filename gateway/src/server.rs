@@ -49,8 +49,11 @@ use crate::{config::Config, proxies::Proxies, request_body::Timed};
 
 /// What is read ahead of a connection at most, headers included; hyper would take 400 KiB of each.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Headers of a request have arrived by then. Over HTTP/1.1 this is also how long a connection may wait for the next.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first request of a connection has arrived by then.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The headers of each later one; over HTTP/1.1 this is also how long a connection may wait for it. Longer than load balancers
+/// keep theirs open, so that none sends a request into a connection that is just closing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Streams of one HTTP/2 connection at a time.
 const MAX_STREAMS: u32 = 256;
 /// An HTTP/2 connection without a stream is told to go after this.
@@ -183,7 +186,7 @@ async fn connection(
                 if begun != seen || activity.open.load(Ordering::Relaxed) > 0 {
                     (seen, idle_since) = (begun, Instant::now());
                 }
-                let is_silent = begun == 0 && accepted.elapsed() > HEADER_TIMEOUT;
+                let is_silent = begun == 0 && accepted.elapsed() > FIRST_REQUEST_TIMEOUT;
                 let is_idle = idle_since.elapsed() > IDLE_TIMEOUT && !activity.is_upgraded.load(Ordering::Relaxed);
                 if is_silent || is_idle {
                     return;
