@@ -61,7 +61,9 @@ async fn all_that_a_deleted_account_had_goes_and_nothing_of_others() {
     .unwrap();
     let theirs = rows(&desk, elsewhere.team.account_id).await;
     assert!(theirs.0 > 0 && theirs.1 > 0 && theirs.2 > 0, "{theirs:?}");
-    let published: i64 = sqlx::query_scalar("select count(*) from task.outbox").fetch_one(&admin).await.unwrap();
+    // Counters are published when their time comes, whatever else happens.
+    let published = "select count(*) from task.outbox where position('usage.changed'::bytea in envelope) = 0";
+    let before: i64 = sqlx::query_scalar(published).fetch_one(&admin).await.unwrap();
 
     let end = "update tenancy.accounts set status = 'canceled', deletes_at = now() - interval '1 second' where id = $1";
     sqlx::query(end).bind(team.account_id).execute(&admin).await.unwrap();
@@ -86,6 +88,6 @@ async fn all_that_a_deleted_account_had_goes_and_nothing_of_others() {
     .await;
     gone().await;
     assert_eq!(rows(&desk, elsewhere.team.account_id).await, theirs);
-    let after: i64 = sqlx::query_scalar("select count(*) from task.outbox").fetch_one(&admin).await.unwrap();
-    assert_eq!(after, published, "nobody is told of each task");
+    let after: i64 = sqlx::query_scalar(published).fetch_one(&admin).await.unwrap();
+    assert_eq!(after, before, "nobody is told of each task");
 }

@@ -181,7 +181,8 @@ async fn a_thousand_change_in_one_transaction_each_with_its_line_and_its_event()
     assert_eq!(count("select count(*) from task.tasks where status = 'in_progress' and version = 2").await, 1_000);
     assert_eq!(count("select count(distinct xmin::text) from task.tasks").await, 1);
     assert_eq!(count("select count(*) from task.task_events where kind = 'started' and version = 2").await, 1_000);
-    assert_eq!(count("select count(*) from task.outbox").await, 1_000);
+    let events = "select count(*) from task.outbox where position('task.started'::bytea in envelope) > 0";
+    assert_eq!(count(events).await, 1_000);
     assert_eq!(desk.bulk(me, by_filter()).await.unwrap(), ChangeTasksResponse::default(), "none is pending any more");
 }
 

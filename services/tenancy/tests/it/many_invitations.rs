@@ -79,6 +79,8 @@ async fn many_are_invited_at_once_with_an_answer_each() {
     };
     assert_eq!(shape(&registered.email), shape("p1@example.org"));
     eventually(|| async { (world.mailbox().mails(None).len() == 99).then_some(()) }).await;
+    // A job is gone a moment after its mail has come.
+    eventually(|| async { (count(&world, "select count(*) from tenancy.jobs").await == 0).then_some(()) }).await;
 
     // The same again: everyone is invited already, and nobody is mailed.
     let again = invite_all(&world, &team.owner, team.account_id, invitations).await.unwrap().into_inner();
