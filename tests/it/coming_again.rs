@@ -65,6 +65,17 @@ async fn a_weekly_task_comes_until_somebody_ends_it() {
     assert_eq!((&second["title"], &second["accepted_at"]), (&first["title"], &Value::Null), "{second}");
     is_told(user, "task_assigned", &second).await;
 
+    let never = json!({"occurrence_at": soon(3_601)});
+    let wrong = manager.post(&format!("{}/skip", path(&second)), &never).send().await;
+    assert_eq!(wrong.status, 400, "{}", wrong.text);
+    assert!(wrong.text.contains("occurrence_at"), "{}", wrong.text);
+    let skipped = manager.post(&format!("{}/skip", path(&second)), &json!({"reason": "Rain"})).ok().await;
+    assert_eq!((&skipped["status"], &skipped["skipped_times"]), (&json!("canceled"), &json!([second["due_at"]])));
+    let second = next(user, &second).await;
+    let skip = json!({"occurrence_at": second["due_at"]});
+    let unskipped = manager.post(&format!("{}/unskip", path(&second)), &skip).ok().await;
+    assert_eq!((&unskipped["version"], &unskipped["skipped_times"]), (&second["version"], &json!([])), "it was not");
+
     let ended = manager.patch(&path(&second), &json!({"recurrence_rule": null})).ok().await;
     assert_eq!((&ended["recurrence_rule"], &ended["recurrence_timezone"]), (&Value::Null, &Value::Null), "{ended}");
     let wrong = manager.patch(&path(&second), &json!({"recurrence_rule": "FREQ=SECONDLY"})).send().await;

@@ -51,6 +51,7 @@ const MATRIX: [(&str, [bool; 4]); 18] = [
 const DOMAIN: &[&str] = &[
     "TASK_WRONG_STATE",
     "TASK_NOT_ASSIGNED",
+    "TASK_NOT_RECURRING",
     "TASK_CHANGE_NOT_ALLOWED",
     "ASSIGNMENT_ALREADY_ACCEPTED",
     "LAST_OWNER",

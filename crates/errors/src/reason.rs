@@ -129,6 +129,8 @@ reasons! {
     TaskWrongState "TASK_WRONG_STATE" FailedPrecondition 409 "The task's state does not allow this; `from` and `to` name both states.";
     TimerAlreadyRunning "TIMER_ALREADY_RUNNING" FailedPrecondition 409 "The account lets nobody work on two tasks at once, and the caller is at work on another; `task_id` names it.";
     TaskChangeNotAllowed "TASK_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The caller sees the task but may not do this to it.";
+    TaskNotRecurring "TASK_NOT_RECURRING" FailedPrecondition 409 "The task does not come again, or a later task of its series is there already; that one skips times.";
+    SkipLimit "SKIP_LIMIT" FailedPrecondition 409 "The series skips as many times ahead as one may (`limit`).";
     TaskAlreadyAssigned "TASK_ALREADY_ASSIGNED" FailedPrecondition 409 "Somebody else holds the task; reassign it.";
     TaskNotAssigned "TASK_NOT_ASSIGNED" FailedPrecondition 409 "Nobody holds the task; assign it.";
     AssigneeInvalid "ASSIGNEE_INVALID" FailedPrecondition 422 "The assignee is not an active member of the account.";

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     events::Kind,
+    schedule::series,
     store::timeline::Entry,
     task::{Priority, Status, Task, Visibility},
 };
@@ -25,6 +26,7 @@ use crate::{
 /// The task as it stands at `now`.
 pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
     let (actual_seconds, overdue) = (task.worked(now), task.overdue(now));
+    let skipped_times = series::skipped_times(&task).into_iter().map(timestamp).collect();
     let fields = task.fields;
     proto::Task {
         id: task.id.to_string(),
@@ -59,6 +61,7 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
         recurrence_rule: task.recurrence_rule,
         recurrence_timezone: task.recurrence_timezone,
         series_id: task.series_id.map(|id| id.to_string()),
+        skipped_times,
         // Of other tasks: readers fill them in.
         progress: None,
         blocked: false,

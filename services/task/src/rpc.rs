@@ -12,6 +12,7 @@ mod list;
 mod order;
 mod reminder;
 mod search;
+mod series;
 mod structure;
 mod tag;
 mod task;

@@ -15,7 +15,7 @@ pub(crate) mod record;
 pub(crate) mod time_entry;
 
 use baton_errors::{Error, Result};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
 use self::{fields::Fields, lifecycle::Move};
@@ -118,6 +118,8 @@ pub(crate) struct Task {
     pub(crate) recurrence_timezone: Option<String>,
     /// The series that it is an instance of.
     pub(crate) series_id: Option<Uuid>,
+    /// Times of the series that are skipped, as a clock on the wall of its timezone shows them, sorted.
+    pub(crate) skipped_times: Vec<NaiveDateTime>,
 }
 
 impl Task {
@@ -148,6 +150,7 @@ impl Task {
             recurrence_rule: None,
             recurrence_timezone: None,
             series_id: None,
+            skipped_times: Vec::new(),
         }
     }
 

@@ -258,7 +258,10 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("limit", Kind::Int32) => Some(Value::I32(5)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
         ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),
-        ("from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at" | "as_of", Kind::Message(of)) => {
+        (
+            "from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at" | "as_of" | "occurrence_at",
+            Kind::Message(of),
+        ) => {
             let mut time = DynamicMessage::new(of);
             time.set_field_by_name("seconds", Value::I64(1_900_000_000));
             Some(Value::Message(time))

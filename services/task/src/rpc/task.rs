@@ -9,10 +9,11 @@ use baton_proto::baton::task::v1::{
     GetTimelineRequest, GetTimelineResponse, ListTasksRequest, ListTasksResponse, ListTrashRequest, ListTrashResponse,
     PauseTaskRequest, PauseTaskResponse, ReassignTaskRequest, ReassignTaskResponse, RejectTaskRequest,
     RejectTaskResponse, ReopenTaskRequest, ReopenTaskResponse, RestoreTaskRequest, RestoreTaskResponse,
-    ResumeTaskRequest, ResumeTaskResponse, StartTaskRequest, StartTaskResponse, UpdateTaskRequest, UpdateTaskResponse,
-    task_service_server::TaskService,
+    ResumeTaskRequest, ResumeTaskResponse, SkipTaskRequest, SkipTaskResponse, StartTaskRequest, StartTaskResponse,
+    UnskipTaskRequest, UnskipTaskResponse, UpdateTaskRequest, UpdateTaskResponse, task_service_server::TaskService,
 };
 use baton_store::{Page, Tx};
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -29,8 +30,9 @@ use crate::{
     people::{
         assignment::{self, Member},
         visibility::Who,
+        watching::Audience,
     },
-    schedule::series::Wish,
+    schedule::series::{self, Wish},
     store::{self, parts::Around},
     task::{
         Task, custom_field,
@@ -254,6 +256,26 @@ impl TaskService for Rpc {
         };
         let task = self.change(&change, id, Kind::Reopened, reason.as_deref(), reopen).await?;
         Ok(Response::new(ReopenTaskResponse { task: Some(task) }))
+    }
+
+    async fn skip_task(&self, request: Request<SkipTaskRequest>) -> Result<Response<SkipTaskResponse>, Status> {
+        let change = Change::of("SkipTask", &request)?;
+        let SkipTaskRequest { id, occurrence_at, reason } = request.get_ref();
+        said(reason)?;
+        let at = occurrence_at.as_ref().map(|time| fields::time(time, "occurrence_at")).transpose()?;
+        let audience = self.audience_of(change.principal(), id).await;
+        let skip = |task: &mut Task, place: &_, now| series::skip(task, place, at, now);
+        let task = self.change_series(&change, id, reason.as_deref(), audience, skip).await?;
+        Ok(Response::new(SkipTaskResponse { task: Some(task) }))
+    }
+
+    async fn unskip_task(&self, request: Request<UnskipTaskRequest>) -> Result<Response<UnskipTaskResponse>, Status> {
+        let change = Change::of("UnskipTask", &request)?;
+        let UnskipTaskRequest { id, occurrence_at } = request.get_ref();
+        let at = fields::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
+        let unskip = |task: &mut Task, place: &_, _| series::unskip(task, place, at);
+        let task = self.change_series(&change, id, None, Ok(Audience::default()), unskip).await?;
+        Ok(Response::new(UnskipTaskResponse { task: Some(task) }))
     }
 
     async fn assign_task(&self, request: Request<AssignTaskRequest>) -> Result<Response<AssignTaskResponse>, Status> {

@@ -5,35 +5,28 @@
 //! time that the zone skips is read with the offset before the gap, one that it has twice is the first of both (RFC
 //! 5545, section 3.3.5).
 
+mod rule;
 mod times;
 
 use baton_errors::{Error, Result};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use rrule::{Frequency, NWeekday, RRule, Unvalidated};
+use rule::{Rule, Until};
 use times::Times;
 
 /// A rule that counts its times, and began longer before the present, would have to be followed all the way.
 const LONGEST_BEGUN: TimeDelta = TimeDelta::days(366);
 /// How far ahead the next time may be. The rarest day that people name, a 29th of February on a Monday, comes after 40
 /// years at most. It bounds the work that a rule makes: so many days are looked at, and no more.
-const FURTHEST: TimeDelta = TimeDelta::days(50 * 366);
+pub(crate) const FURTHEST: TimeDelta = TimeDelta::days(50 * 366);
 /// The last year that JSON can show.
 const LAST_YEAR: i32 = 9999;
 
 /// A rule and the timezone that it is read in.
 #[derive(Debug, Clone)]
 pub(crate) struct Recurrence {
-    rule: RRule<Unvalidated>,
-    until: Option<Until>,
+    rule: Rule,
     zone: Tz,
-}
-
-/// The last time that a rule may give.
-#[derive(Debug, Clone, Copy)]
-enum Until {
-    Instant(DateTime<Utc>),
-    Day(NaiveDate),
 }
 
 /// One of the times of a rule.
@@ -64,37 +57,8 @@ impl Recurrence {
     /// # Errors
     /// VALIDATION_FAILED, with a sentence about the first thing that is wrong.
     pub(crate) fn parse(rule: &str, zone: Tz, field: &str) -> Result<Self> {
-        let refused = |why: &str| Error::invalid(field, why);
-        // Neither a line more, such as a DTSTART, nor anything else that an RRULE's value does not have.
-        if !rule.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b";=,+-".contains(&b)) {
-            return Err(refused("is not the value of an RRULE (RFC 5545): FREQ=WEEKLY;BYDAY=MO"));
-        }
-        let (until, rest): (Vec<&str>, Vec<&str>) = rule.split(';').partition(|part| part.starts_with("UNTIL="));
-        let until = match until.as_slice() {
-            [] => None,
-            [until] => Some(Until::parse(&until["UNTIL=".len()..]).ok_or_else(|| {
-                refused("has an UNTIL that is neither a date (20301231) nor a time in UTC (20301231T170000Z)")
-            })?),
-            _ => return Err(refused("has more than one UNTIL")),
-        };
-        let rule: RRule<Unvalidated> =
-            rest.join(";").parse().map_err(|error| refused(&format!("is not an RRULE (RFC 5545): {error}")))?;
-        if until.is_some() && rule.get_count().is_some() {
-            return Err(refused("has both UNTIL and COUNT"));
-        }
-        if rule.get_interval() == 0 || rule.get_count() == Some(0) {
-            return Err(refused("has an INTERVAL or a COUNT of 0"));
-        }
-        let too_often =
-            rule.get_freq() > Frequency::Hourly || rule.get_by_minute().len() > 1 || rule.get_by_second().len() > 1;
-        if too_often {
-            return Err(refused("has times that are less than an hour apart"));
-        }
-        let counts_days = rule.get_by_weekday().iter().any(|day| matches!(day, NWeekday::Nth(..)));
-        if counts_days && rule.get_freq() > Frequency::Monthly {
-            return Err(refused("has a number in BYDAY, which only MONTHLY and YEARLY have"));
-        }
-        Ok(Self { rule, until, zone })
+        let rule = rule.parse().map_err(|why: String| Error::invalid(field, why))?;
+        Ok(Self { rule, zone })
     }
 
     /// Whether tasks can come by this rule from `due_at` on.
@@ -105,10 +69,9 @@ impl Recurrence {
         if due_at < now - LONGEST_BEGUN {
             return Err(Error::invalid(field, "begins at a due time that is more than a year ago"));
         }
+        self.rule.check().map_err(|why| Error::invalid(field, why))?;
         let start = self.local(due_at);
-        let valid = self.rule.clone().validate(rrule::Tz::UTC.from_utc_datetime(&start));
-        valid.map_err(|why| Error::invalid(field, format!("is not an RRULE (RFC 5545): {why}")))?;
-        match self.next(start, start, due_at) {
+        match self.next(start, start, due_at, &[]) {
             Some(_) => Ok(()),
             None => Err(Error::invalid(field, "has no time in the fifty years after the due time")),
         }
@@ -119,23 +82,78 @@ impl Recurrence {
         at.with_timezone(&self.zone).naive_local().trunc_subsecs(0)
     }
 
-    /// The first time of the rule after `last` that is in the future of `now`, if there is one in the next fifty years.
-    /// The rule begins at `start`.
-    pub(crate) fn next(&self, start: NaiveDateTime, last: NaiveDateTime, now: DateTime<Utc>) -> Option<Occurrence> {
+    /// The first time of the rule after `last` that is in the future of `now` and not `skipped`, if there is one in the
+    /// next fifty years. The rule begins at `start`.
+    pub(crate) fn next(
+        &self,
+        start: NaiveDateTime,
+        last: NaiveDateTime,
+        now: DateTime<Utc>,
+        skipped: &[NaiveDateTime],
+    ) -> Option<Occurrence> {
         let after = now.max(self.instant(last));
-        let day = self.local(after).date();
-        // A time that the zone skips is up to a day later than it shows.
-        let from = start.date().max(day - TimeDelta::days(1));
-        let times = Times { rule: &self.rule, start }.between(from, start.date().max(day) + FURTHEST);
-        times
-            .take_while(|local| local.year() <= LAST_YEAR)
-            .filter(|&local| local > last)
-            .map(|local| Occurrence { local, at: self.instant(local) })
-            .take_while(|time| self.until.is_none_or(|until| until.allows(*time)))
-            .find(|time| time.at > after)
+        self.first(start, after, start.max(self.local(after)) + FURTHEST, skipped)
     }
 
-    fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
+    /// The first time of the rule that is later than an instant and not `skipped`, up to what a clock on the wall shows.
+    fn first(
+        &self,
+        start: NaiveDateTime,
+        after: DateTime<Utc>,
+        to: NaiveDateTime,
+        skipped: &[NaiveDateTime],
+    ) -> Option<Occurrence> {
+        let skipped: Vec<_> = skipped.iter().map(|local| self.instant(*local)).collect();
+        let mut first: Option<Occurrence> = None;
+        for time in self.between(start, after, to) {
+            // Only a time that its zone skips can be later than one that shows more.
+            if first.is_some_and(|first| time.local > self.local(first.at)) {
+                break;
+            }
+            if time.at > after && !skipped.contains(&time.at) && first.is_none_or(|first| time.at < first.at) {
+                if self.local(time.at) == time.local {
+                    return Some(time);
+                }
+                first = Some(time);
+            }
+        }
+        first
+    }
+
+    /// What the wall shows at the rule's time that is this instant, if it has such a time. The rule begins at `start`.
+    pub(crate) fn falls(&self, start: NaiveDateTime, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+        let time = self.between(start, at, self.local(at)).find(|time| time.at == at)?;
+        Some(time.local)
+    }
+
+    /// The times of the rule that may be this instant or later, up to what a clock on the wall shows, in the order of
+    /// what it shows.
+    fn between(
+        &self,
+        start: NaiveDateTime,
+        from: DateTime<Utc>,
+        to: NaiveDateTime,
+    ) -> impl Iterator<Item = Occurrence> {
+        let to = match self.rule.until {
+            // An hour that comes twice may show more than the end does.
+            Some(Until::Instant(until)) => to.min(self.local(until) + TimeDelta::days(1)),
+            Some(Until::Day(day)) => day.and_hms_opt(23, 59, 59).map_or(to, |end| to.min(end)),
+            None => to,
+        };
+        // A time that the zone skips is up to a day later than it shows.
+        let day = self.local(from).date() - TimeDelta::days(1);
+        Times { rule: &self.rule, start }
+            .between(start.date().max(day), to.date())
+            .take_while(move |local| *local <= to && local.year() <= LAST_YEAR)
+            .map(|local| Occurrence { local, at: self.instant(local) })
+            .filter(|time| match self.rule.until {
+                Some(Until::Instant(until)) => time.at <= until,
+                _ => true,
+            })
+    }
+
+    /// The instant at which a clock on the wall shows this, or would.
+    pub(crate) fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         match local.and_local_timezone(self.zone).earliest() {
             Some(time) => time.to_utc(),
             None => {
@@ -143,21 +161,6 @@ impl Recurrence {
                 let before = self.zone.offset_from_utc_datetime(&(local - TimeDelta::days(1))).fix();
                 (local - before).and_utc()
             }
-        }
-    }
-}
-
-impl Until {
-    fn parse(text: &str) -> Option<Self> {
-        let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").map(|time| Self::Instant(time.and_utc()));
-        let day = || NaiveDate::parse_from_str(text, "%Y%m%d").map(Self::Day);
-        time.or_else(|_| day()).ok()
-    }
-
-    fn allows(self, time: Occurrence) -> bool {
-        match self {
-            Self::Instant(until) => time.at <= until,
-            Self::Day(until) => time.local.date() <= until,
         }
     }
 }

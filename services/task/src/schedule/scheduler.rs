@@ -202,7 +202,9 @@ async fn next(tx: &mut Tx, last: &Task, members: &Members) -> Result<Option<Task
     let place = store::series::place(tx, last.id).await?;
     let place = place.ok_or_else(|| Error::internal("a recurring task has no place in its series"))?;
     let recurrence = series::recurrence(last)?.ok_or_else(|| Error::internal("a recurring task has no rule"))?;
-    let Some(time) = recurrence.next(place.starts, place.falls, clock.now()) else { return Ok(None) };
+    let Some(time) = recurrence.next(place.starts, place.falls, clock.now(), &last.skipped_times) else {
+        return Ok(None);
+    };
     let task_id = clock.new_id();
     let instance = Instance { task_id, nth: place.nth + 1, falls: time.local, ..place };
     if !store::series::claim(tx, &instance).await? {
@@ -210,7 +212,7 @@ async fn next(tx: &mut Tx, last: &Task, members: &Members) -> Result<Option<Task
     }
     let is_member = |id: &Uuid| members.get(id).is_some_and(Option::is_some);
     let holder = last.assigned_to.filter(is_member);
-    Ok(Some(series::next(last, task_id, holder, time.at, clock.now())))
+    Ok(Some(series::next(last, task_id, holder, time, clock.now())))
 }
 
 /// Leaves a series until its creator may have another open task; the first time, they are told.

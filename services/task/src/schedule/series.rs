@@ -1,13 +1,14 @@
 //! Series: tasks that come again. When an instance is completed or canceled, the next one is made, due at the rule's
 //! next time that has not passed; times that went by meanwhile are left out. So there is one open instance at a time.
 
-use baton_errors::{Error, Result};
+use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 use crate::{
-    schedule::recurrence::{self, Recurrence},
+    events::Kind,
+    schedule::recurrence::{self, FURTHEST, Occurrence, Recurrence},
     store::series::Instance,
     task::{Status, Task},
 };
@@ -15,6 +16,9 @@ use crate::{
 /// The fields that this is about.
 const RULE: &str = "recurrence_rule";
 const TIMEZONE: &str = "recurrence_timezone";
+
+/// Times ahead that a series skips at most.
+const MAX_SKIPPED_TIMES: usize = 100;
 
 /// What somebody wants to come again, and how. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +82,7 @@ impl Wish {
             }
             // The series ends with this task, which stays a part of it.
             task.recurrence_timezone = None;
+            task.skipped_times.clear();
             return Ok(());
         };
         if let Some(timezone) = self.timezone {
@@ -118,17 +123,79 @@ pub(crate) fn first(task: &Task, again: bool) -> Result<Option<Instance>> {
     Ok(Some(Instance { task_id: task.id, series_id, nth: 1, starts, falls: starts, again }))
 }
 
-/// The instance after `last`: the same work, not begun. Whoever held it is asked anew, unless it was theirs to take;
+/// Skips a time of a series whose last task this is, or the time of the task itself; `place` is where it stands. What has
+/// been skipped already stays as it is.
+///
+/// # Errors
+/// TASK_NOT_RECURRING, TASK_WRONG_STATE, SKIP_LIMIT, VALIDATION_FAILED.
+pub(crate) fn skip(
+    task: &mut Task,
+    place: &Instance,
+    occurrence_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Kind> {
+    let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
+    let own = recurrence.instant(place.falls);
+    let ahead = occurrence_at.map(|at| at.trunc_subsecs(0)).filter(|at| *at != own);
+    // Only what is ahead of this task is of any use to those after it.
+    task.skipped_times.retain(|time| *time >= place.falls);
+    let Some(at) = ahead else {
+        // Its own time: the task is there already, so it is given up, which makes the next one.
+        let skipped = task.canceled_at.is_some() && task.skipped_times.contains(&place.falls);
+        if !skipped {
+            task.cancel(now)?;
+            add(task, place.falls);
+        }
+        return Ok(Kind::Canceled);
+    };
+    let falls = if at > own && at <= now + FURTHEST { recurrence.falls(place.starts, at) } else { None };
+    let falls = falls.ok_or_else(|| Error::invalid("occurrence_at", "is no time of the series after this task's"))?;
+    add(task, falls);
+    if task.skipped_times.iter().filter(|time| **time > place.falls).count() > MAX_SKIPPED_TIMES {
+        return Err(Error::from(Reason::SkipLimit).with("limit", MAX_SKIPPED_TIMES.to_string()));
+    }
+    Ok(Kind::Updated)
+}
+
+/// Skips a time ahead no more.
+///
+/// # Errors
+/// TASK_NOT_RECURRING.
+pub(crate) fn unskip(task: &mut Task, place: &Instance, occurrence_at: DateTime<Utc>) -> Result<Kind> {
+    let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
+    let at = occurrence_at.trunc_subsecs(0);
+    task.skipped_times.retain(|time| *time <= place.falls || recurrence.instant(*time) != at);
+    Ok(Kind::Updated)
+}
+
+fn add(task: &mut Task, time: NaiveDateTime) {
+    if let Err(index) = task.skipped_times.binary_search(&time) {
+        task.skipped_times.insert(index, time);
+    }
+}
+
+/// The times that are skipped.
+pub(crate) fn skipped_times(task: &Task) -> Vec<DateTime<Utc>> {
+    if task.skipped_times.is_empty() {
+        return Vec::new();
+    }
+    // A task that is stored has a rule that was checked.
+    let Ok(Some(recurrence)) = recurrence(task) else { return Vec::new() };
+    task.skipped_times.iter().map(|time| recurrence.instant(*time)).collect()
+}
+
+/// The instance after `last`, at one of the rule's times: the same work, not begun. Whoever held it is asked anew, unless it was theirs to take;
 /// `holder` is nobody when they have left the account.
-pub(crate) fn next(last: &Task, id: Uuid, holder: Option<Uuid>, due_at: DateTime<Utc>, now: DateTime<Utc>) -> Task {
+pub(crate) fn next(last: &Task, id: Uuid, holder: Option<Uuid>, time: Occurrence, now: DateTime<Utc>) -> Task {
     let mut task = Task::new(id, last.account_id, last.created_by, last.fields.clone(), now);
-    task.fields.due_at = Some(due_at);
+    task.fields.due_at = Some(time.at);
     task.assigned_to = holder;
     task.assigned_by = holder.and(last.assigned_by);
     task.accepted_at = holder.filter(|_| task.assigned_by.is_none()).map(|_| now);
     task.recurrence_rule.clone_from(&last.recurrence_rule);
     task.recurrence_timezone.clone_from(&last.recurrence_timezone);
     task.series_id = last.series_id;
+    task.skipped_times = last.skipped_times.iter().copied().filter(|skipped| *skipped > time.local).collect();
     debug_assert_eq!(task.status, Status::Pending);
     task
 }
@@ -149,6 +216,10 @@ mod tests {
         let mut task = task(Uuid::from_u128(1));
         task.fields.due_at = Some(at(100));
         task
+    }
+
+    fn due_at(seconds: i64) -> Occurrence {
+        Occurrence { local: at(seconds).naive_utc(), at: at(seconds) }
     }
 
     fn grant(task: &mut Task, wish: Wish) -> Result<()> {
@@ -197,19 +268,87 @@ mod tests {
         (last.assigned_to, last.assigned_by) = (Some(holder), Some(giver));
         last.start(at(1)).unwrap();
         last.complete(at(50)).unwrap();
-        let after = next(&last, ID, Some(holder), at(200), at(60));
+        let after = next(&last, ID, Some(holder), due_at(200), at(60));
         assert_eq!((after.fields.title.clone(), after.fields.due_at), (last.fields.title.clone(), Some(at(200))));
         assert_eq!((after.assigned_to, after.assigned_by, after.accepted_at), (Some(holder), Some(giver), None));
         assert_eq!((after.actual_seconds, after.started_at, after.version), (0, None, 1));
         assert_eq!((after.series_id, after.recurrence_rule.clone()), (last.series_id, last.recurrence_rule.clone()));
-        let after = next(&last, ID, None, at(200), at(60));
+        let after = next(&last, ID, None, due_at(200), at(60));
         assert_eq!(
             (after.assigned_to, after.assigned_by, after.accepted_at),
             (None, None, None),
             "who held it has left"
         );
         last.assigned_by = None;
-        let after = next(&last, ID, Some(holder), at(200), at(60));
+        let after = next(&last, ID, Some(holder), due_at(200), at(60));
         assert_eq!((after.assigned_by, after.accepted_at), (None, Some(at(60))), "it was theirs to take");
+    }
+    const DAY: i64 = 86_400;
+
+    /// A daily task, and its place.
+    fn daily() -> (Task, Instance) {
+        let mut task = due();
+        grant(&mut task, wish(Some(Some("FREQ=DAILY;COUNT=200")), Some(Some("UTC")))).unwrap();
+        let place = first(&task, false).unwrap().unwrap();
+        (task, place)
+    }
+
+    #[test]
+    fn its_own_time_cancels_a_task_once() {
+        let (mut task, place) = daily();
+        assert_eq!(skip(&mut task, &place, None, at(5)).unwrap(), Kind::Canceled);
+        assert_eq!((task.status, task.canceled_at), (Status::Canceled, Some(at(5))));
+        assert_eq!(skipped_times(&task), [at(100)]);
+        let before = task.clone();
+        for again in [None, Some(at(100))] {
+            assert_eq!(skip(&mut task, &place, again, at(9)).unwrap(), Kind::Canceled);
+            assert_eq!(task, before, "skipped already");
+        }
+        task.reopen().unwrap();
+        task.start(at(10)).unwrap();
+        task.complete(at(11)).unwrap();
+        assert_eq!(skip(&mut task, &place, None, at(12)).unwrap_err().reason(), Reason::TaskWrongState, "it is done");
+    }
+
+    #[test]
+    fn a_time_ahead_is_one_of_the_rule_and_can_be_taken_back() {
+        let (mut task, place) = daily();
+        let days = |days: i64| at(100 + days * DAY);
+        for _ in 0..2 {
+            assert_eq!(skip(&mut task, &place, Some(days(2)), at(5)).unwrap(), Kind::Updated);
+            assert_eq!((task.status, skipped_times(&task)), (Status::Pending, vec![days(2)]));
+        }
+        for wrong in [at(101), days(-1), days(200), days(60 * 365)] {
+            let error = skip(&mut task, &place, Some(wrong), at(5)).unwrap_err();
+            assert_eq!(error.reason(), Reason::ValidationFailed, "{wrong}");
+        }
+        let recurrence = recurrence(&task).unwrap().unwrap();
+        let next_time = |last: i64, task: &Task| {
+            recurrence.next(place.starts, days(last).naive_utc(), at(0), &task.skipped_times).unwrap()
+        };
+        assert_eq!((next_time(0, &task).at, next_time(1, &task).at), (days(1), days(3)));
+        assert_eq!(next(&task, ID, None, next_time(0, &task), at(5)).skipped_times, [days(2).naive_utc()]);
+        assert!(next(&task, ID, None, next_time(1, &task), at(5)).skipped_times.is_empty(), "it has passed");
+        for _ in 0..2 {
+            assert_eq!(unskip(&mut task, &place, days(2)).unwrap(), Kind::Updated);
+            assert!(task.skipped_times.is_empty());
+        }
+    }
+
+    #[test]
+    fn so_many_times_are_skipped_and_no_more_and_none_without_a_series() {
+        let (mut task, place) = daily();
+        for day in 1..=100 {
+            skip(&mut task, &place, Some(at(100 + day * DAY)), at(5)).unwrap();
+        }
+        let mut more = task.clone();
+        let error = skip(&mut more, &place, Some(at(100 + 101 * DAY)), at(5)).unwrap_err();
+        assert_eq!(error.reason(), Reason::SkipLimit);
+        skip(&mut task, &place, None, at(5)).unwrap();
+        assert_eq!(task.skipped_times.len(), 101, "its own is none ahead");
+        grant(&mut task, wish(Some(None), None)).unwrap();
+        assert!(task.skipped_times.is_empty());
+        assert_eq!(skip(&mut task, &place, None, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
+        assert_eq!(unskip(&mut task, &place, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
     }
 }

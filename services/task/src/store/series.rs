@@ -66,6 +66,22 @@ pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>
     Ok(place)
 }
 
+/// Whether the task after this place was made.
+pub(crate) async fn has_next(tx: &mut Tx, place: &Instance) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let has_next = sqlx::query_scalar!(
+        r#"select exists (
+               select from task.occurrences where account_id = $1 and series_id = $2 and nth = $3
+           ) as "has_next!""#,
+        account_id,
+        place.series_id,
+        place.nth + 1
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(has_next)
+}
+
 /// Takes a place for a task that is about to be made; `false` when another has it. Of many who want it at once, one
 /// gets it.
 pub(crate) async fn claim(tx: &mut Tx, instance: &Instance) -> Result<bool> {

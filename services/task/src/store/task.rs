@@ -2,7 +2,7 @@
 
 use baton_errors::{Error, Reason, Result, broken_constraint};
 use baton_store::Tx;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -53,6 +53,7 @@ pub(super) struct Row {
     pub(super) recurrence_rule: Option<String>,
     pub(super) recurrence_timezone: Option<String>,
     pub(super) series_id: Option<Uuid>,
+    pub(super) skipped_times: Vec<NaiveDateTime>,
 }
 
 /// The columns of [`Row`].
@@ -62,7 +63,8 @@ macro_rules! columns {
             "id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields, ",
             "parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds, ",
             "running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at, ",
-            "archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id"
+            "archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id, ",
+            "skipped_times"
         )
     };
 }
@@ -118,6 +120,7 @@ impl TryFrom<Row> for Task {
             recurrence_rule: row.recurrence_rule,
             recurrence_timezone: row.recurrence_timezone,
             series_id: row.series_id,
+            skipped_times: row.skipped_times,
         })
     }
 }
@@ -158,6 +161,7 @@ impl From<&Task> for Row {
             recurrence_rule: task.recurrence_rule,
             recurrence_timezone: task.recurrence_timezone,
             series_id: task.series_id,
+            skipped_times: task.skipped_times,
         }
     }
 }
@@ -171,7 +175,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
                   custom_fields as "custom_fields: Json<Map<String, Value>>", parent_task_id, created_by, assigned_to,
                   assigned_by, accepted_at, estimated_seconds, actual_seconds, running_since, pause_reason, version,
                   created_at, updated_at, started_at, completed_at, canceled_at, archived_at, deleted_at,
-                  reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id
+                  reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id, skipped_times
            from task.tasks where account_id = $1 and id = $2 and deleted_at is null"#,
         account_id,
         id
@@ -255,12 +259,14 @@ pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
              id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
              parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
              running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
-             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id)
+             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id,
+             skipped_times)
          select
              id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
              parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
              running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
-             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id
+             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id,
+             skipped_times
          from jsonb_populate_recordset(null::task.tasks, $1)",
         Json(rows) as _
     )
@@ -285,7 +291,8 @@ pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'
              version = n.version, created_at = n.created_at, updated_at = n.updated_at, started_at = n.started_at,
              completed_at = n.completed_at, canceled_at = n.canceled_at, archived_at = n.archived_at,
              deleted_at = n.deleted_at, reassignment_count = n.reassignment_count, rank = n.rank,
-             recurrence_rule = n.recurrence_rule, recurrence_timezone = n.recurrence_timezone, series_id = n.series_id
+             recurrence_rule = n.recurrence_rule, recurrence_timezone = n.recurrence_timezone, series_id = n.series_id,
+             skipped_times = n.skipped_times
          from jsonb_populate_recordset(null::task.tasks, $3) n
          where t.account_id = $1 and t.id = any($2) and n.id = t.id",
         tx.tenant().account_id,

@@ -1,7 +1,7 @@
 //! A task told by its log. Every line of the timeline holds the values that changed; all lines together are the task.
 
 use baton_errors::{Error, Result};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -135,6 +135,7 @@ impl Past {
             recurrence_rule: told.recurrence_rule,
             recurrence_timezone: told.recurrence_timezone,
             series_id: told.series_id,
+            skipped_times: told.skipped_times,
         })
     }
 }
@@ -177,6 +178,8 @@ struct Told {
     recurrence_rule: Option<String>,
     recurrence_timezone: Option<String>,
     series_id: Option<Uuid>,
+    #[serde(default)]
+    skipped_times: Vec<NaiveDateTime>,
 }
 
 impl Task {
@@ -210,7 +213,7 @@ impl Task {
     }
 
     /// What can change. A line of the timeline says which of it did; so what is here, and `untold`, is the task.
-    fn shown(&self) -> [(&'static str, Value); 26] {
+    fn shown(&self) -> [(&'static str, Value); 27] {
         let fields = &self.fields;
         [
             ("title", json!(fields.title)),
@@ -239,6 +242,7 @@ impl Task {
             ("recurrence_rule", json!(self.recurrence_rule)),
             ("recurrence_timezone", json!(self.recurrence_timezone)),
             ("series_id", json!(self.series_id)),
+            ("skipped_times", json!(self.skipped_times)),
         ]
     }
 
@@ -257,7 +261,7 @@ impl Task {
 fn is_default(name: &str, value: &Value) -> bool {
     match name {
         "description" => value == "",
-        "tags" | "custom_fields" => value == &json!([]) || value == &json!({}),
+        "tags" | "skipped_times" | "custom_fields" => value == &json!([]) || value == &json!({}),
         "actual_seconds" | "reassignment_count" => value == 0,
         _ => value.is_null(),
     }
@@ -336,6 +340,7 @@ mod tests {
                 task.recurrence_timezone =
                     some.then(|| ["Europe/Berlin", "Asia/Tokyo"][usize::from(value) - 1].to_owned());
                 task.series_id = some.then(|| Uuid::from_u128(value.into())).or(task.series_id);
+                task.skipped_times = vec![at(value.into()).naive_utc(); value.into()];
             }
             _ => task.rank = Some("i".repeat(usize::from(value) + 1)),
         }

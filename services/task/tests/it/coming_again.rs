@@ -14,26 +14,26 @@ use crate::{
     due_dates::{due_in, events, instance, rest, time},
 };
 
-fn recurring(desk: &Desk, title: &str, rule: &str) -> CreateTaskRequest {
+pub(crate) fn recurring(desk: &Desk, title: &str, rule: &str) -> CreateTaskRequest {
     CreateTaskRequest { recurrence_rule: Some(rule.to_owned()), ..due_in(desk, title, TimeDelta::hours(2)) }
 }
 
-fn in_zone(request: CreateTaskRequest, zone: &str) -> CreateTaskRequest {
+pub(crate) fn in_zone(request: CreateTaskRequest, zone: &str) -> CreateTaskRequest {
     CreateTaskRequest { recurrence_timezone: Some(zone.to_owned()), ..request }
 }
 
-fn instant(time: Option<Timestamp>) -> DateTime<Utc> {
+pub(crate) fn instant(time: Option<Timestamp>) -> DateTime<Utc> {
     let time = time.unwrap();
     DateTime::from_timestamp(time.seconds, 0).unwrap()
 }
 
-async fn complete(desk: &Desk, who: &Person, task: &Task) {
+pub(crate) async fn complete(desk: &Desk, who: &Person, task: &Task) {
     desk.start(who, &task.id).await.unwrap();
     desk.complete(who, &task.id).await.unwrap();
 }
 
 /// The open instances of a series that this person sees.
-async fn open(desk: &Desk, who: &Person, series: &Option<String>) -> Vec<Task> {
+pub(crate) async fn open(desk: &Desk, who: &Person, series: &Option<String>) -> Vec<Task> {
     let filter = TaskFilter { status: vec![TaskStatus::Pending.into()], ..TaskFilter::default() };
     let mut found = Vec::new();
     for id in desk.list(who, filter).await.unwrap() {
@@ -46,7 +46,7 @@ async fn open(desk: &Desk, who: &Person, series: &Option<String>) -> Vec<Task> {
 }
 
 /// The one open instance of a series, once there is one.
-async fn next(desk: &Desk, who: &Person, series: &Option<String>) -> Task {
+pub(crate) async fn next(desk: &Desk, who: &Person, series: &Option<String>) -> Task {
     let found = eventually(|| async {
         let found = open(desk, who, series).await;
         (!found.is_empty()).then_some(found)

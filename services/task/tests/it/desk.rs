@@ -6,8 +6,8 @@ use baton_errors::Reason;
 use baton_proto::baton::task::v1::{
     AcceptTaskRequest, ArchiveTaskRequest, AssignTaskRequest, CancelTaskRequest, CompleteTaskRequest,
     CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, GetTimelineRequest, ListTasksRequest, PauseTaskRequest,
-    ReassignTaskRequest, RejectTaskRequest, ReopenTaskRequest, RestoreTaskRequest, ResumeTaskRequest, StartTaskRequest,
-    Task, TaskChange, TaskEvent, TaskFilter, TimelineEntry, UpdateTaskRequest,
+    ReassignTaskRequest, RejectTaskRequest, ReopenTaskRequest, RestoreTaskRequest, ResumeTaskRequest, SkipTaskRequest,
+    StartTaskRequest, Task, TaskChange, TaskEvent, TaskFilter, TimelineEntry, UnskipTaskRequest, UpdateTaskRequest,
     board_service_client::BoardServiceClient, task_service_client::TaskServiceClient,
 };
 use baton_proto::{
@@ -150,6 +150,17 @@ impl Desk {
     pub(crate) async fn restore(&self, who: &Person, id: &str) -> Answer {
         let request = self.call(who, RestoreTaskRequest { id: id.to_owned() });
         Ok(self.tasks().restore_task(request).await?.into_inner().task.unwrap())
+    }
+
+    /// Skips a time of its series, or its own.
+    pub(crate) async fn skip(&self, who: &Person, id: &str, at: Option<DateTime<Utc>>) -> Answer {
+        let request = SkipTaskRequest { id: id.to_owned(), occurrence_at: at.map(timestamp), reason: None };
+        Ok(self.tasks().skip_task(self.call(who, request)).await?.into_inner().task.unwrap())
+    }
+
+    pub(crate) async fn unskip(&self, who: &Person, id: &str, at: DateTime<Utc>) -> Answer {
+        let request = UnskipTaskRequest { id: id.to_owned(), occurrence_at: Some(timestamp(at)) };
+        Ok(self.tasks().unskip_task(self.call(who, request)).await?.into_inner().task.unwrap())
     }
 
     /// The task as it was at this time.

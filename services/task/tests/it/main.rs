@@ -36,6 +36,7 @@ mod saving_views;
 mod searching;
 mod seeing;
 mod shaping_boards;
+mod skipping;
 mod suggesting;
 mod tagging;
 mod tenants;

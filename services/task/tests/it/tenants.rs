@@ -38,6 +38,8 @@ async fn call_all(desk: &Desk, id: &str) -> Vec<(&'static str, Status)> {
         ("CancelTask", desk.cancel(me, id, None).await.unwrap_err()),
         ("ArchiveTask", desk.archive(me, id).await.unwrap_err()),
         ("ReopenTask", desk.reopen(me, id, None).await.unwrap_err()),
+        ("SkipTask", desk.skip(me, id, None).await.unwrap_err()),
+        ("UnskipTask", desk.unskip(me, id, desk.clock.now()).await.unwrap_err()),
         ("RestoreTask", desk.restore(me, id).await.unwrap_err()),
         ("AssignTask", desk.assign(me, id, somebody).await.unwrap_err()),
         ("ReassignTask", desk.reassign(me, id, somebody).await.unwrap_err()),

@@ -1,16 +1,21 @@
 //! The times of an RRULE on the wall, a period of its FREQ after the other: the days of the period that the BYxxx parts
 //! let through, each at the rule's times of day (RFC 5545, section 3.3.10).
 //!
-//! The rrule crate, which reads and checks the rules, follows one that never has a time for a hundred thousand periods,
-//! and each rule from its beginning. Here what is looked at is a range of days, and no more.
+//! What is looked at is a range of days, and no more, so a rule that never has a time ends as soon as any other.
 
-use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
-use rrule::{Frequency, NWeekday, RRule, Unvalidated};
+use std::collections::BTreeSet;
+
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
+
+use super::rule::{DayOfWeek, Frequency, Rule};
+
+/// Seconds.
+const DAY: u32 = 86_400;
 
 /// A rule that begins at a time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times<'a> {
-    pub(super) rule: &'a RRule<Unvalidated>,
+    pub(super) rule: &'a Rule,
     pub(super) start: NaiveDateTime,
 }
 
@@ -21,18 +26,18 @@ impl Times<'_> {
     /// The times from the period of the day `from` up to the day `to`, in order. A rule that counts its times is counted
     /// from its beginning.
     pub(super) fn between(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = NaiveDateTime> {
-        let from = if self.rule.get_count().is_some() { self.start.date() } else { from };
-        let most = self.rule.get_count().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+        let from = if self.rule.count.is_some() { self.start.date() } else { from };
+        let most = self.rule.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         let times = self.periods(from, to).flat_map(move |period| self.of_period(period));
         times.skip_while(move |time| *time < self.start).take(most).take_while(move |time| time.date() <= to)
     }
 
-    /// The periods that the rule's INTERVAL does not skip. By the hour, those are days all the same.
+    /// The periods that the rule's INTERVAL does not skip. Of rules that repeat within a day, those are days all the same.
     pub(super) fn periods(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = Period> {
         let first = self.nth_period(0);
         let between = |days: i64| u32::try_from(days.max(0)).unwrap_or(u32::MAX);
         let months = |day: NaiveDate| i64::from(day.year()) * 12 + i64::from(day.month0());
-        let periods = first.map(|(first, _)| match self.rule.get_freq() {
+        let periods = first.map(|(first, _)| match self.rule.frequency {
             Frequency::Yearly => between(i64::from(from.year() - first.year())),
             Frequency::Monthly => between(months(from) - months(first)),
             Frequency::Weekly => between((from - first).num_days() / 7),
@@ -44,7 +49,7 @@ impl Times<'_> {
 
     /// Periods from one to the next.
     fn interval(self) -> u32 {
-        if self.rule.get_freq() < Frequency::Hourly { u32::from(self.rule.get_interval()).max(1) } else { 1 }
+        if self.rule.frequency < Frequency::Hourly { self.rule.interval } else { 1 }
     }
 
     fn nth_period(self, nth: u32) -> Option<Period> {
@@ -53,7 +58,7 @@ impl Times<'_> {
             let begin = begin.with_day(1)?.checked_add_months(Months::new(nth.checked_mul(length)?))?;
             Some((begin, begin.checked_add_months(Months::new(length))?.pred_opt()?))
         };
-        match self.rule.get_freq() {
+        match self.rule.frequency {
             Frequency::Yearly => months(day.with_ordinal0(0)?, 12),
             Frequency::Monthly => months(day, 1),
             Frequency::Weekly => {
@@ -66,88 +71,116 @@ impl Times<'_> {
 
     /// The first day of a day's week.
     fn week_of(self, day: NaiveDate) -> Option<NaiveDate> {
-        day.checked_sub_days(Days::new(u64::from(day.weekday().days_since(self.rule.get_week_start()))))
+        day.checked_sub_days(Days::new(u64::from(day.weekday().days_since(self.rule.week_start))))
     }
 
     fn of_period(self, period: Period) -> Vec<NaiveDateTime> {
+        let positions = &self.rule.positions;
+        // Rule::check lets a period that is shorter than a day have one time only.
+        let one_each = self.rule.frequency >= Frequency::Hourly;
+        if one_each && !positions.is_empty() && !positions.iter().any(|at| at.abs() == 1) {
+            return Vec::new();
+        }
         let days = period.0.iter_days().take_while(|day| *day <= period.1).filter(|day| self.has(*day, period));
-        let times = days.flat_map(|day| self.times_of(day).into_iter().map(move |time| day.and_time(time)));
-        let mut times: Vec<_> = times.collect();
-        let positions = self.rule.get_by_set_pos();
-        if positions.is_empty() {
+        let times: Vec<_> =
+            days.flat_map(|day| self.times_of(day).into_iter().map(move |time| day.and_time(time))).collect();
+        if one_each || positions.is_empty() {
             return times;
         }
-        if self.rule.get_freq() == Frequency::Hourly {
-            // Each is the only one of its period, which is the hour.
-            let only = positions.iter().any(|at| at.abs() == 1);
-            return if only { times } else { Vec::new() };
-        }
-        let (mut nths, many) = (1.., i32::try_from(times.len()).unwrap_or(i32::MAX));
-        times.retain(|_| {
-            nths.next().is_some_and(|nth: i32| positions.iter().any(|at| [nth, nth - many - 1].contains(at)))
-        });
-        times
+        let index = |at: i32| match usize::try_from(at) {
+            Ok(at) => at.checked_sub(1),
+            Err(_) => times.len().checked_sub(usize::try_from(at.unsigned_abs()).ok()?),
+        };
+        let chosen: BTreeSet<usize> = positions.iter().filter_map(|&at| index(at)).collect();
+        chosen.into_iter().filter_map(|index| times.get(index).copied()).collect()
     }
 
     /// The times of a day that the rule has, in order.
     fn times_of(self, day: NaiveDate) -> Vec<NaiveTime> {
-        let or = |named: &[u8], start: u32| if named.is_empty() { vec![start] } else { sorted(named) };
-        let minutes = or(self.rule.get_by_minute(), self.start.minute());
-        let seconds = or(self.rule.get_by_second(), self.start.second());
-        let hours = if self.rule.get_freq() < Frequency::Hourly {
-            or(self.rule.get_by_hour(), self.start.hour())
-        } else {
-            let named = sorted(self.rule.get_by_hour());
-            let midnight = (day - self.start.date()).num_days() * 24 - i64::from(self.start.hour());
-            let falls = |hour: u32| (midnight + i64::from(hour)) % i64::from(self.rule.get_interval().max(1)) == 0;
-            (0..24).filter(|hour| falls(*hour) && (named.is_empty() || named.contains(hour))).collect()
+        let (rule, start) = (self.rule, self.start.time());
+        // What the period is, or else what a part names, or else what the start shows.
+        let each = |named: &[i32], fixed: Option<u32>, start: u32| match fixed {
+            Some(fixed) => vec![fixed],
+            None if named.is_empty() => vec![start],
+            None => named.iter().filter_map(|&one| u32::try_from(one).ok()).collect(),
         };
-        let times = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (*hour, *minute)));
-        let times = times.flat_map(|(hour, minute)| seconds.iter().map(move |second| (hour, minute, *second)));
-        times.filter_map(|(hour, minute, second)| NaiveTime::from_hms_opt(hour, minute, second)).collect()
+        let lets_through =
+            |named: &[i32], fixed: Option<u32>| named.is_empty() || fixed.is_none_or(|fixed| has(named, fixed));
+        let mut times = Vec::new();
+        for (hour, minute, second) in self.periods_of(day) {
+            let periods = [(&rule.hours, hour), (&rule.minutes, minute), (&rule.seconds, second)];
+            if !periods.iter().all(|(named, fixed)| lets_through(named, *fixed)) {
+                continue;
+            }
+            for &hour in &each(&rule.hours, hour, start.hour()) {
+                for &minute in &each(&rule.minutes, minute, start.minute()) {
+                    let seconds = each(&rule.seconds, second, start.second());
+                    times.extend(seconds.iter().filter_map(|&second| NaiveTime::from_hms_opt(hour, minute, second)));
+                }
+            }
+        }
+        times
+    }
+
+    /// The periods of a day: which hour, minute and second each one is.
+    fn periods_of(self, day: NaiveDate) -> Vec<(Option<u32>, Option<u32>, Option<u32>)> {
+        let start = self.start.time();
+        let (unit, into_unit) = match self.rule.frequency {
+            Frequency::Hourly => (3_600, start.num_seconds_from_midnight() % 3_600),
+            Frequency::Minutely => (60, start.second()),
+            Frequency::Secondly => (1, 0),
+            _ => return vec![(None, None, None)],
+        };
+        let step = i64::from(self.rule.interval) * unit;
+        let first_period = self.start - TimeDelta::seconds(into_unit.into());
+        let since = (day.and_time(NaiveTime::MIN) - first_period).num_seconds();
+        // The first of the day: so many seconds after midnight.
+        let mut next = (step - since.rem_euclid(step)) % step;
+        let mut periods = Vec::new();
+        while let Ok(second @ 0..DAY) = u32::try_from(next) {
+            let fixed = |size: u32, unit_of: i64| (unit <= unit_of).then_some(second / size);
+            periods.push((fixed(3_600, 3_600), fixed(60, 60).map(|m| m % 60), fixed(1, 1).map(|s| s % 60)));
+            next += step;
+        }
+        periods
     }
 
     /// Whether the BYxxx parts let a day of the period through. What a rule does not name it has from its beginning.
     fn has(self, day: NaiveDate, period: Period) -> bool {
-        let rule = self.rule;
-        let (months, days, weekdays) = (rule.get_by_month(), rule.get_by_month_day(), rule.get_by_weekday());
-        let (year_days, weeks) = (rule.get_by_year_day(), rule.get_by_week_no());
-        if !months.is_empty() && !months.iter().any(|&month| u32::from(month) == day.month()) {
+        let (rule, start) = (self.rule, self.start);
+        if !rule.months.is_empty() && !has(&rule.months, day.month()) {
             return false;
         }
-        if days.is_empty() && weekdays.is_empty() && year_days.is_empty() && weeks.is_empty() {
-            return match rule.get_freq() {
-                Frequency::Yearly if months.is_empty() => {
-                    (day.month(), day.day()) == (self.start.month(), self.start.day())
-                }
-                Frequency::Yearly | Frequency::Monthly => day.day() == self.start.day(),
-                Frequency::Weekly => day.weekday() == self.start.weekday(),
+        if !rule.weeks.is_empty() && !self.week(day).is_some_and(|(nth, of)| any_is(&rule.weeks, nth, of)) {
+            return false;
+        }
+        if rule.month_days.is_empty() && rule.weekdays.is_empty() && rule.year_days.is_empty() {
+            return match rule.frequency {
+                Frequency::Yearly if !rule.weeks.is_empty() => day.weekday() == start.weekday(),
+                Frequency::Yearly if rule.months.is_empty() => (day.month(), day.day()) == (start.month(), start.day()),
+                Frequency::Yearly | Frequency::Monthly => day.day() == start.day(),
+                Frequency::Weekly => day.weekday() == start.weekday(),
                 _ => true,
             };
         }
         let length = day.num_days_in_month().into();
         let year = if day.leap_year() { 366 } else { 365 };
-        (days.is_empty() || any_is(days, day.day().into(), length))
-            && (year_days.is_empty() || any_is(year_days, day.ordinal().into(), year))
-            && (weeks.is_empty() || self.week(day).is_some_and(|(nth, of)| any_is(weeks, nth, of)))
-            && (weekdays.is_empty() || weekdays.iter().any(|named| self.is_weekday(*named, day, period)))
+        (rule.month_days.is_empty() || any_is(&rule.month_days, day.day().into(), length))
+            && (rule.year_days.is_empty() || any_is(&rule.year_days, day.ordinal().into(), year))
+            && (rule.weekdays.is_empty() || rule.weekdays.iter().any(|named| self.is_weekday(*named, day, period)))
     }
 
     /// Whether a day is this weekday: which one of its year or month, when that is named.
-    fn is_weekday(self, named: NWeekday, day: NaiveDate, period: Period) -> bool {
-        match named {
-            NWeekday::Every(weekday) => day.weekday() == weekday,
-            NWeekday::Nth(nth, weekday) => {
-                let of_year = self.rule.get_freq() == Frequency::Yearly && self.rule.get_by_month().is_empty();
-                let (before, after) = if of_year {
-                    (i64::from(day.ordinal0()), (period.1 - day).num_days())
-                } else {
-                    (i64::from(day.day0()), i64::from(day.num_days_in_month()) - i64::from(day.day()))
-                };
-                let nth = i64::from(nth);
-                day.weekday() == weekday && (nth == before / 7 + 1 || nth == -(after / 7) - 1)
-            }
-        }
+    fn is_weekday(self, named: DayOfWeek, day: NaiveDate, period: Period) -> bool {
+        let Some(nth) = named.nth else { return day.weekday() == named.weekday };
+        let of_year = self.rule.frequency == Frequency::Yearly && self.rule.months.is_empty();
+        let (before, after) = if of_year {
+            (i64::from(day.ordinal0()), (period.1 - day).num_days())
+        } else {
+            (i64::from(day.day0()), i64::from(day.num_days_in_month()) - i64::from(day.day()))
+        };
+        let nth = i64::from(nth);
+        day.weekday() == named.weekday && (nth == before / 7 + 1 || nth == -(after / 7) - 1)
     }
 
     /// Which week of its year a day is in, and how many there are: the first is the one with four days in the year.
@@ -162,13 +195,10 @@ impl Times<'_> {
 }
 
 /// Whether one of these numbers, which count from the end when they are negative, is the `nth` of so many.
-fn any_is<N: Copy + Into<i64>>(named: &[N], nth: i64, of: i64) -> bool {
+fn any_is(named: &[i32], nth: i64, of: i64) -> bool {
     named.iter().any(|&named| [nth, nth - of - 1].contains(&named.into()))
 }
 
-fn sorted(named: &[u8]) -> Vec<u32> {
-    let mut named: Vec<u32> = named.iter().map(|&one| u32::from(one)).collect();
-    named.sort_unstable();
-    named.dedup();
-    named
+fn has(named: &[i32], number: u32) -> bool {
+    named.iter().any(|&one| u32::try_from(one) == Ok(number))
 }

@@ -1,0 +1,61 @@
+//! Times of series that are skipped.
+
+use baton_access::Principal;
+use baton_errors::{Reason, Result};
+use baton_proto::baton::task::v1 as proto;
+use chrono::{DateTime, Utc};
+
+use super::{
+    Rpc,
+    change::{Change, lock},
+};
+use crate::{
+    convert,
+    events::Kind,
+    people::watching::Audience,
+    store::{self, series::Instance},
+    task::{
+        Task,
+        record::{self, Changed},
+    },
+};
+
+impl Rpc {
+    /// Changes the last task of a series by `rule`, which is shown its place, in one transaction; a repeated call gets
+    /// its first answer. Whoever makes the next task has to lock this one as well, so it comes before that or after.
+    pub(super) async fn change_series(
+        &self,
+        change: &Change<'_>,
+        id: &str,
+        reason: Option<&str>,
+        audience: Result<Audience>,
+        rule: impl FnOnce(&mut Task, &Instance, DateTime<Utc>) -> Result<Kind> + Send,
+    ) -> Result<proto::Task> {
+        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        if let Some(answer) = tx.replay(change.idempotency()).await? {
+            return Ok(answer);
+        }
+        let before = lock(&mut tx, change, id).await?;
+        change.who().may_change(&before)?;
+        let place = store::series::place(&mut tx, before.id).await?.ok_or(Reason::TaskNotRecurring)?;
+        if store::series::has_next(&mut tx, &place).await? {
+            return Err(Reason::TaskNotRecurring.into());
+        }
+        let mut after = before.clone();
+        let kind = rule(&mut after, &place, self.db.clock().now())?;
+        let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
+        let tasks = record::save_and_tell(&mut tx, vec![changed], change.terms(), &audience?).await?;
+        let task = convert::task(record::one(tasks)?, self.db.clock().now());
+        tx.remember(change.idempotency(), &task).await?;
+        tx.commit().await?;
+        Ok(task)
+    }
+
+    /// Those who may be told that the task is canceled.
+    pub(super) async fn audience_of(&self, principal: &Principal, id: &str) -> Result<Audience> {
+        match id.parse() {
+            Ok(id) => self.audience(principal, &[id]).await,
+            Err(_) => Ok(Audience::default()),
+        }
+    }
+}

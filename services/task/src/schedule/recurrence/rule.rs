@@ -1,0 +1,252 @@
+//! The value of an RRULE (RFC 5545, section 3.3.10), read and written.
+//!
+//! No crate reads rules as the RFC has them: `rrule` 0.14 refuses `BYDAY=-5MO` and `BYSECOND=60`, narrows BYSETPOS by
+//! FREQ, and follows a rule that has no time for 100,000 periods. So a rule is read here and followed in `times.rs`, and
+//! a test compares both with python-dateutil (`differential.rs`).
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc, Weekday};
+
+/// Sentences for who wrote a rule; they go on after the name of the field.
+type Result<T> = std::result::Result<T, String>;
+
+/// The period that a rule repeats by, the longest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Frequency {
+    Yearly,
+    Monthly,
+    Weekly,
+    Daily,
+    Hourly,
+    Minutely,
+    Secondly,
+}
+
+/// The last time that a rule may give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    Instant(DateTime<Utc>),
+    /// That day in the rule's timezone, with all of its times.
+    Day(NaiveDate),
+}
+
+/// A value of BYDAY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DayOfWeek {
+    /// Which one of the month or year, from its end when negative; `None` for each.
+    pub(super) nth: Option<i32>,
+    pub(super) weekday: Weekday,
+}
+
+/// An RRULE. The lists are sorted and without duplicates; a list that is empty stands for a part that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) frequency: Frequency,
+    pub(super) interval: u32,
+    pub(super) count: Option<u32>,
+    pub(super) until: Option<Until>,
+    pub(super) week_start: Weekday,
+    pub(super) months: Vec<i32>,
+    pub(super) weeks: Vec<i32>,
+    pub(super) year_days: Vec<i32>,
+    pub(super) month_days: Vec<i32>,
+    pub(super) weekdays: Vec<DayOfWeek>,
+    pub(super) hours: Vec<i32>,
+    pub(super) minutes: Vec<i32>,
+    pub(super) seconds: Vec<i32>,
+    pub(super) positions: Vec<i32>,
+}
+
+pub(super) const FREQUENCIES: [(&str, Frequency); 7] = [
+    ("YEARLY", Frequency::Yearly),
+    ("MONTHLY", Frequency::Monthly),
+    ("WEEKLY", Frequency::Weekly),
+    ("DAILY", Frequency::Daily),
+    ("HOURLY", Frequency::Hourly),
+    ("MINUTELY", Frequency::Minutely),
+    ("SECONDLY", Frequency::Secondly),
+];
+
+pub(super) const WEEKDAYS: [(&str, Weekday); 7] = [
+    ("MO", Weekday::Mon),
+    ("TU", Weekday::Tue),
+    ("WE", Weekday::Wed),
+    ("TH", Weekday::Thu),
+    ("FR", Weekday::Fri),
+    ("SA", Weekday::Sat),
+    ("SU", Weekday::Sun),
+];
+
+impl FromStr for Rule {
+    type Err = String;
+
+    /// Reads the parts of a rule, each within its range. [`Rule::check`] says whether they go together.
+    fn from_str(text: &str) -> Result<Self> {
+        // Neither a line more, such as a DTSTART, nor anything else that an RRULE's value does not have.
+        if !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b";=,+-".contains(&b)) {
+            return Err("is not the value of an RRULE (RFC 5545): FREQ=WEEKLY;BYDAY=MO".to_owned());
+        }
+        let mut rule = Self::of(Frequency::Daily);
+        let mut named: Vec<&str> = Vec::new();
+        for part in text.split(';') {
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                "is not an RRULE (RFC 5545): its parts are NAME=VALUE, with a semicolon between two".to_owned()
+            })?;
+            if named.contains(&name) {
+                return Err(format!("has more than one {name}"));
+            }
+            named.push(name);
+            match name {
+                "FREQ" => rule.frequency = one_of(&FREQUENCIES, name, value)?,
+                "WKST" => rule.week_start = one_of(&WEEKDAYS, name, value)?,
+                "INTERVAL" => rule.interval = positive(name, value)?,
+                "COUNT" => rule.count = Some(positive(name, value)?),
+                "UNTIL" => rule.until = Some(value.parse()?),
+                "BYDAY" => rule.weekdays = weekdays(value)?,
+                "BYMONTH" => rule.months = numbers(name, value, 1, 12, false)?,
+                "BYWEEKNO" => rule.weeks = numbers(name, value, 1, 53, true)?,
+                "BYYEARDAY" => rule.year_days = numbers(name, value, 1, 366, true)?,
+                "BYMONTHDAY" => rule.month_days = numbers(name, value, 1, 31, true)?,
+                "BYHOUR" => rule.hours = numbers(name, value, 0, 23, false)?,
+                "BYMINUTE" => rule.minutes = numbers(name, value, 0, 59, false)?,
+                "BYSECOND" => {
+                    // No zone here has leap seconds, so the 60th is the 59th (section 3.3.12).
+                    let seconds = numbers(name, value, 0, 60, false)?;
+                    rule.seconds = sorted(seconds.into_iter().map(|second| second.min(59)).collect());
+                }
+                "BYSETPOS" => rule.positions = numbers(name, value, 1, 366, true)?,
+                _ => return Err(format!("is not an RRULE (RFC 5545): it has no part {}", quoted(name))),
+            }
+        }
+        if !named.contains(&"FREQ") {
+            return Err("is not an RRULE (RFC 5545): FREQ is missing".to_owned());
+        }
+        Ok(rule)
+    }
+}
+
+impl Rule {
+    /// Every one of these periods.
+    fn of(frequency: Frequency) -> Self {
+        Self {
+            frequency,
+            interval: 1,
+            count: None,
+            until: None,
+            week_start: Weekday::Mon,
+            months: Vec::new(),
+            weeks: Vec::new(),
+            year_days: Vec::new(),
+            month_days: Vec::new(),
+            weekdays: Vec::new(),
+            hours: Vec::new(),
+            minutes: Vec::new(),
+            seconds: Vec::new(),
+            positions: Vec::new(),
+        }
+    }
+
+    /// Whether the parts go together (RFC 5545, section 3.3.10), and the times are an hour apart.
+    ///
+    /// # Errors
+    /// The first that do not.
+    pub(super) fn check(&self) -> Result<()> {
+        use Frequency::{Daily, Hourly, Minutely, Monthly, Secondly, Weekly, Yearly};
+        let frequency = self.frequency;
+        let numbered = self.weekdays.iter().any(|day| day.nth.is_some());
+        let others = [&self.months, &self.weeks, &self.year_days, &self.month_days, &self.hours, &self.minutes];
+        let other =
+            others.iter().any(|list| !list.is_empty()) || !(self.weekdays.is_empty() && self.seconds.is_empty());
+        let refused = [
+            (self.until.is_some() && self.count.is_some(), "has both UNTIL and COUNT"),
+            (numbered && frequency > Monthly, "has a number in BYDAY, which only MONTHLY and YEARLY have"),
+            (numbered && !self.weeks.is_empty(), "has a number in BYDAY beside BYWEEKNO"),
+            (!self.month_days.is_empty() && frequency == Weekly, "has BYMONTHDAY, which WEEKLY does not have"),
+            (
+                !self.year_days.is_empty() && matches!(frequency, Monthly | Weekly | Daily),
+                "has BYYEARDAY, which MONTHLY, WEEKLY and DAILY do not have",
+            ),
+            (!self.weeks.is_empty() && frequency != Yearly, "has BYWEEKNO, which only YEARLY has"),
+            (!self.positions.is_empty() && !other, "has BYSETPOS without another BY… part"),
+            (
+                match frequency {
+                    Secondly => self.interval < 3_600,
+                    Minutely => self.interval < 60 || self.seconds.len() > 1,
+                    Yearly | Monthly | Weekly | Daily | Hourly => self.minutes.len() > 1 || self.seconds.len() > 1,
+                },
+                "has times that are less than an hour apart",
+            ),
+        ];
+        match refused.into_iter().find(|(broken, _)| *broken) {
+            Some((_, why)) => Err(why.to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").map(|time| Self::Instant(time.and_utc()));
+        let day = || NaiveDate::parse_from_str(text, "%Y%m%d").map(Self::Day);
+        // The parser takes signs and fewer digits as well.
+        let whole = (text.len() == 8 || text.len() == 16) && text.as_bytes().iter().all(u8::is_ascii_alphanumeric);
+        time.or_else(|_| day()).ok().filter(|_| whole).ok_or_else(|| {
+            "has an UNTIL that is neither a date (20301231) nor a time in UTC (20301231T170000Z)".to_owned()
+        })
+    }
+}
+
+fn one_of<T: Copy>(known: &[(&str, T)], name: &str, value: &str) -> Result<T> {
+    let found = known.iter().find(|(known, _)| *known == value).map(|(_, one)| *one);
+    found.ok_or_else(|| format!("is not an RRULE (RFC 5545): {name} is no {}", quoted(value)))
+}
+
+fn positive(name: &str, value: &str) -> Result<u32> {
+    match value.parse() {
+        Ok(0) => Err(format!("has {name}=0, and it counts from 1")),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("is not an RRULE (RFC 5545): {name} is no number: {}", quoted(value))),
+    }
+}
+
+/// A list of numbers between two, of either sign when `signed`.
+fn numbers(name: &str, value: &str, least: i32, most: i32, signed: bool) -> Result<Vec<i32>> {
+    let number = |text: &str| {
+        let number: i32 = text.parse().ok()?;
+        let size = if signed { number.abs() } else { number };
+        (text.len() <= 4 && (least..=most).contains(&size)).then_some(number)
+    };
+    let numbers: Option<Vec<i32>> = value.split(',').map(number).collect();
+    numbers.map(sorted).ok_or_else(|| {
+        let sign = if signed { ", or as many from the end with a minus" } else { "" };
+        format!("is not an RRULE (RFC 5545): {name} takes numbers from {least} to {most}{sign}")
+    })
+}
+
+fn weekdays(value: &str) -> Result<Vec<DayOfWeek>> {
+    let mut days = Vec::new();
+    for text in value.split(',') {
+        let (number, name) = text.split_at(text.len().saturating_sub(2));
+        let weekday = one_of(&WEEKDAYS, "BYDAY", name)?;
+        let nth = if number.is_empty() { None } else { numbers("BYDAY", number, 1, 53, true)?.first().copied() };
+        let day = DayOfWeek { nth, weekday };
+        if !days.contains(&day) {
+            days.push(day);
+        }
+    }
+    Ok(days)
+}
+
+fn sorted(mut numbers: Vec<i32>) -> Vec<i32> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// The beginning of what somebody wrote.
+fn quoted(text: &str) -> String {
+    format!("“{}”", text.chars().take(20).collect::<String>())
+}
