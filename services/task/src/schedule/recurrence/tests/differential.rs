@@ -12,6 +12,7 @@ use std::{
 };
 
 use chrono::{NaiveDate, NaiveTime};
+use chrono_tz::IANA_TZDB_VERSION;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -79,15 +80,19 @@ impl Case {
     }
 }
 
-/// A Python that has dateutil: the first on the PATH, to which `scripts/env.sh` adds where `scripts/setup` installs it.
+/// A Python that has dateutil, and the zones as this program has them: the first on the PATH, to which `scripts/env.sh`
+/// adds where `scripts/setup` installs it.
 fn python() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
+    let import = "import dateutil.rrule, sys, tzdata; sys.exit(tzdata.IANA_VERSION != sys.argv[1])";
     let has_dateutil = |python: &PathBuf| {
-        let import = Command::new(python).args(["-c", "import dateutil.rrule, tzdata"]).stderr(Stdio::null()).status();
-        import.is_ok_and(|status| status.success())
+        let tried = Command::new(python).args(["-c", import, IANA_TZDB_VERSION]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
     };
     let pythons = env::split_paths(&path).map(|folder| folder.join("python3")).filter(|python| python.exists());
-    pythons.into_iter().find(has_dateutil).expect("python-dateutil: run scripts/setup --tests, and this by ./test")
+    pythons.into_iter().find(has_dateutil).unwrap_or_else(|| {
+        panic!("no python-dateutil with tzdata {IANA_TZDB_VERSION}: run scripts/setup --tests, and this by ./test")
+    })
 }
 
 fn dateutil(cases: &[Case], corrected: bool) -> Vec<Value> {
