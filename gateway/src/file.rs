@@ -4,7 +4,10 @@ use axum::{body::Body, response::Response};
 use baton_errors::Reason;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderValue,
+    header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+};
 use prost_reflect::{DynamicMessage, Value};
 use tonic::{Request, Status};
 
@@ -23,13 +26,16 @@ pub(crate) async fn answer(
 ) -> Result<Response, Problem> {
     let refused = |status: Status| Problem::of_status(&status, route);
     let rpc = route.rpc.clone();
-    let (first, rest) = if route.method.is_server_streaming() {
-        let mut pieces = upstream::streaming(upstream, rpc, call, route.method.output()).await.map_err(refused)?;
+    let (disposition, first, rest) = if route.method.is_server_streaming() {
+        let answer = upstream::streaming(upstream, rpc, call, route.method.output()).await.map_err(refused)?;
+        // What to call the file is the service's to say (RFC 6266).
+        let disposition = answer.metadata().get(CONTENT_DISPOSITION.as_str()).cloned();
+        let mut pieces = answer.into_inner();
         let first = pieces.message().await.map_err(refused)?;
-        (first, pieces.left_stream())
+        (disposition, first, pieces.left_stream())
     } else {
         let only = upstream::unary(upstream, rpc, call, route.method.output()).await.map_err(refused)?;
-        (Some(only), stream::empty().right_stream())
+        (None, Some(only), stream::empty().right_stream())
     };
     let body = route.answer.clone().ok_or_else(|| Problem::from(Reason::Internal))?;
     let (content_type, first) = first.map(|message| piece(&message.get_field(&body))).unwrap_or_default();
@@ -38,6 +44,8 @@ pub(crate) async fn answer(
     let mut response = Response::new(Body::from_stream(stream::iter([Ok(first)]).chain(rest)));
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    let disposition = disposition.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+    response.headers_mut().extend(disposition.map(|value| (CONTENT_DISPOSITION, value)));
     Ok(response)
 }
 

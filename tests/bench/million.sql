@@ -52,7 +52,7 @@ select account_id, task.search_month(created_at), id,
            when 'account' then array[0::bigint]
            when 'team' then task.search_audience(created_by, assigned_to, true)
            else '{}' end,
-       task.search_document('pg_catalog.english', title, tags, description), lower(title || ' ' || array_to_string(tags, ' '))
+       task.search_document('pg_catalog.english', title, tags, description), task.search_line(title, tags)
 from task.tasks;
 select gin_clean_pending_list('task.task_search_document'), gin_clean_pending_list('task.task_search_words');
 alter index task.task_search_document set (gin_pending_list_limit = 512);

@@ -76,6 +76,9 @@ async fn an_account_knows_what_happened_in_it_and_from_where() {
     let answer = team.owner.get("/v1/activity-logs/export?resource_type=task&format=csv").send().await;
     assert!(answer.header("content-type").starts_with("text/csv"), "{}", answer.header("content-type"));
     assert_eq!(answer.text.split_terminator("\r\n").count(), 1 + 3);
+    assert!(answer.text.starts_with("\u{feff}sequence,"), "{}", answer.text);
+    let disposition = answer.header("content-disposition");
+    assert!(disposition.starts_with("attachment; filename=\"activity-log-") && disposition.ends_with(".csv\""));
     team.owner.get("/v1/activity-logs/export?format=pdf").refused(400, "VALIDATION_FAILED").await;
 
     // In figures.

@@ -135,21 +135,24 @@ fn task(event: &Envelope, id: Uuid) -> Option<Value> {
     }))
 }
 
-/// What happened beside a task: ids only, as for the task itself.
+/// What happened beside a task: ids only, as for the task itself. The task that it waits for is not named: who sees the one
+/// need not see the other, and who sees both reads it from the list of dependencies.
 fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
     let (noun, happened) = event.r#type.split_once('.')?;
     let (task_id, subject) = match noun {
         "comment" if happened == "mentioned" => {
-            payload::<MentionEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?
+            payload::<MentionEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?
         }
-        "comment" => payload::<CommentEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?,
-        "reaction" => payload::<ReactionEvent>(event).map(|it| (it.task_id, ("comment_id", it.comment_id)))?,
-        "watcher" => payload::<WatcherEvent>(event).map(|it| (it.task_id, ("user_id", it.user_id)))?,
+        "comment" => payload::<CommentEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?,
+        "reaction" => payload::<ReactionEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?,
+        "watcher" => payload::<WatcherEvent>(event).map(|it| (it.task_id, Some(("user_id", it.user_id))))?,
         "attachment" => {
-            payload::<AttachmentEvent>(event).map(|it| (it.task_id, ("attachment_id", it.attachment_id)))?
+            payload::<AttachmentEvent>(event).map(|it| (it.task_id, Some(("attachment_id", it.attachment_id))))?
         }
-        "dependency" => payload::<DependencyEvent>(event).map(|it| (it.task_id, ("blocked_by", it.blocked_by)))?,
-        "time_entry" => payload::<TimeEntryEvent>(event).map(|it| (it.task_id, ("time_entry_id", it.time_entry_id)))?,
+        "dependency" => payload::<DependencyEvent>(event).map(|it| (it.task_id, None))?,
+        "time_entry" => {
+            payload::<TimeEntryEvent>(event).map(|it| (it.task_id, Some(("time_entry_id", it.time_entry_id))))?
+        }
         _ => return None,
     };
     if task_id.parse() != Ok(id) {
@@ -161,7 +164,9 @@ fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
         "actor_id": or_null(event.actor_id.clone()),
         "occurred_at": occurred_at(event),
     });
-    message[subject.0] = json!(or_null(subject.1));
+    if let Some((name, id)) = subject {
+        message[name] = json!(or_null(id));
+    }
     Some(message)
 }
 
@@ -332,6 +337,18 @@ mod tests {
         let message = Channel::Task(TASK).message(&event, ME, None).unwrap();
         assert_eq!((&message["event"], &message["comment_id"]), (&json!("comment_created"), &json!(ME)));
         assert_eq!(Channel::Task(ME).message(&event, ME, None), None);
+    }
+
+    #[test]
+    fn a_task_channel_does_not_name_the_task_that_it_waits_for() {
+        let hidden = Uuid::from_u128(7);
+        let link = DependencyEvent { task_id: TASK.to_string(), blocked_by: hidden.to_string(), ..Default::default() };
+        for kind in ["dependency.added", "dependency.removed"] {
+            let message = Channel::Task(TASK).message(&event(kind, TASK, &link), ME, None).unwrap();
+            assert_eq!(message["task_id"], json!(TASK));
+            assert!(!message.to_string().contains(&hidden.to_string()), "{message}");
+            assert_eq!(Channel::Task(hidden).message(&event(kind, TASK, &link), ME, None), None);
+        }
     }
 
     #[test]

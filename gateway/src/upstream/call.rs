@@ -27,16 +27,16 @@ pub(crate) async fn unary(
     client.unary(request, rpc, Dynamic(answer)).await.map(tonic::Response::into_inner)
 }
 
-/// Calls an RPC that streams its answer.
+/// Calls an RPC that streams its answer; the metadata comes before the first message.
 pub(crate) async fn streaming(
     upstream: Upstream,
     rpc: PathAndQuery,
     request: Request<DynamicMessage>,
     answer: MessageDescriptor,
-) -> Result<Streaming<DynamicMessage>, Status> {
+) -> Result<tonic::Response<Streaming<DynamicMessage>>, Status> {
     let mut client = Grpc::new(upstream.streams()).max_decoding_message_size(MAX_MESSAGE);
     client.ready().await?;
-    client.server_streaming(request, rpc, Dynamic(answer)).await.map(tonic::Response::into_inner)
+    client.server_streaming(request, rpc, Dynamic(answer)).await
 }
 
 /// Encodes any message, decodes those of this type.

@@ -4,8 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::tenancy::v1::ExportFormat;
-use chrono::SecondsFormat;
+use chrono::{NaiveDate, SecondsFormat};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::activity::{Activity, Logged};
 
@@ -15,6 +16,9 @@ pub(crate) enum Format {
     NdJson,
     Csv,
 }
+
+/// Says that what follows is UTF-8 (Unicode 3.9, D95).
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The columns of a CSV file.
 const COLUMNS: [&str; 14] = [
@@ -66,11 +70,21 @@ impl Format {
         }
     }
 
-    /// What stands above all rows.
+    /// What to call the file of an account on this day. Names of accounts are no part of it: it gets into logs and
+    /// histories.
+    pub(crate) fn file_name(self, account_id: Uuid, day: NaiveDate) -> String {
+        let extension = match self {
+            Self::NdJson => "ndjson",
+            Self::Csv => "csv",
+        };
+        format!("activity-log-{account_id}-{day}.{extension}")
+    }
+
+    /// What stands above all rows. Without the mark of UTF-8, Excel reads CSV in the code page of its machine.
     pub(crate) fn head(self) -> Vec<u8> {
         match self {
             Self::NdJson => Vec::new(),
-            Self::Csv => record(&COLUMNS.map(Cow::Borrowed)).into_bytes(),
+            Self::Csv => format!("{BYTE_ORDER_MARK}{}", record(&COLUMNS.map(Cow::Borrowed))).into_bytes(),
         }
     }
 
@@ -146,9 +160,11 @@ fn record(cells: &[Cow<'_, str>]) -> String {
 }
 
 /// A cell. One that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection):
-/// the user agent is what the client wants it to be.
+/// the user agent is what the client wants it to be. Spreadsheets pass over spaces before a formula, and some of them
+/// read full-width signs as the plain ones.
 fn quoted(cell: &str) -> String {
-    let apostrophe = if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+    let is_formula = cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    let apostrophe = if is_formula || cell.starts_with(['\t', '\r', '\n']) { "'" } else { "" };
     if cell.contains([',', '"', '\r', '\n']) {
         format!("\"{apostrophe}{}\"", cell.replace('"', "\"\""))
     } else {
@@ -177,11 +193,24 @@ mod tests {
             ("@SUM(A1)", "'@SUM(A1)"),
             ("\t=1", "'\t=1"),
             ("=HYPERLINK(\"http://x\",1)", "\"'=HYPERLINK(\"\"http://x\"\",1)\""),
+            (" =1", "' =1"),
+            ("\u{a0}@A1", "'\u{a0}@A1"),
+            ("＝1", "'＝1"),
             ("a=1", "a=1"),
             ("", ""),
         ] {
             assert_eq!(quoted(cell), shown);
         }
+    }
+
+    #[test]
+    fn a_file_says_whose_it_is_and_of_which_day_and_csv_that_it_is_utf8() {
+        let day = NaiveDate::from_ymd_opt(2026, 11, 29).unwrap();
+        let name = |format: Format| format.file_name(Uuid::from_u128(7), day);
+        assert_eq!(name(Format::Csv), "activity-log-00000000-0000-0000-0000-000000000007-2026-11-29.csv");
+        assert_eq!(name(Format::NdJson), "activity-log-00000000-0000-0000-0000-000000000007-2026-11-29.ndjson");
+        assert!(Format::Csv.head().starts_with(b"\xef\xbb\xbfsequence,"));
+        assert!(Format::NdJson.head().is_empty());
     }
 
     #[test]

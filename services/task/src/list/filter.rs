@@ -1,13 +1,14 @@
 //! Which tasks a list shows, and in which order.
 
-use baton_errors::Result;
+use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{SortOrder, TaskFilter, TaskSort};
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::{
     convert,
-    list::{search::Words, shape::Range},
+    list::{range::NamedRange, search::Words, shape::Range},
     task::{
         Priority, Status,
         fields::{id, text, time},
@@ -27,6 +28,36 @@ pub(crate) enum Sort {
     Rank,
 }
 
+/// What stands for the caller in a filter.
+pub(crate) const ME: &str = "me";
+
+/// Who asks, and when: what `me` and the names of ranges stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub(crate) user_id: Uuid,
+    pub(crate) timezone: Tz,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl Reader {
+    /// Somebody, at some time: enough to see whether a filter is one.
+    pub(crate) const ANYBODY: Self = Self { user_id: Uuid::nil(), timezone: Tz::UTC, now: DateTime::<Utc>::UNIX_EPOCH };
+
+    fn person(&self, text: &str, field: &str) -> Result<Uuid> {
+        if text == ME { Ok(self.user_id) } else { id(text, field) }
+    }
+
+    fn range(&self, name: &str, field: &str) -> Result<Range> {
+        let range = NamedRange::parse(name).and_then(|range| range.at(self.now, self.timezone));
+        range.ok_or_else(|| Error::invalid(field, "is no range of days, such as today, this_week or next_7_days"))
+    }
+}
+
+/// Whether it takes the timezone of who asks to understand the filter.
+pub(crate) fn names_days(filter: &TaskFilter) -> bool {
+    [&filter.due, &filter.created, &filter.updated, &filter.completed].into_iter().any(Option::is_some)
+}
+
 /// Which of the tasks in scope. All that are given must hold; of several values of one field any may.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
@@ -36,6 +67,9 @@ pub(crate) struct Filter {
     pub(crate) created_by: Option<Uuid>,
     pub(crate) due_from: Option<DateTime<Utc>>,
     pub(crate) due_to: Option<DateTime<Utc>>,
+    pub(crate) created: Option<Range>,
+    pub(crate) updated: Option<Range>,
+    pub(crate) completed: Option<Range>,
     pub(crate) tags: Vec<String>,
     pub(crate) search: Option<Words>,
     pub(crate) overdue: Option<bool>,
@@ -67,10 +101,14 @@ pub(crate) enum Scope {
 }
 
 impl Filter {
-    /// Whether it shows what is due in a hundred days, or fewer.
+    /// Whether it shows what was due, changed or completed in a hundred days or fewer, in another order than that.
     pub(crate) fn is_of_few_days(&self) -> bool {
-        let span = self.due_from.zip(self.due_to).map(|(from, to)| to.signed_duration_since(from));
-        span.is_some_and(|span| span <= TimeDelta::days(100))
+        let ranges = [
+            self.due_from.zip(self.due_to).filter(|_| self.sort != Sort::DueAt),
+            self.updated.filter(|_| self.sort != Sort::UpdatedAt),
+            self.completed,
+        ];
+        ranges.into_iter().flatten().any(|(from, to)| to.signed_duration_since(from) <= TimeDelta::days(100))
     }
 
     /// Whether it shows all that is in scope, in whatever order.
@@ -78,11 +116,11 @@ impl Filter {
         *self == Self { sort: self.sort, descending: self.descending, ..Self::default() }
     }
 
-    /// What the caller asked for.
+    /// What `reader` asks for.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn of(filter: Option<TaskFilter>) -> Result<Self> {
+    pub(crate) fn of(filter: Option<TaskFilter>, reader: Reader) -> Result<Self> {
         let filter = filter.unwrap_or_default();
         let (sort, order) = (filter.sort(), filter.order());
         let mut tags = Vec::with_capacity(filter.tags.len());
@@ -90,13 +128,20 @@ impl Filter {
             // Tags are kept trimmed.
             tags.push(text(tag.trim().to_owned(), "filter.tags")?);
         }
+        let range = |name: Option<String>, field: &str| name.map(|name| reader.range(&name, field)).transpose();
+        let due = range(filter.due, "filter.due")?;
+        let due_from = filter.due_from.map(|at| time(&at, "filter.due_from")).transpose()?;
+        let due_to = filter.due_to.map(|at| time(&at, "filter.due_to")).transpose()?;
         Ok(Self {
             status: filter.status.iter().copied().filter_map(convert::status).collect(),
             priority: filter.priority.iter().copied().filter_map(convert::priority).collect(),
-            assigned_to: filter.assigned_to.map(|user| id(&user, "filter.assigned_to")).transpose()?,
-            created_by: filter.created_by.map(|user| id(&user, "filter.created_by")).transpose()?,
-            due_from: filter.due_from.map(|at| time(&at, "filter.due_from")).transpose()?,
-            due_to: filter.due_to.map(|at| time(&at, "filter.due_to")).transpose()?,
+            assigned_to: filter.assigned_to.map(|user| reader.person(&user, "filter.assigned_to")).transpose()?,
+            created_by: filter.created_by.map(|user| reader.person(&user, "filter.created_by")).transpose()?,
+            due_from: due_from.into_iter().chain(due.map(|(from, _)| from)).max(),
+            due_to: due_to.into_iter().chain(due.map(|(_, to)| to)).min(),
+            created: range(filter.created, "filter.created")?,
+            updated: range(filter.updated, "filter.updated")?,
+            completed: range(filter.completed, "filter.completed")?,
             tags,
             search: filter.search.map(|search| Words::of(&search, "filter.search")).transpose()?,
             overdue: filter.overdue,

@@ -6,7 +6,10 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    list::filter::{Filter, Scope, Sort},
+    list::{
+        filter::{Filter, Scope, Sort},
+        shape::Range,
+    },
     people::visibility::Who,
     task::{Status, Task},
 };
@@ -23,11 +26,18 @@ pub(crate) fn shows(who: Who<'_>, scope: Scope, filter: &Filter, task: &Task, th
         && filter.created_by.is_none_or(|person| task.created_by == person)
         && filter.due_from.is_none_or(|from| fields.due_at.is_some_and(|due| due >= from))
         && filter.due_to.is_none_or(|to| fields.due_at.is_some_and(|due| due < to))
+        && is_in(filter.created, Some(task.created_at))
+        && is_in(filter.updated, Some(task.updated_at))
+        && is_in(filter.completed, task.completed_at)
         && filter.tags.iter().all(|tag| fields.tags.contains(tag))
         && filter.overdue.is_none_or(|overdue| task.overdue(then) == overdue)
         && filter.unassigned.is_none_or(|nobody| task.assigned_to.is_none() == nobody)
         && filter.parent_task_id.is_none_or(|parent| fields.parent_task_id == Some(parent))
         && filter.has_due.is_none_or(|dated| fields.due_at.is_some() == dated)
+}
+
+fn is_in(range: Option<Range>, time: Option<DateTime<Utc>>) -> bool {
+    range.is_none_or(|(from, to)| time.is_some_and(|time| from <= time && time < to))
 }
 
 fn in_scope(who: Who<'_>, scope: Scope, task: &Task) -> bool {

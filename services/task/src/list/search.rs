@@ -1,8 +1,7 @@
-//! What people look for, and where it was found.
+//! What people look for.
 
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
-use baton_proto::baton::task::v1::{Highlight, HighlightPart};
 use baton_store::{Db, jobs::Job};
 use uuid::Uuid;
 
@@ -16,9 +15,6 @@ pub(crate) const LISTED: i32 = 10_000;
 pub(crate) const REINDEX: &str = "search.reindex";
 /// Tasks that are read with a statement.
 const BATCH: i64 = 500;
-
-/// The marks around what was found. They are taken out of texts before, so a text cannot pretend.
-pub(crate) const MARKS: [char; 2] = ['\u{2}', '\u{3}'];
 
 /// Languages with word forms that Postgres knows, and what it calls them.
 const LANGUAGES: &[(&str, &str)] = &[
@@ -52,35 +48,69 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("yi", "yiddish"),
 ];
 
+/// What to look for: a word, a compound, or words side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Term {
+    pub(crate) text: String,
+    /// Which alternative it belongs to. All terms of one must hold, and one alternative.
+    pub(crate) alternative: i32,
+    /// Tasks with it are not meant.
+    pub(crate) is_negated: bool,
+}
+
 /// Words to look for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Words {
-    /// As web search engines read them.
+    /// As somebody typed them.
     pub(crate) typed: String,
-    /// The last one, which may go on; empty when it is no plain word.
-    pub(crate) last: String,
+    pub(crate) terms: Vec<Term>,
+    /// The last term is perhaps not typed to its end.
+    pub(crate) is_open: bool,
 }
 
 impl Words {
-    /// What somebody typed into `field`.
+    /// What somebody typed into `field`, as web search engines read it: `two words`, `"two words"` side by side,
+    /// `-word`, `one or other`.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
     pub(crate) fn of(typed: &str, field: &str) -> Result<Self> {
         let typed = text(typed.trim().to_owned(), field)?;
-        let (before, last) = typed.rsplit_once(char::is_whitespace).unwrap_or(("", &typed));
-        let quoted = before.matches('"').count() % 2 == 1;
-        let joined = before.split_whitespace().next_back().is_some_and(|word| word.eq_ignore_ascii_case("or"));
-        let plain = !last.is_empty() && last.chars().all(char::is_alphanumeric) && !last.eq_ignore_ascii_case("or");
-        if plain && !quoted && !joined {
-            return Ok(Self { typed: before.trim_end().to_owned(), last: last.to_owned() });
+        let mut terms: Vec<Term> = Vec::new();
+        let (mut alternative, mut is_open, mut or_stands) = (0, false, false);
+        let mut rest = typed.as_str();
+        while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
+            rest = &rest[start..];
+            let after_minus = rest.strip_prefix('-').filter(|after| after.starts_with(|c: char| !c.is_whitespace()));
+            let is_negated = after_minus.is_some();
+            rest = after_minus.unwrap_or(rest);
+            let term = if let Some(quoted) = rest.strip_prefix('"') {
+                let (term, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (rest, is_open) = (after, false);
+                term
+            } else {
+                let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());
+                let (term, after) = rest.split_at(end);
+                // Punctuation ends a word.
+                (rest, is_open) = (after, !is_negated && !term.ends_with(|c: char| c.is_ascii_punctuation()));
+                // It stands between two terms, or is one.
+                if !is_negated
+                    && term.eq_ignore_ascii_case("or")
+                    && !terms.is_empty()
+                    && !or_stands
+                    && !after.trim().is_empty()
+                {
+                    or_stands = true;
+                    continue;
+                }
+                term
+            };
+            if or_stands {
+                (alternative, or_stands) = (alternative + 1, false);
+            }
+            terms.push(Term { text: term.to_owned(), alternative, is_negated });
         }
-        Ok(Self { typed, last: String::new() })
-    }
-
-    /// All of it.
-    pub(crate) fn all(&self) -> String {
-        format!("{} {}", self.typed, self.last).trim().to_owned()
+        Ok(Self { typed, terms, is_open })
     }
 }
 
@@ -99,26 +129,6 @@ pub(crate) fn configuration(language: &str) -> Result<String> {
         .ok_or_else(|| Error::invalid("language", "is not one whose word forms are known"))
 }
 
-/// A marked text, cut at its marks; `None` when nothing in it is marked.
-pub(crate) fn highlight(field: &str, marked: &str) -> Option<Highlight> {
-    let [begin, end] = MARKS;
-    if !marked.contains(begin) {
-        return None;
-    }
-    let mut parts = Vec::new();
-    let mut add = |text: &str, hit| {
-        if !text.is_empty() {
-            parts.push(HighlightPart { text: text.to_owned(), hit });
-        }
-    };
-    for piece in marked.split(end) {
-        let (before, hit) = piece.split_once(begin).unwrap_or((piece, ""));
-        add(before, false);
-        add(hit, true);
-    }
-    Some(Highlight { field: field.to_owned(), parts })
-}
-
 /// Does the job. Each statement commits by itself, so one that runs again does the same once more.
 pub(crate) async fn reindex(db: Db, job: Job) -> anyhow::Result<()> {
     let account_id: Uuid = job.payload()?;
@@ -135,26 +145,42 @@ mod tests {
 
     use super::*;
 
-    fn words(typed: &str) -> (String, String) {
+    fn terms(typed: &str) -> (Vec<String>, bool) {
         let words = Words::of(typed, "q").unwrap();
-        (words.typed, words.last)
+        let mut shown: Vec<String> = Vec::new();
+        for (n, term) in words.terms.iter().enumerate() {
+            if n > 0 && words.terms[n - 1].alternative != term.alternative {
+                shown.push("|".to_owned());
+            }
+            shown.push(format!("{}{}", if term.is_negated { "!" } else { "" }, term.text));
+        }
+        (shown, words.is_open)
     }
 
     #[test]
-    fn the_last_word_may_go_on_when_it_is_a_plain_one() {
-        for (typed, before, last) in [
-            ("broom", "", "broom"),
-            ("  new   broom ", "new", "broom"),
-            ("new -broom", "new -broom", ""),
-            ("\"new broom", "\"new broom", ""),
-            ("\"new broom\"", "\"new broom\"", ""),
-            ("\"new broom\" sw", "\"new broom\"", "sw"),
-            ("broom or mop", "broom or mop", ""),
-            ("broom or", "broom or", ""),
-            ("100%", "100%", ""),
-            ("über", "", "über"),
+    fn words_are_read_as_web_search_engines_do() {
+        for (typed, expected, is_open) in [
+            ("broom", &["broom"][..], true),
+            ("  new   broom ", &["new", "broom"], true),
+            ("new -broom", &["new", "!broom"], false),
+            ("\"new broom", &["new broom"], false),
+            ("\"new broom\"", &["new broom"], false),
+            ("\"new broom\" sw", &["new broom", "sw"], true),
+            ("-\"new broom\" sw", &["!new broom", "sw"], true),
+            ("new\"broom\"", &["new", "broom"], false),
+            ("broom or mop", &["broom", "|", "mop"], true),
+            ("a b OR c d", &["a", "b", "|", "c", "d"], true),
+            ("broom or", &["broom", "or"], true),
+            ("or broom", &["or", "broom"], true),
+            ("a or or b", &["a", "|", "or", "b"], true),
+            ("dev-east", &["dev-east"], true),
+            ("100%", &["100%"], false),
+            ("dev - east", &["dev", "-", "east"], true),
+            ("über", &["über"], true),
+            ("", &[], false),
         ] {
-            assert_eq!(words(typed), (before.to_owned(), last.to_owned()), "{typed}");
+            let expected: Vec<String> = expected.iter().map(|&term| term.to_owned()).collect();
+            assert_eq!(terms(typed), (expected, is_open), "{typed}");
         }
         assert!(Words::of("a\0", "q").is_err());
     }
@@ -169,23 +195,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_highlight_is_the_whole_text_in_order(pieces in prop::collection::vec(("[a-z<&]{0,5}", any::<bool>()), 1..8)) {
-            let [begin, end] = MARKS;
-            let marked: String = pieces
-                .iter()
-                .map(|(text, hit)| if *hit { format!("{begin}{text}{end}") } else { text.clone() })
-                .collect();
-            let plain: String = pieces.iter().map(|(text, _)| text.as_str()).collect();
-            match highlight("title", &marked) {
-                Some(found) => {
-                    let read: String = found.parts.iter().map(|part| part.text.as_str()).collect();
-                    prop_assert_eq!(read, plain);
-                    let hits: String = found.parts.iter().filter(|part| part.hit).map(|part| part.text.as_str()).collect();
-                    let expected: String = pieces.iter().filter(|(_, hit)| *hit).map(|(text, _)| text.as_str()).collect();
-                    prop_assert_eq!(hits, expected);
-                }
-                None => prop_assert!(pieces.iter().all(|(_, hit)| !hit)),
-            }
+        fn nothing_that_is_typed_gets_lost(typed in "[a-z\" -]{0,20}") {
+            let words = Words::of(&typed, "q").unwrap();
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            let kept: String = words.terms.iter().map(|term| letters(&term.text)).collect();
+            let ors = words.terms.last().map_or(0, |term| term.alternative) as usize;
+            prop_assert_eq!(kept.len() + 2 * ors, letters(&typed).len());
         }
     }
 }

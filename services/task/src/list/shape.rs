@@ -11,7 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use crate::task::{Task, fields::time};
+use crate::{
+    list::range::begin_of,
+    task::{Task, fields::time},
+};
 
 /// The longest range of a calendar or timeline.
 const LONGEST: TimeDelta = TimeDelta::days(62);
@@ -68,10 +71,9 @@ impl Shape {
     }
 }
 
-/// The begin of the day in this timezone; where clocks skip it, that of the time itself.
+/// The begin of the day in this timezone.
 fn midnight(now: DateTime<Utc>, timezone: Tz) -> DateTime<Utc> {
-    let day = now.with_timezone(&timezone).date_naive();
-    day.and_time(chrono::NaiveTime::MIN).and_local_timezone(timezone).earliest().map_or(now, |begin| begin.to_utc())
+    begin_of(now.with_timezone(&timezone).date_naive(), timezone).unwrap_or(now)
 }
 
 /// The days on which tasks are due, in this timezone.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    list::filter::Filter,
+    list::filter::{Filter, Reader},
     people::visibility::Who,
     task::fields::{id, text},
 };
@@ -94,7 +94,7 @@ impl View {
         if (self.source == ViewSource::User) != self.user_id.is_some() {
             return Err(Error::invalid(format!("{above}user_id"), "goes with the source `user`, and with no other"));
         }
-        Filter::of(Some(self.filter.clone()))?;
+        Filter::of(Some(self.filter.clone()), Reader::ANYBODY)?;
         Ok(())
     }
 }
@@ -150,7 +150,7 @@ fn take(to: &mut TaskFilter, from: &TaskFilter, field: &str) -> Result<()> {
         };
     }
     fields!(status priority assigned_to created_by due_from due_to tags search sort order overdue unassigned
-            parent_task_id has_due);
+            parent_task_id has_due due created updated completed);
     Ok(())
 }
 
@@ -186,6 +186,14 @@ pub(crate) struct Saved {
     parent_task_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     has_due: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<String>,
 }
 
 const STATUS: &str = "TASK_STATUS_";
@@ -221,6 +229,10 @@ impl From<&TaskFilter> for Saved {
             unassigned: filter.unassigned,
             parent_task_id: filter.parent_task_id.clone(),
             has_due: filter.has_due,
+            due: filter.due.clone(),
+            created: filter.created.clone(),
+            updated: filter.updated.clone(),
+            completed: filter.completed.clone(),
         }
     }
 }
@@ -246,6 +258,10 @@ impl From<Saved> for TaskFilter {
             unassigned: saved.unassigned,
             parent_task_id: saved.parent_task_id,
             has_due: saved.has_due,
+            due: saved.due,
+            created: saved.created,
+            updated: saved.updated,
+            completed: saved.completed,
         }
     }
 }
@@ -273,6 +289,10 @@ mod tests {
             unassigned: Some(false),
             parent_task_id: Some(Uuid::from_u128(3).to_string()),
             has_due: Some(true),
+            due: Some("this_week".to_owned()),
+            created: Some("last_7_days".to_owned()),
+            updated: Some("today".to_owned()),
+            completed: Some("this_year".to_owned()),
         }
     }
 

@@ -19,7 +19,11 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, list::Board, structure::around};
+use super::{
+    Rpc,
+    list::Board,
+    structure::{around, hide_parents},
+};
 use crate::{
     convert,
     list::{
@@ -140,15 +144,22 @@ impl Rpc {
                 let Board { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
                 Ok(Shown { columns, tasks, meta: Some(meta), ..Shown::default() })
             }
-            Shape::Kanban(Some(then)) => self.as_it_was(principal, scope, Filter::of(filter)?, page, then).await,
+            Shape::Kanban(Some(then)) => {
+                let filter = self.filter(principal, filter).await?;
+                self.as_it_was(principal, scope, filter, page, then).await
+            }
             Shape::Calendar(range, timezone) => {
-                let mut filter = Filter { sort: Sort::DueAt, descending: false, ..Filter::of(filter)? };
+                let filter = self.filter(principal, filter).await?;
+                let mut filter = Filter { sort: Sort::DueAt, descending: false, ..filter };
                 filter.due_from = Some(filter.due_from.map_or(range.0, |from| from.max(range.0)));
                 filter.due_to = Some(filter.due_to.map_or(range.1, |to| to.min(range.1)));
                 let (shown, tasks) = self.all_in(principal, scope, filter).await?;
                 Ok(Shown { days: shape::days(&tasks, timezone), ..shown })
             }
-            Shape::Timeline(range) => self.timeline(principal, scope, Filter::of(filter)?, range).await,
+            Shape::Timeline(range) => {
+                let filter = self.filter(principal, filter).await?;
+                self.timeline(principal, scope, filter, range).await
+            }
         }
     }
 
@@ -171,6 +182,7 @@ impl Rpc {
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
         let truncated = tasks.len() > MOST as usize;
         tasks.truncate(MOST as usize);
+        hide_parents(&mut tx, list.who, &mut tasks).await?;
         let around = around(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
@@ -223,9 +235,11 @@ impl Rpc {
         let mut tasks = store::list::page(&mut tx, list, &Page::first(end)).await?;
         let mut columns = store::list::columns(&mut tx, list).await?;
         let past = store::snapshot::as_of(&mut tx, &changed, then).await?;
-        drop(tx);
-        let past: Vec<Task> =
+        let mut past: Vec<Task> =
             past.into_iter().filter(|task| past_board::shows(who, scope, &filter, task, then)).collect();
+        hide_parents(&mut tx, who, &mut past).await?;
+        hide_parents(&mut tx, who, &mut tasks).await?;
+        drop(tx);
         for (status, total) in &mut columns {
             let more = past.iter().filter(|task| task.status == *status).count() as i64;
             *total = [*total, more.into()].into_iter().sum();

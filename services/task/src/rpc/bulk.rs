@@ -6,7 +6,9 @@ use baton_access::{Principal, matrix};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     access::v1::Permission,
-    task::v1::{BulkAction, BulkResult, ChangeTasksRequest, ChangeTasksResponse, bulk_service_server::BulkService},
+    task::v1::{
+        BulkAction, BulkResult, ChangeTasksRequest, ChangeTasksResponse, TaskFilter, bulk_service_server::BulkService,
+    },
 };
 use baton_store::{Page, Tx, page::From as Start};
 use tonic::{Request, Response, Status};
@@ -44,7 +46,10 @@ impl BulkService for Rpc {
         };
         let ids = match which {
             Which::Ids(ids) => Ok(ids),
-            Which::Filter(filter) => self.matching(principal, &filter).await,
+            Which::Filter(filter) => match self.filter(principal, Some(*filter)).await {
+                Ok(filter) => self.matching(principal, &filter).await,
+                Err(error) => Err(error),
+            },
         };
         let audience = match &ids {
             Ok(ids) if plan.tells_watchers() && !message.dry_run => self.audience(principal, ids).await,
@@ -77,7 +82,7 @@ impl BulkService for Rpc {
 /// Which tasks.
 enum Which {
     Ids(Vec<Uuid>),
-    Filter(Box<Filter>),
+    Filter(Box<TaskFilter>),
 }
 
 impl Which {
@@ -87,7 +92,7 @@ impl Which {
             ([], Some(_)) if message.action() == BulkAction::Restore => {
                 Err(Error::invalid("filter", "finds nothing in the trash; name the tasks"))
             }
-            ([], Some(filter)) => Ok(Self::Filter(Box::new(Filter::of(Some(filter.clone()))?))),
+            ([], Some(filter)) => Ok(Self::Filter(Box::new(filter.clone()))),
             (_, Some(_)) => Err(Error::invalid("filter", "goes without task_ids")),
             (ids, None) => {
                 let ids = ids.iter().map(|one| id(one, "task_ids")).collect::<Result<BTreeSet<_>>>()?;

@@ -9,7 +9,10 @@ use prost::Message;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Rpc, structure::place};
+use super::{
+    Rpc,
+    structure::{hide_parents, place},
+};
 use crate::{
     convert,
     events::Kind,
@@ -86,7 +89,8 @@ impl Rpc {
         let mut after = before.clone();
         rule(&mut after, change.who(), self.db.clock().now())?;
         let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
-        let tasks = record::save_and_tell(&mut tx, vec![changed], change.terms(), &audience?).await?;
+        let mut tasks = record::save_and_tell(&mut tx, vec![changed], change.terms(), &audience?).await?;
+        hide_parents(&mut tx, change.who(), &mut tasks).await?;
         let task = convert::task(record::one(tasks)?, self.db.clock().now());
         tx.remember(&change.idempotency, &task).await?;
         tx.commit().await?;

@@ -9,12 +9,16 @@ use baton_proto::baton::{
     task::v1 as proto,
 };
 use baton_store::{Page, Total};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::{Rpc, structure::around};
+use super::{
+    Rpc,
+    structure::{around, hide_parents},
+};
 use crate::{
     convert,
-    list::filter::{Filter, Scope},
+    list::filter::{Filter, Reader, Scope, names_days},
     people::visibility::Who,
     store::{
         self,
@@ -46,18 +50,38 @@ impl Rpc {
         filter: Option<proto::TaskFilter>,
         page: Option<ProtoPage>,
     ) -> Result<Listed> {
-        let filter = Filter::of(filter)?;
+        let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
-        let tasks = store::list::page(&mut tx, list, &page).await?;
+        let mut tasks = store::list::page(&mut tx, list, &page).await?;
+        hide_parents(&mut tx, list.who, &mut tasks).await?;
         let around = around(&mut tx, &tasks).await?;
         let total = store::list::total(&mut tx, list, &page, tasks.len()).await?;
         drop(tx);
         Ok(self.listed(tasks, &around, total, list, &page))
     }
 
-    /// The same, with the columns of the whole.
+    /// What the caller asks for. Days are those of their own timezone, or of the account's when they have none or nobody
+    /// can tell; it is asked before a transaction begins.
+    pub(super) async fn filter(&self, principal: &Principal, filter: Option<proto::TaskFilter>) -> Result<Filter> {
+        let timezone = match &filter {
+            Some(filter) if names_days(filter) => self.own_timezone(principal).await,
+            _ => Tz::UTC,
+        };
+        Filter::of(filter, Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
+    }
+
+    async fn own_timezone(&self, principal: &Principal) -> Tz {
+        let own = self.people.timezone(principal.user_id()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "days are those of the account's timezone, not of the reader's");
+            None
+        });
+        let known = own.and_then(|name| name.parse().ok());
+        known.or_else(|| principal.membership.settings.timezone.parse().ok()).unwrap_or(Tz::UTC)
+    }
+
+    /// As [`Self::list`], with the columns of the whole.
     pub(super) async fn board(
         &self,
         principal: &Principal,
@@ -65,11 +89,12 @@ impl Rpc {
         filter: Option<proto::TaskFilter>,
         page: Option<ProtoPage>,
     ) -> Result<Board> {
-        let filter = Filter::of(filter)?;
+        let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
-        let tasks = store::list::page(&mut tx, list, &page).await?;
+        let mut tasks = store::list::page(&mut tx, list, &page).await?;
+        hide_parents(&mut tx, list.who, &mut tasks).await?;
         let around = around(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);

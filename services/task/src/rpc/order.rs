@@ -1,6 +1,6 @@
 //! The manual order.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, slice};
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{self as proto, MoveTaskRequest};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Rpc,
     change::{Change, get, lock},
+    structure::hide_parents,
 };
 use crate::{
     convert,
@@ -50,7 +51,8 @@ impl Rpc {
             .map_err(|absent| absent.field(field, "names no task that the caller sees"))?;
         let changed = place(&mut tx, task.clone(), &neighbour, before_id.is_some()).await?;
         let saved = record::save_all(&mut tx, changed, change.terms()).await?;
-        let moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);
+        let mut moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);
+        hide_parents(&mut tx, change.who(), slice::from_mut(&mut moved)).await?;
         let answer = convert::task(moved, self.db.clock().now());
         tx.remember(change.idempotency(), &answer).await?;
         tx.commit().await?;

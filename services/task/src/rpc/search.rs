@@ -3,32 +3,32 @@
 use std::collections::HashMap;
 
 use baton_access::principal;
-use baton_errors::{Reason, Result};
+use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     api::v1::PageMeta,
     task::v1::{
-        GetSearchSettingsRequest, GetSearchSettingsResponse, Highlight, SearchSettings, SearchTasksRequest,
-        SearchTasksResponse, TaskHit, UpdateSearchSettingsRequest, UpdateSearchSettingsResponse,
-        search_service_server::SearchService,
+        GetSearchSettingsRequest, GetSearchSettingsResponse, SearchSettings, SearchTasksRequest, SearchTasksResponse,
+        TaskHit, UpdateSearchSettingsRequest, UpdateSearchSettingsResponse, search_service_server::SearchService,
     },
 };
 use baton_store::{Page, Total};
+use tokio::task;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, structure::around};
+use super::{
+    Rpc,
+    structure::{around, hide_parents},
+};
 use crate::{
     convert,
     list::{
-        filter::{Filter, Scope},
-        search::{REINDEX, Words, configuration, highlight},
+        filter::Scope,
+        highlight,
+        search::{REINDEX, Words, configuration},
     },
     people::visibility::Who,
-    store::{
-        self,
-        list::List,
-        search::{Found, Marked},
-    },
+    store::{self, list::List, search::Found},
     task::Task,
 };
 
@@ -44,9 +44,9 @@ impl SearchService for Rpc {
         let principal = principal(&request)?.clone();
         let SearchTasksRequest { q, filter, page } = request.into_inner();
         let words = Words::of(&q, "q")?;
-        let filter = Filter::of(filter)?;
+        let filter = self.filter(&principal, filter).await?;
         if page.as_ref().is_some_and(|page| !page.page_token.is_empty()) {
-            return Err(baton_errors::Error::from(Reason::PageTokenInvalid).into());
+            return Err(Error::from(Reason::PageTokenInvalid).into());
         }
         let page = Page::of(page.as_ref(), &())?;
         let now = self.db.clock().now();
@@ -63,17 +63,20 @@ impl SearchService for Rpc {
         let shown: Vec<Found> =
             ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
-        let tasks = store::search::tasks(&mut tx, &ids).await?;
+        let mut tasks = store::search::tasks(&mut tx, &ids).await?;
+        hide_parents(&mut tx, list.who, &mut tasks).await?;
         let mut around = around(&mut tx, &tasks).await?;
-        let marked = if spelled_alike { Vec::new() } else { store::search::marked(&mut tx, &ids, &words).await? };
+        let texts = if spelled_alike { Vec::new() } else { store::search::texts(&mut tx, &ids).await? };
+        // Texts are looked through without a connection, and off the threads that serve calls.
         drop(tx);
+        let mut highlights =
+            task::spawn_blocking(move || highlight::of_tasks(&words, texts)).await.map_err(Error::internal)?;
 
         let mut tasks: HashMap<Uuid, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
-        let mut marked: HashMap<Uuid, Marked> = marked.into_iter().map(|marked| (marked.id, marked)).collect();
         let hits = shown.iter().filter_map(|found| {
             // Gone between the two statements.
             let task = tasks.remove(&found.id)?;
-            let highlight = marked.remove(&found.id).map(highlights).unwrap_or_default();
+            let highlight = highlights.remove(&found.id).unwrap_or_default();
             let around = around.remove(&found.id).unwrap_or_default();
             let task = convert::structure::task(task, around, now);
             Some(TaskHit { task: Some(task), highlight, rank: found.score })
@@ -109,9 +112,4 @@ impl SearchService for Rpc {
         tx.commit().await?;
         Ok(Response::new(UpdateSearchSettingsResponse { settings: Some(SearchSettings { language }) }))
     }
-}
-
-fn highlights(marked: Marked) -> Vec<Highlight> {
-    let texts = [("title", Some(marked.title)), ("description", Some(marked.description)), ("comment", marked.comment)];
-    texts.into_iter().filter_map(|(field, text)| highlight(field, &text?)).collect()
 }

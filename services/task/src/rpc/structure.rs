@@ -23,9 +23,12 @@ use crate::{
     events::structure as events,
     list::filter::Scope,
     people::visibility::Who,
-    store::{self, parts::Around},
+    store::{self, parts::Around, timeline::Entry},
     task::{Task, fields::id, parts::Place},
 };
+
+/// What a line of a timeline calls what a task is a part of.
+const PARENT: &str = "parent_task_id";
 
 #[tonic::async_trait]
 impl StructureService for Rpc {
@@ -113,6 +116,39 @@ pub(super) async fn around(tx: &mut Tx, tasks: &[Task]) -> Result<HashMap<Uuid, 
     }
     let (ids, now): (Vec<Uuid>, _) = (tasks.iter().map(|task| task.id).collect(), tx.db().clock().now());
     store::parts::around(tx, &ids, now).await
+}
+
+/// Takes out of tasks what they are parts of, where the caller does not see it: it is as absent as what never was.
+pub(super) async fn hide_parents(tx: &mut Tx, who: Who<'_>, tasks: &mut [Task]) -> Result<()> {
+    let mut parents = tasks.iter_mut().map(|task| &mut task.fields.parent_task_id).collect::<Vec<_>>();
+    hide_unseen(tx, who, &mut parents).await
+}
+
+/// The same in lines of a timeline.
+pub(super) async fn hide_parents_told(tx: &mut Tx, who: Who<'_>, entries: &mut [Entry]) -> Result<()> {
+    let told = |entry: &Entry| entry.changes.get(PARENT).and_then(|parent| parent.as_str()?.parse().ok());
+    let mut parents: Vec<Option<Uuid>> = entries.iter().map(told).collect();
+    hide_unseen(tx, who, &mut parents.iter_mut().collect::<Vec<_>>()).await?;
+    for (entry, parent) in entries.iter_mut().zip(parents) {
+        if parent.is_none()
+            && let Some(told) = entry.changes.get_mut(PARENT)
+        {
+            *told = serde_json::Value::Null;
+        }
+    }
+    Ok(())
+}
+
+async fn hide_unseen(tx: &mut Tx, who: Who<'_>, tasks: &mut [&mut Option<Uuid>]) -> Result<()> {
+    let ids: Vec<Uuid> = tasks.iter().filter_map(|task| **task).collect();
+    if ids.is_empty() || who.runs_the_account() {
+        return Ok(());
+    }
+    let seen = store::parts::seen(tx, who, &ids).await?;
+    for task in tasks {
+        **task = task.filter(|id| seen.contains(id));
+    }
+    Ok(())
 }
 
 /// Where tasks would be as parts of `parent`, which the caller sees. The hierarchy is held already.

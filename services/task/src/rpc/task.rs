@@ -1,5 +1,7 @@
 //! Tasks, their work and their hands.
 
+use std::slice;
+
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
@@ -20,7 +22,7 @@ use super::{
     Rpc,
     change::{Change, get, lock, shown},
     list::Listed,
-    structure::place,
+    structure::{hide_parents, hide_parents_told, place},
 };
 use crate::{
     convert,
@@ -78,6 +80,7 @@ impl TaskService for Rpc {
             task = then.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
             around = Around::default();
         }
+        hide_parents(&mut tx, Who::of(principal), slice::from_mut(&mut task)).await?;
         drop(tx);
         Ok(Response::new(GetTaskResponse { task: Some(convert::structure::task(task, around, now)) }))
     }
@@ -109,7 +112,8 @@ impl TaskService for Rpc {
             custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
         }
         let changed = Changed { before, after, kind: Kind::Updated, reason: None };
-        let task = record::save(&mut tx, changed, change.terms()).await?;
+        let mut task = record::save(&mut tx, changed, change.terms()).await?;
+        hide_parents(&mut tx, change.who(), slice::from_mut(&mut task)).await?;
         tx.commit().await?;
         let task = convert::task(task, self.db.clock().now());
         Ok(Response::new(UpdateTaskResponse { task: Some(task) }))
@@ -145,6 +149,7 @@ impl TaskService for Rpc {
         let page = Page::of(request.get_ref().page.as_ref(), &"trash")?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut tasks, total) = store::trash::read(&mut tx, Who::of(principal), &page).await?;
+        hide_parents(&mut tx, Who::of(principal), &mut tasks).await?;
         drop(tx);
         let meta = page.meta(&mut tasks, total, &"trash", store::trash::key);
         let now = self.db.clock().now();
@@ -169,6 +174,7 @@ impl TaskService for Rpc {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Who::of(principal), id).await?;
         let (mut entries, total) = store::timeline::read(&mut tx, task.id, &page).await?;
+        hide_parents_told(&mut tx, Who::of(principal), &mut entries).await?;
         drop(tx);
         let meta = page.meta(&mut entries, total, id, |entry| (Some(entry.version.to_string()), entry.id));
         let events = entries.into_iter().map(convert::entry).collect();

@@ -2,7 +2,7 @@
 
 use baton_errors::{Error, Reason, Result};
 use baton_store::{Cursor, Db, Page, Tenant, Total, Tx, deep::Stretch};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -20,6 +20,9 @@ use crate::{
 };
 
 type Query = QueryBuilder<Postgres>;
+
+/// How far the time in a task's id may be from the time of its creation.
+const ID_SLACK: TimeDelta = TimeDelta::minutes(1);
 
 /// A list: whose, of what, in which order.
 #[derive(Clone, Copy)]
@@ -41,7 +44,7 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
     if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
         list.parts(&mut query, account_id, person, &columns, &stretch)?;
-    } else if list.filter.is_of_few_days() && list.filter.sort != Sort::DueAt {
+    } else if list.filter.is_of_few_days() {
         // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
         // order of the list, but what is due in one month was created in one as well.
         query.push(format_args!(" from (select {columns}"));
@@ -301,6 +304,24 @@ fn filter(query: &mut Query, filter: &Filter) {
     if let Some(time) = filter.due_to {
         query.push(" and due_at < ").push_bind(time);
     }
+    if let Some((from, to)) = filter.created {
+        query.push(" and created_at >= ").push_bind(from).push(" and created_at < ").push_bind(to);
+        // Ids are made in this order, a moment before or after: their index leads there.
+        query
+            .push(" and id >= ")
+            .push_bind(first_id(from - ID_SLACK))
+            .push(" and id < ")
+            .push_bind(first_id(to + ID_SLACK));
+    }
+    if let Some((from, to)) = filter.updated {
+        query.push(" and updated_at >= ").push_bind(from).push(" and updated_at < ").push_bind(to);
+    }
+    if let Some((from, to)) = filter.completed {
+        query.push(" and completed_at >= ").push_bind(from).push(" and completed_at < ").push_bind(to);
+        // As the index of ends puts it.
+        query.push(" and coalesce(completed_at, canceled_at, due_at, 'infinity') >= ").push_bind(from);
+        query.push(" and coalesce(completed_at, canceled_at, due_at, 'infinity') < ").push_bind(to);
+    }
     if let Some(nobody) = filter.unassigned {
         query.push(if nobody { " and assigned_to is null" } else { " and assigned_to is not null" });
     }
@@ -317,6 +338,11 @@ fn filter(query: &mut Query, filter: &Filter) {
     if let Some(dated) = filter.has_due {
         query.push(if dated { " and due_at is not null" } else { " and due_at is null" });
     }
+}
+
+/// The first id (UUIDv7) that can be made at this time.
+fn first_id(at: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::from(at.timestamp_millis().max(0).unsigned_abs()) << 80)
 }
 
 /// [`Task::overdue`] in SQL.

@@ -1,14 +1,18 @@
 //! Tasks and what they are parts of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::lock;
-use crate::task::parts::{MOST_COUNTED, MOST_LEVELS, Progress};
+use super::{list, lock};
+use crate::{
+    people::visibility::Who,
+    task::parts::{MOST_COUNTED, MOST_LEVELS, Progress},
+};
 
 /// What stands around a task, and is not in its row.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +73,15 @@ pub(crate) async fn around(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> R
         (row.id, around.into())
     });
     Ok(around.collect())
+}
+
+/// Those of these tasks that somebody sees.
+pub(crate) async fn seen(tx: &mut Tx, who: Who<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let mut query = QueryBuilder::new("select id from task.tasks where account_id = ");
+    query.push_bind(tx.tenant().account_id).push(" and id = any(").push_bind(tasks.to_vec()).push(")");
+    list::visible(&mut query, who);
+    let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut **tx).await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Taken

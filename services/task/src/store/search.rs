@@ -10,7 +10,10 @@ use super::{
     task::{Row, select},
 };
 use crate::{
-    list::search::{MARKS, RANKED, Words},
+    list::{
+        highlight::{MAX_COMMENT_CHARS, MAX_DESCRIPTION_CHARS, Texts, comments_each},
+        search::{RANKED, Words},
+    },
     people::visibility::Who,
     task::Task,
 };
@@ -32,17 +35,13 @@ pub(crate) struct Ranking {
 
 /// The tasks of a list that have these words.
 pub(crate) async fn find(tx: &mut Tx, list: List<'_>, words: &Words) -> Result<Ranking> {
-    rank(tx, list, |query| {
-        query.push("select * from task.search_tasks(").push_bind(words.typed.clone());
-        query.push(", ").push_bind(words.last.clone()).push(", ");
-    })
-    .await
+    rank(tx, list, |query| with_terms(query, "*", words)).await
 }
 
 /// The tasks of a list with words in title or tags that are spelled like these.
 pub(crate) async fn alike(tx: &mut Tx, list: List<'_>, words: &Words) -> Result<Ranking> {
     rank(tx, list, |query| {
-        query.push("select * from task.search_alike(").push_bind(words.all()).push(", ");
+        query.push("select * from task.search_alike(").push_bind(words.typed.clone()).push(", ");
     })
     .await
 }
@@ -67,10 +66,19 @@ async fn rank(tx: &mut Tx, list: List<'_>, candidates: impl FnOnce(&mut Query)) 
 
 /// The ids of tasks that have these words, as a list asks for them.
 pub(super) fn candidates(query: &mut Query, who: Who<'_>, words: &Words, most: i32) {
-    query.push("select id from task.search_tasks(").push_bind(words.typed.clone());
-    query.push(", ").push_bind(words.last.clone()).push(", ");
+    with_terms(query, "id", words);
     seers(query, who);
     query.push(", ").push_bind(most).push(")");
+}
+
+/// Calls the function that finds tasks by their words, up to who may see them.
+fn with_terms(query: &mut Query, columns: &str, words: &Words) {
+    let texts: Vec<String> = words.terms.iter().map(|term| term.text.clone()).collect();
+    let alternatives: Vec<i32> = words.terms.iter().map(|term| term.alternative).collect();
+    let negated: Vec<bool> = words.terms.iter().map(|term| term.is_negated).collect();
+    query.push(format_args!("select {columns} from task.search_terms_in_tasks(")).push_bind(texts);
+    query.push(", ").push_bind(alternatives).push(", ").push_bind(negated).push(", ");
+    query.push_bind(words.is_open).push(", ");
 }
 
 /// Who looks, for the functions that find candidates: nobody in particular when they see all.
@@ -94,39 +102,20 @@ pub(crate) async fn tasks(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Texts of a task with marks around what was found.
-pub(crate) struct Marked {
-    pub(crate) id: Uuid,
-    pub(crate) title: String,
-    pub(crate) description: String,
-    pub(crate) comment: Option<String>,
-}
-
-/// Marks what was found in these tasks. Of a long description its begin is looked through, of comments the newest.
-pub(crate) async fn marked(tx: &mut Tx, ids: &[Uuid], words: &Words) -> Result<Vec<Marked>> {
-    let [begin, end] = MARKS;
-    let marks: String = MARKS.iter().collect();
-    let options = format!("StartSel=\"{begin}\", StopSel=\"{end}\"");
-    let extract = format!("{options}, MaxFragments=2, MaxWords=20, MinWords=8, FragmentDelimiter=\" … \"");
+/// Texts of these tasks in which what was found can be shown, as far as there is room: the begin of a description, and of
+/// the newest comments.
+pub(crate) async fn texts(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Texts>> {
     let found = sqlx::query_as!(
-        Marked,
-        r#"with words as materialized (
-               select config, task.search_marks(task.search_query(config, $3, $4)) as query from task.search_config($1) config
-           )
-           select id, ts_headline(config, translate(title, $5, ''), query, $6 || ', HighlightAll=true') as "title!",
-                  ts_headline(config, translate(left(description, 5000), $5, ''), query, $7) as "description!",
-                  (select ts_headline(config, translate(left(body, 5000), $5, ''), query, $7)
-                   from (select body from task.comments where account_id = $1 and task_id = t.id and body <> ''
-                         order by id desc limit 50) newest
-                   where to_tsvector(config, body) @@ query limit 1) as comment
-           from task.tasks t, words where account_id = $1 and id = any($2)"#,
+        Texts,
+        r#"select id, title, left(description, $3) as "description!", task.search_config($1)::text as "config!",
+                  array(select left(body, $4) from task.comments where account_id = $1 and task_id = t.id and body <> ''
+                        order by id desc limit $5) as "comments!"
+           from task.tasks t where account_id = $1 and id = any($2)"#,
         tx.tenant().account_id,
         ids,
-        words.typed,
-        words.last,
-        marks,
-        options,
-        extract
+        MAX_DESCRIPTION_CHARS,
+        MAX_COMMENT_CHARS,
+        comments_each(ids.len())
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -165,8 +154,8 @@ pub(crate) async fn reindex(db: &Db, account_id: Uuid, after: Uuid, limit: i64) 
              where account_id = $1 and id > $2 order by id limit $3
          ), read as (
              update task.task_search s
-             set document = task.search_document(config, t.title, t.tags, t.description)
-                         || task.search_comments(config, $1, t.id)
+             set document = task.search_whole(config, $1, t.id, t.title, t.tags, t.description),
+                 words = task.search_line(t.title, t.tags)
              from next t, task.search_config($1) config
              where s.account_id = $1 and s.month = task.search_month(t.created_at) and s.task_id = t.id
          )

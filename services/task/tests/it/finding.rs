@@ -270,7 +270,7 @@ async fn a_filter_that_means_nothing_is_refused() {
     for (filter, field) in [
         (TaskFilter { status: vec![77], ..Default::default() }, "filter.status[0]"),
         (TaskFilter { priority: vec![0], ..Default::default() }, "filter.priority[0]"),
-        (TaskFilter { assigned_to: Some("me".to_owned()), ..Default::default() }, "filter.assigned_to"),
+        (TaskFilter { assigned_to: Some("myself".to_owned()), ..Default::default() }, "filter.assigned_to"),
         (TaskFilter { sort: 9, ..Default::default() }, "filter.sort"),
         (TaskFilter { due_from: year_300000, ..Default::default() }, "filter.due_from"),
         (TaskFilter { search: Some("a\0".to_owned()), ..Default::default() }, "filter.search"),

@@ -18,6 +18,7 @@ mod desk;
 mod due_dates;
 mod explaining;
 mod finding;
+mod finding_days;
 mod growing;
 mod hands;
 mod jobs_once;

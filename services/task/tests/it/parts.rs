@@ -1,9 +1,13 @@
 //! Tasks that are parts of others, and what they come to.
 
 use baton_errors::Reason;
-use baton_proto::baton::task::v1::{
-    CreateTaskRequest, ListSubtasksRequest, ListTasksRequest, TaskChange, TaskFilter, TaskProgress,
-    structure_service_client::StructureServiceClient,
+use baton_proto::{
+    baton::task::v1::{
+        BoardLook, BoardShape, CreateTaskRequest, GetMyBoardRequest, GetTaskRequest, ListSubtasksRequest,
+        ListTasksRequest, MoveTaskRequest, SearchTasksRequest, TaskChange, TaskFilter, TaskProgress,
+        search_service_client::SearchServiceClient, structure_service_client::StructureServiceClient,
+    },
+    convert::timestamp,
 };
 use baton_testkit::Person;
 use chrono::TimeDelta;
@@ -118,4 +122,49 @@ async fn parts_that_are_made_while_the_whole_moves_lie_no_deeper() {
         let made = made.iter().filter(|part| part.is_ok()).count();
         assert!(under.is_err() || made == 0, "{made} parts on the eleventh level");
     }
+}
+
+/// A task that somebody does not see is named nowhere: not by its parts, their timelines, answers to changes, or boards.
+#[tokio::test]
+async fn a_part_does_not_name_what_it_is_a_part_of_to_who_does_not_see_that() {
+    let desk = Desk::open().await;
+    let (boss, me) = (&desk.team.manager_a, &desk.team.user_a1);
+    let hidden = desk.create(boss, new("Reorganisation")).await.unwrap().id;
+    let request = CreateTaskRequest { assigned_to: Some(me.user_id.to_string()), ..part_of(&hidden, "Sweep", None) };
+    let part = desk.create(boss, request).await.unwrap();
+    let id = &part.id;
+    assert_eq!(part.parent_task_id.as_ref(), Some(&hidden), "who made it sees both");
+    assert_eq!(refused(desk.get(me, &hidden).await), Reason::TaskNotFound);
+
+    let now = desk.clock.now();
+    desk.clock.advance(TimeDelta::seconds(1));
+    let named = |what: &dyn std::fmt::Debug| format!("{what:?}").contains(&hidden);
+    let get = async |as_of| {
+        let request = GetTaskRequest { id: id.clone(), as_of };
+        desk.tasks().get_task(desk.call(me, request)).await.unwrap().into_inner()
+    };
+    assert!(!named(&get(None).await) && !named(&get(Some(timestamp(now))).await));
+    let list = ListTasksRequest::default();
+    assert!(!named(&desk.tasks().list_tasks(desk.call(me, list)).await.unwrap().into_inner()));
+    for as_of in [None, Some(timestamp(now))] {
+        for view in [BoardLook::Kanban, BoardLook::Timeline] {
+            let as_of = as_of.filter(|_| view == BoardLook::Kanban);
+            let shape = Some(BoardShape { view: view.into(), as_of, ..Default::default() });
+            let request = GetMyBoardRequest { shape, ..Default::default() };
+            let board = desk.boards().get_my_board(desk.call(me, request)).await.unwrap().into_inner();
+            assert!(!board.tasks.is_empty() && !named(&board));
+        }
+    }
+    let search = SearchTasksRequest { q: "sweep".to_owned(), ..Default::default() };
+    let mut searches = SearchServiceClient::new(desk.channel());
+    let found = searches.search_tasks(desk.call(me, search)).await.unwrap().into_inner();
+    assert!(found.tasks.len() == 1 && !named(&found));
+    assert!(!named(&desk.start(me, id).await.unwrap()));
+    let mine = desk.create(me, new("Mine")).await.unwrap().id;
+    let moved = MoveTaskRequest { id: id.clone(), after_id: Some(mine), ..Default::default() };
+    assert!(!named(&desk.boards().move_task(desk.call(me, moved)).await.unwrap().into_inner()));
+    assert!(!named(&desk.timeline(me, id).await.unwrap()));
+    // It is not lost by that, and who sees it goes on to.
+    assert_eq!(desk.get(boss, id).await.unwrap().parent_task_id.as_ref(), Some(&hidden));
+    assert!(named(&desk.timeline(boss, id).await.unwrap()));
 }

@@ -118,7 +118,7 @@ async fn what_changes_is_found_as_it_is_now() {
 async fn what_was_found_is_shown_in_pieces_of_plain_text() {
     let desk = Desk::open().await;
     let me = &desk.team.user_a1;
-    let mut request = new("<b>Sweep</b> & \u{2}sweep\u{3}");
+    let mut request = new("<b>Sweep</b> & sweep");
     request.description = format!("{} broom {}", "far ".repeat(60), "away ".repeat(60));
     desk.create(me, request).await.unwrap();
     let found = search(&desk, me, "sweep broom").await.unwrap();
@@ -227,7 +227,7 @@ async fn the_language_of_the_account_says_which_forms_are_one_word() {
         let request = UpdateSearchSettingsRequest { language: language.to_owned() };
         searches(&desk).update_search_settings(desk.call(who, request)).await
     };
-    assert!(search(&desk, &team.owner, "Hauses streichst").await.unwrap().tasks.is_empty());
+    assert!(titles(&desk, &team.owner, "Hauses streichst").await.is_empty());
     assert_eq!(refused(speak(&team.user_a1, "de").await), Reason::PermissionMissing);
     assert_eq!(wrong_field(speak(&team.owner, "tlh").await), "language");
     speak(&team.owner, "de-AT").await.unwrap();
@@ -247,7 +247,8 @@ async fn the_functions_that_search_go_by_the_tenant_of_the_connection() {
     desk.create(&desk.team.owner, new("broom mine")).await.unwrap();
     other.create(&other.team.owner, new("broom theirs")).await.unwrap();
     let mut conn = PgConnection::connect(&desk.world.database().app_url(SCHEMA)).await.unwrap();
-    let both = "select (select count(*) from task.search_tasks('broom', '', null, null, 10)),
+    let both =
+        "select (select count(*) from task.search_terms_in_tasks('{broom}', '{0}', '{f}', true, null, null, 10)),
                        (select count(*) from task.search_alike('brooom', null, null, 10)),
                        (select count(*) from task.task_search)";
     let seen: (i64, i64, i64) = sqlx::query_as(both).fetch_one(&mut conn).await.unwrap();
@@ -259,4 +260,192 @@ async fn the_functions_that_search_go_by_the_tenant_of_the_connection() {
         let seen: (i64, i64, i64) = sqlx::query_as(both).fetch_one(&mut conn).await.unwrap();
         assert_eq!(seen, (one, one, one));
     }
+}
+
+#[tokio::test]
+async fn parts_of_compounds_accents_and_scripts_without_spaces_are_found() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    for (title, typed) in [
+        ("Restart germany-dev-east", &["dev-east", "germany", "east", "dev-e"][..]),
+        ("JIRA-4711 broken", &["4711", "jira", "JIRA-4711", "471"]),
+        ("See /usr/local/share/doc.txt", &["local/share", "doc.txt", "doc"]),
+        ("Ping db1.eu.example.com:5432", &["eu.example", "5432", "db1", "db"]),
+        ("Ask jane.doe+x@mail.example.org", &["jane.doe", "doe", "mail.example", "jane.doe+x@mail.example.org"]),
+        ("Release v2.10.3-rc1", &["2.10", "10.3", "v2.10.3", "rc1"]),
+        ("Rename getUserByHTTPName", &["user", "HTTP", "getuserbyhttpname", "userBy"]),
+        ("Drop old_user_table", &["user_table", "old", "table"]),
+        ("Total 1,234.56 EUR", &["234.56", "1,234"]),
+        ("Caf\u{e9} menu", &["cafe", "CAFE", "cafe\u{301}", "caf\u{e9}"]),
+        ("Die Stra\u{df}e fegen", &["strasse", "STRASSE", "straße"]),
+        ("\u{130}stanbul trip", &["istanbul", "İSTANBUL"]),
+        ("Łódź Øresund", &["lodz", "oresund"]),
+        ("Ремонт ёлки", &["елки", "РЕМОНТ"]),
+        ("来週の会議の準備", &["準備", "会議", "議", "備", "会議の準備"]),
+        ("주간회의를 준비", &["회의", "주간", "의를"]),
+        ("ประชุมประจำสัปดาห์", &["ประจำ", "สัปดาห์"]),
+        ("🚀Launch", &["🚀", "launch"]),
+        ("To be or not to be", &["be", "not"]),
+    ] {
+        desk.create(me, new(title)).await.unwrap();
+        for q in typed {
+            assert!(titles(&desk, me, q).await.contains(&title.to_owned()), "{q} in {title}");
+            let listed = TaskFilter { search: Some((*q).to_owned()), ..Default::default() };
+            assert_eq!(desk.list(me, listed).await.unwrap().len(), titles(&desk, me, q).await.len(), "{q} in a list");
+        }
+    }
+    // Not what has the same characters in another order, or in pieces.
+    for q in ["east-dev", "east-germany", "備準", "備来", "회주", "10.2", "\"menu cafe\""] {
+        assert!(titles(&desk, me, q).await.is_empty(), "{q}");
+    }
+    // The same in descriptions and comments.
+    let task =
+        desk.create(me, CreateTaskRequest { description: "来週の Café, host-42x".to_owned(), ..new("Plain") }).await;
+    comment(&desk, me, &task.unwrap().id, "予算の件 naïve errors/E1234").await;
+    for q in ["来週", "cafe", "42", "host-42x", "予算", "naive", "1234", "errors/e1234"] {
+        assert!(titles(&desk, me, q).await.contains(&"Plain".to_owned()), "{q}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_does_not_depend_on_what_else_is_there() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let queries = ["4711", "dev-east", "準備", "cafe", "broken", "the"];
+    let mut found: Vec<Vec<String>> = vec![Vec::new(); queries.len()];
+    for title in [
+        "JIRA-4711 broken",
+        "germany-dev-east",
+        "来週の会議の準備",
+        "Café menu",
+        "order 4711 late",
+        "dev-east",
+        "準備",
+        "cafe",
+        "brokn",
+        "The end",
+        "x4711y",
+        "broken 準備 cafe 4711 dev-east",
+    ] {
+        desk.create(me, new(title)).await.unwrap();
+        for (q, before) in queries.iter().zip(&mut found) {
+            let mut now = titles(&desk, me, q).await;
+            now.sort();
+            assert!(
+                before.iter().all(|title| now.contains(title)),
+                "{q} lost some when {title} came: {before:?} {now:?}"
+            );
+            *before = now;
+        }
+    }
+    assert_eq!(found[0], ["JIRA-4711 broken", "broken 準備 cafe 4711 dev-east", "order 4711 late", "x4711y"]);
+}
+
+/// Titles of random words in any script, with anything between them: whatever word is typed, in capitals, with its accents
+/// apart or only to a part, the title has it. Asked of the functions that index and look.
+#[tokio::test]
+async fn whatever_word_of_a_title_is_typed_the_title_is_found() {
+    use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+    let desk = Desk::open().await;
+    let mut conn = PgConnection::connect(&desk.world.database().app_url(SCHEMA)).await.unwrap();
+    let word = "[a-z]{1,8}|[A-Z][a-z]{1,4}[A-Z][a-z]{1,4}|[0-9]{1,6}|v[0-9]{1,2}|[a-zà-öø-ÿŁłŚśİı]{1,6}|[а-яёА-Я]{1,6}|\
+                [α-ωΑ-Ω]{1,5}|[ぁ-ん一-十亀準備会議]{1,5}|[가-힣]{1,4}|[ก-ฮ]{1,5}|[א-ת]{1,5}|[بتجدرسعفقكلمنهوي]{1,5}|[अ-ह]{1,4}";
+    let strategy = (
+        prop::collection::vec((word, "[ \\-_./:@#+,;()|'&!<>=*\u{a0}\u{2014}]{1,2}"), 1..7),
+        any::<prop::sample::Index>(),
+        0..4_usize,
+    );
+    let mut runner = TestRunner::deterministic();
+    let (mut titles, mut typed, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3_000 {
+        let (words, which, form) = strategy.new_tree(&mut runner).unwrap().current();
+        titles.push(words.iter().map(|(word, gap)| format!("{word}{gap}")).collect::<String>());
+        let (word, _) = which.get(&words);
+        let half: String = word.chars().take(word.chars().count().div_ceil(2)).collect();
+        let (text, is_open) = match form {
+            0 => (word.clone(), false),
+            1 => (word.to_uppercase(), true),
+            2 => (half, true),
+            _ => (word.to_lowercase(), true),
+        };
+        // Compounds have their own words; what is typed of one by half is the begin of its first.
+        let is_mixed = word.chars().any(char::is_lowercase) && word.chars().any(char::is_uppercase);
+        typed.push(if is_mixed { word.clone() } else { text });
+        open.push(is_open);
+    }
+    let missed: Vec<(String, String, String, bool)> = sqlx::query_as(
+        "select language, title, typed, open from unnest($1::text[], $2::text[], $3::boolean[]) as t (title, typed, open),
+                unnest('{english,simple,german,french,russian,turkish}'::text[]) as language
+         where not coalesce(
+             setweight(task.search_text(language::regconfig, title, false), 'A')
+             @@ task.search_terms(language::regconfig, array[typed], array[0], array[false], open), false)",
+    )
+    .bind(&titles)
+    .bind(&typed)
+    .bind(&open)
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert!(missed.is_empty(), "{} missed: {:?}", missed.len(), &missed[..missed.len().min(5)]);
+}
+
+/// Rows of the version before are found by whole words until the job of the migration has read them anew.
+#[tokio::test]
+async fn tasks_of_the_version_before_are_found_and_then_read_anew() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let task = desk.create(me, new("Café at germany-dev-east")).await.unwrap();
+    comment(&desk, me, &task.id, "Ticket ABC-77 来週").await;
+    let admin = desk.world.admin();
+    let before = "update task.task_search set words = 'café at germany-dev-east', document = setweight(
+                      to_tsvector('pg_catalog.english', 'Café at germany-dev-east'), 'A')";
+    sqlx::query(before).execute(&admin).await.unwrap();
+    assert_eq!(titles(&desk, me, "germany").await.len(), 1);
+    assert!(titles(&desk, me, "cafe").await.is_empty());
+    // As migration 0017 does.
+    let job = "insert into task.jobs (id, kind, payload)
+               select gen_random_uuid(), 'search.reindex', to_jsonb(account_id)
+               from (select distinct account_id from task.task_search) accounts";
+    sqlx::query(job).execute(&admin).await.unwrap();
+    baton_testkit::eventually(async || (titles(&desk, me, "cafe").await.len() == 1).then_some(())).await;
+    for q in ["dev-east", "77", "来週"] {
+        assert_eq!(titles(&desk, me, q).await.len(), 1, "{q}");
+    }
+}
+
+/// How much of comments is looked through for highlights is bounded for a comment, a task and a page.
+#[tokio::test]
+async fn highlights_look_through_so_many_comments_and_no_more() {
+    let desk = Desk::open().await;
+    let me = &desk.team.user_a1;
+    let shown = async |q: &str, per_page: i32| {
+        let page = Page { per_page, ..Default::default() };
+        let request = SearchTasksRequest { q: q.to_owned(), page: Some(page), ..Default::default() };
+        let found = searches(&desk).search_tasks(desk.call(me, request)).await.unwrap().into_inner().tasks;
+        let comments = found.iter().filter(|hit| hit.highlight.iter().any(|shown| shown.field == "comment")).count();
+        (found.len(), comments)
+    };
+    let one = desk.create(me, new("One")).await.unwrap().id;
+    comment(&desk, me, &one, "zebra").await;
+    for _ in 0..9 {
+        comment(&desk, me, &one, "filler").await;
+    }
+    assert_eq!(shown("zebra", 20).await, (1, 1));
+    comment(&desk, me, &one, "filler").await;
+    assert_eq!(shown("zebra", 20).await, (1, 0), "ten comments of a task");
+    comment(&desk, me, &one, &format!("{} quagga", "word ".repeat(398))).await;
+    assert_eq!(shown("quagga", 20).await, (1, 1));
+    comment(&desk, me, &one, &format!("{} okapi", "word ".repeat(400))).await;
+    assert_eq!(shown("okapi", 20).await, (1, 0), "two thousand characters of a comment");
+    // Forty tasks share what is for a page: five comments each. Twenty have ten.
+    for n in 0..40 {
+        let task = desk.create(me, new(&format!("Task {n}"))).await.unwrap().id;
+        comment(&desk, me, &task, "gnu").await;
+        for _ in 0..5 {
+            comment(&desk, me, &task, "filler").await;
+        }
+    }
+    assert_eq!(shown("gnu", 20).await, (20, 20));
+    assert_eq!(shown("gnu", 40).await, (40, 0), "two hundred comments of a page");
 }

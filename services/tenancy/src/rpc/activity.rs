@@ -101,7 +101,7 @@ impl ActivityService for Rpc {
         let principal = principal(&request)?.clone();
         let message = request.get_ref();
         let filter = self.narrowed(&principal, message.filter.as_ref())?;
-        let format = Format::of(message.format);
+        let (format, account_id) = (Format::of(message.format), principal.account_id());
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (count, last) = store::activity::extent(&mut tx, &filter).await?;
         drop(tx);
@@ -125,7 +125,11 @@ impl ActivityService for Rpc {
                 Ok::<_, Status>(Some((piece("", format.rows(&rows)?), (rpc, after))))
             }
         });
-        Ok(Response::new(head.chain(rest).boxed()))
+        let mut answer = Response::new(head.chain(rest).boxed());
+        let name = format.file_name(account_id, self.db.clock().now().date_naive());
+        let disposition = format!("attachment; filename=\"{name}\"").parse().map_err(Error::internal)?;
+        answer.metadata_mut().insert("content-disposition", disposition);
+        Ok(answer)
     }
 
     async fn get_account_analytics(
@@ -176,7 +180,11 @@ impl Rpc {
             time.map(parse).transpose()
         };
         Ok(Filter {
-            actor_id: actor.as_deref().map(|text| convert::id("filter.actor", text)).transpose()?,
+            actor_id: match actor.as_deref() {
+                Some("me") => Some(principal.user_id()),
+                Some(text) => Some(convert::id("filter.actor", text)?),
+                None => None,
+            },
             action,
             resource_type,
             from: time("filter.from", from)?,

@@ -49,6 +49,7 @@ async fn a_file_has_the_rows_of_the_list_oldest_first() {
 
     let (content_type, _, text) = export(&stage, &stage.team.owner, ExportFormat::Csv, all).await.unwrap();
     assert!(content_type.starts_with("text/csv"));
+    let text = text.strip_prefix('\u{feff}').expect("a byte order mark");
     let lines: Vec<&str> = text.split_terminator("\r\n").collect();
     assert_eq!(lines.len(), rows.len() + 1);
     assert!(lines[0].starts_with("sequence,id,account_id,occurred_at,actor_id,action,"));
@@ -58,6 +59,24 @@ async fn a_file_has_the_rows_of_the_list_oldest_first() {
     let none = ActivityFilter { action: Some("task.nothing".to_owned()), ..Default::default() };
     let (_, pieces, text) = export(&stage, &stage.team.owner, ExportFormat::Ndjson, none).await.unwrap();
     assert_eq!((pieces, text.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn a_file_is_named_after_account_and_day_and_me_is_the_caller() {
+    let stage = Stage::set().await;
+    let owner = &stage.team.owner;
+    let filter = ActivityFilter { actor: Some("me".to_owned()), ..Default::default() };
+    stage.happens(owner, "task.created", Uuid::now_v7(), somewhere()).await;
+    stage.happens(&stage.team.user_a1, "task.created", Uuid::now_v7(), somewhere()).await;
+    let request = ExportActivityLogsRequest { filter: Some(filter.clone()), format: ExportFormat::Csv.into() };
+    let answer = stage.client().export_activity_logs(owner.call(stage.team.account_id, request)).await.unwrap();
+    let disposition = answer.metadata().get("content-disposition").unwrap().to_str().unwrap().to_owned();
+    let account = stage.team.account_id;
+    assert!(disposition.starts_with(&format!("attachment; filename=\"activity-log-{account}-20")), "{disposition}");
+    assert!(disposition.ends_with(".csv\""), "{disposition}");
+    let (_, _, text) = export(&stage, owner, ExportFormat::Ndjson, filter).await.unwrap();
+    let actors: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!actors.is_empty() && actors.iter().all(|line| line["actor_id"] == owner.user_id.to_string()), "{text}");
 }
 
 #[tokio::test]
