@@ -255,7 +255,7 @@ fn with_an_end(body: GrpcBody) -> Body {
 }
 
 async fn unimplemented() -> Response {
-    refuse(Status::unimplemented("there is no such service here"))
+    refuse(Error::new(Reason::RouteNotFound, "there is no such service here").into())
 }
 
 /// A status without a message: one frame of headers.

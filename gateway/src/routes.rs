@@ -319,7 +319,8 @@ mod tests {
     fn no_account_can_be_called_as_a_route() {
         for route in routes().expect("the contract has a REST form") {
             let segments = route.template.split('/').filter(|segment| !segment.is_empty()).take(2);
-            for segment in segments.filter(|segment| !segment.starts_with(['{', '.'])) {
+            // Parameters are no names, and no slug has a dot.
+            for segment in segments.filter(|segment| !segment.starts_with('{') && !segment.contains('.')) {
                 assert!(baton_text::slug::is_reserved(segment), "{segment}: reserve it in crates/text");
             }
         }
@@ -407,8 +408,10 @@ mod tests {
                 "ReopenTask",
                 "RestoreTask",
                 "ResumeTask",
+                "SkipTask",
                 "StartTask",
                 "SuspendAccount",
+                "UnskipTask",
                 "UpdateAccount",
                 "UpdateComment",
                 "UpdateCustomField",

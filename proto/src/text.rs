@@ -136,7 +136,7 @@ impl fmt::Display for Path<'_> {
 
 #[cfg(test)]
 mod tests {
-    use prost_reflect::{FieldDescriptor, Kind as FieldKind, MessageDescriptor};
+    use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MessageDescriptor};
 
     use super::*;
     use crate::{
@@ -242,14 +242,25 @@ mod tests {
         "clear",
     ];
 
-    fn rules(field: &FieldDescriptor, name: &str) -> String {
-        let extension = pool().get_extension_by_name(name).unwrap();
+    /// Whether `buf.validate` has this rule for the field's text, or for the items of a list of texts.
+    fn is_validated(field: &FieldDescriptor, rule: &str) -> bool {
         let options = field.options();
-        if options.has_extension(&extension) {
-            format!("{:?}", options.get_extension(&extension))
+        let rules = options.get_extension(&pool().get_extension_by_name("buf.validate.field").unwrap());
+        let inner = |rules: &DynamicMessage, name: &str| {
+            let field = rules.get_field_by_name(name)?;
+            rules.has_field_by_name(name).then(|| field.as_message().cloned())?
+        };
+        let rules = rules.as_message().unwrap().clone();
+        let rules = if field.is_list() {
+            inner(&rules, "repeated").and_then(|list| inner(&list, "items"))
         } else {
-            String::new()
-        }
+            Some(rules)
+        };
+        rules.and_then(|rules| inner(&rules, "string")).is_some_and(|string| string.has_field_by_name(rule))
+    }
+
+    fn has_kind(field: &FieldDescriptor) -> bool {
+        field.options().has_extension(&pool().get_extension_by_name("baton.text.v1.kind").unwrap())
     }
 
     fn check(message: &MessageDescriptor, seen: &mut Vec<String>, without: &mut Vec<String>) {
@@ -261,13 +272,13 @@ mod tests {
             match field.kind() {
                 FieldKind::Message(inner) => check(&inner, seen, without),
                 FieldKind::String => {
-                    let validated = rules(&field, "buf.validate.field");
-                    let known =
-                        validated.contains("uuid") || validated.contains("pattern") || OPAQUE.contains(&field.name());
-                    if rules(&field, "baton.text.v1.kind").is_empty() && !known {
+                    let known = is_validated(&field, "uuid")
+                        || is_validated(&field, "pattern")
+                        || OPAQUE.contains(&field.name());
+                    if !has_kind(&field) && !known {
                         without.push(field.full_name().to_owned());
                     }
-                    assert!(!validated.contains("email"), "{}: a second rule for addresses", field.full_name());
+                    assert!(!is_validated(&field, "email"), "{}: a second rule for addresses", field.full_name());
                 }
                 _ => {}
             }

@@ -150,7 +150,11 @@ fn strangers(rest: baton_tests::Rest) -> thread::JoinHandle<(BTreeMap<u16, u32>,
 async fn main() {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.to_string();
-    let platform = Platform::start_with(&[("BATON_AUTH_HASH_THREADS", &threads)]).await;
+    let platform = Platform::start_with(&[
+        ("BATON_AUTH_HASH_THREADS", &threads),
+        ("BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4000"),
+    ])
+    .await;
     let mut emails = Vec::new();
     for n in 0..2 * cores {
         emails.push(platform.person(&format!("person{n}")).await.email);

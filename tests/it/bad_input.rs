@@ -200,7 +200,7 @@ async fn wrong_parameters_are_refused_and_a_page_beyond_the_end_is_empty() {
         ("priority", "HIGH"),
         ("sort", "title"),
         ("order", "down"),
-        ("assigned_to", "me"),
+        ("assigned_to", "myself"),
         ("assigned_to", "%00"),
         ("due_from", "today"),
         ("tags", ""),

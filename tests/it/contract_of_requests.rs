@@ -11,8 +11,14 @@ use crate::docs_samples::{operations, request_of, variables};
 const ALTERNATIVES: &[&str] = &["BulkService_ChangeTasks"];
 
 /// Operations whose sample cannot succeed here, because it has a made-up token, code or provider.
-const CANNOT_SUCCEED: &[&str] =
-    &["MfaService_ConfirmTotp", "MfaService_RenewRecoveryCodes", "TaskService_AcceptTask", "TaskService_RejectTask"];
+const CANNOT_SUCCEED: &[&str] = &[
+    "MfaService_ConfirmTotp",
+    "MfaService_RenewRecoveryCodes",
+    "TaskService_AcceptTask",
+    "TaskService_RejectTask",
+    "TaskService_SkipTask",
+    "TaskService_UnskipTask",
+];
 
 /// The steps of a task's life, in an order in which each is possible.
 const LIFE: &[&str] =

@@ -99,7 +99,8 @@ async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
 
 #[tokio::test]
 async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
-    let platform = Platform::start().await;
+    // With what is for services only, to hear what the services themselves say.
+    let platform = Platform::start_with(&[("BATON_GATEWAY_INTERNAL_RPCS", "true")]).await;
     // Ada gets accounts of her own here; the stranger never is a member of anything.
     let (ada, stranger) = (platform.person("ada").await, platform.person("stranger").await);
     let world = Samples::of_nobody();
@@ -145,6 +146,27 @@ async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
         }
     }
     assert!(authenticated >= 5 && public >= 5, "{authenticated} authenticated, {public} public");
+}
+
+/// From outside there is nothing where services call each other.
+#[tokio::test]
+async fn rpcs_for_services_are_not_reachable_from_outside() {
+    let platform = Platform::start().await;
+    let ada = platform.person("ada").await;
+    let world = Samples::of_nobody();
+    let mut internal = 0;
+    for (method, rule) in methods() {
+        if rule != Rule::ServiceOnly && !(rule == Rule::Public && http_binding(&method).is_none()) {
+            continue;
+        }
+        internal += 1;
+        let mut request = Request::new(world.request(&method, &|_| None));
+        request.metadata_mut().insert("authorization", format!("Bearer {}", ada.token).parse().unwrap());
+        let name = method.full_name().to_owned();
+        let refused = outcome(&name, grpc::call(&platform.grpc(), &method, request).await);
+        assert_eq!((refused.code(), refused.reason()), (Code::Unimplemented, "ROUTE_NOT_FOUND"), "{name}");
+    }
+    assert!(internal >= 3, "{internal}");
 }
 
 #[tokio::test]

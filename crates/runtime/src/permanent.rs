@@ -10,7 +10,8 @@ pub struct Permanent(pub &'static str);
 impl Permanent {
     /// Whether an error is permanent, or was caused by one that is.
     pub fn is_cause_of(error: &anyhow::Error) -> bool {
-        error.chain().any(|cause| cause.is::<Self>())
+        // The chain hides what was added as context; `downcast_ref` finds that.
+        error.downcast_ref::<Self>().is_some() || error.chain().any(|cause| cause.is::<Self>())
     }
 }
 
@@ -34,6 +35,8 @@ mod tests {
         assert!(Permanent::is_cause_of(&error));
         let wrapped: anyhow::Result<()> = Err(Permanent("no")).context("cannot send").context("a job failed");
         assert!(Permanent::is_cause_of(&wrapped.unwrap_err()));
+        let context = anyhow!("550").context(Permanent("no")).context("a job failed");
+        assert!(Permanent::is_cause_of(&context));
         assert!(!Permanent::is_cause_of(&anyhow!("connection refused").context("cannot send a mail")));
     }
 }

@@ -102,6 +102,8 @@ impl Kind {
             Self::Line => line(value)?,
             Self::Name => name(value)?,
             Self::Text => text(value)?,
+            // Postgres and JSON differ about it, and nobody types it.
+            Self::Query if value.contains('\0') => return Err(visible::CONTROL_IN_TEXT),
             Self::Query => query(value),
             Self::FileName => file_name(value)?,
             Self::Email => value.parse::<email::Address>()?.to_string(),

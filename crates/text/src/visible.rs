@@ -15,7 +15,8 @@ use crate::{
 const MAX_MARKS: usize = 30;
 
 const CONTROL: Problem = Problem::new("must not contain control characters or line breaks");
-const CONTROL_IN_TEXT: Problem = Problem::new("must not contain control characters other than line breaks and tabs");
+pub(crate) const CONTROL_IN_TEXT: Problem =
+    Problem::new("must not contain control characters other than line breaks and tabs");
 const REORDERS: Problem = Problem::new("must not contain characters that override the direction of text");
 const INVISIBLE: Problem = Problem::new("must contain a visible character");
 const MARKS: Problem = Problem::new("must not contain more than 30 combining marks in a row");

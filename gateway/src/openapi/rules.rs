@@ -168,7 +168,6 @@ mod tests {
             "baton.task.v1.CreateCustomFieldRequest.key",
             "baton.task.v1.CustomFieldOption.id",
             "baton.task.v1.CreateAttachmentRequest.content_type",
-            "baton.task.v1.CreateAttachmentRequest.size_bytes",
             "baton.task.v1.CreateAttachmentRequest.checksum_sha256",
             "baton.tenancy.v1.InviteMemberRequest.role",
         ] {

@@ -45,7 +45,7 @@ async fn a_body_becomes_the_request_and_the_answers_field_the_body() {
             "created_at": null, "updated_at": null, "started_at": null, "completed_at": null, "pause_reason": null,
             "overdue": false, "archived_at": null, "canceled_at": null, "deleted_at": null, "reassignment_count": 0,
             "rank": "", "recurrence_rule": null, "recurrence_timezone": null, "series_id": null, "progress": null,
-            "blocked": false,
+            "blocked": false, "skipped_times": [],
         })
     );
 }

@@ -207,6 +207,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         // Goes without `before_id`.
         ("after_id", _) => None,
         ("overdue" | "unassigned" | "has_due", Kind::Bool) => None,
+        ("due" | "created" | "updated" | "completed", Kind::String) => None,
         ("q", _) => text("Sample"),
         ("prefix", _) => text("sa"),
         ("position", Kind::Int32) => Some(Value::I32(1)),

@@ -99,8 +99,7 @@ mod tests {
 
     #[test]
     fn a_comment_says_something_and_names_at_most_fifty() {
-        assert!(body(" \n\t".to_owned(), "body").is_err());
-        assert!(body("a\0".to_owned(), "body").is_err());
+        assert!(body(String::new(), "body").is_err());
         let names = |count: usize| (0..count).map(|n| format!("@anna{n} ")).collect::<String>();
         assert_eq!(body(names(50), "body").unwrap().1.len(), 50);
         assert!(body(names(51), "body").is_err());

@@ -303,7 +303,7 @@ async fn what_is_not_taken_is_said_why_and_counts_nothing() {
     assert_eq!(wrong_field(with(|r| r.file_name = "../../etc/passwd".to_owned()).await), "file_name");
     assert_eq!(wrong_field(with(|r| r.file_name = "invoice\u{202e}gnp.exe".to_owned()).await), "file_name");
     assert_eq!(wrong_field(with(|r| r.content_type = "text/plain; charset=utf-8".to_owned()).await), "content_type");
-    assert_eq!(wrong_field(with(|r| r.size_bytes = 0).await), "size_bytes");
+    assert_eq!(wrong_field(with(|r| r.size_bytes = -1).await), "size_bytes");
     assert_eq!(wrong_field(with(|r| r.checksum_sha256 = "abc".to_owned()).await), "checksum_sha256");
     for content_type in ["text/html", "image/svg+xml", "application/x-msdownload"] {
         let mut request = good.clone();

@@ -88,7 +88,7 @@ async fn what_is_wrong_is_named_and_nothing_is_stored() {
         (CreateTaskRequest { assigned_to: text("me"), ..blank() }, "assigned_to"),
         (CreateTaskRequest { parent_task_id: text("x"), ..blank() }, "parent_task_id"),
         (CreateTaskRequest { custom_fields: free(json!({"a": long})).custom_fields, ..blank() }, "custom_fields"),
-        (CreateTaskRequest { custom_fields: free(json!({"a": ["\0"]})).custom_fields, ..blank() }, "custom_fields"),
+        (CreateTaskRequest { custom_fields: free(json!({"a": ["\0"]})).custom_fields, ..blank() }, "custom_fields.a"),
     ] {
         assert_eq!(wrong_field(desk.create(me, request).await), field);
     }

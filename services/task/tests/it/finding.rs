@@ -274,7 +274,7 @@ async fn a_filter_that_means_nothing_is_refused() {
         (TaskFilter { sort: 9, ..Default::default() }, "filter.sort"),
         (TaskFilter { due_from: year_300000, ..Default::default() }, "filter.due_from"),
         (TaskFilter { search: Some("a\0".to_owned()), ..Default::default() }, "filter.search"),
-        (TaskFilter { tags: vec!["\0".to_owned()], ..Default::default() }, "filter.tags"),
+        (TaskFilter { tags: vec!["\0".to_owned()], ..Default::default() }, "filter.tags[0]"),
     ] {
         assert_eq!(wrong_field(desk.list(me, filter).await), field);
     }

@@ -290,7 +290,7 @@ mod tests {
         let mut account = Account::new(Uuid::nil(), "Acme", None, DateTime::UNIX_EPOCH).unwrap();
         let before = account.clone();
         let new = proto::AccountChange {
-            name: " Better ".to_owned(),
+            name: "Better".to_owned(),
             slug: None,
             branding: Some(proto::Branding {
                 primary_color: Some("#AABBCC".to_owned()),
