@@ -22,7 +22,7 @@ const CANNOT_SUCCEED: &[&str] = &[
 
 /// The steps of a task's life, in an order in which each is possible.
 const LIFE: &[&str] =
-    &["Assign", "Reassign", "Start", "Pause", "Resume", "Complete", "Reopen", "Archive", "Restore", "Cancel"];
+    &["Assign", "Reassign", "Start", "Pause", "Resume", "Complete", "Archive", "Reopen", "Restore", "Cancel"];
 
 #[tokio::test]
 async fn exactly_the_required_fields_are_required() {
@@ -99,6 +99,10 @@ async fn a_key_gets_the_first_answer_again_wherever_the_document_says_so() {
             // Given to one person, then back to the caller, who does the rest.
             let holder = if name.contains("_Assign") { team.user.id } else { team.owner.id };
             variables.insert("USER_ID", holder.to_string());
+        }
+        if name == "TaskService_RestoreTask" {
+            // From the trash.
+            team.owner.call(Method::DELETE, &format!("/v1/tasks/{fresh}")).send().await;
         }
         let (url, body) = request_of(operation, &variables);
         let key = Uuid::new_v4().to_string();

@@ -1,4 +1,7 @@
 //! `/docs` in a browser: every operation opens, nothing is refused or fetched from elsewhere, and all can read it.
+//!
+//! axe looks at the first operations of each group; with `BATON_DOCS_WHOLE=1` at all of them, which takes minutes.
+//! `BATON_SCREENSHOTS=<folder>` keeps pictures.
 
 use baton_tests::{Platform, run_node};
 use serde_json::{Value, json};
@@ -7,7 +10,9 @@ async fn looks_right_in(theme: &str) {
     let platform = Platform::start().await;
     let screenshot = std::env::var("BATON_SCREENSHOTS").ok().map(|folder| format!("{folder}/docs-{theme}.png"));
     let url = format!("{}/docs", platform.url());
-    let printed = run_node("docs.mjs", &json!({"url": url, "theme": theme, "screenshot": screenshot})).await;
+    let whole = std::env::var("BATON_DOCS_WHOLE").is_ok();
+    let printed =
+        run_node("docs.mjs", &json!({"url": url, "theme": theme, "screenshot": screenshot, "whole": whole})).await;
 
     let of = |key: &str| printed.iter().filter_map(|line| line.get(key)).collect::<Vec<_>>();
     assert_eq!(of("said"), Vec::<&Value>::new(), "the page complained");

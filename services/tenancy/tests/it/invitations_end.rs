@@ -130,7 +130,7 @@ async fn accepting_decides_anew_whatever_the_row_says() {
         .execute(&world.admin())
         .await
         .unwrap();
-    assert_eq!(open(&world, &team).await, [invited.id.clone()]);
+    assert_eq!(open(&world, &team).await, std::slice::from_ref(&invited.id));
     assert_eq!(refusal(accept(&world, &person, &invited).await), Reason::LinkInvalid);
     assert!(open(&world, &team).await.is_empty(), "it holds a seat no longer");
     assert!(is_published(&world, &invited).await);
