@@ -100,6 +100,9 @@ async fn a_key_gets_the_first_answer_again_wherever_the_document_says_so() {
             let holder = if name.contains("_Assign") { team.user.id } else { team.owner.id };
             variables.insert("USER_ID", holder.to_string());
         }
+        if name.contains("Transfer") {
+            variables.insert("USER_ID", team.user.id.to_string());
+        }
         if name == "TaskService_RestoreTask" {
             // From the trash.
             team.owner.call(Method::DELETE, &format!("/v1/tasks/{fresh}")).send().await;
