@@ -21,10 +21,11 @@ use baton_proto::baton::{
     auth::v1::{LoginRequest, auth_service_client::AuthServiceClient},
     task::v1::{CreateTaskRequest, GetTaskRequest, ListTasksRequest, task_service_client::TaskServiceClient},
 };
-use baton_tests::{PASSWORD, Platform};
+use baton_tests::{PASSWORD, Platform, free_address};
 use serde_json::json;
 
 use driver::setting;
+use tonic::transport::Endpoint;
 
 const TASKS: usize = 1000;
 /// Calls `call` from all clients for a while, and prints a line of the table.
@@ -46,8 +47,12 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let binaries = PostgresBinaries::find().unwrap();
     let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
-    let platform =
-        Platform::start_with(&[("BATON_DATABASE_URL", &postgres.url("postgres", Postgres::SUPERUSER))]).await;
+    let task = free_address().to_string();
+    let platform = Platform::start_with(&[
+        ("BATON_DATABASE_URL", &postgres.url("postgres", Postgres::SUPERUSER)),
+        ("BATON_TASK_LISTEN", &task),
+    ])
+    .await;
     let team = platform.team().await;
     let mut ids = Vec::new();
     for number in 0..TASKS {
@@ -102,13 +107,16 @@ async fn main() {
         async move { drop(tasks.create_task(request).await.expect("created")) }
     })
     .await;
-    let (caller, tasks) = (owner.clone(), TaskServiceClient::new(channel.clone()));
-    measure("gRPC get", move |n| {
-        let message = GetTaskRequest { id: ids[n % TASKS].to_string(), as_of: None };
-        let (request, mut tasks) = (caller.grpc(Some(account), message), tasks.clone());
-        async move { drop(tasks.get_task(request).await.expect("got")) }
-    })
-    .await;
+    let service = Endpoint::from_shared(format!("http://{task}")).unwrap().connect_lazy();
+    for (name, channel) in [("gRPC get", &channel), ("gRPC get, to the service", &service)] {
+        let (caller, tasks, ids) = (owner.clone(), TaskServiceClient::new(channel.clone()), Arc::clone(&ids));
+        measure(name, move |n| {
+            let message = GetTaskRequest { id: ids[n % TASKS].to_string(), as_of: None };
+            let (request, mut tasks) = (caller.grpc(Some(account), message), tasks.clone());
+            async move { drop(tasks.get_task(request).await.expect("got")) }
+        })
+        .await;
+    }
     let (caller, tasks) = (lister.owner.clone(), TaskServiceClient::new(channel.clone()));
     measure("gRPC list 20 of 1,000", move |n| {
         let page = Page { page: 1 + (n % 50) as i32, per_page: 20, page_token: String::new() };

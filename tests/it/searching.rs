@@ -1,6 +1,6 @@
 //! Full-text search, from outside.
 
-use baton_tests::Platform;
+use baton_tests::{Person, Platform};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -42,4 +42,23 @@ async fn a_word_leads_to_the_tasks_that_have_it_and_shows_where() {
     let settings: Value = team.owner.call(reqwest::Method::PUT, "/v1/search/settings").json(&german).ok().await;
     assert_eq!(settings, german);
     assert_eq!(team.user.get("/v1/search/settings").ok().await, german);
+}
+
+#[tokio::test]
+async fn my_tasks_of_this_week_are_found_by_name() {
+    let platform = Platform::start().await;
+    let team = platform.team().await;
+    let today = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let task = |title: &str, to: &Person, due: &str| json!({"title": title, "assigned_to": to.id, "due_at": due});
+    let manager = &team.manager;
+    let now = manager.post("/v1/tasks", &task("Now", &team.user, &today)).ok().await;
+    manager.post("/v1/tasks", &task("Later", &team.user, "2031-03-01T12:00:00Z")).ok().await;
+    let own = manager.post("/v1/tasks", &task("The manager's", manager, &today)).ok().await;
+    for (person, task) in [(&team.user, &now), (manager, &own)] {
+        let found = person.get("/v1/tasks?assigned_to=me&due=this_week").ok().await;
+        assert_eq!((&found["meta"]["total_count"], &found["tasks"][0]["id"]), (&json!(1), &task["id"]), "{found}");
+    }
+    for wrong in ["assigned_to=myself", "due=this_century"] {
+        team.user.get(&format!("/v1/tasks?{wrong}")).refused(400, "VALIDATION_FAILED").await;
+    }
 }

@@ -24,9 +24,11 @@ pub mod server;
 pub mod shares;
 pub mod shutdown;
 pub mod telemetry;
+pub mod unstoppable;
 
 pub use clock::Clock;
 pub use config::{ConfigError, Env, Secret, Variable};
 pub use origin::Origin;
 pub use permanent::Permanent;
 pub use shutdown::Shutdown;
+pub use unstoppable::unstoppable;

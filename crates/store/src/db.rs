@@ -10,6 +10,7 @@ use baton_errors::{Error, Reason, Result};
 use baton_runtime::{
     Clock, Secret,
     shares::{Share, Shares},
+    unstoppable,
 };
 use opentelemetry::{KeyValue, global};
 use sqlx::{
@@ -155,11 +156,10 @@ impl Db {
         let tenant_id = if account_id.is_nil() { user_id } else { account_id };
         let share = self.0.tenants.take(&tenant_id, ACQUIRE_TIMEOUT).await.ok_or_else(|| Error::from(Reason::Busy))?;
         let connection = self.0.app.acquire().await?;
-        // In a task of its own, which goes on when the caller is gone. A `begin` that is dropped half-way leaves the
+        // Goes on when the caller is gone. A `begin` that is dropped half-way leaves the
         // connection in a transaction, and the pool hands it to the next caller (sqlx 0.9.0 looks at its own count, which
         // is still 0). One that arrives after its caller has gone is a transaction that is dropped, and rolled back.
-        let begun = tokio::spawn(Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())));
-        let inner = begun.await.map_err(Error::internal)??;
+        let inner = unstoppable(Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str()))).await?;
         Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false, _share: share })
     }
 
@@ -244,13 +244,13 @@ pub struct Tx {
 impl Tx {
     /// Commits, and wakes what waits for its events and jobs.
     ///
-    /// A task of its own does it, so a commit that was begun is always ended: when its caller is gone, the rollback that
-    /// follows a dropped transaction would meet none, and nobody would be woken for what was committed.
+    /// A commit that was begun is always ended, also when its caller is gone: else the rollback that follows a dropped
+    /// transaction would meet none, and nobody would be woken for what was committed.
     ///
     /// # Errors
     /// Those of the database; then nothing was written.
     pub async fn commit(self) -> Result<()> {
-        let committed = tokio::spawn(async move {
+        unstoppable(async move {
             self.inner.commit().await?;
             if self.published {
                 self.db.0.published.notify_one();
@@ -259,8 +259,8 @@ impl Tx {
                 self.db.0.enqueued.notify_one();
             }
             Ok(())
-        });
-        committed.await.map_err(Error::internal)?
+        })
+        .await
     }
 
     /// Goes on for another tenant: for the few calls that only learn, or make, their account on the way.

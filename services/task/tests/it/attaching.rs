@@ -1,165 +1,23 @@
-//! Files that belong to tasks: announced, sent, completed, fetched, deleted, and swept up.
+//! Files that belong to tasks: announced, sent, completed, fetched and deleted.
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use baton_errors::Reason;
-use baton_files::{Content, Download, Files, FilesConfig, Refused};
-use baton_proto::baton::{
-    events::v1::Envelope,
-    task::v1::{
-        Attachment, AttachmentEvent, CompleteAttachmentRequest, CreateAttachmentRequest, CreateAttachmentResponse,
-        DeleteAttachmentRequest, GetAttachmentRequest, GetAttachmentResponse, ListAttachmentsRequest,
-        attachment_service_client::AttachmentServiceClient,
-    },
-    tenancy::v1::UsageChanged,
-};
-use baton_runtime::{Clock, Env};
+use baton_files::Refused;
+use baton_proto::baton::task::v1::{AttachmentEvent, CreateAttachmentRequest, CreateAttachmentResponse};
+use baton_proto::baton::tenancy::v1::UsageChanged;
+use baton_runtime::Clock;
 use baton_task::{Config, MIGRATIONS, SCHEMA, start, upkeep::storage};
-use baton_testkit::{Person, World, eventually, reason};
-use bytes::Bytes;
-use chrono::TimeDelta;
-use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
-use prost::Message;
-use tonic::{
-    codegen::http::{HeaderMap, Method},
-    transport::Channel,
-};
-use tonic_types::StatusExt;
+use baton_testkit::{World, reason};
+use futures_util::future::join_all;
+use prost::Message as _;
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::desk::{Answer, Desk, new, refused, with, wrong_field};
-
-const HELLO: &[u8] = b"hello world";
-
-/// A desk with a cabinet: the service, and the store that it keeps files in.
-struct Cabinet {
-    desk: Desk,
-    files: Files,
-}
-
-impl Cabinet {
-    async fn open() -> Self {
-        let desk = Desk::open().await;
-        let files = files(&desk, &desk.world.env());
-        Self { desk, files }
-    }
-
-    fn service(&self) -> AttachmentServiceClient<Channel> {
-        AttachmentServiceClient::new(self.desk.channel())
-    }
-
-    async fn create(&self, who: &Person, request: CreateAttachmentRequest) -> Answer<CreateAttachmentResponse> {
-        Ok(self.service().create_attachment(self.desk.call(who, request)).await?.into_inner())
-    }
-
-    async fn complete(&self, who: &Person, id: &str) -> Answer<Attachment> {
-        let request = self.desk.call(who, CompleteAttachmentRequest { attachment_id: id.to_owned() });
-        Ok(self.service().complete_attachment(request).await?.into_inner().attachment.unwrap())
-    }
-
-    async fn get(&self, who: &Person, id: &str) -> Answer<GetAttachmentResponse> {
-        let request = self.desk.call(who, GetAttachmentRequest { attachment_id: id.to_owned() });
-        Ok(self.service().get_attachment(request).await?.into_inner())
-    }
-
-    async fn delete(&self, who: &Person, id: &str) -> Answer<()> {
-        let request = self.desk.call(who, DeleteAttachmentRequest { attachment_id: id.to_owned() });
-        self.service().delete_attachment(request).await?;
-        Ok(())
-    }
-
-    async fn list(&self, who: &Person, task_id: &str) -> Answer<Vec<String>> {
-        let request = self.desk.call(who, ListAttachmentsRequest { task_id: task_id.to_owned(), page: None });
-        let answer = self.service().list_attachments(request).await?.into_inner();
-        assert_eq!(answer.meta.unwrap().total_count as usize, answer.attachments.len());
-        Ok(answer.attachments.into_iter().map(|attachment| attachment.id).collect())
-    }
-
-    /// Sends content to an upload URL, as the gateway does for a client.
-    async fn send(&self, url: &str, content: &'static [u8]) -> Result<(), Refused> {
-        let parts = content.chunks(4).map(|part| Ok::<_, std::io::Error>(Bytes::from_static(part)));
-        self.files.folder().unwrap().take(&token(url), stream::iter(parts.collect::<Vec<_>>())).await
-    }
-
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Refused> {
-        match self.download(url).await?.content {
-            Content::Whole(content) => Ok(content.try_collect::<Vec<_>>().await.unwrap().concat()),
-            _ => panic!("not the whole file"),
-        }
-    }
-
-    async fn download(&self, url: &str) -> Result<Download, Refused> {
-        self.files.folder().unwrap().give(&token(url), &Method::GET, &HeaderMap::new()).await
-    }
-
-    /// A file that all see.
-    async fn attach(&self, who: &Person, task_id: &str) -> String {
-        let created = self.create(who, announce(task_id, HELLO)).await.unwrap();
-        self.send(&created.upload_url, HELLO).await.unwrap();
-        self.complete(who, &created.id).await.unwrap();
-        created.id
-    }
-
-    /// Keys of all objects.
-    async fn keys(&self) -> Vec<String> {
-        let later = Clock::system().now() + TimeDelta::days(1000);
-        self.files.older_than("accounts", later).map(Result::unwrap).collect().await
-    }
-
-    async fn rows(&self) -> i64 {
-        let count = sqlx::query_scalar("select count(*) from task.attachments");
-        count.fetch_one(&self.desk.world.admin()).await.unwrap()
-    }
-
-    async fn used(&self) -> i64 {
-        let used = sqlx::query_scalar("select coalesce(sum(used_bytes), 0)::bigint from task.storage_usage");
-        used.fetch_one(&self.desk.world.admin()).await.unwrap()
-    }
-
-    async fn sweep(&self) {
-        let db = self.db();
-        storage::sweep(&db, &self.files).await.unwrap();
-    }
-
-    /// The service's database, by the service's clock.
-    fn db(&self) -> baton_store::Db {
-        let config = Config::from_env(&self.desk.world.env()).unwrap().task;
-        let clock = self.desk.clock.clone();
-        baton_store::Db::open(SCHEMA, &config.database_url, &config.system_database_url, 2, clock).unwrap()
-    }
-
-    async fn events(&self, kind: &str) -> Vec<Envelope> {
-        let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
-            .fetch_all(&self.desk.world.admin())
-            .await
-            .unwrap();
-        let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
-        events.filter(|event| event.r#type == kind).collect()
-    }
-}
-
-fn files(desk: &Desk, env: &Env) -> Files {
-    Files::open(&FilesConfig::from_env(env).unwrap(), desk.clock.clone()).unwrap()
-}
-
-fn token(url: &str) -> String {
-    url.strip_prefix("http://files.test/v1/files/").expect("a URL of the folder").to_owned()
-}
-
-fn hex(content: &[u8]) -> String {
-    digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn announce(task_id: &str, content: &[u8]) -> CreateAttachmentRequest {
-    CreateAttachmentRequest {
-        task_id: task_id.to_owned(),
-        file_name: "Grüße an alle.txt".to_owned(),
-        content_type: "text/plain".to_owned(),
-        size_bytes: content.len() as i32,
-        checksum_sha256: hex(content),
-    }
-}
+use crate::{
+    cabinet::{Cabinet, HELLO, announce, hex},
+    desk::{new, refused, with, wrong_field},
+};
 
 #[tokio::test]
 async fn a_file_is_seen_by_all_who_see_the_task_once_it_is_complete() {
@@ -402,93 +260,6 @@ async fn uploaders_and_those_who_may_change_the_task_delete_its_files() {
     assert_eq!((cabinet.events("attachment.removed").await.len(), cabinet.used().await), (2, 0));
     cabinet.sweep().await;
     assert_eq!((cabinet.rows().await, cabinet.keys().await), (0, Vec::new()));
-}
-
-#[tokio::test]
-async fn what_is_not_completed_in_time_is_forgotten() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    let kept = cabinet.attach(&user, &task.id).await;
-    let left = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
-    cabinet.send(&left.upload_url, HELLO).await.unwrap();
-    cabinet.desk.clock.advance(TimeDelta::minutes(16));
-    assert!(matches!(cabinet.send(&left.upload_url, HELLO).await, Err(Refused::Ticket)), "the URL has expired");
-    cabinet.sweep().await;
-    assert_eq!(cabinet.rows().await, 2, "who sent in time may still say so");
-    cabinet.desk.clock.advance(TimeDelta::minutes(60));
-    assert_eq!(refused(cabinet.complete(&user, &left.id).await), Reason::AttachmentNotFound);
-    cabinet.sweep().await;
-    assert_eq!((cabinet.rows().await, cabinet.used().await), (1, 11));
-    let [key] = cabinet.keys().await.try_into().unwrap();
-    assert!(key.contains(&kept), "{key}");
-}
-
-#[tokio::test]
-async fn files_go_with_a_task_that_is_gone_for_good() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    cabinet.attach(&user, &task.id).await;
-    sqlx::query("delete from task.tasks where id = $1::uuid")
-        .bind(&task.id)
-        .execute(&cabinet.desk.world.admin())
-        .await
-        .unwrap();
-    cabinet.sweep().await;
-    assert_eq!((cabinet.rows().await, cabinet.keys().await, cabinet.used().await), (0, Vec::new(), 0));
-}
-
-#[tokio::test]
-async fn objects_that_belong_to_nothing_are_found_after_a_day() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    let kept = cabinet.attach(&user, &task.id).await;
-    let got = cabinet.get(&user, &kept).await.unwrap();
-    // What a call left behind that crashed: of no attachment, and beside the copy of one.
-    let [key] = cabinet.keys().await.try_into().unwrap();
-    let (folder, _) = key.rsplit_once('/').unwrap();
-    let orphan = format!("accounts/{}/attachments/{}/upload", cabinet.desk.team.account_id, Uuid::now_v7());
-    let beside = format!("{folder}/{}", Uuid::now_v7());
-    let foreign = "accounts/backup.tar".to_owned();
-    for left in [&orphan, &beside, &foreign] {
-        assert!(cabinet.files.copy(&key, left).await.unwrap());
-    }
-    let db = cabinet.db();
-    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 0, "it may belong to a call that runs");
-    cabinet.desk.clock.advance(TimeDelta::hours(25));
-    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 2);
-    let mut keys = cabinet.keys().await;
-    keys.sort();
-    assert_eq!(keys, [key, foreign], "what is not ours is left alone");
-    cabinet.desk.clock.advance(TimeDelta::hours(-25));
-    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
-}
-
-#[tokio::test]
-async fn nothing_of_a_deleted_account_stays() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    cabinet.attach(&user, &task.id).await;
-    let elsewhere = Cabinet { desk: cabinet.desk.elsewhere().await, files: cabinet.files.clone() };
-    let owner = elsewhere.desk.team.owner.clone();
-    let theirs = elsewhere.desk.create(&owner, new("Write")).await.unwrap();
-    let kept = elsewhere.attach(&owner, &theirs.id).await;
-    sqlx::query(
-        "insert into task.jobs (id, kind, payload) values (gen_random_uuid(), 'account.clear', to_jsonb($1::text))",
-    )
-    .bind(cabinet.desk.team.account_id.to_string())
-    .execute(&cabinet.desk.world.admin())
-    .await
-    .unwrap();
-    let keys = eventually(|| async {
-        let keys = cabinet.keys().await;
-        (cabinet.rows().await == 1 && keys.len() == 1 && cabinet.used().await == 11).then_some(keys)
-    })
-    .await;
-    assert!(keys[0].contains(&kept));
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 
 mod assigning;
 mod attaching;
+mod attachment_retention;
 mod boards;
+mod cabinet;
 mod cancellation;
 mod changing;
 mod closing;

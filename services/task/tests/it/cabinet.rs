@@ -1,0 +1,158 @@
+//! The task service with a store for the files of tasks.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use baton_files::{Content, Download, Files, FilesConfig, Refused};
+use baton_proto::baton::events::v1::Envelope;
+use baton_proto::baton::task::v1::attachment_service_client::AttachmentServiceClient;
+use baton_proto::baton::task::v1::{
+    Attachment, CompleteAttachmentRequest, CreateAttachmentRequest, CreateAttachmentResponse, DeleteAttachmentRequest,
+    GetAttachmentRequest, GetAttachmentResponse, ListAttachmentsRequest,
+};
+use baton_runtime::{Clock, Env};
+use baton_task::{Config, SCHEMA, upkeep::storage};
+use baton_testkit::Person;
+use bytes::Bytes;
+use chrono::TimeDelta;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use prost::Message as _;
+use tonic::{
+    codegen::http::{HeaderMap, Method},
+    transport::Channel,
+};
+
+use crate::desk::{Answer, Desk};
+
+pub(crate) const HELLO: &[u8] = b"hello world";
+
+/// A desk with a cabinet: the service, and the store that it keeps files in.
+pub(crate) struct Cabinet {
+    pub(crate) desk: Desk,
+    pub(crate) files: Files,
+}
+
+impl Cabinet {
+    pub(crate) async fn open() -> Self {
+        let desk = Desk::open().await;
+        let files = files(&desk, &desk.world.env());
+        Self { desk, files }
+    }
+
+    pub(crate) fn service(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.desk.channel())
+    }
+
+    pub(crate) async fn create(
+        &self,
+        who: &Person,
+        request: CreateAttachmentRequest,
+    ) -> Answer<CreateAttachmentResponse> {
+        Ok(self.service().create_attachment(self.desk.call(who, request)).await?.into_inner())
+    }
+
+    pub(crate) async fn complete(&self, who: &Person, id: &str) -> Answer<Attachment> {
+        let request = self.desk.call(who, CompleteAttachmentRequest { attachment_id: id.to_owned() });
+        Ok(self.service().complete_attachment(request).await?.into_inner().attachment.unwrap())
+    }
+
+    pub(crate) async fn get(&self, who: &Person, id: &str) -> Answer<GetAttachmentResponse> {
+        let request = self.desk.call(who, GetAttachmentRequest { attachment_id: id.to_owned() });
+        Ok(self.service().get_attachment(request).await?.into_inner())
+    }
+
+    pub(crate) async fn delete(&self, who: &Person, id: &str) -> Answer<()> {
+        let request = self.desk.call(who, DeleteAttachmentRequest { attachment_id: id.to_owned() });
+        self.service().delete_attachment(request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn list(&self, who: &Person, task_id: &str) -> Answer<Vec<String>> {
+        let request = self.desk.call(who, ListAttachmentsRequest { task_id: task_id.to_owned(), page: None });
+        let answer = self.service().list_attachments(request).await?.into_inner();
+        assert_eq!(answer.meta.unwrap().total_count as usize, answer.attachments.len());
+        Ok(answer.attachments.into_iter().map(|attachment| attachment.id).collect())
+    }
+
+    /// Sends content to an upload URL, as the gateway does for a client.
+    pub(crate) async fn send(&self, url: &str, content: &'static [u8]) -> Result<(), Refused> {
+        let parts = content.chunks(4).map(|part| Ok::<_, std::io::Error>(Bytes::from_static(part)));
+        self.files.folder().unwrap().take(&token(url), stream::iter(parts.collect::<Vec<_>>())).await
+    }
+
+    pub(crate) async fn fetch(&self, url: &str) -> Result<Vec<u8>, Refused> {
+        match self.download(url).await?.content {
+            Content::Whole(content) => Ok(content.try_collect::<Vec<_>>().await.unwrap().concat()),
+            _ => panic!("not the whole file"),
+        }
+    }
+
+    pub(crate) async fn download(&self, url: &str) -> Result<Download, Refused> {
+        self.files.folder().unwrap().give(&token(url), &Method::GET, &HeaderMap::new()).await
+    }
+
+    /// A file that all see.
+    pub(crate) async fn attach(&self, who: &Person, task_id: &str) -> String {
+        let created = self.create(who, announce(task_id, HELLO)).await.unwrap();
+        self.send(&created.upload_url, HELLO).await.unwrap();
+        self.complete(who, &created.id).await.unwrap();
+        created.id
+    }
+
+    /// Keys of all objects.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let later = Clock::system().now() + TimeDelta::days(1000);
+        self.files.older_than("accounts", later).map(Result::unwrap).collect().await
+    }
+
+    pub(crate) async fn rows(&self) -> i64 {
+        let count = sqlx::query_scalar("select count(*) from task.attachments");
+        count.fetch_one(&self.desk.world.admin()).await.unwrap()
+    }
+
+    pub(crate) async fn used(&self) -> i64 {
+        let used = sqlx::query_scalar("select coalesce(sum(used_bytes), 0)::bigint from task.storage_usage");
+        used.fetch_one(&self.desk.world.admin()).await.unwrap()
+    }
+
+    pub(crate) async fn sweep(&self) {
+        let db = self.db();
+        storage::sweep(&db, &self.files).await.unwrap();
+    }
+
+    /// The service's database, by the service's clock.
+    pub(crate) fn db(&self) -> baton_store::Db {
+        let config = Config::from_env(&self.desk.world.env()).unwrap().task;
+        let clock = self.desk.clock.clone();
+        baton_store::Db::open(SCHEMA, &config.database_url, &config.system_database_url, 2, clock).unwrap()
+    }
+
+    pub(crate) async fn events(&self, kind: &str) -> Vec<Envelope> {
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
+            .fetch_all(&self.desk.world.admin())
+            .await
+            .unwrap();
+        let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
+        events.filter(|event| event.r#type == kind).collect()
+    }
+}
+
+pub(crate) fn files(desk: &Desk, env: &Env) -> Files {
+    Files::open(&FilesConfig::from_env(env).unwrap(), desk.clock.clone()).unwrap()
+}
+
+pub(crate) fn token(url: &str) -> String {
+    url.strip_prefix("http://files.test/v1/files/").expect("a URL of the folder").to_owned()
+}
+
+pub(crate) fn hex(content: &[u8]) -> String {
+    digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn announce(task_id: &str, content: &[u8]) -> CreateAttachmentRequest {
+    CreateAttachmentRequest {
+        task_id: task_id.to_owned(),
+        file_name: "Grüße an alle.txt".to_owned(),
+        content_type: "text/plain".to_owned(),
+        size_bytes: content.len() as i32,
+        checksum_sha256: hex(content),
+    }
+}
