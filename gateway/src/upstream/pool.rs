@@ -36,8 +36,8 @@ use super::connection::{Connection, Lane, Lease, MAX_STREAMS};
 /// Connections for unary calls, unless the service has more addresses: each is read by one task at a time, and the
 /// service reads its end likewise.
 const CONNECTIONS: usize = 4;
-/// Calls that each of them has under way before there is another. Calls that share a connection share its reads and writes
-/// as well: over four connections, few callers get a fifth fewer calls through than over one.
+/// Calls that each of them has under way before there is another: calls that share a connection share its system calls and
+/// wake-ups as well.
 const GROW_AT: usize = 32;
 /// Connections of a lane at most.
 const MAX_CONNECTIONS: usize = 64;
