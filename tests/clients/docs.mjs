@@ -85,7 +85,10 @@ try {
       return section.querySelectorAll(".opblock.is-open").length === wanted;
     }, { timeout: 60_000, polling: 100 }, part, looked);
     await look(part);
-    if (part === 0 && screenshot) await page.screenshot({ path: screenshot.replace(".png", "-open.png") });
+    if (part === 0 && screenshot) {
+      await page.evaluate(() => document.querySelector(".opblock.is-open").scrollIntoView());
+      await page.screenshot({ path: screenshot.replace(".png", "-open.png") });
+    }
     await click(0, looked);
   }
   for (const refused of await page.evaluate(() => globalThis.refused)) print({ said: refused });
