@@ -22,9 +22,8 @@ use baton_proto::baton::{
     task::v1::{CreateTaskRequest, GetTaskRequest, ListTasksRequest, task_service_client::TaskServiceClient},
 };
 use baton_tests::{PASSWORD, Platform, free_address};
-use serde_json::json;
-
 use driver::setting;
+use serde_json::json;
 use tonic::transport::Endpoint;
 
 const TASKS: usize = 1000;

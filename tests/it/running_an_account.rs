@@ -54,17 +54,17 @@ async fn an_owner_sets_the_account_up_and_gives_it_up() {
 
     let to = json!({"user_id": team.super_manager.id});
     // What another service knows of a person's membership is up to a second old.
-    eventually("the account is active for its super manager", || async {
-        let answer = team.super_manager.post(&format!("{account}/transfer-ownership"), &to).send().await;
-        assert_eq!(answer.status, 403, "{}", answer.text);
-        answer.text.contains("PERMISSION_MISSING").then_some(())
-    })
-    .await;
-    let new = eventually("the account is active for its owner", || async {
-        let answer = owner.post(&format!("{account}/transfer-ownership"), &to).send().await;
-        (answer.status == 200).then(|| answer.json())
-    })
-    .await;
+    let transfer = async |person: &Person| {
+        eventually("the account is active again for all", || async {
+            let answer = person.post(&format!("{account}/transfer-ownership"), &to).send().await;
+            (!answer.text.contains("ACCOUNT_SUSPENDED")).then_some(answer)
+        })
+        .await
+    };
+    transfer(&team.super_manager).await.refused(403, "PERMISSION_MISSING");
+    let answer = transfer(owner).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let new = answer.json();
     assert_eq!(new["role"], "owner", "{new}");
     eventually("the old owner has lost it", || async {
         let answer = owner.delete(&account).send().await;

@@ -156,11 +156,15 @@ impl Db {
         let tenant_id = if account_id.is_nil() { user_id } else { account_id };
         let share = self.0.tenants.take(&tenant_id, ACQUIRE_TIMEOUT).await.ok_or_else(|| Error::from(Reason::Busy))?;
         let connection = self.0.app.acquire().await?;
-        // Goes on when the caller is gone. A `begin` that is dropped half-way leaves the
+        let db = self.clone();
+        // Goes on when the caller is gone, and keeps its share as long. A `begin` that is dropped half-way leaves the
         // connection in a transaction, and the pool hands it to the next caller (sqlx 0.9.0 looks at its own count, which
         // is still 0). One that arrives after its caller has gone is a transaction that is dropped, and rolled back.
-        let inner = unstoppable(Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str()))).await?;
-        Ok(Tx { inner, db: self.clone(), tenant, published: false, enqueued: false, _share: share })
+        unstoppable(async move {
+            let inner = Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await?;
+            Ok(Tx { inner, db, tenant, published: false, enqueued: false, _share: share })
+        })
+        .await
     }
 
     /// Totals that were estimated lately.
@@ -251,12 +255,15 @@ impl Tx {
     /// Those of the database; then nothing was written.
     pub async fn commit(self) -> Result<()> {
         unstoppable(async move {
-            self.inner.commit().await?;
-            if self.published {
-                self.db.0.published.notify_one();
+            // All of it: the tenant's share is returned with the connection, not when the caller goes.
+            let Self { inner, db, published, enqueued, _share: share, .. } = self;
+            inner.commit().await?;
+            drop(share);
+            if published {
+                db.0.published.notify_one();
             }
-            if self.enqueued {
-                self.db.0.enqueued.notify_one();
+            if enqueued {
+                db.0.enqueued.notify_one();
             }
             Ok(())
         })

@@ -36,9 +36,6 @@ use super::connection::{Connection, Lane, Lease, MAX_STREAMS};
 /// Connections for unary calls, unless the service has more addresses: each is read by one task at a time, and the
 /// service reads its end likewise.
 const CONNECTIONS: usize = 4;
-/// Calls that each of them has under way before there is another: calls that share a connection share its system calls and
-/// wake-ups as well.
-const GROW_AT: usize = 32;
 /// Connections of a lane at most.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest that a unary call may take, or a stream until its head arrives.
@@ -335,16 +332,15 @@ impl Connections {
     fn pick(&self) -> Picked {
         let mut state = self.lock();
         state.open.retain(|connection| !connection.is_closed());
-        let addresses = state.addresses.clamp(1, MAX_CONNECTIONS);
+        let wanted = CONNECTIONS.max(state.addresses).min(MAX_CONNECTIONS);
         let most = if self.lane == Lane::Unary { usize::MAX } else { MAX_STREAMS };
         let free = state.open.iter().filter(|connection| connection.active() < most);
         match free.min_by_key(|connection| connection.active()) {
             Some(connection) => {
-                // One for each address as soon as there is more than one call, the others when those are busy.
-                let (active, open) = (connection.active(), state.open.len());
                 let grow = self.lane == Lane::Unary
                     && state.attempt.is_none()
-                    && (active > 0 && open < addresses || active >= GROW_AT && open < CONNECTIONS);
+                    && state.open.len() < wanted
+                    && connection.active() > 0;
                 Picked::Lease { lease: connection.lease(), grow }
             }
             None if state.open.len() >= MAX_CONNECTIONS => Picked::Full,

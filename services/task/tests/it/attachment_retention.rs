@@ -8,92 +8,92 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::{
-    cabinet::{Cabinet, HELLO, announce},
+    attachment_fixture::{AttachmentFixture, HELLO, announce},
     desk::{new, refused},
 };
 
 #[tokio::test]
 async fn what_is_not_completed_in_time_is_forgotten() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    let kept = cabinet.attach(&user, &task.id).await;
-    let left = cabinet.create(&user, announce(&task.id, HELLO)).await.unwrap();
-    cabinet.send(&left.upload_url, HELLO).await.unwrap();
-    cabinet.desk.clock.advance(TimeDelta::minutes(16));
-    assert!(matches!(cabinet.send(&left.upload_url, HELLO).await, Err(Refused::Ticket)), "the URL has expired");
-    cabinet.sweep().await;
-    assert_eq!(cabinet.rows().await, 2, "who sent in time may still say so");
-    cabinet.desk.clock.advance(TimeDelta::minutes(60));
-    assert_eq!(refused(cabinet.complete(&user, &left.id).await), Reason::AttachmentNotFound);
-    cabinet.sweep().await;
-    assert_eq!((cabinet.rows().await, cabinet.used().await), (1, 11));
-    let [key] = cabinet.keys().await.try_into().unwrap();
+    let fixture = AttachmentFixture::open().await;
+    let user = fixture.desk.team.user_a1.clone();
+    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+    let kept = fixture.attach(&user, &task.id).await;
+    let left = fixture.create(&user, announce(&task.id, HELLO)).await.unwrap();
+    fixture.send(&left.upload_url, HELLO).await.unwrap();
+    fixture.desk.clock.advance(TimeDelta::minutes(16));
+    assert!(matches!(fixture.send(&left.upload_url, HELLO).await, Err(Refused::Ticket)), "the URL has expired");
+    fixture.sweep().await;
+    assert_eq!(fixture.rows().await, 2, "who sent in time may still say so");
+    fixture.desk.clock.advance(TimeDelta::minutes(60));
+    assert_eq!(refused(fixture.complete(&user, &left.id).await), Reason::AttachmentNotFound);
+    fixture.sweep().await;
+    assert_eq!((fixture.rows().await, fixture.used().await), (1, 11));
+    let [key] = fixture.keys().await.try_into().unwrap();
     assert!(key.contains(&kept), "{key}");
 }
 
 #[tokio::test]
 async fn files_go_with_a_task_that_is_gone_for_good() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    cabinet.attach(&user, &task.id).await;
+    let fixture = AttachmentFixture::open().await;
+    let user = fixture.desk.team.user_a1.clone();
+    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+    fixture.attach(&user, &task.id).await;
     sqlx::query("delete from task.tasks where id = $1::uuid")
         .bind(&task.id)
-        .execute(&cabinet.desk.world.admin())
+        .execute(&fixture.desk.world.admin())
         .await
         .unwrap();
-    cabinet.sweep().await;
-    assert_eq!((cabinet.rows().await, cabinet.keys().await, cabinet.used().await), (0, Vec::new(), 0));
+    fixture.sweep().await;
+    assert_eq!((fixture.rows().await, fixture.keys().await, fixture.used().await), (0, Vec::new(), 0));
 }
 
 #[tokio::test]
 async fn objects_that_belong_to_nothing_are_found_after_a_day() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    let kept = cabinet.attach(&user, &task.id).await;
-    let got = cabinet.get(&user, &kept).await.unwrap();
+    let fixture = AttachmentFixture::open().await;
+    let user = fixture.desk.team.user_a1.clone();
+    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+    let kept = fixture.attach(&user, &task.id).await;
+    let got = fixture.get(&user, &kept).await.unwrap();
     // What a call left behind that crashed: of no attachment, and beside the copy of one.
-    let [key] = cabinet.keys().await.try_into().unwrap();
+    let [key] = fixture.keys().await.try_into().unwrap();
     let (folder, _) = key.rsplit_once('/').unwrap();
-    let orphan = format!("accounts/{}/attachments/{}/upload", cabinet.desk.team.account_id, Uuid::now_v7());
+    let orphan = format!("accounts/{}/attachments/{}/upload", fixture.desk.team.account_id, Uuid::now_v7());
     let beside = format!("{folder}/{}", Uuid::now_v7());
     let foreign = "accounts/backup.tar".to_owned();
     for left in [&orphan, &beside, &foreign] {
-        assert!(cabinet.files.copy(&key, left).await.unwrap());
+        assert!(fixture.files.copy(&key, left).await.unwrap());
     }
-    let db = cabinet.db();
-    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 0, "it may belong to a call that runs");
-    cabinet.desk.clock.advance(TimeDelta::hours(25));
-    assert_eq!(storage::sweep_orphans(&db, &cabinet.files).await.unwrap(), 2);
-    let mut keys = cabinet.keys().await;
+    let db = fixture.db();
+    assert_eq!(storage::sweep_orphans(&db, &fixture.files).await.unwrap(), 0, "it may belong to a call that runs");
+    fixture.desk.clock.advance(TimeDelta::hours(25));
+    assert_eq!(storage::sweep_orphans(&db, &fixture.files).await.unwrap(), 2);
+    let mut keys = fixture.keys().await;
     keys.sort();
     assert_eq!(keys, [key, foreign], "what is not ours is left alone");
-    cabinet.desk.clock.advance(TimeDelta::hours(-25));
-    assert_eq!(cabinet.fetch(&got.download_url).await.unwrap(), HELLO);
+    fixture.desk.clock.advance(TimeDelta::hours(-25));
+    assert_eq!(fixture.fetch(&got.download_url).await.unwrap(), HELLO);
 }
 
 #[tokio::test]
 async fn nothing_of_a_deleted_account_stays() {
-    let cabinet = Cabinet::open().await;
-    let user = cabinet.desk.team.user_a1.clone();
-    let task = cabinet.desk.create(&user, new("Write")).await.unwrap();
-    cabinet.attach(&user, &task.id).await;
-    let elsewhere = Cabinet { desk: cabinet.desk.elsewhere().await, files: cabinet.files.clone() };
+    let fixture = AttachmentFixture::open().await;
+    let user = fixture.desk.team.user_a1.clone();
+    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+    fixture.attach(&user, &task.id).await;
+    let elsewhere = AttachmentFixture { desk: fixture.desk.elsewhere().await, files: fixture.files.clone() };
     let owner = elsewhere.desk.team.owner.clone();
     let theirs = elsewhere.desk.create(&owner, new("Write")).await.unwrap();
     let kept = elsewhere.attach(&owner, &theirs.id).await;
     sqlx::query(
         "insert into task.jobs (id, kind, payload) values (gen_random_uuid(), 'account.clear', to_jsonb($1::text))",
     )
-    .bind(cabinet.desk.team.account_id.to_string())
-    .execute(&cabinet.desk.world.admin())
+    .bind(fixture.desk.team.account_id.to_string())
+    .execute(&fixture.desk.world.admin())
     .await
     .unwrap();
     let keys = eventually(|| async {
-        let keys = cabinet.keys().await;
-        (cabinet.rows().await == 1 && keys.len() == 1 && cabinet.used().await == 11).then_some(keys)
+        let keys = fixture.keys().await;
+        (fixture.rows().await == 1 && keys.len() == 1 && fixture.used().await == 11).then_some(keys)
     })
     .await;
     assert!(keys[0].contains(&kept));

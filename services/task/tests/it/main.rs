@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 mod assigning;
-mod attaching;
+mod attachment_fixture;
 mod attachment_retention;
+mod attachments;
 mod boards;
-mod cabinet;
 mod cancellation;
 mod changing;
 mod closing;

@@ -2,11 +2,13 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use baton_files::{Content, Download, Files, FilesConfig, Refused};
-use baton_proto::baton::events::v1::Envelope;
-use baton_proto::baton::task::v1::attachment_service_client::AttachmentServiceClient;
-use baton_proto::baton::task::v1::{
-    Attachment, CompleteAttachmentRequest, CreateAttachmentRequest, CreateAttachmentResponse, DeleteAttachmentRequest,
-    GetAttachmentRequest, GetAttachmentResponse, ListAttachmentsRequest,
+use baton_proto::baton::{
+    events::v1::Envelope,
+    task::v1::{
+        Attachment, CompleteAttachmentRequest, CreateAttachmentRequest, CreateAttachmentResponse,
+        DeleteAttachmentRequest, GetAttachmentRequest, GetAttachmentResponse, ListAttachmentsRequest,
+        attachment_service_client::AttachmentServiceClient,
+    },
 };
 use baton_runtime::{Clock, Env};
 use baton_task::{Config, SCHEMA, upkeep::storage};
@@ -24,13 +26,13 @@ use crate::desk::{Answer, Desk};
 
 pub(crate) const HELLO: &[u8] = b"hello world";
 
-/// A desk with a cabinet: the service, and the store that it keeps files in.
-pub(crate) struct Cabinet {
+/// The service, and the store that it keeps files in.
+pub(crate) struct AttachmentFixture {
     pub(crate) desk: Desk,
     pub(crate) files: Files,
 }
 
-impl Cabinet {
+impl AttachmentFixture {
     pub(crate) async fn open() -> Self {
         let desk = Desk::open().await;
         let files = files(&desk, &desk.world.env());
