@@ -62,7 +62,7 @@ use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    caller::{Credentials, Directory, NOTIFICATIONS},
+    caller::{Credentials, IdentityCache, NOTIFICATIONS},
     hub::Hub,
 };
 use crate::{
@@ -87,7 +87,7 @@ const LARGEST_FRAME: usize = 64 * 1024;
 pub(crate) struct Cable(Arc<Shared>);
 
 struct Shared {
-    directory: Directory,
+    directory: IdentityCache,
     edge: Edge,
     hub: Hub,
     origins: Vec<String>,
@@ -120,7 +120,7 @@ impl Cable {
         events: &broadcast::Sender<Arc<Envelope>>,
         shutdown: Shutdown,
     ) -> Result<Self> {
-        let directory = Directory::new(upstreams, &config.issuer)?;
+        let directory = IdentityCache::new(upstreams, &config.issuer)?;
         let hub = Hub::default();
         tokio::spawn(hub.clone().follow(events.subscribe(), shutdown.clone()));
         Ok(Self(Arc::new(Shared {

@@ -59,7 +59,7 @@ impl Problem {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self(Box::new(Members {
             kind: format!("/docs#reason-{}", reason.name().to_ascii_lowercase()),
-            title: reason.meaning(),
+            title: reason.description(),
             status: reason.http_status(),
             detail: detail.into(),
             reason: Cow::Borrowed(reason.name()),
@@ -158,7 +158,7 @@ impl Problem {
 
 impl From<Reason> for Problem {
     fn from(reason: Reason) -> Self {
-        Self::new(reason, reason.meaning())
+        Self::new(reason, reason.description())
     }
 }
 

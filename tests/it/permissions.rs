@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use samples::{Samples, Whose};
 pub(crate) use walk::{Rule, http_binding, methods, takes_body};
-use world::{Thing, World};
+use world::{TestContext, Thing};
 
 /// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
 /// The last four rows are what its role definitions say beside the matrix.
@@ -74,7 +74,7 @@ const AT_A_TIME: usize = 8;
 async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
     let platform = Platform::start().await;
     let (team, other) = (platform.team().await, platform.team().await);
-    let world = World::furnish(platform, team, other).await;
+    let world = TestContext::furnish(platform, team, other).await;
     let before = world.other_account().await;
     let methods = methods();
     let mut cells = Vec::new();
@@ -199,7 +199,7 @@ async fn over_rest_a_call_without_a_token_is_a_401() {
 
 /// A role at an RPC.
 struct Case<'a> {
-    world: &'a World,
+    world: &'a TestContext,
     role: &'a str,
     person: &'a Person,
     method: &'a MethodDescriptor,

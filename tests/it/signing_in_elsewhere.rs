@@ -68,7 +68,7 @@ impl Browser {
         }
     }
 
-    /// Begins a sign-in; answers where the provider's page is.
+    /// OffsetCache a sign-in; answers where the provider's page is.
     async fn begin(&mut self, platform: &Platform, provider: &str, query: &str) -> String {
         let url = format!("{}/v1/auth/oauth/{provider}/authorize{query}", platform.url());
         let answer = self.get(&url, Some("navigate")).await;

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_access::{
-    AccessLayer, ApiKey, Claims, Directory, Rules, TokenVerifier,
-    directory::{NoMemberships, RemoteAuth},
+    AccessLayer, ApiKey, Claims, IdentityCache, Rules, TokenVerifier,
+    identity_cache::{NoMemberships, RemoteAuth},
     token::{AUDIENCE, KeySource},
 };
 use baton_errors::Result;
@@ -111,8 +111,8 @@ async fn main() {
 
     let auth = RemoteAuth(AuthServiceClient::new(an_auth(user_id).await));
     let rules = || Rules::of(&["baton.auth.v1.AuthService"]).unwrap();
-    let remembers = Directory::new(auth.clone(), NoMemberships);
-    let asks = Directory::forgetful(auth);
+    let remembers = IdentityCache::new(auth.clone(), NoMemberships);
+    let asks = IdentityCache::uncached(auth);
     for (what, directory) in [("remembered", remembers), ("asked", asks)] {
         let layer = AccessLayer::new(rules(), verifier.clone(), directory);
         let service = layer.layer(Nothing);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use baton_proto::baton::{auth::v1::UserEvent, events::v1::Envelope, tenancy::v1::MemberEvent};
 use uuid::Uuid;
 
-use crate::{Credential, Principal, directory::CACHE_TTL};
+use crate::{Credential, Principal, identity_cache::CACHE_TTL};
 
 /// How long after such an event the decision is made: services remember sessions and memberships for [`CACHE_TTL`].
 pub const SETTLE_TIME: Duration = CACHE_TTL.saturating_add(Duration::from_millis(100));

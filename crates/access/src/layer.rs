@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use uuid::Uuid;
 
 use crate::{
-    ACCOUNT_HEADER, ApiKey, Caller, Credential, Directory, PresentedKey, Principal, Rule, Rules, ServiceCaller,
+    ACCOUNT_HEADER, ApiKey, Caller, Credential, IdentityCache, PresentedKey, Principal, Rule, Rules, ServiceCaller,
     TokenVerifier, matrix,
 };
 
@@ -30,12 +30,12 @@ pub struct AccessLayer(Arc<Access>);
 struct Access {
     rules: Rules,
     tokens: TokenVerifier,
-    directory: Directory,
+    directory: IdentityCache,
 }
 
 impl AccessLayer {
     /// Decides by `rules`, knowing callers by `tokens` and `directory`.
-    pub fn new(rules: Rules, tokens: TokenVerifier, directory: Directory) -> Self {
+    pub fn new(rules: Rules, tokens: TokenVerifier, directory: IdentityCache) -> Self {
         Self(Arc::new(Access { rules, tokens, directory }))
     }
 

@@ -86,7 +86,7 @@ impl ServiceTokens {
         let answer = self.0.auth.clone().issue_service_token(request).await;
         let answer = answer.map_err(|status| match reason_of(&status) {
             Some(Reason::CredentialsInvalid) => Error::internal("auth does not know this service's secret"),
-            _ => Error::from(Reason::Unavailable).because(status),
+            _ => Error::from(Reason::Unavailable).with_source(status),
         })?;
         let answer = answer.into_inner();
         let authorization: MetadataValue<Ascii> =

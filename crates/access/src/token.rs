@@ -176,7 +176,7 @@ impl TokenVerifier {
         of_service: bool,
         rules: &Validation,
     ) -> Result<(String, Arc<DecodingKey>, T)> {
-        let invalid = |e: jsonwebtoken::errors::Error| Error::from(Reason::TokenInvalid).because(e);
+        let invalid = |e: jsonwebtoken::errors::Error| Error::from(Reason::TokenInvalid).with_source(e);
         let header = decode_header(token).map_err(invalid)?;
         // `jwk`, `jku`, `x5u` and their like are never looked at: the key comes from our JWKS by its id, or not at
         // all. Extensions that must be understood are not (RFC 7515, section 4.1.11).

@@ -266,7 +266,7 @@ async fn peer(url: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use baton_testkit::World;
+    use baton_testkit::TestContext;
 
     use super::*;
 
@@ -277,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_is_asked_for_what_it_has() {
-        let world = World::start(&[]).await;
+        let world = TestContext::start(&[]).await;
         let mut conn = world.admin().acquire().await.expect("a connection");
         has_extensions(&mut conn, &extensions(SERVICES)).await.expect("all of them");
         let error =

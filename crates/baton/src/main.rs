@@ -10,12 +10,12 @@ mod keys;
 mod migrate;
 mod openapi;
 mod platform;
+mod quota;
 mod secrets;
 mod serve;
-mod servers;
 mod task;
+mod test_servers;
 mod up;
-mod usage;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -65,10 +65,10 @@ enum Command {
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
     },
-    /// Counts anew what accounts use of their quotas, with the environment of the task service.
-    Usage {
+    /// Recounts what accounts use of their quotas, with the environment of the task service.
+    Quota {
         #[command(subcommand)]
-        command: usage::Command,
+        command: quota::Command,
     },
     /// Compares tasks with their logs, with the environment of the task service.
     Task {
@@ -106,10 +106,10 @@ fn main() -> ExitCode {
             Command::Migrate { services } => migrate::run(&env, &services).await,
             Command::Keys { command } => keys::run(&env, &command).await,
             Command::Doctor { services } => doctor::run(&env, &services).await,
-            Command::Usage { command } => usage::run(&env, &command).await,
+            Command::Quota { command } => quota::run(&env, &command).await,
             Command::Task { command } => task::run(&env, &command).await,
             Command::Openapi => openapi::print(),
-            Command::Servers { migrated, command } => servers::run(migrated, &command).await,
+            Command::Servers { migrated, command } => test_servers::run(migrated, &command).await,
         }
     });
     match done {

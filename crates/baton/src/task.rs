@@ -6,7 +6,7 @@ use baton_runtime::{Clock, Env};
 use baton_store::Db;
 use baton_task::upkeep::rebuild::{Difference, rebuild};
 
-use crate::usage::TaskTables;
+use crate::quota::TaskTables;
 
 /// How many tasks to read before saying how far it is.
 const REPORT_EVERY: usize = 10_000;
@@ -49,7 +49,7 @@ pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode
         println!("{untold} tasks stay as they are: their logs tell no task");
     }
     if !check && different > untold {
-        println!("`baton usage rebuild` counts open tasks anew");
+        println!("`baton quota rebuild` counts open tasks anew");
     }
     let wrong = if check { different } else { untold };
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

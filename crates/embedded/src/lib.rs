@@ -25,18 +25,18 @@
 //!   owns the data already, else `postgres`, else `nobody`. If that user cannot enter the folder (a clone
 //!   below `/root`), the data is kept under `/var/lib/baton` and a link named `elsewhere` says where.
 //! - **When it ends.** [`Postgres::stop`] and [`Redis::stop`] end it in order. However else the caller ends
-//!   (`kill -9`, a panic, a drop), a pipe closes, and a small watcher beside the server (`leash.sh`) sees
+//!   (`kill -9`, a panic, a drop), a pipe closes, and a small watcher beside the server (`watchdog.sh`) sees
 //!   that and stops it. A Ctrl-C in the terminal does not reach the servers: they are no part of its process group.
 //! - **One server per folder.** The log file is locked, and the server inherits the lock; so it is held exactly
 //!   as long as a process of it lives, however that ends. A `postmaster.pid` that stayed behind a crash is
 //!   removed only under that lock, and only if the process in it is not Postgres in that folder.
 
 mod binaries;
+mod data_dir;
 mod error;
-mod folder;
-mod owner;
 mod postgres;
 mod redis;
+mod run_as;
 mod scram;
 mod server;
 

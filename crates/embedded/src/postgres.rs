@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::{
     Error, Options, PostgresBinaries,
-    folder::{Folder, first_line_pid, is_alive},
+    data_dir::{Folder, first_line_pid, is_alive},
     scram::verifier,
     server::{Launch, Server, as_server, telling_line},
 };

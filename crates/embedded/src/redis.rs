@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     Error, Options, RedisBinary,
-    folder::Folder,
+    data_dir::Folder,
     server::{Launch, Server},
 };
 

@@ -1,4 +1,4 @@
-//! A server process: on a leash, in a process group of its own.
+//! A server process: on a watchdog, in a process group of its own.
 
 use std::{
     ffi::OsString,
@@ -16,14 +16,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Error, folder::Folder};
+use crate::{Error, data_dir::Folder};
 
 /// Longer than recovery from a crash takes with the data that development on one machine makes.
 const START_TIME: Duration = Duration::from_secs(120);
 /// Between finding a free port and listening on it, somebody else may take it.
 const PORTS_TRIED: usize = 5;
 /// Signals in the order of their insistence, and how long each gets: well inside the 10 seconds of a Ctrl-C.
-const FAREWELL: [(Signal, Duration); 3] = [
+const STOP_SIGNALS: [(Signal, Duration); 3] = [
     (Signal::INT, Duration::from_secs(6)),
     (Signal::QUIT, Duration::from_secs(2)),
     (Signal::KILL, Duration::from_secs(1)),
@@ -35,13 +35,13 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// A running server. If it is dropped without [`Server::stop`], the leash stops it.
+/// A running server. If it is dropped without [`Server::stop`], the watchdog stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: &'static str,
     child: Child,
-    /// A line written here tells the watcher that nothing is left to stop; see `leash.sh`.
-    leash: Option<PipeWriter>,
+    /// A line written here tells the watcher that nothing is left to stop; see `watchdog.sh`.
+    watchdog: Option<PipeWriter>,
     trash: Vec<PathBuf>,
 }
 
@@ -71,10 +71,10 @@ impl Server {
 
     fn spawn(folder: &Folder, launch: Launch) -> Result<Self, Error> {
         let cannot = |source| Error::Io { doing: "start", path: launch.program.clone(), source };
-        let (watched, leash) = io::pipe().map_err(cannot)?;
+        let (watched, watchdog) = io::pipe().map_err(cannot)?;
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", include_str!("leash.sh"), "baton-leash"])
+            .args(["-c", include_str!("watchdog.sh"), "baton-watchdog"])
             .args(folder.watchers_trash())
             .arg("--")
             .arg(&launch.program)
@@ -84,7 +84,7 @@ impl Server {
             .stderr(folder.log.try_clone().map_err(cannot)?)
             .process_group(0);
         let child = as_server(folder, &mut command).spawn().map_err(cannot)?;
-        Ok(Self { name: folder.server, child, leash: Some(leash), trash: folder.trash() })
+        Ok(Self { name: folder.server, child, watchdog: Some(watchdog), trash: folder.trash() })
     }
 
     async fn wait_until_ready(&mut self, is_ready: impl AsyncFn(u32) -> bool) -> Result<(), String> {
@@ -93,7 +93,7 @@ impl Server {
             match self.child.try_wait() {
                 Ok(None) => {}
                 Ok(Some(status)) => {
-                    self.slip_the_leash();
+                    self.release_watchdog();
                     return Err(format!("it ended at once ({status})"));
                 }
                 Err(error) => return Err(error.to_string()),
@@ -112,7 +112,7 @@ impl Server {
     /// Resolves when the server has ended by itself.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
-        self.slip_the_leash();
+        self.release_watchdog();
         Ok(status)
     }
 
@@ -133,7 +133,7 @@ impl Server {
     }
 
     async fn end(&mut self) {
-        for (signal, patience) in FAREWELL {
+        for (signal, patience) in STOP_SIGNALS {
             // Until we have waited for it, its pid cannot become another's.
             let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { break };
             if let Err(error) = kill_process(pid, signal) {
@@ -145,14 +145,14 @@ impl Server {
             }
         }
         if self.child.id().is_none() {
-            self.slip_the_leash();
+            self.release_watchdog();
         }
     }
 
-    fn slip_the_leash(&mut self) {
-        if let Some(mut leash) = self.leash.take() {
+    fn release_watchdog(&mut self) {
+        if let Some(mut watchdog) = self.watchdog.take() {
             // A watcher that is gone needs no word.
-            leash.write_all(b"\n").ok();
+            watchdog.write_all(b"\n").ok();
         }
     }
 }

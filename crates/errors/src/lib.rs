@@ -87,7 +87,7 @@ impl Error {
 
     /// Keeps the cause for the log.
     #[must_use]
-    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
@@ -113,7 +113,7 @@ impl StdError for Error {
 
 impl From<Reason> for Error {
     fn from(reason: Reason) -> Self {
-        Self::new(reason, reason.meaning())
+        Self::new(reason, reason.description())
     }
 }
 
@@ -131,11 +131,11 @@ impl From<sqlx::Error> for Error {
             // 22021 and 22P05: text with a NUL character, which protobuf and JSON allow and Postgres does not.
             sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("22021" | "22P05")) => {
                 return Self::new(Reason::ValidationFailed, "text must not contain the character U+0000")
-                    .because(cause);
+                    .with_source(cause);
             }
             _ => return Self::internal(cause),
         };
-        Self::from(reason).because(cause)
+        Self::from(reason).with_source(cause)
     }
 }
 
@@ -178,7 +178,7 @@ fn truncated(text: String) -> String {
 }
 
 /// The name of the constraint that a write broke, if that is why it failed.
-pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|e| e.constraint())
 }
 
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_status_carries_reason_and_fields_but_not_the_cause() {
-        let status = Status::from(Error::invalid("due_at", "is in the past").because("secret detail"));
+        let status = Status::from(Error::invalid("due_at", "is in the past").with_source("secret detail"));
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(reason_of(&status), Some(Reason::ValidationFailed));
         let violations = status.get_details_bad_request().expect("field errors").field_violations;

@@ -30,7 +30,7 @@ macro_rules! reasons {
             }
 
             /// What it means, in a sentence.
-            pub const fn meaning(self) -> &'static str {
+            pub const fn description(self) -> &'static str {
                 match self { $(Self::$variant => $meaning,)* }
             }
 

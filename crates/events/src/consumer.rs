@@ -22,20 +22,20 @@ use redis::{Script, aio::MultiplexedConnection};
 use tracing::{Instrument, Span, info_span};
 use uuid::Uuid;
 
-use crate::streams::{Answer, BLOCK, PARTITIONS, Streams, lease_key, stream_key};
+use crate::streams::{Answer, BLOCK_TIMEOUT, PARTITIONS, Streams, lease_key, stream_key};
 
 /// How long a holder keeps a partition without renewing. One that takes longer over an event may be
 /// overtaken; the inbox makes the second wait for the first, so that costs time and no more.
-const LEASE: Duration = Duration::from_secs(10);
-const RENEW_EVERY: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(500);
+const LEASE_TTL: Duration = Duration::from_secs(10);
+const RENEW_INTERVAL: Duration = Duration::from_secs(3);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 const BATCH: usize = 64;
 /// Tries of an event that fails for reasons of its own, before it is set aside.
-const TRIES: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// An event that is being taken in.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Delivery {
     /// What happened.
     pub event: Envelope,
     /// Goes on with the trace of what caused the event, until it is taken in.
@@ -45,7 +45,7 @@ pub struct Taken {
     envelope: Vec<u8>,
 }
 
-impl Taken {
+impl Delivery {
     fn new(id: Uuid, event: Envelope, envelope: Vec<u8>) -> Self {
         let span = info_span!("consume", otel.name = format!("consume {}", event.r#type), otel.kind = "consumer", event.id = %id);
         propagation::continue_from_traceparent(&span, &event.traceparent);
@@ -57,7 +57,7 @@ impl Taken {
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Whether the service cares for events of this type (`task.assigned`).
-    fn wants(&self, kind: &str) -> bool;
+    fn handles(&self, kind: &str) -> bool;
 
     /// Takes the event in. `tx` is bound to the event's account and has noted the event in the inbox: what
     /// is written in it happens once.
@@ -71,10 +71,10 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// Any; then they are handled one by one.
-    async fn handle_all(&self, tx: &mut Tx, events: &[&Taken]) -> Result<()> {
+    async fn handle_all(&self, tx: &mut Tx, events: &[&Delivery]) -> Result<()> {
         let tenant = tx.tenant();
-        for taken in events {
-            self.handle(tx, &taken.event).instrument(taken.span.clone()).await?;
+        for delivery in events {
+            self.handle(tx, &delivery.event).instrument(delivery.span.clone()).await?;
             if tx.tenant() != tenant {
                 tx.switch(tenant).await?;
             }
@@ -133,7 +133,7 @@ impl<H: Handler> Reader<H> {
             }
             tokio::select! {
                 () = self.shutdown.stop().cancelled() => {}
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(RETRY_DELAY) => {}
             }
         }
         // Another need not wait for the lease to end. Without a server there is none to give.
@@ -161,7 +161,7 @@ impl<H: Handler> Reader<H> {
                 self.metrics.idle();
             }
             let mut handled = Vec::with_capacity(entries.len());
-            let outcome = self.take_in_all(entries, &mut held, &mut handled).await;
+            let outcome = self.process_all(entries, &mut held, &mut handled).await;
             if !handled.is_empty() {
                 let mut ack = redis::cmd("XACK");
                 ack.arg(&self.stream).arg(self.db.schema()).arg(&handled);
@@ -177,7 +177,7 @@ impl<H: Handler> Reader<H> {
 
     /// Handles entries, those of an account in their order, while we may; notes the ids of those that need not come
     /// again.
-    async fn take_in_all(
+    async fn process_all(
         &self,
         entries: Vec<Entry>,
         held: &mut Instant,
@@ -186,22 +186,22 @@ impl<H: Handler> Reader<H> {
         let mut wanted = Vec::with_capacity(entries.len());
         for (entry, envelope) in entries {
             match self.read_entry(envelope).await? {
-                Some(taken) => wanted.push((entry, taken)),
+                Some(delivery) => wanted.push((entry, delivery)),
                 None => handled.push(entry),
             }
         }
         // A stream that was filled again brings thousands of events that were handled before: one look tells
         // them all. About the rest the inbox decides.
-        let ids: Vec<Uuid> = wanted.iter().map(|(_, taken)| taken.id).collect();
+        let ids: Vec<Uuid> = wanted.iter().map(|(_, delivery)| delivery.id).collect();
         let known = if ids.is_empty() { Default::default() } else { self.db.handled(&ids).await? };
-        let mut accounts: BTreeMap<String, (Vec<String>, Vec<Taken>)> = BTreeMap::new();
-        for (entry, taken) in wanted {
-            if known.contains(&taken.id) {
+        let mut accounts: BTreeMap<String, (Vec<String>, Vec<Delivery>)> = BTreeMap::new();
+        for (entry, delivery) in wanted {
+            if known.contains(&delivery.id) {
                 handled.push(entry);
             } else {
-                let (entries, events) = accounts.entry(taken.event.account_id.clone()).or_default();
+                let (entries, events) = accounts.entry(delivery.event.account_id.clone()).or_default();
                 entries.push(entry);
-                events.push(taken);
+                events.push(delivery);
             }
         }
         for (account_id, (entries, events)) in accounts {
@@ -209,15 +209,15 @@ impl<H: Handler> Reader<H> {
                 break;
             }
             // Those of no account may be about anything, and have nothing to share a transaction for.
-            if !account_id.is_empty() && events.len() > 1 && self.take_in_together(&events).await {
+            if !account_id.is_empty() && events.len() > 1 && self.process_together(&events).await {
                 handled.extend(entries);
                 continue;
             }
-            for (entry, taken) in entries.into_iter().zip(&events) {
+            for (entry, delivery) in entries.into_iter().zip(&events) {
                 if self.stopping() || !self.still_holds(held).await? {
                     break;
                 }
-                self.take_in(taken).await?;
+                self.process(delivery).await?;
                 handled.push(entry);
             }
         }
@@ -226,7 +226,7 @@ impl<H: Handler> Reader<H> {
 
     /// Whether the partition is still ours; asks when the lease needs renewing.
     async fn still_holds(&self, held: &mut Instant) -> redis::RedisResult<bool> {
-        if held.elapsed() < RENEW_EVERY {
+        if held.elapsed() < RENEW_INTERVAL {
             return Ok(true);
         }
         *held = Instant::now();
@@ -243,7 +243,7 @@ impl<H: Handler> Reader<H> {
         )
         .key(&self.lease)
         .arg(&self.id)
-        .arg(LEASE.as_millis() as u64)
+        .arg(LEASE_TTL.as_millis() as u64)
         .invoke_async(&mut self.streams.connection())
         .await
     }
@@ -280,8 +280,8 @@ impl<H: Handler> Reader<H> {
             .arg("holder")
             .arg("COUNT")
             .arg(BATCH)
-            .arg("BLOCK")
-            .arg(BLOCK.as_millis() as u64)
+            .arg("BLOCK_TIMEOUT")
+            .arg(BLOCK_TIMEOUT.as_millis() as u64)
             .arg("STREAMS")
             .arg(&self.stream)
             .arg(from)
@@ -292,7 +292,7 @@ impl<H: Handler> Reader<H> {
     }
 
     /// The event of an entry; `None` when there is nothing to do about it: it is gone, no event, or none of ours.
-    async fn read_entry(&self, envelope: Option<Vec<u8>>) -> anyhow::Result<Option<Taken>> {
+    async fn read_entry(&self, envelope: Option<Vec<u8>>) -> anyhow::Result<Option<Delivery>> {
         let Some(envelope) = envelope else {
             tracing::error!(stream = self.stream, "an event was trimmed before it was handled");
             self.metrics.lost();
@@ -301,65 +301,65 @@ impl<H: Handler> Reader<H> {
         let event = Envelope::decode(envelope.as_slice()).ok();
         let identified = event.and_then(|event| Some((event.id.parse::<Uuid>().ok()?, event)));
         let Some((id, event)) = identified else {
-            self.set_aside(Uuid::now_v7(), &envelope, &Error::internal("an entry is no event")).await?;
+            self.dead_letter(Uuid::now_v7(), &envelope, &Error::internal("an entry is no event")).await?;
             return Ok(None);
         };
-        Ok(self.handler.wants(&event.r#type).then(|| Taken::new(id, event, envelope)))
+        Ok(self.handler.handles(&event.r#type).then(|| Delivery::new(id, event, envelope)))
     }
 
     /// Handles events of one account together. `false` when that fails, for whatever reason: one by one they show which
     /// of them it is.
-    async fn take_in_together(&self, events: &[Taken]) -> bool {
-        let events: Vec<&Taken> = events.iter().collect();
+    async fn process_together(&self, events: &[Delivery]) -> bool {
+        let events: Vec<&Delivery> = events.iter().collect();
         if let Err(error) = self.handle(&events).await {
             tracing::debug!(%error, events = events.len(), "cannot handle events together");
             return false;
         }
-        for taken in events {
-            self.metrics.handled(&self.db, &taken.event);
+        for delivery in events {
+            self.metrics.handled(&self.db, &delivery.event);
         }
         true
     }
 
     /// Handles one event to its end: taken in, or set aside. Fails only where the platform does.
-    async fn take_in(&self, taken: &Taken) -> anyhow::Result<()> {
+    async fn process(&self, delivery: &Delivery) -> anyhow::Result<()> {
         for attempt in 1.. {
-            let error = match self.handle(&[taken]).await {
+            let error = match self.handle(&[delivery]).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
             let platform = matches!(error.reason(), Reason::Unavailable | Reason::Busy | Reason::Conflict);
-            tracing::warn!(%error, event.id = %taken.id, attempt, "cannot handle an event");
-            if platform && attempt >= TRIES {
+            tracing::warn!(%error, event.id = %delivery.id, attempt, "cannot handle an event");
+            if platform && attempt >= MAX_ATTEMPTS {
                 // Left pending; read again when the platform is back.
                 return Err(error.into());
             }
-            if attempt >= TRIES {
-                self.set_aside(taken.id, &taken.envelope, &error).await?;
+            if attempt >= MAX_ATTEMPTS {
+                self.dead_letter(delivery.id, &delivery.envelope, &error).await?;
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
         }
-        self.metrics.handled(&self.db, &taken.event);
+        self.metrics.handled(&self.db, &delivery.event);
         Ok(())
     }
 
     /// Handles events of one account in one transaction, but for those that the inbox has already.
-    async fn handle(&self, events: &[&Taken]) -> Result<()> {
+    async fn handle(&self, events: &[&Delivery]) -> Result<()> {
         let Some(first) = events.first() else { return Ok(()) };
         let account_id = first.event.account_id.parse().unwrap_or_default();
         let mut tx = self.db.begin(Tenant::account(account_id)).await?;
-        let ids: Vec<Uuid> = events.iter().map(|taken| taken.id).collect();
+        let ids: Vec<Uuid> = events.iter().map(|delivery| delivery.id).collect();
         let mut new = tx.handle_once(&ids).await?;
         // A stream that was filled again has some twice, in one batch even.
-        let events: Vec<&Taken> = events.iter().copied().filter(|taken| new.remove(&taken.id)).collect();
+        let events: Vec<&Delivery> = events.iter().copied().filter(|delivery| new.remove(&delivery.id)).collect();
         if events.is_empty() {
             return Ok(());
         }
         // A panic would end this reader, and then the next that takes the event up.
         let handled = AssertUnwindSafe(async {
             match events[..] {
-                [taken] => self.handler.handle(&mut tx, &taken.event).instrument(taken.span.clone()).await,
+                [delivery] => self.handler.handle(&mut tx, &delivery.event).instrument(delivery.span.clone()).await,
                 _ => self.handler.handle_all(&mut tx, &events).await,
             }
         });
@@ -368,9 +368,9 @@ impl<H: Handler> Reader<H> {
         tx.commit().await
     }
 
-    async fn set_aside(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> anyhow::Result<()> {
+    async fn dead_letter(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> anyhow::Result<()> {
         tracing::error!(%error, event.id = %event_id, "set an event aside as a dead letter");
-        self.db.set_aside(event_id, envelope, error).await?;
+        self.db.dead_letter(event_id, envelope, error).await?;
         self.metrics.dead_letter();
         Ok(())
     }

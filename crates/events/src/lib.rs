@@ -13,5 +13,5 @@ pub mod relay;
 mod streams;
 pub mod tail;
 
-pub use consumer::{Handler, Taken};
+pub use consumer::{Delivery, Handler};
 pub use streams::Streams;

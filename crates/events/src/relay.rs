@@ -6,7 +6,7 @@ use anyhow::Context;
 use baton_runtime::Shutdown;
 use baton_store::{
     Db,
-    outbox::{self, Led},
+    outbox::{self, Leadership},
 };
 use opentelemetry::{KeyValue, global, metrics::Gauge};
 use redis::AsyncCommands;
@@ -17,12 +17,12 @@ use crate::streams::{KEPT_PER_STREAM, Streams, mark_key, partition, stream_key};
 /// How often to look for events that no commit in this process announced, and for a lost stream.
 const POLL: Duration = Duration::from_millis(500);
 /// Wait after a failure, or while another relay leads.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How often to renew the lead, which lasts 15 seconds.
-const RENEW_EVERY: Duration = Duration::from_secs(4);
+const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 /// Wait after a batch: what is committed meanwhile makes the next one. Each costs its database a commit and every reader
 /// a round, however many events it has.
-const BREATHER: Duration = Duration::from_millis(10);
+const BATCH_DELAY: Duration = Duration::from_millis(10);
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 const BATCH: i64 = 500;
 
@@ -36,15 +36,15 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
         let pause = match relay.publish_waiting().await {
             Ok(Progress::More) => continue,
             Ok(Progress::Some) => {
-                tokio::time::sleep(BREATHER).await;
+                tokio::time::sleep(BATCH_DELAY).await;
                 continue;
             }
             Ok(Progress::Done) => POLL,
-            Ok(Progress::Follower) => PAUSE,
+            Ok(Progress::Follower) => RETRY_DELAY,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "cannot publish events; they wait in the outbox");
                 relay.led = None;
-                PAUSE
+                RETRY_DELAY
             }
         };
         if stopping {
@@ -56,7 +56,7 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
             () = tokio::time::sleep(pause) => {}
         }
     }
-    let _ = outbox::resign(&relay.db, relay.id).await;
+    let _ = outbox::release(&relay.db, relay.id).await;
 }
 
 struct Relay {
@@ -64,7 +64,7 @@ struct Relay {
     db: Db,
     streams: Streams,
     /// What is known since the lead was last renewed.
-    led: Option<(Led, Instant)>,
+    led: Option<(Leadership, Instant)>,
     measured: Option<Instant>,
     waiting: Gauge<i64>,
     lag: Gauge<f64>,
@@ -121,8 +121,8 @@ impl Relay {
             .arg("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2]) return 1 end return 0")
             .arg(1)
             .arg(mark_key(self.db.schema()))
-            .arg(mark(Led { batch: held, ..led }))
-            .arg(mark(Led { batch, ..led }));
+            .arg(mark(Leadership { batch: held, ..led }))
+            .arg(mark(Leadership { batch, ..led }));
         let (marked,): (bool,) =
             pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
         if !marked {
@@ -139,14 +139,14 @@ impl Relay {
 
     /// Leads, if nobody else does. A lead that is lost between two renewals costs no more than a batch
     /// that is published twice.
-    async fn lead(&mut self) -> anyhow::Result<Option<Led>> {
+    async fn lead(&mut self) -> anyhow::Result<Option<Leadership>> {
         if let Some((led, renewed)) = self.led
-            && renewed.elapsed() < RENEW_EVERY
+            && renewed.elapsed() < RENEW_INTERVAL
         {
             return Ok(Some(led));
         }
         let renewed = Instant::now();
-        let led = outbox::lead(&self.db, self.id).await?;
+        let led = outbox::acquire_leadership(&self.db, self.id).await?;
         self.led = led.map(|led| (led, renewed));
         Ok(led)
     }
@@ -154,7 +154,7 @@ impl Relay {
     /// The last batch that the server holds, if that is all that was published. One without our mark was
     /// emptied, one with the mark of an older batch went back in time (a restart from a dump, a failover to
     /// a replica that was behind): `None` until the batches after that one are waiting again.
-    async fn held(&mut self, led: Led) -> anyhow::Result<Option<i64>> {
+    async fn held(&mut self, led: Leadership) -> anyhow::Result<Option<i64>> {
         let key = mark_key(self.db.schema());
         let mut connection = self.streams.connection();
         let found: Option<String> = connection.get(&key).await.context("the stream server did not answer")?;
@@ -163,15 +163,17 @@ impl Relay {
             return Ok(held);
         }
         let kept = held.unwrap_or_default();
-        let events = outbox::take_back(&self.db, kept).await?;
+        let events = outbox::unpublish(&self.db, kept).await?;
         if events > 0 {
             tracing::warn!(events, "the stream server lost events; they will be published again");
             return Ok(None);
         }
         // Read anew from the database, which now says `kept` as well.
         self.led = None;
-        let () =
-            connection.set(&key, mark(Led { batch: kept, ..led })).await.context("the stream server did not answer")?;
+        let () = connection
+            .set(&key, mark(Leadership { batch: kept, ..led }))
+            .await
+            .context("the stream server did not answer")?;
         Ok(None)
     }
 
@@ -189,7 +191,7 @@ impl Relay {
 }
 
 /// What the server is left beside the events.
-fn mark(led: Led) -> String {
+fn mark(led: Leadership) -> String {
     format!("{}:{}", led.mark, led.batch)
 }
 
@@ -206,8 +208,8 @@ mod tests {
     #[test]
     fn only_marks_of_this_outbox_count() {
         let [ours, other] = [1, 2].map(Uuid::from_u128);
-        assert_eq!(batch_of(ours, &mark(Led { mark: ours, batch: 7 })), Some(7));
-        assert_eq!(batch_of(ours, &mark(Led { mark: other, batch: 7 })), None);
+        assert_eq!(batch_of(ours, &mark(Leadership { mark: ours, batch: 7 })), Some(7));
+        assert_eq!(batch_of(ours, &mark(Leadership { mark: other, batch: 7 })), None);
         assert_eq!(batch_of(ours, &ours.to_string()), None);
     }
 }

@@ -50,7 +50,7 @@ impl Streams {
     pub(crate) async fn dedicated(&self) -> redis::RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT + BLOCK));
+            .set_response_timeout(Some(ANSWER_TIMEOUT + BLOCK_TIMEOUT));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Streams {
 pub(crate) type Answer<Fields> = Option<Vec<(String, Vec<(String, Fields)>)>>;
 
 /// How long a read waits for new entries.
-pub(crate) const BLOCK: Duration = Duration::from_secs(1);
+pub(crate) const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The partition of an account. FNV-1a: the same in every process and version.
 pub(crate) fn partition(account_id: Uuid) -> u16 {

@@ -13,9 +13,9 @@ use prost::Message;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::broadcast;
 
-use crate::streams::{Answer, BLOCK, PARTITIONS, Streams, stream_key};
+use crate::streams::{Answer, BLOCK_TIMEOUT, PARTITIONS, Streams, stream_key};
 
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
 /// Events that a slow listener may be behind before it is told that it missed some.
 const BACKLOG: usize = 4096;
@@ -40,7 +40,7 @@ pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<En
                     () = shutdown.stop().cancelled() => return,
                 };
                 tracing::warn!(%error, partition, "the live tail was interrupted");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         });
     }
@@ -69,8 +69,8 @@ async fn follow(
             let answer: Answer<Vec<Vec<u8>>> = redis::cmd("XREAD")
                 .arg("COUNT")
                 .arg(BATCH)
-                .arg("BLOCK")
-                .arg(BLOCK.as_millis() as u64)
+                .arg("BLOCK_TIMEOUT")
+                .arg(BLOCK_TIMEOUT.as_millis() as u64)
                 .arg("STREAMS")
                 .arg(&stream)
                 .arg(from.to_string())

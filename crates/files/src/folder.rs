@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::{
     FilesConfig,
-    ticket::{Allows, Signer, Ticket},
+    signed_url::{Allows, Signer, Ticket},
 };
 
 /// Where its URLs lead, below the gateway's address.
@@ -199,5 +199,5 @@ impl Folder {
 }
 
 fn broken(error: object_store::Error) -> Refused {
-    Refused::Broken(Error::from(Reason::Unavailable).because(error))
+    Refused::Broken(Error::from(Reason::Unavailable).with_source(error))
 }

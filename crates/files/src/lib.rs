@@ -7,7 +7,7 @@
 
 mod disposition;
 mod folder;
-mod ticket;
+mod signed_url;
 
 use std::{sync::Arc, time::Duration};
 
@@ -272,7 +272,7 @@ fn absent_is_fine(done: Result<(), object_store::Error>) -> Result<()> {
 }
 
 fn unavailable(error: object_store::Error) -> Error {
-    Error::from(Reason::Unavailable).because(error)
+    Error::from(Reason::Unavailable).with_source(error)
 }
 
 #[cfg(test)]

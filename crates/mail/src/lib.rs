@@ -35,7 +35,7 @@ pub struct Mailer {
 
 /// What a mail says: a heading, sentences, and one thing to follow.
 #[derive(Debug, Clone)]
-pub struct Letter<'a> {
+pub struct Email<'a> {
     /// Subject line and heading.
     pub subject: &'a str,
     /// Sentences before the link.
@@ -74,7 +74,7 @@ impl Mailer {
     /// When the address is none, or the server does not take the mail. The error names neither address
     /// nor contents. It is [`Permanent`] when no repetition can succeed: the address is none, the server refused this mail
     /// for good (5yz), or it cannot take such an address.
-    pub async fn send(&self, to: &str, letter: &Letter<'_>) -> anyhow::Result<()> {
+    pub async fn send(&self, to: &str, letter: &Email<'_>) -> anyhow::Result<()> {
         let to = recipient(to)?;
         let message = Message::builder()
             .from(self.from.clone())
@@ -105,7 +105,7 @@ fn recipient(to: &str) -> anyhow::Result<Address> {
     Ok(address.for_smtp().parse().map_err(|_| NONE)?)
 }
 
-impl Letter<'_> {
+impl Email<'_> {
     fn text(&self) -> String {
         let mut text = self.paragraphs.join("\n\n");
         if let Some((words, url)) = &self.link {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_people_wrote_is_escaped() {
-        let letter = Letter { subject: "<b>", paragraphs: &["\"x\" & y"], link: None };
+        let letter = Email { subject: "<b>", paragraphs: &["\"x\" & y"], link: None };
         let html = letter.html();
         assert!(html.contains("&lt;b&gt;") && html.contains("&quot;x&quot; &amp; y") && !html.contains("<b>"));
     }

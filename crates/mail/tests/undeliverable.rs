@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use baton_mail::{Letter, MailConfig, Mailer};
+use baton_mail::{Email, MailConfig, Mailer};
 use baton_runtime::{Permanent, Secret};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -61,7 +61,7 @@ fn mailer(url: &str) -> Mailer {
 
 /// Whether the mail was sent; if not, whether that is final.
 async fn send(mailer: &Mailer, to: &str) -> Result<(), bool> {
-    let letter = Letter { subject: "Hello", paragraphs: &["Hello"], link: None };
+    let letter = Email { subject: "Hello", paragraphs: &["Hello"], link: None };
     let sent = mailer.send(to, &letter).await;
     if let Err(error) = &sent {
         assert!(!format!("{error:#}").contains(to), "{error:#}");

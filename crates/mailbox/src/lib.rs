@@ -136,7 +136,7 @@ async fn require_local_host(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use baton_mail::{Letter, MailConfig, Mailer};
+    use baton_mail::{Email, MailConfig, Mailer};
     use baton_runtime::Env;
 
     use super::*;
@@ -168,7 +168,7 @@ mod tests {
         let mailer = Mailer::new(&MailConfig::from_env(&env).unwrap()).unwrap();
         let link = mailer.link("/accept", "a.b-c");
         let paragraphs = [".a line that begins with a dot", "Grüße"];
-        let letter = Letter { subject: "Grüße aus Köln", paragraphs: &paragraphs, link: Some(("Go", link)) };
+        let letter = Email { subject: "Grüße aus Köln", paragraphs: &paragraphs, link: Some(("Go", link)) };
         mailer.send("ada@example.org", &letter).await.unwrap();
         mailer.send("ben@example.org", &letter).await.unwrap();
 

@@ -22,7 +22,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Unstoppable<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // Taken while it is polled: one that panics is not polled again.
+        // Delivery while it is polled: one that panics is not polled again.
         let Some(mut future) = self.0.take() else { return Poll::Pending };
         let polled = future.as_mut().poll(cx);
         if polled.is_pending() {

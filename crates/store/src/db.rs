@@ -20,7 +20,7 @@ use sqlx::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{deep::Begins, total::Estimates};
+use crate::{page_cache::OffsetCache, row_count::Estimates};
 
 /// How long a call waits for a connection before it is refused as BUSY.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,7 +29,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// Connections that one tenant may have of four. The fourth is for the others, whatever the tenant asks for.
 const TENANT_QUARTERS: u32 = 3;
-/// Begins a transaction whose statements see the rows of one moment, and write none.
+/// OffsetCache a transaction whose statements see the rows of one moment, and write none.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
 /// Whose rows a transaction sees.
@@ -71,7 +71,7 @@ struct Inner {
     published: Notify,
     enqueued: Notify,
     estimates: Estimates,
-    begins: Begins,
+    offsets: OffsetCache,
 }
 
 impl Db {
@@ -116,12 +116,12 @@ impl Db {
         measure(schema, "app", app.clone());
         measure(schema, "system", system.clone());
         let (published, enqueued) = (Notify::new(), Notify::new());
-        let (estimates, begins) = (Estimates::default(), Begins::default());
+        let (estimates, offsets) = (Estimates::default(), OffsetCache::default());
         let tenants = Shares::new((connections * TENANT_QUARTERS).div_ceil(4));
-        Ok(Self(Arc::new(Inner { schema, app, tenants, system, clock, published, enqueued, estimates, begins })))
+        Ok(Self(Arc::new(Inner { schema, app, tenants, system, clock, published, enqueued, estimates, offsets })))
     }
 
-    /// Begins a transaction that sees the rows of `tenant`, in one round trip.
+    /// OffsetCache a transaction that sees the rows of `tenant`, in one round trip.
     ///
     /// # Errors
     /// BUSY when no connection is free in time, UNAVAILABLE when there is no database.
@@ -173,8 +173,8 @@ impl Db {
     }
 
     /// Where deep pages began lately.
-    pub(crate) fn begins(&self) -> &Begins {
-        &self.0.begins
+    pub(crate) fn offsets(&self) -> &OffsetCache {
+        &self.0.offsets
     }
 
     /// The pool whose role crosses tenants: for relays, schedulers and the like, never for a caller's

@@ -120,7 +120,7 @@ impl Db {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn set_aside(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> Result<()> {
+    pub async fn dead_letter(&self, event_id: Uuid, envelope: &[u8], error: &Error) -> Result<()> {
         let insert = self.sql(
             "insert into {schema}.dead_letters (event_id, envelope, error) values ($1, $2, $3) on conflict do nothing",
         );

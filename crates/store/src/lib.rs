@@ -5,8 +5,8 @@
 //! take; what follows from a write ([`Event`]s, jobs, the answer to an idempotent call) is written in
 //! the same transaction.
 
+pub mod auto_analyze;
 pub mod db;
-pub mod deep;
 pub mod event;
 pub mod idempotency;
 pub mod jobs;
@@ -14,14 +14,14 @@ pub mod json;
 pub mod migrate;
 pub mod outbox;
 pub mod page;
+pub mod page_cache;
 mod precondition;
-pub mod statistics;
-pub mod sweep;
-pub mod total;
+pub mod retention;
+pub mod row_count;
 
 pub use db::{Db, Tenant, Tx};
 pub use event::Event;
 pub use idempotency::Idempotency;
 pub use page::{Cursor, Page};
 pub use precondition::Preconditions;
-pub use total::Total;
+pub use row_count::RowCount;

@@ -9,7 +9,7 @@ use crate::Db;
 /// How long a relay leads without renewing.
 const LEASE_SECONDS: f64 = 15.0;
 /// Events taken back at a time; more might run into the statement timeout.
-const TAKE_BACK: i64 = 10_000;
+const UNPUBLISH_BATCH: i64 = 10_000;
 
 /// An event that waits to be published.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Waiting {
 
 /// What the relay that leads knows of the batches before.
 #[derive(Debug, Clone, Copy)]
-pub struct Led {
+pub struct Leadership {
     /// Tells this outbox from others; the stream's server holds it beside the batch.
     pub mark: Uuid,
     /// The last batch that reached the stream; 0 when none did.
@@ -36,20 +36,20 @@ pub struct Led {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn lead(db: &Db, relay: Uuid) -> Result<Option<Led>> {
+pub async fn acquire_leadership(db: &Db, relay: Uuid) -> Result<Option<Leadership>> {
     let update = db.sql(
         "update {schema}.relay set holder = $1, held_until = now() + make_interval(secs => $2)
          where holder = $1 or held_until < now() returning mark, batch",
     );
     let row = sqlx::query(update).bind(relay).bind(LEASE_SECONDS).fetch_optional(db.system()).await?;
-    Ok(row.map(|row| Led { mark: row.get("mark"), batch: row.get("batch") }))
+    Ok(row.map(|row| Leadership { mark: row.get("mark"), batch: row.get("batch") }))
 }
 
 /// Gives leadership up, so that another relay need not wait for the lease to end.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn resign(db: &Db, relay: Uuid) -> Result<()> {
+pub async fn release(db: &Db, relay: Uuid) -> Result<()> {
     let update = db.sql("update {schema}.relay set held_until = '-infinity' where holder = $1");
     sqlx::query(update).bind(relay).execute(db.system()).await?;
     Ok(())
@@ -60,12 +60,12 @@ pub async fn resign(db: &Db, relay: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn take_back(db: &Db, batch: i64) -> Result<u64> {
+pub async fn unpublish(db: &Db, batch: i64) -> Result<u64> {
     let update = db.sql(
         "update {schema}.outbox set published_at = null, batch = null
          where position in (select position from {schema}.outbox where batch > $1 limit $2)",
     );
-    let events = sqlx::query(update).bind(batch).bind(TAKE_BACK).execute(db.system()).await?.rows_affected();
+    let events = sqlx::query(update).bind(batch).bind(UNPUBLISH_BATCH).execute(db.system()).await?.rows_affected();
     if events == 0 {
         let update = db.sql("update {schema}.relay set batch = $1");
         sqlx::query(update).bind(batch).execute(db.system()).await?;

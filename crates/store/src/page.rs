@@ -8,7 +8,7 @@ use baton_proto::baton::api::v1 as proto;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::total::Total;
+use crate::row_count::RowCount;
 
 const DEFAULT_PER_PAGE: u32 = 20;
 
@@ -109,7 +109,7 @@ impl Page {
     pub fn meta<T>(
         &self,
         rows: &mut Vec<T>,
-        total: impl Into<Total>,
+        total: impl Into<RowCount>,
         list: &impl Hash,
         key: impl Fn(&T) -> (Option<String>, Uuid),
     ) -> proto::PageMeta {

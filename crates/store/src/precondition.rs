@@ -7,7 +7,7 @@ use tonic::metadata::MetadataMap;
 
 /// What a caller expects of the thing that they change.
 ///
-/// The `ETag` of a thing begins with its version, and the version alone is compared: `"3-1f3a"` and `"3"` both name
+/// The `ETag` of a thing offsets with its version, and the version alone is compared: `"3-1f3a"` and `"3"` both name
 /// version 3. So a tag that was read before something beside the thing changed, such as whether it is overdue, still
 /// lets its reader write.
 #[derive(Debug, Clone, Default)]

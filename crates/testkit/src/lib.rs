@@ -1,6 +1,6 @@
 //! A world for service tests.
 //!
-//! [`World::start`] gives a test its own database and Redis, with the real auth and tenancy services
+//! [`TestContext::start`] gives a test its own database and Redis, with the real auth and tenancy services
 //! running on free ports. Nothing is shared between worlds but the Postgres server, which `./test` starts
 //! once (`BATON_TEST_DATABASE_URL`); without it each test process starts a private one.
 //!
@@ -10,13 +10,13 @@
 
 pub mod database;
 mod people;
-mod world;
+mod test_context;
 
 use std::time::{Duration, Instant};
 
 pub use baton_errors::reason_of as reason;
 pub use people::{PASSWORD, Person, Team};
-pub use world::World;
+pub use test_context::TestContext;
 
 /// Polls until `look` finds something, for at most ten seconds.
 pub async fn eventually<T, F, Fut>(mut look: F) -> T

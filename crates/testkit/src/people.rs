@@ -12,7 +12,7 @@ use baton_proto::baton::{
 use tonic::Request;
 use uuid::Uuid;
 
-use crate::World;
+use crate::TestContext;
 
 /// The password of all people made here.
 pub const PASSWORD: &str = "tidal lantern orchid";
@@ -81,7 +81,7 @@ impl Person {
     }
 }
 
-impl World {
+impl TestContext {
     /// Someone who registered, confirmed their address and signed in.
     pub async fn person(&self, name: &str) -> Person {
         let email = format!("{name}-{}@example.org", Uuid::new_v4().simple());

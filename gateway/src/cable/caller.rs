@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_access::{
     AccessLayer, Board, Principal, Rules, TokenVerifier,
-    directory::{RemoteAuth, RemoteTenancy},
+    identity_cache::{RemoteAuth, RemoteTenancy},
 };
 use baton_proto::baton::{
     auth::v1::auth_service_client::AuthServiceClient,
@@ -153,13 +153,13 @@ impl From<Status> for Refusal {
 
 /// The services that know. Clones share their connections.
 #[derive(Debug, Clone)]
-pub(super) struct Directory {
+pub(super) struct IdentityCache {
     access: AccessLayer,
     tasks: TaskServiceClient<Upstream>,
     boards: BoardServiceClient<Upstream>,
 }
 
-impl Directory {
+impl IdentityCache {
     /// # Errors
     /// When the contract has no rule for notifications.
     pub(super) fn new(upstreams: Upstreams, issuer: &str) -> anyhow::Result<Self> {
@@ -168,7 +168,7 @@ impl Directory {
         let tokens = TokenVerifier::new(issuer, auth.clone());
         let rules = Rules::of(&["baton.notification.v1.NotificationService"])?;
         Ok(Self {
-            access: AccessLayer::new(rules, tokens, baton_access::Directory::new(auth, tenancy)),
+            access: AccessLayer::new(rules, tokens, baton_access::IdentityCache::new(auth, tenancy)),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
             // Watching is a stream, if only for a moment.
             boards: BoardServiceClient::new(upstreams.task.streams()),

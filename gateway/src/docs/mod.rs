@@ -57,7 +57,7 @@ fn page() -> String {
             r##"        <tr id="reason-{anchor}"><th scope="row"><a href="#reason-{anchor}"><code>{name}</code></a></th><td>{}</td><td>{:?}</td><td>{}</td></tr>"##,
             reason.http_status(),
             reason.code(),
-            text(reason.meaning()),
+            text(reason.description()),
         );
     }
     include_str!("page.html").replace("{reasons}", &rows)

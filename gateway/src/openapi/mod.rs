@@ -98,7 +98,7 @@ fn problem() -> Value {
                 "reason": reason.name(),
                 "status": reason.http_status(),
                 "code": format!("{:?}", reason.code()),
-                "meaning": reason.meaning(),
+                "meaning": reason.description(),
             })
         })
         .collect();

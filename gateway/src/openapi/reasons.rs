@@ -94,7 +94,7 @@ fn refusal(status: u16, reasons: &[Reason]) -> Value {
 }
 
 fn described(status: u16, reasons: &[Reason]) -> Value {
-    let told: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.meaning())).collect();
+    let told: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.description())).collect();
     let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
     let mut response = json!({
         "description": told.join("\n"),

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, directory::RemoteAuth, limits};
+use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, identity_cache::RemoteAuth, limits};
 use baton_errors::{Reason, reason_of};
 use baton_proto::baton::{
     auth::v1::{CheckSessionRequest, auth_service_client::AuthServiceClient},

@@ -234,7 +234,7 @@ impl Pool {
         Err(Error::from(Reason::Unavailable).into())
     }
 
-    /// Begins to connect, unless that is under way.
+    /// OffsetCache to connect, unless that is under way.
     fn connect(self: &Arc<Self>, lane: Lane) -> Attempt {
         let mut state = self.connections(lane).lock();
         if let Some(attempt) = &state.attempt {

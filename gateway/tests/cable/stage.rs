@@ -24,7 +24,7 @@ use baton_proto::{
 };
 use baton_runtime::{Secret, Shutdown};
 use baton_store::{Db, Event, Tenant};
-use baton_testkit::{Person, Team, World};
+use baton_testkit::{Person, Team, TestContext};
 use futures_util::{SinkExt, StreamExt};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) const ORIGIN: &str = "https://app.example.com";
 
 pub(crate) struct Stage {
-    pub(crate) world: World,
+    pub(crate) world: TestContext,
     pub(crate) team: Team,
     pub(crate) tasks: Tasks,
     pub(crate) address: SocketAddr,
@@ -63,7 +63,7 @@ impl Stage {
 
     /// With these variables for the gateway.
     pub(crate) async fn set_with(variables: &[(&str, &str)]) -> Self {
-        let world = World::start(&[("task", &PLATFORM_ONLY)]).await;
+        let world = TestContext::start(&[("task", &PLATFORM_ONLY)]).await;
         let tasks = Tasks::default();
         let task_address = tasks.clone().serve().await;
         let mut env = world.env();

@@ -26,7 +26,7 @@ mod totp;
 
 use anyhow::Context as _;
 use aws_lc_rs::hmac;
-use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier};
+use baton_access::{AccessLayer, IdentityCache, MailedTokens, Rules, TokenVerifier};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
 use baton_proto::baton::auth::v1::{
@@ -38,7 +38,7 @@ use baton_proto::baton::auth::v1::{
 };
 use baton_runtime::{Clock, Secret, Shutdown, server};
 use baton_sealing::Sealer;
-use baton_store::{Db, jobs, statistics, sweep};
+use baton_store::{Db, auto_analyze, jobs};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -100,7 +100,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let throttle = throttle::Throttle::new(streams.connection(), &config.mailed_token_key, clock, per_address);
 
     let tokens = TokenVerifier::new(&config.issuer, keys.clone());
-    let directory = Directory::forgetful(sessions::LocalSessions(db.clone()));
+    let directory = IdentityCache::uncached(sessions::LocalSessions(db.clone()));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
     let rpc = rpc::Rpc {
         db: db.clone(),
@@ -127,8 +127,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let mails = mails::Mails { db: db.clone(), mailer, tokens: mailed_tokens };
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
-        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
-        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
+        tokio::spawn(baton_store::retention::run(db.clone(), shutdown.clone())),
+        tokio::spawn(auto_analyze::run(db.clone(), shutdown.clone())),
         tokio::spawn(keys.run(shutdown.clone())),
         tokio::spawn(retention::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {

@@ -3,7 +3,7 @@
 mod people;
 
 use baton_access::MailedTokens;
-use baton_mail::{Letter, Mailer};
+use baton_mail::{Email, Mailer};
 use baton_store::{Db, Tenant, jobs::Job};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -72,7 +72,7 @@ impl Mails {
         let Some(recipient) = recipient else { return Ok(()) };
         match job.kind.as_str() {
             ALREADY_REGISTERED => {
-                let letter = Letter {
+                let letter = Email {
                     subject: "You are registered already",
                     paragraphs: &[
                         "Someone, probably you, tried to register at Baton with this address. It is registered already: sign in with your password.",
@@ -109,7 +109,7 @@ impl Mails {
             "The link works for seven days. If you did not register, ignore this mail.",
             "This address was registered more than once. The link confirms one of these registrations only, and asks for the password that was chosen with it. If that is not yours, ask for a new password at the sign-in page: it ends all of them.",
         ];
-        let letter = Letter {
+        let letter = Email {
             subject: "Confirm your address",
             paragraphs: if recipient.contested { &paragraphs } else { &paragraphs[..2] },
             link: Some(("Confirm address", self.mailer.link("/verify-email", &token))),
@@ -119,7 +119,7 @@ impl Mails {
 
     /// A mail that only tells something.
     async fn note(&self, recipient: &Recipient, subject: &str, paragraphs: [&str; 2]) -> anyhow::Result<()> {
-        self.mailer.send(&recipient.email, &Letter { subject, paragraphs: &paragraphs, link: None }).await
+        self.mailer.send(&recipient.email, &Email { subject, paragraphs: &paragraphs, link: None }).await
     }
 
     /// A mail about one of the recipient's sessions, with its device and time between two paragraphs.
@@ -139,7 +139,7 @@ impl Mails {
         let address = session.address.as_deref().unwrap_or("an unknown address");
         let opened = session.created_at.format("%-d %B %Y, %H:%M UTC");
         let which = format!("Signed in {opened} with {device}, from {address}.");
-        let letter = Letter { subject, paragraphs: &[first, &which, last], link: None };
+        let letter = Email { subject, paragraphs: &[first, &which, last], link: None };
         self.mailer.send(&recipient.email, &letter).await
     }
 }

@@ -135,7 +135,7 @@ impl Provider {
 
 /// An answer of a provider's that does not hold; `why` is for the log.
 fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::from(Reason::ProviderRefused).because(why)
+    Error::from(Reason::ProviderRefused).with_source(why)
 }
 
 /// Adds what every authorization request has.

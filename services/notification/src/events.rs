@@ -18,7 +18,7 @@ pub(crate) struct Handler;
 
 #[async_trait]
 impl baton_events::Handler for Handler {
-    fn wants(&self, kind: &str) -> bool {
+    fn handles(&self, kind: &str) -> bool {
         kind == deletion::EVENT || told::concerns(kind)
     }
 

@@ -10,8 +10,8 @@ mod store;
 mod told;
 
 use baton_access::{
-    AccessLayer, Directory, Rules, TokenVerifier,
-    directory::{RemoteAuth, RemoteTenancy},
+    AccessLayer, IdentityCache, Rules, TokenVerifier,
+    identity_cache::{RemoteAuth, RemoteTenancy},
 };
 use baton_events::{Streams, consumer, relay};
 use baton_proto::baton::{
@@ -20,7 +20,7 @@ use baton_proto::baton::{
     tenancy::v1::member_service_client::MemberServiceClient,
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, jobs, statistics, sweep};
+use baton_store::{Db, auto_analyze, jobs, retention};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tower::Layer as _;
@@ -46,13 +46,13 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let auth = RemoteAuth(AuthServiceClient::new(client::channel(&config.auth_url)?));
     let tenancy = RemoteTenancy(MemberServiceClient::new(client::channel(&config.tenancy_url)?));
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, Directory::new(auth, tenancy));
+    let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, IdentityCache::new(auth, tenancy));
     let routes = Routes::new(access.layer(NotificationServiceServer::new(rpc::Rpc { db: db.clone() })));
 
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
-        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
-        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
+        tokio::spawn(retention::run(db.clone(), shutdown.clone())),
+        tokio::spawn(auto_analyze::run(db.clone(), shutdown.clone())),
         tokio::spawn(consumer::run(db.clone(), streams, events::Handler, shutdown.clone())),
         tokio::spawn(jobs::run(db.clone(), shutdown.clone(), move |job| deletion::work(db.clone(), job))),
     ];

@@ -13,7 +13,7 @@ use baton_proto::{
     },
     convert::{timestamp, to_struct},
 };
-use baton_store::Total;
+use baton_store::RowCount;
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -82,7 +82,7 @@ pub(crate) fn entry(entry: Entry) -> proto::TimelineEntry {
 }
 
 /// A column of a board.
-pub(crate) fn column((status, total): (Status, Total)) -> proto::BoardColumn {
+pub(crate) fn column((status, total): (Status, RowCount)) -> proto::BoardColumn {
     proto::BoardColumn {
         status: to_status(status).into(),
         count: i32::try_from(total.count).unwrap_or(i32::MAX),

@@ -14,8 +14,8 @@ pub mod upkeep;
 use std::{sync::Arc, time::Duration};
 
 use baton_access::{
-    AccessLayer, Directory, Rules, TokenVerifier,
-    directory::{RemoteAuth, RemoteTenancy},
+    AccessLayer, IdentityCache, Rules, TokenVerifier,
+    identity_cache::{RemoteAuth, RemoteTenancy},
 };
 use baton_events::{Streams, consumer, relay, tail};
 use baton_files::Files;
@@ -35,9 +35,9 @@ use baton_proto::baton::{
 };
 use baton_runtime::{Clock, Shutdown, client, server};
 use baton_store::{
-    Db,
+    Db, auto_analyze,
     jobs::{self, Job},
-    statistics, sweep,
+    retention,
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tonic::service::Routes;
@@ -91,7 +91,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let tenancy = MemberServiceClient::new(tenancy);
 
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let directory = Directory::new(auth, RemoteTenancy(tenancy.clone()));
+    let directory = IdentityCache::new(auth, RemoteTenancy(tenancy.clone()));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
     let live = rpc::watch::Live {
         access: access.clone(),
@@ -124,8 +124,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
 
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
-        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
-        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
+        tokio::spawn(retention::run(db.clone(), shutdown.clone())),
+        tokio::spawn(auto_analyze::run(db.clone(), shutdown.clone())),
         tokio::spawn(scheduler::run(db.clone(), people, shutdown.clone())),
         tokio::spawn(trash::run(db.clone(), shutdown.clone())),
         tokio::spawn(usage::run(db.clone(), shutdown.clone())),

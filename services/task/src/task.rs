@@ -154,7 +154,7 @@ impl Task {
         }
     }
 
-    /// Begins the work.
+    /// OffsetCache the work.
     ///
     /// # Errors
     /// TASK_WRONG_STATE, as for all moves.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use baton_access::{
     Membership, Role,
-    reach::{ACTIVITY, Relation, reaches},
+    relation_policy::{ACTIVITY, Relation, allows},
 };
 use baton_errors::{Error, Result};
 use baton_proto::{baton::events::v1::Envelope, convert::datetime, pool};
@@ -163,7 +163,7 @@ pub(crate) fn reach(member: &Membership, user_id: Uuid, person: Uuid) -> Option<
         Relation::Other
     };
     // The person's own role makes no difference in this table.
-    reaches(ACTIVITY, member.role, Role::User, relation).then_some(relation)
+    allows(ACTIVITY, member.role, Role::User, relation).then_some(relation)
 }
 
 /// The fields that the event names. Below the first dot a name may be a person's own word, as in

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use baton_errors::Result;
-use baton_events::{Streams, Taken, consumer};
+use baton_events::{Delivery, Streams, consumer};
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::Shutdown;
 use baton_store::{Db, Tx};
@@ -58,7 +58,7 @@ struct Handler(Tiers);
 #[async_trait]
 impl baton_events::Handler for Handler {
     /// The activity log has a row of everything.
-    fn wants(&self, _: &str) -> bool {
+    fn handles(&self, _: &str) -> bool {
         true
     }
 
@@ -75,18 +75,18 @@ impl baton_events::Handler for Handler {
 
     /// Every change in the platform comes by here, so those of an account are logged with one statement; and of a
     /// figure that was reported again, the last report is enough.
-    async fn handle_all(&self, tx: &mut Tx, events: &[&Taken]) -> Result<()> {
+    async fn handle_all(&self, tx: &mut Tx, events: &[&Delivery]) -> Result<()> {
         let (mut activities, mut reports) = (Vec::new(), BTreeMap::new());
-        for taken in events {
-            match taken.event.r#type.as_str() {
+        for delivery in events {
+            match delivery.event.r#type.as_str() {
                 usage::REPORT => {
-                    let report = Report::of(&taken.event)?;
-                    reports.insert((report.quota, report.user_id), (report, &taken.span));
+                    let report = Report::of(&delivery.event)?;
+                    reports.insert((report.quota, report.user_id), (report, &delivery.span));
                 }
                 people::DEACTIVATED | people::EMAIL_CHANGED => {
-                    self.handle(tx, &taken.event).instrument(taken.span.clone()).await?;
+                    self.handle(tx, &delivery.event).instrument(delivery.span.clone()).await?;
                 }
-                _ => activities.extend(Activity::of(&taken.event)?),
+                _ => activities.extend(Activity::of(&delivery.event)?),
             }
         }
         store::activity::append(tx, activities).await?;

@@ -24,7 +24,7 @@ mod users;
 
 use std::sync::Arc;
 
-use baton_access::{AccessLayer, Directory, MailedTokens, Rules, TokenVerifier, directory::RemoteAuth};
+use baton_access::{AccessLayer, IdentityCache, MailedTokens, Rules, TokenVerifier, identity_cache::RemoteAuth};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
 use baton_proto::baton::{
@@ -36,7 +36,7 @@ use baton_proto::baton::{
     },
 };
 use baton_runtime::{Clock, Shutdown, client, server};
-use baton_store::{Db, jobs, statistics, sweep};
+use baton_store::{Db, auto_analyze, jobs, retention};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -74,7 +74,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let auth = RemoteAuth(AuthServiceClient::new(auth_channel.clone()));
 
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let directory = Directory::new(auth, memberships::LocalMemberships(db.clone(), tiers));
+    let directory = IdentityCache::new(auth, memberships::LocalMemberships(db.clone(), tiers));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
     let users = users::Users::new(auth_channel, config.service_secret.clone());
     let rpc = rpc::Rpc {
@@ -98,8 +98,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
         tokio::spawn(consumed::run(db.clone(), streams, tiers, config.activity_days, shutdown.clone())),
-        tokio::spawn(sweep::run(db.clone(), shutdown.clone())),
-        tokio::spawn(statistics::run(db.clone(), shutdown.clone())),
+        tokio::spawn(retention::run(db.clone(), shutdown.clone())),
+        tokio::spawn(auto_analyze::run(db.clone(), shutdown.clone())),
         tokio::spawn(lapse::run(db.clone(), shutdown.clone())),
         tokio::spawn(endings::run(db.clone(), shutdown.clone())),
         tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use baton_access::MailedTokens;
-use baton_mail::{Letter, Mailer};
+use baton_mail::{Email, Mailer};
 use baton_proto::baton::auth::v1::Contact;
 use baton_runtime::Permanent;
 use baton_store::{Db, Tenant, jobs::Job};
@@ -49,7 +49,7 @@ impl Mails {
             None => None,
         };
         let said = introduction(&recipient.account_name, inviter.as_ref());
-        let letter = Letter {
+        let letter = Email {
             subject: "You are invited",
             paragraphs: &[
                 "You are invited to an account at Baton, where teams share their work.",

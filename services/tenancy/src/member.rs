@@ -2,7 +2,7 @@
 
 use baton_access::{
     Role, matrix,
-    reach::{self, Relation},
+    relation_policy::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::Permission;
@@ -189,7 +189,8 @@ pub(crate) fn may_tend(actor: Role, role: Role) -> Result<()> {
 /// has them by default, and to whom the actor may hand tasks anyway.
 pub(crate) fn may_hand_over(actor: &Member, relation: Relation, leaving: &Member, to: &Member) -> Result<()> {
     let may = to.user_id != leaving.user_id
-        && (to.user_id == leaving.manager_id || reach::reaches(reach::TASKS, actor.role, to.role, relation));
+        && (to.user_id == leaving.manager_id
+            || relation_policy::allows(relation_policy::TASKS, actor.role, to.role, relation));
     if may { Ok(()) } else { Err(Reason::HandOverInvalid.into()) }
 }
 

@@ -41,7 +41,7 @@ impl Users {
         let mut request = self.tokens.request("auth", message).await?;
         request.set_timeout(TIMEOUT);
         let answer = self.anyone.clone().batch_get_users(request).await;
-        let answer = answer.map_err(|status| Error::from(Reason::Unavailable).because(status))?;
+        let answer = answer.map_err(|status| Error::from(Reason::Unavailable).with_source(status))?;
         Ok(answer.into_inner().users.into_iter().next())
     }
 
@@ -55,7 +55,7 @@ impl Users {
         let answer = self.callers.clone().get_me(request).await;
         let answer = answer.map_err(|status| match reason_of(&status) {
             Some(reason @ (Reason::SessionClosed | Reason::TokenInvalid)) => Error::from(reason),
-            _ => Error::from(Reason::Unavailable).because(status),
+            _ => Error::from(Reason::Unavailable).with_source(status),
         })?;
         let user = answer.into_inner().user.filter(|user| !user.email.is_empty());
         Ok(user.ok_or_else(|| Error::internal("auth answered no user"))?.email)

@@ -123,7 +123,7 @@ impl Http2 {
         Self { address, window, connections: vec![Connection::open(address, window).await], begun: 0 }
     }
 
-    /// Begins a request with what there is of its body, and ends it if that is all.
+    /// OffsetCache a request with what there is of its body, and ends it if that is all.
     ///
     /// # Errors
     /// When the connection is at its end.
@@ -140,7 +140,7 @@ impl Http2 {
         Ok(Begun { answer, body: stream })
     }
 
-    /// Begins a call over gRPC, whole.
+    /// OffsetCache a call over gRPC, whole.
     pub(super) async fn call(&mut self, head: Request<()>, message: &impl Message) -> Begun {
         self.begin(head, &frame(message), true).await.expect("the connection is open")
     }

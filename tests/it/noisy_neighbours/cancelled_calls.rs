@@ -35,7 +35,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Begins the call, and drops it.
+    /// OffsetCache the call, and drops it.
     async fn make_and_drop(self) {
         let moment = LATEST.mul_f64(rand::random());
         match self.number % 4 {

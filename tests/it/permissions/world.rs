@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::samples::Samples;
 
 /// Two accounts with everything that a request can name.
-pub(super) struct World {
+pub(super) struct TestContext {
     pub(super) platform: Platform,
     pub(super) team: Team,
     pub(super) other: Team,
@@ -33,7 +33,7 @@ pub(super) enum Thing {
     Invitation,
 }
 
-impl World {
+impl TestContext {
     pub(super) async fn furnish(platform: Platform, team: Team, other: Team) -> Self {
         // Where the setting says no, REASSIGNMENT_NOT_ALLOWED would stand before the ids.
         let settings = format!("/v1/accounts/{}/settings", team.account_id);

@@ -6,18 +6,18 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use baton_access::{
     KeyScope, Role, Rule, Rules, matrix,
-    reach::{self, Line, Relation},
+    relation_policy::{self, Grant, Relation},
 };
 use baton_proto::{baton::access::v1::FreshProof, pool};
 
 const PAGE: &str = "docs/permissions.md";
 
 /// The tables of who reaches whom, and what each is about.
-const REACHES: [(&str, &str, &[Line]); 4] = [
-    ("Tasks", "To whom one may hand tasks.", reach::TASKS),
-    ("Boards", "Whose boards one may see.", reach::BOARDS),
-    ("Memberships", "Whose memberships one may have described and explained.", reach::MEMBERSHIPS),
-    ("Activity", "Of whose doings one may read the log.", reach::ACTIVITY),
+const REACHES: [(&str, &str, &[Grant]); 4] = [
+    ("Tasks", "To whom one may hand tasks.", relation_policy::TASKS),
+    ("Boards", "Whose boards one may see.", relation_policy::BOARDS),
+    ("Memberships", "Whose memberships one may have described and explained.", relation_policy::MEMBERSHIPS),
+    ("Activity", "Of whose doings one may read the log.", relation_policy::ACTIVITY),
 ];
 
 /// The RPCs that name a person, and by which table that person is reached.
@@ -74,8 +74,9 @@ fn reaches(page: &mut String) {
 }
 
 /// The roles that one of `role` reaches among those who stand to them like this.
-fn reached(table: &[Line], role: Role, relation: Relation) -> String {
-    let of: Vec<Role> = Role::ALL.into_iter().filter(|&of| reach::reaches(table, role, of, relation)).collect();
+fn reached(table: &[Grant], role: Role, relation: Relation) -> String {
+    let of: Vec<Role> =
+        Role::ALL.into_iter().filter(|&of| relation_policy::allows(table, role, of, relation)).collect();
     match of.len() {
         0 => "–".to_owned(),
         4 => "yes".to_owned(),

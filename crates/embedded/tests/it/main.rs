@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod leash;
 mod postgres;
 mod redis;
+mod watchdog;
 
 use std::{
     fs::{self, Permissions},

@@ -1,7 +1,7 @@
 //! Mails about a person's password and address.
 
 use anyhow::bail;
-use baton_mail::Letter;
+use baton_mail::Email;
 use baton_store::Tenant;
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ impl Mails {
                     "The link works once, for an hour at most. If it was not you, ignore this mail: nothing changes.",
                 ];
                 paragraphs.extend(linked.iter().map(String::as_str));
-                let letter = Letter {
+                let letter = Email {
                     subject: "Set a new password",
                     paragraphs: &paragraphs,
                     link: Some((
@@ -52,7 +52,7 @@ impl Mails {
                 self.mailer.send(present, &letter).await
             }
             PASSWORD_CHANGED => {
-                let letter = Letter {
+                let letter = Email {
                     subject: "Your password was changed",
                     paragraphs: &[
                         "Your password at Baton was changed, and your other sessions were closed.",
@@ -68,7 +68,7 @@ impl Mails {
                 if self.link(user_id, Purpose::EmailChange).await?.is_none() {
                     return Ok(());
                 }
-                let letter = Letter {
+                let letter = Email {
                     subject: "A new address for your sign-in",
                     paragraphs: &[
                         "Someone, probably you, asked to sign in at Baton with another address. It takes this one's place when it is confirmed.",
@@ -81,7 +81,7 @@ impl Mails {
             EMAIL_CHANGED => {
                 let Some(link) = self.link(user_id, Purpose::EmailChanged).await? else { return Ok(()) };
                 let Some(before) = &link.email else { return Ok(()) };
-                let letter = Letter {
+                let letter = Email {
                     subject: "Your address was changed",
                     paragraphs: &[
                         "You sign in at Baton with another address from now on; this one is no longer yours there.",
@@ -97,7 +97,7 @@ impl Mails {
                 Ok(tx.commit().await?)
             }
             DEACTIVATED => {
-                let letter = Letter {
+                let letter = Email {
                     subject: "Your sign-in is deactivated",
                     paragraphs: &[
                         "Your sign-in at Baton is deactivated, and all your sessions are closed.",
@@ -109,7 +109,7 @@ impl Mails {
             }
             REACTIVATION => {
                 let Some(link) = self.link(user_id, Purpose::Reactivation).await? else { return Ok(()) };
-                let letter = Letter {
+                let letter = Email {
                     subject: "Have your sign-in back",
                     paragraphs: &[
                         "Your sign-in at Baton is deactivated. Follow the link to have it back, then sign in.",
@@ -131,7 +131,7 @@ impl Mails {
         let owner = store::user::confirmed_owner(&mut tx, email).await?;
         drop(tx);
         let letter = match owner {
-            Some(owner) if owner != user_id => Letter {
+            Some(owner) if owner != user_id => Email {
                 subject: "This address is yours already",
                 paragraphs: &[
                     "Someone asked to sign in at Baton with this address. It is your sign-in already, and stays it.",
@@ -139,7 +139,7 @@ impl Mails {
                 ],
                 link: None,
             },
-            _ => Letter {
+            _ => Email {
                 subject: "Confirm your new address",
                 paragraphs: &[
                     "Confirm that this address is yours, and you sign in at Baton with it from now on.",

@@ -64,11 +64,11 @@ pub(super) struct Answer {
 /// # Errors
 /// UNAVAILABLE when there is no answer, or one of the provider's own trouble; PROVIDER_REFUSED for any other.
 pub(super) async fn fetch(request: RequestBuilder) -> Result<Answer> {
-    let unavailable = |error: reqwest::Error| Error::from(Reason::Unavailable).because(error.without_url());
+    let unavailable = |error: reqwest::Error| Error::from(Reason::Unavailable).with_source(error.without_url());
     let mut response = request.send().await.map_err(unavailable)?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Error::from(Reason::Unavailable).because(format!("the provider answered {status}")));
+        return Err(Error::from(Reason::Unavailable).with_source(format!("the provider answered {status}")));
     }
     if status != StatusCode::OK {
         return Err(refused(format!("the provider answered {status}")));

@@ -176,7 +176,7 @@ impl Oidc {
     async fn metadata(&self) -> Result<std::sync::Arc<Metadata>> {
         let fetch = async {
             let metadata: Metadata = json(self.http.get(self.discovery.clone())).await.map_err(unavailable)?;
-            metadata.check(self).map_err(|why| Error::from(Reason::Unavailable).because(why))?;
+            metadata.check(self).map_err(|why| Error::from(Reason::Unavailable).with_source(why))?;
             Ok(metadata)
         };
         self.metadata.younger_than(KEPT, fetch).await
@@ -208,7 +208,7 @@ impl Oidc {
 
 /// A document that cannot be had is the provider's trouble, not the sign-in's.
 fn unavailable(error: Error) -> Error {
-    Error::from(Reason::Unavailable).because(error)
+    Error::from(Reason::Unavailable).with_source(error)
 }
 
 impl Metadata {

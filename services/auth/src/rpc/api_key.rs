@@ -27,7 +27,7 @@ impl ApiKeyService for Rpc {
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
-        // Taken out first: a hash of the request is kept, by which passwords could be tried fast.
+        // Delivery out first: a hash of the request is kept, by which passwords could be tried fast.
         let mut request = request;
         let password = request.get_mut().password.take();
         let call = Idempotency::of("ApiKeyService/CreateApiKey", request.metadata(), request.get_ref())?;

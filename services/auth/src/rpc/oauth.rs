@@ -72,7 +72,7 @@ impl OAuthService for Rpc {
 }
 
 impl Rpc {
-    /// Begins a sign-in, or a linking.
+    /// OffsetCache a sign-in, or a linking.
     pub(super) async fn begin(
         &self,
         provider: &oauth::Provider,

@@ -1,6 +1,6 @@
 //! What people are at other providers of identities.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -91,7 +91,7 @@ pub(crate) async fn link(
     )
     .fetch_optional(&mut **tx)
     .await
-    .map_err(|error| match broken_constraint(&error) {
+    .map_err(|error| match violated_constraint(&error) {
         Some("identities_provider") => Error::from(Reason::IdentityExists),
         _ => error.into(),
     })?;

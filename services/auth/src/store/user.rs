@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -257,7 +257,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
     )
     .execute(&mut **tx)
     .await
-    .map_err(|error| match broken_constraint(&error) {
+    .map_err(|error| match violated_constraint(&error) {
         Some("users_email_key") => Error::from(Reason::EmailTaken),
         _ => error.into(),
     })?;

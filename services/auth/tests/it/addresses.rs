@@ -3,7 +3,7 @@ use baton_proto::baton::auth::v1::{
     ChangeEmailRequest, ChangePasswordRequest, ConfirmEmailChangeRequest, ResendVerificationRequest, User,
     VerifyEmailRequest,
 };
-use baton_testkit::{PASSWORD, Person, World};
+use baton_testkit::{PASSWORD, Person, TestContext};
 use tonic::Status;
 
 use crate::{
@@ -14,19 +14,19 @@ use crate::{
 
 const PAGE: &str = "/confirm-email";
 
-async fn ask(world: &World, person: &Person, email: &str, password: &str) -> Result<(), Status> {
+async fn ask(world: &TestContext, person: &Person, email: &str, password: &str) -> Result<(), Status> {
     let request = ChangeEmailRequest { email: email.to_owned(), password: password.to_owned() };
     addresses(world).change_email(person.call_without_account(request)).await.map(drop)
 }
 
-async fn confirm(world: &World, token: &str) -> Result<User, Status> {
+async fn confirm(world: &TestContext, token: &str) -> Result<User, Status> {
     let request = ConfirmEmailChangeRequest { token: token.to_owned() };
     addresses(world).confirm_email_change(request).await.map(|answer| answer.into_inner().user.unwrap())
 }
 
 #[tokio::test]
 async fn an_address_changes_when_the_new_one_is_confirmed_and_the_old_one_is_told() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     assert_eq!(refusal(ask(&world, &ada, "New@example.org", "not the password").await), Reason::ProofInvalid);
     ask(&world, &ada, "New@example.org", PASSWORD).await.unwrap();
@@ -56,7 +56,7 @@ async fn an_address_changes_when_the_new_one_is_confirmed_and_the_old_one_is_tol
 
 #[tokio::test]
 async fn somebody_elses_address_answers_alike_and_only_its_owner_learns() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     ask(&world, &ada, &ben.email, PASSWORD).await.unwrap();
     is_told(&world, &ben.email, "This address is yours already").await;
@@ -67,7 +67,7 @@ async fn somebody_elses_address_answers_alike_and_only_its_owner_learns() {
 
 #[tokio::test]
 async fn of_two_who_want_one_address_the_first_to_confirm_has_it() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     // Someone registered with it and never confirmed: they make room.
     client(&world).register(registration("shared@example.org")).await.unwrap();
@@ -88,7 +88,7 @@ async fn of_two_who_want_one_address_the_first_to_confirm_has_it() {
 
 #[tokio::test]
 async fn the_first_address_is_told_however_often_it_changes_meanwhile() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     // A change that nobody was told of yet, since the mail server is away.
     sqlx::query(
@@ -112,7 +112,7 @@ async fn the_first_address_is_told_however_often_it_changes_meanwhile() {
 
 #[tokio::test]
 async fn changing_the_password_ends_a_change_of_address_that_waits() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     ask(&world, &ada, "thief@example.org", PASSWORD).await.unwrap();
     let token = link(&world, "thief@example.org", PAGE, 1).await;
@@ -123,7 +123,7 @@ async fn changing_the_password_ends_a_change_of_address_that_waits() {
 
 #[tokio::test]
 async fn the_newest_link_of_those_that_were_asked_for_works() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     ask(&world, &ada, "one@example.org", PASSWORD).await.unwrap();
     let first = link(&world, "one@example.org", PAGE, 1).await;
@@ -135,7 +135,7 @@ async fn the_newest_link_of_those_that_were_asked_for_works() {
 
 #[tokio::test]
 async fn the_activation_link_is_mailed_again_to_those_who_wait_for_it_only() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ben = world.person("ben").await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     let older = link(&world, "ada@example.org", "/verify-email", 1).await;

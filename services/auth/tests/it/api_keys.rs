@@ -16,7 +16,7 @@ use baton_proto::baton::{
         account_service_client::AccountServiceClient, member_service_client::MemberServiceClient,
     },
 };
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status, transport::Channel};
@@ -28,7 +28,7 @@ use crate::{client, forged_tokens::refusal};
 /// What has ended may work for a second more; a busy machine gets another.
 const SOON: Duration = Duration::from_secs(2);
 
-fn keys(world: &World) -> ApiKeyServiceClient<Channel> {
+fn keys(world: &TestContext) -> ApiKeyServiceClient<Channel> {
     ApiKeyServiceClient::new(world.auth())
 }
 
@@ -42,12 +42,12 @@ fn wanted(scopes: &[&str], account_id: Option<Uuid>) -> CreateApiKeyRequest {
     }
 }
 
-async fn create(world: &World, person: &Person, request: CreateApiKeyRequest) -> CreateApiKeyResponse {
+async fn create(world: &TestContext, person: &Person, request: CreateApiKeyRequest) -> CreateApiKeyResponse {
     keys(world).create_api_key(person.call_without_account(request)).await.unwrap().into_inner()
 }
 
 /// The person, calling with a new key of theirs.
-async fn with_key(world: &World, person: &Person, scopes: &[&str], account_id: Option<Uuid>) -> Person {
+async fn with_key(world: &TestContext, person: &Person, scopes: &[&str], account_id: Option<Uuid>) -> Person {
     let key = create(world, person, wanted(scopes, account_id)).await;
     Person { token: key.key, ..person.clone() }
 }
@@ -57,7 +57,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Reason {
     reason(&status).unwrap_or_else(|| panic!("no reason in {status:?}"))
 }
 
-async fn list_members(world: &World, call: Request<ListMembersRequest>) -> Result<(), Status> {
+async fn list_members(world: &TestContext, call: Request<ListMembersRequest>) -> Result<(), Status> {
     MemberServiceClient::new(world.tenancy()).list_members(call).await.map(drop)
 }
 
@@ -67,7 +67,7 @@ fn members_of(account_id: Uuid) -> ListMembersRequest {
 
 #[tokio::test]
 async fn a_key_acts_as_its_person_within_its_scopes_and_role() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let team = world.team().await;
     let account_id = team.account_id;
     let mut accounts = AccountServiceClient::new(world.tenancy());
@@ -101,7 +101,7 @@ async fn a_key_acts_as_its_person_within_its_scopes_and_role() {
 
 #[tokio::test]
 async fn a_key_makes_no_keys_and_signs_nobody_in_or_out() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let script = with_key(&world, &ada, &[], None).await;
     let me = UserServiceClient::new(world.auth()).get_me(script.call_without_account(GetMeRequest {})).await;
@@ -119,7 +119,7 @@ async fn a_key_makes_no_keys_and_signs_nobody_in_or_out() {
 
 #[tokio::test]
 async fn a_bound_key_works_in_its_account_only_whatever_the_header_says() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (first, second) = (world.account(&ada).await, world.account(&ada).await);
     let bound = with_key(&world, &ada, &["members:read"], Some(second)).await;
@@ -143,7 +143,7 @@ async fn a_bound_key_works_in_its_account_only_whatever_the_header_says() {
 
 #[tokio::test]
 async fn the_key_of_a_removed_member_opens_nothing_there() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, bob) = (world.person("ada").await, world.person("bob").await);
     let account_id = world.account(&ada).await;
     world.join(account_id, &bob, Role::User, None).await;
@@ -167,7 +167,7 @@ async fn ends<T, F: Future<Output = Result<T, Status>>>(call: impl Fn() -> F) ->
 
 #[tokio::test]
 async fn a_deleted_an_expired_and_a_deactivated_persons_key_end_in_every_service_within_a_second() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let account_id = world.account(&ada).await;
     let call = async |key: &str| {
@@ -210,7 +210,7 @@ async fn a_deleted_an_expired_and_a_deactivated_persons_key_end_in_every_service
 
 #[tokio::test]
 async fn a_key_is_shown_once_and_stored_as_its_hash() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let made = create_with_key(&world, &ada, "once").await;
     // A retry gets the same key again, and makes no second one.
@@ -236,7 +236,7 @@ async fn a_key_is_shown_once_and_stored_as_its_hash() {
     }
 }
 
-async fn create_with_key(world: &World, person: &Person, idempotency_key: &str) -> CreateApiKeyResponse {
+async fn create_with_key(world: &TestContext, person: &Person, idempotency_key: &str) -> CreateApiKeyResponse {
     let mut request = person.call_without_account(wanted(&["tasks:write", "tasks:read"], None));
     request.metadata_mut().insert("idempotency-key", idempotency_key.parse().unwrap());
     keys(world).create_api_key(request).await.unwrap().into_inner()
@@ -244,7 +244,7 @@ async fn create_with_key(world: &World, person: &Person, idempotency_key: &str) 
 
 #[tokio::test]
 async fn without_scopes_a_key_gets_all_there_are_and_bad_input_makes_none() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, eve) = (world.person("ada").await, world.person("eve").await);
     let all = create(&world, &ada, wanted(&[], None)).await;
     assert_eq!(all.scopes, SCOPES);
@@ -279,7 +279,7 @@ async fn without_scopes_a_key_gets_all_there_are_and_bad_input_makes_none() {
 
 #[tokio::test]
 async fn of_many_at_once_one_gets_the_last_place() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     sqlx::query(
         "insert into auth.api_keys (id, user_id, name, prefix, hash, scopes, amr, created_at)
@@ -303,7 +303,7 @@ async fn of_many_at_once_one_gets_the_last_place() {
 
 #[tokio::test]
 async fn the_last_use_is_noted_once_a_minute() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let script = with_key(&world, &ada, &[], None).await;
     let last_used = async || -> Option<chrono::DateTime<chrono::Utc>> {

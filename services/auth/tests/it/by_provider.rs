@@ -14,7 +14,7 @@ use baton_proto::baton::auth::v1::{
     user_service_client::UserServiceClient,
 };
 use baton_runtime::Clock;
-use baton_testkit::{PASSWORD, World, reason};
+use baton_testkit::{PASSWORD, TestContext, reason};
 use serde_json::{Value, json};
 use tonic::{Request, Status, transport::Channel};
 use url::Url;
@@ -24,7 +24,7 @@ use fake::{CLIENT_ID, CLIENT_SECRET, Fake, Token};
 
 /// The auth service with providers, and the fake behind them.
 struct Stage {
-    world: World,
+    world: TestContext,
     fake: Fake,
     clock: Clock,
     channel: Channel,
@@ -43,7 +43,7 @@ impl Stage {
     }
 
     async fn start_at(clock: Clock) -> Self {
-        let (world, fake) = tokio::join!(World::start(&[]), Fake::start());
+        let (world, fake) = tokio::join!(TestContext::start(&[]), Fake::start());
         let client = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET});
         let provider = |name: &str, more: Value| {
             let mut provider = json!({"name": name, "kind": "oidc", "issuer": fake.issuer(name)});
@@ -78,7 +78,7 @@ impl Stage {
         IdentityServiceClient::new(self.channel.clone())
     }
 
-    /// Begins a sign-in.
+    /// OffsetCache a sign-in.
     async fn authorize(&self, provider: &str) -> Sent {
         let request = AuthorizeRequest { provider: provider.to_owned(), redirect: "/inbox".to_owned() };
         let answer = self.oauth().authorize(request).await.unwrap().into_inner();

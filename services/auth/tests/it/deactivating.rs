@@ -1,6 +1,6 @@
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{DeactivateRequest, DeactivateResponse, ReactivateRequest};
-use baton_testkit::{PASSWORD, Person, World};
+use baton_testkit::{PASSWORD, Person, TestContext};
 use tonic::Status;
 
 use crate::{
@@ -10,18 +10,18 @@ use crate::{
 
 const PAGE: &str = "/reactivate";
 
-async fn deactivate(world: &World, person: &Person, password: &str) -> Result<DeactivateResponse, Status> {
+async fn deactivate(world: &TestContext, person: &Person, password: &str) -> Result<DeactivateResponse, Status> {
     let request = DeactivateRequest { password: password.to_owned() };
     users(world).deactivate(person.call_without_account(request)).await.map(tonic::Response::into_inner)
 }
 
-async fn reactivate(world: &World, token: &str) -> Result<(), Status> {
+async fn reactivate(world: &TestContext, token: &str) -> Result<(), Status> {
     users(world).reactivate(ReactivateRequest { token: token.to_owned() }).await.map(drop)
 }
 
 #[tokio::test]
 async fn who_deactivates_is_signed_out_everywhere_and_can_change_their_mind() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let phone = sign_in_again(&world, &ada).await;
     assert_eq!(refusal(deactivate(&world, &ada, "not the password").await), Reason::ProofInvalid);
@@ -45,7 +45,7 @@ async fn who_deactivates_is_signed_out_everywhere_and_can_change_their_mind() {
 
 #[tokio::test]
 async fn signing_in_again_and_again_mails_one_link() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     deactivate(&world, &ada, PASSWORD).await.unwrap();
     let try_it = async || assert_eq!(refusal(login(&world, &ada.email, PASSWORD).await), Reason::UserDeactivated);
@@ -62,7 +62,7 @@ async fn signing_in_again_and_again_mails_one_link() {
 
 #[tokio::test]
 async fn after_thirty_days_the_sign_in_is_gone() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     deactivate(&world, &ada, PASSWORD).await.unwrap();
     login(&world, &ada.email, PASSWORD).await.unwrap_err();
@@ -76,7 +76,7 @@ async fn after_thirty_days_the_sign_in_is_gone() {
 
 #[tokio::test]
 async fn a_new_password_does_not_bring_a_deactivated_sign_in_back() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     deactivate(&world, &ada, PASSWORD).await.unwrap();
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_new_password_does_not_bring_a_deactivated_sign_in_back() {
 
 #[tokio::test]
 async fn no_sign_in_slips_past_a_deactivation() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for _ in 0..5 {
         let ada = world.person("ada").await;
         let (gone, _) = tokio::join!(deactivate(&world, &ada, PASSWORD), login(&world, &ada.email, PASSWORD));

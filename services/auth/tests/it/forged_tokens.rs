@@ -10,7 +10,7 @@ use base64::{
 };
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{CheckSessionRequest, GetJwksRequest, JsonWebKey};
-use baton_testkit::{Person, World, reason};
+use baton_testkit::{Person, TestContext, reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::client;
 
 /// The reason for which a token is refused; `None` when it is taken.
-pub(crate) async fn refusal(world: &World, token: &str) -> Option<Reason> {
+pub(crate) async fn refusal(world: &TestContext, token: &str) -> Option<Reason> {
     let nobody =
         Person { user_id: Uuid::nil(), email: String::new(), token: token.to_owned(), refresh_token: String::new() };
     let call = client(world).check_session(nobody.call_without_account(CheckSessionRequest {})).await;
@@ -27,7 +27,7 @@ pub(crate) async fn refusal(world: &World, token: &str) -> Option<Reason> {
 
 /// A person's token, and all that it takes to forge others.
 struct Forge {
-    world: World,
+    world: TestContext,
     jwk: JsonWebKey,
     claims: Value,
     ours: EncodingKey,
@@ -37,7 +37,7 @@ struct Forge {
 
 impl Forge {
     async fn set_up() -> Self {
-        let world = World::start(&[]).await;
+        let world = TestContext::start(&[]).await;
         let ada = world.person("ada").await;
         let jwk = client(&world).get_jwks(GetJwksRequest {}).await.unwrap().into_inner().keys.remove(0);
         let (kid, private) = world.signing_key().await;

@@ -6,7 +6,7 @@ use baton_proto::baton::auth::v1::{
     VerifyEmailRequest, auth_service_client::AuthServiceClient,
 };
 use baton_runtime::Clock;
-use baton_testkit::{World, reason};
+use baton_testkit::{TestContext, reason};
 use chrono::TimeDelta;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An auth service of this world with a clock that stands still, and few attempts per network.
-async fn strict(world: &World, changes: &[(&str, &str)]) -> (Clock, AuthServiceClient<Channel>) {
+async fn strict(world: &TestContext, changes: &[(&str, &str)]) -> (Clock, AuthServiceClient<Channel>) {
     let mut env = world.env();
     env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "10");
     for &(name, value) in changes {
@@ -47,7 +47,7 @@ fn seconds(status: &Status) -> u64 {
 
 #[tokio::test]
 async fn guesses_have_to_wait_and_unknown_addresses_wait_alike() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (clock, auth) = strict(&world, &[]).await;
     let mut told = Vec::new();
@@ -73,7 +73,7 @@ async fn guesses_have_to_wait_and_unknown_addresses_wait_alike() {
 
 #[tokio::test]
 async fn a_stranger_locks_nobody_out_where_they_are_known_and_nobody_for_good() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (clock, auth) = strict(&world, &[]).await;
     login(&auth, &ada.email, PASSWORD, "203.0.113.7").await.unwrap();
@@ -94,7 +94,7 @@ async fn a_stranger_locks_nobody_out_where_they_are_known_and_nobody_for_good() 
 
 #[tokio::test]
 async fn registering_an_address_and_signing_in_tells_nobody_whether_it_is_known() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (clock, auth) = strict(&world, &[]).await;
     let mut told = Vec::new();
@@ -118,7 +118,7 @@ async fn registering_an_address_and_signing_in_tells_nobody_whether_it_is_known(
 
 #[tokio::test]
 async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (_, auth) = strict(&world, &[]).await;
     client(&world).register(registration("ben@example.org")).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
 
 #[tokio::test]
 async fn one_network_does_not_go_through_many_addresses() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (_, auth) = strict(&world, &[]).await;
     // Right passwords do not count, so signing in to an account of one's own buys no guesses.
@@ -171,7 +171,7 @@ async fn one_network_does_not_go_through_many_addresses() {
 
 #[tokio::test]
 async fn two_instances_count_together() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ((_, one), (_, two)) = (strict(&world, &[]).await, strict(&world, &[]).await);
     for n in 0..5 {
         let auth = if n % 2 == 0 { &one } else { &two };
@@ -186,7 +186,7 @@ async fn two_instances_count_together() {
 
 #[tokio::test]
 async fn without_redis_people_sign_in_and_guesses_wait_still() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (_, auth) = strict(&world, &[("BATON_REDIS_URL", "redis://127.0.0.1:1")]).await;
     login(&auth, &ada.email, PASSWORD, "203.0.113.7").await.unwrap();
@@ -201,7 +201,7 @@ async fn without_redis_people_sign_in_and_guesses_wait_still() {
 
 #[tokio::test]
 async fn what_is_counted_by_cannot_be_read_in_redis() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (_, auth) = strict(&world, &[]).await;
     let _ = login(&auth, "ada@example.org", "wrong", "198.51.100.77").await;
     let mut redis = redis::Client::open(world.redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
@@ -216,7 +216,7 @@ async fn what_is_counted_by_cannot_be_read_in_redis() {
 
 #[tokio::test]
 async fn attempts_at_once_are_counted_before_any_is_answered() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (_, auth) = strict(&world, &[("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000")]).await;
     let calls = (0..50).map(|n| {
         let auth = &auth;

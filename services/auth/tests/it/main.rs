@@ -25,12 +25,12 @@ mod staying_signed_in;
 use baton_proto::baton::auth::v1::{
     LoginRequest, LoginResponse, RegisterRequest, auth_service_client::AuthServiceClient,
 };
-use baton_testkit::{World, eventually};
+use baton_testkit::{TestContext, eventually};
 use tonic::{Status, transport::Channel};
 
 const PASSWORD: &str = "tidal lantern orchid";
 
-fn client(world: &World) -> AuthServiceClient<Channel> {
+fn client(world: &TestContext) -> AuthServiceClient<Channel> {
     AuthServiceClient::new(world.auth())
 }
 
@@ -43,13 +43,13 @@ fn registration(email: &str) -> RegisterRequest {
     }
 }
 
-async fn login(world: &World, email: &str, password: &str) -> Result<LoginResponse, Status> {
+async fn login(world: &TestContext, email: &str, password: &str) -> Result<LoginResponse, Status> {
     let request = LoginRequest { email: email.to_owned(), password: password.to_owned() };
     client(world).login(request).await.map(tonic::Response::into_inner)
 }
 
 /// The token of the newest link in the mails to an address; there are `count` mails by then.
-async fn mailed_token(world: &World, email: &str, count: usize) -> String {
+async fn mailed_token(world: &TestContext, email: &str, count: usize) -> String {
     eventually(|| async {
         let mails = world.mailbox().mails(Some(email));
         let (_, token) = mails.first().filter(|_| mails.len() == count)?.text.split_once("?token=")?;

@@ -3,7 +3,7 @@
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{LoginRequest, RegisterRequest, auth_service_client::AuthServiceClient};
 use baton_runtime::Clock;
-use baton_testkit::{World, reason};
+use baton_testkit::{TestContext, reason};
 
 use crate::{PASSWORD, client, registration};
 
@@ -16,7 +16,7 @@ fn peak_mib() -> u64 {
 
 #[tokio::test]
 async fn a_password_of_a_megabyte_is_refused_before_it_is_hashed() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let huge = "x".repeat(1 << 20);
     for attempt in 0..2 {
         let email = format!("{attempt}@example.org");
@@ -32,7 +32,7 @@ async fn a_password_of_a_megabyte_is_refused_before_it_is_hashed() {
 /// Memory is bounded by the number of hashes that run, whatever comes: each takes 19 MiB, and there are two.
 #[tokio::test]
 async fn memory_is_bounded_by_the_permits_and_not_by_the_callers() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let mut env = world.env();
     env.set("BATON_AUTH_HASH_THREADS", "2");
     let config = baton_auth::Config::from_env(&env).unwrap();

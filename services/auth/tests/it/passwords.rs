@@ -5,7 +5,7 @@ use baton_proto::baton::auth::v1::{
     ChangeEmailRequest, ChangePasswordRequest, CheckSessionRequest, ConfirmPasswordResetRequest, GetMeRequest,
     LoginRequest, RefreshRequest, RegisterRequest, ResendVerificationRequest, VerifyEmailRequest,
 };
-use baton_testkit::{PASSWORD, Person, World, eventually, reason};
+use baton_testkit::{PASSWORD, Person, TestContext, eventually, reason};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
@@ -24,20 +24,20 @@ fn change(current: &str, new: &str) -> ChangePasswordRequest {
     ChangePasswordRequest { current_password: current.to_owned(), new_password: new.to_owned() }
 }
 
-async fn confirm(world: &World, token: &str, new: &str) -> Result<(), Status> {
+async fn confirm(world: &TestContext, token: &str, new: &str) -> Result<(), Status> {
     let request =
         ConfirmPasswordResetRequest { token: token.to_owned(), new_password: new.to_owned(), ..Default::default() };
     passwords(world).confirm_password_reset(request).await.map(drop)
 }
 
-async fn can_refresh(world: &World, person: &Person) -> bool {
+async fn can_refresh(world: &TestContext, person: &Person) -> bool {
     let request = RefreshRequest { refresh_token: person.refresh_token.clone() };
     client(world).refresh(request).await.is_ok()
 }
 
 #[tokio::test]
 async fn changing_the_password_closes_the_other_sessions_and_tells_the_person() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (phone, ben) = (sign_in_again(&world, &ada).await, world.person("ben").await);
     // A link that was mailed before the change ends with it.
@@ -57,7 +57,7 @@ async fn changing_the_password_closes_the_other_sessions_and_tells_the_person() 
 
 #[tokio::test]
 async fn a_password_is_changed_only_by_who_knows_it_and_to_a_good_one() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let attempt = |current: &str, new: &str| {
         let request = ada.call_without_account(change(current, new));
@@ -80,7 +80,7 @@ async fn a_password_is_changed_only_by_who_knows_it_and_to_a_good_one() {
 
 #[tokio::test]
 async fn a_wrong_password_is_guessed_a_few_times_only() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let mut told = Vec::new();
     for _ in 0..10 {
@@ -92,7 +92,7 @@ async fn a_wrong_password_is_guessed_a_few_times_only() {
 
 #[tokio::test]
 async fn a_sign_in_by_the_old_password_never_outlives_the_change() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for _ in 0..6 {
         let ada = world.person("ada").await;
         let slow = async {
@@ -112,7 +112,7 @@ async fn a_sign_in_by_the_old_password_never_outlives_the_change() {
 
 #[tokio::test]
 async fn a_forgotten_password_is_set_anew_by_a_mailed_link_that_works_once() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     passwords(&world).request_password_reset(reset(&ada.email.to_uppercase())).await.unwrap();
     let older = link(&world, &ada.email, RESET_PAGE, 1).await;
@@ -134,7 +134,7 @@ async fn a_forgotten_password_is_set_anew_by_a_mailed_link_that_works_once() {
 
 #[tokio::test]
 async fn a_reset_link_ends_after_an_hour_and_serves_nothing_else() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
     let token = link(&world, &ada.email, RESET_PAGE, 1).await;
@@ -158,7 +158,7 @@ async fn a_reset_link_ends_after_an_hour_and_serves_nothing_else() {
 #[tokio::test]
 async fn a_reset_confirms_the_address_and_takes_it_from_whoever_registered_it() {
     // Classic account pre-hijacking: a stranger registers the address first, with a password of theirs.
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     passwords(&world).request_password_reset(reset("ada@example.org")).await.unwrap();
     let token = link(&world, "ada@example.org", RESET_PAGE, 1).await;
@@ -169,7 +169,7 @@ async fn a_reset_confirms_the_address_and_takes_it_from_whoever_registered_it() 
 
 #[tokio::test]
 async fn registering_again_ends_no_reset_link() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     passwords(&world).request_password_reset(reset("ada@example.org")).await.unwrap();
     let token = link(&world, "ada@example.org", RESET_PAGE, 1).await;
@@ -181,7 +181,7 @@ async fn registering_again_ends_no_reset_link() {
 
 #[tokio::test]
 async fn strangers_who_ask_for_mails_block_nobody_and_end_no_link() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     client(&world).register(registration("ben@example.org")).await.unwrap();
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
@@ -213,7 +213,7 @@ async fn strangers_who_ask_for_mails_block_nobody_and_end_no_link() {
 
 #[tokio::test]
 async fn a_reset_link_is_replaced_when_little_is_left_of_it() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
     let first = link(&world, &ada.email, RESET_PAGE, 1).await;
@@ -231,7 +231,7 @@ async fn a_reset_link_is_replaced_when_little_is_left_of_it() {
 
 #[tokio::test]
 async fn who_asks_for_mails_to_many_addresses_waits_and_nobody_else() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let ask = async |person: &Person, email: &str| {
         let request = ChangeEmailRequest { email: email.to_owned(), password: PASSWORD.to_owned() };
@@ -247,7 +247,7 @@ async fn who_asks_for_mails_to_many_addresses_waits_and_nobody_else() {
 #[tokio::test]
 async fn nobody_learns_from_a_reset_whether_an_address_is_known() {
     const ROUNDS: usize = 60;
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let mut resets = [Vec::new(), Vec::new()];
     let mut resends = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
@@ -305,7 +305,7 @@ async fn nobody_learns_from_a_reset_whether_an_address_is_known() {
 
 #[tokio::test]
 async fn a_hash_by_older_parameters_is_renewed_when_its_person_signs_in() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let hash = async || -> String {
         sqlx::query_scalar("select password_hash from auth.users").fetch_one(&world.admin()).await.unwrap()
     };
@@ -328,7 +328,7 @@ struct RawLogin {
     password: Vec<u8>,
 }
 
-async fn raw_login(world: &World, password: &[u8]) -> Status {
+async fn raw_login(world: &TestContext, password: &[u8]) -> Status {
     let mut grpc = tonic::client::Grpc::new(world.auth());
     grpc.ready().await.unwrap();
     let message = RawLogin { email: b"ada@example.org".to_vec(), password: password.to_vec() };
@@ -339,7 +339,7 @@ async fn raw_login(world: &World, password: &[u8]) -> Status {
 
 #[tokio::test]
 async fn what_is_no_password_is_refused_by_its_name_before_anything_is_hashed() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let megabyte = vec![b'x'; 1 << 20];
     let begun = Instant::now();
     for password in [&b"\xff\xfe not utf-8"[..], b"nul\0 in the middle", &megabyte, b""] {

@@ -7,7 +7,7 @@ use baton_proto::baton::auth::v1::{
     email_service_client::EmailServiceClient, password_service_client::PasswordServiceClient,
     user_service_client::UserServiceClient,
 };
-use baton_testkit::{PASSWORD, Person, World, eventually, reason};
+use baton_testkit::{PASSWORD, Person, TestContext, eventually, reason};
 use tonic::{Request, Status, transport::Channel};
 
 use crate::client;
@@ -15,20 +15,20 @@ use crate::client;
 /// Another password that is good enough.
 pub(crate) const OTHER: &str = "orchid lantern tidal";
 
-pub(crate) fn users(world: &World) -> UserServiceClient<Channel> {
+pub(crate) fn users(world: &TestContext) -> UserServiceClient<Channel> {
     UserServiceClient::new(world.auth())
 }
 
-pub(crate) fn passwords(world: &World) -> PasswordServiceClient<Channel> {
+pub(crate) fn passwords(world: &TestContext) -> PasswordServiceClient<Channel> {
     PasswordServiceClient::new(world.auth())
 }
 
-pub(crate) fn addresses(world: &World) -> EmailServiceClient<Channel> {
+pub(crate) fn addresses(world: &TestContext) -> EmailServiceClient<Channel> {
     EmailServiceClient::new(world.auth())
 }
 
 /// The person, as they see themselves.
-pub(crate) async fn me(world: &World, person: &Person) -> User {
+pub(crate) async fn me(world: &TestContext, person: &Person) -> User {
     let me = users(world).get_me(person.call_without_account(GetMeRequest {})).await.unwrap();
     me.into_inner().user.unwrap()
 }
@@ -46,14 +46,14 @@ pub(crate) fn from<T>(address: IpAddr, message: T) -> Request<T> {
 }
 
 /// Another session of a person with the first password.
-pub(crate) async fn sign_in_again(world: &World, person: &Person) -> Person {
+pub(crate) async fn sign_in_again(world: &TestContext, person: &Person) -> Person {
     let request = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
     let LoginResponse { access_token, refresh_token, .. } = client(world).login(request).await.unwrap().into_inner();
     Person { token: access_token.unwrap(), refresh_token: refresh_token.unwrap(), ..person.clone() }
 }
 
 /// Waits until the session is closed for the access layer, as it has to be within a second.
-pub(crate) async fn is_signed_out(world: &World, person: &Person) {
+pub(crate) async fn is_signed_out(world: &TestContext, person: &Person) {
     eventually(|| async {
         client(world).check_session(person.call_without_account(CheckSessionRequest {})).await.err()
     })
@@ -61,7 +61,7 @@ pub(crate) async fn is_signed_out(world: &World, person: &Person) {
 }
 
 /// The token of the newest link to `page` that was mailed to an address, once there are `count` of them.
-pub(crate) async fn link(world: &World, email: &str, page: &str, count: usize) -> String {
+pub(crate) async fn link(world: &TestContext, email: &str, page: &str, count: usize) -> String {
     eventually(|| async {
         let tokens: Vec<String> = world
             .mailbox()
@@ -76,17 +76,17 @@ pub(crate) async fn link(world: &World, email: &str, page: &str, count: usize) -
 }
 
 /// Waits for a mail with this subject.
-pub(crate) async fn is_told(world: &World, email: &str, subject: &str) {
+pub(crate) async fn is_told(world: &TestContext, email: &str, subject: &str) {
     eventually(|| async { world.mailbox().mails(Some(email)).into_iter().find(|mail| mail.subject == subject) }).await;
 }
 
 /// Whether a mail with this subject was sent.
-pub(crate) fn was_told(world: &World, email: &str, subject: &str) -> bool {
+pub(crate) fn was_told(world: &TestContext, email: &str, subject: &str) -> bool {
     world.mailbox().mails(Some(email)).iter().any(|mail| mail.subject == subject)
 }
 
 /// Waits until every mail that was to be sent is sent.
-pub(crate) async fn all_is_sent(world: &World) {
+pub(crate) async fn all_is_sent(world: &TestContext) {
     eventually(|| async {
         let waiting: i64 =
             sqlx::query_scalar("select count(*) from auth.jobs").fetch_one(&world.admin()).await.unwrap();

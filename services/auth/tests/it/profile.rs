@@ -3,7 +3,7 @@ use baton_proto::{
     baton::auth::v1::{LoginRequest, UpdateMeRequest, User, UserChange},
     convert::{to_object, to_struct},
 };
-use baton_testkit::{PASSWORD, Person, World};
+use baton_testkit::{PASSWORD, Person, TestContext};
 use serde_json::{Value, json};
 use tonic::{Request, Status};
 
@@ -17,7 +17,7 @@ fn change(mask: &[&str], user: UserChange) -> UpdateMeRequest {
     UpdateMeRequest { user: Some(user), update_mask: Some(prost_types::FieldMask { paths }) }
 }
 
-async fn update(world: &World, request: Request<UpdateMeRequest>) -> Result<User, Status> {
+async fn update(world: &TestContext, request: Request<UpdateMeRequest>) -> Result<User, Status> {
     users(world).update_me(request).await.map(|answer| answer.into_inner().user.unwrap())
 }
 
@@ -32,7 +32,7 @@ fn object(value: Value) -> prost_types::Struct {
 
 #[tokio::test]
 async fn a_person_changes_what_they_say_of_themselves_and_nothing_else() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let before = me(&world, &ada).await;
     assert_eq!((before.version, before.timezone.as_str(), before.language.as_str()), (1, "UTC", "en"));
@@ -69,7 +69,7 @@ async fn a_person_changes_what_they_say_of_themselves_and_nothing_else() {
 #[tokio::test]
 async fn what_is_not_theirs_to_write_is_refused() {
     // OWASP API3:2023, mass assignment.
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let before = me(&world, &ada).await;
     for path in ["email", "email_verified", "sign_in_count", "id", "version", "data_retention_date", "password", "role"]
@@ -85,7 +85,7 @@ async fn what_is_not_theirs_to_write_is_refused() {
 
 #[tokio::test]
 async fn of_two_changes_of_one_version_one_is_told_that_it_came_late() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let call = |ada: &Person, company: &str| {
         let new = UserChange { company: company.to_owned(), ..Default::default() };
@@ -101,7 +101,7 @@ async fn of_two_changes_of_one_version_one_is_told_that_it_came_late() {
 
 #[tokio::test]
 async fn sign_ins_are_counted_with_where_they_came_from() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let first = me(&world, &ada).await;
     assert_eq!((first.sign_in_count, first.last_sign_in_at, first.version), (1, None, 1));
@@ -120,7 +120,7 @@ async fn sign_ins_are_counted_with_where_they_came_from() {
 async fn whoever_holds_a_mailed_link_sees_no_profile() {
     use baton_proto::baton::auth::v1::VerifyEmailRequest;
 
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(crate::registration("ada@example.org")).await.unwrap();
     let token = crate::mailed_token(&world, "ada@example.org", 1).await;
     let verify =

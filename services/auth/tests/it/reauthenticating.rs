@@ -7,7 +7,7 @@ use baton_proto::baton::auth::v1::{
     ReauthenticateRequest, UnlinkIdentityRequest, api_key_service_client::ApiKeyServiceClient,
     identity_service_client::IdentityServiceClient, session_service_client::SessionServiceClient,
 };
-use baton_testkit::{PASSWORD, Person, World};
+use baton_testkit::{PASSWORD, Person, TestContext};
 use chrono::{TimeDelta, Utc};
 use tonic::{Status, transport::Channel};
 
@@ -18,7 +18,7 @@ fn sessions(channel: Channel) -> SessionServiceClient<Channel> {
 }
 
 /// Lets the person's sign-in be so long ago that it proves nothing any more.
-async fn age(world: &World, person: &Person) {
+async fn age(world: &TestContext, person: &Person) {
     sqlx::query(
         "update auth.sessions set created_at = created_at - interval '15 minutes', proved_at = null
          where user_id = $1",
@@ -41,20 +41,20 @@ async fn reauthenticate(
     Ok(until - Utc::now())
 }
 
-async fn make_key(world: &World, person: &Person) -> Result<String, Status> {
+async fn make_key(world: &TestContext, person: &Person) -> Result<String, Status> {
     let request = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
     let answer = ApiKeyServiceClient::new(world.auth()).create_api_key(person.call_without_account(request)).await?;
     Ok(answer.into_inner().id)
 }
 
-async fn delete_key(world: &World, person: &Person, id: &str) -> Result<(), Status> {
+async fn delete_key(world: &TestContext, person: &Person, id: &str) -> Result<(), Status> {
     let request = DeleteApiKeyRequest { id: id.to_owned() };
     ApiKeyServiceClient::new(world.auth()).delete_api_key(person.call_without_account(request)).await.map(drop)
 }
 
 #[tokio::test]
 async fn an_old_sign_in_proves_nothing_until_the_password_is_repeated() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let id = make_key(&world, &ada).await.unwrap();
     age(&world, &ada).await;
@@ -86,7 +86,7 @@ async fn an_old_sign_in_proves_nothing_until_the_password_is_repeated() {
 
 #[tokio::test]
 async fn a_password_that_is_guessed_has_to_wait() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let mut told = Vec::new();
     for _ in 0..7 {
@@ -116,7 +116,7 @@ async fn who_has_a_second_factor_proves_it_too() {
 
 #[tokio::test]
 async fn an_api_key_proves_nobodys_identity() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let request = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
     let key = ApiKeyServiceClient::new(world.auth()).create_api_key(ada.call_without_account(request)).await.unwrap();

@@ -3,7 +3,7 @@ use baton_proto::baton::auth::v1::{
     ChangeEmailRequest, ConfirmEmailChangeRequest, ConfirmPasswordResetRequest, RegisterRequest, VerifyEmailRequest,
 };
 use baton_runtime::Clock;
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use tonic::Status;
 
 use crate::{
@@ -17,7 +17,7 @@ const STRANGERS: &str = "orchid lantern tidal";
 
 #[tokio::test]
 async fn a_person_registers_confirms_and_signs_in() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let registered = client(&world).register(registration("Ada@Example.org")).await.unwrap().into_inner().user.unwrap();
     assert_eq!((registered.email.as_str(), registered.email_verified), ("Ada@Example.org", false));
 
@@ -40,7 +40,7 @@ async fn a_person_registers_confirms_and_signs_in() {
 
 #[tokio::test]
 async fn a_known_address_answers_like_an_unknown_one_and_its_owner_is_told() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let known = client(&world).register(registration(&ada.email)).await.unwrap().into_inner().user.unwrap();
     let unknown = client(&world).register(registration("ben@example.org")).await.unwrap().into_inner().user.unwrap();
@@ -59,14 +59,14 @@ fn with(password: &str) -> RegisterRequest {
     RegisterRequest { password: password.to_owned(), ..registration("ADA@example.org") }
 }
 
-async fn verify(world: &World, token: &str, password: Option<&str>) -> Result<(), Status> {
+async fn verify(world: &TestContext, token: &str, password: Option<&str>) -> Result<(), Status> {
     let request = VerifyEmailRequest { token: token.to_owned(), password: password.map(str::to_owned) };
     client(world).verify_email(request).await.map(drop)
 }
 
 #[tokio::test]
 async fn a_strangers_registration_replaces_nobodys() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     let own = mailed_token(&world, "ada@example.org", 1).await;
     client(&world).register(with(STRANGERS)).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_strangers_registration_replaces_nobodys() {
 
 #[tokio::test]
 async fn a_stranger_who_registers_first_keeps_nobody_out() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(with(STRANGERS)).await.unwrap();
     mailed_token(&world, "ada@example.org", 1).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_stranger_who_registers_first_keeps_nobody_out() {
 
 #[tokio::test]
 async fn a_stranger_who_registers_often_exhausts_neither_the_registration_nor_the_reset() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for n in 0..12 {
         client(&world).register(with(&format!("{STRANGERS} {n}"))).await.unwrap();
     }
@@ -128,7 +128,7 @@ async fn a_stranger_who_registers_often_exhausts_neither_the_registration_nor_th
 
 #[tokio::test]
 async fn registering_again_with_the_same_password_is_a_repetition() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let register = async || {
         let registered = client(&world).register(registration("ada@example.org")).await.unwrap();
         registered.into_inner().user.unwrap().id
@@ -149,7 +149,7 @@ async fn registering_again_with_the_same_password_is_a_repetition() {
 
 #[tokio::test]
 async fn of_two_links_followed_at_once_one_registration_wins() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for n in 0..4 {
         let email = format!("{n}@example.org");
         client(&world).register(registration(&email)).await.unwrap();
@@ -167,7 +167,7 @@ async fn of_two_links_followed_at_once_one_registration_wins() {
 
 #[tokio::test]
 async fn whoever_registered_with_the_version_before_confirms_still() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     let token = mailed_token(&world, "ada@example.org", 1).await;
     sqlx::query(
@@ -185,7 +185,7 @@ async fn whoever_registered_with_the_version_before_confirms_still() {
 
 #[tokio::test]
 async fn an_activation_link_ends_after_a_week_and_with_a_change_of_address() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     client(&world).register(registration("ada@example.org")).await.unwrap();
     let token = mailed_token(&world, "ada@example.org", 1).await;
     let verify = async || {
@@ -222,7 +222,7 @@ async fn an_activation_link_ends_after_a_week_and_with_a_change_of_address() {
 
 #[tokio::test]
 async fn who_never_confirms_is_forgotten_after_eight_days() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for (email, confirmed, registered, asked_again) in [
         ("gone@example.org", false, 8, None),
         ("gone-too@example.org", false, 20, Some(9)),
@@ -278,7 +278,7 @@ async fn who_never_confirms_is_forgotten_after_eight_days() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_and_nothing_is_stored() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let good = registration("ada@example.org");
     for (bad, expected) in [
         (RegisterRequest { email: "not an address".into(), ..good.clone() }, Reason::ValidationFailed),
@@ -304,7 +304,7 @@ async fn what_is_wrong_is_told_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn an_invented_link_confirms_nothing() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     for token in ["x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
         let refused =
             client(&world).verify_email(VerifyEmailRequest { token: token.into(), password: None }).await.unwrap_err();
@@ -313,7 +313,7 @@ async fn an_invented_link_confirms_nothing() {
 }
 
 /// The types of the events in the outbox, in order. The payloads must not hold the address.
-async fn published(world: &World) -> Vec<String> {
+async fn published(world: &TestContext) -> Vec<String> {
     let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from auth.outbox order by position")
         .fetch_all(&world.admin())
         .await

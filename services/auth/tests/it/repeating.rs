@@ -5,7 +5,7 @@ use baton_proto::baton::auth::v1::{
     ChangeEmailRequest, ChangePasswordRequest, ConfirmTotpRequest, EnrollTotpRequest, ReauthenticateRequest,
     RenewRecoveryCodesRequest, session_service_client::SessionServiceClient,
 };
-use baton_testkit::{PASSWORD, Person, World};
+use baton_testkit::{PASSWORD, Person, TestContext};
 use tonic::Request;
 
 use crate::{
@@ -76,7 +76,7 @@ async fn a_second_factor_is_set_up_once_however_often_each_call_is_repeated() {
 
 #[tokio::test]
 async fn a_password_and_an_address_are_changed_once() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let change = async |new: &str| {
         let request = ChangePasswordRequest { current_password: PASSWORD.to_owned(), new_password: new.to_owned() };

@@ -6,13 +6,13 @@ use baton_proto::baton::auth::v1::{
     CheckSessionRequest, GetJwksRequest, LoginRequest, auth_service_client::AuthServiceClient,
 };
 use baton_runtime::{Clock, Env};
-use baton_testkit::{PASSWORD, Person, World, eventually, reason};
+use baton_testkit::{PASSWORD, Person, TestContext, eventually, reason};
 use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use tonic::{Status, transport::Channel};
 
 /// Another instance, whose clock stands at that time from now.
-async fn instance(world: &World, env: &Env, ahead: TimeDelta) -> AuthServiceClient<Channel> {
+async fn instance(world: &TestContext, env: &Env, ahead: TimeDelta) -> AuthServiceClient<Channel> {
     let (config, clock) = (Config::from_env(env).unwrap(), Clock::fixed(Utc::now() + ahead));
     let channel = world.spawn(|listener, shutdown| baton_auth::start(config, clock, listener, shutdown)).await;
     AuthServiceClient::new(channel)
@@ -36,14 +36,14 @@ async fn sign_in(auth: &AuthServiceClient<Channel>, person: &Person) -> (Person,
     (Person { token, ..person.clone() }, kid)
 }
 
-async fn states(world: &World, rotate: bool) -> Vec<(String, KeyState)> {
+async fn states(world: &TestContext, rotate: bool) -> Vec<(String, KeyState)> {
     let config = KeysConfig::from_env(&world.env()).unwrap();
     signing_keys(&config, rotate).await.unwrap().into_iter().map(|key| (key.kid, key.state)).collect()
 }
 
 #[tokio::test]
 async fn of_instances_that_start_at_once_one_makes_the_first_key() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     assert_eq!(published(&AuthServiceClient::new(world.auth())).await.len(), 1, "it has started");
     sqlx::query("delete from auth.signing_keys").execute(&world.admin()).await.unwrap();
     let env = world.env();
@@ -57,7 +57,7 @@ async fn of_instances_that_start_at_once_one_makes_the_first_key() {
 
 #[tokio::test]
 async fn a_rotated_key_is_known_before_it_signs_and_the_old_one_until_its_tokens_have_expired() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (now, env) = (AuthServiceClient::new(world.auth()), world.env());
     let [(old, KeyState::Current)] = &states(&world, false).await[..] else { panic!("one key") };
@@ -92,7 +92,7 @@ async fn a_rotated_key_is_known_before_it_signs_and_the_old_one_until_its_tokens
 
 #[tokio::test]
 async fn keys_rotate_by_themselves_after_their_days() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let first = published(&AuthServiceClient::new(world.auth())).await;
     let mut env = world.env();
     env.set("BATON_AUTH_SIGNING_KEY_DAYS", "7");
@@ -111,7 +111,7 @@ async fn keys_rotate_by_themselves_after_their_days() {
 
 #[tokio::test]
 async fn with_a_new_sealing_key_in_front_private_halves_are_sealed_anew() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let old = world.env().get("BATON_AUTH_SEALING_KEYS").unwrap().to_owned();
     let new = format!("new:{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [9; 32]));

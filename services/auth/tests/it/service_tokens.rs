@@ -12,7 +12,7 @@ use baton_proto::baton::{
     tenancy::v1::{InviteMemberRequest, Role, member_service_client::MemberServiceClient},
 };
 use baton_runtime::Secret;
-use baton_testkit::{PASSWORD, Person, World, eventually, reason};
+use baton_testkit::{PASSWORD, Person, TestContext, eventually, reason};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::forged_tokens::refusal;
 
-async fn issue(world: &World, service: &str, secret: &str, audience: &str) -> Result<String, Status> {
+async fn issue(world: &TestContext, service: &str, secret: &str, audience: &str) -> Result<String, Status> {
     let request = IssueServiceTokenRequest {
         service: service.to_owned(),
         secret: secret.to_owned(),
@@ -31,12 +31,12 @@ async fn issue(world: &World, service: &str, secret: &str, audience: &str) -> Re
     Ok(answer.access_token)
 }
 
-fn secret(world: &World) -> String {
+fn secret(world: &TestContext) -> String {
     world.env().get("BATON_TENANCY_SERVICE_SECRET").unwrap().to_owned()
 }
 
 /// Looks a person up with this token.
-async fn look_up(world: &World, token: &str, person: &Person) -> Result<BatchGetUsersResponse, Status> {
+async fn look_up(world: &TestContext, token: &str, person: &Person) -> Result<BatchGetUsersResponse, Status> {
     let ids = vec![person.user_id.to_string(), Uuid::now_v7().to_string()];
     let mut request = Request::new(BatchGetUsersRequest { ids });
     if !token.is_empty() {
@@ -47,7 +47,7 @@ async fn look_up(world: &World, token: &str, person: &Person) -> Result<BatchGet
 
 #[tokio::test]
 async fn a_service_looks_people_up_and_is_nobody_anywhere_else() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let token = issue(&world, "tenancy", &secret(&world), "auth").await.unwrap();
     let found = look_up(&world, &token, &ada).await.unwrap().users;
@@ -75,7 +75,7 @@ async fn a_service_looks_people_up_and_is_nobody_anywhere_else() {
 
 #[tokio::test]
 async fn deactivated_people_are_not_looked_up() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let token = issue(&world, "tenancy", &secret(&world), "auth").await.unwrap();
     assert_eq!(look_up(&world, &token, &ada).await.unwrap().users.len(), 1);
@@ -87,7 +87,7 @@ async fn deactivated_people_are_not_looked_up() {
 /// What a service token is for: tenancy mails without anybody's call.
 #[tokio::test]
 async fn an_invitation_says_who_invites() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let account_id = world.account(&ada).await;
     let invitation = InviteMemberRequest {
@@ -107,7 +107,7 @@ async fn an_invitation_says_who_invites() {
 
 #[tokio::test]
 async fn a_wrong_secret_and_an_unknown_service_are_told_apart_by_nothing() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let right = secret(&world);
     for (service, secret) in [
         ("tenancy", "wrong"),
@@ -118,13 +118,13 @@ async fn a_wrong_secret_and_an_unknown_service_are_told_apart_by_nothing() {
     ] {
         let status = issue(&world, service, secret, "auth").await.unwrap_err();
         assert_eq!(reason(&status), Some(Reason::CredentialsInvalid), "{service}");
-        assert_eq!(status.message(), Reason::CredentialsInvalid.meaning());
+        assert_eq!(status.message(), Reason::CredentialsInvalid.description());
     }
 }
 
 #[tokio::test]
 async fn forged_service_tokens_open_nothing() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let (kid, private) = world.signing_key().await;
     let ours = EncodingKey::from_ed_der(&private);
@@ -163,7 +163,7 @@ async fn forged_service_tokens_open_nothing() {
 
 #[tokio::test]
 async fn a_service_asks_for_a_token_once_per_audience() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let tokens = ServiceTokens::new(world.auth(), "tenancy", Secret::new(secret(&world)));
     let token = async |audience| {
         let request = tokens.request(audience, ()).await.unwrap();

@@ -10,7 +10,7 @@ use baton_proto::baton::{
     },
     events::v1::Envelope,
 };
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use prost::Message;
 use tonic::{Code, Request, transport::Channel};
 
@@ -19,11 +19,11 @@ use crate::{PASSWORD, client, from, login};
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
 const SAFARI: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
-fn sessions(world: &World) -> SessionServiceClient<Channel> {
+fn sessions(world: &TestContext) -> SessionServiceClient<Channel> {
     SessionServiceClient::new(world.auth())
 }
 
-async fn sign_in(world: &World, person: &Person, address: &str, user_agent: &str) -> (LoginResponse, Person) {
+async fn sign_in(world: &TestContext, person: &Person, address: &str, user_agent: &str) -> (LoginResponse, Person) {
     let request = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
     let answer = client(world).login(from(request, address, user_agent)).await.unwrap().into_inner();
     let there = Person {
@@ -34,12 +34,12 @@ async fn sign_in(world: &World, person: &Person, address: &str, user_agent: &str
     (answer, there)
 }
 
-async fn open(world: &World, person: &Person) -> Vec<Session> {
+async fn open(world: &TestContext, person: &Person) -> Vec<Session> {
     let request = person.call_without_account(ListSessionsRequest { page: None });
     sessions(world).list_sessions(request).await.unwrap().into_inner().sessions
 }
 
-async fn is_signed_out(world: &World, person: &Person) {
+async fn is_signed_out(world: &TestContext, person: &Person) {
     let refused = eventually(|| async {
         client(world).check_session(person.call_without_account(CheckSessionRequest {})).await.err()
     })
@@ -48,7 +48,7 @@ async fn is_signed_out(world: &World, person: &Person) {
 }
 
 /// The sessions that were told to all services as closed, in order.
-async fn told_closed(world: &World) -> Vec<String> {
+async fn told_closed(world: &TestContext) -> Vec<String> {
     let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from auth.outbox order by position")
         .fetch_all(&world.admin())
         .await
@@ -60,7 +60,7 @@ async fn told_closed(world: &World) -> Vec<String> {
 
 #[tokio::test]
 async fn people_recognise_their_sessions_and_close_one() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let (_, laptop) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
     let (_, phone) = sign_in(&world, &ada, "2001:db8::1", SAFARI).await;
@@ -95,7 +95,7 @@ async fn people_recognise_their_sessions_and_close_one() {
 
 #[tokio::test]
 async fn all_others_are_closed_at_once_or_all() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let (_, here) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
     let [mine, other] = open(&world, &here).await.try_into().unwrap();
@@ -119,7 +119,7 @@ async fn all_others_are_closed_at_once_or_all() {
 
 #[tokio::test]
 async fn sessions_and_events_come_in_pages() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     for _ in 0..4 {
         login(&world, &ada.email, PASSWORD).await.unwrap();
@@ -145,7 +145,7 @@ async fn sessions_and_events_come_in_pages() {
 
 #[tokio::test]
 async fn what_happens_to_a_sign_in_is_kept_for_its_person() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let wrong = LoginRequest { email: ada.email.clone(), password: "not the password".to_owned() };
     client(&world).login(from(wrong, "198.51.100.9", "curl/8.5.0")).await.unwrap_err();
@@ -174,7 +174,7 @@ async fn what_happens_to_a_sign_in_is_kept_for_its_person() {
 
 #[tokio::test]
 async fn a_sign_in_from_a_new_device_or_network_mails_its_person() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let mails = || world.mailbox().mails(Some(&ada.email)).len();
     sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
@@ -195,7 +195,7 @@ async fn a_sign_in_from_a_new_device_or_network_mails_its_person() {
 
 #[tokio::test]
 async fn who_comes_back_after_long_is_told_of_a_stranger_too() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     // Sessions that ended long ago are swept.
     let sweep = "delete from auth.sessions where user_id = $1";
@@ -207,7 +207,7 @@ async fn who_comes_back_after_long_is_told_of_a_stranger_too() {
 
 #[tokio::test]
 async fn a_request_needs_its_person() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let refused = sessions(&world).list_sessions(Request::new(ListSessionsRequest { page: None })).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::TokenMissing));
     let ada = world.person("ada").await;

@@ -2,13 +2,13 @@ use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{
     GetMeRequest, RegisterRequest, VerifyEmailRequest, user_service_client::UserServiceClient,
 };
-use baton_testkit::{World, eventually, reason};
+use baton_testkit::{TestContext, eventually, reason};
 
 use crate::{PASSWORD, client, login};
 
 #[tokio::test]
 async fn the_signed_in_person_is_who_the_token_says() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let mut users = UserServiceClient::new(world.auth());
     for person in [&ada, &ben] {
@@ -21,7 +21,7 @@ async fn the_signed_in_person_is_who_the_token_says() {
 
 #[tokio::test]
 async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let wrong = login(&world, &ada.email, "not the password").await.unwrap_err();
     let unknown = login(&world, "nobody@example.org", PASSWORD).await.unwrap_err();
@@ -34,7 +34,7 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
 
 #[tokio::test]
 async fn too_many_at_once_are_refused_and_not_kept_waiting() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     // Unknown addresses cost a full hash each; two threads and their queues take 34.
     let calls = (0..80).map(|n| {
         let world = &world;
@@ -49,7 +49,7 @@ async fn too_many_at_once_are_refused_and_not_kept_waiting() {
 
 #[tokio::test]
 async fn people_with_one_name_sign_in_under_every_spelling_of_their_address_and_password() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     // A password with an accent and a hard space, as one keyboard types it.
     let (composed, decomposed) = ("tidal l\u{e4}ntern orchid", "tidal la\u{308}ntern\u{a0}orchid");
     let request = RegisterRequest {

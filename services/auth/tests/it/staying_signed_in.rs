@@ -5,19 +5,19 @@ use baton_proto::baton::auth::v1::{
     CheckSessionRequest, LogoutRequest, RefreshRequest, RefreshResponse, auth_service_client::AuthServiceClient,
 };
 use baton_runtime::Clock;
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use chrono::TimeDelta;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::client;
 
-async fn refresh(world: &World, token: &str) -> Result<RefreshResponse, Status> {
+async fn refresh(world: &TestContext, token: &str) -> Result<RefreshResponse, Status> {
     let request = RefreshRequest { refresh_token: token.to_owned() };
     client(world).refresh(request).await.map(tonic::Response::into_inner)
 }
 
 /// Waits until the person's access token is refused, as it has to be within a second.
-async fn is_signed_out(world: &World, person: &Person) {
+async fn is_signed_out(world: &TestContext, person: &Person) {
     let refused = eventually(|| async {
         client(world).check_session(person.call_without_account(CheckSessionRequest {})).await.err()
     })
@@ -27,7 +27,7 @@ async fn is_signed_out(world: &World, person: &Person) {
 
 #[tokio::test]
 async fn a_refresh_token_gives_the_next_pair() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let mut ada = world.person("ada").await;
     for _ in 0..3 {
         let next = refresh(&world, &ada.refresh_token).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_refresh_token_gives_the_next_pair() {
 /// RFC 9700, section 4.14.2.
 #[tokio::test]
 async fn a_token_that_comes_back_after_its_successor_was_used_closes_the_session_and_tells_its_person() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let elsewhere = crate::login(&world, &ada.email, crate::PASSWORD).await.unwrap();
     let second = refresh(&world, &ada.refresh_token).await.unwrap().refresh_token;
@@ -68,7 +68,7 @@ async fn a_token_that_comes_back_after_its_successor_was_used_closes_the_session
 
 #[tokio::test]
 async fn of_twenty_refreshes_at_once_all_are_answered_and_any_answer_goes_on() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let calls = (0..20).map(|_| refresh(&world, &ada.refresh_token));
     let answers = futures_util::future::join_all(calls).await;
@@ -81,7 +81,7 @@ async fn of_twenty_refreshes_at_once_all_are_answered_and_any_answer_goes_on() {
 
 #[tokio::test]
 async fn a_lost_answer_may_be_asked_for_again_for_ten_seconds() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (clock, auth) = on_a_clock_of_ours(&world).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
@@ -104,7 +104,7 @@ async fn a_lost_answer_may_be_asked_for_again_for_ten_seconds() {
 /// have gone on.
 #[tokio::test]
 async fn a_thief_inside_the_grace_is_found_out_later() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (clock, auth) = on_a_clock_of_ours(&world).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
@@ -124,7 +124,7 @@ async fn a_thief_inside_the_grace_is_found_out_later() {
 /// ASVS 5.0, 7.3.1 and 7.3.2.
 #[tokio::test]
 async fn a_session_ends_when_it_is_idle_and_when_it_is_old() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (clock, auth) = on_a_clock_of_ours(&world).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
@@ -144,7 +144,7 @@ async fn a_session_ends_when_it_is_idle_and_when_it_is_old() {
 }
 
 /// A second auth service of the same world, whose clock stands still until it is moved.
-async fn on_a_clock_of_ours(world: &World) -> (Clock, AuthServiceClient<Channel>) {
+async fn on_a_clock_of_ours(world: &TestContext) -> (Clock, AuthServiceClient<Channel>) {
     let clock = Clock::fixed(Clock::system().now());
     let config = baton_auth::Config::from_env(&world.env()).unwrap();
     let of_service = clock.clone();
@@ -154,7 +154,7 @@ async fn on_a_clock_of_ours(world: &World) -> (Clock, AuthServiceClient<Channel>
 
 #[tokio::test]
 async fn signing_out_closes_this_session_only_and_may_be_repeated() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let elsewhere = crate::login(&world, &ada.email, crate::PASSWORD).await.unwrap();
     for token in [&ada.refresh_token, &ada.refresh_token, &"unknown".to_owned()] {

@@ -11,7 +11,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::{Clock, Secret, Shutdown};
 use baton_store::{Db, Event, Tenant};
-use baton_testkit::{Person, Team, World, eventually};
+use baton_testkit::{Person, Team, TestContext, eventually};
 use sqlx::migrate::Migrator;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ static PLATFORM_ONLY: Migrator = Migrator::DEFAULT;
 pub(crate) type Client = NotificationServiceClient<Channel>;
 
 pub(crate) struct Stage {
-    pub(crate) world: World,
+    pub(crate) world: TestContext,
     pub(crate) team: Team,
     pub(crate) client: Client,
     pub(crate) task: Db,
@@ -30,7 +30,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
-        let world = World::start(&[(SCHEMA, &MIGRATIONS), ("task", &PLATFORM_ONLY)]).await;
+        let world = TestContext::start(&[(SCHEMA, &MIGRATIONS), ("task", &PLATFORM_ONLY)]).await;
         let channel = world
             .spawn(|listener, shutdown| {
                 start(Config::from_env(&world.env()).unwrap(), Clock::system(), listener, shutdown)

@@ -208,7 +208,7 @@ enum Kind {
     Small,
     Digit,
     /// Any other letter.
-    Letter,
+    Email,
 }
 
 impl Kind {
@@ -245,7 +245,7 @@ impl Kind {
             c if c.is_uppercase() => Self::Large,
             c if c.is_lowercase() => Self::Small,
             c if c.is_numeric() => Self::Digit,
-            c if c.is_alphabetic() || is_combining_mark(c) => Self::Letter,
+            c if c.is_alphabetic() || is_combining_mark(c) => Self::Email,
             _ => Self::Separator,
         }
     }

@@ -1,6 +1,6 @@
 //! Who holds a task, and who may hand it to whom.
 
-use baton_access::{Role, reach};
+use baton_access::{Role, relation_policy};
 use baton_errors::{Reason, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -165,9 +165,9 @@ fn is_open(task: &Task) -> Result<()> {
     if task.status.is_open() { Ok(()) } else { Err(task.wrong_state(Status::Pending)) }
 }
 
-/// Whom the caller may hand tasks to is data: [`reach::TASKS`].
+/// Whom the caller may hand tasks to is data: [`relation_policy::TASKS`].
 fn may_hand_to(who: Who<'_>, to: Member) -> Result<()> {
-    let may = reach::reaches(reach::TASKS, who.membership.role, to.role, who.relation(to.user_id));
+    let may = relation_policy::allows(relation_policy::TASKS, who.membership.role, to.role, who.relation(to.user_id));
     if may { Ok(()) } else { Err(Reason::AssignmentNotAllowed.into()) }
 }
 

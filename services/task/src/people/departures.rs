@@ -30,7 +30,7 @@ pub(crate) struct Handler;
 
 #[tonic::async_trait]
 impl baton_events::Handler for Handler {
-    fn wants(&self, kind: &str) -> bool {
+    fn handles(&self, kind: &str) -> bool {
         matches!(kind, "member.removed" | JOINED | deletion::EVENT)
     }
 

@@ -43,7 +43,7 @@ impl People {
         let mut request = self.tokens.request("auth", message).await?;
         request.set_timeout(TIMEOUT);
         let answer = self.auth.clone().batch_get_users(request).await;
-        let answer = answer.map_err(|status| Error::from(Reason::Unavailable).because(status))?;
+        let answer = answer.map_err(|status| Error::from(Reason::Unavailable).with_source(status))?;
         let user = answer.into_inner().users.into_iter().next();
         Ok(user.map(|user| user.timezone).filter(|timezone| !timezone.is_empty()))
     }
@@ -63,7 +63,7 @@ impl People {
                 Membership::from_proto(membership).map(Some)
             }
             Err(status) if reason_of(&status) == Some(Reason::NotAMember) => Ok(None),
-            Err(status) => Err(Error::from(Reason::Unavailable).because(status)),
+            Err(status) => Err(Error::from(Reason::Unavailable).with_source(status)),
         }
     }
 }

@@ -49,7 +49,7 @@ impl Members {
                 Some(reason @ (Reason::NotAMember | Reason::SessionClosed | Reason::TokenInvalid)) => {
                     Err(Error::from(reason))
                 }
-                _ => Err(Error::from(Reason::Unavailable).because(status)),
+                _ => Err(Error::from(Reason::Unavailable).with_source(status)),
             },
         }
     }
@@ -74,7 +74,7 @@ impl Members {
                 | Reason::SessionClosed
                 | Reason::TokenInvalid),
             ) => Error::from(reason),
-            _ => Error::from(Reason::Unavailable).because(status),
+            _ => Error::from(Reason::Unavailable).with_source(status),
         })?;
         let membership = answer.into_inner().membership;
         let membership = membership.ok_or_else(|| Error::internal("tenancy described no membership"))?;
@@ -96,7 +96,7 @@ impl Members {
                 | Reason::SessionClosed
                 | Reason::TokenInvalid),
             ) => Error::from(reason),
-            _ => Error::from(Reason::Unavailable).because(status),
+            _ => Error::from(Reason::Unavailable).with_source(status),
         })?;
         let malformed = || Error::internal("tenancy answered an assignee that does not parse");
         let member =
@@ -141,7 +141,7 @@ impl Members {
             Some(
                 reason @ (Reason::NotAMember | Reason::AccountSuspended | Reason::SessionClosed | Reason::TokenInvalid),
             ) => Error::from(reason),
-            _ => Error::from(Reason::Unavailable).because(status),
+            _ => Error::from(Reason::Unavailable).with_source(status),
         })?;
         let colleague = |one: FoundMember| {
             Some(Colleague {

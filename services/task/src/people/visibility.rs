@@ -1,6 +1,6 @@
 //! Who sees a task, and who may do what to it.
 
-use baton_access::{Membership, Principal, Role, reach::Relation};
+use baton_access::{Membership, Principal, Role, relation_policy::Relation};
 use baton_errors::{Reason, Result};
 use uuid::Uuid;
 

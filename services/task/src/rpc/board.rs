@@ -2,7 +2,7 @@
 
 use baton_access::{
     Principal, principal,
-    reach::{self, Relation},
+    relation_policy::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
@@ -13,7 +13,7 @@ use baton_proto::baton::{
         MoveTaskResponse, WatchBoardRequest, WatchBoardResponse, board_service_server::BoardService,
     },
 };
-use baton_store::{Page, Total};
+use baton_store::{Page, RowCount};
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
@@ -121,18 +121,16 @@ impl BoardService for Rpc {
 }
 
 impl Rpc {
-    /// Whose boards one may see is data: [`reach::BOARDS`]. Of strangers the role has to be asked.
+    /// Whose boards one may see is data: [`relation_policy::BOARDS`]. Of strangers the role has to be asked.
     pub(super) async fn may_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
         let who = Who::of(principal);
         let relation = who.relation(person);
         // Of one's own people the table opens all boards, whatever their roles.
         let may = relation < Relation::Other
             || who.runs_the_account()
-                && self
-                    .members
-                    .find(principal, person)
-                    .await?
-                    .is_some_and(|member| reach::reaches(reach::BOARDS, principal.role(), member.role, relation));
+                && self.members.find(principal, person).await?.is_some_and(|member| {
+                    relation_policy::allows(relation_policy::BOARDS, principal.role(), member.role, relation)
+                });
         if may { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
     }
 
@@ -186,7 +184,7 @@ impl Rpc {
         let around = around(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
-        let total: Total = columns.iter().map(|&(_, total)| total).sum();
+        let total: RowCount = columns.iter().map(|&(_, total)| total).sum();
         // These pages have no next one.
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
         let show = |task: Task| {
@@ -246,7 +244,7 @@ impl Rpc {
         }
         tasks.extend(past);
         tasks.sort_by(|one, other| past_board::compare(&filter, one, other));
-        let total: Total = columns.iter().map(|&(_, total)| total).sum();
+        let total: RowCount = columns.iter().map(|&(_, total)| total).sum();
         let mut tasks: Vec<Task> =
             tasks.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));

@@ -8,7 +8,7 @@ use baton_proto::baton::{
     api::v1::{Page as ProtoPage, PageMeta},
     task::v1 as proto,
 };
-use baton_store::{Page, Total};
+use baton_store::{Page, RowCount};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
@@ -107,7 +107,7 @@ impl Rpc {
         &self,
         mut tasks: Vec<Task>,
         around: &HashMap<Uuid, Around>,
-        total: Total,
+        total: RowCount,
         list: List<'_>,
         page: &Page,
     ) -> Listed {

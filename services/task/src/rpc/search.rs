@@ -11,7 +11,7 @@ use baton_proto::baton::{
         TaskHit, UpdateSearchSettingsRequest, UpdateSearchSettingsResponse, search_service_server::SearchService,
     },
 };
-use baton_store::{Page, Total};
+use baton_store::{Page, RowCount};
 use tokio::task;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -59,7 +59,7 @@ impl SearchService for Rpc {
             ranking = store::search::alike(&mut tx, list, &words).await?;
         }
         let spelled_alike = spelled_alike && !ranking.found.is_empty();
-        let total = Total { count: ranking.found.len() as i64, is_estimate: ranking.is_cut };
+        let total = RowCount { count: ranking.found.len() as i64, is_estimate: ranking.is_cut };
         let shown: Vec<Found> =
             ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();

@@ -1,6 +1,6 @@
 //! Files that belong to tasks: what is known of them. Their content is in the object store.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -57,7 +57,7 @@ pub(crate) async fn insert(tx: &mut Tx, attachment: &Attachment) -> Result<()> {
     )
     .execute(&mut **tx)
     .await
-    .map_err(|error| match broken_constraint(&error) {
+    .map_err(|error| match violated_constraint(&error) {
         Some("attachments_task") => Reason::TaskNotFound.into(),
         _ => Error::from(error),
     })?;

@@ -1,6 +1,6 @@
 //! Definitions of custom fields.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
@@ -133,7 +133,7 @@ pub(crate) async fn delete(tx: &mut Tx, field: &CustomField) -> Result<()> {
 }
 
 fn broken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
+    match violated_constraint(&error) {
         Some("custom_fields_key") => Reason::CustomFieldKeyTaken.into(),
         _ => error.into(),
     }

@@ -1,6 +1,6 @@
 //! What waits for what.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
 }
 
 /// Lets one transaction at a time add dependencies in this account: two could close a circle that neither sees, or
-/// both take the last place. Taken before tasks are locked, always.
+/// both take the last place. Delivery before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
     lock::exclusive(tx, "dependencies").await
 }
@@ -130,7 +130,7 @@ pub(crate) async fn remove(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Resu
 }
 
 fn broken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
+    match violated_constraint(&error) {
         Some("task_dependencies_task" | "task_dependencies_blocker") => Reason::TaskNotFound.into(),
         _ => error.into(),
     }

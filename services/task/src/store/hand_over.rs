@@ -56,7 +56,7 @@ pub(crate) async fn came_back(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Lets nobody leave while this transaction opens tasks again; others may as well. Taken before tasks are locked, as
+/// Lets nobody leave while this transaction opens tasks again; others may as well. Delivery before tasks are locked, as
 /// who leaves has it before their tasks are.
 pub(crate) async fn hold(tx: &mut Tx) -> Result<()> {
     lock::shared(tx, "departures").await

@@ -1,7 +1,7 @@
 //! Lists of tasks: one builder for ListTasks and the boards.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Cursor, Db, Page, Tenant, Total, Tx, deep::Stretch};
+use baton_store::{Cursor, Db, Page, RowCount, Tenant, Tx, page_cache::PageWindow};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(crate) struct List<'a> {
 /// The tasks of a page, and one more if another page follows.
 pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
-    let stretch = page.stretch(tx, &(list.scope, list.filter));
+    let stretch = page.window(tx, &(list.scope, list.filter));
     // The ids first, from an index alone: what a deep page skips is never read.
     let mut query = Query::new("with page as materialized (select id");
     let column = column(list.filter.sort);
@@ -64,32 +64,32 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     order(&mut query, list.filter);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
     let mut tasks = rows.into_iter().map(Task::try_from).collect::<Result<Vec<Task>>>()?;
-    stretch.cut(&mut tasks, |task| (key(task, list.filter.sort), task.id));
+    stretch.trim(&mut tasks, |task| (key(task, list.filter.sort), task.id));
     Ok(tasks)
 }
 
 /// How many tasks the list has, on all pages; `read` is what was read of this page.
-pub(crate) async fn total(tx: &mut Tx, list: List<'_>, page: &Page, read: usize) -> Result<Total> {
+pub(crate) async fn total(tx: &mut Tx, list: List<'_>, page: &Page, read: usize) -> Result<RowCount> {
     // The last page knows it already.
     let read = read as i64;
     if page.after().is_none() && read < page.limit() && (read > 0 || page.offset() == 0) {
         return Ok((page.offset() + read).into());
     }
     let account_id = tx.tenant().account_id;
-    let totals = Total::of(tx, &(list.scope, list.filter), 1, |query, _| list.identified(query, account_id)).await?;
+    let totals = RowCount::of(tx, &(list.scope, list.filter), 1, |query, _| list.identified(query, account_id)).await?;
     Ok(totals.into_iter().sum())
 }
 
 /// How many tasks a board has in each of its columns, on all pages.
-pub(crate) async fn columns(tx: &mut Tx, list: List<'_>) -> Result<Vec<(Status, Total)>> {
+pub(crate) async fn columns(tx: &mut Tx, list: List<'_>) -> Result<Vec<(Status, RowCount)>> {
     let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
     let columns = Status::ALL.into_iter().filter(|&status| list.filter.shows(status));
-    let mut columns: Vec<_> = columns.map(|status| (status, Total::default())).collect();
+    let mut columns: Vec<_> = columns.map(|status| (status, RowCount::default())).collect();
     let asked = columns.iter_mut().filter(|(status, _)| states.is_empty() || states.contains(status));
     let asked: Vec<_> = asked.collect();
     let names: Vec<&str> = asked.iter().map(|(status, _)| status.name()).collect();
     let count = |query: &mut Query, n: Option<usize>| list.matching(query, account_id, n.map(|n| asked[n].0));
-    let totals = Total::of_groups(tx, &("columns", list.scope, list.filter), "status", &names, count).await?;
+    let totals = RowCount::of_groups(tx, &("columns", list.scope, list.filter), "status", &names, count).await?;
     for ((_, column), total) in asked.into_iter().zip(totals) {
         *column = total;
     }
@@ -110,7 +110,7 @@ pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
 }
 
 impl List<'_> {
-    /// Begins the transaction that reads it. The whole account is read by the index of the order, whatever the values
+    /// OffsetCache the transaction that reads it. The whole account is read by the index of the order, whatever the values
     /// are: one plan will do, and takes half of the time that the first page costs.
     pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<Tx> {
         if self.is_whole() && self.filter.is_empty() {
@@ -154,7 +154,14 @@ impl List<'_> {
     /// The board of this person, as what comes first of each of its parts. An index gives the order if that is by age.
     /// In any other order all of a part before it is sorted, which is what `offset 0` is for: Postgres hopes to find it soon
     /// in the order of the whole account.
-    fn parts(self, query: &mut Query, account_id: Uuid, person: Uuid, columns: &str, stretch: &Stretch) -> Result<()> {
+    fn parts(
+        self,
+        query: &mut Query,
+        account_id: Uuid,
+        person: Uuid,
+        columns: &str,
+        stretch: &PageWindow,
+    ) -> Result<()> {
         // Few numbers, so few statements.
         let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
         for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {

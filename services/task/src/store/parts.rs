@@ -84,7 +84,7 @@ pub(crate) async fn seen(tx: &mut Tx, who: Who<'_>, tasks: &[Uuid]) -> Result<Ha
     Ok(ids.into_iter().collect())
 }
 
-/// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Taken
+/// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Delivery
 /// before tasks are locked, as [`super::task::lock_hierarchy`].
 pub(crate) async fn hold_hierarchy(tx: &mut Tx) -> Result<()> {
     lock::shared(tx, "hierarchy").await

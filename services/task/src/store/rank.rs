@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::lock;
 
-/// Lets one transaction at a time move tasks in the account's order. Taken before tasks are locked, always.
+/// Lets one transaction at a time move tasks in the account's order. Delivery before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
     lock::exclusive(tx, "order").await
 }

@@ -19,7 +19,7 @@ pub(crate) struct Instance {
     pub(crate) again: bool,
 }
 
-/// Begins series with tasks, or begins their rules anew; a task that keeps its number. One that has been given a
+/// OffsetCache series with tasks, or begins their rules anew; a task that keeps its number. One that has been given a
 /// place before it was made keeps that.
 pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
     if instances.is_empty() {

@@ -1,6 +1,6 @@
 //! Tasks, one at a time.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
@@ -306,7 +306,7 @@ pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'
 }
 
 /// Lets one transaction at a time move tasks about in this account. Two that make each other's task a part
-/// of their own would not see what the other has not committed. Taken before tasks are locked, always.
+/// of their own would not see what the other has not committed. Delivery before tasks are locked, always.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
     lock::exclusive(tx, "hierarchy").await
 }
@@ -342,10 +342,10 @@ pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> R
 }
 
 fn broken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
+    match violated_constraint(&error) {
         Some("tasks_parent") => Reason::TaskNotFound.into(),
         // Two took the same place at once.
-        Some("tasks_rank") => Error::from(Reason::Conflict).because(error),
+        Some("tasks_rank") => Error::from(Reason::Conflict).with_source(error),
         _ => error.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Intervals of tasks. Whoever writes one has locked its task's row before.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{Page, Tx};
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
@@ -406,7 +406,7 @@ pub(crate) const LATEST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_80
 pub(crate) const EARLIEST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
 
 fn broken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
+    match violated_constraint(&error) {
         Some("time_entries_overlap") => Reason::TimeEntryOverlaps.into(),
         _ => error.into(),
     }

@@ -1,6 +1,6 @@
 //! Saved views.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_proto::baton::task::v1::{BoardLook, ViewSource, ViewVisibility};
 use baton_store::{Db, Page, Tx};
 use chrono::{DateTime, Utc};
@@ -237,8 +237,8 @@ pub(crate) async fn clear(db: &Db, account_id: Uuid) -> Result<()> {
 }
 
 fn broken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
-        Some("saved_views_name" | "saved_views_name_key") => Error::from(Reason::ViewNameTaken).because(error),
+    match violated_constraint(&error) {
+        Some("saved_views_name" | "saved_views_name_key") => Error::from(Reason::ViewNameTaken).with_source(error),
         _ => error.into(),
     }
 }

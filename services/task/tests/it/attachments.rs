@@ -10,7 +10,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::Clock;
 use baton_task::{Config, MIGRATIONS, SCHEMA, start, upkeep::storage};
-use baton_testkit::{World, reason};
+use baton_testkit::{TestContext, reason};
 use futures_util::future::join_all;
 use prost::Message as _;
 use tonic_types::StatusExt as _;
@@ -266,7 +266,7 @@ async fn uploaders_and_those_who_may_change_the_task_delete_its_files() {
 
 #[tokio::test]
 async fn a_service_without_its_store_does_not_start() {
-    let world = World::start(&[(SCHEMA, &MIGRATIONS)]).await;
+    let world = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
     let mut env = world.env();
     env.set("BATON_TASK_ATTACHMENTS_URL", "ftp://files");
     let config = Config::from_env(&env).unwrap();

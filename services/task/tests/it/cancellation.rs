@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use baton_store::{Db, Tenant};
-use baton_testkit::World;
+use baton_testkit::TestContext;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Begins to read, and is gone at some moment before, in or after the begin.
+/// OffsetCache to read, and is gone at some moment before, in or after the begin.
 async fn read_and_go(db: &Db, tenant: Tenant, micros: u64) {
     let read = async {
         let mut tx = db.begin_read(tenant).await.unwrap();
@@ -26,7 +26,7 @@ async fn write(db: &Db, tenant: Tenant) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_begin_whose_caller_is_gone_fails_no_write_of_others() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let db = world.db(baton_task::SCHEMA);
     let [gone, other] = [1, 2].map(|n| Tenant::account(Uuid::from_u128(n)));
     for round in 0..60 {
@@ -40,7 +40,7 @@ async fn a_begin_whose_caller_is_gone_fails_no_write_of_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_caller_is_gone_happens_whole_or_not_at_all() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let db = world.db(baton_task::SCHEMA);
     let tenant = Tenant::account(Uuid::from_u128(1));
     for round in 0..200 {
@@ -60,7 +60,7 @@ async fn a_commit_whose_caller_is_gone_happens_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_does_not_take_the_last_connections() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let db = world.db(baton_task::SCHEMA);
     let [greedy, other] = [1, 2].map(|n| Tenant::account(Uuid::from_u128(n)));
     // More than there are connections, each held.

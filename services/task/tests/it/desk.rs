@@ -16,7 +16,7 @@ use baton_proto::{
 };
 use baton_runtime::Clock;
 use baton_task::{Config, MIGRATIONS, SCHEMA, start};
-use baton_testkit::{Person, Team, World};
+use baton_testkit::{Person, Team, TestContext};
 use chrono::{DateTime, Utc};
 use prost::Message;
 use prost_types::FieldMask;
@@ -29,7 +29,7 @@ pub(crate) type Answer<T = Task> = Result<T, Status>;
 /// A team, the service, and the clock that it goes by. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    pub(crate) world: Arc<World>,
+    pub(crate) world: Arc<TestContext>,
     pub(crate) team: Team,
     pub(crate) clock: Clock,
     channel: Channel,
@@ -37,7 +37,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) async fn open() -> Self {
-        let world = World::start(&[(SCHEMA, &MIGRATIONS)]).await;
+        let world = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
         let clock = Clock::fixed(Clock::system().now());
         let config = Config::from_env(&world.env()).unwrap();
         let channel = world.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;

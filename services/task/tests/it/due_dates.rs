@@ -12,7 +12,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::{Clock, Shutdown};
 use baton_task::{Config, start};
-use baton_testkit::{Person, World, eventually};
+use baton_testkit::{Person, TestContext, eventually};
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::{Message, Name};
 use prost_types::Timestamp;
@@ -31,7 +31,7 @@ pub(crate) fn due_in(desk: &Desk, title: &str, after: TimeDelta) -> CreateTaskRe
 }
 
 /// All events of a type, in the order that they were published.
-pub(crate) async fn events<M: Name + Default>(world: &World, kind: &str) -> Vec<M> {
+pub(crate) async fn events<M: Name + Default>(world: &TestContext, kind: &str) -> Vec<M> {
     let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
         .fetch_all(&world.admin())
         .await
@@ -51,7 +51,7 @@ async fn told(desk: &Desk, kind: &str, task: &str, many: usize) -> Vec<bool> {
 }
 
 /// Waits until every timer whose time has come has been looked at.
-pub(crate) async fn rest(world: &World, clock: &Clock) {
+pub(crate) async fn rest(world: &TestContext, clock: &Clock) {
     let now = clock.now();
     eventually(|| async {
         let waiting: i64 =
@@ -66,7 +66,7 @@ pub(crate) async fn rest(world: &World, clock: &Clock) {
 }
 
 /// One more instance of the service, that can be killed: everything of it stops where it is.
-pub(crate) fn instance(world: &World, clock: &Clock) -> Runtime {
+pub(crate) fn instance(world: &TestContext, clock: &Clock) -> Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (config, clock) = (Config::from_env(&world.env()).unwrap(), clock.clone());
     runtime.spawn(async move {
@@ -193,7 +193,7 @@ async fn nobody_is_told_of_what_is_closed_and_everybody_again_when_it_is_open() 
 
 #[tokio::test]
 async fn after_a_downtime_what_was_missed_comes_once_and_says_that_it_is_late() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let clock = Clock::fixed(Clock::system().now());
     let (account_id, user) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
     let due_at = clock.now() + TimeDelta::days(3);

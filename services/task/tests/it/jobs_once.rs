@@ -8,7 +8,7 @@ use std::{
 
 use baton_runtime::{Permanent, Shutdown};
 use baton_store::{Tenant, jobs};
-use baton_testkit::{World, eventually};
+use baton_testkit::{TestContext, eventually};
 use tokio::{sync::Notify, task::JoinHandle};
 
 const LEASE: Duration = Duration::from_millis(600);
@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_millis(600);
 type Begun = Arc<Mutex<HashMap<i32, usize>>>;
 
 /// A worker for whom the job 0 takes until it is told that it is done.
-fn worker(world: &World, begun: &Begun, done: &Arc<Notify>) -> JoinHandle<()> {
+fn worker(world: &TestContext, begun: &Begun, done: &Arc<Notify>) -> JoinHandle<()> {
     let (db, shutdown) = (world.db(baton_task::SCHEMA), Shutdown::new());
     let (begun, done) = (Arc::clone(begun), Arc::clone(done));
     tokio::spawn(jobs::run_with_lease(db, shutdown, LEASE, move |job| {
@@ -33,13 +33,13 @@ fn worker(world: &World, begun: &Begun, done: &Arc<Notify>) -> JoinHandle<()> {
     }))
 }
 
-async fn enqueue(world: &World, jobs: std::ops::Range<i32>) {
+async fn enqueue(world: &TestContext, jobs: std::ops::Range<i32>) {
     let mut tx = world.db(baton_task::SCHEMA).begin(Tenant::NONE).await.unwrap();
     tx.enqueue_all("count", &jobs.collect::<Vec<_>>()).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-async fn left(world: &World, jobs: i64) {
+async fn left(world: &TestContext, jobs: i64) {
     eventually(|| async {
         let left: i64 = sqlx::query_scalar("select count(*) from task.jobs").fetch_one(&world.admin()).await.unwrap();
         (left == jobs).then_some(())
@@ -49,7 +49,7 @@ async fn left(world: &World, jobs: i64) {
 
 #[tokio::test]
 async fn a_slow_job_holds_up_no_other_and_is_begun_once() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let (begun, done) = (Begun::default(), Arc::new(Notify::new()));
     enqueue(&world, 0..1).await;
     let one = worker(&world, &begun, &done);
@@ -73,7 +73,7 @@ async fn a_slow_job_holds_up_no_other_and_is_begun_once() {
 
 #[tokio::test]
 async fn a_job_whose_worker_died_is_done_by_another() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let (begun, done) = (Begun::default(), Arc::new(Notify::new()));
     enqueue(&world, 0..1).await;
     let dying = worker(&world, &begun, &done);
@@ -88,7 +88,7 @@ async fn a_job_whose_worker_died_is_done_by_another() {
 
 #[tokio::test]
 async fn a_job_that_can_never_succeed_is_tried_once() {
-    let world = World::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let world = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
     let begun = Begun::default();
     enqueue(&world, 0..2).await;
     let (db, shutdown, counted) = (world.db(baton_task::SCHEMA), Shutdown::new(), Arc::clone(&begun));

@@ -21,7 +21,7 @@ async fn a_clock_that_goes_back_makes_no_time_and_nothing_overlaps() {
     desk.clock.advance(TimeDelta::minutes(-10));
     let paused = desk.pause(me, id, "what time is it?").await.unwrap();
     assert_eq!(paused.actual_seconds, 0);
-    // Begins where the last one ended, though the clock says earlier.
+    // OffsetCache where the last one ended, though the clock says earlier.
     desk.resume(me, id).await.unwrap();
     assert_eq!(desk.get(me, id).await.unwrap().actual_seconds, 0);
     desk.clock.advance(TimeDelta::minutes(12));

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use baton_access::{Principal, principal, reach::Relation};
+use baton_access::{Principal, principal, relation_policy::Relation};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::{

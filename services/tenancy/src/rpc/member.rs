@@ -2,7 +2,7 @@
 
 use baton_access::{
     ACCOUNT_HEADER, Principal, Role, caller, principal,
-    reach::{self, Relation},
+    relation_policy::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
@@ -216,7 +216,7 @@ impl MemberService for Rpc {
             id if principal.membership.reports.contains(&id) => Relation::Report,
             _ => Relation::Other,
         };
-        if !reach::reaches(reach::MEMBERSHIPS, principal.role(), described.role, relation) {
+        if !relation_policy::allows(relation_policy::MEMBERSHIPS, principal.role(), described.role, relation) {
             return Err(Error::from(Reason::NotAboveMember).into());
         }
         Ok(Response::new(DescribeMembershipResponse { membership: Some(memberships::to_proto(described)) }))

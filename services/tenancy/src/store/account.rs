@@ -1,6 +1,6 @@
 //! Accounts.
 
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -124,7 +124,7 @@ pub(crate) async fn save(tx: &mut Tx, account: &mut Account) -> Result<()> {
     )
     .fetch_one(&mut **tx)
     .await
-    .map_err(|error| match broken_constraint(&error) {
+    .map_err(|error| match violated_constraint(&error) {
         Some("accounts_slug_unique") => Reason::SlugTaken.into(),
         _ => Error::from(error),
     })?;

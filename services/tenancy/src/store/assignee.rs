@@ -2,7 +2,7 @@
 
 use baton_access::{
     Membership, Role,
-    reach::{self, Relation},
+    relation_policy::{self, Relation},
 };
 use baton_errors::Result;
 use baton_proto::baton::tenancy::v1 as proto;
@@ -18,11 +18,11 @@ pub(crate) struct Assignee {
     role: Role,
 }
 
-/// The active members whom this one may hand tasks to by [`reach::TASKS`], but for themselves: those who report
+/// The active members whom this one may hand tasks to by [`relation_policy::TASKS`], but for themselves: those who report
 /// to them directly before others, and of each those who joined first.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) -> Result<Vec<Assignee>> {
     let reached = |relation| -> Vec<String> {
-        let reached = |of: &Role| reach::reaches(reach::TASKS, membership.role, *of, relation);
+        let reached = |of: &Role| relation_policy::allows(relation_policy::TASKS, membership.role, *of, relation);
         Role::ALL.into_iter().filter(reached).map(|role| role.name().to_owned()).collect()
     };
     let reports: Vec<Uuid> = membership.reports.iter().copied().collect();

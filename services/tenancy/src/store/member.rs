@@ -1,7 +1,7 @@
 //! Members and invitations.
 
 use baton_access::Role;
-use baton_errors::{Error, Reason, Result, broken_constraint};
+use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -59,7 +59,7 @@ pub(super) fn role(name: &str) -> Result<Role> {
 
 /// Two of the indexes say the same to the caller: the person is here already.
 fn taken(error: sqlx::Error) -> Error {
-    match broken_constraint(&error) {
+    match violated_constraint(&error) {
         Some("memberships_one_per_user" | "memberships_one_per_email") => Reason::MemberExists.into(),
         Some("memberships_one_per_handle") => Reason::HandleTaken.into(),
         _ => error.into(),

@@ -5,17 +5,17 @@ use futures_util::future::join_all;
 
 use super::*;
 
-fn token(world: &World, invited: &Member) -> String {
+fn token(world: &TestContext, invited: &Member) -> String {
     let ids = [invited.account_id.parse().unwrap(), invited.id.parse().unwrap()];
     world.invitation_tokens().issue("invitation", ids)
 }
 
-async fn accept(world: &World, who: &Person, token: String) -> Result<Response<Member>, Status> {
+async fn accept(world: &TestContext, who: &Person, token: String) -> Result<Response<Member>, Status> {
     let answer = members(world).accept_invitation(who.call_without_account(AcceptInvitationRequest { token })).await?;
     Ok(Response::new(answer.into_inner().member.unwrap()))
 }
 
-async fn remove(world: &World, by: &Person, account_id: Uuid, who: &Person) {
+async fn remove(world: &TestContext, by: &Person, account_id: Uuid, who: &Person) {
     let request = RemoveMemberRequest {
         account_id: account_id.to_string(),
         user_id: who.user_id.to_string(),

@@ -15,7 +15,7 @@ use baton_proto::baton::{
 use baton_runtime::{Origin, Secret};
 use baton_store::{Db, Event, Tenant};
 use baton_tenancy::{MIGRATIONS, SCHEMA};
-use baton_testkit::{Person, Team, World, eventually};
+use baton_testkit::{Person, Team, TestContext, eventually};
 use sqlx::migrate::Migrator;
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
@@ -24,7 +24,7 @@ static PLATFORM_ONLY: Migrator = Migrator::DEFAULT;
 
 /// A team, and a task service to play.
 struct Stage {
-    world: World,
+    world: TestContext,
     team: Team,
     task: Db,
     streams: Streams,
@@ -32,7 +32,7 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let world = World::start(&[(SCHEMA, &MIGRATIONS), ("task", &PLATFORM_ONLY)]).await;
+        let world = TestContext::start(&[(SCHEMA, &MIGRATIONS), ("task", &PLATFORM_ONLY)]).await;
         let streams = Streams::open(&Secret::new(world.redis_url())).unwrap();
         let task = world.db("task");
         tokio::spawn(relay::run(task.clone(), streams.clone(), world.shutdown().clone()));
@@ -82,7 +82,7 @@ impl Stage {
         crate::count(&self.world, sql).await
     }
 
-    /// How many rows the account's log has by now, once what `World` did is in it.
+    /// How many rows the account's log has by now, once what `TestContext` did is in it.
     async fn begun(&self) -> usize {
         let rows = self.log(1).await;
         assert_eq!(rows.last().unwrap().sequence, 1);

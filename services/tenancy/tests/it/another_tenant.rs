@@ -8,7 +8,7 @@ use baton_testkit::Team;
 use super::*;
 
 /// Every RPC that names an account, as `who` calls it for `account`, with `x-account-id` naming `header`.
-async fn all(world: &World, who: &Person, header: Uuid, account: &Team) -> Vec<(&'static str, Reason)> {
+async fn all(world: &TestContext, who: &Person, header: Uuid, account: &Team) -> Vec<(&'static str, Reason)> {
     let account_id = account.account_id.to_string();
     let user_id = account.user_a1.user_id.to_string();
     let (mut accounts, mut members) = (accounts(world), members(world));
@@ -62,7 +62,7 @@ async fn another_tenant_is_as_absent_as_one_that_never_was() {
     assert_eq!(dump(&world).await, before);
 }
 
-async fn dump(world: &World) -> Vec<String> {
+async fn dump(world: &TestContext) -> Vec<String> {
     sqlx::query_scalar(
         "select a::text from tenancy.accounts a union all select m::text from tenancy.memberships m order by 1",
     )

@@ -9,7 +9,7 @@ use baton_proto::baton::tenancy::v1::{
     Billing, GetBillingRequest, HandleStripeWebhookRequest, SubscriptionStatus, SubscriptionTier,
     billing_service_client::BillingServiceClient,
 };
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::{Request, Status, transport::Channel};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{count, world};
 
-fn billing(world: &World) -> BillingServiceClient<Channel> {
+fn billing(world: &TestContext) -> BillingServiceClient<Channel> {
     BillingServiceClient::new(world.tenancy())
 }
 
@@ -32,12 +32,12 @@ fn signature(secret: &str, at: i64, body: &str) -> String {
     format!("t={at},v1={hex}")
 }
 
-async fn send_signed(world: &World, body: String, signature: String) -> Result<(), Status> {
+async fn send_signed(world: &TestContext, body: String, signature: String) -> Result<(), Status> {
     let message = HandleStripeWebhookRequest { payload: body.into_bytes(), signature };
     billing(world).handle_stripe_webhook(Request::new(message)).await.map(|_| ())
 }
 
-async fn send(world: &World, event: &Value) -> Result<(), Status> {
+async fn send(world: &TestContext, event: &Value) -> Result<(), Status> {
     let body = event.to_string();
     let signature = signature("whsec_test", now(), &body);
     send_signed(world, body, signature).await
@@ -66,7 +66,7 @@ fn invoice() -> Value {
     json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "subscription": "sub_1"})
 }
 
-async fn of(world: &World, by: &Person, account_id: Uuid) -> Result<Billing, Status> {
+async fn of(world: &TestContext, by: &Person, account_id: Uuid) -> Result<Billing, Status> {
     let request = by.call(account_id, GetBillingRequest { account_id: account_id.to_string() });
     Ok(billing(world).get_billing(request).await?.into_inner().billing.unwrap())
 }

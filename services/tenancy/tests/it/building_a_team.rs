@@ -8,13 +8,13 @@ use prost::Message;
 use super::*;
 
 /// The token of the newest mail to someone.
-async fn mailed_token(world: &World, to: &Person) -> String {
+async fn mailed_token(world: &TestContext, to: &Person) -> String {
     let text = eventually(|| async { world.mailbox().mails(Some(&to.email)).into_iter().next() }).await.text;
     let (_, token) = text.split_once("/accept-invitation?token=").unwrap();
     token.split_whitespace().next().unwrap().to_owned()
 }
 
-async fn join_by_mail(world: &World, person: &Person) -> Member {
+async fn join_by_mail(world: &TestContext, person: &Person) -> Member {
     let token = mailed_token(world, person).await;
     let accept = person.call_without_account(AcceptInvitationRequest { token });
     members(world).accept_invitation(accept).await.unwrap().into_inner().member.unwrap()

@@ -7,7 +7,7 @@ use baton_testkit::{PASSWORD, eventually};
 
 use super::*;
 
-async fn change_address(world: &World, person: &Person, email: &str) {
+async fn change_address(world: &TestContext, person: &Person, email: &str) {
     let mut addresses = EmailServiceClient::new(world.auth());
     let request = ChangeEmailRequest { email: email.to_owned(), password: PASSWORD.to_owned() };
     addresses.change_email(person.call_without_account(request)).await.unwrap();
@@ -23,7 +23,7 @@ async fn change_address(world: &World, person: &Person, email: &str) {
 }
 
 /// Address, what it is known under, and status of all memberships with one of these addresses, oldest first.
-async fn addresses(world: &World, account_id: Uuid, emails: &[&str]) -> Vec<(String, String, String)> {
+async fn addresses(world: &TestContext, account_id: Uuid, emails: &[&str]) -> Vec<(String, String, String)> {
     sqlx::query_as(
         "select email, email_key, status from tenancy.memberships
          where account_id = $1 and email = any($2) order by invited_at, id",

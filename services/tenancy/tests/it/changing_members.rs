@@ -3,13 +3,13 @@ use baton_testkit::{Team, eventually};
 
 use super::*;
 
-async fn update(world: &World, by: &Person, request: UpdateMemberRequest) -> Result<Response<Member>, Status> {
+async fn update(world: &TestContext, by: &Person, request: UpdateMemberRequest) -> Result<Response<Member>, Status> {
     let account_id = request.account_id.parse().unwrap();
     let answer = members(world).update_member(by.call(account_id, request)).await?;
     Ok(Response::new(answer.into_inner().member.unwrap()))
 }
 
-async fn remove(world: &World, by: &Person, team: &Team, who: &Person) -> Result<Response<()>, Status> {
+async fn remove(world: &TestContext, by: &Person, team: &Team, who: &Person) -> Result<Response<()>, Status> {
     let request = RemoveMemberRequest {
         account_id: team.account_id.to_string(),
         user_id: who.user_id.to_string(),
@@ -18,7 +18,7 @@ async fn remove(world: &World, by: &Person, team: &Team, who: &Person) -> Result
     members(world).remove_member(by.call(team.account_id, request)).await.map(|_| Response::new(()))
 }
 
-async fn kinds(world: &World) -> Vec<String> {
+async fn kinds(world: &TestContext) -> Vec<String> {
     let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from tenancy.outbox order by position")
         .fetch_all(&world.admin())
         .await
@@ -171,7 +171,7 @@ async fn of_two_owners_who_act_on_each_other_at_once_one_remains() {
 
 /// Someone else's demotion of a member, under way: as far as the commit.
 async fn demotion_under_way(
-    world: &World,
+    world: &TestContext,
     account_id: Uuid,
     of: &Person,
 ) -> sqlx::Transaction<'static, sqlx::Postgres> {

@@ -11,7 +11,7 @@ fn create(name: &str, slug: Option<&str>) -> CreateAccountRequest {
     CreateAccountRequest { name: name.to_owned(), slug: slug.map(str::to_owned) }
 }
 
-async fn created(world: &World, by: &Person, request: CreateAccountRequest) -> Account {
+async fn created(world: &TestContext, by: &Person, request: CreateAccountRequest) -> Account {
     let answer = accounts(world).create_account(by.call_without_account(request)).await.unwrap();
     answer.into_inner().account.unwrap()
 }
@@ -134,6 +134,6 @@ async fn nobody_owns_more_than_ten_free_accounts() {
     created(&world, &bob, create("Acme", None)).await;
 }
 
-async fn one_more(world: &World, by: &Person) -> Result<(), Status> {
+async fn one_more(world: &TestContext, by: &Person) -> Result<(), Status> {
     accounts(world).create_account(by.call_without_account(create("Many", None))).await.map(drop)
 }

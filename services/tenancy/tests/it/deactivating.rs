@@ -13,13 +13,13 @@ use prost::Message;
 
 use super::*;
 
-async fn deactivate(world: &World, person: &Person) {
+async fn deactivate(world: &TestContext, person: &Person) {
     let request = DeactivateRequest { password: PASSWORD.to_owned() };
     UserServiceClient::new(world.auth()).deactivate(person.call_without_account(request)).await.unwrap();
 }
 
 /// The person again, once they have changed their mind.
-async fn reactivate(world: &World, person: &Person) -> Person {
+async fn reactivate(world: &TestContext, person: &Person) -> Person {
     let login = || LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
     let mut auth = AuthServiceClient::new(world.auth());
     auth.login(login()).await.unwrap_err();
@@ -37,14 +37,14 @@ async fn reactivate(world: &World, person: &Person) -> Person {
 }
 
 /// What became of a membership, once it is this: role, status, manager.
-async fn becomes(world: &World, account_id: Uuid, who: &Person, expected: (&str, &str, Option<&Person>)) {
+async fn becomes(world: &TestContext, account_id: Uuid, who: &Person, expected: (&str, &str, Option<&Person>)) {
     let (role, status, manager) = expected;
     let expected = (role.to_owned(), status.to_owned(), manager.map(|manager| manager.user_id));
     eventually(|| async { (stored(world, account_id, who.user_id).await == [expected.clone()]).then_some(()) }).await;
 }
 
 /// Types of the events of an account after its people joined, and who has the tasks.
-async fn told(world: &World, account_id: Uuid) -> Vec<(String, String)> {
+async fn told(world: &TestContext, account_id: Uuid) -> Vec<(String, String)> {
     let envelopes: Vec<Vec<u8>> =
         sqlx::query_scalar("select envelope from tenancy.outbox where account_id = $1 order by position")
             .bind(account_id)

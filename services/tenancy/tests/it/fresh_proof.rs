@@ -18,7 +18,7 @@ use super::*;
 
 /// The person in another session, opened by two factors a quarter of an hour ago. Nobody has asked for it yet, so nothing
 /// else of it is remembered.
-async fn long_ago(world: &World, person: &Person) -> Person {
+async fn long_ago(world: &TestContext, person: &Person) -> Person {
     let login = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
     let mut auth = AuthServiceClient::new(world.auth());
     let refresh_token = auth.login(login).await.unwrap().into_inner().refresh_token.unwrap();
@@ -35,7 +35,7 @@ async fn long_ago(world: &World, person: &Person) -> Person {
     Person { token, ..person.clone() }
 }
 
-async fn reauthenticate(world: &World, person: &Person) {
+async fn reauthenticate(world: &TestContext, person: &Person) {
     let request = ReauthenticateRequest { password: Some(PASSWORD.to_owned()), code: None };
     SessionServiceClient::new(world.auth()).reauthenticate(person.call_without_account(request)).await.unwrap();
 }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-async fn get(world: &World, account_id: Uuid, who: &Person) -> Member {
+async fn get(world: &TestContext, account_id: Uuid, who: &Person) -> Member {
     let request = GetMemberRequest { account_id: account_id.to_string(), user_id: who.user_id.to_string() };
     members(world).get_member(who.call(account_id, request)).await.unwrap().into_inner().member.unwrap()
 }
@@ -22,17 +22,17 @@ fn rename(account_id: Uuid, handle: Option<&str>) -> UpdateOwnMemberRequest {
     }
 }
 
-async fn call(world: &World, request: Request<UpdateOwnMemberRequest>) -> Result<Response<Member>, Status> {
+async fn call(world: &TestContext, request: Request<UpdateOwnMemberRequest>) -> Result<Response<Member>, Status> {
     let answer = members(world).update_own_member(request).await?;
     Ok(Response::new(answer.into_inner().member.unwrap()))
 }
 
-async fn renamed(world: &World, team: &Team, who: &Person, handle: &str) -> Result<Response<Member>, Status> {
+async fn renamed(world: &TestContext, team: &Team, who: &Person, handle: &str) -> Result<Response<Member>, Status> {
     call(world, who.call(team.account_id, rename(team.account_id, Some(handle)))).await
 }
 
 /// Someone with this address, a member by invitation.
-async fn join(world: &World, team: &Team, email: &str) -> String {
+async fn join(world: &TestContext, team: &Team, email: &str) -> String {
     let mut person = world.person("anyone").await;
     let moved = "update auth.users set email = $2, email_key = lower($2) where id = $1";
     sqlx::query(moved).bind(person.user_id).bind(email).execute(&world.admin()).await.unwrap();
@@ -45,7 +45,7 @@ async fn join(world: &World, team: &Team, email: &str) -> String {
     members(world).accept_invitation(accept).await.unwrap().into_inner().member.unwrap().handle.unwrap()
 }
 
-async fn find(world: &World, team: &Team, by: &Person, handles: &[&str], people: &[&Person]) -> Vec<FoundMember> {
+async fn find(world: &TestContext, team: &Team, by: &Person, handles: &[&str], people: &[&Person]) -> Vec<FoundMember> {
     let request = FindMembersRequest {
         handles: handles.iter().map(|&handle| handle.to_owned()).collect(),
         user_ids: people.iter().map(|person| person.user_id.to_string()).collect(),

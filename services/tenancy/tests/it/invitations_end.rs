@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::*;
 
-async fn accept(world: &World, who: &Person, invited: &Member) -> Result<Response<Member>, Status> {
+async fn accept(world: &TestContext, who: &Person, invited: &Member) -> Result<Response<Member>, Status> {
     let ids = [invited.account_id.parse().unwrap(), invited.id.parse().unwrap()];
     let request = AcceptInvitationRequest { token: world.invitation_tokens().issue("invitation", ids) };
     let answer = members(world).accept_invitation(who.call_without_account(request)).await?;
@@ -22,7 +22,7 @@ async fn accept(world: &World, who: &Person, invited: &Member) -> Result<Respons
 }
 
 /// Ids of the invitations that are open.
-async fn open(world: &World, team: &Team) -> Vec<String> {
+async fn open(world: &TestContext, team: &Team) -> Vec<String> {
     let request = ListMembersRequest {
         account_id: team.account_id.to_string(),
         status: vec![MemberStatus::Invited.into()],
@@ -33,14 +33,14 @@ async fn open(world: &World, team: &Team) -> Vec<String> {
 }
 
 /// Whether the end of this invitation was published.
-async fn is_published(world: &World, invited: &Member) -> bool {
+async fn is_published(world: &TestContext, invited: &Member) -> bool {
     let envelopes: Vec<Vec<u8>> =
         sqlx::query_scalar("select envelope from tenancy.outbox").fetch_all(&world.admin()).await.unwrap();
     let events = envelopes.iter().map(|bytes| Envelope::decode(&**bytes).unwrap());
     events.filter(|event| event.r#type == "member.removed").any(|event| event.subject_id == invited.id)
 }
 
-async fn invite_new(world: &World, by: &Person, team: &Team, role: Role) -> (Person, Member) {
+async fn invite_new(world: &TestContext, by: &Person, team: &Team, role: Role) -> (Person, Member) {
     let person = world.person("invited").await;
     let invited = invite(world, by, invitation(team.account_id, &person.email, role, None)).await.unwrap();
     (person, invited)
@@ -63,7 +63,7 @@ enum End {
     Demoted,
 }
 
-async fn end_right(world: &World, team: &Team, how: End) {
+async fn end_right(world: &TestContext, team: &Team, how: End) {
     let (id, inviter) = (team.account_id, &team.super_manager);
     match how {
         End::Removed => drop(members(world).remove_member(team.owner.call(id, removal(team, inviter))).await.unwrap()),

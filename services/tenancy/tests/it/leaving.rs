@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::*;
 
-async fn leave(world: &World, team: &Team, who: &Person, to: Option<&Person>) -> Result<Response<()>, Status> {
+async fn leave(world: &TestContext, team: &Team, who: &Person, to: Option<&Person>) -> Result<Response<()>, Status> {
     let request = LeaveAccountRequest {
         account_id: team.account_id.to_string(),
         hand_over_to: to.map(|to| to.user_id.to_string()),
@@ -16,7 +16,7 @@ async fn leave(world: &World, team: &Team, who: &Person, to: Option<&Person>) ->
 }
 
 async fn remove(
-    world: &World,
+    world: &TestContext,
     team: &Team,
     by: &Person,
     who: &Person,
@@ -31,7 +31,7 @@ async fn remove(
 }
 
 /// Who has the tasks of those who left, in the order in which they left.
-async fn heirs(world: &World) -> Vec<(Uuid, Uuid)> {
+async fn heirs(world: &TestContext) -> Vec<(Uuid, Uuid)> {
     let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from tenancy.outbox order by position")
         .fetch_all(&world.admin())
         .await

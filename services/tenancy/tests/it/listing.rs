@@ -10,7 +10,7 @@ fn page(page: i32, per_page: i32, token: &str) -> Option<Page> {
 }
 
 async fn list(
-    world: &World,
+    world: &TestContext,
     by: &Person,
     request: ListMembersRequest,
 ) -> Result<Response<ListMembersResponse>, Status> {

@@ -31,19 +31,19 @@ use baton_proto::baton::tenancy::v1::{
     member_service_client::MemberServiceClient,
 };
 use baton_tenancy::{MIGRATIONS, SCHEMA};
-use baton_testkit::{Person, World, reason};
+use baton_testkit::{Person, TestContext, reason};
 use tonic::{Request, Response, Status, transport::Channel};
 use uuid::Uuid;
 
-async fn world() -> World {
-    World::start(&[(SCHEMA, &MIGRATIONS)]).await
+async fn world() -> TestContext {
+    TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await
 }
 
-fn accounts(world: &World) -> AccountServiceClient<Channel> {
+fn accounts(world: &TestContext) -> AccountServiceClient<Channel> {
     AccountServiceClient::new(world.tenancy())
 }
 
-fn members(world: &World) -> MemberServiceClient<Channel> {
+fn members(world: &TestContext) -> MemberServiceClient<Channel> {
     MemberServiceClient::new(world.tenancy())
 }
 
@@ -67,7 +67,7 @@ fn invitation(account_id: Uuid, email: &str, role: Role, manager: Option<&Person
     }
 }
 
-async fn invite(world: &World, by: &Person, request: InviteMemberRequest) -> Result<Member, Status> {
+async fn invite(world: &TestContext, by: &Person, request: InviteMemberRequest) -> Result<Member, Status> {
     let account_id = request.account_id.parse().unwrap();
     let answer = members(world).invite_member(by.call(account_id, request)).await?;
     Ok(answer.into_inner().member.unwrap())
@@ -93,7 +93,7 @@ fn new_manager(account_id: Uuid, of: &Person, manager: Option<&Person>) -> Updat
 }
 
 /// One row, looked at behind the service's back: user id, role, status, manager.
-async fn stored(world: &World, account_id: Uuid, user_id: Uuid) -> Vec<(String, String, Option<Uuid>)> {
+async fn stored(world: &TestContext, account_id: Uuid, user_id: Uuid) -> Vec<(String, String, Option<Uuid>)> {
     sqlx::query_as(
         "select role, status, manager_id from tenancy.memberships where account_id = $1 and user_id = $2
          order by invited_at, id",
@@ -105,6 +105,6 @@ async fn stored(world: &World, account_id: Uuid, user_id: Uuid) -> Vec<(String, 
     .unwrap()
 }
 
-async fn count(world: &World, sql: &'static str) -> i64 {
+async fn count(world: &TestContext, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&world.admin()).await.unwrap()
 }

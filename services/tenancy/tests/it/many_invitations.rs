@@ -14,7 +14,7 @@ fn to(email: &str, role: Role, manager: Option<&Person>) -> Invitation {
 }
 
 async fn invite_all(
-    world: &World,
+    world: &TestContext,
     by: &Person,
     account_id: Uuid,
     invitations: Vec<Invitation>,
@@ -24,24 +24,24 @@ async fn invite_all(
     Ok(Response::new(answer.into_inner().results))
 }
 
-async fn resend(world: &World, by: &Person, team: &Team, id: &str) -> Result<Response<Member>, Status> {
+async fn resend(world: &TestContext, by: &Person, team: &Team, id: &str) -> Result<Response<Member>, Status> {
     let request = ResendInvitationRequest { account_id: team.account_id.to_string(), invitation_id: id.to_owned() };
     let answer = members(world).resend_invitation(by.call(team.account_id, request)).await?;
     Ok(Response::new(answer.into_inner().member.unwrap()))
 }
 
-async fn revoke(world: &World, by: &Person, team: &Team, id: &str) -> Result<Response<()>, Status> {
+async fn revoke(world: &TestContext, by: &Person, team: &Team, id: &str) -> Result<Response<()>, Status> {
     let request = RevokeInvitationRequest { account_id: team.account_id.to_string(), invitation_id: id.to_owned() };
     members(world).revoke_invitation(by.call(team.account_id, request)).await.map(|_| Response::new(()))
 }
 
-async fn accept(world: &World, who: &Person, team: &Team, id: &str) -> Result<Response<Member>, Status> {
+async fn accept(world: &TestContext, who: &Person, team: &Team, id: &str) -> Result<Response<Member>, Status> {
     let token = world.invitation_tokens().issue("invitation", [team.account_id, id.parse().unwrap()]);
     let request = who.call_without_account(AcceptInvitationRequest { token });
     Ok(Response::new(members(world).accept_invitation(request).await?.into_inner().member.unwrap()))
 }
 
-async fn age(world: &World, id: &str, by: &str) {
+async fn age(world: &TestContext, id: &str, by: &str) {
     sqlx::query("update tenancy.memberships set invited_at = now() - $2::interval where id = $1")
         .bind(id.parse::<Uuid>().unwrap())
         .bind(by)

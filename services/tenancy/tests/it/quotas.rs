@@ -10,7 +10,7 @@ use baton_proto::baton::{
     },
 };
 use baton_store::{Event, Tenant};
-use baton_testkit::{Person, World, eventually, reason};
+use baton_testkit::{Person, TestContext, eventually, reason};
 use futures_util::future::join_all;
 use prost::Message;
 use tonic::{Code, Status};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{invitation, invite, members, world};
 
-async fn allow(world: &World, account_id: Uuid, users: i32) {
+async fn allow(world: &TestContext, account_id: Uuid, users: i32) {
     sqlx::query("update tenancy.accounts set max_users = $2 where id = $1")
         .bind(account_id)
         .bind(users)
@@ -28,7 +28,7 @@ async fn allow(world: &World, account_id: Uuid, users: i32) {
         .unwrap();
 }
 
-async fn usage(world: &World, by: &Person, account_id: Uuid) -> Result<GetUsageResponse, Status> {
+async fn usage(world: &TestContext, by: &Person, account_id: Uuid) -> Result<GetUsageResponse, Status> {
     let request = by.call(account_id, GetUsageRequest { account_id: account_id.to_string() });
     Ok(UsageServiceClient::new(world.tenancy()).get_usage(request).await?.into_inner())
 }
@@ -38,7 +38,7 @@ fn of(usage: &GetUsageResponse, quota: Quota) -> (Option<i32>, Option<i32>, Opti
     (found.limit, found.used, found.percent)
 }
 
-async fn warnings(world: &World, account_id: Uuid) -> Vec<UsageWarning> {
+async fn warnings(world: &TestContext, account_id: Uuid) -> Vec<UsageWarning> {
     let envelopes: Vec<Vec<u8>> =
         sqlx::query_scalar("select envelope from tenancy.outbox where account_id = $1 order by position")
             .bind(account_id)

@@ -54,7 +54,7 @@ struct Place {
     manager: Option<Uuid>,
 }
 
-async fn places(world: &World, account_id: Uuid) -> HashMap<Uuid, Place> {
+async fn places(world: &TestContext, account_id: Uuid) -> HashMap<Uuid, Place> {
     let rows: Vec<(Uuid, String, Option<Uuid>)> = sqlx::query_as(
         "select user_id, role, manager_id from tenancy.memberships where account_id = $1 and status = 'active'",
     )
@@ -69,7 +69,7 @@ async fn places(world: &World, account_id: Uuid) -> HashMap<Uuid, Place> {
 }
 
 /// Open invitations by address: id and role.
-async fn open(world: &World, account_id: Uuid) -> HashMap<String, (Uuid, String)> {
+async fn open(world: &TestContext, account_id: Uuid) -> HashMap<String, (Uuid, String)> {
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(
         "select email_key, id, role from tenancy.memberships where account_id = $1 and status = 'invited'",
     )
@@ -80,7 +80,7 @@ async fn open(world: &World, account_id: Uuid) -> HashMap<String, (Uuid, String)
     rows.into_iter().map(|(email, id, role)| (email, (id, role))).collect()
 }
 
-async fn take(world: &World, account_id: Uuid, people: &[Person], step: Step) -> Result<(), Status> {
+async fn take(world: &TestContext, account_id: Uuid, people: &[Person], step: Step) -> Result<(), Status> {
     let (text, id) = (account_id.to_string(), |n: usize| people[n].user_id.to_string());
     let (mut accounts, mut members) = (accounts(world), members(world));
     match step {

@@ -4,7 +4,7 @@ use baton_proto::baton::tenancy::v1::{ResolveMembershipRequest, ResolveMembershi
 
 use super::*;
 
-async fn resolve(world: &World, request: Request<ResolveMembershipRequest>) -> ResolveMembershipResponse {
+async fn resolve(world: &TestContext, request: Request<ResolveMembershipRequest>) -> ResolveMembershipResponse {
     members(world).resolve_membership(request).await.unwrap().into_inner()
 }
 

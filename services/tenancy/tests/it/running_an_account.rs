@@ -7,7 +7,7 @@ use baton_testkit::{Team, eventually};
 
 use super::*;
 
-async fn get(world: &World, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
+async fn get(world: &TestContext, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
     let request = GetAccountRequest { account_id: account_id.to_string() };
     let answer = accounts(world).get_account(who.call(account_id, request)).await?;
     Ok(Response::new(answer.into_inner().account.unwrap()))
@@ -21,25 +21,25 @@ fn update(account_id: Uuid, new: AccountChange, paths: &[&str]) -> UpdateAccount
     }
 }
 
-async fn suspend(world: &World, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
+async fn suspend(world: &TestContext, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
     let request = SuspendAccountRequest { account_id: account_id.to_string() };
     let answer = accounts(world).suspend_account(who.call(account_id, request)).await?;
     Ok(Response::new(answer.into_inner().account.unwrap()))
 }
 
-async fn delete(world: &World, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
+async fn delete(world: &TestContext, who: &Person, account_id: Uuid) -> Result<Response<Account>, Status> {
     let request = DeleteAccountRequest { account_id: account_id.to_string() };
     let answer = accounts(world).delete_account(who.call(account_id, request)).await?;
     Ok(Response::new(answer.into_inner().account.unwrap()))
 }
 
-async fn list(world: &World, who: &Person, account_id: Uuid) -> Option<Reason> {
+async fn list(world: &TestContext, who: &Person, account_id: Uuid) -> Option<Reason> {
     let request = ListMembersRequest { account_id: account_id.to_string(), ..Default::default() };
     members(world).list_members(who.call(account_id, request)).await.err().and_then(|status| reason(&status))
 }
 
 /// Types of the account's events, in order.
-async fn told(world: &World) -> Vec<String> {
+async fn told(world: &TestContext) -> Vec<String> {
     let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from tenancy.outbox order by position")
         .fetch_all(&world.admin())
         .await
@@ -113,7 +113,7 @@ fn colors(color: &str, logo: &str) -> AccountChange {
 }
 
 /// Waits until listing members answers this; the access layer remembers the account for a second.
-async fn lists(world: &World, who: &Person, account_id: Uuid, expected: Option<Reason>) {
+async fn lists(world: &TestContext, who: &Person, account_id: Uuid, expected: Option<Reason>) {
     eventually(|| async { (list(world, who, account_id).await == expected).then_some(()) }).await;
 }
 
@@ -199,7 +199,7 @@ async fn a_given_up_account_can_be_had_back_for_thirty_days() {
     get(&world, &team.owner, id).await.unwrap();
 }
 
-async fn transfer(world: &World, team: &Team, from: &Person, to: &Person) -> Result<Response<()>, Status> {
+async fn transfer(world: &TestContext, team: &Team, from: &Person, to: &Person) -> Result<Response<()>, Status> {
     let request = TransferOwnershipRequest { account_id: team.account_id.to_string(), user_id: to.user_id.to_string() };
     accounts(world).transfer_ownership(from.call(team.account_id, request)).await.map(|_| Response::new(()))
 }

@@ -14,7 +14,7 @@ fn update(team: &Team, value: bool, paths: Option<&[&str]>) -> UpdateSettingsReq
     }
 }
 
-async fn may_reassign(world: &World, who: &Person, account_id: Uuid) -> bool {
+async fn may_reassign(world: &TestContext, who: &Person, account_id: Uuid) -> bool {
     let request = who.call(account_id, ResolveMembershipRequest {});
     members(world).resolve_membership(request).await.unwrap().into_inner().may_reassign
 }

@@ -5,7 +5,7 @@ use baton_testkit::Team;
 
 use super::*;
 
-async fn assignees(world: &World, team: &Team, who: &Person) -> Result<Vec<Uuid>, Status> {
+async fn assignees(world: &TestContext, team: &Team, who: &Person) -> Result<Vec<Uuid>, Status> {
     let request = who.call(team.account_id, ListAssigneesRequest {});
     let answer = members(world).list_assignees(request).await?.into_inner();
     Ok(answer.assignees.into_iter().map(|one| one.user_id.parse().unwrap()).collect())

@@ -8,13 +8,13 @@ use baton_testkit::PASSWORD;
 use super::*;
 use crate::people::{OTHER, is_told, link, passwords, reset};
 
-async fn events(world: &World, person: &Person) -> Vec<(AuthEventKind, bool)> {
+async fn events(world: &TestContext, person: &Person) -> Vec<(AuthEventKind, bool)> {
     let request = person.call_without_account(ListAuthEventsRequest { page: None });
     let answer = SessionServiceClient::new(world.auth()).list_auth_events(request).await.unwrap().into_inner();
     answer.events.iter().map(|event| (event.kind(), !event.session_id.is_empty())).collect()
 }
 
-async fn sign_in_was(world: &World, person: &Person, ago: &str) {
+async fn sign_in_was(world: &TestContext, person: &Person, ago: &str) {
     sqlx::query("update auth.sessions set created_at = now() - $2::text::interval where user_id = $1")
         .bind(person.user_id)
         .bind(ago)
@@ -23,7 +23,7 @@ async fn sign_in_was(world: &World, person: &Person, ago: &str) {
         .unwrap();
 }
 
-async fn published(world: &World, kind: &str) -> i64 {
+async fn published(world: &TestContext, kind: &str) -> i64 {
     // The kind stands in the envelope as it is.
     sqlx::query_scalar("select count(*) from auth.outbox where position($1::text::bytea in envelope) > 0")
         .bind(kind)
@@ -34,7 +34,7 @@ async fn published(world: &World, kind: &str) -> i64 {
 
 #[tokio::test]
 async fn a_token_alone_makes_no_key_some_time_after_the_sign_in() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     sign_in_was(&world, &ada, "14 minutes").await;
     create_with_key(&world, &ada, "once").await;
@@ -64,7 +64,7 @@ async fn a_token_alone_makes_no_key_some_time_after_the_sign_in() {
 
 #[tokio::test]
 async fn its_person_hears_of_a_key_and_sees_how_it_came_and_went() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let ada = world.person("ada").await;
     let made = create(&world, &ada, wanted(&[], None)).await;
     is_told(&world, &ada.email, "New API key").await;
@@ -76,7 +76,7 @@ async fn its_person_hears_of_a_key_and_sees_how_it_came_and_went() {
 
 #[tokio::test]
 async fn who_gets_back_in_by_mail_ends_the_keys_that_somebody_made() {
-    let world = World::start(&[]).await;
+    let world = TestContext::start(&[]).await;
     let (ada, ben) = (world.person("ada").await, world.person("ben").await);
     let (first, second) =
         (create(&world, &ada, wanted(&[], None)).await, create(&world, &ada, wanted(&[], None)).await);

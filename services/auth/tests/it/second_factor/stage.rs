@@ -8,20 +8,20 @@ use baton_proto::baton::auth::v1::{
     VerifySecondFactorResponse, auth_service_client::AuthServiceClient, mfa_service_client::MfaServiceClient,
 };
 use baton_runtime::{Clock, Env};
-use baton_testkit::{PASSWORD, Person, World, eventually};
+use baton_testkit::{PASSWORD, Person, TestContext, eventually};
 use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::BASE32_NOPAD;
 use tonic::{Request, Status, transport::Channel};
 
 pub(crate) struct Stage {
-    pub(crate) world: World,
+    pub(crate) world: TestContext,
     pub(crate) clock: Clock,
     auth: Channel,
 }
 
 impl Stage {
     pub(crate) async fn set() -> Self {
-        let world = World::start(&[]).await;
+        let world = TestContext::start(&[]).await;
         // In the middle of a time step, so that the seconds which pass in the test do not matter.
         let now = Utc::now().timestamp().div_euclid(30) * 30 + 15;
         let clock = Clock::fixed(DateTime::from_timestamp(now, 0).unwrap());
@@ -96,7 +96,7 @@ impl Stage {
     }
 }
 
-async fn serve(world: &World, env: Env, clock: Clock) -> Channel {
+async fn serve(world: &TestContext, env: Env, clock: Clock) -> Channel {
     let config = Config::from_env(&env).unwrap();
     world.spawn(|listener, shutdown| baton_auth::start(config, clock, listener, shutdown)).await
 }

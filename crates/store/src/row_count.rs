@@ -11,29 +11,29 @@ use sqlx::{Postgres, QueryBuilder, types::Json};
 use crate::{Tenant, Tx, page::hash};
 
 /// Up to here totals are exact.
-const EXACT: i64 = 10_000;
+const MAX_EXACT: i64 = 10_000;
 /// A guess of the planner that is larger than this is taken without looking: it is seldom wrong by a factor of ten.
-const SURE: i64 = 10 * EXACT;
+const TRUST_ESTIMATE_ABOVE: i64 = 10 * MAX_EXACT;
 /// How long an estimate is good for those who page through the same list.
-const REMEMBERED_FOR: Duration = Duration::from_secs(10);
-const REMEMBERED: u64 = 10_000;
+const CACHE_TTL: Duration = Duration::from_secs(10);
+const CACHE_CAPACITY: u64 = 10_000;
 
 /// How many rows a list has, on all pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Total {
+pub struct RowCount {
     /// So many.
     pub count: i64,
     /// Whether that is only about right; then it is more than 10,000.
     pub is_estimate: bool,
 }
 
-impl From<i64> for Total {
+impl From<i64> for RowCount {
     fn from(count: i64) -> Self {
         Self { count, is_estimate: false }
     }
 }
 
-impl std::iter::Sum for Total {
+impl std::iter::Sum for RowCount {
     fn sum<I: Iterator<Item = Self>>(totals: I) -> Self {
         totals.fold(Self::default(), |sum, total| Self {
             count: sum.count.saturating_add(total.count),
@@ -48,11 +48,11 @@ pub(crate) struct Estimates(Cache<(Tenant, u64, usize), i64>);
 
 impl Default for Estimates {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build())
+        Self(Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_TTL).build())
     }
 }
 
-impl Total {
+impl RowCount {
     /// Counts `lists` lists at once. `push` appends what follows `select 1` in the list with this number: `from`, and
     /// what it has to match; `of` is all that it depends on but the tenant.
     ///
@@ -86,7 +86,7 @@ impl Total {
     }
 
     /// Counts the rows of a list by the value that they have in `column`: one total for each of `groups`. `push` is that
-    /// of [`Total::of`], for a group by its number or for the list as a whole, which is read once where it has no more
+    /// of [`RowCount::of`], for a group by its number or for the list as a whole, which is read once where it has no more
     /// than 10,000 rows.
     ///
     /// # Errors
@@ -100,12 +100,14 @@ impl Total {
     ) -> Result<Vec<Self>> {
         let (estimates, tenant) = (tx.db().estimates(), tx.tenant());
         let known_as_long = (0..groups.len()).any(|group| estimates.0.contains_key(&(tenant, hash(of), group)));
-        if !known_as_long && guess(tx, 1, &|query, _| push(query, None)).await?.iter().all(|&rows| rows <= EXACT) {
+        if !known_as_long
+            && planner_estimate(tx, 1, &|query, _| push(query, None)).await?.iter().all(|&rows| rows <= MAX_EXACT)
+        {
             let mut query = QueryBuilder::new(format!("select {column}, count(*) from (select {column} "));
             push(&mut query, None);
-            query.push(format_args!(" limit {}) rows group by {column}", EXACT + 1));
+            query.push(format_args!(" limit {}) rows group by {column}", MAX_EXACT + 1));
             let counts: HashMap<String, i64> = query.build_query_as().fetch_all(&mut **tx).await?.into_iter().collect();
-            if counts.values().sum::<i64>() <= EXACT {
+            if counts.values().sum::<i64>() <= MAX_EXACT {
                 return Ok(groups.iter().map(|&group| counts.get(group).copied().unwrap_or_default().into()).collect());
             }
         }
@@ -114,10 +116,10 @@ impl Total {
 }
 
 /// Counts so many lists, or estimates how long they are.
-async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<Total>> {
-    let guesses = guess(tx, lists, &push).await?;
-    let mut totals: Vec<Total> = guesses.iter().map(|&count| Total { count, is_estimate: true }).collect();
-    let counted: Vec<usize> = (0..lists).filter(|&list| guesses[list] <= SURE).collect();
+async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<RowCount>> {
+    let guesses = planner_estimate(tx, lists, &push).await?;
+    let mut totals: Vec<RowCount> = guesses.iter().map(|&count| RowCount { count, is_estimate: true }).collect();
+    let counted: Vec<usize> = (0..lists).filter(|&list| guesses[list] <= TRUST_ESTIMATE_ABOVE).collect();
     if counted.is_empty() {
         return Ok(totals);
     }
@@ -126,18 +128,26 @@ async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgr
         query.push(if number > 0 { " union all " } else { "" });
         query.push(format_args!("select {list}, count(*) from (select 1 "));
         push(&mut query, list);
-        query.push(format_args!(" limit {}) rows", EXACT + 1));
+        query.push(format_args!(" limit {}) rows", MAX_EXACT + 1));
     }
     let counts: Vec<(i32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
     for (list, count) in counts {
         let Some(total) = usize::try_from(list).ok().and_then(|list| totals.get_mut(list)) else { continue };
-        *total = if count <= EXACT { count.into() } else { Total { count: total.count.max(count), is_estimate: true } };
+        *total = if count <= MAX_EXACT {
+            count.into()
+        } else {
+            RowCount { count: total.count.max(count), is_estimate: true }
+        };
     }
     Ok(totals)
 }
 
 /// How many rows the planner expects in each list; 0 where it cannot be told from the plan.
-async fn guess(tx: &mut Tx, lists: usize, push: &impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<i64>> {
+async fn planner_estimate(
+    tx: &mut Tx,
+    lists: usize,
+    push: &impl Fn(&mut QueryBuilder<Postgres>, usize),
+) -> Result<Vec<i64>> {
     let mut query = QueryBuilder::new("explain (format json) ");
     for list in 0..lists {
         query.push(if list > 0 { " union all " } else { "" }).push("select 1 ");
@@ -178,8 +188,11 @@ mod tests {
 
     #[test]
     fn a_sum_is_as_sure_as_its_parts() {
-        let estimate = Total { count: 20_000, is_estimate: true };
-        assert_eq!([Total::from(3), Total::from(4)].into_iter().sum::<Total>(), Total::from(7));
-        assert_eq!([Total::from(3), estimate].into_iter().sum::<Total>(), Total { count: 20_003, is_estimate: true });
+        let estimate = RowCount { count: 20_000, is_estimate: true };
+        assert_eq!([RowCount::from(3), RowCount::from(4)].into_iter().sum::<RowCount>(), RowCount::from(7));
+        assert_eq!(
+            [RowCount::from(3), estimate].into_iter().sum::<RowCount>(),
+            RowCount { count: 20_003, is_estimate: true }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Whose things a role reaches with a permission: sections 2.2 and 2.3 of the enterprise plan, as data.
+//! Whose things a role allows with a permission: sections 2.2 and 2.3 of the enterprise plan, as data.
 //!
 //! [`crate::matrix`] says that a manager may hand tasks to users; this says to which.
 
@@ -15,11 +15,11 @@ pub enum Relation {
     Other,
 }
 
-/// A line of a table: from `least` on, roles reach people of these roles who stand to them as closely as
+/// A grant of a table: from `least` on, roles reach people of these roles who stand to them as closely as
 /// `widest`, or closer.
 #[derive(Debug, Clone, Copy)]
-pub struct Line {
-    /// The least role that the line is for; every higher role has it too.
+pub struct Grant {
+    /// The least role that the grant is for; every higher role has it too.
     pub least: Role,
     /// The roles of those who are reached.
     pub of: &'static [Role],
@@ -28,48 +28,48 @@ pub struct Line {
 }
 
 /// Whom one may hand tasks to.
-pub const TASKS: &[Line] = &[
-    Line { least: User, of: &Role::ALL, widest: Relation::Own },
-    Line { least: Manager, of: &[User], widest: Relation::Report },
-    Line { least: SuperManager, of: &[User, Manager], widest: Relation::Other },
-    Line { least: Owner, of: &Role::ALL, widest: Relation::Other },
+pub const TASKS: &[Grant] = &[
+    Grant { least: User, of: &Role::ALL, widest: Relation::Own },
+    Grant { least: Manager, of: &[User], widest: Relation::Report },
+    Grant { least: SuperManager, of: &[User, Manager], widest: Relation::Other },
+    Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
 /// Whose boards one may see.
-pub const BOARDS: &[Line] = &[
-    Line { least: User, of: &Role::ALL, widest: Relation::Own },
-    Line { least: Manager, of: &Role::ALL, widest: Relation::Report },
-    Line { least: SuperManager, of: &[User, Manager], widest: Relation::Other },
-    Line { least: Owner, of: &Role::ALL, widest: Relation::Other },
+pub const BOARDS: &[Grant] = &[
+    Grant { least: User, of: &Role::ALL, widest: Relation::Own },
+    Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
+    Grant { least: SuperManager, of: &[User, Manager], widest: Relation::Other },
+    Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
 /// Whose memberships one may have described and explained.
-pub const MEMBERSHIPS: &[Line] = &[
-    Line { least: User, of: &Role::ALL, widest: Relation::Own },
-    Line { least: Manager, of: &Role::ALL, widest: Relation::Report },
-    Line { least: SuperManager, of: &[User, Manager, SuperManager], widest: Relation::Other },
-    Line { least: Owner, of: &Role::ALL, widest: Relation::Other },
+pub const MEMBERSHIPS: &[Grant] = &[
+    Grant { least: User, of: &Role::ALL, widest: Relation::Own },
+    Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
+    Grant { least: SuperManager, of: &[User, Manager, SuperManager], widest: Relation::Other },
+    Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
 /// Of whose doings one may read the log.
-pub const ACTIVITY: &[Line] = &[
-    Line { least: User, of: &Role::ALL, widest: Relation::Own },
-    Line { least: Manager, of: &Role::ALL, widest: Relation::Report },
-    Line { least: SuperManager, of: &Role::ALL, widest: Relation::Other },
+pub const ACTIVITY: &[Grant] = &[
+    Grant { least: User, of: &Role::ALL, widest: Relation::Own },
+    Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
+    Grant { least: SuperManager, of: &Role::ALL, widest: Relation::Other },
 ];
 
-/// Whether one of `role` reaches a person of role `of` who stands to them like this.
-pub fn reaches(table: &[Line], role: Role, of: Role, relation: Relation) -> bool {
-    table.iter().any(|line| role >= line.least && line.of.contains(&of) && relation <= line.widest)
+/// Whether one of `role` allows a person of role `of` who stands to them like this.
+pub fn allows(table: &[Grant], role: Role, of: Role, relation: Relation) -> bool {
+    table.iter().any(|grant| role >= grant.least && grant.of.contains(&of) && relation <= grant.widest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What each role reaches of users, managers, super managers and owners.
-    fn row(table: &[Line], role: Role, relation: Relation) -> [bool; 4] {
-        Role::ALL.map(|of| reaches(table, role, of, relation))
+    /// What each role allows of users, managers, super managers and owners.
+    fn row(table: &[Grant], role: Role, relation: Relation) -> [bool; 4] {
+        Role::ALL.map(|of| allows(table, role, of, relation))
     }
 
     #[test]
@@ -105,11 +105,11 @@ mod tests {
             for of in Role::ALL {
                 for roles in Role::ALL.windows(2) {
                     for relation in [Relation::Own, Relation::Report, Relation::Other] {
-                        assert!(!reaches(table, roles[0], of, relation) || reaches(table, roles[1], of, relation));
+                        assert!(!allows(table, roles[0], of, relation) || allows(table, roles[1], of, relation));
                     }
                 }
                 for role in Role::ALL {
-                    assert!(!reaches(table, role, of, Relation::Other) || reaches(table, role, of, Relation::Report));
+                    assert!(!allows(table, role, of, Relation::Other) || allows(table, role, of, Relation::Report));
                 }
             }
         }

@@ -63,7 +63,7 @@ pub trait Memberships: Send + Sync {
 
 /// Both, with a short memory. Clones share it.
 #[derive(Clone)]
-pub struct Directory(Arc<Inner>);
+pub struct IdentityCache(Arc<Inner>);
 
 struct Inner {
     sessions: Box<dyn Sessions>,
@@ -74,7 +74,7 @@ struct Inner {
     members: Cache<(Uuid, Option<Uuid>), Arc<Membership>>,
 }
 
-impl Directory {
+impl IdentityCache {
     /// Remembers the answers of `sessions` and `memberships` for a second. Refusals are not remembered.
     pub fn new(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static) -> Self {
         Self::with(sessions, memberships, true)
@@ -82,7 +82,7 @@ impl Directory {
 
     /// Asks `sessions` each time: for the service that the others ask. Were it to remember as well, what has
     /// ended would work for two seconds elsewhere.
-    pub fn forgetful(sessions: impl Sessions + 'static) -> Self {
+    pub fn uncached(sessions: impl Sessions + 'static) -> Self {
         Self::with(sessions, NoMemberships, false)
     }
 
@@ -143,16 +143,16 @@ impl Directory {
     }
 }
 
-impl std::fmt::Debug for Directory {
+impl std::fmt::Debug for IdentityCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").finish_non_exhaustive()
+        f.debug_struct("IdentityCache").finish_non_exhaustive()
     }
 }
 
 /// One failure for all who waited for it; its cause was logged where it happened.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn shared(error: Arc<Error>) -> Error {
-    Error::new(error.reason(), error.reason().meaning())
+    Error::new(error.reason(), error.reason().description())
 }
 
 /// The failure of a look-up: a refusal keeps its reason, anything else means that nobody can tell.
@@ -161,7 +161,7 @@ fn refused(status: Status, expected: &[Reason]) -> Error {
         Some(reason) if expected.contains(&reason) => reason.into(),
         _ => {
             tracing::warn!(code = ?status.code(), "a look-up failed");
-            Error::from(Reason::Unavailable).because(status)
+            Error::from(Reason::Unavailable).with_source(status)
         }
     }
 }

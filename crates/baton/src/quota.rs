@@ -1,4 +1,4 @@
-//! `baton usage rebuild`: what accounts use of their quotas, counted anew.
+//! `baton quota rebuild`: what accounts use of their quotas, counted anew.
 
 use std::process::ExitCode;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode
     let wrong = wrong.len() + wrong_bytes.len();
     match (wrong, check) {
         (0, _) => println!("every counter is right"),
-        (count, true) => println!("{count} counters are wrong; `baton usage rebuild` corrects them"),
+        (count, true) => println!("{count} counters are wrong; `baton quota rebuild` corrects them"),
         (count, false) => println!("{count} counters were wrong and are right now"),
     }
     Ok(if check && wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })

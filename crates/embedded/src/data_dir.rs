@@ -19,7 +19,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Options, owner::Owner};
+use crate::{Error, Options, run_as::Owner};
 
 /// Any of these tells that a folder is one of ours.
 const OURS: [&str; 4] = ["log", "password", "data", "elsewhere"];

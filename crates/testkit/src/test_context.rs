@@ -14,7 +14,7 @@ use crate::database::{Database, Schema};
 
 /// A database, a Redis, and the auth and tenancy services, for one test.
 #[derive(Debug)]
-pub struct World {
+pub struct TestContext {
     database: Database,
     // Held for their ends: both go when the world does.
     redis: Redis,
@@ -25,7 +25,7 @@ pub struct World {
     admin: PgPool,
 }
 
-impl World {
+impl TestContext {
     /// Starts one. `schemas` are those of the service under test; auth's and tenancy's are always there.
     pub async fn start(schemas: &[Schema<'_>]) -> Self {
         let mut all: Vec<Schema<'_>> =
@@ -165,7 +165,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestContext {
     fn drop(&mut self) {
         self.shutdown.now();
     }

@@ -9,50 +9,50 @@ use uuid::Uuid;
 use crate::{Cursor, Page, Tenant, Tx, page::hash};
 
 /// Pages that begin before this row are walked to each time: they are found at once, and show what has just changed.
-const DEEP: i64 = 1_000;
-/// How long a page begins where it did, whatever comes or goes before it.
-const REMEMBERED_FOR: Duration = Duration::from_secs(10);
-const REMEMBERED: u64 = 10_000;
+const CACHED_FROM_OFFSET: i64 = 1_000;
+/// How long a page offsets where it did, whatever comes or goes before it.
+const CACHE_TTL: Duration = Duration::from_secs(10);
+const CACHE_CAPACITY: u64 = 10_000;
 
 /// The last rows before deep pages, by who asked, their list, and the number of rows before the page.
 #[derive(Debug, Clone)]
-pub(crate) struct Begins(Cache<(Tenant, u64, i64), Cursor>);
+pub(crate) struct OffsetCache(Cache<(Tenant, u64, i64), Cursor>);
 
-impl Default for Begins {
+impl Default for OffsetCache {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build())
+        Self(Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_TTL).build())
     }
 }
 
 /// What to read of a list for a page: so many rows, after a row, or after so many.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct PageWindow {
     after: Option<Cursor>,
     offset: i64,
     limit: i64,
     /// Whether the first row that is read is the last one before the page.
     leads: bool,
-    begins: Begins,
+    offsets: OffsetCache,
     tenant: Tenant,
     list: u64,
     page: Page,
 }
 
 impl Page {
-    /// What to read of `list`, which is filter and sort, for this page. What is read goes to [`Stretch::cut`].
-    pub fn stretch(&self, tx: &Tx, list: &impl Hash) -> Stretch {
-        let (begins, tenant, list) = (tx.db().begins().clone(), tx.tenant(), hash(list));
+    /// What to read of `list`, which is filter and sort, for this page. What is read goes to [`PageWindow::trim`].
+    pub fn window(&self, tx: &Tx, list: &impl Hash) -> PageWindow {
+        let (offsets, tenant, list) = (tx.db().offsets().clone(), tx.tenant(), hash(list));
         let (offset, limit) = (self.offset(), self.limit());
-        let known = if offset < DEEP { None } else { begins.0.get(&(tenant, list, offset)) };
-        let leads = offset >= DEEP && known.is_none();
+        let known = if offset < CACHED_FROM_OFFSET { None } else { offsets.0.get(&(tenant, list, offset)) };
+        let leads = offset >= CACHED_FROM_OFFSET && known.is_none();
         let (offset, limit) = if leads { (offset - 1, limit + 1) } else { (offset, limit) };
         let offset = if known.is_some() { 0 } else { offset };
         let after = known.or_else(|| self.after().cloned());
-        Stretch { after, offset, limit, leads, begins, tenant, list, page: self.clone() }
+        PageWindow { after, offset, limit, leads, offsets, tenant, list, page: self.clone() }
     }
 }
 
-impl Stretch {
+impl PageWindow {
     /// The row to read after, if it is known.
     pub fn after(&self) -> Option<&Cursor> {
         self.after.as_ref()
@@ -70,17 +70,17 @@ impl Stretch {
 
     /// Cuts off what is not of the page but the one row that tells whether another follows, and remembers where this
     /// page and the next begin. `key` is that of [`Page::meta`].
-    pub fn cut<T>(self, rows: &mut Vec<T>, key: impl Fn(&T) -> (Option<String>, Uuid)) {
+    pub fn trim<T>(self, rows: &mut Vec<T>, key: impl Fn(&T) -> (Option<String>, Uuid)) {
         let remember = |row: &T, offset: i64| {
             let (key, id) = key(row);
-            self.begins.0.insert((self.tenant, self.list, offset), Cursor::new(key, id));
+            self.offsets.0.insert((self.tenant, self.list, offset), Cursor::new(key, id));
         };
         let offset = self.page.offset();
         if self.leads && !rows.is_empty() {
             remember(&rows.remove(0), offset);
         }
         let (read, next) = (self.page.per_page as usize, offset + i64::from(self.page.per_page));
-        if self.page.after().is_none() && next >= DEEP && rows.len() > read {
+        if self.page.after().is_none() && next >= CACHED_FROM_OFFSET && rows.len() > read {
             remember(&rows[read - 1], next);
         }
     }

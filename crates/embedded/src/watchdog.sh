@@ -1,7 +1,7 @@
-# Runs a server on a leash: when standard input, a pipe from the process that wants the server, closes
+# Runs a server on a watchdog: when standard input, a pipe from the process that wants the server, closes
 # without a line having been written to it, that process is dead, and the server is stopped.
 #
-#   sh -c "$(cat leash.sh)" baton-leash [PATH...] -- SERVER [ARGUMENT...]
+#   sh -c "$(cat watchdog.sh)" baton-watchdog [PATH...] -- SERVER [ARGUMENT...]
 #
 # PATHs are removed after such a stop. The shell becomes the server (exec), so $$ is the server's pid. The
 # watcher is forked twice: a child that Postgres does not know would alarm it.

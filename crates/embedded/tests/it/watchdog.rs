@@ -33,7 +33,7 @@ async fn helper() {
 /// Starts the helper in a process group of its own, and returns it with the pids of its servers.
 fn start_helper(dir: &Path, kept: bool) -> (Child, Vec<u32>) {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "leash::helper", "--ignored", "--nocapture"]).env(DIR, dir).process_group(0);
+    command.args(["--exact", "watchdog::helper", "--ignored", "--nocapture"]).env(DIR, dir).process_group(0);
     if kept {
         command.env(KEPT, "1");
     }
