@@ -72,7 +72,7 @@ pub struct PresentedKey {
     /// SHA-256 of the key.
     pub hash: [u8; 32],
     /// The `Authorization` value, to ask auth with.
-    pub(crate) authorization: MetadataValue<Ascii>,
+    pub authorization: MetadataValue<Ascii>,
 }
 
 /// CRC-32 in base 62, padded to six digits.

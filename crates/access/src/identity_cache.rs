@@ -3,36 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use baton_errors::{Error, Reason, Result, reason_of};
-use baton_proto::{
-    baton::{
-        auth::v1::{
-            self as proto, CheckSessionRequest, GetJwksRequest, JsonWebKey, auth_service_client::AuthServiceClient,
-        },
-        tenancy::v1::{
-            AccountStatus, ResolveMembershipRequest, ResolveMembershipResponse,
-            member_service_client::MemberServiceClient,
-        },
-    },
-    convert::datetime,
-};
-use baton_runtime::propagation;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::tenancy::v1::{AccountStatus, ResolveMembershipResponse};
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
-use tonic::{Status, body::Body, client::GrpcService, codegen::StdError, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
     KeyGrant, PresentedKey, Role,
-    principal::{Caller, Membership, Settings, on_behalf_of},
-    token::KeySource,
+    principal::{Caller, Membership, Settings},
 };
 
 /// A closed session or a changed membership works nowhere longer than this.
 pub(crate) const CACHE_TTL: Duration = Duration::from_secs(1);
 const ENTRIES: u64 = 100_000;
-/// A look-up that takes longer counts as a no.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which sessions are open.
 #[async_trait]
@@ -153,88 +137,6 @@ impl std::fmt::Debug for IdentityCache {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn shared(error: Arc<Error>) -> Error {
     Error::new(error.reason(), error.reason().description())
-}
-
-/// The failure of a look-up: a refusal keeps its reason, anything else means that nobody can tell.
-fn refused(status: Status, expected: &[Reason]) -> Error {
-    match reason_of(&status) {
-        Some(reason) if expected.contains(&reason) => reason.into(),
-        _ => {
-            tracing::warn!(code = ?status.code(), "a look-up failed");
-            Error::from(Reason::Unavailable).with_source(status)
-        }
-    }
-}
-
-fn with_timeout<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
-    request.set_timeout(TIMEOUT);
-    request
-}
-
-/// Sessions and keys, asked of the auth service.
-#[derive(Debug, Clone)]
-pub struct RemoteAuth<T = Channel>(pub AuthServiceClient<T>);
-
-#[async_trait]
-impl<T> Sessions for RemoteAuth<T>
-where
-    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
-{
-    async fn check(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
-        let request = with_timeout(on_behalf_of(caller, None, CheckSessionRequest {}));
-        let answer = self.0.clone().check_session(request).await;
-        let answer = answer.map_err(|status| refused(status, &[Reason::SessionClosed, Reason::TokenInvalid]))?;
-        Ok(answer.into_inner().proved_at.as_ref().and_then(datetime))
-    }
-
-    async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {
-        let mut request = with_timeout(tonic::Request::new(CheckSessionRequest {}));
-        request.metadata_mut().insert("authorization", key.authorization.clone());
-        propagation::inject(request.metadata_mut());
-        let answer = self.0.clone().check_session(request).await;
-        let answer = answer.map_err(|status| refused(status, &[Reason::TokenInvalid]))?.into_inner();
-        let malformed = || Error::internal("auth answered an API key that does not parse");
-        answer.key.and_then(|key| grant(&answer.user_id, key)).ok_or_else(malformed)
-    }
-}
-
-fn grant(user_id: &str, key: proto::KeyGrant) -> Option<KeyGrant> {
-    let account_id = (!key.account_id.is_empty()).then(|| key.account_id.parse());
-    Some(KeyGrant {
-        id: key.id.parse().ok()?,
-        user_id: user_id.parse().ok()?,
-        account_id: account_id.transpose().ok()?,
-        scopes: key.scopes,
-        amr: key.amr,
-    })
-}
-
-#[async_trait]
-impl<T> KeySource for RemoteAuth<T>
-where
-    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
-{
-    async fn fetch(&self) -> Result<Vec<JsonWebKey>> {
-        let answer = self.0.clone().get_jwks(with_timeout(tonic::Request::new(GetJwksRequest {}))).await;
-        Ok(answer.map_err(|status| refused(status, &[]))?.into_inner().keys)
-    }
-}
-
-/// Memberships, asked of the tenancy service.
-#[derive(Debug, Clone)]
-pub struct RemoteTenancy<T = Channel>(pub MemberServiceClient<T>);
-
-#[async_trait]
-impl<T> Memberships for RemoteTenancy<T>
-where
-    T: GrpcService<Body, ResponseBody = Body, Future: Send, Error: Into<StdError>> + Clone + Send + Sync,
-{
-    async fn resolve(&self, caller: &Caller, account_id: Option<Uuid>) -> Result<Membership> {
-        let request = with_timeout(on_behalf_of(caller, account_id, ResolveMembershipRequest {}));
-        let answer = self.0.clone().resolve_membership(request).await;
-        let expected = &[Reason::NotAMember, Reason::SessionClosed, Reason::TokenInvalid];
-        Membership::from_proto(answer.map_err(|status| refused(status, expected))?.into_inner())
-    }
 }
 
 impl Membership {

@@ -20,7 +20,6 @@ mod principal;
 pub mod relation_policy;
 pub mod rules;
 pub mod scopes;
-mod service;
 pub mod token;
 
 pub use api_key::{ApiKey, PresentedKey};
@@ -31,12 +30,11 @@ pub use layer::AccessLayer;
 pub use limits::Limits;
 pub use mailed_token::MailedTokens;
 pub use principal::{
-    Caller, Credential, FRESH_FOR, KeyGrant, Membership, Principal, Role, Settings, caller, is_fresh, on_behalf_of,
-    principal,
+    Caller, Credential, FRESH_FOR, KeyGrant, Membership, Principal, Role, ServiceCaller, Settings, caller, is_fresh,
+    on_behalf_of, principal, service,
 };
 pub use rules::{Rule, Rules};
 pub use scopes::{KeyScope, SCOPES};
-pub use service::{ServiceCaller, ServiceTokens, service};
 pub use token::{Claims, TokenVerifier};
 
 /// The metadata that names the account of a call.

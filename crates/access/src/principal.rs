@@ -223,6 +223,21 @@ pub fn principal<T>(request: &Request<T>) -> Result<&Principal> {
     request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no principal"))
 }
 
+/// Another service, as the caller of a `service_only` RPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceCaller {
+    /// Its name: `tenancy`.
+    pub name: String,
+}
+
+/// The caller of an RPC whose rule is `service_only`.
+///
+/// # Errors
+/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+pub fn service<T>(request: &Request<T>) -> Result<&ServiceCaller> {
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no service"))
+}
+
 /// A request to another service with the caller's own rights, in the caller's trace.
 pub fn on_behalf_of<T>(caller: &Caller, account_id: Option<Uuid>, message: T) -> Request<T> {
     let mut request = Request::new(message);

@@ -3,17 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use baton_access::{
-    AccessLayer, Board, Principal, Rules, TokenVerifier,
-    identity_cache::{RemoteAuth, RemoteTenancy},
-};
-use baton_proto::baton::{
-    auth::v1::auth_service_client::AuthServiceClient,
-    task::v1::{
-        BoardKind, GetTaskRequest, WatchBoardRequest, board_service_client::BoardServiceClient,
-        task_service_client::TaskServiceClient,
-    },
-    tenancy::v1::member_service_client::MemberServiceClient,
+use baton_access::{AccessLayer, Board, Principal, Rules, TokenVerifier};
+use baton_clients::{Auth, Peer, Tenancy};
+use baton_proto::baton::task::v1::{
+    BoardKind, GetTaskRequest, WatchBoardRequest, board_service_client::BoardServiceClient,
+    task_service_client::TaskServiceClient,
 };
 use baton_runtime::propagation;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -163,8 +157,8 @@ impl IdentityCache {
     /// # Errors
     /// When the contract has no rule for notifications.
     pub(super) fn new(upstreams: Upstreams, issuer: &str) -> anyhow::Result<Self> {
-        let auth = RemoteAuth(AuthServiceClient::new(upstreams.auth));
-        let tenancy = RemoteTenancy(MemberServiceClient::new(upstreams.tenancy));
+        let auth = Auth::new(Peer::new("auth", upstreams.auth));
+        let tenancy = Tenancy::new(Peer::new("tenancy", upstreams.tenancy));
         let tokens = TokenVerifier::new(issuer, auth.clone());
         let rules = Rules::of(&["baton.notification.v1.NotificationService"])?;
         Ok(Self {

@@ -3,7 +3,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, identity_cache::RemoteAuth, limits};
+use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, limits};
+use baton_clients::{Auth, Peer};
 use baton_errors::{Reason, reason_of};
 use baton_proto::baton::{
     auth::v1::{CheckSessionRequest, auth_service_client::AuthServiceClient},
@@ -74,10 +75,10 @@ enum Refused {
 impl Callers {
     pub(super) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self> {
         let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
-        let auth = AuthServiceClient::new(of("baton.auth.v1")?);
+        let auth = of("baton.auth.v1")?;
         Ok(Self {
-            tokens: TokenVerifier::new(&config.issuer, RemoteAuth(auth.clone())),
-            auth,
+            tokens: TokenVerifier::new(&config.issuer, Auth::new(Peer::new("auth", auth.clone()))),
+            auth: AuthServiceClient::new(auth),
             tenancy: MemberServiceClient::new(of("baton.tenancy.v1")?),
             known: Cache::builder().max_capacity(ENTRIES).time_to_live(REMEMBERED_FOR).build(),
             anonymous: config.requests_per_hour_anonymous,

@@ -9,17 +9,11 @@ mod rpc;
 mod store;
 mod told;
 
-use baton_access::{
-    AccessLayer, IdentityCache, Rules, TokenVerifier,
-    identity_cache::{RemoteAuth, RemoteTenancy},
-};
+use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
+use baton_clients::{Auth, Peer, Tenancy};
 use baton_events::{Streams, consumer, relay};
-use baton_proto::baton::{
-    auth::v1::auth_service_client::AuthServiceClient,
-    notification::v1::notification_service_server::NotificationServiceServer,
-    tenancy::v1::member_service_client::MemberServiceClient,
-};
-use baton_runtime::{Clock, Shutdown, client, server};
+use baton_proto::baton::notification::v1::notification_service_server::NotificationServiceServer;
+use baton_runtime::{Clock, Shutdown, server};
 use baton_store::{Db, auto_analyze, jobs, retention};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -43,8 +37,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
     let streams = Streams::open(&config.redis_url)?;
 
-    let auth = RemoteAuth(AuthServiceClient::new(client::channel(&config.auth_url)?));
-    let tenancy = RemoteTenancy(MemberServiceClient::new(client::channel(&config.tenancy_url)?));
+    let auth = Auth::new(Peer::connect("auth", &config.auth_url)?);
+    let tenancy = Tenancy::new(Peer::connect("tenancy", &config.tenancy_url)?);
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, IdentityCache::new(auth, tenancy));
     let routes = Routes::new(access.layer(NotificationServiceServer::new(rpc::Rpc { db: db.clone() })));

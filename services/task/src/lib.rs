@@ -13,14 +13,11 @@ pub mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use baton_access::{
-    AccessLayer, IdentityCache, Rules, TokenVerifier,
-    identity_cache::{RemoteAuth, RemoteTenancy},
-};
+use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
+use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
 use baton_events::{Streams, consumer, relay, tail};
 use baton_files::Files;
 use baton_proto::baton::{
-    auth::v1::auth_service_client::AuthServiceClient,
     task::v1::{
         access_service_server::AccessServiceServer, assignment_service_server::AssignmentServiceServer,
         attachment_service_server::AttachmentServiceServer, board_service_server::BoardServiceServer,
@@ -31,9 +28,8 @@ use baton_proto::baton::{
         time_entry_service_server::TimeEntryServiceServer, view_service_server::ViewServiceServer,
         watcher_service_server::WatcherServiceServer,
     },
-    tenancy::v1::member_service_client::MemberServiceClient,
 };
-use baton_runtime::{Clock, Shutdown, client, server};
+use baton_runtime::{Clock, Shutdown, server};
 use baton_store::{
     Db, auto_analyze,
     jobs::{self, Job},
@@ -85,13 +81,13 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let files = Files::open(&files, clock.clone())?;
     let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
     let streams = Streams::open(&config.redis_url)?;
-    let (auth, tenancy) = (client::channel(&config.auth_url)?, client::channel(&config.tenancy_url)?);
-    let people = People::new(auth.clone(), tenancy.clone(), config.service_secret.clone());
-    let auth = RemoteAuth(AuthServiceClient::new(auth));
-    let tenancy = MemberServiceClient::new(tenancy);
+    let peer = Peer::connect("auth", &config.auth_url)?;
+    let service_tokens = ServiceTokens::new(peer.clone(), SCHEMA, config.service_secret.clone());
+    let (auth, tenancy) = (Auth::new(peer), Tenancy::new(Peer::connect("tenancy", &config.tenancy_url)?));
+    let people = People::new(auth.clone(), tenancy.clone(), service_tokens);
 
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let directory = IdentityCache::new(auth, RemoteTenancy(tenancy.clone()));
+    let directory = IdentityCache::new(auth, tenancy.clone());
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
     let live = rpc::watch::Live {
         access: access.clone(),

@@ -24,18 +24,16 @@ mod users;
 
 use std::sync::Arc;
 
-use baton_access::{AccessLayer, IdentityCache, MailedTokens, Rules, TokenVerifier, identity_cache::RemoteAuth};
+use baton_access::{AccessLayer, IdentityCache, MailedTokens, Rules, TokenVerifier};
+use baton_clients::{Auth, Peer, ServiceTokens};
 use baton_events::{Streams, relay};
 use baton_mail::Mailer;
-use baton_proto::baton::{
-    auth::v1::auth_service_client::AuthServiceClient,
-    tenancy::v1::{
+use baton_proto::baton::tenancy::v1::{
         account_service_server::AccountServiceServer, activity_service_server::ActivityServiceServer,
         billing_service_server::BillingServiceServer, internal_service_server::InternalServiceServer,
         member_service_server::MemberServiceServer, usage_service_server::UsageServiceServer,
-    },
 };
-use baton_runtime::{Clock, Shutdown, client, server};
+use baton_runtime::{Clock, Shutdown, server};
 use baton_store::{Db, auto_analyze, jobs, retention};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
@@ -70,13 +68,14 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let tiers = tier::Tiers::with(&config.tier_limits)?;
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
     let mailer = Mailer::new(&mail)?;
-    let auth_channel = client::channel(&config.auth_url)?;
-    let auth = RemoteAuth(AuthServiceClient::new(auth_channel.clone()));
+    let peer = Peer::connect("auth", &config.auth_url)?;
+    let service_tokens = ServiceTokens::new(peer.clone(), SCHEMA, config.service_secret.clone());
+    let auth = Auth::new(peer);
 
     let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let directory = IdentityCache::new(auth, memberships::LocalMemberships(db.clone(), tiers));
+    let directory = IdentityCache::new(auth.clone(), memberships::LocalMemberships(db.clone(), tiers));
     let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
-    let users = users::Users::new(auth_channel, config.service_secret.clone());
+    let users = users::Users::new(auth.clone(), service_tokens);
     let rpc = rpc::Rpc {
         db: db.clone(),
         users: users.clone(),

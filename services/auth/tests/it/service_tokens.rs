@@ -1,7 +1,8 @@
 //! Calls between services: each proves itself, for one other at a time.
 
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use baton_access::{ServiceTokens, token::SERVICE_TYPE};
+use baton_access::token::SERVICE_TYPE;
+use baton_clients::{Peer, ServiceTokens};
 use baton_errors::Reason;
 use baton_proto::baton::{
     auth::v1::{
@@ -164,14 +165,13 @@ async fn forged_service_tokens_open_nothing() {
 #[tokio::test]
 async fn a_service_asks_for_a_token_once_per_audience() {
     let world = TestContext::start(&[]).await;
-    let tokens = ServiceTokens::new(world.auth(), "tenancy", Secret::new(secret(&world)));
+    let tokens = ServiceTokens::new(Peer::new("auth", world.auth()), "tenancy", Secret::new(secret(&world)));
     let token = async |audience| {
-        let request = tokens.request(audience, ()).await.unwrap();
-        request.metadata().get("authorization").unwrap().to_str().unwrap().to_owned()
+        tokens.authorization(audience).await.unwrap().to_str().unwrap().to_owned()
     };
     let (first, again) = tokio::join!(token("auth"), token("auth"));
     assert_eq!(first, again);
     assert_ne!(token("task").await, first);
-    let wrong = ServiceTokens::new(world.auth(), "tenancy", Secret::new("wrong"));
-    assert_eq!(wrong.request("auth", ()).await.unwrap_err().reason(), Reason::Internal);
+    let wrong = ServiceTokens::new(Peer::new("auth", world.auth()), "tenancy", Secret::new("wrong"));
+    assert_eq!(wrong.authorization("auth").await.unwrap_err().reason(), Reason::Internal);
 }

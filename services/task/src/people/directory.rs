@@ -1,69 +1,38 @@
-//! People, asked on the service's own behalf: for what is done later than it was asked for, and for what callers may
-//! not ask themselves.
+//! People and their memberships, on the service's own behalf: for work that runs without a caller, and for facts that a
+//! caller may not read.
 
-use std::time::Duration;
-
-use baton_access::{Membership, ServiceTokens};
-use baton_errors::{Error, Reason, Result, reason_of};
-use baton_proto::baton::{
-    auth::v1::{BatchGetUsersRequest, internal_service_client::InternalServiceClient as AuthClient},
-    tenancy::v1::{DescribeMemberRequest, internal_service_client::InternalServiceClient as TenancyClient},
-};
-use baton_runtime::Secret;
-use tonic::transport::Channel;
+use baton_access::Membership;
+use baton_clients::{Auth, ServiceTokens, Tenancy};
+use baton_errors::Result;
 use uuid::Uuid;
 
-/// An answer that takes longer counts as none.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The auth and tenancy services, as this service knows them. Clones share the connections.
+/// The auth and tenancy services, and this service's credentials for them. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct People {
-    auth: AuthClient<Channel>,
-    tenancy: TenancyClient<Channel>,
+    auth: Auth,
+    tenancy: Tenancy,
     tokens: ServiceTokens,
 }
 
 impl People {
-    /// `secret` is what auth knows this service by.
-    pub(crate) fn new(auth: Channel, tenancy: Channel, secret: Secret) -> Self {
-        Self {
-            auth: AuthClient::new(auth.clone()),
-            tenancy: TenancyClient::new(tenancy),
-            tokens: ServiceTokens::new(auth, crate::SCHEMA, secret),
-        }
+    pub(crate) fn new(auth: Auth, tenancy: Tenancy, tokens: ServiceTokens) -> Self {
+        Self { auth, tenancy, tokens }
     }
 
-    /// IANA name of the timezone that a person lives by; `None` when there is no such person any more.
+    /// IANA name of a person's time zone; `None` when the person does not exist any more.
     ///
     /// # Errors
     /// UNAVAILABLE.
     pub(crate) async fn timezone(&self, user_id: Uuid) -> Result<Option<String>> {
-        let message = BatchGetUsersRequest { ids: vec![user_id.to_string()] };
-        let mut request = self.tokens.request("auth", message).await?;
-        request.set_timeout(TIMEOUT);
-        let answer = self.auth.clone().batch_get_users(request).await;
-        let answer = answer.map_err(|status| Error::from(Reason::Unavailable).with_source(status))?;
-        let user = answer.into_inner().users.into_iter().next();
-        Ok(user.map(|user| user.timezone).filter(|timezone| !timezone.is_empty()))
+        let contact = self.auth.contact(&self.tokens, user_id).await?;
+        Ok(contact.map(|contact| contact.timezone).filter(|timezone| !timezone.is_empty()))
     }
 
-    /// What a person is in an account; `None` when they are nothing there any more.
+    /// The membership of a person in an account; `None` when they are no member any more.
     ///
     /// # Errors
     /// UNAVAILABLE.
     pub(crate) async fn membership(&self, account_id: Uuid, user_id: Uuid) -> Result<Option<Membership>> {
-        let message = DescribeMemberRequest { account_id: account_id.to_string(), user_id: user_id.to_string() };
-        let mut request = self.tokens.request("tenancy", message).await?;
-        request.set_timeout(TIMEOUT);
-        match self.tenancy.clone().describe_member(request).await {
-            Ok(answer) => {
-                let membership = answer.into_inner().membership;
-                let membership = membership.ok_or_else(|| Error::internal("tenancy described no membership"))?;
-                Membership::from_proto(membership).map(Some)
-            }
-            Err(status) if reason_of(&status) == Some(Reason::NotAMember) => Ok(None),
-            Err(status) => Err(Error::from(Reason::Unavailable).with_source(status)),
-        }
+        self.tenancy.membership_in(&self.tokens, account_id, user_id).await
     }
 }

@@ -1,4 +1,4 @@
-//! What it costs to know a caller: `cargo bench -p baton-access`.
+//! What it costs to know a caller: `cargo bench -p baton-clients`.
 //!
 //! The signature of a token is checked once, and what auth says of the session or of an API key is remembered for a
 //! second. "asked" is the same with nothing of that remembered: a gRPC call to an auth on loopback that answers at once,
@@ -17,13 +17,12 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_access::{
     AccessLayer, ApiKey, Claims, IdentityCache, Rules, TokenVerifier,
-    identity_cache::{NoMemberships, RemoteAuth},
+    identity_cache::NoMemberships,
     token::{AUDIENCE, KeySource},
 };
+use baton_clients::{Auth, Peer};
 use baton_errors::Result;
-use baton_proto::baton::auth::v1::{
-    CheckSessionResponse, JsonWebKey, KeyGrant, auth_service_client::AuthServiceClient,
-};
+use baton_proto::baton::auth::v1::{CheckSessionResponse, JsonWebKey, KeyGrant};
 use bytes::Bytes;
 use http::{Request, Response};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -109,7 +108,7 @@ async fn main() {
     })
     .await;
 
-    let auth = RemoteAuth(AuthServiceClient::new(an_auth(user_id).await));
+    let auth = Auth::new(Peer::new("auth", an_auth(user_id).await));
     let rules = || Rules::of(&["baton.auth.v1.AuthService"]).unwrap();
     let remembers = IdentityCache::new(auth.clone(), NoMemberships);
     let asks = IdentityCache::uncached(auth);
