@@ -28,9 +28,9 @@ const MAX_PUBLIC_WAITING: usize = 2048;
 /// Those of them that come from one address: some hundred people in an office sign in at nine.
 const MAX_PUBLIC_WAITING_PER_ADDRESS: u32 = 256;
 /// Calls of one person that are worked on at once. More than a browser makes, and few enough that services answer others.
-const MAX_CALLS_PER_PERSON: u32 = 32;
+const MAX_CALLS_PER_USER: u32 = 32;
 /// Calls of one person that wait or are worked on.
-const MAX_PENDING_PER_PERSON: u32 = 288;
+const MAX_PENDING_CALLS_PER_USER: u32 = 288;
 /// Calls that one gateway has under way for all signed-in people together.
 const MAX_CALLS: usize = 8192;
 /// How long a call waits before it is told to come again: most clients wait no longer themselves.
@@ -40,7 +40,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CallerKey {
     /// A signed-in person, by whatever token or key.
-    Person(Uuid),
+    User(Uuid),
     /// Everyone behind an address (IPv6: the /64) who is not signed in.
     Address(Option<IpAddr>),
 }
@@ -51,25 +51,25 @@ pub(crate) struct Admission(Arc<Inner>);
 
 struct Inner {
     public: HashMap<String, PublicQueue>,
-    calls: Arc<Semaphore>,
+    call_permits: Arc<Semaphore>,
     running: Arc<Shares<CallerKey>>,
     pending: Arc<Shares<CallerKey>>,
-    person_streams: Arc<Shares<CallerKey>>,
+    user_streams: Arc<Shares<CallerKey>>,
     account_streams: Arc<Shares<Uuid>>,
     timeout: Duration,
 }
 
 struct PublicQueue {
-    places: Arc<Semaphore>,
-    place_shares: Arc<Shares<CallerKey>>,
-    work: Arc<Semaphore>,
-    work_shares: Arc<Shares<CallerKey>>,
+    queue_permits: Arc<Semaphore>,
+    queue_shares: Arc<Shares<CallerKey>>,
+    running_permits: Arc<Semaphore>,
+    running_shares: Arc<Shares<CallerKey>>,
 }
 
 /// A call's slot, until it is dropped.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for what dropping them returns")]
-pub(crate) struct Slot {
+pub(crate) struct CallPermit {
     permits: Vec<OwnedSemaphorePermit>,
     shares: Vec<Share<CallerKey>>,
 }
@@ -77,46 +77,51 @@ pub(crate) struct Slot {
 /// The place of an open stream, until it is dropped.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for what dropping them returns")]
-pub(crate) struct StreamSlot {
-    person: Share<CallerKey>,
+pub(crate) struct StreamPermit {
+    user: Share<CallerKey>,
     account: Option<Share<Uuid>>,
 }
 
 /// What a call holds.
 #[derive(Debug)]
-pub(crate) struct Slots {
-    call: Slot,
-    stream: Option<StreamSlot>,
+pub(crate) struct Permits {
+    call: CallPermit,
+    stream: Option<StreamPermit>,
 }
 
-impl Slots {
+impl Permits {
     /// What it holds when the head of its response is there: a stream keeps its place, and needs no slot any more.
-    pub(crate) fn after_head(self) -> std::result::Result<Slot, StreamSlot> {
+    pub(crate) fn after_response_head(self) -> std::result::Result<CallPermit, StreamPermit> {
         self.stream.map_or(Ok(self.call), Err)
     }
 }
 
 impl Admission {
     /// Limits calls of RPCs with these rules, and streams to so many per person and account.
-    pub(crate) fn new(rules: &HashMap<String, Rule>, per_person: u32, per_account: u32) -> Self {
-        Self::with_timeout(rules, per_person, per_account, QUEUE_TIMEOUT)
+    pub(crate) fn new(rules: &HashMap<String, Rule>, streams_per_user: u32, streams_per_account: u32) -> Self {
+        Self::with_timeout(rules, streams_per_user, streams_per_account, QUEUE_TIMEOUT)
     }
 
-    fn with_timeout(rules: &HashMap<String, Rule>, per_person: u32, per_account: u32, timeout: Duration) -> Self {
+    fn with_timeout(
+        rules: &HashMap<String, Rule>,
+        streams_per_user: u32,
+        streams_per_account: u32,
+        timeout: Duration,
+    ) -> Self {
         let queue = || PublicQueue {
-            places: Arc::new(Semaphore::new(MAX_PUBLIC_CALLS + MAX_PUBLIC_WAITING)),
-            place_shares: Shares::new(MAX_PUBLIC_CALLS_PER_ADDRESS + MAX_PUBLIC_WAITING_PER_ADDRESS),
-            work: Arc::new(Semaphore::new(MAX_PUBLIC_CALLS)),
-            work_shares: Shares::new(MAX_PUBLIC_CALLS_PER_ADDRESS),
+            queue_permits: Arc::new(Semaphore::new(MAX_PUBLIC_CALLS + MAX_PUBLIC_WAITING)),
+            queue_shares: Shares::new(MAX_PUBLIC_CALLS_PER_ADDRESS + MAX_PUBLIC_WAITING_PER_ADDRESS),
+            running_permits: Arc::new(Semaphore::new(MAX_PUBLIC_CALLS)),
+            running_shares: Shares::new(MAX_PUBLIC_CALLS_PER_ADDRESS),
         };
         let public = rules.iter().filter(|&(_, &rule)| rule == Rule::Public);
         Self(Arc::new(Inner {
             public: public.map(|(rpc, _)| (rpc.clone(), queue())).collect(),
-            calls: Arc::new(Semaphore::new(MAX_CALLS)),
-            running: Shares::new(MAX_CALLS_PER_PERSON),
-            pending: Shares::new(MAX_PENDING_PER_PERSON),
-            person_streams: Shares::new(per_person),
-            account_streams: Shares::new(per_account),
+            call_permits: Arc::new(Semaphore::new(MAX_CALLS)),
+            running: Shares::new(MAX_CALLS_PER_USER),
+            pending: Shares::new(MAX_PENDING_CALLS_PER_USER),
+            user_streams: Shares::new(streams_per_user),
+            account_streams: Shares::new(streams_per_account),
             timeout,
         }))
     }
@@ -125,50 +130,50 @@ impl Admission {
     ///
     /// # Errors
     /// BUSY when the caller has too many calls that wait, or none of them ended in time.
-    pub(crate) async fn call(&self, rpc: &str, caller: CallerKey) -> Result<Slot> {
+    pub(crate) async fn acquire_call(&self, rpc: &str, caller: CallerKey) -> Result<CallPermit> {
         let inner = &self.0;
         let busy = || Error::from(Reason::Busy).retry_after(inner.timeout);
         let Some(queue) = inner.public.get(rpc) else {
             let pending = inner.pending.try_take(&caller, 1).ok_or_else(busy)?;
             let running = inner.running.take(&caller, inner.timeout).await.ok_or_else(busy)?;
-            let permit = Arc::clone(&inner.calls).try_acquire_owned().map_err(|_| busy())?;
-            return Ok(Slot { permits: vec![permit], shares: vec![pending, running] });
+            let permit = Arc::clone(&inner.call_permits).try_acquire_owned().map_err(|_| busy())?;
+            return Ok(CallPermit { permits: vec![permit], shares: vec![pending, running] });
         };
-        let place_share = queue.place_shares.try_take(&caller, 1).ok_or_else(busy)?;
-        let place = Arc::clone(&queue.places).try_acquire_owned().map_err(|_| busy())?;
+        let queue_share = queue.queue_shares.try_take(&caller, 1).ok_or_else(busy)?;
+        let queue_permit = Arc::clone(&queue.queue_permits).try_acquire_owned().map_err(|_| busy())?;
         // First the share, then the slot: an address that has used up its share waits without a slot.
-        let work = async {
-            let share = queue.work_shares.take(&caller, inner.timeout).await?;
-            Some((share, Arc::clone(&queue.work).acquire_owned().await.ok()?))
+        let running = async {
+            let share = queue.running_shares.take(&caller, inner.timeout).await?;
+            Some((share, Arc::clone(&queue.running_permits).acquire_owned().await.ok()?))
         };
-        let (work_share, work) = timeout(inner.timeout, work).await.ok().flatten().ok_or_else(busy)?;
-        Ok(Slot { permits: vec![place, work], shares: vec![place_share, work_share] })
+        let (running_share, running_permit) = timeout(inner.timeout, running).await.ok().flatten().ok_or_else(busy)?;
+        Ok(CallPermit { permits: vec![queue_permit, running_permit], shares: vec![queue_share, running_share] })
     }
 
     /// A slot for a call, and a place for its stream if its response is one.
     ///
     /// # Errors
     /// BUSY and TOO_MANY_STREAMS.
-    pub(crate) async fn slots(
+    pub(crate) async fn acquire(
         &self,
         rpc: &str,
         caller: CallerKey,
         account: Option<Uuid>,
         is_stream: bool,
-    ) -> Result<Slots> {
-        let stream = if is_stream { Some(self.stream(caller, account)?) } else { None };
-        Ok(Slots { call: self.call(rpc, caller).await?, stream })
+    ) -> Result<Permits> {
+        let stream = if is_stream { Some(self.acquire_stream(caller, account)?) } else { None };
+        Ok(Permits { call: self.acquire_call(rpc, caller).await?, stream })
     }
 
     /// A place for a stream that stays open.
     ///
     /// # Errors
     /// TOO_MANY_STREAMS.
-    pub(crate) fn stream(&self, caller: CallerKey, account: Option<Uuid>) -> Result<StreamSlot> {
+    pub(crate) fn acquire_stream(&self, caller: CallerKey, account: Option<Uuid>) -> Result<StreamPermit> {
         let refused = || Error::from(Reason::TooManyStreams);
-        let person = self.0.person_streams.try_take(&caller, 1).ok_or_else(refused)?;
+        let user = self.0.user_streams.try_take(&caller, 1).ok_or_else(refused)?;
         let account = account.map(|account| self.0.account_streams.try_take(&account, 1).ok_or_else(refused));
-        Ok(StreamSlot { person, account: account.transpose()? })
+        Ok(StreamPermit { user, account: account.transpose()? })
     }
 }
 
@@ -187,23 +192,23 @@ mod tests {
         CallerKey::Address(Some([192, 0, 2, last].into()))
     }
 
-    fn person(number: u128) -> CallerKey {
-        CallerKey::Person(Uuid::from_u128(number))
+    fn user(number: u128) -> CallerKey {
+        CallerKey::User(Uuid::from_u128(number))
     }
 
     #[tokio::test]
     async fn public_rpcs_have_a_queue_each_and_an_address_has_half_of_its_slots() {
         let admission = admission(Duration::from_millis(20));
-        let mut slots = join_all((0..8).map(|_| admission.call("/public", address(1)))).await;
-        assert!(slots.iter().all(Result::is_ok));
-        assert_eq!(admission.call("/public", address(1)).await.unwrap_err().reason(), Reason::Busy);
-        slots.extend(join_all((0..8).map(|_| admission.call("/public", address(2)))).await);
-        assert!(slots.iter().all(Result::is_ok));
-        assert!(admission.call("/public", address(3)).await.is_err(), "all slots are taken");
-        assert!(admission.call("/other", address(3)).await.is_ok());
-        assert!(admission.call("/signed-in", person(1)).await.is_ok());
-        slots.pop();
-        assert!(admission.call("/public", address(3)).await.is_ok());
+        let mut permits = join_all((0..8).map(|_| admission.acquire_call("/public", address(1)))).await;
+        assert!(permits.iter().all(Result::is_ok));
+        assert_eq!(admission.acquire_call("/public", address(1)).await.unwrap_err().reason(), Reason::Busy);
+        permits.extend(join_all((0..8).map(|_| admission.acquire_call("/public", address(2)))).await);
+        assert!(permits.iter().all(Result::is_ok));
+        assert!(admission.acquire_call("/public", address(3)).await.is_err(), "all slots are taken");
+        assert!(admission.acquire_call("/other", address(3)).await.is_ok());
+        assert!(admission.acquire_call("/signed-in", user(1)).await.is_ok());
+        permits.pop();
+        assert!(admission.acquire_call("/public", address(3)).await.is_ok());
     }
 
     #[tokio::test]
@@ -213,45 +218,45 @@ mod tests {
             .map(|_| {
                 let admission = admission.clone();
                 tokio::spawn(async move {
-                    (admission.call("/public", address(1)).await, std::future::pending::<()>().await)
+                    (admission.acquire_call("/public", address(1)).await, std::future::pending::<()>().await)
                 })
             })
             .collect();
         let queue = &admission.0.public["/public"];
-        while queue.place_shares.try_take(&address(1), 1).is_some() {
+        while queue.queue_shares.try_take(&address(1), 1).is_some() {
             tokio::task::yield_now().await;
         }
-        let refused = admission.call("/public", address(1)).now_or_never().expect("at once");
+        let refused = admission.acquire_call("/public", address(1)).now_or_never().expect("at once");
         assert_eq!(refused.unwrap_err().reason(), Reason::Busy);
         for call in waiting {
             call.abort();
             let _ = call.await;
         }
-        assert!(admission.call("/public", address(1)).await.is_ok());
-        assert_eq!(queue.places.available_permits(), MAX_PUBLIC_CALLS + MAX_PUBLIC_WAITING);
+        assert!(admission.acquire_call("/public", address(1)).await.is_ok());
+        assert_eq!(queue.queue_permits.available_permits(), MAX_PUBLIC_CALLS + MAX_PUBLIC_WAITING);
     }
 
     #[tokio::test]
     async fn a_person_waits_for_oneself_only() {
         let admission = admission(Duration::from_millis(20));
-        let slots = join_all((0..MAX_CALLS_PER_PERSON).map(|_| admission.call("/signed-in", person(1)))).await;
-        assert!(admission.call("/signed-in", person(1)).await.is_err());
-        assert!(admission.call("/signed-in", person(2)).await.is_ok());
-        drop(slots);
-        assert!(admission.call("/signed-in", person(1)).await.is_ok());
-        assert_eq!(admission.0.calls.available_permits(), MAX_CALLS);
+        let permits = join_all((0..MAX_CALLS_PER_USER).map(|_| admission.acquire_call("/signed-in", user(1)))).await;
+        assert!(admission.acquire_call("/signed-in", user(1)).await.is_err());
+        assert!(admission.acquire_call("/signed-in", user(2)).await.is_ok());
+        drop(permits);
+        assert!(admission.acquire_call("/signed-in", user(1)).await.is_ok());
+        assert_eq!(admission.0.call_permits.available_permits(), MAX_CALLS);
     }
 
     #[test]
     fn streams_are_limited_per_person_and_per_account() {
         let admission = admission(QUEUE_TIMEOUT);
         let account = Some(Uuid::from_u128(9));
-        let mut open: Vec<_> = (0..2).map(|_| admission.stream(person(1), account).unwrap()).collect();
-        assert_eq!(admission.stream(person(1), None).unwrap_err().reason(), Reason::TooManyStreams);
-        open.push(admission.stream(person(2), account).unwrap());
-        assert!(admission.stream(person(2), account).is_err(), "the account's are used up");
-        open.push(admission.stream(person(2), Some(Uuid::from_u128(8))).unwrap());
+        let mut open: Vec<_> = (0..2).map(|_| admission.acquire_stream(user(1), account).unwrap()).collect();
+        assert_eq!(admission.acquire_stream(user(1), None).unwrap_err().reason(), Reason::TooManyStreams);
+        open.push(admission.acquire_stream(user(2), account).unwrap());
+        assert!(admission.acquire_stream(user(2), account).is_err(), "the account's are used up");
+        open.push(admission.acquire_stream(user(2), Some(Uuid::from_u128(8))).unwrap());
         open.clear();
-        assert!(admission.stream(person(1), account).is_ok());
+        assert!(admission.acquire_stream(user(1), account).is_ok());
     }
 }

@@ -29,11 +29,11 @@
 //! after reconnecting. What a subscriber may see is asked again, with their own token, whenever an event
 //! could have changed it; until it is answered, what it would decide about waits.
 
-mod caller;
+mod authorizer;
 mod channel;
 mod hub;
-mod outbox;
 mod protocol;
+mod send_queue;
 mod session;
 
 use std::sync::Arc;
@@ -62,16 +62,12 @@ use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    caller::{Credentials, IdentityCache, NOTIFICATIONS},
+    authorizer::{Authorizer, Credentials, NOTIFICATIONS},
     hub::Hub,
 };
 use crate::{
-    config::Config,
-    headers::X_ACCOUNT_ID,
-    own_origin,
-    problem::Problem,
-    rate_limit::{Caller, Edge},
-    upstream::Upstream,
+    config::Config, headers::X_ACCOUNT_ID, problem::Problem, rate_limit::Caller, request_guard::RequestGuard,
+    same_origin, upstream::Upstream,
 };
 
 /// The path of the WebSocket.
@@ -80,15 +76,15 @@ const PATH: &str = "/cable";
 const SUBPROTOCOL: &str = "actioncable-v1-json";
 const TOKEN_SUBPROTOCOL: &str = "baton.token.";
 /// Largest frame, and message, that a client may send.
-const LARGEST_FRAME: usize = 64 * 1024;
+const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// What all sockets share. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Cable(Arc<Shared>);
 
 struct Shared {
-    directory: IdentityCache,
-    edge: Edge,
+    authorizer: Authorizer,
+    guard: RequestGuard,
     hub: Hub,
     origins: Vec<String>,
     shutdown: Shutdown,
@@ -116,16 +112,16 @@ impl Cable {
     pub(crate) fn start(
         upstreams: Upstreams,
         config: &Config,
-        edge: Edge,
+        guard: RequestGuard,
         events: &broadcast::Sender<Arc<Envelope>>,
         shutdown: Shutdown,
     ) -> Result<Self> {
-        let directory = IdentityCache::new(upstreams, &config.issuer)?;
+        let authorizer = Authorizer::new(upstreams, &config.issuer)?;
         let hub = Hub::default();
-        tokio::spawn(hub.clone().follow(events.subscribe(), shutdown.clone()));
+        tokio::spawn(hub.clone().run(events.subscribe(), shutdown.clone()));
         Ok(Self(Arc::new(Shared {
-            directory,
-            edge,
+            authorizer,
+            guard,
             hub,
             origins: config.cors_origins.clone(),
             shutdown,
@@ -135,7 +131,7 @@ impl Cable {
     }
 
     /// Waits until every socket has been told to come back later, once draining began.
-    pub(crate) async fn closed(&self) {
+    pub(crate) async fn wait_closed(&self) {
         self.0.sockets.close();
         self.0.sockets.wait().await;
     }
@@ -166,35 +162,35 @@ async fn connect(
     mut headers: HeaderMap,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Ok(upgrade) = upgrade else { return Problem::from(Reason::WebSocketExpected).answer(&headers) };
-    if !may_connect(&cable.0.origins, &uri, &headers) {
-        return Problem::from(Reason::OriginNotAllowed).answer(&headers);
+    let Ok(upgrade) = upgrade else { return Problem::from(Reason::WebSocketExpected).into_response_for(&headers) };
+    if !is_origin_allowed(&cable.0.origins, &uri, &headers) {
+        return Problem::from(Reason::OriginNotAllowed).into_response_for(&headers);
     }
     let Parameters { token, account_id } = query.map(|Query(parameters)| parameters).unwrap_or_default();
     let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| bearer(&headers));
     let account_id = account_id.or_else(|| text(&headers, X_ACCOUNT_ID.as_str()));
     let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
     // Who connects makes a request like any other, and counts for whom the token says, or else for the address.
-    let edge = &cable.0.edge;
+    let guard = &cable.0.guard;
     headers.remove(AUTHORIZATION);
     headers.extend(credentials.as_ref().map(Credentials::headers).unwrap_or_default());
-    let client = edge.proxies.client(&headers, &extensions);
-    let caller = edge.limiter.caller(NOTIFICATIONS, &headers, None, client).await;
-    if let Some(counted) = edge.limiter.count(NOTIFICATIONS, &caller).await
-        && let Err(refused) = counted.check()
+    let client = guard.trusted_proxies.client_ip(&headers, &extensions);
+    let caller = guard.limiter.caller(NOTIFICATIONS, &headers, None, client).await;
+    if let Some(verdict) = guard.limiter.count(NOTIFICATIONS, &caller).await
+        && let Err(refused) = verdict.check()
     {
-        let mut response = Problem::of_unrouted(&refused.into()).answer(&headers);
-        counted.tell(response.headers_mut());
+        let mut response = Problem::from_unrouted_status(&refused.into()).into_response_for(&headers);
+        verdict.write_headers(response.headers_mut());
         return response;
     }
-    let place = match edge.admission.stream(caller.key(), caller.account()) {
-        Ok(place) => place,
-        Err(refused) => return Problem::of_unrouted(&refused.into()).answer(&headers),
+    let permit = match guard.admission.acquire_stream(caller.key(), caller.account()) {
+        Ok(permit) => permit,
+        Err(refused) => return Problem::from_unrouted_status(&refused.into()).into_response_for(&headers),
     };
-    upgrade.protocols([SUBPROTOCOL]).max_frame_size(LARGEST_FRAME).max_message_size(LARGEST_FRAME).on_upgrade(
+    upgrade.protocols([SUBPROTOCOL]).max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(
         move |socket| async move {
             cable.0.serve(socket, credentials, caller).await;
-            drop(place);
+            drop(permit);
         },
     )
 }
@@ -210,10 +206,11 @@ impl Shared {
 }
 
 /// Browsers name the page's origin, and cannot be told to lie; whoever names none is no browser.
-fn may_connect(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
+fn is_origin_allowed(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
-    own_origin::is_own(origin, uri, headers) || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
+    same_origin::is_same_origin(origin, uri, headers)
+        || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
 }
 
 fn subprotocol_token(upgrade: &WebSocketUpgrade) -> Option<String> {
@@ -246,7 +243,7 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, origin.parse().unwrap());
             }
-            may_connect(&allowed.iter().map(|&s| s.to_owned()).collect::<Vec<_>>(), &uri, &headers)
+            is_origin_allowed(&allowed.iter().map(|&s| s.to_owned()).collect::<Vec<_>>(), &uri, &headers)
         };
         let app = &["https://app.example.com"][..];
         assert!(may(None, &[]));

@@ -3,7 +3,7 @@
 //! Compression next to a secret can give it away (BREACH): whoever can make a browser call with their own text and
 //! the victim's credentials sees in the size of the answer whether the text is like the secret. Here credentials are
 //! a header that no foreign page can send, and no answer that a cookie decides is compressed: answers with tokens,
-//! keys, secrets or signed URLs never are (`Route::answers_secret`). So a handler has to allow compression; nothing
+//! keys, secrets or signed URLs never are (`Route::returns_secret`). So a handler has to allow compression; nothing
 //! is compressed by default, and streams, gRPC, WebSockets and files are not.
 
 use std::{io::Write as _, sync::OnceLock};
@@ -27,48 +27,48 @@ use crate::{problem::Problem, representation};
 /// Below this size headers and a packet's rest eat what is saved.
 const MIN_BYTES: usize = 1024;
 /// Ends the `ETag` of compressed content: a strong tag names bytes, so each coding has its own (RFC 9110, 8.8.3.3).
-const SUFFIX: &str = "-gzip";
+const ETAG_SUFFIX: &str = "-gzip";
 
 /// Marks an answer that may be compressed.
 #[derive(Debug, Clone, Copy)]
-struct Allowed;
+struct Compressible;
 
 /// Compresses what is marked; the rest passes as it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Marked;
+pub(crate) struct IfCompressible;
 
-impl Predicate for Marked {
+impl Predicate for IfCompressible {
     fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
-        response.extensions().get::<Allowed>().is_some()
+        response.extensions().get::<Compressible>().is_some()
     }
 }
 
 /// Compresses marked answers for those who accept it (RFC 9110, section 12.5.3), piece by piece while they are sent.
-pub(crate) fn layer() -> CompressionLayer<Marked> {
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(Marked)
+pub(crate) fn layer() -> CompressionLayer<IfCompressible> {
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(IfCompressible)
 }
 
 /// Lets an answer of this size be compressed, if that pays.
 pub(crate) fn allow(mut response: Response, size: usize) -> Response {
     if size >= MIN_BYTES {
-        response.extensions_mut().insert(Allowed);
+        response.extensions_mut().insert(Compressible);
     }
     response
 }
 
 /// Gives compressed content a tag of its own.
-pub(crate) fn name_coding(headers: &mut HeaderMap) {
+pub(crate) fn tag_content_coding(headers: &mut HeaderMap) {
     if !headers.contains_key(CONTENT_ENCODING) {
         return;
     }
     let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()?.strip_suffix('"'));
-    if let Some(Ok(tag)) = tag.map(|tag| HeaderValue::try_from(format!("{tag}{SUFFIX}\""))) {
+    if let Some(Ok(tag)) = tag.map(|tag| HeaderValue::try_from(format!("{tag}{ETAG_SUFFIX}\""))) {
         headers.insert(ETAG, tag);
     }
 }
 
 /// Whether the content of a request is coded. The gateway decodes none: a few bytes could become gigabytes.
-pub(crate) fn is_coded(request: &Request) -> bool {
+pub(crate) fn has_content_coding(request: &Request) -> bool {
     let is_identity = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
     request.headers().get_all(CONTENT_ENCODING).iter().any(|value| !is_identity(value))
         && !request.body().is_end_stream()
@@ -77,7 +77,7 @@ pub(crate) fn is_coded(request: &Request) -> bool {
 /// Refuses coded content (RFC 9110, section 15.5.16).
 pub(crate) fn refuse(request: &HeaderMap) -> Response {
     let detail = "the body has a content coding (Content-Encoding); send it without";
-    let mut response = Problem::new(Reason::UnsupportedMediaType, detail).answer(request);
+    let mut response = Problem::new(Reason::UnsupportedMediaType, detail).into_response_for(request);
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     response
 }
@@ -98,7 +98,7 @@ impl Document {
     }
 
     /// The answer; the conditions of the request are compared around it.
-    pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
+    pub(crate) fn response(&self, request: &HeaderMap) -> Response {
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
             (ETAG, self.etag.clone()),

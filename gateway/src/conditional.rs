@@ -21,7 +21,7 @@ use http::{
 use crate::{compression, problem::Problem, routes::Route};
 
 /// Headers of a content, which an answer without it does not have.
-const OF_CONTENT: [HeaderName; 5] =
+const CONTENT_HEADERS: [HeaderName; 5] =
     [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, ACCEPT_RANGES];
 
 /// Refuses conditions that are none, and content that is coded; and answers 304 or 412 to reads whose conditions say
@@ -29,24 +29,24 @@ const OF_CONTENT: [HeaderName; 5] =
 pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
     let conditions = match Conditions::of(request.headers()) {
         Ok(conditions) => conditions,
-        Err(malformed) => return Problem::from(malformed).answer(request.headers()),
+        Err(malformed) => return Problem::from(malformed).into_response_for(request.headers()),
     };
-    if compression::is_coded(&request) {
+    if compression::has_content_coding(&request) {
         return compression::refuse(request.headers());
     }
     let method = request.method().clone();
     let mut response = next.run(request).await;
-    compression::name_coding(response.headers_mut());
+    compression::tag_content_coding(response.headers_mut());
     if response.status() != StatusCode::OK || !matches!(method, Method::GET | Method::HEAD) {
         return response;
     }
     let tag = response.headers().get(ETAG).and_then(|tag| Tag::parse(tag.as_bytes()));
     let Some(tag) = tag else { return response };
-    match conditions.evaluate(&method, &Validators { tag, last_modified: None }, names_state) {
+    match conditions.evaluate(&method, &Validators { tag, last_modified: None }, matches_state) {
         Outcome::Proceed => response,
         Outcome::NotModified => without_content(response, StatusCode::NOT_MODIFIED.into_response()),
         Outcome::Failed => {
-            let mut problem = Problem::from(Reason::PreconditionFailed).answer(&HeaderMap::new());
+            let mut problem = Problem::from(Reason::PreconditionFailed).into_response_for(&HeaderMap::new());
             problem.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             without_content(response, problem)
         }
@@ -54,14 +54,14 @@ pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
 }
 
 /// Whether a tag of `If-Match` names the current state: the same, or one with its version.
-fn names_state(tag: &Tag, current: &Tag) -> bool {
+fn matches_state(tag: &Tag, current: &Tag) -> bool {
     tag.equals_strongly(current) || tag.version().is_some() && tag.version() == current.version()
 }
 
 /// `instead` of the response, whose headers stay (RFC 9110, section 15.4.5) as far as they are not of its content.
 fn without_content(response: Response, instead: Response) -> Response {
     let (mut parts, _) = response.into_parts();
-    for name in OF_CONTENT {
+    for name in CONTENT_HEADERS {
         parts.headers.remove(name);
     }
     let (new, body) = instead.into_parts();

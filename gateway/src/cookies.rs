@@ -25,21 +25,21 @@ use http::{
 };
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
-use crate::{config::Config, own_origin, problem::Problem, routes::Route};
+use crate::{config::Config, problem::Problem, routes::Route, same_origin};
 
 /// Asks for browser mode.
 pub(crate) const X_BATON_SESSION: HeaderName = HeaderName::from_static("x-baton-session");
 /// Proves that the page is one of ours.
 pub(crate) const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const REFRESH: &str = "__Host-baton_refresh";
-const CSRF: &str = "__Host-baton_csrf";
+const REFRESH_COOKIE: &str = "__Host-baton_refresh";
+const CSRF_COOKIE: &str = "__Host-baton_csrf";
 /// The field of requests and answers that the cookie stands for.
 const FIELD: &str = "refresh_token";
 /// As long as a session lasts when nobody refreshes it.
-const SECONDS: u32 = 30 * 86_400;
+const MAX_AGE_SECONDS: u32 = 30 * 86_400;
 /// What the CSRF token is the HMAC of.
-const CSRF_TEXT: &[u8] = b"baton csrf";
+const CSRF_MESSAGE: &[u8] = b"baton csrf";
 
 /// Where the refresh token of a call comes from, and goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +51,14 @@ pub(crate) enum Mode {
 }
 
 /// Puts the refresh token of the cookie into a request that has none, and says how the answer is to be given.
-pub(crate) fn receive(
+pub(crate) fn read_request(
     route: &Route,
     parts: &Parts,
     config: &Config,
     request: &mut DynamicMessage,
 ) -> Result<Mode, Problem> {
     let takes = takes_token(route);
-    if !takes && !answers_token(route) {
+    if !takes && !returns_token(route) {
         return Ok(Mode::Body);
     }
     let asked = match parts.headers.get(X_BATON_SESSION).map(HeaderValue::as_bytes) {
@@ -67,11 +67,11 @@ pub(crate) fn receive(
         Some(_) => return Err(Problem::field(X_BATON_SESSION.as_str(), "must be `cookie`, or absent")),
     };
     let in_body = request.get_field_by_name(FIELD).is_some_and(|token| token.as_str().is_some_and(|t| !t.is_empty()));
-    let cookie = if takes && !in_body { named(&parts.headers, REFRESH) } else { None };
+    let cookie = if takes && !in_body { cookie_value(&parts.headers, REFRESH_COOKIE) } else { None };
     if !asked && cookie.is_none() {
         return Ok(Mode::Body);
     }
-    if !is_ours(parts, config) {
+    if !is_allowed_origin(parts, config) {
         return Err(Reason::OriginNotAllowed.into());
     }
     match cookie {
@@ -89,25 +89,25 @@ pub(crate) fn receive(
 
 /// Takes the refresh token out of an answer and answers the headers that carry it instead. A call that takes one
 /// and answers none has ended the session: its cookies go.
-pub(crate) fn give(route: &Route, mode: Mode, answer: &mut DynamicMessage) -> Result<HeaderMap, Problem> {
+pub(crate) fn finish_response(route: &Route, mode: Mode, answer: &mut DynamicMessage) -> Result<HeaderMap, Problem> {
     let mut headers = HeaderMap::new();
     if mode == Mode::Body {
         return Ok(headers);
     }
-    let (token, csrf, seconds) = if answers_token(route) {
+    let (token, csrf, seconds) = if returns_token(route) {
         let token = answer.get_field_by_name(FIELD).and_then(|token| token.as_str().map(str::to_owned));
         // Absent while a second factor is asked for.
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(headers) };
         answer.clear_field_by_name(FIELD);
-        let csrf = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(&token), CSRF_TEXT));
-        (token, csrf, SECONDS)
+        let csrf = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(&token), CSRF_MESSAGE));
+        (token, csrf, MAX_AGE_SECONDS)
     } else {
         (String::new(), String::new(), 0)
     };
     let value = |text: &str| HeaderValue::try_from(text).map_err(|_| Problem::from(Reason::Internal));
     let attributes = format!("Path=/; Secure; SameSite=Strict; Max-Age={seconds}");
-    headers.append(SET_COOKIE, value(&format!("{REFRESH}={token}; HttpOnly; {attributes}"))?);
-    headers.append(SET_COOKIE, value(&format!("{CSRF}={csrf}; {attributes}"))?);
+    headers.append(SET_COOKIE, value(&format!("{REFRESH_COOKIE}={token}; HttpOnly; {attributes}"))?);
+    headers.append(SET_COOKIE, value(&format!("{CSRF_COOKIE}={csrf}; {attributes}"))?);
     if !csrf.is_empty() {
         headers.insert(X_CSRF_TOKEN, value(&csrf)?);
     }
@@ -120,7 +120,7 @@ pub(crate) fn takes_token(route: &Route) -> bool {
 }
 
 /// Whether the route's answers have a refresh token.
-pub(crate) fn answers_token(route: &Route) -> bool {
+pub(crate) fn returns_token(route: &Route) -> bool {
     has_field(&route.method.output())
 }
 
@@ -129,7 +129,7 @@ fn has_field(message: &MessageDescriptor) -> bool {
 }
 
 /// The value of a cookie. Browsers send one; two would leave open whose it is.
-pub(crate) fn named<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
@@ -138,7 +138,7 @@ pub(crate) fn named<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// Whether the browser says that the page is of this host, or of an origin that is let in by name. One that says
 /// nothing is refused: all that have `SameSite` say it.
-fn is_ours(parts: &Parts, config: &Config) -> bool {
+fn is_allowed_origin(parts: &Parts, config: &Config) -> bool {
     let text = |name: &HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let (origin, site) = (text(&ORIGIN), text(&SEC_FETCH_SITE));
     match (origin, site) {
@@ -147,7 +147,7 @@ fn is_ours(parts: &Parts, config: &Config) -> bool {
         (Some(origin), _) if config.cors_origins.iter().any(|allowed| allowed == origin) => true,
         (Some(origin), site) => {
             let public = config.public_url.as_deref().and_then(|url| url::Url::parse(url).ok());
-            let own = own_origin::is_own(origin, &parts.uri, &parts.headers)
+            let own = same_origin::is_same_origin(origin, &parts.uri, &parts.headers)
                 || public.is_some_and(|url| url.origin().ascii_serialization() == origin);
             own && site.is_none_or(|site| site == "same-origin")
         }
@@ -159,8 +159,8 @@ fn check_csrf(headers: &HeaderMap, token: &str) -> Result<(), Problem> {
     let only = sent.next().ok_or_else(|| Problem::from(Reason::CsrfTokenMissing))?;
     let tag = URL_SAFE_NO_PAD.decode(only.as_bytes()).unwrap_or_default();
     // Compares in constant time.
-    let genuine = hmac::verify(&csrf_key(token), CSRF_TEXT, &tag).is_ok() && sent.next().is_none();
-    if genuine { Ok(()) } else { Err(Reason::CsrfTokenInvalid.into()) }
+    let is_valid = hmac::verify(&csrf_key(token), CSRF_MESSAGE, &tag).is_ok() && sent.next().is_none();
+    if is_valid { Ok(()) } else { Err(Reason::CsrfTokenInvalid.into()) }
 }
 
 /// The refresh token is 256 random bits: a key.

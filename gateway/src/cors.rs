@@ -21,9 +21,9 @@ use crate::rate_limit;
 pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
     let (origin, credentials) = match origins {
         [star] if star == "*" => (AllowOrigin::any(), false),
-        _ => (AllowOrigin::list(origins.iter().map(|origin| exact(origin)).collect::<Result<Vec<_>>>()?), true),
+        _ => (AllowOrigin::list(origins.iter().map(|origin| parse_origin(origin)).collect::<Result<Vec<_>>>()?), true),
     };
-    let named = HeaderName::from_static;
+    let header = HeaderName::from_static;
     Ok(CorsLayer::new()
         .allow_origin(origin)
         .allow_credentials(credentials)
@@ -41,11 +41,11 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
             X_REQUEST_ID,
             X_BATON_SESSION,
             X_CSRF_TOKEN,
-            named("traceparent"),
-            named("tracestate"),
-            named("grpc-timeout"),
-            named("x-grpc-web"),
-            named("x-user-agent"),
+            header("traceparent"),
+            header("tracestate"),
+            header("grpc-timeout"),
+            header("x-grpc-web"),
+            header("x-user-agent"),
         ])
         .expose_headers(
             [
@@ -55,9 +55,9 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
                 RETRY_AFTER,
                 X_REQUEST_ID,
                 X_CSRF_TOKEN,
-                named("grpc-status"),
-                named("grpc-message"),
-                named("grpc-status-details-bin"),
+                header("grpc-status"),
+                header("grpc-message"),
+                header("grpc-status-details-bin"),
             ]
             .into_iter()
             .chain(rate_limit::HEADERS)
@@ -67,7 +67,7 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
 }
 
 /// An origin as browsers send it: scheme, host, perhaps a port, nothing behind.
-fn exact(origin: &str) -> Result<HeaderValue> {
+fn parse_origin(origin: &str) -> Result<HeaderValue> {
     let parsed =
         url::Url::parse(origin).with_context(|| format!("BATON_GATEWAY_CORS_ORIGINS: {origin} is no origin"))?;
     let canonical = parsed.origin().ascii_serialization();

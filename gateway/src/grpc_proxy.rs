@@ -31,22 +31,23 @@ use tower::{Layer as _, ServiceExt as _};
 use crate::{
     admission::CallerKey,
     config::Config,
-    edge, headers,
+    headers, middleware,
     problem::Problem,
-    rate_limit::{Edge, Verdict},
-    response_body::until_read,
-    rest::MAX_PUBLIC_BODY,
+    rate_limit::Verdict,
+    request_guard::RequestGuard,
+    response_body::hold_until_read,
+    rest::MAX_PUBLIC_BODY_BYTES,
     upstream::{Upstream, Upstreams},
 };
 
 /// Largest request, in bytes: the largest message that services take (tonic's default), and its prefix.
-const MAX_BODY: usize = 4 * 1024 * 1024 + 5;
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024 + 5;
 
 /// What takes gRPC out of the stream of requests.
 #[derive(Clone)]
 pub(crate) struct GrpcProxy {
     services: GrpcWebService<Router>,
-    edge: Edge,
+    guard: RequestGuard,
 }
 
 /// A service, and what the contract says of its RPCs by their paths.
@@ -54,7 +55,7 @@ pub(crate) struct GrpcProxy {
 struct Target {
     upstream: Upstream,
     rpcs: Arc<HashMap<String, Rpc>>,
-    edge: Edge,
+    guard: RequestGuard,
 }
 
 #[derive(Clone, Copy)]
@@ -70,7 +71,7 @@ impl GrpcProxy {
     /// When an RPC of the contract streams its request: bodies are read whole here.
     pub(crate) fn new(
         upstreams: &Upstreams,
-        edge: &Edge,
+        guard: &RequestGuard,
         rules: &HashMap<String, Rule>,
         config: &Config,
         draining: CancellationToken,
@@ -80,12 +81,12 @@ impl GrpcProxy {
             draining.cancelled().await;
             reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         });
-        let mut own = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
+        let mut own_services = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
         let mut grpc = Router::new();
         let mut exposed = Vec::new();
         let http = pool().get_extension_by_name("google.api.http").context("the contract has no HTTP bindings")?;
         for service in pool().services() {
-            let Some(upstream) = upstreams.of(service.parent_file().package_name()) else { continue };
+            let Some(upstream) = upstreams.get(service.parent_file().package_name()) else { continue };
             let mut rpcs = HashMap::new();
             let mut is_internal = false;
             for method in service.methods() {
@@ -94,7 +95,7 @@ impl GrpcProxy {
                 let rule = rules.get(&path);
                 is_internal |= rule == Some(&Rule::ServiceOnly);
                 let is_public = rule == Some(&Rule::Public);
-                // What anyone may call and has no form in REST has one of its own, where it is counted: webhooks.
+                // What anyone may call and has no form in REST has one of its own, where it is verdict: webhooks.
                 if is_public && !config.internal_rpcs && !method.options().has_extension(&http) {
                     continue;
                 }
@@ -105,19 +106,19 @@ impl GrpcProxy {
                 continue;
             }
             exposed.push(service.full_name().to_owned());
-            let target = Target { upstream, rpcs: Arc::new(rpcs), edge: edge.clone() };
+            let target = Target { upstream, rpcs: Arc::new(rpcs), guard: guard.clone() };
             grpc = grpc.route(&format!("/{}/{{method}}", service.full_name()), post(proxy).with_state(target));
         }
         if config.reflection {
-            own = own
+            own_services = own_services
                 .route_service("/grpc.reflection.v1.ServerReflection/{method}", reflection::v1(&exposed)?)
                 .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", reflection::v1alpha(&exposed)?);
         }
         let grpc = grpc
-            .merge(own.layer(from_fn_with_state(edge.clone(), limit_streams)))
+            .merge(own_services.layer(from_fn_with_state(guard.clone(), limit_streams)))
             .fallback(unimplemented)
             .method_not_allowed_fallback(unimplemented);
-        Ok(Self { services: GrpcWebLayer::new().layer(grpc), edge: edge.clone() })
+        Ok(Self { services: GrpcWebLayer::new().layer(grpc), guard: guard.clone() })
     }
 }
 
@@ -125,20 +126,20 @@ impl GrpcProxy {
 pub(crate) async fn dispatch(State(grpc): State<GrpcProxy>, request: Request, next: Next) -> Response {
     match dialect(request.headers()) {
         None => next.run(request).await,
-        Some(Dialect::WebText) => match as_binary(&grpc.edge, request).await {
-            Ok(request) => answer(grpc.services, request).await,
+        Some(Dialect::WebText) => match decode_web_text(&grpc.guard, request).await {
+            Ok(request) => call(grpc.services, request).await,
             Err(error) => refuse_web_text(error.into()),
         },
-        Some(Dialect::Web) => answer(grpc.services, request).await,
-        Some(Dialect::Native) if request.version() == Version::HTTP_2 => answer(grpc.services, request).await,
+        Some(Dialect::Web) => call(grpc.services, request).await,
+        Some(Dialect::Native) if request.version() == Version::HTTP_2 => call(grpc.services, request).await,
         Some(_) => {
             let detail = "gRPC is application/grpc over HTTP/2; gRPC-Web is application/grpc-web or -web-text, with +proto or without";
-            Problem::new(Reason::UnsupportedMediaType, detail).answer(request.headers())
+            Problem::new(Reason::UnsupportedMediaType, detail).into_response_for(request.headers())
         }
     }
 }
 
-async fn answer(grpc: GrpcWebService<Router>, request: Request) -> Response {
+async fn call(grpc: GrpcWebService<Router>, request: Request) -> Response {
     let response = grpc.oneshot(request).await.unwrap_or_else(|never| match never {});
     response.map(Body::new)
 }
@@ -163,11 +164,11 @@ fn dialect(headers: &HeaderMap) -> Option<Dialect> {
 
 /// A request in base64 as the binary one that it stands for. tonic-web takes base64 in one piece only; the protocol lets
 /// clients encode, and pad, each piece by itself (grpc-web, PROTOCOL-WEB.md).
-async fn as_binary(edge: &Edge, request: Request) -> Result<Request, Error> {
+async fn decode_web_text(guard: &RequestGuard, request: Request) -> Result<Request, Error> {
     let (mut parts, body) = request.into_parts();
-    let client = edge.proxies.client(&parts.headers, &parts.extensions);
-    let text = edge.buffers.read(body, &parts.headers, MAX_BODY.div_ceil(3) * 4, client).await?;
-    let binary = decode_pieces(&text.bytes);
+    let client = guard.trusted_proxies.client_ip(&parts.headers, &parts.extensions);
+    let text = guard.buffers.read(body, &parts.headers, MAX_BODY_BYTES.div_ceil(3) * 4, client).await?;
+    let binary = decode_base64_chunks(&text.bytes);
     let binary = binary.ok_or_else(|| Error::new(Reason::MalformedRequest, "the body is not base64"))?;
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web+proto"));
@@ -176,7 +177,7 @@ async fn as_binary(edge: &Edge, request: Request) -> Result<Request, Error> {
 }
 
 /// Base64 in pieces that may each be padded.
-fn decode_pieces(mut text: &[u8]) -> Option<Vec<u8>> {
+fn decode_base64_chunks(mut text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
     while !text.is_empty() {
         let padding = text.iter().position(|&byte| byte == b'=').unwrap_or(text.len());
@@ -190,60 +191,60 @@ fn decode_pieces(mut text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Streams of the gateway's own services stay open as well.
-async fn limit_streams(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let client = edge.proxies.client(request.headers(), request.extensions());
+async fn limit_streams(State(guard): State<RequestGuard>, request: Request, next: Next) -> Response {
+    let client = guard.trusted_proxies.client_ip(request.headers(), request.extensions());
     let caller = CallerKey::Address(client.map(origin::network));
-    match edge.admission.stream(caller, None) {
-        Ok(slot) => until_read(next.run(request).await, slot),
+    match guard.admission.acquire_stream(caller, None) {
+        Ok(slot) => hold_until_read(next.run(request).await, slot),
         Err(error) => refuse(error.into()),
     }
 }
 
 async fn proxy(State(target): State<Target>, request: Request) -> Response {
-    let Target { upstream, rpcs, edge } = target;
+    let Target { upstream, rpcs, guard } = target;
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let Some(&rpc) = rpcs.get(&path) else { return unimplemented().await };
-    edge::name_rpc(&path);
-    if let Some(name) = headers::repeated(&parts.headers) {
+    middleware::set_rpc_span_name(&path);
+    if let Some(name) = headers::find_repeated(&parts.headers) {
         return refuse(Error::invalid(name.as_str(), "must come once").into());
     }
-    let client = edge.proxies.client(&parts.headers, &parts.extensions);
-    let limit = if rpc.is_public { MAX_PUBLIC_BODY } else { MAX_BODY };
+    let client = guard.trusted_proxies.client_ip(&parts.headers, &parts.extensions);
+    let limit = if rpc.is_public { MAX_PUBLIC_BODY_BYTES } else { MAX_BODY_BYTES };
     // The body first: whoever does not send theirs keeps nobody else waiting.
-    let body = match edge.buffers.read(body, &parts.headers, limit, client).await {
+    let body = match guard.buffers.read(body, &parts.headers, limit, client).await {
         Ok(body) => body,
         Err(error) => return refuse(error.into()),
     };
-    let caller = edge.limiter.caller(&path, &parts.headers, None, client).await;
-    let slots = match edge.admission.slots(&path, caller.key(), caller.account(), rpc.is_streaming).await {
-        Ok(slots) => slots,
+    let caller = guard.limiter.caller(&path, &parts.headers, None, client).await;
+    let permits = match guard.admission.acquire(&path, caller.key(), caller.account(), rpc.is_streaming).await {
+        Ok(permits) => permits,
         Err(busy) => return refuse(busy.into()),
     };
-    let counted = edge.limiter.count(&path, &caller).await;
-    let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
+    let verdict = guard.limiter.count(&path, &caller).await;
+    let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => {
-            headers::for_grpc(&mut parts.headers, client);
+            headers::prepare_grpc(&mut parts.headers, client);
             // That of the base64, or of more frames than there are now.
             parts.headers.remove(CONTENT_LENGTH);
             let upstream = if rpc.is_streaming { upstream.streams() } else { upstream };
             match upstream.call(http::Request::from_parts(parts, body.bytes.clone())).await {
                 Ok(response) if response.body().is_end_stream() => response.map(Body::new),
-                Ok(response) => response.map(with_an_end),
+                Ok(response) => response.map(with_error_trailers),
                 Err(status) => refuse(status),
             }
         }
         Err(refused) => refuse(refused.into()),
     };
-    if let Some(counted) = counted {
-        counted.tell(response.headers_mut());
+    if let Some(verdict) = verdict {
+        verdict.write_headers(response.headers_mut());
     }
-    until_read(response, slots.after_head())
+    hold_until_read(response, permits.after_response_head())
 }
 
 /// A service that dies in the middle of its answer leaves no trailers; without a status some clients wait
 /// for ever, and none knows that it may try again. The body ends after its first error.
-fn with_an_end(body: GrpcBody) -> Body {
+fn with_error_trailers(body: GrpcBody) -> Body {
     let frames = BodyStream::new(body).map(|frame| {
         frame.or_else(|status| {
             let mut trailers = HeaderMap::new();
@@ -280,12 +281,12 @@ mod tests {
         #[test]
         fn base64_in_pieces_is_what_the_pieces_are(pieces: Vec<Vec<u8>>) {
             let text: String = pieces.iter().map(|piece| STANDARD.encode(piece)).collect();
-            prop_assert_eq!(decode_pieces(text.as_bytes()), Some(pieces.concat()));
+            prop_assert_eq!(decode_base64_chunks(text.as_bytes()), Some(pieces.concat()));
         }
 
         #[test]
         fn garbage_is_no_base64(text in "[!-~]{0,40}") {
-            if let Some(decoded) = decode_pieces(text.as_bytes()) {
+            if let Some(decoded) = decode_base64_chunks(text.as_bytes()) {
                 prop_assert!(decoded.len() * 4 <= text.len() * 3);
             }
         }

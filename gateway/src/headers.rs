@@ -19,11 +19,11 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
 
 /// Headers that decide who calls, for whom, or whether; two of one kind would let two readers disagree.
-const SINGLE: [HeaderName; 3] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY];
+const SINGLE_VALUED: [HeaderName; 3] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY];
 /// Headers that are lists: several lines are one (RFC 9110, section 5.3).
 const CONDITIONS: [HeaderName; 2] = [IF_MATCH, IF_NONE_MATCH];
 /// Headers of one connection, not of the request (RFC 9110, section 7.6.1).
-const HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HOST,
     TE,
@@ -35,16 +35,16 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// The header that came more than once and must not.
-pub(crate) fn repeated(headers: &HeaderMap) -> Option<&HeaderName> {
+pub(crate) fn find_repeated(headers: &HeaderMap) -> Option<&HeaderName> {
     headers.keys().find(|name| {
-        (**name == CONTENT_TYPE || SINGLE.contains(name)) && headers.get_all(*name).iter().nth(1).is_some()
+        (**name == CONTENT_TYPE || SINGLE_VALUED.contains(name)) && headers.get_all(*name).iter().nth(1).is_some()
     })
 }
 
 /// The metadata of a call upstream for a REST request: what services read, and nothing else.
-pub(crate) fn for_rest(request: &HeaderMap, client: Option<IpAddr>) -> MetadataMap {
+pub(crate) fn upstream_metadata(request: &HeaderMap, client: Option<IpAddr>) -> MetadataMap {
     let mut headers = HeaderMap::new();
-    for name in SINGLE.iter().chain([&X_REQUEST_ID]) {
+    for name in SINGLE_VALUED.iter().chain([&X_REQUEST_ID]) {
         if let Some(value) = request.get(name) {
             headers.insert(name, value.clone());
         }
@@ -54,28 +54,28 @@ pub(crate) fn for_rest(request: &HeaderMap, client: Option<IpAddr>) -> MetadataM
             headers.append(name, value.clone());
         }
     }
-    forward(request, &mut headers, client);
+    set_forwarded(request, &mut headers, client);
     let mut metadata = MetadataMap::from_headers(headers);
     propagation::inject(&mut metadata);
     metadata
 }
 
 /// Makes the headers of a gRPC request fit to go on.
-pub(crate) fn for_grpc(headers: &mut HeaderMap, client: Option<IpAddr>) {
-    for name in &HOP {
+pub(crate) fn prepare_grpc(headers: &mut HeaderMap, client: Option<IpAddr>) {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     // The refresh token is for the gateway alone.
     headers.remove(COOKIE);
     let request = headers.clone();
-    forward(&request, headers, client);
+    set_forwarded(&request, headers, client);
     // Says that trailers are welcome; some servers refuse gRPC without it.
     headers.insert(TE, HeaderValue::from_static("trailers"));
     propagation::inject_headers(headers);
 }
 
 /// Says for whom the call is made: for the client that the gateway has made out, whatever the client says.
-fn forward(request: &HeaderMap, onward: &mut HeaderMap, client: Option<IpAddr>) {
+fn set_forwarded(request: &HeaderMap, onward: &mut HeaderMap, client: Option<IpAddr>) {
     match request.get(USER_AGENT) {
         Some(agent) => onward.insert(X_FORWARDED_USER_AGENT, agent.clone()),
         None => onward.remove(X_FORWARDED_USER_AGENT),

@@ -27,7 +27,7 @@ pub(crate) async fn require_allowed(State(allowed): State<Arc<[String]>>, reques
     if is_allowed(&allowed, named) {
         return next.run(request).await;
     }
-    Problem::from(Reason::HostNotAllowed).answer(request.headers())
+    Problem::from(Reason::HostNotAllowed).into_response_for(request.headers())
 }
 
 fn is_allowed(allowed: &[String], named: &str) -> bool {

@@ -2,32 +2,33 @@
 
 mod admission;
 mod cable;
+mod client_ip;
 mod compression;
 mod conditional;
 mod config;
 mod cookies;
 mod cors;
 mod docs;
-mod edge;
-mod file;
+mod file_response;
 mod grpc_proxy;
 mod headers;
 mod health;
 mod host;
 mod json;
 mod merge_patch;
+mod middleware;
 mod oauth;
 mod openapi;
-mod own_origin;
 mod problem;
-mod proxies;
 mod query;
 mod rate_limit;
 mod representation;
 mod request_body;
+mod request_guard;
 mod response_body;
 mod rest;
 mod routes;
+mod same_origin;
 mod server;
 mod upstream;
 mod webhook;
@@ -48,21 +49,22 @@ use tower_http::catch_panic::CatchPanicLayer;
 use admission::Admission;
 use baton_events::{Streams, tail};
 use cable::Cable;
+use client_ip::TrustedProxies;
 pub use config::Config;
 use grpc_proxy::GrpcProxy;
-use proxies::Proxies;
-use rate_limit::{Edge, Limiter};
-use request_body::Buffers;
+use rate_limit::Limiter;
+use request_body::BodyBuffers;
+use request_guard::RequestGuard;
 use upstream::Upstreams;
 
-/// Serves until `shutdown` says stop, then lets open requests finish; returns when the last has.
+/// Serves until `shutdown` stops, finishes the open requests, and returns.
 ///
-/// `extra` are routes beside those of the contract; they get the same layers (request id, trace,
-/// security headers, CORS, panics). While draining, `/readyz` is 503 and the gRPC health NOT_SERVING, while
-/// requests are still answered. The listener's own address wins over `config.listen`.
+/// `extra` adds routes beside those of the contract, under the same layers (request id, trace, security headers, CORS,
+/// panics). While draining, `/readyz` is 503 and the gRPC health is NOT_SERVING, but requests are still served.
+/// `listener` decides the address; `config.listen` is not used.
 ///
 /// # Errors
-/// When the contract has no REST form, a URL is none, or an origin is none.
+/// If the contract has no REST form, or a URL or origin of the configuration is invalid.
 pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdown: Shutdown) -> Result<()> {
     let draining = shutdown.draining().clone();
     let upstreams = Upstreams::new(&config)?;
@@ -70,18 +72,18 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
     let allowed_hosts: Arc<[String]> = config.allowed_hosts.clone().into();
     let streams = Streams::open(&config.redis_url)?;
     let rules = rate_limit::rules()?;
-    let edge = Edge {
+    let guard = RequestGuard {
         admission: Admission::new(&rules, config.max_streams_per_person, config.max_streams_per_account),
-        buffers: Buffers::default(),
+        buffers: BodyBuffers::default(),
         limiter: Limiter::new(&config, rules.clone(), &upstreams, &streams)?,
-        proxies: Arc::new(Proxies::parse(&config.trusted_proxies)?),
+        trusted_proxies: Arc::new(TrustedProxies::parse(&config.trusted_proxies)?),
     };
-    let limits = server::Limits::new(&config, Arc::clone(&edge.proxies));
-    let grpc = GrpcProxy::new(&upstreams, &edge, &rules, &config, draining.clone())?;
-    let webhook = webhook::router(&upstreams, &config, &edge)?;
+    let limits = server::ConnectionLimits::new(&config, Arc::clone(&guard.trusted_proxies));
+    let grpc = GrpcProxy::new(&upstreams, &guard, &rules, &config, draining.clone())?;
+    let webhook = webhook::router(&upstreams, &config, &guard)?;
     let openapi = openapi::router(config.public_url.as_deref(), listener.local_addr()?)?;
-    let cable = live(&config, &streams, &upstreams, &edge, &shutdown)?;
-    let app = rest(Arc::new(config), &upstreams, &edge)?
+    let cable = start_cable(&config, &streams, &upstreams, &guard, &shutdown)?;
+    let app = rest_router(Arc::new(config), &upstreams, &guard)?
         .merge(webhook)
         .merge(openapi)
         .merge(docs::router().layer(map_response(async |asset| compression::allow(asset, usize::MAX))))
@@ -90,47 +92,56 @@ pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdow
         .merge(health::router(upstreams, draining))
         .merge(cable::router(cable.clone()))
         .merge(extra)
-        .fallback(edge::no_route)
-        .method_not_allowed_fallback(edge::no_method)
-        // The last is the outermost.
+        .fallback(middleware::not_found)
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        // The last layer is the outermost.
         .layer(from_fn_with_state(grpc, grpc_proxy::dispatch))
-        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(CatchPanicLayer::custom(middleware::handle_panic))
         .layer(cors)
         .layer(from_fn_with_state(allowed_hosts, host::require_allowed))
-        .layer(from_fn(edge::secured))
-        .layer(from_fn(edge::traced))
-        .layer(from_fn(edge::identified));
+        .layer(from_fn(middleware::security_headers))
+        .layer(from_fn(middleware::trace))
+        .layer(from_fn(middleware::request_id));
     server::serve(listener, app, limits, shutdown.stop().clone()).await;
-    cable.closed().await;
+    cable.wait_closed().await;
     Ok(())
 }
 
-/// The WebSocket's side: the live tail of the streams, and the services that say who sees what.
-fn live(config: &Config, streams: &Streams, upstreams: &Upstreams, edge: &Edge, shutdown: &Shutdown) -> Result<Cable> {
-    let of = |package| upstreams.of(package).with_context(|| format!("no upstream answers {package}"));
-    let services =
-        cable::Upstreams { auth: of("baton.auth.v1")?, tenancy: of("baton.tenancy.v1")?, task: of("baton.task.v1")? };
+/// Starts the WebSocket endpoint: the live tail of the event streams, and the services that authorize subscribers.
+fn start_cable(
+    config: &Config,
+    streams: &Streams,
+    upstreams: &Upstreams,
+    guard: &RequestGuard,
+    shutdown: &Shutdown,
+) -> Result<Cable> {
+    let get = |package| upstreams.get(package).with_context(|| format!("no upstream serves {package}"));
+    let services = cable::Upstreams {
+        auth: get("baton.auth.v1")?,
+        tenancy: get("baton.tenancy.v1")?,
+        task: get("baton.task.v1")?,
+    };
     let events = tail::start(streams, shutdown);
-    Cable::start(services, config, edge.clone(), &events, shutdown.clone())
+    Cable::start(services, config, guard.clone(), &events, shutdown.clone())
 }
 
-/// The OpenAPI 3.1 document of the REST interface, for whatever host it is served from.
+/// Returns the OpenAPI 3.1 document of the REST interface, with a server URL relative to the host that serves it.
 ///
 /// # Errors
-/// When the contract has no REST form.
+/// If the contract has no REST form.
 pub fn openapi() -> Result<serde_json::Value> {
     openapi::document(None, openapi::ORIGIN)
 }
 
-/// The routes of the contract.
-fn rest(config: Arc<Config>, upstreams: &Upstreams, edge: &Edge) -> Result<Router> {
+/// Builds the REST routes of the contract.
+fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard) -> Result<Router> {
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for route in routes::routes()? {
         let package = route.method.parent_file().package_name().to_owned();
-        let upstream = upstreams.of(&package).with_context(|| format!("no upstream answers {package}"))?;
+        let upstream = upstreams.get(&package).with_context(|| format!("no upstream serves {package}"))?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
-        let endpoint = Arc::new(rest::Endpoint { route, upstream, config: config.clone(), edge: edge.clone() });
+        let endpoint = Arc::new(rest::Endpoint { route, upstream, config: config.clone(), guard: guard.clone() });
         let handler = move |request: Request| rest::handle(endpoint.clone(), request);
         let methods = paths.remove(&template).unwrap_or_default();
         paths.insert(template, methods.on(filter, handler));

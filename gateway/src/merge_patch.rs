@@ -4,7 +4,7 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
 use crate::json::{
     STRUCT, TIMESTAMP, decode,
-    tree::{Json, Members},
+    value::{Json, Members},
     violations::{Path, Violations},
 };
 
@@ -17,10 +17,10 @@ pub(crate) fn decode(
     of: &MessageDescriptor,
     patch: Members<'_>,
     bound: &[&str],
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> (DynamicMessage, Vec<String>) {
     let mut mask = Vec::new();
-    let change = merge(of, patch, bound, &Path::Root, &mut mask, wrong);
+    let change = merge(of, patch, bound, &Path::Root, &mut mask, violations);
     (change, mask)
 }
 
@@ -30,32 +30,32 @@ fn merge(
     bound: &[&str],
     at: &Path<'_>,
     mask: &mut Vec<String>,
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> DynamicMessage {
     let mut change = DynamicMessage::new(of.clone());
     for (name, json) in patch {
         let here = Path::Member(at, &name);
-        let Some(field) = decode::known(of, &name, bound) else {
-            wrong.unknown(here);
+        let Some(field) = decode::find_field(of, &name, bound) else {
+            violations.unknown(here);
             continue;
         };
-        let below = decode::below(bound, &name);
+        let below = decode::nested_paths(bound, &name);
         match (field.kind(), json) {
             (_, Json::Null) => mask.push(here.to_string()),
             (Kind::Message(of), Json::Object(members)) if of.full_name() == STRUCT => {
                 mask.extend(members.iter().map(|(member, _)| Path::Member(&here, member).to_string()));
                 let set: Members<'_> = members.into_iter().filter(|(_, json)| *json != Json::Null).collect();
                 if !set.is_empty() {
-                    let members = decode::object(&of, set, &here, decode::DEEPEST_STRUCT, wrong);
+                    let members = decode::struct_message(&of, set, &here, decode::MAX_STRUCT_DEPTH, violations);
                     change.set_field(&field, Value::Message(members));
                 }
             }
             (Kind::Message(of), Json::Object(members)) if !field.is_list() && of.full_name() != TIMESTAMP => {
-                let inner = merge(&of, members, &below, &here, mask, wrong);
+                let inner = merge(&of, members, &below, &here, mask, violations);
                 change.set_field(&field, Value::Message(inner));
             }
             (_, json) => {
-                if let Some(value) = decode::value(&field, json, &below, &here, wrong) {
+                if let Some(value) = decode::value(&field, json, &below, &here, violations) {
                     change.set_field(&field, value);
                 }
                 mask.push(here.to_string());
@@ -72,16 +72,16 @@ mod tests {
 
     use super::*;
     use crate::json::{
-        tests::{Sample, any_sample, descriptor, shown},
-        tree,
+        tests::{Sample, any_sample, descriptor, to_json},
+        value,
     };
 
     fn patch(text: &str) -> Result<(Plain, Vec<String>), Vec<String>> {
-        let Ok(Json::Object(members)) = tree::parse(text.as_bytes()) else { panic!("an object") };
-        let mut wrong = Violations::default();
-        let (change, mask) = decode(&descriptor("baton.task.v1.TaskChange"), members, &[], &mut wrong);
-        let wrong: Vec<String> = wrong.into_vec().into_iter().map(|v| v.field).collect();
-        if wrong.is_empty() { Ok((shown(&change), mask)) } else { Err(wrong) }
+        let Ok(Json::Object(members)) = value::parse(text.as_bytes()) else { panic!("an object") };
+        let mut violations = Violations::default();
+        let (change, mask) = decode(&descriptor("baton.task.v1.TaskChange"), members, &[], &mut violations);
+        let wrong: Vec<String> = violations.into_vec().into_iter().map(|v| v.field).collect();
+        if wrong.is_empty() { Ok((to_json(&change), mask)) } else { Err(wrong) }
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn bare(message: &DynamicMessage) -> Map<String, Plain> {
-        let mut object = shown(message).as_object().cloned().expect("an object");
+        let mut object = to_json(message).as_object().cloned().expect("an object");
         object.retain(|_, value| !value.is_null());
         object
     }

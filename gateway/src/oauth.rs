@@ -30,7 +30,7 @@ pub(crate) const FIELD: &str = "browser_token";
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Whether the route sends browsers to a provider.
-pub(crate) fn sends_away(route: &Route) -> bool {
+pub(crate) fn redirects_to_provider(route: &Route) -> bool {
     route.verb == Method::GET && route.method.output().get_field_by_name(FIELD).is_some()
 }
 
@@ -41,7 +41,7 @@ fn is_callback(route: &Route) -> bool {
 
 /// The query of a request. A provider's answer may have parameters that nobody asked for (RFC 6749, section 4.1.2);
 /// they are left out. So is a browser token: that comes from the cookie.
-pub(crate) fn query<'q>(route: &Route, query: &'q str) -> Cow<'q, str> {
+pub(crate) fn known_query<'q>(route: &Route, query: &'q str) -> Cow<'q, str> {
     if !is_callback(route) {
         return query.into();
     }
@@ -51,31 +51,35 @@ pub(crate) fn query<'q>(route: &Route, query: &'q str) -> Cow<'q, str> {
 }
 
 /// Says in a callback which browser it is.
-pub(crate) fn receive(route: &Route, headers: &HeaderMap, request: &mut DynamicMessage) {
+pub(crate) fn read_request(route: &Route, headers: &HeaderMap, request: &mut DynamicMessage) {
     if is_callback(route) {
-        let token = cookies::named(headers, COOKIE).unwrap_or_default().to_owned();
+        let token = cookies::cookie_value(headers, COOKIE).unwrap_or_default().to_owned();
         request.set_field_by_name(FIELD, Value::String(token));
     }
 }
 
 /// What an answer means to a browser, beside its JSON.
 #[derive(Debug, Default)]
-pub(crate) struct Given {
+pub(crate) struct BrowserResponse {
     cookie: Option<HeaderValue>,
     /// Where the browser is sent.
-    onward: Option<(StatusCode, HeaderValue)>,
+    redirect_to: Option<(StatusCode, HeaderValue)>,
 }
 
 /// Takes the browser token out of an answer that begins a sign-in, and says where a browser goes on.
-pub(crate) fn give(route: &Route, parts: &Parts, answer: &mut DynamicMessage) -> Result<Given, Problem> {
+pub(crate) fn finish_response(
+    route: &Route,
+    parts: &Parts,
+    answer: &mut DynamicMessage,
+) -> Result<BrowserResponse, Problem> {
     let text = |answer: &DynamicMessage, field: &str| {
         answer.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
     let value = |text: String| HeaderValue::try_from(text).map_err(|_| Problem::from(Reason::Internal));
     let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
-    let mut given = Given::default();
+    let mut response = BrowserResponse::default();
     if is_callback(route) {
-        given.cookie = Some(value(format!("{COOKIE}=; {attributes}; Max-Age=0"))?);
+        response.cookie = Some(value(format!("{COOKIE}=; {attributes}; Max-Age=0"))?);
         let redirect = url::Url::parse(&text(answer, "redirect")).ok();
         let navigates = parts.headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "navigate");
         if let Some(mut url) = redirect.filter(|_| navigates) {
@@ -84,23 +88,23 @@ pub(crate) fn give(route: &Route, parts: &Parts, answer: &mut DynamicMessage) ->
                 // Behind the `#`, it is sent to no server.
                 url.set_fragment(Some(&format!("mfa_token={token}")));
             }
-            given.onward = Some((StatusCode::SEE_OTHER, value(url.into())?));
+            response.redirect_to = Some((StatusCode::SEE_OTHER, value(url.into())?));
         }
     } else if answer.descriptor().get_field_by_name(FIELD).is_some() {
         let seconds = answer.get_field_by_name("expires_in").and_then(|seconds| seconds.as_i32()).unwrap_or_default();
-        given.cookie = Some(value(format!("{COOKIE}={}; {attributes}; Max-Age={seconds}", text(answer, FIELD)))?);
+        response.cookie = Some(value(format!("{COOKIE}={}; {attributes}; Max-Age={seconds}", text(answer, FIELD)))?);
         answer.clear_field_by_name(FIELD);
-        if sends_away(route) {
-            given.onward = Some((StatusCode::FOUND, value(text(answer, "authorization_url"))?));
+        if redirects_to_provider(route) {
+            response.redirect_to = Some((StatusCode::FOUND, value(text(answer, "authorization_url"))?));
         }
     }
-    Ok(given)
+    Ok(response)
 }
 
-impl Given {
+impl BrowserResponse {
     /// How the tokens of the answer are given: a browser that is sent on reads no JSON.
     pub(crate) fn mode(&self, route: &Route, asked: Mode) -> Mode {
-        if self.onward.is_some() && cookies::answers_token(route) { Mode::Cookie } else { asked }
+        if self.redirect_to.is_some() && cookies::returns_token(route) { Mode::Cookie } else { asked }
     }
 
     /// Adds what the browser needs to an answer.
@@ -108,7 +112,7 @@ impl Given {
         if let Some(cookie) = self.cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
-        if let Some((status, location)) = self.onward {
+        if let Some((status, location)) = self.redirect_to {
             *response.status_mut() = status;
             response.headers_mut().insert(LOCATION, location);
             response.headers_mut().remove(CONTENT_TYPE);

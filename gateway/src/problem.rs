@@ -21,10 +21,10 @@ pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A failure as REST tells it.
 #[derive(Debug)]
-pub(crate) struct Problem(Box<Members>);
+pub(crate) struct Problem(Box<ProblemBody>);
 
 #[derive(Debug, Serialize)]
-struct Members {
+struct ProblemBody {
     /// Where the reason is documented, under this host.
     #[serde(rename = "type")]
     kind: String,
@@ -57,7 +57,7 @@ struct FieldError {
 impl Problem {
     /// A failure for this reason, and what it means for this request.
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self(Box::new(Members {
+        Self(Box::new(ProblemBody {
             kind: format!("/docs#reason-{}", reason.name().to_ascii_lowercase()),
             title: reason.description(),
             status: reason.http_status(),
@@ -71,40 +71,40 @@ impl Problem {
     }
 
     /// A request with these wrong fields.
-    pub(crate) fn violations(wrong: Violations) -> Self {
-        let reason = if wrong.any_unknown() { Reason::UnknownField } else { Reason::ValidationFailed };
+    pub(crate) fn violations(violations: Violations) -> Self {
+        let reason = if violations.any_unknown() { Reason::UnknownField } else { Reason::ValidationFailed };
         let mut problem = Self::from(reason);
-        if wrong.more() > 0 {
-            problem.0.metadata.insert(MORE_VIOLATIONS.to_owned(), wrong.more().to_string());
+        if violations.omitted() > 0 {
+            problem.0.metadata.insert(MORE_VIOLATIONS.to_owned(), violations.omitted().to_string());
         }
         problem.0.errors =
-            wrong.into_vec().into_iter().map(|v| FieldError { field: v.field, message: v.message }).collect();
+            violations.into_vec().into_iter().map(|v| FieldError { field: v.field, message: v.message }).collect();
         problem
     }
 
     /// A request with one wrong field, or header.
     pub(crate) fn field(field: &str, message: &str) -> Self {
-        let mut wrong = Violations::default();
-        wrong.invalid(field, message);
-        Self::violations(wrong)
+        let mut violations = Violations::default();
+        violations.invalid(field, message);
+        Self::violations(violations)
     }
 
     /// What a service answered to a call of this route, or what kept it from answering.
     ///
     /// Only a status with Baton's `ErrorInfo` was written for callers; of all others the text stays here.
-    pub(crate) fn of_status(status: &Status, route: &Route) -> Self {
-        Self::told(status, |field| route.caller_path(&field).into_owned())
+    pub(crate) fn from_status(status: &Status, route: &Route) -> Self {
+        Self::with_field_paths(status, |field| route.caller_path(&field).into_owned())
     }
 
     /// The same for a call that no route of the contract stands for: fields have the names of the message.
-    pub(crate) fn of_unrouted(status: &Status) -> Self {
-        Self::told(status, |field| field)
+    pub(crate) fn from_unrouted_status(status: &Status) -> Self {
+        Self::with_field_paths(status, |field| field)
     }
 
-    fn told(status: &Status, caller_path: impl Fn(String) -> String) -> Self {
+    fn with_field_paths(status: &Status, caller_path: impl Fn(String) -> String) -> Self {
         let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
         let Some(info) = info else {
-            let (reason, http) = without_reason(status);
+            let (reason, http) = foreign_status(status);
             tracing::warn!(code = ?status.code(), message = status.message(), %reason, "upstream gave no reason");
             let mut problem = Self::from(reason);
             problem.0.status = http;
@@ -114,7 +114,7 @@ impl Problem {
             Some(reason) => Self::new(reason, status.message()),
             // A reason of a newer service: its name and code still tell the caller something.
             None => {
-                let (reason, http) = by_code(status.code());
+                let (reason, http) = reason_of_code(status.code());
                 let mut problem = Self::new(reason, status.message());
                 problem.0.status = http;
                 problem.0.reason = Cow::Owned(info.reason);
@@ -140,7 +140,7 @@ impl Problem {
     }
 
     /// The answer to a request with these headers.
-    pub(crate) fn answer(mut self, request: &HeaderMap) -> Response {
+    pub(crate) fn into_response_for(mut self, request: &HeaderMap) -> Response {
         self.0.trace_id = propagation::current_trace_id();
         let challenge = if request.contains_key(AUTHORIZATION) {
             // RFC 6750, section 3: a request without a token gets no error code.
@@ -176,10 +176,10 @@ impl IntoResponse for Problem {
 }
 
 /// The reason of a status that Baton's services did not write: the transport's, tonic's, a mesh's.
-fn without_reason(status: &Status) -> (Reason, u16) {
+fn foreign_status(status: &Status) -> (Reason, u16) {
     let mut source = std::error::Error::source(status);
     if source.is_none() {
-        return by_code(status.code());
+        return reason_of_code(status.code());
     }
     // Never came from the wire: the connection failed, or the deadline passed.
     while let Some(error) = source {
@@ -191,7 +191,7 @@ fn without_reason(status: &Status) -> (Reason, u16) {
     (Reason::Unavailable, 503)
 }
 
-fn by_code(code: Code) -> (Reason, u16) {
+fn reason_of_code(code: Code) -> (Reason, u16) {
     let reason = match code {
         Code::InvalidArgument => Reason::ValidationFailed,
         Code::Unauthenticated => Reason::TokenInvalid,
@@ -217,7 +217,7 @@ mod tests {
     fn of(rpc: &str, status: &Status) -> serde_json::Value {
         let routes = routes().expect("routes");
         let route = routes.iter().find(|route| route.method.name() == rpc).expect(rpc);
-        serde_json::to_value(Problem::of_status(status, route).0).expect("JSON")
+        serde_json::to_value(Problem::from_status(status, route).0).expect("JSON")
     }
 
     #[test]

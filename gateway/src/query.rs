@@ -15,7 +15,7 @@ pub(crate) struct Query(Vec<Parameter>);
 #[derive(Debug)]
 pub(crate) struct Parameter {
     /// The message that was flattened, if the field is not the request's own.
-    pub(crate) within: Option<FieldDescriptor>,
+    pub(crate) parent: Option<FieldDescriptor>,
     /// The field.
     pub(crate) field: FieldDescriptor,
 }
@@ -32,10 +32,10 @@ impl Query {
                         return Err(format!("{} is a list of messages: no query can say it", field.full_name()));
                     }
                     for inner in of.fields() {
-                        query.add(Parameter { within: Some(field.clone()), field: inner })?;
+                        query.add(Parameter { parent: Some(field.clone()), field: inner })?;
                     }
                 }
-                _ => query.add(Parameter { within: None, field: field.clone() })?,
+                _ => query.add(Parameter { parent: None, field: field.clone() })?,
             }
         }
         Ok(query)
@@ -46,14 +46,14 @@ impl Query {
         if matches!(field.kind(), Kind::Message(of) if of.full_name() != TIMESTAMP) {
             return Err(format!("{} lies too deep for a query", field.full_name()));
         }
-        if self.named(field.name()).is_some() {
+        if self.find(field.name()).is_some() {
             return Err(format!("two parameters would be called {}", field.name()));
         }
         self.0.push(parameter);
         Ok(())
     }
 
-    fn named(&self, name: &str) -> Option<&Parameter> {
+    fn find(&self, name: &str) -> Option<&Parameter> {
         self.0.iter().find(|parameter| parameter.field.name() == name)
     }
 
@@ -64,38 +64,38 @@ impl Query {
 
     /// Names of the messages that are flattened.
     pub(crate) fn flattened(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|parameter| parameter.within.as_ref()).map(FieldDescriptor::name)
+        self.0.iter().filter_map(|parameter| parameter.parent.as_ref()).map(FieldDescriptor::name)
     }
 
     /// Sets the fields of `request` that this query string names.
-    pub(crate) fn bind(&self, query: &str, request: &mut DynamicMessage, wrong: &mut Violations) {
+    pub(crate) fn bind(&self, query: &str, request: &mut DynamicMessage, violations: &mut Violations) {
         let mut seen = HashSet::new();
         for (name, text) in form_urlencoded::parse(query.as_bytes()) {
-            let Some(Parameter { within, field }) = self.named(&name) else {
-                wrong.unknown(&name);
+            let Some(Parameter { parent, field }) = self.find(&name) else {
+                violations.unknown(&name);
                 continue;
             };
             if !seen.insert(field.name()) && !field.is_list() {
-                wrong.invalid(&name, "must come once");
+                violations.invalid(&name, "must come once");
                 continue;
             }
             // The parser puts this character in place of bytes that are no UTF-8.
             if text.contains(char::REPLACEMENT_CHARACTER) {
-                wrong.invalid(&name, "must be UTF-8");
+                violations.invalid(&name, "must be UTF-8");
                 continue;
             }
             match scalar::from_text(&field.kind(), &text) {
-                Ok(value) => set(request, within.as_ref(), field, value),
-                Err(error) => wrong.invalid(&name, error),
+                Ok(value) => set(request, parent.as_ref(), field, value),
+                Err(error) => violations.invalid(&name, error),
             }
         }
     }
 }
 
-fn set(request: &mut DynamicMessage, within: Option<&FieldDescriptor>, field: &FieldDescriptor, value: Value) {
-    let message = match within {
+fn set(request: &mut DynamicMessage, parent: Option<&FieldDescriptor>, field: &FieldDescriptor, value: Value) {
+    let message = match parent {
         None => request,
-        Some(within) => match request.get_field_mut(within) {
+        Some(parent) => match request.get_field_mut(parent) {
             Value::Message(message) => message,
             _ => return,
         },
@@ -109,15 +109,19 @@ fn set(request: &mut DynamicMessage, within: Option<&FieldDescriptor>, field: &F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{encode::Shown, violations::Violation};
+    use crate::json::{encode::MessageJson, violations::Violation};
 
     fn bind(request: &str, query: &str) -> Result<serde_json::Value, Vec<Violation>> {
         let of = baton_proto::pool().get_message_by_name(request).expect(request);
         let fields: Vec<_> = of.fields().collect();
         let mut message = DynamicMessage::new(of);
-        let mut wrong = Violations::default();
-        Query::of(&fields).expect("flat").bind(query, &mut message, &mut wrong);
-        if wrong.is_empty() { Ok(serde_json::to_value(Shown(&message)).expect("JSON")) } else { Err(wrong.into_vec()) }
+        let mut violations = Violations::default();
+        Query::of(&fields).expect("flat").bind(query, &mut message, &mut violations);
+        if violations.is_empty() {
+            Ok(serde_json::to_value(MessageJson(&message)).expect("JSON"))
+        } else {
+            Err(violations.into_vec())
+        }
     }
 
     #[test]

@@ -15,45 +15,45 @@ use serde::Deserialize;
 use crate::{
     compression,
     headers::X_ACCOUNT_ID,
-    json::encode::{Shown, ShownField},
+    json::encode::{FieldJson, MessageJson},
     problem::Problem,
     routes::Route,
 };
 
 /// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
-const WELL_KNOWN: &str = "/.well-known/";
-const WELL_KNOWN_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const WELL_KNOWN_PREFIX: &str = "/.well-known/";
+const WELL_KNOWN_CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=300");
 /// The caller's own cache may keep it, and asks each time whether it is still good.
-const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
+const PRIVATE_CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// What decides over the answer besides the URL. No cookie does: cookies carry refresh tokens, which are POSTed.
-const VARIES: HeaderValue = HeaderValue::from_static("authorization, x-account-id, accept-encoding");
-const VARIES_BY_CODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+const VARY_BY_CALLER: HeaderValue = HeaderValue::from_static("authorization, x-account-id, accept-encoding");
+const VARY_BY_CODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// The answer of a call. Whatever GET returns has an `ETag`, and so has a changed thing with a version; secrets are
 /// neither kept by caches nor compressed.
 pub(crate) fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Result<Response, Problem> {
-    let answer = route.answer.as_ref().map(|field| (field, message.get_field(field)));
-    let (shown, json) = match &answer {
-        None => (Some(message), serde_json::to_vec(&Shown(message))),
-        Some((field, value)) => (value.as_message(), serde_json::to_vec(&ShownField(message, field))),
+    let field = route.response_field.as_ref().map(|field| (field, message.get_field(field)));
+    let (message_shown, json) = match &field {
+        None => (Some(message), serde_json::to_vec(&MessageJson(message))),
+        Some((field, value)) => (value.as_message(), serde_json::to_vec(&FieldJson(message, field))),
     };
     let json = Bytes::from(json.map_err(|_| Problem::from(Reason::Internal))?);
-    let version = route.version.as_ref().zip(shown).map(|(field, of)| of.get_field(field));
+    let version = route.version.as_ref().zip(message_shown).map(|(field, of)| of.get_field(field));
     let version = version.as_deref().and_then(Value::as_i32);
 
     let mut response = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.clone()).into_response();
     let headers = response.headers_mut();
-    if route.answers_secret {
+    if route.returns_secret {
         return Ok(response);
     }
-    if route.template.starts_with(WELL_KNOWN) {
+    if route.template.starts_with(WELL_KNOWN_PREFIX) {
         headers.insert(ETAG, etag(None, None, &json));
-        headers.insert(CACHE_CONTROL, WELL_KNOWN_CACHE);
-        headers.insert(VARY, VARIES_BY_CODING);
+        headers.insert(CACHE_CONTROL, WELL_KNOWN_CACHE_CONTROL);
+        headers.insert(VARY, VARY_BY_CODING);
     } else if route.verb == Method::GET {
         headers.insert(ETAG, etag(version, Some(request), &json));
-        headers.insert(CACHE_CONTROL, REVALIDATED);
-        headers.insert(VARY, VARIES);
+        headers.insert(CACHE_CONTROL, PRIVATE_CACHE_CONTROL);
+        headers.insert(VARY, VARY_BY_CALLER);
     } else if version.is_some() {
         headers.insert(ETAG, etag(version, Some(request), &json));
     }

@@ -27,7 +27,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 const MIN_BYTES_PER_SECOND: u64 = 4 * 1024;
 
 /// Bytes of bodies that one gateway keeps at a time for one address (IPv6: the /64), in KiB.
-const MAX_KIB_PER_ADDRESS: u32 = 64 * 1024;
+const MAX_BUFFERED_KIB_PER_ADDRESS: u32 = 64 * 1024;
 
 /// The client has stopped sending its body, or sends it too slowly.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -35,26 +35,26 @@ const MAX_KIB_PER_ADDRESS: u32 = 64 * 1024;
 pub(crate) struct TooSlow;
 
 /// A body that ends with [`TooSlow`] when it does not arrive in time.
-pub(crate) struct Timed<B> {
+pub(crate) struct TimedBody<B> {
     body: B,
     timeout: Duration,
-    begun: Option<Instant>,
+    started_at: Option<Instant>,
     received: u64,
     deadline: Option<Pin<Box<Sleep>>>,
-    is_over: bool,
+    is_done: bool,
 }
 
-impl<B> Timed<B> {
+impl<B> TimedBody<B> {
     pub(crate) fn new(body: B) -> Self {
-        Self::within(body, BODY_TIMEOUT)
+        Self::with_timeout(body, BODY_TIMEOUT)
     }
 
-    fn within(body: B, timeout: Duration) -> Self {
-        Self { body, timeout, begun: None, received: 0, deadline: None, is_over: false }
+    fn with_timeout(body: B, timeout: Duration) -> Self {
+        Self { body, timeout, started_at: None, received: 0, deadline: None, is_done: false }
     }
 }
 
-impl<B> HttpBody for Timed<B>
+impl<B> HttpBody for TimedBody<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<axum::BoxError>,
@@ -67,7 +67,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if this.is_over {
+        if this.is_done {
             return Poll::Ready(None);
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
@@ -77,26 +77,26 @@ where
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(end) => {
-                this.is_over = true;
+                this.is_done = true;
                 return Poll::Ready(end.map(|end| end.map_err(Into::into)));
             }
             Poll::Pending => {}
         }
         // The clock runs while the client is waited for, and begins with the first wait.
         let now = Instant::now();
-        let begun = *this.begun.get_or_insert(now);
-        let bought = Duration::from_secs(this.received / MIN_BYTES_PER_SECOND);
-        let ends = (begun + this.timeout + bought).min(now + this.timeout);
+        let started_at = *this.started_at.get_or_insert(now);
+        let extra_time = Duration::from_secs(this.received / MIN_BYTES_PER_SECOND);
+        let ends = (started_at + this.timeout + extra_time).min(now + this.timeout);
         let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep_until(ends)));
         if deadline.poll_unpin(cx).is_pending() {
             return Poll::Pending;
         }
-        this.is_over = true;
+        this.is_done = true;
         Poll::Ready(Some(Err(TooSlow.into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.body.is_end_stream()
+        self.is_done || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -106,21 +106,21 @@ where
 
 /// Memory for bodies, in shares. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Buffers(Arc<Shares<Option<IpAddr>>>);
+pub(crate) struct BodyBuffers(Arc<Shares<Option<IpAddr>>>);
 
 /// A body that has arrived, with its share of the memory.
-pub(crate) struct Arrived {
+pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
     _share: Option<Share<Option<IpAddr>>>,
 }
 
-impl Default for Buffers {
+impl Default for BodyBuffers {
     fn default() -> Self {
-        Self(Shares::new(MAX_KIB_PER_ADDRESS))
+        Self(Shares::new(MAX_BUFFERED_KIB_PER_ADDRESS))
     }
 }
 
-impl Buffers {
+impl BodyBuffers {
     /// Reads a body of at most `limit` bytes; what is beyond is not read.
     ///
     /// # Errors
@@ -132,17 +132,17 @@ impl Buffers {
         headers: &HeaderMap,
         limit: usize,
         client: Option<IpAddr>,
-    ) -> Result<Arrived> {
+    ) -> Result<BufferedBody> {
         let too_large = || Error::new(Reason::RequestTooLarge, format!("the body is larger than {limit} bytes"));
-        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit as u64) {
+        let content_length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if content_length.is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
         let network = client.map(origin::network);
-        let (mut whole, mut share) = (Whole::default(), None::<Share<_>>);
+        let (mut chunks, mut share) = (Chunks::default(), None::<Share<_>>);
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|error| failed(&error))?.into_data() else { continue };
-            if whole.len() + data.len() > limit {
+            let Ok(data) = frame.map_err(|error| read_error(&error))?.into_data() else { continue };
+            if chunks.len() + data.len() > limit {
                 return Err(too_large());
             }
             let kib = u32::try_from(data.len().div_ceil(1024)).unwrap_or(u32::MAX);
@@ -153,20 +153,20 @@ impl Buffers {
                     None => share = Some(more),
                 }
             }
-            whole.push(data);
+            chunks.push(data);
         }
-        Ok(Arrived { bytes: whole.into_bytes(), _share: share })
+        Ok(BufferedBody { bytes: chunks.into_bytes(), _share: share })
     }
 }
 
 /// Pieces of a body; the first is kept as it came, since most bodies have no second.
 #[derive(Default)]
-struct Whole {
+struct Chunks {
     first: Bytes,
     rest: BytesMut,
 }
 
-impl Whole {
+impl Chunks {
     fn len(&self) -> usize {
         self.first.len() + self.rest.len()
     }
@@ -186,7 +186,7 @@ impl Whole {
 }
 
 /// Why a body could not be read.
-fn failed(error: &axum::Error) -> Error {
+fn read_error(error: &axum::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
         if error.is::<TooSlow>() {
@@ -211,8 +211,8 @@ mod tests {
             tokio::time::sleep(TIMEOUT / 10 * tenths).await;
             Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))
         });
-        let body = Body::new(Timed::within(Body::from_stream(pieces), TIMEOUT));
-        let arrived = Buffers::default().read(body, &HeaderMap::new(), limit, None).await;
+        let body = Body::new(TimedBody::with_timeout(Body::from_stream(pieces), TIMEOUT));
+        let arrived = BodyBuffers::default().read(body, &HeaderMap::new(), limit, None).await;
         arrived.map(|arrived| arrived.bytes).map_err(|error| error.reason().name().to_owned())
     }
 

@@ -20,37 +20,37 @@ use tokio::time::sleep;
 /// A client that takes nothing of a response for this long does not read it any more.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest piece that is handed on at a time: what waits in HTTP/2's buffers for the client cannot be taken back.
-const MAX_PIECE: usize = 16 * 1024;
+const MAX_CHUNK: usize = 16 * 1024;
 /// A whole response of this size goes out in one piece, without anybody watching.
-const MAX_UNWATCHED: u64 = 16 * 1024;
+const MAX_UNWATCHED_BYTES: u64 = 16 * 1024;
 
 /// The client did not read the response.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the client did not read the response in time")]
-struct Unread;
+struct ReadTimeout;
 
 /// Keeps `guard` until the response has been read, broke off, or was given up.
-pub(crate) fn until_read(response: Response, guard: impl Any + Send) -> Response {
-    until_read_within(response, guard, READ_TIMEOUT)
+pub(crate) fn hold_until_read(response: Response, guard: impl Any + Send) -> Response {
+    hold_until_read_within(response, guard, READ_TIMEOUT)
 }
 
-fn until_read_within(response: Response, guard: impl Any + Send, timeout: Duration) -> Response {
-    if response.body().size_hint().exact().is_some_and(|size| size <= MAX_UNWATCHED) {
+fn hold_until_read_within(response: Response, guard: impl Any + Send, timeout: Duration) -> Response {
+    if response.body().size_hint().exact().is_some_and(|size| size <= MAX_UNWATCHED_BYTES) {
         // Goes out at once.
         return response;
     }
     response.map(|body| {
-        let state = State { body, rest: None, waits: false, pieces: 0, _guard: Box::new(guard) };
+        let state = State { body, rest: None, is_awaiting_body: false, chunks: 0, _guard: Box::new(guard) };
         let shared = Arc::new(Mutex::new(Some(state)));
-        tokio::spawn(watch(Arc::downgrade(&shared), timeout));
-        Body::new(Watched { shared, is_over: false })
+        tokio::spawn(cancel_when_unread(Arc::downgrade(&shared), timeout));
+        Body::new(WatchedBody { shared, is_done: false })
     })
 }
 
-struct Watched {
+struct WatchedBody {
     /// `None` when it is over, or was given up.
     shared: Arc<Mutex<Option<State>>>,
-    is_over: bool,
+    is_done: bool,
 }
 
 struct State {
@@ -58,21 +58,21 @@ struct State {
     /// What did not fit into the last piece.
     rest: Option<Bytes>,
     /// The client waits for us, and not we for the client.
-    waits: bool,
-    pieces: u64,
+    is_awaiting_body: bool,
+    chunks: u64,
     _guard: Box<dyn Any + Send>,
 }
 
 /// Gives a response up that nobody reads.
-async fn watch(shared: Weak<Mutex<Option<State>>>, timeout: Duration) {
+async fn cancel_when_unread(shared: Weak<Mutex<Option<State>>>, timeout: Duration) {
     let mut last = None;
     loop {
         sleep(timeout / 2).await;
         let Some(shared) = shared.upgrade() else { return };
         let mut state = lock(&shared);
         let Some(now) = &*state else { return };
-        let seen = Some((now.pieces, now.waits));
-        if seen == last && !now.waits {
+        let seen = Some((now.chunks, now.is_awaiting_body));
+        if seen == last && !now.is_awaiting_body {
             *state = None;
             return;
         }
@@ -84,50 +84,50 @@ fn lock(shared: &Mutex<Option<State>>) -> MutexGuard<'_, Option<State>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl HttpBody for Watched {
+impl HttpBody for WatchedBody {
     type Data = Bytes;
     type Error = axum::BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if this.is_over {
+        if this.is_done {
             return Poll::Ready(None);
         }
         let mut shared = lock(&this.shared);
         let Some(state) = &mut *shared else {
-            this.is_over = true;
-            return Poll::Ready(Some(Err(Unread.into())));
+            this.is_done = true;
+            return Poll::Ready(Some(Err(ReadTimeout.into())));
         };
-        state.pieces += 1;
+        state.chunks += 1;
         if let Some(rest) = &mut state.rest {
-            let piece = rest.split_to(rest.len().min(MAX_PIECE));
+            let chunk = rest.split_to(rest.len().min(MAX_CHUNK));
             if rest.is_empty() {
                 state.rest = None;
             }
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
-        state.waits = true;
+        state.is_awaiting_body = true;
         let frame = ready!(Pin::new(&mut state.body).poll_frame(cx));
-        state.waits = false;
+        state.is_awaiting_body = false;
         match frame {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(match frame.into_data() {
                 Ok(mut data) => {
-                    let piece = data.split_to(data.len().min(MAX_PIECE));
+                    let chunk = data.split_to(data.len().min(MAX_CHUNK));
                     state.rest = (!data.is_empty()).then_some(data);
-                    Frame::data(piece)
+                    Frame::data(chunk)
                 }
                 Err(other) => other,
             }))),
             end => {
                 *shared = None;
-                this.is_over = true;
+                this.is_done = true;
                 Poll::Ready(end.map(|end| end.map_err(Into::into)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.is_done
             || lock(&self.shared).as_ref().is_some_and(|state| state.rest.is_none() && state.body.is_end_stream())
     }
 
@@ -155,19 +155,19 @@ mod tests {
     fn response(body: Body) -> (Response, Weak<()>) {
         let guard = Arc::new(());
         let held = Arc::downgrade(&guard);
-        (until_read_within(Response::new(body), guard, TIMEOUT), held)
+        (hold_until_read_within(Response::new(body), guard, TIMEOUT), held)
     }
 
     #[tokio::test]
     async fn a_response_that_is_read_arrives_whole_and_returns_its_guard() {
-        let text = "x".repeat(3 * MAX_PIECE + 1);
+        let text = "x".repeat(3 * MAX_CHUNK + 1);
         let (response, held) = response(Body::from(text.clone()));
         assert_eq!(response.body().size_hint().exact(), Some(text.len() as u64));
         let mut body = response.into_body();
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
-            assert!(data.len() <= MAX_PIECE && held.upgrade().is_some());
+            assert!(data.len() <= MAX_CHUNK && held.upgrade().is_some());
             read.extend_from_slice(&data);
             sleep(TIMEOUT / 3).await;
         }
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_that_nobody_reads_is_given_up() {
-        let (response, held) = response(Body::from("x".repeat(3 * MAX_PIECE)));
+        let (response, held) = response(Body::from("x".repeat(3 * MAX_CHUNK)));
         let mut body = response.into_body();
         assert!(body.frame().await.unwrap().is_ok());
         sleep(TIMEOUT * 2).await;
@@ -188,11 +188,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_has_nothing_to_say_stays() {
-        let pieces = futures_util::stream::once(async {
+        let chunks = futures_util::stream::once(async {
             sleep(TIMEOUT * 3).await;
             Ok::<_, std::io::Error>(Bytes::from_static(b"late"))
         });
-        let (response, held) = response(Body::from_stream(pieces));
+        let (response, held) = response(Body::from_stream(chunks));
         let read = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(read, "late");
         assert!(held.upgrade().is_none());

@@ -19,94 +19,104 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     conditional,
     config::Config,
-    cookies, file, headers,
+    cookies, file_response, headers,
     json::{
         decode, scalar,
-        tree::{self, Json, Members},
+        value::{self, Json, Members},
         violations::{Path, Violations},
     },
     merge_patch, oauth,
     problem::Problem,
-    rate_limit::{Edge, Verdict},
+    rate_limit::Verdict,
     representation,
-    request_body::Arrived,
-    response_body::until_read,
+    request_body::BufferedBody,
+    request_guard::RequestGuard,
+    response_body::hold_until_read,
     routes::{Body, Route},
     upstream::{self, Upstream},
 };
 
 /// Largest body of a call that anyone may make, in bytes. What strangers send is small, and what they make the
 /// gateway hold in memory is not theirs to choose.
-pub(crate) const MAX_PUBLIC_BODY: usize = 64 * 1024;
+pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 64 * 1024;
 
 /// What answers the requests of one route.
 pub(crate) struct Endpoint {
     pub(crate) route: Route,
     pub(crate) upstream: Upstream,
     pub(crate) config: Arc<Config>,
-    pub(crate) edge: Edge,
+    pub(crate) guard: RequestGuard,
 }
 
 /// Answers a request that matched the route.
 pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let deadline = Instant::now() + endpoint.config.timeout;
-    let client = endpoint.edge.proxies.client(&parts.headers, &parts.extensions);
-    let account = account_of_url(&endpoint.route, &mut parts).await;
+    let client = endpoint.guard.trusted_proxies.client_ip(&parts.headers, &parts.extensions);
+    let account = account_of_path_parameters(&endpoint.route, &mut parts).await;
     let rpc = endpoint.route.rpc.as_str();
-    let Edge { admission, limiter, .. } = &endpoint.edge;
+    let RequestGuard { admission, limiter, .. } = &endpoint.guard;
     // The body first: whoever does not send theirs keeps nobody else waiting.
-    let body = match within_body(deadline, read(&endpoint, &parts, body, client)).await {
+    let body = match with_body_deadline(deadline, read_body(&endpoint, &parts, body, client)).await {
         Ok(body) => body,
         Err(problem) => return refuse(problem, &parts),
     };
     let caller = limiter.caller(rpc, &parts.headers, account.as_deref(), client).await;
-    let slots = admission.slots(rpc, caller.key(), caller.account(), endpoint.route.method.is_server_streaming()).await;
-    let slots = match slots {
-        Ok(slots) => slots,
-        Err(busy) => return refuse(Problem::of_status(&busy.into(), &endpoint.route), &parts),
+    let permits =
+        admission.acquire(rpc, caller.key(), caller.account(), endpoint.route.method.is_server_streaming()).await;
+    let permits = match permits {
+        Ok(permits) => permits,
+        Err(busy) => return refuse(Problem::from_status(&busy.into(), &endpoint.route), &parts),
     };
-    let counted = limiter.count(rpc, &caller).await;
-    let mut response = match counted.as_ref().map_or(Ok(()), Verdict::check) {
-        Ok(()) => answer_by(&endpoint, parts, &body.bytes, client, deadline).await,
-        Err(refused) => Problem::of_status(&refused.into(), &endpoint.route).answer(&parts.headers),
+    let verdict = limiter.count(rpc, &caller).await;
+    let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
+        Ok(()) => respond(&endpoint, parts, &body.bytes, client, deadline).await,
+        Err(refused) => Problem::from_status(&refused.into(), &endpoint.route).into_response_for(&parts.headers),
     };
-    if let Some(counted) = counted {
-        counted.tell(response.headers_mut());
+    if let Some(verdict) = verdict {
+        verdict.write_headers(response.headers_mut());
     }
-    until_read(response, slots.after_head())
+    hold_until_read(response, permits.after_response_head())
 }
 
 /// What is read before the deadline; after it, it is the body that is late.
-async fn within_body<T>(deadline: Instant, read: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+async fn with_body_deadline<T>(
+    deadline: Instant,
+    read: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
     timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
 }
 
 /// The body, as large as this route takes it.
-async fn read(endpoint: &Endpoint, parts: &Parts, body: HttpBody, client: Option<IpAddr>) -> Result<Arrived, Problem> {
-    if let Some(name) = headers::repeated(&parts.headers) {
+async fn read_body(
+    endpoint: &Endpoint,
+    parts: &Parts,
+    body: HttpBody,
+    client: Option<IpAddr>,
+) -> Result<BufferedBody, Problem> {
+    if let Some(name) = headers::find_repeated(&parts.headers) {
         return Err(Problem::field(name.as_str(), "must come once"));
     }
-    let most = endpoint.config.max_body_bytes;
-    let limit = if endpoint.route.is_public { MAX_PUBLIC_BODY.min(most) } else { most };
-    let body = endpoint.edge.buffers.read(body, &parts.headers, limit, client).await;
-    body.map_err(|error| Problem::of_status(&error.into(), &endpoint.route))
+    let max = endpoint.config.max_body_bytes;
+    let limit = if endpoint.route.is_public { MAX_PUBLIC_BODY_BYTES.min(max) } else { max };
+    let body = endpoint.guard.buffers.read(body, &parts.headers, limit, client).await;
+    body.map_err(|error| Problem::from_status(&error.into(), &endpoint.route))
 }
 
 /// Answers within the deadline.
-async fn answer_by(
+async fn respond(
     endpoint: &Endpoint,
     mut parts: Parts,
     body: &[u8],
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Response {
-    let answer = within(deadline, answer(endpoint, &mut parts, body, client, deadline)).await;
+    let answer = with_deadline(deadline, call_service(endpoint, &mut parts, body, client, deadline)).await;
     answer.unwrap_or_else(|problem| refuse(problem, &parts))
 }
 
 /// What comes of it before the deadline.
-pub(crate) async fn within<T>(
+pub(crate) async fn with_deadline<T>(
     deadline: Instant,
     answer: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
@@ -115,22 +125,22 @@ pub(crate) async fn within<T>(
 
 /// Answers what went wrong with a request.
 pub(crate) fn refuse(problem: Problem, parts: &Parts) -> Response {
-    let mut response = problem.answer(&parts.headers);
+    let mut response = problem.into_response_for(&parts.headers);
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&response.status()) {
-        end_connection(&mut response, parts);
+        close_connection(&mut response, parts);
     }
     response
 }
 
 /// The rest of the body stays unread, so this is the last answer on the connection. A client that is not told
 /// (RFC 9112, section 9.6) sends its next request to nobody.
-pub(crate) fn end_connection(response: &mut Response, parts: &Parts) {
+pub(crate) fn close_connection(response: &mut Response, parts: &Parts) {
     if parts.version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-async fn answer(
+async fn call_service(
     Endpoint { route, upstream, config, .. }: &Endpoint,
     parts: &mut Parts,
     body: &[u8],
@@ -139,24 +149,24 @@ async fn answer(
 ) -> Result<Response, Problem> {
     conditional::check_change(route, &parts.headers)?;
     let mut request = decode(route, parts, body).await?;
-    let mode = cookies::receive(route, parts, config, &mut request)?;
-    oauth::receive(route, &parts.headers, &mut request);
+    let mode = cookies::read_request(route, parts, config, &mut request)?;
+    oauth::read_request(route, &parts.headers, &mut request);
 
-    if let Some(account) = account_of_path(route, &request) {
+    if let Some(account) = account_of_request(route, &request) {
         let value = HeaderValue::try_from(&*account).map_err(|_| Problem::field("account_id", "must be a UUID"))?;
         parts.headers.insert(headers::X_ACCOUNT_ID, value);
     }
-    let metadata = headers::for_rest(&parts.headers, client);
+    let metadata = headers::upstream_metadata(&parts.headers, client);
     let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
     call.set_timeout(deadline.saturating_duration_since(Instant::now()));
     if route.is_file {
-        return file::answer(route, upstream.clone(), call).await;
+        return file_response::respond(route, upstream.clone(), call).await;
     }
     let mut message = upstream::unary(upstream.clone(), route.rpc.clone(), call, route.method.output())
         .await
-        .map_err(|status| Problem::of_status(&status, route))?;
-    let browser = oauth::give(route, parts, &mut message)?;
-    let cookies = cookies::give(route, browser.mode(route, mode), &mut message)?;
+        .map_err(|status| Problem::from_status(&status, route))?;
+    let browser = oauth::finish_response(route, parts, &mut message)?;
+    let cookies = cookies::finish_response(route, browser.mode(route, mode), &mut message)?;
     let mut response = representation::encode(route, &parts.headers, &message)?;
     response.headers_mut().extend(cookies);
     browser.apply(&mut response);
@@ -165,44 +175,44 @@ async fn answer(
 
 /// The RPC's request: path, query and body together.
 async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
-    let mut wrong = Violations::default();
-    let mut request = from_body(route, &parts.headers, bytes, &mut wrong)?;
-    route.query.bind(&oauth::query(route, parts.uri.query().unwrap_or_default()), &mut request, &mut wrong);
+    let mut violations = Violations::default();
+    let mut request = decode_body(route, &parts.headers, bytes, &mut violations)?;
+    route.query.bind(&oauth::known_query(route, parts.uri.query().unwrap_or_default()), &mut request, &mut violations);
     if !route.path.is_empty() {
         let params = RawPathParams::from_request_parts(parts, &()).await;
         let params = params.map_err(|_| Problem::new(Reason::ValidationFailed, "the path is not UTF-8"))?;
-        bind_path(route, &params, &mut request, &mut wrong);
+        bind_path(route, &params, &mut request, &mut violations);
     }
-    if wrong.is_empty() { Ok(request) } else { Err(Problem::violations(wrong)) }
+    if violations.is_empty() { Ok(request) } else { Err(Problem::violations(violations)) }
 }
 
-fn from_body(
+fn decode_body(
     route: &Route,
     headers: &HeaderMap,
     bytes: &[u8],
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> Result<DynamicMessage, Problem> {
     let input = route.method.input();
     let mut request = DynamicMessage::new(input.clone());
-    let bound = route.bound();
+    let bound = route.url_fields();
     match &route.body {
         Body::None if bytes.is_empty() => {}
         Body::None => return Err(Problem::new(Reason::MalformedRequest, "this call takes no body")),
         Body::Whole => {
-            request = decode::message(&input, object(headers, bytes, false)?, &bound, &Path::Root, wrong);
+            request = decode::message(&input, parse_object(headers, bytes, false)?, &bound, &Path::Root, violations);
         }
         Body::Field(field) => {
-            let members = object(headers, bytes, false)?;
-            let bound = decode::below(&bound, field.name());
-            if let Some(value) = decode::value(field, Json::Object(members), &bound, &Path::Root, wrong) {
+            let members = parse_object(headers, bytes, false)?;
+            let bound = decode::nested_paths(&bound, field.name());
+            if let Some(value) = decode::value(field, Json::Object(members), &bound, &Path::Root, violations) {
                 request.set_field(field, value);
             }
         }
         Body::MergePatch { change: field, mask } => {
-            let patch = object(headers, bytes, true)?;
-            let bound = decode::below(&bound, field.name());
+            let patch = parse_object(headers, bytes, true)?;
+            let bound = decode::nested_paths(&bound, field.name());
             if let prost_reflect::Kind::Message(of) = field.kind() {
-                let (change, paths) = merge_patch::decode(&of, patch, &bound, wrong);
+                let (change, paths) = merge_patch::decode(&of, patch, &bound, violations);
                 request.set_field(field, Value::Message(change));
                 if let Value::Message(mask) = request.get_field_mut(mask) {
                     let paths = paths.into_iter().map(Value::String).collect();
@@ -215,7 +225,7 @@ fn from_body(
 }
 
 /// The JSON object that the body is. An empty body is an empty object, except for a patch.
-fn object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Result<Members<'b>, Problem> {
+fn parse_object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Result<Members<'b>, Problem> {
     if bytes.is_empty() && !is_patch {
         return Ok(Members::new());
     }
@@ -234,22 +244,23 @@ fn object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Result<Me
     if !accepted || !utf8 {
         return Err(Reason::UnsupportedMediaType.into());
     }
-    match tree::parse(bytes).map_err(|error| Problem::new(Reason::MalformedRequest, error))? {
+    match value::parse(bytes).map_err(|error| Problem::new(Reason::MalformedRequest, error))? {
         Json::Object(members) => Ok(members),
-        other => {
-            Err(Problem::new(Reason::MalformedRequest, format!("the body must be an object, not {}", other.describe())))
-        }
+        other => Err(Problem::new(
+            Reason::MalformedRequest,
+            format!("the body must be an object, not {}", other.type_name()),
+        )),
     }
 }
 
-fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage, wrong: &mut Violations) {
+fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage, violations: &mut Violations) {
     for (name, text) in params {
         let Some(parameter) = route.path.iter().find(|parameter| parameter.name == name) else { continue };
         let Some((scalar, above)) = parameter.fields.split_last() else { continue };
         let value = match scalar::from_text(&scalar.kind(), text) {
             Ok(value) => value,
             Err(error) => {
-                wrong.invalid(name, error);
+                violations.invalid(name, error);
                 continue;
             }
         };
@@ -263,14 +274,14 @@ fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage
 }
 
 /// The account that the URL's path names, before the rest of the request is read.
-async fn account_of_url(route: &Route, parts: &mut Parts) -> Option<String> {
+async fn account_of_path_parameters(route: &Route, parts: &mut Parts) -> Option<String> {
     route.path.iter().find(|parameter| parameter.name == "account_id")?;
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     params.iter().find_map(|(name, value)| (name == "account_id").then(|| value.to_owned()))
 }
 
 /// The account that the path names; it decides over any header.
-fn account_of_path<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow<'r, str>> {
+fn account_of_request<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow<'r, str>> {
     let parameter = route.path.iter().find(|parameter| parameter.name == "account_id")?;
     match request.get_field(parameter.fields.first()?) {
         Cow::Borrowed(value) => value.as_str().map(Into::into),

@@ -39,7 +39,7 @@ pub(crate) struct Route {
     /// The parameters of the query.
     pub(crate) query: Query,
     /// The field of the answer that REST shows; all of it when `None`.
-    pub(crate) answer: Option<FieldDescriptor>,
+    pub(crate) response_field: Option<FieldDescriptor>,
     /// The `version` of what REST shows: its `ETag`.
     pub(crate) version: Option<FieldDescriptor>,
     /// Whether the answer is a `google.api.HttpBody`: a file, shown as it is and not as JSON. Such an RPC may
@@ -48,7 +48,7 @@ pub(crate) struct Route {
     /// Whether anyone may call it, signed in or not.
     pub(crate) is_public: bool,
     /// Whether the answer has a token, a key, a secret or a signed URL.
-    pub(crate) answers_secret: bool,
+    pub(crate) returns_secret: bool,
     /// Whether the service compares `If-Match` and `If-None-Match` with the version of what the call changes.
     pub(crate) checks_version: bool,
     /// Whether a GET of the same path has a representation.
@@ -83,8 +83,8 @@ pub(crate) fn routes() -> Result<Vec<Route>> {
     let mut routes = Vec::new();
     let of_service = |service: &ServiceDescriptor| {
         // Only what is Baton's has access rules; nothing else has a REST form.
-        let ours = service.methods().any(|method| method.options().has_extension(&http));
-        if ours { rules::of_service(pool(), service) } else { Ok(Vec::new()) }
+        let is_annotated = service.methods().any(|method| method.options().has_extension(&http));
+        if is_annotated { rules::of_service(pool(), service) } else { Ok(Vec::new()) }
     };
     for service in pool().services() {
         let rules: HashMap<String, Rule> = of_service(&service)?.into_iter().collect();
@@ -125,21 +125,21 @@ fn checks_version(route: &Route, all: &[Route]) -> bool {
         Method::PATCH => route.version.is_some(),
         Method::DELETE => has_version(Method::PATCH, &route.template).is_some(),
         // An action on a thing answers the thing; what answers something else is about what belongs to it.
-        _ => has_version(Method::GET, parent).is_some_and(|thing| thing.shown() == route.shown()),
+        _ => has_version(Method::GET, parent).is_some_and(|thing| thing.response_message() == route.response_message()),
     }
 }
 
 impl Route {
     /// The message that REST shows of the answer.
-    pub(crate) fn shown(&self) -> MessageDescriptor {
-        match self.answer.as_ref().map(FieldDescriptor::kind) {
+    pub(crate) fn response_message(&self) -> MessageDescriptor {
+        match self.response_field.as_ref().map(FieldDescriptor::kind) {
             Some(Kind::Message(of)) => of,
             _ => self.method.output(),
         }
     }
 
     /// Names of the request's fields that the URL sets.
-    pub(crate) fn bound(&self) -> Vec<&str> {
+    pub(crate) fn url_fields(&self) -> Vec<&str> {
         self.path.iter().map(|parameter| parameter.name.as_str()).collect()
     }
 
@@ -159,7 +159,7 @@ impl Route {
 fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
     let text =
         |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    ensure!(!has_bindings(rule), "additional_bindings: one RPC, one route");
+    ensure!(!has_additional_bindings(rule), "additional_bindings: one RPC, one route");
     let (verb, template) = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH]
         .into_iter()
         .map(|verb| (text(&verb.as_str().to_ascii_lowercase()), verb))
@@ -191,11 +191,11 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
     });
     unbound.retain(|field| path.iter().all(|parameter| parameter.fields.first() != Some(field)));
 
-    let answer = match text("response_body").as_str() {
+    let response_field = match text("response_body").as_str() {
         "" => None,
         name => Some(output.get_field_by_name(name).with_context(|| format!("no field {name} in the answer"))?),
     };
-    let shown = match answer.as_ref().map(FieldDescriptor::kind) {
+    let message = match response_field.as_ref().map(FieldDescriptor::kind) {
         Some(Kind::Message(of)) => of,
         Some(_) => bail!("response_body must name a message"),
         None => output,
@@ -203,18 +203,18 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
     Ok(Route {
         rpc: PathAndQuery::try_from(format!("/{}/{}", method.parent_service().full_name(), method.name()))?,
         query: Query::of(&unbound).map_err(anyhow::Error::msg)?,
-        version: shown.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
+        version: message.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
         method: method.clone(),
         is_file,
         is_public: false,
-        answers_secret: has_secret(&shown, &mut HashSet::new()),
+        returns_secret: has_secret(&message, &mut HashSet::new()),
         checks_version: false,
         is_readable: false,
         verb,
         template,
         path,
         body,
-        answer,
+        response_field,
     })
 }
 
@@ -244,7 +244,7 @@ fn has_secret(message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
         })
 }
 
-fn has_bindings(rule: &DynamicMessage) -> bool {
+fn has_additional_bindings(rule: &DynamicMessage) -> bool {
     let bindings = rule.get_field_by_name("additional_bindings");
     bindings.as_deref().and_then(Value::as_list).is_some_and(|list| !list.is_empty())
 }
@@ -295,7 +295,7 @@ fn body(verb: &Method, name: &str, input: &MessageDescriptor) -> Result<Body> {
 mod tests {
     use super::*;
 
-    fn of(rpc: &str) -> Route {
+    fn route_of(rpc: &str) -> Route {
         let found = routes().expect("the contract has a REST form");
         found.into_iter().find(|route| route.method.full_name() == rpc).expect(rpc)
     }
@@ -331,33 +331,33 @@ mod tests {
 
     #[test]
     fn a_patch_with_a_mask_is_a_merge_patch_and_one_without_is_not() {
-        assert!(matches!(of("baton.task.v1.TaskService.UpdateTask").body, Body::MergePatch { .. }));
-        let read = of("baton.notification.v1.NotificationService.MarkNotificationRead");
+        assert!(matches!(route_of("baton.task.v1.TaskService.UpdateTask").body, Body::MergePatch { .. }));
+        let read = route_of("baton.notification.v1.NotificationService.MarkNotificationRead");
         assert!(matches!(read.body, Body::Whole));
     }
 
     #[test]
     fn field_paths_are_told_as_the_caller_knows_them() {
-        let list = of("baton.task.v1.TaskService.ListTasks");
+        let list = route_of("baton.task.v1.TaskService.ListTasks");
         assert_eq!(list.caller_path("filter.status[0]"), "status[0]");
         assert_eq!(list.caller_path("page.per_page"), "per_page");
-        let update = of("baton.task.v1.TaskService.UpdateTask");
+        let update = route_of("baton.task.v1.TaskService.UpdateTask");
         assert_eq!(update.caller_path("task.title"), "title");
         assert_eq!(update.caller_path("id"), "id");
-        assert_eq!(of("baton.task.v1.TaskService.CreateTask").caller_path("title"), "title");
+        assert_eq!(route_of("baton.task.v1.TaskService.CreateTask").caller_path("title"), "title");
     }
 
     #[test]
     fn only_a_file_may_be_a_stream() {
-        let export = of("baton.tenancy.v1.ActivityService.ExportActivityLogs");
+        let export = route_of("baton.tenancy.v1.ActivityService.ExportActivityLogs");
         assert!(export.is_file && export.method.is_server_streaming());
-        assert!(!of("baton.task.v1.TaskService.ListTasks").is_file);
+        assert!(!route_of("baton.task.v1.TaskService.ListTasks").is_file);
     }
 
     #[test]
     fn answers_with_secrets_are_known() {
         let found = routes().expect("the contract has a REST form");
-        let mut secret: Vec<_> = found.iter().filter(|r| r.answers_secret).map(|r| r.method.name()).collect();
+        let mut secret: Vec<_> = found.iter().filter(|r| r.returns_secret).map(|r| r.method.name()).collect();
         secret.sort_unstable();
         assert_eq!(
             secret,
@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn what_has_a_version_has_an_etag() {
-        assert!(of("baton.task.v1.TaskService.GetTask").version.is_some());
-        assert!(of("baton.task.v1.TaskService.ListTasks").version.is_none());
+        assert!(route_of("baton.task.v1.TaskService.GetTask").version.is_some());
+        assert!(route_of("baton.task.v1.TaskService.ListTasks").version.is_none());
     }
 }

@@ -45,10 +45,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use self::io::ClientIo;
-use crate::{config::Config, proxies::Proxies, request_body::Timed};
+use crate::{client_ip::TrustedProxies, config::Config, request_body::TimedBody};
 
 /// What is read ahead of a connection at most, headers included; hyper would take 400 KiB of each.
-const MAX_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// The first request of a connection has arrived by then.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The headers of each later one; over HTTP/1.1 this is also how long a connection may wait for it. Longer than load balancers
@@ -62,24 +62,24 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Bounds of what connections may take.
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     total: Arc<Semaphore>,
     per_address: Arc<Shares<IpAddr>>,
-    proxies: Arc<Proxies>,
+    trusted_proxies: Arc<TrustedProxies>,
 }
 
-impl Limits {
-    pub(crate) fn new(config: &Config, proxies: Arc<Proxies>) -> Self {
+impl ConnectionLimits {
+    pub(crate) fn new(config: &Config, trusted_proxies: Arc<TrustedProxies>) -> Self {
         Self {
             total: Arc::new(Semaphore::new(config.max_connections)),
             per_address: Shares::new(config.max_connections_per_address),
-            proxies,
+            trusted_proxies,
         }
     }
 
     /// A place for a connection from this address; proxies bring many clients, so they have no share of their own.
     fn admit(&self, address: IpAddr) -> Option<(tokio::sync::OwnedSemaphorePermit, Option<Share<IpAddr>>)> {
-        let share = if self.proxies.trusts(address.to_canonical()) {
+        let share = if self.trusted_proxies.trusts(address.to_canonical()) {
             None
         } else {
             Some(self.per_address.try_take(&origin::network(address), 1)?)
@@ -88,13 +88,13 @@ impl Limits {
     }
 }
 
-/// Accepts connections until `stop`; then tells each to finish what it has begun, and waits for it.
+/// Accepts connections until `stop`; then tells each to finish what it has started, and waits for it.
 ///
 /// axum's own server sets no timeouts: a client that sends its headers one by one, or vanishes, would
 /// hold a connection for ever.
-pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, stop: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
@@ -118,8 +118,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, st
             }
         };
         // Closed at once: whoever is refused learns it, and costs nothing more.
-        let Some(place) = limits.admit(peer.ip()) else { continue };
-        tokio::spawn(connection(stream, peer, http.clone(), app.clone(), connections.watcher(), place));
+        let Some(permit) = limits.admit(peer.ip()) else { continue };
+        tokio::spawn(serve_connection(stream, peer, http.clone(), app.clone(), connections.watcher(), permit));
     }
     drop(listener);
     connections.shutdown().await;
@@ -131,45 +131,45 @@ struct Activity {
     /// Requests whose response is not over.
     open: AtomicUsize,
     /// Requests so far.
-    begun: AtomicU64,
+    started: AtomicU64,
     /// A WebSocket lives on it: how long, is that one's business.
     is_upgraded: AtomicBool,
 }
 
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     http: auto::Builder<TokioExecutor>,
     app: Router,
     watcher: Watcher,
-    place: impl Send + Unpin + 'static,
+    permit: impl Send + Unpin + 'static,
 ) {
     // Otherwise the last frame of an answer waits for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::default());
-    let answer = service_fn({
+    let service = service_fn({
         let activity = Arc::clone(&activity);
         move |mut request: Request<Incoming>| {
-            activity.begun.fetch_add(1, Ordering::Relaxed);
+            activity.started.fetch_add(1, Ordering::Relaxed);
             if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
                 activity.is_upgraded.store(true, Ordering::Relaxed);
             }
-            let open = Open::new(&activity);
+            let open = OpenRequest::new(&activity);
             request.extensions_mut().insert(ConnectInfo(peer));
             // Reflection is a conversation: its client asks when it likes.
-            let is_conversation = request.uri().path().starts_with("/grpc.reflection.");
+            let is_reflection = request.uri().path().starts_with("/grpc.reflection.");
             let app = app.clone();
             async move {
                 let request =
-                    request.map(|body| if is_conversation { Body::new(body) } else { Body::new(Timed::new(body)) });
+                    request.map(|body| if is_reflection { Body::new(body) } else { Body::new(TimedBody::new(body)) });
                 let response = app.oneshot(request).await.unwrap_or_else(|never| match never {});
-                Ok::<_, Infallible>(response.map(|body| Counted { body, _open: open }))
+                Ok::<_, Infallible>(response.map(|body| TrackedBody { body, _open: open }))
             }
         }
     });
     // The place belongs to the socket, which outlives the connection when it becomes a WebSocket.
-    let io = TokioIo::new(ClientIo::new(stream, place));
-    let connection = http.serve_connection_with_upgrades(io, answer).into_owned();
+    let io = TokioIo::new(ClientIo::new(stream, permit));
+    let connection = http.serve_connection_with_upgrades(io, service).into_owned();
     let mut connection = pin!(watcher.watch(connection));
     let mut checks = interval(CHECK_INTERVAL);
     let (accepted, mut idle_since, mut seen) = (Instant::now(), Instant::now(), 0);
@@ -182,11 +182,11 @@ async fn connection(
                 return;
             }
             _ = checks.tick() => {
-                let begun = activity.begun.load(Ordering::Relaxed);
-                if begun != seen || activity.open.load(Ordering::Relaxed) > 0 {
-                    (seen, idle_since) = (begun, Instant::now());
+                let started = activity.started.load(Ordering::Relaxed);
+                if started != seen || activity.open.load(Ordering::Relaxed) > 0 {
+                    (seen, idle_since) = (started, Instant::now());
                 }
-                let is_silent = begun == 0 && accepted.elapsed() > FIRST_REQUEST_TIMEOUT;
+                let is_silent = started == 0 && accepted.elapsed() > FIRST_REQUEST_TIMEOUT;
                 let is_idle = idle_since.elapsed() > IDLE_TIMEOUT && !activity.is_upgraded.load(Ordering::Relaxed);
                 if is_silent || is_idle {
                     return;
@@ -197,28 +197,28 @@ async fn connection(
 }
 
 /// A request that is not over.
-struct Open(Arc<Activity>);
+struct OpenRequest(Arc<Activity>);
 
-impl Open {
+impl OpenRequest {
     fn new(activity: &Arc<Activity>) -> Self {
         activity.open.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A response's body, until which the request is not over.
-struct Counted {
+struct TrackedBody {
     body: Body,
-    _open: Open,
+    _open: OpenRequest,
 }
 
-impl HttpBody for Counted {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -81,9 +81,9 @@ impl Channel {
     /// tasks the channel's board has, if it is about one.
     pub(super) fn message(self, event: &Envelope, caller: Uuid, board: Option<&Board>) -> Option<Value> {
         match self {
-            Self::Notifications => notification(event, caller),
-            Self::Task(id) => task(event, id).or_else(|| about_task(event, id)),
-            Self::Board(_) => on_board(event, board?),
+            Self::Notifications => notification_message(event, caller),
+            Self::Task(id) => task_message(event, id).or_else(|| related_message(event, id)),
+            Self::Board(_) => board_message(event, board?),
         }
     }
 
@@ -99,33 +99,33 @@ impl Channel {
     }
 }
 
-fn notification(event: &Envelope, caller: Uuid) -> Option<Value> {
+fn notification_message(event: &Envelope, caller: Uuid) -> Option<Value> {
     if event.r#type != "notification.created" {
         return None;
     }
-    let told: NotificationEvent = payload(event)?;
-    if told.user_id.parse() != Ok(caller) {
+    let notification: NotificationEvent = payload(event)?;
+    if notification.user_id.parse() != Ok(caller) {
         return None;
     }
     Some(json!({
         "event": "notification_received",
         "notification": {
-            "id": told.notification_id,
-            "type": enum_name(NotificationType::try_from(told.r#type).ok()?.as_str_name(), "NOTIFICATION_TYPE_"),
-            "task_id": or_null(told.task_id),
+            "id": notification.notification_id,
+            "type": enum_name(NotificationType::try_from(notification.r#type).ok()?.as_str_name(), "NOTIFICATION_TYPE_"),
+            "task_id": or_null(notification.task_id),
             "created_at": occurred_at(event),
         },
     }))
 }
 
-fn task(event: &Envelope, id: Uuid) -> Option<Value> {
-    let happened = event.r#type.strip_prefix("task.")?;
+fn task_message(event: &Envelope, id: Uuid) -> Option<Value> {
+    let action = event.r#type.strip_prefix("task.")?;
     if event.subject_id.parse() != Ok(id) {
         return None;
     }
     let task: TaskEvent = payload(event)?;
     Some(json!({
-        "event": format!("task_{happened}"),
+        "event": format!("task_{action}"),
         "task_id": task.task_id,
         "status": enum_name(TaskStatus::try_from(task.status).ok()?.as_str_name(), "TASK_STATUS_"),
         "version": task.version,
@@ -137,10 +137,10 @@ fn task(event: &Envelope, id: Uuid) -> Option<Value> {
 
 /// What happened beside a task: ids only, as for the task itself. The task that it waits for is not named: who sees the one
 /// need not see the other, and who sees both reads it from the list of dependencies.
-fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
-    let (noun, happened) = event.r#type.split_once('.')?;
+fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
+    let (noun, action) = event.r#type.split_once('.')?;
     let (task_id, subject) = match noun {
-        "comment" if happened == "mentioned" => {
+        "comment" if action == "mentioned" => {
             payload::<MentionEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?
         }
         "comment" => payload::<CommentEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?,
@@ -159,7 +159,7 @@ fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
         return None;
     }
     let mut message = json!({
-        "event": format!("{noun}_{happened}"),
+        "event": format!("{noun}_{action}"),
         "task_id": task_id,
         "actor_id": or_null(event.actor_id.clone()),
         "occurred_at": occurred_at(event),
@@ -171,17 +171,17 @@ fn about_task(event: &Envelope, id: Uuid) -> Option<Value> {
 }
 
 /// What the event did to a board.
-fn on_board(event: &Envelope, board: &Board) -> Option<Value> {
+fn board_message(event: &Envelope, board: &Board) -> Option<Value> {
     let cause = event.r#type.strip_prefix("task.")?;
     let task: TaskEvent = payload(event)?;
-    let happened = match board.change(&task)? {
+    let action = match board.change(&task)? {
         BoardChange::Added => "task_added",
         BoardChange::Moved => "task_moved",
         BoardChange::Removed => "task_removed",
         BoardChange::Updated => "task_updated",
     };
     Some(json!({
-        "event": happened,
+        "event": action,
         "task_id": task.task_id,
         "cause": cause,
         "status": enum_name(TaskStatus::try_from(task.status).ok()?.as_str_name(), "TASK_STATUS_"),

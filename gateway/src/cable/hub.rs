@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use uuid::Uuid;
 
 /// Events of one account that a socket may be behind before it is disconnected.
-const BACKLOG: usize = 1024;
+const MAX_BACKLOG: usize = 1024;
 
 type Event = Arc<Envelope>;
 
@@ -21,30 +21,31 @@ pub(super) struct Hub(Arc<Mutex<HashMap<Uuid, broadcast::Sender<Event>>>>);
 
 impl Hub {
     /// Passes on what `events` brings until the process stops.
-    pub(super) async fn follow(self, mut events: broadcast::Receiver<Event>, shutdown: Shutdown) {
+    pub(super) async fn run(self, mut events: broadcast::Receiver<Event>, shutdown: Shutdown) {
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
                 () = shutdown.stop().cancelled() => return,
             };
             match event {
-                Ok(event) => self.pass_on(event),
+                Ok(event) => self.publish(event),
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "fell behind the events; disconnecting all sockets");
-                    self.hang_up();
+                    self.disconnect_all();
                 }
-                Err(RecvError::Closed) => return self.hang_up(),
+                Err(RecvError::Closed) => return self.disconnect_all(),
             }
         }
     }
 
     /// Events of an account, or of a user, from now on.
     pub(super) fn listen(&self, key: Uuid) -> Listener {
-        let receiver = self.with(|keys| keys.entry(key).or_insert_with(|| broadcast::channel(BACKLOG).0).subscribe());
+        let receiver =
+            self.with(|keys| keys.entry(key).or_insert_with(|| broadcast::channel(MAX_BACKLOG).0).subscribe());
         Listener { hub: self.clone(), key, receiver: Some(receiver) }
     }
 
-    fn pass_on(&self, event: Event) {
+    fn publish(&self, event: Event) {
         let key = if event.account_id.is_empty() { &event.subject_id } else { &event.account_id };
         let Ok(key) = key.parse() else { return };
         self.with(|keys| {
@@ -56,7 +57,7 @@ impl Hub {
     }
 
     /// Listeners are told `None`.
-    fn hang_up(&self) {
+    fn disconnect_all(&self) {
         self.with(HashMap::clear);
     }
 
@@ -105,12 +106,12 @@ mod tests {
         let [account, other, user] = [1, 2, 3].map(Uuid::from_u128);
         let hub = Hub::default();
         let (mut of_account, mut of_user) = (hub.listen(account), hub.listen(user));
-        hub.pass_on(event(other, user));
-        hub.pass_on(event(account, user));
-        hub.pass_on(event(Uuid::nil(), user));
+        hub.publish(event(other, user));
+        hub.publish(event(account, user));
+        hub.publish(event(Uuid::nil(), user));
         assert_eq!(of_account.next().await.unwrap().account_id, account.to_string());
         assert_eq!(of_user.next().await.unwrap().account_id, "");
-        hub.hang_up();
+        hub.disconnect_all();
         assert!(of_account.next().await.is_none() && of_user.next().await.is_none());
     }
 
@@ -119,8 +120,8 @@ mod tests {
         let account = Uuid::from_u128(1);
         let hub = Hub::default();
         let mut slow = hub.listen(account);
-        for _ in 0..=BACKLOG {
-            hub.pass_on(event(account, account));
+        for _ in 0..=MAX_BACKLOG {
+            hub.publish(event(account, account));
         }
         assert!(slow.next().await.is_none());
         let other = hub.listen(account);

@@ -22,71 +22,72 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    caller::{Credentials, Identity, NOTIFICATIONS, Refusal},
+    authorizer::{AccessError, Credentials, Identity, NOTIFICATIONS},
     channel::Channel,
-    outbox::Outbox,
-    protocol::{Command, End, Said},
+    protocol::{ClientCommand, CloseReason, ServerMessage},
+    send_queue::SendQueue,
 };
 use crate::rate_limit::Caller;
 
 /// Clients count a connection as dead after six seconds without one.
-const PING_EVERY: Duration = Duration::from_secs(3);
+const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// Every so many pings, the client has to answer one of WebSocket's own, and it is decided anew whether they may be here.
-const PROBE_EVERY: u32 = (REAUTHORIZE_INTERVAL.as_secs() / PING_EVERY.as_secs()) as u32;
+const PINGS_PER_PROBE: u32 = (REAUTHORIZE_INTERVAL.as_secs() / PING_INTERVAL.as_secs()) as u32;
 /// A client from which nothing came for this long is gone.
-const SILENT_FOR: Duration = Duration::from_secs(90);
-const SUBSCRIPTIONS: usize = 100;
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
+const MAX_SUBSCRIPTIONS: usize = 100;
 /// An identifier comes back with every message, so a long one would cost more than its sender.
-const LONGEST_IDENTIFIER: usize = 1024;
+const MAX_IDENTIFIER_LEN: usize = 1024;
 /// Questions of one socket that services answer at a time; and that may wait, before its client has to.
-const ASKED_AT_A_TIME: usize = 8;
-const ASKED_AT_MOST: usize = 32;
+const MAX_CONCURRENT_LOOKUPS: usize = 8;
+const MAX_PENDING_LOOKUPS: usize = 32;
 /// Events that wait for one answer.
-const HELD: usize = 256;
+const MAX_HELD_EVENTS: usize = 256;
 
 /// Greets the caller, if they are one, and serves them until the connection ends.
 pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
-    let (outbox, incoming) = Outbox::split(socket);
-    let end = match greet(&shared, credentials).await {
-        Ok((credentials, identity)) => {
-            Session::new(&shared, &outbox, credentials, identity, caller).run(incoming).await
-        }
-        Err(end) => end,
+    let (queue, incoming) = SendQueue::split(socket);
+    let reason = match authenticate(&shared, credentials).await {
+        Ok((credentials, identity)) => Session::new(&shared, &queue, credentials, identity, caller).run(incoming).await,
+        Err(reason) => reason,
     };
-    outbox.close(end).await;
+    queue.close(reason).await;
 }
 
-async fn greet(shared: &Shared, credentials: Option<Credentials>) -> Result<(Credentials, Identity), End> {
-    let credentials = credentials.ok_or(End::Unauthorized)?;
+async fn authenticate(
+    shared: &Shared,
+    credentials: Option<Credentials>,
+) -> Result<(Credentials, Identity), CloseReason> {
+    let credentials = credentials.ok_or(CloseReason::Unauthorized)?;
     let identity = tokio::select! {
-        identity = shared.directory.identify(&credentials) => identity,
-        () = shared.shutdown.draining().cancelled() => return Err(End::Restart),
+        identity = shared.authorizer.identify(&credentials) => identity,
+        () = shared.shutdown.draining().cancelled() => return Err(CloseReason::ServerRestart),
     };
     match identity {
         Ok(identity) => Ok((credentials.in_account(identity.account_id()), identity)),
-        Err(Refusal::Unknown) => Err(End::Restart),
-        // Said of a token that nobody verified: it helps an honest client, and tells others nothing.
-        Err(Refusal::Refused) if credentials.claims().exp <= Utc::now().timestamp() => {
-            Err(End::Expired { while_connected: false })
+        Err(AccessError::Unavailable) => Err(CloseReason::ServerRestart),
+        // ServerMessage of a token that nobody verified: it helps an honest client, and tells others nothing.
+        Err(AccessError::Denied) if credentials.claims().exp <= Utc::now().timestamp() => {
+            Err(CloseReason::TokenExpired { while_connected: false })
         }
-        Err(Refusal::Refused) => Err(End::Unauthorized),
+        Err(AccessError::Denied) => Err(CloseReason::Unauthorized),
     }
 }
 
 struct Session<'a> {
     shared: &'a Shared,
-    outbox: &'a Outbox,
+    queue: &'a SendQueue,
     credentials: Credentials,
     /// Whose requests count what the client makes services look up.
     caller: Caller,
     identity: Identity,
     /// By identifier, as the client wrote it.
     subscriptions: HashMap<String, Subscription>,
-    questions: FuturesUnordered<BoxFuture<'a, Answer>>,
-    asking: Arc<Semaphore>,
+    lookups: FuturesUnordered<BoxFuture<'a, LookupResult>>,
+    lookup_permits: Arc<Semaphore>,
     checks: u64,
     /// While it is asked who the caller is: whether something happened since that makes the answer old.
-    asking_who: Option<bool>,
+    identity_check: Option<bool>,
     /// Events that wait while it is asked whether the caller is still a member. `None` while it is not.
     held: Option<Vec<Arc<Envelope>>>,
 }
@@ -111,78 +112,78 @@ struct Check {
     /// Tells its answer from that of an earlier subscription to the same.
     number: u64,
     /// Something happened meanwhile that makes the answer old.
-    again: bool,
+    is_stale: bool,
     /// Events that wait for the answer.
     held: Vec<Arc<Envelope>>,
 }
 
 /// What a service said.
-enum Answer {
-    Subscription(String, u64, Result<(), Refusal>),
-    Caller(Result<Identity, Refusal>),
+enum LookupResult {
+    Subscription(String, u64, Result<(), AccessError>),
+    Caller(Result<Identity, AccessError>),
 }
 
 impl<'a> Session<'a> {
     fn new(
         shared: &'a Shared,
-        outbox: &'a Outbox,
+        queue: &'a SendQueue,
         credentials: Credentials,
         identity: Identity,
         caller: Caller,
     ) -> Self {
         Self {
             shared,
-            outbox,
+            queue,
             credentials,
             caller,
             identity,
             subscriptions: HashMap::new(),
-            questions: FuturesUnordered::new(),
-            asking: Arc::new(Semaphore::new(ASKED_AT_A_TIME)),
+            lookups: FuturesUnordered::new(),
+            lookup_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)),
             checks: 0,
-            asking_who: None,
+            identity_check: None,
             held: None,
         }
     }
 
-    async fn run(mut self, incoming: SplitStream<WebSocket>) -> End {
+    async fn run(mut self, incoming: SplitStream<WebSocket>) -> CloseReason {
         match self.serve(incoming).await {
-            Err(end) => end,
+            Err(reason) => reason,
             Ok(never) => match never {},
         }
     }
 
-    async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, CloseReason> {
         let mut of_account = self.shared.hub.listen(self.identity.account_id());
         let mut of_user = self.shared.hub.listen(self.identity.user_id());
         // What changed before we listened, or is remembered wrongly for a second more, shows then.
-        self.ask_who(false);
-        self.outbox.say(&Said::WELCOME)?;
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        self.check_identity(false);
+        self.queue.send(&ServerMessage::WELCOME)?;
+        let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut pinged, mut heard) = (0, Instant::now());
+        let (mut pinged, mut last_received) = (0, Instant::now());
         let valid_for = self.credentials.claims().exp - Utc::now().timestamp();
         let mut expiry = pin!(sleep(Duration::from_secs(u64::try_from(valid_for).unwrap_or_default())));
         loop {
             tokio::select! {
-                () = self.shared.shutdown.draining().cancelled() => return Err(End::Restart),
-                () = &mut expiry => return Err(End::Expired { while_connected: true }),
-                event = of_account.next() => self.happened(event.ok_or(End::Restart)?)?,
-                event = of_user.next() => self.happened_to_caller(event.ok_or(End::Restart)?.as_ref())?,
-                Some(answer) = self.questions.next() => self.answered(answer)?,
-                message = incoming.next(), if self.questions.len() < ASKED_AT_MOST => {
-                    heard = Instant::now();
-                    self.heard(message.ok_or(End::Gone)?.map_err(End::of_error)?)?;
+                () = self.shared.shutdown.draining().cancelled() => return Err(CloseReason::ServerRestart),
+                () = &mut expiry => return Err(CloseReason::TokenExpired { while_connected: true }),
+                event = of_account.next() => self.handle_event(event.ok_or(CloseReason::ServerRestart)?)?,
+                event = of_user.next() => self.handle_user_event(event.ok_or(CloseReason::ServerRestart)?.as_ref())?,
+                Some(answer) = self.lookups.next() => self.handle_lookup(answer)?,
+                message = incoming.next(), if self.lookups.len() < MAX_PENDING_LOOKUPS => {
+                    last_received = Instant::now();
+                    self.handle_message(message.ok_or(CloseReason::Disconnected)?.map_err(CloseReason::from_error)?)?;
                 }
                 _ = pings.tick() => {
-                    self.outbox.say(&Said::ping(Utc::now().timestamp()))?;
+                    self.queue.send(&ServerMessage::ping(Utc::now().timestamp()))?;
                     pinged += 1;
-                    if pinged % PROBE_EVERY == 0 {
-                        self.outbox.probe()?;
-                        self.ask_who(false);
+                    if pinged % PINGS_PER_PROBE == 0 {
+                        self.queue.ping()?;
+                        self.check_identity(false);
                     }
-                    if heard.elapsed() > SILENT_FOR {
-                        return Err(End::Gone);
+                    if last_received.elapsed() > SILENCE_TIMEOUT {
+                        return Err(CloseReason::Disconnected);
                     }
                 }
             }
@@ -190,15 +191,15 @@ impl<'a> Session<'a> {
     }
 
     /// The client said something.
-    fn heard(&mut self, message: Message) -> Result<(), End> {
+    fn handle_message(&mut self, message: Message) -> Result<(), CloseReason> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Binary(_) => return Err(End::Invalid { code: close_code::UNSUPPORTED }),
-            Message::Close(_) => return Err(End::Gone),
+            Message::Binary(_) => return Err(CloseReason::InvalidRequest { code: close_code::UNSUPPORTED }),
+            Message::Close(_) => return Err(CloseReason::Disconnected),
             Message::Ping(_) | Message::Pong(_) => return Ok(()),
         };
-        let Command { command, identifier } =
-            serde_json::from_str(&text).map_err(|_| End::Invalid { code: close_code::INVALID })?;
+        let ClientCommand { command, identifier } =
+            serde_json::from_str(&text).map_err(|_| CloseReason::InvalidRequest { code: close_code::INVALID })?;
         match command.as_str() {
             "subscribe" => self.subscribe(identifier),
             "unsubscribe" => {
@@ -210,46 +211,46 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn subscribe(&mut self, identifier: String) -> Result<(), End> {
+    fn subscribe(&mut self, identifier: String) -> Result<(), CloseReason> {
         if let Some(known) = self.subscriptions.get(&identifier) {
             // Clients repeat themselves until they are answered, and may subscribe twice to the same.
-            return if known.confirmed { self.outbox.say(&Said::confirm(&identifier)) } else { Ok(()) };
+            return if known.confirmed { self.queue.send(&ServerMessage::confirm(&identifier)) } else { Ok(()) };
         }
-        let room = self.subscriptions.len() < SUBSCRIPTIONS && identifier.len() <= LONGEST_IDENTIFIER;
-        let channel = Channel::parse(&identifier, self.identity.user_id()).filter(|_| room);
+        let is_within_limits = self.subscriptions.len() < MAX_SUBSCRIPTIONS && identifier.len() <= MAX_IDENTIFIER_LEN;
+        let channel = Channel::parse(&identifier, self.identity.user_id()).filter(|_| is_within_limits);
         let Some(channel) = channel else {
-            return self.outbox.say(&Said::reject(&identifier));
+            return self.queue.send(&ServerMessage::reject(&identifier));
         };
         let mut subscription = Subscription { channel, board: self.board(channel), confirmed: false, check: None };
         match channel {
             Channel::Notifications => {
                 subscription.confirmed = true;
-                self.outbox.say(&Said::confirm(&identifier))?;
+                self.queue.send(&ServerMessage::confirm(&identifier))?;
                 self.subscriptions.insert(identifier, subscription);
             }
             Channel::Task(_) | Channel::Board(_) => {
                 self.subscriptions.insert(identifier.clone(), subscription);
-                self.check(&identifier);
+                self.check_access(&identifier);
             }
         }
         Ok(())
     }
 
     /// Asks whether the caller may still follow what they subscribed to. Its events wait meanwhile.
-    fn check(&mut self, identifier: &str) {
+    fn check_access(&mut self, identifier: &str) {
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return };
         let channel = subscription.channel;
         if channel == Channel::Notifications {
             return;
         }
         if let Some(check) = &mut subscription.check {
-            check.again = true;
+            check.is_stale = true;
             return;
         }
         self.checks += 1;
-        subscription.check = Some(Check { number: self.checks, again: false, held: Vec::new() });
+        subscription.check = Some(Check { number: self.checks, is_stale: false, held: Vec::new() });
         let is_new = !subscription.confirmed;
-        self.ask_about(identifier.to_owned(), self.checks, channel, is_new);
+        self.start_check(identifier.to_owned(), self.checks, channel, is_new);
     }
 
     /// Whose tasks the board has that the channel is about.
@@ -258,86 +259,91 @@ impl<'a> Session<'a> {
     }
 
     /// `is_new`: the client has asked to subscribe, which is a request of theirs and counts as one.
-    fn ask_about(&self, identifier: String, number: u64, channel: Channel, is_new: bool) {
-        let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
-        let (limiter, caller) = (&self.shared.edge.limiter, self.caller.clone());
-        let asking = Arc::clone(&self.asking);
-        self.questions.push(Box::pin(async move {
+    fn start_check(&self, identifier: String, number: u64, channel: Channel, is_new: bool) {
+        let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
+        let (limiter, caller) = (&self.shared.guard.limiter, self.caller.clone());
+        let lookup_permits = Arc::clone(&self.lookup_permits);
+        self.lookups.push(Box::pin(async move {
             // Closed never.
-            let _asking = asking.acquire_owned().await;
+            let _permit = lookup_permits.acquire_owned().await;
             if is_new
-                && let Some(counted) = limiter.count(NOTIFICATIONS, &caller).await
-                && counted.check().is_err()
+                && let Some(verdict) = limiter.count(NOTIFICATIONS, &caller).await
+                && verdict.check().is_err()
             {
-                return Answer::Subscription(identifier, number, Err(Refusal::Refused));
+                return LookupResult::Subscription(identifier, number, Err(AccessError::Denied));
             }
             let answer = match channel {
                 Channel::Notifications => Ok(()),
-                Channel::Task(id) => directory.sees_task(&credentials, id).await,
-                Channel::Board(id) => directory.sees_board(&credentials, id).await,
+                Channel::Task(id) => authorizer.check_task(&credentials, id).await,
+                Channel::Board(id) => authorizer.check_board(&credentials, id).await,
             };
-            Answer::Subscription(identifier, number, answer)
+            LookupResult::Subscription(identifier, number, answer)
         }));
     }
 
     /// Asks whether the caller is still who they were. `hold`: nothing is said to them meanwhile.
-    fn ask_who(&mut self, hold: bool) {
+    fn check_identity(&mut self, hold: bool) {
         if hold {
             self.held.get_or_insert_default();
         }
-        if let Some(again) = &mut self.asking_who {
-            *again = true;
+        if let Some(is_stale) = &mut self.identity_check {
+            *is_stale = true;
             return;
         }
-        self.asking_who = Some(false);
+        self.identity_check = Some(false);
         // Many sockets hear of a change at the same time.
         let jitter = if hold { 0.0 } else { rand::random::<f64>() };
-        let (directory, credentials) = (&self.shared.directory, self.credentials.clone());
-        self.questions.push(Box::pin(async move {
+        let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
+        self.lookups.push(Box::pin(async move {
             sleep(SETTLE_TIME + Duration::from_secs_f64(jitter)).await;
-            Answer::Caller(directory.identify(&credentials).await)
+            LookupResult::Caller(authorizer.identify(&credentials).await)
         }));
     }
 
-    fn answered(&mut self, answer: Answer) -> Result<(), End> {
+    fn handle_lookup(&mut self, answer: LookupResult) -> Result<(), CloseReason> {
         match answer {
-            Answer::Caller(Err(Refusal::Refused)) => Err(End::Unauthorized),
-            Answer::Caller(Err(Refusal::Unknown)) => Err(End::Restart),
-            Answer::Caller(Ok(identity)) => {
-                if self.asking_who.take() == Some(true) {
-                    self.ask_who(self.held.is_some());
+            LookupResult::Caller(Err(AccessError::Denied)) => Err(CloseReason::Unauthorized),
+            LookupResult::Caller(Err(AccessError::Unavailable)) => Err(CloseReason::ServerRestart),
+            LookupResult::Caller(Ok(identity)) => {
+                if self.identity_check.take() == Some(true) {
+                    self.check_identity(self.held.is_some());
                     return Ok(());
                 }
                 if !identity.is_same(&self.identity) {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();
-                    all.iter().for_each(|identifier| self.check(identifier));
-                    all.iter().try_for_each(|identifier| self.look_at_board_again(identifier))?;
+                    all.iter().for_each(|identifier| self.check_access(identifier));
+                    all.iter().try_for_each(|identifier| self.refresh_board(identifier))?;
                 }
-                self.held.take().into_iter().flatten().try_for_each(|event| self.happened(event))
+                self.held.take().into_iter().flatten().try_for_each(|event| self.handle_event(event))
             }
-            Answer::Subscription(identifier, number, answer) => self.checked(&identifier, number, answer),
+            LookupResult::Subscription(identifier, number, answer) => self.handle_check(&identifier, number, answer),
         }
     }
 
     /// The caller is not who they were: their board may have the tasks of others now, and they read it anew.
-    fn look_at_board_again(&mut self, identifier: &str) -> Result<(), End> {
+    fn refresh_board(&mut self, identifier: &str) -> Result<(), CloseReason> {
         let channel = self.subscriptions.get(identifier).map(|subscription| subscription.channel);
         let Some(board) = channel.and_then(|channel| self.board(channel)) else { return Ok(()) };
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
         if subscription.board.replace(board) == subscription.board || !subscription.confirmed {
             return Ok(());
         }
-        self.outbox.say(&Said::Message { identifier, message: json!({"event": "resync"}) })
+        self.queue.send(&ServerMessage::Message { identifier, message: json!({"event": "resync"}) })
     }
 
-    fn checked(&mut self, identifier: &str, number: u64, answer: Result<(), Refusal>) -> Result<(), End> {
+    fn handle_check(
+        &mut self,
+        identifier: &str,
+        number: u64,
+        answer: Result<(), AccessError>,
+    ) -> Result<(), CloseReason> {
         // The client may have unsubscribed meanwhile.
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
         let Some(check) = subscription.check.as_mut().filter(|check| check.number == number) else { return Ok(()) };
-        if std::mem::take(&mut check.again) {
+        if std::mem::take(&mut check.is_stale) {
             let channel = subscription.channel;
-            self.ask_about(identifier.to_owned(), number, channel, false);
+            self.start_check(identifier.to_owned(), number, channel, false);
             return Ok(());
         }
         let held = std::mem::take(&mut check.held);
@@ -346,17 +352,17 @@ impl<'a> Session<'a> {
             Ok(()) => {
                 if !subscription.confirmed {
                     subscription.confirmed = true;
-                    self.outbox.say(&Said::confirm(identifier))?;
+                    self.queue.send(&ServerMessage::confirm(identifier))?;
                 }
-                held.iter().try_for_each(|event| self.tell(identifier, event))
+                held.iter().try_for_each(|event| self.push(identifier, event))
             }
-            Err(Refusal::Refused) => {
+            Err(AccessError::Denied) => {
                 self.subscriptions.remove(identifier);
-                self.outbox.say(&Said::reject(identifier))
+                self.queue.send(&ServerMessage::reject(identifier))
             }
-            Err(Refusal::Unknown) if subscription.confirmed => Err(End::Restart),
+            Err(AccessError::Unavailable) if subscription.confirmed => Err(CloseReason::ServerRestart),
             // The client asks again by itself.
-            Err(Refusal::Unknown) => {
+            Err(AccessError::Unavailable) => {
                 self.subscriptions.remove(identifier);
                 Ok(())
             }
@@ -364,54 +370,54 @@ impl<'a> Session<'a> {
     }
 
     /// Something happened in the account.
-    fn happened(&mut self, event: Arc<Envelope>) -> Result<(), End> {
+    fn handle_event(&mut self, event: Arc<Envelope>) -> Result<(), CloseReason> {
         if let Some(held) = &mut self.held {
-            if held.len() >= HELD {
-                return Err(End::Restart);
+            if held.len() >= MAX_HELD_EVENTS {
+                return Err(CloseReason::ServerRestart);
             }
             // Another change of what the caller may while we ask about the first: ask again.
             match AccessChange::of(&event, self.identity.principal()) {
-                Some(_) => self.ask_who(true),
+                Some(_) => self.check_identity(true),
                 None => held.push(event),
             }
             return Ok(());
         }
         if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
             // The status and settings of the account may shut everybody out; what others become does not.
-            self.ask_who(change == AccessChange::Own || event.r#type.starts_with("account."));
+            self.check_identity(change == AccessChange::Own || event.r#type.starts_with("account."));
             return Ok(());
         }
-        let concerned: Vec<String> = self
+        let affected: Vec<String> = self
             .subscriptions
             .iter()
             .filter(|(_, subscription)| subscription.message(&event, self.identity.user_id()).is_some())
             .map(|(identifier, _)| identifier.clone())
             .collect();
-        for identifier in concerned {
-            self.concerns(&identifier, &event)?;
+        for identifier in affected {
+            self.deliver(&identifier, &event)?;
         }
         Ok(())
     }
 
     /// Something happened that a subscription is about.
-    fn concerns(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), End> {
+    fn deliver(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), CloseReason> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
         if subscription.channel.access_may_change(event) {
-            self.check(identifier);
+            self.check_access(identifier);
         }
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
         if let Some(check) = &mut subscription.check {
-            if check.held.len() >= HELD {
-                return Err(End::Restart);
+            if check.held.len() >= MAX_HELD_EVENTS {
+                return Err(CloseReason::ServerRestart);
             }
             check.held.push(Arc::clone(event));
             return Ok(());
         }
-        self.tell(identifier, event)
+        self.push(identifier, event)
     }
 
     /// Pushes an event to a subscriber who may see it.
-    fn tell(&mut self, identifier: &str, event: &Envelope) -> Result<(), End> {
+    fn push(&mut self, identifier: &str, event: &Envelope) -> Result<(), CloseReason> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
         let Some(message) = subscription.message(event, self.identity.user_id()) else { return Ok(()) };
         let ends = subscription.channel.ends_with(event);
@@ -422,19 +428,19 @@ impl<'a> Session<'a> {
             event.id = event.id
         );
         propagation::continue_from_traceparent(&span, &event.traceparent);
-        span.in_scope(|| self.outbox.say(&Said::Message { identifier, message }))?;
+        span.in_scope(|| self.queue.send(&ServerMessage::Message { identifier, message }))?;
         if ends {
             self.subscriptions.remove(identifier);
-            self.outbox.say(&Said::reject(identifier))?;
+            self.queue.send(&ServerMessage::reject(identifier))?;
         }
         Ok(())
     }
 
     /// Something happened to the caller, in no account: to their sessions, their second factor, or themselves.
-    fn happened_to_caller(&mut self, event: &Envelope) -> Result<(), End> {
+    fn handle_user_event(&mut self, event: &Envelope) -> Result<(), CloseReason> {
         match AccessChange::of(event, self.identity.principal()) {
-            Some(AccessChange::SessionClosed) => return Err(End::Unauthorized),
-            Some(AccessChange::Own) => self.ask_who(true),
+            Some(AccessChange::SessionClosed) => return Err(CloseReason::Unauthorized),
+            Some(AccessChange::Own) => self.check_identity(true),
             Some(AccessChange::Account) | None => {}
         }
         Ok(())

@@ -24,12 +24,12 @@ fn config(origins: &str) -> Config {
 }
 
 fn csrf() -> String {
-    URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(TOKEN), CSRF_TEXT))
+    URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(TOKEN), CSRF_MESSAGE))
 }
 
 /// A call by cookie from a page of ours, with some headers added, changed, or (when empty) left out.
 fn call(changes: &[(&str, &str)]) -> Parts {
-    let cookie = format!("theme=dark; {REFRESH}={TOKEN}");
+    let cookie = format!("theme=dark; {REFRESH_COOKIE}={TOKEN}");
     let csrf = csrf();
     let mut headers =
         vec![("host", "baton.example"), ("origin", "https://baton.example"), ("sec-fetch-site", "same-origin")];
@@ -43,9 +43,10 @@ fn call(changes: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn receive_at(route: &Route, parts: &Parts, origins: &str) -> Result<(Mode, String), String> {
+fn read_request_at(route: &Route, parts: &Parts, origins: &str) -> Result<(Mode, String), String> {
     let mut request = DynamicMessage::new(route.method.input());
-    let mode = receive(route, parts, &config(origins), &mut request).map_err(|problem| problem.reason().to_owned())?;
+    let mode =
+        read_request(route, parts, &config(origins), &mut request).map_err(|problem| problem.reason().to_owned())?;
     let token = request.get_field_by_name(FIELD).map(|token| token.as_str().unwrap().to_owned());
     Ok((mode, token.unwrap_or_default()))
 }
@@ -54,13 +55,17 @@ fn receive_at(route: &Route, parts: &Parts, origins: &str) -> Result<(Mode, Stri
 fn the_cookie_counts_only_with_its_csrf_token_and_from_a_page_of_ours() {
     let route = refresh_route();
     let ours = Ok((Mode::Cookie, TOKEN.to_owned()));
-    assert_eq!(receive_at(&route, &call(&[]), ""), ours, "the control");
-    assert_eq!(receive_at(&route, &call(&[("sec-fetch-site", "")]), ""), ours, "an older browser");
-    assert_eq!(receive_at(&route, &call(&[("origin", "")]), ""), ours, "Sec-Fetch-Site is enough");
+    assert_eq!(read_request_at(&route, &call(&[]), ""), ours, "the control");
+    assert_eq!(read_request_at(&route, &call(&[("sec-fetch-site", "")]), ""), ours, "an older browser");
+    assert_eq!(read_request_at(&route, &call(&[("origin", "")]), ""), ours, "Sec-Fetch-Site is enough");
     let app = [("origin", "https://app.baton.example"), ("sec-fetch-site", "same-site")];
-    assert_eq!(receive_at(&route, &call(&app), "https://app.baton.example"), ours, "an origin that is let in by name");
+    assert_eq!(
+        read_request_at(&route, &call(&app), "https://app.baton.example"),
+        ours,
+        "an origin that is let in by name"
+    );
 
-    let other = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key("another session's"), CSRF_TEXT));
+    let other = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key("another session's"), CSRF_MESSAGE));
     for (what, changes, reason) in [
         ("no CSRF token", vec![("x-csrf-token", "")], "CSRF_TOKEN_MISSING"),
         ("a made-up one", vec![("x-csrf-token", "AAAA")], "CSRF_TOKEN_INVALID"),
@@ -88,7 +93,7 @@ fn the_cookie_counts_only_with_its_csrf_token_and_from_a_page_of_ours() {
         ("the address bar", vec![("origin", ""), ("sec-fetch-site", "none")], "ORIGIN_NOT_ALLOWED"),
     ] {
         for origins in ["", "*"] {
-            assert_eq!(receive_at(&route, &call(&changes), origins), Err(reason.to_owned()), "{what}");
+            assert_eq!(read_request_at(&route, &call(&changes), origins), Err(reason.to_owned()), "{what}");
         }
     }
 }
@@ -97,26 +102,26 @@ fn the_cookie_counts_only_with_its_csrf_token_and_from_a_page_of_ours() {
 fn without_a_cookie_nothing_changes_unless_it_is_asked_for() {
     let route = refresh_route();
     let none = Ok((Mode::Body, String::new()));
-    assert_eq!(receive_at(&route, &call(&[("cookie", "")]), ""), none);
-    assert_eq!(receive_at(&route, &call(&[("cookie", "__Host-baton_refresh=")]), ""), none);
-    let twice = format!("{REFRESH}={TOKEN}; {REFRESH}=another");
-    assert_eq!(receive_at(&route, &call(&[("cookie", &twice)]), ""), none, "two cookies are none");
+    assert_eq!(read_request_at(&route, &call(&[("cookie", "")]), ""), none);
+    assert_eq!(read_request_at(&route, &call(&[("cookie", "__Host-baton_refresh=")]), ""), none);
+    let twice = format!("{REFRESH_COOKIE}={TOKEN}; {REFRESH_COOKIE}=another");
+    assert_eq!(read_request_at(&route, &call(&[("cookie", &twice)]), ""), none, "two cookies are none");
     let asked = call(&[("cookie", ""), ("x-baton-session", "cookie")]);
-    assert_eq!(receive_at(&route, &asked, ""), Err("TOKEN_INVALID".to_owned()));
+    assert_eq!(read_request_at(&route, &asked, ""), Err("TOKEN_INVALID".to_owned()));
     let wrong = call(&[("x-baton-session", "yes")]);
-    assert_eq!(receive_at(&route, &wrong, ""), Err("VALIDATION_FAILED".to_owned()));
+    assert_eq!(read_request_at(&route, &wrong, ""), Err("VALIDATION_FAILED".to_owned()));
     // A call that has nothing to do with refresh tokens is not decided by cookies at all.
     let me = self::route("baton.auth.v1.UserService.GetMe");
-    assert_eq!(receive_at(&me, &call(&[("origin", "https://evil.example")]), ""), none);
+    assert_eq!(read_request_at(&me, &call(&[("origin", "https://evil.example")]), ""), none);
 }
 
 #[test]
 fn another_sites_page_cannot_sign_its_visitor_in() {
     let login = route("baton.auth.v1.AuthService.Login");
     let asked = ("x-baton-session", "cookie");
-    assert_eq!(receive_at(&login, &call(&[asked]), "").unwrap().0, Mode::Cookie);
+    assert_eq!(read_request_at(&login, &call(&[asked]), "").unwrap().0, Mode::Cookie);
     let evil = call(&[asked, ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")]);
-    assert_eq!(receive_at(&login, &evil, "*"), Err("ORIGIN_NOT_ALLOWED".to_owned()));
+    assert_eq!(read_request_at(&login, &evil, "*"), Err("ORIGIN_NOT_ALLOWED".to_owned()));
 }
 
 #[test]
@@ -125,24 +130,24 @@ fn an_answers_token_moves_into_the_cookie() {
     let mut answer = DynamicMessage::new(route.method.output());
     answer.set_field_by_name(FIELD, Value::String(TOKEN.to_owned()));
     let mut untouched = answer.clone();
-    assert!(give(&route, Mode::Body, &mut untouched).unwrap().is_empty());
+    assert!(finish_response(&route, Mode::Body, &mut untouched).unwrap().is_empty());
     assert_eq!(untouched, answer);
 
-    let headers = give(&route, Mode::Cookie, &mut answer).unwrap();
+    let headers = finish_response(&route, Mode::Cookie, &mut answer).unwrap();
     assert!(!answer.has_field_by_name(FIELD));
     let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().map(|cookie| cookie.to_str().unwrap()).collect();
     let csrf = csrf();
     assert_eq!(
         cookies,
         [
-            format!("{REFRESH}={TOKEN}; HttpOnly; Path=/; Secure; SameSite=Strict; Max-Age=2592000"),
-            format!("{CSRF}={csrf}; Path=/; Secure; SameSite=Strict; Max-Age=2592000"),
+            format!("{REFRESH_COOKIE}={TOKEN}; HttpOnly; Path=/; Secure; SameSite=Strict; Max-Age=2592000"),
+            format!("{CSRF_COOKIE}={csrf}; Path=/; Secure; SameSite=Strict; Max-Age=2592000"),
         ]
     );
     assert_eq!(headers[X_CSRF_TOKEN], csrf);
 
     let logout = self::route("baton.auth.v1.AuthService.Logout");
-    let headers = give(&logout, Mode::Cookie, &mut DynamicMessage::new(logout.method.output())).unwrap();
+    let headers = finish_response(&logout, Mode::Cookie, &mut DynamicMessage::new(logout.method.output())).unwrap();
     assert!(headers.get_all(SET_COOKIE).iter().all(|cookie| cookie.to_str().unwrap().ends_with("Max-Age=0")));
     assert_eq!(headers.get_all(SET_COOKIE).iter().count(), 2);
 }
@@ -152,5 +157,5 @@ fn a_host_in_the_uri_counts_as_well() {
     let mut parts = call(&[("host", "")]);
     parts.headers.remove(HOST);
     parts.uri = "https://baton.example/v1/auth/refresh".parse().unwrap();
-    assert!(receive_at(&refresh_route(), &parts, "").is_ok());
+    assert!(read_request_at(&refresh_route(), &parts, "").is_ok());
 }

@@ -6,13 +6,13 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescri
 
 use super::{
     FIELD_MASK, STRUCT, TIMESTAMP, scalar,
-    tree::{Json, Members},
+    value::{Json, Members},
     violations::{Path, Violations},
 };
 
 /// How deep a `google.protobuf.Struct` may nest. Each level is three of protobuf's messages, and
 /// readers stop at a hundred.
-pub(crate) const DEEPEST_STRUCT: usize = 30;
+pub(crate) const MAX_STRUCT_DEPTH: usize = 30;
 
 /// The message that these members make. `bound` are the fields (dotted paths from here) that the URL
 /// sets: in the body they are unknown. What is wrong goes to `wrong`; the message is then not whole.
@@ -21,13 +21,13 @@ pub(crate) fn message(
     members: Members<'_>,
     bound: &[&str],
     at: &Path<'_>,
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     for (name, json) in members {
         let here = Path::Member(at, &name);
-        let Some(field) = known(of, &name, bound) else {
-            wrong.unknown(here);
+        let Some(field) = find_field(of, &name, bound) else {
+            violations.unknown(here);
             continue;
         };
         if json == Json::Null {
@@ -36,11 +36,11 @@ pub(crate) fn message(
         if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic())
             && oneof.fields().any(|other| message.has_field(&other))
         {
-            wrong.invalid(here, format!("excludes the other fields of {}", oneof.name()));
+            violations.invalid(here, format!("excludes the other fields of {}", oneof.name()));
             continue;
         }
-        let below = below(bound, &name);
-        if let Some(value) = value(&field, json, &below, &here, wrong) {
+        let below = nested_paths(bound, &name);
+        if let Some(value) = value(&field, json, &below, &here, violations) {
             message.set_field(&field, value);
         }
     }
@@ -48,14 +48,14 @@ pub(crate) fn message(
 }
 
 /// The field with this name, if the body may set it. A mask is never sent: it comes from the body's keys.
-pub(crate) fn known(of: &MessageDescriptor, name: &str, bound: &[&str]) -> Option<FieldDescriptor> {
+pub(crate) fn find_field(of: &MessageDescriptor, name: &str, bound: &[&str]) -> Option<FieldDescriptor> {
     let field = of.get_field_by_name(name).filter(|_| !bound.contains(&name))?;
     let is_mask = matches!(field.kind(), Kind::Message(of) if of.full_name() == FIELD_MASK);
     (!is_mask).then_some(field)
 }
 
 /// The paths of `bound` that lie below the field `name`, seen from there.
-pub(crate) fn below<'b>(bound: &[&'b str], name: &str) -> Vec<&'b str> {
+pub(crate) fn nested_paths<'b>(bound: &[&'b str], name: &str) -> Vec<&'b str> {
     bound.iter().filter_map(|path| path.strip_prefix(name)?.strip_prefix('.')).collect()
 }
 
@@ -65,67 +65,67 @@ pub(crate) fn value(
     json: Json<'_>,
     bound: &[&str],
     at: &Path<'_>,
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> Option<Value> {
     if !field.is_list() {
-        return single(&field.kind(), json, bound, at, wrong);
+        return single(&field.kind(), json, bound, at, violations);
     }
     let Json::Array(items) = json else {
-        wrong.invalid(at, format!("must be an array, not {}", json.describe()));
+        violations.invalid(at, format!("must be an array, not {}", json.type_name()));
         return None;
     };
     let mut values = Vec::with_capacity(items.len());
     for (i, item) in items.into_iter().enumerate() {
-        values.extend(single(&field.kind(), item, &[], &Path::Item(at, i), wrong));
+        values.extend(single(&field.kind(), item, &[], &Path::Item(at, i), violations));
     }
     Some(Value::List(values))
 }
 
-fn single(kind: &Kind, json: Json<'_>, bound: &[&str], at: &Path<'_>, wrong: &mut Violations) -> Option<Value> {
+fn single(kind: &Kind, json: Json<'_>, bound: &[&str], at: &Path<'_>, violations: &mut Violations) -> Option<Value> {
     match (kind, json) {
         (Kind::Message(of), Json::Object(members)) if of.full_name() == STRUCT => {
-            Some(Value::Message(object(of, members, at, DEEPEST_STRUCT, wrong)))
+            Some(Value::Message(struct_message(of, members, at, MAX_STRUCT_DEPTH, violations)))
         }
         (Kind::Message(of), Json::Object(members)) if of.full_name() != TIMESTAMP => {
-            Some(Value::Message(message(of, members, bound, at, wrong)))
+            Some(Value::Message(message(of, members, bound, at, violations)))
         }
-        (kind, json) => scalar::from_json(kind, json).map_err(|error| wrong.invalid(at, error)).ok(),
+        (kind, json) => scalar::from_json(kind, json).map_err(|error| violations.invalid(at, error)).ok(),
     }
 }
 
 /// A `google.protobuf.Struct` with these members.
-pub(crate) fn object(
+pub(crate) fn struct_message(
     of: &MessageDescriptor,
     members: Members<'_>,
     at: &Path<'_>,
     levels: usize,
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> DynamicMessage {
-    let mut object = DynamicMessage::new(of.clone());
-    let Some(fields) = of.get_field_by_name("fields") else { return object };
-    let Kind::Message(entry) = fields.kind() else { return object };
-    let Kind::Message(value_of) = entry.map_entry_value_field().kind() else { return object };
+    let mut message = DynamicMessage::new(of.clone());
+    let Some(fields) = of.get_field_by_name("fields") else { return message };
+    let Kind::Message(entry) = fields.kind() else { return message };
+    let Kind::Message(value_of) = entry.map_entry_value_field().kind() else { return message };
     let mut values = HashMap::with_capacity(members.len());
     for (name, json) in members {
         let here = Path::Member(at, &name);
-        if let Some(value) = any(&value_of, json, &here, levels, wrong) {
+        if let Some(value) = struct_value(&value_of, json, &here, levels, violations) {
             values.insert(MapKey::String(name.into_owned()), Value::Message(value));
         }
     }
-    object.set_field(&fields, Value::Map(values));
-    object
+    message.set_field(&fields, Value::Map(values));
+    message
 }
 
 /// A `google.protobuf.Value`.
-fn any(
+fn struct_value(
     of: &MessageDescriptor,
     json: Json<'_>,
     at: &Path<'_>,
     levels: usize,
-    wrong: &mut Violations,
+    violations: &mut Violations,
 ) -> Option<DynamicMessage> {
     if levels == 0 {
-        wrong.invalid(at, format!("is nested deeper than {DEEPEST_STRUCT} levels"));
+        violations.invalid(at, format!("is nested deeper than {MAX_STRUCT_DEPTH} levels"));
         return None;
     }
     let mut message = DynamicMessage::new(of.clone());
@@ -139,21 +139,22 @@ fn any(
         Json::String(text) => ("string_value", Value::String(text.into_owned())),
         Json::Number(number) => ("number_value", Value::F64(number.as_f64()?)),
         Json::Lossy => {
-            wrong.invalid(at, scalar::LOSSY);
+            violations.invalid(at, scalar::LOSSY_NUMBER);
             return None;
         }
         Json::Array(items) => {
             let mut list = DynamicMessage::new(inner("list_value")?);
             let mut values = Vec::with_capacity(items.len());
             for (i, item) in items.into_iter().enumerate() {
-                values.extend(any(of, item, &Path::Item(at, i), levels - 1, wrong).map(Value::Message));
+                values.extend(struct_value(of, item, &Path::Item(at, i), levels - 1, violations).map(Value::Message));
             }
             list.set_field_by_name("values", Value::List(values));
             ("list_value", Value::Message(list))
         }
-        Json::Object(members) => {
-            ("struct_value", Value::Message(object(&inner("struct_value")?, members, at, levels - 1, wrong)))
-        }
+        Json::Object(members) => (
+            "struct_value",
+            Value::Message(struct_message(&inner("struct_value")?, members, at, levels - 1, violations)),
+        ),
     };
     message.set_field_by_name(field, value);
     Some(message)

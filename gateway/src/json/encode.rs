@@ -12,28 +12,28 @@ use serde::{
 use super::{STRUCT, TIMESTAMP, enums};
 
 /// A message as JSON: every field is there; what is absent, or an enum's unspecified value, is null.
-pub(crate) struct Shown<'a>(pub(crate) &'a DynamicMessage);
+pub(crate) struct MessageJson<'a>(pub(crate) &'a DynamicMessage);
 
 /// The value of a field as JSON.
-pub(crate) struct ShownField<'a>(pub(crate) &'a DynamicMessage, pub(crate) &'a FieldDescriptor);
+pub(crate) struct FieldJson<'a>(pub(crate) &'a DynamicMessage, pub(crate) &'a FieldDescriptor);
 
-impl Serialize for Shown<'_> {
+impl Serialize for MessageJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let of = self.0.descriptor();
         match of.full_name() {
-            TIMESTAMP => return serializer.serialize_some(&time(self.0)),
-            STRUCT => return Object(self.0).serialize(serializer),
+            TIMESTAMP => return serializer.serialize_some(&format_timestamp(self.0)),
+            STRUCT => return StructJson(self.0).serialize(serializer),
             _ => {}
         }
         let mut object = serializer.serialize_map(Some(of.fields().len()))?;
         for field in of.fields() {
-            object.serialize_entry(field.name(), &ShownField(self.0, &field))?;
+            object.serialize_entry(field.name(), &FieldJson(self.0, &field))?;
         }
         object.end()
     }
 }
 
-impl Serialize for ShownField<'_> {
+impl Serialize for FieldJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(message, field) = self;
         if field.supports_presence() && !message.has_field(field) {
@@ -45,21 +45,21 @@ impl Serialize for ShownField<'_> {
             Value::List(items) => {
                 let mut array = serializer.serialize_seq(Some(items.len()))?;
                 for value in items {
-                    array.serialize_element(&Single { kind: &kind, value })?;
+                    array.serialize_element(&ElementJson { kind: &kind, value })?;
                 }
                 array.end()
             }
-            value => Single { kind: &kind, value }.serialize(serializer),
+            value => ElementJson { kind: &kind, value }.serialize(serializer),
         }
     }
 }
 
-struct Single<'a> {
+struct ElementJson<'a> {
     kind: &'a Kind,
     value: &'a Value,
 }
 
-impl Serialize for Single<'_> {
+impl Serialize for ElementJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.value, self.kind) {
             (Value::Bool(value), _) => serializer.serialize_bool(*value),
@@ -72,14 +72,14 @@ impl Serialize for Single<'_> {
             (Value::EnumNumber(number), Kind::Enum(of)) => {
                 of.get_value(*number).as_ref().and_then(enums::name).serialize(serializer)
             }
-            (Value::Message(message), _) => Shown(message).serialize(serializer),
+            (Value::Message(message), _) => MessageJson(message).serialize(serializer),
             // The rest was refused when the gateway started.
             _ => serializer.serialize_none(),
         }
     }
 }
 
-fn time(message: &DynamicMessage) -> Option<String> {
+fn format_timestamp(message: &DynamicMessage) -> Option<String> {
     let number = |name| message.get_field_by_name(name).map(|value| value.into_owned());
     let seconds = number("seconds")?.as_i64()?;
     let nanos = number("nanos")?.as_i32()?;
@@ -88,9 +88,9 @@ fn time(message: &DynamicMessage) -> Option<String> {
 }
 
 /// A `google.protobuf.Struct`, its members by name: protobuf's maps have no order to keep.
-struct Object<'a>(&'a DynamicMessage);
+struct StructJson<'a>(&'a DynamicMessage);
 
-impl Serialize for Object<'_> {
+impl Serialize for StructJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fields = self.0.get_field_by_name("fields");
         let mut members: Vec<(&str, &Value)> = fields
@@ -103,28 +103,28 @@ impl Serialize for Object<'_> {
         members.sort_unstable_by_key(|(key, _)| *key);
         let mut object = serializer.serialize_map(Some(members.len()))?;
         for (key, value) in members {
-            object.serialize_entry(key, &Any(value))?;
+            object.serialize_entry(key, &ValueJson(value))?;
         }
         object.end()
     }
 }
 
 /// A `google.protobuf.Value`.
-struct Any<'a>(&'a Value);
+struct ValueJson<'a>(&'a Value);
 
-impl Serialize for Any<'_> {
+impl Serialize for ValueJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kind = self.0.as_message().and_then(|message| message.fields().next());
         match kind.map(|(_, value)| value) {
             Some(Value::Bool(value)) => serializer.serialize_bool(*value),
-            Some(Value::F64(value)) => number(*value, serializer),
+            Some(Value::F64(value)) => serialize_number(*value, serializer),
             Some(Value::String(value)) => serializer.serialize_str(value),
             Some(Value::Message(message)) if message.descriptor().full_name() == STRUCT => {
-                Object(message).serialize(serializer)
+                StructJson(message).serialize(serializer)
             }
             Some(Value::Message(list)) => {
                 let values = list.get_field_by_name("values");
-                serializer.collect_seq(values.as_deref().and_then(Value::as_list).into_iter().flatten().map(Any))
+                serializer.collect_seq(values.as_deref().and_then(Value::as_list).into_iter().flatten().map(ValueJson))
             }
             _ => serializer.serialize_none(),
         }
@@ -132,9 +132,9 @@ impl Serialize for Any<'_> {
 }
 
 /// Whole numbers without a fraction, as people write them: `3`, not `3.0`.
-fn number<S: Serializer>(value: f64, serializer: S) -> Result<S::Ok, S::Error> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() <= EXACT {
+fn serialize_number<S: Serializer>(value: f64, serializer: S) -> Result<S::Ok, S::Error> {
+    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= MAX_EXACT_INTEGER {
         serializer.serialize_i64(value as i64)
     } else {
         serializer.serialize_f64(value)

@@ -9,7 +9,7 @@ pub(crate) mod enums;
 pub(crate) mod number;
 pub(crate) mod scalar;
 pub(crate) mod supported;
-pub(crate) mod tree;
+pub(crate) mod value;
 pub(crate) mod violations;
 
 /// Full names of the well-known types that have a JSON form of their own.

@@ -1,48 +1,48 @@
 //! Whether numbers can be kept as they were written. Parsers read JSON's numbers as doubles (RFC 8259, section 6), and round
 //! what has more digits. Here such numbers are found, so that whatever takes them can refuse them.
 
-use super::tree::Json;
+use super::value::Json;
 
 /// Every number of that many digits, without an exponent, is kept by a double.
-const MAX_SAFE_DIGITS: usize = 15;
+const MAX_EXACT_DIGITS: usize = 15;
 
 /// Replaces each number of `json` that a double does not keep by [`Json::Lossy`]. `text` is what was parsed.
 pub(crate) fn mark_lossy(json: &mut Json<'_>, text: &[u8]) {
     // One pass over the bytes decides for nearly all requests that there is nothing to do.
-    if Tokens(text).all(is_safe) {
+    if Tokens(text).all(is_short) {
         return;
     }
-    mark(json, &mut Tokens(text));
+    mark_in_order(json, &mut Tokens(text));
 }
 
 /// Numbers come in the order of the text: members and items are kept in it.
-fn mark(json: &mut Json<'_>, tokens: &mut Tokens<'_>) {
+fn mark_in_order(json: &mut Json<'_>, tokens: &mut Tokens<'_>) {
     match json {
         Json::Number(_) => {
-            if tokens.next().is_some_and(|token| !is_safe(token) && !is_kept(token)) {
+            if tokens.next().is_some_and(|token| !is_short(token) && !is_exact(token)) {
                 *json = Json::Lossy;
             }
         }
-        Json::Array(items) => items.iter_mut().for_each(|item| mark(item, tokens)),
-        Json::Object(members) => members.iter_mut().for_each(|(_, value)| mark(value, tokens)),
+        Json::Array(items) => items.iter_mut().for_each(|item| mark_in_order(item, tokens)),
+        Json::Object(members) => members.iter_mut().for_each(|(_, value)| mark_in_order(value, tokens)),
         Json::Null | Json::Bool(_) | Json::String(_) | Json::Lossy => {}
     }
 }
 
-fn is_safe(token: &[u8]) -> bool {
-    token.len() <= MAX_SAFE_DIGITS && !token.iter().any(|byte| matches!(byte, b'e' | b'E'))
+fn is_short(token: &[u8]) -> bool {
+    token.len() <= MAX_EXACT_DIGITS && !token.iter().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
 /// Whether the double nearest to a number is written as that number again.
-fn is_kept(token: &[u8]) -> bool {
+fn is_exact(token: &[u8]) -> bool {
     let Some(text) = std::str::from_utf8(token).ok() else { return false };
     let Some(double) = text.parse::<f64>().ok().filter(|double| double.is_finite()) else { return false };
-    let given = significant(text);
-    given.is_some() && given == significant(&format!("{double:e}"))
+    let given = significant_digits(text);
+    given.is_some() && given == significant_digits(&format!("{double:e}"))
 }
 
 /// The digits of a number without zeros around them, and the power of ten of the last one.
-fn significant(text: &str) -> Option<(String, i64)> {
+fn significant_digits(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let mantissa = mantissa.trim_start_matches('-');
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -90,10 +90,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::json::tree;
+    use crate::json::value;
 
     fn lossy(text: &str) -> bool {
-        tree::parse(text.as_bytes()).unwrap() == Json::Lossy
+        value::parse(text.as_bytes()).unwrap() == Json::Lossy
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn only_the_number_itself_is_marked() {
         let text = r#"{"a \" 9007199254740993": [1, "9007199254740993", {"b\\": 9007199254740993}, 2], "c": 0.5}"#;
-        let Json::Object(members) = tree::parse(text.as_bytes()).unwrap() else { panic!("an object") };
+        let Json::Object(members) = value::parse(text.as_bytes()).unwrap() else { panic!("an object") };
         let Json::Array(items) = &members[0].1 else { panic!("an array") };
         assert!(matches!(items[0], Json::Number(_)) && matches!(items[3], Json::Number(_)));
         let Json::Object(inner) = &items[2] else { panic!("an object") };
@@ -155,7 +155,7 @@ mod tests {
             let text = if at == digits.len() || at == 0 { digits } else { format!("{}.{}", &digits[..at], &digits[at..]) };
             if !lossy(&text) {
                 let again = format!("{:e}", text.parse::<f64>().unwrap());
-                prop_assert_eq!(significant(&again), significant(&text));
+                prop_assert_eq!(significant_digits(&again), significant_digits(&text));
             }
         }
     }

@@ -5,10 +5,10 @@ use chrono::DateTime;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 use serde_json::Number;
 
-use super::{TIMESTAMP, enums, tree::Json};
+use super::{TIMESTAMP, enums, value::Json};
 
 /// What is wrong with a number of more digits than a double has.
-pub(crate) const LOSSY: &str = "is a number of more digits than can be kept; send it as a string";
+pub(crate) const LOSSY_NUMBER: &str = "is a number of more digits than can be kept; send it as a string";
 
 /// A value of this kind (not a list) that is a JSON scalar. The error completes "`field` ...".
 pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
@@ -16,19 +16,19 @@ pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
         (Kind::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
         (Kind::String, Json::String(text)) => Ok(Value::String(text.into_owned())),
         (Kind::Enum(_), Json::String(text)) => from_text(kind, &text),
-        (Kind::Message(message), Json::String(text)) => time(message, &text),
+        (Kind::Message(message), Json::String(text)) => parse_timestamp(message, &text),
         (Kind::Double, Json::Number(number)) => number.as_f64().map(Value::F64).ok_or_else(|| expected(kind, "?")),
         (Kind::Float, Json::Number(number)) => {
             let single = number.as_f64().map(|value| value as f32).filter(|value| value.is_finite());
             single.map(Value::F32).ok_or_else(|| "is out of range".to_owned())
         }
         (kind, Json::Number(number)) if is_integer(kind) => {
-            let whole = whole(&number).ok_or_else(|| "must be a whole number".to_owned())?;
+            let whole = whole_number(&number).ok_or_else(|| "must be a whole number".to_owned())?;
             integer(kind, whole).ok_or_else(|| out_of_range(kind))
         }
         (kind, Json::Lossy) if is_integer(kind) => Err(out_of_range(kind)),
-        (Kind::Double | Kind::Float, Json::Lossy) => Err(LOSSY.to_owned()),
-        (kind, json) => Err(expected(kind, json.describe())),
+        (Kind::Double | Kind::Float, Json::Lossy) => Err(LOSSY_NUMBER.to_owned()),
+        (kind, json) => Err(expected(kind, json.type_name())),
     }
 }
 
@@ -46,11 +46,11 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
             .ok_or_else(|| format!("must be one of {}", enums::names(of).join(", "))),
         Kind::Message(message) => {
             // A plus sign that was not escaped reads as a space.
-            time(message, text)
+            parse_timestamp(message, text)
                 .map_err(|error| if text.contains(' ') { format!("{error}; in a query write + as %2B") } else { error })
         }
-        Kind::Double => finite(text).map(Value::F64),
-        Kind::Float => finite(text).map(|value| Value::F32(value as f32)),
+        Kind::Double => parse_finite(text).map(Value::F64),
+        Kind::Float => parse_finite(text).map(|value| Value::F32(value as f32)),
         kind if is_integer(kind) => {
             let digits = text.strip_prefix('-').unwrap_or(text);
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -64,7 +64,7 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
 }
 
 /// RFC 3339, years 1 to 9999, without leap seconds (protobuf has none).
-fn time(message: &MessageDescriptor, text: &str) -> Result<Value, String> {
+fn parse_timestamp(message: &MessageDescriptor, text: &str) -> Result<Value, String> {
     if message.full_name() != TIMESTAMP {
         return Err(expected(&Kind::Message(message.clone()), "a string"));
     }
@@ -80,12 +80,12 @@ fn time(message: &MessageDescriptor, text: &str) -> Result<Value, String> {
     Ok(Value::Message(value))
 }
 
-fn finite(text: &str) -> Result<f64, String> {
+fn parse_finite(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| "must be a number".to_owned())
 }
 
 /// JSON knows no integers: `3.0` is the number 3.
-fn whole(number: &Number) -> Option<i64> {
+fn whole_number(number: &Number) -> Option<i64> {
     let exact = |value: &f64| value.fract() == 0.0 && value.abs() < 9e15;
     number.as_i64().or_else(|| number.as_f64().map(|f| f.clamp(-8e15, 8e15)).filter(exact).map(|f| f as i64))
 }
@@ -103,11 +103,11 @@ fn integer(kind: &Kind, whole: i64) -> Option<Value> {
 }
 
 fn out_of_range(kind: &Kind) -> String {
-    let (least, most) = match kind {
+    let (min, max) = match kind {
         Kind::Uint32 | Kind::Fixed32 => (0, i64::from(u32::MAX)),
         _ => (i64::from(i32::MIN), i64::from(i32::MAX)),
     };
-    format!("must be a whole number between {least} and {most}")
+    format!("must be a whole number between {min} and {max}")
 }
 
 fn expected(kind: &Kind, got: &str) -> String {
@@ -153,7 +153,7 @@ mod tests {
     fn times_outside_of_rfc_3339_are_refused() {
         let of = baton_proto::pool().get_message_by_name(TIMESTAMP).expect("a well-known type");
         for text in ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00.123456789+02:00", "0001-01-01T00:00:00Z"] {
-            time(&of, text).expect(text);
+            parse_timestamp(&of, text).expect(text);
         }
         for text in [
             "",
@@ -165,7 +165,7 @@ mod tests {
             "0001-01-01T00:00:00+01:00",
             "1767225600",
         ] {
-            assert!(time(&of, text).is_err(), "{text}");
+            assert!(parse_timestamp(&of, text).is_err(), "{text}");
         }
         let hint = from_text(&Kind::Message(of), "2026-01-31T08:00:00 02:00").expect_err("a space");
         assert!(hint.contains("%2B"), "{hint}");

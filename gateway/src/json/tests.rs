@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{
     decode,
-    encode::Shown,
-    tree::{self, Json},
+    encode::MessageJson,
+    value::{self, Json},
     violations::{Path, Violations},
     *,
 };
@@ -18,16 +18,16 @@ pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
     baton_proto::pool().get_message_by_name(name).expect(name)
 }
 
-pub(crate) fn shown(message: &DynamicMessage) -> serde_json::Value {
-    serde_json::to_value(Shown(message)).expect("JSON")
+pub(crate) fn to_json(message: &DynamicMessage) -> serde_json::Value {
+    serde_json::to_value(MessageJson(message)).expect("JSON")
 }
 
 fn read(of: &str, text: &str, bound: &[&str]) -> Result<DynamicMessage, (Vec<String>, bool)> {
-    let Ok(Json::Object(members)) = tree::parse(text.as_bytes()) else { panic!("an object") };
-    let mut wrong = Violations::default();
-    let message = decode::message(&descriptor(of), members, bound, &Path::Root, &mut wrong);
-    let any_unknown = wrong.any_unknown();
-    let fields: Vec<String> = wrong.into_vec().into_iter().map(|v| v.field).collect();
+    let Ok(Json::Object(members)) = value::parse(text.as_bytes()) else { panic!("an object") };
+    let mut violations = Violations::default();
+    let message = decode::message(&descriptor(of), members, bound, &Path::Root, &mut violations);
+    let any_unknown = violations.any_unknown();
+    let fields: Vec<String> = violations.into_vec().into_iter().map(|v| v.field).collect();
     if fields.is_empty() { Ok(message) } else { Err((fields, any_unknown)) }
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Sample(pub(crate) DynamicMessage);
 
 impl std::fmt::Debug for Sample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", shown(&self.0))
+        write!(f, "{}", to_json(&self.0))
     }
 }
 
@@ -143,7 +143,7 @@ fn any_struct(of: &MessageDescriptor) -> BoxedStrategy<DynamicMessage> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Whatever is shown can be read back, and is the same: nothing is lost on the way.
+    /// Whatever is to_json can be read back, and is the same: nothing is lost on the way.
     #[test]
     fn every_message_survives_the_round_trip(
         Sample(message) in prop_oneof![
@@ -153,15 +153,15 @@ proptest! {
             any_sample("baton.tenancy.v1.ListMembersResponse"),
         ],
     ) {
-        let text = serde_json::to_string(&Shown(&message)).expect("JSON");
+        let text = serde_json::to_string(&MessageJson(&message)).expect("JSON");
         let back = read(prost_reflect::ReflectMessage::descriptor(&message).full_name(), &text, &[]);
-        prop_assert_eq!(back.map(|back| shown(&back)), Ok(shown(&message)));
+        prop_assert_eq!(back.map(|back| to_json(&back)), Ok(to_json(&message)));
     }
 }
 
 #[test]
 fn everything_is_shown_and_what_is_absent_is_null() {
-    let task = shown(&DynamicMessage::new(descriptor("baton.task.v1.Task")));
+    let task = to_json(&DynamicMessage::new(descriptor("baton.task.v1.Task")));
     assert_eq!(task["title"], "");
     assert_eq!(task["version"], 0);
     assert_eq!(task["tags"], json!([]));
@@ -203,7 +203,7 @@ fn what_the_path_sets_is_unknown_in_the_body() {
 #[test]
 fn null_is_absent() {
     let request = read("baton.task.v1.CreateTaskRequest", r#"{"title": "a", "assigned_to": null, "tags": null}"#, &[]);
-    assert_eq!(shown(&request.expect("valid"))["assigned_to"], json!(null));
+    assert_eq!(to_json(&request.expect("valid"))["assigned_to"], json!(null));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn free_fields_keep_their_values_or_are_refused() {
     let keep =
         |fields: &str| read("baton.task.v1.CreateTaskRequest", &format!(r#"{{"custom_fields": {fields}}}"#), &[]);
     let kept =
-        shown(&keep(r#"{"n": 9007199254740992, "f": 1.5, "deep": {"list": [1, null, {"a": "b"}]}}"#).expect("kept"));
+        to_json(&keep(r#"{"n": 9007199254740992, "f": 1.5, "deep": {"list": [1, null, {"a": "b"}]}}"#).expect("kept"));
     assert_eq!(
         kept["custom_fields"],
         json!({"n": 9007199254740992_i64, "f": 1.5, "deep": {"list": [1, null, {"a": "b"}]}})

@@ -5,13 +5,13 @@ use std::fmt;
 /// Enough for anyone to mend a request; more would make the answer larger than the request.
 const MAX_VIOLATIONS: usize = 20;
 /// Longest name of an unknown field that is repeated to the caller, in characters.
-const LONGEST_NAME: usize = 100;
+const MAX_NAME_LEN: usize = 100;
 
 /// All that is wrong with a request.
 #[derive(Debug, Default)]
 pub(crate) struct Violations {
     found: Vec<Violation>,
-    more: usize,
+    omitted: usize,
     any_unknown: bool,
 }
 
@@ -30,14 +30,14 @@ impl Violations {
         if self.found.len() < MAX_VIOLATIONS {
             self.found.push(Violation { field: field.to_string(), message: message.into() });
         } else {
-            self.more += 1;
+            self.omitted += 1;
         }
     }
 
     /// Notes a field, or query parameter, that the call does not know.
     pub(crate) fn unknown(&mut self, field: impl fmt::Display) {
         self.any_unknown = true;
-        let name: String = field.to_string().chars().take(LONGEST_NAME).collect();
+        let name: String = field.to_string().chars().take(MAX_NAME_LEN).collect();
         self.invalid(name, "is not known to this call");
     }
 
@@ -52,8 +52,8 @@ impl Violations {
     }
 
     /// How many more are wrong than are listed.
-    pub(crate) fn more(&self) -> usize {
-        self.more
+    pub(crate) fn omitted(&self) -> usize {
+        self.omitted
     }
 
     /// The wrong fields, in the order in which they were found.

@@ -47,7 +47,7 @@ impl Access {
     }
 
     /// It in a sentence.
-    pub(super) fn sentence(&self) -> String {
+    pub(super) fn description(&self) -> String {
         match &self.kind {
             Kind::Public => "Anyone may call it.".to_owned(),
             Kind::Authenticated if self.takes_session => "Needs an access token; no API key will do.".to_owned(),

@@ -2,11 +2,11 @@
 
 mod access;
 mod comments;
+mod error_responses;
 mod operation;
-mod reasons;
-mod rules;
 mod samples;
 mod schema;
+mod validation_rules;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -91,7 +91,7 @@ fn tags(routes: &[Route], schemas: &Schemas) -> Vec<Value> {
 
 fn problem() -> Value {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-    let told: Vec<Value> = Reason::ALL
+    let described: Vec<Value> = Reason::ALL
         .iter()
         .map(|reason| {
             json!({
@@ -111,7 +111,7 @@ fn problem() -> Value {
             "title": {"type": "string", "description": "What the reason means."},
             "status": {"type": "integer", "format": "int32", "description": "The HTTP status."},
             "detail": {"type": "string", "description": "What went wrong this time."},
-            "reason": {"type": "string", "enum": reasons, "x-reasons": told, "description": "Why, for programs."},
+            "reason": {"type": "string", "enum": reasons, "x-reasons": described, "description": "Why, for programs."},
             "errors": {
                 "type": "array",
                 "description": "The fields that are wrong, if any are.",
@@ -176,7 +176,7 @@ fn responses() -> Value {
         "description": "Any other failure",
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
-    let shared = reasons::shared().map(|(name, response)| (name.to_owned(), response));
+    let shared = error_responses::shared().map(|(name, response)| (name.to_owned(), response));
     shared.chain([("Problem".to_owned(), any)]).collect::<Map<_, _>>().into()
 }
 
@@ -195,9 +195,9 @@ pub(crate) fn router(server: Option<&str>, listens_at: SocketAddr) -> Result<Rou
     let host = if listens_at.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listens_at.ip() };
     let origin = format!("http://{}", SocketAddr::new(host, listens_at.port()));
     let document = Arc::new(Document::new("application/json", serde_json::to_vec(&document(server, &origin)?)?));
-    let answer = move |headers: HeaderMap| {
-        let response = document.answer(&headers);
+    let handler = move |headers: HeaderMap| {
+        let response = document.response(&headers);
         async { response }
     };
-    Ok(Router::new().route("/openapi.json", get(answer)))
+    Ok(Router::new().route("/openapi.json", get(handler)))
 }

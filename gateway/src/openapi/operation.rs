@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::{
     access::{Access, Kind},
     comments::first_sentence,
-    reasons, samples,
-    schema::{Schemas, Way},
+    error_responses, samples,
+    schema::{Direction, Schemas},
 };
 use crate::{
     cookies, oauth,
@@ -33,8 +33,8 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> R
     let takes_if_match = route.checks_version;
     let comment = schemas.comments.on(&method.parent_file(), method.path()).to_owned();
     let (summary, rest) = first_sentence(&comment);
-    let who = access.sentence();
-    let description = [rest, &who].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
+    let access_text = access.description();
+    let description = [rest, &access_text].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
 
     let mut operation = json!({
         "operationId": id(route),
@@ -60,7 +60,7 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> R
 
 /// Whether a read has an `ETag`, for `If-None-Match`.
 pub(super) fn has_etag(route: &Route) -> bool {
-    route.verb == Method::GET && !route.is_file && !route.answers_secret
+    route.verb == Method::GET && !route.is_file && !route.returns_secret
 }
 
 /// Whether a service remembers the answer under the caller's key. It does so for each POST of a known caller that is not
@@ -91,7 +91,7 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
     if takes_idempotency_key(route, access) {
         parameters.push(shared("IdempotencyKey"));
     }
-    if cookies::answers_token(route) {
+    if cookies::returns_token(route) {
         parameters.push(shared("BatonSession"));
     }
     if cookies::takes_token(route) {
@@ -112,7 +112,7 @@ fn parameter_of(place: &str, name: &str, field: &FieldDescriptor, required: bool
 }
 
 fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
-    let bound = route.bound();
+    let bound = route.url_fields();
     let input = route.method.input();
     let (media_type, schema, required) = match &route.body {
         Body::None => return None,
@@ -120,9 +120,9 @@ fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
         Body::Whole if input.fields().all(|field| bound.contains(&field.name())) => return None,
         Body::Whole => {
             let required = input.fields().any(|f| !bound.contains(&f.name()) && schemas.is_required(&f));
-            ("application/json", schemas.message(&input, Way::In, &bound), required)
+            ("application/json", schemas.message(&input, Direction::Request, &bound), required)
         }
-        Body::Field(field) => ("application/json", schemas.message(&message_of(field)?, Way::In, &[]), true),
+        Body::Field(field) => ("application/json", schemas.message(&message_of(field)?, Direction::Request, &[]), true),
         // `application/json` is taken too. Generators of clients make two bodies of two types, so it is not told here.
         Body::MergePatch { change, .. } => ("application/merge-patch+json", schemas.patch(&message_of(change)?), true),
     };
@@ -153,11 +153,11 @@ fn file(route: &Route) -> Value {
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
     let output = route.method.output();
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
-    let shown = route.shown();
+    let shown = route.response_message();
     let content = if route.is_file {
         file(route)
     } else {
-        json!({"application/json": {"schema": schemas.message(&shown, Way::Out, &[])}})
+        json!({"application/json": {"schema": schemas.message(&shown, Direction::Response, &[])}})
     };
     let mut answer = json!({"description": description, "content": content});
     let mut responses = BTreeMap::new();
@@ -170,13 +170,13 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
         }
     }
     responses.insert("200".to_owned(), answer);
-    if oauth::sends_away(route) {
+    if oauth::redirects_to_provider(route) {
         let location = json!({"description": "Where to go", "schema": {"type": "string", "format": "uri"}});
         let found = json!({"description": "The browser is sent to the provider", "headers": {"Location": location}});
         responses.remove("200");
         responses.insert("302".to_owned(), found);
     }
-    for (status, refusal) in reasons::refusals(route, access, takes_if_match, comment) {
+    for (status, refusal) in error_responses::refusals(route, access, takes_if_match, comment) {
         responses.insert(status.to_string(), refusal);
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));

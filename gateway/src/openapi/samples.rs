@@ -21,7 +21,7 @@ const ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e0f";
 const OTHER_ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e10";
 
 /// Fields that a sample has although no rule of theirs says so: a change of something, or one of several.
-const MORE: &[(&str, &[&str])] = &[
+const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("AccountChange", &["name"]),
     ("ChangeTasksRequest", &["task_ids", "dry_run"]),
     ("CommentChange", &["body"]),
@@ -108,7 +108,7 @@ fn curl(route: &Route, operation: &Value, body: Option<Value>, schemas: &Schemas
 fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
     let (message, bound): (_, &[&str]) = match &route.body {
         Body::None => return Ok(None),
-        Body::Whole => (route.method.input(), &route.bound()),
+        Body::Whole => (route.method.input(), &route.url_fields()),
         Body::Field(field) | Body::MergePatch { change: field, .. } => match field.kind() {
             Kind::Message(of) => (of, &[]),
             _ => bail!("{} is no message", field.full_name()),
@@ -121,7 +121,7 @@ fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
 }
 
 fn object(route: &Route, of: &MessageDescriptor, bound: &[&str], schemas: &Schemas) -> Result<Value> {
-    let more = MORE.iter().find(|(name, _)| *name == of.name()).map_or(&[][..], |(_, fields)| fields);
+    let more = EXTRA_FIELDS.iter().find(|(name, _)| *name == of.name()).map_or(&[][..], |(_, fields)| fields);
     let mut object = Map::new();
     for field in of.fields().filter(|field| !bound.contains(&field.name())) {
         if more.contains(&field.name()) || schemas.is_required(&field) {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     comments::Comments,
-    rules::{self, Rules},
+    validation_rules::{self, Rules},
 };
 use crate::{
     json::{STRUCT, TIMESTAMP, enums},
@@ -18,11 +18,11 @@ use crate::{
 
 /// Whether JSON comes in, under the rules of `buf.validate`, or goes out with every field shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
-    In,
+pub(super) enum Direction {
+    Request,
     /// A merge patch comes in: nothing in it is required.
     Patch,
-    Out,
+    Response,
 }
 
 /// Fields of text whose form no rule of the contract states, and the form's name. A JSON Schema validator that does not
@@ -67,12 +67,12 @@ impl Schemas {
     }
 
     /// A reference to the schema of a message, without the fields in `bound`.
-    pub(super) fn message(&mut self, of: &MessageDescriptor, way: Way, bound: &[&str]) -> Value {
-        let name = component_name(of, way);
+    pub(super) fn message(&mut self, of: &MessageDescriptor, direction: Direction, bound: &[&str]) -> Value {
+        let name = component_name(of, direction);
         if !self.components.contains_key(&name) {
             // Before its fields: a message may hold itself.
             self.components.insert(name.clone(), Value::Null);
-            let schema = self.object(of, way, bound);
+            let schema = self.object(of, direction, bound);
             self.components.insert(name.clone(), schema);
         }
         reference(&name)
@@ -80,24 +80,24 @@ impl Schemas {
 
     /// A reference to the merge patch of a message: one that changes nothing is refused.
     pub(super) fn patch(&mut self, of: &MessageDescriptor) -> Value {
-        let schema = self.message(of, Way::Patch, &[]);
-        if let Some(component) = self.components.get_mut(&component_name(of, Way::Patch)) {
+        let schema = self.message(of, Direction::Patch, &[]);
+        if let Some(component) = self.components.get_mut(&component_name(of, Direction::Patch)) {
             component["minProperties"] = 1.into();
         }
         schema
     }
 
-    fn object(&mut self, of: &MessageDescriptor, way: Way, bound: &[&str]) -> Value {
+    fn object(&mut self, of: &MessageDescriptor, direction: Direction, bound: &[&str]) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
         // The order of the contract, which JSON objects do not keep.
         let mut order = Vec::new();
         for field in of.fields().filter(|field| !bound.contains(&field.name())) {
             order.push(field.name().to_owned());
-            if way == Way::Out || way == Way::In && self.rules.is_required(&field) {
+            if direction == Direction::Response || direction == Direction::Request && self.rules.is_required(&field) {
                 required.push(field.name().to_owned());
             }
-            properties.insert(field.name().to_owned(), self.field(&field, way));
+            properties.insert(field.name().to_owned(), self.field(&field, direction));
         }
         let mut schema = json!({"type": "object", "properties": properties, "x-order": order});
         let comment = self.comments.on(&of.parent_file(), of.path());
@@ -107,35 +107,37 @@ impl Schemas {
         if !required.is_empty() {
             schema["required"] = required.into();
         }
-        if way != Way::Out {
+        if direction != Direction::Response {
             schema["additionalProperties"] = false.into();
         }
         if let Some((_, least, most)) = ALTERNATIVES.iter().find(|(name, ..)| *name == of.name()) {
             schema["minProperties"] = (*least).into();
             schema["maxProperties"] = (*most).into();
-            schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut).for_each(not_null);
+            schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut).for_each(remove_null);
         }
         schema
     }
 
     /// The schema of a field, its description included.
-    fn field(&mut self, field: &FieldDescriptor, way: Way) -> Value {
-        let nullable = match way {
-            Way::In => !self.rules.is_required(field),
-            Way::Patch => !self.says(field, "Cannot be cleared"),
+    fn field(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
+        let nullable = match direction {
+            Direction::Request => !self.rules.is_required(field),
+            Direction::Patch => !self.comment_contains(field, "Cannot be cleared"),
             // What the client may leave out is null when it comes back.
-            Way::Out if matches!(field.kind(), Kind::Enum(_)) && !field.is_list() => {
+            Direction::Response if matches!(field.kind(), Kind::Enum(_)) && !field.is_list() => {
                 let sent = self.sent.contains(field.parent_message().full_name());
-                field.supports_presence() || sent && !self.rules.is_required(field) || self.says(field, "absent")
+                field.supports_presence()
+                    || sent && !self.rules.is_required(field)
+                    || self.comment_contains(field, "absent")
             }
-            Way::Out => !field.is_list() && field.supports_presence(),
+            Direction::Response => !field.is_list() && field.supports_presence(),
         };
-        let mut schema = self.value(field, way);
+        let mut schema = self.value(field, direction);
         if nullable {
-            schema = or_null(schema);
+            schema = nullable_schema(schema);
         }
         let comment = self.comments.on(&field.parent_file(), field.path());
-        let rule = if way == Way::Out { "" } else { rule_of(self.text(field)) };
+        let rule = if direction == Direction::Response { "" } else { rule_of(self.text(field)) };
         let described: Vec<&str> = [comment, rule].into_iter().filter(|text| !text.is_empty()).collect();
         if !described.is_empty() {
             schema["description"] = described.join("\n\n").into();
@@ -149,37 +151,37 @@ impl Schemas {
     }
 
     /// Whether the comment on a field has these words.
-    fn says(&self, field: &FieldDescriptor, words: &str) -> bool {
+    fn comment_contains(&self, field: &FieldDescriptor, words: &str) -> bool {
         self.comments.on(&field.parent_file(), field.path()).contains(words)
     }
 
     /// The schema of a field's value that is not null.
-    fn value(&mut self, field: &FieldDescriptor, way: Way) -> Value {
-        let rules = if way == Way::Out { None } else { self.rules.of(field) };
+    fn value(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
+        let rules = if direction == Direction::Response { None } else { self.rules.of(field) };
         if !field.is_list() {
-            let mut schema = self.single(&field.kind(), rules.as_ref(), way);
+            let mut schema = self.single(&field.kind(), rules.as_ref(), direction);
             if schema["type"] == "string" {
                 let known = FORMATS.iter().find(|(name, _)| *name == field.name());
-                if let Some((_, format)) = known.filter(|_| way != Way::Out) {
+                if let Some((_, format)) = known.filter(|_| direction != Direction::Response) {
                     schema["format"] = (*format).into();
                 }
-                if way != Way::Out && self.text(field) == Text::Email {
+                if direction != Direction::Response && self.text(field) == Text::Email {
                     schema["format"] = "email".into();
                 }
             }
             return schema;
         }
-        let (mut schema, items) = rules::list(rules.as_ref());
+        let (mut schema, items) = validation_rules::list(rules.as_ref());
         // A patch replaces a list as a whole (RFC 7396).
-        let way = if way == Way::Patch { Way::In } else { way };
+        let direction = if direction == Direction::Patch { Direction::Request } else { direction };
         schema.insert("type".to_owned(), "array".into());
-        schema.insert("items".to_owned(), self.single(&field.kind(), items.as_ref(), way));
+        schema.insert("items".to_owned(), self.single(&field.kind(), items.as_ref(), direction));
         schema.into()
     }
 
     /// The schema of a query or path parameter, which is never null, and the parameter's description.
     pub(super) fn parameter(&mut self, field: &FieldDescriptor) -> (Value, Value) {
-        let schema = self.value(field, Way::In);
+        let schema = self.value(field, Direction::Request);
         (schema, self.comments.on(&field.parent_file(), field.path()).into())
     }
 
@@ -188,20 +190,20 @@ impl Schemas {
         self.rules.is_required(field)
     }
 
-    fn single(&mut self, kind: &Kind, rules: Option<&DynamicMessage>, way: Way) -> Value {
+    fn single(&mut self, kind: &Kind, rules: Option<&DynamicMessage>, direction: Direction) -> Value {
         match kind {
             Kind::Bool => json!({"type": "boolean"}),
             Kind::Double | Kind::Float => json!({"type": "number"}),
-            Kind::String if way == Way::Out => json!({"type": "string"}),
-            Kind::String => rules::string(rules).into(),
+            Kind::String if direction == Direction::Response => json!({"type": "string"}),
+            Kind::String => validation_rules::string(rules).into(),
             Kind::Enum(of) => self.enumeration(of),
             Kind::Message(of) => match of.full_name() {
                 TIMESTAMP => json!({"type": "string", "format": "date-time"}),
                 STRUCT => json!({"type": "object", "additionalProperties": true}),
-                _ => self.message(of, way, &[]),
+                _ => self.message(of, direction, &[]),
             },
-            _ if way == Way::Out => json!({"type": "integer", "format": "int32"}),
-            _ => rules::integer(rules).into(),
+            _ if direction == Direction::Response => json!({"type": "integer", "format": "int32"}),
+            _ => validation_rules::integer(rules).into(),
         }
     }
 
@@ -215,9 +217,9 @@ impl Schemas {
             let comment = self.comments.on(&value.parent_file(), value.path());
             Some(format!("- `{}`: {comment}", enums::name(&value)?))
         });
-        let told: Vec<String> = [format!("{comment}\n")].into_iter().chain(values).collect();
+        let lines: Vec<String> = [format!("{comment}\n")].into_iter().chain(values).collect();
         self.components.entry(name.clone()).or_insert_with(
-            || json!({"type": "string", "enum": enums::names(of), "description": told.join("\n").trim()}),
+            || json!({"type": "string", "enum": enums::names(of), "description": lines.join("\n").trim()}),
         );
         reference(&name)
     }
@@ -262,13 +264,13 @@ fn rule_of(text: Text) -> &'static str {
 }
 
 /// A message's own name; with its package when another has the same, and with its use when it has two.
-fn component_name(of: &MessageDescriptor, way: Way) -> String {
+fn component_name(of: &MessageDescriptor, direction: Direction) -> String {
     let name = unique(of.package_name(), of.name(), |name| {
         pool().all_messages().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1
     });
-    let suffix = match way {
-        Way::Patch if !of.name().ends_with("Change") => "Patch",
-        Way::In if !of.name().ends_with("Request") => "Input",
+    let suffix = match direction {
+        Direction::Patch if !of.name().ends_with("Change") => "Patch",
+        Direction::Request if !of.name().ends_with("Request") => "Input",
         _ => "",
     };
     format!("{name}{suffix}")
@@ -284,7 +286,7 @@ fn unique(package: &str, name: &str, is_alone: impl Fn(&str) -> bool) -> String 
 }
 
 /// The same, or null.
-fn or_null(mut schema: Value) -> Value {
+fn nullable_schema(mut schema: Value) -> Value {
     if schema.get("$ref").is_some() {
         return json!({"anyOf": [schema, {"type": "null"}]});
     }
@@ -293,7 +295,7 @@ fn or_null(mut schema: Value) -> Value {
 }
 
 /// The same without null.
-fn not_null(schema: &mut Value) {
+fn remove_null(schema: &mut Value) {
     if let Some(first) = schema["type"].as_array().and_then(|types| types.first()).cloned() {
         schema["type"] = first;
     } else if let Some(first) = schema.get("anyOf").and_then(|choices| choices.get(0)).cloned() {

@@ -4,12 +4,12 @@
 //! counts for the account, by its tier: all its members, API keys and gateways share one number, kept in Redis. What
 //! needs a signed-in user only counts for that user, as does what they try in accounts that are not theirs. What anyone
 //! may call counts for the address (IPv6: the /64), whatever token is sent along. The hour begins with the first request and is fixed: exactly as many as the limit pass in
-//! it. Refused requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
+//! it. LookupError requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
 //!
 //! One script, one round trip. Without Redis every gateway goes on for itself from what it last heard, until it is back. The token is looked at
 //! to know whom to count, for nothing else: what it may do is the services' business.
 
-mod caller;
+mod key_resolver;
 mod window;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
@@ -23,16 +23,10 @@ use baton_runtime::{Clock, origin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::{
-    caller::{Callers, Counted},
+    key_resolver::{KeyResolver, RateLimitKey},
     window::Windows,
 };
-use crate::{
-    admission::{Admission, CallerKey},
-    config::Config,
-    proxies::Proxies,
-    request_body::Buffers,
-    upstream::Upstreams,
-};
+use crate::{admission::CallerKey, config::Config, upstream::Upstreams};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -47,21 +41,12 @@ pub(crate) const HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("ratelimit"),
 ];
 
-/// What stands before every call, over REST and gRPC alike.
-#[derive(Clone)]
-pub(crate) struct Edge {
-    pub(crate) admission: Admission,
-    pub(crate) buffers: Buffers,
-    pub(crate) limiter: Limiter,
-    pub(crate) proxies: Arc<Proxies>,
-}
-
 /// Counts requests. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Limiter(Arc<Inner>);
 
 struct Inner {
-    callers: Callers,
+    keys: KeyResolver,
     windows: Windows,
     rules: HashMap<String, Rule>,
     weights: HashMap<String, u32>,
@@ -78,8 +63,8 @@ impl Limiter {
     ) -> Result<Self> {
         let clock = Clock::system();
         let windows = Windows::new(streams.connection(), clock.clone());
-        let callers = Callers::new(config, upstreams)?;
-        Ok(Self(Arc::new(Inner { callers, windows, rules, weights: weights()?, clock })))
+        let keys = KeyResolver::new(config, upstreams)?;
+        Ok(Self(Arc::new(Inner { keys, windows, rules, weights: weights()?, clock })))
     }
 
     /// Who makes a call of this RPC (`/baton.task.v1.TaskService/GetTask`), from this address, in the account that the
@@ -92,7 +77,7 @@ impl Limiter {
         client: Option<IpAddr>,
     ) -> Caller {
         let rule = self.0.rules.get(rpc).copied();
-        Caller(self.0.callers.find(rule, headers, account, client.map(origin::network)).await)
+        Caller(self.0.keys.resolve(rule, headers, account, client.map(origin::network)).await)
     }
 
     /// Counts a call of this RPC for its caller. `None` when it is not limited.
@@ -102,24 +87,24 @@ impl Limiter {
     }
 
     /// Whether this address has requests left. Takes none.
-    pub(crate) async fn look(&self, client: Option<IpAddr>) -> Option<Verdict> {
-        self.take(self.0.callers.address(client.map(origin::network)), 0).await
+    pub(crate) async fn peek(&self, client: Option<IpAddr>) -> Option<Verdict> {
+        self.take(self.0.keys.address(client.map(origin::network)), 0).await
     }
 
     /// Takes one request of this address.
     pub(crate) async fn charge(&self, client: Option<IpAddr>) -> Option<Verdict> {
-        self.take(self.0.callers.address(client.map(origin::network)), 1).await
+        self.take(self.0.keys.address(client.map(origin::network)), 1).await
     }
 
-    async fn take(&self, Counted { policy, key, limit, .. }: Counted, cost: u32) -> Option<Verdict> {
+    async fn take(&self, RateLimitKey { policy, redis_key, limit, .. }: RateLimitKey, cost: u32) -> Option<Verdict> {
         let limit = limit?;
-        let count = self.0.windows.take(&key, cost, limit).await;
+        let count = self.0.windows.take(&redis_key, cost, limit).await;
         // Rounded up: whoever comes back when told finds a new hour.
         let reset = count.reset.as_secs() + u64::from(count.reset.subsec_nanos() > 0);
         let resets_at = self.0.clock.now().timestamp() + i64::try_from(reset).unwrap_or_default();
         Some(Verdict {
             policy,
-            passes: count.passes,
+            is_allowed: count.is_allowed,
             limit,
             remaining: limit.saturating_sub(count.used),
             reset,
@@ -130,7 +115,7 @@ impl Limiter {
 
 /// Who calls: whose slots the call takes, and whose requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Counted);
+pub(crate) struct Caller(RateLimitKey);
 
 impl Caller {
     /// Whose slots a call takes.
@@ -148,7 +133,7 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     policy: &'static str,
-    passes: bool,
+    is_allowed: bool,
     limit: u32,
     remaining: u32,
     /// Seconds until there are `limit` again.
@@ -163,7 +148,7 @@ impl Verdict {
     /// # Errors
     /// RATE_LIMITED.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.passes {
+        if self.is_allowed {
             return Ok(());
         }
         let wait = Duration::from_secs(self.reset.max(1));
@@ -171,7 +156,7 @@ impl Verdict {
     }
 
     /// Tells the client, with whatever answer it gets.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         let Self { policy, limit, remaining, reset, resets_at, .. } = self;
         let values = [
             limit.to_string(),
@@ -227,11 +212,11 @@ mod tests {
     #[test]
     fn both_families_of_headers_say_the_same() {
         let verdict =
-            Verdict { policy: "account", passes: false, limit: 100, remaining: 7, reset: 60, resets_at: 1_060 };
+            Verdict { policy: "account", is_allowed: false, limit: 100, remaining: 7, reset: 60, resets_at: 1_060 };
         let mut headers = HeaderMap::new();
-        verdict.tell(&mut headers);
-        let told = HEADERS.map(|name| headers[name].to_str().unwrap().to_owned());
-        assert_eq!(told, ["100", "7", "1060", r#""account";q=100;w=3600"#, r#""account";r=7;t=60"#]);
+        verdict.write_headers(&mut headers);
+        let values = HEADERS.map(|name| headers[name].to_str().unwrap().to_owned());
+        assert_eq!(values, ["100", "7", "1060", r#""account";q=100;w=3600"#, r#""account";r=7;t=60"#]);
         assert_eq!(verdict.check().unwrap_err().reason(), Reason::RateLimited);
     }
 }

@@ -15,14 +15,14 @@ use redis::{Script, aio::ConnectionManager};
 use super::HOUR;
 
 /// Redis that does not answer within this is gone. It is long, because a busy machine is no reason to count anew,
-const PATIENCE: Duration = Duration::from_secs(2);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 /// and is not asked again for this long.
-const PAUSE_MILLIS: i64 = 5_000;
+const REDIS_RETRY_DELAY_MILLIS: i64 = 5_000;
 /// Clients that one gateway counts at most while Redis is gone; of more, it forgets those that it heard of longest ago.
-const LOCAL: u64 = 100_000;
+const MAX_LOCAL_WINDOWS: u64 = 100_000;
 
 /// Counts what passes only; a cost of 0 asks whether anything would. Answers whether it does, the count, and the rest of the window in milliseconds.
-const TAKE: &str = r"
+const TAKE_SCRIPT: &str = r"
 local cost, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
 if left < 0 then left = window end
@@ -36,7 +36,7 @@ return {1, used, left}
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count {
-    pub(super) passes: bool,
+    pub(super) is_allowed: bool,
     /// What has passed in this window.
     pub(super) used: u32,
     /// Until the next one.
@@ -48,7 +48,7 @@ pub(super) struct Windows {
     redis: ConnectionManager,
     clock: Clock,
     /// Redis is not asked before this, in milliseconds since 1970.
-    gone_until: AtomicI64,
+    redis_down_until: AtomicI64,
     local: Cache<String, Arc<Mutex<Window>>>,
 }
 
@@ -60,45 +60,45 @@ struct Window {
 
 impl Windows {
     pub(super) fn new(redis: ConnectionManager, clock: Clock) -> Self {
-        let local = Cache::builder().max_capacity(LOCAL).time_to_idle(HOUR).build();
-        Self { redis, clock, gone_until: AtomicI64::new(0), local }
+        let local = Cache::builder().max_capacity(MAX_LOCAL_WINDOWS).time_to_idle(HOUR).build();
+        Self { redis, clock, redis_down_until: AtomicI64::new(0), local }
     }
 
     /// Takes `cost` of what is left of `limit`, if that much is. With 0, it passes if anything is left.
     pub(super) async fn take(&self, key: &str, cost: u32, limit: u32) -> Count {
         match self.take_in_redis(key, cost, limit).await {
             Some(count) => {
-                self.hear(key, count, Instant::now()).await;
+                self.record(key, count, Instant::now()).await;
                 count
             }
-            None => self.take_here(key, cost, limit, Instant::now()).await,
+            None => self.take_locally(key, cost, limit, Instant::now()).await,
         }
     }
 
     async fn take_in_redis(&self, key: &str, cost: u32, limit: u32) -> Option<Count> {
-        static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TAKE));
+        static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TAKE_SCRIPT));
         let now = self.clock.now().timestamp_millis();
-        if now < self.gone_until.load(Ordering::Relaxed) {
+        if now < self.redis_down_until.load(Ordering::Relaxed) {
             return None;
         }
         let mut call = SCRIPT.key(key);
         call.arg(cost).arg(limit).arg(HOUR.as_millis() as u64);
         let mut connection = self.redis.clone();
-        let answer = tokio::time::timeout(PATIENCE, call.invoke_async(&mut connection)).await;
+        let answer = tokio::time::timeout(REDIS_TIMEOUT, call.invoke_async(&mut connection)).await;
         let error = match answer {
-            Ok(Ok((passes, used, left))) => {
-                return Some(Count { passes, used, reset: Duration::from_millis(left) });
+            Ok(Ok((is_allowed, used, left))) => {
+                return Some(Count { is_allowed, used, reset: Duration::from_millis(left) });
             }
             Ok(Err(error)) => redis::RedisError::to_string(&error),
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::warn!(error, "cannot count requests in Redis; this gateway counts for itself");
-        self.gone_until.store(now + PAUSE_MILLIS, Ordering::Relaxed);
+        self.redis_down_until.store(now + REDIS_RETRY_DELAY_MILLIS, Ordering::Relaxed);
         None
     }
 
     /// Keeps what Redis said: should it be gone, this gateway goes on from there.
-    async fn hear(&self, key: &str, count: Count, now: Instant) {
+    async fn record(&self, key: &str, count: Count, now: Instant) {
         let window = self.window(key, now).await;
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = now + count.reset;
@@ -112,17 +112,17 @@ impl Windows {
         self.local.get_with_by_ref(key, fresh).await
     }
 
-    async fn take_here(&self, key: &str, cost: u32, limit: u32, now: Instant) -> Count {
+    async fn take_locally(&self, key: &str, cost: u32, limit: u32, now: Instant) -> Count {
         let window = self.window(key, now).await;
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.ends <= now {
             *window = Window { ends: now + HOUR, used: 0 };
         }
-        let passes = window.used.checked_add(cost.max(1)).is_some_and(|used| used <= limit);
-        if passes {
+        let is_allowed = window.used.checked_add(cost.max(1)).is_some_and(|used| used <= limit);
+        if is_allowed {
             window.used += cost;
         }
-        Count { passes, used: window.used, reset: window.ends - now }
+        Count { is_allowed, used: window.used, reset: window.ends - now }
     }
 }
 
@@ -142,54 +142,54 @@ mod tests {
     async fn without_redis_exactly_the_limit_passes_in_an_hour() {
         let (windows, now) = (alone(), Instant::now());
         for used in 1..=3 {
-            let count = windows.take_here("a", 1, 3, now).await;
-            assert_eq!((count.passes, count.used), (true, used));
+            let count = windows.take_locally("a", 1, 3, now).await;
+            assert_eq!((count.is_allowed, count.used), (true, used));
         }
-        let refused = windows.take_here("a", 1, 3, now + HOUR / 2).await;
-        assert_eq!((refused.passes, refused.used, refused.reset), (false, 3, HOUR / 2));
-        assert!(windows.take_here("b", 1, 3, now).await.passes, "others have their own");
-        assert_eq!(windows.take_here("a", 1, 3, now + HOUR).await.used, 1, "the next hour");
+        let refused = windows.take_locally("a", 1, 3, now + HOUR / 2).await;
+        assert_eq!((refused.is_allowed, refused.used, refused.reset), (false, 3, HOUR / 2));
+        assert!(windows.take_locally("b", 1, 3, now).await.is_allowed, "others have their own");
+        assert_eq!(windows.take_locally("a", 1, 3, now + HOUR).await.used, 1, "the next hour");
     }
 
     #[tokio::test]
     async fn what_costs_more_than_is_left_takes_nothing() {
         let (windows, now) = (alone(), Instant::now());
-        assert!(windows.take_here("a", 2, 3, now).await.passes);
-        assert!(!windows.take_here("a", 2, 3, now).await.passes);
-        assert!(windows.take_here("a", 1, 3, now).await.passes);
-        assert!(!windows.take_here("b", u32::MAX, 3, now).await.passes);
+        assert!(windows.take_locally("a", 2, 3, now).await.is_allowed);
+        assert!(!windows.take_locally("a", 2, 3, now).await.is_allowed);
+        assert!(windows.take_locally("a", 1, 3, now).await.is_allowed);
+        assert!(!windows.take_locally("b", u32::MAX, 3, now).await.is_allowed);
     }
 
     #[tokio::test]
     async fn to_look_takes_nothing_and_tells_whether_there_is_any() {
         let (windows, now) = (alone(), Instant::now());
         for used in [0, 0] {
-            let count = windows.take_here("a", 0, 1, now).await;
-            assert_eq!((count.passes, count.used), (true, used));
+            let count = windows.take_locally("a", 0, 1, now).await;
+            assert_eq!((count.is_allowed, count.used), (true, used));
         }
-        assert!(windows.take_here("a", 1, 1, now).await.passes);
-        assert!(!windows.take_here("a", 0, 1, now).await.passes);
+        assert!(windows.take_locally("a", 1, 1, now).await.is_allowed);
+        assert!(!windows.take_locally("a", 0, 1, now).await.is_allowed);
     }
 
     #[tokio::test]
     async fn when_redis_goes_the_count_goes_on() {
         let (windows, now) = (alone(), Instant::now());
-        let last = Count { passes: true, used: 2, reset: HOUR / 4 };
-        windows.hear("a", last, now).await;
-        windows.hear("a", Count { used: 1, ..last }, now).await;
-        assert_eq!(windows.take_here("a", 1, 3, now).await, Count { used: 3, ..last });
-        assert!(!windows.take_here("a", 1, 3, now).await.passes);
-        windows.hear("a", Count { used: 1, reset: HOUR, ..last }, now + HOUR / 4).await;
-        assert_eq!(windows.take_here("a", 1, 3, now + HOUR / 4).await.used, 2, "of the next hour");
+        let last = Count { is_allowed: true, used: 2, reset: HOUR / 4 };
+        windows.record("a", last, now).await;
+        windows.record("a", Count { used: 1, ..last }, now).await;
+        assert_eq!(windows.take_locally("a", 1, 3, now).await, Count { used: 3, ..last });
+        assert!(!windows.take_locally("a", 1, 3, now).await.is_allowed);
+        windows.record("a", Count { used: 1, reset: HOUR, ..last }, now + HOUR / 4).await;
+        assert_eq!(windows.take_locally("a", 1, 3, now + HOUR / 4).await.used, 2, "of the next hour");
     }
 
     #[tokio::test]
     async fn a_redis_that_is_gone_is_not_waited_for_each_time() {
         let windows = alone();
-        assert!(windows.take("a", 1, 2).await.passes);
+        assert!(windows.take("a", 1, 2).await.is_allowed);
         let begun = Instant::now();
-        assert!(windows.take("a", 1, 2).await.passes);
-        assert!(!windows.take("a", 1, 2).await.passes);
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(windows.take("a", 1, 2).await.is_allowed);
+        assert!(!windows.take("a", 1, 2).await.is_allowed);
+        assert!(begun.elapsed() < REDIS_TIMEOUT);
     }
 }

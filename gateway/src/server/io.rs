@@ -27,12 +27,12 @@ const MAX_LINGER_BYTES: u64 = 8 * 1024 * 1024;
 pub(super) struct ClientIo<P: Send + 'static> {
     /// `None` while it is dropped.
     inner: Option<(TcpStream, P)>,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<P: Send + 'static> ClientIo<P> {
-    pub(super) fn new(stream: TcpStream, place: P) -> Self {
-        Self { inner: Some((stream, place)), stalled: None }
+    pub(super) fn new(stream: TcpStream, permit: P) -> Self {
+        Self { inner: Some((stream, permit)), stall_timer: None }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -41,19 +41,19 @@ impl<P: Send + 'static> ClientIo<P> {
     }
 
     /// Ends a write that makes no progress.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn check_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.stall_timer = None;
             return written;
         }
-        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT))).poll_unpin(cx));
+        ready!(self.stall_timer.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT))).poll_unpin(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 
 impl<P: Send + 'static> Drop for ClientIo<P> {
     fn drop(&mut self) {
-        let Some((mut stream, place)) = self.inner.take() else { return };
+        let Some((mut stream, permit)) = self.inner.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let linger = async {
@@ -61,7 +61,7 @@ impl<P: Send + 'static> Drop for ClientIo<P> {
                 tokio::io::copy(&mut stream.take(MAX_LINGER_BYTES), &mut tokio::io::sink()).await
             };
             let _ = timeout(LINGER_TIMEOUT, linger).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -75,7 +75,7 @@ impl<P: Send + Unpin + 'static> AsyncRead for ClientIo<P> {
 impl<P: Send + Unpin + 'static> AsyncWrite for ClientIo<P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write(cx, bytes);
-        self.watch(cx, written)
+        self.check_stalled(cx, written)
     }
 
     fn poll_write_vectored(
@@ -84,7 +84,7 @@ impl<P: Send + Unpin + 'static> AsyncWrite for ClientIo<P> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write_vectored(cx, bytes);
-        self.watch(cx, written)
+        self.check_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -93,7 +93,7 @@ impl<P: Send + Unpin + 'static> AsyncWrite for ClientIo<P> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.stream()?.poll_flush(cx);
-        self.watch(cx, flushed)
+        self.check_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

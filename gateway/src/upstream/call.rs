@@ -13,18 +13,18 @@ use tonic::{
 use super::Upstream;
 
 /// Largest message of a response, in bytes: more than the pool lets through.
-const MAX_MESSAGE: usize = usize::MAX;
+const MAX_MESSAGE_BYTES: usize = usize::MAX;
 
 /// Calls a unary RPC.
 pub(crate) async fn unary(
     upstream: Upstream,
     rpc: PathAndQuery,
     request: Request<DynamicMessage>,
-    answer: MessageDescriptor,
+    output: MessageDescriptor,
 ) -> Result<DynamicMessage, Status> {
-    let mut client = Grpc::new(upstream).max_decoding_message_size(MAX_MESSAGE);
+    let mut client = Grpc::new(upstream).max_decoding_message_size(MAX_MESSAGE_BYTES);
     client.ready().await?;
-    client.unary(request, rpc, Dynamic(answer)).await.map(tonic::Response::into_inner)
+    client.unary(request, rpc, DynamicCodec(output)).await.map(tonic::Response::into_inner)
 }
 
 /// Calls an RPC that streams its answer; the metadata comes before the first message.
@@ -32,18 +32,18 @@ pub(crate) async fn streaming(
     upstream: Upstream,
     rpc: PathAndQuery,
     request: Request<DynamicMessage>,
-    answer: MessageDescriptor,
+    output: MessageDescriptor,
 ) -> Result<tonic::Response<Streaming<DynamicMessage>>, Status> {
-    let mut client = Grpc::new(upstream.streams()).max_decoding_message_size(MAX_MESSAGE);
+    let mut client = Grpc::new(upstream.streams()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     client.ready().await?;
-    client.server_streaming(request, rpc, Dynamic(answer)).await
+    client.server_streaming(request, rpc, DynamicCodec(output)).await
 }
 
 /// Encodes any message, decodes those of this type.
 #[derive(Debug, Clone)]
-struct Dynamic(MessageDescriptor);
+struct DynamicCodec(MessageDescriptor);
 
-impl Codec for Dynamic {
+impl Codec for DynamicCodec {
     type Encode = DynamicMessage;
     type Decode = DynamicMessage;
     type Encoder = Self;
@@ -58,7 +58,7 @@ impl Codec for Dynamic {
     }
 }
 
-impl Encoder for Dynamic {
+impl Encoder for DynamicCodec {
     type Item = DynamicMessage;
     type Error = Status;
 
@@ -67,7 +67,7 @@ impl Encoder for Dynamic {
     }
 }
 
-impl Decoder for Dynamic {
+impl Decoder for DynamicCodec {
     type Item = DynamicMessage;
     type Error = Status;
 

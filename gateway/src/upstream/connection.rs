@@ -38,7 +38,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Cancelled calls whose last frames may still arrive; of more, each frame would be answered by a reset.
-const MAX_CANCELLED: usize = 1024;
+const MAX_RESET_STREAMS: usize = 1024;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) struct Connection {
     pub(super) address: SocketAddr,
     /// Calls that are not over.
     active: AtomicUsize,
-    pub(super) since: Instant,
+    pub(super) opened_at: Instant,
 }
 
 impl Connection {
@@ -75,7 +75,7 @@ impl Connection {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
-            .max_concurrent_reset_streams(MAX_CANCELLED)
+            .max_concurrent_reset_streams(MAX_RESET_STREAMS)
             // A guard against hostile servers. Here, cancelled calls would use it up, and end the calls of others.
             .max_local_error_reset_streams(None)
             .max_header_list_size(64 * 1024);
@@ -86,7 +86,7 @@ impl Connection {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a connection to a service ended");
             }
         });
-        Ok(Self { requests, address, active: AtomicUsize::new(0), since: Instant::now() })
+        Ok(Self { requests, address, active: AtomicUsize::new(0), opened_at: Instant::now() })
     }
 
     /// Whether it broke, or the service closed it.

@@ -32,7 +32,7 @@ impl Upstreams {
     }
 
     /// The service that answers this package.
-    pub(crate) fn of(&self, package: &str) -> Option<Upstream> {
+    pub(crate) fn get(&self, package: &str) -> Option<Upstream> {
         self.0.get(package).cloned()
     }
 

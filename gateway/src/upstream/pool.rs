@@ -35,21 +35,21 @@ use super::connection::{Connection, Lane, Lease, MAX_STREAMS};
 
 /// Connections for unary calls, unless the service has more addresses: each is read by one task at a time, and the
 /// service reads its end likewise.
-const CONNECTIONS: usize = 4;
+const TARGET_CONNECTIONS: usize = 4;
 /// Connections of a lane at most.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest that a unary call may take, or a stream until its head arrives.
 const MAX_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest response of a unary call, in bytes. A page of a hundred tasks with long descriptions has some MiB.
-const MAX_RESPONSE: usize = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 /// How often the service's name is resolved again, so that new instances get calls and old ones no more.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 /// A connection gets no new calls after this, so that calls spread again behind an address that leads to several instances.
-const MAX_AGE: Duration = Duration::from_secs(600);
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
 /// Connections that a call waits for before it fails.
-const MAX_ROUNDS: usize = 8;
+const MAX_LEASE_ATTEMPTS: usize = 8;
 /// Addresses that are tried before a call fails.
-const MAX_ADDRESSES_TRIED: usize = 3;
+const MAX_ADDRESSES: usize = 3;
 
 /// A service. Clones share its connections.
 #[derive(Clone)]
@@ -123,8 +123,8 @@ impl Upstream {
         match self.lane {
             Lane::Unary => timeout_at(deadline, self.unary(request)).await.map_err(|_| late())?,
             Lane::Streams => {
-                let ends = wanted.and_then(|wanted| Instant::now().checked_add(wanted));
-                timeout_at(deadline, self.stream(request, ends)).await.map_err(|_| late())?
+                let deadline_at = wanted.and_then(|wanted| Instant::now().checked_add(wanted));
+                timeout_at(deadline, self.stream(request, deadline_at)).await.map_err(|_| late())?
             }
         }
     }
@@ -132,10 +132,10 @@ impl Upstream {
     async fn unary(self, request: Request<Bytes>) -> Result<Response<Body>, Status> {
         let (response, _lease) = self.pool.send(&self.pool.unary, request).await?;
         let (head, body) = response.into_parts();
-        let whole = Limited::new(body, MAX_RESPONSE).collect().await.map_err(|error| match error.downcast() {
-            Ok(error) => broken(&error),
+        let whole = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| match error.downcast() {
+            Ok(error) => unavailable(&error),
             Err(error) if error.is::<LengthLimitError>() => {
-                tracing::error!(package = self.pool.package, "a response is larger than {MAX_RESPONSE} bytes");
+                tracing::error!(package = self.pool.package, "a response is larger than {MAX_RESPONSE_BYTES} bytes");
                 Error::from(Reason::Internal).into()
             }
             Err(_) => Error::from(Reason::Unavailable).into(),
@@ -148,10 +148,10 @@ impl Upstream {
         Ok(Response::from_parts(head, Body::new(Full::new(data).with_trailers(async { trailers.map(Ok) }))))
     }
 
-    async fn stream(self, request: Request<Bytes>, ends: Option<Instant>) -> Result<Response<Body>, Status> {
+    async fn stream(self, request: Request<Bytes>, deadline_at: Option<Instant>) -> Result<Response<Body>, Status> {
         let (response, lease) = self.pool.send(&self.pool.streams, request).await?;
-        let deadline = ends.map(|ends| Box::pin(sleep_until(ends)));
-        Ok(response.map(|body| Body::new(Leased { body: Some(body), deadline, _lease: lease })))
+        let deadline = deadline_at.map(|deadline_at| Box::pin(sleep_until(deadline_at)));
+        Ok(response.map(|body| Body::new(LeasedBody { body: Some(body), deadline, _lease: lease })))
     }
 }
 
@@ -198,16 +198,16 @@ impl Pool {
             .build()
             .map_err(Error::internal)?;
         head.version = http::Version::HTTP_2;
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             let lease = self.lease(connections).await?;
             let request = Request::from_parts(head.clone(), Full::new(body.clone()));
             match lease.send(request).await {
                 Ok(response) => return Ok((response, lease)),
                 Err((error, unsent)) => {
-                    tries += 1;
-                    if tries > 2 || !(unsent.is_some() || is_refused(&error)) {
-                        return Err(broken(&error));
+                    attempts += 1;
+                    if attempts > 2 || !(unsent.is_some() || is_refused(&error)) {
+                        return Err(unavailable(&error));
                     }
                 }
             }
@@ -217,24 +217,24 @@ impl Pool {
     async fn lease(self: &Arc<Self>, connections: &Connections) -> Result<Lease, Status> {
         self.maintain();
         // More than one round only when a new connection is used up, or closed, before this call gets to it.
-        for _ in 0..MAX_ROUNDS {
+        for _ in 0..MAX_LEASE_ATTEMPTS {
             let attempt = match connections.pick() {
-                Picked::Lease { lease, grow } => {
+                Pick::Lease { lease, grow } => {
                     if grow {
                         // For the calls after this one.
                         drop(self.connect(connections.lane));
                     }
                     return Ok(lease);
                 }
-                Picked::Full => return Err(Error::from(Reason::Busy).into()),
-                Picked::None => self.connect(connections.lane),
+                Pick::Full => return Err(Error::from(Reason::Busy).into()),
+                Pick::None => self.connect(connections.lane),
             };
             attempt.await?;
         }
         Err(Error::from(Reason::Unavailable).into())
     }
 
-    /// OffsetCache to connect, unless that is under way.
+    /// Begins to connect, unless that is under way.
     fn connect(self: &Arc<Self>, lane: Lane) -> Attempt {
         let mut state = self.connections(lane).lock();
         if let Some(attempt) = &state.attempt {
@@ -264,7 +264,7 @@ impl Pool {
             addresses.sort_by_key(|address| state.open.iter().filter(|open| open.address == *address).count());
         }
         let mut failure = "its name resolves to no address".to_owned();
-        for address in addresses.into_iter().take(MAX_ADDRESSES_TRIED) {
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
             match Connection::open(address, lane).await {
                 Ok(connection) => {
                     if self.is_down.swap(false, Ordering::Relaxed) {
@@ -322,29 +322,29 @@ impl Pool {
     }
 }
 
-enum Picked {
+enum Pick {
     Lease { lease: Lease, grow: bool },
     None,
     Full,
 }
 
 impl Connections {
-    fn pick(&self) -> Picked {
+    fn pick(&self) -> Pick {
         let mut state = self.lock();
         state.open.retain(|connection| !connection.is_closed());
-        let wanted = CONNECTIONS.max(state.addresses).min(MAX_CONNECTIONS);
-        let most = if self.lane == Lane::Unary { usize::MAX } else { MAX_STREAMS };
-        let free = state.open.iter().filter(|connection| connection.active() < most);
+        let wanted = TARGET_CONNECTIONS.max(state.addresses).min(MAX_CONNECTIONS);
+        let max = if self.lane == Lane::Unary { usize::MAX } else { MAX_STREAMS };
+        let free = state.open.iter().filter(|connection| connection.active() < max);
         match free.min_by_key(|connection| connection.active()) {
             Some(connection) => {
                 let grow = self.lane == Lane::Unary
                     && state.attempt.is_none()
                     && state.open.len() < wanted
                     && connection.active() > 0;
-                Picked::Lease { lease: connection.lease(), grow }
+                Pick::Lease { lease: connection.lease(), grow }
             }
-            None if state.open.len() >= MAX_CONNECTIONS => Picked::Full,
-            None => Picked::None,
+            None if state.open.len() >= MAX_CONNECTIONS => Pick::Full,
+            None => Pick::None,
         }
     }
 
@@ -357,7 +357,9 @@ impl Connections {
         }
         // A resolver that fails for a moment is no reason to let go of what works.
         let is_current = |address: &SocketAddr| addresses.is_empty() || addresses.contains(address);
-        state.open.retain(|open| !open.is_closed() && open.since.elapsed() < MAX_AGE && is_current(&open.address));
+        state.open.retain(|open| {
+            !open.is_closed() && open.opened_at.elapsed() < MAX_CONNECTION_AGE && is_current(&open.address)
+        });
         state.open.is_empty() || addresses.iter().any(|address| state.open.iter().all(|open| open.address != *address))
     }
 
@@ -368,13 +370,13 @@ impl Connections {
 }
 
 /// A streamed body, with its place on the connection. After its first error, or its deadline, it is over.
-struct Leased {
+struct LeasedBody {
     body: Option<Incoming>,
     deadline: Option<Pin<Box<Sleep>>>,
     _lease: Lease,
 }
 
-impl HttpBody for Leased {
+impl HttpBody for LeasedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -389,7 +391,7 @@ impl HttpBody for Leased {
         if !matches!(frame, Some(Ok(_))) {
             this.body = None;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| broken(&error))))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| unavailable(&error))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -408,7 +410,7 @@ fn is_refused(error: &hyper::Error) -> bool {
 }
 
 /// A connection broke in the middle of a call. Logged at debug: every call on it says so, and `is_down` says it once.
-fn broken(error: &hyper::Error) -> Status {
+fn unavailable(error: &hyper::Error) -> Status {
     tracing::debug!(error = error as &dyn std::error::Error, "a connection to a service broke");
     Error::from(Reason::Unavailable).into()
 }

@@ -19,11 +19,11 @@ use uuid::Uuid;
 use crate::{headers::X_REQUEST_ID, problem::Problem};
 
 /// Longest request id that is taken from a client.
-const LONGEST_ID: usize = 128;
+const MAX_REQUEST_ID_LEN: usize = 128;
 
 /// Gives the request an id, its client's if that is sane, and the answer the same.
-pub(crate) async fn identified(mut request: Request, next: Next) -> Response {
-    let sent = request.headers().get(&X_REQUEST_ID).filter(|id| is_sane(id.as_bytes())).cloned();
+pub(crate) async fn request_id(mut request: Request, next: Next) -> Response {
+    let sent = request.headers().get(&X_REQUEST_ID).filter(|id| is_safe(id.as_bytes())).cloned();
     let id = sent.or_else(|| HeaderValue::try_from(Uuid::now_v7().to_string()).ok());
     request.headers_mut().remove(&X_REQUEST_ID);
     if let Some(id) = &id {
@@ -35,12 +35,12 @@ pub(crate) async fn identified(mut request: Request, next: Next) -> Response {
 }
 
 /// Ids end up in logs and metadata: no spaces, no quotes, nothing that could forge a line.
-fn is_sane(id: &[u8]) -> bool {
-    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
+fn is_safe(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID_LEN).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
 }
 
 /// Wraps the request in its server span. Queries and bodies stay out of it: they hold people's data.
-pub(crate) async fn traced(request: Request, next: Next) -> Response {
+pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let method = request.method().as_str();
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let span = tracing::info_span!(
@@ -59,12 +59,12 @@ pub(crate) async fn traced(request: Request, next: Next) -> Response {
 }
 
 /// Names the span of a gRPC request, which no REST route matched.
-pub(crate) fn name_rpc(path: &str) {
+pub(crate) fn set_rpc_span_name(path: &str) {
     Span::current().record("otel.name", path).record("http.route", path);
 }
 
 /// Headers that suit an API: nothing is sniffed, framed, or kept, unless the answer says otherwise.
-pub(crate) async fn secured(request: Request, next: Next) -> Response {
+pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let defaults: [(HeaderName, &'static str); 5] = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -80,17 +80,17 @@ pub(crate) async fn secured(request: Request, next: Next) -> Response {
 }
 
 /// Answers paths that nothing else does.
-pub(crate) async fn no_route(headers: HeaderMap) -> Response {
-    Problem::from(Reason::RouteNotFound).answer(&headers)
+pub(crate) async fn not_found(headers: HeaderMap) -> Response {
+    Problem::from(Reason::RouteNotFound).into_response_for(&headers)
 }
 
 /// Answers methods that a path does not take; axum adds `Allow`.
-pub(crate) async fn no_method(headers: HeaderMap) -> Response {
-    Problem::from(Reason::MethodNotAllowed).answer(&headers)
+pub(crate) async fn method_not_allowed(headers: HeaderMap) -> Response {
+    Problem::from(Reason::MethodNotAllowed).into_response_for(&headers)
 }
 
 /// Answers for a handler that panicked.
-pub(crate) fn panicked(cause: Box<dyn Any + Send>) -> Response {
+pub(crate) fn handle_panic(cause: Box<dyn Any + Send>) -> Response {
     let text = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("unknown"), "a handler panicked");
     Problem::from(Reason::Internal).into_response()
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn only_plain_request_ids_are_taken_over() {
-        assert!(is_sane(b"0198c0de-aaaa-7000-8000-000000000000"));
+        assert!(is_safe(b"0198c0de-aaaa-7000-8000-000000000000"));
         for id in [&b""[..], b"a b", b"a\"b", b"a\tb", "ä".as_bytes(), &[b'a'; 129]] {
-            assert!(!is_sane(id), "{id:?}");
+            assert!(!is_safe(id), "{id:?}");
         }
     }
 }

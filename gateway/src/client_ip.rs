@@ -10,7 +10,7 @@ use crate::headers::X_FORWARDED_FOR;
 
 /// Networks whose word on whom they forward for is taken.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Proxies(Vec<Network>);
+pub(crate) struct TrustedProxies(Vec<Network>);
 
 #[derive(Debug, Clone, Copy)]
 struct Network {
@@ -18,7 +18,7 @@ struct Network {
     bits: u8,
 }
 
-impl Proxies {
+impl TrustedProxies {
     /// Reads networks (`10.0.0.0/8`, `fd00::/8`) and addresses.
     pub(crate) fn parse(list: &[String]) -> Result<Self> {
         let network = |text: &String| {
@@ -30,7 +30,7 @@ impl Proxies {
     /// The client: the connection's peer, or if that is a trusted proxy the one that it names; behind several
     /// proxies the last that is none of ours. What stands before that in `X-Forwarded-For` is the client's own
     /// word, and counts for nothing.
-    pub(crate) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    pub(crate) fn client_ip(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let mut client = peer.ip().to_canonical();
         let lists = headers.get_all(X_FORWARDED_FOR).iter().rev();
@@ -44,7 +44,7 @@ impl Proxies {
 
     /// Whether this is a proxy whose word is taken.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.holds(address))
+        self.0.iter().any(|network| network.contains(address))
     }
 }
 
@@ -60,7 +60,7 @@ impl Network {
         (bits <= all).then_some(Self { address, bits })
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
+    fn contains(&self, address: IpAddr) -> bool {
         let differ = match (self.address, address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
             (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
@@ -75,14 +75,15 @@ mod tests {
     use super::*;
 
     fn client(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
-        let proxies = Proxies::parse(&trusted.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap();
+        let trusted_proxies =
+            TrustedProxies::parse(&trusted.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap();
         let mut headers = HeaderMap::new();
         for list in forwarded {
             headers.append(X_FORWARDED_FOR, list.parse().unwrap());
         }
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-        proxies.client(&headers, &extensions).unwrap().to_string()
+        trusted_proxies.client_ip(&headers, &extensions).unwrap().to_string()
     }
 
     #[test]
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(client(&["0.0.0.0/0"], "9.9.9.9", &["1.1.1.1"]), "1.1.1.1");
         assert_eq!(client(&["9.9.9.9"], "9.9.9.9", &["1.1.1.1"]), "1.1.1.1");
         for wrong in ["10.0.0.0/33", "10.0.0/8", "::/129", "x", "10.0.0.0/-1", ""] {
-            assert!(Proxies::parse(&[wrong.to_owned()]).is_err(), "{wrong}");
+            assert!(TrustedProxies::parse(&[wrong.to_owned()]).is_err(), "{wrong}");
         }
     }
 }

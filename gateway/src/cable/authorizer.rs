@@ -23,10 +23,10 @@ use crate::{headers::X_ACCOUNT_ID, upstream::Upstream};
 
 /// What a socket shows in any case: whoever may not call this may not have one.
 pub(super) const NOTIFICATIONS: &str = "/baton.notification.v1.NotificationService/ListNotifications";
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// Tries while a service does not answer, and the wait after the first; it doubles.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(300);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts while a service does not answer, and the wait after the first; it doubles.
+const MAX_ATTEMPTS: u32 = 4;
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
 /// What the client showed when it connected.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Credentials {
             request.metadata_mut().insert("x-account-id", account.clone());
         }
         propagation::inject(request.metadata_mut());
-        request.set_timeout(TIMEOUT);
+        request.set_timeout(LOOKUP_TIMEOUT);
         request
     }
 }
@@ -111,7 +111,7 @@ impl Identity {
     pub(super) fn board(&self, id: BoardId) -> Board {
         match id {
             BoardId::My => Board::Of(self.user_id()),
-            BoardId::User(person) => Board::Of(person),
+            BoardId::User(user) => Board::Of(user),
             BoardId::Account => Board::Account,
             BoardId::Team => Board::of_team(self.user_id(), &self.0.membership),
         }
@@ -120,40 +120,40 @@ impl Identity {
 
 /// Why there is no yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AccessError {
     /// A service said no.
-    Refused,
+    Denied,
     /// No service could tell.
-    Unknown,
+    Unavailable,
 }
 
-impl Refusal {
-    fn of_code(code: Code) -> Self {
+impl AccessError {
+    fn from_code(code: Code) -> Self {
         match code {
             Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::ResourceExhausted => {
                 tracing::debug!(?code, "a service cannot say what a socket's caller may");
-                Self::Unknown
+                Self::Unavailable
             }
-            _ => Self::Refused,
+            _ => Self::Denied,
         }
     }
 }
 
-impl From<Status> for Refusal {
+impl From<Status> for AccessError {
     fn from(status: Status) -> Self {
-        Self::of_code(status.code())
+        Self::from_code(status.code())
     }
 }
 
 /// The services that know. Clones share their connections.
 #[derive(Debug, Clone)]
-pub(super) struct IdentityCache {
+pub(super) struct Authorizer {
     access: AccessLayer,
     tasks: TaskServiceClient<Upstream>,
     boards: BoardServiceClient<Upstream>,
 }
 
-impl IdentityCache {
+impl Authorizer {
     /// # Errors
     /// When the contract has no rule for notifications.
     pub(super) fn new(upstreams: Upstreams, issuer: &str) -> anyhow::Result<Self> {
@@ -170,63 +170,63 @@ impl IdentityCache {
     }
 
     /// Who shows these credentials.
-    pub(super) async fn identify(&self, credentials: &Credentials) -> Result<Identity, Refusal> {
-        let mut tries = Tries(0);
+    pub(super) async fn identify(&self, credentials: &Credentials) -> Result<Identity, AccessError> {
+        let mut attempts = Attempts(0);
         loop {
             match self.identify_once(credentials).await {
-                Err(Refusal::Unknown) if tries.another().await => {}
-                known => return known,
+                Err(AccessError::Unavailable) if attempts.retry().await => {}
+                result => return result,
             }
         }
     }
 
     /// Whether who shows these credentials may see the task.
-    pub(super) async fn sees_task(&self, credentials: &Credentials, id: Uuid) -> Result<(), Refusal> {
-        let mut tries = Tries(0);
+    pub(super) async fn check_task(&self, credentials: &Credentials, id: Uuid) -> Result<(), AccessError> {
+        let mut attempts = Attempts(0);
         loop {
             let request = credentials.request(GetTaskRequest { id: id.to_string(), as_of: None });
-            match self.tasks.clone().get_task(request).await.map_err(Refusal::from) {
-                Err(Refusal::Unknown) if tries.another().await => {}
-                known => return known.map(drop),
+            match self.tasks.clone().get_task(request).await.map_err(AccessError::from) {
+                Err(AccessError::Unavailable) if attempts.retry().await => {}
+                result => return result.map(drop),
             }
         }
     }
 
     /// Whether who shows these credentials may see the board: whether they may watch it, without doing so.
-    pub(super) async fn sees_board(&self, credentials: &Credentials, id: BoardId) -> Result<(), Refusal> {
+    pub(super) async fn check_board(&self, credentials: &Credentials, id: BoardId) -> Result<(), AccessError> {
         let (board, user_id) = match id {
             BoardId::My => (BoardKind::My, None),
-            BoardId::User(person) => (BoardKind::User, Some(person.to_string())),
+            BoardId::User(user) => (BoardKind::User, Some(user.to_string())),
             BoardId::Team => (BoardKind::Team, None),
             BoardId::Account => (BoardKind::Account, None),
         };
-        let mut tries = Tries(0);
+        let mut attempts = Attempts(0);
         loop {
             let request = credentials.request(WatchBoardRequest { board: board.into(), user_id: user_id.clone() });
-            match self.boards.clone().watch_board(request).await.map_err(Refusal::from) {
-                Err(Refusal::Unknown) if tries.another().await => {}
-                known => return known.map(drop),
+            match self.boards.clone().watch_board(request).await.map_err(AccessError::from) {
+                Err(AccessError::Unavailable) if attempts.retry().await => {}
+                result => return result.map(drop),
             }
         }
     }
 
-    async fn identify_once(&self, credentials: &Credentials) -> Result<Identity, Refusal> {
+    async fn identify_once(&self, credentials: &Credentials) -> Result<Identity, AccessError> {
         let principal = self.access.authorize(NOTIFICATIONS, &mut credentials.headers()).await;
-        principal.map(Identity).map_err(|error| Refusal::of_code(error.reason().code()))
+        principal.map(Identity).map_err(|error| AccessError::from_code(error.reason().code()))
     }
 }
 
 /// Counts tries while nobody can tell.
-struct Tries(u32);
+struct Attempts(u32);
 
-impl Tries {
+impl Attempts {
     /// Waits for the next one; `false` after the last.
-    async fn another(&mut self) -> bool {
+    async fn retry(&mut self) -> bool {
         self.0 += 1;
-        if self.0 >= TRIES {
+        if self.0 >= MAX_ATTEMPTS {
             return false;
         }
-        tokio::time::sleep(PAUSE * 2u32.pow(self.0 - 1)).await;
+        tokio::time::sleep(RETRY_DELAY * 2u32.pow(self.0 - 1)).await;
         true
     }
 }

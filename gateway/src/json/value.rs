@@ -25,7 +25,7 @@ pub(crate) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 impl Json<'_> {
     /// What it is, for error messages.
-    pub(crate) fn describe(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Json::Null => "null",
             Json::Bool(_) => "a boolean",

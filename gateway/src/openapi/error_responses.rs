@@ -94,10 +94,10 @@ fn refusal(status: u16, reasons: &[Reason]) -> Value {
 }
 
 fn described(status: u16, reasons: &[Reason]) -> Value {
-    let told: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.description())).collect();
+    let lines: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.description())).collect();
     let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
     let mut response = json!({
-        "description": told.join("\n"),
+        "description": lines.join("\n"),
         "x-reasons": names,
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });

@@ -1,0 +1,71 @@
+//! What waits to be sent to one socket.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::{SinkExt, StreamExt, stream::SplitStream};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::protocol::{CloseReason, ServerMessage};
+
+/// Messages that a client may be behind.
+const MAX_QUEUED_MESSAGES: usize = 1024;
+/// A client that does not take a single message for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last words may take, so that a stop is not held up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The sending half of a socket. Sending never waits: a slow client cannot hold up events.
+pub(super) struct SendQueue {
+    messages: mpsc::Sender<Message>,
+    writer: JoinHandle<()>,
+}
+
+impl SendQueue {
+    /// Splits a socket.
+    pub(super) fn split(socket: WebSocket) -> (Self, SplitStream<WebSocket>) {
+        let (mut sink, stream) = socket.split();
+        let (messages, mut queued) = mpsc::channel::<Message>(MAX_QUEUED_MESSAGES);
+        let writer = tokio::spawn(async move {
+            while let Some(message) = queued.recv().await {
+                match timeout(WRITE_TIMEOUT, sink.send(message)).await {
+                    Ok(Ok(())) => {}
+                    // Gone, or as good as.
+                    Ok(Err(_)) | Err(_) => return,
+                }
+            }
+            let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
+        });
+        (Self { messages, writer }, stream)
+    }
+
+    /// Queues a message.
+    pub(super) fn send(&self, message: &ServerMessage<'_>) -> Result<(), CloseReason> {
+        self.enqueue(Message::Text(message.to_json().into()))
+    }
+
+    /// Queues a WebSocket ping, which every client answers by itself.
+    pub(super) fn ping(&self) -> Result<(), CloseReason> {
+        self.enqueue(Message::Ping(Default::default()))
+    }
+
+    fn enqueue(&self, message: Message) -> Result<(), CloseReason> {
+        self.messages.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CloseReason::TooSlow,
+            mpsc::error::TrySendError::Closed(_) => CloseReason::Disconnected,
+        })
+    }
+
+    /// Says why it ends, after all that waits, and closes the socket.
+    pub(super) async fn close(mut self, reason: CloseReason) {
+        if let Some(message) = ServerMessage::disconnect(reason) {
+            let _ = timeout(CLOSE_TIMEOUT, self.messages.send(Message::Text(message.to_json().into()))).await;
+        }
+        let frame = CloseFrame { code: reason.close_code(), reason: Utf8Bytes::default() };
+        let _ = timeout(CLOSE_TIMEOUT, self.messages.send(Message::Close(Some(frame)))).await;
+        drop(self.messages);
+        if timeout(CLOSE_TIMEOUT, &mut self.writer).await.is_err() {
+            self.writer.abort();
+        }
+    }
+}
