@@ -11,7 +11,7 @@ async fn rows(person: &Person, path: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_account_knows_what_happened_in_it_and_from_where() {
+async fn log_records_actions_and_their_origin() {
     let platform = Platform::start().await;
     let (team, other) = (platform.team().await, platform.team().await);
     let account_id = team.account_id;
@@ -97,7 +97,7 @@ async fn an_account_knows_what_happened_in_it_and_from_where() {
 }
 
 #[tokio::test]
-async fn nothing_that_happens_in_an_account_is_missing_from_its_log() {
+async fn every_action_in_an_account_is_logged() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let (manager, user) = (&team.manager, &team.user);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_script_works_with_a_key_within_its_scopes_until_it_is_deleted() {
+async fn key_works_within_its_scopes_until_it_is_deleted() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let ada = &team.user;
@@ -60,7 +60,7 @@ async fn a_script_works_with_a_key_within_its_scopes_until_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_key_of_one_account_opens_no_other() {
+async fn key_is_refused_by_other_accounts() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     let (first, second) = (ada.create_account("First").await, ada.create_account("Second").await);
@@ -75,7 +75,7 @@ async fn a_key_of_one_account_opens_no_other() {
 }
 
 #[tokio::test]
-async fn bad_wishes_make_no_key() {
+async fn invalid_key_requests_are_refused() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     for bad in [
@@ -92,7 +92,7 @@ async fn bad_wishes_make_no_key() {
 }
 
 #[tokio::test]
-async fn rotating_the_signing_keys_signs_nobody_out() {
+async fn signing_key_rotation_keeps_sessions() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     let answer = platform.rest().get("/.well-known/jwks.json").send().await;

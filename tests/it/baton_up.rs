@@ -21,7 +21,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(120);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn what_it_prints_works_and_what_it_kept_is_there_again() {
+async fn printed_urls_work_and_data_survives_a_restart() {
     let folder = Folder::new();
     let address = free_address();
     let mut up = Up::start(&folder, address);
@@ -116,7 +116,7 @@ async fn what_it_prints_works_and_what_it_kept_is_there_again() {
 }
 
 #[tokio::test]
-async fn on_an_address_that_others_reach_there_is_neither_mailbox_nor_demo_account() {
+async fn public_address_has_neither_mailbox_nor_demo_account() {
     let folder = Folder::new();
     let address = free_address();
     let everywhere = SocketAddr::from(([0, 0, 0, 0], address.port()));
@@ -159,7 +159,7 @@ async fn on_an_address_that_others_reach_there_is_neither_mailbox_nor_demo_accou
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_in_a_line() {
+async fn port_in_use_is_reported_in_one_line() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -169,7 +169,7 @@ async fn a_port_in_use_is_said_in_a_line() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_said_in_a_line() {
+async fn unwritable_folder_is_reported_in_one_line() {
     let folder = Folder::new();
     // Permissions do not stop root; the kernel's own files do.
     let locked = if rustix::process::geteuid().is_root() {
@@ -194,7 +194,7 @@ async fn a_folder_that_cannot_be_written_is_said_in_a_line() {
 }
 
 #[tokio::test]
-async fn wrong_settings_are_said_in_a_line() {
+async fn invalid_settings_are_reported_in_one_line() {
     let folder = Folder::new();
     let unused = free_address();
     for (variable, value, words) in [

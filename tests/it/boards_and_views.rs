@@ -1,11 +1,11 @@
-//! Boards in every shape, views of them, and the order that people give their tasks.
+//! Boards in every layout, views of them, and the order that people give their tasks.
 
 use baton_tests::{Person, Platform, grpc};
 use prost_reflect::{DynamicMessage, Value as Field};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::live::{cable, received};
+use crate::live_updates::{cable, received};
 
 fn titles(tasks: &Value) -> Vec<String> {
     let tasks = tasks.as_array().unwrap_or_else(|| panic!("no tasks: {tasks}"));
@@ -17,7 +17,7 @@ async fn due(person: &Person, title: &str, at: &str) -> Value {
 }
 
 #[tokio::test]
-async fn one_board_is_a_kanban_a_calendar_and_a_timeline() {
+async fn board_has_kanban_calendar_and_timeline_layouts() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let me = &team.user;
@@ -26,18 +26,18 @@ async fn one_board_is_a_kanban_a_calendar_and_a_timeline() {
     let begun = me.create_task("Begun").await;
     me.post(&format!("/v1/tasks/{begun}/start"), &json!({})).ok().await;
 
-    let board = me.get("/v1/boards/my-board?view=kanban&sort=rank").ok().await;
+    let board = me.get("/v1/boards/my-board?layout=kanban&sort=rank").ok().await;
     assert_eq!(titles(&board["tasks"]), ["In the evening", "A week later", "Begun"]);
     let pending = &board["columns"][0];
     assert_eq!((&pending["status"], &pending["count"]), (&json!("pending"), &json!(2)), "{board}");
-    let calendar = "/v1/boards/my-board?view=calendar&from=2031-03-01T00:00:00Z&to=2031-03-08T00:00:00Z";
+    let calendar = "/v1/boards/my-board?layout=calendar&from=2031-03-01T00:00:00Z&to=2031-03-08T00:00:00Z";
     let board = me.get(&format!("{calendar}&timezone=Europe/Berlin")).ok().await;
     assert_eq!(board["days"], json!([{"date": "2031-03-02", "task_ids": [evening["id"]]}]), "{board}");
     let refusal = me.get(&format!("{calendar}&timezone=Nowhere")).refused(400, "VALIDATION_FAILED").await;
     assert!(refusal.to_string().contains("timezone"), "{refusal}");
-    let timeline = me.get("/v1/boards/my-board?view=timeline").ok().await;
+    let timeline = me.get("/v1/boards/my-board?layout=timeline").ok().await;
     assert_eq!(timeline["bars"].as_array().unwrap().len(), 3, "{timeline}");
-    me.get("/v1/boards/my-board?view=timeline&from=2031-01-01T00:00:00Z&to=2031-05-01T00:00:00Z")
+    me.get("/v1/boards/my-board?layout=timeline&from=2031-01-01T00:00:00Z&to=2031-05-01T00:00:00Z")
         .refused(400, "VALIDATION_FAILED")
         .await;
     team.user.get("/v1/boards/team").refused(403, "PERMISSION_MISSING").await;
@@ -50,11 +50,11 @@ async fn one_board_is_a_kanban_a_calendar_and_a_timeline() {
 }
 
 #[tokio::test]
-async fn a_saved_view_is_shared_and_shows_everyone_their_own() {
+async fn shared_view_resolves_me_per_reader() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let view = json!({
-        "name": "Urgent", "source": "my", "look": "kanban", "visibility": "shared",
+        "name": "Urgent", "source": "my", "layout": "kanban", "visibility": "shared",
         "filter": {"priority": ["urgent"], "sort": "due_at", "order": "asc", "tags": ["shop"]},
     });
     let made = team.manager.post("/v1/views", &view).ok().await;
@@ -79,7 +79,7 @@ async fn a_saved_view_is_shared_and_shows_everyone_their_own() {
 }
 
 #[tokio::test]
-async fn a_board_is_followed_live_and_by_those_who_may_see_it_only() {
+async fn board_channel_streams_to_authorized_readers_only() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let channel = |board: &str| json!({"channel": "BoardChannel", "board_id": board});
@@ -127,7 +127,7 @@ async fn a_board_is_followed_live_and_by_those_who_may_see_it_only() {
 }
 
 #[tokio::test]
-async fn grpc_users_watch_through_the_gateway_until_their_session_is_closed() {
+async fn grpc_board_stream_through_the_gateway_ends_with_its_session() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let method = baton_proto::pool()

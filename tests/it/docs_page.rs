@@ -26,17 +26,17 @@ async fn looks_right_in(theme: &str) {
 }
 
 #[tokio::test]
-async fn the_page_is_whole_and_readable_in_light() {
+async fn page_is_complete_and_accessible_in_the_light_theme() {
     looks_right_in("light").await;
 }
 
 #[tokio::test]
-async fn the_page_is_whole_and_readable_in_dark() {
+async fn page_is_complete_and_accessible_in_the_dark_theme() {
     looks_right_in("dark").await;
 }
 
 #[tokio::test]
-async fn the_page_runs_nothing_inline_and_nothing_foreign() {
+async fn page_runs_no_inline_and_no_third_party_script() {
     let platform = Platform::start().await;
     let page = platform.rest().get("/docs").send().await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));

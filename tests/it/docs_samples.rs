@@ -11,7 +11,7 @@ use tokio::process::Command;
 const REFUSALS: &[&str] = &["LINK_INVALID", "OAUTH_STATE_INVALID", "PASSWORD_TOO_WEAK"];
 
 #[tokio::test]
-async fn every_sample_is_a_request_that_its_operation_understands() {
+async fn every_sample_is_accepted_by_its_operation() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let api = platform.rest().get("/openapi.json").ok().await;
@@ -48,7 +48,7 @@ async fn every_sample_is_a_request_that_its_operation_understands() {
 
 /// What the lines of the introduction set, from the account of a team.
 #[tokio::test]
-async fn the_lines_of_the_introduction_work_when_pasted() {
+async fn introduction_commands_work_when_pasted() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     for title in ["One", "Two"] {

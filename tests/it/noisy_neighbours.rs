@@ -6,13 +6,13 @@
 
 mod attacker;
 mod broken_streams;
-mod cable_connects;
+mod cable_connections;
 mod cancelled_calls;
-mod large_refusals;
+mod http2_abuse;
+mod idle_connections;
+mod large_error_responses;
 mod neighbours;
-mod open_streams;
-mod refused_calls;
-mod silent_connections;
-mod small_frames_and_resets;
-mod unfinished_bodies;
-mod unread_answers;
+mod rejected_calls;
+mod stream_limits;
+mod unfinished_requests;
+mod unread_responses;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::permissions::{Rule, http_binding, methods};
 
 #[tokio::test]
-async fn the_document_is_valid_and_has_every_route() {
+async fn document_is_valid_and_has_every_route() {
     let platform = Platform::start().await;
     let answer = platform.rest().get("/openapi.json").send().await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
@@ -55,7 +55,7 @@ async fn the_document_is_valid_and_has_every_route() {
 
 /// The validator finds what is wrong: otherwise the test above would say nothing.
 #[tokio::test]
-async fn the_validator_refuses_a_broken_document() {
+async fn validator_refuses_an_invalid_document() {
     let folder = tempfile::tempdir().unwrap();
     let operation = json!({"responses": {"200": {"description": "Fine"}}});
     let of = |operation: Value| json!({"openapi": "3.1.0", "info": {"title": "A", "version": "1"}, "paths": {"/a": {"get": operation}}});
@@ -77,7 +77,7 @@ async fn the_validator_refuses_a_broken_document() {
 
 /// Enums have names, so that clients have one type for each; and what the platform always says is never null.
 #[tokio::test]
-async fn enums_are_components_and_answers_have_them() {
+async fn enums_are_components_and_responses_use_them() {
     let platform = Platform::start().await;
     let document = platform.rest().get("/openapi.json").ok().await;
     let schemas = document["components"]["schemas"].as_object().unwrap();
@@ -101,7 +101,7 @@ async fn enums_are_components_and_answers_have_them() {
 
 /// What every call of a kind can be refused for, its document says.
 #[tokio::test]
-async fn reasons_that_calls_share_are_told_of_each() {
+async fn shared_error_reasons_are_documented_per_operation() {
     let platform = Platform::start().await;
     let document = platform.rest().get("/openapi.json").ok().await;
     let mut lists = 0;
@@ -148,7 +148,7 @@ fn reasons(document: &Value, operation: &Value) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_file_has_a_media_type_that_the_document_names() {
+async fn file_response_has_a_documented_media_type() {
     let platform = Platform::start().await;
     let owner = platform.team().await.owner;
     let document = platform.rest().get("/openapi.json").ok().await;

@@ -1,8 +1,8 @@
 //! Every RPC x every role x whose ids, walked from the descriptors: a new RPC is covered, or a test here fails.
 
+mod contract;
+mod fixture;
 mod samples;
-mod walk;
-mod world;
 
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -16,9 +16,9 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
+pub(crate) use contract::{Rule, http_binding, methods, takes_body};
+use fixture::{Fixture, Thing};
 use samples::{Samples, Whose};
-pub(crate) use walk::{Rule, http_binding, methods, takes_body};
-use world::{TestContext, Thing};
 
 /// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
 /// The last four rows are what its role definitions say beside the matrix.
@@ -60,7 +60,7 @@ const DOMAIN: &[&str] = &[
 ];
 
 #[test]
-fn the_matrix_names_every_permission() {
+fn matrix_names_every_permission() {
     let of = baton_proto::pool().get_enum_by_name("baton.access.v1.Permission").unwrap();
     for permission in of.values().filter(|value| value.number() != 0) {
         assert!(MATRIX.iter().any(|(name, _)| *name == permission.name()), "{} needs its row", permission.name());
@@ -71,18 +71,18 @@ fn the_matrix_names_every_permission() {
 const AT_A_TIME: usize = 8;
 
 #[tokio::test]
-async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
+async fn roles_follow_the_matrix_and_ids_of_other_accounts_are_not_found() {
     let platform = Platform::start().await;
     let (team, other) = (platform.team().await, platform.team().await);
-    let world = TestContext::furnish(platform, team, other).await;
-    let before = world.other_account().await;
+    let fixture = Fixture::seed(platform, team, other).await;
+    let before = fixture.other_account().await;
     let methods = methods();
     let mut cells = Vec::new();
-    for (index, (role, person)) in world.team.roles().into_iter().enumerate() {
+    for (index, (role, person)) in fixture.team.roles().into_iter().enumerate() {
         for (method, rule) in &methods {
             let Rule::Permission(permission) = rule else { continue };
             let may = MATRIX.iter().find(|(name, _)| name == permission).unwrap().1[index];
-            cells.push((Case { world: &world, role, person, method, permission }, may));
+            cells.push((Case { fixture: &fixture, role, person, method, permission }, may));
         }
     }
     // Calls that are not about tasks change what the others go by: who is a member, and the account's settings.
@@ -92,22 +92,22 @@ async fn roles_may_what_the_matrix_says_and_no_id_tells_of_another_account() {
         let walks = stream::iter(cells).map(|(case, may)| async move { case.walk(may).await });
         calls += walks.buffer_unordered(at_a_time).fold(0, async |sum, made| sum + made).await;
     }
-    assert_eq!(world.other_account().await, before, "a call changed the other account");
+    assert_eq!(fixture.other_account().await, before, "a call changed the other account");
     // 30 RPCs, 4 roles, at least 4 calls each: were the walk to find nothing, all would be well.
     assert!(calls > 30 * 4 * 4, "only {calls} calls");
 }
 
 #[tokio::test]
-async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
+async fn rpcs_without_a_permission_require_a_token_or_nothing() {
     // With what is for services only, to hear what the services themselves say.
     let platform = Platform::start_with(&[("BATON_GATEWAY_INTERNAL_RPCS", "true")]).await;
     // Ada gets accounts of her own here; the stranger never is a member of anything.
     let (ada, stranger) = (platform.person("ada").await, platform.person("stranger").await);
-    let world = Samples::of_nobody();
+    let samples = Samples::of_nobody();
     let (mut authenticated, mut public) = (0, 0);
     for (method, rule) in methods() {
         let name = method.full_name().to_owned();
-        let message = world.request(&method, &|_| None);
+        let message = samples.request(&method, &|_| None);
         let call = async |authorization: Option<&str>| {
             let mut request = Request::new(message.clone());
             if let Some(value) = authorization {
@@ -121,7 +121,7 @@ async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
             Rule::Public => {
                 public += 1;
                 // What it answers may be new each time, as a session is.
-                assert_eq!(without.told(), nonsense.told(), "{name} looks at a token that it does not need");
+                assert_eq!(without.checked(), nonsense.checked(), "{name} looks at a token that it does not need");
                 assert_ne!(without.reason(), "TOKEN_MISSING", "{name}");
             }
             Rule::Authenticated => {
@@ -150,17 +150,17 @@ async fn rpcs_without_a_permission_ask_for_a_token_or_for_nothing() {
 
 /// From outside there is nothing where services call each other.
 #[tokio::test]
-async fn rpcs_for_services_are_not_reachable_from_outside() {
+async fn internal_rpcs_are_not_reachable_from_outside() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
-    let world = Samples::of_nobody();
+    let samples = Samples::of_nobody();
     let mut internal = 0;
     for (method, rule) in methods() {
         if rule != Rule::ServiceOnly && !(rule == Rule::Public && http_binding(&method).is_none()) {
             continue;
         }
         internal += 1;
-        let mut request = Request::new(world.request(&method, &|_| None));
+        let mut request = Request::new(samples.request(&method, &|_| None));
         request.metadata_mut().insert("authorization", format!("Bearer {}", ada.token).parse().unwrap());
         let name = method.full_name().to_owned();
         let refused = outcome(&name, grpc::call(&platform.grpc(), &method, request).await);
@@ -170,7 +170,7 @@ async fn rpcs_for_services_are_not_reachable_from_outside() {
 }
 
 #[tokio::test]
-async fn over_rest_a_call_without_a_token_is_a_401() {
+async fn rest_call_without_a_token_returns_401() {
     let platform = Platform::start().await;
     let mut routes = 0;
     for (method, rule) in methods() {
@@ -199,7 +199,7 @@ async fn over_rest_a_call_without_a_token_is_a_401() {
 
 /// A role at an RPC.
 struct Case<'a> {
-    world: &'a TestContext,
+    fixture: &'a Fixture,
     role: &'a str,
     person: &'a Person,
     method: &'a MethodDescriptor,
@@ -252,7 +252,7 @@ impl Case<'_> {
 
     /// In an account that is not theirs, no role is anything, whatever is there.
     async fn has_nothing_elsewhere(&self) -> usize {
-        let foreign = self.call(self.world.other.account_id, &|_| Some(Whose::Other)).await;
+        let foreign = self.call(self.fixture.other.account_id, &|_| Some(Whose::Other)).await;
         let never = self.call(Uuid::now_v7(), &|_| Some(Whose::Nobody)).await;
         assert_eq!(foreign, never, "{self}: another account is told from one that never was");
         assert_eq!((foreign.code(), foreign.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{self}");
@@ -260,20 +260,20 @@ impl Case<'_> {
     }
 
     fn account_id(&self) -> Uuid {
-        self.world.team.account_id
+        self.fixture.team.account_id
     }
 
     /// Calls with samples in all fields; `whose` says for the path of an id whose it shall be, if not the caller's
     /// own. Calls that are to change nothing: all of them name the same things.
     async fn call(&self, account_id: Uuid, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
-        self.send(account_id, &self.world.samples[self.role], whose).await
+        self.send(account_id, &self.fixture.samples[self.role], whose).await
     }
 
     /// Calls with things that no other call names, whatever it does to them.
     async fn call_with_things_of_its_own(&self) -> Outcome {
-        let (world, person) = (self.world, self.person);
-        let mut samples = world.samples[self.role].clone();
-        samples.renew(person, &world.team, |thing| self.names(thing)).await;
+        let (fixture, person) = (self.fixture, self.person);
+        let mut samples = fixture.samples[self.role].clone();
+        samples.renew(person, &fixture.team, |thing| self.names(thing)).await;
         match (self.method.name(), samples.task, samples.parent) {
             ("RestoreTask", Some(task), _) => {
                 person.delete(&format!("/v1/tasks/{task}")).ok().await;
@@ -283,7 +283,7 @@ impl Case<'_> {
                 person.post(&format!("/v1/tasks/{task}/dependencies"), &link).ok().await;
             }
             // The log knows a task only a moment after it was made.
-            ("ListTaskActivityLogs", ..) => samples.task = Some(world.logged_task),
+            ("ListTaskActivityLogs", ..) => samples.task = Some(fixture.logged_task),
             ("RemoveMember", ..) => samples.member = Some(self.spare().await),
             _ => {}
         }
@@ -315,7 +315,7 @@ impl Case<'_> {
     async fn send(&self, account_id: Uuid, samples: &Samples, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
         let message = samples.request(self.method, whose);
         let request = self.person.grpc(Some(account_id), message);
-        outcome(self, grpc::call(&self.world.platform.grpc(), self.method, request).await)
+        outcome(self, grpc::call(&self.fixture.platform.grpc(), self.method, request).await)
     }
 
     /// To an account of the caller's own, perhaps with a member, as the call ends the account or a place in it.
@@ -323,26 +323,26 @@ impl Case<'_> {
         let fresh = self.person.create_account("Fresh").await;
         samples.account_id = Some(fresh);
         // One person may own few free accounts; here they get one for every call.
-        let mut conn = PgConnection::connect(self.world.platform.database_url()).await.unwrap();
+        let mut conn = PgConnection::connect(self.fixture.platform.database_url()).await.unwrap();
         let pay = "update tenancy.accounts set subscription_tier = 'pro' where id = $1";
         sqlx::query(pay).bind(fresh).execute(&mut conn).await.unwrap();
         if self.method.name() == "TransferOwnership" {
-            let heir = self.world.platform.person("heir").await;
-            self.world.platform.join(fresh, self.person, &heir, "user", None).await;
-            samples.member = Some(heir.id);
+            let successor = self.fixture.platform.person("heir").await;
+            self.fixture.platform.join(fresh, self.person, &successor, "user", None).await;
+            samples.member = Some(successor.id);
         }
     }
 
     /// A member whom nobody misses.
     async fn spare(&self) -> Uuid {
-        let (world, members) = (self.world, format!("/v1/accounts/{}/members?role=user", self.account_id()));
-        let list = world.team.owner.get(&members).ok().await;
+        let (fixture, members) = (self.fixture, format!("/v1/accounts/{}/members?role=user", self.account_id()));
+        let list = fixture.team.owner.get(&members).ok().await;
         let known = list["members"].as_array().unwrap().iter().filter_map(|member| member["user_id"].as_str());
-        if let Some(id) = known.map(|id| id.parse().unwrap()).find(|id| *id != world.team.user.id) {
+        if let Some(id) = known.map(|id| id.parse().unwrap()).find(|id| *id != fixture.team.user.id) {
             return id;
         }
-        let spare = world.platform.person("spare").await;
-        world.platform.join(self.account_id(), &world.team.owner, &spare, "user", None).await;
+        let spare = fixture.platform.person("spare").await;
+        fixture.platform.join(self.account_id(), &fixture.team.owner, &spare, "user", None).await;
         spare.id
     }
 }
@@ -375,7 +375,7 @@ impl Outcome {
     }
 
     /// What was refused, and why; nothing when it was answered.
-    fn told(&self) -> Option<&Self> {
+    fn checked(&self) -> Option<&Self> {
         matches!(self, Self::Refused { .. }).then_some(self)
     }
 

@@ -1,11 +1,11 @@
 //! Where a person is signed in: in programs and in browsers, on how many devices, and until when.
 
-use baton_tests::{Answer, PASSWORD, Platform, eventually};
+use baton_tests::{PASSWORD, Platform, RestResponse, eventually};
 use serde_json::{Value, json};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
 
-fn cookie(answer: &Answer, name: &str) -> String {
+fn cookie(answer: &RestResponse, name: &str) -> String {
     let cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
     let (name, found) = (format!("{name}="), cookies.filter(|cookie| cookie.contains("Secure")));
     let found: Vec<_> = found.filter_map(|cookie| cookie.strip_prefix(&*name)?.split(';').next()).collect();
@@ -21,7 +21,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    async fn post(&self, path: &str, headers: &[(&str, &str)]) -> RestResponse {
         let kept = format!("__Host-baton_refresh={}; __Host-baton_csrf={}", self.refresh, self.csrf);
         let url = self.platform.url();
         let all = [("cookie", &*kept), ("origin", &*url), ("sec-fetch-site", "same-origin"), ("user-agent", FIREFOX)];
@@ -35,7 +35,7 @@ impl Page<'_> {
         call.send().await
     }
 
-    fn keep(&mut self, answer: &Answer) {
+    fn keep(&mut self, answer: &RestResponse) {
         self.refresh = cookie(answer, "__Host-baton_refresh");
         self.csrf = cookie(answer, "__Host-baton_csrf");
     }
@@ -43,7 +43,7 @@ impl Page<'_> {
 
 /// OWASP, Cross-Site Request Forgery Prevention; ASVS 5.0, 3.3 and 3.5.1.
 #[tokio::test]
-async fn a_browser_keeps_its_refresh_token_where_no_script_reads_it() {
+async fn browser_refresh_token_is_in_an_http_only_cookie() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     let login = json!({"email": ada.email, "password": PASSWORD});
@@ -99,7 +99,7 @@ async fn a_browser_keeps_its_refresh_token_where_no_script_reads_it() {
 }
 
 #[tokio::test]
-async fn a_person_sees_where_they_are_signed_in_and_ends_it() {
+async fn user_lists_and_closes_their_sessions() {
     let platform = Platform::start().await;
     let here = platform.person("ada").await;
     let login = json!({"email": here.email, "password": PASSWORD});
@@ -141,7 +141,7 @@ async fn a_person_sees_where_they_are_signed_in_and_ends_it() {
 }
 
 #[tokio::test]
-async fn twenty_refreshes_at_once_sign_nobody_out() {
+async fn twenty_concurrent_refreshes_keep_the_session() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     let refresh = |token: &str| platform.rest().post("/v1/auth/refresh", &json!({"refresh_token": token}));
@@ -154,7 +154,7 @@ async fn twenty_refreshes_at_once_sign_nobody_out() {
 }
 
 #[tokio::test]
-async fn guesses_wait_and_are_told_how_long() {
+async fn repeated_guesses_are_throttled_with_retry_after() {
     let platform = Platform::start_with(&[("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "4")]).await;
     let login = |email: &str| platform.rest().post("/v1/auth/login", &json!({"email": email, "password": "wrong"}));
     for n in 0..4 {

@@ -38,7 +38,7 @@ fn subscription(status: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_account_grows_pays_and_shrinks() {
+async fn account_upgrades_pays_and_downgrades() {
     let platform = Platform::start_with(&VARIABLES).await;
     let owner = platform.person("owner").await;
     let account_id = owner.create_account("Growing").await;

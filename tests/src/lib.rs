@@ -32,7 +32,7 @@ pub use meter::Meter;
 pub use node::{Node, run_node};
 pub use people::{PASSWORD, Person, Team};
 pub use platform::{Platform, baton_binary, free_address};
-pub use rest::{Answer, Call, Rest};
+pub use rest::{Call, Rest, RestResponse};
 pub use services::Services;
 
 /// What does not happen by then counts as not happening.

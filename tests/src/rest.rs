@@ -90,7 +90,7 @@ impl Call {
     }
 
     /// Sends it.
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> RestResponse {
         self.try_send().await.expect("an answer")
     }
 
@@ -98,10 +98,10 @@ impl Call {
     ///
     /// # Errors
     /// Those of the connection.
-    pub async fn try_send(self) -> reqwest::Result<Answer> {
+    pub async fn try_send(self) -> reqwest::Result<RestResponse> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, text: response.text().await? })
+        Ok(RestResponse { status, headers, text: response.text().await? })
     }
 
     /// Sends it, expects 200, and answers the JSON.
@@ -119,7 +119,7 @@ impl Call {
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct RestResponse {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -128,7 +128,7 @@ pub struct Answer {
     pub text: String,
 }
 
-impl Answer {
+impl RestResponse {
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.text))

@@ -128,7 +128,7 @@ async fn is_flat(meter: &Meter) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_web_watches_end_once_when_their_service_dies() {
+async fn grpc_web_streams_end_once_when_their_service_dies() {
     const WATCHES: usize = 40;
     let mut platform = Platform::start_with(&MANY_STREAMS).await;
     let (owner, account_id, mut services) = owner_and_services(&mut platform).await;
@@ -200,7 +200,7 @@ impl Socket {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_streams_end_or_go_on_when_services_are_killed() {
+async fn thousand_streams_end_or_recover_when_services_are_killed() {
     const STREAMS: usize = 500;
     let mut platform = Platform::start_with(&MANY_STREAMS).await;
     let (owner, account_id, mut services) = owner_and_services(&mut platform).await;

@@ -114,7 +114,7 @@ fn create(person: &Person, key: &str) -> baton_tests::Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_thousand_callers_who_hang_up_break_no_call_and_leave_nothing_behind() {
+async fn four_thousand_canceled_calls_break_no_other_call_and_leak_nothing() {
     // A server of its own, whose log tells of nobody else.
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("postgres");

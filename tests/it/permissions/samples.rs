@@ -211,7 +211,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("q", _) => text("Sample"),
         ("prefix", _) => text("sa"),
         ("position", Kind::Int32) => Some(Value::I32(1)),
-        ("view" | "look", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("layout", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         // That of the person whom the request names.
         ("board" | "source", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
         ("title" | "name" | "search", _) => text("Sample"),

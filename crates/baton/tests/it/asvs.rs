@@ -19,7 +19,7 @@ fn folders() -> HashMap<&'static str, Vec<&'static str>> {
 }
 
 #[test]
-fn every_test_that_the_page_names_is_there() {
+fn every_test_named_in_asvs_md_exists() {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/asvs.md")).unwrap();
     let folders = folders();
     let mut named = 0;

@@ -7,7 +7,7 @@ use std::{
 
 use toml::Table;
 
-use crate::rendered::{Manifests, container, in_clone};
+use crate::rendered_manifests::{Manifests, container, in_clone};
 
 /// One stage: the image that it starts from, and its instructions.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ fn copied() -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_copied_is_there_and_is_all_that_the_build_needs() {
+fn copied_paths_exist_and_cover_the_build() {
     let copied = copied();
     let ignored = fs::read_to_string(in_clone(".dockerignore")).unwrap();
     for path in &copied {
@@ -77,7 +77,7 @@ fn what_is_copied_is_there_and_is_all_that_the_build_needs() {
 }
 
 #[test]
-fn every_image_that_runs_has_a_target_that_starts_it() {
+fn every_deployed_image_has_a_build_target() {
     let stages = stages();
     let base = Manifests::render("base");
     for (name, pod) in base.pods() {
@@ -104,7 +104,7 @@ fn every_image_that_runs_has_a_target_that_starts_it() {
 }
 
 #[test]
-fn images_run_as_the_user_that_pods_run_as() {
+fn image_user_matches_the_pod_user() {
     let stages = stages();
     let (user, group) = stages["baton"].last("USER").unwrap().split_once(':').unwrap();
     for (name, pod) in Manifests::render("base").pods() {
@@ -118,7 +118,7 @@ fn images_run_as_the_user_that_pods_run_as() {
 }
 
 #[test]
-fn an_installation_runs_released_images_and_their_migrations() {
+fn production_overlay_pins_images_and_their_migrations() {
     let production = Manifests::render("overlays/production");
     for (name, pod) in production.pods() {
         let image = container(pod).image.as_deref().unwrap();

@@ -10,7 +10,7 @@ use baton_runtime::{ConfigError, Env, Variable, process::ProcessConfig, telemetr
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use url::Url;
 
-use crate::rendered::{BOTH, Manifests, container, port};
+use crate::rendered_manifests::{BOTH, Manifests, container, port};
 
 /// A service: the variables that it reads, and its address when it can read them.
 pub(crate) struct Reader {
@@ -97,7 +97,7 @@ impl Reader {
 }
 
 #[test]
-fn each_service_gets_what_it_reads_and_nothing_else() {
+fn each_service_gets_exactly_the_variables_it_reads() {
     for manifests in BOTH.map(Manifests::render) {
         let pods = manifests.pods();
         for reader in readers() {
@@ -126,7 +126,7 @@ fn is_local(default: &str) -> bool {
 }
 
 #[test]
-fn every_common_variable_is_used() {
+fn every_shared_variable_is_used() {
     for manifests in BOTH.map(Manifests::render) {
         let used: BTreeSet<String> =
             manifests.pods().into_values().flat_map(|pod| environment(&manifests, pod).into_keys()).collect();
@@ -136,7 +136,7 @@ fn every_common_variable_is_used() {
 }
 
 #[test]
-fn services_listen_where_others_look_for_them() {
+fn service_ports_match_the_urls_of_their_callers() {
     for manifests in BOTH.map(Manifests::render) {
         let pods = manifests.pods();
         for reader in readers() {
@@ -165,7 +165,7 @@ fn services_listen_where_others_look_for_them() {
 
 /// The program itself, told what the Job tells it: it gets past its configuration, to a database that is not there.
 #[test]
-fn the_migration_job_gets_what_it_reads() {
+fn migration_job_gets_the_variables_it_reads() {
     for manifests in BOTH.map(Manifests::render) {
         let (name, _) = manifests.jobs.first_key_value().unwrap();
         let pods = manifests.pods();

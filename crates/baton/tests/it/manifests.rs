@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use crate::rendered::{BOTH, Manifests, container, in_clone, labels, port};
+use crate::rendered_manifests::{BOTH, Manifests, container, in_clone, labels, port};
 
 /// Telemetry may take so long to send what it holds (`Telemetry::flush`).
 const FLUSH_SECONDS: i64 = 6;
@@ -30,7 +30,7 @@ fn selected<'a>(manifests: &'a Manifests, wanted: &Labels) -> Vec<&'a str> {
 }
 
 #[test]
-fn every_folder_renders_to_objects_that_kubernetes_takes() {
+fn every_folder_renders_to_valid_kubernetes_objects() {
     for folder in fs::read_dir(in_clone("k8s/base")).unwrap() {
         let folder = folder.unwrap();
         if folder.file_type().unwrap().is_dir() {
@@ -51,7 +51,7 @@ fn every_folder_renders_to_objects_that_kubernetes_takes() {
 }
 
 #[test]
-fn all_objects_of_an_installation_are_in_its_namespace_and_labelled() {
+fn all_objects_are_namespaced_and_labelled() {
     let production = Manifests::render("overlays/production");
     macro_rules! check {
         ($($kind:ident),*) => { $(for (name, object) in &production.$kind {
@@ -66,7 +66,7 @@ fn all_objects_of_an_installation_are_in_its_namespace_and_labelled() {
 }
 
 #[test]
-fn selectors_and_references_meet_what_they_mean() {
+fn selectors_and_references_resolve() {
     for manifests in BOTH.map(Manifests::render) {
         for (name, deployment) in &manifests.deployments {
             let spec = deployment.spec.as_ref().unwrap();
@@ -105,7 +105,7 @@ fn selectors_and_references_meet_what_they_mean() {
 }
 
 #[test]
-fn containers_may_do_only_what_they_must() {
+fn containers_run_with_least_privilege() {
     for manifests in BOTH.map(Manifests::render) {
         for (name, pod) in manifests.pods() {
             let spec = pod.spec.as_ref().unwrap();
@@ -150,7 +150,7 @@ fn probed(container: &Container, probe: &Probe) -> i32 {
 }
 
 #[test]
-fn probes_ask_the_port_that_serves() {
+fn probes_use_the_serving_port() {
     for manifests in BOTH.map(Manifests::render) {
         for (name, pod) in manifests.pods() {
             if manifests.jobs.contains_key(name) {
@@ -178,7 +178,7 @@ fn probes_ask_the_port_that_serves() {
 }
 
 #[test]
-fn a_pod_has_the_time_that_it_takes_to_drain() {
+fn termination_grace_period_covers_draining() {
     for manifests in BOTH.map(Manifests::render) {
         let seconds = |name: &str| manifests.common()[name].parse::<i64>().unwrap();
         let delay = seconds("BATON_DRAIN_DELAY_SECONDS");
@@ -192,7 +192,7 @@ fn a_pod_has_the_time_that_it_takes_to_drain() {
 }
 
 #[test]
-fn a_roll_out_or_a_lost_node_leaves_enough_pods() {
+fn rollout_or_lost_node_leaves_enough_pods() {
     for manifests in BOTH.map(Manifests::render) {
         for (name, deployment) in &manifests.deployments {
             let spec = deployment.spec.as_ref().unwrap();
@@ -230,7 +230,7 @@ fn documented() -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn the_readme_lists_the_secrets_that_must_be_there_and_no_others() {
+fn readme_lists_exactly_the_required_secrets() {
     let production = Manifests::render("overlays/production");
     let mut used: BTreeSet<(String, String)> = BTreeSet::new();
     for pod in production.pods().into_values() {

@@ -150,7 +150,7 @@ fn rest(method: &prost_reflect::MethodDescriptor) -> Option<String> {
 }
 
 #[test]
-fn the_page_says_what_the_tables_say() {
+fn permissions_page_matches_the_tables() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PAGE);
     let page = page();
     if std::env::var_os("BATON_BLESS").is_some() {
@@ -166,7 +166,7 @@ fn the_page_says_what_the_tables_say() {
 }
 
 #[test]
-fn every_rpc_of_people_is_in_the_contract() {
+fn every_rpc_with_a_relation_exists_in_the_contract() {
     let page = page();
     for (rpc, table) in OF_PEOPLE {
         let (_, name) = rpc.rsplit_once('/').unwrap();

@@ -55,7 +55,7 @@ fn classified(folder: &str, wrong: &mut Vec<String>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn every_column_has_its_line() {
+async fn every_column_is_classified() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     let mut wrong = Vec::new();
@@ -81,7 +81,7 @@ async fn every_column_has_its_line() {
 }
 
 #[test]
-fn every_folder_of_migrations_belongs_to_a_schema() {
+fn every_migrations_folder_belongs_to_a_schema() {
     let known: BTreeSet<_> =
         schemas().iter().map(|(name, _)| (*name).to_owned()).chain(["platform".to_owned()]).collect();
     let folders = fs::read_dir(migrations()).unwrap().map(|entry| entry.unwrap());
@@ -92,7 +92,7 @@ fn every_folder_of_migrations_belongs_to_a_schema() {
 
 /// Tables with an account are behind forced row-level security, and no service's role can get around it.
 #[tokio::test]
-async fn every_table_with_a_tenant_is_protected() {
+async fn every_tenant_table_has_row_level_security() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     let open: Vec<String> = sqlx::query_scalar(

@@ -114,7 +114,7 @@ async fn allowed(conn: &mut PgConnection, schema: &str, role: &str) -> BTreeMap<
 }
 
 #[tokio::test]
-async fn roles_may_do_what_is_listed_and_no_more() {
+async fn roles_have_exactly_the_listed_privileges() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     let mut wrong = Vec::new();
@@ -141,7 +141,7 @@ async fn roles_may_do_what_is_listed_and_no_more() {
 
 /// One service's role reaches into no other's schema.
 #[tokio::test]
-async fn a_service_may_do_nothing_in_anothers_schema() {
+async fn service_roles_have_no_privileges_in_other_schemas() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     for (of_role, _) in schemas() {

@@ -22,56 +22,56 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::desk::{Answer, Desk};
+use crate::fixture::{Fixture, RpcResult};
 
 pub(crate) const HELLO: &[u8] = b"hello world";
 
 /// The service, and the store that it keeps files in.
 pub(crate) struct AttachmentFixture {
-    pub(crate) desk: Desk,
+    pub(crate) base: Fixture,
     pub(crate) files: Files,
 }
 
 impl AttachmentFixture {
-    pub(crate) async fn open() -> Self {
-        let desk = Desk::open().await;
-        let files = files(&desk, &desk.world.env());
-        Self { desk, files }
+    pub(crate) async fn new() -> Self {
+        let base = Fixture::new().await;
+        let files = files(&base, &base.context.env());
+        Self { base, files }
     }
 
     pub(crate) fn service(&self) -> AttachmentServiceClient<Channel> {
-        AttachmentServiceClient::new(self.desk.channel())
+        AttachmentServiceClient::new(self.base.channel())
     }
 
     pub(crate) async fn create(
         &self,
-        who: &Person,
+        actor: &Person,
         request: CreateAttachmentRequest,
-    ) -> Answer<CreateAttachmentResponse> {
-        Ok(self.service().create_attachment(self.desk.call(who, request)).await?.into_inner())
+    ) -> RpcResult<CreateAttachmentResponse> {
+        Ok(self.service().create_attachment(self.base.call(actor, request)).await?.into_inner())
     }
 
-    pub(crate) async fn complete(&self, who: &Person, id: &str) -> Answer<Attachment> {
-        let request = self.desk.call(who, CompleteAttachmentRequest { attachment_id: id.to_owned() });
+    pub(crate) async fn complete(&self, actor: &Person, id: &str) -> RpcResult<Attachment> {
+        let request = self.base.call(actor, CompleteAttachmentRequest { attachment_id: id.to_owned() });
         Ok(self.service().complete_attachment(request).await?.into_inner().attachment.unwrap())
     }
 
-    pub(crate) async fn get(&self, who: &Person, id: &str) -> Answer<GetAttachmentResponse> {
-        let request = self.desk.call(who, GetAttachmentRequest { attachment_id: id.to_owned() });
+    pub(crate) async fn get(&self, actor: &Person, id: &str) -> RpcResult<GetAttachmentResponse> {
+        let request = self.base.call(actor, GetAttachmentRequest { attachment_id: id.to_owned() });
         Ok(self.service().get_attachment(request).await?.into_inner())
     }
 
-    pub(crate) async fn delete(&self, who: &Person, id: &str) -> Answer<()> {
-        let request = self.desk.call(who, DeleteAttachmentRequest { attachment_id: id.to_owned() });
+    pub(crate) async fn delete(&self, actor: &Person, id: &str) -> RpcResult<()> {
+        let request = self.base.call(actor, DeleteAttachmentRequest { attachment_id: id.to_owned() });
         self.service().delete_attachment(request).await?;
         Ok(())
     }
 
-    pub(crate) async fn list(&self, who: &Person, task_id: &str) -> Answer<Vec<String>> {
-        let request = self.desk.call(who, ListAttachmentsRequest { task_id: task_id.to_owned(), page: None });
-        let answer = self.service().list_attachments(request).await?.into_inner();
-        assert_eq!(answer.meta.unwrap().total_count as usize, answer.attachments.len());
-        Ok(answer.attachments.into_iter().map(|attachment| attachment.id).collect())
+    pub(crate) async fn list(&self, actor: &Person, task_id: &str) -> RpcResult<Vec<String>> {
+        let request = self.base.call(actor, ListAttachmentsRequest { task_id: task_id.to_owned(), page: None });
+        let response = self.service().list_attachments(request).await?.into_inner();
+        assert_eq!(response.meta.unwrap().total_count as usize, response.attachments.len());
+        Ok(response.attachments.into_iter().map(|attachment| attachment.id).collect())
     }
 
     /// Sends content to an upload URL, as the gateway does for a client.
@@ -92,10 +92,10 @@ impl AttachmentFixture {
     }
 
     /// A file that all see.
-    pub(crate) async fn attach(&self, who: &Person, task_id: &str) -> String {
-        let created = self.create(who, announce(task_id, HELLO)).await.unwrap();
+    pub(crate) async fn attach(&self, actor: &Person, task_id: &str) -> String {
+        let created = self.create(actor, announce(task_id, HELLO)).await.unwrap();
         self.send(&created.upload_url, HELLO).await.unwrap();
-        self.complete(who, &created.id).await.unwrap();
+        self.complete(actor, &created.id).await.unwrap();
         created.id
     }
 
@@ -107,12 +107,12 @@ impl AttachmentFixture {
 
     pub(crate) async fn rows(&self) -> i64 {
         let count = sqlx::query_scalar("select count(*) from task.attachments");
-        count.fetch_one(&self.desk.world.admin()).await.unwrap()
+        count.fetch_one(&self.base.context.admin()).await.unwrap()
     }
 
     pub(crate) async fn used(&self) -> i64 {
         let used = sqlx::query_scalar("select coalesce(sum(used_bytes), 0)::bigint from task.storage_usage");
-        used.fetch_one(&self.desk.world.admin()).await.unwrap()
+        used.fetch_one(&self.base.context.admin()).await.unwrap()
     }
 
     pub(crate) async fn sweep(&self) {
@@ -122,14 +122,14 @@ impl AttachmentFixture {
 
     /// The service's database, by the service's clock.
     pub(crate) fn db(&self) -> baton_store::Db {
-        let config = Config::from_env(&self.desk.world.env()).unwrap().task;
-        let clock = self.desk.clock.clone();
+        let config = Config::from_env(&self.base.context.env()).unwrap().task;
+        let clock = self.base.clock.clone();
         baton_store::Db::open(SCHEMA, &config.database_url, &config.system_database_url, 2, clock).unwrap()
     }
 
     pub(crate) async fn events(&self, kind: &str) -> Vec<Envelope> {
         let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
-            .fetch_all(&self.desk.world.admin())
+            .fetch_all(&self.base.context.admin())
             .await
             .unwrap();
         let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
@@ -137,8 +137,8 @@ impl AttachmentFixture {
     }
 }
 
-pub(crate) fn files(desk: &Desk, env: &Env) -> Files {
-    Files::open(&FilesConfig::from_env(env).unwrap(), desk.clock.clone()).unwrap()
+pub(crate) fn files(fixture: &Fixture, env: &Env) -> Files {
+    Files::open(&FilesConfig::from_env(env).unwrap(), fixture.clock.clone()).unwrap()
 }
 
 pub(crate) fn token(url: &str) -> String {

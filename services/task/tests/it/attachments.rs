@@ -18,20 +18,20 @@ use uuid::Uuid;
 
 use crate::{
     attachment_fixture::{AttachmentFixture, HELLO, announce, hex},
-    desk::{new, refused, with, wrong_field},
+    fixture::{error_reason, invalid_field, new_task, with_header},
 };
 
 #[tokio::test]
-async fn a_file_is_seen_by_all_who_see_the_task_once_it_is_complete() {
-    let fixture = AttachmentFixture::open().await;
-    let (user, manager) = (fixture.desk.team.user_a1.clone(), fixture.desk.team.manager_a.clone());
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+async fn completed_file_is_visible_to_all_who_see_the_task() {
+    let fixture = AttachmentFixture::new().await;
+    let (user, manager) = (fixture.base.team.user_a1.clone(), fixture.base.team.manager_a.clone());
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     let created = fixture.create(&user, announce(&task.id, HELLO)).await.unwrap();
     assert_eq!(created.upload_method, "PUT");
     assert_eq!(fixture.list(&user, &task.id).await.unwrap(), Vec::<String>::new());
-    assert_eq!(refused(fixture.get(&user, &created.id).await), Reason::AttachmentNotFound);
-    assert_eq!(refused(fixture.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
-    assert_eq!(refused(fixture.complete(&manager, &created.id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.get(&user, &created.id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
+    assert_eq!(error_reason(fixture.complete(&manager, &created.id).await), Reason::AttachmentNotFound);
     assert!(fixture.events("attachment.added").await.is_empty());
 
     fixture.send(&created.upload_url, HELLO).await.unwrap();
@@ -53,47 +53,47 @@ async fn a_file_is_seen_by_all_who_see_the_task_once_it_is_complete() {
     assert_eq!((payload.task_id, payload.created_by), (task.id, user.user_id.to_string()));
     // What was checked is all that is kept, and names are nowhere in the store.
     let [key] = fixture.keys().await.try_into().unwrap();
-    let folder = format!("accounts/{}/attachments/{}/", fixture.desk.team.account_id, created.id);
+    let folder = format!("accounts/{}/attachments/{}/", fixture.base.team.account_id, created.id);
     assert!(key.strip_prefix(&folder).unwrap().parse::<Uuid>().is_ok(), "{key}");
 }
 
 #[tokio::test]
-async fn those_who_do_not_see_the_task_see_none_of_its_files() {
-    let fixture = AttachmentFixture::open().await;
-    let team = fixture.desk.team.clone();
-    let task = fixture.desk.create(&team.user_a1, new("Write")).await.unwrap();
+async fn files_of_a_hidden_task_are_not_found() {
+    let fixture = AttachmentFixture::new().await;
+    let team = fixture.base.team.clone();
+    let task = fixture.base.create(&team.user_a1, new_task("Write")).await.unwrap();
     let id = fixture.attach(&team.user_a1, &task.id).await;
     let stranger = &team.user_b1;
-    assert_eq!(refused(fixture.create(stranger, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
-    assert_eq!(refused(fixture.list(stranger, &task.id).await), Reason::TaskNotFound);
-    assert_eq!(refused(fixture.get(stranger, &id).await), Reason::AttachmentNotFound);
-    assert_eq!(refused(fixture.complete(stranger, &id).await), Reason::AttachmentNotFound);
-    assert_eq!(refused(fixture.delete(stranger, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.create(stranger, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
+    assert_eq!(error_reason(fixture.list(stranger, &task.id).await), Reason::TaskNotFound);
+    assert_eq!(error_reason(fixture.get(stranger, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.complete(stranger, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.delete(stranger, &id).await), Reason::AttachmentNotFound);
 
-    let elsewhere = AttachmentFixture { desk: fixture.desk.elsewhere().await, files: fixture.files.clone() };
-    let owner = elsewhere.desk.team.owner.clone();
-    assert_eq!(refused(elsewhere.create(&owner, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
-    assert_eq!(refused(elsewhere.get(&owner, &id).await), Reason::AttachmentNotFound);
-    assert_eq!(refused(elsewhere.delete(&owner, &id).await), Reason::AttachmentNotFound);
+    let other_account = AttachmentFixture { base: fixture.base.other_account().await, files: fixture.files.clone() };
+    let owner = other_account.base.team.owner.clone();
+    assert_eq!(error_reason(other_account.create(&owner, announce(&task.id, HELLO)).await), Reason::TaskNotFound);
+    assert_eq!(error_reason(other_account.get(&owner, &id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(other_account.delete(&owner, &id).await), Reason::AttachmentNotFound);
 
     // Nobody sees files of a task in the trash.
-    fixture.desk.delete(&team.user_a1, &task.id).await.unwrap();
-    assert_eq!(refused(fixture.get(&team.user_a1, &id).await), Reason::AttachmentNotFound);
+    fixture.base.delete(&team.user_a1, &task.id).await.unwrap();
+    assert_eq!(error_reason(fixture.get(&team.user_a1, &id).await), Reason::AttachmentNotFound);
     fixture.sweep().await;
     assert_eq!(fixture.keys().await.len(), 1, "the trash can be emptied the other way as well");
 }
 
 #[tokio::test]
-async fn content_that_was_not_announced_is_not_kept() {
-    let fixture = AttachmentFixture::open().await;
-    let user = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+async fn content_that_differs_from_its_announcement_is_deleted() {
+    let fixture = AttachmentFixture::new().await;
+    let user = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     let created = fixture.create(&user, announce(&task.id, HELLO)).await.unwrap();
     assert!(matches!(fixture.send(&created.upload_url, b"hello world!").await, Err(Refused::Size)));
     fixture.send(&created.upload_url, b"HELLO WORLD").await.unwrap();
-    assert_eq!(refused(fixture.complete(&user, &created.id).await), Reason::AttachmentMismatch);
+    assert_eq!(error_reason(fixture.complete(&user, &created.id).await), Reason::AttachmentMismatch);
     assert_eq!(fixture.keys().await, Vec::<String>::new());
-    assert_eq!(refused(fixture.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
+    assert_eq!(error_reason(fixture.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
     // The same URL takes the right content still; and once that is complete, nothing that is sent to it matters.
     fixture.send(&created.upload_url, HELLO).await.unwrap();
     fixture.complete(&user, &created.id).await.unwrap();
@@ -103,22 +103,22 @@ async fn content_that_was_not_announced_is_not_kept() {
     assert_eq!(fixture.fetch(&got.download_url).await.unwrap(), HELLO);
     // A store that does not check sizes: what lies there counts, not what was asked for.
     let other = fixture.create(&user, announce(&task.id, b"hello")).await.unwrap();
-    let key = format!("accounts/{}/attachments/{}/upload", fixture.desk.team.account_id, other.id);
-    let old = format!("accounts/{}/attachments/{}/upload", fixture.desk.team.account_id, created.id);
+    let key = format!("accounts/{}/attachments/{}/upload", fixture.base.team.account_id, other.id);
+    let old = format!("accounts/{}/attachments/{}/upload", fixture.base.team.account_id, created.id);
     assert!(fixture.files.copy(&old, &key).await.unwrap());
-    assert_eq!(refused(fixture.complete(&user, &other.id).await), Reason::AttachmentMismatch);
+    assert_eq!(error_reason(fixture.complete(&user, &other.id).await), Reason::AttachmentMismatch);
 }
 
 #[tokio::test]
-async fn of_many_who_complete_the_same_one_does_and_all_are_answered_alike() {
-    let fixture = AttachmentFixture::open().await;
-    let user = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+async fn concurrent_completions_complete_once_and_return_the_same() {
+    let fixture = AttachmentFixture::new().await;
+    let user = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     let created = fixture.create(&user, announce(&task.id, HELLO)).await.unwrap();
     fixture.send(&created.upload_url, HELLO).await.unwrap();
-    let answers = join_all((0..20).map(|_| fixture.complete(&user, &created.id))).await;
-    for answer in answers {
-        assert_eq!(answer.unwrap().id, created.id);
+    let responses = join_all((0..20).map(|_| fixture.complete(&user, &created.id))).await;
+    for response in responses {
+        assert_eq!(response.unwrap().id, created.id);
     }
     assert_eq!(fixture.events("attachment.added").await.len(), 1);
     let got = fixture.get(&user, &created.id).await.unwrap();
@@ -127,11 +127,11 @@ async fn of_many_who_complete_the_same_one_does_and_all_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_repeated_announcement_is_one_file() {
-    let fixture = AttachmentFixture::open().await;
-    let user = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
-    let call = |content| with(fixture.desk.call(&user, announce(&task.id, content)), "idempotency-key", "k");
+async fn repeated_announcement_creates_one_file() {
+    let fixture = AttachmentFixture::new().await;
+    let user = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
+    let call = |content| with_header(fixture.base.call(&user, announce(&task.id, content)), "idempotency-key", "k");
     let mut service = fixture.service();
     let first = service.create_attachment(call(HELLO)).await.unwrap().into_inner();
     let again = service.create_attachment(call(HELLO)).await.unwrap().into_inner();
@@ -142,7 +142,7 @@ async fn a_repeated_announcement_is_one_file() {
     // What is kept for repetitions is no key.
     let kept: Vec<Vec<u8>> =
         sqlx::query_scalar("select response from task.idempotency_keys where rpc = 'CreateAttachment'")
-            .fetch_all(&fixture.desk.world.admin())
+            .fetch_all(&fixture.base.context.admin())
             .await
             .unwrap();
     let kept = CreateAttachmentResponse::decode(kept[0].as_slice()).unwrap();
@@ -150,38 +150,41 @@ async fn a_repeated_announcement_is_one_file() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_said_why_and_counts_nothing() {
-    let fixture = AttachmentFixture::open().await;
-    let user = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+async fn invalid_file_is_refused_with_a_reason_and_uses_no_quota() {
+    let fixture = AttachmentFixture::new().await;
+    let user = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     let good = announce(&task.id, HELLO);
-    let with = |change: fn(&mut CreateAttachmentRequest)| {
+    let create_with = |change: fn(&mut CreateAttachmentRequest)| {
         let mut request = good.clone();
         change(&mut request);
         fixture.create(&user, request)
     };
-    assert_eq!(wrong_field(with(|r| r.file_name = "../../etc/passwd".to_owned()).await), "file_name");
-    assert_eq!(wrong_field(with(|r| r.file_name = "invoice\u{202e}gnp.exe".to_owned()).await), "file_name");
-    assert_eq!(wrong_field(with(|r| r.content_type = "text/plain; charset=utf-8".to_owned()).await), "content_type");
-    assert_eq!(wrong_field(with(|r| r.size_bytes = -1).await), "size_bytes");
-    assert_eq!(wrong_field(with(|r| r.checksum_sha256 = "abc".to_owned()).await), "checksum_sha256");
+    assert_eq!(invalid_field(create_with(|r| r.file_name = "../../etc/passwd".to_owned()).await), "file_name");
+    assert_eq!(invalid_field(create_with(|r| r.file_name = "invoice\u{202e}gnp.exe".to_owned()).await), "file_name");
+    assert_eq!(
+        invalid_field(create_with(|r| r.content_type = "text/plain; charset=utf-8".to_owned()).await),
+        "content_type"
+    );
+    assert_eq!(invalid_field(create_with(|r| r.size_bytes = -1).await), "size_bytes");
+    assert_eq!(invalid_field(create_with(|r| r.checksum_sha256 = "abc".to_owned()).await), "checksum_sha256");
     for content_type in ["text/html", "image/svg+xml", "application/x-msdownload"] {
         let mut request = good.clone();
         request.content_type = content_type.to_owned();
-        assert_eq!(refused(fixture.create(&user, request).await), Reason::AttachmentTypeNotAllowed);
+        assert_eq!(error_reason(fixture.create(&user, request).await), Reason::AttachmentTypeNotAllowed);
     }
-    let large = with(|r| r.size_bytes = 26_214_401).await.unwrap_err();
+    let large = create_with(|r| r.size_bytes = 26_214_401).await.unwrap_err();
     assert_eq!(reason(&large), Some(Reason::AttachmentTooLarge));
     assert_eq!(large.get_details_error_info().unwrap().metadata["limit"], "26214400");
-    with(|r| (r.size_bytes, r.content_type) = (26_214_400, "IMAGE/PNG".to_owned())).await.unwrap();
+    create_with(|r| (r.size_bytes, r.content_type) = (26_214_400, "IMAGE/PNG".to_owned())).await.unwrap();
     assert_eq!((fixture.rows().await, fixture.used().await), (1, 26_214_400));
 }
 
 #[tokio::test]
-async fn of_many_who_attach_the_hundredth_file_one_does() {
-    let fixture = AttachmentFixture::open().await;
-    let user = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&user, new("Write")).await.unwrap();
+async fn concurrent_uploads_stay_within_the_file_limit() {
+    let fixture = AttachmentFixture::new().await;
+    let user = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     fixture.create(&user, announce(&task.id, HELLO)).await.unwrap();
     sqlx::query(
         "insert into task.attachments (id, account_id, task_id, uploaded_by, file_name, content_type, size_bytes,
@@ -190,40 +193,40 @@ async fn of_many_who_attach_the_hundredth_file_one_does() {
                 checksum, state, created_at, expires_at
          from task.attachments, generate_series(1, 98)",
     )
-    .execute(&fixture.desk.world.admin())
+    .execute(&fixture.base.context.admin())
     .await
     .unwrap();
-    let answers = join_all((0..10).map(|_| fixture.create(&user, announce(&task.id, HELLO)))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    for answer in answers.into_iter().filter(Result::is_err) {
-        assert_eq!(refused(answer), Reason::AttachmentLimit);
+    let responses = join_all((0..10).map(|_| fixture.create(&user, announce(&task.id, HELLO)))).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1);
+    for response in responses.into_iter().filter(Result::is_err) {
+        assert_eq!(error_reason(response), Reason::AttachmentLimit);
     }
     assert_eq!(fixture.rows().await, 100);
 }
 
 #[tokio::test]
-async fn storage_is_the_accounts_and_the_last_of_it_is_had_once() {
-    let fixture = AttachmentFixture::open().await;
-    let team = fixture.desk.team.clone();
+async fn storage_quota_is_per_account_and_holds_under_concurrency() {
+    let fixture = AttachmentFixture::new().await;
+    let team = fixture.base.team.clone();
     sqlx::query("update tenancy.accounts set max_storage_mebibytes = 3")
-        .execute(&fixture.desk.world.admin())
+        .execute(&fixture.base.context.admin())
         .await
         .unwrap();
-    let task = fixture.desk.create(&team.user_a1, new("Write")).await.unwrap();
+    let task = fixture.base.create(&team.user_a1, new_task("Write")).await.unwrap();
     let mut request = announce(&task.id, HELLO);
     request.size_bytes = 1024 * 1024;
     let first = fixture.create(&team.user_a1, request.clone()).await.unwrap();
     fixture.create(&team.user_a1, request.clone()).await.unwrap();
-    let answers = join_all((0..20).map(|_| fixture.create(&team.user_a1, request.clone()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    for refused in answers.into_iter().filter_map(Result::err) {
+    let responses = join_all((0..20).map(|_| fixture.create(&team.user_a1, request.clone()))).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1);
+    for refused in responses.into_iter().filter_map(Result::err) {
         assert_eq!(reason(&refused), Some(Reason::QuotaExceeded));
-        let told = refused.get_details_error_info().unwrap().metadata;
-        assert_eq!(["quota", "limit", "used"].map(|name| told[name].as_str()), ["storage_mebibytes", "3", "3"]);
+        let details = refused.get_details_error_info().unwrap().metadata;
+        assert_eq!(["quota", "limit", "used"].map(|name| details[name].as_str()), ["storage_mebibytes", "3", "3"]);
     }
     // Giving up makes room, once.
     fixture.delete(&team.user_a1, &first.id).await.unwrap();
-    assert_eq!(refused(fixture.delete(&team.user_a1, &first.id).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.delete(&team.user_a1, &first.id).await), Reason::AttachmentNotFound);
     assert_eq!(fixture.used().await, 2 * 1024 * 1024);
     fixture.create(&team.user_a1, announce(&task.id, HELLO)).await.unwrap();
     let published = fixture.events("usage.changed").await.into_iter();
@@ -236,7 +239,7 @@ async fn storage_is_the_accounts_and_the_last_of_it_is_had_once() {
 
     let db = fixture.db();
     assert_eq!(storage::rebuild(&db, true).await.unwrap(), []);
-    sqlx::query("update task.storage_usage set used_bytes = 7").execute(&fixture.desk.world.admin()).await.unwrap();
+    sqlx::query("update task.storage_usage set used_bytes = 7").execute(&fixture.base.context.admin()).await.unwrap();
     let [wrong] = storage::rebuild(&db, false).await.unwrap().try_into().unwrap();
     assert_eq!((wrong.counted, wrong.actual), (7, 2 * 1024 * 1024 + 11));
     assert_eq!(fixture.used().await, wrong.actual);
@@ -244,20 +247,20 @@ async fn storage_is_the_accounts_and_the_last_of_it_is_had_once() {
 }
 
 #[tokio::test]
-async fn uploaders_and_those_who_may_change_the_task_delete_its_files() {
-    let fixture = AttachmentFixture::open().await;
-    let team = fixture.desk.team.clone();
+async fn uploader_and_task_editors_delete_files() {
+    let fixture = AttachmentFixture::new().await;
+    let team = fixture.base.team.clone();
     let shared = baton_proto::baton::task::v1::CreateTaskRequest {
         visibility: baton_proto::baton::task::v1::TaskVisibility::Account.into(),
-        ..new("Write")
+        ..new_task("Write")
     };
-    let task = fixture.desk.create(&team.user_a1, shared).await.unwrap();
+    let task = fixture.base.create(&team.user_a1, shared).await.unwrap();
     let own = fixture.attach(&team.user_b1, &task.id).await;
     let others = fixture.attach(&team.user_a1, &task.id).await;
-    assert_eq!(refused(fixture.delete(&team.user_b1, &others).await), Reason::TaskChangeNotAllowed);
+    assert_eq!(error_reason(fixture.delete(&team.user_b1, &others).await), Reason::TaskChangeNotAllowed);
     fixture.delete(&team.user_b1, &own).await.unwrap();
     fixture.delete(&team.manager_a, &others).await.unwrap();
-    assert_eq!(refused(fixture.get(&team.user_a1, &others).await), Reason::AttachmentNotFound);
+    assert_eq!(error_reason(fixture.get(&team.user_a1, &others).await), Reason::AttachmentNotFound);
     assert_eq!(fixture.list(&team.user_a1, &task.id).await.unwrap(), Vec::<String>::new());
     assert_eq!((fixture.events("attachment.removed").await.len(), fixture.used().await), (2, 0));
     fixture.sweep().await;
@@ -265,22 +268,22 @@ async fn uploaders_and_those_who_may_change_the_task_delete_its_files() {
 }
 
 #[tokio::test]
-async fn a_service_without_its_store_does_not_start() {
-    let world = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
-    let mut env = world.env();
+async fn service_without_its_file_store_does_not_start() {
+    let context = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
+    let mut env = context.env();
     env.set("BATON_TASK_ATTACHMENTS_URL", "ftp://files");
     let config = Config::from_env(&env).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let started = start(config, Clock::system(), listener, world.shutdown().clone());
+    let started = start(config, Clock::system(), listener, context.shutdown().clone());
     let error = tokio::time::timeout(Duration::from_secs(10), started).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("BATON_TASK_ATTACHMENTS_URL"), "{error}");
 }
 
 #[tokio::test]
-async fn an_empty_file_is_a_file() {
-    let fixture = AttachmentFixture::open().await;
-    let me = fixture.desk.team.user_a1.clone();
-    let task = fixture.desk.create(&me, new("Sweep")).await.unwrap().id;
+async fn empty_file_is_accepted() {
+    let fixture = AttachmentFixture::new().await;
+    let me = fixture.base.team.user_a1.clone();
+    let task = fixture.base.create(&me, new_task("Sweep")).await.unwrap().id;
     let created = fixture.create(&me, announce(&task, b"")).await.unwrap();
     fixture.send(&created.upload_url, b"").await.unwrap();
     let attachment = fixture.complete(&me, &created.id).await.unwrap();

@@ -15,15 +15,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::desk::{Desk, new};
+use crate::fixture::{Fixture, new_task};
 
 const TASKS: i64 = 100_000;
 const PEOPLE: usize = 100;
 
 /// So many tasks in the team's account, and as many in another. What triggers would do row by row is done for all at
 /// once, as far as lists need it.
-async fn fill(desk: &Desk) {
-    let team = &desk.team;
+async fn fill(fixture: &Fixture) {
+    let team = &fixture.team;
     let people = [&team.owner, &team.manager_a, &team.manager_b, &team.user_a1, &team.user_a2, &team.user_b1];
     // Most of the account's hundred members only hold and create tasks.
     let others = (people.len()..PEOPLE).map(|_| Uuid::now_v7());
@@ -31,7 +31,7 @@ async fn fill(desk: &Desk) {
         people.map(|person| person.user_id).into_iter().chain(others).map(|id| format!("'{id}'")).collect();
     let people = people.join(", ");
     let mut script = "alter table task.tasks disable trigger user;".to_owned();
-    for account in [team.account_id, desk.elsewhere().await.team.account_id] {
+    for account in [team.account_id, fixture.other_account().await.team.account_id] {
         script += &format!(
             "insert into task.tasks (id, account_id, title, description, status, priority, visibility, due_at, tags,
                                      custom_fields, created_by, assigned_to, assigned_by, accepted_at, actual_seconds,
@@ -46,7 +46,7 @@ async fn fill(desk: &Desk) {
     }
     script += "insert into task.task_tags (account_id, tag, task_id) select account_id, tag, id from task.tasks, unnest(tags) tag;
                alter table task.tasks enable trigger user";
-    let admin = desk.world.admin();
+    let admin = fixture.context.admin();
     sqlx::raw_sql(AssertSqlSafe(script)).execute(&admin).await.unwrap();
     // As the autovacuum of a server that runs for longer than a test.
     for table in ["task.tasks", "task.task_tags"] {
@@ -55,8 +55,8 @@ async fn fill(desk: &Desk) {
 }
 
 /// How often Postgres has read each table of the service from its beginning to its end, and an index of the tasks.
-async fn scans(desk: &Desk) -> (Vec<(String, i64)>, i64) {
-    let admin = desk.world.admin();
+async fn scans(fixture: &Fixture) -> (Vec<(String, i64)>, i64) {
+    let admin = fixture.context.admin();
     let tables = sqlx::query_as(
         "select relname::text, seq_scan from pg_stat_user_tables
          where schemaname = 'task' and relname in ('tasks', 'task_tags') order by relname",
@@ -65,26 +65,26 @@ async fn scans(desk: &Desk) -> (Vec<(String, i64)>, i64) {
     (tables.fetch_all(&admin).await.unwrap(), sqlx::query_scalar(indexed).fetch_one(&admin).await.unwrap())
 }
 
-async fn list(desk: &Desk, who: &Person, filter: TaskFilter, page: i32) -> PageMeta {
+async fn list(fixture: &Fixture, actor: &Person, filter: TaskFilter, page: i32) -> PageMeta {
     let request = ListTasksRequest { filter: Some(filter), page: Some(Page { page, ..Default::default() }) };
-    desk.tasks().list_tasks(desk.call(who, request)).await.unwrap().into_inner().meta.unwrap()
+    fixture.tasks().list_tasks(fixture.call(actor, request)).await.unwrap().into_inner().meta.unwrap()
 }
 
 #[tokio::test]
-async fn no_list_reads_all_tasks_and_totals_say_when_they_are_estimates() {
-    let desk = Desk::open().await;
-    fill(&desk).await;
-    no_list_reads_all_tasks(&desk).await;
-    totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(&desk).await;
-    pages_are_the_same_by_number_and_by_token_however_deep(&desk).await;
-    a_persons_board_is_whole_in_every_order(&desk).await;
+async fn lists_use_indexes_and_large_totals_are_marked_as_estimates() {
+    let fixture = Fixture::new().await;
+    fill(&fixture).await;
+    lists_read_no_whole_table(&fixture).await;
+    totals_are_exact_up_to_ten_thousand(&fixture).await;
+    page_number_and_token_return_the_same_page(&fixture).await;
+    user_board_is_complete_in_every_sort(&fixture).await;
 }
 
-async fn no_list_reads_all_tasks(desk: &Desk) {
-    let team = &desk.team;
+async fn lists_read_no_whole_table(fixture: &Fixture) {
+    let team = &fixture.team;
     let filter =
         |sort: TaskSort, order: SortOrder| TaskFilter { sort: sort.into(), order: order.into(), ..Default::default() };
-    let now = desk.clock.now();
+    let now = fixture.clock.now();
     let filters = [
         filter(TaskSort::CreatedAt, SortOrder::Desc),
         filter(TaskSort::CreatedAt, SortOrder::Asc),
@@ -105,50 +105,50 @@ async fn no_list_reads_all_tasks(desk: &Desk) {
             ..Default::default()
         },
     ];
-    let (before, indexed) = scans(desk).await;
+    let (before, indexed) = scans(fixture).await;
     let mut calls = 0;
-    for (who, known, created) in [(&team.owner, 100, 100), (&team.manager_a, 26, 5), (&team.user_a1, 10, 3)] {
+    for (actor, known, created) in [(&team.owner, 100, 100), (&team.manager_a, 26, 5), (&team.user_a1, 10, 3)] {
         for filter in &filters {
             for page in [1, 1000] {
-                list(desk, who, filter.clone(), page).await;
+                list(fixture, actor, filter.clone(), page).await;
                 calls += 1;
             }
         }
-        let mut boards = desk.boards();
-        boards.get_my_board(desk.call(who, GetMyBoardRequest::default())).await.unwrap();
+        let mut boards = fixture.boards();
+        boards.get_my_board(fixture.call(actor, GetMyBoardRequest::default())).await.unwrap();
         calls += 1;
-        let tags = desk.tags(who, "tag", Page { per_page: 100, ..Default::default() }).await.unwrap();
+        let tags = fixture.tags(actor, "tag", Page { per_page: 100, ..Default::default() }).await.unwrap();
         // Of a hundred people a tag each has all that somebody created; what one holds has seven of them.
         let whole = tags.tags.iter().filter(|tag| tag.task_count == 1_000 && !tag.has_older_tasks).count();
         assert_eq!(whole as i32, created, "{tags:?}");
         assert_eq!(tags.meta.unwrap().total_count, known);
     }
-    let mut boards = desk.boards();
-    boards.get_team_board(desk.call(&team.manager_a, GetTeamBoardRequest::default())).await.unwrap();
-    boards.get_account_board(desk.call(&team.owner, GetAccountBoardRequest::default())).await.unwrap();
+    let mut boards = fixture.boards();
+    boards.get_team_board(fixture.call(&team.manager_a, GetTeamBoardRequest::default())).await.unwrap();
+    boards.get_account_board(fixture.call(&team.owner, GetAccountBoardRequest::default())).await.unwrap();
     // Postgres tells what was done a little later.
-    eventually(|| async { (scans(desk).await.1 >= indexed + calls).then_some(()) }).await;
-    assert_eq!(scans(desk).await.0, before, "a table was read from beginning to end");
+    eventually(|| async { (scans(fixture).await.1 >= indexed + calls).then_some(()) }).await;
+    assert_eq!(scans(fixture).await.0, before, "a table was read from beginning to end");
 }
 
-async fn totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(desk: &Desk) {
-    let team = &desk.team;
+async fn totals_are_exact_up_to_ten_thousand(fixture: &Fixture) {
+    let team = &fixture.team;
     let tagged = |tag: &str| TaskFilter { tags: vec![tag.to_owned()], ..Default::default() };
     for page in [1, 30, 1000] {
-        let meta = list(desk, &team.owner, tagged("tag7"), page).await;
+        let meta = list(fixture, &team.owner, tagged("tag7"), page).await;
         assert_eq!((meta.total_count, meta.total_is_estimate), (1000, false), "page {page}");
     }
-    let meta = list(desk, &team.owner, TaskFilter::default(), 1).await;
+    let meta = list(fixture, &team.owner, TaskFilter::default(), 1).await;
     assert!(meta.total_is_estimate);
     assert!((50_000..200_000).contains(&meta.total_count), "{}", meta.total_count);
     // An estimate is remembered for a while: for this list of this caller, and no other.
     let pending = TaskFilter { status: vec![TaskStatus::Pending.into()], ..Default::default() };
-    let pending = list(desk, &team.owner, pending, 1).await;
+    let pending = list(fixture, &team.owner, pending, 1).await;
     assert!(pending.total_is_estimate);
     assert!((15_000..60_000).contains(&pending.total_count), "{}", pending.total_count);
-    let seen = list(desk, &team.user_a1, TaskFilter::default(), 1).await;
+    let seen = list(fixture, &team.user_a1, TaskFilter::default(), 1).await;
     assert!(!seen.total_is_estimate && seen.total_count < 10_000, "{seen:?}");
-    let board = desk.boards().get_account_board(desk.call(&team.owner, GetAccountBoardRequest::default())).await;
+    let board = fixture.boards().get_account_board(fixture.call(&team.owner, GetAccountBoardRequest::default())).await;
     let columns = board.unwrap().into_inner().columns;
     let of = |status: TaskStatus| columns.iter().find(|column| column.status() == status).unwrap();
     assert_eq!((of(TaskStatus::Paused).count, of(TaskStatus::Paused).count_is_estimate), (0, false));
@@ -156,11 +156,11 @@ async fn totals_are_exact_up_to_ten_thousand_and_say_when_they_are_not(desk: &De
     assert!(completed.count_is_estimate && completed.count > 10_000, "{completed:?}");
 }
 
-async fn pages_are_the_same_by_number_and_by_token_however_deep(desk: &Desk) {
-    let team = &desk.team;
+async fn page_number_and_token_return_the_same_page(fixture: &Fixture) {
+    let team = &fixture.team;
     let read = async |filter: &TaskFilter, page: Page| {
         let request = ListTasksRequest { filter: Some(filter.clone()), page: Some(page) };
-        let listed = desk.tasks().list_tasks(desk.call(&team.owner, request)).await.unwrap().into_inner();
+        let listed = fixture.tasks().list_tasks(fixture.call(&team.owner, request)).await.unwrap().into_inner();
         let ids: Vec<String> = listed.tasks.into_iter().map(|task| task.id).collect();
         (ids, listed.meta.unwrap().next_page_token)
     };
@@ -205,25 +205,25 @@ struct Placed {
 }
 
 /// It consists of two parts: what they hold, and what they have made for nobody yet.
-async fn a_persons_board_is_whole_in_every_order(desk: &Desk) {
-    let user = &desk.team.user_a1;
+async fn user_board_is_complete_in_every_sort(fixture: &Fixture) {
+    let user = &fixture.team.user_a1;
     for n in 0..30 {
-        desk.create(user, new(&format!("Kept {n}"))).await.unwrap();
+        fixture.create(user, new_task(&format!("Kept {n}"))).await.unwrap();
     }
     let mine: Vec<Placed> = sqlx::query_as(
         "select id::text, row_number() over (order by rank) as place, priority, due_at, updated_at from task.tasks
          where account_id = $1 and deleted_at is null and status <> 'archived'
            and (assigned_to = $2 or assigned_to is null and created_by = $2) order by id",
     )
-    .bind(desk.team.account_id)
+    .bind(fixture.team.account_id)
     .bind(user.user_id)
-    .fetch_all(&desk.world.admin())
+    .fetch_all(&fixture.context.admin())
     .await
     .unwrap();
     assert!(mine.len() > 1_000, "{}", mine.len());
     let read = async |filter: TaskFilter, page: Page| {
         let request = GetMyBoardRequest { filter: Some(filter), page: Some(page), ..Default::default() };
-        let board = desk.boards().get_my_board(desk.call(user, request)).await.unwrap().into_inner();
+        let board = fixture.boards().get_my_board(fixture.call(user, request)).await.unwrap().into_inner();
         let ids: Vec<String> = board.tasks.into_iter().map(|task| task.id).collect();
         (ids, board.meta.unwrap())
     };

@@ -1,0 +1,222 @@
+//! The network policies open what the configuration makes services need, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+
+use crate::{
+    environment::{called, readers},
+    rendered_manifests::{BOTH, Manifests, container, labels, port},
+};
+
+type Labels = BTreeMap<String, String>;
+
+fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
+    let mut exact = selector.match_labels.iter().flatten();
+    exact.all(|(name, value)| labels.get(name) == Some(value))
+        && selector.match_expressions.iter().flatten().all(|expression| {
+            assert_eq!(expression.operator, "In");
+            let values = expression.values.as_ref().unwrap();
+            labels.get(&expression.key).is_some_and(|value| values.contains(value))
+        })
+}
+
+fn spec(policy: &NetworkPolicy) -> &NetworkPolicySpec {
+    policy.spec.as_ref().unwrap()
+}
+
+fn applies(policy: &NetworkPolicy, pod: &Labels) -> bool {
+    // An absent selector selects everything, as an empty one does.
+    spec(policy).pod_selector.as_ref().is_none_or(|selector| matches(selector, pod))
+}
+
+/// What one rule opens: a side (`None` is everywhere), and ports.
+struct Opening<'a> {
+    peers: Option<&'a [NetworkPolicyPeer]>,
+    ports: &'a [NetworkPolicyPort],
+}
+
+fn openings<'a>(manifests: &'a Manifests, pod: &Labels, direction: &str) -> Vec<Opening<'a>> {
+    let policies = manifests.policies.values().filter(|policy| applies(policy, pod)).map(spec);
+    let mut openings = Vec::new();
+    for policy in policies {
+        if direction == "Ingress" {
+            openings.extend(policy.ingress.iter().flatten().map(|rule| Opening {
+                peers: rule.from.as_deref(),
+                ports: rule.ports.as_deref().expect("a rule names its ports"),
+            }));
+        } else {
+            openings.extend(policy.egress.iter().flatten().map(|rule| Opening {
+                peers: rule.to.as_deref(),
+                ports: rule.ports.as_deref().expect("a rule names its ports"),
+            }));
+        }
+    }
+    openings
+}
+
+impl Opening<'_> {
+    /// Whether it is about a pod of this namespace with these labels.
+    fn is_about(&self, pod: &Labels) -> bool {
+        self.peers.into_iter().flatten().any(|peer| {
+            peer.namespace_selector.is_none()
+                && peer.ip_block.is_none()
+                && peer.pod_selector.as_ref().is_some_and(|selector| matches(selector, pod))
+        })
+    }
+
+    /// Whether it is about what is outside of this namespace.
+    fn is_about_outside(&self) -> bool {
+        self.peers.is_none_or(|peers| {
+            peers.iter().any(|peer| peer.pod_selector.is_none() || peer.namespace_selector.is_some())
+        })
+    }
+
+    /// Its ports, in numbers; those with names are the container's.
+    fn ports(&self, named: impl Fn(&str) -> Option<i32>) -> BTreeSet<i32> {
+        let number = |opened: &NetworkPolicyPort| match opened.port.as_ref().expect("a rule names its ports") {
+            IntOrString::Int(number) => *number,
+            IntOrString::String(name) => named(name).unwrap_or_else(|| panic!("there is no port {name}")),
+        };
+        self.ports.iter().map(number).collect()
+    }
+}
+
+fn no_names(name: &str) -> Option<i32> {
+    panic!("{name}: the port of another pod goes by its number")
+}
+
+#[test]
+fn traffic_is_denied_by_default() {
+    for manifests in BOTH.map(Manifests::render) {
+        let all = spec(&manifests.policies["default-deny"]);
+        assert!(all.ingress.is_none() && all.egress.is_none());
+        let nobody = Labels::new();
+        assert!(applies(&manifests.policies["default-deny"], &nobody));
+        let directions = BTreeSet::from_iter(all.policy_types.as_ref().unwrap().iter().map(String::as_str));
+        assert_eq!(directions, BTreeSet::from(["Egress", "Ingress"]));
+        for (name, policy) in &manifests.policies {
+            let policy = spec(policy);
+            // A direction that has rules but is not named would be dead; one named without rules is closed anyway.
+            let named = |direction: &str| policy.policy_types.as_ref().unwrap().iter().any(|known| known == direction);
+            assert!(policy.ingress.is_none() || named("Ingress"), "{name}");
+            assert!(policy.egress.is_none() || named("Egress"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_policy_selector_matches_a_pod() {
+    for manifests in BOTH.map(Manifests::render) {
+        let pods = manifests.pods();
+        let names: BTreeSet<&str> = pods.values().map(|pod| labels(pod)["app.kubernetes.io/name"].as_str()).collect();
+        for (name, policy) in &manifests.policies {
+            let policy = spec(policy);
+            let from = policy.ingress.iter().flatten().flat_map(|rule| rule.from.iter().flatten());
+            let to = policy.egress.iter().flatten().flat_map(|rule| rule.to.iter().flatten());
+            let peers = from.chain(to).filter(|peer| peer.namespace_selector.is_none());
+            for selector in peers.filter_map(|peer| peer.pod_selector.as_ref()).chain(&policy.pod_selector) {
+                let exact = selector.match_labels.iter().flatten().map(|(_, value)| value);
+                let any = selector.match_expressions.iter().flatten().flat_map(|one| one.values.iter().flatten());
+                for value in exact.chain(any) {
+                    assert!(names.contains(value.as_str()), "{name}: no pod is called {value}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn services_reach_exactly_their_upstreams() {
+    for manifests in BOTH.map(Manifests::render) {
+        let pods = manifests.pods();
+        for caller in readers() {
+            for (callee, pod) in &pods {
+                let (from, to) = (labels(pods[caller.name]), labels(pod));
+                let there = container(pod);
+                let out: BTreeSet<i32> = openings(&manifests, from, "Egress")
+                    .iter()
+                    .filter(|opening| opening.is_about(to))
+                    .flat_map(|opening| opening.ports(no_names))
+                    .collect();
+                let into: BTreeSet<i32> = openings(&manifests, to, "Ingress")
+                    .iter()
+                    .filter(|opening| opening.is_about(from))
+                    .flat_map(|opening| opening.ports(|name| port(there, name)))
+                    .collect();
+                let expected: BTreeSet<i32> = if called(&caller).contains(callee) {
+                    port(there, "grpc").into_iter().collect()
+                } else {
+                    BTreeSet::new()
+                };
+                assert_eq!(out, expected, "what {} may send to {callee}", caller.name);
+                assert_eq!(into, expected, "what {callee} takes from {}", caller.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_reach_exactly_their_configured_servers() {
+    const DNS: i32 = 53;
+    const OTLP: i32 = 4317;
+    const HTTPS: i32 = 443;
+    for manifests in BOTH.map(Manifests::render) {
+        let outside = |pod: &Labels| -> BTreeSet<i32> {
+            let open = openings(&manifests, pod, "Egress");
+            open.iter()
+                .filter(|opening| opening.is_about_outside())
+                .flat_map(|opening| opening.ports(no_names))
+                .collect()
+        };
+        let pods = manifests.pods();
+        for reader in readers() {
+            let database = format!("BATON_{}_DATABASE_URL", reader.name.to_uppercase());
+            let mut expected = BTreeSet::from([DNS, OTLP]);
+            expected.extend(reader.reads(&database).then_some(5432));
+            expected.extend(reader.reads("BATON_REDIS_URL").then_some(6379));
+            expected.extend(reader.reads("BATON_AUTH_PROVIDERS").then_some(HTTPS));
+            expected.extend(reader.reads("BATON_TASK_ATTACHMENTS_URL").then_some(HTTPS));
+            expected.extend(reader.reads("BATON_SMTP_URL").then_some([465, 587]).into_iter().flatten());
+            assert_eq!(outside(labels(pods[reader.name])), expected, "{}", reader.name);
+        }
+        let migration = manifests.jobs.keys().next().unwrap().as_str();
+        assert_eq!(outside(labels(pods[migration])), BTreeSet::from([DNS, 5432]), "{migration}");
+    }
+}
+
+#[test]
+fn only_ingress_controller_and_prometheus_enter_from_outside() {
+    for (manifests, open) in [(Manifests::render("base"), false), (Manifests::render("overlays/production"), true)] {
+        for (name, pod) in manifests.pods() {
+            let here = container(pod);
+            let from_outside: BTreeSet<i32> = openings(&manifests, labels(pod), "Ingress")
+                .iter()
+                .filter(|opening| opening.is_about_outside())
+                .flat_map(|opening| {
+                    assert!(opening.peers.is_some(), "{name} is open to the world");
+                    opening.ports(|name| port(here, name))
+                })
+                .collect();
+            let expected: BTreeSet<i32> = match name {
+                "gateway" if open => ["metrics", "http"].iter().filter_map(|name| port(here, name)).collect(),
+                _ => port(here, "metrics").into_iter().collect(),
+            };
+            assert_eq!(from_outside, expected, "{name}");
+        }
+    }
+}
+
+/// The base does not know where Postgres, Redis and the mail server are; an installation does.
+#[test]
+fn production_overlay_names_every_egress_destination() {
+    let production = Manifests::render("overlays/production");
+    for (name, policy) in &production.policies {
+        for rule in spec(policy).egress.iter().flatten() {
+            assert!(rule.to.as_ref().is_some_and(|to| !to.is_empty()), "{name} opens a port to the world");
+        }
+    }
+}

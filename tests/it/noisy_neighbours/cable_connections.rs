@@ -1,0 +1,131 @@
+//! Connects to `/cable`, and what subscriptions look up, count as requests do.
+
+use std::time::Duration;
+
+use baton_tests::{PASSWORD, Platform};
+use futures_util::{SinkExt, StreamExt, future::join_all};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, Message, client::IntoClientRequest},
+};
+use uuid::Uuid;
+
+use super::{attacker::Attacker, neighbours::Neighbours};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What the account of a test may do in an hour. The three others need less.
+const ACCOUNT_LIMIT: &str = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=2000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unauthenticated_sockets_count_against_their_address() {
+    const SOCKETS: usize = 300;
+    const LIMIT: usize = 100;
+    // The test says whose address it comes from, as a load balancer does; and makes people from its own.
+    let limit = LIMIT.to_string();
+    let variables =
+        [("BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", &*limit), ("BATON_GATEWAY_TRUSTED_PROXIES", "127.0.0.0/8")];
+    let platform = Platform::start_with(&variables).await;
+    let neighbours = Neighbours::of(&platform).await;
+    let connect = |n: usize, address: &str| {
+        let token = if n.is_multiple_of(3) { String::new() } else { format!("bogus-{n}") };
+        let url = format!("ws://{}/cable?token={token}", platform.address());
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
+        async move {
+            match timeout(PATIENCE, connect_async(request)).await.expect("an answer") {
+                Ok(_) => 101,
+                Err(tungstenite::Error::Http(refused)) => refused.status().as_u16(),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let statuses = neighbours.undisturbed_by(join_all((0..SOCKETS).map(|n| connect(n, "198.51.100.7")))).await;
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert!((SOCKETS - LIMIT..SOCKETS).contains(&refused), "{refused} of {SOCKETS} sockets were refused");
+    // What they counted for is the address, for all that it asks.
+    let login = json!({"email": "nobody@example.com", "password": PASSWORD});
+    let call = platform.rest().post("/v1/auth/login", &login).header("x-forwarded-for", "198.51.100.7");
+    call.refused(429, "RATE_LIMITED").await;
+    assert_ne!(connect(1, "198.51.100.8").await, 429, "another address has requests left");
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A socket that is open, or the status that it was refused with.
+async fn socket(url: &str) -> Result<Socket, u16> {
+    match timeout(PATIENCE, connect_async(url)).await.expect("an answer") {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(refused)) => Err(refused.status().as_u16()),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Subscribes to a task, and answers what comes of it: `confirm_subscription`, `reject_subscription` or `disconnect`.
+async fn subscribe(socket: &mut Socket, task_id: Uuid) -> String {
+    let identifier = json!({"channel": "TaskChannel", "task_id": task_id}).to_string();
+    let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
+    if socket.send(Message::text(subscribe)).await.is_err() {
+        return "disconnect".to_owned();
+    }
+    let answer = async {
+        while let Some(Ok(message)) = socket.next().await {
+            let message: Value =
+                message.to_text().ok().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            let kind = message["type"].as_str().unwrap_or_default().to_owned();
+            let about_it = message["identifier"] == identifier && kind.ends_with("subscription");
+            if about_it || kind == "disconnect" {
+                return kind;
+            }
+        }
+        "disconnect".to_owned()
+    };
+    timeout(PATIENCE, answer).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn account_at_its_limit_causes_no_further_lookups() {
+    const SUBSCRIPTIONS: i64 = 20;
+    let platform = Platform::start_with(&[("BATON_TENANCY_TIER_LIMITS", ACCOUNT_LIMIT)]).await;
+    let attacker = Attacker::of(&platform).await;
+    let mut tasks = Vec::new();
+    for n in 0..2 * SUBSCRIPTIONS {
+        tasks.push(attacker.person.create_task(&format!("Task {n}")).await);
+    }
+    let (first, second) = tasks.split_at(tasks.len() / 2);
+    let neighbours = Neighbours::of(&platform).await;
+    let left = async || -> i64 {
+        let answer = attacker.person.get("/v1/custom-fields").send().await;
+        answer.header("x-ratelimit-remaining").parse().unwrap()
+    };
+    neighbours
+        .undisturbed_by(async {
+            let before = left().await;
+            let mut early = socket(&attacker.cable()).await.expect("there are requests left");
+            for task in first {
+                assert_eq!(subscribe(&mut early, *task).await, "confirm_subscription");
+            }
+            let used = before - left().await;
+            // The connect, each look-up, and the call that asks.
+            assert!(used >= SUBSCRIPTIONS + 2, "{used} requests were counted");
+
+            // Calls that count twenty times use up the hour.
+            let mut status = 200;
+            while status == 200 {
+                let nothing = json!({"action": "start", "filter": {"status": ["paused"]}});
+                status = attacker.person.post("/v1/tasks/bulk", &nothing).send().await.status;
+            }
+            assert_eq!(status, 429);
+            while attacker.person.get("/v1/custom-fields").send().await.status == 200 {}
+
+            // An open socket goes on, and has nothing new looked up; and no other opens.
+            for task in second {
+                assert_ne!(subscribe(&mut early, *task).await, "confirm_subscription", "looked up at the limit");
+            }
+            for _ in 0..20 {
+                assert_eq!(socket(&attacker.cable()).await.err(), Some(429), "a socket opened at the limit");
+            }
+        })
+        .await;
+}

@@ -1,0 +1,168 @@
+//! One person opens more streams than anybody needs: the rest of theirs are refused, and nobody else's.
+
+use std::time::Duration;
+
+use baton_proto::baton::task::v1::{BoardKind, WatchBoardRequest};
+use baton_tests::{Person, Platform, eventually};
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use tokio::time::timeout;
+use tokio_tungstenite::{connect_async, tungstenite};
+use tonic::Code;
+
+use super::{
+    attacker::{Attacker, Begun, Http2},
+    neighbours::Neighbours,
+};
+
+const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
+/// What a person may have by default.
+const MOST: usize = 64;
+/// Streams that are opened at a time.
+const AT_A_TIME: usize = 50;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a stream began.
+enum OpenResult {
+    Open(Begun, h2::RecvStream),
+    /// With RESOURCE_EXHAUSTED.
+    Refused,
+    /// With DEADLINE_EXCEEDED or UNAVAILABLE: that many calls at a time can be too many for a small machine.
+    Overloaded,
+}
+
+fn refused(code: &str) -> OpenResult {
+    match code {
+        "8" => OpenResult::Refused,
+        "4" | "14" => OpenResult::Overloaded,
+        other => panic!("a stream was refused with status {other}"),
+    }
+}
+
+/// Waits for the headers, and for the first message of a watch that has begun.
+async fn answered(mut begun: Begun) -> OpenResult {
+    let answer = timeout(PATIENCE, &mut begun.answer).await.expect("an answer").expect("no reset");
+    assert_eq!(answer.status(), 200);
+    match answer.headers().get("grpc-status") {
+        None => {
+            // gRPC-Web may say it in the body instead; a watch begins with a message.
+            let mut body = answer.into_body();
+            let first =
+                timeout(PATIENCE, body.data()).await.expect("a first frame").expect("a frame").expect("no reset");
+            if first[0] & 0x80 == 0 {
+                return OpenResult::Open(begun, body);
+            }
+            let trailers = String::from_utf8_lossy(&first);
+            let code = trailers.lines().find_map(|line| line.split_once("grpc-status:"));
+            refused(code.expect("a status").1.trim())
+        }
+        Some(code) => refused(code.to_str().unwrap()),
+    }
+}
+
+/// Opens watches, some at a time; answers those that are open, and how many were refused.
+async fn open(
+    client: &mut Http2,
+    attacker: &Attacker,
+    web: bool,
+    count: usize,
+) -> (Vec<(Begun, h2::RecvStream)>, usize) {
+    let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+    let (mut open, mut refused, mut left) = (Vec::new(), 0, count);
+    while left > 0 {
+        let mut begun = Vec::new();
+        for _ in 0..left.min(AT_A_TIME) {
+            let head = if web { attacker.grpc_web(WATCH) } else { attacker.grpc(WATCH) };
+            begun.push(client.call(head, &watch).await);
+        }
+        left -= begun.len();
+        for begun in begun {
+            match answered(begun).await {
+                OpenResult::Open(begun, body) => open.push((begun, body)),
+                OpenResult::Refused => refused += 1,
+                OpenResult::Overloaded => {}
+            }
+        }
+    }
+    (open, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_limited_per_user() {
+    let platform = Platform::start().await;
+    let attacker = Attacker::of(&platform).await;
+    let colleague = platform.person("colleague").await;
+    platform.join(attacker.account_id, &attacker.person, &colleague, "super_manager", None).await;
+    let neighbours = Neighbours::of(&platform).await;
+    neighbours
+        .undisturbed_by(async {
+            // More than a service takes from one connection, and some over gRPC-Web.
+            for (web, wanted) in [(false, 1100), (true, 200)] {
+                let mut client = Http2::connect(attacker.address, 65_535).await;
+                let (streams, refused) = open(&mut client, &attacker, web, wanted).await;
+                assert!((1..=MOST).contains(&streams.len()), "{} of {wanted} streams are open", streams.len());
+                assert!(refused > wanted / 2, "{refused} of {wanted} streams were refused for their number");
+                // Somebody else of the account has a share of their own.
+                eventually("a colleague watches", || watches(&platform, &colleague, &attacker)).await;
+                // And whoever closes one may open another.
+                drop(streams);
+                eventually("a stream can be opened again", || async {
+                    let mut client = Http2::connect(attacker.address, 65_535).await;
+                    let (streams, _) = open(&mut client, &attacker, web, 1).await;
+                    (streams.len() == 1).then_some(())
+                })
+                .await;
+            }
+        })
+        .await;
+}
+
+/// Watches the board, as somebody else of the account; `None` while the platform is busy with the attack.
+async fn watches(platform: &Platform, person: &Person, attacker: &Attacker) -> Option<()> {
+    let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+    let caller = Some((person, attacker.account_id));
+    match platform.grpc_web().open(caller, &format!("/{WATCH}"), &watch).await {
+        Ok(mut body) => {
+            body.next().await.expect("the watch goes on").expect("the first message");
+            Some(())
+        }
+        Err(status) => {
+            assert_ne!(status.code(), Code::ResourceExhausted, "{status:?}");
+            None
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_are_limited_per_user() {
+    const WANTED: usize = 200;
+    let platform = Platform::start().await;
+    let attacker = Attacker::of(&platform).await;
+    let neighbours = Neighbours::of(&platform).await;
+    // A socket that is served says welcome first; one that is not is refused before, or told to disconnect.
+    let served = |url: String| async move {
+        let mut socket = match connect_async(url).await {
+            Ok((socket, _)) => socket,
+            Err(tungstenite::Error::Http(refused)) => {
+                assert_eq!(refused.status(), 429);
+                return None;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let first = timeout(PATIENCE, socket.next()).await.expect("a first message")?.ok()?;
+        let first: Value = serde_json::from_str(first.to_text().ok()?).ok()?;
+        (first["type"] == "welcome").then_some(socket)
+    };
+    neighbours
+        .undisturbed_by(async {
+            for _ in 0..2 {
+                let sockets = stream::iter(0..WANTED).map(|_| served(attacker.cable())).buffer_unordered(16);
+                let sockets: Vec<Option<_>> = sockets.collect().await;
+                let open: Vec<_> = sockets.into_iter().flatten().collect();
+                assert!((1..=MOST).contains(&open.len()), "{} of {WANTED} sockets are open", open.len());
+                drop(open);
+                eventually("a socket can be opened again", || async { served(attacker.cable()).await.map(drop) }).await;
+            }
+        })
+        .await;
+}

@@ -1,0 +1,252 @@
+//! Signing in by another provider of identities: a real one, the npm package `oidc-provider`, as a browser does it.
+
+use std::collections::BTreeMap;
+
+use baton_tests::{Node, PASSWORD, Platform};
+use reqwest::{Client, Response, header, redirect::Policy};
+use serde_json::{Value, json};
+use url::Url;
+
+const CLIENT: &str = "baton";
+const SECRET: &str = "a secret of the client";
+
+/// The platform, and the provider that it is configured with.
+struct Stage {
+    platform: Platform,
+    provider: Node,
+}
+
+/// A browser that follows no redirect by itself. Cookies are kept by origin.
+struct Browser {
+    client: Client,
+    cookies: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+async fn stage(accounts: &Value) -> Stage {
+    let argument = json!({"client_id": CLIENT, "client_secret": SECRET, "accounts": accounts});
+    let mut provider = Node::start("provider.mjs", &argument);
+    let issuer = provider.wait_for("the issuer", |line| line["issuer"].is_string()).await["issuer"].clone();
+    let of = |name: &str, enabled: bool| json!({"name": name, "kind": "oidc", "issuer": issuer, "client_id": CLIENT, "client_secret": SECRET, "enabled": enabled});
+    let providers = json!([of("acme", true), of("off", false)]).to_string();
+    let platform = Platform::start_with(&[("BATON_AUTH_PROVIDERS", &providers)]).await;
+    let callback = format!("{}/v1/auth/oauth/acme/callback", platform.url());
+    provider.tell(&json!({"redirect_uri": callback})).await;
+    provider.wait_for("the provider", |line| line["ready"] == true).await;
+    Stage { platform, provider }
+}
+
+impl Browser {
+    fn new() -> Self {
+        Self { client: Client::builder().redirect(Policy::none()).build().unwrap(), cookies: BTreeMap::new() }
+    }
+
+    /// Somebody who is signed in at the provider already.
+    fn of(account: &str) -> Self {
+        let mut browser = Self::new();
+        browser.cookies.entry("account".to_owned()).or_default().insert("account".to_owned(), account.to_owned());
+        browser
+    }
+
+    async fn get(&mut self, url: &str, mode: Option<&str>) -> Response {
+        let origin = Url::parse(url).unwrap().origin().ascii_serialization();
+        let own = self.cookies.get(&origin).into_iter().chain(self.cookies.get("account")).flatten();
+        let cookies: Vec<_> = own.map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = self.client.get(url).header(header::COOKIE, cookies.join("; "));
+        if let Some(mode) = mode {
+            request = request.header("sec-fetch-mode", mode);
+        }
+        let response = request.send().await.unwrap();
+        self.keep(&origin, &response);
+        response
+    }
+
+    fn keep(&mut self, origin: &str, response: &Response) {
+        let jar = self.cookies.entry(origin.to_owned()).or_default();
+        for line in response.headers().get_all(header::SET_COOKIE) {
+            let (name, value) = line.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            jar.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    /// OffsetCache a sign-in; answers where the provider's page is.
+    async fn begin(&mut self, platform: &Platform, provider: &str, query: &str) -> String {
+        let url = format!("{}/v1/auth/oauth/{provider}/authorize{query}", platform.url());
+        let answer = self.get(&url, Some("navigate")).await;
+        assert_eq!(answer.status(), 302);
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+        for attribute in ["__Host-baton_oauth=", "Secure", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        location(&answer)
+    }
+
+    /// Goes through the provider's pages; answers the callback that it leads back to.
+    async fn through(&mut self, platform: &Platform, page: &str) -> String {
+        let mut url = page.to_owned();
+        for _ in 0..10 {
+            if url.starts_with(&platform.url()) {
+                return url;
+            }
+            let answer = self.get(&url, Some("navigate")).await;
+            assert!(answer.status().is_redirection(), "{url}: {answer:?}");
+            url = Url::parse(&url).unwrap().join(&location(&answer)).unwrap().into();
+        }
+        panic!("the provider leads nowhere: {url}");
+    }
+}
+
+fn location(answer: &Response) -> String {
+    answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
+}
+
+async fn refusal(answer: Response) -> (u16, String) {
+    let (status, problem) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+    (status, problem["reason"].as_str().unwrap().to_owned())
+}
+
+fn accounts(more: Value) -> Value {
+    let mut accounts = json!({
+        "ada": {"email": "ada@example.org", "email_verified": true, "given_name": "Ada", "family_name": "Lovelace"},
+        "shady": {"email": "shady@example.org", "email_verified": false},
+    });
+    accounts.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    accounts
+}
+
+#[tokio::test]
+async fn user_signs_in_through_a_real_provider_repeatedly() {
+    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let rest = platform.rest();
+    let listed = rest.get("/v1/auth/oauth/providers").ok().await;
+    assert_eq!(listed["providers"], json!([{"name": "acme"}]));
+
+    let mut browser = Browser::of("ada");
+    let page = browser.begin(&platform, "acme", "?redirect=/inbox").await;
+    for parameter in ["code_challenge=", "code_challenge_method=S256", "state=", "nonce="] {
+        assert!(page.contains(parameter), "{page}");
+    }
+    let callback = browser.through(&platform, &page).await;
+    assert!(callback.contains("iss="), "RFC 9207: {callback}");
+    // As a page's script asks: the login shape. What the provider adds of its own is ignored.
+    let answer = browser.get(&format!("{callback}&session_state=x"), Some("cors")).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+    assert!(answer.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    let session: Value = answer.json().await.unwrap();
+    assert_eq!((&session["token_type"], &session["expires_in"]), (&json!("Bearer"), &json!(900)), "{session}");
+    assert_eq!(session["redirect"], format!("{}/inbox", platform.url()));
+    assert_eq!(
+        (&session["user"]["email"], &session["user"]["email_verified"]),
+        (&json!("ada@example.org"), &json!(true))
+    );
+    let ada = rest.with_token(session["access_token"].as_str().unwrap());
+    assert_eq!(ada.get("/v1/users/me").ok().await["id"], session["user"]["id"]);
+    let identities = ada.get("/v1/users/me/identities").ok().await;
+    let identity = &identities["identities"][0];
+    assert_eq!((&identity["provider"], &identity["email"]), (&json!("acme"), &json!("ada@example.org")));
+    let way = format!("/v1/users/me/identities/{}", identity["id"].as_str().unwrap());
+    ada.delete(&way).refused(409, "LAST_WAY_TO_SIGN_IN").await;
+
+    // The callback again: the state had its turn.
+    assert_eq!(refusal(browser.get(&callback, None).await).await, (400, "OAUTH_STATE_INVALID".to_owned()));
+
+    // A browser that navigates is sent on to the app, with the refresh token where no script reads it.
+    let page = browser.begin(&platform, "acme", "?redirect=/inbox").await;
+    let callback = browser.through(&platform, &page).await;
+    let answer = browser.get(&callback, Some("navigate")).await;
+    assert_eq!((answer.status().as_u16(), location(&answer)), (303, format!("{}/inbox", platform.url())));
+    let set: Vec<_> = answer.headers().get_all(header::SET_COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
+    assert!(
+        set.iter().any(|cookie| cookie.starts_with("__Host-baton_refresh=") && cookie.contains("HttpOnly")),
+        "{set:?}"
+    );
+    let jar = &browser.cookies[&platform.url()];
+    let cookies = format!("__Host-baton_refresh={}", jar["__Host-baton_refresh"]);
+    let refresh = rest.post("/v1/auth/refresh", &json!({})).header("cookie", &cookies);
+    let refresh = refresh.header("x-csrf-token", &jar["__Host-baton_csrf"]).header("sec-fetch-site", "same-origin");
+    let again = refresh.ok().await;
+    assert_eq!(again["user"]["id"], session["user"]["id"], "{again}");
+}
+
+#[tokio::test]
+async fn unverified_provider_claims_sign_nobody_in() {
+    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let mut shady = Browser::of("shady");
+    let page = shady.begin(&platform, "acme", "").await;
+    let callback = shady.through(&platform, &page).await;
+    assert_eq!(refusal(shady.get(&callback, None).await).await, (403, "EMAIL_NOT_VERIFIED".to_owned()));
+
+    // They said no there.
+    let mut nobody = Browser::new();
+    let page = nobody.begin(&platform, "acme", "").await;
+    let callback = nobody.through(&platform, &page).await;
+    assert!(callback.contains("error=access_denied"), "{callback}");
+    assert_eq!(refusal(nobody.get(&callback, None).await).await, (401, "PROVIDER_REFUSED".to_owned()));
+
+    // Login CSRF: Ada's link, opened in another browser; with the token in the link as well.
+    let mut ada = Browser::of("ada");
+    let page = ada.begin(&platform, "acme", "").await;
+    let callback = ada.through(&platform, &page).await;
+    let token = &ada.cookies[&platform.url()]["__Host-baton_oauth"];
+    for link in [callback.clone(), format!("{callback}&browser_token={token}")] {
+        let mut victim = Browser::new();
+        assert_eq!(refusal(victim.get(&link, None).await).await, (400, "OAUTH_STATE_INVALID".to_owned()));
+    }
+    // A code that was changed on its way, and one that was used.
+    let forged = callback.replace("code=", "code=x");
+    assert_eq!(refusal(ada.get(&forged, None).await).await, (401, "PROVIDER_REFUSED".to_owned()));
+
+    let rest = platform.rest();
+    for provider in ["off", "never-was"] {
+        rest.get(&format!("/v1/auth/oauth/{provider}/authorize")).refused(404, "PROVIDER_UNKNOWN").await;
+        let callback = format!("/v1/auth/oauth/{provider}/callback?code=a&state=b");
+        rest.get(&callback).refused(404, "PROVIDER_UNKNOWN").await;
+    }
+    for redirect in ["//evil.example", "https://evil.example/", "/%5Cevil.example"] {
+        let authorize = format!("/v1/auth/oauth/acme/authorize?redirect={redirect}");
+        rest.get(&authorize).refused(400, "VALIDATION_FAILED").await;
+    }
+}
+
+/// CVE-2026-105207.
+#[tokio::test]
+async fn existing_email_is_linked_only_with_proof_of_its_owner() {
+    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let rest = platform.rest();
+    let email = "ada@example.org";
+    let register = json!({"email": email, "password": PASSWORD, "first_name": "Ada", "last_name": "Lovelace"});
+    rest.post("/v1/auth/register", &register).ok().await;
+    let token = platform.mailed_token(email, "/verify-email").await;
+    rest.post("/v1/auth/verify-email", &json!({"token": token})).ok().await;
+    let ada = platform.sign_in(email).await;
+
+    let mut browser = Browser::of("ada");
+    let page = browser.begin(&platform, "acme", "").await;
+    let callback = browser.through(&platform, &page).await;
+    assert_eq!(refusal(browser.get(&callback, None).await).await, (409, "IDENTITY_NOT_LINKED".to_owned()));
+
+    let link = "/v1/users/me/identities/acme";
+    ada.post(link, &json!({})).refused(403, "PROOF_REQUIRED").await;
+    ada.post(link, &json!({"password": "not her password"})).refused(403, "PROOF_INVALID").await;
+    let begun = ada.post(link, &json!({"password": PASSWORD, "redirect": "/settings"})).send().await;
+    assert_eq!(begun.status, 200, "{}", begun.text);
+    let cookie = begun.header("set-cookie").split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+    let begun: Value = serde_json::from_str(&begun.text).unwrap();
+    assert_eq!(begun["browser_token"], "", "the token is for the cookie alone");
+    let jar = browser.cookies.entry(platform.url()).or_default();
+    jar.insert("__Host-baton_oauth".to_owned(), cookie);
+    let callback = browser.through(&platform, begun["authorization_url"].as_str().unwrap()).await;
+    let linked: Value = browser.get(&callback, None).await.json().await.unwrap();
+    assert_eq!((&linked["identity"]["provider"], &linked["access_token"]), (&json!("acme"), &Value::Null), "{linked}");
+
+    // Now it signs her in, until she unlinks it.
+    let page = browser.begin(&platform, "acme", "").await;
+    let callback = browser.through(&platform, &page).await;
+    let session: Value = browser.get(&callback, None).await.json().await.unwrap();
+    assert_eq!(session["user"]["id"], json!(ada.id), "{session}");
+    ada.delete(link).ok().await;
+    assert_eq!(ada.get("/v1/users/me/identities").ok().await["identities"], json!([]));
+    let page = browser.begin(&platform, "acme", "").await;
+    let callback = browser.through(&platform, &page).await;
+    assert_eq!(refusal(browser.get(&callback, None).await).await, (409, "IDENTITY_NOT_LINKED".to_owned()));
+}
