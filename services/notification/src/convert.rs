@@ -1,4 +1,4 @@
-//! Between the contract and the domain.
+//! Conversions between contract and domain types.
 
 use baton_proto::{baton::notification::v1 as proto, convert::timestamp};
 

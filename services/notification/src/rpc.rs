@@ -4,7 +4,7 @@ mod notification;
 
 use baton_store::Db;
 
-/// What the methods work with. Clones share it.
+/// Dependencies of the RPC methods. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,

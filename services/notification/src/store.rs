@@ -1,4 +1,3 @@
-//! All SQL of the service, a file per noun.
+//! All SQL of the service, one file per noun.
 
-pub(crate) mod deletion;
 pub(crate) mod notification;

@@ -1,4 +1,4 @@
-//! The caller's own notifications.
+//! RPCs for the caller's own notifications.
 
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
@@ -41,15 +41,15 @@ impl NotificationService for Rpc {
         request: Request<MarkNotificationReadRequest>,
     ) -> Result<Response<MarkNotificationReadResponse>, Status> {
         let principal = principal(&request)?;
-        let id = id(&request.get_ref().id)?;
+        let id = parse_id(&request.get_ref().id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let read = store::notification::mark_read(&mut tx, principal.user_id(), id, self.db.clock().now()).await?;
-        let (read, newly) = read.ok_or_else(|| Error::from(Reason::NotificationNotFound))?;
-        if newly {
-            tx.publish(events::notification_read(&read)).await?;
+        let marked = store::notification::mark_read(&mut tx, principal.user_id(), id, self.db.clock().now()).await?;
+        let (notification, was_unread) = marked.ok_or_else(|| Error::from(Reason::NotificationNotFound))?;
+        if was_unread {
+            tx.publish(events::notification_read(&notification)).await?;
         }
         tx.commit().await?;
-        Ok(Response::new(MarkNotificationReadResponse { notification: Some(read.into()) }))
+        Ok(Response::new(MarkNotificationReadResponse { notification: Some(notification.into()) }))
     }
 
     async fn mark_all_notifications_read(
@@ -72,7 +72,7 @@ impl NotificationService for Rpc {
         request: Request<DeleteNotificationRequest>,
     ) -> Result<Response<DeleteNotificationResponse>, Status> {
         let principal = principal(&request)?;
-        let id = id(&request.get_ref().id)?;
+        let id = parse_id(&request.get_ref().id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         if !store::notification::delete(&mut tx, principal.user_id(), id).await? {
             return Err(Error::from(Reason::NotificationNotFound).into());
@@ -84,6 +84,7 @@ impl NotificationService for Rpc {
 }
 
 impl Rpc {
+    /// A page of the caller's notifications, newest first.
     async fn list(
         &self,
         principal: &Principal,
@@ -99,7 +100,7 @@ impl Rpc {
     }
 }
 
-/// The id of a request. Its form was checked when the message was decoded.
-fn id(id: &str) -> Result<Uuid> {
+/// Parses an id. The codec has already validated its form.
+fn parse_id(id: &str) -> Result<Uuid> {
     id.parse().map_err(|_| Error::invalid("id", "must be a UUID"))
 }

@@ -1,26 +1,26 @@
-//! Notifications. Reads and changes are those of one person in the transaction's account.
+//! Notifications. Every query is limited to one user in the transaction's account.
 
 use baton_errors::{Error, Result};
 use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::kind::Kind;
+use crate::notification_type::NotificationType;
 
-/// Something a member should know.
+/// A notification of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Notification {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
     pub(crate) user_id: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NotificationType,
     pub(crate) task_id: Option<Uuid>,
     pub(crate) actor_id: Option<Uuid>,
     pub(crate) read_at: Option<DateTime<Utc>>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// As the table has it.
+/// A notification as it is stored.
 struct Row {
     id: Uuid,
     account_id: Uuid,
@@ -40,7 +40,8 @@ impl TryFrom<Row> for Notification {
             id: row.id,
             account_id: row.account_id,
             user_id: row.user_id,
-            kind: Kind::from_name(&row.kind).ok_or_else(|| Error::internal("a notification of an unknown type"))?,
+            kind: NotificationType::from_name(&row.kind)
+                .ok_or_else(|| Error::internal("a notification has an unknown type"))?,
             task_id: row.task_id,
             actor_id: row.actor_id,
             read_at: row.read_at,
@@ -49,11 +50,11 @@ impl TryFrom<Row> for Notification {
     }
 }
 
-/// Adds what an event tells; whoever it told before is left out. Answers the ids that were added.
+/// Inserts the notifications of one event. Skips users who already have one for it. Returns the inserted ids.
 pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Notification]) -> Result<Vec<Uuid>> {
     let ids: Vec<Uuid> = notifications.iter().map(|n| n.id).collect();
     let users: Vec<Uuid> = notifications.iter().map(|n| n.user_id).collect();
-    // All else is the same for all: they come from one event.
+    // All other columns are equal: the notifications come from one event.
     let Some(first) = notifications.first() else { return Ok(Vec::new()) };
     let added = sqlx::query_scalar!(
         r#"insert into notification.notifications
@@ -76,10 +77,10 @@ pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Not
     Ok(added)
 }
 
-/// A page of a person's notifications, newest first, and how many there are in all.
+/// A page of a user's notifications, newest first, and their total count.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) -> Result<(Vec<Notification>, i64)> {
     let account_id = tx.tenant().account_id;
-    // Statements of their own, so that the planner sees that the partial index will do for what is unread.
+    // Separate statements, so that the planner can use the partial index on unread rows.
     let rows = if unread {
         sqlx::query_as!(
             Row,
@@ -133,15 +134,15 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
     Ok((notifications, total))
 }
 
-/// Marks a person's notification as read; one that was keeps its time. Answers it, and whether it was unread
-/// until now; `None` when they have no such one.
+/// Marks a user's notification as read; `read_at` is set once. Returns the notification and whether it was unread;
+/// `None` when the user has no such notification.
 pub(crate) async fn mark_read(
     tx: &mut Tx,
     user_id: Uuid,
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Option<(Notification, bool)>> {
-    // The row is locked before it is looked at: of two who mark it at once, one is the first.
+    // Locks the row before reading `read_at`, so that exactly one of two concurrent calls sees it unread.
     let row = sqlx::query!(
         r#"with before as (select id, read_at from notification.notifications
                            where account_id = $1 and user_id = $2 and id = $3 for update)
@@ -170,7 +171,7 @@ pub(crate) async fn mark_read(
     Ok(Some((notification, row.newly)))
 }
 
-/// Marks all of a person's notifications as read; answers how many were not.
+/// Marks all unread notifications of a user as read. Returns how many.
 pub(crate) async fn mark_all_read(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>) -> Result<u64> {
     let marked = sqlx::query!(
         "update notification.notifications set read_at = $3
@@ -184,7 +185,7 @@ pub(crate) async fn mark_all_read(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>
     Ok(marked.rows_affected())
 }
 
-/// Deletes a person's notification; `false` when they have no such one.
+/// Deletes a user's notification; `false` when the user has no such notification.
 pub(crate) async fn delete(tx: &mut Tx, user_id: Uuid, id: Uuid) -> Result<bool> {
     let deleted = sqlx::query!(
         "delete from notification.notifications where account_id = $1 and user_id = $2 and id = $3",

@@ -1,14 +1,14 @@
-//! The notification service on a real Postgres and Redis, with the real auth and tenancy. The task service
-//! is played by an outbox and a relay of schema `task`: what it publishes is what it would.
+//! The notification service on a real Postgres and Redis, with the real auth and tenancy services. An outbox and a
+//! relay in schema `task` stand in for the task service: they publish the events that it would publish.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
-mod stage;
+mod fixture;
 
-mod being_told;
-mod deleted_accounts;
-mod lost_streams;
-mod once;
-mod poison;
-mod strangers;
-mod tidying;
+mod account_deletion;
+mod dead_letters;
+mod duplicate_events;
+mod isolation;
+mod notifications;
+mod recipients;
+mod redis_data_loss;

@@ -1,11 +1,11 @@
-//! The types of notifications, and what each says.
+//! Notification types, with their titles and links.
 
-use baton_proto::baton::notification::v1::NotificationType;
+use baton_proto::baton::notification::v1 as proto;
 use uuid::Uuid;
 
-/// What a notification tells.
+/// Why a notification was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NotificationType {
     TaskAssigned,
     TaskReassigned,
     TaskCompleted,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     TaskRestored,
 }
 
-impl Kind {
+impl NotificationType {
     pub(crate) const ALL: [Self; 16] = [
         Self::TaskAssigned,
         Self::TaskReassigned,
@@ -44,7 +44,7 @@ impl Kind {
         Self::TaskRestored,
     ];
 
-    /// As it is stored.
+    /// The name that the database stores.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TaskAssigned => "task_assigned",
@@ -66,34 +66,34 @@ impl Kind {
         }
     }
 
-    /// The kind with this name.
+    /// The type with this stored name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// As the contract has it.
-    pub(crate) fn to_proto(self) -> NotificationType {
+    /// The contract's value.
+    pub(crate) fn to_proto(self) -> proto::NotificationType {
         match self {
-            Self::TaskAssigned => NotificationType::TaskAssigned,
-            Self::TaskReassigned => NotificationType::TaskReassigned,
-            Self::TaskCompleted => NotificationType::TaskCompleted,
-            Self::Invited => NotificationType::Invited,
-            Self::TaskAccepted => NotificationType::TaskAccepted,
-            Self::TaskRejected => NotificationType::TaskRejected,
-            Self::UsageWarning => NotificationType::UsageWarning,
-            Self::TaskDueSoon => NotificationType::TaskDueSoon,
-            Self::TaskOverdue => NotificationType::TaskOverdue,
-            Self::TaskReminder => NotificationType::TaskReminder,
-            Self::SeriesPaused => NotificationType::SeriesPaused,
-            Self::Mentioned => NotificationType::Mentioned,
-            Self::Commented => NotificationType::Commented,
-            Self::TaskCanceled => NotificationType::TaskCanceled,
-            Self::TaskReopened => NotificationType::TaskReopened,
-            Self::TaskRestored => NotificationType::TaskRestored,
+            Self::TaskAssigned => proto::NotificationType::TaskAssigned,
+            Self::TaskReassigned => proto::NotificationType::TaskReassigned,
+            Self::TaskCompleted => proto::NotificationType::TaskCompleted,
+            Self::Invited => proto::NotificationType::Invited,
+            Self::TaskAccepted => proto::NotificationType::TaskAccepted,
+            Self::TaskRejected => proto::NotificationType::TaskRejected,
+            Self::UsageWarning => proto::NotificationType::UsageWarning,
+            Self::TaskDueSoon => proto::NotificationType::TaskDueSoon,
+            Self::TaskOverdue => proto::NotificationType::TaskOverdue,
+            Self::TaskReminder => proto::NotificationType::TaskReminder,
+            Self::SeriesPaused => proto::NotificationType::SeriesPaused,
+            Self::Mentioned => proto::NotificationType::Mentioned,
+            Self::Commented => proto::NotificationType::Commented,
+            Self::TaskCanceled => proto::NotificationType::TaskCanceled,
+            Self::TaskReopened => proto::NotificationType::TaskReopened,
+            Self::TaskRestored => proto::NotificationType::TaskRestored,
         }
     }
 
-    /// The same in a line of English.
+    /// The notification's title, one line of English.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::TaskAssigned => "A task was assigned to you",
@@ -115,7 +115,7 @@ impl Kind {
         }
     }
 
-    /// Path of what it is about, under the API's root.
+    /// API path of the subject: the task, or else the usage or the members of the account.
     pub(crate) fn action_url(self, account_id: Uuid, task_id: Option<Uuid>) -> String {
         let account = |what| format!("/v1/accounts/{account_id}/{what}");
         match (self, task_id) {
@@ -131,13 +131,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_of_the_contract_is_a_kind_and_stored_under_its_name() {
+    fn every_contract_type_has_a_domain_type_with_its_name() {
         for number in 1.. {
-            let Ok(known) = NotificationType::try_from(number) else { break };
-            let kind = Kind::ALL.into_iter().find(|kind| kind.to_proto() == known).unwrap();
+            let Ok(known) = proto::NotificationType::try_from(number) else { break };
+            let kind = NotificationType::ALL.into_iter().find(|kind| kind.to_proto() == known).unwrap();
             assert_eq!(known.as_str_name(), format!("NOTIFICATION_TYPE_{}", kind.name().to_uppercase()));
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert_eq!(NotificationType::from_name(kind.name()), Some(kind));
         }
-        assert_eq!(Kind::from_name("nonsense"), None);
+        assert_eq!(NotificationType::from_name("nonsense"), None);
     }
 }

@@ -1,0 +1,50 @@
+//! Consumes events of all services: creates notifications.
+
+use async_trait::async_trait;
+use baton_errors::{Error, Result};
+use baton_proto::baton::events::v1::Envelope;
+use baton_store::Tx;
+use uuid::Uuid;
+
+use super::notification_created;
+use crate::{
+    routing,
+    store::{self, notification::Notification},
+};
+
+/// The service's event handler.
+#[derive(Debug)]
+pub(crate) struct Handler;
+
+#[async_trait]
+impl baton_events::Handler for Handler {
+    fn handles(&self, kind: &str) -> bool {
+        routing::is_notifiable(kind)
+    }
+
+    async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
+        let Some(notice) = routing::route(event)? else { return Ok(()) };
+        let source_event_id: Uuid = event.id.parse().map_err(Error::internal)?;
+        let account_id = tx.tenant().account_id;
+        if account_id.is_nil() {
+            return Err(Error::internal("the event has no account"));
+        }
+        let clock = tx.db().clock().clone();
+        let notifications: Vec<Notification> = notice
+            .recipients
+            .into_iter()
+            .map(|user_id| Notification {
+                id: clock.new_id(),
+                account_id,
+                user_id,
+                kind: notice.kind,
+                task_id: notice.task_id,
+                actor_id: notice.actor_id,
+                read_at: None,
+                created_at: clock.now(),
+            })
+            .collect();
+        let added = store::notification::add(tx, source_event_id, &notifications).await?;
+        tx.publish_all(notifications.iter().filter(|n| added.contains(&n.id)).map(notification_created)).await
+    }
+}
