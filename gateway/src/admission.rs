@@ -1,12 +1,12 @@
-//! How much of the platform a caller may keep busy at a time.
+//! Admission control: how many calls and streams a caller may have in progress.
 //!
-//! A call takes its slot once its body has arrived, and returns it when its response has gone out: whatever a slow client
-//! holds meanwhile is its own. There are three limits, and none of them lets a caller take what others need:
+//! A call acquires its permit after its body has arrived, and releases it when its response is sent. A slow client
+//! therefore holds no permit while it sends. There are three limits, so that no caller uses up what others need:
 //!
-//! - **Public RPCs** have a queue each, since anyone may call them and signing in costs a hash. A few calls are worked on
-//!   at a time, an address has a share of those, and the others wait in their order.
-//! - **Signed-in people** have slots of their own. Who uses all of them waits for oneself.
-//! - **Streams** (server-streaming RPCs and WebSockets) stay open, so they are counted per person and per account.
+//! - **Public RPCs** have a queue each, since anyone may call them and signing in costs a password hash. A few calls run
+//!   concurrently, an address has a share of those, and the others wait in order.
+//! - **Signed-in users** have permits of their own. A user who has no permit left waits for their own calls only.
+//! - **Streams** (server-streaming RPCs and WebSockets) stay open, so they are limited per user and per account.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -19,33 +19,33 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Calls of one public RPC that are worked on at once: more than enough to keep all threads of auth hashing.
+/// Concurrent calls of one public RPC: enough to keep all hashing threads of auth busy.
 const MAX_PUBLIC_CALLS: usize = 16;
-/// Those of them that come from one address.
+/// Concurrent calls of one public RPC from one address.
 const MAX_PUBLIC_CALLS_PER_ADDRESS: u32 = 8;
-/// Calls of one public RPC that wait.
+/// Waiting calls of one public RPC.
 const MAX_PUBLIC_WAITING: usize = 2048;
-/// Those of them that come from one address: some hundred people in an office sign in at nine.
+/// Waiting calls of one public RPC from one address: some hundred people in an office sign in at nine.
 const MAX_PUBLIC_WAITING_PER_ADDRESS: u32 = 256;
-/// Calls of one person that are worked on at once. More than a browser makes, and few enough that services answer others.
+/// Concurrent calls of one user: more than a browser makes, and few enough to leave capacity for others.
 const MAX_CALLS_PER_USER: u32 = 32;
-/// Calls of one person that wait or are worked on.
+/// Waiting and running calls of one user.
 const MAX_PENDING_CALLS_PER_USER: u32 = 288;
-/// Calls that one gateway has under way for all signed-in people together.
+/// Concurrent calls of all signed-in users at one gateway.
 const MAX_CALLS: usize = 8192;
-/// How long a call waits before it is told to come again: most clients wait no longer themselves.
+/// How long a call waits for a permit before it fails with BUSY. Most clients wait no longer themselves.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who takes slots.
+/// The caller whose permits are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CallerKey {
-    /// A signed-in person, by whatever token or key.
+    /// A signed-in user, by any of their tokens and API keys.
     User(Uuid),
-    /// Everyone behind an address (IPv6: the /64) who is not signed in.
+    /// All callers from an address (IPv6: the /64) who are not signed in.
     Address(Option<IpAddr>),
 }
 
-/// The limits. Clones share them.
+/// The limits. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Admission(Arc<Inner>);
 
@@ -66,23 +66,23 @@ struct PublicQueue {
     running_shares: Arc<Shares<CallerKey>>,
 }
 
-/// A call's slot, until it is dropped.
+/// Permit of a running call; released on drop.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for what dropping them returns")]
+#[expect(dead_code, reason = "released on drop")]
 pub(crate) struct CallPermit {
     permits: Vec<OwnedSemaphorePermit>,
     shares: Vec<Share<CallerKey>>,
 }
 
-/// The place of an open stream, until it is dropped.
+/// Permit of an open stream; released on drop.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for what dropping them returns")]
+#[expect(dead_code, reason = "released on drop")]
 pub(crate) struct StreamPermit {
     user: Share<CallerKey>,
     account: Option<Share<Uuid>>,
 }
 
-/// What a call holds.
+/// All permits of a call.
 #[derive(Debug)]
 pub(crate) struct Permits {
     call: CallPermit,
@@ -90,14 +90,15 @@ pub(crate) struct Permits {
 }
 
 impl Permits {
-    /// What it holds when the head of its response is there: a stream keeps its place, and needs no slot any more.
+    /// Returns the permit to keep after the response head: a stream keeps its stream permit and releases its call
+    /// permit.
     pub(crate) fn after_response_head(self) -> std::result::Result<CallPermit, StreamPermit> {
         self.stream.map_or(Ok(self.call), Err)
     }
 }
 
 impl Admission {
-    /// Limits calls of RPCs with these rules, and streams to so many per person and account.
+    /// Creates limits for RPCs with these access rules, and for streams per user and per account.
     pub(crate) fn new(rules: &HashMap<String, Rule>, streams_per_user: u32, streams_per_account: u32) -> Self {
         Self::with_timeout(rules, streams_per_user, streams_per_account, QUEUE_TIMEOUT)
     }
@@ -126,10 +127,10 @@ impl Admission {
         }))
     }
 
-    /// Waits for a slot for a call of this RPC. The body must have arrived.
+    /// Waits for a permit to call this RPC. The request body must have arrived.
     ///
     /// # Errors
-    /// BUSY when the caller has too many calls that wait, or none of them ended in time.
+    /// BUSY if the caller has too many waiting calls, or no permit is released in time.
     pub(crate) async fn acquire_call(&self, rpc: &str, caller: CallerKey) -> Result<CallPermit> {
         let inner = &self.0;
         let busy = || Error::from(Reason::Busy).retry_after(inner.timeout);
@@ -141,7 +142,7 @@ impl Admission {
         };
         let queue_share = queue.queue_shares.try_take(&caller, 1).ok_or_else(busy)?;
         let queue_permit = Arc::clone(&queue.queue_permits).try_acquire_owned().map_err(|_| busy())?;
-        // First the share, then the slot: an address that has used up its share waits without a slot.
+        // First the share, then the permit: an address that has used up its share waits without a permit.
         let running = async {
             let share = queue.running_shares.take(&caller, inner.timeout).await?;
             Some((share, Arc::clone(&queue.running_permits).acquire_owned().await.ok()?))
@@ -150,7 +151,7 @@ impl Admission {
         Ok(CallPermit { permits: vec![queue_permit, running_permit], shares: vec![queue_share, running_share] })
     }
 
-    /// A slot for a call, and a place for its stream if its response is one.
+    /// Acquires a call permit, and a stream permit if the response is a stream.
     ///
     /// # Errors
     /// BUSY and TOO_MANY_STREAMS.
@@ -165,7 +166,7 @@ impl Admission {
         Ok(Permits { call: self.acquire_call(rpc, caller).await?, stream })
     }
 
-    /// A place for a stream that stays open.
+    /// Acquires a permit for a stream.
     ///
     /// # Errors
     /// TOO_MANY_STREAMS.
@@ -197,14 +198,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn public_rpcs_have_a_queue_each_and_an_address_has_half_of_its_slots() {
+    async fn an_address_gets_half_the_permits_of_a_public_rpc() {
         let admission = admission(Duration::from_millis(20));
         let mut permits = join_all((0..8).map(|_| admission.acquire_call("/public", address(1)))).await;
         assert!(permits.iter().all(Result::is_ok));
         assert_eq!(admission.acquire_call("/public", address(1)).await.unwrap_err().reason(), Reason::Busy);
         permits.extend(join_all((0..8).map(|_| admission.acquire_call("/public", address(2)))).await);
         assert!(permits.iter().all(Result::is_ok));
-        assert!(admission.acquire_call("/public", address(3)).await.is_err(), "all slots are taken");
+        assert!(admission.acquire_call("/public", address(3)).await.is_err(), "all permits are taken");
         assert!(admission.acquire_call("/other", address(3)).await.is_ok());
         assert!(admission.acquire_call("/signed-in", user(1)).await.is_ok());
         permits.pop();
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_who_gives_up_leaves_it() {
+    async fn a_full_queue_is_busy_at_once_and_a_cancelled_call_leaves_it() {
         let admission = admission(QUEUE_TIMEOUT);
         let waiting: Vec<_> = (0..MAX_PUBLIC_CALLS_PER_ADDRESS + MAX_PUBLIC_WAITING_PER_ADDRESS)
             .map(|_| {
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_person_waits_for_oneself_only() {
+    async fn a_user_waits_for_their_own_calls_only() {
         let admission = admission(Duration::from_millis(20));
         let permits = join_all((0..MAX_CALLS_PER_USER).map(|_| admission.acquire_call("/signed-in", user(1)))).await;
         assert!(admission.acquire_call("/signed-in", user(1)).await.is_err());
@@ -248,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_limited_per_person_and_per_account() {
+    fn streams_are_limited_per_user_and_per_account() {
         let admission = admission(QUEUE_TIMEOUT);
         let account = Some(Uuid::from_u128(9));
         let mut open: Vec<_> = (0..2).map(|_| admission.acquire_stream(user(1), account).unwrap()).collect();
         assert_eq!(admission.acquire_stream(user(1), None).unwrap_err().reason(), Reason::TooManyStreams);
         open.push(admission.acquire_stream(user(2), account).unwrap());
-        assert!(admission.acquire_stream(user(2), account).is_err(), "the account's are used up");
+        assert!(admission.acquire_stream(user(2), account).is_err(), "the account has no permits left");
         open.push(admission.acquire_stream(user(2), Some(Uuid::from_u128(8))).unwrap());
         open.clear();
         assert!(admission.acquire_stream(user(1), account).is_ok());

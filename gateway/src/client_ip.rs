@@ -1,4 +1,4 @@
-//! Which address a request comes from, behind load balancers.
+//! The client's address, behind load balancers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap};
 
 use crate::headers::X_FORWARDED_FOR;
 
-/// Networks whose word on whom they forward for is taken.
+/// Networks whose `X-Forwarded-For` is trusted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrustedProxies(Vec<Network>);
 
@@ -19,17 +19,17 @@ struct Network {
 }
 
 impl TrustedProxies {
-    /// Reads networks (`10.0.0.0/8`, `fd00::/8`) and addresses.
+    /// Parses networks (`10.0.0.0/8`, `fd00::/8`) and addresses.
     pub(crate) fn parse(list: &[String]) -> Result<Self> {
         let network = |text: &String| {
-            Network::parse(text).with_context(|| format!("BATON_GATEWAY_TRUSTED_PROXIES: {text:?} is no network"))
+            Network::parse(text)
+                .with_context(|| format!("BATON_GATEWAY_TRUSTED_PROXIES: {text:?} must be an address or a network"))
         };
         list.iter().map(network).collect::<Result<_>>().map(Self)
     }
 
-    /// The client: the connection's peer, or if that is a trusted proxy the one that it names; behind several
-    /// proxies the last that is none of ours. What stands before that in `X-Forwarded-For` is the client's own
-    /// word, and counts for nothing.
+    /// Returns the client's address: the connection's peer, or if that is a trusted proxy, the last address in
+    /// `X-Forwarded-For` that is not a trusted proxy. Earlier entries are the client's own claims and are ignored.
     pub(crate) fn client_ip(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let mut client = peer.ip().to_canonical();
@@ -42,7 +42,7 @@ impl TrustedProxies {
         Some(client)
     }
 
-    /// Whether this is a proxy whose word is taken.
+    /// Whether this is the address of a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_proxy_of_ours_speaks_for_themselves_only() {
+    fn forwarded_for_of_an_untrusted_peer_is_ignored() {
         assert_eq!(client(&[], "10.0.0.1", &["203.0.113.7"]), "10.0.0.1");
         assert_eq!(client(&["10.0.0.0/8"], "198.51.100.4", &["203.0.113.7"]), "198.51.100.4");
     }
 
     #[test]
-    fn a_proxy_is_believed_for_its_own_word_and_not_for_what_it_passes_on() {
+    fn only_the_last_untrusted_address_of_forwarded_for_is_used() {
         let ours = &["10.0.0.0/8", "fd00::/8"];
         assert_eq!(client(ours, "10.0.0.1", &["1.1.1.1, 203.0.113.7"]), "203.0.113.7");
         assert_eq!(client(ours, "10.0.0.1", &["1.1.1.1", "203.0.113.7, 10.9.9.9"]), "203.0.113.7");
@@ -102,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_ends_at_the_last_that_is_known() {
+    fn invalid_forwarded_for_stops_at_the_last_known_address() {
         for forwarded in [&[][..], &[""], &["1.1.1.1, unknown"], &["1.1.1.1, "], &["1.1.1.1:80"]] {
             assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", forwarded), "10.0.0.1", "{forwarded:?}");
         }
     }
 
     #[test]
-    fn networks_have_edges() {
+    fn networks_match_by_prefix_length() {
         assert_eq!(client(&["10.0.0.0/31"], "10.0.0.1", &["1.1.1.1"]), "1.1.1.1");
         assert_eq!(client(&["10.0.0.0/31"], "10.0.0.2", &["1.1.1.1"]), "10.0.0.2");
         assert_eq!(client(&["0.0.0.0/0"], "9.9.9.9", &["1.1.1.1"]), "1.1.1.1");

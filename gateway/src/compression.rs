@@ -1,10 +1,10 @@
-//! gzip, where it pays: JSON from 1 KiB, the OpenAPI document, the documentation.
+//! gzip for JSON from 1 KiB, the OpenAPI document and the documentation.
 //!
-//! Compression next to a secret can give it away (BREACH): whoever can make a browser call with their own text and
-//! the victim's credentials sees in the size of the answer whether the text is like the secret. Here credentials are
-//! a header that no foreign page can send, and no answer that a cookie decides is compressed: answers with tokens,
-//! keys, secrets or signed URLs never are (`Route::returns_secret`). So a handler has to allow compression; nothing
-//! is compressed by default, and streams, gRPC, WebSockets and files are not.
+//! Compressing a secret together with text of an attacker can reveal it (BREACH): an attacker who makes a browser send their
+//! text with the victim's credentials sees from the response's size whether the text resembles the secret. Here,
+//! credentials are a header that no foreign page can send, and responses with tokens, keys, secrets or signed URLs are
+//! never compressed (`Route::returns_secret`). Compression is opt-in per handler: streams, gRPC, WebSockets and files are
+//! not compressed.
 
 use std::{io::Write as _, sync::OnceLock};
 
@@ -24,16 +24,16 @@ use tower_http::{CompressionLevel, compression::CompressionLayer, compression::P
 
 use crate::{problem::Problem, representation};
 
-/// Below this size headers and a packet's rest eat what is saved.
+/// Smaller responses do not profit: they fit into one packet.
 const MIN_BYTES: usize = 1024;
-/// Ends the `ETag` of compressed content: a strong tag names bytes, so each coding has its own (RFC 9110, 8.8.3.3).
+/// Suffix of the `ETag` of compressed content: a strong tag names bytes, so each coding has its own (RFC 9110, 8.8.3.3).
 const ETAG_SUFFIX: &str = "-gzip";
 
-/// Marks an answer that may be compressed.
+/// Marks a response that may be compressed.
 #[derive(Debug, Clone, Copy)]
 struct Compressible;
 
-/// Compresses what is marked; the rest passes as it is.
+/// Compresses only marked responses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IfCompressible;
 
@@ -43,12 +43,12 @@ impl Predicate for IfCompressible {
     }
 }
 
-/// Compresses marked answers for those who accept it (RFC 9110, section 12.5.3), piece by piece while they are sent.
+/// Compresses marked responses if the client accepts gzip (RFC 9110, section 12.5.3), while they are sent.
 pub(crate) fn layer() -> CompressionLayer<IfCompressible> {
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(IfCompressible)
 }
 
-/// Lets an answer of this size be compressed, if that pays.
+/// Allows compression of a response with this size in bytes, if it is large enough.
 pub(crate) fn allow(mut response: Response, size: usize) -> Response {
     if size >= MIN_BYTES {
         response.extensions_mut().insert(Compressible);
@@ -56,7 +56,7 @@ pub(crate) fn allow(mut response: Response, size: usize) -> Response {
     response
 }
 
-/// Gives compressed content a tag of its own.
+/// Adds the suffix to the `ETag` of compressed content.
 pub(crate) fn tag_content_coding(headers: &mut HeaderMap) {
     if !headers.contains_key(CONTENT_ENCODING) {
         return;
@@ -67,22 +67,22 @@ pub(crate) fn tag_content_coding(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the content of a request is coded. The gateway decodes none: a few bytes could become gigabytes.
+/// Whether a request has a content coding. The gateway does not decode any: a few bytes could become gigabytes.
 pub(crate) fn has_content_coding(request: &Request) -> bool {
     let is_identity = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
     request.headers().get_all(CONTENT_ENCODING).iter().any(|value| !is_identity(value))
         && !request.body().is_end_stream()
 }
 
-/// Refuses coded content (RFC 9110, section 15.5.16).
+/// Refuses a content coding (RFC 9110, section 15.5.16).
 pub(crate) fn refuse(request: &HeaderMap) -> Response {
-    let detail = "the body has a content coding (Content-Encoding); send it without";
+    let detail = "the body must not have a content coding (Content-Encoding)";
     let mut response = Problem::new(Reason::UnsupportedMediaType, detail).into_response_for(request);
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     response
 }
 
-/// A document that is the same for all, hashed once, and compressed once when somebody first accepts it.
+/// A static document: hashed once, and compressed once on first use.
 pub(crate) struct Document {
     content_type: &'static str,
     content: Bytes,
@@ -97,7 +97,7 @@ impl Document {
         Self { content_type, content, gzip: OnceLock::new(), etag }
     }
 
-    /// The answer; the conditions of the request are compared around it.
+    /// Returns the document, compressed if the client accepts it. [`crate::conditional`] evaluates the conditions.
     pub(crate) fn response(&self, request: &HeaderMap) -> Response {
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
@@ -115,12 +115,12 @@ impl Document {
 
 fn gzip(content: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 4), Compression::default());
-    // A vector takes whatever is written.
+    // Writing to a vector cannot fail.
     let _ = encoder.write_all(content);
     encoder.finish().unwrap_or_default().into()
 }
 
-/// Whether gzip is acceptable, and no worse than no coding.
+/// Whether gzip is acceptable and not less preferred than no coding.
 fn accepts_gzip(request: &HeaderMap) -> bool {
     let lines = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let (mut gzip, mut identity, mut any) = (None, None, None);
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_those_who_accept_it() {
+    fn gzip_needs_accept_encoding() {
         let accepts = |value: &'static str| {
             accepts_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
         };

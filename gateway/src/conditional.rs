@@ -1,9 +1,8 @@
 //! Conditional requests (RFC 9110, section 13).
 //!
-//! Reads are compared here, with the `ETag` of the answer that would be sent. Writes are compared by the services, in
-//! the transaction that writes: the gateway passes `If-Match` and `If-None-Match` on. `If-Match` names a state by its
-//! version alone. Nothing here has a date of modification, so the conditions on dates are ignored, as sections 13.1.3
-//! and 13.1.4 ask.
+//! The gateway evaluates the conditions of reads, with the `ETag` of the response. Services evaluate those of writes, in the
+//! transaction that writes: the gateway forwards `If-Match` and `If-None-Match`. `If-Match` compares the version only.
+//! Resources have no modification date, so conditions on dates are ignored, as sections 13.1.3 and 13.1.4 require.
 
 use axum::{
     body::Body,
@@ -20,12 +19,12 @@ use http::{
 
 use crate::{compression, problem::Problem, routes::Route};
 
-/// Headers of a content, which an answer without it does not have.
+/// Headers that describe the content; removed with it.
 const CONTENT_HEADERS: [HeaderName; 5] =
     [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, ACCEPT_RANGES];
 
-/// Refuses conditions that are none, and content that is coded; and answers 304 or 412 to reads whose conditions say
-/// so. It lies around compression: each coding has a tag of its own.
+/// Refuses malformed conditions and content codings, and returns 304 or 412 for reads. It wraps the compression layer, since
+/// each coding has a tag of its own.
 pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
     let conditions = match Conditions::of(request.headers()) {
         Ok(conditions) => conditions,
@@ -53,18 +52,18 @@ pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
     }
 }
 
-/// Whether a tag of `If-Match` names the current state: the same, or one with its version.
+/// Whether a tag of `If-Match` matches the current state: it is equal or has the same version.
 fn matches_state(tag: &Tag, current: &Tag) -> bool {
     tag.equals_strongly(current) || tag.version().is_some() && tag.version() == current.version()
 }
 
-/// `instead` of the response, whose headers stay (RFC 9110, section 15.4.5) as far as they are not of its content.
-fn without_content(response: Response, instead: Response) -> Response {
+/// Returns `replacement` with the response's headers (RFC 9110, section 15.4.5), except those of its content.
+fn without_content(response: Response, replacement: Response) -> Response {
     let (mut parts, _) = response.into_parts();
     for name in CONTENT_HEADERS {
         parts.headers.remove(name);
     }
-    let (new, body) = instead.into_parts();
+    let (new, body) = replacement.into_parts();
     for (name, value) in &new.headers {
         parts.headers.insert(name, value.clone());
     }
@@ -72,8 +71,8 @@ fn without_content(response: Response, instead: Response) -> Response {
     Response::from_parts(parts, Body::new(body))
 }
 
-/// The conditions of a change that no service compares with a version. To ignore them could overwrite what they are
-/// to keep, so the call is made only if they surely hold.
+/// Checks the conditions of a change whose service compares no version. Ignoring them could overwrite protected state, so
+/// the call is made only if they are certain to hold.
 pub(crate) fn check_change(route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
     if route.verb == Method::GET || route.checks_version {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Which browsers' pages may call (the CORS protocol of the Fetch standard).
+//! CORS (the Fetch standard): which browser origins may call.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::cookies::{X_BATON_SESSION, X_CSRF_TOKEN};
 use crate::headers::{IDEMPOTENCY_KEY, X_ACCOUNT_ID, X_REQUEST_ID};
 use crate::rate_limit;
 
-/// Lets pages of these origins call, or of any when the list is a lone `*`. Only those that are named may use the
-/// refresh token's cookie; all other tokens are sent by the page's own code.
+/// Allows these origins, or all if the list is a single `*`. Only named origins may use the refresh token's cookie; other
+/// tokens are sent by the page's own code.
 pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
     let (origin, credentials) = match origins {
         [star] if star == "*" => (AllowOrigin::any(), false),
@@ -66,10 +66,10 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
         .max_age(Duration::from_secs(3600)))
 }
 
-/// An origin as browsers send it: scheme, host, perhaps a port, nothing behind.
+/// Parses an origin as browsers send it: scheme, host and optionally a port.
 fn parse_origin(origin: &str) -> Result<HeaderValue> {
     let parsed =
-        url::Url::parse(origin).with_context(|| format!("BATON_GATEWAY_CORS_ORIGINS: {origin} is no origin"))?;
+        url::Url::parse(origin).with_context(|| format!("BATON_GATEWAY_CORS_ORIGINS: {origin} must be an origin"))?;
     let canonical = parsed.origin().ascii_serialization();
     ensure!(canonical == origin, "BATON_GATEWAY_CORS_ORIGINS: {origin} never matches; write {canonical}");
     Ok(HeaderValue::from_str(origin)?)
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_that_no_browser_sends_are_refused_at_start() {
+    fn invalid_origins_are_refused_at_start() {
         let try_list = |list: &[&str]| layer(&list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>());
         for good in [&["https://app.example.com", "http://localhost:3000"][..], &["*"], &[]] {
             assert!(try_list(good).is_ok(), "{good:?}");

@@ -1,4 +1,4 @@
-//! gRPC and gRPC-Web: passed on undecoded to the service that the path names.
+//! Proxies gRPC and gRPC-Web to the service in the path, without decoding messages.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -40,17 +40,17 @@ use crate::{
     upstream::{Upstream, Upstreams},
 };
 
-/// Largest request, in bytes: the largest message that services take (tonic's default), and its prefix.
+/// Maximum request body, in bytes: the largest message that services accept (tonic's default), and its prefix.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024 + 5;
 
-/// What takes gRPC out of the stream of requests.
+/// Handles gRPC requests; others pass to the next layer.
 #[derive(Clone)]
 pub(crate) struct GrpcProxy {
     services: GrpcWebService<Router>,
     guard: RequestGuard,
 }
 
-/// A service, and what the contract says of its RPCs by their paths.
+/// A service and its RPCs, by path.
 #[derive(Clone)]
 struct Target {
     upstream: Upstream,
@@ -65,10 +65,10 @@ struct Rpc {
 }
 
 impl GrpcProxy {
-    /// All gRPC services: those behind the gateway, and its own health and, if that is switched on, reflection.
+    /// Routes all gRPC services: those behind the gateway, its own health, and reflection if enabled.
     ///
     /// # Errors
-    /// When an RPC of the contract streams its request: bodies are read whole here.
+    /// If an RPC of the contract streams its request: the gateway reads bodies whole.
     pub(crate) fn new(
         upstreams: &Upstreams,
         guard: &RequestGuard,
@@ -95,13 +95,13 @@ impl GrpcProxy {
                 let rule = rules.get(&path);
                 is_internal |= rule == Some(&Rule::ServiceOnly);
                 let is_public = rule == Some(&Rule::Public);
-                // What anyone may call and has no form in REST has one of its own, where it is verdict: webhooks.
+                // Public RPCs without a REST route have their own HTTP endpoint, which counts them: webhooks.
                 if is_public && !config.internal_rpcs && !method.options().has_extension(&http) {
                     continue;
                 }
                 rpcs.insert(path, Rpc { is_public, is_streaming: method.is_server_streaming() });
             }
-            // What is for services is for services whole: the RPC by which they get their tokens as well.
+            // A service with an internal RPC is internal as a whole, with the RPC that issues service tokens.
             if is_internal && !config.internal_rpcs {
                 continue;
             }
@@ -122,7 +122,7 @@ impl GrpcProxy {
     }
 }
 
-/// Takes what is gRPC out of the stream of requests.
+/// Proxies gRPC requests; others continue to the next layer.
 pub(crate) async fn dispatch(State(grpc): State<GrpcProxy>, request: Request, next: Next) -> Response {
     match dialect(request.headers()) {
         None => next.run(request).await,
@@ -133,7 +133,7 @@ pub(crate) async fn dispatch(State(grpc): State<GrpcProxy>, request: Request, ne
         Some(Dialect::Web) => call(grpc.services, request).await,
         Some(Dialect::Native) if request.version() == Version::HTTP_2 => call(grpc.services, request).await,
         Some(_) => {
-            let detail = "gRPC is application/grpc over HTTP/2; gRPC-Web is application/grpc-web or -web-text, with +proto or without";
+            let detail = "gRPC must be application/grpc over HTTP/2; gRPC-Web must be application/grpc-web or -web-text, with or without +proto";
             Problem::new(Reason::UnsupportedMediaType, detail).into_response_for(request.headers())
         }
     }
@@ -148,7 +148,7 @@ enum Dialect {
     Native,
     Web,
     WebText,
-    /// One that nobody here speaks, such as `application/grpc+json`.
+    /// Unsupported, such as `application/grpc+json`.
     Other,
 }
 
@@ -162,26 +162,26 @@ fn dialect(headers: &HeaderMap) -> Option<Dialect> {
     }
 }
 
-/// A request in base64 as the binary one that it stands for. tonic-web takes base64 in one piece only; the protocol lets
-/// clients encode, and pad, each piece by itself (grpc-web, PROTOCOL-WEB.md).
+/// Converts a base64 request to a binary one. tonic-web decodes the body as one base64 text; the protocol lets clients
+/// encode and pad each chunk separately (grpc-web, PROTOCOL-WEB.md).
 async fn decode_web_text(guard: &RequestGuard, request: Request) -> Result<Request, Error> {
     let (mut parts, body) = request.into_parts();
     let client = guard.trusted_proxies.client_ip(&parts.headers, &parts.extensions);
     let text = guard.buffers.read(body, &parts.headers, MAX_BODY_BYTES.div_ceil(3) * 4, client).await?;
     let binary = decode_base64_chunks(&text.bytes);
-    let binary = binary.ok_or_else(|| Error::new(Reason::MalformedRequest, "the body is not base64"))?;
+    let binary = binary.ok_or_else(|| Error::new(Reason::MalformedRequest, "the body must be base64"))?;
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web+proto"));
     parts.headers.insert(ACCEPT, HeaderValue::from_static("application/grpc-web-text+proto"));
     Ok(Request::from_parts(parts, Body::from(binary)))
 }
 
-/// Base64 in pieces that may each be padded.
+/// Decodes base64 chunks that may each be padded.
 fn decode_base64_chunks(mut text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
     while !text.is_empty() {
         let padding = text.iter().position(|&byte| byte == b'=').unwrap_or(text.len());
-        // Padding alone is no piece: each takes some of the text, so the loop ends.
+        // A chunk is never empty, so the loop ends.
         let length = padding.max(1).next_multiple_of(4);
         let (piece, rest) = text.split_at_checked(length)?;
         STANDARD.decode_vec(piece, &mut decoded).ok()?;
@@ -190,7 +190,7 @@ fn decode_base64_chunks(mut text: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Streams of the gateway's own services stay open as well.
+/// Limits streams of the gateway's own services.
 async fn limit_streams(State(guard): State<RequestGuard>, request: Request, next: Next) -> Response {
     let client = guard.trusted_proxies.client_ip(request.headers(), request.extensions());
     let caller = CallerKey::Address(client.map(origin::network));
@@ -207,11 +207,11 @@ async fn proxy(State(target): State<Target>, request: Request) -> Response {
     let Some(&rpc) = rpcs.get(&path) else { return unimplemented().await };
     middleware::set_rpc_span_name(&path);
     if let Some(name) = headers::find_repeated(&parts.headers) {
-        return refuse(Error::invalid(name.as_str(), "must come once").into());
+        return refuse(Error::invalid(name.as_str(), "must not be repeated").into());
     }
     let client = guard.trusted_proxies.client_ip(&parts.headers, &parts.extensions);
     let limit = if rpc.is_public { MAX_PUBLIC_BODY_BYTES } else { MAX_BODY_BYTES };
-    // The body first: whoever does not send theirs keeps nobody else waiting.
+    // The body first: a slow sender must not hold a permit.
     let body = match guard.buffers.read(body, &parts.headers, limit, client).await {
         Ok(body) => body,
         Err(error) => return refuse(error.into()),
@@ -225,7 +225,7 @@ async fn proxy(State(target): State<Target>, request: Request) -> Response {
     let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => {
             headers::prepare_grpc(&mut parts.headers, client);
-            // That of the base64, or of more frames than there are now.
+            // It may be that of the base64 body.
             parts.headers.remove(CONTENT_LENGTH);
             let upstream = if rpc.is_streaming { upstream.streams() } else { upstream };
             match upstream.call(http::Request::from_parts(parts, body.bytes.clone())).await {
@@ -242,8 +242,8 @@ async fn proxy(State(target): State<Target>, request: Request) -> Response {
     hold_until_read(response, permits.after_response_head())
 }
 
-/// A service that dies in the middle of its answer leaves no trailers; without a status some clients wait
-/// for ever, and none knows that it may try again. The body ends after its first error.
+/// Turns an error of the body into trailers. A service that dies while it responds sends none; without a status some
+/// clients wait for ever, and none knows that it may retry. The body ends after its first error.
 fn with_error_trailers(body: GrpcBody) -> Body {
     let frames = BodyStream::new(body).map(|frame| {
         frame.or_else(|status| {
@@ -256,15 +256,15 @@ fn with_error_trailers(body: GrpcBody) -> Body {
 }
 
 async fn unimplemented() -> Response {
-    refuse(Error::new(Reason::RouteNotFound, "there is no such service here").into())
+    refuse(Error::new(Reason::RouteNotFound, "the gateway does not serve this RPC").into())
 }
 
-/// A status without a message: one frame of headers.
+/// Returns a status without a message: a single HEADERS frame.
 fn refuse(status: Status) -> Response {
     status.into_http::<GrpcBody>().into_response()
 }
 
-/// The same for a gRPC-Web client that waits for text.
+/// Returns a status to a gRPC-Web client that expects text.
 fn refuse_web_text(status: Status) -> Response {
     let mut response = refuse(status);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web-text+proto"));
@@ -279,13 +279,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn base64_in_pieces_is_what_the_pieces_are(pieces: Vec<Vec<u8>>) {
+        fn padded_base64_chunks_decode_to_their_concatenation(pieces: Vec<Vec<u8>>) {
             let text: String = pieces.iter().map(|piece| STANDARD.encode(piece)).collect();
             prop_assert_eq!(decode_base64_chunks(text.as_bytes()), Some(pieces.concat()));
         }
 
         #[test]
-        fn garbage_is_no_base64(text in "[!-~]{0,40}") {
+        fn garbage_never_decodes_to_more_than_its_length(text in "[!-~]{0,40}") {
             if let Some(decoded) = decode_base64_chunks(text.as_bytes()) {
                 prop_assert!(decoded.len() * 4 <= text.len() * 3);
             }

@@ -1,4 +1,4 @@
-//! Which headers of a request go on to a service, and which may come once only.
+//! Which request headers are forwarded to a service, and which must not be repeated.
 
 use baton_runtime::propagation;
 use std::net::IpAddr;
@@ -18,11 +18,11 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");
 
-/// Headers that decide who calls, for whom, or whether; two of one kind would let two readers disagree.
+/// Headers that decide authorization or idempotency. If one were repeated, two readers could use different values.
 const SINGLE_VALUED: [HeaderName; 3] = [AUTHORIZATION, X_ACCOUNT_ID, IDEMPOTENCY_KEY];
-/// Headers that are lists: several lines are one (RFC 9110, section 5.3).
+/// Headers that are lists: several lines are one list (RFC 9110, section 5.3).
 const CONDITIONS: [HeaderName; 2] = [IF_MATCH, IF_NONE_MATCH];
-/// Headers of one connection, not of the request (RFC 9110, section 7.6.1).
+/// Headers of the connection, not of the request (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HOST,
@@ -34,14 +34,14 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-authorization"),
 ];
 
-/// The header that came more than once and must not.
+/// Returns a header that is repeated but must not be.
 pub(crate) fn find_repeated(headers: &HeaderMap) -> Option<&HeaderName> {
     headers.keys().find(|name| {
         (**name == CONTENT_TYPE || SINGLE_VALUED.contains(name)) && headers.get_all(*name).iter().nth(1).is_some()
     })
 }
 
-/// The metadata of a call upstream for a REST request: what services read, and nothing else.
+/// Returns the metadata of the upstream call for a REST request: only the headers that services read.
 pub(crate) fn upstream_metadata(request: &HeaderMap, client: Option<IpAddr>) -> MetadataMap {
     let mut headers = HeaderMap::new();
     for name in SINGLE_VALUED.iter().chain([&X_REQUEST_ID]) {
@@ -60,21 +60,21 @@ pub(crate) fn upstream_metadata(request: &HeaderMap, client: Option<IpAddr>) -> 
     metadata
 }
 
-/// Makes the headers of a gRPC request fit to go on.
+/// Prepares the headers of a gRPC request for the upstream call.
 pub(crate) fn prepare_grpc(headers: &mut HeaderMap, client: Option<IpAddr>) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    // The refresh token is for the gateway alone.
+    // Cookies carry the refresh token, which only the gateway reads.
     headers.remove(COOKIE);
     let request = headers.clone();
     set_forwarded(&request, headers, client);
-    // Says that trailers are welcome; some servers refuse gRPC without it.
+    // Some servers reject gRPC without it.
     headers.insert(TE, HeaderValue::from_static("trailers"));
     propagation::inject_headers(headers);
 }
 
-/// Says for whom the call is made: for the client that the gateway has made out, whatever the client says.
+/// Sets client address and user agent. Values that the client sent are replaced.
 fn set_forwarded(request: &HeaderMap, onward: &mut HeaderMap, client: Option<IpAddr>) {
     match request.get(USER_AGENT) {
         Some(agent) => onward.insert(X_FORWARDED_USER_AGENT, agent.clone()),

@@ -1,4 +1,4 @@
-//! `/healthz`: the process turns. `/readyz`: it can answer, because the services behind it do.
+//! `/healthz`: the process is alive. `/readyz`: all services behind it serve, and it is not draining.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,19 +15,19 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::upstream::{Upstream, Upstreams};
 
-/// How long a service may take to say that it is well.
+/// Timeout of a service's health check.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
-/// How long an answer stands. Kubelets, load balancers and people ask at the same time.
+/// How long a result is cached: kubelets, load balancers and people check at the same time.
 const CACHE_TTL: Duration = Duration::from_secs(1);
 
 struct Health {
     upstreams: Upstreams,
     draining: CancellationToken,
-    /// What the services said, and when. Held while they are checked_at, so that they are checked_at once.
+    /// Time and results of the last checks. Locked while checking, so that concurrent requests share one check.
     cached: Mutex<Option<(Instant, BTreeMap<&'static str, &'static str>)>>,
 }
 
-/// The two routes.
+/// The routes `/healthz` and `/readyz`.
 pub(crate) fn router(upstreams: Upstreams, draining: CancellationToken) -> Router {
     let health = Arc::new(Health { upstreams, draining, cached: Mutex::default() });
     Router::new()

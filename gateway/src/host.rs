@@ -1,7 +1,7 @@
-//! By which names the gateway may be called (`Host`).
+//! The `Host` allow-list.
 //!
-//! A page whose name was rebound to the gateway's address (DNS rebinding) is of the same origin as the gateway to its
-//! browser: it may send whatever it likes and read the answers. Only the name that it was called by tells it.
+//! It protects against DNS rebinding. To its browser, a page whose name was rebound to the gateway's address has the
+//! gateway's origin: it may send any request and read the response. Only the `Host` header reveals it.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use http::{header::HOST, uri::Authority};
 
 use crate::problem::Problem;
 
-/// All names of this machine: `localhost` and its addresses.
+/// Stands for all names and addresses of this machine.
 const LOCAL: &str = "localhost";
 
-/// Lets requests through that name one of these hosts; all, when there is none.
+/// Rejects requests whose `Host` is not in the list. An empty list allows all.
 pub(crate) async fn require_allowed(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
     let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     // HTTP/2 has it in the URI.
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_allowed_by_its_name_whatever_its_port() {
+    fn hosts_are_compared_without_port_and_case() {
         let allowed = ["localhost", "api.example.org"].map(str::to_owned);
         for host in ["localhost:8080", "127.0.0.1", "[::1]:8080", "API.example.org", "api.example.org:443"] {
             assert!(is_allowed(&allowed, host), "{host}");

@@ -1,4 +1,4 @@
-//! JSON Merge Patch (RFC 7396) -> a message with the new values, and the `update_mask` that says which.
+//! JSON Merge Patch (RFC 7396) to a message with the new values and its `update_mask`.
 
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
@@ -8,11 +8,11 @@ use crate::json::{
     violations::{Path, Violations},
 };
 
-/// The change of a message of type `of` that this patch makes: the new values, and the paths of all
-/// fields it names. A null is a path whose field keeps its default.
+/// Decodes a patch of a message of type `of`: the new values, and the paths of all fields in the patch. A null adds the
+/// path and leaves the field at its default.
 ///
-/// A `google.protobuf.Struct` is merged member by member: the path is `custom_fields.<member>` (the
-/// member's name is all that follows the first dot), an object inside a member replaces it as a whole.
+/// A `google.protobuf.Struct` is merged member by member: the path is `custom_fields.<member>`, where the member's name is
+/// the text after the first dot. An object inside a member replaces it as a whole.
 pub(crate) fn decode(
     of: &MessageDescriptor,
     patch: Members<'_>,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn free_fields_are_merged_member_by_member() {
+    fn struct_fields_are_merged_member_by_member() {
         let (change, mask) =
             patch(r#"{"custom_fields": {"keep.dots": 1, "gone": null, "deep": {"a": null, "b": 2}}}"#).expect("valid");
         assert_eq!(mask, ["custom_fields.keep.dots", "custom_fields.gone", "custom_fields.deep"]);
@@ -108,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_fields_are_reported() {
         let wrong = patch(r#"{"title": 1, "status": "paused", "custom_fields": 3, "tags": {"0": "a"}}"#);
         assert_eq!(wrong.expect_err("all wrong"), ["title", "status", "custom_fields", "tags"]);
     }
 
-    /// The algorithm of RFC 7396, section 2, as deep as the gateway merges.
+    /// The algorithm of RFC 7396, section 2, to the depth that the gateway merges.
     fn rfc_7396(target: &mut Map<String, Plain>, patch: &Map<String, Plain>, levels: usize) {
         for (key, value) in patch {
             match value {
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// What a service does with `update_mask`, on JSON.
+    /// Applies a change by its mask, as a service does, on JSON.
     fn by_mask(target: &mut Map<String, Plain>, change: &Plain, mask: &[String]) {
         for path in mask {
             let (field, member) = path.split_once('.').map_or((path.as_str(), None), |(f, m)| (f, Some(m)));
@@ -158,9 +158,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-        /// Mask and values together do to any task what the patch would do to its JSON.
+        /// Applying mask and values equals applying the patch to the task's JSON.
         #[test]
-        fn mask_and_values_are_the_patch(
+        fn mask_and_values_equal_the_patch(
             Sample(target) in any_sample("baton.task.v1.TaskChange"),
             Sample(source) in any_sample("baton.task.v1.TaskChange"),
             cleared in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
@@ -176,11 +176,11 @@ mod tests {
             let (mut expected, mut got) = (bare(&target), bare(&target));
             rfc_7396(&mut expected, &merge, 2);
             by_mask(&mut got, &change, &mask);
-            // The RFC makes an empty object where none was; a service keeps none.
+            // The RFC creates an empty object where none was; a service does not.
             if merge.get("custom_fields") == Some(&json!({})) && got.get("custom_fields").is_none() {
                 expected.remove("custom_fields");
             }
-            // To a field without presence, cleared and empty are the same.
+            // For a field without presence, cleared and empty are the same.
             let emptied = |object: &mut Map<String, Plain>| object.retain(|_, value| ![json!(""), json!([])].contains(value));
             emptied(&mut got);
             emptied(&mut expected);

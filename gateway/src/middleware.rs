@@ -1,4 +1,4 @@
-//! What every answer goes through: request id, span, security headers; and what nothing else answers.
+//! Middleware for every request (request id, trace span, security headers), and the fallbacks (404, 405, panics).
 
 use baton_runtime::propagation;
 use std::any::Any;
@@ -18,10 +18,10 @@ use uuid::Uuid;
 
 use crate::{headers::X_REQUEST_ID, problem::Problem};
 
-/// Longest request id that is taken from a client.
+/// Longer request ids of clients are replaced.
 const MAX_REQUEST_ID_LEN: usize = 128;
 
-/// Gives the request an id, its client's if that is sane, and the answer the same.
+/// Sets `x-request-id` on request and response: the client's if it is safe, otherwise a new UUIDv7.
 pub(crate) async fn request_id(mut request: Request, next: Next) -> Response {
     let sent = request.headers().get(&X_REQUEST_ID).filter(|id| is_safe(id.as_bytes())).cloned();
     let id = sent.or_else(|| HeaderValue::try_from(Uuid::now_v7().to_string()).ok());
@@ -34,12 +34,12 @@ pub(crate) async fn request_id(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Ids end up in logs and metadata: no spaces, no quotes, nothing that could forge a line.
+/// Ids are written to logs and metadata: no spaces, no quotes, nothing that could forge a log line.
 fn is_safe(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID_LEN).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
 }
 
-/// Wraps the request in its server span. Queries and bodies stay out of it: they hold people's data.
+/// Wraps the request in its server span. The span has no query and no body: they contain personal data.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let method = request.method().as_str();
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
@@ -58,12 +58,12 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     response
 }
 
-/// Names the span of a gRPC request, which no REST route matched.
+/// Sets the span's name for a gRPC request, which matches no REST route.
 pub(crate) fn set_rpc_span_name(path: &str) {
     Span::current().record("otel.name", path).record("http.route", path);
 }
 
-/// Headers that suit an API: nothing is sniffed, framed, or kept, unless the answer says otherwise.
+/// Adds the default security headers of an API: no sniffing, no framing, no caching. A response may set its own.
 pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let defaults: [(HeaderName, &'static str); 5] = [
@@ -79,17 +79,17 @@ pub(crate) async fn security_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Answers paths that nothing else does.
+/// Returns 404 for paths without a route.
 pub(crate) async fn not_found(headers: HeaderMap) -> Response {
     Problem::from(Reason::RouteNotFound).into_response_for(&headers)
 }
 
-/// Answers methods that a path does not take; axum adds `Allow`.
+/// Returns 405 for methods that a path does not support; axum adds `Allow`.
 pub(crate) async fn method_not_allowed(headers: HeaderMap) -> Response {
     Problem::from(Reason::MethodNotAllowed).into_response_for(&headers)
 }
 
-/// Answers for a handler that panicked.
+/// Returns 500 for a handler that panicked.
 pub(crate) fn handle_panic(cause: Box<dyn Any + Send>) -> Response {
     let text = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("unknown"), "a handler panicked");
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_request_ids_are_taken_over() {
+    fn only_plain_request_ids_are_accepted() {
         assert!(is_safe(b"0198c0de-aaaa-7000-8000-000000000000"));
         for id in [&b""[..], b"a b", b"a\"b", b"a\tb", "ä".as_bytes(), &[b'a'; 129]] {
             assert!(!is_safe(id), "{id:?}");

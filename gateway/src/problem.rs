@@ -1,4 +1,4 @@
-//! Failures as `application/problem+json` (RFC 9457), with the reason that gRPC callers get.
+//! Errors as `application/problem+json` (RFC 9457), with the same reason as over gRPC.
 
 use baton_runtime::propagation;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -16,38 +16,38 @@ use tonic_types::StatusExt as _;
 
 use crate::{json::violations::Violations, routes::Route};
 
-/// Content type of a problem.
+/// The content type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// A failure as REST tells it.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<ProblemBody>);
 
 #[derive(Debug, Serialize)]
 struct ProblemBody {
-    /// Where the reason is documented, under this host.
+    /// URL of the reason's documentation, relative to this host.
     #[serde(rename = "type")]
     kind: String,
-    /// What the reason means.
+    /// Description of the reason.
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// What went wrong this time.
+    /// Description of this error.
     detail: String,
     /// The reason's name.
     reason: Cow<'static, str>,
-    /// The fields that are wrong.
+    /// The invalid fields.
     errors: Vec<FieldError>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
-    /// Seconds after which to come again, when the answer invites to.
+    /// Seconds for `Retry-After`, sent with 429 and 503.
     #[serde(skip)]
     retry_after: u64,
 }
 
-/// What is wrong with a field.
+/// An invalid field.
 #[derive(Debug, Serialize)]
 struct FieldError {
     field: String,
@@ -55,7 +55,7 @@ struct FieldError {
 }
 
 impl Problem {
-    /// A failure for this reason, and what it means for this request.
+    /// Creates a problem with this reason and a description of the error.
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self(Box::new(ProblemBody {
             kind: format!("/docs#reason-{}", reason.name().to_ascii_lowercase()),
@@ -70,7 +70,7 @@ impl Problem {
         }))
     }
 
-    /// A request with these wrong fields.
+    /// Creates a problem for a request with invalid fields.
     pub(crate) fn violations(violations: Violations) -> Self {
         let reason = if violations.any_unknown() { Reason::UnknownField } else { Reason::ValidationFailed };
         let mut problem = Self::from(reason);
@@ -82,21 +82,21 @@ impl Problem {
         problem
     }
 
-    /// A request with one wrong field, or header.
+    /// Creates a problem for a request with one invalid field or header.
     pub(crate) fn field(field: &str, message: &str) -> Self {
         let mut violations = Violations::default();
         violations.invalid(field, message);
         Self::violations(violations)
     }
 
-    /// What a service answered to a call of this route, or what kept it from answering.
+    /// Converts the status of a call of this route, with field paths of the REST request.
     ///
-    /// Only a status with Baton's `ErrorInfo` was written for callers; of all others the text stays here.
+    /// Only a status with Baton's `ErrorInfo` has a message for callers; other messages are not returned.
     pub(crate) fn from_status(status: &Status, route: &Route) -> Self {
         Self::with_field_paths(status, |field| route.caller_path(&field).into_owned())
     }
 
-    /// The same for a call that no route of the contract stands for: fields have the names of the message.
+    /// Converts the status of a call without a REST route. Field paths stay those of the message.
     pub(crate) fn from_unrouted_status(status: &Status) -> Self {
         Self::with_field_paths(status, |field| field)
     }
@@ -105,14 +105,14 @@ impl Problem {
         let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
         let Some(info) = info else {
             let (reason, http) = foreign_status(status);
-            tracing::warn!(code = ?status.code(), message = status.message(), %reason, "upstream gave no reason");
+            tracing::warn!(code = ?status.code(), message = status.message(), %reason, "an upstream status has no reason");
             let mut problem = Self::from(reason);
             problem.0.status = http;
             return problem;
         };
         let mut problem = match Reason::from_name(&info.reason) {
             Some(reason) => Self::new(reason, status.message()),
-            // A reason of a newer service: its name and code still tell the caller something.
+            // A reason of a newer service: its name and code are still useful to the caller.
             None => {
                 let (reason, http) = reason_of_code(status.code());
                 let mut problem = Self::new(reason, status.message());
@@ -133,13 +133,12 @@ impl Problem {
         problem
     }
 
-    /// The reason's name.
     #[cfg(test)]
     pub(crate) fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// The answer to a request with these headers.
+    /// Returns the response to a request with these headers, with trace id and `WWW-Authenticate`.
     pub(crate) fn into_response_for(mut self, request: &HeaderMap) -> Response {
         self.0.trace_id = propagation::current_trace_id();
         let challenge = if request.contains_key(AUTHORIZATION) {
@@ -175,13 +174,13 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The reason of a status that Baton's services did not write: the transport's, tonic's, a mesh's.
+/// Maps a status that no Baton service wrote (transport, tonic, service mesh) to a reason and an HTTP status.
 fn foreign_status(status: &Status) -> (Reason, u16) {
     let mut source = std::error::Error::source(status);
     if source.is_none() {
         return reason_of_code(status.code());
     }
-    // Never came from the wire: the connection failed, or the deadline passed.
+    // It has a local source: the connection failed, or the deadline passed.
     while let Some(error) = source {
         if error.is::<TimeoutExpired>() {
             return (Reason::DeadlineExceeded, 504);
@@ -201,9 +200,9 @@ fn reason_of_code(code: Code) -> (Reason, u16) {
         Code::ResourceExhausted => Reason::Busy,
         Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
         Code::Unavailable => Reason::Unavailable,
-        // The service is older than the gateway and will know the RPC soon.
+        // The service is older than the gateway, and will have the RPC after its update.
         Code::Unimplemented => return (Reason::Unavailable, 501),
-        // OUT_OF_RANGE: an answer that is too large. Services give a reason for requests that are.
+        // OUT_OF_RANGE: a response is too large. For too large requests, services return a reason.
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::OutOfRange => Reason::Internal,
     };
     (reason, reason.http_status())
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_shown_with_its_metadata_and_the_callers_field_names() {
+    fn a_reason_is_returned_with_metadata_and_rest_field_paths() {
         let error = baton_errors::Error::invalid("task.title", "is too long").with("limit", "200");
         let problem = of("UpdateTask", &error.into());
         assert_eq!(problem["status"], 400);
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_was_not_written_for_callers_stays_inside() {
+    fn messages_without_error_info_are_not_returned() {
         for (code, http) in [(Code::Unknown, 500), (Code::Unimplemented, 501), (Code::Unavailable, 503)] {
             let problem = of("GetTask", &Status::new(code, "pg://secret"));
             assert_eq!(problem["status"], http);
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_on_the_way_is_unavailable_and_not_our_bug() {
+    fn transport_errors_are_unavailable_or_deadline_exceeded() {
         let status = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
         assert_eq!(of("GetTask", &status)["status"], 503);
         let status = Status::from_error(Box::new(TimeoutExpired(())));

@@ -1,4 +1,4 @@
-//! Query parameters -> fields of the request.
+//! Query parameters to fields of the request.
 
 use std::collections::HashSet;
 
@@ -7,29 +7,32 @@ use url::form_urlencoded;
 
 use crate::json::{TIMESTAMP, scalar, violations::Violations};
 
-/// The parameters that a route takes, in the order of the contract. They are few: looking one up is a walk.
+/// The query parameters of a route, in the order of the contract. They are few, so lookup is linear.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<Parameter>);
 
-/// Where a parameter goes.
+/// The field that a query parameter sets.
 #[derive(Debug)]
 pub(crate) struct Parameter {
-    /// The message that was flattened, if the field is not the request's own.
+    /// The flattened message that contains the field; `None` for a field of the request itself.
     pub(crate) parent: Option<FieldDescriptor>,
     /// The field.
     pub(crate) field: FieldDescriptor,
 }
 
 impl Query {
-    /// Parameters for these fields of a request. Messages are flattened, once: `filter.status` and
-    /// `page.page` are `status` and `page`.
+    /// Creates parameters for these fields of a request. Messages are flattened by one level: `filter.status` and
+    /// `page.page` become `status` and `page`.
     pub(crate) fn of(fields: &[FieldDescriptor]) -> Result<Self, String> {
         let mut query = Self::default();
         for field in fields {
             match field.kind() {
                 Kind::Message(of) if of.full_name() != TIMESTAMP => {
                     if field.is_list() {
-                        return Err(format!("{} is a list of messages: no query can say it", field.full_name()));
+                        return Err(format!(
+                            "{} is a list of messages, which a query cannot express",
+                            field.full_name()
+                        ));
                     }
                     for inner in of.fields() {
                         query.add(Parameter { parent: Some(field.clone()), field: inner })?;
@@ -44,10 +47,10 @@ impl Query {
     fn add(&mut self, parameter: Parameter) -> Result<(), String> {
         let field = &parameter.field;
         if matches!(field.kind(), Kind::Message(of) if of.full_name() != TIMESTAMP) {
-            return Err(format!("{} lies too deep for a query", field.full_name()));
+            return Err(format!("{} is nested too deeply for a query", field.full_name()));
         }
         if self.find(field.name()).is_some() {
-            return Err(format!("two parameters would be called {}", field.name()));
+            return Err(format!("two query parameters are named {}", field.name()));
         }
         self.0.push(parameter);
         Ok(())
@@ -57,17 +60,17 @@ impl Query {
         self.0.iter().find(|parameter| parameter.field.name() == name)
     }
 
-    /// The parameters.
+    /// All parameters.
     pub(crate) fn parameters(&self) -> &[Parameter] {
         &self.0
     }
 
-    /// Names of the messages that are flattened.
+    /// Names of the flattened messages.
     pub(crate) fn flattened(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|parameter| parameter.parent.as_ref()).map(FieldDescriptor::name)
     }
 
-    /// Sets the fields of `request` that this query string names.
+    /// Sets the fields of `request` from this query string, and reports invalid parameters.
     pub(crate) fn bind(&self, query: &str, request: &mut DynamicMessage, violations: &mut Violations) {
         let mut seen = HashSet::new();
         for (name, text) in form_urlencoded::parse(query.as_bytes()) {
@@ -76,10 +79,10 @@ impl Query {
                 continue;
             };
             if !seen.insert(field.name()) && !field.is_list() {
-                violations.invalid(&name, "must come once");
+                violations.invalid(&name, "must not be repeated");
                 continue;
             }
-            // The parser puts this character in place of bytes that are no UTF-8.
+            // The parser replaces bytes that are not UTF-8 by this character.
             if text.contains(char::REPLACEMENT_CHARACTER) {
                 violations.invalid(&name, "must be UTF-8");
                 continue;
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_parameter_is_told() {
+    fn all_invalid_parameters_are_reported() {
         let wrong = bind(
             "baton.task.v1.ListTasksRequest",
             "status=PENDING&page=1&page=2&per_page=many&filter.search=x&search=%ff&sort=&due_to=tomorrow",
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn two_parameters_of_one_name_are_refused_at_start() {
+    fn two_parameters_with_one_name_are_refused_at_start() {
         let of = |name| baton_proto::pool().get_message_by_name(name).expect(name);
         let page = of("baton.task.v1.ListTasksRequest").get_field_by_name("page").expect("page");
         assert!(Query::of(&[page.clone(), page]).expect_err("twice").contains("page"));

@@ -1,4 +1,4 @@
-//! Answers of the contract as JSON, with what caches need: `ETag`, `Cache-Control`, `Vary`.
+//! JSON responses with their caching headers: `ETag`, `Cache-Control`, `Vary`.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::response::{IntoResponse as _, Response};
@@ -20,25 +20,25 @@ use crate::{
     routes::Route,
 };
 
-/// Where the keys that verify tokens are (RFC 8615). Auth publishes a key for longer before it signs.
+/// Path prefix of the signing keys (RFC 8615). Auth publishes a key for longer than `max-age` before it signs with it.
 const WELL_KNOWN_PREFIX: &str = "/.well-known/";
 const WELL_KNOWN_CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=300");
-/// The caller's own cache may keep it, and asks each time whether it is still good.
+/// The caller's own cache may store the response, and must revalidate it each time.
 const PRIVATE_CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
-/// What decides over the answer besides the URL. No cookie does: cookies carry refresh tokens, which are POSTed.
+/// Headers that the response depends on. Cookies are not among them: they carry refresh tokens, which are POSTed.
 const VARY_BY_CALLER: HeaderValue = HeaderValue::from_static("authorization, x-account-id, accept-encoding");
 const VARY_BY_CODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
-/// The answer of a call. Whatever GET returns has an `ETag`, and so has a changed thing with a version; secrets are
-/// neither kept by caches nor compressed.
+/// Encodes the response of a call. A GET has an `ETag`, and so has a change of a resource with a version. Secrets are
+/// neither cached nor compressed.
 pub(crate) fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessage) -> Result<Response, Problem> {
     let field = route.response_field.as_ref().map(|field| (field, message.get_field(field)));
-    let (message_shown, json) = match &field {
+    let (resource, json) = match &field {
         None => (Some(message), serde_json::to_vec(&MessageJson(message))),
         Some((field, value)) => (value.as_message(), serde_json::to_vec(&FieldJson(message, field))),
     };
     let json = Bytes::from(json.map_err(|_| Problem::from(Reason::Internal))?);
-    let version = route.version.as_ref().zip(message_shown).map(|(field, of)| of.get_field(field));
+    let version = route.version.as_ref().zip(resource).map(|(field, of)| of.get_field(field));
     let version = version.as_deref().and_then(Value::as_i32);
 
     let mut response = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.clone()).into_response();
@@ -60,27 +60,26 @@ pub(crate) fn encode(route: &Route, request: &HeaderMap, message: &DynamicMessag
     Ok(compression::allow(response, json.len()))
 }
 
-/// A strong tag of these bytes (RFC 9110, section 8.8.3): `"<version>-<hash>"`, or the hash alone of what has no
-/// version. `caller` are the headers of a request whose answer is the caller's own: then the hash covers the person
-/// and the account too, so that nobody's tag is another's.
+/// Returns a strong tag for this content (RFC 9110, section 8.8.3): `"<version>-<hash>"`, or the hash alone without a
+/// version. With the headers of `caller`, the hash also covers user and account, so that no two callers share a tag.
 pub(crate) fn etag(version: Option<i32>, caller: Option<&HeaderMap>, content: &[u8]) -> HeaderValue {
     let mut hash = Context::new(&SHA256);
     if let Some(headers) = caller {
         hash.update(&subject(headers));
-        // No header contains it.
+        // No header contains a NUL.
         hash.update(b"\0");
         hash.update(headers.get(X_ACCOUNT_ID).map(HeaderValue::as_bytes).unwrap_or_default());
         hash.update(b"\0");
     }
     hash.update(content);
-    // Half of it is enough: nobody gains by two contents with one tag.
+    // Half of the hash is enough: a collision has no value for an attacker.
     let hash: String = hash.finish().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let tag = version.map_or_else(|| format!("\"{hash}\""), |version| format!("\"{version}-{hash}\""));
     HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Who calls: the subject of an access token, which stays the same when the token is refreshed; else the credentials
-/// as they are. A service has verified the token before anything is answered.
+/// The caller's identity: the subject of an access token, which stays the same when the token is refreshed, or else the
+/// credentials themselves. A service has verified the token before a response exists.
 fn subject(headers: &HeaderMap) -> Vec<u8> {
     #[derive(Deserialize)]
     struct Claims {
@@ -108,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn tag_changes_with_content_version_person_and_account() {
+    fn tag_changes_with_content_version_user_and_account() {
         let of = |version, authorization: &str, account, content: &[u8]| {
             etag(version, Some(&by(authorization, account)), content)
         };
         let tag = of(Some(7), &token("a", 1), "x", b"{}");
         assert!(tag.to_str().expect("ASCII").starts_with("\"7-"), "{tag:?}");
         assert_eq!(tag.len(), "\"7-\"".len() + 32);
-        assert_eq!(tag, of(Some(7), &token("a", 2), "x", b"{}"), "the same person's next token");
+        assert_eq!(tag, of(Some(7), &token("a", 2), "x", b"{}"), "the same user's next token");
         for other in [
             of(Some(8), &token("a", 1), "x", b"{}"),
             of(Some(7), &token("b", 1), "x", b"{}"),

@@ -1,4 +1,4 @@
-//! Bodies of requests, as long as they arrive.
+//! Request bodies: their timeout, size limit and memory quota.
 
 use std::{
     net::IpAddr,
@@ -21,20 +21,21 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a body may take that is small; and how long nothing of one may arrive, however much came before.
+/// Time for a small body, and maximum pause within a larger one.
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
-/// What arrives buys a larger body more time: this many bytes one second. (Apache's mod_reqtimeout calls it `MinRate`.)
+/// Minimum rate of a larger body: each of this many received bytes extends its time by one second (like `MinRate` of
+/// Apache's mod_reqtimeout).
 const MIN_BYTES_PER_SECOND: u64 = 4 * 1024;
 
-/// Bytes of bodies that one gateway keeps at a time for one address (IPv6: the /64), in KiB.
+/// Memory for the bodies of one address (IPv6: the /64) at one gateway, in KiB.
 const MAX_BUFFERED_KIB_PER_ADDRESS: u32 = 64 * 1024;
 
-/// The client has stopped sending its body, or sends it too slowly.
+/// The client stopped sending its body, or sends it too slowly.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the body did not arrive in time")]
 pub(crate) struct TooSlow;
 
-/// A body that ends with [`TooSlow`] when it does not arrive in time.
+/// A body that fails with [`TooSlow`] if it does not arrive in time.
 pub(crate) struct TimedBody<B> {
     body: B,
     timeout: Duration,
@@ -82,7 +83,7 @@ where
             }
             Poll::Pending => {}
         }
-        // The clock runs while the client is waited for, and begins with the first wait.
+        // The clock starts with the first wait for the client.
         let now = Instant::now();
         let started_at = *this.started_at.get_or_insert(now);
         let extra_time = Duration::from_secs(this.received / MIN_BYTES_PER_SECOND);
@@ -104,11 +105,11 @@ where
     }
 }
 
-/// Memory for bodies, in shares. Clones share it.
+/// Memory quota of bodies per address. Clones share it.
 #[derive(Clone)]
 pub(crate) struct BodyBuffers(Arc<Shares<Option<IpAddr>>>);
 
-/// A body that has arrived, with its share of the memory.
+/// A whole body, with its share of the memory quota.
 pub(crate) struct BufferedBody {
     pub(crate) bytes: Bytes,
     _share: Option<Share<Option<IpAddr>>>,
@@ -121,11 +122,11 @@ impl Default for BodyBuffers {
 }
 
 impl BodyBuffers {
-    /// Reads a body of at most `limit` bytes; what is beyond is not read.
+    /// Reads a body of at most `limit` bytes, and stops reading beyond that.
     ///
     /// # Errors
-    /// REQUEST_TOO_LARGE, BODY_TIMEOUT, BUSY when the client's other bodies use its share up, and MALFORMED_REQUEST when
-    /// the body breaks off.
+    /// REQUEST_TOO_LARGE, BODY_TIMEOUT, BUSY if the client's bodies exceed its quota, and MALFORMED_REQUEST if the body
+    /// ends early.
     pub(crate) async fn read(
         &self,
         mut body: Body,
@@ -159,7 +160,7 @@ impl BodyBuffers {
     }
 }
 
-/// Pieces of a body; the first is kept as it came, since most bodies have no second.
+/// Chunks of a body. The first one is kept without copying, since most bodies have only one.
 #[derive(Default)]
 struct Chunks {
     first: Bytes,
@@ -185,7 +186,7 @@ impl Chunks {
     }
 }
 
-/// Why a body could not be read.
+/// Maps a read error to a reason.
 fn read_error(error: &axum::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
@@ -205,7 +206,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(400);
 
-    /// Reads pieces that come after so many tenths of the time that a body has.
+    /// Reads chunks that arrive after so many tenths of the body timeout.
     async fn read(pieces: &'static [(u32, &'static str)], limit: usize) -> std::result::Result<Bytes, String> {
         let pieces = stream::iter(pieces).then(|&(tenths, piece)| async move {
             tokio::time::sleep(TIMEOUT / 10 * tenths).await;
@@ -224,9 +225,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_slow_or_large_is_given_up() {
+    async fn slow_and_large_bodies_are_refused() {
         assert_eq!(read(&[(30, "x")], 9).await.unwrap_err(), "BODY_TIMEOUT");
-        assert_eq!(read(&[(6, "x"), (6, "x"), (6, "x")], 9).await.unwrap_err(), "BODY_TIMEOUT", "drop by drop");
+        assert_eq!(
+            read(&[(6, "x"), (6, "x"), (6, "x")], 9).await.unwrap_err(),
+            "BODY_TIMEOUT",
+            "below the minimum rate"
+        );
         assert_eq!(read(&[(0, "one"), (0, "two")], 5).await.unwrap_err(), "REQUEST_TOO_LARGE");
     }
 }

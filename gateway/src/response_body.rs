@@ -1,8 +1,7 @@
-//! Bodies of responses, as long as their clients read them.
+//! Response bodies: their read timeout.
 //!
-//! hyper asks a body for its next piece when the client has taken the last one, and waits for that without an end. So a
-//! body that is not asked for any more is given up after a while, and with it its memory, its slot, and its stream from a
-//! service.
+//! hyper polls a body for its next chunk when the client has read the previous one, without a timeout. A body that is not
+//! polled for some time is therefore dropped, with its memory, its permit, and its stream from a service.
 
 use std::{
     any::Any,
@@ -17,11 +16,11 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::sleep;
 
-/// A client that takes nothing of a response for this long does not read it any more.
+/// A response whose client reads nothing for this long is dropped.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// Largest piece that is handed on at a time: what waits in HTTP/2's buffers for the client cannot be taken back.
+/// Maximum chunk, in bytes: chunks in HTTP/2's send buffers cannot be dropped.
 const MAX_CHUNK: usize = 16 * 1024;
-/// A whole response of this size goes out in one piece, without anybody watching.
+/// Responses up to this size, in bytes, are sent in one chunk and not watched.
 const MAX_UNWATCHED_BYTES: u64 = 16 * 1024;
 
 /// The client did not read the response.
@@ -29,14 +28,14 @@ const MAX_UNWATCHED_BYTES: u64 = 16 * 1024;
 #[error("the client did not read the response in time")]
 struct ReadTimeout;
 
-/// Keeps `guard` until the response has been read, broke off, or was given up.
+/// Holds `guard` until the response has been read, fails, or times out.
 pub(crate) fn hold_until_read(response: Response, guard: impl Any + Send) -> Response {
     hold_until_read_within(response, guard, READ_TIMEOUT)
 }
 
 fn hold_until_read_within(response: Response, guard: impl Any + Send, timeout: Duration) -> Response {
     if response.body().size_hint().exact().is_some_and(|size| size <= MAX_UNWATCHED_BYTES) {
-        // Goes out at once.
+        // Sent at once.
         return response;
     }
     response.map(|body| {
@@ -48,22 +47,22 @@ fn hold_until_read_within(response: Response, guard: impl Any + Send, timeout: D
 }
 
 struct WatchedBody {
-    /// `None` when it is over, or was given up.
+    /// `None` after its end or its timeout.
     shared: Arc<Mutex<Option<State>>>,
     is_done: bool,
 }
 
 struct State {
     body: Body,
-    /// What did not fit into the last piece.
+    /// The part that did not fit into the last chunk.
     rest: Option<Bytes>,
-    /// The client waits for us, and not we for the client.
+    /// The client has read all and waits for the inner body.
     is_awaiting_body: bool,
     chunks: u64,
     _guard: Box<dyn Any + Send>,
 }
 
-/// Gives a response up that nobody reads.
+/// Drops the body of a response that is not read.
 async fn cancel_when_unread(shared: Weak<Mutex<Option<State>>>, timeout: Duration) {
     let mut last = None;
     loop {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_that_is_read_arrives_whole_and_returns_its_guard() {
+    async fn a_response_that_is_read_arrives_whole_and_releases_its_guard() {
         let text = "x".repeat(3 * MAX_CHUNK + 1);
         let (response, held) = response(Body::from(text.clone()));
         assert_eq!(response.body().size_hint().exact(), Some(text.len() as u64));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_that_nobody_reads_is_given_up() {
+    async fn an_unread_response_times_out() {
         let (response, held) = response(Body::from("x".repeat(3 * MAX_CHUNK)));
         let mut body = response.into_body();
         assert!(body.frame().await.unwrap().is_ok());
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_has_nothing_to_say_stays() {
+    async fn an_idle_stream_does_not_time_out() {
         let chunks = futures_util::stream::once(async {
             sleep(TIMEOUT * 3).await;
             Ok::<_, std::io::Error>(Bytes::from_static(b"late"))

@@ -1,4 +1,4 @@
-//! A REST request -> a unary call -> its answer as JSON.
+//! REST handler: decodes the request, calls the RPC, and encodes the response as JSON.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -36,11 +36,11 @@ use crate::{
     upstream::{self, Upstream},
 };
 
-/// Largest body of a call that anyone may make, in bytes. What strangers send is small, and what they make the
-/// gateway hold in memory is not theirs to choose.
+/// Maximum body of a public RPC, in bytes. Such requests are small, and callers without sign-in must not fill the gateway's
+/// memory.
 pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 64 * 1024;
 
-/// What answers the requests of one route.
+/// The handler state of one route.
 pub(crate) struct Endpoint {
     pub(crate) route: Route,
     pub(crate) upstream: Upstream,
@@ -48,7 +48,7 @@ pub(crate) struct Endpoint {
     pub(crate) guard: RequestGuard,
 }
 
-/// Answers a request that matched the route.
+/// Handles a request that matched the route.
 pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let deadline = Instant::now() + endpoint.config.timeout;
@@ -56,7 +56,7 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     let account = account_of_path_parameters(&endpoint.route, &mut parts).await;
     let rpc = endpoint.route.rpc.as_str();
     let RequestGuard { admission, limiter, .. } = &endpoint.guard;
-    // The body first: whoever does not send theirs keeps nobody else waiting.
+    // The body first: a slow sender must not hold a permit.
     let body = match with_body_deadline(deadline, read_body(&endpoint, &parts, body, client)).await {
         Ok(body) => body,
         Err(problem) => return refuse(problem, &parts),
@@ -70,7 +70,7 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     };
     let verdict = limiter.count(rpc, &caller).await;
     let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
-        Ok(()) => respond(&endpoint, parts, &body.bytes, client, deadline).await,
+        Ok(()) => call_with_deadline(&endpoint, parts, &body.bytes, client, deadline).await,
         Err(refused) => Problem::from_status(&refused.into(), &endpoint.route).into_response_for(&parts.headers),
     };
     if let Some(verdict) = verdict {
@@ -79,7 +79,7 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     hold_until_read(response, permits.after_response_head())
 }
 
-/// What is read before the deadline; after it, it is the body that is late.
+/// Returns BODY_TIMEOUT if the body is not read before the deadline.
 async fn with_body_deadline<T>(
     deadline: Instant,
     read: impl Future<Output = Result<T, Problem>>,
@@ -87,7 +87,7 @@ async fn with_body_deadline<T>(
     timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
 }
 
-/// The body, as large as this route takes it.
+/// Reads the body, up to this route's limit.
 async fn read_body(
     endpoint: &Endpoint,
     parts: &Parts,
@@ -95,7 +95,7 @@ async fn read_body(
     client: Option<IpAddr>,
 ) -> Result<BufferedBody, Problem> {
     if let Some(name) = headers::find_repeated(&parts.headers) {
-        return Err(Problem::field(name.as_str(), "must come once"));
+        return Err(Problem::field(name.as_str(), "must not be repeated"));
     }
     let max = endpoint.config.max_body_bytes;
     let limit = if endpoint.route.is_public { MAX_PUBLIC_BODY_BYTES.min(max) } else { max };
@@ -103,27 +103,27 @@ async fn read_body(
     body.map_err(|error| Problem::from_status(&error.into(), &endpoint.route))
 }
 
-/// Answers within the deadline.
-async fn respond(
+/// Calls the service; a failure becomes a problem response.
+async fn call_with_deadline(
     endpoint: &Endpoint,
     mut parts: Parts,
     body: &[u8],
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Response {
-    let answer = with_deadline(deadline, call_service(endpoint, &mut parts, body, client, deadline)).await;
-    answer.unwrap_or_else(|problem| refuse(problem, &parts))
+    let result = with_deadline(deadline, call_service(endpoint, &mut parts, body, client, deadline)).await;
+    result.unwrap_or_else(|problem| refuse(problem, &parts))
 }
 
-/// What comes of it before the deadline.
+/// Returns DEADLINE_EXCEEDED if the future does not finish before the deadline.
 pub(crate) async fn with_deadline<T>(
     deadline: Instant,
-    answer: impl Future<Output = Result<T, Problem>>,
+    future: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(Reason::DeadlineExceeded.into()))
+    timeout_at(deadline, future).await.unwrap_or_else(|_| Err(Reason::DeadlineExceeded.into()))
 }
 
-/// Answers what went wrong with a request.
+/// Returns the problem as a response, and closes the connection if the body was not read.
 pub(crate) fn refuse(problem: Problem, parts: &Parts) -> Response {
     let mut response = problem.into_response_for(&parts.headers);
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&response.status()) {
@@ -132,8 +132,8 @@ pub(crate) fn refuse(problem: Problem, parts: &Parts) -> Response {
     response
 }
 
-/// The rest of the body stays unread, so this is the last answer on the connection. A client that is not told
-/// (RFC 9112, section 9.6) sends its next request to nobody.
+/// Announces the end of the connection, whose body was not read to its end. Without `Connection: close` (RFC 9112,
+/// section 9.6) the client would send its next request on a closed connection.
 pub(crate) fn close_connection(response: &mut Response, parts: &Parts) {
     if parts.version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -173,14 +173,14 @@ async fn call_service(
     Ok(response)
 }
 
-/// The RPC's request: path, query and body together.
+/// Decodes the RPC's request from path, query and body.
 async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
     let mut violations = Violations::default();
     let mut request = decode_body(route, &parts.headers, bytes, &mut violations)?;
     route.query.bind(&oauth::known_query(route, parts.uri.query().unwrap_or_default()), &mut request, &mut violations);
     if !route.path.is_empty() {
         let params = RawPathParams::from_request_parts(parts, &()).await;
-        let params = params.map_err(|_| Problem::new(Reason::ValidationFailed, "the path is not UTF-8"))?;
+        let params = params.map_err(|_| Problem::new(Reason::ValidationFailed, "the path must be UTF-8"))?;
         bind_path(route, &params, &mut request, &mut violations);
     }
     if violations.is_empty() { Ok(request) } else { Err(Problem::violations(violations)) }
@@ -197,7 +197,7 @@ fn decode_body(
     let bound = route.url_fields();
     match &route.body {
         Body::None if bytes.is_empty() => {}
-        Body::None => return Err(Problem::new(Reason::MalformedRequest, "this call takes no body")),
+        Body::None => return Err(Problem::new(Reason::MalformedRequest, "this call must not have a body")),
         Body::Whole => {
             request = decode::message(&input, parse_object(headers, bytes, false)?, &bound, &Path::Root, violations);
         }
@@ -224,7 +224,7 @@ fn decode_body(
     Ok(request)
 }
 
-/// The JSON object that the body is. An empty body is an empty object, except for a patch.
+/// Parses the body as a JSON object. An empty body is an empty object, except for a patch.
 fn parse_object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Result<Members<'b>, Problem> {
     if bytes.is_empty() && !is_patch {
         return Ok(Members::new());
@@ -234,7 +234,7 @@ fn parse_object<'b>(headers: &HeaderMap, bytes: &'b [u8], is_patch: bool) -> Res
     let media_type = pieces.next().unwrap_or_default();
     let accepted = media_type.eq_ignore_ascii_case("application/json")
         || is_patch && media_type.eq_ignore_ascii_case("application/merge-patch+json");
-    // JSON is UTF-8 (RFC 8259, section 8.1): to read another charset as if it were would corrupt text.
+    // JSON is UTF-8 (RFC 8259, section 8.1): reading another charset as UTF-8 would corrupt text.
     let utf8 = pieces.all(|piece| match piece.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -273,14 +273,14 @@ fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage
     }
 }
 
-/// The account that the URL's path names, before the rest of the request is read.
+/// The account of the URL's path, before the rest of the request is read.
 async fn account_of_path_parameters(route: &Route, parts: &mut Parts) -> Option<String> {
     route.path.iter().find(|parameter| parameter.name == "account_id")?;
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     params.iter().find_map(|(name, value)| (name == "account_id").then(|| value.to_owned()))
 }
 
-/// The account that the path names; it decides over any header.
+/// The account of the path; it overrides the header.
 fn account_of_request<'r>(route: &Route, request: &'r DynamicMessage) -> Option<Cow<'r, str>> {
     let parameter = route.path.iter().find(|parameter| parameter.name == "account_id")?;
     match request.get_field(parameter.fields.first()?) {

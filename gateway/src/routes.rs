@@ -1,4 +1,4 @@
-//! The REST routes, read from the descriptors: every RPC with a `google.api.http` annotation is one.
+//! The REST routes: one for each RPC with a `google.api.http` annotation.
 
 use std::{
     borrow::Cow,
@@ -18,71 +18,71 @@ use crate::{
     query::Query,
 };
 
-/// What is shown as it is.
+/// A raw body, which is not converted to JSON.
 const HTTP_BODY: &str = "google.api.HttpBody";
 
-/// One RPC as REST shows it.
+/// The REST form of one RPC.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The HTTP method.
     pub(crate) verb: Method,
-    /// The path: `/v1/tasks/{id}`.
+    /// The path template: `/v1/tasks/{id}`.
     pub(crate) template: String,
     /// The RPC.
     pub(crate) method: MethodDescriptor,
-    /// Its path over gRPC: `/baton.task.v1.TaskService/GetTask`.
+    /// The RPC's gRPC path: `/baton.task.v1.TaskService/GetTask`.
     pub(crate) rpc: PathAndQuery,
-    /// The parameters of the path.
+    /// The path parameters.
     pub(crate) path: Vec<PathParameter>,
-    /// What the request's body is.
+    /// How the request's body is decoded.
     pub(crate) body: Body,
-    /// The parameters of the query.
+    /// The query parameters.
     pub(crate) query: Query,
-    /// The field of the answer that REST shows; all of it when `None`.
+    /// The field of the response message that REST returns; `None` for the whole message.
     pub(crate) response_field: Option<FieldDescriptor>,
-    /// The `version` of what REST shows: its `ETag`.
+    /// The `version` field of the returned message, for its `ETag`.
     pub(crate) version: Option<FieldDescriptor>,
-    /// Whether the answer is a `google.api.HttpBody`: a file, shown as it is and not as JSON. Such an RPC may
-    /// stream it in pieces.
+    /// Whether the response is a `google.api.HttpBody`: a file, returned as it is and not as JSON. Such an RPC may stream
+    /// it.
     pub(crate) is_file: bool,
-    /// Whether anyone may call it, signed in or not.
+    /// Whether it can be called without signing in.
     pub(crate) is_public: bool,
-    /// Whether the answer has a token, a key, a secret or a signed URL.
+    /// Whether the response contains a token, a key, a secret or a signed URL.
     pub(crate) returns_secret: bool,
-    /// Whether the service compares `If-Match` and `If-None-Match` with the version of what the call changes.
+    /// Whether the service compares `If-Match` and `If-None-Match` with the version of the changed resource.
     pub(crate) checks_version: bool,
-    /// Whether a GET of the same path has a representation.
+    /// Whether the same path has a GET route.
     pub(crate) is_readable: bool,
 }
 
-/// A part of the path that sets a field of the request.
+/// A path segment that sets a field of the request.
 #[derive(Debug)]
 pub(crate) struct PathParameter {
-    /// Its name in the template: the field's path, with dots when it is nested.
+    /// Its name in the template: the field's path, with dots if it is nested.
     pub(crate) name: String,
-    /// The fields to go through; the last is the scalar.
+    /// The fields along that path; the last is the scalar.
     pub(crate) fields: Vec<FieldDescriptor>,
 }
 
-/// What the body of a request is.
+/// How a request body is decoded.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// There is none.
+    /// The route has no body.
     None,
-    /// All fields that the path does not set.
+    /// It sets all fields that the path does not set.
     Whole,
-    /// One field of the request.
+    /// It sets one field of the request.
     Field(FieldDescriptor),
     /// A JSON Merge Patch (RFC 7396) of one field; its keys become the `update_mask`.
     MergePatch { change: FieldDescriptor, mask: FieldDescriptor },
 }
 
-/// All routes of the contract, in its order. An error names the RPC or field that REST cannot show.
+/// Returns all routes, in the order of the contract. The error names the RPC or field that REST cannot express.
 pub(crate) fn routes() -> Result<Vec<Route>> {
     let http = pool().get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
     let mut routes = Vec::new();
     let of_service = |service: &ServiceDescriptor| {
-        // Only what is Baton's has access rules; nothing else has a REST form.
+        // Only Baton's services have access rules and REST routes.
         let is_annotated = service.methods().any(|method| method.options().has_extension(&http));
         if is_annotated { rules::of_service(pool(), service) } else { Ok(Vec::new()) }
     };
@@ -109,12 +109,12 @@ pub(crate) fn routes() -> Result<Vec<Route>> {
         route.is_readable = readable.contains(&route.template);
     }
     for route in &routes {
-        ensure!(seen.insert((&route.verb, &route.template)), "{} {} is there twice", route.verb, route.template);
+        ensure!(seen.insert((&route.verb, &route.template)), "{} {} is defined twice", route.verb, route.template);
     }
     Ok(routes)
 }
 
-/// Whether the call changes one thing that has a version, in a way that its service compares.
+/// Whether the call changes one resource with a version that its service compares.
 fn checks_version(route: &Route, all: &[Route]) -> bool {
     let has_version = |verb: Method, template: &str| {
         all.iter().find(|other| other.verb == verb && other.template == template && other.version.is_some())
@@ -124,13 +124,15 @@ fn checks_version(route: &Route, all: &[Route]) -> bool {
         Method::GET => false,
         Method::PATCH => route.version.is_some(),
         Method::DELETE => has_version(Method::PATCH, &route.template).is_some(),
-        // An action on a thing answers the thing; what answers something else is about what belongs to it.
-        _ => has_version(Method::GET, parent).is_some_and(|thing| thing.response_message() == route.response_message()),
+        // An action that returns the resource itself changes it; other actions change what belongs to it.
+        _ => {
+            has_version(Method::GET, parent).is_some_and(|parent| parent.response_message() == route.response_message())
+        }
     }
 }
 
 impl Route {
-    /// The message that REST shows of the answer.
+    /// The message that REST returns.
     pub(crate) fn response_message(&self) -> MessageDescriptor {
         match self.response_field.as_ref().map(FieldDescriptor::kind) {
             Some(Kind::Message(of)) => of,
@@ -138,13 +140,13 @@ impl Route {
         }
     }
 
-    /// Names of the request's fields that the URL sets.
+    /// Names of the request's fields that the path sets.
     pub(crate) fn url_fields(&self) -> Vec<&str> {
         self.path.iter().map(|parameter| parameter.name.as_str()).collect()
     }
 
-    /// The path of a request's field as the REST caller knows it: without the field that the body is
-    /// (`task.title`) or that the query flattens (`page.per_page`).
+    /// The path of a request's field in the REST request: without the field that holds the body (`task.title`) or that the
+    /// query flattens (`page.per_page`).
     pub(crate) fn caller_path<'p>(&self, field: &'p str) -> Cow<'p, str> {
         let body = match &self.body {
             Body::Field(field) | Body::MergePatch { change: field, .. } => Some(field.name()),
@@ -159,12 +161,12 @@ impl Route {
 fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
     let text =
         |name: &str| rule.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    ensure!(!has_additional_bindings(rule), "additional_bindings: one RPC, one route");
+    ensure!(!has_additional_bindings(rule), "additional_bindings are not supported: an RPC has one route");
     let (verb, template) = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH]
         .into_iter()
         .map(|verb| (text(&verb.as_str().to_ascii_lowercase()), verb))
         .find_map(|(template, verb)| (!template.is_empty()).then_some((verb, template)))
-        .context("no pattern, or a custom one")?;
+        .context("the pattern is missing or custom")?;
 
     let (input, output) = (method.input(), method.output());
     supported::check(&input).map_err(anyhow::Error::msg)?;
@@ -172,8 +174,8 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         Some(Kind::Message(of)) => of.full_name() == HTTP_BODY,
         _ => false,
     };
-    ensure!(!method.is_client_streaming(), "REST has no streams of requests");
-    ensure!(is_file || !method.is_server_streaming(), "REST has no streams but of files");
+    ensure!(!method.is_client_streaming(), "REST does not support request streams");
+    ensure!(is_file || !method.is_server_streaming(), "REST supports response streams for files only");
     if !is_file {
         supported::check(&output).map_err(anyhow::Error::msg)?;
     }
@@ -193,7 +195,7 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
 
     let response_field = match text("response_body").as_str() {
         "" => None,
-        name => Some(output.get_field_by_name(name).with_context(|| format!("no field {name} in the answer"))?),
+        name => Some(output.get_field_by_name(name).with_context(|| format!("no field {name} in the response"))?),
     };
     let message = match response_field.as_ref().map(FieldDescriptor::kind) {
         Some(Kind::Message(of)) => of,
@@ -218,7 +220,7 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
     })
 }
 
-/// Whether the message, or one in it, has a field that opens something.
+/// Whether the message, or one in it, has a secret field.
 fn has_secret(message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
     const SECRETS: [&str; 11] = [
         "token",
@@ -234,7 +236,7 @@ fn has_secret(message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
         "download_url",
     ];
     let is_secret = |name: &str| {
-        // The key of a custom field is a name.
+        // `key` is a secret in auth only: the key of a custom field is a name.
         SECRETS.contains(&name) || name == "key" && message.package_name() == "baton.auth.v1"
     };
     seen.insert(message.full_name().to_owned())
@@ -261,7 +263,7 @@ fn path_parameters(template: &str, input: &MessageDescriptor) -> Result<Vec<Path
             let message = match fields.last().map(FieldDescriptor::kind) {
                 None => input.clone(),
                 Some(Kind::Message(of)) => of,
-                Some(_) => bail!("{name}: {part} lies below a scalar"),
+                Some(_) => bail!("{name}: the parent of {part} is a scalar"),
             };
             fields.push(message.get_field_by_name(part).with_context(|| format!("no field {name} in the request"))?);
         }
@@ -276,8 +278,8 @@ fn body(verb: &Method, name: &str, input: &MessageDescriptor) -> Result<Body> {
     if name.is_empty() {
         return Ok(Body::None);
     }
-    // RFC 9110 (9.3.5) lets a server give the content of a DELETE a purpose: a proof, which no address may carry.
-    ensure!(*verb != Method::GET, "a {verb} has no body");
+    // RFC 9110 (9.3.5) lets a server define a DELETE body. Baton's carries a proof, which must not be in the URL.
+    ensure!(*verb != Method::GET, "{verb} must not have a body");
     if name == "*" {
         return Ok(Body::Whole);
     }
@@ -316,10 +318,10 @@ mod tests {
     }
 
     #[test]
-    fn no_account_can_be_called_as_a_route() {
+    fn first_segments_of_routes_are_reserved_slugs() {
         for route in routes().expect("the contract has a REST form") {
             let segments = route.template.split('/').filter(|segment| !segment.is_empty()).take(2);
-            // Parameters are no names, and no slug has a dot.
+            // Parameters are not names, and slugs have no dots.
             for segment in segments.filter(|segment| !segment.starts_with('{') && !segment.contains('.')) {
                 assert!(baton_text::slug::is_reserved(segment), "{segment}: reserve it in crates/text");
             }
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn field_paths_are_told_as_the_caller_knows_them() {
+    fn caller_paths_omit_the_body_and_flattened_fields() {
         let list = route_of("baton.task.v1.TaskService.ListTasks");
         assert_eq!(list.caller_path("filter.status[0]"), "status[0]");
         assert_eq!(list.caller_path("page.per_page"), "per_page");
@@ -348,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_may_be_a_stream() {
+    fn only_files_may_be_streamed() {
         let export = route_of("baton.tenancy.v1.ActivityService.ExportActivityLogs");
         assert!(export.is_file && export.method.is_server_streaming());
         assert!(!route_of("baton.task.v1.TaskService.ListTasks").is_file);
     }
 
     #[test]
-    fn answers_with_secrets_are_known() {
+    fn routes_that_return_secrets_are_listed() {
         let found = routes().expect("the contract has a REST form");
         let mut secret: Vec<_> = found.iter().filter(|r| r.returns_secret).map(|r| r.method.name()).collect();
         secret.sort_unstable();
@@ -378,9 +380,9 @@ mod tests {
         );
     }
 
-    /// Each of these was looked up in its service: it compares before it writes, in the same transaction.
+    /// Each of these was checked in its service: it compares the version in the transaction that writes.
     #[test]
-    fn changes_that_compare_versions_are_known() {
+    fn routes_that_compare_versions_are_listed() {
         let found = routes().expect("the contract has a REST form");
         let mut checks: Vec<_> = found.iter().filter(|r| r.checks_version).map(|r| r.method.name()).collect();
         checks.sort_unstable();
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_version_has_an_etag() {
+    fn routes_of_versioned_resources_have_a_version() {
         assert!(route_of("baton.task.v1.TaskService.GetTask").version.is_some());
         assert!(route_of("baton.task.v1.TaskService.ListTasks").version.is_none());
     }

@@ -1,4 +1,4 @@
-//! Which pages are ours: those that browsers say come from this host, or from the public URL.
+//! Whether a page comes from the gateway's own host.
 
 use http::{HeaderMap, Uri, header::HOST};
 

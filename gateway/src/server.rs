@@ -1,7 +1,7 @@
-//! The HTTP server: HTTP/1.1 and HTTP/2 (prior knowledge, as gRPC speaks it) at one port.
+//! The HTTP server: HTTP/1.1 and HTTP/2 (prior knowledge, as gRPC uses it) on one port.
 //!
-//! A connection costs memory and a file descriptor, so it has to be used: one that sends nothing, reads nothing or stays
-//! idle ends, and no address may have more than its share of them.
+//! A connection costs memory and a file descriptor. One that sends nothing, reads nothing or stays idle is closed, and the
+//! number of connections per address is limited.
 
 mod io;
 
@@ -47,21 +47,21 @@ use tower::ServiceExt as _;
 use self::io::ClientIo;
 use crate::{client_ip::TrustedProxies, config::Config, request_body::TimedBody};
 
-/// What is read ahead of a connection at most, headers included; hyper would take 400 KiB of each.
+/// Maximum read buffer of a connection, headers included, in bytes; hyper's default is 400 KiB.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// The first request of a connection has arrived by then.
+/// Time until the first request of a connection must have arrived.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The headers of each later one; over HTTP/1.1 this is also how long a connection may wait for it. Longer than load balancers
-/// keep theirs open, so that none sends a request into a connection that is just closing.
+/// Time for the headers of each later request. Over HTTP/1.1 it is also the idle timeout. It is longer than the idle
+/// timeout of load balancers, so that none sends a request on a connection that is being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// Streams of one HTTP/2 connection at a time.
+/// Concurrent streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
-/// An HTTP/2 connection without a stream is told to go after this.
+/// A connection without a request is closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
-/// How often connections are looked at.
+/// How often connections are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Bounds of what connections may take.
+/// Limits of open client connections.
 pub(crate) struct ConnectionLimits {
     total: Arc<Semaphore>,
     per_address: Arc<Shares<IpAddr>>,
@@ -77,7 +77,7 @@ impl ConnectionLimits {
         }
     }
 
-    /// A place for a connection from this address; proxies bring many clients, so they have no share of their own.
+    /// Acquires a permit for a connection from this address. Trusted proxies carry many clients, so they have no share.
     fn admit(&self, address: IpAddr) -> Option<(tokio::sync::OwnedSemaphorePermit, Option<Share<IpAddr>>)> {
         let share = if self.trusted_proxies.trusts(address.to_canonical()) {
             None
@@ -88,10 +88,10 @@ impl ConnectionLimits {
     }
 }
 
-/// Accepts connections until `stop`; then tells each to finish what it has started, and waits for it.
+/// Accepts connections until `stop`, then shuts each down gracefully and waits for it.
 ///
-/// axum's own server sets no timeouts: a client that sends its headers one by one, or vanishes, would
-/// hold a connection for ever.
+/// axum's own server has no timeouts: a client that sends its headers slowly, or disappears, would keep its connection for
+/// ever.
 pub(crate) async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, stop: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER_BYTES);
@@ -111,13 +111,13 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Connection
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: closing connections will free some.
+                // Most likely out of file descriptors: closing connections will free some.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        // Closed at once: whoever is refused learns it, and costs nothing more.
+        // Without a permit the connection is closed at once.
         let Some(permit) = limits.admit(peer.ip()) else { continue };
         tokio::spawn(serve_connection(stream, peer, http.clone(), app.clone(), connections.watcher(), permit));
     }
@@ -125,14 +125,14 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Connection
     connections.shutdown().await;
 }
 
-/// What a connection does.
+/// Activity of a connection.
 #[derive(Default)]
 struct Activity {
-    /// Requests whose response is not over.
+    /// Requests whose response is not finished.
     open: AtomicUsize,
     /// Requests so far.
     started: AtomicU64,
-    /// A WebSocket lives on it: how long, is that one's business.
+    /// It carries a WebSocket, which has timeouts of its own.
     is_upgraded: AtomicBool,
 }
 
@@ -144,7 +144,7 @@ async fn serve_connection(
     watcher: Watcher,
     permit: impl Send + Unpin + 'static,
 ) {
-    // Otherwise the last frame of an answer waits for the acknowledgement of the one before.
+    // Otherwise the last frame of a response waits for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::default());
     let service = service_fn({
@@ -156,7 +156,7 @@ async fn serve_connection(
             }
             let open = OpenRequest::new(&activity);
             request.extensions_mut().insert(ConnectInfo(peer));
-            // Reflection is a conversation: its client asks when it likes.
+            // Reflection is a bidirectional stream: its client may send at any time.
             let is_reflection = request.uri().path().starts_with("/grpc.reflection.");
             let app = app.clone();
             async move {
@@ -167,12 +167,12 @@ async fn serve_connection(
             }
         }
     });
-    // The place belongs to the socket, which outlives the connection when it becomes a WebSocket.
+    // The permit belongs to the socket, which outlives the HTTP connection when it becomes a WebSocket.
     let io = TokioIo::new(ClientIo::new(stream, permit));
     let connection = http.serve_connection_with_upgrades(io, service).into_owned();
     let mut connection = pin!(watcher.watch(connection));
     let mut checks = interval(CHECK_INTERVAL);
-    let (accepted, mut idle_since, mut seen) = (Instant::now(), Instant::now(), 0);
+    let (accepted, mut idle_since, mut last_started) = (Instant::now(), Instant::now(), 0);
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -183,8 +183,8 @@ async fn serve_connection(
             }
             _ = checks.tick() => {
                 let started = activity.started.load(Ordering::Relaxed);
-                if started != seen || activity.open.load(Ordering::Relaxed) > 0 {
-                    (seen, idle_since) = (started, Instant::now());
+                if started != last_started || activity.open.load(Ordering::Relaxed) > 0 {
+                    (last_started, idle_since) = (started, Instant::now());
                 }
                 let is_silent = started == 0 && accepted.elapsed() > FIRST_REQUEST_TIMEOUT;
                 let is_idle = idle_since.elapsed() > IDLE_TIMEOUT && !activity.is_upgraded.load(Ordering::Relaxed);
@@ -196,7 +196,7 @@ async fn serve_connection(
     }
 }
 
-/// A request that is not over.
+/// An unfinished request.
 struct OpenRequest(Arc<Activity>);
 
 impl OpenRequest {
@@ -212,7 +212,7 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A response's body, until which the request is not over.
+/// A response body that keeps its request open until it is dropped.
 struct TrackedBody {
     body: Body,
     _open: OpenRequest,

@@ -1,6 +1,8 @@
-//! Events of other companies' services. Their signatures are made over raw bytes, so nothing is decoded here: body
-//! and signature go on as they came. Events are not counted against any rate limit; what is not signed counts for the
-//! address that sent it, and once that has none left it is not read at all.
+//! Webhooks: events of other companies' services.
+//!
+//! Signatures cover raw bytes, so the gateway decodes nothing: it forwards body and signature unchanged. Valid events use
+//! no rate limit. Events without a valid signature use the quota of their address; after that, requests of this address
+//! are rejected unread.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -29,11 +31,11 @@ use crate::{
     upstream::{Upstream, Upstreams},
 };
 
-/// Where Stripe sends its events.
+/// The path of Stripe's events.
 const STRIPE_PATH: &str = "/v1/webhooks/stripe";
-/// How long the service may take. Stripe waits for ten seconds, and sends the event again.
+/// Timeout of the service. Stripe waits for ten seconds before it retries.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(8);
-/// Largest event, in bytes. Stripe's are a few KiB.
+/// Maximum event, in bytes. Stripe's have a few KiB.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 #[derive(Clone)]
@@ -46,7 +48,7 @@ struct Webhook {
 
 /// The routes of all webhooks.
 pub(crate) fn router(upstreams: &Upstreams, config: &Config, guard: &RequestGuard) -> Result<Router> {
-    let tenancy = upstreams.get("baton.tenancy.v1").context("no upstream answers baton.tenancy.v1")?;
+    let tenancy = upstreams.get("baton.tenancy.v1").context("no upstream serves baton.tenancy.v1")?;
     let webhook = Webhook {
         billing: BillingServiceClient::new(tenancy),
         guard: guard.clone(),
@@ -82,7 +84,7 @@ async fn stripe(State(webhook): State<Webhook>, request: Request) -> Response {
     }
 }
 
-/// The service's answer to the event, or what kept the event from it.
+/// Forwards the event. The outer error means that it did not reach the service.
 async fn forward(
     mut webhook: Webhook,
     headers: &HeaderMap,
@@ -103,7 +105,7 @@ async fn forward(
     Ok(webhook.billing.handle_stripe_webhook(call).await.map(drop))
 }
 
-/// Refuses a request whose body nobody reads.
+/// Refuses a request without reading its body.
 fn refuse_unread(problem: Problem, parts: &Parts, verdict: Option<&Verdict>) -> Response {
     let mut response = rest::refuse(problem, parts);
     rest::close_connection(&mut response, parts);
@@ -113,8 +115,8 @@ fn refuse_unread(problem: Problem, parts: &Parts, verdict: Option<&Verdict>) -> 
     response
 }
 
-/// What has the form of a signature (`t=<seconds>,v1=<64 hex digits>`, others beside it): whether it is one is for the
-/// service to say, who needs the body for it.
+/// Returns the signature header if it is well-formed (`t=<seconds>,v1=<64 hex digits>`, and possibly more). The service
+/// verifies it, which needs the body.
 fn signature(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all("stripe-signature").iter();
     let (Some(value), None) = (all.next(), all.next()) else { return None };

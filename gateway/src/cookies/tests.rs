@@ -27,7 +27,7 @@ fn csrf() -> String {
     URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key(TOKEN), CSRF_MESSAGE))
 }
 
-/// A call by cookie from a page of ours, with some headers added, changed, or (when empty) left out.
+/// A call with cookie from an allowed page, with some headers added, changed, or (if empty) removed.
 fn call(changes: &[(&str, &str)]) -> Parts {
     let cookie = format!("theme=dark; {REFRESH_COOKIE}={TOKEN}");
     let csrf = csrf();
@@ -52,25 +52,21 @@ fn read_request_at(route: &Route, parts: &Parts, origins: &str) -> Result<(Mode,
 }
 
 #[test]
-fn the_cookie_counts_only_with_its_csrf_token_and_from_a_page_of_ours() {
+fn the_cookie_needs_its_csrf_token_and_an_allowed_origin() {
     let route = refresh_route();
-    let ours = Ok((Mode::Cookie, TOKEN.to_owned()));
-    assert_eq!(read_request_at(&route, &call(&[]), ""), ours, "the control");
-    assert_eq!(read_request_at(&route, &call(&[("sec-fetch-site", "")]), ""), ours, "an older browser");
-    assert_eq!(read_request_at(&route, &call(&[("origin", "")]), ""), ours, "Sec-Fetch-Site is enough");
+    let accepted = Ok((Mode::Cookie, TOKEN.to_owned()));
+    assert_eq!(read_request_at(&route, &call(&[]), ""), accepted, "the control");
+    assert_eq!(read_request_at(&route, &call(&[("sec-fetch-site", "")]), ""), accepted, "an older browser");
+    assert_eq!(read_request_at(&route, &call(&[("origin", "")]), ""), accepted, "Sec-Fetch-Site is enough");
     let app = [("origin", "https://app.baton.example"), ("sec-fetch-site", "same-site")];
-    assert_eq!(
-        read_request_at(&route, &call(&app), "https://app.baton.example"),
-        ours,
-        "an origin that is let in by name"
-    );
+    assert_eq!(read_request_at(&route, &call(&app), "https://app.baton.example"), accepted, "a configured origin");
 
     let other = URL_SAFE_NO_PAD.encode(hmac::sign(&csrf_key("another session's"), CSRF_MESSAGE));
-    for (what, changes, reason) in [
+    for (case, changes, reason) in [
         ("no CSRF token", vec![("x-csrf-token", "")], "CSRF_TOKEN_MISSING"),
-        ("a made-up one", vec![("x-csrf-token", "AAAA")], "CSRF_TOKEN_INVALID"),
+        ("an invalid CSRF token", vec![("x-csrf-token", "AAAA")], "CSRF_TOKEN_INVALID"),
         ("not base64", vec![("x-csrf-token", "!")], "CSRF_TOKEN_INVALID"),
-        ("that of another session", vec![("x-csrf-token", &*other)], "CSRF_TOKEN_INVALID"),
+        ("the CSRF token of another session", vec![("x-csrf-token", &*other)], "CSRF_TOKEN_INVALID"),
         ("the refresh token itself", vec![("x-csrf-token", TOKEN)], "CSRF_TOKEN_INVALID"),
         (
             "another site",
@@ -83,23 +79,23 @@ fn the_cookie_counts_only_with_its_csrf_token_and_from_a_page_of_ours() {
             "ORIGIN_NOT_ALLOWED",
         ),
         ("a sandboxed frame", vec![("origin", "null")], "ORIGIN_NOT_ALLOWED"),
-        ("a page that says it is ours, from elsewhere", vec![("sec-fetch-site", "cross-site")], "ORIGIN_NOT_ALLOWED"),
+        ("our origin with another site", vec![("sec-fetch-site", "cross-site")], "ORIGIN_NOT_ALLOWED"),
         (
             "a sibling host",
             vec![("origin", "https://app.baton.example"), ("sec-fetch-site", "same-site")],
             "ORIGIN_NOT_ALLOWED",
         ),
-        ("nobody says", vec![("origin", ""), ("sec-fetch-site", "")], "ORIGIN_NOT_ALLOWED"),
+        ("neither header", vec![("origin", ""), ("sec-fetch-site", "")], "ORIGIN_NOT_ALLOWED"),
         ("the address bar", vec![("origin", ""), ("sec-fetch-site", "none")], "ORIGIN_NOT_ALLOWED"),
     ] {
         for origins in ["", "*"] {
-            assert_eq!(read_request_at(&route, &call(&changes), origins), Err(reason.to_owned()), "{what}");
+            assert_eq!(read_request_at(&route, &call(&changes), origins), Err(reason.to_owned()), "{case}");
         }
     }
 }
 
 #[test]
-fn without_a_cookie_nothing_changes_unless_it_is_asked_for() {
+fn without_a_cookie_the_body_is_used_unless_a_browser_session_is_requested() {
     let route = refresh_route();
     let none = Ok((Mode::Body, String::new()));
     assert_eq!(read_request_at(&route, &call(&[("cookie", "")]), ""), none);
@@ -110,13 +106,13 @@ fn without_a_cookie_nothing_changes_unless_it_is_asked_for() {
     assert_eq!(read_request_at(&route, &asked, ""), Err("TOKEN_INVALID".to_owned()));
     let wrong = call(&[("x-baton-session", "yes")]);
     assert_eq!(read_request_at(&route, &wrong, ""), Err("VALIDATION_FAILED".to_owned()));
-    // A call that has nothing to do with refresh tokens is not decided by cookies at all.
+    // Calls without a refresh token do not depend on cookies.
     let me = self::route("baton.auth.v1.UserService.GetMe");
     assert_eq!(read_request_at(&me, &call(&[("origin", "https://evil.example")]), ""), none);
 }
 
 #[test]
-fn another_sites_page_cannot_sign_its_visitor_in() {
+fn a_page_of_another_site_cannot_sign_its_visitor_in() {
     let login = route("baton.auth.v1.AuthService.Login");
     let asked = ("x-baton-session", "cookie");
     assert_eq!(read_request_at(&login, &call(&[asked]), "").unwrap().0, Mode::Cookie);
@@ -125,16 +121,16 @@ fn another_sites_page_cannot_sign_its_visitor_in() {
 }
 
 #[test]
-fn an_answers_token_moves_into_the_cookie() {
+fn the_token_of_a_response_moves_into_the_cookie() {
     let route = refresh_route();
-    let mut answer = DynamicMessage::new(route.method.output());
-    answer.set_field_by_name(FIELD, Value::String(TOKEN.to_owned()));
-    let mut untouched = answer.clone();
+    let mut message = DynamicMessage::new(route.method.output());
+    message.set_field_by_name(FIELD, Value::String(TOKEN.to_owned()));
+    let mut untouched = message.clone();
     assert!(finish_response(&route, Mode::Body, &mut untouched).unwrap().is_empty());
-    assert_eq!(untouched, answer);
+    assert_eq!(untouched, message);
 
-    let headers = finish_response(&route, Mode::Cookie, &mut answer).unwrap();
-    assert!(!answer.has_field_by_name(FIELD));
+    let headers = finish_response(&route, Mode::Cookie, &mut message).unwrap();
+    assert!(!message.has_field_by_name(FIELD));
     let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().map(|cookie| cookie.to_str().unwrap()).collect();
     let csrf = csrf();
     assert_eq!(
@@ -153,7 +149,7 @@ fn an_answers_token_moves_into_the_cookie() {
 }
 
 #[test]
-fn a_host_in_the_uri_counts_as_well() {
+fn the_host_of_the_uri_is_used_over_http_2() {
     let mut parts = call(&[("host", "")]);
     parts.headers.remove(HOST);
     parts.uri = "https://baton.example/v1/auth/refresh".parse().unwrap();

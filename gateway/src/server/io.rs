@@ -1,4 +1,4 @@
-//! The socket of a client, with a clock on what the client does not read.
+//! A client's socket with a write timeout.
 
 use std::{
     io::{self, ErrorKind},
@@ -15,17 +15,17 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-/// A client that takes no byte for this long is gone.
+/// A client that reads no byte for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the client may go on sending after the last response. A socket that is closed while bytes arrive is reset, and
-/// the client loses the response with them (RFC 9112, section 9.6).
+/// How long the client may keep sending after the last response. A socket that is closed while bytes arrive is reset, and
+/// the client loses the response (RFC 9112, section 9.6).
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is read, and thrown away, of that.
+/// Maximum bytes that are read and discarded while lingering.
 const MAX_LINGER_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A socket, and what is held as long as it is open. When it is dropped it lingers.
+/// A socket and the permit that it holds while it is open. It lingers on drop.
 pub(super) struct ClientIo<P: Send + 'static> {
-    /// `None` while it is dropped.
+    /// `None` during drop.
     inner: Option<(TcpStream, P)>,
     stall_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -40,7 +40,7 @@ impl<P: Send + 'static> ClientIo<P> {
         stream.ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// Ends a write that makes no progress.
+    /// Fails a write that makes no progress.
     fn check_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall_timer = None;

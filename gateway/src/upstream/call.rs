@@ -1,4 +1,4 @@
-//! The calls that the gateway makes for REST requests: any message, by its descriptor.
+//! Calls for REST requests, with dynamic messages.
 
 use bytes::Buf as _;
 use http::uri::PathAndQuery;
@@ -12,7 +12,7 @@ use tonic::{
 
 use super::Upstream;
 
-/// Largest message of a response, in bytes: more than the pool lets through.
+/// tonic's limit is disabled: the pool limits responses.
 const MAX_MESSAGE_BYTES: usize = usize::MAX;
 
 /// Calls a unary RPC.
@@ -27,7 +27,7 @@ pub(crate) async fn unary(
     client.unary(request, rpc, DynamicCodec(output)).await.map(tonic::Response::into_inner)
 }
 
-/// Calls an RPC that streams its answer; the metadata comes before the first message.
+/// Calls an RPC that streams its response. It returns with the metadata, before the first message.
 pub(crate) async fn streaming(
     upstream: Upstream,
     rpc: PathAndQuery,
@@ -39,7 +39,7 @@ pub(crate) async fn streaming(
     client.server_streaming(request, rpc, DynamicCodec(output)).await
 }
 
-/// Encodes any message, decodes those of this type.
+/// Encodes any message, and decodes messages of this type.
 #[derive(Debug, Clone)]
 struct DynamicCodec(MessageDescriptor);
 

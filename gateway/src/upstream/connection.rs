@@ -22,49 +22,49 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Bytes of one stream that a service may send before the gateway has read them.
+/// Flow-control window of a stream on [`Lane::Streams`], in bytes.
 pub(super) const STREAM_WINDOW: u32 = 32 * 1024;
-/// Streams on one connection. Their windows together are an eighth of the connection's, so no number of unread streams
-/// stops the others; nor do small frames: h2 closes a connection whose unread frames cost more than half its window.
+/// Streams per connection. Their windows together are an eighth of the connection's, so unread streams never block the
+/// others. Small frames do not either: h2 closes a connection whose unread frames take more than half its window.
 pub(super) const MAX_STREAMS: usize = 64;
-/// The same for unary responses, which the gateway reads at once.
+/// Flow-control window of a stream on [`Lane::Unary`], in bytes; the gateway reads these responses at once.
 const RESPONSE_WINDOW: u32 = 1024 * 1024;
-/// Bytes of all streams of a connection together.
+/// Flow-control window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
-/// A service that accepts no connection in this time is unreachable.
+/// A service that accepts no connection within this is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer that vanished without a word, as behind a firewall that forgot the connection, shows within both together.
+/// A peer that disappeared without closing, as behind a firewall that dropped the connection, is detected within the sum.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// Cancelled calls whose last frames may still arrive; of more, each frame would be answered by a reset.
+/// Cancelled calls whose last frames may still arrive. Beyond that, each such frame causes a reset.
 const MAX_RESET_STREAMS: usize = 1024;
 
-/// What a connection is for.
+/// The kind of calls that a connection carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
     /// Calls with one response.
     Unary,
-    /// Calls whose response is a stream, read at the pace of its caller.
+    /// Calls whose response is a stream, read at the caller's speed.
     Streams,
 }
 
 /// A connection that calls share.
 pub(super) struct Connection {
     requests: SendRequest<Full<Bytes>>,
-    /// The address that it leads to.
+    /// The address of its peer.
     pub(super) address: SocketAddr,
-    /// Calls that are not over.
+    /// Unfinished calls.
     active: AtomicUsize,
     pub(super) opened_at: Instant,
 }
 
 impl Connection {
-    /// Connects, and keeps the connection going until it breaks or nobody holds it.
+    /// Connects. A task drives the connection until it breaks or is dropped.
     pub(super) async fn open(address: SocketAddr, lane: Lane) -> Result<Self, String> {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-        let stream = stream.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.to_string())?;
-        // Otherwise the second packet of a request waits for the acknowledgement of the first.
+        let stream = stream.map_err(|_| "timed out".to_owned())?.map_err(|error| error.to_string())?;
+        // Otherwise the second packet of a request waits for the acknowledgement of the first one.
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let window = if lane == Lane::Unary { RESPONSE_WINDOW } else { STREAM_WINDOW };
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -76,7 +76,7 @@ impl Connection {
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
             .max_concurrent_reset_streams(MAX_RESET_STREAMS)
-            // A guard against hostile servers. Here, cancelled calls would use it up, and end the calls of others.
+            // This limit protects against hostile servers. Here, cancelled calls would exhaust it and end the calls of others.
             .max_local_error_reset_streams(None)
             .max_header_list_size(64 * 1024);
         let (requests, connection) =
@@ -89,7 +89,7 @@ impl Connection {
         Ok(Self { requests, address, active: AtomicUsize::new(0), opened_at: Instant::now() })
     }
 
-    /// Whether it broke, or the service closed it.
+    /// Whether the connection broke or the service closed it.
     pub(super) fn is_closed(&self) -> bool {
         self.requests.is_closed()
     }
@@ -98,18 +98,18 @@ impl Connection {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// A place for one call.
+    /// Registers a call on the connection.
     pub(super) fn lease(self: &Arc<Self>) -> Lease {
         self.active.fetch_add(1, Ordering::Relaxed);
         Lease(Arc::clone(self))
     }
 }
 
-/// A call's place on a connection, until it is dropped.
+/// A call on a connection, until it is dropped.
 pub(super) struct Lease(Arc<Connection>);
 
 impl Lease {
-    /// Sends a request. The request comes back when no part of it was sent.
+    /// Sends a request. The error contains the request if no part of it was sent.
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,

@@ -1,7 +1,7 @@
-//! The connections to one service, and how calls are spread over them.
+//! The connection pool of one service: least-loaded balancing, DNS refresh and reconnects.
 //!
-//! There is no library for this: tonic's balanced channel takes every connection for equally loaded, and hyper-util's
-//! client keeps one HTTP/2 connection per host.
+//! No library fits: tonic's balanced channel treats all connections as equally loaded, and hyper-util's client keeps one
+//! HTTP/2 connection per host.
 
 use std::{
     net::SocketAddr,
@@ -33,22 +33,22 @@ use tower::Service;
 
 use super::connection::{Connection, Lane, Lease, MAX_STREAMS};
 
-/// Connections for unary calls, unless the service has more addresses: each is read by one task at a time, and the
-/// service reads its end likewise.
+/// Connections for unary calls; as many as the service has addresses if these are more. Several are faster, since one task
+/// at each end reads a connection.
 const TARGET_CONNECTIONS: usize = 4;
-/// Connections of a lane at most.
+/// Maximum connections of a lane.
 const MAX_CONNECTIONS: usize = 64;
-/// The longest that a unary call may take, or a stream until its head arrives.
+/// Maximum duration of a unary call, and of a stream until its head arrives.
 const MAX_CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Largest response of a unary call, in bytes. A page of a hundred tasks with long descriptions has some MiB.
+/// Maximum response of a unary call, in bytes. A page of a hundred tasks with long descriptions has several MiB.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
-/// How often the service's name is resolved again, so that new instances get calls and old ones no more.
+/// How often the service's name is resolved, so that new instances get calls and removed ones do not.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
-/// A connection gets no new calls after this, so that calls spread again behind an address that leads to several instances.
+/// A connection gets no new calls after this, so that calls spread again over the instances behind one address.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
-/// Connections that a call waits for before it fails.
+/// Connection attempts that a call waits for before it fails.
 const MAX_LEASE_ATTEMPTS: usize = 8;
-/// Addresses that are tried before a call fails.
+/// Addresses that one connection attempt tries.
 const MAX_ADDRESSES: usize = 3;
 
 /// A service. Clones share its connections.
@@ -65,7 +65,7 @@ struct Pool {
     port: u16,
     unary: Connections,
     streams: Connections,
-    /// The last attempt to connect failed. Logged when it changes, not for every call.
+    /// The last connection attempt failed. Logged when it changes, not for every call.
     is_down: AtomicBool,
     is_maintained: AtomicBool,
 }
@@ -78,9 +78,9 @@ struct Connections {
 #[derive(Default)]
 struct State {
     open: Vec<Arc<Connection>>,
-    /// The attempt to connect that is under way: all who wait share it.
+    /// The connection attempt in progress, shared by all waiting calls.
     attempt: Option<Attempt>,
-    /// Addresses that the service's name had when it was last resolved.
+    /// Number of addresses when the service's name was last resolved.
     addresses: usize,
 }
 
@@ -91,7 +91,7 @@ impl Upstream {
     pub(crate) fn new(package: &'static str, url: &str) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("the URL of {package}"))?;
         ensure!(uri.scheme_str() == Some("http"), "the URL of {package} must begin with http://");
-        let authority = uri.authority().with_context(|| format!("the URL of {package} names no host"))?.clone();
+        let authority = uri.authority().with_context(|| format!("the URL of {package} must have a host"))?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let connections = |lane| Connections { lane, state: Mutex::default() };
         let pool = Pool {
@@ -107,15 +107,15 @@ impl Upstream {
         Ok(Self { pool: Arc::new(pool), lane: Lane::Unary })
     }
 
-    /// The same service, for RPCs that stream their response.
+    /// Returns a handle to this service for RPCs that stream their response.
     pub(crate) fn streams(&self) -> Self {
         Self { pool: Arc::clone(&self.pool), lane: Lane::Streams }
     }
 
-    /// Makes a call. A unary response arrives whole.
+    /// Calls the service. A unary response is read whole.
     ///
     /// # Errors
-    /// UNAVAILABLE when the service cannot be reached, DEADLINE_EXCEEDED, and INTERNAL when the response is too large.
+    /// UNAVAILABLE if the service cannot be reached, DEADLINE_EXCEEDED, and INTERNAL if the response is too large.
     pub(crate) async fn call(self, request: Request<Bytes>) -> Result<Response<Body>, Status> {
         let wanted = grpc_timeout(request.headers());
         let deadline = Instant::now() + wanted.unwrap_or(MAX_CALL_TIMEOUT).min(MAX_CALL_TIMEOUT);
@@ -161,7 +161,7 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
-/// So that tonic's clients call through the pool.
+/// Lets tonic's generated clients use the pool.
 impl Service<Request<Body>> for Upstream {
     type Response = Response<Body>;
     type Error = Status;
@@ -182,8 +182,7 @@ impl Service<Request<Body>> for Upstream {
 }
 
 impl Pool {
-    /// Sends a request on the connection with the fewest calls. It is sent once more when the service has not begun to
-    /// work on it.
+    /// Sends a request on the connection with the fewest calls. It is retried if the service did not begin to process it.
     async fn send(
         self: &Arc<Self>,
         connections: &Connections,
@@ -216,12 +215,12 @@ impl Pool {
 
     async fn lease(self: &Arc<Self>, connections: &Connections) -> Result<Lease, Status> {
         self.maintain();
-        // More than one round only when a new connection is used up, or closed, before this call gets to it.
+        // More than one attempt is needed only if other calls take the new connection first, or it closes.
         for _ in 0..MAX_LEASE_ATTEMPTS {
             let attempt = match connections.pick() {
                 Pick::Lease { lease, grow } => {
                     if grow {
-                        // For the calls after this one.
+                        // For later calls.
                         drop(self.connect(connections.lane));
                     }
                     return Ok(lease);
@@ -234,14 +233,14 @@ impl Pool {
         Err(Error::from(Reason::Unavailable).into())
     }
 
-    /// Begins to connect, unless that is under way.
+    /// Starts a connection attempt, or joins the one in progress.
     fn connect(self: &Arc<Self>, lane: Lane) -> Attempt {
         let mut state = self.connections(lane).lock();
         if let Some(attempt) = &state.attempt {
             return attempt.clone();
         }
         let pool = Arc::clone(self);
-        // A task of its own: the attempt goes on when the call that began it is cancelled.
+        // A separate task: the attempt continues when the call that started it is cancelled.
         let task = tokio::spawn(async move {
             let opened = pool.open(lane).await;
             let connections = pool.connections(lane);
@@ -255,7 +254,7 @@ impl Pool {
         attempt
     }
 
-    /// Connects to the address with the fewest connections, or else to the next.
+    /// Connects to the address with the fewest connections, or else to the next ones.
     async fn open(&self, lane: Lane) -> Result<Connection, Status> {
         let connections = self.connections(lane);
         let mut addresses = self.resolve().await;
@@ -263,7 +262,7 @@ impl Pool {
             let state = connections.lock();
             addresses.sort_by_key(|address| state.open.iter().filter(|open| open.address == *address).count());
         }
-        let mut failure = "its name resolves to no address".to_owned();
+        let mut failure = "the name resolves to no address".to_owned();
         for address in addresses.into_iter().take(MAX_ADDRESSES) {
             match Connection::open(address, lane).await {
                 Ok(connection) => {
@@ -281,7 +280,7 @@ impl Pool {
         Err(Error::from(Reason::Unavailable).into())
     }
 
-    /// The addresses that the service's name has now.
+    /// Resolves the service's name.
     async fn resolve(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> =
             lookup_host((self.host.as_str(), self.port)).await.map(Iterator::collect).unwrap_or_default();
@@ -300,7 +299,7 @@ impl Pool {
         }
     }
 
-    /// Follows the service's name for as long as anybody may call it.
+    /// Resolves the service's name periodically, as long as the pool exists.
     fn maintain(self: &Arc<Self>) {
         if self.is_maintained.swap(true, Ordering::Relaxed) {
             return;
@@ -348,14 +347,14 @@ impl Connections {
         }
     }
 
-    /// Gives connections that are old, or lead to an address that the service has no more, no further calls: what they
-    /// carry ends in its own time. Returns whether an address has no connection, though the service is in use.
+    /// Removes connections that are old or whose address is gone from the pool; their calls finish. Returns whether an
+    /// address has no connection although the service is in use.
     fn retire(&self, addresses: &[SocketAddr]) -> bool {
         let mut state = self.lock();
         if state.open.is_empty() {
             return false;
         }
-        // A resolver that fails for a moment is no reason to let go of what works.
+        // A temporary DNS failure must not remove working connections.
         let is_current = |address: &SocketAddr| addresses.is_empty() || addresses.contains(address);
         state.open.retain(|open| {
             !open.is_closed() && open.opened_at.elapsed() < MAX_CONNECTION_AGE && is_current(&open.address)
@@ -364,12 +363,12 @@ impl Connections {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // What is done under the lock does not panic half-way.
+        // No code under the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A streamed body, with its place on the connection. After its first error, or its deadline, it is over.
+/// A streamed body with its lease on the connection. It ends after its first error or its deadline.
 struct LeasedBody {
     body: Option<Incoming>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -403,19 +402,19 @@ impl HttpBody for LeasedBody {
     }
 }
 
-/// The service has refused the stream before it read it (RFC 9113, section 8.7).
+/// Whether the service refused the stream before processing it (RFC 9113, section 8.7).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
     source.and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// A connection broke in the middle of a call. Logged at debug: every call on it says so, and `is_down` says it once.
+/// Maps a broken connection to UNAVAILABLE. Logged at debug, since every call on it fails; `is_down` logs the outage once.
 fn unavailable(error: &hyper::Error) -> Status {
     tracing::debug!(error = error as &dyn std::error::Error, "a connection to a service broke");
     Error::from(Reason::Unavailable).into()
 }
 
-/// The time that the caller gives a call (gRPC over HTTP2, `Timeout`); `None` when it says none.
+/// The caller's timeout (gRPC over HTTP2, `Timeout`), if it sets one.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
