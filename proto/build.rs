@@ -8,7 +8,7 @@ use std::{
 
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
 
-/// JSON objects: their numbers are checked, and their strings where the field has a kind of text.
+/// JSON objects. Their numbers are checked, and their strings if the field has a kind of text.
 const STRUCT: &str = "google.protobuf.Struct";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.enable_type_names();
     tonic_prost_build::configure()
         .file_descriptor_set_path(&descriptors)
-        // Decoding a request checks its `buf.validate` rules: no handler can forget to.
+        // Decoding a request checks its `buf.validate` rules, so no handler can forget to.
         .codec_path("crate::codec::ValidatingCodec")
         .include_file("packages.rs")
         .compile_with_config(config, &protos, &[PathBuf::from(".")])?;
@@ -30,10 +30,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     prost_protovalidate_build::Builder::new()
         .file_descriptor_set_path(&descriptors)?
-        // No rule may be skipped silently: one that needs CEL at run time breaks the build.
+        // No rule may be skipped silently: a rule that needs CEL at run time breaks the build.
         .fail_on_runtime_only(true)
         .compile()?;
-    implement_the_rest(&out, &descriptors)?;
+    implement_validate_without_rules(&out, &descriptors)?;
     apply_text_rules(&out, &descriptors)
 }
 
@@ -49,8 +49,9 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Messages without rules get no `Validate` from the generator; the codec wants one of each.
-fn implement_the_rest(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::error::Error>> {
+/// Implements `Validate` for messages without rules: the generator skips them, and the codec needs it for every
+/// message.
+fn implement_validate_without_rules(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let file = out.join("validate_impl.rs");
     let mut code = fs::read_to_string(&file)?;
     let pool = DescriptorPool::decode(fs::read(descriptors)?.as_slice())?;
@@ -69,8 +70,8 @@ fn implement_the_rest(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std:
     Ok(())
 }
 
-/// Implements `text::Normalize` for every message: what `(baton.text.v1.kind)` says of its fields, and of those of the
-/// messages in it. It acts on requests of RPCs only: what was stored before a rule stays readable.
+/// Implements `text::Normalize` for every message, by the `(baton.text.v1.kind)` of its fields and of the messages in
+/// it. Only requests of RPCs are normalized: data that was stored before a rule stays readable.
 fn apply_text_rules(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let pool = DescriptorPool::decode(fs::read(descriptors)?.as_slice())?;
     let kind = pool.get_extension_by_name("baton.text.v1.kind").ok_or("baton/text/v1/text.proto is missing")?;
@@ -103,7 +104,7 @@ fn apply_text_rules(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::e
     Ok(())
 }
 
-/// The statement that normalises a field; empty for one without text.
+/// The statement that normalizes a field; empty for a field without text.
 fn text_rule(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Result<String, String> {
     let name = field.name();
     let rule = rule_of(kind, field);
@@ -117,10 +118,10 @@ fn text_rule(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Result<Stri
             "crate::text::Normalize::normalize(value, at, found)".to_owned()
         }
         (None, _) => return Ok(String::new()),
-        (Some(_), _) => return Err(format!("{} is not a string: it has no kind of text", field.full_name())),
+        (Some(_), _) => return Err(format!("{} is not a string, so it cannot have a kind of text", field.full_name())),
     };
     if field.is_map() || field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
-        return Err(format!("{}: text in maps and oneofs is not normalised yet", field.full_name()));
+        return Err(format!("{}: text in maps and oneofs is not normalized yet", field.full_name()));
     }
     Ok(if field.is_list() {
         format!(
@@ -133,7 +134,7 @@ fn text_rule(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Result<Stri
     })
 }
 
-/// The name of the field's rule, as `baton_text::Kind` has it: `KIND_FILE_NAME` is `FileName`.
+/// The field's rule as a variant name of `baton_text::Kind`: `KIND_FILE_NAME` is `FileName`.
 fn rule_of(kind: &ExtensionDescriptor, field: &FieldDescriptor) -> Option<String> {
     let options = field.options();
     let Value::EnumNumber(number) = *options.get_extension(kind) else { return None };

@@ -1,4 +1,4 @@
-//! The codec of every generated client and server: prost, and the `buf.validate` rules.
+//! The codec of every generated client and server: prost, text normalization and the `buf.validate` rules.
 
 use std::{collections::HashMap, marker::PhantomData};
 
@@ -16,26 +16,26 @@ use crate::{
     text::{self, Normalize, Problems},
 };
 
-/// The `reason` of a message that breaks a `buf.validate` rule.
+/// The `reason` for a message that violates a `buf.validate` rule.
 pub const VALIDATION_FAILED: &str = "VALIDATION_FAILED";
-/// The `reason` of a message that is larger than its receiver takes.
+/// The `reason` for a message that is larger than its receiver accepts.
 pub const REQUEST_TOO_LARGE: &str = "REQUEST_TOO_LARGE";
 /// The `domain` of every `google.rpc.ErrorInfo` of Baton.
 pub const ERROR_DOMAIN: &str = "baton";
 
-/// Field violations that a status has at most. It travels in a header, of which HTTP/2 peers take 16 KiB, and a response that
-/// is too large for its connection takes those of others along.
+/// Field violations in a status, at most. A status travels in a header, and HTTP/2 peers accept 16 KiB of headers; a
+/// larger one also fails the other responses of its connection.
 pub const MAX_VIOLATIONS: usize = 20;
 /// The metadata of `google.rpc.ErrorInfo` that counts the violations beyond [`MAX_VIOLATIONS`].
 pub const MORE_VIOLATIONS: &str = "more_violations";
-/// Longest path of a field in a violation, in characters.
+/// Characters of a field path in a violation, at most.
 const MAX_FIELD_LEN: usize = 200;
 
-/// Encodes and decodes with prost. A decoded request has its text in the normal form of its `baton.text.v1.kind`; a
-/// message that breaks these or its `buf.validate` rules is refused with INVALID_ARGUMENT, one `BadRequest` field violation
-/// per broken rule.
+/// Encodes and decodes with prost. Decoding a request normalizes its text by `baton.text.v1.kind`. A message that
+/// violates these rules or its `buf.validate` rules fails with INVALID_ARGUMENT and one `BadRequest` field violation
+/// per violated rule.
 ///
-/// Decoding happens behind the access layer, so a caller is authorized before being validated.
+/// Decoding happens after the access layer, so a caller is authorized before the request is validated.
 #[derive(Debug, Clone)]
 pub struct ValidatingCodec<T, U>(PhantomData<(T, U)>);
 
@@ -80,7 +80,7 @@ impl<U: Message + Name + Default + Normalize + Validate> Decoder for ValidatingD
             return Err(broken_rules(details));
         }
         let mut message = U::decode(bytes).map_err(|e| malformed(&e.to_string()))?;
-        // First: lengths are those of what is stored.
+        // Normalization comes first: lengths are checked on the stored form.
         let text = text::normalize(&mut message);
         match message.validate() {
             Ok(()) if text.is_empty() => Ok(Some(message)),
@@ -90,8 +90,8 @@ impl<U: Message + Name + Default + Normalize + Validate> Decoder for ValidatingD
     }
 }
 
-/// Bytes that are no message of the kind, such as text that is not UTF-8. prost tells the field only in its words:
-/// `failed to decode Protobuf message: Inner.field: Outer.field: what is wrong`.
+/// The status for bytes that do not decode, such as text that is not UTF-8. prost names the field only in its error
+/// text: `failed to decode Protobuf message: Inner.field: Outer.field: what is wrong`.
 fn malformed(error: &str) -> Status {
     let mut parts = error.split(": ").skip(1).peekable();
     let mut path = Vec::new();
@@ -127,7 +127,7 @@ fn broken_rules(details: ErrorDetails) -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
 }
 
-/// The refusal of a message that is larger than `limit` bytes: RESOURCE_EXHAUSTED.
+/// The status for a message that is larger than `limit` bytes: RESOURCE_EXHAUSTED.
 pub fn too_large(limit: Option<u64>) -> Status {
     let mut details = ErrorDetails::new();
     let metadata = limit.map(|limit| ("limit".to_owned(), limit.to_string()));
@@ -145,7 +145,7 @@ fn validation_failed() -> ErrorDetails {
     details
 }
 
-/// What is wrong, for people. The generated code says it for some rules and gives the id alone for others.
+/// The description of a violation. The generated code has one for some rules, and only the id for others.
 fn description(violation: &Violation) -> String {
     if !violation.message().is_empty() {
         return violation.message().to_owned();

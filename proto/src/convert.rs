@@ -1,15 +1,15 @@
-//! Between protobuf's well-known types and those of chrono and serde_json.
+//! Conversions between protobuf's well-known types and those of chrono and serde_json.
 
 use chrono::{DateTime, Utc};
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use serde_json::{Map, Number};
 
-/// A time as protobuf has it.
+/// Converts a time to protobuf.
 pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos() as i32 }
 }
 
-/// A time as chrono has it. `None` when it is out of the range of years 1 to 9999 (RFC 3339).
+/// Converts a time to chrono. `None` outside of the years 1 to 9999 (RFC 3339).
 pub fn datetime(time: &Timestamp) -> Option<DateTime<Utc>> {
     const YEAR_1: i64 = -62_135_596_800;
     const YEAR_10000: i64 = 253_402_300_800;
@@ -20,12 +20,12 @@ pub fn datetime(time: &Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, nanos)
 }
 
-/// A JSON object as protobuf has it.
+/// Converts a JSON object to a protobuf struct.
 pub fn to_struct(object: Map<String, serde_json::Value>) -> Struct {
     Struct { fields: object.into_iter().map(|(k, v)| (k, to_value(v))).collect() }
 }
 
-/// A protobuf struct as a JSON object. Numbers that JSON lacks (NaN, infinities) become null.
+/// Converts a protobuf struct to a JSON object. Numbers that JSON lacks (NaN, infinities) become null.
 pub fn to_object(object: Struct) -> Map<String, serde_json::Value> {
     object.fields.into_iter().map(|(k, v)| (k, from_value(v))).collect()
 }
@@ -55,8 +55,8 @@ fn from_value(value: Value) -> serde_json::Value {
     }
 }
 
-/// Whole numbers without a fraction, as people write them: `3`, not `3.0`.
+/// Writes whole numbers without a fraction: `3`, not `3.0`.
 fn number(n: f64) -> Option<Number> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if n.fract() == 0.0 && n.abs() <= EXACT { Some(Number::from(n as i64)) } else { Number::from_f64(n) }
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    if n.fract() == 0.0 && n.abs() <= MAX_EXACT { Some(Number::from(n as i64)) } else { Number::from_f64(n) }
 }

@@ -1,7 +1,7 @@
 //! `repeated.max_items`, checked on the bytes of a request before it is decoded.
 //!
-//! The generated validation looks at every item, and describes each that is wrong: of a list that is too long, at a cost
-//! that the sender chooses. So long requests are counted first.
+//! The generated validation checks every item and describes every violation. For a list that is too long, the sender
+//! would choose the cost. So the items of long requests are counted before decoding.
 
 use std::{
     collections::HashMap,
@@ -16,20 +16,20 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::pool;
 
-/// Requests up to this size are not counted: they have no room for many items.
+/// Requests up to this size, in bytes, are not counted: they are too small for many items.
 const MAX_UNCOUNTED: usize = 4 * 1024;
-/// Messages in messages that are looked into.
+/// Levels of nested messages that are counted.
 const MAX_DEPTH: usize = 8;
 
-/// A list that is too long.
+/// A list with too many items.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany {
-    /// Its path in the message.
+    /// Path of the list in the message.
     pub(crate) field: String,
     pub(crate) max_items: u64,
 }
 
-/// What of a message is counted, by field number.
+/// The counted fields of a message, by field number.
 #[derive(Debug, Default)]
 struct Counted(HashMap<u32, Field>);
 
@@ -46,7 +46,7 @@ pub(crate) fn first_exceeded(name: &str, message: &[u8]) -> Option<TooMany> {
         return None;
     }
     let message_type = pool().get_message_by_name(name)?;
-    // Bytes that are no message are the decoder's to refuse.
+    // The decoder reports malformed bytes.
     count(&message_type, message, MAX_DEPTH).ok().flatten()
 }
 
@@ -106,7 +106,7 @@ fn counted(of: &MessageDescriptor) -> Arc<Counted> {
     }))
 }
 
-/// The rule of a repeated field.
+/// The `max_items` rule of a repeated field.
 fn max_items(field: &FieldDescriptor) -> Option<u64> {
     let rules = pool().get_extension_by_name("buf.validate.field")?;
     let options = field.options();
@@ -128,7 +128,7 @@ mod tests {
     };
 
     #[test]
-    fn a_long_list_is_found_wherever_it_is() {
+    fn too_long_list_is_found_at_any_depth() {
         let request = BatchGetUsersRequest { ids: vec!["x".to_owned(); 5_000] };
         let found = first_exceeded(&BatchGetUsersRequest::full_name(), &request.encode_to_vec()).unwrap();
         assert_eq!(found.field, "ids");
@@ -147,25 +147,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_the_rules_or_no_message_passes() {
+    fn valid_and_malformed_messages_pass() {
         let filter = TaskFilter { search: Some("x".repeat(10_000)), ..Default::default() };
         let request = ListTasksRequest { filter: Some(filter), ..Default::default() };
         assert_eq!(first_exceeded(&ListTasksRequest::full_name(), &request.encode_to_vec()), None);
         assert_eq!(first_exceeded(&ListTasksRequest::full_name(), &[0xff; 10_000]), None);
     }
 
-    /// Without a rule the sender chooses how much there is to look at.
+    /// Without a limit the sender chooses the cost of the validation.
     #[test]
-    fn every_list_of_a_request_has_a_limit() {
+    fn every_list_in_a_request_has_a_limit() {
         let mut open = std::collections::BTreeSet::new();
-        let mut looked_at = std::collections::HashSet::new();
-        let mut waiting: Vec<MessageDescriptor> = pool()
+        let mut visited = std::collections::HashSet::new();
+        let mut queue: Vec<MessageDescriptor> = pool()
             .services()
             .filter(|service| service.full_name().starts_with("baton."))
             .flat_map(|service| service.methods().map(|method| method.input()).collect::<Vec<_>>())
             .collect();
-        while let Some(message) = waiting.pop() {
-            if !looked_at.insert(message.full_name().to_owned()) {
+        while let Some(message) = queue.pop() {
+            if !visited.insert(message.full_name().to_owned()) {
                 continue;
             }
             for field in message.fields() {
@@ -175,7 +175,7 @@ mod tests {
                 if let Kind::Message(inner) = field.kind()
                     && inner.full_name().starts_with("baton.")
                 {
-                    waiting.push(inner);
+                    queue.push(inner);
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! The contract of Baton: generated messages, clients and servers, and the descriptors they came from.
+//! The contract of Baton: generated messages, clients and servers, and their descriptors.
 //!
-//! The descriptors drive what is data elsewhere: access rules, REST routes, the OpenAPI document,
-//! gRPC reflection. prost drops custom options, so they are read with `prost-reflect`: [`pool`].
+//! The descriptors are the source of access rules, REST routes, the OpenAPI document and gRPC reflection. prost drops
+//! custom options, so they are read with `prost-reflect`: [`pool`].
 
 #![allow(
     missing_docs,

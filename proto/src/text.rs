@@ -1,4 +1,4 @@
-//! Text of requests in its normal form, by the `(baton.text.v1.kind)` of the contract. The rules are in `baton-text`.
+//! Normalizes the text of requests by the `(baton.text.v1.kind)` of the contract. The rules are in `baton-text`.
 
 use std::fmt;
 
@@ -7,18 +7,19 @@ use prost_types::{Struct, Value, value};
 
 use crate::codec::MAX_VIOLATIONS;
 
-/// A message that may have fields with a kind of text. The build script implements it for all messages.
+/// A message whose fields may have a kind of text. The build script implements it for all messages.
 pub trait Normalize {
-    /// Whether an RPC takes it. Responses are not touched: they may have what was stored before a rule.
+    /// Whether an RPC takes this message as its request. Responses are not normalized: they may contain data that was
+    /// stored before a rule.
     const IS_REQUEST: bool = false;
 
-    /// Normalises the fields; `at` is where the message stands in the request.
+    /// Normalizes the fields. `at` is the message's path in the request.
     fn normalize(&mut self, at: Path<'_>, found: &mut Problems) {
         let _ = (at, found);
     }
 }
 
-/// Normalises a request, and returns what is wrong with it.
+/// Normalizes a request, and returns its problems.
 pub fn normalize<M: Normalize>(message: &mut M) -> Problems {
     let mut found = Problems::default();
     if M::IS_REQUEST {
@@ -27,7 +28,7 @@ pub fn normalize<M: Normalize>(message: &mut M) -> Problems {
     found
 }
 
-/// What is wrong with the text of a request: fields and problems.
+/// The problems in the text of a request, by field.
 #[derive(Debug, Default)]
 pub struct Problems {
     named: Vec<(String, Problem)>,
@@ -35,22 +36,22 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Whether nothing is.
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Path of each field, and its problem: of the first [`MAX_VIOLATIONS`].
+    /// The first [`MAX_VIOLATIONS`] problems, with the path of each field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Problem)> {
         self.named.iter().map(|(field, problem)| (field.as_str(), *problem))
     }
 
-    /// Applies a rule to a value that stands at `at`.
+    /// Applies a rule to the value at path `at`.
     pub fn apply(&mut self, kind: Kind, value: &mut String, at: Path<'_>) {
         if let Err(problem) = kind.apply(value) {
             self.add(|| at.to_string(), problem);
@@ -64,14 +65,14 @@ impl Problems {
         }
     }
 
-    /// Applies a rule to all strings of a JSON object, and refuses numbers that JSON does not have. Names of members stay
-    /// as they are, since masks name them; with a rule they are lines.
+    /// Applies a rule to all strings of a JSON object, and rejects numbers that JSON does not have. Member names stay
+    /// unchanged, because field masks refer to them; if the field has a rule, a name must be a line.
     pub fn apply_to_struct(&mut self, kind: Option<Kind>, object: &mut Struct, at: Path<'_>) {
         for (name, value) in &mut object.fields {
-            let in_name = kind.and_then(|_| Kind::Line.apply(&mut name.clone()).err());
-            let mut in_value = None;
-            value_problem(kind, value, &mut in_value);
-            match (in_name, in_value) {
+            let name_error = kind.and_then(|_| Kind::Line.apply(&mut name.clone()).err());
+            let mut value_error = None;
+            value_problem(kind, value, &mut value_error);
+            match (name_error, value_error) {
                 (Some(problem), _) => self.add(|| at.to_string(), problem),
                 (None, Some(problem)) => self.add(|| format!("{at}.{name}"), problem),
                 (None, None) => {}
@@ -80,31 +81,31 @@ impl Problems {
     }
 }
 
-fn object_problem(kind: Option<Kind>, object: &mut Struct, wrong: &mut Option<Problem>) {
+fn object_problem(kind: Option<Kind>, object: &mut Struct, first: &mut Option<Problem>) {
     for (name, value) in &mut object.fields {
         if kind.is_some() {
-            *wrong = wrong.or(Kind::Line.apply(&mut name.clone()).err());
+            *first = first.or(Kind::Line.apply(&mut name.clone()).err());
         }
-        value_problem(kind, value, wrong);
+        value_problem(kind, value, first);
     }
 }
 
-/// Protobuf's reader stops at a hundred levels, so the recursion does.
-fn value_problem(kind: Option<Kind>, value: &mut Value, wrong: &mut Option<Problem>) {
+/// The protobuf decoder limits nesting to a hundred levels, which bounds the recursion.
+fn value_problem(kind: Option<Kind>, value: &mut Value, first: &mut Option<Problem>) {
     match (&mut value.kind, kind) {
         (Some(value::Kind::NumberValue(number)), _) if !number.is_finite() => {
-            *wrong = wrong.or(Some(Problem::NOT_A_NUMBER));
+            *first = first.or(Some(Problem::NOT_A_NUMBER));
         }
-        (Some(value::Kind::StringValue(text)), Some(kind)) => *wrong = wrong.or(kind.apply(text).err()),
+        (Some(value::Kind::StringValue(text)), Some(kind)) => *first = first.or(kind.apply(text).err()),
         (Some(value::Kind::ListValue(list)), _) => {
-            list.values.iter_mut().for_each(|value| value_problem(kind, value, wrong));
+            list.values.iter_mut().for_each(|value| value_problem(kind, value, first));
         }
-        (Some(value::Kind::StructValue(object)), _) => object_problem(kind, object, wrong),
+        (Some(value::Kind::StructValue(object)), _) => object_problem(kind, object, first),
         _ => {}
     }
 }
 
-/// Where a value stands in a request, such as `task.tags[2]`. Written out only for what is wrong.
+/// The path of a value in a request, such as `task.tags[2]`. It is formatted only when there is a problem.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path<'a> {
     above: Option<&'a Path<'a>>,
@@ -113,12 +114,12 @@ pub struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// A field of the message that stands here.
+    /// A field of the message at this path.
     pub fn field(&'a self, field: &'static str) -> Self {
         Self { above: Some(self), field, index: None }
     }
 
-    /// An item of a repeated field of the message that stands here.
+    /// An item of a repeated field of the message at this path.
     pub fn item(&'a self, field: &'static str, index: usize) -> Self {
         Self { above: Some(self), field, index: Some(index) }
     }
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_requests_is_in_its_normal_form() {
+    fn text_of_requests_is_normalized() {
         let mut task = CreateTaskRequest {
             title: "  Cafe\u{301} ".to_owned(),
             description: "a\r\nb".to_owned(),
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_text_is_named_by_its_path() {
+    fn problem_names_the_path_of_its_field() {
         let change = TaskChange {
             title: "\u{200b}".to_owned(),
             tags: vec!["a".to_owned(), "b\u{1b}".to_owned()],
@@ -192,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn responses_are_not_touched() {
+    fn responses_are_not_normalized() {
         let mut view = View { name: "\u{200b}".to_owned(), ..Default::default() };
         assert!(found(&mut view).is_empty());
         assert_eq!(view.name, "\u{200b}");
     }
 
     #[test]
-    fn people_have_one_name_at_least_and_numbers_that_can_be_dialled() {
+    fn email_and_phone_are_checked() {
         let mut request = RegisterRequest { email: "john..doe@example.com".to_owned(), ..Default::default() };
         assert_eq!(fields(&mut request), ["email"]);
         let user = UserChange { mobile: "+49 (0)170 1234567".to_owned(), ..Default::default() };
@@ -207,13 +208,13 @@ mod tests {
         assert_eq!(fields(&mut request), ["user.mobile"]);
     }
 
-    /// Strings that are not text: what they may be is decided by a parser of their own, or by a look-up.
+    /// String fields without a kind of text: their own parser or a look-up checks them.
     const OPAQUE: &[&str] = &[
-        // Passwords are normalised by auth (RFC 8265), which must know the bytes as well.
+        // Auth normalizes passwords (RFC 8265), because it also needs the original bytes.
         "password",
         "current_password",
         "new_password",
-        // Secrets that are compared, and what a standard makes of a syntax of its own.
+        // Secrets that are compared, and values with a standard syntax.
         "token",
         "refresh_token",
         "mfa_token",
@@ -278,7 +279,11 @@ mod tests {
                     if !has_kind(&field) && !known {
                         without.push(field.full_name().to_owned());
                     }
-                    assert!(!is_validated(&field, "email"), "{}: a second rule for addresses", field.full_name());
+                    assert!(
+                        !is_validated(&field, "email"),
+                        "{}: addresses are validated by their kind",
+                        field.full_name()
+                    );
                 }
                 _ => {}
             }

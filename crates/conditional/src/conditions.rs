@@ -1,4 +1,4 @@
-//! Whether a request is to be carried out (RFC 9110, section 13.2).
+//! Conditional requests: whether to perform a request (RFC 9110, section 13.2).
 
 use std::time::SystemTime;
 
@@ -9,45 +9,44 @@ use http::{
 
 use crate::tags::{Malformed, Tag, Tags, text};
 
-/// What a request asks for beside what it does.
+/// The conditional headers of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// `If-Match`.
     pub if_match: Option<Tags>,
     /// `If-None-Match`.
     pub if_none_match: Option<Tags>,
-    /// `If-Modified-Since`; `None` as well when it is no date, which is to be ignored (section 13.1.3).
+    /// `If-Modified-Since`; `None` also for an invalid date, which is ignored (section 13.1.3).
     pub if_modified_since: Option<SystemTime>,
-    /// `If-Unmodified-Since`, likewise.
+    /// `If-Unmodified-Since`; `None` also for an invalid date.
     pub if_unmodified_since: Option<SystemTime>,
 }
 
-/// What is known of the representation that a request is about.
+/// The validators of the current representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
     /// Its `ETag`.
     pub tag: Tag,
-    /// Its `Last-Modified`, where one is known; without it the conditions on dates are ignored (sections 13.1.3 and
-    /// 13.1.4).
+    /// Its `Last-Modified`, if known; without it the date conditions are ignored (sections 13.1.3 and 13.1.4).
     pub last_modified: Option<SystemTime>,
 }
 
-/// What is to be done.
+/// The result of evaluating the conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The request.
+    /// Perform the request.
     Proceed,
-    /// Answer 304: the caller has it already.
+    /// Return 304: the caller has the current representation.
     NotModified,
-    /// Answer 412.
+    /// Return 412.
     Failed,
 }
 
 impl Conditions {
-    /// The conditions of a request's headers.
+    /// Parses the conditional headers of a request.
     ///
     /// # Errors
-    /// When `If-Match` or `If-None-Match` is neither `*` nor a list of entity tags.
+    /// If `If-Match` or `If-None-Match` is neither `*` nor a list of entity tags.
     pub fn of(headers: &HeaderMap) -> Result<Self, Malformed> {
         let date = |header| text(headers, header).and_then(|text| httpdate::parse_http_date(text).ok());
         Ok(Self {
@@ -58,25 +57,25 @@ impl Conditions {
         })
     }
 
-    /// Evaluates them in the order of section 13.2.2 against a representation that exists. `matches` compares a tag
-    /// of `If-Match` that is not weak with the current one.
+    /// Evaluates the conditions in the order of section 13.2.2, for a representation that exists. `matches` compares a
+    /// strong tag of `If-Match` with the current tag.
     pub fn evaluate(&self, method: &Method, current: &Validators, matches: impl Fn(&Tag, &Tag) -> bool) -> Outcome {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         let modified = current.last_modified;
-        let holds = match (&self.if_match, self.if_unmodified_since, modified) {
+        let precondition = match (&self.if_match, self.if_unmodified_since, modified) {
             (Some(tags), ..) => tags.any(|tag| !tag.is_weak() && matches(tag, &current.tag)),
             (None, Some(since), Some(modified)) => modified <= since,
             (None, ..) => true,
         };
-        if !holds {
+        if !precondition {
             return Outcome::Failed;
         }
-        let is_known = match (&self.if_none_match, self.if_modified_since, modified) {
+        let unchanged = match (&self.if_none_match, self.if_modified_since, modified) {
             (Some(tags), ..) => tags.any(|tag| tag.equals_weakly(&current.tag)),
             (None, Some(since), Some(modified)) if is_read => modified <= since,
             (None, ..) => false,
         };
-        match (is_known, is_read) {
+        match (unchanged, is_read) {
             (false, _) => Outcome::Proceed,
             (true, true) => Outcome::NotModified,
             (true, false) => Outcome::Failed,
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn if_match_is_strong_and_comes_first() {
+    fn if_match_compares_strongly_and_takes_precedence() {
         for method in [Method::GET, Method::PATCH] {
             let by = |value| outcome(&method, &[(IF_MATCH, value)], false);
             assert_eq!(
@@ -114,13 +113,13 @@ mod tests {
             let both = [(IF_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")];
             assert_eq!(outcome(&method, &both, false), Outcome::Failed);
         }
-        // Dates are not looked at beside tags.
+        // A date condition is ignored when there is a tag condition.
         let both = [(IF_MATCH, "\"a\""), (IF_UNMODIFIED_SINCE, EARLIER)];
         assert_eq!(outcome(&Method::GET, &both, true), Outcome::Proceed);
     }
 
     #[test]
-    fn if_none_match_is_weak_and_304_is_for_reads() {
+    fn if_none_match_compares_weakly_and_returns_304_for_reads_only() {
         for (value, read, write) in [
             ("\"a\"", Outcome::NotModified, Outcome::Failed),
             ("W/\"a\"", Outcome::NotModified, Outcome::Failed),
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_count_where_one_is_known() {
+    fn dates_are_compared_when_last_modified_is_known() {
         let since = |method, date| outcome(&method, &[(IF_MODIFIED_SINCE, date)], true);
         assert_eq!((since(Method::GET, THEN), since(Method::GET, EARLIER)), (Outcome::NotModified, Outcome::Proceed));
         assert_eq!((since(Method::PUT, THEN), since(Method::GET, "yesterday")), (Outcome::Proceed, Outcome::Proceed));

@@ -1,7 +1,7 @@
-//! Conditional requests and ranges of bytes (RFC 9110, sections 13 and 14).
+//! Conditional requests and byte ranges (RFC 9110, sections 13 and 14).
 //!
-//! One parser and one set of rules for the gateway (REST), the services (gRPC metadata of the same names) and the
-//! folder of attached files.
+//! One parser and one set of rules, for the gateway (REST), the services (gRPC metadata with the same names) and the
+//! local folder of attachments.
 
 mod conditions;
 mod range;

@@ -1,4 +1,4 @@
-//! Which bytes of a file a request asks for (RFC 9110, section 14).
+//! Byte ranges: which part of a file a request asks for (RFC 9110, section 14).
 
 use std::{
     ops::Range,
@@ -15,21 +15,22 @@ use crate::{
     tags::{Tag, text},
 };
 
-/// What is to be sent.
+/// The part of the file to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
-    /// All of it: 200.
+    /// The whole file: 200.
     Whole,
-    /// These bytes: 206.
+    /// A range of bytes: 206.
     Part(Range<u64>),
     /// Nothing: 416.
     Unsatisfiable,
 }
 
-/// What a request asks for of a file with `size` bytes.
+/// Selects the part of a file with `size` bytes.
 ///
-/// A request for several ranges gets the whole file, as section 14.2 allows: parts that overlap would cost more than
-/// they save. So does one that has not the form of section 14.1.1, is no GET, or whose `If-Range` names another state.
+/// A request for several ranges gets the whole file, as section 14.2 allows: overlapping parts would cost more than
+/// they save. The whole file is also sent if the header does not have the form of section 14.1.1, the method is not
+/// GET, or `If-Range` does not match.
 pub fn select(method: &Method, headers: &HeaderMap, size: u64, current: &Validators, now: SystemTime) -> Selected {
     let set = text(headers, &RANGE).and_then(parse);
     let Some(set) = set.filter(|_| *method == Method::GET && may_resume(headers, current, now)) else {
@@ -37,7 +38,7 @@ pub fn select(method: &Method, headers: &HeaderMap, size: u64, current: &Validat
     };
     let mut parts = set.iter().filter_map(|spec| spec.within(size));
     match (parts.next(), parts.next()) {
-        // A file without bytes has no part that `Content-Range` could name.
+        // An empty file has no range that `Content-Range` could express.
         (None, _) if size == 0 && set.iter().any(|spec| matches!(spec, Spec::Last(1..))) => Selected::Whole,
         (None, _) => Selected::Unsatisfiable,
         (Some(part), None) => Selected::Part(part),
@@ -45,7 +46,7 @@ pub fn select(method: &Method, headers: &HeaderMap, size: u64, current: &Validat
     }
 }
 
-/// Whether `If-Range` names what is there (section 13.1.5); a caller who does not send it does not ask.
+/// Whether `If-Range` matches the current representation (section 13.1.5); true without the header.
 fn may_resume(headers: &HeaderMap, current: &Validators, now: SystemTime) -> bool {
     let mut values = headers.get_all(IF_RANGE).iter();
     let Some(value) = values.next() else { return true };
@@ -56,14 +57,14 @@ fn may_resume(headers: &HeaderMap, current: &Validators, now: SystemTime) -> boo
         return tag.equals_strongly(&current.tag);
     }
     let date = value.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
-    // A date tells two states apart once its second is over (section 8.8.2.2).
+    // A date is a strong validator only if it is older than a second (section 8.8.2.2).
     let is_strong = |modified: SystemTime| now.duration_since(modified).is_ok_and(|age| age > Duration::from_secs(1));
     date.is_some() && date == current.last_modified.filter(|modified| is_strong(*modified))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spec {
-    /// From the first to the last, both included.
+    /// First and last byte, both inclusive.
     Between(u64, u64),
     From(u64),
     Last(u64),
@@ -80,7 +81,7 @@ impl Spec {
     }
 }
 
-/// The ranges; `None` when they are not counted in bytes, or are none.
+/// Parses the header; `None` if its unit is not bytes, or it is invalid.
 fn parse(text: &str) -> Option<Vec<Spec>> {
     let (unit, set) = text.split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
@@ -104,7 +105,7 @@ fn spec(text: &str) -> Option<Spec> {
     }
 }
 
-/// Digits alone; a number that is too large is larger than every file.
+/// Parses digits. A number that overflows counts as larger than every file.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_range_is_a_part() {
+    fn one_range_selects_a_part() {
         for (range, part) in [
             ("bytes=0-4", 0..5),
             ("Bytes=0-0", 0..1),
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_beyond_the_end_cannot_be_satisfied() {
+    fn ranges_beyond_the_end_are_unsatisfiable() {
         for range in ["bytes=10-", "bytes=10-12", "bytes=-0", "bytes=99999999999999999999999-", "bytes=11-,12-"] {
             assert_eq!(of(range, None, 10), Selected::Unsatisfiable, "{range}");
         }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_and_other_forms_are_the_whole() {
+    fn several_ranges_and_invalid_headers_select_the_whole_file() {
         for range in
             ["bytes=0-1,3-4", "bytes=4-2", "bytes=", "bytes", "lines=1-2", "bytes=a-b", "bytes=+1-2", "bytes=1"]
         {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn if_range_of_another_state_is_the_whole() {
+    fn if_range_that_does_not_match_selects_the_whole_file() {
         let part = Selected::Part(0..2);
         assert_eq!(of("bytes=0-1", Some("\"a\""), 10), part);
         assert_eq!(of("bytes=0-1", Some(THEN), 10), part);
@@ -188,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn any_two_ends_are_the_bytes_between_them(first in 0..100_u64, length in 1..100_u64) {
+        fn range_selects_the_bytes_between_its_ends(first in 0..100_u64, length in 1..100_u64) {
             let last = first + length - 1;
             prop_assert_eq!(of(&format!("bytes={first}-{last}"), None, 200), Selected::Part(first..last + 1));
         }

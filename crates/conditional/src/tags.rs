@@ -1,8 +1,8 @@
-//! Entity tags, and the lists of them that `If-Match` and `If-None-Match` carry.
+//! Entity tags, and the lists of them in `If-Match` and `If-None-Match`.
 
 use http::{HeaderMap, HeaderName, header::ToStrError};
 
-/// A header that has not the form of RFC 9110, section 13.1: `*`, or quoted entity tags with commas between them.
+/// A header without the form of RFC 9110, section 13.1: `*`, or quoted entity tags separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{header} must be * or a list of entity tags in double quotes (RFC 9110, section 13.1)")]
 pub struct Malformed {
@@ -12,8 +12,8 @@ pub struct Malformed {
 
 /// An entity tag (RFC 9110, section 8.8.3).
 ///
-/// The tags that Baton sends are strong. The tag of a thing with a version begins with it: `"7-1f3a"`. A caller who
-/// knows the version alone, as gRPC callers do, sends `"7"`.
+/// Baton sends strong tags. The tag of a resource with a version begins with the version: `"7-1f3a"`. A caller who
+/// knows only the version, as gRPC callers do, sends `"7"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     weak: bool,
@@ -26,18 +26,18 @@ impl Tag {
         Self { weak: false, opaque: opaque.into() }
     }
 
-    /// The tag of an `ETag` header; `None` when it is no tag.
+    /// Parses the value of an `ETag` header; `None` if it is not an entity tag.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (tag, rest) = tag(text)?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Strong comparison (RFC 9110, section 8.8.3.2): a weak tag equals none.
+    /// Strong comparison (RFC 9110, section 8.8.3.2): a weak tag equals no tag.
     pub fn equals_strongly(&self, other: &Self) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Weak comparison: by the text alone.
+    /// Weak comparison: by the opaque text only.
     pub fn equals_weakly(&self, other: &Self) -> bool {
         self.opaque == other.opaque
     }
@@ -47,8 +47,8 @@ impl Tag {
         self.weak
     }
 
-    /// The version that the tag begins with: 7 for `"7-1f3a"` and `"7"`. As Baton writes it: without sign and without
-    /// leading zeros.
+    /// The version at the start of the tag: 7 for `"7-1f3a"` and `"7"`. Only the form that Baton writes is accepted: no
+    /// sign and no leading zeros.
     pub fn version(&self) -> Option<i32> {
         let digits = self.opaque.split(|byte| *byte == b'-').next()?;
         let canonical = digits == b"0" || !digits.is_empty() && digits[0] != b'0';
@@ -57,21 +57,21 @@ impl Tag {
     }
 }
 
-/// What `If-Match` or `If-None-Match` names.
+/// The value of `If-Match` or `If-None-Match`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tags {
-    /// `*`: whatever is there.
+    /// `*`: any current representation.
     Any,
-    /// Any of these; none for an empty list, which matches nothing.
+    /// Any of these tags. An empty list matches nothing.
     These(Vec<Tag>),
 }
 
 impl Tags {
-    /// What the header names; `None` when it is absent. Several lines are one list (RFC 9110, section 5.3), and empty
-    /// elements count for nothing (section 5.6.1.2).
+    /// Parses the header; `None` if it is absent. Several header lines form one list (RFC 9110, section 5.3), and empty
+    /// elements are ignored (section 5.6.1.2).
     ///
     /// # Errors
-    /// When the header is neither `*` nor a list of entity tags.
+    /// If the header is neither `*` nor a list of entity tags.
     pub fn of(headers: &HeaderMap, header: &HeaderName) -> Result<Option<Self>, Malformed> {
         let mut lines = headers.get_all(header).iter().map(|value| trim(value.as_bytes())).peekable();
         if lines.peek().is_none() {
@@ -81,7 +81,7 @@ impl Tags {
         let (mut star, mut tags) = (false, Vec::new());
         for line in lines {
             if line == b"*" {
-                // Neither twice nor beside tags.
+                // `*` may occur only once, and not together with tags.
                 if std::mem::replace(&mut star, true) {
                     return Err(malformed());
                 }
@@ -96,7 +96,7 @@ impl Tags {
         }
     }
 
-    /// Whether any tag passes; `*` always does.
+    /// Whether any tag passes; always true for `*`.
     pub fn any(&self, passes: impl Fn(&Tag) -> bool) -> bool {
         match self {
             Self::Any => true,
@@ -105,7 +105,7 @@ impl Tags {
     }
 }
 
-/// Adds the tags of one line; `None` when it is no list of them.
+/// Appends the tags of one header line; `None` if the line is malformed.
 fn list(mut line: &[u8], tags: &mut Vec<Tag>) -> Option<()> {
     loop {
         line = trim(line);
@@ -116,7 +116,7 @@ fn list(mut line: &[u8], tags: &mut Vec<Tag>) -> Option<()> {
                 let (found, rest) = tag(line)?;
                 tags.push(found);
                 line = trim(rest);
-                // Whatever follows a tag follows a comma.
+                // Only a comma may follow a tag.
                 if line.first().is_some_and(|byte| *byte != b',') {
                     return None;
                 }
@@ -125,7 +125,7 @@ fn list(mut line: &[u8], tags: &mut Vec<Tag>) -> Option<()> {
     }
 }
 
-/// The tag that the text begins with, and the rest.
+/// The tag at the start of the text, and the rest.
 fn tag(text: &[u8]) -> Option<(Tag, &[u8])> {
     let (weak, text) = text.strip_prefix(b"W/").map_or((false, text), |text| (true, text));
     let text = text.strip_prefix(b"\"")?;
@@ -136,7 +136,7 @@ fn tag(text: &[u8]) -> Option<(Tag, &[u8])> {
     valid.then(|| (Tag { weak, opaque: opaque.to_vec() }, rest))
 }
 
-/// Without the spaces and tabs around it.
+/// Trims spaces and tabs.
 fn trim(text: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text.iter().position(|byte| !is_space(byte)).unwrap_or(text.len());
@@ -144,7 +144,7 @@ fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// A header's only value as text.
+/// The value of a header that occurs exactly once, as text.
 pub(crate) fn text<'h>(headers: &'h HeaderMap, header: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(header).iter();
     let only = values.next().map(http::HeaderValue::to_str).and_then(|text: Result<_, ToStrError>| text.ok());
@@ -174,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn absent_header_is_no_condition() {
+    fn absent_header_is_none() {
         assert_eq!(read::<&str>(&[]), Ok(None));
     }
 
     #[test]
-    fn lists_weak_tags_stars_and_several_lines_are_read() {
+    fn lists_weak_tags_stars_and_several_lines_are_parsed() {
         assert_eq!(tags(&["*"]), ["*"]);
         assert_eq!(tags(&[" * "]), ["*"]);
         assert_eq!(tags(&["\"7\", \"1\""]), ["\"7\"", "\"1\""]);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_the_beginning_of_a_tag() {
+    fn version_is_the_start_of_a_tag() {
         let version = |opaque: &str| Tag::strong(opaque).version();
         assert_eq!((version("7"), version("7-1f"), version("0"), version("7-")), (Some(7), Some(7), Some(0), Some(7)));
         for other in ["", "-7", "+7", "07", "7a", "x", "1f-7", "99999999999", "7 "] {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_tags_match_weakly_alone() {
+    fn weak_tags_never_match_strongly() {
         let weak = Tag::parse(b"W/\"7\"").unwrap();
         let strong = Tag::strong("7");
         assert!(!weak.equals_strongly(&strong) && !strong.equals_strongly(&weak) && !weak.equals_strongly(&weak));
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_list_is_read_back(
+        fn every_list_is_parsed_back(
             lines in prop::collection::vec(prop::collection::vec((any_tag(), "[ \t]{0,2},[ \t,]{0,3}"), 0..4), 1..4),
         ) {
             let texts: Vec<Vec<u8>> = lines
@@ -259,9 +259,9 @@ mod tests {
             prop_assert_eq!(read(&texts), Ok(Some(Tags::These(expected))));
         }
 
-        /// Whatever arrives is read or refused, and what is read is written and read again as the same.
+        /// Any input is parsed or refused; a parsed list is the same after writing and parsing again.
         #[test]
-        fn odd_headers_never_panic_and_mean_one_thing(
+        fn arbitrary_headers_never_panic_and_round_trip(
             lines in prop::collection::vec(prop::collection::vec(prop_oneof![
                 4 => prop::sample::select(&b"\"W/*, \t7-"[..]),
                 1 => any::<u8>().prop_filter("allowed in a header", |b| HeaderValue::from_bytes(&[*b]).is_ok()),
@@ -274,10 +274,10 @@ mod tests {
         }
 
         #[test]
-        fn every_version_is_read_back(version in 0..=i32::MAX, hash in "[0-9a-f]{32}", coding in "(-gzip)?") {
+        fn every_version_is_parsed_back(version in 0..=i32::MAX, hash in "[0-9a-f]{32}", coding in "(-gzip)?") {
             prop_assert_eq!(Tag::strong(version.to_string()).version(), Some(version));
             prop_assert_eq!(Tag::strong(format!("{version}-{hash}{coding}")).version(), Some(version));
-            // A hash without a version is taken for none.
+            // A hash without a version has no version.
             prop_assert_eq!(Tag::strong(format!("{hash}{coding}")).version(), None);
         }
     }

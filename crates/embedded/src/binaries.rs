@@ -1,4 +1,4 @@
-//! Finding the programs.
+//! Finds the programs of Postgres and Redis.
 
 use std::{
     env, fs,
@@ -8,18 +8,18 @@ use std::{
 
 use crate::Error;
 
-const OLDEST_POSTGRES: u32 = 15;
-const OLDEST_REDIS: u32 = 7;
+const MIN_POSTGRES_VERSION: u32 = 15;
+const MIN_REDIS_VERSION: u32 = 7;
 
 const INSTALL_POSTGRES: &str = "Run scripts/setup, or install Postgres 15 or newer (Debian, Ubuntu: apt-get install \
                                 postgresql; macOS: brew install postgresql@17), or set BATON_POSTGRES_BIN to its bin folder";
 const INSTALL_REDIS: &str = "Run scripts/setup, or install Redis 7 or newer (Debian, Ubuntu: apt-get install \
                              redis-server; macOS: brew install redis), or set BATON_REDIS_SERVER to the program";
 
-/// The programs of one Postgres installation.
+/// The programs of a Postgres installation.
 #[derive(Debug, Clone)]
 pub struct PostgresBinaries {
-    /// The folder of `postgres` and `initdb`.
+    /// The folder with `postgres` and `initdb`.
     pub bin_dir: PathBuf,
     /// The major version.
     pub major: u32,
@@ -30,17 +30,17 @@ impl PostgresBinaries {
     /// version first. Runs `postgres --version`, so it blocks for some milliseconds.
     pub fn find() -> Result<Self, Error> {
         let variable = "BATON_POSTGRES_BIN";
-        if let Some(path) = set(variable) {
+        if let Some(path) = path_from_env(variable) {
             return newest_enough(
                 "Postgres",
-                OLDEST_POSTGRES,
+                MIN_POSTGRES_VERSION,
                 INSTALL_POSTGRES,
                 [Self::at(&path).ok_or(Error::WrongVariable { variable, path, program: "postgres and initdb" })?],
                 |found| (found.bin_dir.clone(), found.major),
             );
         }
         let on_path = on_path("postgres").into_iter().filter_map(|program| {
-            // A link on the path leads to the folder where initdb is too; a wrapper script has it beside it.
+            // A link on the path leads to the folder with initdb; a wrapper script has initdb next to it.
             let real = program.canonicalize().ok()?;
             Self::at(real.parent()?).or_else(|| Self::at(program.parent()?))
         });
@@ -52,31 +52,31 @@ impl PostgresBinaries {
         ];
         newest_enough(
             "Postgres",
-            OLDEST_POSTGRES,
+            MIN_POSTGRES_VERSION,
             INSTALL_POSTGRES,
             on_path.chain(installed.into_iter().flatten().filter_map(|bin| Self::at(&bin))),
             |found| (found.bin_dir.clone(), found.major),
         )
     }
 
-    /// Which of these extensions the installation has not; none when it does not show where it has them.
+    /// The extensions that the installation does not have; empty if its extension folder is unknown.
     pub fn lacks<'a>(&self, extensions: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-        let Some(folder) = self.extensions() else { return Vec::new() };
+        let Some(folder) = self.extensions_dir() else { return Vec::new() };
         extensions.into_iter().filter(|name| !folder.join(name).with_extension("control").is_file()).collect()
     }
 
-    /// The folder of the extensions: `pg_config` tells, where it is installed.
-    fn extensions(&self) -> Option<PathBuf> {
-        let told = Command::new(self.bin_dir.join("pg_config")).arg("--sharedir").current_dir("/").output().ok();
-        let told = told.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    /// The extension folder, from `pg_config` if it is installed.
+    fn extensions_dir(&self) -> Option<PathBuf> {
+        let reported = Command::new(self.bin_dir.join("pg_config")).arg("--sharedir").current_dir("/").output().ok();
+        let reported = reported.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
         let debian = PathBuf::from(format!("/usr/share/postgresql/{}", self.major));
         let beside = self.bin_dir.with_file_name("share");
-        let shared = told.into_iter().chain([debian, beside.join("postgresql"), beside]);
-        // What every installation has shows that it is the right one.
+        let shared = reported.into_iter().chain([debian, beside.join("postgresql"), beside]);
+        // Every installation has plpgsql, so its file identifies the right folder.
         shared.map(|folder| folder.join("extension")).find(|folder| folder.join("plpgsql.control").is_file())
     }
 
-    /// The installation whose `bin` folder this is.
+    /// The installation with this `bin` folder.
     fn at(bin_dir: &Path) -> Option<Self> {
         let major = major_version(&bin_dir.join("postgres"))?;
         bin_dir.join("initdb").is_file().then(|| Self { bin_dir: bin_dir.to_owned(), major })
@@ -97,7 +97,7 @@ impl RedisBinary {
     /// version, so it blocks for some milliseconds.
     pub fn find() -> Result<Self, Error> {
         let variable = "BATON_REDIS_SERVER";
-        let candidates = match set(variable) {
+        let candidates = match path_from_env(variable) {
             Some(path) => vec![Self::at(path.clone()).ok_or(Error::WrongVariable {
                 variable,
                 path,
@@ -112,7 +112,9 @@ impl RedisBinary {
                 .filter_map(Self::at)
                 .collect(),
         };
-        newest_enough("Redis", OLDEST_REDIS, INSTALL_REDIS, candidates, |found| (found.program.clone(), found.major))
+        newest_enough("Redis", MIN_REDIS_VERSION, INSTALL_REDIS, candidates, |found| {
+            (found.program.clone(), found.major)
+        })
     }
 
     fn at(program: PathBuf) -> Option<Self> {
@@ -121,7 +123,7 @@ impl RedisBinary {
     }
 }
 
-/// The first candidate that is new enough; if there are only older ones, the error names the first of them.
+/// The first candidate that is new enough. If all are older, the error names the first of them.
 fn newest_enough<T>(
     program: &'static str,
     needed: u32,
@@ -142,18 +144,18 @@ fn newest_enough<T>(
     Err(error)
 }
 
-fn set(variable: &str) -> Option<PathBuf> {
+fn path_from_env(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).and_then(|path| path::absolute(path).ok())
 }
 
 fn on_path(program: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Absolute, because the servers are started elsewhere than here.
+    // Absolute, because the servers start in another working directory.
     let programs = env::split_paths(&path).filter_map(|folder| path::absolute(folder.join(program)).ok());
     programs.filter(|program| program.is_file()).collect()
 }
 
-/// `root/<prefix><number>/<leaf>` for every number there, the highest first.
+/// `root/<prefix><number>/<leaf>` for every number found, the highest first.
 fn versions(root: &str, prefix: &str, leaf: &str) -> Vec<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir(root)
         .into_iter()
@@ -173,7 +175,7 @@ fn major_version(program: &Path) -> Option<u32> {
     output.status.success().then(|| parse_major(&String::from_utf8_lossy(&output.stdout))).flatten()
 }
 
-/// `postgres (PostgreSQL) 15.13 (Debian 15.13-0)`, `18beta1`, `Redis server v=7.0.15 sha=0`.
+/// The major version in `postgres (PostgreSQL) 15.13 (Debian 15.13-0)`, `18beta1`, `Redis server v=7.0.15 sha=0`.
 fn parse_major(version: &str) -> Option<u32> {
     version.split_whitespace().find_map(|word| {
         let word = word.strip_prefix("v=").unwrap_or(word);
@@ -187,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_the_programs_print() {
+    fn major_version_is_parsed_from_version_output() {
         assert_eq!(parse_major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)"), Some(15));
         assert_eq!(parse_major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(parse_major("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"), Some(7));
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_version_is_named_only_if_no_newer_one_is_there() {
+    fn old_version_is_an_error_only_without_a_newer_one() {
         let pick = |majors: &[u32]| {
             newest_enough("Postgres", 15, "", majors.to_vec(), |major| (PathBuf::from("/bin"), *major))
         };
@@ -206,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_tells_which_extensions_it_has_not() {
+    fn missing_extensions_are_listed() {
         let root = tempfile::tempdir_in("/tmp").expect("a folder");
         let found = PostgresBinaries { bin_dir: root.path().join("bin"), major: 0 };
-        assert!(found.lacks(["pg_trgm"]).is_empty(), "nobody knows");
+        assert!(found.lacks(["pg_trgm"]).is_empty(), "unknown extension folder");
         let folder = root.path().join("share/extension");
         fs::create_dir_all(&folder).expect("a folder");
         for name in ["plpgsql.control", "pg_trgm.control"] {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_installation_comes_first() {
+    fn newest_installation_comes_first() {
         let root = tempfile::tempdir_in("/tmp").expect("a folder");
         for name in ["9", "15", "17", "common"] {
             fs::create_dir(root.path().join(name)).expect("a folder");

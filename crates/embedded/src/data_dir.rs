@@ -1,12 +1,12 @@
-//! The folder of one server:
+//! The data folder of a server:
 //!
 //! ```text
-//! <folder>/           0700; 0711 and root's if we are root, who must not follow links that another user made
-//!   log               what the server prints since its last start; locked while it runs
-//!   starter           the pid of the process that started it
+//! <folder>/           0700; as root 0711 and owned by root, which must not follow links that another user made
+//!   log               output of the server since its last start; locked while it runs
+//!   starter           pid of the process that started it
 //!   password          0600
-//!   data/             0700, belongs to the user that the server runs as
-//!   elsewhere         instead of data/: a link to where it had to go
+//!   data/             0700, owned by the user that the server runs as
+//!   elsewhere         in place of data/: a link to the fallback folder
 //! ```
 
 use std::{
@@ -21,30 +21,30 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Error, Options, run_as::Owner};
 
-/// Any of these tells that a folder is one of ours.
-const OURS: [&str; 4] = ["log", "password", "data", "elsewhere"];
+/// Files of which at least one exists in every folder of ours.
+const KNOWN_FILES: [&str; 4] = ["log", "password", "data", "elsewhere"];
 
-/// Where data goes that the server's user cannot reach in the folder that was asked for.
+/// Parent of the fallback folders, for data that the server's user cannot reach in the requested folder.
 const FALLBACK: &str = "/var/lib/baton";
 
-/// How long the watcher of a starter that died may take to stop its server: three signals of five seconds.
-const LEASH_TIME: Duration = Duration::from_secs(16);
+/// Longest time that a watchdog needs to stop its server: three signals of five seconds.
+const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(16);
 
-/// A folder that is ours alone for as long as `log` stays open, here or in a server.
+/// A data folder, locked for as long as `log` stays open, here or in a server.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) server: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) owner: Owner,
     pub(crate) durable: bool,
-    /// The folder itself, or what `elsewhere` leads to.
+    /// The folder itself, or the target of `elsewhere`.
     pub(crate) place: PathBuf,
-    /// Appended to by the server, which inherits the lock on it.
+    /// Log file of the server, which inherits the lock on it.
     pub(crate) log: File,
 }
 
 impl Folder {
-    /// Makes or finds the folder and locks it. `users` are whom to run as if we are root.
+    /// Opens or creates the folder, and locks it. `users` are the candidates to run as if the caller is root.
     pub(crate) async fn open(
         server: &'static str,
         path: &Path,
@@ -67,7 +67,7 @@ impl Folder {
             }
             None if owner.can_enter(&path).await => path.clone(),
             None => {
-                let place = fall_back(&owner, &path).await?;
+                let place = create_fallback(&owner, &path).await?;
                 symlink(&place, &link).map_err(Error::io("create", &link))?;
                 tracing::info!(
                     "user {} cannot enter {}, so the data of {server} is kept in {}",
@@ -81,12 +81,12 @@ impl Folder {
         Ok(Self { server, path, owner, durable, place, log })
     }
 
-    /// Where the server keeps its files.
+    /// The path of the server's files.
     pub(crate) fn data(&self) -> PathBuf {
         self.place.join("data")
     }
 
-    /// An empty folder of the server's user, in the same place as the data.
+    /// Creates an empty folder owned by the server's user, next to the data.
     pub(crate) fn create(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.place.join(name);
         if path.exists() {
@@ -98,7 +98,7 @@ impl Folder {
         Ok(path)
     }
 
-    /// Writes a file of mode 0600 that belongs to the server's user, in the same place as the data.
+    /// Writes a file of mode 0600 owned by the server's user, next to the data.
     pub(crate) fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
         let path = self.place.join(name);
         write_secret(&path, text)?;
@@ -106,13 +106,13 @@ impl Folder {
         Ok(path)
     }
 
-    /// The password of an earlier start.
+    /// The password from an earlier start.
     pub(crate) fn old_password(&self) -> Option<String> {
         let password = fs::read_to_string(self.path.join("password")).ok()?;
         Some(password.trim().to_owned()).filter(|password| !password.is_empty())
     }
 
-    /// The password, made if there is none.
+    /// The password; generated if there is none.
     pub(crate) fn password(&self) -> Result<String, Error> {
         if let Some(password) = self.old_password() {
             return Ok(password);
@@ -122,12 +122,12 @@ impl Folder {
         Ok(password)
     }
 
-    /// Empties the log: it tells of one start.
+    /// Empties the log, which covers one start.
     pub(crate) fn clear_log(&self) -> Result<(), Error> {
         self.log.set_len(0).map_err(Error::io("empty", self.log_path()))
     }
 
-    /// What the log says.
+    /// Reads the log.
     pub(crate) fn read_log(&self) -> String {
         fs::read(self.log_path()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
@@ -136,13 +136,13 @@ impl Folder {
         self.path.join("log")
     }
 
-    /// What goes when a throw-away server ends.
-    pub(crate) fn trash(&self) -> Vec<PathBuf> {
+    /// Paths to remove after a throw-away server has stopped.
+    pub(crate) fn cleanup_paths(&self) -> Vec<PathBuf> {
         if self.durable { Vec::new() } else { vec![self.place.clone(), self.path.clone()] }
     }
 
-    /// What the watcher can take away, which runs as the server's user.
-    pub(crate) fn watchers_trash(&self) -> Vec<PathBuf> {
+    /// Paths that the watchdog removes. It runs as the server's user.
+    pub(crate) fn watchdog_cleanup_paths(&self) -> Vec<PathBuf> {
         match (self.durable, &self.owner) {
             (true, _) => Vec::new(),
             (false, Owner::Caller) => vec![self.path.clone()],
@@ -155,7 +155,7 @@ impl Folder {
     }
 }
 
-/// Creates the folder, or makes sure that it is one of ours.
+/// Creates the folder, or checks that it is one of ours.
 fn prepare(path: &Path, durable: bool) -> Result<(), Error> {
     if let Ok(metadata) = fs::metadata(path) {
         let me = rustix::process::geteuid();
@@ -167,7 +167,7 @@ fn prepare(path: &Path, durable: bool) -> Result<(), Error> {
             if !durable {
                 return Err(Error::NotEmpty { folder: path.to_owned() });
             }
-            if !OURS.iter().any(|name| path.join(name).symlink_metadata().is_ok()) {
+            if !KNOWN_FILES.iter().any(|name| path.join(name).symlink_metadata().is_ok()) {
                 return Err(Error::Foreign { folder: path.to_owned() });
             }
         }
@@ -176,20 +176,19 @@ fn prepare(path: &Path, durable: bool) -> Result<(), Error> {
     protect(path)
 }
 
-/// Closes a folder to all others, except that another user whom we start as root must pass through.
+/// Closes a folder to other users. As root, another user must be able to pass through it.
 fn protect(path: &Path) -> Result<(), Error> {
     let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("protect", path))
 }
 
-/// Opens and locks the log. A starter that died may have left a server that its watcher is just stopping:
-/// that is worth a wait.
+/// Opens and locks the log. If the previous starter died, its watchdog may still be stopping the server, so this waits.
 async fn lock(server: &'static str, folder: &Path) -> Result<File, Error> {
     let path = folder.join("log");
     let log =
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(Error::io("write", &path))?;
     let starter_file = folder.join("starter");
-    let deadline = Instant::now() + LEASH_TIME;
+    let deadline = Instant::now() + WATCHDOG_TIMEOUT;
     loop {
         match log.try_lock() {
             Ok(()) => break,
@@ -223,29 +222,29 @@ pub(crate) fn first_line_pid(file: &Path) -> Option<u32> {
     fs::read_to_string(file).ok()?.lines().next()?.trim().parse().ok()
 }
 
-/// Whether a process with this pid is there, whoever's it is.
+/// Whether a process with this pid exists, of any user.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 
-/// A new folder of the user's below [`FALLBACK`], named after `wanted`.
-async fn fall_back(owner: &Owner, wanted: &Path) -> Result<PathBuf, Error> {
+/// Creates a new folder for the user below [`FALLBACK`], named after `wanted`.
+async fn create_fallback(owner: &Owner, wanted: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(FALLBACK).map_err(Error::io("create", FALLBACK))?;
     let slug = wanted.to_string_lossy().replace('/', "-");
-    // Not the path alone: whoever removes the folder to start anew must not get the old data back.
+    // The path alone is not enough: removing the folder to start anew must not bring the old data back.
     let place = Path::new(FALLBACK).join(format!("{}-{:08x}", slug.trim_matches('-'), rand::random::<u32>()));
     fs::create_dir(&place).map_err(Error::io("create", &place))?;
     protect(&place)?;
     if owner.can_enter(&place).await {
         return Ok(place);
     }
-    // Empty, so nothing is lost with it; if it stays all the same, it does no harm.
+    // The folder is empty, so no data is lost. If it cannot be removed, it does no harm.
     fs::remove_dir(&place).ok();
     Err(Error::Unreachable { user: owner.name().to_owned(), folder: wanted.to_owned(), fallback: place })
 }
 
-/// Never half written: a password that exists is whole.
+/// Writes the file atomically: a password that exists is complete.
 fn write_secret(path: &Path, text: &str) -> Result<(), Error> {
     let part = path.with_extension("part");
     let write = || -> io::Result<()> {

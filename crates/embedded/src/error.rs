@@ -1,13 +1,13 @@
 use std::{io, path::PathBuf};
 
-/// Why a server could not be started. Each message is one line that says what happened and what to do.
+/// Why a server could not be started. Each message is one line with the failure and its remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The programs are not on this machine.
+    /// The programs are not installed.
     #[error("{program} was not found on this machine. {install}")]
     NotInstalled {
-        /// What was looked for.
+        /// The program.
         program: &'static str,
         /// How to get it.
         install: &'static str,
@@ -18,9 +18,9 @@ pub enum Error {
     WrongVariable {
         /// The environment variable.
         variable: &'static str,
-        /// What it says.
+        /// Its value.
         path: PathBuf,
-        /// What should be there.
+        /// The expected program.
         program: &'static str,
     },
 
@@ -29,36 +29,38 @@ pub enum Error {
     TooOld {
         /// The program's name.
         program: &'static str,
-        /// Where it is.
+        /// Path of the program.
         path: PathBuf,
         /// Its major version.
         found: u32,
-        /// The lowest version that will do.
+        /// The lowest supported version.
         needed: u32,
         /// How to get it.
         install: &'static str,
     },
 
-    /// Another server, which lives, already uses the folder.
+    /// Another running server uses the folder.
     #[error("{server} is already running on {folder} ({process}). Stop that process first, or use another folder")]
     InUse {
         /// Postgres or Redis.
         server: &'static str,
         /// The folder.
         folder: PathBuf,
-        /// Which process it is, and who started it, as far as it can be known.
+        /// The process and its starter, as far as known.
         process: String,
     },
 
-    /// The folder holds files, and none of them are ours.
-    #[error("{folder} holds files that are not Baton's. Use a folder that is empty or does not exist")]
+    /// The folder contains only files that are not Baton's.
+    #[error("{folder} contains files that are not Baton's. Use a folder that is empty or does not exist")]
     Foreign {
         /// The folder.
         folder: PathBuf,
     },
 
-    /// A throw-away server was asked to start in a folder with something in it.
-    #[error("{folder} is not empty, and all in it would be removed at the end. Use a new folder for throw-away data")]
+    /// A throw-away server needs an empty folder.
+    #[error(
+        "{folder} is not empty, and a throw-away server would remove its content. Use a new folder for throw-away data"
+    )]
     NotEmpty {
         /// The folder.
         folder: PathBuf,
@@ -73,50 +75,50 @@ pub enum Error {
         uid: u32,
     },
 
-    /// We are root, and there is nobody else to be.
+    /// The caller is root, and no unprivileged user exists.
     #[error(
         "{server} must not run as root, and none of the users {tried} exists. Run as another user, or add one of them"
     )]
     NoUser {
         /// Postgres or Redis.
         server: &'static str,
-        /// Names that were looked for.
+        /// Names that were tried.
         tried: String,
     },
 
-    /// The user that the server runs as cannot enter any folder that we could give it.
+    /// The user that the server runs as can enter neither the folder nor the fallback.
     #[error("user {user} can enter neither {folder} nor {fallback}. Allow it with chmod o+x on their parents")]
     Unreachable {
         /// The user.
         user: String,
-        /// What the caller asked for.
+        /// The requested folder.
         folder: PathBuf,
-        /// Where the data would have gone instead.
+        /// The fallback folder.
         fallback: PathBuf,
     },
 
-    /// The data cannot be what it was.
+    /// The data is damaged.
     #[error(
-        "the data of {server} is broken: {problem}. Restore {folder} from a copy, or remove it to begin with an empty one"
+        "the data of {server} is broken: {problem}. Restore {folder} from a copy, or remove it to start with an empty one"
     )]
     Broken {
         /// Postgres or Redis.
         server: &'static str,
-        /// What is wrong, with the file's name.
+        /// The problem, with the file's name.
         problem: String,
         /// The folder.
         folder: PathBuf,
     },
 
-    /// The data was written by another major version.
+    /// Another major version wrote the data.
     #[error(
         "{folder} was written by Postgres {found}, but {bin_dir} is version {have}. Set BATON_POSTGRES_BIN to the bin \
-         folder of a Postgres {found}, or remove {folder} to begin with an empty one"
+         folder of a Postgres {found}, or remove {folder} to start with an empty one"
     )]
     WrongVersion {
         /// The folder.
         folder: PathBuf,
-        /// The version in it.
+        /// The version of the data.
         found: String,
         /// The binaries.
         bin_dir: PathBuf,
@@ -124,12 +126,14 @@ pub enum Error {
         have: u32,
     },
 
-    /// The server ended, or did not come up in time.
-    #[error("{server} did not start: {reason}. Its log is {log}; if its data may go, remove {folder} and try again")]
+    /// The server ended, or was not ready in time.
+    #[error(
+        "{server} did not start: {reason}. Its log is {log}; if you do not need its data, remove {folder} and try again"
+    )]
     DidNotStart {
         /// Postgres or Redis.
         server: &'static str,
-        /// The line of the log that tells the most.
+        /// The most relevant line of the log.
         reason: String,
         /// The log.
         log: PathBuf,
@@ -137,20 +141,20 @@ pub enum Error {
         folder: PathBuf,
     },
 
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {doing} {path}: {source}. Check that it belongs to you and that the disk has room")]
     Io {
-        /// What we were about to do.
+        /// The operation.
         doing: &'static str,
-        /// With which file.
+        /// Its file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: names what was done to which file.
+    /// For `map_err`: names the operation and its file.
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }

@@ -1,7 +1,6 @@
 //! A private Postgres and Redis from local binaries.
 //!
-//! `baton up` keeps its data with them, the tests throw theirs away. Neither ever touches a server that it
-//! did not start.
+//! `baton up` keeps its data in them; tests discard theirs. This crate never touches a server that it did not start.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), baton_embedded::Error> {
@@ -15,21 +14,21 @@
 //! # }
 //! ```
 //!
-//! # How it is kept safe
+//! # Safety of data and processes
 //!
-//! - **Who may connect.** A server listens on a free port of 127.0.0.1 and asks for a password (SCRAM in
-//!   Postgres), random, 256 bits, kept in a file of mode 0600. A unix socket inside a 0700 folder would need
-//!   no password, but its path may have 107 bytes, which a clone a few folders deep or a macOS temp folder
-//!   exceeds; and any client library, a container's too, can speak TCP.
-//! - **Who runs it.** The caller; but as root an unprivileged user, as Postgres refuses root: the one that
-//!   owns the data already, else `postgres`, else `nobody`. If that user cannot enter the folder (a clone
-//!   below `/root`), the data is kept under `/var/lib/baton` and a link named `elsewhere` says where.
-//! - **When it ends.** [`Postgres::stop`] and [`Redis::stop`] end it in order. However else the caller ends
-//!   (`kill -9`, a panic, a drop), a pipe closes, and a small watcher beside the server (`watchdog.sh`) sees
-//!   that and stops it. A Ctrl-C in the terminal does not reach the servers: they are no part of its process group.
-//! - **One server per folder.** The log file is locked, and the server inherits the lock; so it is held exactly
-//!   as long as a process of it lives, however that ends. A `postmaster.pid` that stayed behind a crash is
-//!   removed only under that lock, and only if the process in it is not Postgres in that folder.
+//! - **Authentication.** A server listens on a free port of 127.0.0.1 and requires a password (SCRAM in Postgres): 256
+//!   random bits, stored in a file of mode 0600. A unix socket inside a 0700 folder would need no password, but its path
+//!   is limited to 107 bytes, which a clone in nested folders or a macOS temp folder exceeds. Any client library can
+//!   speak TCP, also from a container.
+//! - **User.** The server runs as the caller. Postgres refuses to run as root, so as root it runs as an unprivileged
+//!   user: the owner of existing data, else `postgres`, else `nobody`. If that user cannot enter the folder (a clone
+//!   below `/root`), the data is stored under `/var/lib/baton`, and a link named `elsewhere` points there.
+//! - **Shutdown.** [`Postgres::stop`] and [`Redis::stop`] shut a server down in order. If the caller ends otherwise
+//!   (`kill -9`, a panic, a drop), a pipe closes, and a watchdog process next to the server (`watchdog.sh`) stops it. A
+//!   Ctrl-C in the terminal does not reach the servers, because they are in a process group of their own.
+//! - **One server per folder.** The log file is locked, and the server inherits the lock. So the lock is held exactly
+//!   as long as a process of the server lives, however it ends. A `postmaster.pid` that a crash left behind is removed
+//!   only under that lock, and only if its process is not Postgres in that folder.
 
 mod binaries;
 mod data_dir;
@@ -47,24 +46,24 @@ pub use crate::{
     redis::Redis,
 };
 
-/// How a server treats its data, and how many clients it takes.
+/// Durability of a server's data, and its connection limit.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// True: the data outlives the server, and what was committed outlives a crash. False: the server skips
-    /// every precaution for speed, and its folder, which must be empty or absent at the start, is removed at
-    /// the end, also when the caller is killed.
+    /// True: the data outlives the server, and commits survive a crash. False: the server trades all durability for
+    /// speed, and its folder, which must be empty or absent at the start, is removed at the end, even if the caller is
+    /// killed.
     pub durable: bool,
-    /// Connections at a time.
+    /// Maximum number of connections.
     pub max_connections: u32,
 }
 
 impl Options {
-    /// Data that is there again after the next start.
+    /// Durable data, kept for the next start.
     pub fn kept() -> Self {
         Self { durable: true, max_connections: 200 }
     }
 
-    /// Data for one run: a test's.
+    /// Data for one run, such as a test.
     pub fn throw_away() -> Self {
         Self { durable: false, max_connections: 200 }
     }

@@ -12,10 +12,10 @@ use crate::{
     Error, Options, PostgresBinaries,
     data_dir::{Folder, first_line_pid, is_alive},
     scram::verifier,
-    server::{Launch, Server, as_server, telling_line},
+    server::{Launch, Server, failure_reason, prepare_command},
 };
 
-/// The eighth line of `postmaster.pid` is the server's status (`LOCK_FILE_LINE_PM_STATUS` in its source).
+/// Line of `postmaster.pid` with the server's status, from 0 (`LOCK_FILE_LINE_PM_STATUS` in Postgres' source).
 const STATUS_LINE: usize = 7;
 
 /// A private Postgres on 127.0.0.1.
@@ -28,16 +28,16 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The role that may do everything. It is there from the start, like the database of the same name.
+    /// The superuser role. It exists from the start, like the database of the same name.
     pub const SUPERUSER: &str = "postgres";
 
-    /// Starts a server whose data is in `dir`, which is created if it is missing, and waits until it takes
+    /// Starts a server with its data in `dir`, which is created if it is missing, and waits until it accepts
     /// connections.
     pub async fn start(binaries: &PostgresBinaries, dir: &Path, options: Options) -> Result<Self, Error> {
         let folder = Folder::open("Postgres", dir, &["postgres", "_postgres", "nobody"], &options).await?;
         let data = folder.data();
         let password = if data.exists() {
-            check(&folder, binaries)?;
+            check_data(&folder, binaries)?;
             remove_stale_pid_file(&folder)?;
             folder.old_password().ok_or_else(|| folder.broken("its file named password is missing or empty"))?
         } else {
@@ -56,8 +56,8 @@ impl Postgres {
         Ok(Self { server, port, password, data_dir: data })
     }
 
-    /// The URL of a database for a role; both are plain identifiers. It holds for the superuser, and for roles
-    /// that were created with [`Postgres::role_password`].
+    /// The URL of a database for a role; both are plain identifiers. It is valid for the superuser, and for roles that
+    /// were created with [`Postgres::role_password`].
     pub fn url(&self, database: &str, user: &str) -> String {
         format!("postgres://{user}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
@@ -67,13 +67,13 @@ impl Postgres {
         &self.password
     }
 
-    /// What to write, quoted, after `PASSWORD` in `CREATE ROLE` or `ALTER ROLE`, so that [`Postgres::url`] holds
-    /// for the role: the password as Postgres stores it, made so that a login is quick.
+    /// The text to quote after `PASSWORD` in `CREATE ROLE` or `ALTER ROLE`, so that [`Postgres::url`] is valid for the
+    /// role: the SCRAM verifier of the password, with one iteration so that logins are fast.
     pub fn role_password(&self) -> String {
         verifier(&self.password, rand::random())
     }
 
-    /// The port on 127.0.0.1; another one at each start.
+    /// The port on 127.0.0.1; a different one at each start.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -83,17 +83,18 @@ impl Postgres {
         self.server.pid()
     }
 
-    /// Where the data is: in the folder given to [`Postgres::start`], or elsewhere if its user cannot enter that.
+    /// The data folder: in the folder given to [`Postgres::start`], or in the fallback folder if its user cannot enter
+    /// that.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// Resolves when the server has ended without being told to. Safe to drop and call again.
+    /// Resolves when the server has ended on its own. Cancel-safe.
     pub async fn exited(&mut self) -> io::Result<ExitStatus> {
         self.server.exited().await
     }
 
-    /// A fast shutdown: transactions are rolled back, clients disconnected, data written. At most 9 seconds.
+    /// Performs a fast shutdown: rolls back transactions, disconnects clients, writes data. Takes at most 9 seconds.
     pub async fn stop(self) {
         self.server.stop().await;
     }
@@ -107,7 +108,7 @@ fn settings(port: u16, options: &Options) -> Vec<(&'static str, String)> {
         ("max_connections", options.max_connections.to_string()),
         ("timezone", "UTC".to_owned()),
         ("log_timezone", "UTC".to_owned()),
-        // What is read to find out whether it is ready, and shown if it is not, goes to our log.
+        // The readiness check and error messages read our log, so the server must log to it.
         ("logging_collector", "off".to_owned()),
         ("log_destination", "stderr".to_owned()),
     ];
@@ -121,8 +122,8 @@ fn settings(port: u16, options: &Options) -> Vec<(&'static str, String)> {
     settings
 }
 
-/// Makes a new cluster beside the place where it belongs, and moves it there when it is whole: an `initdb`
-/// that was interrupted leaves nothing that looks like data.
+/// Creates a new cluster next to its final path, and moves it there when it is complete. So an interrupted `initdb`
+/// leaves nothing that looks like data.
 async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str) -> Result<(), Error> {
     let program = binaries.bin_dir.join("initdb");
     let new = folder.create("data.new")?;
@@ -136,7 +137,7 @@ async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str
         .arg("--pwfile")
         .arg(&password_file)
         .args(["--username", Postgres::SUPERUSER, "--auth", "scram-sha-256", "--encoding", "UTF8"])
-        // macOS has no C.UTF-8; plain C would not know the upper case of é.
+        // macOS has no C.UTF-8; plain C does not know the upper case of é.
         .args(["--locale", if cfg!(target_os = "linux") { "C.UTF-8" } else { "en_US.UTF-8" }])
         .args(if folder.durable { &[][..] } else { &["--no-sync"] })
         .stdin(std::process::Stdio::null())
@@ -144,11 +145,11 @@ async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str
         .stderr(folder.log.try_clone().map_err(cannot)?)
         .process_group(0)
         .kill_on_drop(true);
-    let outcome = as_server(folder, &mut command).status().await;
+    let outcome = prepare_command(folder, &mut command).status().await;
     fs::remove_file(&password_file).map_err(Error::io("remove", &password_file))?;
     if !outcome.map_err(cannot)?.success() {
         let log = folder.read_log();
-        let reason = telling_line(&log).unwrap_or("initdb failed").to_owned();
+        let reason = failure_reason(&log).unwrap_or("initdb failed").to_owned();
         let (log, folder, server) = (folder.log_path(), folder.path.clone(), folder.server);
         return Err(Error::DidNotStart { server, reason, log, folder });
     }
@@ -156,8 +157,8 @@ async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str
     fs::rename(&new, &data).map_err(Error::io("create", data))
 }
 
-/// Sees what Postgres itself would report less plainly.
-fn check(folder: &Folder, binaries: &PostgresBinaries) -> Result<(), Error> {
+/// Checks for problems that Postgres itself would report less clearly.
+fn check_data(folder: &Folder, binaries: &PostgresBinaries) -> Result<(), Error> {
     let data = folder.data();
     let version_file = data.join("PG_VERSION");
     let found = match fs::read_to_string(&version_file) {
@@ -178,9 +179,9 @@ fn check(folder: &Folder, binaries: &PostgresBinaries) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lock on the log already says that no server of ours lives. What is left to fear is one that somebody
-/// started by hand, and what is left to mend is a pid that belongs to another program now (in a container
-/// that happens at once): Postgres would refuse to start over it.
+/// Removes the pid file of a crashed server. The lock on the log proves that no server of ours lives. But someone may
+/// have started one by hand, which is refused. And the pid may belong to another program now (in a container that
+/// happens at once), for which Postgres would refuse to start.
 fn remove_stale_pid_file(folder: &Folder) -> Result<(), Error> {
     let data = folder.data();
     let pid_file = data.join("postmaster.pid");
@@ -197,8 +198,8 @@ fn remove_stale_pid_file(folder: &Folder) -> Result<(), Error> {
     fs::remove_file(&pid_file).map_err(Error::io("remove", &pid_file))
 }
 
-/// Postgres makes its data folder its working directory. Where that cannot be read, the name must do, and
-/// doubt counts as yes.
+/// Whether the process is a Postgres in this data folder, which is its working directory. If that cannot be read, the
+/// process name decides, and in doubt the result is true.
 fn is_postgres_in(pid: u32, data: &Path) -> bool {
     if let Ok(working_dir) = fs::read_link(format!("/proc/{pid}/cwd")) {
         return working_dir == data;

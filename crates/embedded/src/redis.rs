@@ -30,8 +30,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server whose data is in `dir`, which is created if it is missing, and waits until it takes
-    /// commands.
+    /// Starts a server with its data in `dir`, which is created if it is missing, and waits until it accepts commands.
     pub async fn start(binary: &RedisBinary, dir: &Path, options: Options) -> Result<Self, Error> {
         let folder = Folder::open("Redis", dir, &["redis", "_redis", "nobody"], &options).await?;
         let password = folder.password()?;
@@ -40,14 +39,14 @@ impl Redis {
             folder.create("data")?;
         }
         let launch = |port| {
-            // In a file, as the arguments of a process are for everybody to see.
+            // The configuration is a file, because the arguments of a process are visible to everyone.
             let configuration = folder.write_secret("redis.conf", &configuration(port, &password, &data, &options))?;
             Ok(Launch { program: binary.program.clone(), arguments: vec![configuration.into()] })
         };
         let is_ready = async |_, port| {
             timeout(Duration::from_secs(1), ping(port, &password))
                 .await
-                .is_ok_and(|answer| answer.is_ok_and(|ready| ready))
+                .is_ok_and(|response| response.is_ok_and(|ready| ready))
         };
         let (server, port) = Server::start(&folder, launch, is_ready).await?;
         Ok(Self { server, port, password, data_dir: data })
@@ -58,7 +57,7 @@ impl Redis {
         format!("redis://:{}@127.0.0.1:{}/0", self.password, self.port)
     }
 
-    /// The port on 127.0.0.1; another one at each start.
+    /// The port on 127.0.0.1; a different one at each start.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -68,17 +67,18 @@ impl Redis {
         self.server.pid()
     }
 
-    /// Where the data is: in the folder given to [`Redis::start`], or elsewhere if its user cannot enter that.
+    /// The data folder: in the folder given to [`Redis::start`], or in the fallback folder if its user cannot enter
+    /// that.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// Resolves when the server has ended without being told to. Safe to drop and call again.
+    /// Resolves when the server has ended on its own. Cancel-safe.
     pub async fn exited(&mut self) -> io::Result<ExitStatus> {
         self.server.exited().await
     }
 
-    /// Writes what is to be kept and ends. At most 9 seconds.
+    /// Writes durable data, and ends the server. Takes at most 9 seconds.
     pub async fn stop(self) {
         self.server.stop().await;
     }
@@ -95,22 +95,22 @@ fn configuration(port: u16, password: &str, data: &Path, options: &Options) -> S
         format!("pidfile {}", quoted(&data.join("redis.pid"))),
         "daemonize no".to_owned(),
         "logfile \"\"".to_owned(),
-        // The append-only file alone keeps the data; a dump beside it would only cost writes.
+        // The append-only file keeps the data; an additional dump would only cost writes.
         "save \"\"".to_owned(),
         format!("appendonly {}", if options.durable { "yes" } else { "no" }),
         "appendfsync everysec".to_owned(),
-        // Streams and leases must not vanish quietly when memory runs out.
+        // Streams and leases must not be evicted silently when memory runs out.
         "maxmemory-policy noeviction".to_owned(),
     ]
     .join("\n")
         + "\n"
 }
 
-/// Whether the server that has our password answers, and has read its data.
+/// Whether the server with our password responds and has loaded its data.
 async fn ping(port: u16, password: &str) -> io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(format!("AUTH {password}\r\nPING\r\nQUIT\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer.starts_with("+OK\r\n+PONG\r\n"))
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    Ok(response.starts_with("+OK\r\n+PONG\r\n"))
 }

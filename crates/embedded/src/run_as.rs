@@ -1,4 +1,4 @@
-//! Who a server runs as: the caller, or an unprivileged user if that is root.
+//! The user that a server runs as: the caller, or an unprivileged user if the caller is root.
 
 use std::{
     fs,
@@ -13,15 +13,15 @@ use crate::Error;
 /// The user that owns a server's data and runs its processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// We are not root, so it is us.
+    /// The caller, who is not root.
     Caller,
-    /// We are root and become this user.
+    /// An unprivileged user, because the caller is root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
 impl Owner {
-    /// As root: whoever owns the data already, so that data moved here or made without root stays usable;
-    /// else the first of `names` that exists.
+    /// Chooses the user. As root: the owner of existing data, so that data from elsewhere or from a run without root
+    /// stays usable; else the first of `names` that exists.
     pub(crate) fn choose(server: &'static str, data: &Path, names: &[&str]) -> Result<Self, Error> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Caller);
@@ -47,7 +47,7 @@ impl Owner {
         }
     }
 
-    /// Hands a file or folder to this user.
+    /// Makes this user the owner of a file or folder.
     pub(crate) fn give(&self, path: &Path) -> Result<(), Error> {
         match self {
             Self::Caller => Ok(()),
@@ -57,8 +57,8 @@ impl Owner {
         }
     }
 
-    /// Whether this user can enter `folder`. Asked of the system, because groups, access lists and mount
-    /// options have a say that mode bits do not show.
+    /// Whether this user can enter `folder`. The check runs a process as the user, because groups, access lists and
+    /// mount options matter too, and mode bits do not show them.
     pub(crate) async fn can_enter(&self, folder: &Path) -> bool {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", r#"cd "$1" 2>/dev/null"#, "sh"]).arg(folder).current_dir("/");
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_found_by_name() {
+    fn user_is_found_by_name() {
         let passwd =
             "root:x:0:0:root:/root:/bin/sh\n# a comment\nnobody:*:-2:-2::/:/bin/false\npostgres:x:101:104::/:/bin/sh";
         let postgres = Owner::Other { name: "postgres".into(), uid: 101, gid: 104 };

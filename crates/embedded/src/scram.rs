@@ -1,13 +1,13 @@
-//! Passwords as Postgres stores them.
+//! SCRAM verifiers of passwords.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-/// What to store for `password` (RFC 5802 and 7677, in the form of `pg_authid.rolpassword`).
+/// The verifier of `password` (RFC 5802 and 7677), in the format of `pg_authid.rolpassword`.
 ///
-/// One iteration instead of 4096: those make a guess expensive, and nobody guesses 256 random bits. But every
-/// connection would pay for them, in a debug build with 50 ms.
+/// It has one iteration instead of 4096. Iterations make guesses expensive, which 256 random bits do not need; but
+/// every connection would pay for them, 50 ms in a debug build.
 pub(crate) fn verifier(password: &str, salt: [u8; 16]) -> String {
     let salted = hmac(password.as_bytes(), &[&salt[..], &1_u32.to_be_bytes()].concat());
     let stored_key = Sha256::digest(hmac(&salted, b"Client Key"));

@@ -1,4 +1,4 @@
-//! A server process: on a watchdog, in a process group of its own.
+//! A server process with a watchdog, in a process group of its own.
 
 use std::{
     ffi::OsString,
@@ -18,18 +18,18 @@ use tokio::{
 
 use crate::{Error, data_dir::Folder};
 
-/// Longer than recovery from a crash takes with the data that development on one machine makes.
-const START_TIME: Duration = Duration::from_secs(120);
-/// Between finding a free port and listening on it, somebody else may take it.
-const PORTS_TRIED: usize = 5;
-/// Signals in the order of their insistence, and how long each gets: well inside the 10 seconds of a Ctrl-C.
+/// Longer than crash recovery of a development database takes.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// Attempts to find a free port: another process may take it before the server listens on it.
+const MAX_PORT_ATTEMPTS: usize = 5;
+/// Signals to send one after the other, each with the time to wait: well within the 10 seconds that a Ctrl-C allows.
 const STOP_SIGNALS: [(Signal, Duration); 3] = [
     (Signal::INT, Duration::from_secs(6)),
     (Signal::QUIT, Duration::from_secs(2)),
     (Signal::KILL, Duration::from_secs(1)),
 ];
 
-/// What to run.
+/// The command line of a server.
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
@@ -40,13 +40,13 @@ pub(crate) struct Launch {
 pub(crate) struct Server {
     name: &'static str,
     child: Child,
-    /// A line written here tells the watcher that nothing is left to stop; see `watchdog.sh`.
+    /// A line written here releases the watchdog: the server has ended. See `watchdog.sh`.
     watchdog: Option<PipeWriter>,
-    trash: Vec<PathBuf>,
+    cleanup_paths: Vec<PathBuf>,
 }
 
 impl Server {
-    /// Starts the server on a free port of 127.0.0.1 and waits until `is_ready(pid, port)`.
+    /// Starts the server on a free port of 127.0.0.1, and waits until `is_ready(pid, port)`.
     pub(crate) async fn start(
         folder: &Folder,
         launch: impl Fn(u16) -> Result<Launch, Error>,
@@ -60,8 +60,8 @@ impl Server {
                 return Ok((server, port));
             };
             let log = folder.read_log();
-            if attempt == PORTS_TRIED || !log.contains("Address already in use") {
-                let reason = telling_line(&log).map_or(reason, str::to_owned);
+            if attempt == MAX_PORT_ATTEMPTS || !log.contains("Address already in use") {
+                let reason = failure_reason(&log).map_or(reason, str::to_owned);
                 let (log, path) = (folder.log_path(), folder.path.clone());
                 return Err(Error::DidNotStart { server: folder.server, reason, log, folder: path });
             }
@@ -75,7 +75,7 @@ impl Server {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", include_str!("watchdog.sh"), "baton-watchdog"])
-            .args(folder.watchers_trash())
+            .args(folder.watchdog_cleanup_paths())
             .arg("--")
             .arg(&launch.program)
             .args(&launch.arguments)
@@ -83,12 +83,12 @@ impl Server {
             .stdout(folder.log.try_clone().map_err(cannot)?)
             .stderr(folder.log.try_clone().map_err(cannot)?)
             .process_group(0);
-        let child = as_server(folder, &mut command).spawn().map_err(cannot)?;
-        Ok(Self { name: folder.server, child, watchdog: Some(watchdog), trash: folder.trash() })
+        let child = prepare_command(folder, &mut command).spawn().map_err(cannot)?;
+        Ok(Self { name: folder.server, child, watchdog: Some(watchdog), cleanup_paths: folder.cleanup_paths() })
     }
 
     async fn wait_until_ready(&mut self, is_ready: impl AsyncFn(u32) -> bool) -> Result<(), String> {
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             match self.child.try_wait() {
                 Ok(None) => {}
@@ -106,10 +106,10 @@ impl Server {
             sleep(Duration::from_millis(20)).await;
         }
         self.end().await;
-        Err(format!("it was not ready after {} seconds", START_TIME.as_secs()))
+        Err(format!("it was not ready after {} seconds", START_TIMEOUT.as_secs()))
     }
 
-    /// Resolves when the server has ended by itself.
+    /// Resolves when the server has ended on its own.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.release_watchdog();
@@ -120,10 +120,10 @@ impl Server {
         self.child.id()
     }
 
-    /// Stops the server in order, and removes what was to be thrown away.
+    /// Stops the server in order, and removes throw-away data.
     pub(crate) async fn stop(mut self) {
         self.end().await;
-        for path in &self.trash {
+        for path in &self.cleanup_paths {
             if let Err(error) = fs::remove_dir_all(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -133,15 +133,15 @@ impl Server {
     }
 
     async fn end(&mut self) {
-        for (signal, patience) in STOP_SIGNALS {
-            // Until we have waited for it, its pid cannot become another's.
+        for (signal, grace) in STOP_SIGNALS {
+            // The pid cannot be reused before we have waited for the process.
             let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { break };
             if let Err(error) = kill_process(pid, signal) {
                 tracing::warn!(%error, "cannot signal {}", self.name);
             }
-            match timeout(patience, self.child.wait()).await {
+            match timeout(grace, self.child.wait()).await {
                 Ok(_) => break,
-                Err(_) => tracing::warn!("{} did not heed signal {}", self.name, signal.as_raw()),
+                Err(_) => tracing::warn!("{} did not stop after signal {}", self.name, signal.as_raw()),
             }
         }
         if self.child.id().is_none() {
@@ -151,28 +151,28 @@ impl Server {
 
     fn release_watchdog(&mut self) {
         if let Some(mut watchdog) = self.watchdog.take() {
-            // A watcher that is gone needs no word.
+            // A watchdog that is gone does not need the release.
             watchdog.write_all(b"\n").ok();
         }
     }
 }
 
-/// What all programs of a server share: its user, a working directory that this user can enter, and no
-/// environment that changes what they do.
-pub(crate) fn as_server<'c>(folder: &Folder, command: &'c mut Command) -> &'c mut Command {
+/// Prepares a command of a server: sets its user and a working directory that the user can enter, and removes
+/// environment variables that change its behaviour.
+pub(crate) fn prepare_command<'c>(folder: &Folder, command: &'c mut Command) -> &'c mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);
     }
-    // Messages in English, as this crate reads some.
+    // English messages, because this crate parses some.
     command.current_dir("/").env("LC_ALL", "C");
     folder.owner.run(command)
 }
 
-/// Why a server gave up: what its log says after the last mark of gravity, or else its last line.
-pub(crate) fn telling_line(log: &str) -> Option<&str> {
+/// Why a server gave up: the text after the last severe mark in its log, or else the last line.
+pub(crate) fn failure_reason(log: &str) -> Option<&str> {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
-    let grave = |line| ["FATAL:", "PANIC:", "error:", " # "].iter().find_map(|mark| str::split_once(line, mark));
-    lines().rev().find_map(grave).map(|(_, reason)| reason.trim()).or_else(|| lines().next_back())
+    let severe = |line| ["FATAL:", "PANIC:", "error:", " # "].iter().find_map(|mark| str::split_once(line, mark));
+    lines().rev().find_map(severe).map(|(_, reason)| reason.trim()).or_else(|| lines().next_back())
 }
 
 fn free_port() -> Result<u16, Error> {
@@ -190,7 +190,7 @@ mod tests {
     use crate::Options;
 
     #[tokio::test]
-    async fn a_port_that_was_taken_meanwhile_is_not_the_end() {
+    async fn taken_port_is_retried() {
         let folder = tempfile::tempdir_in("/tmp").expect("a folder");
         let folder =
             Folder::open("Test", &folder.path().join("it"), &["nobody"], &Options::kept()).await.expect("ours");
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn the_gravest_line_of_a_log_is_shown() {
+    fn failure_reason_is_the_last_severe_line() {
         let log = "LOG:  starting\nFATAL:  could not open file\nLOG:  database system is shut down\n\n";
-        assert_eq!(telling_line(log), Some("could not open file"));
-        assert_eq!(telling_line("7:M 21 Nov 2026 # Bad file format\n"), Some("Bad file format"));
-        assert_eq!(telling_line("sh: 1: exec: /bin/none: not found\n"), Some("sh: 1: exec: /bin/none: not found"));
-        assert_eq!(telling_line(" \n"), None);
+        assert_eq!(failure_reason(log), Some("could not open file"));
+        assert_eq!(failure_reason("7:M 21 Nov 2026 # Bad file format\n"), Some("Bad file format"));
+        assert_eq!(failure_reason("sh: 1: exec: /bin/none: not found\n"), Some("sh: 1: exec: /bin/none: not found"));
+        assert_eq!(failure_reason(" \n"), None);
     }
 }

@@ -1,10 +1,10 @@
-# Runs a server on a watchdog: when standard input, a pipe from the process that wants the server, closes
-# without a line having been written to it, that process is dead, and the server is stopped.
+# Runs a server with a watchdog: when standard input, a pipe from the process that started the server, closes
+# before a line was written to it, that process is dead, and the watchdog stops the server.
 #
 #   sh -c "$(cat watchdog.sh)" baton-watchdog [PATH...] -- SERVER [ARGUMENT...]
 #
-# PATHs are removed after such a stop. The shell becomes the server (exec), so $$ is the server's pid. The
-# watcher is forked twice: a child that Postgres does not know would alarm it.
+# After such a stop the watchdog removes the PATHs. The shell becomes the server (exec), so $$ is the server's pid.
+# The watchdog is forked twice, because Postgres logs warnings about an unknown child.
 exec 3<&0 </dev/null
 (
   (

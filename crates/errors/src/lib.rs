@@ -1,9 +1,9 @@
-//! What can go wrong, told once.
+//! Errors of the platform, defined in one table.
 //!
-//! Every failure that a caller sees is a [`Reason`]: a row of one table that gives its gRPC code, its
-//! HTTP status and what it means. Services build an [`Error`] from a reason; `From<Error> for
-//! tonic::Status` is the only mapping to gRPC, and the gateway shows the same reason as RFC 9457
-//! `application/problem+json`. Internal causes are logged where the mapping happens and never sent.
+//! Every failure that a caller sees has a [`Reason`]: a row of the table with its gRPC code, its HTTP status and its
+//! description. Services build an [`Error`] from a reason. `From<Error> for tonic::Status` is the only mapping to gRPC,
+//! and the gateway returns the same reason as RFC 9457 `application/problem+json`. Sources are logged where the mapping
+//! happens, and never sent.
 
 mod reason;
 
@@ -15,15 +15,15 @@ use tonic_types::{ErrorDetails, StatusExt};
 pub use baton_proto::codec::ERROR_DOMAIN;
 pub use reason::Reason;
 
-/// The result of domain rules, stores and RPC handlers.
+/// The result type of domain rules, stores and RPC handlers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Field violations that a status has at most. It travels in a header, of which HTTP/2 peers take 16 KiB.
+/// Field violations in a status, at most. A status travels in a header, and HTTP/2 peers accept 16 KiB of headers.
 pub const MAX_VIOLATIONS: usize = 20;
-/// Longest text in a status, in bytes.
+/// Bytes of a text in a status, at most.
 const MAX_TEXT_LEN: usize = 800;
 
-/// A failure with a reason that the caller may know, and a cause that only the log gets.
+/// A failure with a reason for the caller, and a source that is only logged.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -34,11 +34,11 @@ struct Inner {
     metadata: Vec<(&'static str, String)>,
     fields: Vec<(String, String)>,
     retry_after: Option<Duration>,
-    cause: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// A failure for this reason. `message` is for the caller: a sentence without names, texts or
+    /// An error with this reason. `message` is sent to the caller: a sentence without names, texts of users or
     /// internals.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -47,23 +47,23 @@ impl Error {
             metadata: Vec::new(),
             fields: Vec::new(),
             retry_after: None,
-            cause: None,
+            source: None,
         }))
     }
 
-    /// A request whose field `field` (a proto path) is wrong in a way that `buf.validate` cannot say.
+    /// An error for a field (a proto path) whose value is invalid in a way that `buf.validate` cannot express.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::new(Reason::ValidationFailed, "the request breaks the rules of its fields").field(field, description)
     }
 
-    /// Something broke on our side. The caller learns only that.
-    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    /// An internal error. The caller does not see the source.
+    pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let mut error = Self::new(Reason::Internal, "something went wrong on our side");
-        error.0.cause = Some(cause.into());
+        error.0.source = Some(source.into());
         error
     }
 
-    /// Adds a machine-readable detail, such as the states of a TASK_WRONG_STATE.
+    /// Adds machine-readable metadata, such as the states of a TASK_WRONG_STATE.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.0.metadata.push((key, value.into()));
@@ -77,7 +77,7 @@ impl Error {
         self
     }
 
-    /// Says when to come again: `google.rpc.RetryInfo`, and over REST `Retry-After`, in whole seconds.
+    /// Sets the delay before a retry: `google.rpc.RetryInfo`, and over REST `Retry-After`, rounded up to whole seconds.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         let part = u64::from(wait.subsec_nanos() > 0);
@@ -85,14 +85,14 @@ impl Error {
         self
     }
 
-    /// Keeps the cause for the log.
+    /// Sets the source, for the log.
     #[must_use]
-    pub fn with_source(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.cause = Some(cause.into());
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
         self
     }
 
-    /// Why it failed.
+    /// The reason.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
@@ -101,13 +101,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.reason, self.0.message)?;
-        self.0.cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+        self.0.source.as_ref().map_or(Ok(()), |source| write!(f, " ({source})"))
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_ref().map(|cause| &**cause as &(dyn StdError + 'static))
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 
@@ -118,8 +118,8 @@ impl From<Reason> for Error {
 }
 
 impl From<sqlx::Error> for Error {
-    fn from(cause: sqlx::Error) -> Self {
-        let reason = match &cause {
+    fn from(source: sqlx::Error) -> Self {
+        let reason = match &source {
             sqlx::Error::PoolTimedOut => Reason::Busy,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Reason::Unavailable,
             // 55P03: lock_timeout; 40001 and 40P01: serialization failure and deadlock.
@@ -131,11 +131,11 @@ impl From<sqlx::Error> for Error {
             // 22021 and 22P05: text with a NUL character, which protobuf and JSON allow and Postgres does not.
             sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("22021" | "22P05")) => {
                 return Self::new(Reason::ValidationFailed, "text must not contain the character U+0000")
-                    .with_source(cause);
+                    .with_source(source);
             }
-            _ => return Self::internal(cause),
+            _ => return Self::internal(source),
         };
-        Self::from(reason).with_source(cause)
+        Self::from(reason).with_source(source)
     }
 }
 
@@ -145,12 +145,12 @@ fn is_outage(code: &str) -> bool {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let Inner { reason, message, metadata, fields, retry_after, cause } = *error.0;
-        if let Some(cause) = &cause {
-            let cause: &(dyn StdError + 'static) = &**cause;
+        let Inner { reason, message, metadata, fields, retry_after, source } = *error.0;
+        if let Some(source) = &source {
+            let source: &(dyn StdError + 'static) = &**source;
             match reason.code() {
-                Code::Internal => tracing::error!(error = cause, %reason, "call failed"),
-                _ => tracing::warn!(error = cause, %reason, "call refused"),
+                Code::Internal => tracing::error!(error = source, %reason, "call failed"),
+                _ => tracing::warn!(error = source, %reason, "call refused"),
             }
         }
         let mut details = ErrorDetails::new();
@@ -172,17 +172,17 @@ impl From<Error> for Status {
     }
 }
 
-/// A text that fits into a status, which travels in a header.
+/// Truncates a text so that it fits into a status, which travels in a header.
 fn truncated(text: String) -> String {
     if text.len() <= MAX_TEXT_LEN { text } else { text.chars().take(MAX_TEXT_LEN / 4).collect() }
 }
 
-/// The name of the constraint that a write broke, if that is why it failed.
+/// The name of the constraint that a write violated, if that is why it failed.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|e| e.constraint())
 }
 
-/// The reason that a status carries, if it came from a Baton service.
+/// The reason of a status, if a Baton service sent it.
 pub fn reason_of(status: &Status) -> Option<Reason> {
     let info = status.get_details_error_info()?;
     (info.domain == ERROR_DOMAIN).then(|| Reason::from_name(&info.reason)).flatten()
@@ -193,8 +193,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_carries_reason_and_fields_but_not_the_cause() {
-        let status = Status::from(Error::invalid("due_at", "is in the past").with_source("secret detail"));
+    fn status_has_reason_and_fields_but_not_the_source() {
+        let status = Status::from(Error::invalid("due_at", "must not be in the past").with_source("secret detail"));
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(reason_of(&status), Some(Reason::ValidationFailed));
         let violations = status.get_details_bad_request().expect("field errors").field_violations;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_of_the_codec_have_reasons_of_the_table() {
+    fn codec_statuses_use_reasons_of_the_table() {
         let status = baton_proto::codec::too_large(Some(1));
         assert_eq!(
             (reason_of(&status), status.code()),

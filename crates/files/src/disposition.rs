@@ -1,8 +1,8 @@
-//! The header that makes a browser save a file (RFC 6266).
+//! The `Content-Disposition` header that makes a browser save a file (RFC 6266).
 
 use std::fmt::Write as _;
 
-/// `attachment`, with the name twice: plain ASCII for old clients, then all of it in UTF-8 (RFC 8187).
+/// The header value `attachment` with the name twice: in plain ASCII for old clients, and complete in UTF-8 (RFC 8187).
 pub(crate) fn attachment(name: &str) -> String {
     let plain: String = name
         .chars()
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_in_both_forms() {
+    fn name_is_sent_in_both_forms() {
         assert_eq!(
             attachment("Grüße \"x\".pdf"),
             "attachment; filename=\"Gr__e _x_.pdf\"; filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%22x%22.pdf"
@@ -36,7 +36,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_leaves_its_place(name in ".{0,60}") {
+        fn no_name_breaks_out_of_its_parameter(name in ".{0,60}") {
             let header = attachment(&name);
             prop_assert!(header.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{}", header);
             prop_assert_eq!(header.matches('"').count(), 2);

@@ -1,4 +1,4 @@
-//! What a URL of a folder is good for, signed: `<claims>.<HMAC-SHA256>`, both in base64url.
+//! The token of a signed URL: `<claims>.<HMAC-SHA256>`, both in base64url.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use baton_runtime::Secret;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Keeps these signatures apart from whatever else the key might sign.
+/// Separates these signatures from others by the same key.
 const CONTEXT: &[u8] = b"baton file ticket 1\n";
 const KEY_BYTES: usize = 32;
 
-/// What its bearer may do until `expires`.
+/// The claims of a token: what its bearer may do until `expires`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ticket {
+pub(crate) struct Claims {
     #[serde(rename = "k")]
     pub(crate) key: String,
     #[serde(rename = "a")]
-    pub(crate) allows: Allows,
-    /// In Unix seconds.
+    pub(crate) operation: Operation,
+    /// Unix time in seconds.
     #[serde(rename = "e")]
     pub(crate) expires: i64,
 }
 
-/// One method, and how it is bounded.
+/// The permitted method, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Allows {
+pub(crate) enum Operation {
     #[serde(rename = "put")]
     Put {
         #[serde(rename = "s")]
@@ -44,34 +44,36 @@ pub(crate) enum Allows {
     },
 }
 
-/// Signs tickets, and knows its own again. Clones share the key.
+/// Signs and verifies tokens. Clones share the key.
 #[derive(Debug, Clone)]
 pub(crate) struct Signer(Arc<hmac::Key>);
 
 impl Signer {
+    /// Uses `key`: 32 bytes in base64.
+    ///
     /// # Errors
-    /// When the key is not 32 bytes in base64.
+    /// If the key does not have that form.
     pub(crate) fn new(key: &Secret) -> anyhow::Result<Self> {
         let bytes = STANDARD.decode(key.expose()).ok().filter(|bytes| bytes.len() == KEY_BYTES);
         let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the signing key of files is not 32 bytes in base64"))?;
         Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))))
     }
 
-    pub(crate) fn sign(&self, ticket: &Ticket) -> serde_json::Result<String> {
-        let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(ticket)?);
+    pub(crate) fn sign(&self, claims: &Claims) -> serde_json::Result<String> {
+        let encoded = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
         let mut tag = hmac::Context::with_key(&self.0);
         tag.update(CONTEXT);
-        tag.update(claims.as_bytes());
-        Ok(format!("{claims}.{}", URL_SAFE_NO_PAD.encode(tag.sign())))
+        tag.update(encoded.as_bytes());
+        Ok(format!("{encoded}.{}", URL_SAFE_NO_PAD.encode(tag.sign())))
     }
 
-    /// The ticket, if it is one of ours and still good.
-    pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Ticket> {
-        let (claims, tag) = token.split_once('.')?;
-        let signed = [CONTEXT, claims.as_bytes()].concat();
+    /// The claims of a token, if its signature is valid and it has not expired.
+    pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
+        let (encoded, tag) = token.split_once('.')?;
+        let signed = [CONTEXT, encoded.as_bytes()].concat();
         hmac::verify(&self.0, &signed, &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
-        let ticket: Ticket = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        (now.timestamp() < ticket.expires).then_some(ticket)
+        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+        (now.timestamp() < claims.expires).then_some(claims)
     }
 }
 
@@ -86,22 +88,22 @@ mod tests {
         Signer::new(&Secret::new(STANDARD.encode([byte; 32]))).unwrap()
     }
 
-    fn ticket(now: DateTime<Utc>) -> Ticket {
-        Ticket { key: "accounts/1".to_owned(), allows: Allows::Put { size: 7 }, expires: now.timestamp() + 60 }
+    fn claims(now: DateTime<Utc>) -> Claims {
+        Claims { key: "accounts/1".to_owned(), operation: Operation::Put { size: 7 }, expires: now.timestamp() + 60 }
     }
 
     #[test]
-    fn a_ticket_is_good_until_it_expires_and_under_its_own_key() {
+    fn token_is_valid_until_it_expires_and_only_with_its_key() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
-        let token = signer(1).sign(&ticket(now)).unwrap();
-        assert_eq!(signer(1).verify(&token, now), Some(ticket(now)));
-        assert_eq!(signer(1).verify(&token, now + TimeDelta::seconds(59)), Some(ticket(now)));
+        let token = signer(1).sign(&claims(now)).unwrap();
+        assert_eq!(signer(1).verify(&token, now), Some(claims(now)));
+        assert_eq!(signer(1).verify(&token, now + TimeDelta::seconds(59)), Some(claims(now)));
         assert_eq!(signer(1).verify(&token, now + TimeDelta::seconds(60)), None);
         assert_eq!(signer(2).verify(&token, now), None);
     }
 
     #[test]
-    fn keys_of_another_form_are_refused() {
+    fn malformed_keys_are_refused() {
         for key in ["", "c2hvcnQ=", "no base64"] {
             assert!(Signer::new(&Secret::new(key)).is_err(), "{key}");
         }
@@ -109,17 +111,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ticket_that_was_changed_is_none(place: prop::sample::Index, to in "[A-Za-z0-9_.-]") {
+        fn modified_token_is_refused(place: prop::sample::Index, to in "[A-Za-z0-9_.-]") {
             let now = DateTime::UNIX_EPOCH;
-            let token = signer(1).sign(&ticket(now)).unwrap();
+            let token = signer(1).sign(&claims(now)).unwrap();
             let at = place.index(token.len());
             let changed = format!("{}{to}{}", &token[..at], &token[at + 1..]);
-            // The last letter of base64 has bits to spare, which decoders may not overlook.
+            // The last letter of base64 has unused bits, which decoders must check.
             prop_assert_eq!(signer(1).verify(&changed, now).is_some(), changed == token);
         }
 
         #[test]
-        fn no_text_is_a_ticket(text in ".*") {
+        fn arbitrary_text_is_refused(text in ".*") {
             prop_assert_eq!(signer(1).verify(&text, DateTime::UNIX_EPOCH), None);
         }
     }

@@ -40,14 +40,14 @@ async fn fetch(files: &Files, url: &Url) -> Result<Download, Refused> {
 async fn whole(download: Download) -> Vec<u8> {
     match download.content {
         Content::Whole(content) => content.try_collect::<Vec<_>>().await.unwrap().concat(),
-        _ => panic!("not the whole"),
+        _ => panic!("not the whole file"),
     }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_file_goes_there_and_back_by_its_tickets() {
+async fn file_is_uploaded_copied_downloaded_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello world"), MINUTE).await.unwrap();
@@ -64,14 +64,14 @@ async fn a_file_goes_there_and_back_by_its_tickets() {
     assert!(file.disposition.starts_with("attachment; filename=\"hi.txt\""));
     assert_eq!(whole(file).await, b"hello world");
 
-    // What is sent again to the same URL does not touch the copy.
+    // A second upload to the same URL does not change the copy.
     send(&files, &upload.url, &[b"HELLO WORLD"]).await.unwrap();
     assert_eq!(files.measure("accounts/a/1/kept", 100).await.unwrap().unwrap().1[..4], file_digest()[..4]);
 
     files.delete_below("accounts/a/1").await.unwrap();
     assert_eq!(files.size("accounts/a/1/kept").await.unwrap(), None);
     assert!(matches!(fetch(&files, &url).await, Err(Refused::Absent)));
-    // All of it is safe to repeat.
+    // Deletion is idempotent.
     files.delete_below("accounts/a/1").await.unwrap();
     files.delete("accounts/a/1/kept").await.unwrap();
 }
@@ -81,7 +81,7 @@ fn file_digest() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_download_is_resumed_and_not_sent_twice() {
+async fn download_supports_ranges_and_conditions() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello world"), MINUTE).await.unwrap();
@@ -107,14 +107,14 @@ async fn a_download_is_resumed_and_not_sent_twice() {
     assert!(matches!(get(&[(IF_MATCH, "\"other\"")]).await.unwrap().content, Content::Failed));
     assert!(matches!(get(&[(IF_MATCH, "other")]).await, Err(Refused::Header(_))));
 
-    // Another file at the same key: its rest does not belong to the part that the client has.
+    // The file at the key was replaced, so its rest does not belong to the part that the client has.
     send(&files, &upload.url, &[b"HELLO WORLD"]).await.unwrap();
     assert_eq!(whole(get(&[(RANGE, "bytes=6-"), (IF_RANGE, &etag)]).await.unwrap()).await, b"HELLO WORLD");
     assert!(matches!(get(&[(IF_NONE_MATCH, &etag)]).await.unwrap().content, Content::Whole(_)));
 }
 
 #[tokio::test]
-async fn content_of_another_size_leaves_nothing() {
+async fn content_of_the_wrong_size_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello"), MINUTE).await.unwrap();
@@ -122,14 +122,14 @@ async fn content_of_another_size_leaves_nothing() {
         assert!(matches!(send(&files, &upload.url, parts).await, Err(Refused::Size)));
         assert_eq!(files.size("accounts/a/1/upload").await.unwrap(), None);
     }
-    // A client that hangs up half-way.
+    // The client disconnects during the upload.
     let cut = stream::iter([Ok(bytes::Bytes::from_static(b"hel")), Err(std::io::Error::other("gone"))]);
     assert!(matches!(files.folder().unwrap().take(token(&upload.url), cut).await, Err(Refused::Broken(_))));
     assert_eq!(files.size("accounts/a/1/upload").await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_ticket_is_for_one_method_only() {
+async fn token_is_valid_for_one_method_only() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello"), MINUTE).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_ticket_is_for_one_method_only() {
 }
 
 #[tokio::test]
-async fn no_key_leads_out_of_the_folder() {
+async fn key_cannot_escape_the_folder() {
     let parent = tempfile::tempdir().unwrap();
     let files = files(&parent.path().join("inside"));
     let upload = files.upload("../outside", announced(b"hello"), MINUTE).await.unwrap();
@@ -151,7 +151,7 @@ async fn no_key_leads_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn only_what_is_old_is_listed() {
+async fn only_old_files_are_listed() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path());
     let upload = files.upload("accounts/a/1/upload", announced(b"hello"), MINUTE).await.unwrap();
@@ -163,7 +163,7 @@ async fn only_what_is_old_is_listed() {
 }
 
 #[tokio::test]
-async fn a_url_of_s3_binds_type_and_checksum_and_makes_browsers_save() {
+async fn s3_url_signs_type_and_checksum_and_sets_the_disposition() {
     let env = [
         ("BATON_TASK_ATTACHMENTS_URL", "s3://files"),
         ("BATON_TASK_ATTACHMENTS_ENDPOINT", "https://s3.example.org/"),
@@ -192,7 +192,7 @@ async fn a_url_of_s3_binds_type_and_checksum_and_makes_browsers_save() {
 }
 
 #[test]
-fn what_is_no_store_is_refused() {
+fn invalid_configuration_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let good = config(folder.path());
     for (url, access_key) in

@@ -1,4 +1,4 @@
-//! Which failures are final: those of the mail, not those of the server or of the way to it.
+//! Which failures are permanent: those of the mail, not those of the server or of the connection.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
@@ -9,41 +9,41 @@ use tokio::{
     net::TcpListener,
 };
 
-/// What a server says to those who connect, to EHLO and to RCPT.
+/// Responses of a server to a connection, to EHLO and to RCPT.
 #[derive(Clone, Copy)]
-struct Answers {
+struct Responses {
     greeting: &'static str,
     ehlo: &'static str,
     rcpt: &'static str,
 }
 
-const FINE: Answers =
-    Answers { greeting: "220 here", ehlo: "250-here\r\n250-8BITMIME\r\n250 SMTPUTF8", rcpt: "250 ok" };
+const ACCEPTING: Responses =
+    Responses { greeting: "220 here", ehlo: "250-here\r\n250-8BITMIME\r\n250 SMTPUTF8", rcpt: "250 ok" };
 
-async fn server(answers: Answers) -> Mailer {
+async fn server(responses: Responses) -> Mailer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut stream = BufReader::new(stream);
-                stream.write_all(format!("{}\r\n", answers.greeting).as_bytes()).await.unwrap();
+                stream.write_all(format!("{}\r\n", responses.greeting).as_bytes()).await.unwrap();
                 let (mut line, mut in_data) = (String::new(), false);
                 while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
                     let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-                    let answer = match verb.as_str() {
+                    let response = match verb.as_str() {
                         _ if in_data && line != ".\r\n" => {
                             line.clear();
                             continue;
                         }
-                        "EHLO" => answers.ehlo,
-                        "RCPT" => answers.rcpt,
+                        "EHLO" => responses.ehlo,
+                        "RCPT" => responses.rcpt,
                         "DATA" => "354 go on",
                         _ => "250 ok",
                     };
                     in_data = verb == "DATA";
                     line.clear();
-                    if stream.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                    if stream.write_all(format!("{response}\r\n").as_bytes()).await.is_err() {
                         return;
                     }
                 }
@@ -59,10 +59,10 @@ fn mailer(url: &str) -> Mailer {
         .unwrap()
 }
 
-/// Whether the mail was sent; if not, whether that is final.
+/// Whether the mail was sent; the error is true if the failure is permanent.
 async fn send(mailer: &Mailer, to: &str) -> Result<(), bool> {
-    let letter = Email { subject: "Hello", paragraphs: &["Hello"], link: None };
-    let sent = mailer.send(to, &letter).await;
+    let email = Email { subject: "Hello", paragraphs: &["Hello"], link: None };
+    let sent = mailer.send(to, &email).await;
     if let Err(error) = &sent {
         assert!(!format!("{error:#}").contains(to), "{error:#}");
     }
@@ -70,25 +70,25 @@ async fn send(mailer: &Mailer, to: &str) -> Result<(), bool> {
 }
 
 #[tokio::test]
-async fn mails_that_no_repetition_delivers_fail_for_good() {
-    let fine = server(FINE).await;
+async fn undeliverable_mail_fails_permanently() {
+    let accepting = server(ACCEPTING).await;
     for to in ["ada@example.org", "josé@example.org", "ada@münchen.example"] {
-        assert_eq!(send(&fine, to).await, Ok(()), "{to}");
+        assert_eq!(send(&accepting, to).await, Ok(()), "{to}");
     }
-    assert_eq!(send(&fine, "john..doe@example.com").await, Err(true), "no address");
-    let refusing = server(Answers { rcpt: "550 5.1.1 who is ada@example.org?", ..FINE }).await;
+    assert_eq!(send(&accepting, "john..doe@example.com").await, Err(true), "no address");
+    let refusing = server(Responses { rcpt: "550 5.1.1 who is ada@example.org?", ..ACCEPTING }).await;
     assert_eq!(send(&refusing, "ada@example.org").await, Err(true));
-    let plain = server(Answers { ehlo: "250-here\r\n250 8BITMIME", ..FINE }).await;
+    let plain = server(Responses { ehlo: "250-here\r\n250 8BITMIME", ..ACCEPTING }).await;
     assert_eq!(send(&plain, "josé@example.org").await, Err(true), "the server lacks SMTPUTF8");
     assert_eq!(send(&plain, "ada@münchen.example").await, Ok(()), "a domain needs no SMTPUTF8");
 }
 
 #[tokio::test]
-async fn mails_that_wait_for_a_server_are_tried_again() {
-    let busy = server(Answers { rcpt: "451 4.3.0 later", ..FINE }).await;
+async fn server_failures_are_retryable() {
+    let busy = server(Responses { rcpt: "451 4.3.0 later", ..ACCEPTING }).await;
     assert_eq!(send(&busy, "ada@example.org").await, Err(false));
-    // It turns everybody away, which is an operator's to mend.
-    let closed = server(Answers { greeting: "554 no service here", ..FINE }).await;
+    // The server refuses all clients, which an operator must fix.
+    let closed = server(Responses { greeting: "554 no service here", ..ACCEPTING }).await;
     assert_eq!(send(&closed, "ada@example.org").await, Err(false));
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(send(&mailer(&format!("smtp://{gone}")), "ada@example.org").await, Err(false));

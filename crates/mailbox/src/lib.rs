@@ -1,8 +1,8 @@
-//! The dev mailbox of embedded mode and of the tests: services send to it over SMTP, as they would to
-//! any server, and people read it at `GET /dev/mailbox`.
+//! The dev mailbox of embedded mode and of the tests. Services send to it over SMTP, as they would to any server, and
+//! people read it at `GET /dev/mailbox`.
 //!
-//! It keeps the newest thousand mails in memory, for loopback only; it is no mail server to expose. Requests that name
-//! another host than this machine are refused: a page elsewhere whose name was rebound to 127.0.0.1 reads nothing.
+//! It keeps the newest thousand mails in memory. It is for loopback only, and not a mail server to expose. Requests
+//! with another host name than this machine's are refused, as a protection against DNS rebinding.
 
 mod smtp;
 
@@ -27,23 +27,23 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Mails that are kept.
-const KEPT: usize = 1000;
+/// Mails that are kept, at most.
+const MAX_MAILS: usize = 1000;
 
-/// A mail that came in.
+/// A received mail.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mail {
     /// Id of the mail.
     pub id: Uuid,
     /// The recipient.
     pub to: String,
-    /// Its subject.
+    /// Subject.
     pub subject: String,
-    /// Its plain text.
+    /// Plain text.
     pub text: String,
-    /// Its HTML.
+    /// HTML.
     pub html: String,
-    /// When it came in.
+    /// Time of receipt.
     pub created_at: DateTime<Utc>,
 }
 
@@ -52,12 +52,12 @@ pub struct Mail {
 pub struct Mailbox(Arc<Mutex<VecDeque<Mail>>>);
 
 impl Mailbox {
-    /// An empty one.
+    /// An empty mailbox.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes mails in over SMTP (RFC 5321) until `stop`.
+    /// Receives mails over SMTP (RFC 5321) until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
@@ -67,42 +67,42 @@ impl Mailbox {
             let Ok((stream, _)) = accepted else { continue };
             let (mailbox, stop) = (self.clone(), stop.clone());
             tokio::spawn(async move {
-                let session = smtp::session(stream, |to, message| mailbox.keep(to, message));
+                let session = smtp::session(stream, |to, message| mailbox.store(to, message));
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    ended = session => if let Err(error) = ended { tracing::debug!(%error, "an SMTP session broke off") },
+                    ended = session => if let Err(error) = ended { tracing::debug!(%error, "an SMTP session failed") },
                 }
             });
         }
     }
 
-    /// The mails to an address, or all, newest first.
+    /// The mails to an address, or all mails, newest first.
     pub fn mails(&self, to: Option<&str>) -> Vec<Mail> {
         let Ok(mails) = self.0.lock() else { return Vec::new() };
         mails.iter().rev().filter(|mail| to.is_none_or(|to| mail.to.eq_ignore_ascii_case(to))).cloned().collect()
     }
 
-    /// To be served on a loopback address only. Requests whose `Host` is no name of this machine's are answered with 421
-    /// (RFC 9110, section 15.5.20).
+    /// The HTTP API, to be served on a loopback address only. Requests whose `Host` is not a name of this machine get a
+    /// 421 (RFC 9110, section 15.5.20).
     ///
-    /// `GET /dev/mailbox?to=…` answers `{messages: [{id, to, subject, text, html, created_at}]}`, newest first.
+    /// `GET /dev/mailbox?to=…` returns `{messages: [{id, to, subject, text, html, created_at}]}`, newest first.
     pub fn router(&self) -> Router {
         #[derive(Deserialize)]
         struct Parameters {
             to: Option<String>,
         }
         #[derive(Serialize)]
-        struct Answer {
+        struct MailList {
             messages: Vec<Mail>,
         }
         let mailbox = self.clone();
         let list = move |Query(parameters): Query<Parameters>| async move {
-            Json(Answer { messages: mailbox.mails(parameters.to.as_deref()) })
+            Json(MailList { messages: mailbox.mails(parameters.to.as_deref()) })
         };
         Router::new().route("/dev/mailbox", get(list)).layer(middleware::from_fn(require_local_host))
     }
 
-    fn keep(&self, recipients: &[String], message: &[u8]) {
+    fn store(&self, recipients: &[String], message: &[u8]) {
         let parsed = MessageParser::default().parse(message);
         let body = |text: Option<std::borrow::Cow<'_, str>>| text.map(|t| t.into_owned()).unwrap_or_default();
         let Ok(mut mails) = self.0.lock() else { return };
@@ -117,21 +117,22 @@ impl Mailbox {
                 created_at: Utc::now(),
             });
         }
-        while mails.len() > KEPT {
+        while mails.len() > MAX_MAILS {
             mails.pop_front();
         }
     }
 }
 
-/// Lets requests through that are made to this machine by one of its own names.
+/// Refuses requests whose host is not a name of this machine.
 async fn require_local_host(request: Request, next: Next) -> Response {
     // HTTP/2 has it in the URI.
-    let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
-    let named = named.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or_default();
-    if host::is_local(named) {
+    let host_name = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    // HTTP/2 has the host in the URI.
+    let host_name = host_name.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or_default();
+    if host::is_local(host_name) {
         return next.run(request).await;
     }
-    (StatusCode::MISDIRECTED_REQUEST, "The mailbox is read at localhost only.\n").into_response()
+    (StatusCode::MISDIRECTED_REQUEST, "The mailbox is available at localhost only.\n").into_response()
 }
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_page_whose_name_was_rebound_to_this_machine_reads_no_mail() {
+    async fn rebound_host_name_is_refused() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -151,14 +152,14 @@ mod tests {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let request = format!("GET /dev/mailbox HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {response}");
         }
     }
 
     #[tokio::test]
-    async fn a_letter_arrives_with_its_link() {
+    async fn mail_arrives_with_its_link() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let mailbox = Mailbox::new();
@@ -168,9 +169,9 @@ mod tests {
         let mailer = Mailer::new(&MailConfig::from_env(&env).unwrap()).unwrap();
         let link = mailer.link("/accept", "a.b-c");
         let paragraphs = [".a line that begins with a dot", "Grüße"];
-        let letter = Email { subject: "Grüße aus Köln", paragraphs: &paragraphs, link: Some(("Go", link)) };
-        mailer.send("ada@example.org", &letter).await.unwrap();
-        mailer.send("ben@example.org", &letter).await.unwrap();
+        let email = Email { subject: "Grüße aus Köln", paragraphs: &paragraphs, link: Some(("Go", link)) };
+        mailer.send("ada@example.org", &email).await.unwrap();
+        mailer.send("ben@example.org", &email).await.unwrap();
 
         let mails = mailbox.mails(Some("ADA@example.org"));
         assert_eq!((mails.len(), mailbox.mails(None).len()), (1, 2));

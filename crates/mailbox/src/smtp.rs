@@ -1,5 +1,5 @@
-//! The server's side of SMTP, as much of it as clients need to hand a mail over. Written out because the
-//! published servers bring TLS, queues and delivery, and this is a hundred lines.
+//! The server side of SMTP, as far as clients need it to deliver a mail. Published servers bring TLS, queues and
+//! delivery; this needs a hundred lines.
 
 use std::io;
 
@@ -8,19 +8,19 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Longest line of a command (RFC 5321, 4.5.3.1.4) and of text, generously.
-const LONGEST_LINE: u64 = 8192;
-const LARGEST_MESSAGE: usize = 5 << 20;
+/// Bytes of a line, at most. RFC 5321, 4.5.3.1.4 requires less.
+const MAX_LINE_LEN: u64 = 8192;
+const MAX_MESSAGE_LEN: usize = 5 << 20;
 
-/// Speaks with one client; `keep` gets recipients and message of every mail.
-pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &[u8])) -> io::Result<()> {
+/// Serves one client. `store` receives recipients and message of every mail.
+pub(crate) async fn session(stream: TcpStream, mut store: impl FnMut(&[String], &[u8])) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 baton dev mailbox\r\n").await?;
     let mut recipients: Vec<String> = Vec::new();
     while let Some(line) = read_line(&mut stream).await? {
         let line = String::from_utf8_lossy(&line);
         let verb = line.trim_end().split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
-        let answer: &[u8] = match verb.as_str() {
+        let response: &[u8] = match verb.as_str() {
             "EHLO" => b"250-baton\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING\r\n",
             "HELO" | "NOOP" | "VRFY" => b"250 ok\r\n",
             "MAIL" | "RSET" => {
@@ -28,7 +28,7 @@ pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &
                 b"250 ok\r\n"
             }
             "RCPT" => match address(&line) {
-                // No domain below it exists (RFC 6761): so people see what becomes of mails that nobody takes.
+                // No such domain exists (RFC 6761). This simulates mails that no server accepts.
                 Some(address) if address.ends_with(".invalid") => b"550 5.1.2 no such domain\r\n",
                 Some(address) => {
                     recipients.push(address.to_owned());
@@ -41,7 +41,7 @@ pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &
                 stream.write_all(b"354 end with a dot\r\n").await?;
                 match read_message(&mut stream).await? {
                     Some(message) => {
-                        keep(&recipients, &message);
+                        store(&recipients, &message);
                         recipients.clear();
                         b"250 kept\r\n"
                     }
@@ -54,19 +54,19 @@ pub(crate) async fn session(stream: TcpStream, mut keep: impl FnMut(&[String], &
             }
             _ => b"502 not implemented\r\n",
         };
-        stream.write_all(answer).await?;
+        stream.write_all(response).await?;
     }
     Ok(())
 }
 
-/// A line with its line break; `None` at the end of the stream.
+/// Reads a line with its line break; `None` at the end of the stream.
 async fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    stream.take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+    stream.take(MAX_LINE_LEN).read_until(b'\n', &mut line).await?;
     Ok((!line.is_empty()).then_some(line))
 }
 
-/// The message up to the lone dot, its stuffed dots taken out; `None` when it is too large.
+/// Reads the message up to the final dot, and undoes dot-stuffing; `None` if it is too large.
 async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
     let mut message = Vec::new();
     let mut too_large = false;
@@ -75,7 +75,7 @@ async fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Ve
         if line == b".\r\n" || line == b".\n" {
             return Ok((!too_large).then_some(message));
         }
-        too_large |= message.len() + line.len() > LARGEST_MESSAGE;
+        too_large |= message.len() + line.len() > MAX_MESSAGE_LEN;
         if !too_large {
             message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
         }

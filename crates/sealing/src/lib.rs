@@ -1,9 +1,8 @@
-//! Secrets at rest that must be read again, such as signing keys and TOTP secrets: sealed with AES-256-GCM
-//! (NIST SP 800-38D). What only has to be recognised is hashed instead.
+//! Encryption of secrets at rest that must be read again, such as signing keys and TOTP secrets: AES-256-GCM (NIST SP
+//! 800-38D). Secrets that are only compared are hashed instead.
 //!
-//! Keys come from configuration, each with an id that is stored with what it sealed. So a key is replaced by
-//! putting a new one in front: it seals from then on, and the old one opens what it sealed until that is
-//! sealed anew ([`Sealer::is_current`]).
+//! Keys come from configuration, each with an id that is stored with the ciphertext. To rotate, put a new key first: it
+//! seals from then on. The old key opens what it sealed until that is sealed again ([`Sealer::is_current`]).
 
 use std::sync::Arc;
 
@@ -12,29 +11,29 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use baton_runtime::Secret;
 
-/// First byte of what is sealed: the format below.
+/// First byte of sealed data: the version of the format.
 const FORMAT: u8 = 1;
 const KEY_BYTES: usize = 32;
 
-/// Seals and opens. Clones share the keys.
+/// Seals and opens secrets. Clones share the keys.
 #[derive(Clone)]
 pub struct Sealer(Arc<[(String, LessSafeKey)]>);
 
 impl Sealer {
-    /// Uses `keys`: `id:key` separated by commas, each key 32 random bytes in base64. The first seals, all open.
+    /// Uses `keys`: `id:key` separated by commas, each key 32 random bytes in base64. The first key seals, all open.
     ///
     /// # Errors
-    /// When there is none, or one is not of that form.
+    /// If there is no key, or one does not have that form.
     pub fn new(keys: &Secret) -> anyhow::Result<Self> {
         let mut parsed: Vec<(String, LessSafeKey)> = Vec::new();
         for key in keys.expose().split(',').map(str::trim).filter(|key| !key.is_empty()) {
-            let (id, key) = key.split_once(':').context("a sealing key has the form id:base64")?;
+            let (id, key) = key.split_once(':').context("a sealing key must have the form id:base64")?;
             let fits =
                 (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            ensure!(fits, "the id of a sealing key is 1 to 64 letters, digits, '-', '_' or '.'");
+            ensure!(fits, "the id of a sealing key must be 1 to 64 letters, digits, '-', '_' or '.'");
             ensure!(parsed.iter().all(|(known, _)| known != id), "two sealing keys have the id {id}");
             let key = STANDARD.decode(key).ok().filter(|key| key.len() == KEY_BYTES);
-            let key = key.with_context(|| format!("sealing key {id} is not 32 bytes in base64"))?;
+            let key = key.with_context(|| format!("sealing key {id} must be 32 bytes in base64"))?;
             let key = UnboundKey::new(&AES_256_GCM, &key).ok().context("a sealing key does not fit AES-256")?;
             parsed.push((id.to_owned(), LessSafeKey::new(key)));
         }
@@ -42,11 +41,11 @@ impl Sealer {
         Ok(Self(parsed.into()))
     }
 
-    /// Seals `secret` for the place that `context` names, such as `totp:<user id>`: it opens nowhere else, so a
-    /// row cannot be passed off as another's.
+    /// Seals `secret` for a `context`, such as `totp:<user id>`. It can be opened only with the same context, so a row
+    /// cannot be swapped for another.
     ///
     /// # Errors
-    /// When the machine has no randomness to give.
+    /// If the system has no randomness.
     pub fn seal(&self, context: &str, secret: &[u8]) -> anyhow::Result<Vec<u8>> {
         let (id, key) = self.0.first().context("there is no sealing key")?;
         let mut nonce = [0; NONCE_LEN];
@@ -63,23 +62,23 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// What was sealed for this place.
+    /// Opens sealed data with the same context.
     ///
     /// # Errors
-    /// When it was sealed for another place, with a key that is not configured, or was changed since.
+    /// If it was sealed for another context, with a key that is not configured, or was modified.
     pub fn open(&self, context: &str, sealed: &[u8]) -> anyhow::Result<Vec<u8>> {
-        let (id, rest) = key_id(sealed).context("this was not sealed here")?;
+        let (id, rest) = key_id(sealed).context("the sealed data has an unknown format")?;
         let key = self.0.iter().find(|(known, _)| known.as_bytes() == id);
         let (_, key) = key.with_context(|| format!("sealing key {} is not configured", String::from_utf8_lossy(id)))?;
-        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().context("what was sealed is cut off")?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().context("the sealed data is truncated")?;
         let mut text = text.to_vec();
         let opened = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context.as_bytes()), &mut text);
-        let length = opened.ok().context("what was sealed was changed, or belongs elsewhere")?.len();
+        let length = opened.ok().context("the sealed data was modified, or has another context")?.len();
         text.truncate(length);
         Ok(text)
     }
 
-    /// Whether the key that seals now sealed this; if not, seal it anew when there is an occasion.
+    /// Whether the current key sealed this; if not, seal it again when convenient.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         key_id(sealed).is_some_and(|(id, _)| self.0.first().is_some_and(|(first, _)| first.as_bytes() == id))
     }
@@ -110,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sealed_opens_in_its_place_only(secret: Vec<u8>, flip: prop::sample::Index) {
+        fn sealed_data_opens_only_with_its_context(secret: Vec<u8>, flip: prop::sample::Index) {
             let sealer = sealer(&[("a", 1)]);
             let sealed = sealer.seal("here", &secret).unwrap();
             prop_assert_eq!(sealer.open("here", &sealed).unwrap(), secret);
@@ -121,13 +120,13 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_opens(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_open(bytes: Vec<u8>) {
             prop_assert!(sealer(&[("a", 1)]).open("here", &bytes).is_err());
         }
     }
 
     #[test]
-    fn a_new_key_in_front_seals_and_the_old_one_still_opens() {
+    fn new_first_key_seals_and_old_key_still_opens() {
         let sealed = sealer(&[("old", 1)]).seal("here", b"secret").unwrap();
         let rotated = sealer(&[("new", 2), ("old", 1)]);
         assert_eq!(rotated.open("here", &sealed).unwrap(), b"secret");
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_another_form_are_refused() {
+    fn malformed_keys_are_refused() {
         let key = STANDARD.encode([1; 32]);
         for keys in
             ["".to_owned(), key.clone(), format!("a:{key},a:{key}"), "a:c2hvcnQ=".to_owned(), format!(" :{key}")]

@@ -8,56 +8,56 @@ use icu_properties::{
     },
 };
 
-/// Blank glyphs that no property names: the empty braille cell and the null notehead.
+/// Blank glyphs without a Unicode property: the empty braille cell and the null notehead.
 const BLANK: [char; 2] = ['\u{2800}', '\u{1d159}'];
 
-/// White_Space (UAX #44): blanks, tabs and line breaks.
+/// White_Space (UAX #44): spaces, tabs and line breaks.
 pub(crate) fn is_white_space(c: char) -> bool {
     CodePointSetData::new::<WhiteSpace>().contains(c)
 }
 
-/// Whether there is nothing but white space.
+/// Whether the text is only white space.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(is_white_space)
 }
 
-/// Without the white space around it.
+/// Trims white space.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches(is_white_space)
 }
 
-/// A blank of some width that breaks no line (General_Category Zs).
+/// A space of any width (General_Category Zs); not a line break.
 pub(crate) fn is_space(c: char) -> bool {
     category(c) == GeneralCategory::SpaceSeparator
 }
 
-/// Characters that end a line where they stand.
+/// Whether the character is a line break.
 pub(crate) fn breaks_line(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// C0 and C1 controls, DEL among them.
+/// C0 and C1 controls, and DEL.
 pub(crate) fn is_control(c: char) -> bool {
     category(c) == GeneralCategory::Control
 }
 
-/// Embeddings, overrides and isolates (UAX #9): they show characters in another order than the stored one, and may do
-/// so beyond the field's end (CVE-2021-42574).
+/// Embeddings, overrides and isolates (UAX #9). They display characters in another order than the stored one, even
+/// beyond the end of the field (CVE-2021-42574).
 pub(crate) fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A mark that stands over or around the character before it.
+/// A mark above or around the preceding character.
 pub(crate) fn is_mark(c: char) -> bool {
     matches!(category(c), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark)
 }
 
-/// Default_Ignorable_Code_Point (UAX #44), and what else has no glyph and no meaning by itself.
+/// Default_Ignorable_Code_Point (UAX #44), and the interlinear annotation characters, which have no glyph either.
 pub(crate) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) || matches!(c, '\u{fff9}'..='\u{fffb}')
 }
 
-/// A character that leaves ink by itself.
+/// A character that is visible on its own.
 pub(crate) fn is_visible(c: char) -> bool {
     let inkless = matches!(
         category(c),
@@ -75,16 +75,16 @@ pub(crate) fn is_visible(c: char) -> bool {
     !inkless && !is_ignorable(c) && !BLANK.contains(&c)
 }
 
-/// Whether some of it is written from right to left.
+/// Whether a part of the text is written from right to left.
 pub(crate) fn has_right_to_left(text: &str) -> bool {
     let classes = CodePointMapData::<BidiClass>::new();
     text.chars().any(|c| !is_ignorable(c) && matches!(classes.get(c), BidiClass::RightToLeft | BidiClass::ArabicLetter))
 }
 
-/// Whether an ignorable character changes what is seen where it stands: between `before` (all that precedes it) and
-/// `next`. Joiners do so after a virama and in cursive scripts (RFC 5892, appendix A.1 and A.2) and in emoji sequences
-/// (UTS #51); variation selectors after emoji, symbols, ideographs and in scripts that have variants; tags in flags;
-/// direction marks in text from right to left.
+/// Whether an ignorable character has a visible effect between `before` (all preceding text) and `next`. Joiners have
+/// one after a virama and in cursive scripts (RFC 5892, appendix A.1 and A.2) and in emoji sequences (UTS #51);
+/// variation selectors after emoji, symbols, ideographs and in scripts with variants; tags in flags; direction marks in
+/// text from right to left.
 pub(crate) fn has_effect(c: char, before: &str, next: Option<char>, right_to_left: bool) -> bool {
     let Some(last) = before.chars().next_back() else { return false };
     match c {
@@ -125,7 +125,7 @@ fn joins(c: char) -> bool {
 
 fn has_variants(c: char, next: Option<char>) -> bool {
     if c.is_ascii() {
-        // `1`, VS16, keycap. Without the keycap a selector does not show.
+        // `1`, VS16, keycap. Without the keycap, a selector has no effect.
         return CodePointSetData::new::<Emoji>().contains(c) && next == Some('\u{20e3}');
     }
     let by_script = matches!(script(c), Script::Han | Script::Mongolian | Script::PhagsPa | Script::Myanmar);

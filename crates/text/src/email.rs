@@ -1,4 +1,4 @@
-//! E-mail addresses: one rule for registration, invitation, change, sign-in by other providers, and sending.
+//! E-mail addresses: one rule for registration, invitation, change, external sign-in, and sending.
 
 use std::{fmt, str::FromStr};
 
@@ -10,27 +10,28 @@ use crate::{
     visible::{fold, nfc},
 };
 
-/// Octets of the local part (RFC 5321, 4.5.3.1.1).
+/// Octets of the local part, at most (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
-/// Octets of an address: a path of 256 (RFC 5321, 4.5.3.1.3) less its angle brackets.
+/// Octets of an address, at most: a path of 256 (RFC 5321, 4.5.3.1.3) without its angle brackets.
 const MAX_ADDRESS: usize = 254;
 
 const FORM: Problem = Problem::new("must be an email address, such as ada@example.org");
 const LOCAL_PART: Problem = Problem::new(
-    "must be an email address whose part before the @ has no empty piece between dots, no spaces and no quotes (RFC 5321, 4.1.2)",
+    "must be an email address whose part before the @ has no empty part between dots, no spaces and no quotes (RFC 5321, 4.1.2)",
 );
 const LOCAL_LENGTH: Problem = Problem::new("must have at most 64 bytes before the @ (RFC 5321, 4.5.3.1.1)");
 const DOMAIN: Problem = Problem::new("must have a domain name after the @ (RFC 5321, 4.1.2)");
 const LENGTH: Problem = Problem::new("must be at most 254 bytes long (RFC 5321, 4.5.3.1.3)");
 
-/// An e-mail address: a `Mailbox` of RFC 5321, 4.1.2, whose local part is a dot-string, and whose domain is a name of DNS.
+/// An e-mail address: a `Mailbox` of RFC 5321, 4.1.2, whose local part is a dot-string and whose domain is a DNS name.
 /// Both parts may be international (RFC 6531; the domain by UTS #46, non-transitional).
 ///
-/// Quoted local parts and address literals are refused: RFC 5321 advises against the former, and no person has the latter.
+/// Quoted local parts and address literals are rejected: RFC 5321 advises against the former, and nobody uses the
+/// latter.
 ///
-/// Its text, from `to_string`, is what people see: the local part as it was given, in NFC, and the domain, which is in
-/// lower case and in its own script where it is international. [`Address::key`] is what two spellings of one address have
-/// in common, and [`Address::for_smtp`] is what a mail server is told.
+/// `to_string` returns the display form: the local part as given, in NFC, and the domain in lower case and in its own
+/// script if it is international. [`Address::key`] is the same for all spellings of an address, and
+/// [`Address::for_smtp`] is the form for mail servers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     local: String,
@@ -39,14 +40,13 @@ pub struct Address {
 }
 
 impl Address {
-    /// What an address is known by: addresses with the same key are the same person's. The local part is case-folded
-    /// (RFC 5321 leaves its case to the receiver, and no receiver of note tells cases apart), and the domain is ASCII.
+    /// The identity of an address: addresses with the same key belong to the same person. The local part is case-folded
+    /// (RFC 5321 leaves its case to the receiver, and no major receiver is case-sensitive), and the domain is ASCII.
     pub fn key(&self) -> String {
         format!("{}@{}", fold(&self.local), self.ascii_domain)
     }
 
-    /// The address with its domain in ASCII. Only when the local part is international does a server need SMTPUTF8 to
-    /// take it.
+    /// The address with its domain in ASCII. A server needs SMTPUTF8 only for an international local part.
     pub fn for_smtp(&self) -> String {
         format!("{}@{}", self.local, self.ascii_domain)
     }
@@ -67,7 +67,7 @@ impl FromStr for Address {
     type Err = Problem;
 
     fn from_str(given: &str) -> Result<Self, Problem> {
-        // No address of that length is normalised, let alone looked up.
+        // A text of that length is not worth normalizing.
         if given.len() > 4 * MAX_ADDRESS {
             return Err(LENGTH);
         }
@@ -85,7 +85,7 @@ impl FromStr for Address {
     }
 }
 
-/// What an address is known by, see [`Address::key`]. What is no address has a key that is no address's either.
+/// The identity of an address, see [`Address::key`]. An invalid address has a key that no valid address has.
 pub fn key(address: &str) -> String {
     address.parse::<Address>().map_or_else(|_| fold(trim(address)), |address| address.key())
 }
@@ -107,18 +107,18 @@ fn check_local_part(local: &str) -> Result<(), Problem> {
     if local.split('.').all(is_atom) { Ok(()) } else { Err(LOCAL_PART) }
 }
 
-/// A domain in its own script and in ASCII.
+/// The domain in its own script, and in ASCII.
 fn domain_names(given: &str) -> Result<(String, String), Problem> {
     let uts46 = Uts46::new();
     let ascii = uts46
         .to_ascii(given.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
         .map_err(|_| DOMAIN)?;
-    // A name whose last label is a number is read as an IPv4 address (RFC 3696, 2).
+    // A name whose last label is a number would be read as an IPv4 address (RFC 3696, 2).
     if ascii.rsplit('.').next().is_none_or(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(DOMAIN);
     }
     if ascii.split('.').all(|label| !label.starts_with("xn--")) {
-        // What is not international stays as it was given, capitals included.
+        // An ASCII domain stays as given, upper case included.
         let shown = if given.is_ascii() { given.to_owned() } else { ascii.to_string() };
         return Ok((shown, ascii.into_owned()));
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_those_of_rfc_5321() {
+    fn addresses_follow_rfc_5321() {
         let local = "x".repeat(64);
         let label = "y".repeat(63);
         for good in [
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_address_have_one_key() {
+    fn spellings_of_one_address_have_the_same_key() {
         for (one, other) in [
             (" Ada@Example.ORG\t", "ada@example.org"),
             ("ada@MÜNCHEN.example", "ada@xn--mnchen-3ya.example"),
@@ -199,12 +199,12 @@ mod tests {
         ] {
             assert_eq!(key(one), key(other), "{one} {other}");
         }
-        assert_eq!(key("Ada@Example.org"), "ada@example.org", "as it was before there was this rule");
+        assert_eq!(key("Ada@Example.org"), "ada@example.org", "the same key as before this rule");
         assert_ne!(key("ada@faß.example"), key("ada@fass.example"), "UTS #46 is non-transitional");
     }
 
     #[test]
-    fn international_addresses_have_a_form_for_people_and_one_for_servers() {
+    fn international_address_has_a_display_form_and_an_smtp_form() {
         let address = parse("ada@XN--MNCHEN-3YA.Example").unwrap();
         assert_eq!(address.to_string(), "ada@münchen.example");
         assert_eq!(address.for_smtp(), "ada@xn--mnchen-3ya.example");
@@ -215,12 +215,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_the_rule(text in any::<String>()) {
+        fn arbitrary_text_never_panics(text in any::<String>()) {
             let _ = parse(&text);
         }
 
         #[test]
-        fn each_form_of_an_address_is_the_same_address(
+        fn every_form_of_an_address_has_the_same_key(
             local in "[a-zA-Z0-9é日ü!+-]{1,12}(\\.[a-zA-Z0-9é]{1,8}){0,2}",
             domain in "[a-zA-Z0-9]{1,10}[ü日]?(\\.[a-zA-Z0-9ß]{1,10}){0,2}\\.[a-zA-Z]{2,6}",
         ) {

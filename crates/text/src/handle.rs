@@ -1,13 +1,14 @@
-//! Handles: what comments mention members by.
+//! Handles: names that mention members in comments.
 //!
-//! 2 to 30 characters: lower-case ASCII letters, digits, and `.`, `_`, `-` between them.
+//! 2 to 30 characters: lower-case ASCII letters and digits, and `.`, `_`, `-` between them.
 
 /// Characters of a handle, at least.
 pub const MIN_LENGTH: usize = 2;
 /// Characters of a handle, at most.
 pub const MAX_LENGTH: usize = 30;
 
-/// Words that mention groups, or nobody, in this or other products: a member who had one would be mentioned by mistake.
+/// Words that mention groups, or nobody, in this or other products. A member with such a handle would be mentioned by
+/// mistake.
 pub const RESERVED: &[&str] = &[
     "admins",
     "all",
@@ -39,17 +40,17 @@ pub const RESERVED: &[&str] = &[
     "watchers",
 ];
 
-/// A character that a handle can have. Both cases: a mention may be written in either.
+/// Whether a handle may contain the character, in either case: a mention may use upper case.
 pub fn is_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || is_separator(c)
 }
 
-/// A character that a handle can have, though not at its ends.
+/// Whether the character is allowed inside a handle, but not at its ends.
 pub fn is_separator(c: char) -> bool {
     matches!(c, '.' | '_' | '-')
 }
 
-/// Whether this is a handle.
+/// Whether the text is a valid handle.
 pub fn is_handle(text: &str) -> bool {
     let at_ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     (MIN_LENGTH..=MAX_LENGTH).contains(&text.len())
@@ -58,7 +59,7 @@ pub fn is_handle(text: &str) -> bool {
         && at_ends(text.chars().next_back())
 }
 
-/// Whether nobody may take it.
+/// Whether the handle is reserved.
 pub fn is_reserved(handle: &str) -> bool {
     RESERVED.binary_search(&handle).is_ok()
 }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_begin_and_end_with_a_letter_or_a_digit() {
+    fn handle_begins_and_ends_with_a_letter_or_digit() {
         for good in ["jo", "jo.doe", "a-_b", "42"] {
             assert!(is_handle(good), "{good}");
         }
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_handles_are_handles_in_order() {
+    fn reserved_handles_are_valid_and_sorted() {
         assert!(RESERVED.is_sorted());
         assert!(RESERVED.iter().all(|handle| is_handle(handle) && is_reserved(handle)));
         assert!(!is_reserved("ada"));

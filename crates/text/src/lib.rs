@@ -1,23 +1,23 @@
-//! What people may write, with one rule per kind of text.
+//! Text that users write, with one rule per kind of text.
 //!
 //! | rule | for | standard |
 //! |---|---|---|
-//! | [`line`] | titles, names of people, accounts, keys, fields | Unicode NFC (UAX #15), UTS #39 for what is invisible |
+//! | [`line`] | titles, names of people, accounts, keys, fields | Unicode NFC (UAX #15), UTS #39 for invisible characters |
 //! | [`name`] | names that are compared: tags, saved views | NFKC; equality by [`fold`] (NFKC_Casefold, UAX #31) |
 //! | [`text`] | comments, descriptions, reasons, notes | NFC; line breaks as LF (Unicode 5.8) |
-//! | [`query`] | search words | NFC; refuses nothing |
-//! | [`file_name`] | names of attachments | [`line`], and no path |
+//! | [`query`] | search terms | NFC; never rejected |
+//! | [`file_name`] | names of attachments | [`line`], without a path |
 //! | [`email::Address`] | e-mail addresses | RFC 5321, RFC 6531, UTS #46 |
 //! | [`phone`] | phone numbers | E.164, separators of RFC 3966 |
-//! | [`password`] | passwords, before they are hashed | OpaqueString, RFC 8265 |
-//! | [`handle`], [`slug`] | what members and accounts are addressed by | ASCII, and a list of reserved names |
+//! | [`password`] | passwords, before hashing | OpaqueString, RFC 8265 |
+//! | [`handle`], [`slug`] | names of members and accounts in mentions and URLs | ASCII, and a list of reserved names |
 //!
-//! Every rule is idempotent: what it returns is returned unchanged when it is given again. The contract names the rule of a
-//! field (`baton.text.v1.kind`), and the codec of `baton-proto` applies it when it decodes a request. So a handler sees,
-//! stores, compares and searches one and the same form.
+//! Every rule is idempotent: its result passes it unchanged. The contract names the rule of a field
+//! (`baton.text.v1.kind`), and the codec of `baton-proto` applies it when it decodes a request. So handlers see, store,
+//! compare and search one form only.
 //!
-//! **Lengths** are counted in characters, that is in Unicode scalar values, after normalisation. That is also what
-//! `buf.validate` and Postgres' `char_length` count.
+//! **Lengths** are in characters, that is Unicode scalar values, after normalization. `buf.validate` and Postgres'
+//! `char_length` count the same way.
 
 mod characters;
 pub mod email;
@@ -33,19 +33,19 @@ use std::fmt;
 
 pub use visible::{file_name, fold, line, name, query, text};
 
-/// Why a rule refuses a value: the end of a sentence that begins with the name of the field. It never contains the value.
+/// Why a rule rejects a value: the end of a sentence that begins with the field name. It never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem(&'static str);
 
 impl Problem {
-    /// What protobuf's doubles have and JSON has not.
+    /// A number that protobuf doubles allow and JSON does not.
     pub const NOT_A_NUMBER: Self = Self::new("must not contain NaN or infinity");
 
     pub(crate) const fn new(text: &'static str) -> Self {
         Self(text)
     }
 
-    /// The words.
+    /// The text.
     pub fn as_str(self) -> &'static str {
         self.0
     }
@@ -65,7 +65,7 @@ impl From<Problem> for String {
     }
 }
 
-/// A rule, as the contract names it in `baton.text.v1.Kind`.
+/// A rule, by its name in the contract (`baton.text.v1.Kind`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// [`line`]
@@ -85,11 +85,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Brings a value into its normal form. A value that is empty, or is nothing but white space, becomes empty and passes:
-    /// whether the field may be empty is another rule's question (`min_len`).
+    /// Normalizes a value. An empty value, or one of only white space, becomes empty and passes: another rule
+    /// (`min_len`) decides whether the field may be empty.
     ///
     /// # Errors
-    /// When the rule refuses the value, which then stays as it was.
+    /// If the rule rejects the value, which then stays unchanged.
     pub fn apply(self, value: &mut String) -> Result<(), Problem> {
         if value.is_empty() {
             return Ok(());
@@ -102,7 +102,7 @@ impl Kind {
             Self::Line => line(value)?,
             Self::Name => name(value)?,
             Self::Text => text(value)?,
-            // Postgres and JSON differ about it, and nobody types it.
+            // Postgres and JSON disagree about NUL, and nobody types it.
             Self::Query if value.contains('\0') => return Err(visible::CONTROL_IN_TEXT),
             Self::Query => query(value),
             Self::FileName => file_name(value)?,
@@ -123,7 +123,7 @@ mod tests {
     const ALL: [Kind; 7] = [Kind::Line, Kind::Name, Kind::Text, Kind::Query, Kind::FileName, Kind::Email, Kind::Phone];
 
     #[test]
-    fn white_space_alone_is_as_good_as_nothing() {
+    fn blank_value_becomes_empty() {
         for kind in ALL {
             for blank in ["", " ", "\t\r\n", "\u{a0}\u{3000}\u{2028}"] {
                 let mut value = blank.to_owned();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_values_stay_as_they_were() {
+    fn rejected_value_stays_unchanged() {
         let mut value = " a\u{1b} ".to_owned();
         Kind::Line.apply(&mut value).unwrap_err();
         assert_eq!(value, " a\u{1b} ");

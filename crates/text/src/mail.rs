@@ -1,22 +1,22 @@
-//! Other people's words in mails to strangers.
+//! Text of other users in mails to strangers.
 
 use crate::{
     characters::{is_ignorable, is_space},
     visible::{line, nfkc},
 };
 
-/// Characters of someone else's text that a mail quotes.
+/// Characters of another user's text in a mail, at most.
 const MAX_QUOTED: usize = 60;
 
-/// Someone else's text as a mail quotes it: short, in quotation marks, and without anything that mail clients turn into a
-/// link. They link what has a dot, a colon, an at sign or a slash inside it, and long numbers; all of these become
-/// spaces. Empty when nothing is left.
+/// Quotes another user's text for a mail: short, in quotation marks, and without anything that mail clients turn into a
+/// link. They link text with a dot, a colon, an at sign or a slash inside it, and long numbers; all of these become
+/// spaces. Empty if nothing is left.
 pub fn quoted(text: &str) -> String {
     let mut words = String::new();
     let mut digits = 0;
     for c in nfkc(text).chars().filter(|&c| !is_ignorable(c)) {
         digits = if c.is_numeric() { digits + 1 } else { 0 };
-        // Phone numbers are linked as well.
+        // Mail clients link phone numbers, too.
         let kept = if digits > 4 { None } else { Some(c).filter(|&c| is_harmless(c) && !is_space(c)) };
         match kept {
             Some(c) => words.push(c),
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_readable_and_links_do_not() {
+    fn names_stay_readable_and_links_are_removed() {
         for (text, shown) in [
             ("Acme & Sons, Inc.", "“Acme & Sons, Inc”"),
             ("Ada Lovelace", "“Ada Lovelace”"),
@@ -62,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_comes_out_as_a_link(text in any::<String>()) {
+        fn quoted_text_never_contains_a_link(text in any::<String>()) {
             let quoted = quoted(&text);
             prop_assert!(!quoted.contains(['.', ':', '/', '\\', '@', '<', '>', '"', '\n', '\r', '。', '．', '｡', '%', '#']));
             prop_assert!(quoted.chars().count() <= MAX_QUOTED + 3);

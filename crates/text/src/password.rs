@@ -1,13 +1,13 @@
-//! Passwords, before they are hashed.
+//! Passwords, before hashing.
 
 use std::borrow::Cow;
 
 use crate::{characters::is_space, visible::nfc};
 
-/// The form of a password that is hashed: OpaqueString of RFC 8265, 4.2.2. Spaces of any kind become the ASCII space, and
-/// the rest is NFC, so that a password opens the same door whichever keyboard and system it was typed on. Case and width stay.
+/// The form of a password that is hashed: OpaqueString of RFC 8265, 4.2.2. Spaces of any kind become the ASCII space,
+/// and the rest is NFC, so that a password works regardless of keyboard and system. Case and width are kept.
 ///
-/// Nothing is refused here: what RFC 8264 forbids beside is rare, and people have such passwords already.
+/// No password is rejected: what RFC 8264 also forbids is rare, and existing passwords contain it.
 pub fn opaque(password: &str) -> Cow<'_, str> {
     if password.is_ascii() {
         return Cow::Borrowed(password);
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_password_has_one_form() {
+    fn spellings_of_one_password_have_the_same_form() {
         assert_eq!(opaque("cafe\u{301} au\u{a0}lait"), opaque("café au lait"));
         assert_eq!(opaque("  Π R² ＡB  "), "  Π R² ＡB  ", "neither trimmed nor folded");
     }

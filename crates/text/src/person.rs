@@ -1,6 +1,6 @@
 //! Names of people.
 
-/// The name to show of a person who may have one name only: neither part leaves a space behind.
+/// The display name of a person, who may have only one name. A missing part leaves no space.
 pub fn full_name(first: &str, last: &str) -> String {
     let parts = [first.trim(), last.trim()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
@@ -11,7 +11,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_name_stands_alone() {
+    fn single_name_has_no_surrounding_space() {
         for (first, last, shown) in [
             ("Ada", "Lovelace", "Ada Lovelace"),
             ("Suharto", "", "Suharto"),

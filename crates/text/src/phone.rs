@@ -8,15 +8,15 @@ const TRUNK: Problem = Problem::new(
     "must not have a 0 in brackets: write the number as it is dialled from abroad, such as +49 170 1234567",
 );
 
-/// The number in the form of E.164: a plus sign and up to 15 digits.
+/// The number in E.164 format: a plus sign and up to 15 digits.
 ///
-/// Spaces and the visual separators of RFC 3966 (`-`, `.`, brackets) are left out. Brackets around digits that begin
-/// with 0 are refused: they hold the trunk prefix, which some countries drop in international numbers and some
-/// (Italy) do not, and dropping it wrongly makes another number. So are slashes, which in some places separate two numbers,
-/// and letters, which begin an extension.
+/// Spaces and the visual separators of RFC 3966 (`-`, `.`, brackets) are removed. Brackets around digits that begin
+/// with 0 are rejected. They contain the trunk prefix, which some countries drop in international numbers and some
+/// (Italy) do not, and dropping it wrongly yields another number. Slashes are rejected because in some countries they
+/// separate two numbers, and letters because they begin an extension.
 ///
 /// # Errors
-/// When it is no such number.
+/// If it is not such a number.
 pub fn parse(given: &str) -> Result<String, Problem> {
     let mut number = String::with_capacity(16);
     let mut open = false;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_out_as_e164() {
+    fn numbers_are_normalized_to_e164() {
         for (given, number) in [
             ("+491701234567", "+491701234567"),
             (" +49 (170) 123-45.67 ", "+491701234567"),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_might_be_another_number_is_refused() {
+    fn ambiguous_numbers_are_rejected() {
         for bad in [
             "",
             "+",
@@ -93,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_keeps_its_digits(given in "[+0-9 ().\\-/a-z]{0,24}") {
+        fn parsed_number_keeps_its_digits(given in "[+0-9 ().\\-/a-z]{0,24}") {
             if let Ok(number) = parse(&given) {
                 let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
                 prop_assert_eq!(digits(&given), digits(&number));

@@ -1,7 +1,7 @@
-//! Slugs: names for addresses of accounts.
+//! Slugs: names of accounts in URLs.
 //!
-//! 3 to 63 characters: lower-case ASCII letters, digits, and hyphens between them. That is a label of DNS (RFC 1123, 2.1),
-//! so an account can have a host name of its own.
+//! 3 to 63 characters: lower-case ASCII letters and digits, and hyphens between them. That is a DNS label (RFC 1123,
+//! 2.1), so an account can have its own host name.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -13,9 +13,9 @@ use crate::characters::is_mark;
 pub const MIN_LENGTH: usize = 3;
 /// Characters of a slug, at most.
 pub const MAX_LENGTH: usize = 63;
-/// Characters of a slug that is made from a name: less than [`MAX_LENGTH`], so that a suffix fits.
-const MAX_MADE: usize = 50;
-/// For names that leave too little.
+/// Characters of a slug that is derived from a name, at most: less than [`MAX_LENGTH`], so that a suffix fits.
+const MAX_DERIVED_LEN: usize = 50;
+/// Slug for names that leave too few characters.
 const FALLBACK: &str = "account";
 
 static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
@@ -23,22 +23,22 @@ static RESERVED: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     lines.filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect()
 });
 
-/// Whether nobody may take it: it is a route or a host of the product, or others would take its owner for the operator.
+/// Whether the slug is reserved: it is a route or a host of the product, or could impersonate the operator.
 pub fn is_reserved(slug: &str) -> bool {
-    // `xn--…` is how DNS writes international names: such a slug would show as another.
+    // `xn--…` encodes an international name in DNS, so such a slug would be displayed differently.
     RESERVED.contains(slug) || slug.as_bytes().get(2..4) == Some(b"--")
 }
 
-/// A slug made from a name. It may be taken, or reserved.
+/// Derives a slug from a name. It may be taken or reserved.
 pub fn from_name(name: &str) -> String {
     let mut slug = String::new();
     let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize(name).to_lowercase();
     let mut rest = decomposed.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            // Left out rather than turned into a hyphen: "Ada's" is one word.
+            // Removed instead of replaced by a hyphen: "Ada's" is one word.
             '\'' | '’' => {}
-            // As German writes them without umlauts.
+            // The German spelling without umlauts.
             'a' | 'o' | 'u' if rest.peek() == Some(&'\u{308}') => {
                 slug.push(c);
                 slug.push('e');
@@ -52,7 +52,7 @@ pub fn from_name(name: &str) -> String {
             },
         }
     }
-    slug.truncate(MAX_MADE);
+    slug.truncate(MAX_DERIVED_LEN);
     let slug = slug.trim_end_matches('-');
     if slug.len() < MIN_LENGTH { FALLBACK.to_owned() } else { slug.to_owned() }
 }
@@ -116,12 +116,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_a_slug(name in any::<String>()) {
+        fn any_name_yields_a_valid_slug(name in any::<String>()) {
             prop_assert!(is_slug(&from_name(&name)), "{}", from_name(&name));
         }
 
         #[test]
-        fn normal_forms_give_the_same_slug(name in "[a-zäöüéñ ]{0,30}") {
+        fn normal_forms_of_a_name_yield_the_same_slug(name in "[a-zäöüéñ ]{0,30}") {
             let decomposed = DecomposingNormalizerBorrowed::new_nfd().normalize(&name).into_owned();
             prop_assert_eq!(from_name(&name), from_name(&decomposed));
         }

@@ -1,4 +1,4 @@
-//! Lines, text, names and search words.
+//! Lines, text, names and search terms.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Marks that one character may carry, as in the stream-safe format (UAX #15, section 13). Thai and Vietnamese need three.
+/// Marks on one character, at most, as in the stream-safe format (UAX #15, section 13). Thai and Vietnamese need three.
 const MAX_MARKS: usize = 30;
 
 const CONTROL: Problem = Problem::new("must not contain control characters or line breaks");
@@ -24,19 +24,19 @@ const PATH: Problem = Problem::new("must be a file name without a path: no slash
 
 /// A visible line: titles, and names of people, accounts, files, fields and keys.
 ///
-/// It has at least one character that leaves ink, and no control characters, line breaks, or characters that reorder text.
-/// It is returned in NFC, without white space around it and without invisible characters that have no effect where
-/// they stand. Joiners stay in emoji sequences and in the scripts that need them.
+/// It has at least one visible character, and no control characters, line breaks, or characters that reorder text. The
+/// result is in NFC, trimmed, and without invisible characters that have no effect. Joiners stay in emoji sequences and
+/// in the scripts that need them.
 ///
 /// # Errors
-/// When it is empty or invisible, or has a character that a line cannot have.
+/// If it is empty or invisible, or contains a character that a line must not have.
 pub fn line(given: &str) -> Result<String, Problem> {
     if let Some(plain) = plain(given, |byte| matches!(byte, b' '..=b'~')) {
         return Ok(plain.to_owned());
     }
     check(given, CONTROL, |_| false)?;
     let mut line = nfc(given);
-    // Removal may bring a base and a mark together, and trimming may uncover more to remove: few lines need a second round.
+    // Removal may join a base and a mark, and trimming may uncover more to remove. Few lines need a second round.
     loop {
         let next = nfc(trim(&without_effectless(&line)));
         if next == line {
@@ -44,11 +44,11 @@ pub fn line(given: &str) -> Result<String, Problem> {
         }
         line = next;
     }
-    seen(line)
+    require_visible(line)
 }
 
-/// A visible line that is compared with others: tags, saved views. As [`line`], but in NFKC and with single
-/// spaces, so that spellings that look the same are the same.
+/// A visible line that is compared with others: tags, saved views. The rule of [`line`], with NFKC and single spaces,
+/// so that spellings that look the same are equal.
 ///
 /// # Errors
 /// Those of [`line`].
@@ -63,8 +63,8 @@ pub fn name(given: &str) -> Result<String, Problem> {
     }
 }
 
-/// The form by which names are equal: NFKC_Casefold (UAX #31), in which neither case nor width nor invisible characters
-/// tell two of them apart. It is for keys and look-ups, and never shown.
+/// The form in which names are compared: NFKC_Casefold (UAX #31), which ignores case, width and invisible characters.
+/// It is for keys and look-ups, and never displayed.
 pub fn fold(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
@@ -80,21 +80,21 @@ pub fn fold(name: &str) -> String {
     }
 }
 
-/// Visible text: comments, descriptions, reasons. As [`line`], but with line breaks, which become LF, and tabs; white
-/// space at the beginning stays, since Markdown gives it a meaning, and so does every invisible character.
+/// Visible text: comments, descriptions, reasons. The rule of [`line`], with tabs and with line breaks, which become
+/// LF. Leading white space stays, because Markdown gives it a meaning, and so do all invisible characters.
 ///
 /// # Errors
-/// When it is empty or invisible, or has a character that text cannot have.
+/// If it is empty or invisible, or contains a character that text must not have.
 pub fn text(given: &str) -> Result<String, Problem> {
     if let Some(plain) = plain(given, |byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
         return if plain.is_empty() { Err(INVISIBLE) } else { Ok(given.to_owned()) };
     }
     check(given, CONTROL_IN_TEXT, |c| breaks_line(c) || c == '\t')?;
     let breaks = given.replace("\r\n", "\n").replace(breaks_line, "\n");
-    seen(nfc(&breaks))
+    require_visible(nfc(&breaks))
 }
 
-/// Words to search for, in the form in which text is stored. Nothing is refused: what no text contains is not found.
+/// Search terms, normalized like stored text. Nothing is rejected; terms that no text contains find nothing.
 pub fn query(given: &str) -> String {
     if let Some(plain) = plain(given, |byte| matches!(byte, b' '..=b'~')) {
         return plain.to_owned();
@@ -114,10 +114,10 @@ pub fn query(given: &str) -> String {
     }
 }
 
-/// The name of a file, without a path: [`line`], no slash or backslash, and neither `.` nor `..`.
+/// A file name without a path: the rule of [`line`], no slash or backslash, and neither `.` nor `..`.
 ///
 /// # Errors
-/// Those of [`line`], and when it is or contains a path.
+/// Those of [`line`], and if it is or contains a path.
 pub fn file_name(given: &str) -> Result<String, Problem> {
     let name = line(given)?;
     if name.contains(['/', '\\']) || name == "." || name == ".." {
@@ -136,16 +136,16 @@ pub(crate) fn nfkc(text: &str) -> String {
     ComposingNormalizerBorrowed::new_nfkc().normalize(text).into_owned()
 }
 
-/// The text without white space around it, if all of it is ASCII that `takes` takes: most is, and is done by then.
-fn plain(given: &str, takes: impl Fn(u8) -> bool) -> Option<&str> {
+/// The trimmed text if all its bytes are accepted ASCII: a fast path for most texts.
+fn plain(given: &str, accepts: impl Fn(u8) -> bool) -> Option<&str> {
     let trimmed = given.trim_ascii();
-    (!trimmed.is_empty() && given.bytes().all(takes)).then_some(trimmed)
+    (!trimmed.is_empty() && given.bytes().all(accepts)).then_some(trimmed)
 }
 
-fn check(given: &str, control: Problem, takes: impl Fn(char) -> bool) -> Result<(), Problem> {
+fn check(given: &str, control: Problem, accepts: impl Fn(char) -> bool) -> Result<(), Problem> {
     let mut marks = 0;
     for c in trim(given).chars() {
-        if (is_control(c) || breaks_line(c)) && !takes(c) {
+        if (is_control(c) || breaks_line(c)) && !accepts(c) {
             return Err(control);
         }
         if reorders(c) {
@@ -159,11 +159,11 @@ fn check(given: &str, control: Problem, takes: impl Fn(char) -> bool) -> Result<
     Ok(())
 }
 
-fn seen(text: String) -> Result<String, Problem> {
+fn require_visible(text: String) -> Result<String, Problem> {
     if text.chars().any(is_visible) { Ok(text) } else { Err(INVISIBLE) }
 }
 
-/// Without the invisible characters that change nothing where they stand.
+/// Removes the invisible characters that have no effect.
 fn without_effectless(text: &str) -> String {
     let right_to_left = has_right_to_left(text);
     let mut kept = String::with_capacity(text.len());
@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Alone, none of these is anything to see.
+    /// Characters that are invisible on their own.
     const INVISIBLE_ALONE: [&str; 24] = [
         "\u{200b}",
         "\u{200c}",
@@ -222,7 +222,7 @@ mod tests {
     ];
 
     #[test]
-    fn lines_need_something_to_see() {
+    fn line_needs_a_visible_character() {
         for alone in INVISIBLE_ALONE {
             for given in [alone.to_owned(), format!(" {alone}\u{a0}{alone} "), alone.repeat(3)] {
                 assert!(line(&given).is_err(), "{given:?}");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_no_controls_and_no_hidden_order() {
+    fn control_and_reordering_characters_are_rejected() {
         for c in ('\0'..='\u{1f}').chain('\u{7f}'..='\u{9f}').chain(['\u{2028}', '\u{2029}']) {
             assert_eq!(line(&format!("a{c}b")), Err(CONTROL), "{c:?}");
         }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_change_nothing_to_see_are_left_out() {
+    fn characters_without_effect_are_removed() {
         for (given, kept) in [
             ("ad\u{200b}min", "admin"),
             ("ad\u{ad}min\u{feff}", "admin"),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_emoji_and_scripts_need_stay() {
+    fn characters_needed_by_emoji_and_scripts_stay() {
         for given in
             ["👩‍👩‍👧‍👦 family", "🏳️‍🌈", "👩🏽‍💻", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🇩🇪", "می‌خواهم", "क्‍ष", "葛\u{e0100}城", "שלום \u{200f}(1)"]
         {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_line_breaks_of_one_kind_and_keeps_its_margins() {
+    fn text_keeps_margins_and_normalizes_line_breaks() {
         assert_eq!(text("  a\r\nb\rc\u{2028}d\te\n").as_deref(), Ok("  a\nb\nc\nd\te\n"));
         assert_eq!(text("a\u{1b}b"), Err(CONTROL_IN_TEXT));
         assert_eq!(text("a\0b"), Err(CONTROL_IN_TEXT));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_that_look_the_same_are_the_same_name() {
+    fn names_that_look_the_same_are_equal() {
         for (one, other) in [
             ("Café", "Cafe\u{301}"),
             ("Ａｃｍｅ", "Acme"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn file_names_are_no_paths() {
+    fn file_name_must_not_be_a_path() {
         for good in ["a", "Bericht (2).pdf", "résumé.docx", "日本語.txt", "..a", "a..b", "👍.png"] {
             assert_eq!(file_name(good).as_deref(), Ok(good));
         }
@@ -315,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_a_line_reads_as_it_is_stored(given in any::<String>()) {
+        fn valid_line_is_visible_and_normalized(given in any::<String>()) {
             if let Ok(line) = line(&given) {
                 prop_assert!(line.chars().any(is_visible));
                 prop_assert!(!line.chars().any(|c| is_control(c) || breaks_line(c) || reorders(c)));
@@ -325,7 +325,7 @@ mod tests {
         }
 
         #[test]
-        fn combinations_of_the_hard_characters_have_one_normal_form(
+        fn normalization_is_idempotent(
             given in prop::collection::vec(prop::sample::select(vec![
                 "a", "e", "é", "\u{301}", "\u{200d}", "\u{200c}", "\u{fe0f}", "👩", "🏽", "\u{200b}", " ", "\u{a0}", "क", "\u{94d}",
                 "ب", "\u{200f}", "1", "\u{20e3}", "\u{e0067}", "🏴", "葛", "\u{1100}", "\u{1161}", "ﬁ", "\u{3164}", "\n",
@@ -342,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn neither_normal_form_nor_case_tells_names_apart(given in "[a-zA-Zéßàﬁñ０-９ \u{301}\u{200b}]{1,20}") {
+        fn normal_form_and_case_do_not_distinguish_names(given in "[a-zA-Zéßàﬁñ０-９ \u{301}\u{200b}]{1,20}") {
             let decomposed = icu_normalizer::DecomposingNormalizerBorrowed::new_nfd().normalize(&given).into_owned();
             prop_assert_eq!(name(&given), name(&decomposed));
             prop_assert_eq!(fold(&given), fold(&decomposed));
@@ -350,7 +350,7 @@ mod tests {
         }
 
         #[test]
-        fn plain_words_pass_unchanged(given in "[!-~]([ -~]{0,40}[!-~])?") {
+        fn ascii_words_pass_unchanged(given in "[!-~]([ -~]{0,40}[!-~])?") {
             prop_assert_eq!(line(&given), Ok(given.clone()));
             prop_assert_eq!(text(&given), Ok(given));
         }

@@ -1,5 +1,5 @@
-//! Real servers from the binaries of this machine. As root, they run as an unprivileged user; the tests hold
-//! both ways.
+//! Tests with real servers from the binaries of this machine. As root the servers run as an unprivileged user; the
+//! tests support both.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,7 +17,7 @@ use std::{
 use baton_embedded::{Options, Postgres, PostgresBinaries, Redis, RedisBinary};
 use tokio::time::{Instant, sleep};
 
-/// A folder that any user may pass through: not in TMPDIR, which may be one's own.
+/// A folder that any user can pass through. Not in TMPDIR, which may be private to a user.
 struct Scratch(tempfile::TempDir);
 
 impl Scratch {
@@ -38,7 +38,7 @@ async fn start_postgres(dir: &Path, options: Options) -> Postgres {
 
 async fn postgres_error(dir: &Path, options: Options) -> String {
     let error = Postgres::start(&PostgresBinaries::find().unwrap(), dir, options).await.unwrap_err().to_string();
-    assert!(!error.contains('\n'), "one line, please: {error}");
+    assert!(!error.contains('\n'), "not one line: {error}");
     error
 }
 
@@ -54,11 +54,11 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Waits until it is so, for at most 20 seconds.
+/// Waits until the condition is true, for at most 20 seconds.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

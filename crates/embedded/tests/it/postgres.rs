@@ -19,9 +19,9 @@ async fn connect(postgres: &Postgres) -> PgConnection {
 }
 
 #[tokio::test]
-async fn data_is_there_again_after_the_next_start() {
+async fn data_survives_a_restart() {
     let scratch = Scratch::new();
-    // A space, and nothing that exists yet.
+    // A path with a space, of which nothing exists yet.
     let dir = scratch.join("a clone/.baton/postgres");
 
     let postgres = start_postgres(&dir, Options::kept()).await;
@@ -29,7 +29,7 @@ async fn data_is_there_again_after_the_next_start() {
     sqlx::raw_sql("create table kept (word text); insert into kept values ('É')").execute(&mut db).await.unwrap();
     let durable: String = sqlx::query_scalar("show fsync").fetch_one(&mut db).await.unwrap();
     assert_eq!(durable, "on");
-    // A client that stays connected must not hold up the stop.
+    // A connected client must not delay the shutdown.
     let before = Instant::now();
     postgres.stop().await;
     assert!(before.elapsed().as_secs() < 5);
@@ -49,7 +49,7 @@ async fn data_is_there_again_after_the_next_start() {
 }
 
 #[tokio::test]
-async fn only_the_password_opens_it() {
+async fn password_is_required() {
     let scratch = Scratch::new();
     let postgres = start_postgres(&scratch.join("postgres"), Options::throw_away()).await;
     let url = postgres.url("postgres", Postgres::SUPERUSER);
@@ -62,7 +62,7 @@ async fn only_the_password_opens_it() {
 }
 
 #[tokio::test]
-async fn throw_away_data_is_thrown_away() {
+async fn throw_away_data_is_removed() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     let postgres = start_postgres(&dir, Options::throw_away()).await;
@@ -74,7 +74,7 @@ async fn throw_away_data_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_folder_in_use_is_left_alone() {
+async fn folder_in_use_is_refused() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     let postgres = start_postgres(&dir, Options::kept()).await;
@@ -88,7 +88,7 @@ async fn a_folder_in_use_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_a_crash_left_is_no_obstacle() {
+async fn stale_pid_file_is_removed() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     let mut postgres = start_postgres(&dir, Options::kept()).await;
@@ -99,7 +99,7 @@ async fn a_pid_file_that_a_crash_left_is_no_obstacle() {
     postgres.exited().await.unwrap();
     assert_eq!(postgres.pid(), None);
 
-    // The pid belongs to another program by now: to this one.
+    // The pid belongs to another program now: this one.
     let pid_file = postgres.data_dir().join("postmaster.pid");
     let text = fs::read_to_string(&pid_file).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
@@ -112,7 +112,7 @@ async fn a_pid_file_that_a_crash_left_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn a_server_that_somebody_started_by_hand_is_left_alone() {
+async fn server_started_by_hand_is_not_replaced() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     start_postgres(&dir, Options::kept()).await.stop().await;
@@ -135,7 +135,7 @@ async fn a_server_that_somebody_started_by_hand_is_left_alone() {
 }
 
 #[tokio::test]
-async fn roles_share_the_password() {
+async fn role_password_is_valid_for_other_roles() {
     let scratch = Scratch::new();
     let postgres = start_postgres(&scratch.join("postgres"), Options::throw_away()).await;
     let create = format!("create role clerk login password '{}'", postgres.role_password());
@@ -145,7 +145,7 @@ async fn roles_share_the_password() {
 }
 
 #[tokio::test]
-async fn broken_data_is_named_with_what_to_do() {
+async fn error_of_broken_data_names_the_file_and_the_remedy() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     start_postgres(&dir, Options::kept()).await.stop().await;
@@ -173,7 +173,7 @@ async fn broken_data_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_interrupted_initdb_is_begun_anew() {
+async fn interrupted_initdb_is_restarted() {
     let scratch = Scratch::new();
     let dir = scratch.join("postgres");
     fs::create_dir_all(dir.join("data.new/base")).unwrap();
@@ -185,7 +185,7 @@ async fn an_interrupted_initdb_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn folders_of_others_are_left_alone() {
+async fn foreign_folders_are_refused() {
     let scratch = Scratch::new();
     let dir = scratch.join("photos");
     fs::create_dir(&dir).unwrap();
@@ -200,7 +200,7 @@ async fn folders_of_others_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_folder_that_the_servers_user_cannot_enter_keeps_a_link() {
+async fn inaccessible_folder_links_to_the_fallback() {
     if !am_root() {
         return;
     }

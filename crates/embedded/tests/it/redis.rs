@@ -12,12 +12,12 @@ async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
 async fn error(dir: &Path) -> String {
     let binary = RedisBinary::find().unwrap();
     let error = Redis::start(&binary, dir, Options::kept()).await.unwrap_err().to_string();
-    assert!(!error.contains('\n'), "one line, please: {error}");
+    assert!(!error.contains('\n'), "not one line: {error}");
     error
 }
 
 #[tokio::test]
-async fn data_is_there_again_after_the_next_start() {
+async fn data_survives_a_restart() {
     let scratch = Scratch::new();
     let dir = scratch.join("a clone/redis");
     let server = start_redis(&dir, Options::kept()).await;
@@ -34,7 +34,7 @@ async fn data_is_there_again_after_the_next_start() {
 }
 
 #[tokio::test]
-async fn only_the_password_opens_it_and_throw_away_data_is_thrown_away() {
+async fn password_is_required_and_throw_away_data_is_removed() {
     let scratch = Scratch::new();
     let dir = scratch.join("redis");
     let server = start_redis(&dir, Options::throw_away()).await;
@@ -50,7 +50,7 @@ async fn only_the_password_opens_it_and_throw_away_data_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_folder_in_use_is_left_alone() {
+async fn folder_in_use_is_refused() {
     let scratch = Scratch::new();
     let dir = scratch.join("redis");
     let server = start_redis(&dir, Options::kept()).await;
@@ -62,7 +62,7 @@ async fn a_folder_in_use_is_left_alone() {
 }
 
 #[tokio::test]
-async fn broken_data_is_named_with_what_to_do() {
+async fn error_of_broken_data_names_the_remedy() {
     let scratch = Scratch::new();
     let dir = scratch.join("redis");
     start_redis(&dir, Options::kept()).await.stop().await;

@@ -1,4 +1,4 @@
-//! What becomes of the servers when the process that started them dies without a word.
+//! The watchdog stops the servers when the process that started them dies.
 
 use std::{
     env,
@@ -53,18 +53,18 @@ fn is_alive(process: u32) -> bool {
 }
 
 #[tokio::test]
-async fn servers_end_with_a_parent_that_was_killed() {
+async fn servers_stop_when_their_parent_is_killed() {
     let scratch = Scratch::new();
     let (mut helper, pids) = start_helper(&scratch.join("servers"), false);
     for server in &pids {
-        // So a Ctrl-C, which goes to the group in the foreground, does not reach it.
+        // A Ctrl-C goes to the process group in the foreground, so it does not reach the server.
         assert_eq!(rustix::process::getpgid(Some(pid(*server))).unwrap(), pid(*server));
     }
     rustix::process::kill_process_group(pid(helper.id()), rustix::process::Signal::KILL).unwrap();
     helper.wait().unwrap();
     until("the servers end", || !pids.iter().any(|pid| is_alive(*pid))).await;
 
-    // As root, the watcher is not root, and leaves what it may not remove: some small files.
+    // The watchdog of a root process does not run as root, and cannot remove some small files.
     let left = |server: &str| match am_root() {
         true => scratch.join("servers").join(server).join("data"),
         false => scratch.join("servers").join(server),
@@ -75,7 +75,7 @@ async fn servers_end_with_a_parent_that_was_killed() {
 }
 
 #[tokio::test]
-async fn the_next_start_waits_for_the_servers_of_a_parent_that_was_killed() {
+async fn next_start_waits_for_servers_of_a_killed_parent() {
     let scratch = Scratch::new();
     let dir = scratch.join("servers");
     let (mut helper, _) = start_helper(&dir, true);
@@ -88,7 +88,7 @@ async fn the_next_start_waits_for_the_servers_of_a_parent_that_was_killed() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_is_stopped() {
+async fn dropped_server_is_stopped() {
     let scratch = Scratch::new();
     let redis = start_redis(&scratch.join("redis"), Options::kept()).await;
     let pid = redis.pid().unwrap();
