@@ -1,33 +1,32 @@
-//! The WebSocket at `/cable`: committed events, pushed as they happen.
+//! The WebSocket at `/cable`: pushes committed events.
 //!
 //! It speaks Action Cable's protocol (`actioncable-v1-json`), so that published clients such as
 //! `@rails/actioncable` work unchanged:
 //!
 //! | channel | parameters | messages |
 //! |---|---|---|
-//! | `NotificationChannel` | none, or one's own `user_id` | `{"event": "notification_received", "notification": {id, type, task_id, created_at}}` |
-//! | `TaskChannel` | `task_id` of a task that one may see | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task. `comment_created`, `attachment_added` and the like: `{"event", task_id, actor_id, occurred_at}` and the id of the thing |
-//! | `BoardChannel` | `board_id`: `my`, `user-<id>`, `team` or `account`, if one may see it | `{"event": "task_added", task_id, cause, status, version, assigned_to, actor_id, occurred_at}`, or `task_moved`, `task_removed`, `task_updated`; `{"event": "resync"}` when whose tasks it has changed |
+//! | `NotificationChannel` | none, or the caller's own `user_id` | `{"event": "notification_received", "notification": {id, type, task_id, created_at}}` |
+//! | `TaskChannel` | `task_id` of a visible task | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task. `comment_created`, `attachment_added` and the like: `{"event", task_id, actor_id, occurred_at}` and the id of the thing |
+//! | `BoardChannel` | `board_id`: `my`, `user-<id>`, `team` or `account`, if visible | `{"event": "task_added", task_id, cause, status, version, assigned_to, actor_id, occurred_at}`, or `task_moved`, `task_removed`, `task_updated`; `{"event": "resync"}` when its set of users has changed: read the board again |
 //!
-//! **Connecting.** The access token comes as query parameter `token`, as `Authorization: Bearer`, or as a
-//! subprotocol `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query ends in nobody's
-//! log; the account as `account_id` or `X-Account-Id`, else it is the caller's default account. Pages must
-//! be of an origin that CORS lets in, or of our own.
+//! **Connecting.** The access token is the query parameter `token`, `Authorization: Bearer`, or a subprotocol
+//! `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query is not logged. The account is `account_id` or
+//! `X-Account-Id`; the default is the caller's default account. Pages must be of an allowed CORS origin or of this host.
 //!
-//! **Why a socket is closed.** It is told `{"type": "disconnect", "reason", "reconnect"}` first:
+//! **Disconnecting.** Before it closes a socket, the gateway sends `{"type": "disconnect", "reason", "reconnect"}`:
 //!
 //! | reason | reconnect | when |
 //! |---|---|---|
-//! | `unauthorized` | no | the token, its session or the membership does not hold, at the start or any more |
-//! | `token_expired` | yes | the token ran out while connected. A client whose URL is a function (`createConsumer(() => url)`) comes back with its new token |
-//! | `token_expired` | no | the token had run out when the client connected: get a new one, then connect |
-//! | `server_restart` | yes | we stop, fell behind, or cannot tell whether the caller still may |
-//! | `too_slow` | yes | messages come faster than the client reads them |
-//! | `invalid_request` | no | what the client sent is not the protocol |
+//! | `unauthorized` | no | the token, its session or the membership is not valid, or no longer |
+//! | `token_expired` | yes | the token expired while connected. A client whose URL is a function (`createConsumer(() => url)`) reconnects with its new token |
+//! | `token_expired` | no | the token had expired before connecting: refresh it, then connect |
+//! | `server_restart` | yes | the gateway stops, missed events, or cannot check the caller's access |
+//! | `too_slow` | yes | the client reads slower than messages are sent |
+//! | `invalid_request` | no | the client violated the protocol |
 //!
-//! Nothing is missed silently: whoever cannot be sent an event is disconnected, and reads the state anew
-//! after reconnecting. What a subscriber may see is asked again, with their own token, whenever an event
-//! could have changed it; until it is answered, what it would decide about waits.
+//! No event is lost silently: a client that cannot receive one is disconnected, and reads the state again after
+//! reconnecting. When an event could change a subscriber's access, the gateway checks it again with the subscriber's own
+//! token, and holds the affected events until the result is known.
 
 mod authorizer;
 mod channel;
@@ -70,15 +69,15 @@ use crate::{
     same_origin, upstream::Upstream,
 };
 
-/// The path of the WebSocket.
+/// Path of the WebSocket.
 const PATH: &str = "/cable";
 
 const SUBPROTOCOL: &str = "actioncable-v1-json";
 const TOKEN_SUBPROTOCOL: &str = "baton.token.";
-/// Largest frame, and message, that a client may send.
+/// Maximum frame and message of a client, in bytes.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// What all sockets share. Clones are the same.
+/// State that all sockets share. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Cable(Arc<Shared>);
 
@@ -92,7 +91,7 @@ struct Shared {
     open: UpDownCounter<i64>,
 }
 
-/// The services that say who a caller is, and what they may see.
+/// The services that authenticate and authorize subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstreams {
     /// `baton.auth.v1`.
@@ -104,11 +103,10 @@ pub(crate) struct Upstreams {
 }
 
 impl Cable {
-    /// Pushes `events`, the live tail of all streams, to those whom `upstreams` lets see them. `origins`
-    /// are the browser origins that may connect, as CORS has them; a lone `*` lets all in.
+    /// Starts to push `events`, the live tail of all streams, to subscribers that `upstreams` authorize.
     ///
     /// # Errors
-    /// When the contract has no rule for what sockets show.
+    /// If the contract has no access rule for notifications.
     pub(crate) fn start(
         upstreams: Upstreams,
         config: &Config,
@@ -130,7 +128,7 @@ impl Cable {
         })))
     }
 
-    /// Waits until every socket has been told to come back later, once draining began.
+    /// Waits until all sockets are closed, which draining causes.
     pub(crate) async fn wait_closed(&self) {
         self.0.sockets.close();
         self.0.sockets.wait().await;
@@ -170,7 +168,7 @@ async fn connect(
     let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| bearer(&headers));
     let account_id = account_id.or_else(|| text(&headers, X_ACCOUNT_ID.as_str()));
     let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
-    // Who connects makes a request like any other, and counts for whom the token says, or else for the address.
+    // Connecting counts as a request of the token's quota, or else of the address's.
     let guard = &cable.0.guard;
     headers.remove(AUTHORIZATION);
     headers.extend(credentials.as_ref().map(Credentials::headers).unwrap_or_default());
@@ -205,7 +203,7 @@ impl Shared {
     }
 }
 
-/// Browsers name the page's origin, and cannot be told to lie; whoever names none is no browser.
+/// Whether the page's origin may connect. Browsers always send `Origin`; clients without it are not browsers.
 fn is_origin_allowed(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
@@ -235,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_of_allowed_origins_and_our_own_connect() {
+    fn only_allowed_origins_and_the_own_host_may_connect() {
         let uri = Uri::from_static("/cable");
         let may = |origin: Option<&str>, allowed: &[&str]| {
             let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! Who a socket speaks for, and what they may see: asked of the services, with the caller's own token.
+//! Authenticates and authorizes a socket's caller at the services, with the caller's own token.
 
 use std::time::Duration;
 
@@ -21,14 +21,15 @@ use uuid::Uuid;
 use super::{Upstreams, channel::BoardId};
 use crate::{headers::X_ACCOUNT_ID, upstream::Upstream};
 
-/// What a socket shows in any case: whoever may not call this may not have one.
+/// The RPC that a caller must be allowed to call to open a socket.
 pub(super) const NOTIFICATIONS: &str = "/baton.notification.v1.NotificationService/ListNotifications";
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Attempts while a service does not answer, and the wait after the first; it doubles.
+/// Attempts while a service is unavailable.
 const MAX_ATTEMPTS: u32 = 4;
+/// Delay after the first attempt; it doubles.
 const RETRY_DELAY: Duration = Duration::from_millis(300);
 
-/// What the client showed when it connected.
+/// The credentials of the connect request.
 #[derive(Clone)]
 pub(super) struct Credentials {
     authorization: MetadataValue<Ascii>,
@@ -36,15 +37,15 @@ pub(super) struct Credentials {
     claims: Claims,
 }
 
-/// What the token says of itself. Nothing is believed before a service has verified the token.
+/// The token's claims. They are not trusted before a service has verified the token.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Claims {
-    /// When it expires, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub(super) exp: i64,
 }
 
 impl Credentials {
-    /// `None` when the token has not even the form of one.
+    /// Parses the credentials. `None` if the token is malformed.
     pub(super) fn new(token: &str, account: Option<&str>) -> Option<Self> {
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
         Some(Self {
@@ -58,13 +59,13 @@ impl Credentials {
         self.claims
     }
 
-    /// The same, for this account whatever becomes the default.
+    /// Fixes the account, so that a change of the default account has no effect.
     pub(super) fn in_account(mut self, account_id: Uuid) -> Self {
         self.account = account_id.to_string().parse().ok();
         self
     }
 
-    /// The headers of a call with them.
+    /// The headers of a call with these credentials.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let value = |value: &MetadataValue<Ascii>| HeaderValue::from_bytes(value.as_bytes()).ok();
@@ -85,7 +86,7 @@ impl Credentials {
     }
 }
 
-/// Who the caller is, as the access layer has decided.
+/// The caller, as authenticated by the access layer.
 #[derive(Debug, Clone)]
 pub(super) struct Identity(Principal);
 
@@ -102,12 +103,12 @@ impl Identity {
         &self.0
     }
 
-    /// Whether nothing has changed that decides which tasks they see.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    /// Whether user and membership are the same, and with them the visible tasks.
+    pub(super) fn has_same_access_as(&self, other: &Self) -> bool {
         self.user_id() == other.user_id() && self.0.membership == other.0.membership
     }
 
-    /// Whose tasks the board has to this caller.
+    /// The board as this caller sees it: the users whose tasks it contains.
     pub(super) fn board(&self, id: BoardId) -> Board {
         match id {
             BoardId::My => Board::Of(self.user_id()),
@@ -118,12 +119,12 @@ impl Identity {
     }
 }
 
-/// Why there is no yes.
+/// Why access was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccessError {
-    /// A service said no.
+    /// A service denied it.
     Denied,
-    /// No service could tell.
+    /// No service could decide it.
     Unavailable,
 }
 
@@ -131,7 +132,7 @@ impl AccessError {
     fn from_code(code: Code) -> Self {
         match code {
             Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::ResourceExhausted => {
-                tracing::debug!(?code, "a service cannot say what a socket's caller may");
+                tracing::debug!(?code, "cannot check the access of a socket's caller");
                 Self::Unavailable
             }
             _ => Self::Denied,
@@ -145,7 +146,7 @@ impl From<Status> for AccessError {
     }
 }
 
-/// The services that know. Clones share their connections.
+/// The services that authenticate and authorize. Clones share their connections.
 #[derive(Debug, Clone)]
 pub(super) struct Authorizer {
     access: AccessLayer,
@@ -155,7 +156,7 @@ pub(super) struct Authorizer {
 
 impl Authorizer {
     /// # Errors
-    /// When the contract has no rule for notifications.
+    /// If the contract has no access rule for notifications.
     pub(super) fn new(upstreams: Upstreams, issuer: &str) -> anyhow::Result<Self> {
         let auth = Auth::new(Peer::new("auth", upstreams.auth));
         let tenancy = Tenancy::new(Peer::new("tenancy", upstreams.tenancy));
@@ -164,12 +165,12 @@ impl Authorizer {
         Ok(Self {
             access: AccessLayer::new(rules, tokens, baton_access::IdentityCache::new(auth, tenancy)),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
-            // Watching is a stream, if only for a moment.
+            // WatchBoard returns a stream, even if it is closed at once.
             boards: BoardServiceClient::new(upstreams.task.streams()),
         })
     }
 
-    /// Who shows these credentials.
+    /// Authenticates the credentials.
     pub(super) async fn identify(&self, credentials: &Credentials) -> Result<Identity, AccessError> {
         let mut attempts = Attempts(0);
         loop {
@@ -180,7 +181,7 @@ impl Authorizer {
         }
     }
 
-    /// Whether who shows these credentials may see the task.
+    /// Checks that the caller may see the task.
     pub(super) async fn check_task(&self, credentials: &Credentials, id: Uuid) -> Result<(), AccessError> {
         let mut attempts = Attempts(0);
         loop {
@@ -192,7 +193,7 @@ impl Authorizer {
         }
     }
 
-    /// Whether who shows these credentials may see the board: whether they may watch it, without doing so.
+    /// Checks that the caller may see the board: opens its watch stream and drops it.
     pub(super) async fn check_board(&self, credentials: &Credentials, id: BoardId) -> Result<(), AccessError> {
         let (board, user_id) = match id {
             BoardId::My => (BoardKind::My, None),
@@ -216,11 +217,11 @@ impl Authorizer {
     }
 }
 
-/// Counts tries while nobody can tell.
+/// Counts attempts while a service is unavailable.
 struct Attempts(u32);
 
 impl Attempts {
-    /// Waits for the next one; `false` after the last.
+    /// Waits before the next attempt; `false` after the last.
     async fn retry(&mut self) -> bool {
         self.0 += 1;
         if self.0 >= MAX_ATTEMPTS {
@@ -236,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_the_form_of_a_token_is_asked_about() {
+    fn malformed_credentials_are_refused_without_a_lookup() {
         let payload = URL_SAFE_NO_PAD.encode(r#"{"exp":7,"sub":"x"}"#);
         let credentials = Credentials::new(&format!("e30.{payload}.c2ln"), Some("a")).unwrap();
         assert_eq!(credentials.claims().exp, 7);

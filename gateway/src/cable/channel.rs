@@ -1,4 +1,4 @@
-//! The channels: what a client may subscribe to, and what events say on them.
+//! The channels that a client may subscribe to, and the messages that events cause on them.
 
 use baton_access::{Board, BoardChange};
 use baton_proto::{
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What a subscription is about.
+/// The subject of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Channel {
     /// The caller's notifications.
@@ -29,21 +29,21 @@ pub(super) enum Channel {
     Board(BoardId),
 }
 
-/// Which board.
+/// A board, relative to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BoardId {
-    /// The caller's.
+    /// The caller's own.
     My,
-    /// This person's.
+    /// This user's.
     User(Uuid),
-    /// That of the caller's team.
+    /// The caller's team's.
     Team,
     /// The account's.
     Account,
 }
 
 impl BoardId {
-    /// `my`, `user-<id>`, `team` or `account`.
+    /// Parses `my`, `user-<id>`, `team` or `account`.
     fn parse(id: &str) -> Option<Self> {
         match id {
             "my" => Some(Self::My),
@@ -63,7 +63,7 @@ struct Identifier {
 }
 
 impl Channel {
-    /// The channel of an identifier. `None` for an unknown one, and for another's notifications.
+    /// Parses an identifier. `None` for an unknown channel, and for another user's notifications.
     pub(super) fn parse(identifier: &str, caller: Uuid) -> Option<Self> {
         let identifier: Identifier = serde_json::from_str(identifier).ok()?;
         match identifier.channel.as_str() {
@@ -77,8 +77,8 @@ impl Channel {
         }
     }
 
-    /// What the event says on this channel to the caller; `None` when it does not concern it. `board` are those whose
-    /// tasks the channel's board has, if it is about one.
+    /// Returns the event's message on this channel; `None` if the event does not concern it. `board` is that of a board
+    /// channel.
     pub(super) fn message(self, event: &Envelope, caller: Uuid, board: Option<&Board>) -> Option<Value> {
         match self {
             Self::Notifications => notification_message(event, caller),
@@ -87,13 +87,13 @@ impl Channel {
         }
     }
 
-    /// Whether the event may have changed who sees what the channel is about.
+    /// Whether the event may have changed who may see the channel's subject.
     pub(super) fn access_may_change(self, event: &Envelope) -> bool {
         matches!(self, Self::Task(id) if event.subject_id.parse() == Ok(id))
             && matches!(event.r#type.as_str(), "task.assigned" | "task.reassigned" | "task.rejected" | "task.updated")
     }
 
-    /// Whether the event ended what the channel is about.
+    /// Whether the event deleted the channel's subject.
     pub(super) fn ends_with(self, event: &Envelope) -> bool {
         matches!(self, Self::Task(id) if event.r#type == "task.deleted" && event.subject_id.parse() == Ok(id))
     }
@@ -135,8 +135,8 @@ fn task_message(event: &Envelope, id: Uuid) -> Option<Value> {
     }))
 }
 
-/// What happened beside a task: ids only, as for the task itself. The task that it waits for is not named: who sees the one
-/// need not see the other, and who sees both reads it from the list of dependencies.
+/// Message about an object of a task, with ids only. A dependency's other task is not named: a caller who sees the one task
+/// may not see the other. A caller who sees both reads it from the list of dependencies.
 fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
     let (noun, action) = event.r#type.split_once('.')?;
     let (task_id, subject) = match noun {
@@ -170,7 +170,7 @@ fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
     Some(message)
 }
 
-/// What the event did to a board.
+/// Message about a task's change on a board.
 fn board_message(event: &Envelope, board: &Board) -> Option<Value> {
     let cause = event.r#type.strip_prefix("task.")?;
     let task: TaskEvent = payload(event)?;
@@ -192,16 +192,16 @@ fn board_message(event: &Envelope, board: &Board) -> Option<Value> {
     }))
 }
 
-/// The event's own message; `None`, and a line in the log, when it is not the one that its type promises.
+/// Decodes the event's payload. `None`, with a log line, if it is not of the expected type.
 pub(super) fn payload<M: Name + Default>(event: &Envelope) -> Option<M> {
     let payload = event.payload.as_ref().and_then(|payload| payload.to_msg().ok());
     if payload.is_none() {
-        tracing::error!(event.id = event.id, "an event without its payload is not pushed");
+        tracing::error!(event.id = event.id, "cannot decode the payload of an event; not pushed");
     }
     payload
 }
 
-/// An enum as REST shows it: in lower case, without its prefix.
+/// The enum's JSON name, as in REST: lower case, without its prefix.
 fn enum_name(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
 }
@@ -210,7 +210,7 @@ fn or_null(id: String) -> Option<String> {
     (!id.is_empty()).then_some(id)
 }
 
-/// A time as REST shows it.
+/// The event's time, formatted as in REST.
 fn occurred_at(event: &Envelope) -> Option<String> {
     let at = event.occurred_at.as_ref().and_then(datetime)?;
     Some(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_channels_and_ones_own_notifications_are_channels() {
+    fn unknown_channels_and_notifications_of_others_are_not_parsed() {
         let parse = |identifier: Value| Channel::parse(&identifier.to_string(), ME);
         assert_eq!(parse(json!({"channel": "NotificationChannel"})), Some(Channel::Notifications));
         assert_eq!(parse(json!({"channel": "NotificationChannel", "user_id": ME})), Some(Channel::Notifications));
@@ -268,29 +268,32 @@ mod tests {
     }
 
     #[test]
-    fn notifications_are_told_to_their_reader_only() {
-        let told = |user: Uuid, task: &str| NotificationEvent {
+    fn notifications_are_pushed_to_their_user_only() {
+        let notification = |user: Uuid, task: &str| NotificationEvent {
             notification_id: "n".to_owned(),
             user_id: user.to_string(),
             r#type: NotificationType::TaskAssigned.into(),
             task_id: task.to_owned(),
         };
-        let message = Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "t")), ME, None);
-        let notification =
-            json!({"id": "n", "type": "task_assigned", "task_id": "t", "created_at": "2026-01-01T00:00:00Z"});
-        assert_eq!(message, Some(json!({"event": "notification_received", "notification": notification})));
         let message =
-            Channel::Notifications.message(&event("notification.created", TASK, &told(ME, "")), ME, None).unwrap();
+            Channel::Notifications.message(&event("notification.created", TASK, &notification(ME, "t")), ME, None);
+        let expected =
+            json!({"id": "n", "type": "task_assigned", "task_id": "t", "created_at": "2026-01-01T00:00:00Z"});
+        assert_eq!(message, Some(json!({"event": "notification_received", "notification": expected})));
+        let message = Channel::Notifications
+            .message(&event("notification.created", TASK, &notification(ME, "")), ME, None)
+            .unwrap();
         assert_eq!(message["notification"]["task_id"], Value::Null);
-        for event in
-            [event("notification.created", TASK, &told(TASK, "t")), event("task.assigned", TASK, &told(ME, ""))]
-        {
+        for event in [
+            event("notification.created", TASK, &notification(TASK, "t")),
+            event("task.assigned", TASK, &notification(ME, "")),
+        ] {
             assert_eq!(Channel::Notifications.message(&event, ME, None), None);
         }
     }
 
     #[test]
-    fn a_task_channel_tells_every_event_of_its_task() {
+    fn a_task_channel_pushes_every_event_of_its_task() {
         let task = TaskEvent {
             task_id: TASK.to_string(),
             version: 3,
@@ -308,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn a_board_channel_tells_what_happened_to_its_tasks_only() {
-        let given = TaskEvent {
+    fn a_board_channel_pushes_changes_of_its_tasks_only() {
+        let task = TaskEvent {
             task_id: TASK.to_string(),
             version: 2,
             status: TaskStatus::Pending.into(),
@@ -318,20 +321,20 @@ mod tests {
             changed_fields: vec!["assigned_to".to_owned()],
             ..TaskEvent::default()
         };
-        let event = event("task.assigned", TASK, &given);
-        let told = |board: &Board| Channel::Board(BoardId::My).message(&event, ME, Some(board));
+        let event = event("task.assigned", TASK, &task);
+        let message_on = |board: &Board| Channel::Board(BoardId::My).message(&event, ME, Some(board));
         let expected = json!({
             "event": "task_added", "task_id": TASK, "cause": "assigned", "status": "pending", "version": 2,
             "assigned_to": ME, "actor_id": null, "occurred_at": "2026-01-01T00:00:00Z",
         });
-        assert_eq!(told(&Board::Of(ME)), Some(expected));
-        assert_eq!(told(&Board::Of(TASK)).unwrap()["event"], "task_removed");
-        assert_eq!(told(&Board::Of(Uuid::from_u128(9))), None);
-        assert_eq!(Channel::Board(BoardId::My).message(&event, ME, None), None, "not before it is known whose");
+        assert_eq!(message_on(&Board::Of(ME)), Some(expected));
+        assert_eq!(message_on(&Board::Of(TASK)).unwrap()["event"], "task_removed");
+        assert_eq!(message_on(&Board::Of(Uuid::from_u128(9))), None);
+        assert_eq!(Channel::Board(BoardId::My).message(&event, ME, None), None, "the board is not known yet");
     }
 
     #[test]
-    fn a_task_channel_tells_what_is_said_about_its_task() {
+    fn a_task_channel_pushes_comments_on_its_task() {
         let comment = CommentEvent { comment_id: ME.to_string(), task_id: TASK.to_string(), ..Default::default() };
         let event = event("comment.created", ME, &comment);
         let message = Channel::Task(TASK).message(&event, ME, None).unwrap();
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_channel_does_not_name_the_task_that_it_waits_for() {
+    fn a_dependency_message_does_not_name_the_blocking_task() {
         let hidden = Uuid::from_u128(7);
         let link = DependencyEvent { task_id: TASK.to_string(), blocked_by: hidden.to_string(), ..Default::default() };
         for kind in ["dependency.added", "dependency.removed"] {
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn access_is_asked_again_after_what_may_change_it() {
+    fn events_that_may_change_access_are_known() {
         let task = TaskEvent::default();
         for (kind, may) in [
             ("task.assigned", true),

@@ -1,4 +1,4 @@
-//! From the one tail of all events to the sockets that they concern.
+//! Distributes the tail of all events to the sockets, by account and user.
 
 use std::{
     collections::HashMap,
@@ -10,17 +10,17 @@ use baton_runtime::Shutdown;
 use tokio::sync::broadcast::{self, error::RecvError};
 use uuid::Uuid;
 
-/// Events of one account that a socket may be behind before it is disconnected.
+/// Events that a socket may lag behind before it is disconnected.
 const MAX_BACKLOG: usize = 1024;
 
 type Event = Arc<Envelope>;
 
-/// Passes events on by account, and those of no account by their subject: a user. Clones share it.
+/// Broadcasts events by account; events without an account by their subject, a user. Clones share its state.
 #[derive(Clone, Default)]
 pub(super) struct Hub(Arc<Mutex<HashMap<Uuid, broadcast::Sender<Event>>>>);
 
 impl Hub {
-    /// Passes on what `events` brings until the process stops.
+    /// Broadcasts `events` until the process stops.
     pub(super) async fn run(self, mut events: broadcast::Receiver<Event>, shutdown: Shutdown) {
         loop {
             let event = tokio::select! {
@@ -30,7 +30,7 @@ impl Hub {
             match event {
                 Ok(event) => self.publish(event),
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "fell behind the events; disconnecting all sockets");
+                    tracing::warn!(missed, "missed events of the tail; disconnecting all sockets");
                     self.disconnect_all();
                 }
                 Err(RecvError::Closed) => return self.disconnect_all(),
@@ -38,7 +38,7 @@ impl Hub {
         }
     }
 
-    /// Events of an account, or of a user, from now on.
+    /// Subscribes to the events of an account or a user.
     pub(super) fn listen(&self, key: Uuid) -> Listener {
         let receiver =
             self.with(|keys| keys.entry(key).or_insert_with(|| broadcast::channel(MAX_BACKLOG).0).subscribe());
@@ -50,24 +50,24 @@ impl Hub {
         let Ok(key) = key.parse() else { return };
         self.with(|keys| {
             if let Some(sender) = keys.get(&key) {
-                // Nobody listening any more is no error.
+                // It fails without listeners, which is no error.
                 let _ = sender.send(event);
             }
         });
     }
 
-    /// Listeners are told `None`.
+    /// Ends all listeners: their `next` returns `None`.
     fn disconnect_all(&self) {
         self.with(HashMap::clear);
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<Uuid, broadcast::Sender<Event>>) -> T) -> T {
-        // What is done under the lock does not panic half-way, so a poisoned map is still whole.
+        // No code under the lock can panic half-way, so a poisoned map is still consistent.
         work(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
-/// One socket's ear at the hub.
+/// A socket's subscription to the hub.
 pub(super) struct Listener {
     hub: Hub,
     key: Uuid,
@@ -75,7 +75,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// The next event; `None` when some were missed.
+    /// Returns the next event; `None` if events were missed.
     pub(super) async fn next(&mut self) -> Option<Event> {
         self.receiver.as_mut()?.recv().await.ok()
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_who_falls_behind_is_told_and_nobody_is_kept_in_mind_for_ever() {
+    async fn a_lagging_listener_ends_and_unused_senders_are_removed() {
         let account = Uuid::from_u128(1);
         let hub = Hub::default();
         let mut slow = hub.listen(account);

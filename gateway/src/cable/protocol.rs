@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
-/// What a client says.
+/// A message of the client.
 #[derive(Debug, Deserialize)]
 pub(super) struct ClientCommand {
     /// `subscribe`, `unsubscribe` or `message`.
     pub(super) command: String,
-    /// The channel and its parameters, as JSON in a string. The client knows a subscription by this
-    /// string, so it is sent back exactly as it came.
+    /// The channel and its parameters, as JSON in a string. It is the client's key of the subscription, so it is sent back
+    /// unchanged.
     pub(super) identifier: String,
 }
 
-/// What we say.
+/// A message of the gateway.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum ServerMessage<'a> {
-    /// About the connection.
+    /// A heartbeat.
     Ping {
         #[serde(rename = "type")]
         kind: MessageType,
         /// Seconds since 1970.
         message: i64,
     },
-    /// About a subscription, or a welcome.
+    /// Welcome, or confirmation or rejection of a subscription.
     Control {
         #[serde(rename = "type")]
         kind: MessageType,
@@ -40,7 +40,7 @@ pub(super) enum ServerMessage<'a> {
         reason: &'static str,
         reconnect: bool,
     },
-    /// On a channel.
+    /// A message of a subscription.
     Message { identifier: &'a str, message: Value },
 }
 
@@ -81,7 +81,7 @@ impl<'a> ServerMessage<'a> {
         Some(Self::Disconnect { kind: MessageType::Disconnect, reason: name, reconnect })
     }
 
-    /// As it goes over the wire.
+    /// Encodes the message.
     pub(super) fn to_json(&self) -> String {
         // Serialising strings, numbers and JSON values cannot fail.
         serde_json::to_string(self).unwrap_or_default()
@@ -91,22 +91,22 @@ impl<'a> ServerMessage<'a> {
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The client went.
+    /// The client disconnected.
     Disconnected,
-    /// The caller may not be here, or may not any more.
+    /// The caller is not authorized, or no longer.
     Unauthorized,
-    /// The token ran out: while connected, or before.
+    /// The token expired, while connected or before.
     TokenExpired { while_connected: bool },
-    /// We stop, missed events, or cannot tell.
+    /// The gateway stops, missed events, or cannot check access.
     ServerRestart,
-    /// The client does not keep up.
+    /// The client reads too slowly.
     TooSlow,
-    /// The client does not speak the protocol: of WebSockets, or of what goes through them.
+    /// The client violated the WebSocket or the Action Cable protocol.
     InvalidRequest { code: u16 },
 }
 
 impl CloseReason {
-    /// The status code of the close frame (RFC 6455, section 7.4, and the registry that it begins).
+    /// The status code of the close frame (RFC 6455, section 7.4, and its IANA registry).
     pub(super) fn close_code(self) -> u16 {
         match self {
             Self::Disconnected => close_code::NORMAL,
@@ -117,13 +117,13 @@ impl CloseReason {
         }
     }
 
-    /// Why a socket gives no more messages.
+    /// The reason for an error of the socket.
     pub(super) fn from_error(error: axum::Error) -> Self {
         let Ok(error) = error.into_inner().downcast::<tungstenite::Error>() else { return Self::Disconnected };
         match *error {
             tungstenite::Error::Capacity(_) => Self::InvalidRequest { code: close_code::SIZE },
             tungstenite::Error::Utf8(_) => Self::InvalidRequest { code: close_code::INVALID },
-            // Gone without a close frame: nobody is there to hear why.
+            // Disconnected without a close frame: no reason can be sent.
             tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Disconnected,
             tungstenite::Error::Protocol(_) => Self::InvalidRequest { code: close_code::PROTOCOL },
             _ => Self::Disconnected,
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_those_of_action_cable() {
+    fn messages_follow_the_action_cable_protocol() {
         let id = r#"{"channel":"TaskChannel","task_id":"1"}"#;
         let message = ServerMessage::Message { identifier: id, message: json!({"event": "task_started"}) };
         for (message, expected) in [

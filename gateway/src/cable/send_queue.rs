@@ -1,4 +1,4 @@
-//! What waits to be sent to one socket.
+//! The send queue of one socket.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::protocol::{CloseReason, ServerMessage};
 
-/// Messages that a client may be behind.
+/// Queued messages before a client is disconnected as too slow.
 const MAX_QUEUED_MESSAGES: usize = 1024;
-/// A client that does not take a single message for this long is gone.
+/// Timeout of sending one message.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the last words may take, so that a stop is not held up.
+/// Timeout of each step of closing, so that clients cannot delay shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The sending half of a socket. Sending never waits: a slow client cannot hold up events.
+/// The sending half of a socket. Sending never waits: a slow client cannot delay events.
 pub(super) struct SendQueue {
     messages: mpsc::Sender<Message>,
     writer: JoinHandle<()>,
 }
 
 impl SendQueue {
-    /// Splits a socket.
+    /// Splits a socket into its queue and its incoming messages.
     pub(super) fn split(socket: WebSocket) -> (Self, SplitStream<WebSocket>) {
         let (mut sink, stream) = socket.split();
         let (messages, mut queued) = mpsc::channel::<Message>(MAX_QUEUED_MESSAGES);
@@ -30,7 +30,7 @@ impl SendQueue {
             while let Some(message) = queued.recv().await {
                 match timeout(WRITE_TIMEOUT, sink.send(message)).await {
                     Ok(Ok(())) => {}
-                    // Gone, or as good as.
+                    // Disconnected, or too slow.
                     Ok(Err(_)) | Err(_) => return,
                 }
             }
@@ -44,7 +44,7 @@ impl SendQueue {
         self.enqueue(Message::Text(message.to_json().into()))
     }
 
-    /// Queues a WebSocket ping, which every client answers by itself.
+    /// Queues a WebSocket ping. Every client replies with a pong.
     pub(super) fn ping(&self) -> Result<(), CloseReason> {
         self.enqueue(Message::Ping(Default::default()))
     }
@@ -56,7 +56,7 @@ impl SendQueue {
         })
     }
 
-    /// Says why it ends, after all that waits, and closes the socket.
+    /// Sends the reason after all queued messages, and closes the socket.
     pub(super) async fn close(mut self, reason: CloseReason) {
         if let Some(message) = ServerMessage::disconnect(reason) {
             let _ = timeout(CLOSE_TIMEOUT, self.messages.send(Message::Text(message.to_json().into()))).await;

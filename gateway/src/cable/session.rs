@@ -1,4 +1,4 @@
-//! The life of one socket.
+//! The session of one socket: subscriptions, access checks and pushed events.
 
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
@@ -29,22 +29,23 @@ use super::{
 };
 use crate::rate_limit::Caller;
 
-/// Clients count a connection as dead after six seconds without one.
+/// Interval of Action Cable pings. Clients treat a connection as dead after six seconds without one.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// Every so many pings, the client has to answer one of WebSocket's own, and it is decided anew whether they may be here.
+/// After this many pings the session sends a WebSocket ping and checks the caller's identity again.
 const PINGS_PER_PROBE: u32 = (REAUTHORIZE_INTERVAL.as_secs() / PING_INTERVAL.as_secs()) as u32;
-/// A client from which nothing came for this long is gone.
+/// A client that sends nothing for this long is disconnected.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
 const MAX_SUBSCRIPTIONS: usize = 100;
-/// An identifier comes back with every message, so a long one would cost more than its sender.
+/// Maximum identifier, in bytes. Every message repeats it, so a long one would be expensive.
 const MAX_IDENTIFIER_LEN: usize = 1024;
-/// Questions of one socket that services answer at a time; and that may wait, before its client has to.
+/// Concurrent access checks of one socket.
 const MAX_CONCURRENT_LOOKUPS: usize = 8;
+/// Waiting and running access checks of one socket, before its messages are no longer read.
 const MAX_PENDING_LOOKUPS: usize = 32;
-/// Events that wait for one answer.
+/// Events held for one access check.
 const MAX_HELD_EVENTS: usize = 256;
 
-/// Greets the caller, if they are one, and serves them until the connection ends.
+/// Authenticates the caller, and serves the socket until it is closed.
 pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
     let (queue, incoming) = SendQueue::split(socket);
     let reason = match authenticate(&shared, credentials).await {
@@ -66,7 +67,7 @@ async fn authenticate(
     match identity {
         Ok(identity) => Ok((credentials.in_account(identity.account_id()), identity)),
         Err(AccessError::Unavailable) => Err(CloseReason::ServerRestart),
-        // ServerMessage of a token that nobody verified: it helps an honest client, and tells others nothing.
+        // The expiry is that of an unverified token. It helps honest clients and reveals nothing to others.
         Err(AccessError::Denied) if credentials.claims().exp <= Utc::now().timestamp() => {
             Err(CloseReason::TokenExpired { while_connected: false })
         }
@@ -78,46 +79,46 @@ struct Session<'a> {
     shared: &'a Shared,
     queue: &'a SendQueue,
     credentials: Credentials,
-    /// Whose requests count what the client makes services look up.
+    /// The quota for new subscriptions.
     caller: Caller,
     identity: Identity,
-    /// By identifier, as the client wrote it.
+    /// By identifier, exactly as the client sent it.
     subscriptions: HashMap<String, Subscription>,
     lookups: FuturesUnordered<BoxFuture<'a, LookupResult>>,
     lookup_permits: Arc<Semaphore>,
     checks: u64,
-    /// While it is asked who the caller is: whether something happened since that makes the answer old.
+    /// Set while the identity is being checked: whether an event has made that check stale.
     identity_check: Option<bool>,
-    /// Events that wait while it is asked whether the caller is still a member. `None` while it is not.
+    /// Events held while the caller's membership is being checked; `None` otherwise.
     held: Option<Vec<Arc<Envelope>>>,
 }
 
 struct Subscription {
     channel: Channel,
-    /// Whose tasks the board has that it is about.
+    /// The board of a board channel.
     board: Option<Board>,
     confirmed: bool,
-    /// While it is asked whether the caller may.
+    /// The access check in progress.
     check: Option<Check>,
 }
 
 impl Subscription {
-    /// What the event says to the caller.
+    /// Returns the event's message to the caller.
     fn message(&self, event: &Envelope, caller: Uuid) -> Option<Value> {
         self.channel.message(event, caller, self.board.as_ref())
     }
 }
 
 struct Check {
-    /// Tells its answer from that of an earlier subscription to the same.
+    /// Distinguishes its result from that of an earlier subscription with the same identifier.
     number: u64,
-    /// Something happened meanwhile that makes the answer old.
+    /// An event since its start requires another check.
     is_stale: bool,
-    /// Events that wait for the answer.
+    /// Events held until the result.
     held: Vec<Arc<Envelope>>,
 }
 
-/// What a service said.
+/// Result of a lookup at a service.
 enum LookupResult {
     Subscription(String, u64, Result<(), AccessError>),
     Caller(Result<Identity, AccessError>),
@@ -154,31 +155,31 @@ impl<'a> Session<'a> {
     }
 
     async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, CloseReason> {
-        let mut of_account = self.shared.hub.listen(self.identity.account_id());
-        let mut of_user = self.shared.hub.listen(self.identity.user_id());
-        // What changed before we listened, or is remembered wrongly for a second more, shows then.
+        let mut account_events = self.shared.hub.listen(self.identity.account_id());
+        let mut user_events = self.shared.hub.listen(self.identity.user_id());
+        // Detects changes before `listen`, and identities that were outdated in the cache.
         self.check_identity(false);
         self.queue.send(&ServerMessage::WELCOME)?;
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut pinged, mut last_received) = (0, Instant::now());
+        let (mut pings_sent, mut last_received) = (0, Instant::now());
         let valid_for = self.credentials.claims().exp - Utc::now().timestamp();
         let mut expiry = pin!(sleep(Duration::from_secs(u64::try_from(valid_for).unwrap_or_default())));
         loop {
             tokio::select! {
                 () = self.shared.shutdown.draining().cancelled() => return Err(CloseReason::ServerRestart),
                 () = &mut expiry => return Err(CloseReason::TokenExpired { while_connected: true }),
-                event = of_account.next() => self.handle_event(event.ok_or(CloseReason::ServerRestart)?)?,
-                event = of_user.next() => self.handle_user_event(event.ok_or(CloseReason::ServerRestart)?.as_ref())?,
-                Some(answer) = self.lookups.next() => self.handle_lookup(answer)?,
+                event = account_events.next() => self.handle_event(event.ok_or(CloseReason::ServerRestart)?)?,
+                event = user_events.next() => self.handle_user_event(event.ok_or(CloseReason::ServerRestart)?.as_ref())?,
+                Some(result) = self.lookups.next() => self.handle_lookup(result)?,
                 message = incoming.next(), if self.lookups.len() < MAX_PENDING_LOOKUPS => {
                     last_received = Instant::now();
                     self.handle_message(message.ok_or(CloseReason::Disconnected)?.map_err(CloseReason::from_error)?)?;
                 }
                 _ = pings.tick() => {
                     self.queue.send(&ServerMessage::ping(Utc::now().timestamp()))?;
-                    pinged += 1;
-                    if pinged % PINGS_PER_PROBE == 0 {
+                    pings_sent += 1;
+                    if pings_sent % PINGS_PER_PROBE == 0 {
                         self.queue.ping()?;
                         self.check_identity(false);
                     }
@@ -190,7 +191,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The client said something.
+    /// Handles a message of the client.
     fn handle_message(&mut self, message: Message) -> Result<(), CloseReason> {
         let text = match message {
             Message::Text(text) => text,
@@ -206,14 +207,14 @@ impl<'a> Session<'a> {
                 self.subscriptions.remove(&identifier);
                 Ok(())
             }
-            // `message`: our channels take none; nor do we mind commands of later versions.
+            // The channels accept no `message`. Unknown commands are ignored.
             _ => Ok(()),
         }
     }
 
     fn subscribe(&mut self, identifier: String) -> Result<(), CloseReason> {
         if let Some(known) = self.subscriptions.get(&identifier) {
-            // Clients repeat themselves until they are answered, and may subscribe twice to the same.
+            // Clients repeat the command until it is confirmed, and may subscribe twice.
             return if known.confirmed { self.queue.send(&ServerMessage::confirm(&identifier)) } else { Ok(()) };
         }
         let is_within_limits = self.subscriptions.len() < MAX_SUBSCRIPTIONS && identifier.len() <= MAX_IDENTIFIER_LEN;
@@ -236,7 +237,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Asks whether the caller may still follow what they subscribed to. Its events wait meanwhile.
+    /// Checks whether the caller may still see the subject of a subscription. Its events are held meanwhile.
     fn check_access(&mut self, identifier: &str) {
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return };
         let channel = subscription.channel;
@@ -253,18 +254,18 @@ impl<'a> Session<'a> {
         self.start_check(identifier.to_owned(), self.checks, channel, is_new);
     }
 
-    /// Whose tasks the board has that the channel is about.
+    /// The board of a board channel.
     fn board(&self, channel: Channel) -> Option<Board> {
         if let Channel::Board(id) = channel { Some(self.identity.board(id)) } else { None }
     }
 
-    /// `is_new`: the client has asked to subscribe, which is a request of theirs and counts as one.
+    /// Starts an access check. `is_new`: the client has just subscribed, which counts as a request.
     fn start_check(&self, identifier: String, number: u64, channel: Channel, is_new: bool) {
         let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
         let (limiter, caller) = (&self.shared.guard.limiter, self.caller.clone());
         let lookup_permits = Arc::clone(&self.lookup_permits);
         self.lookups.push(Box::pin(async move {
-            // Closed never.
+            // The semaphore is never closed.
             let _permit = lookup_permits.acquire_owned().await;
             if is_new
                 && let Some(verdict) = limiter.count(NOTIFICATIONS, &caller).await
@@ -272,18 +273,18 @@ impl<'a> Session<'a> {
             {
                 return LookupResult::Subscription(identifier, number, Err(AccessError::Denied));
             }
-            let answer = match channel {
+            let result = match channel {
                 Channel::Notifications => Ok(()),
                 Channel::Task(id) => authorizer.check_task(&credentials, id).await,
                 Channel::Board(id) => authorizer.check_board(&credentials, id).await,
             };
-            LookupResult::Subscription(identifier, number, answer)
+            LookupResult::Subscription(identifier, number, result)
         }));
     }
 
-    /// Asks whether the caller is still who they were. `hold`: nothing is said to them meanwhile.
-    fn check_identity(&mut self, hold: bool) {
-        if hold {
+    /// Checks the caller's identity and membership. `hold_events`: no events are pushed meanwhile.
+    fn check_identity(&mut self, hold_events: bool) {
+        if hold_events {
             self.held.get_or_insert_default();
         }
         if let Some(is_stale) = &mut self.identity_check {
@@ -291,8 +292,8 @@ impl<'a> Session<'a> {
             return;
         }
         self.identity_check = Some(false);
-        // Many sockets hear of a change at the same time.
-        let jitter = if hold { 0.0 } else { rand::random::<f64>() };
+        // Many sockets receive the same event at the same time.
+        let jitter = if hold_events { 0.0 } else { rand::random::<f64>() };
         let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
         self.lookups.push(Box::pin(async move {
             sleep(SETTLE_TIME + Duration::from_secs_f64(jitter)).await;
@@ -300,8 +301,8 @@ impl<'a> Session<'a> {
         }));
     }
 
-    fn handle_lookup(&mut self, answer: LookupResult) -> Result<(), CloseReason> {
-        match answer {
+    fn handle_lookup(&mut self, result: LookupResult) -> Result<(), CloseReason> {
+        match result {
             LookupResult::Caller(Err(AccessError::Denied)) => Err(CloseReason::Unauthorized),
             LookupResult::Caller(Err(AccessError::Unavailable)) => Err(CloseReason::ServerRestart),
             LookupResult::Caller(Ok(identity)) => {
@@ -309,7 +310,7 @@ impl<'a> Session<'a> {
                     self.check_identity(self.held.is_some());
                     return Ok(());
                 }
-                if !identity.is_same(&self.identity) {
+                if !identity.has_same_access_as(&self.identity) {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();
                     all.iter().for_each(|identifier| self.check_access(identifier));
@@ -317,11 +318,11 @@ impl<'a> Session<'a> {
                 }
                 self.held.take().into_iter().flatten().try_for_each(|event| self.handle_event(event))
             }
-            LookupResult::Subscription(identifier, number, answer) => self.handle_check(&identifier, number, answer),
+            LookupResult::Subscription(identifier, number, result) => self.handle_check(&identifier, number, result),
         }
     }
 
-    /// The caller is not who they were: their board may have the tasks of others now, and they read it anew.
+    /// Updates the board of a subscription after the membership changed. If it changed too, the client must read it again.
     fn refresh_board(&mut self, identifier: &str) -> Result<(), CloseReason> {
         let channel = self.subscriptions.get(identifier).map(|subscription| subscription.channel);
         let Some(board) = channel.and_then(|channel| self.board(channel)) else { return Ok(()) };
@@ -336,7 +337,7 @@ impl<'a> Session<'a> {
         &mut self,
         identifier: &str,
         number: u64,
-        answer: Result<(), AccessError>,
+        result: Result<(), AccessError>,
     ) -> Result<(), CloseReason> {
         // The client may have unsubscribed meanwhile.
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
@@ -348,7 +349,7 @@ impl<'a> Session<'a> {
         }
         let held = std::mem::take(&mut check.held);
         subscription.check = None;
-        match answer {
+        match result {
             Ok(()) => {
                 if !subscription.confirmed {
                     subscription.confirmed = true;
@@ -361,7 +362,7 @@ impl<'a> Session<'a> {
                 self.queue.send(&ServerMessage::reject(identifier))
             }
             Err(AccessError::Unavailable) if subscription.confirmed => Err(CloseReason::ServerRestart),
-            // The client asks again by itself.
+            // The client repeats the command.
             Err(AccessError::Unavailable) => {
                 self.subscriptions.remove(identifier);
                 Ok(())
@@ -369,13 +370,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Something happened in the account.
+    /// Handles an event of the account.
     fn handle_event(&mut self, event: Arc<Envelope>) -> Result<(), CloseReason> {
         if let Some(held) = &mut self.held {
             if held.len() >= MAX_HELD_EVENTS {
                 return Err(CloseReason::ServerRestart);
             }
-            // Another change of what the caller may while we ask about the first: ask again.
+            // Another change of access during the check: check again.
             match AccessChange::of(&event, self.identity.principal()) {
                 Some(_) => self.check_identity(true),
                 None => held.push(event),
@@ -383,7 +384,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
-            // The status and settings of the account may shut everybody out; what others become does not.
+            // Status and settings of the account may exclude the caller; changes of other members do not.
             self.check_identity(change == AccessChange::Own || event.r#type.starts_with("account."));
             return Ok(());
         }
@@ -399,7 +400,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Something happened that a subscription is about.
+    /// Delivers an event to a subscription, or holds it during an access check.
     fn deliver(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), CloseReason> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
         if subscription.channel.access_may_change(event) {
@@ -416,7 +417,7 @@ impl<'a> Session<'a> {
         self.push(identifier, event)
     }
 
-    /// Pushes an event to a subscriber who may see it.
+    /// Pushes an event to the client.
     fn push(&mut self, identifier: &str, event: &Envelope) -> Result<(), CloseReason> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
         let Some(message) = subscription.message(event, self.identity.user_id()) else { return Ok(()) };
@@ -436,7 +437,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Something happened to the caller, in no account: to their sessions, their second factor, or themselves.
+    /// Handles an event of the user outside accounts: of their sessions, second factor or profile.
     fn handle_user_event(&mut self, event: &Envelope) -> Result<(), CloseReason> {
         match AccessChange::of(event, self.identity.principal()) {
             Some(AccessChange::SessionClosed) => return Err(CloseReason::Unauthorized),

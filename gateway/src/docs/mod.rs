@@ -1,4 +1,4 @@
-//! `/docs`: the documentation for people. Swagger UI shows `/openapi.json`; nothing comes from elsewhere.
+//! `/docs`: Swagger UI for `/openapi.json`, and the table of reasons. It loads nothing from other hosts.
 
 use std::{
     fmt::Write as _,
@@ -14,8 +14,8 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 
-/// Nothing inline, nothing foreign: text of the contract that looks like markup stays text. Swagger UI's style sheet has
-/// its icons in itself, as `data:` images.
+/// Forbids inline code and other hosts, so that markup in the contract's text cannot run. Swagger UI's style sheet contains
+/// its icons as `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -23,12 +23,11 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Swagger UI's style sheet and script. They are unpacked when the page is asked for first: most gateways show it to
-/// nobody.
+/// Swagger UI's style sheet and script, unpacked on first use: most gateways never serve them.
 static SWAGGER_UI: LazyLock<(Bytes, Bytes)> =
     LazyLock::new(|| (unpacked("dist/swagger-ui.css"), unpacked("dist/swagger-ui-bundle.js")));
 
-/// The page and its parts.
+/// The routes of the page and its assets.
 pub(crate) fn router() -> Router {
     let page = Bytes::from(page());
     let fixed =
@@ -46,12 +45,12 @@ fn file(content_type: &'static str, bytes: Bytes) -> impl IntoResponse {
     ([(CONTENT_TYPE, content_type), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "public, no-cache")], bytes)
 }
 
-/// The page with the table of reasons.
+/// Builds the page with the table of reasons.
 fn page() -> String {
     let mut rows = String::new();
     for reason in Reason::ALL {
         let (name, anchor) = (reason.name(), reason.name().to_ascii_lowercase());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             rows,
             r##"        <tr id="reason-{anchor}"><th scope="row"><a href="#reason-{anchor}"><code>{name}</code></a></th><td>{}</td><td>{:?}</td><td>{}</td></tr>"##,
@@ -63,24 +62,24 @@ fn page() -> String {
     include_str!("page.html").replace("{reasons}", &rows)
 }
 
-/// Text as HTML, with code between backticks.
+/// Escapes text as HTML, and formats code between backticks.
 fn text(plain: &str) -> String {
     let escaped = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let pieces = escaped.split('`').enumerate();
     pieces.map(|(i, piece)| if i % 2 == 1 { format!("<code>{piece}</code>") } else { piece.to_owned() }).collect()
 }
 
-/// A file of the archive that the crate carries; empty when it has none of this name, which a test rules out.
+/// Unpacks a file of the vendored archive; empty if it is missing, which a test excludes.
 fn unpacked(name: &str) -> Bytes {
     read(name).unwrap_or_else(|error| {
-        tracing::error!(%error, name, "Swagger UI lacks a file");
+        tracing::error!(%error, name, "cannot unpack a file of Swagger UI");
         Bytes::new()
     })
 }
 
 fn read(name: &str) -> Result<Bytes> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
-    // The archive's folder has the version in its name.
+    // The name of the archive's folder contains the version.
     let is_it = |path: &str| path.split_once('/').is_some_and(|(_, below)| below == name);
     let found = archive.file_names().filter_map(Result::ok).find(|path| is_it(path)).map(|path| path.into_owned());
     let found = found.with_context(|| format!("the archive has no {name}"))?;
@@ -94,13 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_has_what_the_page_names() {
+    fn the_archive_contains_the_assets_of_the_page() {
         let (style, script) = &*SWAGGER_UI;
         assert!(style.len() > 50_000 && script.len() > 500_000, "{} and {} bytes", style.len(), script.len());
     }
 
     #[test]
-    fn every_reason_has_its_row_and_anchor() {
+    fn every_reason_has_a_row_and_an_anchor() {
         let page = page();
         for reason in Reason::ALL {
             let anchor = reason.name().to_ascii_lowercase();
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn text_stays_text() {
+    fn text_is_escaped() {
         assert_eq!(text("a <b> & `limit`"), "a &lt;b&gt; &amp; <code>limit</code>");
     }
 }

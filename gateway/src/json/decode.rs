@@ -1,4 +1,4 @@
-//! JSON -> message.
+//! JSON to message.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,11 @@ use super::{
     violations::{Path, Violations},
 };
 
-/// How deep a `google.protobuf.Struct` may nest. Each level is three of protobuf's messages, and
-/// readers stop at a hundred.
+/// Maximum nesting of a `google.protobuf.Struct`. Each level is three protobuf messages, and decoders stop at a hundred.
 pub(crate) const MAX_STRUCT_DEPTH: usize = 30;
 
-/// The message that these members make. `bound` are the fields (dotted paths from here) that the URL
-/// sets: in the body they are unknown. What is wrong goes to `wrong`; the message is then not whole.
+/// Decodes an object. `bound` are the fields (dotted paths from here) that the URL sets; in the body they are unknown. If
+/// there are violations, the message is incomplete.
 pub(crate) fn message(
     of: &MessageDescriptor,
     members: Members<'_>,
@@ -36,7 +35,7 @@ pub(crate) fn message(
         if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic())
             && oneof.fields().any(|other| message.has_field(&other))
         {
-            violations.invalid(here, format!("excludes the other fields of {}", oneof.name()));
+            violations.invalid(here, format!("must not be set with another field of {}", oneof.name()));
             continue;
         }
         let below = nested_paths(bound, &name);
@@ -47,19 +46,19 @@ pub(crate) fn message(
     message
 }
 
-/// The field with this name, if the body may set it. A mask is never sent: it comes from the body's keys.
+/// Returns the field with this name if the body may set it. A mask may not be sent: it is derived from the body's keys.
 pub(crate) fn find_field(of: &MessageDescriptor, name: &str, bound: &[&str]) -> Option<FieldDescriptor> {
     let field = of.get_field_by_name(name).filter(|_| !bound.contains(&name))?;
     let is_mask = matches!(field.kind(), Kind::Message(of) if of.full_name() == FIELD_MASK);
     (!is_mask).then_some(field)
 }
 
-/// The paths of `bound` that lie below the field `name`, seen from there.
+/// Returns the paths of `bound` below the field `name`, relative to it.
 pub(crate) fn nested_paths<'b>(bound: &[&'b str], name: &str) -> Vec<&'b str> {
     bound.iter().filter_map(|path| path.strip_prefix(name)?.strip_prefix('.')).collect()
 }
 
-/// The value of a field, list or single. `None` when it is wrong.
+/// Decodes a field, list or single. `None` if it is invalid.
 pub(crate) fn value(
     field: &FieldDescriptor,
     json: Json<'_>,
@@ -93,7 +92,7 @@ fn single(kind: &Kind, json: Json<'_>, bound: &[&str], at: &Path<'_>, violations
     }
 }
 
-/// A `google.protobuf.Struct` with these members.
+/// Decodes a `google.protobuf.Struct`.
 pub(crate) fn struct_message(
     of: &MessageDescriptor,
     members: Members<'_>,
@@ -116,7 +115,7 @@ pub(crate) fn struct_message(
     message
 }
 
-/// A `google.protobuf.Value`.
+/// Decodes a `google.protobuf.Value`.
 fn struct_value(
     of: &MessageDescriptor,
     json: Json<'_>,
@@ -125,7 +124,7 @@ fn struct_value(
     violations: &mut Violations,
 ) -> Option<DynamicMessage> {
     if levels == 0 {
-        violations.invalid(at, format!("is nested deeper than {MAX_STRUCT_DEPTH} levels"));
+        violations.invalid(at, format!("must have at most {MAX_STRUCT_DEPTH} levels"));
         return None;
     }
     let mut message = DynamicMessage::new(of.clone());

@@ -1,4 +1,4 @@
-//! Message -> JSON.
+//! Message to JSON.
 
 use baton_proto::convert;
 use chrono::SecondsFormat;
@@ -11,10 +11,10 @@ use serde::{
 
 use super::{STRUCT, TIMESTAMP, enums};
 
-/// A message as JSON: every field is there; what is absent, or an enum's unspecified value, is null.
+/// A message as JSON, with every field. Absent fields and unspecified enum values are null.
 pub(crate) struct MessageJson<'a>(pub(crate) &'a DynamicMessage);
 
-/// The value of a field as JSON.
+/// The value of one field as JSON.
 pub(crate) struct FieldJson<'a>(pub(crate) &'a DynamicMessage, pub(crate) &'a FieldDescriptor);
 
 impl Serialize for MessageJson<'_> {
@@ -68,12 +68,12 @@ impl Serialize for ElementJson<'_> {
             (Value::F32(value), _) => serializer.serialize_f32(*value),
             (Value::F64(value), _) => serializer.serialize_f64(*value),
             (Value::String(value), _) => serializer.serialize_str(value),
-            // A number without a name was added by a newer service; to this gateway it is unspecified.
+            // A number without a name is of a newer service; this gateway treats it as unspecified.
             (Value::EnumNumber(number), Kind::Enum(of)) => {
                 of.get_value(*number).as_ref().and_then(enums::name).serialize(serializer)
             }
             (Value::Message(message), _) => MessageJson(message).serialize(serializer),
-            // The rest was refused when the gateway started.
+            // `supported::check` refuses other kinds when the gateway starts.
             _ => serializer.serialize_none(),
         }
     }
@@ -87,7 +87,7 @@ fn format_timestamp(message: &DynamicMessage) -> Option<String> {
     Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
-/// A `google.protobuf.Struct`, its members by name: protobuf's maps have no order to keep.
+/// A `google.protobuf.Struct`. Members are sorted by name, since protobuf maps have no order.
 struct StructJson<'a>(&'a DynamicMessage);
 
 impl Serialize for StructJson<'_> {
@@ -131,7 +131,7 @@ impl Serialize for ValueJson<'_> {
     }
 }
 
-/// Whole numbers without a fraction, as people write them: `3`, not `3.0`.
+/// Writes whole numbers without a fraction: `3`, not `3.0`.
 fn serialize_number<S: Serializer>(value: f64, serializer: S) -> Result<S::Ok, S::Error> {
     const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= MAX_EXACT_INTEGER {

@@ -1,16 +1,16 @@
-//! Enum values as JSON has them: `TASK_STATUS_IN_PROGRESS` is `in_progress`.
+//! JSON names of enum values: `TASK_STATUS_IN_PROGRESS` is `in_progress`.
 
 use prost_reflect::{EnumDescriptor, EnumValueDescriptor};
 
-/// The zero value's ending: it means that nothing was chosen, and has no name in JSON.
+/// Suffix of the zero value, which has no JSON name.
 const UNSPECIFIED: &str = "UNSPECIFIED";
 
-/// The JSON names of the values, in the order of the proto, without the unspecified one.
+/// Returns the JSON names, in the order of the proto, without the unspecified value.
 pub(crate) fn names(of: &EnumDescriptor) -> Vec<String> {
     of.values().filter(|value| value.number() != 0).filter_map(|value| name(&value)).collect()
 }
 
-/// The JSON name of a value; `None` for the unspecified one.
+/// Returns the JSON name of a value; `None` for the unspecified one.
 pub(crate) fn name(value: &EnumValueDescriptor) -> Option<String> {
     if value.number() == 0 {
         return None;
@@ -19,7 +19,7 @@ pub(crate) fn name(value: &EnumValueDescriptor) -> Option<String> {
     Some(value.name().get(prefix..)?.to_ascii_lowercase())
 }
 
-/// The number of the value with this JSON name.
+/// Returns the number of the value with this JSON name.
 pub(crate) fn number(of: &EnumDescriptor, name: &str) -> Option<i32> {
     let prefix = prefix_len(of);
     let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
@@ -29,7 +29,7 @@ pub(crate) fn number(of: &EnumDescriptor, name: &str) -> Option<i32> {
         .map(|value| value.number())
 }
 
-/// Refuses an enum whose values cannot be stripped of their prefix.
+/// Fails if an enum's values do not have its prefix.
 pub(crate) fn check(of: &EnumDescriptor) -> Result<(), String> {
     let prefix = format!("{}_", upper_snake(of.name()));
     if of.default_value().name() != format!("{prefix}{UNSPECIFIED}") {
@@ -41,7 +41,7 @@ pub(crate) fn check(of: &EnumDescriptor) -> Result<(), String> {
     }
 }
 
-/// The zero value is the prefix and UNSPECIFIED ([`check`] has seen to that).
+/// Length of the prefix: [`check`] ensures that the zero value is the prefix and UNSPECIFIED.
 fn prefix_len(of: &EnumDescriptor) -> usize {
     of.default_value().name().len() - UNSPECIFIED.len()
 }
@@ -66,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn values_go_by_their_bare_lower_case_names() {
+    fn json_names_are_lower_case_without_prefix() {
         assert_eq!(names(&status()), ["pending", "in_progress", "paused", "completed", "archived", "canceled"]);
         assert_eq!(number(&status(), "in_progress"), Some(2));
         assert_eq!(name(&status().get_value(2).expect("in progress")).as_deref(), Some("in_progress"));
     }
 
     #[test]
-    fn no_other_spelling_passes() {
+    fn other_spellings_are_refused() {
         for name in ["", "In_Progress", "IN_PROGRESS", "TASK_STATUS_IN_PROGRESS", "unspecified", "2", "in-progress"] {
             assert_eq!(number(&status(), name), None, "{name}");
         }

@@ -1,21 +1,23 @@
-//! Whether numbers can be kept as they were written. Parsers read JSON's numbers as doubles (RFC 8259, section 6), and round
-//! what has more digits. Here such numbers are found, so that whatever takes them can refuse them.
+//! Detects numbers that a double cannot represent exactly.
+//!
+//! Parsers read JSON numbers as doubles (RFC 8259, section 6) and round numbers with more digits. Decoders refuse the
+//! numbers that are marked here.
 
 use super::value::Json;
 
-/// Every number of that many digits, without an exponent, is kept by a double.
+/// A double represents every number of up to this many digits without an exponent exactly.
 const MAX_EXACT_DIGITS: usize = 15;
 
-/// Replaces each number of `json` that a double does not keep by [`Json::Lossy`]. `text` is what was parsed.
+/// Replaces each number of `json` that a double does not represent exactly by [`Json::Lossy`]. `text` is its source.
 pub(crate) fn mark_lossy(json: &mut Json<'_>, text: &[u8]) {
-    // One pass over the bytes decides for nearly all requests that there is nothing to do.
+    // Fast path: one pass over the bytes shows for nearly all requests that all numbers are short.
     if Tokens(text).all(is_short) {
         return;
     }
     mark_in_order(json, &mut Tokens(text));
 }
 
-/// Numbers come in the order of the text: members and items are kept in it.
+/// Visits numbers in the order of the text, which members and items keep.
 fn mark_in_order(json: &mut Json<'_>, tokens: &mut Tokens<'_>) {
     match json {
         Json::Number(_) => {
@@ -33,7 +35,7 @@ fn is_short(token: &[u8]) -> bool {
     token.len() <= MAX_EXACT_DIGITS && !token.iter().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
-/// Whether the double nearest to a number is written as that number again.
+/// Whether the nearest double prints as the same number.
 fn is_exact(token: &[u8]) -> bool {
     let Some(text) = std::str::from_utf8(token).ok() else { return false };
     let Some(double) = text.parse::<f64>().ok().filter(|double| double.is_finite()) else { return false };
@@ -41,7 +43,7 @@ fn is_exact(token: &[u8]) -> bool {
     given.is_some() && given == significant_digits(&format!("{double:e}"))
 }
 
-/// The digits of a number without zeros around them, and the power of ten of the last one.
+/// Returns the digits without leading and trailing zeros, and the power of ten of the last digit.
 fn significant_digits(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let mantissa = mantissa.trim_start_matches('-');
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_would_be_rounded_are_found() {
+    fn numbers_that_would_be_rounded_are_lossy() {
         for kept in [
             "0",
             "-0",
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_number_itself_is_marked() {
+    fn numbers_in_strings_and_keys_are_ignored() {
         let text = r#"{"a \" 9007199254740993": [1, "9007199254740993", {"b\\": 9007199254740993}, 2], "c": 0.5}"#;
         let Json::Object(members) = value::parse(text.as_bytes()).unwrap() else { panic!("an object") };
         let Json::Array(items) = &members[0].1 else { panic!("an array") };
@@ -143,14 +145,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_doubles_print_is_kept(double in any::<f64>().prop_filter("finite", |double| double.is_finite())) {
+        fn printed_doubles_are_exact(double in any::<f64>().prop_filter("finite", |double| double.is_finite())) {
             for text in [format!("{double:e}"), double.to_string()] {
                 prop_assert!(!lossy(&text), "{}", text);
             }
         }
 
         #[test]
-        fn numbers_that_are_kept_come_back_as_they_were(digits in "[1-9][0-9]{0,24}", point in 0usize..25) {
+        fn exact_numbers_survive_a_round_trip(digits in "[1-9][0-9]{0,24}", point in 0usize..25) {
             let at = point.min(digits.len());
             let text = if at == digits.len() || at == 0 { digits } else { format!("{}.{}", &digits[..at], &digits[at..]) };
             if !lossy(&text) {

@@ -1,4 +1,4 @@
-//! Single values: from JSON, and from the text of paths and queries.
+//! Scalars: from JSON, and from path and query parameters.
 
 use baton_proto::convert;
 use chrono::DateTime;
@@ -7,10 +7,10 @@ use serde_json::Number;
 
 use super::{TIMESTAMP, enums, value::Json};
 
-/// What is wrong with a number of more digits than a double has.
-pub(crate) const LOSSY_NUMBER: &str = "is a number of more digits than can be kept; send it as a string";
+/// The violation of [`Json::Lossy`].
+pub(crate) const LOSSY_NUMBER: &str = "has more digits than a double can represent; send it as a string";
 
-/// A value of this kind (not a list) that is a JSON scalar. The error completes "`field` ...".
+/// Decodes a JSON scalar. The error completes "`field` ...".
 pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
     match (kind, json) {
         (Kind::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
@@ -20,7 +20,7 @@ pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
         (Kind::Double, Json::Number(number)) => number.as_f64().map(Value::F64).ok_or_else(|| expected(kind, "?")),
         (Kind::Float, Json::Number(number)) => {
             let single = number.as_f64().map(|value| value as f32).filter(|value| value.is_finite());
-            single.map(Value::F32).ok_or_else(|| "is out of range".to_owned())
+            single.map(Value::F32).ok_or_else(|| "must be within the range of a float".to_owned())
         }
         (kind, Json::Number(number)) if is_integer(kind) => {
             let whole = whole_number(&number).ok_or_else(|| "must be a whole number".to_owned())?;
@@ -32,7 +32,7 @@ pub(crate) fn from_json(kind: &Kind, json: Json<'_>) -> Result<Value, String> {
     }
 }
 
-/// A value of this kind from a path segment or query parameter. The error completes "`field` ...".
+/// Decodes a path or query parameter. The error completes "`field` ...".
 pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::String => Ok(Value::String(text.to_owned())),
@@ -45,7 +45,7 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
             .map(Value::EnumNumber)
             .ok_or_else(|| format!("must be one of {}", enums::names(of).join(", "))),
         Kind::Message(message) => {
-            // A plus sign that was not escaped reads as a space.
+            // An unescaped plus sign is decoded as a space.
             parse_timestamp(message, text)
                 .map_err(|error| if text.contains(' ') { format!("{error}; in a query write + as %2B") } else { error })
         }
@@ -63,7 +63,7 @@ pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Value, String> {
     }
 }
 
-/// RFC 3339, years 1 to 9999, without leap seconds (protobuf has none).
+/// Parses RFC 3339, years 1 to 9999, without leap seconds (protobuf has none).
 fn parse_timestamp(message: &MessageDescriptor, text: &str) -> Result<Value, String> {
     if message.full_name() != TIMESTAMP {
         return Err(expected(&Kind::Message(message.clone()), "a string"));
@@ -84,7 +84,7 @@ fn parse_finite(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| "must be a number".to_owned())
 }
 
-/// JSON knows no integers: `3.0` is the number 3.
+/// JSON does not distinguish integers: `3.0` is 3.
 fn whole_number(number: &Number) -> Option<i64> {
     let exact = |value: &f64| value.fract() == 0.0 && value.abs() < 9e15;
     number.as_i64().or_else(|| number.as_f64().map(|f| f.clamp(-8e15, 8e15)).filter(exact).map(|f| f as i64))
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_pass_however_they_are_written() {
+    fn whole_numbers_are_accepted_in_every_notation() {
         for (text, value) in [("3", 3), ("3.0", 3), ("3e0", 3), ("-0", 0), ("2147483647", i32::MAX)] {
             assert_eq!(from_json(&Kind::Int32, number(text)), Ok(Value::I32(value)), "{text}");
         }
     }
 
     #[test]
-    fn fractions_overflow_and_strings_are_no_int32() {
+    fn fractions_overflows_and_strings_are_not_int32() {
         for text in ["3.5", "2147483648", "-2147483649", "1e300", "18446744073709551615", "4294967296.0"] {
             assert!(from_json(&Kind::Int32, number(text)).is_err(), "{text}");
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn times_outside_of_rfc_3339_are_refused() {
+    fn times_that_are_not_rfc_3339_are_refused() {
         let of = baton_proto::pool().get_message_by_name(TIMESTAMP).expect("a well-known type");
         for text in ["2026-01-31T08:00:00Z", "2026-01-31T08:00:00.123456789+02:00", "0001-01-01T00:00:00Z"] {
             parse_timestamp(&of, text).expect(text);

@@ -1,4 +1,4 @@
-//! The part of protobuf that has a JSON form here; the rest is refused when the gateway starts.
+//! The subset of protobuf that has a JSON form; the gateway does not start with other types.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{FIELD_MASK, STRUCT, TIMESTAMP, enums};
 
-/// Refuses a message that cannot be shown as JSON by this crate's rules, naming the field.
+/// Fails if a field of the message has no JSON form. The error names it.
 pub(crate) fn check(message: &MessageDescriptor) -> Result<(), String> {
     check_once(message, &mut HashSet::new())
 }
@@ -24,7 +24,7 @@ fn check_field(field: &FieldDescriptor, seen: &mut HashSet<String>) -> Result<()
         return refuse("is a map: use google.protobuf.Struct");
     }
     match field.kind() {
-        // JavaScript reads them as doubles and loses digits; protobuf's answer, strings, surprises everyone else.
+        // JavaScript reads them as doubles and loses digits; protobuf's JSON uses strings, which surprises other clients.
         Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => {
             refuse("is a 64-bit integer: use int32")
         }

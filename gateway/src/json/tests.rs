@@ -1,4 +1,4 @@
-//! Tests of both directions together.
+//! Tests of decoding and encoding together.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ fn read(of: &str, text: &str, bound: &[&str]) -> Result<DynamicMessage, (Vec<Str
     if fields.is_empty() { Ok(message) } else { Err((fields, any_unknown)) }
 }
 
-/// A message that prints itself as JSON: the `Debug` of the real one prints all descriptors with it.
+/// A message with a short `Debug`: that of `DynamicMessage` prints all descriptors.
 #[derive(Clone)]
 pub(crate) struct Sample(pub(crate) DynamicMessage);
 
@@ -143,7 +143,7 @@ fn any_struct(of: &MessageDescriptor) -> BoxedStrategy<DynamicMessage> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Whatever is to_json can be read back, and is the same: nothing is lost on the way.
+    /// Encoding and decoding loses nothing.
     #[test]
     fn every_message_survives_the_round_trip(
         Sample(message) in prop_oneof![
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn everything_is_shown_and_what_is_absent_is_null() {
+fn all_fields_are_encoded_and_absent_ones_are_null() {
     let task = to_json(&DynamicMessage::new(descriptor("baton.task.v1.Task")));
     assert_eq!(task["title"], "");
     assert_eq!(task["version"], 0);
@@ -172,7 +172,7 @@ fn everything_is_shown_and_what_is_absent_is_null() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_with_its_path() {
+fn all_violations_are_reported_with_their_paths() {
     let text = r#"{"title": 1, "priority": "HIGH", "tags": ["a", 2, null], "due_at": "tomorrow",
         "estimated_seconds": 1.5, "custom_fields": [], "dueAt": null, "tasks": {}}"#;
     let (fields, any_unknown) = read("baton.task.v1.CreateTaskRequest", text, &[]).expect_err("all wrong");
@@ -184,14 +184,14 @@ fn all_that_is_wrong_is_told_with_its_path() {
 }
 
 #[test]
-fn nested_paths_are_told() {
+fn nested_violations_have_their_paths() {
     let text = r#"{"tasks": [{}, {"status": "done", "x": 1}], "meta": {"page": "1"}}"#;
     let (fields, _) = read("baton.task.v1.ListTasksResponse", text, &[]).expect_err("wrong");
     assert_eq!(fields, ["tasks[1].status", "tasks[1].x", "meta.page"]);
 }
 
 #[test]
-fn what_the_path_sets_is_unknown_in_the_body() {
+fn fields_of_the_path_are_unknown_in_the_body() {
     let text = r#"{"id": "other", "reason": "lunch"}"#;
     let (fields, any_unknown) = read("baton.task.v1.PauseTaskRequest", text, &["id"]).expect_err("bound");
     assert_eq!((fields, any_unknown), (vec!["id".to_owned()], true));
@@ -207,13 +207,13 @@ fn null_is_absent() {
 }
 
 #[test]
-fn only_one_field_of_a_oneof_passes() {
+fn two_fields_of_a_oneof_are_refused() {
     let (fields, _) = read("baton.access.v1.Rule", r#"{"public": true, "authenticated": true}"#, &[]).expect_err("two");
     assert_eq!(fields, ["authenticated"]);
 }
 
 #[test]
-fn free_fields_keep_their_values_or_are_refused() {
+fn struct_values_are_exact_or_refused() {
     let keep =
         |fields: &str| read("baton.task.v1.CreateTaskRequest", &format!(r#"{{"custom_fields": {fields}}}"#), &[]);
     let kept =
@@ -229,9 +229,9 @@ fn free_fields_keep_their_values_or_are_refused() {
     assert!(keep(&deep(31)).is_err());
 }
 
-/// A service reads what the gateway sends, however deep it is.
+/// A service can decode the deepest Struct that the gateway accepts.
 #[test]
-fn the_deepest_struct_passes_protobufs_own_limit() {
+fn the_deepest_struct_is_within_the_limit_of_protobuf_decoders() {
     use prost::Message as _;
     let text = format!(r#"{{"custom_fields": {}1{}}}"#, r#"{"a":"#.repeat(30), "}".repeat(30));
     let bytes = read("baton.task.v1.CreateTaskRequest", &text, &[]).expect("valid").encode_to_vec();

@@ -1,4 +1,4 @@
-//! Parsed JSON that borrows from the request's bytes and refuses repeated keys.
+//! A JSON value that borrows from the request's bytes and has no repeated keys.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,13 +7,13 @@ use serde_json::Number;
 
 use super::number;
 
-/// A JSON value. Objects keep the order of their members; no key comes twice.
+/// A JSON value. Objects keep the order of their members, and their keys are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
     Bool(bool),
     Number(Number),
-    /// A number that no double keeps: it would be another one.
+    /// A number that a double cannot represent exactly.
     Lossy,
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
@@ -24,7 +24,7 @@ pub(crate) enum Json<'a> {
 pub(crate) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 impl Json<'_> {
-    /// What it is, for error messages.
+    /// The type's name, for error messages.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Json::Null => "null",
@@ -37,17 +37,17 @@ impl Json<'_> {
     }
 }
 
-/// Parses a whole text, and marks the numbers that a double does not keep. The error is for the caller: it says where, and repeats nothing of the text.
+/// Parses a text, and marks lossy numbers. The error is for the caller: it has the position, and no part of the text.
 pub(crate) fn parse(text: &[u8]) -> Result<Json<'_>, String> {
     let mut json = serde_json::from_slice(text).map_err(|error| {
-        let what = match error.classify() {
-            // serde_json has no category for it.
+        let message = match error.classify() {
+            // serde_json has no category for this error.
             _ if error.to_string().starts_with("number out of range") => "a number is out of range",
             serde_json::error::Category::Data => "an object has the same key twice",
-            serde_json::error::Category::Eof => "the JSON ends too early",
-            _ => "this is not JSON, or nested too deeply",
+            serde_json::error::Category::Eof => "the JSON is incomplete",
+            _ => "the JSON is invalid or nested too deeply",
         };
-        format!("{what} (line {}, column {})", error.line(), error.column())
+        format!("{message} (line {}, column {})", error.line(), error.column())
     })?;
     number::mark_lossy(&mut json, text);
     Ok(json)
@@ -109,8 +109,7 @@ impl<'de> Visitor<'de> for AnyJson {
         while let Some(Key(key)) = entries.next_key()? {
             members.push((key, entries.next_value()?));
         }
-        // RFC 8259 leaves the meaning of repeated keys open, and two readers that disagree about it
-        // are a way around checks.
+        // RFC 8259 leaves repeated keys undefined. If two readers interpret them differently, checks can be bypassed.
         let mut keys: Vec<&str> = members.iter().map(|(key, _)| &**key).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -120,7 +119,7 @@ impl<'de> Visitor<'de> for AnyJson {
     }
 }
 
-/// `Cow<str>` itself never borrows when deserialized without `#[serde(borrow)]`.
+/// A borrowed key: `Cow<str>` itself never borrows when deserialized without `#[serde(borrow)]`.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -150,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_key_is_refused_where_it_stands_and_not_quoted() {
+    fn a_repeated_key_is_refused_with_its_position_and_not_quoted() {
         let error = parse(br#"{"a": {"secret": 1, "b": 2, "secret": 3}}"#).expect_err("repeated");
         assert!(error.contains("same key twice") && error.contains("line 1"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
-    fn what_is_no_json_is_refused_without_an_echo() {
+    fn invalid_json_is_refused_and_not_quoted() {
         for text in ["", "{", "{'hunter2'}", "{\"a\":hunter2}", "[1,]", "{} hunter2", "nul", "\"\u{1}\""] {
             let error = parse(text.as_bytes()).expect_err(text);
             assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");

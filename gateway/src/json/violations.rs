@@ -1,13 +1,13 @@
-//! What is wrong with a request, field by field.
+//! The violations of a request, by field.
 
 use std::fmt;
 
-/// Enough for anyone to mend a request; more would make the answer larger than the request.
+/// Maximum listed violations: more would make the response larger than the request.
 const MAX_VIOLATIONS: usize = 20;
-/// Longest name of an unknown field that is repeated to the caller, in characters.
+/// Maximum length of an unknown field's name in the response, in characters.
 const MAX_NAME_LEN: usize = 100;
 
-/// All that is wrong with a request.
+/// All violations of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Violations {
     found: Vec<Violation>,
@@ -15,17 +15,17 @@ pub(crate) struct Violations {
     any_unknown: bool,
 }
 
-/// One wrong field.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// Where it is: `tags[3].name`.
+    /// The field's path: `tags[3].name`.
     pub(crate) field: String,
-    /// What is wrong with it.
+    /// The problem; completes "`field` ...".
     pub(crate) message: String,
 }
 
 impl Violations {
-    /// Notes a field whose value is wrong.
+    /// Adds a field with an invalid value.
     pub(crate) fn invalid(&mut self, field: impl fmt::Display, message: impl Into<String>) {
         if self.found.len() < MAX_VIOLATIONS {
             self.found.push(Violation { field: field.to_string(), message: message.into() });
@@ -34,38 +34,38 @@ impl Violations {
         }
     }
 
-    /// Notes a field, or query parameter, that the call does not know.
+    /// Adds an unknown field or query parameter.
     pub(crate) fn unknown(&mut self, field: impl fmt::Display) {
         self.any_unknown = true;
         let name: String = field.to_string().chars().take(MAX_NAME_LEN).collect();
-        self.invalid(name, "is not known to this call");
+        self.invalid(name, "is unknown");
     }
 
-    /// Whether an unknown field is among them.
+    /// Whether there is an unknown field.
     pub(crate) fn any_unknown(&self) -> bool {
         self.any_unknown
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no violations.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// How many more are wrong than are listed.
+    /// Number of violations that are not listed.
     pub(crate) fn omitted(&self) -> usize {
         self.omitted
     }
 
-    /// The wrong fields, in the order in which they were found.
+    /// Returns the violations, in the order in which they were found.
     pub(crate) fn into_vec(self) -> Vec<Violation> {
         self.found
     }
 }
 
-/// Where in the request the reader stands; made into text only when something is wrong there.
+/// A path in the request; formatted only for violations.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Path<'a> {
-    /// The whole of the body.
+    /// The body itself.
     Root,
     /// A member of an object.
     Member(&'a Path<'a>, &'a str),

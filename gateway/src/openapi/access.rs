@@ -1,4 +1,4 @@
-//! Who may call an operation, from `baton.access.v1`.
+//! Access rule and weight of an operation, from `baton.access.v1`.
 
 use anyhow::{Context as _, Result};
 use baton_proto::pool;
@@ -6,18 +6,18 @@ use prost_reflect::{DynamicMessage, Kind as FieldKind, ReflectMessage as _, Valu
 
 use crate::routes::Route;
 
-/// Who may call, and what a call costs.
+/// The access rule and weight of an RPC.
 pub(super) struct Access {
     pub(super) kind: Kind,
     /// Whether API keys are refused.
-    pub(super) takes_session: bool,
-    /// Whether it works in a suspended account too.
+    pub(super) requires_session: bool,
+    /// Whether it is allowed in a suspended account.
     pub(super) while_suspended: bool,
-    /// As how many requests a call counts.
+    /// Requests that a call counts as.
     pub(super) weight: i32,
 }
 
-/// Who may call.
+/// The callers that the rule allows.
 pub(super) enum Kind {
     Public,
     Authenticated,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 impl Access {
-    /// That of a route.
+    /// Reads the rule of a route.
     pub(super) fn of(route: &Route) -> Result<Self> {
         let method = &route.method;
         let options = method.options();
@@ -39,18 +39,20 @@ impl Access {
         let weight = if options.has_extension(&weight) { options.get_extension(&weight).as_i32() } else { Some(1) };
         let has_scope = rule.get_field_by_name("key_scope").is_some_and(|scope| scope.as_str() != Some(""));
         Ok(Self {
-            takes_session: matches!(kind, Kind::Authenticated) && !has_scope,
+            requires_session: matches!(kind, Kind::Authenticated) && !has_scope,
             while_suspended: rule.get_field_by_name("while_suspended").and_then(|v| v.as_bool()).unwrap_or_default(),
             weight: weight.unwrap_or(1),
             kind,
         })
     }
 
-    /// It in a sentence.
+    /// The rule in a sentence.
     pub(super) fn description(&self) -> String {
         match &self.kind {
-            Kind::Public => "Anyone may call it.".to_owned(),
-            Kind::Authenticated if self.takes_session => "Needs an access token; no API key will do.".to_owned(),
+            Kind::Public => "Needs no sign-in.".to_owned(),
+            Kind::Authenticated if self.requires_session => {
+                "Needs an access token; API keys are not accepted.".to_owned()
+            }
             Kind::Authenticated => "Needs an access token.".to_owned(),
             Kind::ServiceOnly => "For Baton services only.".to_owned(),
             Kind::Permission(name) => format!("Needs the permission `{name}` in the account."),

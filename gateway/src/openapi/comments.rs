@@ -1,4 +1,4 @@
-//! The comments of the protos, from the source info of the descriptors.
+//! The comments of the protos, from the descriptors' source info.
 
 use std::collections::HashMap;
 
@@ -9,29 +9,29 @@ use prost_reflect::FileDescriptor;
 pub(super) struct Comments(HashMap<(String, Vec<i32>), String>);
 
 impl Comments {
-    /// All of the contract.
+    /// Reads all comments of the contract.
     pub(super) fn read() -> Self {
         let mut comments = HashMap::new();
         for file in pool().files() {
             let locations = file.file_descriptor_proto().source_code_info.iter().flat_map(|info| &info.location);
             for location in locations {
                 if let Some(comment) = &location.leading_comments {
-                    comments.insert((file.name().to_owned(), location.path.clone()), flow(comment));
+                    comments.insert((file.name().to_owned(), location.path.clone()), join_lines(comment));
                 }
             }
         }
         Self(comments)
     }
 
-    /// The comment on what stands at this path of the file; empty when there is none.
+    /// Returns the comment at this path of the file; empty if there is none.
     pub(super) fn on(&self, file: &FileDescriptor, path: &[i32]) -> &str {
         self.0.get(&(file.name().to_owned(), path.to_vec())).map_or("", String::as_str)
     }
 }
 
-/// The text without the line breaks of its source. Paragraphs stay, and so do the lines of lists, tables, headings and
-/// code; errors begin a paragraph.
-pub(super) fn flow(comment: &str) -> String {
+/// Joins the lines of a comment. Paragraphs and the lines of lists, tables, headings and code are kept; `Errors:` begins a
+/// paragraph.
+pub(super) fn join_lines(comment: &str) -> String {
     let mut text = String::new();
     let mut is_code = false;
     for line in comment.lines() {
@@ -56,7 +56,7 @@ pub(super) fn flow(comment: &str) -> String {
     text.trim().to_owned()
 }
 
-/// The first sentence without its full stop, and what follows.
+/// Returns the first sentence without its full stop, and the rest.
 pub(super) fn first_sentence(text: &str) -> (&str, &str) {
     let end = text.match_indices('.').map(|(i, _)| i).find(|&i| {
         let rest = &text[i + 1..];
@@ -71,20 +71,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_flow_into_paragraphs() {
-        let text = flow(" One\n two.\n\n Three.\n Errors: A,\n B.\n");
+    fn lines_are_joined_to_paragraphs() {
+        let text = join_lines(" One\n two.\n\n Three.\n Errors: A,\n B.\n");
         assert_eq!(text, "One two.\n\nThree.\n\nErrors: A, B.");
     }
 
     #[test]
     fn lists_tables_and_code_keep_their_lines() {
-        let text = flow(" Tiers:\n\n | a | b |\n |---|---|\n | 1 | 2 |\n\n - one\n   of two\n - two\n");
+        let text = join_lines(" Tiers:\n\n | a | b |\n |---|---|\n | 1 | 2 |\n\n - one\n   of two\n - two\n");
         assert_eq!(text, "Tiers:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- one of two\n- two");
-        assert_eq!(flow("```sh\na\n  b\n```\nThen."), "```sh\na\n  b\n```\nThen.");
+        assert_eq!(join_lines("```sh\na\n  b\n```\nThen."), "```sh\na\n  b\n```\nThen.");
     }
 
     #[test]
-    fn a_sentence_ends_where_another_begins() {
+    fn a_sentence_ends_before_the_next_one() {
         assert_eq!(
             first_sentence("Pauses v1.2 of it, e.g. this one. Then more."),
             ("Pauses v1.2 of it, e.g. this one", "Then more.")

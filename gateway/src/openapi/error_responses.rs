@@ -1,4 +1,4 @@
-//! Why an operation can fail: by its nature, and as its comment says.
+//! The error responses of an operation: from its properties and from its comment.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::{
     routes::{Body, Route},
 };
 
-/// The refusals of a route, by status.
-pub(super) fn refusals(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> BTreeMap<u16, Value> {
+/// Returns the error responses of a route, by status.
+pub(super) fn by_status(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> BTreeMap<u16, Value> {
     let mut statuses: BTreeMap<u16, Vec<Reason>> = BTreeMap::new();
     for reason in reasons(route, access, takes_if_match, comment) {
         let same = statuses.entry(reason.http_status()).or_default();
@@ -25,7 +25,7 @@ pub(super) fn refusals(route: &Route, access: &Access, takes_if_match: bool, com
             same.push(reason);
         }
     }
-    statuses.into_iter().map(|(status, reasons)| (status, refusal(status, &reasons))).collect()
+    statuses.into_iter().map(|(status, reasons)| (status, error_response(status, &reasons))).collect()
 }
 
 fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) -> Vec<Reason> {
@@ -40,8 +40,8 @@ fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) 
     }
     if !matches!(access.kind, super::access::Kind::Public) {
         reasons.extend([Reason::TokenMissing, Reason::TokenInvalid, Reason::SessionClosed]);
-        // What an API key has no scope for, or what takes a signed-in person.
-        reasons.push(if access.takes_session { Reason::SessionRequired } else { Reason::ScopeMissing });
+        // RPCs that need a session refuse API keys; others check the key's scopes.
+        reasons.push(if access.requires_session { Reason::SessionRequired } else { Reason::ScopeMissing });
     }
     if takes_idempotency_key(route, access) {
         reasons.extend([Reason::IdempotencyKeyInvalid, Reason::IdempotencyKeyReused, Reason::IdempotencyKeyInUse]);
@@ -73,7 +73,7 @@ fn reasons(route: &Route, access: &Access, takes_if_match: bool, comment: &str) 
     reasons
 }
 
-/// Refusals that no operation adds a reason to, by their name in the document.
+/// Error responses whose reasons are the same for many operations, by their name in the document.
 const SHARED: &[(&str, &[Reason])] = &[
     ("TooManyRequests", &[Reason::RateLimited, Reason::Busy]),
     ("Internal", &[Reason::Internal]),
@@ -81,19 +81,19 @@ const SHARED: &[(&str, &[Reason])] = &[
     ("DeadlineExceeded", &[Reason::DeadlineExceeded]),
 ];
 
-/// The refusals that operations share.
+/// Returns the shared error responses.
 pub(super) fn shared() -> impl Iterator<Item = (&'static str, Value)> {
-    SHARED.iter().map(|(name, reasons)| (*name, described(reasons[0].http_status(), reasons)))
+    SHARED.iter().map(|(name, reasons)| (*name, described_response(reasons[0].http_status(), reasons)))
 }
 
-fn refusal(status: u16, reasons: &[Reason]) -> Value {
+fn error_response(status: u16, reasons: &[Reason]) -> Value {
     match SHARED.iter().find(|(_, same)| *same == reasons) {
         Some((name, _)) => json!({"$ref": format!("#/components/responses/{name}")}),
-        None => described(status, reasons),
+        None => described_response(status, reasons),
     }
 }
 
-fn described(status: u16, reasons: &[Reason]) -> Value {
+fn described_response(status: u16, reasons: &[Reason]) -> Value {
     let lines: Vec<String> = reasons.iter().map(|reason| format!("- `{reason}`: {}", reason.description())).collect();
     let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
     let mut response = json!({

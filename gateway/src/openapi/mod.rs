@@ -1,4 +1,4 @@
-//! The REST interface as one OpenAPI 3.1 document, made from the descriptors and their comments.
+//! The OpenAPI 3.1 document of the REST interface, from the descriptors and their comments.
 
 mod access;
 mod comments;
@@ -29,14 +29,14 @@ use schema::Schemas;
 /// `*`, or entity tags with commas between them (RFC 9110, section 13.1).
 const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
 
-/// What stands above the operations.
+/// The description of the API.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-/// Where the introduction and samples call, when nobody says where clients reach the gateway.
+/// The server of introduction and samples if no public URL is configured.
 pub(crate) const ORIGIN: &str = "http://127.0.0.1:8080";
 
-/// The document. `server` is where clients reach the gateway; none means the host it was read from, and `origin` is then
-/// what samples call.
+/// Builds the document. `server` is the public URL of the gateway. Without it, the document refers to the host that serves
+/// it, and samples use `origin`.
 pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
     let routes = routes()?;
     let mut schemas = Schemas::new(&routes)?;
@@ -54,7 +54,7 @@ pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
         "info": {
             "title": "Baton",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": comments::flow(&INTRODUCTION.replace(ORIGIN, server.unwrap_or(origin))),
+            "description": comments::join_lines(&INTRODUCTION.replace(ORIGIN, server.unwrap_or(origin))),
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server.unwrap_or("/")}],
@@ -76,8 +76,8 @@ pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
     }))
 }
 
-/// A tag for each service that has a route, with its operations in the order of the contract: JSON
-/// objects have none.
+/// Returns a tag for each service with a route. Its `x-operations` keeps the order of the contract, which JSON objects do
+/// not.
 fn tags(routes: &[Route], schemas: &Schemas) -> Vec<Value> {
     let by_service = routes.chunk_by(|a, b| a.method.parent_service() == b.method.parent_service());
     let tag = |routes: &[Route]| {
@@ -104,29 +104,29 @@ fn problem() -> Value {
         .collect();
     json!({
         "type": "object",
-        "description": "A failure (RFC 9457).",
+        "description": "An error (RFC 9457).",
         "required": ["type", "title", "status", "detail", "reason", "errors"],
         "properties": {
             "type": {"type": "string", "format": "uri-reference", "description": "Where the reason is documented."},
-            "title": {"type": "string", "description": "What the reason means."},
+            "title": {"type": "string", "description": "Description of the reason."},
             "status": {"type": "integer", "format": "int32", "description": "The HTTP status."},
-            "detail": {"type": "string", "description": "What went wrong this time."},
-            "reason": {"type": "string", "enum": reasons, "x-reasons": described, "description": "Why, for programs."},
+            "detail": {"type": "string", "description": "Description of this error."},
+            "reason": {"type": "string", "enum": reasons, "x-reasons": described, "description": "The reason, for programs."},
             "errors": {
                 "type": "array",
-                "description": "The fields that are wrong, if any are.",
+                "description": "The invalid fields, if any.",
                 "items": {
                     "type": "object",
                     "required": ["field", "message"],
                     "properties": {
                         "field": {"type": "string", "description": "Path of the field: `tags[3]`."},
-                        "message": {"type": "string", "description": "What is wrong with it."},
+                        "message": {"type": "string", "description": "The problem with the field."},
                     },
                 },
             },
             "metadata": {
                 "type": "object",
-                "description": "What the reason's documentation names, such as `from` and `to`.",
+                "description": "Values that the reason's description names, such as `from` and `to`.",
                 "additionalProperties": {"type": "string"},
             },
             "trace_id": {"type": "string", "description": "Id of the request's trace (W3C Trace Context)."},
@@ -139,33 +139,33 @@ fn parameters() -> Value {
     json!({
         "AccountId": header(
             "X-Account-Id",
-            "The account that the call is about. The caller's default account when absent.",
+            "The account of the call; the default is the caller's default account.",
             json!({"type": "string", "format": "uuid"}),
         ),
         "IdempotencyKey": header(
             "Idempotency-Key",
-            "Makes retrying safe: the same key and body get the first answer again.",
+            "Makes retries safe: the same key and body return the first response again.",
             json!({"type": "string", "minLength": 1, "maxLength": 255}),
         ),
         "BatonSession": header(
             "X-Baton-Session",
-            "`cookie` keeps the refresh token in a cookie that no script can read, and out of the answer.",
+            "`cookie` returns the refresh token in a cookie that no script can read, and not in the body.",
             json!({"type": "string", "enum": ["cookie"]}),
         ),
         "CsrfToken": header(
             "X-CSRF-Token",
-            "The value of the cookie `__Host-baton_csrf`, when the refresh token comes by cookie and not in the body.",
+            "The value of the cookie `__Host-baton_csrf`; required if the refresh token is in the cookie and not in the body.",
             json!({"type": "string"}),
         ),
         "IfMatch": header(
             "If-Match",
-            "The `ETag` that the change is based on, or several, or `*`; 412 when the thing has changed since. Its version \
-             alone is compared: `\"7\"` is enough.",
+            "The `ETag` that the change is based on, or several, or `*`; 412 if the resource has changed since. Only the \
+             version is compared: `\"7\"` is enough.",
             json!({"type": "string", "pattern": ENTITY_TAGS}),
         ),
         "IfNoneMatch": header(
             "If-None-Match",
-            "The `ETag`s that the caller has, or `*`; 304 when nothing has changed.",
+            "The `ETag`s that the caller has, or `*`; 304 if nothing has changed.",
             json!({"type": "string", "pattern": ENTITY_TAGS}),
         ),
     })
@@ -173,7 +173,7 @@ fn parameters() -> Value {
 
 fn responses() -> Value {
     let any = json!({
-        "description": "Any other failure",
+        "description": "Any other error",
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
     let shared = error_responses::shared().map(|(name, response)| (name.to_owned(), response));
@@ -183,15 +183,15 @@ fn responses() -> Value {
 fn headers() -> Value {
     let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
-        "ETag": header("For `If-None-Match` and `If-Match`. It changes with the answer and the caller, and begins with the version."),
+        "ETag": header("For `If-None-Match` and `If-Match`. It changes with the response and the caller, and begins with the version."),
         "WWW-Authenticate": header("`Bearer` (RFC 6750)."),
-        "Retry-After": header("Seconds to wait before trying again."),
+        "Retry-After": header("Seconds to wait before retrying."),
     })
 }
 
-/// `/openapi.json`.
+/// The route `/openapi.json`.
 pub(crate) fn router(server: Option<&str>, listens_at: SocketAddr) -> Result<Router> {
-    // Who listens everywhere is at home too.
+    // An unspecified address includes loopback.
     let host = if listens_at.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listens_at.ip() };
     let origin = format!("http://{}", SocketAddr::new(host, listens_at.port()));
     let document = Arc::new(Document::new("application/json", serde_json::to_vec(&document(server, &origin)?)?));

@@ -1,4 +1,4 @@
-//! One route as an OpenAPI operation.
+//! Routes as OpenAPI operations.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ use crate::{
     routes::{Body, Route},
 };
 
-/// The operation's id: `TaskService_PauseTask`.
+/// Returns the operation's id: `TaskService_PauseTask`.
 pub(super) fn id(route: &Route) -> String {
     format!("{}_{}", route.method.parent_service().name(), route.method.name())
 }
 
-/// The operation of a route.
+/// Builds the operation of a route.
 pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> Result<Value> {
     let method = &route.method;
     let service = method.parent_service();
@@ -58,13 +58,13 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> R
     Ok(operation)
 }
 
-/// Whether a read has an `ETag`, for `If-None-Match`.
+/// Whether the route is a read with an `ETag`.
 pub(super) fn has_etag(route: &Route) -> bool {
     route.verb == Method::GET && !route.is_file && !route.returns_secret
 }
 
-/// Whether a service remembers the answer under the caller's key. It does so for each POST of a known caller that is not
-/// safe to repeat as it is, which the contract says by `idempotency_level`.
+/// Whether the service stores the response under the caller's idempotency key. It does so for each POST of an authenticated
+/// caller, unless `idempotency_level` declares the RPC idempotent.
 pub(super) fn takes_idempotency_key(route: &Route, access: &Access) -> bool {
     let options = route.method.method_descriptor_proto().options.clone().unwrap_or_default();
     route.verb == Method::POST
@@ -106,9 +106,9 @@ fn parameters(route: &Route, access: &Access, takes_if_match: bool, schemas: &mu
     parameters
 }
 
-fn parameter_of(place: &str, name: &str, field: &FieldDescriptor, required: bool, schemas: &mut Schemas) -> Value {
+fn parameter_of(location: &str, name: &str, field: &FieldDescriptor, required: bool, schemas: &mut Schemas) -> Value {
     let (schema, description) = schemas.parameter(field);
-    json!({"name": name, "in": place, "required": required, "description": description, "schema": schema})
+    json!({"name": name, "in": location, "required": required, "description": description, "schema": schema})
 }
 
 fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
@@ -116,14 +116,14 @@ fn body(route: &Route, schemas: &mut Schemas) -> Option<Value> {
     let input = route.method.input();
     let (media_type, schema, required) = match &route.body {
         Body::None => return None,
-        // All fields are in the path, or there are none.
+        // All fields are in the path, or the message is empty.
         Body::Whole if input.fields().all(|field| bound.contains(&field.name())) => return None,
         Body::Whole => {
             let required = input.fields().any(|f| !bound.contains(&f.name()) && schemas.is_required(&f));
             ("application/json", schemas.message(&input, Direction::Request, &bound), required)
         }
         Body::Field(field) => ("application/json", schemas.message(&message_of(field)?, Direction::Request, &[]), true),
-        // `application/json` is taken too. Generators of clients make two bodies of two types, so it is not told here.
+        // `application/json` is accepted too. It is not listed, since client generators would create two body types.
         Body::MergePatch { change, .. } => ("application/merge-patch+json", schemas.patch(&message_of(change)?), true),
     };
     Some(json!({"required": required, "content": {media_type: {"schema": schema}}}))
@@ -136,7 +136,7 @@ fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     }
 }
 
-/// The content of a file, by the media types that the contract names.
+/// The content of a file response, by the media types of the contract.
 fn file(route: &Route) -> Value {
     let options = route.method.options();
     let types =
@@ -146,37 +146,38 @@ fn file(route: &Route) -> Value {
         _ => Vec::new(),
     };
     // Raw bytes have no schema (OpenAPI 3.1, "Considerations for File Uploads").
-    let file = |name: String| (name, json!({"schema": {"type": "string", "description": "A file, as it is."}}));
+    let file = |name: String| (name, json!({"schema": {"type": "string", "description": "The file."}}));
     types.into_iter().map(file).collect::<Map<_, _>>().into()
 }
 
 fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str, schemas: &mut Schemas) -> Value {
     let output = route.method.output();
     let description = schemas.comments.on(&output.parent_file(), output.path()).trim_end_matches('.').to_owned();
-    let shown = route.response_message();
+    let message = route.response_message();
     let content = if route.is_file {
         file(route)
     } else {
-        json!({"application/json": {"schema": schemas.message(&shown, Direction::Response, &[])}})
+        json!({"application/json": {"schema": schemas.message(&message, Direction::Response, &[])}})
     };
-    let mut answer = json!({"description": description, "content": content});
+    let mut success = json!({"description": description, "content": content});
     let mut responses = BTreeMap::new();
     if has_etag(route) || route.version.is_some() {
-        answer["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
+        success["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
         if has_etag(route) {
             let etag = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
-            let known = json!({"description": "Nothing has changed since the caller read it", "headers": etag});
-            responses.insert("304".to_owned(), known);
+            let not_modified = json!({"description": "Nothing has changed since the caller read it", "headers": etag});
+            responses.insert("304".to_owned(), not_modified);
         }
     }
-    responses.insert("200".to_owned(), answer);
+    responses.insert("200".to_owned(), success);
     if oauth::redirects_to_provider(route) {
-        let location = json!({"description": "Where to go", "schema": {"type": "string", "format": "uri"}});
-        let found = json!({"description": "The browser is sent to the provider", "headers": {"Location": location}});
+        let location = json!({"description": "The provider's URL", "schema": {"type": "string", "format": "uri"}});
+        let found =
+            json!({"description": "Redirect of the browser to the provider", "headers": {"Location": location}});
         responses.remove("200");
         responses.insert("302".to_owned(), found);
     }
-    for (status, refusal) in error_responses::refusals(route, access, takes_if_match, comment) {
+    for (status, refusal) in error_responses::by_status(route, access, takes_if_match, comment) {
         responses.insert(status.to_string(), refusal);
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));

@@ -1,6 +1,6 @@
-//! A request of each operation that works when it is pasted into a shell, after the lines of the introduction.
+//! A sample request of each operation, to paste into a shell after the lines of the introduction.
 //!
-//! It has what the operation needs, and little more. Ids are shell variables with a made-up default.
+//! It contains the required fields and few others. Ids are shell variables with a made-up default.
 
 use std::fmt::Write as _;
 
@@ -16,11 +16,12 @@ use crate::{
     routes::{Body, Route},
 };
 
-/// Ids of nothing: one, and one for what a request sets beside it.
+/// A made-up id.
 const ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e0f";
+/// A second made-up id, for requests with two.
 const OTHER_ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e10";
 
-/// Fields that a sample has although no rule of theirs says so: a change of something, or one of several.
+/// Optional fields that samples contain, for example because a request needs one of several.
 const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("AccountChange", &["name"]),
     ("ChangeTasksRequest", &["task_ids", "dry_run"]),
@@ -44,18 +45,18 @@ const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("ViewChange", &["name"]),
 ];
 
-/// Adds the sample to an operation: as a line for the shell, and as the example of its body and parameters.
+/// Adds the sample to an operation: as a `curl` command, and as examples of its body and parameters.
 pub(super) fn add(route: &Route, operation: &mut Value, schemas: &Schemas, server: &str) -> Result<()> {
     let body = body(route, schemas)?;
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let found = route.path.iter().find(|known| parameter["name"] == known.name.as_str());
         if let Some(field) = found.and_then(|known| known.fields.last()) {
-            parameter["example"] = literal(value(route, field, schemas)?);
+            parameter["example"] = with_defaults(value(route, field, schemas)?);
         }
     }
     let content = operation.get_mut("requestBody").and_then(|body| body["content"].as_object_mut());
     for content in content.into_iter().flat_map(Map::values_mut) {
-        content["example"] = body.clone().map(literal).unwrap_or_default();
+        content["example"] = body.clone().map(with_defaults).unwrap_or_default();
     }
     let source = curl(route, operation, body, schemas, server)?;
     operation["x-codeSamples"] = json!([{"lang": "Shell", "label": "curl", "source": source}]);
@@ -68,7 +69,7 @@ fn curl(route: &Route, operation: &Value, body: Option<Value>, schemas: &Schemas
         let Some(field) = parameter.fields.last() else { continue };
         let value = value(route, field, schemas)?;
         let text = match variable_of(&value) {
-            Some(_) => shell(&value),
+            Some(_) => shell_variable(&value),
             None => form_urlencoded::byte_serialize(value.as_str().unwrap_or_default().as_bytes()).collect(),
         };
         url = url.replace(&format!("{{{}}}", parameter.name), &text);
@@ -89,20 +90,20 @@ fn curl(route: &Route, operation: &Value, body: Option<Value>, schemas: &Schemas
     if operation["security"].is_null() {
         lines.push(r#"-H "Authorization: Bearer $TOKEN""#.to_owned());
     }
-    let mut here = String::new();
+    let mut heredoc = String::new();
     let media_type = operation["requestBody"]["content"].as_object().and_then(|content| content.keys().next_back());
     if let (Some(body), Some(media_type)) = (body, media_type) {
         lines.push(format!("-H 'Content-Type: {media_type}'"));
-        let text = serde_json::to_string_pretty(&replaced(body.clone(), &shell))?;
+        let text = serde_json::to_string_pretty(&replace_variables(body.clone(), &shell_variable))?;
         if has_variable(&body) {
-            // The shell fills the variables in.
+            // A here-document, in which the shell expands variables.
             lines.push("--data @- <<JSON".to_owned());
-            here = format!("\n{text}\nJSON");
+            heredoc = format!("\n{text}\nJSON");
         } else {
             lines.push(format!("--data '{}'", text.replace('\'', r"'\''")));
         }
     }
-    Ok(lines.join(" \\\n  ") + &here)
+    Ok(lines.join(" \\\n  ") + &heredoc)
 }
 
 fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
@@ -111,7 +112,7 @@ fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
         Body::Whole => (route.method.input(), &route.url_fields()),
         Body::Field(field) | Body::MergePatch { change: field, .. } => match field.kind() {
             Kind::Message(of) => (of, &[]),
-            _ => bail!("{} is no message", field.full_name()),
+            _ => bail!("{} must be a message", field.full_name()),
         },
     };
     if message.fields().all(|field| bound.contains(&field.name())) {
@@ -132,10 +133,10 @@ fn object(route: &Route, of: &MessageDescriptor, bound: &[&str], schemas: &Schem
     Ok(object.into())
 }
 
-/// A value of a field, of one item if it is a list. A variable of the shell is `{"$": name, "or": default}`.
+/// Returns a sample value of a field, or of one item of a list. A shell variable is `{"$": name, "or": default}`.
 fn value(route: &Route, field: &FieldDescriptor, schemas: &Schemas) -> Result<Value> {
     let variable = |name: &str, default: &str| json!({"$": name, "or": default});
-    if let Some(name) = id(route, field) {
+    if let Some(name) = id_variable(route, field) {
         return Ok(variable(name, if name.starts_with("OTHER_") { OTHER_ID } else { ID }));
     }
     Ok(match (field.name(), field.kind()) {
@@ -180,13 +181,13 @@ fn value(route: &Route, field: &FieldDescriptor, schemas: &Schemas) -> Result<Va
         ("file_name", _) => "hello.txt".into(),
         ("content_type", _) => "text/plain".into(),
         ("checksum_sha256", _) => "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e746f6be03".into(),
-        // A new field may need its line here: the test that pastes the samples tells.
+        // A new field may need a line above; the test that runs the samples then fails.
         _ => "sample".into(),
     })
 }
 
-/// The variable for the id that a field holds.
-fn id(route: &Route, field: &FieldDescriptor) -> Option<&'static str> {
+/// Returns the shell variable for an id field.
+fn id_variable(route: &Route, field: &FieldDescriptor) -> Option<&'static str> {
     Some(match field.name() {
         "id" => match route.method.parent_service().name() {
             "ApiKeyService" => "API_KEY_ID",
@@ -213,28 +214,32 @@ fn variable_of(value: &Value) -> Option<(&str, &str)> {
     Some((value.get("$")?.as_str()?, value.get("or")?.as_str()?))
 }
 
-/// `${NAME:-default}`.
-fn shell(value: &Value) -> String {
+/// Formats a variable as `${NAME:-default}`.
+fn shell_variable(value: &Value) -> String {
     variable_of(value).map(|(name, default)| format!("${{{name}:-{default}}}")).unwrap_or_default()
 }
 
-/// Each value as it is, with `change` made to those that are variables.
-fn replaced(value: Value, change: &impl Fn(&Value) -> String) -> Value {
+/// Replaces all variables in a value by `change`.
+fn replace_variables(value: Value, change: &impl Fn(&Value) -> String) -> Value {
     if variable_of(&value).is_some() {
         return change(&value).into();
     }
     match value {
-        Value::Array(items) => items.into_iter().map(|item| replaced(item, change)).collect(),
-        Value::Object(members) => members.into_iter().map(|(name, inner)| (name, replaced(inner, change))).collect(),
+        Value::Array(items) => items.into_iter().map(|item| replace_variables(item, change)).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, inner)| (name, replace_variables(inner, change))).collect()
+        }
         other => other,
     }
 }
 
-/// With the defaults of its variables.
-fn literal(value: Value) -> Value {
-    replaced(value, &|variable| variable_of(variable).map(|(_, default)| default.to_owned()).unwrap_or_default())
+/// Replaces all variables in a value by their defaults.
+fn with_defaults(value: Value) -> Value {
+    replace_variables(value, &|variable| {
+        variable_of(variable).map(|(_, default)| default.to_owned()).unwrap_or_default()
+    })
 }
 
 fn has_variable(value: &Value) -> bool {
-    literal(value.clone()) != *value
+    with_defaults(value.clone()) != *value
 }

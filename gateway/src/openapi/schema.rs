@@ -16,17 +16,17 @@ use crate::{
     routes::Route,
 };
 
-/// Whether JSON comes in, under the rules of `buf.validate`, or goes out with every field shown.
+/// The use of a message: in a request, under the rules of `buf.validate`, or in a response, with every field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Direction {
     Request,
-    /// A merge patch comes in: nothing in it is required.
+    /// In a merge patch, which has no required fields.
     Patch,
     Response,
 }
 
-/// Fields of text whose form no rule of the contract states, and the form's name. A JSON Schema validator that does not
-/// know a format takes any text (JSON Schema 2020-12, validation, 7.1).
+/// Formats of string fields that no rule of the contract expresses. A JSON Schema validator that does not know a format
+/// accepts any string (JSON Schema 2020-12, validation, 7.1).
 const FORMATS: &[(&str, &str)] = &[
     ("page_token", "page-token"),
     ("timezone", "time-zone"),
@@ -37,16 +37,16 @@ const FORMATS: &[(&str, &str)] = &[
     ("logo_url", "uri"),
 ];
 
-/// Requests with alternatives, and the least and the most of their members that go together.
+/// Requests with alternative fields, and the minimum and maximum number of them.
 const ALTERNATIVES: &[(&str, u32, u32)] = &[("CreateReminderRequest", 1, 1), ("MoveTaskRequest", 1, 1)];
 
-/// Makes schemas, and collects those of the messages and enums that they name.
+/// Builds schemas, and collects those of referenced messages and enums.
 pub(super) struct Schemas {
     pub(super) comments: Comments,
     rules: Rules,
-    /// `baton.text.v1.kind`, the kind of text that people write in a field.
+    /// The option `baton.text.v1.kind`: the kind of text in a field.
     text: ExtensionDescriptor,
-    /// Messages that clients send: an enum in what they sent may be absent when it comes back.
+    /// Messages that clients send: an optional enum in them may be null in responses.
     sent: HashSet<String>,
     components: BTreeMap<String, Value>,
 }
@@ -61,16 +61,16 @@ impl Schemas {
         Ok(Self { comments: Comments::read(), rules: Rules::new()?, text, sent, components: BTreeMap::new() })
     }
 
-    /// The schemas of all messages and enums that were named.
+    /// Returns the schemas of all referenced messages and enums.
     pub(super) fn into_components(self) -> BTreeMap<String, Value> {
         self.components
     }
 
-    /// A reference to the schema of a message, without the fields in `bound`.
+    /// Returns a reference to the schema of a message, without the fields in `bound`.
     pub(super) fn message(&mut self, of: &MessageDescriptor, direction: Direction, bound: &[&str]) -> Value {
         let name = component_name(of, direction);
         if !self.components.contains_key(&name) {
-            // Before its fields: a message may hold itself.
+            // Before its fields: a message may contain itself.
             self.components.insert(name.clone(), Value::Null);
             let schema = self.object(of, direction, bound);
             self.components.insert(name.clone(), schema);
@@ -78,7 +78,7 @@ impl Schemas {
         reference(&name)
     }
 
-    /// A reference to the merge patch of a message: one that changes nothing is refused.
+    /// Returns a reference to the merge patch of a message. An empty patch is refused.
     pub(super) fn patch(&mut self, of: &MessageDescriptor) -> Value {
         let schema = self.message(of, Direction::Patch, &[]);
         if let Some(component) = self.components.get_mut(&component_name(of, Direction::Patch)) {
@@ -90,7 +90,7 @@ impl Schemas {
     fn object(&mut self, of: &MessageDescriptor, direction: Direction, bound: &[&str]) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
-        // The order of the contract, which JSON objects do not keep.
+        // The order of the contract; JSON objects have none.
         let mut order = Vec::new();
         for field in of.fields().filter(|field| !bound.contains(&field.name())) {
             order.push(field.name().to_owned());
@@ -110,20 +110,20 @@ impl Schemas {
         if direction != Direction::Response {
             schema["additionalProperties"] = false.into();
         }
-        if let Some((_, least, most)) = ALTERNATIVES.iter().find(|(name, ..)| *name == of.name()) {
-            schema["minProperties"] = (*least).into();
-            schema["maxProperties"] = (*most).into();
+        if let Some((_, min, max)) = ALTERNATIVES.iter().find(|(name, ..)| *name == of.name()) {
+            schema["minProperties"] = (*min).into();
+            schema["maxProperties"] = (*max).into();
             schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut).for_each(remove_null);
         }
         schema
     }
 
-    /// The schema of a field, its description included.
+    /// Returns the schema of a field with its description.
     fn field(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
         let nullable = match direction {
             Direction::Request => !self.rules.is_required(field),
             Direction::Patch => !self.comment_contains(field, "Cannot be cleared"),
-            // What the client may leave out is null when it comes back.
+            // An enum that the client may omit is null in the response.
             Direction::Response if matches!(field.kind(), Kind::Enum(_)) && !field.is_list() => {
                 let sent = self.sent.contains(field.parent_message().full_name());
                 field.supports_presence()
@@ -137,7 +137,7 @@ impl Schemas {
             schema = nullable_schema(schema);
         }
         let comment = self.comments.on(&field.parent_file(), field.path());
-        let rule = if direction == Direction::Response { "" } else { rule_of(self.text(field)) };
+        let rule = if direction == Direction::Response { "" } else { text_rule(self.text(field)) };
         let described: Vec<&str> = [comment, rule].into_iter().filter(|text| !text.is_empty()).collect();
         if !described.is_empty() {
             schema["description"] = described.join("\n\n").into();
@@ -150,12 +150,12 @@ impl Schemas {
         number.and_then(|number| Text::try_from(number).ok()).unwrap_or_default()
     }
 
-    /// Whether the comment on a field has these words.
+    /// Whether the comment on a field contains these words.
     fn comment_contains(&self, field: &FieldDescriptor, words: &str) -> bool {
         self.comments.on(&field.parent_file(), field.path()).contains(words)
     }
 
-    /// The schema of a field's value that is not null.
+    /// Returns the schema of a field's value, without null.
     fn value(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
         let rules = if direction == Direction::Response { None } else { self.rules.of(field) };
         if !field.is_list() {
@@ -179,13 +179,13 @@ impl Schemas {
         schema.into()
     }
 
-    /// The schema of a query or path parameter, which is never null, and the parameter's description.
+    /// Returns the schema and description of a query or path parameter, which is never null.
     pub(super) fn parameter(&mut self, field: &FieldDescriptor) -> (Value, Value) {
         let schema = self.value(field, Direction::Request);
         (schema, self.comments.on(&field.parent_file(), field.path()).into())
     }
 
-    /// Whether a request needs the parameter.
+    /// Whether a request must contain the field.
     pub(super) fn is_required(&self, field: &FieldDescriptor) -> bool {
         self.rules.is_required(field)
     }
@@ -207,9 +207,9 @@ impl Schemas {
         }
     }
 
-    /// A reference to the schema of an enum.
+    /// Returns a reference to the schema of an enum.
     fn enumeration(&mut self, of: &EnumDescriptor) -> Value {
-        let name = unique(of.package_name(), of.name(), |name| {
+        let name = unique_name(of.package_name(), of.name(), |name| {
             pool().all_enums().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1
         });
         let comment = self.comments.on(&of.parent_file(), of.path());
@@ -243,29 +243,29 @@ fn is_ours(package: &str) -> bool {
     package.starts_with("baton.")
 }
 
-/// What JSON Schema has no words for: the rule of a kind of text (`crates/text`).
-fn rule_of(text: Text) -> &'static str {
+/// Describes the rule of a kind of text (`crates/text`), which JSON Schema cannot express.
+fn text_rule(text: Text) -> &'static str {
     match text {
         Text::Unspecified | Text::Query | Text::Phone => "",
-        Text::Line => "One line with a visible character and no control characters. Kept in Unicode NFC, trimmed.",
+        Text::Line => "One line with a visible character and no control characters. Stored in Unicode NFC, trimmed.",
         Text::Name => {
-            "One line with a visible character and no control characters. Kept in Unicode NFKC, trimmed: spellings that look \
-             the same are the same."
+            "One line with a visible character and no control characters. Stored in Unicode NFKC, trimmed: spellings that \
+             look the same are equal."
         }
         Text::Text => {
-            "Text with a visible character; of control characters only line breaks and tabs. Kept in Unicode NFC, with LF as \
-             line break."
+            "Text with a visible character; of control characters only line breaks and tabs. Stored in Unicode NFC, with LF \
+             as line break."
         }
-        Text::FileName => "One line with a visible character, without a path. Kept in Unicode NFC.",
+        Text::FileName => "One line with a visible character, without a path. Stored in Unicode NFC.",
         Text::Email => {
-            "An address of RFC 5321 or, international, of RFC 6531; neither quoted nor with an address literal."
+            "An address of RFC 5321, or RFC 6531 if international; not quoted and without an address literal."
         }
     }
 }
 
-/// A message's own name; with its package when another has the same, and with its use when it has two.
+/// Returns the component's name: the message's, with its package if the name is not unique, and with its use if it has two.
 fn component_name(of: &MessageDescriptor, direction: Direction) -> String {
-    let name = unique(of.package_name(), of.name(), |name| {
+    let name = unique_name(of.package_name(), of.name(), |name| {
         pool().all_messages().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1
     });
     let suffix = match direction {
@@ -276,16 +276,16 @@ fn component_name(of: &MessageDescriptor, direction: Direction) -> String {
     format!("{name}{suffix}")
 }
 
-/// The name, after its package's when it is not alone.
-fn unique(package: &str, name: &str, is_alone: impl Fn(&str) -> bool) -> String {
-    if is_alone(name) {
+/// Returns the name, prefixed by its package's if it is not unique.
+fn unique_name(package: &str, name: &str, is_unique: impl Fn(&str) -> bool) -> String {
+    if is_unique(name) {
         return name.to_owned();
     }
     let service = package.split('.').nth(1).unwrap_or_default();
     service[..1].to_uppercase() + &service[1..] + name
 }
 
-/// The same, or null.
+/// Adds null to a schema.
 fn nullable_schema(mut schema: Value) -> Value {
     if schema.get("$ref").is_some() {
         return json!({"anyOf": [schema, {"type": "null"}]});
@@ -294,7 +294,7 @@ fn nullable_schema(mut schema: Value) -> Value {
     schema
 }
 
-/// The same without null.
+/// Removes null from a schema.
 fn remove_null(schema: &mut Value) {
     if let Some(first) = schema["type"].as_array().and_then(|types| types.first()).cloned() {
         schema["type"] = first;

@@ -1,4 +1,4 @@
-//! The rules of `buf.validate` as JSON Schema has them.
+//! The rules of `buf.validate` as JSON Schema keywords.
 
 use anyhow::{Context as _, Result};
 use baton_proto::pool;
@@ -6,12 +6,12 @@ use prost_reflect::{DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, 
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-/// Text that Postgres can keep.
+/// Postgres cannot store NUL.
 const NO_NUL: &str = r"^[^\u0000]*$";
 
 /// Reads the rules of fields.
 pub(super) struct Rules {
-    /// `buf.validate.field`, the option that holds them.
+    /// The option `buf.validate.field`.
     option: ExtensionDescriptor,
 }
 
@@ -21,20 +21,20 @@ impl Rules {
         Ok(Self { option })
     }
 
-    /// The rules of a field.
+    /// Returns the rules of a field.
     pub(super) fn of(&self, field: &FieldDescriptor) -> Option<DynamicMessage> {
         let options = field.options();
         options.has_extension(&self.option).then(|| options.get_extension(&self.option).as_message().cloned())?
     }
 
-    /// Whether a request without the field breaks a rule. A field without presence then has its zero value.
+    /// Whether a request without the field violates a rule. A field without presence then has its zero value.
     pub(super) fn is_required(&self, field: &FieldDescriptor) -> bool {
         let Some(rules) = self.of(field) else { return false };
         flag(&rules, "required") || !field.supports_presence() && refuses_zero(field, &rules)
     }
 }
 
-/// Whether the zero value of the field's type breaks its rules.
+/// Whether the zero value violates the field's rules.
 fn refuses_zero(field: &FieldDescriptor, rules: &DynamicMessage) -> bool {
     if field.is_list() {
         return inner(rules, "repeated").and_then(|rules| number(&rules, "min_items")).is_some_and(|least| least > 0);
@@ -65,12 +65,12 @@ fn refuses_empty(rules: &DynamicMessage) -> bool {
         || pattern.is_some_and(|pattern| !pattern.is_match(""))
 }
 
-/// What a string in a request may be.
+/// Returns the schema of a string in a request.
 pub(super) fn string(rules: Option<&DynamicMessage>) -> Map<String, Value> {
     let rules = rules.and_then(|rules| inner(rules, "string"));
     let mut schema = Map::new();
     schema.insert("type".to_owned(), "string".into());
-    // Bytes are no fewer than characters.
+    // A string never has fewer bytes than characters.
     let limits =
         [("min_len", "minLength"), ("max_bytes", "maxLength"), ("max_len", "maxLength"), ("pattern", "pattern")];
     copy(rules.as_ref(), &mut schema, &limits);
@@ -86,7 +86,7 @@ pub(super) fn string(rules: Option<&DynamicMessage>) -> Map<String, Value> {
     schema
 }
 
-/// What a whole number in a request may be.
+/// Returns the schema of an integer in a request.
 pub(super) fn integer(rules: Option<&DynamicMessage>) -> Map<String, Value> {
     let rules = rules.and_then(|rules| inner(rules, "int32"));
     let mut schema = Map::new();
@@ -103,7 +103,7 @@ pub(super) fn integer(rules: Option<&DynamicMessage>) -> Map<String, Value> {
     schema
 }
 
-/// What a list in a request may be, beside what its items are.
+/// Returns the schema of a list in a request, and the rules of its items.
 pub(super) fn list(rules: Option<&DynamicMessage>) -> (Map<String, Value>, Option<DynamicMessage>) {
     let rules = rules.and_then(|rules| inner(rules, "repeated"));
     let mut schema = Map::new();
@@ -137,7 +137,7 @@ fn text(rules: &DynamicMessage, name: &str) -> Option<String> {
     rules.has_field_by_name(name).then(|| rules.get_field_by_name(name)?.as_str().map(str::to_owned))?
 }
 
-/// Copies the rules that are set under the names that JSON Schema has for them.
+/// Copies rules to JSON Schema keywords.
 fn copy(rules: Option<&DynamicMessage>, schema: &mut Map<String, Value>, names: &[(&str, &str)]) {
     let Some(rules) = rules else { return };
     for (rule, keyword) in names.iter().filter(|(rule, _)| rules.has_field_by_name(rule)) {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_by_its_absence_is_required() {
+    fn fields_whose_absence_violates_a_rule_are_required() {
         for field in [
             "baton.task.v1.CreateTaskRequest.title",
             "baton.task.v1.CreateCustomFieldRequest.key",

@@ -1,4 +1,4 @@
-//! For whom a request counts.
+//! Decides which quota a request uses.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -24,70 +24,70 @@ use crate::{
     upstream::{Upstream, Upstreams},
 };
 
-/// How long it is remembered for whom a token counts: a new tier or member counts from then on.
+/// How long the quota of a token is cached: a new tier or membership takes effect after this.
 const CACHE_TTL: Duration = Duration::from_secs(10);
 const MAX_CACHE_ENTRIES: u64 = 100_000;
-/// A look-up that takes longer counts as none.
+/// Timeout of a lookup at auth or tenancy.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What requests count for.
+/// The quota of a request, and its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RateLimitKey {
-    /// What is limited: an account, a user, or an address.
+    /// The kind of quota: `account`, `user` or `address`. Sent as the policy's name.
     pub(super) policy: &'static str,
-    /// The number's key in Redis.
+    /// Key of the counter in Redis.
     pub(super) redis_key: String,
-    /// Requests in an hour; `None` for any number.
+    /// Requests per hour; `None` for unlimited.
     pub(super) limit: Option<u32>,
-    /// Whose call it is.
+    /// The caller, for admission control.
     pub(super) caller: CallerKey,
-    /// The account that it is made in.
+    /// The account of the call.
     pub(super) account: Option<Uuid>,
 }
 
-/// Knows keys by their tokens.
+/// Resolves tokens to quotas.
 pub(super) struct KeyResolver {
     tokens: TokenVerifier,
     auth: AuthServiceClient<Upstream>,
     tenancy: MemberServiceClient<Upstream>,
-    /// By token, and account where one pays; `None` for a token that is nobody's.
+    /// By hash of the token, and of the account if its quota is used; `None` for an invalid token.
     cache: Cache<[u8; 32], Option<RateLimitKey>>,
-    anonymous: u32,
-    user: u32,
+    anonymous_limit: u32,
+    user_limit: u32,
 }
 
-/// Whose number a token is looked at for.
+/// The kind of quota to look up for a token.
 #[derive(Clone, Copy)]
 enum QuotaSubject {
-    /// Its user's: no account is part of the call, whatever the headers say.
+    /// The user's: the RPC ignores the account.
     User,
-    /// That of this account, or of the caller's own when none is named.
+    /// This account's, or that of the caller's default account.
     Account(Option<Uuid>),
 }
 
-/// Why a token counts for no account.
+/// Why a token has no quota.
 enum LookupError {
     NotAMember,
-    InvalidCredentials,
+    InvalidToken,
     Unavailable,
 }
 
 impl KeyResolver {
     pub(super) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self> {
-        let of = |package| upstreams.get(package).with_context(|| format!("no upstream answers {package}"));
-        let auth = of("baton.auth.v1")?;
+        let get = |package| upstreams.get(package).with_context(|| format!("no upstream serves {package}"));
+        let auth = get("baton.auth.v1")?;
         Ok(Self {
             tokens: TokenVerifier::new(&config.issuer, Auth::new(Peer::new("auth", auth.clone()))),
             auth: AuthServiceClient::new(auth),
-            tenancy: MemberServiceClient::new(of("baton.tenancy.v1")?),
+            tenancy: MemberServiceClient::new(get("baton.tenancy.v1")?),
             cache: Cache::builder().max_capacity(MAX_CACHE_ENTRIES).time_to_live(CACHE_TTL).build(),
-            anonymous: config.requests_per_hour_anonymous,
-            user: config.requests_per_hour_user,
+            anonymous_limit: config.requests_per_hour_anonymous,
+            user_limit: config.requests_per_hour_user,
         })
     }
 
-    /// For whom a request counts, by the rule of its RPC: only what the services go by says so. Else the client could
-    /// choose, by a header or a token that nobody reads, which number pays.
+    /// Returns the quota of a request, by the access rule of its RPC. Only tokens and headers that services use for this RPC
+    /// decide it; otherwise a client could choose the quota by adding an ignored header or token.
     pub(super) async fn resolve(
         &self,
         rule: Option<Rule>,
@@ -95,44 +95,44 @@ impl KeyResolver {
         account: Option<&str>,
         network: Option<IpAddr>,
     ) -> RateLimitKey {
-        let found = match rule {
-            // In the account that the path names or, without, the headers.
+        let key = match rule {
+            // The account of the path, or else of the header.
             Some(Rule::Permission(_)) => {
                 let account = account.or_else(|| headers.get(X_ACCOUNT_ID)?.to_str().ok());
                 let account = account.and_then(|account| account.parse().ok());
                 self.by_token(headers, QuotaSubject::Account(account)).await
             }
             Some(Rule::Authenticated) => self.by_token(headers, QuotaSubject::User).await,
-            // What nobody has to sign in for, and what is open to no client.
+            // No sign-in, or not callable by clients.
             Some(Rule::Public | Rule::ServiceOnly) | None => None,
         };
-        found.unwrap_or_else(|| self.address(network))
+        key.unwrap_or_else(|| self.address_key(network))
     }
 
-    /// What counts for this address, whoever calls from it.
-    pub(super) fn address(&self, network: Option<IpAddr>) -> RateLimitKey {
+    /// The quota of an address.
+    pub(super) fn address_key(&self, network: Option<IpAddr>) -> RateLimitKey {
         let text = network.map(|network| network.to_string()).unwrap_or_default();
         RateLimitKey {
             policy: "address",
             redis_key: format!("baton:requests:address:{text}"),
-            limit: Some(self.anonymous),
+            limit: Some(self.anonymous_limit),
             caller: CallerKey::Address(network),
             account: None,
         }
     }
 
-    fn user(&self, id: Uuid) -> RateLimitKey {
+    fn user_key(&self, id: Uuid) -> RateLimitKey {
         RateLimitKey {
             policy: "user",
             redis_key: format!("baton:requests:user:{id}"),
-            limit: Some(self.user),
+            limit: Some(self.user_limit),
             caller: CallerKey::User(id),
             account: None,
         }
     }
 
-    /// `None` for a request without token, and for a token that is none of ours: whoever sends others counts by
-    /// address, however many they make up.
+    /// Returns the quota of the request's token. `None` without a token, and for a token that auth did not issue: made-up
+    /// tokens use the address's quota.
     async fn by_token(&self, headers: &HeaderMap, subject: QuotaSubject) -> Option<RateLimitKey> {
         let authorization = headers.get(AUTHORIZATION)?;
         let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
@@ -150,38 +150,38 @@ impl KeyResolver {
         if let Some(known) = self.cache.get(&hash).await {
             return known;
         }
-        // What is not signed by us, or has not the form and the checksum of a key, is asked of nobody.
+        // Tokens with an invalid signature, and malformed keys, need no lookup.
         let user = if ApiKey::is_meant(token) {
             ApiKey::parse(token)?;
             self.key_owner(authorization).await
         } else {
-            // A token that auth has signed is somebody's, whatever became of the session.
+            // A signed token belongs to a user, even if its session has ended.
             Ok(self.tokens.verify(token).await.ok()?.sub)
         };
         let key = match (user, subject) {
             (Ok(user), QuotaSubject::Account(account)) => match self.by_account(authorization, account, user).await {
-                Err(LookupError::NotAMember | LookupError::InvalidCredentials) => Ok(self.user(user)),
-                Err(LookupError::Unavailable) => return Some(self.user(user)),
+                Err(LookupError::NotAMember | LookupError::InvalidToken) => Ok(self.user_key(user)),
+                Err(LookupError::Unavailable) => return Some(self.user_key(user)),
                 key => key,
             },
-            (Ok(user), QuotaSubject::User) => Ok(self.user(user)),
+            (Ok(user), QuotaSubject::User) => Ok(self.user_key(user)),
             (Err(refused), _) => Err(refused),
         };
         let key = match key {
             Ok(key) => Some(key),
-            // A key that auth does not know is worth nothing.
-            Err(LookupError::NotAMember | LookupError::InvalidCredentials) => None,
+            // An unknown key uses the address's quota.
+            Err(LookupError::NotAMember | LookupError::InvalidToken) => None,
             Err(LookupError::Unavailable) => return None,
         };
         self.cache.insert(hash, key.clone()).await;
         key
     }
 
-    /// Whoever made the key: all their keys share their number.
+    /// The owner of an API key: all keys of a user share the user's quota.
     async fn key_owner(&self, authorization: &HeaderValue) -> Result<Uuid, LookupError> {
         let request = request_as(authorization, CheckSessionRequest {})?;
-        let answer = self.auth.clone().check_session(request).await.map_err(|status| lookup_error(&status))?;
-        answer.into_inner().user_id.parse().map_err(|_| LookupError::Unavailable)
+        let response = self.auth.clone().check_session(request).await.map_err(|status| lookup_error(&status))?;
+        response.into_inner().user_id.parse().map_err(|_| LookupError::Unavailable)
     }
 
     async fn by_account(
@@ -194,10 +194,11 @@ impl KeyResolver {
         if let Some(account) = account.and_then(|account| account.to_string().parse().ok()) {
             request.metadata_mut().insert(ACCOUNT_HEADER, account);
         }
-        let answer = self.tenancy.clone().resolve_membership(request).await.map_err(|status| lookup_error(&status))?;
-        let answer = answer.into_inner();
-        let account_id = answer.account_id.parse().map_err(|_| LookupError::Unavailable)?;
-        let limit = answer.limits.and_then(|limits| limits.api_requests_per_hour);
+        let response =
+            self.tenancy.clone().resolve_membership(request).await.map_err(|status| lookup_error(&status))?;
+        let response = response.into_inner();
+        let account_id = response.account_id.parse().map_err(|_| LookupError::Unavailable)?;
+        let limit = response.limits.and_then(|limits| limits.api_requests_per_hour);
         let limit = limit.map(|limit| u32::try_from(limit).unwrap_or_default());
         Ok(RateLimitKey {
             policy: "account",
@@ -221,7 +222,7 @@ fn request_as<T>(authorization: &HeaderValue, message: T) -> Result<Request<T>, 
 fn lookup_error(status: &Status) -> LookupError {
     match reason_of(status) {
         Some(Reason::NotAMember) => LookupError::NotAMember,
-        Some(Reason::SessionClosed | Reason::TokenInvalid | Reason::ScopeMissing) => LookupError::InvalidCredentials,
+        Some(Reason::SessionClosed | Reason::TokenInvalid | Reason::ScopeMissing) => LookupError::InvalidToken,
         _ => LookupError::Unavailable,
     }
 }

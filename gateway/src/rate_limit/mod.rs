@@ -1,13 +1,15 @@
-//! How many requests a client may make in an hour.
+//! Rate limits: requests per hour.
 //!
-//! The rule of the RPC says for whom a request counts, since it says what the services go by. What needs a permission
-//! counts for the account, by its tier: all its members, API keys and gateways share one number, kept in Redis. What
-//! needs a signed-in user only counts for that user, as does what they try in accounts that are not theirs. What anyone
-//! may call counts for the address (IPv6: the /64), whatever token is sent along. The hour begins with the first request and is fixed: exactly as many as the limit pass in
-//! it. LookupError requests do not count, and an RPC counts as many times as its option `baton.access.v1.weight` says.
+//! The access rule of the RPC decides which quota a request uses, since services authorize by it:
+//! - An RPC with a permission uses the account's, by its tier. All members, API keys and gateways share one counter in Redis.
+//! - An RPC that only needs sign-in uses the user's, as do calls in accounts of which the user is not a member.
+//! - A public RPC uses the address's (IPv6: the /64), whatever token is sent.
 //!
-//! One script, one round trip. Without Redis every gateway goes on for itself from what it last heard, until it is back. The token is looked at
-//! to know whom to count, for nothing else: what it may do is the services' business.
+//! The window of one hour begins with the first request and is fixed, so exactly the limit passes in it. Refused requests
+//! do not count. An RPC counts as often as its option `baton.access.v1.weight` says.
+//!
+//! Counting is one script and one round trip. Without Redis every gateway continues from the last counts that it has seen.
+//! The token decides the quota only: services authorize the call.
 
 mod key_resolver;
 mod window;
@@ -28,11 +30,10 @@ use self::{
 };
 use crate::{admission::CallerKey, config::Config, upstream::Upstreams};
 
-/// How long a window is.
+/// Length of a window.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The headers that tell of it: those that most APIs send, and the IETF's
-/// (draft-ietf-httpapi-ratelimit-headers-10).
+/// The rate limit headers: those that most APIs send, and the IETF's (draft-ietf-httpapi-ratelimit-headers-10).
 pub(crate) const HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
@@ -41,7 +42,7 @@ pub(crate) const HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("ratelimit"),
 ];
 
-/// Counts requests. Clones share it.
+/// Counts requests. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Limiter(Arc<Inner>);
 
@@ -54,7 +55,7 @@ struct Inner {
 }
 
 impl Limiter {
-    /// Counts in the Redis of `streams`; asks auth and tenancy who calls.
+    /// Creates a limiter that counts in the Redis of `streams`, and looks callers up at auth and tenancy.
     pub(crate) fn new(
         config: &Config,
         rules: HashMap<String, Rule>,
@@ -67,8 +68,8 @@ impl Limiter {
         Ok(Self(Arc::new(Inner { keys, windows, rules, weights: weights()?, clock })))
     }
 
-    /// Who makes a call of this RPC (`/baton.task.v1.TaskService/GetTask`), from this address, in the account that the
-    /// path names or, without, the headers.
+    /// Returns the caller of this RPC (`/baton.task.v1.TaskService/GetTask`). `account` is that of the path, if it has one;
+    /// otherwise the header's is used.
     pub(crate) async fn caller(
         &self,
         rpc: &str,
@@ -80,26 +81,26 @@ impl Limiter {
         Caller(self.0.keys.resolve(rule, headers, account, client.map(origin::network)).await)
     }
 
-    /// Counts a call of this RPC for its caller. `None` when it is not limited.
+    /// Counts a call of this RPC. `None` if it is not limited.
     pub(crate) async fn count(&self, rpc: &str, caller: &Caller) -> Option<Verdict> {
         let cost = self.0.weights.get(rpc).copied().unwrap_or(1);
         if cost == 0 { None } else { self.take(caller.0.clone(), cost).await }
     }
 
-    /// Whether this address has requests left. Takes none.
+    /// Returns the state of this address's quota without counting a request.
     pub(crate) async fn peek(&self, client: Option<IpAddr>) -> Option<Verdict> {
-        self.take(self.0.keys.address(client.map(origin::network)), 0).await
+        self.take(self.0.keys.address_key(client.map(origin::network)), 0).await
     }
 
-    /// Takes one request of this address.
+    /// Counts one request of this address.
     pub(crate) async fn charge(&self, client: Option<IpAddr>) -> Option<Verdict> {
-        self.take(self.0.keys.address(client.map(origin::network)), 1).await
+        self.take(self.0.keys.address_key(client.map(origin::network)), 1).await
     }
 
     async fn take(&self, RateLimitKey { policy, redis_key, limit, .. }: RateLimitKey, cost: u32) -> Option<Verdict> {
         let limit = limit?;
         let count = self.0.windows.take(&redis_key, cost, limit).await;
-        // Rounded up: whoever comes back when told finds a new hour.
+        // Rounded up: a client that retries then finds a new window.
         let reset = count.reset.as_secs() + u64::from(count.reset.subsec_nanos() > 0);
         let resets_at = self.0.clock.now().timestamp() + i64::try_from(reset).unwrap_or_default();
         Some(Verdict {
@@ -113,37 +114,37 @@ impl Limiter {
     }
 }
 
-/// Who calls: whose slots the call takes, and whose requests.
+/// The caller of an RPC: decides its permits and its quota.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(RateLimitKey);
 
 impl Caller {
-    /// Whose slots a call takes.
+    /// The key for admission control.
     pub(crate) fn key(&self) -> CallerKey {
         self.0.caller
     }
 
-    /// The account that the call is made in, if its RPC goes by one.
+    /// The account of the call, if its RPC uses one.
     pub(crate) fn account(&self) -> Option<uuid::Uuid> {
         self.0.account
     }
 }
 
-/// Whether a call passes, and what is left.
+/// Whether a call is allowed, and the state of its quota.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     policy: &'static str,
     is_allowed: bool,
     limit: u32,
     remaining: u32,
-    /// Seconds until there are `limit` again.
+    /// Seconds until the next window.
     reset: u64,
-    /// The same in seconds since 1970.
+    /// Begin of the next window, in seconds since 1970.
     resets_at: i64,
 }
 
 impl Verdict {
-    /// The call goes on, or is refused.
+    /// Fails if the call is not allowed.
     ///
     /// # Errors
     /// RATE_LIMITED.
@@ -155,7 +156,7 @@ impl Verdict {
         Err(Error::from(Reason::RateLimited).with("limit", self.limit.to_string()).retry_after(wait))
     }
 
-    /// Tells the client, with whatever answer it gets.
+    /// Adds the rate limit headers to a response.
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         let Self { policy, limit, remaining, reset, resets_at, .. } = self;
         let values = [
@@ -175,13 +176,13 @@ impl Verdict {
 
 /// The access rules of all RPCs, by path.
 pub(crate) fn rules() -> Result<HashMap<String, Rule>> {
-    // Only what is Baton's has them.
+    // Only Baton's services have them.
     let ours = pool().services().filter(|service| service.full_name().starts_with("baton."));
     let rules = ours.map(|service| rules::of_service(pool(), &service)).collect::<Result<Vec<_>>>()?;
     Ok(rules.into_iter().flatten().collect())
 }
 
-/// As how many requests each RPC counts that says so.
+/// The weights of all RPCs that set one, by path.
 fn weights() -> Result<HashMap<String, u32>> {
     let weight = pool().get_extension_by_name("baton.access.v1.weight").context("the contract has no weights")?;
     let mut weights = HashMap::new();
@@ -189,7 +190,7 @@ fn weights() -> Result<HashMap<String, u32>> {
         for method in service.methods().filter(|method| method.options().has_extension(&weight)) {
             let options = method.options();
             let cost = options.get_extension(&weight).as_i32().and_then(|cost| u32::try_from(cost).ok());
-            let cost = cost.with_context(|| format!("the weight of {} is no count", method.full_name()))?;
+            let cost = cost.with_context(|| format!("the weight of {} must not be negative", method.full_name()))?;
             weights.insert(format!("/{}/{}", service.full_name(), method.name()), cost);
         }
     }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn both_families_of_headers_say_the_same() {
+    fn both_header_families_have_the_same_values() {
         let verdict =
             Verdict { policy: "account", is_allowed: false, limit: 100, remaining: 7, reset: 60, resets_at: 1_060 };
         let mut headers = HeaderMap::new();

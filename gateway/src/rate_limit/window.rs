@@ -1,4 +1,4 @@
-//! A number that starts over every hour.
+//! Counters with a fixed window of one hour, in Redis or locally.
 
 use std::{
     sync::{
@@ -14,14 +14,15 @@ use redis::{Script, aio::ConnectionManager};
 
 use super::HOUR;
 
-/// Redis that does not answer within this is gone. It is long, because a busy machine is no reason to count anew,
+/// Timeout of Redis. It is long, so that a busy machine does not switch to local counting.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
-/// and is not asked again for this long.
+/// After a failure, Redis is not called for this long.
 const REDIS_RETRY_DELAY_MILLIS: i64 = 5_000;
-/// Clients that one gateway counts at most while Redis is gone; of more, it forgets those that it heard of longest ago.
+/// Maximum local counters while Redis is down. Beyond that the least recently used are dropped.
 const MAX_LOCAL_WINDOWS: u64 = 100_000;
 
-/// Counts what passes only; a cost of 0 asks whether anything would. Answers whether it does, the count, and the rest of the window in milliseconds.
+/// Counts allowed requests only; a cost of 0 checks without counting. Returns whether the request is allowed, the count,
+/// and the rest of the window in milliseconds.
 const TAKE_SCRIPT: &str = r"
 local cost, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
@@ -33,21 +34,21 @@ if used == cost or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KE
 return {1, used, left}
 ";
 
-/// What became of a request.
+/// The result of counting a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) is_allowed: bool,
-    /// What has passed in this window.
+    /// Requests counted in this window.
     pub(super) used: u32,
-    /// Until the next one.
+    /// Time until the next window.
     pub(super) reset: Duration,
 }
 
-/// The windows of all clients.
+/// The counters of all quotas.
 pub(super) struct Windows {
     redis: ConnectionManager,
     clock: Clock,
-    /// Redis is not asked before this, in milliseconds since 1970.
+    /// Redis is not called before this, in milliseconds since 1970.
     redis_down_until: AtomicI64,
     local: Cache<String, Arc<Mutex<Window>>>,
 }
@@ -64,7 +65,7 @@ impl Windows {
         Self { redis, clock, redis_down_until: AtomicI64::new(0), local }
     }
 
-    /// Takes `cost` of what is left of `limit`, if that much is. With 0, it passes if anything is left.
+    /// Counts `cost` if that much of `limit` is left. A cost of 0 is allowed if anything is left.
     pub(super) async fn take(&self, key: &str, cost: u32, limit: u32) -> Count {
         match self.take_in_redis(key, cost, limit).await {
             Some(count) => {
@@ -84,27 +85,27 @@ impl Windows {
         let mut call = SCRIPT.key(key);
         call.arg(cost).arg(limit).arg(HOUR.as_millis() as u64);
         let mut connection = self.redis.clone();
-        let answer = tokio::time::timeout(REDIS_TIMEOUT, call.invoke_async(&mut connection)).await;
-        let error = match answer {
+        let result = tokio::time::timeout(REDIS_TIMEOUT, call.invoke_async(&mut connection)).await;
+        let error = match result {
             Ok(Ok((is_allowed, used, left))) => {
                 return Some(Count { is_allowed, used, reset: Duration::from_millis(left) });
             }
             Ok(Err(error)) => redis::RedisError::to_string(&error),
-            Err(_) => "no answer in time".to_owned(),
+            Err(_) => "timed out".to_owned(),
         };
         tracing::warn!(error, "cannot count requests in Redis; this gateway counts for itself");
         self.redis_down_until.store(now + REDIS_RETRY_DELAY_MILLIS, Ordering::Relaxed);
         None
     }
 
-    /// Keeps what Redis said: should it be gone, this gateway goes on from there.
+    /// Stores the count of Redis, so that this gateway continues from it if Redis fails.
     async fn record(&self, key: &str, count: Count, now: Instant) {
         let window = self.window(key, now).await;
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = now + count.reset;
-        // Answers overtake each other, by less than a window is long.
-        let same = window.ends.max(ends) - window.ends.min(ends) < HOUR / 2;
-        *window = Window { ends, used: if same { window.used.max(count.used) } else { count.used } };
+        // Responses may arrive out of order, by less than a window.
+        let is_same_window = window.ends.max(ends) - window.ends.min(ends) < HOUR / 2;
+        *window = Window { ends, used: if is_same_window { window.used.max(count.used) } else { count.used } };
     }
 
     async fn window(&self, key: &str, now: Instant) -> Arc<Mutex<Window>> {
@@ -132,15 +133,15 @@ mod tests {
 
     use super::*;
 
-    /// There is no Redis at port 1.
-    fn alone() -> Windows {
+    /// Counters without Redis: nothing listens on port 1.
+    fn without_redis() -> Windows {
         let streams = baton_events::Streams::open(&Secret::new("redis://127.0.0.1:1")).unwrap();
         Windows::new(streams.connection(), Clock::system())
     }
 
     #[tokio::test]
-    async fn without_redis_exactly_the_limit_passes_in_an_hour() {
-        let (windows, now) = (alone(), Instant::now());
+    async fn exactly_the_limit_passes_in_an_hour_without_redis() {
+        let (windows, now) = (without_redis(), Instant::now());
         for used in 1..=3 {
             let count = windows.take_locally("a", 1, 3, now).await;
             assert_eq!((count.is_allowed, count.used), (true, used));
@@ -152,8 +153,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_costs_more_than_is_left_takes_nothing() {
-        let (windows, now) = (alone(), Instant::now());
+    async fn a_cost_above_the_rest_is_refused_and_not_counted() {
+        let (windows, now) = (without_redis(), Instant::now());
         assert!(windows.take_locally("a", 2, 3, now).await.is_allowed);
         assert!(!windows.take_locally("a", 2, 3, now).await.is_allowed);
         assert!(windows.take_locally("a", 1, 3, now).await.is_allowed);
@@ -161,8 +162,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn to_look_takes_nothing_and_tells_whether_there_is_any() {
-        let (windows, now) = (alone(), Instant::now());
+    async fn a_cost_of_zero_checks_without_counting() {
+        let (windows, now) = (without_redis(), Instant::now());
         for used in [0, 0] {
             let count = windows.take_locally("a", 0, 1, now).await;
             assert_eq!((count.is_allowed, count.used), (true, used));
@@ -172,8 +173,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_redis_goes_the_count_goes_on() {
-        let (windows, now) = (alone(), Instant::now());
+    async fn local_counting_continues_from_the_last_count_of_redis() {
+        let (windows, now) = (without_redis(), Instant::now());
         let last = Count { is_allowed: true, used: 2, reset: HOUR / 4 };
         windows.record("a", last, now).await;
         windows.record("a", Count { used: 1, ..last }, now).await;
@@ -184,8 +185,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redis_that_is_gone_is_not_waited_for_each_time() {
-        let windows = alone();
+    async fn a_failed_redis_is_not_called_each_time() {
+        let windows = without_redis();
         assert!(windows.take("a", 1, 2).await.is_allowed);
         let begun = Instant::now();
         assert!(windows.take("a", 1, 2).await.is_allowed);
