@@ -3,8 +3,8 @@
 //! A call acquires its permit after its body has arrived, and releases it when its response is sent. A slow client
 //! therefore holds no permit while it sends. There are three limits, so that no caller uses up what others need:
 //!
-//! - **Public RPCs** have a queue each, since anyone may call them and signing in costs a password hash. A few calls run
-//!   concurrently, an address has a share of those, and the others wait in order.
+//! - **Public RPCs** have a queue each, since anyone may call them and signing in costs a password hash. A few calls
+//!   run concurrently, an address has a share of those, and the others wait in order.
 //! - **Signed-in users** have permits of their own. A user who has no permit left waits for their own calls only.
 //! - **Streams** (server-streaming RPCs and WebSockets) stay open, so they are limited per user and per account.
 

@@ -10,8 +10,9 @@
 //! | `BoardChannel` | `board_id`: `my`, `user-<id>`, `team` or `account`, if visible | `{"event": "task_added", task_id, cause, status, version, assigned_to, actor_id, occurred_at}`, or `task_moved`, `task_removed`, `task_updated`; `{"event": "resync"}` when its set of users has changed: read the board again |
 //!
 //! **Connecting.** The access token is the query parameter `token`, `Authorization: Bearer`, or a subprotocol
-//! `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query is not logged. The account is `account_id` or
-//! `X-Account-Id`; the default is the caller's default account. Pages must be of an allowed CORS origin or of this host.
+//! `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query is not logged. The account is `account_id`
+//! or `X-Account-Id`; the default is the caller's default account. Pages must be of an allowed CORS origin or of this
+//! host.
 //!
 //! **Disconnecting.** Before it closes a socket, the gateway sends `{"type": "disconnect", "reason", "reconnect"}`:
 //!
@@ -25,8 +26,8 @@
 //! | `invalid_request` | no | the client violated the protocol |
 //!
 //! No event is lost silently: a client that cannot receive one is disconnected, and reads the state again after
-//! reconnecting. When an event could change a subscriber's access, the gateway checks it again with the subscriber's own
-//! token, and holds the affected events until the result is known.
+//! reconnecting. When an event could change a subscriber's access, the gateway checks it again with the subscriber's
+//! own token, and holds the affected events until the result is known.
 
 mod authorizer;
 mod channel;

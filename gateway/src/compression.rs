@@ -1,10 +1,10 @@
 //! gzip for JSON from 1 KiB, the OpenAPI document and the documentation.
 //!
-//! Compressing a secret together with text of an attacker can reveal it (BREACH): an attacker who makes a browser send their
-//! text with the victim's credentials sees from the response's size whether the text resembles the secret. Here,
+//! Compressing a secret together with text of an attacker can reveal it (BREACH): an attacker who makes a browser send
+//! their text with the victim's credentials sees from the response's size whether the text resembles the secret. Here,
 //! credentials are a header that no foreign page can send, and responses with tokens, keys, secrets or signed URLs are
-//! never compressed (`Route::returns_secret`). Compression is opt-in per handler: streams, gRPC, WebSockets and files are
-//! not compressed.
+//! never compressed (`Route::returns_secret`). Compression is opt-in per handler: streams, gRPC, WebSockets and files
+//! are not compressed.
 
 use std::{io::Write as _, sync::OnceLock};
 
@@ -26,7 +26,8 @@ use crate::{problem::Problem, representation};
 
 /// Smaller responses do not profit: they fit into one packet.
 const MIN_BYTES: usize = 1024;
-/// Suffix of the `ETag` of compressed content: a strong tag names bytes, so each coding has its own (RFC 9110, 8.8.3.3).
+/// Suffix of the `ETag` of compressed content: a strong tag names bytes, so each coding has its own (RFC 9110,
+/// 8.8.3.3).
 const ETAG_SUFFIX: &str = "-gzip";
 
 /// Marks a response that may be compressed.

@@ -1,8 +1,9 @@
 //! Conditional requests (RFC 9110, section 13).
 //!
-//! The gateway evaluates the conditions of reads, with the `ETag` of the response. Services evaluate those of writes, in the
-//! transaction that writes: the gateway forwards `If-Match` and `If-None-Match`. `If-Match` compares the version only.
-//! Resources have no modification date, so conditions on dates are ignored, as sections 13.1.3 and 13.1.4 require.
+//! The gateway evaluates the conditions of reads, with the `ETag` of the response. Services evaluate those of writes,
+//! in the transaction that writes: the gateway forwards `If-Match` and `If-None-Match`. `If-Match` compares the version
+//! only. Resources have no modification date, so conditions on dates are ignored, as sections 13.1.3 and 13.1.4
+//! require.
 
 use axum::{
     body::Body,
@@ -23,8 +24,8 @@ use crate::{compression, problem::Problem, routes::Route};
 const CONTENT_HEADERS: [HeaderName; 5] =
     [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, ACCEPT_RANGES];
 
-/// Refuses malformed conditions and content codings, and returns 304 or 412 for reads. It wraps the compression layer, since
-/// each coding has a tag of its own.
+/// Refuses malformed conditions and content codings, and returns 304 or 412 for reads. It wraps the compression layer,
+/// since each coding has a tag of its own.
 pub(crate) async fn evaluate(request: Request, next: Next) -> Response {
     let conditions = match Conditions::of(request.headers()) {
         Ok(conditions) => conditions,
@@ -71,8 +72,8 @@ fn without_content(response: Response, replacement: Response) -> Response {
     Response::from_parts(parts, Body::new(body))
 }
 
-/// Checks the conditions of a change whose service compares no version. Ignoring them could overwrite protected state, so
-/// the call is made only if they are certain to hold.
+/// Checks the conditions of a change whose service compares no version. Ignoring them could overwrite protected state,
+/// so the call is made only if they are certain to hold.
 pub(crate) fn check_change(route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
     if route.verb == Method::GET || route.checks_version {
         return Ok(());

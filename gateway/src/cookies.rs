@@ -2,15 +2,15 @@
 //!
 //! If a page sends `X-Baton-Session: cookie` with a call that returns a refresh token, the token becomes the cookie
 //! `__Host-baton_refresh` (`Secure; HttpOnly; SameSite=Strict`) and is removed from the JSON. Calls that take a refresh
-//! token then read it from the cookie if the body has none. Access tokens stay in the `Authorization` header, so these are
-//! the only calls that depend on a cookie, and the only ones that another site's page could forge. The protection, in this
-//! order (OWASP, Cross-Site Request Forgery Prevention):
+//! token then read it from the cookie if the body has none. Access tokens stay in the `Authorization` header, so these
+//! are the only calls that depend on a cookie, and the only ones that another site's page could forge. The protection,
+//! in this order (OWASP, Cross-Site Request Forgery Prevention):
 //!
 //! - The cookie is `SameSite=Strict`, and `__Host-` keeps other hosts from setting it.
 //! - `Origin` and `Sec-Fetch-Site` must name this host or a configured CORS origin.
-//! - `X-CSRF-Token` must be the value of the readable cookie `__Host-baton_csrf`: an HMAC keyed with the refresh token. Only
-//!   a page that can read the cookie can send it, and it is valid for this session only. The gateway needs no key and no
-//!   state: each new refresh token has a new CSRF token.
+//! - `X-CSRF-Token` must be the value of the readable cookie `__Host-baton_csrf`: an HMAC keyed with the refresh token.
+//!   Only a page that can read the cookie can send it, and it is valid for this session only. The gateway needs no key
+//!   and no state: each new refresh token has a new CSRF token.
 //!
 //! Pages of allowed origins on other hosts cannot read the cookie; they read the response header `X-CSRF-Token`.
 
@@ -135,8 +135,8 @@ pub(crate) fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h
     values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 
-/// Whether the page is of this host or of a configured origin. Requests without both headers are refused: all browsers with
-/// `SameSite` send one.
+/// Whether the page is of this host or of a configured origin. Requests without both headers are refused: all browsers
+/// with `SameSite` send one.
 fn is_allowed_origin(parts: &Parts, config: &Config) -> bool {
     let text = |name: &HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let (origin, site) = (text(&ORIGIN), text(&SEC_FETCH_SITE));

@@ -16,8 +16,8 @@ use crate::cookies::{X_BATON_SESSION, X_CSRF_TOKEN};
 use crate::headers::{IDEMPOTENCY_KEY, X_ACCOUNT_ID, X_REQUEST_ID};
 use crate::rate_limit;
 
-/// Allows these origins, or all if the list is a single `*`. Only named origins may use the refresh token's cookie; other
-/// tokens are sent by the page's own code.
+/// Allows these origins, or all if the list is a single `*`. Only named origins may use the refresh token's cookie;
+/// other tokens are sent by the page's own code.
 pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
     let (origin, credentials) = match origins {
         [star] if star == "*" => (AllowOrigin::any(), false),

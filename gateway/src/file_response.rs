@@ -17,8 +17,8 @@ use crate::{
     upstream::{self, Upstream},
 };
 
-/// Calls the RPC and returns its file. It waits for the first message, so that an error becomes a problem with its status.
-/// A later error aborts the body, so that no client takes a part for the whole file.
+/// Calls the RPC and returns its file. It waits for the first message, so that an error becomes a problem with its
+/// status. A later error aborts the body, so that no client takes a part for the whole file.
 pub(crate) async fn respond(
     route: &Route,
     upstream: Upstream,

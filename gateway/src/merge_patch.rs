@@ -11,8 +11,8 @@ use crate::json::{
 /// Decodes a patch of a message of type `of`: the new values, and the paths of all fields in the patch. A null adds the
 /// path and leaves the field at its default.
 ///
-/// A `google.protobuf.Struct` is merged member by member: the path is `custom_fields.<member>`, where the member's name is
-/// the text after the first dot. An object inside a member replaces it as a whole.
+/// A `google.protobuf.Struct` is merged member by member: the path is `custom_fields.<member>`, where the member's name
+/// is the text after the first dot. An object inside a member replaces it as a whole.
 pub(crate) fn decode(
     of: &MessageDescriptor,
     patch: Members<'_>,

@@ -1,10 +1,11 @@
 //! Sign-in with another provider in browsers: binds the callback to the browser that started the sign-in.
 //!
-//! The response that starts a sign-in contains a browser token. The gateway moves it into the cookie `__Host-baton_oauth`
-//! (`Secure; HttpOnly; SameSite=Lax`, since the provider's page navigates back), and the callback reads it from the cookie
-//! only. A callback link made by an attacker therefore signs nobody in to the attacker's account (login CSRF, RFC 9700,
-//! section 4.7). A browser that navigates gets redirects instead of JSON: to the provider, and after the callback to the
-//! page of the web app that it requested, with the refresh token in its cookie (`cookies.rs`).
+//! The response that starts a sign-in contains a browser token. The gateway moves it into the cookie
+//! `__Host-baton_oauth` (`Secure; HttpOnly; SameSite=Lax`, since the provider's page navigates back), and the callback
+//! reads it from the cookie only. A callback link made by an attacker therefore signs nobody in to the attacker's
+//! account (login CSRF, RFC 9700, section 4.7). A browser that navigates gets redirects instead of JSON: to the
+//! provider, and after the callback to the page of the web app that it requested, with the refresh token in its cookie
+//! (`cookies.rs`).
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Response bodies: their read timeout.
 //!
-//! hyper polls a body for its next chunk when the client has read the previous one, without a timeout. A body that is not
-//! polled for some time is therefore dropped, with its memory, its permit, and its stream from a service.
+//! hyper polls a body for its next chunk when the client has read the previous one, without a timeout. A body that is
+//! not polled for some time is therefore dropped, with its memory, its permit, and its stream from a service.
 
 use std::{
     any::Any,

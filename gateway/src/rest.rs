@@ -36,8 +36,8 @@ use crate::{
     upstream::{self, Upstream},
 };
 
-/// Maximum body of a public RPC, in bytes. Such requests are small, and callers without sign-in must not fill the gateway's
-/// memory.
+/// Maximum body of a public RPC, in bytes. Such requests are small, and callers without sign-in must not fill the
+/// gateway's memory.
 pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 64 * 1024;
 
 /// The handler state of one route.

@@ -42,8 +42,8 @@ pub(crate) struct Route {
     pub(crate) response_field: Option<FieldDescriptor>,
     /// The `version` field of the returned message, for its `ETag`.
     pub(crate) version: Option<FieldDescriptor>,
-    /// Whether the response is a `google.api.HttpBody`: a file, returned as it is and not as JSON. Such an RPC may stream
-    /// it.
+    /// Whether the response is a `google.api.HttpBody`: a file, returned as it is and not as JSON. Such an RPC may
+    /// stream it.
     pub(crate) is_file: bool,
     /// Whether it can be called without signing in.
     pub(crate) is_public: bool,
@@ -145,8 +145,8 @@ impl Route {
         self.path.iter().map(|parameter| parameter.name.as_str()).collect()
     }
 
-    /// The path of a request's field in the REST request: without the field that holds the body (`task.title`) or that the
-    /// query flattens (`page.per_page`).
+    /// The path of a request's field in the REST request: without the field that holds the body (`task.title`) or that
+    /// the query flattens (`page.per_page`).
     pub(crate) fn caller_path<'p>(&self, field: &'p str) -> Cow<'p, str> {
         let body = match &self.body {
             Body::Field(field) | Body::MergePatch { change: field, .. } => Some(field.name()),

@@ -1,7 +1,7 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 (prior knowledge, as gRPC uses it) on one port.
 //!
-//! A connection costs memory and a file descriptor. One that sends nothing, reads nothing or stays idle is closed, and the
-//! number of connections per address is limited.
+//! A connection costs memory and a file descriptor. One that sends nothing, reads nothing or stays idle is closed, and
+//! the number of connections per address is limited.
 
 mod io;
 
@@ -90,8 +90,8 @@ impl ConnectionLimits {
 
 /// Accepts connections until `stop`, then shuts each down gracefully and waits for it.
 ///
-/// axum's own server has no timeouts: a client that sends its headers slowly, or disappears, would keep its connection for
-/// ever.
+/// axum's own server has no timeouts: a client that sends its headers slowly, or disappears, would keep its connection
+/// for ever.
 pub(crate) async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, stop: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER_BYTES);

@@ -135,8 +135,8 @@ fn task_message(event: &Envelope, id: Uuid) -> Option<Value> {
     }))
 }
 
-/// Message about an object of a task, with ids only. A dependency's other task is not named: a caller who sees the one task
-/// may not see the other. A caller who sees both reads it from the list of dependencies.
+/// Message about an object of a task, with ids only. A dependency's other task is not named: a caller who sees the one
+/// task may not see the other. A caller who sees both reads it from the list of dependencies.
 fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
     let (noun, action) = event.r#type.split_once('.')?;
     let (task_id, subject) = match noun {

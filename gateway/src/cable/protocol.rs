@@ -10,8 +10,8 @@ use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 pub(super) struct ClientCommand {
     /// `subscribe`, `unsubscribe` or `message`.
     pub(super) command: String,
-    /// The channel and its parameters, as JSON in a string. It is the client's key of the subscription, so it is sent back
-    /// unchanged.
+    /// The channel and its parameters, as JSON in a string. It is the client's key of the subscription, so it is sent
+    /// back unchanged.
     pub(super) identifier: String,
 }
 

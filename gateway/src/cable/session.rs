@@ -322,7 +322,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Updates the board of a subscription after the membership changed. If it changed too, the client must read it again.
+    /// Updates the board of a subscription after the membership changed. If it changed too, the client must read it
+    /// again.
     fn refresh_board(&mut self, identifier: &str) -> Result<(), CloseReason> {
         let channel = self.subscriptions.get(identifier).map(|subscription| subscription.channel);
         let Some(board) = channel.and_then(|channel| self.board(channel)) else { return Ok(()) };

@@ -14,8 +14,8 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 
-/// Forbids inline code and other hosts, so that markup in the contract's text cannot run. Swagger UI's style sheet contains
-/// its icons as `data:` images.
+/// Forbids inline code and other hosts, so that markup in the contract's text cannot run. Swagger UI's style sheet
+/// contains its icons as `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

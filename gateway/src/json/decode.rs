@@ -10,11 +10,12 @@ use super::{
     violations::{Path, Violations},
 };
 
-/// Maximum nesting of a `google.protobuf.Struct`. Each level is three protobuf messages, and decoders stop at a hundred.
+/// Maximum nesting of a `google.protobuf.Struct`. Each level is three protobuf messages, and decoders stop at a
+/// hundred.
 pub(crate) const MAX_STRUCT_DEPTH: usize = 30;
 
-/// Decodes an object. `bound` are the fields (dotted paths from here) that the URL sets; in the body they are unknown. If
-/// there are violations, the message is incomplete.
+/// Decodes an object. `bound` are the fields (dotted paths from here) that the URL sets; in the body they are unknown.
+/// If there are violations, the message is incomplete.
 pub(crate) fn message(
     of: &MessageDescriptor,
     members: Members<'_>,

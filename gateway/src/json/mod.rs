@@ -1,7 +1,7 @@
 //! Protobuf messages to JSON and back, by their descriptors.
 //!
-//! Names are those of the proto, in snake_case only. Enum values are lower-case without their prefix, times are RFC 3339 in
-//! UTC, and a `google.protobuf.Struct` is any object.
+//! Names are those of the proto, in snake_case only. Enum values are lower-case without their prefix, times are RFC
+//! 3339 in UTC, and a `google.protobuf.Struct` is any object.
 
 pub(crate) mod decode;
 pub(crate) mod encode;

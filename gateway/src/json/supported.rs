@@ -24,7 +24,8 @@ fn check_field(field: &FieldDescriptor, seen: &mut HashSet<String>) -> Result<()
         return refuse("is a map: use google.protobuf.Struct");
     }
     match field.kind() {
-        // JavaScript reads them as doubles and loses digits; protobuf's JSON uses strings, which surprises other clients.
+        // JavaScript reads them as doubles and loses digits; protobuf's JSON uses strings, which surprises other
+        // clients.
         Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => {
             refuse("is a 64-bit integer: use int32")
         }

@@ -29,8 +29,8 @@ impl Comments {
     }
 }
 
-/// Joins the lines of a comment. Paragraphs and the lines of lists, tables, headings and code are kept; `Errors:` begins a
-/// paragraph.
+/// Joins the lines of a comment. Paragraphs and the lines of lists, tables, headings and code are kept; `Errors:`
+/// begins a paragraph.
 pub(super) fn join_lines(comment: &str) -> String {
     let mut text = String::new();
     let mut is_code = false;

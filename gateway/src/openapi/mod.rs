@@ -35,8 +35,8 @@ const INTRODUCTION: &str = include_str!("introduction.md");
 /// The server of introduction and samples if no public URL is configured.
 pub(crate) const ORIGIN: &str = "http://127.0.0.1:8080";
 
-/// Builds the document. `server` is the public URL of the gateway. Without it, the document refers to the host that serves
-/// it, and samples use `origin`.
+/// Builds the document. `server` is the public URL of the gateway. Without it, the document refers to the host that
+/// serves it, and samples use `origin`.
 pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
     let routes = routes()?;
     let mut schemas = Schemas::new(&routes)?;
@@ -76,8 +76,8 @@ pub(crate) fn document(server: Option<&str>, origin: &str) -> Result<Value> {
     }))
 }
 
-/// Returns a tag for each service with a route. Its `x-operations` keeps the order of the contract, which JSON objects do
-/// not.
+/// Returns a tag for each service with a route. Its `x-operations` keeps the order of the contract, which JSON objects
+/// do not.
 fn tags(routes: &[Route], schemas: &Schemas) -> Vec<Value> {
     let by_service = routes.chunk_by(|a, b| a.method.parent_service() == b.method.parent_service());
     let tag = |routes: &[Route]| {

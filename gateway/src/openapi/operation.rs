@@ -63,8 +63,8 @@ pub(super) fn has_etag(route: &Route) -> bool {
     route.verb == Method::GET && !route.is_file && !route.returns_secret
 }
 
-/// Whether the service stores the response under the caller's idempotency key. It does so for each POST of an authenticated
-/// caller, unless `idempotency_level` declares the RPC idempotent.
+/// Whether the service stores the response under the caller's idempotency key. It does so for each POST of an
+/// authenticated caller, unless `idempotency_level` declares the RPC idempotent.
 pub(super) fn takes_idempotency_key(route: &Route, access: &Access) -> bool {
     let options = route.method.method_descriptor_proto().options.clone().unwrap_or_default();
     route.verb == Method::POST

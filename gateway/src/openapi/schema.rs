@@ -263,7 +263,8 @@ fn text_rule(text: Text) -> &'static str {
     }
 }
 
-/// Returns the component's name: the message's, with its package if the name is not unique, and with its use if it has two.
+/// Returns the component's name: the message's, with its package if the name is not unique, and with its use if it has
+/// two.
 fn component_name(of: &MessageDescriptor, direction: Direction) -> String {
     let name = unique_name(of.package_name(), of.name(), |name| {
         pool().all_messages().filter(|other| is_ours(other.package_name()) && other.name() == name).count() == 1

@@ -1,15 +1,16 @@
 //! Rate limits: requests per hour.
 //!
 //! The access rule of the RPC decides which quota a request uses, since services authorize by it:
-//! - An RPC with a permission uses the account's, by its tier. All members, API keys and gateways share one counter in Redis.
+//! - An RPC with a permission uses the account's, by its tier. All members, API keys and gateways share one counter in
+//!   Redis.
 //! - An RPC that only needs sign-in uses the user's, as do calls in accounts of which the user is not a member.
 //! - A public RPC uses the address's (IPv6: the /64), whatever token is sent.
 //!
-//! The window of one hour begins with the first request and is fixed, so exactly the limit passes in it. Refused requests
-//! do not count. An RPC counts as often as its option `baton.access.v1.weight` says.
+//! The window of one hour begins with the first request and is fixed, so exactly the limit passes in it. Refused
+//! requests do not count. An RPC counts as often as its option `baton.access.v1.weight` says.
 //!
-//! Counting is one script and one round trip. Without Redis every gateway continues from the last counts that it has seen.
-//! The token decides the quota only: services authorize the call.
+//! Counting is one script and one round trip. Without Redis every gateway continues from the last counts that it has
+//! seen. The token decides the quota only: services authorize the call.
 
 mod key_resolver;
 mod window;
@@ -68,8 +69,8 @@ impl Limiter {
         Ok(Self(Arc::new(Inner { keys, windows, rules, weights: weights()?, clock })))
     }
 
-    /// Returns the caller of this RPC (`/baton.task.v1.TaskService/GetTask`). `account` is that of the path, if it has one;
-    /// otherwise the header's is used.
+    /// Returns the caller of this RPC (`/baton.task.v1.TaskService/GetTask`). `account` is that of the path, if it has
+    /// one; otherwise the header's is used.
     pub(crate) async fn caller(
         &self,
         rpc: &str,

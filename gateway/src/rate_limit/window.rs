@@ -21,8 +21,8 @@ const REDIS_RETRY_DELAY_MILLIS: i64 = 5_000;
 /// Maximum local counters while Redis is down. Beyond that the least recently used are dropped.
 const MAX_LOCAL_WINDOWS: u64 = 100_000;
 
-/// Counts allowed requests only; a cost of 0 checks without counting. Returns whether the request is allowed, the count,
-/// and the rest of the window in milliseconds.
+/// Counts allowed requests only; a cost of 0 checks without counting. Returns whether the request is allowed, the
+/// count, and the rest of the window in milliseconds.
 const TAKE_SCRIPT: &str = r"
 local cost, limit, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])

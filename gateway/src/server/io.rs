@@ -17,8 +17,8 @@ use tokio::{
 
 /// A client that reads no byte for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the client may keep sending after the last response. A socket that is closed while bytes arrive is reset, and
-/// the client loses the response (RFC 9112, section 9.6).
+/// How long the client may keep sending after the last response. A socket that is closed while bytes arrive is reset,
+/// and the client loses the response (RFC 9112, section 9.6).
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum bytes that are read and discarded while lingering.
 const MAX_LINGER_BYTES: u64 = 8 * 1024 * 1024;

@@ -34,7 +34,8 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// A service that accepts no connection within this is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer that disappeared without closing, as behind a firewall that dropped the connection, is detected within the sum.
+/// A peer that disappeared without closing, as behind a firewall that dropped the connection, is detected within the
+/// sum.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Cancelled calls whose last frames may still arrive. Beyond that, each such frame causes a reset.
@@ -76,7 +77,8 @@ impl Connection {
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
             .max_concurrent_reset_streams(MAX_RESET_STREAMS)
-            // This limit protects against hostile servers. Here, cancelled calls would exhaust it and end the calls of others.
+            // This limit protects against hostile servers. Here, cancelled calls would exhaust it and end the calls of
+            // others.
             .max_local_error_reset_streams(None)
             .max_header_list_size(64 * 1024);
         let (requests, connection) =
