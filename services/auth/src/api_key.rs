@@ -1,4 +1,4 @@
-//! API keys: what people may ask of a new one, and what a presented one stands for.
+//! API keys: the scopes of a new key, and the grant of a presented one.
 
 use baton_access::{KeyGrant, SCOPES};
 use baton_errors::{Error, Reason, Result};
@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::store;
 
-/// Keys that one person may have.
-pub(crate) const LIMIT: i64 = 50;
-/// The last use is noted at most once in this time.
-const NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
+/// API keys that one user may have.
+pub(crate) const MAX_KEYS_PER_USER: i64 = 50;
+/// The last use is written at most once per interval.
+const LAST_USED_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// A key as it is stored, beside its hash.
+/// A stored key, without its hash.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredKey {
     pub(crate) id: Uuid,
@@ -28,32 +28,33 @@ pub(crate) struct StoredKey {
     pub(crate) last_used_at: Option<DateTime<Utc>>,
 }
 
-/// The scopes of a new key: those asked for, or all that there are now. A scope that is added later widens no key.
+/// Returns the scopes of a new key: those requested, or all scopes that exist now. A scope that is added later widens
+/// no existing key.
 ///
 /// # Errors
-/// VALIDATION_FAILED, naming what is no scope.
-pub(crate) fn scopes(asked: &[String]) -> Result<Vec<String>> {
-    for (index, scope) in asked.iter().enumerate() {
+/// VALIDATION_FAILED, naming the unknown scope.
+pub(crate) fn parse_scopes(requested: &[String]) -> Result<Vec<String>> {
+    for (index, scope) in requested.iter().enumerate() {
         if !SCOPES.contains(&scope.as_str()) {
             let known = SCOPES.join(", ");
-            return Err(Error::invalid(format!("scopes[{index}]"), format!("is none of {known}")));
+            return Err(Error::invalid(format!("scopes[{index}]"), format!("must be one of {known}")));
         }
     }
-    let wanted = |scope: &&&str| asked.is_empty() || asked.iter().any(|asked| asked == **scope);
+    let wanted = |scope: &&&str| requested.is_empty() || requested.iter().any(|requested| requested == **scope);
     Ok(SCOPES.iter().filter(wanted).map(|&scope| scope.to_owned()).collect())
 }
 
-/// What the key with this hash stands for.
+/// Returns the grant of the key with this hash.
 ///
 /// # Errors
-/// TOKEN_INVALID when it is none, has ended or was deleted, or when its person cannot sign in.
+/// TOKEN_INVALID when the key is unknown, expired or deleted, or when its user cannot sign in.
 pub(crate) async fn resolve(db: &Db, hash: &[u8]) -> Result<KeyGrant> {
     let now = db.clock().now();
     let mut tx = db.begin(Tenant::NONE).await?;
-    let key = store::api_key::usable(&mut tx, hash, now).await?;
+    let key = store::api_key::find_usable(&mut tx, hash, now).await?;
     let key = key.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
-    if key.last_used_at.is_none_or(|last| last + NOTED_EVERY <= now) {
-        store::api_key::used(&mut tx, key.id, now, now - NOTED_EVERY).await?;
+    if key.last_used_at.is_none_or(|last| last + LAST_USED_INTERVAL <= now) {
+        store::api_key::record_use(&mut tx, key.id, now, now - LAST_USED_INTERVAL).await?;
         tx.commit().await?;
     }
     Ok(KeyGrant {
@@ -71,11 +72,11 @@ mod tests {
 
     #[test]
     fn a_key_gets_the_scopes_that_it_asks_for_once_each() {
-        let asked = ["tasks:write", "tasks:read", "tasks:write"].map(str::to_owned);
-        assert_eq!(scopes(&asked).unwrap(), ["tasks:read", "tasks:write"]);
-        assert_eq!(scopes(&[]).unwrap(), SCOPES);
+        let requested = ["tasks:write", "tasks:read", "tasks:write"].map(str::to_owned);
+        assert_eq!(parse_scopes(&requested).unwrap(), ["tasks:read", "tasks:write"]);
+        assert_eq!(parse_scopes(&[]).unwrap(), SCOPES);
         for unknown in ["", "*", "tasks", "tasks:READ", "tasks:read tasks:write"] {
-            assert!(scopes(&[unknown.to_owned()]).is_err(), "{unknown}");
+            assert!(parse_scopes(&[unknown.to_owned()]).is_err(), "{unknown}");
         }
     }
 }

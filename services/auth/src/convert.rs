@@ -1,4 +1,4 @@
-//! Between the contract and the domain.
+//! Conversions from the domain to the contract.
 
 use baton_proto::{
     baton::auth::v1 as proto,
@@ -8,11 +8,11 @@ use baton_proto::{
 use uuid::Uuid;
 
 use crate::{
-    device,
     store::{auth_event::AuthEvent, registration::Registration, session::Session, user::User},
+    user_agent,
 };
 
-/// As the signed-in person sees themselves.
+/// The user's own view of their profile.
 impl From<User> for proto::User {
     fn from(user: User) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl From<User> for proto::User {
     }
 }
 
-/// As whoever holds a mailed link sees a person: what was said at registering, no more.
+/// The view for the holder of a mailed link: the fields given at registration, no more.
 pub(crate) fn introduced(user: User) -> proto::User {
     proto::User {
         id: user.id.to_string(),
@@ -56,7 +56,7 @@ pub(crate) fn introduced(user: User) -> proto::User {
     }
 }
 
-/// Someone who has just registered.
+/// The user that a registration would become.
 pub(crate) fn registered(user: Registration) -> proto::User {
     proto::User {
         id: user.id.to_string(),
@@ -69,7 +69,7 @@ pub(crate) fn registered(user: Registration) -> proto::User {
     }
 }
 
-/// A session; `current` is the one that asks.
+/// A session. `current` is the caller's session.
 pub(crate) fn session(session: Session, current: Uuid) -> proto::Session {
     proto::Session {
         id: session.id.to_string(),
@@ -91,7 +91,7 @@ impl From<AuthEvent> for proto::AuthEvent {
             created_at: Some(timestamp(event.created_at)),
             session_id: event.session_id.map(|id| id.to_string()).unwrap_or_default(),
             address: event.address.unwrap_or_default(),
-            device: device::name(&event.user_agent),
+            device: user_agent::device_name(&event.user_agent),
             user_agent: event.user_agent,
         }
     }

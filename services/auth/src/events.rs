@@ -1,80 +1,80 @@
-//! The events that the service publishes. They belong to no account.
+//! Events that the service publishes. They belong to no account.
 
 use baton_proto::baton::auth::v1::{ApiKeyEvent, IdentityEvent, UserEvent};
 use baton_store::Event;
 use uuid::Uuid;
 
-/// A person registered; the address is not confirmed yet.
+/// A user registered. Their address is not confirmed yet.
 pub(crate) fn user_registered(user_id: Uuid) -> Event {
     user("user.registered", user_id, None)
 }
 
-/// A person confirmed their address.
+/// A user confirmed their address.
 pub(crate) fn user_verified(user_id: Uuid) -> Event {
     user("user.verified", user_id, None)
 }
 
-/// A person changed their profile.
+/// A user changed their profile.
 pub(crate) fn user_updated(user_id: Uuid) -> Event {
     user("user.updated", user_id, None)
 }
 
-/// A person confirmed another address.
+/// A user confirmed another address.
 pub(crate) fn user_email_changed(user_id: Uuid) -> Event {
     user("user.email_changed", user_id, None)
 }
 
-/// A person has another password.
+/// A user's password was changed.
 pub(crate) fn user_password_changed(user_id: Uuid) -> Event {
     user("user.password_changed", user_id, None)
 }
 
-/// A person deactivated their sign-in.
+/// A user deactivated their sign-in.
 pub(crate) fn user_deactivated(user_id: Uuid) -> Event {
     user("user.deactivated", user_id, None)
 }
 
-/// A person took their deactivation back.
+/// A user reactivated their sign-in.
 pub(crate) fn user_reactivated(user_id: Uuid) -> Event {
     user("user.reactivated", user_id, None)
 }
 
-/// A person signed in.
+/// A user signed in.
 pub(crate) fn session_opened(user_id: Uuid, session_id: Uuid) -> Event {
     user("session.opened", user_id, Some(session_id))
 }
 
-/// A session ended before its time.
+/// A session was closed before it expired.
 pub(crate) fn session_closed(user_id: Uuid, session_id: Uuid) -> Event {
     user("session.closed", user_id, Some(session_id))
 }
 
-/// A person switched the second factor on, or replaced it.
+/// A user enabled the second factor, or replaced it.
 pub(crate) fn second_factor_enabled(user_id: Uuid, session_id: Uuid) -> Event {
     user("user.second_factor_enabled", user_id, Some(session_id))
 }
 
-/// A person switched the second factor off.
+/// A user disabled the second factor.
 pub(crate) fn second_factor_disabled(user_id: Uuid, session_id: Option<Uuid>) -> Event {
     user("user.second_factor_disabled", user_id, session_id)
 }
 
-/// A person made new recovery codes.
+/// A user created new recovery codes.
 pub(crate) fn recovery_codes_renewed(user_id: Uuid, session_id: Uuid) -> Event {
     user("user.recovery_codes_renewed", user_id, Some(session_id))
 }
 
-/// A person used a recovery code.
+/// A user used a recovery code.
 pub(crate) fn recovery_code_used(user_id: Uuid) -> Event {
     user("user.recovery_code_used", user_id, None)
 }
 
-/// A person made an API key; `bound` names the only account that it works in.
+/// A user created an API key. `bound` is the only account that the key works in.
 pub(crate) fn api_key_created(id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> Event {
     api_key("api_key.created", id, user_id, bound)
 }
 
-/// A person ended an API key.
+/// A user deleted an API key.
 pub(crate) fn api_key_revoked(id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> Event {
     api_key("api_key.revoked", id, user_id, bound)
 }
@@ -82,16 +82,16 @@ pub(crate) fn api_key_revoked(id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> E
 fn api_key(kind: &'static str, id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> Event {
     let account_id = bound.map(|id| id.to_string()).unwrap_or_default();
     let payload = ApiKeyEvent { api_key_id: id.to_string(), user_id: user_id.to_string(), account_id };
-    // The account is named, but it is the person's event: being bound to an account takes no word of the account's.
+    // The payload names the account, but the event belongs to the user: the account has no say in a key's binding.
     Event::new(kind, Uuid::nil(), id, &payload)
 }
 
-/// A person linked an identity of another provider, or registered by it.
+/// A user linked an identity of another provider, or registered with it.
 pub(crate) fn identity_linked(user_id: Uuid, identity_id: Uuid, provider: &str) -> Event {
     identity("identity.linked", user_id, identity_id, provider)
 }
 
-/// A person unlinked an identity.
+/// A user unlinked an identity.
 pub(crate) fn identity_unlinked(user_id: Uuid, identity_id: Uuid, provider: &str) -> Event {
     identity("identity.unlinked", user_id, identity_id, provider)
 }

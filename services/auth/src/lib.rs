@@ -1,28 +1,28 @@
 #![doc = include_str!("../README.md")]
 
+mod admin;
 mod api_key;
 mod config;
 mod convert;
-mod device;
+mod emails;
 mod events;
-mod hasher;
-mod keys;
-mod mails;
+mod key_rotation;
+mod mfa;
 mod oauth;
-mod operator;
 mod password;
+mod password_hasher;
 mod profile;
-mod recovery;
+mod recovery_codes;
 mod retention;
-mod ring;
 mod rpc;
-mod second_factor;
-mod services;
+mod service_credentials;
 mod sessions;
 mod sign_in;
+mod signing_keys;
 mod store;
 mod throttle;
 mod totp;
+mod user_agent;
 
 use anyhow::Context as _;
 use aws_lc_rs::hmac;
@@ -45,9 +45,9 @@ use tonic::service::Routes;
 use tower::Layer as _;
 
 pub use config::{AuthConfig, Config};
-pub use keys::KeyInfo;
-pub use operator::{KeysConfig, signing_keys};
-pub use ring::KeyState;
+pub use signing_keys::KeyInfo;
+pub use admin::{KeysConfig, signing_keys};
+pub use key_rotation::KeyState;
 
 /// The service's schema.
 pub const SCHEMA: &str = "auth";
@@ -83,16 +83,16 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let streams = Streams::open(&config.redis_url)?;
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
     let sealer = Sealer::new(&config.sealing_keys).context("BATON_AUTH_SEALING_KEYS")?;
-    let services = services::Services::new(&config.service_secrets).context("BATON_AUTH_SERVICE_SECRETS")?;
+    let service_credentials = service_credentials::ServiceCredentials::new(&config.service_secrets).context("BATON_AUTH_SERVICE_SECRETS")?;
     let every = TimeDelta::days(config.signing_key_days.get().into());
-    let keys = keys::SigningKeys::new(db.clone(), sealer.clone(), &config.issuer, every);
+    let keys = signing_keys::SigningKeys::new(db.clone(), sealer.clone(), &config.issuer, every);
     // So that the first call finds keys; without a database there are none yet, and `run` goes on trying.
-    if let Err(error) = keys.turn().await {
+    if let Err(error) = keys.refresh().await {
         tracing::warn!(%error, "no signing keys yet");
     }
     let hasher = {
-        let parameters = hasher::parameters(config.hash_memory_kib, config.hash_passes, config.hash_lanes)?;
-        hasher::Hasher::new(config.hash_threads, parameters)?
+        let parameters = password_hasher::parameters(config.hash_memory_kib, config.hash_passes, config.hash_lanes)?;
+        password_hasher::PasswordHasher::new(config.hash_threads, parameters)?
     };
     let mailer = Mailer::new(&mail)?;
     let providers = oauth::Providers::new(&config, &mail.link_base)?;
@@ -105,7 +105,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let rpc = rpc::Rpc {
         db: db.clone(),
         keys: keys.clone(),
-        services,
+        service_credentials,
         mailed_tokens: mailed_tokens.clone(),
         hasher,
         throttle,
@@ -124,7 +124,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .add_service(access.layer(IdentityServiceServer::new(rpc.clone())))
         .add_service(access.layer(UserServiceServer::new(rpc)));
 
-    let mails = mails::Mails { db: db.clone(), mailer, tokens: mailed_tokens };
+    let mails = emails::EmailSender { db: db.clone(), mailer, tokens: mailed_tokens };
     let workers = [
         tokio::spawn(relay::run(db.clone(), streams, shutdown.clone())),
         tokio::spawn(baton_store::retention::run(db.clone(), shutdown.clone())),

@@ -1,17 +1,17 @@
-//! Sign-in by other providers of identities: OpenID Connect and GitHub, as the authorization code flow with
-//! PKCE (RFC 6749, RFC 7636, RFC 9700).
+//! Sign-in with other identity providers: OpenID Connect and GitHub, with the authorization code flow and PKCE (RFC
+//! 6749, RFC 7636, RFC 9700).
 //!
-//! Written on `jsonwebtoken` and `reqwest`, which are here anyway: the crate `openidconnect` brings forty more,
-//! with a second stack of cryptography beside aws-lc-rs and an RSA that leaks by its timing (RUSTSEC-2023-0071).
+//! Built on `jsonwebtoken` and `reqwest`, which are dependencies anyway. The crate `openidconnect` would add forty
+//! more, with a second cryptography stack beside aws-lc-rs and an RSA that leaks by its timing (RUSTSEC-2023-0071).
 
-mod cached;
+mod cache;
+mod claims;
 pub(crate) mod flow;
 mod github;
 mod http;
 mod id_token;
 mod oidc;
-mod person;
-mod settings;
+mod provider_config;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,31 +20,31 @@ use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
 use url::Url;
 
+pub(crate) use claims::ExternalIdentity;
 use flow::Flow;
 use github::GitHub;
 use http::Http;
 use oidc::Oidc;
-pub(crate) use person::Person;
-use settings::{Kind, Settings};
+use provider_config::{ProviderConfig, ProviderKind};
 
 use crate::config::AuthConfig;
 
-/// The providers that are switched on. Clones share them.
+/// The enabled providers. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Providers(Arc<Inner>);
 
 struct Inner {
     providers: BTreeMap<String, Provider>,
-    /// Where the web app is: what a path to go on at is a path of.
+    /// Base URL of the web app, against which relative redirects are resolved.
     app: Url,
-    /// The app's origin, and others that may be gone on at.
+    /// Origins to which a sign-in may redirect; the web app's comes first.
     origins: Vec<url::Origin>,
 }
 
 /// One provider.
 pub(crate) struct Provider {
     name: String,
-    /// Where it sends browsers back to.
+    /// Redirect URI that is registered at the provider.
     callback: Url,
     kind: Protocol,
 }
@@ -55,68 +55,73 @@ enum Protocol {
 }
 
 impl Providers {
-    /// Reads the configuration; `app` is the address of the web app.
+    /// Reads the configuration. `app` is the URL of the web app.
     pub(crate) fn new(config: &AuthConfig, app: &Url) -> anyhow::Result<Self> {
-        let settings = settings::parse(config.providers.as_ref())?;
+        let provider_configs = provider_config::parse(config.providers.as_ref())?;
         let gateway = config.gateway_public_url.as_ref().unwrap_or(app);
         let mut providers = BTreeMap::new();
-        // Without providers there is nobody to call, and no need for the roots of TLS.
-        if !settings.is_empty() {
+        // Without providers no HTTP client is needed, and no TLS roots.
+        if !provider_configs.is_empty() {
             let http = Http::new()?;
-            for settings in settings {
-                let provider = Provider::new(settings, gateway, &http)?;
+            for provider_config in provider_configs {
+                let provider = Provider::new(provider_config, gateway, &http)?;
                 providers.insert(provider.name.clone(), provider);
             }
         }
         let mut origins = vec![app.origin()];
         for origin in &config.redirect_origins {
             let url: Url =
-                origin.parse().with_context(|| format!("BATON_AUTH_REDIRECT_ORIGINS: {origin} is no URL"))?;
-            anyhow::ensure!(url.origin().is_tuple(), "BATON_AUTH_REDIRECT_ORIGINS: {origin} is no origin");
+                origin.parse().with_context(|| format!("BATON_AUTH_REDIRECT_ORIGINS: {origin} is not a URL"))?;
+            anyhow::ensure!(url.origin().is_tuple(), "BATON_AUTH_REDIRECT_ORIGINS: {origin} is not an origin");
             origins.push(url.origin());
         }
         Ok(Self(Arc::new(Inner { providers, app: app.clone(), origins })))
     }
 
-    /// The provider of this name.
+    /// Returns the provider with this name.
+    ///
+    /// # Errors
+    /// PROVIDER_UNKNOWN.
     pub(crate) fn get(&self, name: &str) -> Result<&Provider> {
         self.0.providers.get(name).ok_or_else(|| Reason::ProviderUnknown.into())
     }
 
-    /// The names of all.
+    /// Returns the names of all providers.
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.providers.keys().cloned().collect()
     }
 
-    /// The URL of the web app that `redirect` stands for: what is answered later is this URL, so that nobody
-    /// reads the text anew and understands it otherwise (open redirects, CWE-601).
+    /// Resolves `redirect` to a URL of the web app. Later steps use this URL and never parse the text again, so that no
+    /// second parser can read it differently (open redirects, CWE-601).
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED when the URL has another origin.
     pub(crate) fn redirect(&self, redirect: &str) -> Result<Url> {
         let Inner { app, origins, .. } = &*self.0;
         app.join(redirect)
             .ok()
             .filter(|url| origins.contains(&url.origin()) && url.username().is_empty() && url.password().is_none())
-            .ok_or_else(|| Error::invalid("redirect", "leads elsewhere than to the web app"))
+            .ok_or_else(|| Error::invalid("redirect", "must be a URL of the web app"))
     }
 }
 
 impl Provider {
-    fn new(settings: Settings, gateway: &Url, http: &Http) -> anyhow::Result<Self> {
+    fn new(config: ProviderConfig, gateway: &Url, http: &Http) -> anyhow::Result<Self> {
         let mut callback = gateway.clone();
-        callback.set_path(&format!("/v1/auth/oauth/{}/callback", settings.name));
-        let name = settings.name.clone();
-        let kind = match settings.kind {
-            Kind::Github => Protocol::GitHub(GitHub::new(settings, http.clone())?),
-            _ => Protocol::Oidc(Oidc::new(settings, http.clone())?),
+        callback.set_path(&format!("/v1/auth/oauth/{}/callback", config.name));
+        let name = config.name.clone();
+        let kind = match config.kind {
+            ProviderKind::Github => Protocol::GitHub(GitHub::new(config, http.clone())?),
+            _ => Protocol::Oidc(Oidc::new(config, http.clone())?),
         };
         Ok(Self { name, callback, kind })
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the browser goes.
+    /// Returns the URL that starts a sign-in at the provider.
     pub(crate) async fn authorization_url(&self, flow: &Flow) -> Result<Url> {
         match &self.kind {
             Protocol::Oidc(oidc) => oidc.authorization_url(flow, &self.callback).await,
@@ -124,8 +129,15 @@ impl Provider {
         }
     }
 
-    /// Who the browser came back as. `iss` is what the answer says of its issuer (RFC 9207); empty when nothing.
-    pub(crate) async fn identify(&self, code: &str, iss: &str, flow: &Flow, now: DateTime<Utc>) -> Result<Person> {
+    /// Exchanges the code for the user's identity at the provider. `iss` is the issuer in the authorization response
+    /// (RFC 9207), or empty.
+    pub(crate) async fn identify(
+        &self,
+        code: &str,
+        iss: &str,
+        flow: &Flow,
+        now: DateTime<Utc>,
+    ) -> Result<ExternalIdentity> {
         match &self.kind {
             Protocol::Oidc(oidc) => oidc.identify(code, iss, flow, &self.callback, now).await,
             Protocol::GitHub(github) => github.identify(code, iss, flow, &self.callback).await,
@@ -133,12 +145,12 @@ impl Provider {
     }
 }
 
-/// An answer of a provider's that does not hold; `why` is for the log.
-fn refused(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::from(Reason::ProviderRefused).with_source(why)
+/// Error for an invalid response of a provider. `reason` is only logged.
+fn refused(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::from(Reason::ProviderRefused).with_source(reason)
 }
 
-/// Adds what every authorization request has.
+/// Builds the authorization request that all providers share.
 fn authorization_request(endpoint: &Url, client_id: &str, scopes: &str, flow: &Flow, callback: &Url) -> Url {
     let mut url = endpoint.clone();
     url.query_pairs_mut()
@@ -175,7 +187,7 @@ mod tests {
             ("/a/../b", "https://app.example.org/b"),
             ("https://app.example.org/x", "https://app.example.org/x"),
             ("https://admin.example.org/", "https://admin.example.org/"),
-            // A path, for all that it looks like: browsers would read it the same.
+            // A relative path, although it resembles a URL: browsers read it the same way.
             ("https:evil.example", "https://app.example.org/evil.example"),
         ] {
             assert_eq!(providers.redirect(redirect).unwrap().as_str(), url, "{redirect}");

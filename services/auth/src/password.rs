@@ -1,5 +1,4 @@
-//! What makes a password good enough (ASVS 5.0, 6.2): long, not a common one, and hard to guess. No composition
-//! rules.
+//! Password policy (ASVS 5.0, 6.2): long, not common, hard to guess. There are no composition rules.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -7,39 +6,42 @@ use baton_errors::{Error, Reason, Result};
 use baton_text::password::opaque;
 use zxcvbn::{Score, zxcvbn};
 
-/// Characters that a password has at least.
-const SHORTEST: usize = 12;
-/// Bytes that a password has at most: what `buf.validate` lets through, in the longest encoding.
-const LONGEST_BYTES: usize = 1024;
-/// zxcvbn reads no further; neither does an attacker's dictionary.
-const READ: usize = 100;
+/// Minimum length, in characters.
+const MIN_LEN: usize = 12;
+/// Maximum length in bytes: the limit of `buf.validate`, in the longest encoding.
+const MAX_BYTES: usize = 1024;
+/// Characters that zxcvbn estimates. Attackers' dictionaries end sooner.
+const MAX_ESTIMATED_LEN: usize = 100;
 
-/// What everybody here thinks of first (ASVS 5.0, 6.1.2), beside what is known of the person.
+/// Words that every user of this platform thinks of first (ASVS 5.0, 6.1.2). The user's own data is checked besides.
 const CONTEXT_WORDS: [&str; 5] = ["baton", "batontask", "taskboard", "supermanager", "organisation"];
 
-/// The commonest passwords of at least 12 characters; see the head of the file.
+/// The most common passwords of at least 12 characters. The head of the file names the source.
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("password/common.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// Refuses a password that is short, common, or made of what is known of the person; `field` is where it was
-/// given. The estimate takes a few milliseconds.
+/// Checks a password against the policy. `known` is the user's data, `field` the request field for errors. The estimate
+/// takes a few milliseconds.
+///
+/// # Errors
+/// PASSWORD_TOO_WEAK when it is short, common or easy to guess; VALIDATION_FAILED when it is too long.
 pub(crate) fn check(password: &str, known: &[&str], field: &str) -> Result<()> {
-    let weak = |why: &str| Err(Error::from(Reason::PasswordTooWeak).field(field, why));
-    if password.len() > LONGEST_BYTES {
-        return Err(Error::invalid(field, format!("is longer than {LONGEST_BYTES} bytes")));
+    let weak = |problem: &str| Err(Error::from(Reason::PasswordTooWeak).field(field, problem));
+    if password.len() > MAX_BYTES {
+        return Err(Error::invalid(field, format!("must be at most {MAX_BYTES} bytes")));
     }
-    // As it is hashed: a letter and its accent are one character.
+    // Count the form that is hashed: a letter and its accent are one character.
     let password = &*opaque(password);
-    if password.chars().count() < SHORTEST {
-        return weak("it has fewer than 12 characters");
+    if password.chars().count() < MIN_LEN {
+        return weak("must have at least 12 characters");
     }
     if COMMON.contains(password.to_lowercase().as_str()) {
-        return weak("it is among the passwords that everybody tries first");
+        return weak("must not be a common password");
     }
-    let read: String = password.chars().take(READ).collect();
+    let read: String = password.chars().take(MAX_ESTIMATED_LEN).collect();
     let known: Vec<&str> = known.iter().copied().chain(CONTEXT_WORDS).collect();
     if zxcvbn(&read, &known).score() < Score::Two {
-        return weak("it is easy to guess; a few unrelated words make a good one");
+        return weak("must not be easy to guess; a few unrelated words make a good password");
     }
     Ok(())
 }
@@ -60,15 +62,15 @@ mod tests {
         for ours in ["supermanager", "taskboard2026", "batontask123"] {
             assert_eq!(refused(ours), Some(Reason::PasswordTooWeak), "{ours}");
         }
-        // The eleventh character is one too few, however hard to guess the others are.
+        // Eleven characters are one too few, however hard to guess.
         assert_eq!(refused("v8#kQz!m2Wt"), Some(Reason::PasswordTooWeak));
         assert_eq!(refused("v8#kQz!m2Wtr"), None);
     }
 
     #[test]
     fn the_list_refuses_what_the_estimate_would_take() {
-        // ASVS 5.0, 6.2.4: at least the 3,000 commonest that the other rules let through.
-        assert!(COMMON.len() >= 3_000 && COMMON.iter().all(|common| common.chars().count() >= SHORTEST));
+        // ASVS 5.0, 6.2.4: at least the 3,000 most common passwords that pass the other rules.
+        assert!(COMMON.len() >= 3_000 && COMMON.iter().all(|common| common.chars().count() >= MIN_LEN));
         assert!(COMMON.iter().all(|common| *common == common.to_lowercase()));
         for common in ["t3uywqv52wmki", "T3uywqv52wmkI", "uriqjxowqldaa"] {
             assert!(zxcvbn(common, &[]).score() >= Score::Three, "{common}");

@@ -1,7 +1,7 @@
-//! What people say about themselves, and what of it is refused.
+//! Validation of profile changes.
 //!
-//! When the message was decoded, its text was brought into its normal form (`baton.text.v1.kind`), and lengths that
-//! `buf.validate` can express were checked.
+//! Decoding has already normalized the text (`baton.text.v1.kind`) and checked the lengths that `buf.validate`
+//! expresses.
 
 use baton_errors::{Error, Result};
 use baton_proto::{baton::auth::v1::UserChange, convert::to_object};
@@ -15,14 +15,14 @@ use crate::store::user::User;
 
 const DEFAULT_TIMEZONE: &str = "UTC";
 const DEFAULT_LANGUAGE: &str = "en";
-const PREFERENCES: Limits = Limits { bytes: 16 * 1024, levels: 10 };
+const PREFERENCE_LIMITS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 impl User {
-    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+    /// Sets the fields that `mask` names to the values in `new`. Fields that are absent there are cleared.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn change(&mut self, mask: &[String], mut new: UserChange) -> Result<()> {
+    pub(crate) fn apply(&mut self, mask: &[String], mut new: UserChange) -> Result<()> {
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "must name a field"));
         }
@@ -38,23 +38,26 @@ impl User {
                 "language" => self.language = language(&new.language)?,
                 "consent_version" => {
                     if new.consent_version < self.consent_version {
-                        return Err(Error::invalid("user.consent_version", "is older than the one agreed to"));
+                        return Err(Error::invalid(
+                            "user.consent_version",
+                            "must not be lower than the current version",
+                        ));
                     }
                     self.consent_version = new.consent_version;
                 }
                 "preferences" => self.preferences.0 = new.preferences.take().map(to_object).unwrap_or_default(),
                 path => {
                     let Some(member) = path.strip_prefix("preferences.") else {
-                        return Err(Error::invalid("update_mask", "names a field that nobody changes here"));
+                        return Err(Error::invalid("update_mask", "must name only fields that can be changed"));
                     };
-                    self.change_preference(member, new.preferences.as_ref());
+                    self.apply_preference(member, new.preferences.as_ref());
                 }
             }
         }
-        json::check(&self.preferences.0, "user.preferences", PREFERENCES)
+        json::check(&self.preferences.0, "user.preferences", PREFERENCE_LIMITS)
     }
 
-    fn change_preference(&mut self, member: &str, new: Option<&Struct>) {
+    fn apply_preference(&mut self, member: &str, new: Option<&Struct>) {
         match new.and_then(|new| new.fields.get(member)) {
             Some(value) => {
                 let one = Struct { fields: [(member.to_owned(), value.clone())].into() };
@@ -67,12 +70,12 @@ impl User {
     }
 }
 
-/// Everybody has one name; many have no other.
+/// A first name is required; many people have no other.
 fn first_name(name: &str) -> Result<String> {
     if name.is_empty() { Err(Error::invalid("user.first_name", "must not be empty")) } else { Ok(name.to_owned()) }
 }
 
-/// Browsers load it while they show other people's pages: nothing but `https`, and no password in it.
+/// Browsers load the image on other users' pages, so only `https` without credentials is allowed.
 fn avatar_url(text: &str) -> Result<String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -81,22 +84,22 @@ fn avatar_url(text: &str) -> Result<String> {
         url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
     });
     let url = url.filter(|url| url.as_str().len() <= 2048);
-    url.map(String::from).ok_or_else(|| Error::invalid("user.avatar_url", "must be an https URL, without a user name"))
+    url.map(String::from).ok_or_else(|| Error::invalid("user.avatar_url", "must be an https URL without credentials"))
 }
 
 fn timezone(text: &str) -> Result<String> {
     let text = if text.is_empty() { DEFAULT_TIMEZONE } else { text };
-    let known = text.parse::<Tz>().map_err(|_| {
-        Error::invalid("user.timezone", "must be a time zone of the IANA database, such as Europe/Berlin")
-    })?;
+    let known = text
+        .parse::<Tz>()
+        .map_err(|_| Error::invalid("user.timezone", "must be an IANA time zone name, such as Europe/Berlin"))?;
     Ok(known.name().to_owned())
 }
 
-/// Well-formed, and in the customary case: `de-AT`.
+/// Returns the canonical form, such as `de-AT`.
 fn language(text: &str) -> Result<String> {
     let text = if text.is_empty() { DEFAULT_LANGUAGE } else { text };
     let tag = Locale::try_from_str(text).ok().map(|tag| tag.to_string()).filter(|tag| !tag.starts_with("und"));
-    tag.ok_or_else(|| Error::invalid("user.language", "is not a BCP 47 language tag such as de-AT"))
+    tag.ok_or_else(|| Error::invalid("user.language", "must be a BCP 47 language tag, such as de-AT"))
 }
 
 #[cfg(test)]
@@ -145,7 +148,7 @@ mod tests {
     }
 
     fn change(user: &mut User, mask: &[&str], new: UserChange) -> Result<()> {
-        user.change(&mask.iter().map(|&path| path.to_owned()).collect::<Vec<_>>(), new)
+        user.apply(&mask.iter().map(|&path| path.to_owned()).collect::<Vec<_>>(), new)
     }
 
     #[test]
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_refused_by_its_name() {
-        let deep = (0..PREFERENCES.levels).fold(json!(1), |inner, _| json!([inner]));
+        let deep = (0..PREFERENCE_LIMITS.levels).fold(json!(1), |inner, _| json!([inner]));
         let preferences = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
         for (path, new) in [
             ("first_name", UserChange::default()),
@@ -180,7 +183,7 @@ mod tests {
             ("language", UserChange { language: "not a language".to_owned(), ..Default::default() }),
             ("language", UserChange { language: "und".to_owned(), ..Default::default() }),
             ("preferences", preferences(json!({ "a": deep }))),
-            ("preferences", preferences(json!({ "a": "x".repeat(PREFERENCES.bytes) }))),
+            ("preferences", preferences(json!({ "a": "x".repeat(PREFERENCE_LIMITS.bytes) }))),
             ("preferences", preferences(json!({ "a": [{ "b\0": 1 }] }))),
             ("preferences", preferences(json!({ "a": "\0" }))),
         ] {

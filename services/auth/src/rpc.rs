@@ -1,14 +1,14 @@
-//! The gRPC methods: parse, begin, call, publish, commit, reply.
+//! gRPC methods: parse, begin, call, publish, commit, reply.
 
 mod api_key;
 mod auth;
 mod email;
+mod idempotency;
 mod identity;
 mod internal;
 mod mfa;
 mod oauth;
 mod password;
-mod replay;
 mod session;
 mod user;
 
@@ -16,19 +16,22 @@ use baton_access::MailedTokens;
 use baton_sealing::Sealer;
 use baton_store::Db;
 
-use crate::{hasher::Hasher, keys::SigningKeys, oauth::Providers, services::Services, throttle::Throttle};
+use crate::{
+    oauth::Providers, password_hasher::PasswordHasher, service_credentials::ServiceCredentials,
+    signing_keys::SigningKeys, throttle::Throttle,
+};
 
-/// What the methods work with. Clones share it.
+/// State of the methods. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,
     pub(crate) keys: SigningKeys,
-    pub(crate) services: Services,
+    pub(crate) service_credentials: ServiceCredentials,
     pub(crate) mailed_tokens: MailedTokens,
-    pub(crate) hasher: Hasher,
+    pub(crate) hasher: PasswordHasher,
     pub(crate) throttle: Throttle,
     pub(crate) sealer: Sealer,
     pub(crate) providers: Providers,
-    /// Of the keyed hashes of requests that hold secrets.
+    /// Key of the HMACs of idempotent requests that hold secrets.
     pub(crate) replay_key: aws_lc_rs::hmac::Key,
 }

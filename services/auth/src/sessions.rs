@@ -1,11 +1,11 @@
-//! Sessions: how long they last, and the refresh tokens that carry them on.
+//! Session lifetime and refresh token rotation.
 //!
-//! Refresh tokens come in generations. The first exchange of a token begins the next generation; for
-//! [`GRACE`] the tokens of the one before may be exchanged again, into more tokens of the newest one: a client whose
-//! calls crossed, or that lost an answer, is no thief (Okta calls it the grace period, Auth0 the reuse interval).
-//! Whatever is older has been stolen from the client or by it: the session ends (RFC 9700, section 4.14.2). As
-//! tokens of one generation make each other old, a thief inside the grace is found out as soon as the client, or the
-//! thief, goes on.
+//! Refresh tokens have generations. The first exchange of a token starts the next generation. Within [`REUSE_INTERVAL`]
+//! tokens of the previous generation may be exchanged again, into further tokens of the newest one: a client may have
+//! sent calls in parallel or lost a response (Okta calls it the grace period, Auth0 the reuse interval). An older token
+//! has been stolen from the client or by it, so the session is closed (RFC 9700, section 4.14.2). Tokens of one
+//! generation invalidate each other. A thief who acts within the interval is therefore detected as soon as both client
+//! and thief have refreshed again.
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,28 +18,28 @@ use uuid::Uuid;
 
 use crate::{api_key, events, store};
 
-/// A session ends when it has not been refreshed for this long,
-const IDLE: TimeDelta = TimeDelta::days(30);
-/// and however it is used, after this: then the person signs in again (ASVS 5.0, 7.3.2).
-const LONGEST: TimeDelta = TimeDelta::days(180);
-/// How long a refresh token may be exchanged again after its first exchange.
-const GRACE: TimeDelta = TimeDelta::seconds(10);
-/// Tokens of a generation, at most.
-const PER_GENERATION: i32 = 32;
+/// A session expires when it has not been refreshed for this long.
+const IDLE_TIMEOUT: TimeDelta = TimeDelta::days(30);
+/// A session expires after this time however it is used (ASVS 5.0, 7.3.2).
+const MAX_LIFETIME: TimeDelta = TimeDelta::days(180);
+/// Time after its first exchange in which a refresh token may be exchanged again.
+const REUSE_INTERVAL: TimeDelta = TimeDelta::seconds(10);
+/// Maximum number of tokens in a generation.
+const MAX_TOKENS_PER_GENERATION: i32 = 32;
 
-/// When a session ends that was opened and last used at these times.
-pub(crate) fn expiry(opened_at: DateTime<Utc>, used_at: DateTime<Utc>) -> DateTime<Utc> {
-    (used_at + IDLE).min(opened_at + LONGEST)
+/// Returns when a session expires that was opened and last used at these times.
+pub(crate) fn expires_at(opened_at: DateTime<Utc>, used_at: DateTime<Utc>) -> DateTime<Utc> {
+    (used_at + IDLE_TIMEOUT).min(opened_at + MAX_LIFETIME)
 }
 
-/// A refresh token: what the client gets, and what is stored.
+/// A refresh token: the text for the client, and the stored hash.
 pub(crate) struct RefreshToken {
     pub(crate) text: String,
     pub(crate) hash: Vec<u8>,
 }
 
 impl RefreshToken {
-    /// 256 random bits.
+    /// Generates 256 random bits.
     pub(crate) fn new() -> Self {
         let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let hash = hash(&text);
@@ -47,40 +47,41 @@ impl RefreshToken {
     }
 }
 
-/// What is stored of a refresh token. It has 256 random bits, so a fast hash is enough.
+/// Hashes a refresh token for storage. It has 256 random bits, so a fast hash is enough.
 pub(crate) fn hash(token: &str) -> Vec<u8> {
     Sha256::digest(token).to_vec()
 }
 
-/// How far the refresh tokens of a session have come.
+/// The newest generation of a session's refresh tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation {
-    /// The newest.
     pub(crate) number: i32,
-    /// When its first token was made.
-    pub(crate) begun_at: DateTime<Utc>,
-    /// How many tokens it has.
+    /// When its first token was issued.
+    pub(crate) started_at: DateTime<Utc>,
+    /// Tokens that it has.
     pub(crate) tokens: i32,
 }
 
 impl Generation {
-    /// That of a session that has just been opened.
+    /// The generation of a new session.
     pub(crate) fn first(now: DateTime<Utc>) -> Self {
-        Self { number: 1, begun_at: now, tokens: 1 }
+        Self { number: 1, started_at: now, tokens: 1 }
     }
 
-    /// The generation after the exchange of a token of generation `presented`; its newest token is the answer.
-    /// `None` when the token had its time.
+    /// Returns the generation after the exchange of a token of generation `presented`; the response holds its newest
+    /// token. `None` when the token is no longer valid.
     pub(crate) fn exchange(self, presented: i32, now: DateTime<Utc>) -> Option<Self> {
         if presented == self.number {
-            return Some(Self { number: self.number + 1, begun_at: now, tokens: 1 });
+            return Some(Self { number: self.number + 1, started_at: now, tokens: 1 });
         }
-        let again = presented + 1 == self.number && now - self.begun_at <= GRACE && self.tokens < PER_GENERATION;
+        let again = presented + 1 == self.number
+            && now - self.started_at <= REUSE_INTERVAL
+            && self.tokens < MAX_TOKENS_PER_GENERATION;
         again.then_some(Self { tokens: self.tokens + 1, ..self })
     }
 }
 
-/// Closes the open sessions of a person, but not `except`; each is told to all services. Answers how many it were.
+/// Closes a user's open sessions, except `except`, publishes an event for each, and returns their number.
 pub(crate) async fn close_all(tx: &mut Tx, user_id: Uuid, except: Option<Uuid>, reason: &str) -> Result<usize> {
     let now = tx.db().clock().now();
     let closed = store::session::close_all(tx, user_id, except, reason, now).await?;
@@ -89,7 +90,7 @@ pub(crate) async fn close_all(tx: &mut Tx, user_id: Uuid, except: Option<Uuid>, 
     Ok(count)
 }
 
-/// Open sessions, read from the service's own tables.
+/// Session checks against the service's own tables.
 pub(crate) struct LocalSessions(pub(crate) Db);
 
 #[async_trait]
@@ -120,7 +121,7 @@ mod tests {
     fn a_token_is_exchanged_once_and_again_only_within_the_grace() {
         let first = Generation::first(at(0));
         let second = first.exchange(1, at(60_000)).unwrap();
-        assert_eq!(second, Generation { number: 2, begun_at: at(60_000), tokens: 1 });
+        assert_eq!(second, Generation { number: 2, started_at: at(60_000), tokens: 1 });
         assert_eq!(second.exchange(1, at(70_000)).unwrap().tokens, 2, "the last moment of the grace");
         assert_eq!(second.exchange(1, at(70_001)), None, "too late");
         let third = second.exchange(2, at(61_000)).unwrap();
@@ -141,18 +142,18 @@ mod tests {
         while let Some(next) = generation.exchange(1, at(1)) {
             generation = next;
         }
-        assert_eq!(generation.tokens, PER_GENERATION);
+        assert_eq!(generation.tokens, MAX_TOKENS_PER_GENERATION);
     }
 
     #[test]
     fn a_session_ends_idle_or_old() {
-        assert_eq!(expiry(at(0), at(0)), at(0) + IDLE);
-        assert_eq!(expiry(at(0), at(0) + TimeDelta::days(170)), at(0) + LONGEST);
+        assert_eq!(expires_at(at(0), at(0)), at(0) + IDLE_TIMEOUT);
+        assert_eq!(expires_at(at(0), at(0) + TimeDelta::days(170)), at(0) + MAX_LIFETIME);
     }
 
     proptest! {
-        /// Two hold the same token, one of them as a thief, and each goes on now and then, never within the grace of
-        /// the other: the first time that both have, the session ends.
+        /// Two parties hold the same token and refresh now and then, never within the reuse interval of each other: the
+        /// session ends when both have refreshed.
         #[test]
         fn two_who_share_a_token_do_not_both_go_on(
             turns in proptest::collection::vec((any::<bool>(), 10_001..1_000_000_i64), 2..40)
@@ -161,22 +162,22 @@ mod tests {
             let mut held = [1, 1];
             let mut now = 0;
             let first = usize::from(turns[0].0);
-            for (who, pause) in turns {
+            for (holder, pause) in turns {
                 now += pause;
-                let who = usize::from(who);
-                let exchanged = generation.exchange(held[who], at(now));
-                prop_assert_eq!(exchanged.is_some(), who == first);
+                let holder = usize::from(who);
+                let exchanged = generation.exchange(held[holder], at(now));
+                prop_assert_eq!(exchanged.is_some(), holder == first);
                 let Some(next) = exchanged else { break };
                 generation = next;
-                held[who] = next.number;
+                held[holder] = next.number;
             }
         }
 
-        /// One who keeps to the rules is never signed out: any number of calls at once, up to the bound, all within
-        /// the grace, and then any of the answers.
+        /// A client that follows the rules is never signed out: any number of parallel calls up to the bound, all
+        /// within the reuse interval, and then any of the responses.
         #[test]
         fn a_client_whose_calls_cross_stays_signed_in(
-            rounds in proptest::collection::vec((1..=PER_GENERATION, 0..=10_000_i64, 0..100_000_i64), 1..30)
+            rounds in proptest::collection::vec((1..=MAX_TOKENS_PER_GENERATION, 0..=10_000_i64, 0..100_000_i64), 1..30)
         ) {
             let mut generation = Generation::first(at(0));
             let mut now = 0;

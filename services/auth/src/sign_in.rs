@@ -1,4 +1,4 @@
-//! The end of every way to sign in: a session, and its first pair of tokens.
+//! Sign-in, the end of every flow: opens a session and issues its first pair of tokens.
 
 use baton_errors::{Reason, Result};
 use baton_proto::baton::auth::v1::{AuthEventKind, LoginResponse};
@@ -6,31 +6,39 @@ use baton_runtime::Origin;
 use baton_store::Tenant;
 
 use crate::{
-    device, events,
-    keys::ACCESS_TOKEN_SECONDS,
-    mails,
+    emails, events,
+    mfa::AMR_METHODS,
     rpc::Rpc,
-    second_factor::METHODS,
     sessions::{self, RefreshToken},
+    signing_keys::ACCESS_TOKEN_TTL_SECONDS,
     store::{self, session::Session, user::User},
+    user_agent,
 };
 
-/// By password (RFC 8176).
-pub(crate) const PASSWORD: &str = "pwd";
-/// By another provider of identities; RFC 8176 has no name for it.
-pub(crate) const FEDERATED: &str = "fed";
+/// Method reference of a password (RFC 8176).
+pub(crate) const AMR_PASSWORD: &str = "pwd";
+/// Method reference of another identity provider. RFC 8176 has no name for it.
+pub(crate) const AMR_FEDERATED: &str = "fed";
 
 impl Rpc {
-    /// Goes on after a first proof of who the person is, such as their password; `amr` names it (RFC 8176).
-    pub(crate) async fn first_factor_given(&self, user: User, amr: &[&str]) -> Result<LoginResponse> {
-        self.refuse_deactivated(&user).await?;
-        match self.challenge(&user, amr).await? {
+    /// Continues a sign-in after the first factor; `amr` names its method (RFC 8176). Returns tokens, or a challenge
+    /// for the second factor.
+    ///
+    /// # Errors
+    /// USER_DEACTIVATED or CREDENTIALS_INVALID when the user is deactivated.
+    pub(crate) async fn after_first_factor(&self, user: User, amr: &[&str]) -> Result<LoginResponse> {
+        self.reject_deactivated(&user).await?;
+        match self.create_challenge(&user, amr).await? {
             Some(token) => Ok(LoginResponse { mfa_required: true, mfa_token: Some(token), ..LoginResponse::default() }),
             None => self.open_session(user, amr).await,
         }
     }
 
-    /// Opens a session for a person who has proved all that is asked of them.
+    /// Opens a session for a fully authenticated user.
+    ///
+    /// # Errors
+    /// CREDENTIALS_INVALID when the password has changed since; MFA_TOKEN_INVALID when the second factor was disabled
+    /// since.
     pub(crate) async fn open_session(&self, mut user: User, amr: &[&str]) -> Result<LoginResponse> {
         let amr: Vec<String> = amr.iter().map(|&method| method.to_owned()).collect();
         let clock = self.db.clock();
@@ -38,32 +46,35 @@ impl Rpc {
         let origin = Origin::current();
         let session = Session {
             id: session_id,
-            device: device::name(&origin.user_agent),
+            device: user_agent::device_name(&origin.user_agent),
             address: origin.address.map(|address| address.to_string()),
             amr: amr.clone(),
             created_at: now,
             last_used_at: now,
-            expires_at: sessions::expiry(now, now),
+            expires_at: sessions::expires_at(now, now),
         };
         let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-        store::user::signed_in(&mut tx, &mut user, now, origin.address).await?;
-        // Switched off between the code and here, it counts no more.
-        if amr.iter().any(|method| METHODS.contains(&method.as_str())) && !store::mfa::hold(&mut tx, user.id).await? {
+        store::user::record_sign_in(&mut tx, &mut user, now, origin.address).await?;
+        // A second factor that was disabled since its code was verified counts no longer.
+        if amr.iter().any(|method| AMR_METHODS.contains(&method.as_str()))
+            && !store::mfa::lock_enabled(&mut tx, user.id).await?
+        {
             return Err(Reason::MfaTokenInvalid.into());
         }
         let unknown = store::session::open(&mut tx, user.id, &session, &refresh.hash).await?;
-        // By their count, not their sessions, which are not kept for ever: who comes back after long is told too.
+        // By the sign-in count, not by sessions, which are deleted in time: a user who returns after long gets the
+        // email too.
         if unknown && user.sign_in_count > 1 {
-            tx.enqueue(mails::NEW_DEVICE, &mails::About { user_id: user.id, session_id }).await?;
+            tx.enqueue(emails::NEW_DEVICE, &emails::AboutSession { user_id: user.id, session_id }).await?;
         }
-        store::auth_event::add(&mut tx, user.id, AuthEventKind::SignedIn, Some(session_id)).await?;
+        store::auth_event::insert(&mut tx, user.id, AuthEventKind::SignedIn, Some(session_id)).await?;
         tx.publish(events::session_opened(user.id, session_id)).await?;
         tx.commit().await?;
         Ok(LoginResponse {
-            access_token: Some(self.keys.sign(clock, user.id, session_id, amr)?),
+            access_token: Some(self.keys.sign_access_token(clock, user.id, session_id, amr)?),
             refresh_token: Some(refresh.text),
             token_type: "Bearer".to_owned(),
-            expires_in: ACCESS_TOKEN_SECONDS,
+            expires_in: ACCESS_TOKEN_TTL_SECONDS,
             user: Some(user.into()),
             mfa_required: false,
             mfa_token: None,

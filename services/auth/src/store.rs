@@ -1,10 +1,10 @@
-//! All SQL of the service, a file per noun.
+//! All SQL of the service, one file per table or entity.
 
 pub(crate) mod api_key;
 pub(crate) mod auth_event;
 pub(crate) mod contact;
+pub(crate) mod email_link;
 pub(crate) mod identity;
-pub(crate) mod link;
 pub(crate) mod mfa;
 pub(crate) mod oauth_flow;
 pub(crate) mod registration;

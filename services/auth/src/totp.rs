@@ -1,5 +1,5 @@
-//! Time-based one-time passwords (RFC 6238): HMAC-SHA-1, 30 seconds, six digits, which is what every authenticator
-//! app knows. Of SHA-1 only its use as a pseudo-random function counts here, and that is unbroken.
+//! Time-based one-time passwords (RFC 6238): HMAC-SHA-1, 30 seconds, six digits, as every authenticator app supports.
+//! SHA-1 is used as a pseudo-random function only, and as such is unbroken.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,26 +11,25 @@ use url::Url;
 
 const STEP_SECONDS: i64 = 30;
 const DIGITS: u32 = 6;
-/// As RFC 4226 recommends: what HMAC-SHA-1 makes full use of.
+/// Recommended length (RFC 4226): the output length of HMAC-SHA-1.
 const SECRET_BYTES: usize = 20;
-/// Who the app says that the code is for.
+/// Issuer that the authenticator app displays.
 const ISSUER: &str = "Baton";
-/// White modules around a QR code (ISO/IEC 18004).
-const QUIET: i32 = 4;
-/// Pixels per module.
-const SCALE: i32 = 6;
+/// Quiet zone around a QR code (ISO/IEC 18004).
+const QUIET_ZONE_MODULES: i32 = 4;
+const PIXELS_PER_MODULE: i32 = 6;
 
-/// A secret, shared with an authenticator app.
+/// A secret that is shared with an authenticator app.
 pub(crate) struct TotpSecret(Vec<u8>);
 
 impl TotpSecret {
-    /// 160 random bits.
+    /// Generates 160 random bits.
     pub(crate) fn new() -> Self {
         Self(rand::random::<[u8; SECRET_BYTES]>().to_vec())
     }
 
-    /// One that was stored.
-    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+    /// Wraps a stored secret.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
@@ -38,27 +37,27 @@ impl TotpSecret {
         &self.0
     }
 
-    /// For typing: base32 (RFC 4648) without padding.
+    /// Returns the secret for manual entry: base32 (RFC 4648) without padding.
     pub(crate) fn base32(&self) -> String {
         BASE32_NOPAD.encode(&self.0)
     }
 
-    /// The time step that `code` belongs to: the current one, the one before or the one after, for clocks that differ,
-    /// and none up to `last`, so that a code works once.
-    pub(crate) fn step_of(&self, code: u32, now: DateTime<Utc>, last: i64) -> Option<i64> {
+    /// Returns the time step of `code`: the current one, or one before or after for clock skew, but none up to `last`,
+    /// so that a code works once.
+    pub(crate) fn matching_step(&self, code: u32, now: DateTime<Utc>, last: i64) -> Option<i64> {
         let current = now.timestamp().div_euclid(STEP_SECONDS);
-        // All three are computed, whichever fits.
+        // Compute all three, so that the time does not depend on the match.
         let fits = [current + 1, current, current - 1].map(|step| (step, self.code(step) == code));
         fits.into_iter().find_map(|(step, fits)| (fits && step > last).then_some(step))
     }
 
-    /// The code of a time step.
+    /// Returns the code of a time step.
     fn code(&self, step: i64) -> u32 {
-        self.truncated(step) % 10_u32.pow(DIGITS)
+        self.truncated_hash(step) % 10_u32.pow(DIGITS)
     }
 
-    /// HOTP before it is cut to digits (RFC 4226, section 5.3).
-    fn truncated(&self, step: i64) -> u32 {
+    /// Returns the HOTP value before truncation to digits (RFC 4226, section 5.3).
+    fn truncated_hash(&self, step: i64) -> u32 {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let tag = tag.as_ref();
@@ -67,7 +66,7 @@ impl TotpSecret {
         u32::from_be_bytes(word) & 0x7fff_ffff
     }
 
-    /// The address that authenticator apps open and scan, with the person's own as its label.
+    /// Returns the URL that authenticator apps scan, labelled with the user's address.
     pub(crate) fn otpauth_url(&self, email: &str) -> anyhow::Result<String> {
         let mut url = Url::parse("otpauth://totp/")?;
         let label = format!("{ISSUER}:{email}");
@@ -82,20 +81,24 @@ impl TotpSecret {
     }
 }
 
-/// The code that a person typed: six digits, perhaps with spaces.
+/// Parses a typed code: six digits, with or without spaces.
 pub(crate) fn parse(text: &str) -> Option<u32> {
     let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let six = digits.len() == DIGITS as usize && digits.bytes().all(|b| b.is_ascii_digit());
     six.then(|| digits.parse().ok()).flatten()
 }
 
-/// A text as QR code: a PNG with one bit per pixel, in base64.
+/// Encodes a text as a QR code: a PNG with one bit per pixel, in base64.
 pub(crate) fn qr_png(text: &str) -> anyhow::Result<String> {
     let code = QrCode::encode_text(text, QrCodeEcc::Medium)?;
-    let side = (code.size() + 2 * QUIET) * SCALE;
+    let side = (code.size() + 2 * QUIET_ZONE_MODULES) * PIXELS_PER_MODULE;
     let mut rows = Vec::new();
     for y in 0..side {
-        let white = |x: i32| x < side && !code.get_module(x / SCALE - QUIET, y / SCALE - QUIET);
+        let white = |x: i32| {
+            x < side
+                && !code
+                    .get_module(x / PIXELS_PER_MODULE - QUIET_ZONE_MODULES, y / PIXELS_PER_MODULE - QUIET_ZONE_MODULES)
+        };
         rows.extend((0..side).step_by(8).map(|x| (0..8).fold(0_u8, |byte, bit| byte << 1 | u8::from(white(x + bit)))));
     }
     let mut png = Vec::new();
@@ -121,8 +124,8 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_rfc_6238() {
-        // Appendix B, the rows of SHA-1; the codes there have eight digits.
-        let secret = TotpSecret::of(b"12345678901234567890".to_vec());
+        // Appendix B, the rows of SHA-1. The codes there have eight digits.
+        let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         for (seconds, code) in [
             (59, 94_287_082),
             (1_111_111_109, 7_081_804),
@@ -131,38 +134,38 @@ mod tests {
             (2_000_000_000, 69_279_037),
             (20_000_000_000, 65_353_130),
         ] {
-            assert_eq!(secret.truncated(seconds / STEP_SECONDS) % 100_000_000, code, "{seconds}");
-            assert!(secret.step_of(code % 1_000_000, at(seconds), 0).is_some(), "{seconds}");
+            assert_eq!(secret.truncated_hash(seconds / STEP_SECONDS) % 100_000_000, code, "{seconds}");
+            assert!(secret.matching_step(code % 1_000_000, at(seconds), 0).is_some(), "{seconds}");
         }
     }
 
     #[test]
     fn truncation_is_that_of_rfc_4226() {
         // Appendix D: the codes of the first ten counters.
-        let secret = TotpSecret::of(b"12345678901234567890".to_vec());
+        let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let expected = [755_224, 287_082, 359_152, 969_429, 338_314, 254_676, 287_922, 162_583, 399_871, 520_489];
         assert_eq!(std::array::from_fn(|step| secret.code(i64::try_from(step).unwrap())), expected);
     }
 
     #[test]
     fn one_step_either_way_is_taken_and_no_more() {
-        let secret = TotpSecret::of(b"12345678901234567890".to_vec());
+        let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let now = at(1_234_567_890);
         let current = 1_234_567_890 / STEP_SECONDS;
         for away in -3..=3 {
-            let found = secret.step_of(secret.code(current + away), now, 0);
+            let found = secret.matching_step(secret.code(current + away), now, 0);
             assert_eq!(found, (away.abs() <= 1).then_some(current + away), "{away}");
         }
     }
 
     #[test]
     fn a_code_and_those_before_it_have_had_their_turn() {
-        let secret = TotpSecret::of(b"12345678901234567890".to_vec());
+        let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let now = at(1_234_567_890);
         let current = 1_234_567_890 / STEP_SECONDS;
-        assert_eq!(secret.step_of(secret.code(current), now, current), None);
-        assert_eq!(secret.step_of(secret.code(current - 1), now, current), None);
-        assert_eq!(secret.step_of(secret.code(current + 1), now, current), Some(current + 1));
+        assert_eq!(secret.matching_step(secret.code(current), now, current), None);
+        assert_eq!(secret.matching_step(secret.code(current - 1), now, current), None);
+        assert_eq!(secret.matching_step(secret.code(current + 1), now, current), Some(current + 1));
     }
 
     #[test]
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_address_holds_what_apps_read() {
-        let secret = TotpSecret::of(b"12345678901234567890".to_vec());
+        let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         assert_eq!(
             secret.otpauth_url("ada+x@example.org").unwrap(),
             "otpauth://totp/Baton:ada+x@example.org?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Baton\
@@ -196,13 +199,20 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
         let code = QrCode::encode_text(text, QrCodeEcc::Medium).unwrap();
-        let side = (code.size() + 2 * QUIET) * SCALE;
+        let side = (code.size() + 2 * QUIET_ZONE_MODULES) * PIXELS_PER_MODULE;
         assert_eq!((width, height), (side.try_into().unwrap(), side.try_into().unwrap()));
         for y in 0..side {
             for x in 0..side {
                 let byte = pixels[usize::try_from(y).unwrap() * frame.line_size + usize::try_from(x / 8).unwrap()];
                 let black = byte >> (7 - x % 8) & 1 == 0;
-                assert_eq!(black, code.get_module(x / SCALE - QUIET, y / SCALE - QUIET), "{x} {y}");
+                assert_eq!(
+                    black,
+                    code.get_module(
+                        x / PIXELS_PER_MODULE - QUIET_ZONE_MODULES,
+                        y / PIXELS_PER_MODULE - QUIET_ZONE_MODULES
+                    ),
+                    "{x} {y}"
+                );
             }
         }
     }
@@ -210,13 +220,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_code_of_one_moment_is_taken_once_in_the_next(seed: [u8; 20], seconds in 90..4_000_000_000_i64, late in 0..30_i64) {
-            let secret = TotpSecret::of(seed.to_vec());
+            let secret = TotpSecret::from_bytes(seed.to_vec());
             let step = seconds / STEP_SECONDS;
             let code = secret.code(step);
-            let found = secret.step_of(code, at(seconds + late), step - 2);
-            // Two steps in a row may have the same code, once in a million.
+            let found = secret.matching_step(code, at(seconds + late), step - 2);
+            // Two consecutive steps have the same code once in a million.
             prop_assert!(found.is_some_and(|found| found >= step - 1));
-            prop_assert_eq!(secret.step_of(code, at(seconds + late), step + 2), None);
+            prop_assert_eq!(secret.matching_step(code, at(seconds + late), step + 2), None);
         }
 
         #[test]

@@ -1,17 +1,16 @@
-//! One sign-in from its beginning to its callback: what ties the two together.
+//! State of a sign-in between its start and its callback.
 //!
-//! Two random texts make it up. The state goes through the provider and comes back; the browser token stays with
-//! the browser that began. PKCE verifier (RFC 7636) and nonce are HMACs of the state keyed with the browser
-//! token, so the platform keeps two hashes and no secret, and a code that was stolen on its way is of no use in
-//! any other browser.
+//! It consists of two random texts. The state travels through the provider and back; the browser token stays with the
+//! browser that started the flow. PKCE verifier (RFC 7636) and nonce are HMACs of the state, keyed with the browser
+//! token. The platform therefore stores two hashes and no secret, and a stolen code is useless in any other browser.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
-/// How long the callback may take.
-pub(crate) const LASTS: TimeDelta = TimeDelta::minutes(10);
+/// Time from the start to the callback.
+pub(crate) const FLOW_TTL: TimeDelta = TimeDelta::minutes(10);
 
 /// One sign-in.
 pub(crate) struct Flow {
@@ -20,48 +19,48 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// A new one.
+    /// Generates a new flow.
     pub(crate) fn new() -> Self {
         let random = || URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         Self { state: random(), browser_token: random() }
     }
 
-    /// The one that a callback claims to end.
-    pub(crate) fn returned(state: String, browser_token: String) -> Self {
+    /// Restores the flow of a callback.
+    pub(crate) fn from_callback(state: String, browser_token: String) -> Self {
         Self { state, browser_token }
     }
 
-    /// What goes through the provider.
+    /// Returns the state parameter.
     pub(crate) fn state(&self) -> &str {
         &self.state
     }
 
-    /// What stays with the browser.
+    /// Returns the token for the browser.
     pub(crate) fn browser_token(&self) -> &str {
         &self.browser_token
     }
 
-    /// What is stored of the state.
+    /// Returns the stored hash of the state.
     pub(crate) fn state_hash(&self) -> Vec<u8> {
         Sha256::digest(&self.state).to_vec()
     }
 
-    /// What is stored of the browser token.
+    /// Returns the stored hash of the browser token.
     pub(crate) fn browser_hash(&self) -> Vec<u8> {
         Sha256::digest(&self.browser_token).to_vec()
     }
 
-    /// What the id_token must repeat.
+    /// Returns the nonce that the id_token must repeat.
     pub(crate) fn nonce(&self) -> String {
         self.derive("nonce")
     }
 
-    /// What proves to the provider that the code comes from where the sign-in began.
+    /// Returns the PKCE verifier.
     pub(crate) fn verifier(&self) -> String {
         self.derive("pkce")
     }
 
-    /// What announces the verifier.
+    /// Returns the PKCE challenge.
     pub(crate) fn challenge(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(self.verifier()))
     }
@@ -79,7 +78,7 @@ mod tests {
     #[test]
     fn verifier_and_nonce_come_back_with_both_halves_only() {
         let flow = Flow::new();
-        let back = |state: &str, browser: &str| Flow::returned(state.to_owned(), browser.to_owned());
+        let back = |state: &str, browser: &str| Flow::from_callback(state.to_owned(), browser.to_owned());
         let same = back(flow.state(), flow.browser_token());
         assert_eq!((same.verifier(), same.nonce()), (flow.verifier(), flow.nonce()));
         let other = Flow::new();

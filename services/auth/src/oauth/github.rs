@@ -1,4 +1,4 @@
-//! GitHub, which speaks OAuth 2.0 but no OpenID Connect: who somebody is, its API says.
+//! GitHub: OAuth 2.0 without OpenID Connect. The user's identity comes from the API.
 
 use anyhow::Context as _;
 use baton_errors::Result;
@@ -8,11 +8,11 @@ use url::Url;
 
 use super::{
     authorization_request,
+    claims::{ExternalIdentity, split_name},
     flow::Flow,
     http::{Http, json},
-    person::{Person, split},
+    provider_config::ProviderConfig,
     refused,
-    settings::Settings,
 };
 
 pub(super) struct GitHub {
@@ -27,7 +27,7 @@ pub(super) struct GitHub {
     emails: Url,
 }
 
-/// GitHub answers errors with 200 as well; then there is no token.
+/// Token response. GitHub returns errors with status 200 too, without a token.
 #[derive(Deserialize)]
 struct Tokens {
     access_token: Option<String>,
@@ -35,7 +35,7 @@ struct Tokens {
 
 #[derive(Deserialize)]
 struct User {
-    /// The login can be given up and taken by another; the id cannot.
+    /// The login can change hands; the id cannot.
     id: u64,
     login: String,
     name: Option<String>,
@@ -49,10 +49,10 @@ struct Address {
 }
 
 impl GitHub {
-    pub(super) fn new(settings: Settings, http: Http) -> anyhow::Result<Self> {
-        let issuer = settings.issuer().trim_end_matches('/').to_owned();
-        let api = settings.api_url().trim_end_matches('/').to_owned();
-        let url = |text: String| text.parse::<Url>().with_context(|| format!("{text} is no URL"));
+    pub(super) fn new(config: ProviderConfig, http: Http) -> anyhow::Result<Self> {
+        let issuer = config.issuer().trim_end_matches('/').to_owned();
+        let api = config.api_url().trim_end_matches('/').to_owned();
+        let url = |text: String| text.parse::<Url>().with_context(|| format!("{text} is not a URL"));
         Ok(Self {
             http,
             authorize: url(format!("{issuer}/login/oauth/authorize"))?,
@@ -60,9 +60,9 @@ impl GitHub {
             user: url(format!("{api}/user"))?,
             emails: url(format!("{api}/user/emails"))?,
             issuer,
-            scopes: settings.scopes(),
-            client_id: settings.client_id,
-            client_secret: settings.client_secret,
+            scopes: config.scopes(),
+            client_id: config.client_id,
+            client_secret: config.client_secret,
         })
     }
 
@@ -70,9 +70,15 @@ impl GitHub {
         authorization_request(&self.authorize, &self.client_id, &self.scopes, flow, callback)
     }
 
-    pub(super) async fn identify(&self, code: &str, iss: &str, flow: &Flow, callback: &Url) -> Result<Person> {
+    pub(super) async fn identify(
+        &self,
+        code: &str,
+        iss: &str,
+        flow: &Flow,
+        callback: &Url,
+    ) -> Result<ExternalIdentity> {
         if !iss.is_empty() && iss.trim_end_matches('/') != self.issuer {
-            return Err(refused("the answer names another issuer"));
+            return Err(refused("the response names another issuer"));
         }
         let verifier = flow.verifier();
         let form = [
@@ -83,16 +89,16 @@ impl GitHub {
             ("code_verifier", &verifier),
         ];
         let Tokens { access_token } = json(self.http.post_form(self.token.clone(), &form)).await?;
-        let token = access_token.ok_or_else(|| refused("GitHub gave no token for the code"))?;
-        let of_api = |url: &Url| -> RequestBuilder {
+        let token = access_token.ok_or_else(|| refused("GitHub returned no token for the code"))?;
+        let api_request = |url: &Url| -> RequestBuilder {
             self.http.get(url.clone()).bearer_auth(&token).header("x-github-api-version", "2022-11-28")
         };
-        let user: User = json(of_api(&self.user)).await?;
-        let addresses: Vec<Address> = json(of_api(&self.emails)).await?;
+        let user: User = json(api_request(&self.user)).await?;
+        let addresses: Vec<Address> = json(api_request(&self.emails)).await?;
         let (email, verified) =
             addresses.into_iter().find(|address| address.primary).map(|a| (a.email, a.verified)).unzip();
-        let (first, last) = split(user.name.as_deref().unwrap_or(&user.login));
+        let (first, last) = split_name(user.name.as_deref().unwrap_or(&user.login));
         let (issuer, subject) = (self.issuer.clone(), user.id.to_string());
-        Ok(Person::new(issuer, subject, email, verified.unwrap_or_default(), [&first, &last]))
+        Ok(ExternalIdentity::new(issuer, subject, email, verified.unwrap_or_default(), [&first, &last]))
     }
 }

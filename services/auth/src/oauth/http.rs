@@ -1,4 +1,4 @@
-//! How providers are called: with timeouts, a limit of size, and no redirect followed.
+//! HTTP client for providers: with timeouts, a size limit, and no redirects.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use url::{Host, Url, form_urlencoded};
 
 use super::refused;
 
-/// Longer answers are refused unread.
-const LONGEST: usize = 256 * 1024;
+/// Maximum size of a response.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
-/// The client of all providers. Clones share its connections.
+/// Client for all providers. Clones share its connections.
 #[derive(Clone)]
 pub(super) struct Http(Client);
 
@@ -21,19 +21,19 @@ impl Http {
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(6))
-            // An endpoint is where the configuration and the issuer's document say, and nowhere else.
+            // Endpoints come only from the configuration and the discovery document.
             .redirect(Policy::none())
             .user_agent("Baton")
             .build()?;
         Ok(Self(client))
     }
 
-    /// A GET of JSON.
+    /// Creates a GET request for JSON.
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
         self.0.get(url).header(header::ACCEPT, "application/json")
     }
 
-    /// A POST of a form, answered by JSON.
+    /// Creates a POST request of a form, for JSON.
     pub(super) fn post_form(&self, url: Url, fields: &[(&str, &str)]) -> RequestBuilder {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.0
@@ -44,34 +44,34 @@ impl Http {
     }
 }
 
-/// Sends a request and reads its JSON. Errors name neither URL nor body: both may hold codes and secrets.
+/// Sends a request and parses its JSON. Errors name neither URL nor body, since both may hold codes and secrets.
 ///
 /// # Errors
-/// Those of [`fetch`]; PROVIDER_REFUSED for what is not JSON.
+/// Those of [`fetch`]; PROVIDER_REFUSED when the response is not JSON.
 pub(super) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
     parse(&fetch(request).await?.body)
 }
 
-/// What a provider answered.
-pub(super) struct Answer {
-    /// Whether it is a JWT (RFC 7519, section 10.3.1), and not JSON.
+/// A provider's response.
+pub(super) struct HttpResponse {
+    /// Whether the body is a JWT (RFC 7519, section 10.3.1) instead of JSON.
     pub(super) is_jwt: bool,
     pub(super) body: Vec<u8>,
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request and reads the response.
 ///
 /// # Errors
-/// UNAVAILABLE when there is no answer, or one of the provider's own trouble; PROVIDER_REFUSED for any other.
-pub(super) async fn fetch(request: RequestBuilder) -> Result<Answer> {
+/// UNAVAILABLE without a response, or for status 429 or 5xx; PROVIDER_REFUSED for any other error.
+pub(super) async fn fetch(request: RequestBuilder) -> Result<HttpResponse> {
     let unavailable = |error: reqwest::Error| Error::from(Reason::Unavailable).with_source(error.without_url());
     let mut response = request.send().await.map_err(unavailable)?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Error::from(Reason::Unavailable).with_source(format!("the provider answered {status}")));
+        return Err(Error::from(Reason::Unavailable).with_source(format!("the provider returned {status}")));
     }
     if status != StatusCode::OK {
-        return Err(refused(format!("the provider answered {status}")));
+        return Err(refused(format!("the provider returned {status}")));
     }
     let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
@@ -79,25 +79,25 @@ pub(super) async fn fetch(request: RequestBuilder) -> Result<Answer> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST {
-            return Err(refused("the provider's answer is too long"));
+        if body.len() > MAX_RESPONSE_BYTES {
+            return Err(refused("the provider's response is too long"));
         }
     }
-    Ok(Answer { is_jwt, body })
+    Ok(HttpResponse { is_jwt, body })
 }
 
-/// The JSON of an answer.
+/// Parses the JSON of a response.
 ///
 /// # Errors
 /// PROVIDER_REFUSED.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
-        // Its own words could quote the body.
-        refused(format!("the provider's answer is not understood (column {})", error.column()))
+        // The parser's message could quote the body.
+        refused(format!("the provider's response cannot be parsed (column {})", error.column()))
     })
 }
 
-/// Whether secrets may be sent there: over TLS, or without leaving this machine.
+/// Whether secrets may be sent to this URL: over TLS, or without leaving this machine.
 pub(super) fn is_safe(url: &Url) -> bool {
     match (url.scheme(), url.host()) {
         ("https", Some(_)) => true,

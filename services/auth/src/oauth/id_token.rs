@@ -1,5 +1,4 @@
-//! Whether an id_token holds (OpenID Connect Core 1.0, section 3.1.3.7): who signed it, for whom, for which
-//! sign-in, and for how long.
+//! Verification of id_tokens (OpenID Connect Core 1.0, section 3.1.3.7): signature, issuer, audience, nonce and times.
 
 use baton_errors::{Error, Result};
 use jsonwebtoken::{
@@ -11,17 +10,17 @@ use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
-    person::{Profile, lenient},
+    claims::{UserClaims, lenient},
     refused,
 };
 
-/// Google's issuer, and how its id_tokens may write it.
+/// Google's issuer, and the other form in its id_tokens.
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_WITHOUT_SCHEME: &str = "accounts.google.com";
-/// Seconds that clocks may differ.
-const LEEWAY: i64 = 60;
-/// With a key that only its provider has. Neither `none` nor an HMAC, whose key is the client's secret, is among
-/// them (RFC 8725, sections 3.1 and 3.2).
+/// Tolerated clock skew.
+const LEEWAY_SECONDS: i64 = 60;
+/// Algorithms with a private key of the provider. Neither `none` nor HMAC, whose key is the client's secret, is allowed
+/// (RFC 8725, sections 3.1 and 3.2).
 const ALGORITHMS: [Algorithm; 8] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -37,9 +36,9 @@ fn is(name: &str, algorithm: Algorithm) -> bool {
     name.parse::<Algorithm>().is_ok_and(|known| known == algorithm)
 }
 
-/// What an id_token must say.
+/// Expected claims of an id_token.
 pub(super) struct Expected<'a> {
-    /// As the discovery document names it; `{tenantid}` stands for the token's own `tid`.
+    /// Issuer of the discovery document; `{tenantid}` stands for the token's own `tid`.
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a str,
@@ -49,7 +48,7 @@ pub(super) struct Expected<'a> {
     pub(super) now: i64,
 }
 
-/// What an id_token says.
+/// Claims of an id_token.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
@@ -60,11 +59,11 @@ pub(super) struct Claims {
     nbf: Option<NumericDate>,
     nonce: Option<String>,
     azp: Option<String>,
-    /// Microsoft's tenant. To other providers it may be anything.
+    /// Microsoft's tenant. Other providers may use the claim for anything.
     #[serde(default, deserialize_with = "lenient")]
     tid: Option<Uuid>,
     #[serde(flatten)]
-    pub(super) profile: Profile,
+    pub(super) profile: UserClaims,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,47 +91,49 @@ enum NumericDate {
 }
 
 impl NumericDate {
-    /// The whole seconds. What no calendar knows becomes the nearest number that there is.
+    /// Returns the whole seconds. Values out of range saturate.
     fn seconds(self) -> i64 {
         match self {
             Self::Whole(seconds) => seconds,
-            // The cast saturates.
             Self::Fraction(seconds) => seconds.floor() as i64,
         }
     }
 }
 
-/// What a signed answer of the userinfo endpoint says (OpenID Connect Core 1.0, section 5.3.2).
+/// Claims of a signed userinfo response (OpenID Connect Core 1.0, section 5.3.2).
 #[derive(Debug, Deserialize)]
 struct UserInfo {
     iss: Option<String>,
     aud: Option<Audience>,
     sub: String,
     #[serde(flatten)]
-    profile: Profile,
+    profile: UserClaims,
 }
 
-/// How a token was signed, by its header: not to be believed before [`verify`].
-pub(super) struct Signed {
+/// Header of a token: untrusted before [`verify`].
+pub(super) struct TokenHeader {
     algorithm: Algorithm,
     kid: Option<String>,
 }
 
-/// Reads the header. `algorithms` are those that the provider announces.
-pub(super) fn signed(token: &str, algorithms: &[String]) -> Result<Signed> {
-    // Others than the crate knows, `none` among them, end here.
-    let header = decode_header(token).map_err(not_understood)?;
+/// Parses the header. `algorithms` are those that the provider announces.
+///
+/// # Errors
+/// PROVIDER_REFUSED for any other algorithm.
+pub(super) fn parse_header(token: &str, algorithms: &[String]) -> Result<TokenHeader> {
+    // Decoding fails for algorithms that the crate does not know, such as `none`.
+    let header = decode_header(token).map_err(map_jwt_error)?;
     let announced = |algorithm: Algorithm| algorithms.iter().any(|name| is(name, algorithm));
     if !ALGORITHMS.contains(&header.alg) || !announced(header.alg) {
-        return Err(refused("the id_token is signed by an algorithm that does not hold"));
+        return Err(refused("the id_token is signed with a disallowed algorithm"));
     }
-    Ok(Signed { algorithm: header.alg, kid: header.kid })
+    Ok(TokenHeader { algorithm: header.alg, kid: header.kid })
 }
 
-impl Signed {
-    /// The provider's key that signed it: the one with the token's key id, or, since both may have none (RFC 7515,
-    /// section 4.1.4; RFC 7517, section 4.5), one without, if there is one only.
-    pub(super) fn key<'k>(&self, keys: &'k [Jwk]) -> Option<&'k Jwk> {
+impl TokenHeader {
+    /// Finds the provider's key that signed the token, by key id. Key ids are optional (RFC 7515, section 4.1.4; RFC
+    /// 7517, section 4.5), so the only fitting key without an id matches too.
+    pub(super) fn find_key<'k>(&self, keys: &'k [Jwk]) -> Option<&'k Jwk> {
         let fits = |key: &&Jwk| {
             let common = &key.common;
             !matches!(common.public_key_use, Some(PublicKeyUse::Encryption))
@@ -150,9 +151,12 @@ impl Signed {
     }
 }
 
-/// The claims of a token that this key signed, and that says what it must.
-pub(super) fn verify(token: &str, signed: &Signed, key: &Jwk, expected: &Expected<'_>) -> Result<Claims> {
-    let mut claims: Claims = open(token, signed, key)?;
+/// Verifies the signature and the claims of an id_token.
+///
+/// # Errors
+/// PROVIDER_REFUSED.
+pub(super) fn verify(token: &str, header: &TokenHeader, key: &Jwk, expected: &Expected<'_>) -> Result<Claims> {
+    let mut claims: Claims = open(token, header, key)?;
     if claims.iss == GOOGLE_WITHOUT_SCHEME && expected.issuer == GOOGLE {
         GOOGLE.clone_into(&mut claims.iss);
     }
@@ -160,37 +164,40 @@ pub(super) fn verify(token: &str, signed: &Signed, key: &Jwk, expected: &Expecte
     Ok(claims)
 }
 
-/// Who a signed answer of the userinfo endpoint is about, and what it says of them.
+/// Verifies a signed userinfo response and returns its subject and claims.
+///
+/// # Errors
+/// PROVIDER_REFUSED.
 pub(super) fn verify_userinfo(
     token: &str,
-    signed: &Signed,
+    header: &TokenHeader,
     key: &Jwk,
     (issuer, client_id): (&str, &str),
-) -> Result<(String, Profile)> {
-    let UserInfo { iss, aud, sub, profile } = open(token, signed, key)?;
-    // Both should be there; what is there must be right.
+) -> Result<(String, UserClaims)> {
+    let UserInfo { iss, aud, sub, profile } = open(token, header, key)?;
+    // Both claims are optional here, but must match when present.
     let is_ours = aud.is_none_or(|aud| aud.all().iter().any(|audience| audience == client_id));
     if iss.is_some_and(|iss| iss != issuer) || !is_ours {
-        return Err(refused("the userinfo is another issuer's, or for another client"));
+        return Err(refused("the userinfo is of another issuer or for another client"));
     }
     Ok((sub, profile))
 }
 
-/// The claims of a token that this key signed; nothing of them is checked.
-fn open<T: DeserializeOwned>(token: &str, signed: &Signed, key: &Jwk) -> Result<T> {
-    let mut validation = Validation::new(signed.algorithm);
-    // All of these are checked below, by the clock that is passed in.
+/// Verifies only the signature, and returns the claims.
+fn open<T: DeserializeOwned>(token: &str, header: &TokenHeader, key: &Jwk) -> Result<T> {
+    let mut validation = Validation::new(header.algorithm);
+    // `Claims::check` checks these with the injected clock.
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_jwk(key).map_err(refused)?;
-    Ok(decode::<T>(token, &key, &validation).map_err(not_understood)?.claims)
+    Ok(decode::<T>(token, &key, &validation).map_err(map_jwt_error)?.claims)
 }
 
-/// The error of a parser could quote what it read.
-fn not_understood(error: jsonwebtoken::errors::Error) -> Error {
+/// Maps an error without the parser's message, which could quote the token.
+fn map_jwt_error(error: jsonwebtoken::errors::Error) -> Error {
     match error.kind() {
-        ErrorKind::Json(_) | ErrorKind::Utf8(_) => refused("the id_token is not understood"),
+        ErrorKind::Json(_) | ErrorKind::Utf8(_) => refused("the id_token cannot be parsed"),
         _ => refused(error),
     }
 }
@@ -207,14 +214,16 @@ impl Claims {
         let for_us = audiences.iter().any(|audience| audience == client_id);
         let asked_by_us = self.azp.as_deref().map_or(audiences.len() == 1, |azp| azp == client_id);
         match () {
-            () if self.iss != issued_by || self.iss.contains('{') => Err("the id_token is another issuer's"),
+            () if self.iss != issued_by || self.iss.contains('{') => Err("the id_token is of another issuer"),
             () if !for_us || !asked_by_us => Err("the id_token is for another client"),
-            () if self.nonce.as_deref() != Some(nonce) => Err("the id_token is of another sign-in"),
-            () if exp.saturating_add(LEEWAY) <= now => Err("the id_token has expired"),
-            () if iat.saturating_sub(LEEWAY) > now => Err("the id_token is from the future"),
-            () if nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY) > now) => Err("the id_token is not valid yet"),
+            () if self.nonce.as_deref() != Some(nonce) => Err("the id_token is for another sign-in"),
+            () if exp.saturating_add(LEEWAY_SECONDS) <= now => Err("the id_token has expired"),
+            () if iat.saturating_sub(LEEWAY_SECONDS) > now => Err("the id_token was issued in the future"),
+            () if nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now) => {
+                Err("the id_token is not valid yet")
+            }
             () if self.sub.is_empty() || self.sub.len() > 255 || self.sub.contains(char::is_control) => {
-                Err("the id_token names nobody")
+                Err("the id_token has an invalid subject")
             }
             () => Ok(()),
         }
@@ -271,7 +280,7 @@ mod tests {
             changed[claim] = value.clone();
             assert!(check(changed, &expected()).is_err(), "{claim}: {value}");
         }
-        // What the standards allow, whichever form a provider writes it in.
+        // All forms that the standards allow.
         for (claim, value) in [
             ("aud", json!(["baton"])),
             ("azp", json!("baton")),
@@ -329,7 +338,7 @@ mod tests {
             serde_json::from_value::<Jwk>(key).unwrap()
         };
         let (one, two) = ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg");
-        let of = |kid: Option<&str>| Signed { algorithm: Algorithm::EdDSA, kid: kid.map(str::to_owned) };
+        let of = |kid: Option<&str>| TokenHeader { algorithm: Algorithm::EdDSA, kid: kid.map(str::to_owned) };
         for (kid, keys, expected) in [
             (Some("a"), vec![key(Some("a"), one), key(Some("b"), two)], Some(0)),
             (Some("b"), vec![key(None, one), key(Some("b"), two)], Some(1)),
@@ -340,7 +349,7 @@ mod tests {
             (None, vec![key(None, one)], Some(0)),
             (None, vec![key(Some("a"), one), key(Some("b"), two)], None),
         ] {
-            let found = of(kid).key(&keys).map(|found| keys.iter().position(|key| key == found).unwrap());
+            let found = of(kid).find_key(&keys).map(|found| keys.iter().position(|key| key == found).unwrap());
             assert_eq!(found, expected, "{kid:?} {keys:?}");
         }
     }
@@ -352,7 +361,7 @@ mod tests {
         let none = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims()));
         let hmac = encode(&Header::new(Algorithm::HS256), &claims(), &EncodingKey::from_secret(SECRET.as_bytes()));
         for token in [none, hmac.unwrap()] {
-            assert!(signed(&token, expected().algorithms).is_err(), "{token}");
+            assert!(parse_header(&token, expected().algorithms).is_err(), "{token}");
         }
     }
 }

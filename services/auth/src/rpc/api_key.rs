@@ -1,4 +1,4 @@
-//! API keys.
+//! API key RPCs.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_access::{ApiKey, Caller, caller, is_fresh};
@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    api_key::{self, LIMIT, StoredKey},
-    events, mails, store,
+    api_key::{self, MAX_KEYS_PER_USER, StoredKey},
+    emails, events, store,
 };
 
 #[tonic::async_trait]
@@ -27,7 +27,7 @@ impl ApiKeyService for Rpc {
         request: Request<CreateApiKeyRequest>,
     ) -> Result<Response<CreateApiKeyResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
-        // Delivery out first: a hash of the request is kept, by which passwords could be tried fast.
+        // Remove the password first: a hash of the request is stored, which would allow fast guesses.
         let mut request = request;
         let password = request.get_mut().password.take();
         let call = Idempotency::of("ApiKeyService/CreateApiKey", request.metadata(), request.get_ref())?;
@@ -41,18 +41,19 @@ impl ApiKeyService for Rpc {
                 Some(time.ok_or_else(|| Error::invalid("expires_at", "must be in the future"))?)
             }
         };
-        let scopes = api_key::scopes(&scopes)?;
-        let knows_password = self.knows_password(user_id, password).await?;
+        let scopes = api_key::parse_scopes(&scopes)?;
+        let password_verified = self.verify_password(user_id, password).await?;
 
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        // A token alone may be stolen, and a key outlives it. A repetition too answers the key, so it takes the proof.
-        let session = store::session::hold(&mut tx, session_id, user_id, now).await?;
+        // A stolen token alone must not be enough, since a key outlives it. A retry returns the key too, so it takes
+        // the proof.
+        let session = store::session::lock_open(&mut tx, session_id, user_id, now).await?;
         let session = session.ok_or_else(|| Error::from(Reason::SessionClosed))?;
-        if !knows_password && !is_fresh(session.proved_at, now) {
+        if !password_verified && !is_fresh(session.proved_at, now) {
             return Err(Error::from(Reason::ProofRequired).into());
         }
-        if let Some(answer) = tx.replay::<CreateApiKeyResponse>(&call).await? {
-            return Ok(Response::new(self.with_key_opened(answer)?));
+        if let Some(response) = tx.replay::<CreateApiKeyResponse>(&call).await? {
+            return Ok(Response::new(self.unseal_key(response)?));
         }
         let secret = ApiKey::new();
         let key = StoredKey {
@@ -61,21 +62,21 @@ impl ApiKeyService for Rpc {
             name,
             prefix: secret.prefix().to_owned(),
             scopes,
-            // Whether the person is a member there is asked at each call: being bound only narrows.
+            // The binding only narrows the key. Membership is checked at each call.
             bound_account_id: account_id.and_then(|id| id.parse().ok()),
-            // Of the session, not of the token, which may tell of a second factor that is off by now.
+            // From the session, not the token: the token may name a second factor that has been disabled since.
             amr: session.amr,
             created_at: now,
             expires_at,
             last_used_at: None,
         };
-        if !store::api_key::add(&mut tx, &key, &secret.hash(), LIMIT).await? {
+        if !store::api_key::insert(&mut tx, &key, &secret.hash(), MAX_KEYS_PER_USER).await? {
             return Err(Error::from(Reason::ApiKeyLimit).into());
         }
         tx.publish(events::api_key_created(key.id, user_id, key.bound_account_id)).await?;
-        tx.enqueue(mails::API_KEY_CREATED, &mails::To { user_id }).await?;
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyCreated, Some(session_id)).await?;
-        let answer = CreateApiKeyResponse {
+        tx.enqueue(emails::API_KEY_CREATED, &emails::ToUser { user_id }).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyCreated, Some(session_id)).await?;
+        let response = CreateApiKeyResponse {
             id: key.id.to_string(),
             name: key.name,
             prefix: key.prefix,
@@ -85,11 +86,11 @@ impl ApiKeyService for Rpc {
             created_at: Some(timestamp(key.created_at)),
             expires_at: key.expires_at.map(timestamp),
         };
-        // A repetition gets the same key; what is kept for it is sealed.
-        let sealed = self.sealer.seal(&replay_of(&answer.id), answer.key.as_bytes()).map_err(Error::internal)?;
-        tx.remember(&call, &CreateApiKeyResponse { key: STANDARD.encode(sealed), ..answer.clone() }).await?;
+        // A retry returns the same key, which is stored sealed.
+        let sealed = self.sealer.seal(&seal_context(&response.id), response.key.as_bytes()).map_err(Error::internal)?;
+        tx.remember(&call, &CreateApiKeyResponse { key: STANDARD.encode(sealed), ..response.clone() }).await?;
         tx.commit().await?;
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 
     async fn list_api_keys(
@@ -112,22 +113,22 @@ impl ApiKeyService for Rpc {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let bound = store::api_key::delete(&mut tx, id, user_id).await?.ok_or_else(not_found)?;
         tx.publish(events::api_key_revoked(id, user_id, bound)).await?;
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, Some(session_id)).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, Some(session_id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteApiKeyResponse {}))
     }
 }
 
 impl Rpc {
-    fn with_key_opened(&self, answer: CreateApiKeyResponse) -> Result<CreateApiKeyResponse> {
-        let sealed = STANDARD.decode(&answer.key).map_err(Error::internal)?;
-        let key = self.sealer.open(&replay_of(&answer.id), &sealed).map_err(Error::internal)?;
-        Ok(CreateApiKeyResponse { key: String::from_utf8(key).map_err(Error::internal)?, ..answer })
+    fn unseal_key(&self, response: CreateApiKeyResponse) -> Result<CreateApiKeyResponse> {
+        let sealed = STANDARD.decode(&response.key).map_err(Error::internal)?;
+        let key = self.sealer.open(&seal_context(&response.id), &sealed).map_err(Error::internal)?;
+        Ok(CreateApiKeyResponse { key: String::from_utf8(key).map_err(Error::internal)?, ..response })
     }
 }
 
-/// What the key in a remembered answer is sealed for.
-fn replay_of(id: &str) -> String {
+/// Context in which the key of a stored response is sealed.
+fn seal_context(id: &str) -> String {
     format!("api_key:{id}")
 }
 

@@ -1,4 +1,4 @@
-//! Registration, sign-in and sessions.
+//! RPCs for registration, sign-in and token refresh.
 
 use baton_access::{Credential, caller};
 use baton_errors::{Error, Reason, Result};
@@ -18,18 +18,17 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    convert, events,
-    hasher::Verdict,
-    keys::ACCESS_TOKEN_SECONDS,
-    mails, password,
+    convert, emails, events, password,
+    password_hasher::Verification,
     sessions::{self, RefreshToken},
     sign_in,
+    signing_keys::ACCESS_TOKEN_TTL_SECONDS,
     store::{self, registration::Registration, user::User},
-    throttle::{Bucket, MailCap},
+    throttle::{Bucket, EmailCap},
 };
 
-/// How long an activation link works.
-pub(super) const ACTIVATION_LINK: TimeDelta = TimeDelta::days(7);
+/// Lifetime of an activation link.
+pub(super) const ACTIVATION_LINK_TTL: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]
 impl AuthService for Rpc {
@@ -39,16 +38,16 @@ impl AuthService for Rpc {
         let known = [email.clone(), first_name.clone(), last_name.clone()];
         let check = move |new: &str| password::check(new, &known.each_ref().map(String::as_str), "password");
         let password_hash = self.hasher.hash(password.clone(), check).await?;
-        // Whoever repeats the password has registered before, and lost the answer or the mail.
+        // The same password means a retry: the response or the email was lost.
         let (clock, now) = (self.db.clock(), self.db.clock().now());
         let mut tx = self.db.begin_read(Tenant::NONE).await?;
-        let waiting = store::registration::newest(&mut tx, &email, now - ACTIVATION_LINK).await?;
-        // Hashing is slow: no connection is held meanwhile.
+        let waiting = store::registration::newest_pending(&mut tx, &email, now - ACTIVATION_LINK_TTL).await?;
+        // Hashing is slow, so it runs without a connection.
         drop(tx);
         let (waiting_id, waiting_hash) = waiting.map(|waiting| (waiting.id, waiting.password_hash)).unzip();
-        let repeated = self.hasher.verify(password, waiting_hash).await? != Verdict::Wrong;
-        let cap = if repeated { MailCap::Activation } else { MailCap::Registration };
-        let mailed = self.throttle.may_mail(cap, &email).await;
+        let repeated = self.hasher.verify(password, waiting_hash).await? != Verification::Invalid;
+        let cap = if repeated { EmailCap::Activation } else { EmailCap::Registration };
+        let mailed = self.throttle.email_allowed(cap, &email).await;
 
         let id = waiting_id.filter(|_| repeated).unwrap_or_else(|| clock.new_id());
         let registration = Registration { id, email, password_hash, first_name, last_name, created_at: now };
@@ -57,11 +56,11 @@ impl AuthService for Rpc {
             store::registration::update(&mut tx, &registration, mailed).await?;
             true
         } else {
-            store::registration::add(&mut tx, &registration, mailed).await?
+            store::registration::insert(&mut tx, &registration, mailed).await?
         };
         if waits {
             if mailed {
-                tx.enqueue(mails::ACTIVATION, &mails::To { user_id: id }).await?;
+                tx.enqueue(emails::ACTIVATION, &emails::ToUser { user_id: id }).await?;
             }
             if !repeated {
                 tx.publish(events::user_registered(id)).await?;
@@ -69,8 +68,8 @@ impl AuthService for Rpc {
         } else if let Some(user_id) = store::user::id_by_email(&mut tx, &registration.email).await?
             && mailed
         {
-            // The answer below is the one that a stranger would get, with an id of nobody's.
-            tx.enqueue(mails::ALREADY_REGISTERED, &mails::To { user_id }).await?;
+            // The response is the same as for a free address, with an unused id.
+            tx.enqueue(emails::ALREADY_REGISTERED, &emails::ToUser { user_id }).await?;
         }
         tx.commit().await?;
         Ok(Response::new(RegisterResponse { user: Some(convert::registered(registration)) }))
@@ -82,11 +81,11 @@ impl AuthService for Rpc {
     ) -> Result<Response<VerifyEmailResponse>, Status> {
         let VerifyEmailRequest { token, password } = request.into_inner();
         let invalid = || Error::from(Reason::LinkInvalid);
-        let [id, nonce] = self.mailed_tokens.open(mails::ACTIVATION_TOKEN, &token).ok_or_else(invalid)?;
+        let [id, nonce] = self.mailed_tokens.open(emails::ACTIVATION_TOKEN, &token).ok_or_else(invalid)?;
         let now = self.db.clock().now();
-        let since = now - ACTIVATION_LINK;
+        let since = now - ACTIVATION_LINK_TTL;
         let mut tx = self.db.begin_read(Tenant::user(id)).await?;
-        let linked = store::registration::linked(&mut tx, id, nonce, since).await?;
+        let linked = store::registration::find_by_link(&mut tx, id, nonce, since).await?;
         drop(tx);
         let waits = linked.is_some();
         if let Some(linked) = linked
@@ -94,7 +93,7 @@ impl AuthService for Rpc {
         {
             let password = password.ok_or_else(|| Error::from(Reason::ProofRequired))?;
             self.throttle.check_network(Bucket::Register).await?;
-            if self.hasher.verify(password, Some(linked.password_hash)).await? == Verdict::Wrong {
+            if self.hasher.verify(password, Some(linked.password_hash)).await? == Verification::Invalid {
                 return Err(Error::from(Reason::ProofInvalid).into());
             }
         }
@@ -102,31 +101,31 @@ impl AuthService for Rpc {
         let first = if waits {
             store::registration::activate(&mut tx, id, nonce, since, now).await?
         } else {
-            store::user::confirm(&mut tx, id, nonce, since, now).await?
+            store::user::confirm_email(&mut tx, id, nonce, since, now).await?
         };
-        let user = store::user::confirmed_by(&mut tx, id, nonce, since).await?.ok_or_else(invalid)?;
+        let user = store::user::find_confirmed_by(&mut tx, id, nonce, since).await?.ok_or_else(invalid)?;
         if first {
             tx.publish(events::user_verified(id)).await?;
         }
         tx.commit().await?;
-        self.throttle.vouch(Bucket::Login, &user.email).await;
+        self.throttle.trust_network(Bucket::Login, &user.email).await;
         Ok(Response::new(VerifyEmailResponse { user: Some(convert::introduced(user)) }))
     }
 
     async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
         let LoginRequest { email, password } = request.into_inner();
-        // Before anything is known of the address, so that all are refused alike.
+        // Before any lookup, so that all addresses are refused alike.
         let attempt = self.throttle.check(Bucket::Login, &email).await?;
-        let user = match self.verify_password(&email, password).await {
+        let user = match self.authenticate(&email, password).await {
             Ok(Some(user)) => user,
             Ok(None) => return Err(Error::from(Reason::CredentialsInvalid).into()),
             Err(error) => {
-                attempt.forgiven().await;
+                attempt.cancel().await;
                 return Err(error.into());
             }
         };
-        attempt.succeeded().await;
-        Ok(Response::new(self.first_factor_given(user, &[sign_in::PASSWORD]).await?))
+        attempt.record_success().await;
+        Ok(Response::new(self.after_first_factor(user, &[sign_in::AMR_PASSWORD]).await?))
     }
 
     async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
@@ -134,31 +133,32 @@ impl AuthService for Rpc {
         let clock = self.db.clock();
         let now = clock.now();
         let mut tx = self.db.begin(Tenant::NONE).await?;
-        let presented = store::session::present(&mut tx, &presented_hash).await?;
+        let presented = store::session::lock_by_refresh_token(&mut tx, &presented_hash).await?;
         let presented = presented.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
         let (session_id, user_id) = (presented.session_id, presented.user_id);
         if presented.closed_at.is_some() || presented.expires_at <= now {
             return Err(Error::from(Reason::SessionClosed).into());
         }
         let Some(generation) = presented.newest.exchange(presented.generation, now) else {
-            // Two hold the same token and one of them is a thief: neither goes on.
+            // Two parties hold the same token, and one is a thief: both are signed out.
             store::session::close(&mut tx, session_id, "reuse", now).await?;
             tx.publish(events::session_closed(user_id, session_id)).await?;
-            store::auth_event::add(&mut tx, user_id, AuthEventKind::TokenReused, Some(session_id)).await?;
-            tx.enqueue(mails::TOKEN_REUSED, &mails::About { user_id, session_id }).await?;
+            store::auth_event::insert(&mut tx, user_id, AuthEventKind::TokenReused, Some(session_id)).await?;
+            tx.enqueue(emails::TOKEN_REUSED, &emails::AboutSession { user_id, session_id }).await?;
             tx.commit().await?;
             return Err(Error::from(Reason::TokenReused).into());
         };
         let next = RefreshToken::new();
-        let times = (now, sessions::expiry(presented.created_at, now));
-        store::session::exchange(&mut tx, &presented_hash, &next.hash, session_id, generation, times).await?;
+        let times = (now, sessions::expires_at(presented.created_at, now));
+        store::session::rotate_refresh_token(&mut tx, &presented_hash, &next.hash, session_id, generation, times)
+            .await?;
         let user = store::user::get(&mut tx, user_id).await?.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         tx.commit().await?;
         Ok(Response::new(RefreshResponse {
-            access_token: self.keys.sign(clock, user_id, session_id, presented.amr)?,
+            access_token: self.keys.sign_access_token(clock, user_id, session_id, presented.amr)?,
             refresh_token: next.text,
             token_type: "Bearer".to_owned(),
-            expires_in: ACCESS_TOKEN_SECONDS,
+            expires_in: ACCESS_TOKEN_TTL_SECONDS,
             user: Some(user.into()),
         }))
     }
@@ -167,26 +167,26 @@ impl AuthService for Rpc {
         let hash = sessions::hash(&request.into_inner().refresh_token);
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::NONE).await?;
-        if let Some(presented) = store::session::present(&mut tx, &hash).await?
+        if let Some(presented) = store::session::lock_by_refresh_token(&mut tx, &hash).await?
             && store::session::close(&mut tx, presented.session_id, "logout", now).await?
         {
             let (user_id, session_id) = (presented.user_id, presented.session_id);
             tx.publish(events::session_closed(user_id, session_id)).await?;
-            store::auth_event::add(&mut tx, user_id, AuthEventKind::SignedOut, Some(session_id)).await?;
+            store::auth_event::insert(&mut tx, user_id, AuthEventKind::SignedOut, Some(session_id)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(LogoutResponse {}))
     }
 
     async fn get_jwks(&self, _: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
-        Ok(Response::new(GetJwksResponse { keys: self.keys.public()? }))
+        Ok(Response::new(GetJwksResponse { keys: self.keys.public_keys()? }))
     }
 
     async fn check_session(
         &self,
         request: Request<CheckSessionRequest>,
     ) -> Result<Response<CheckSessionResponse>, Status> {
-        // The access layer has just answered the question; calls for closed sessions do not come here.
+        // The access layer has already checked the session and refuses closed ones.
         let caller = caller(&request)?;
         let key = match &caller.credential {
             Credential::Session => None,
@@ -203,45 +203,45 @@ impl AuthService for Rpc {
 }
 
 impl Rpc {
-    /// The person with this address, if it is confirmed and the password is theirs. Whether the address is known
-    /// makes no difference in time. Unconfirmed ones are as absent: else whoever registers an address and then signs
-    /// in learns whether it was somebody's before.
-    async fn verify_password(&self, email: &str, password: String) -> Result<Option<User>> {
+    /// Returns the user with this confirmed address and this password, in the same time for known and unknown
+    /// addresses. An unconfirmed address counts as unknown. Otherwise whoever registers it and then signs in learns
+    /// whether it was in use.
+    async fn authenticate(&self, email: &str, password: String) -> Result<Option<User>> {
         let mut tx = self.db.begin(Tenant::NONE).await?;
-        let found = store::user::credentials(&mut tx, email).await?;
-        // Hashing is slow: no connection is held meanwhile.
+        let found = store::user::find_credentials(&mut tx, email).await?;
+        // Hashing is slow, so it runs without a connection.
         drop(tx);
         let (user, hashed) = found.unzip();
         let hashed = hashed.flatten();
-        let verdict = self.hasher.verify(password, hashed.clone()).await?;
+        let verification = self.hasher.verify(password, hashed.clone()).await?;
         let Some(user) = user else { return Ok(None) };
-        match (verdict, hashed) {
-            (Verdict::Wrong, _) => {
-                self.note_failed_sign_in(user.id);
+        match (verification, hashed) {
+            (Verification::Invalid, _) => {
+                self.record_failed_sign_in(user.id);
                 return Ok(None);
             }
-            (Verdict::Outdated(renewed), Some(before)) => {
+            (Verification::NeedsRehash(renewed), Some(before)) => {
                 let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-                store::user::rehash(&mut tx, user.id, &before, &renewed).await?;
+                store::user::replace_password_hash(&mut tx, user.id, &before, &renewed).await?;
                 tx.commit().await?;
             }
-            (Verdict::Right | Verdict::Outdated(_), _) => {}
+            (Verification::Valid | Verification::NeedsRehash(_), _) => {}
         }
         Ok(Some(user).filter(|user| user.email_verified_at.is_some()))
     }
 
-    /// Notes a wrong password beside the call: the answer for a known address must not take longer than that for
-    /// an unknown one.
-    fn note_failed_sign_in(&self, user_id: Uuid) {
+    /// Records a wrong password in the background, since the response for a known address must not take longer than
+    /// that for an unknown one.
+    fn record_failed_sign_in(&self, user_id: Uuid) {
         let db = self.db.clone();
         tokio::spawn(Origin::current().scope(async move {
-            let noted = async {
+            let recorded = async {
                 let mut tx = db.begin(Tenant::user(user_id)).await?;
-                store::auth_event::add(&mut tx, user_id, AuthEventKind::SignInFailed, None).await?;
+                store::auth_event::insert(&mut tx, user_id, AuthEventKind::SignInFailed, None).await?;
                 tx.commit().await
             };
-            if let Err(error) = noted.await {
-                tracing::warn!(%error, "cannot note a failed sign-in");
+            if let Err(error) = recorded.await {
+                tracing::warn!(%error, "cannot record a failed sign-in");
             }
         }));
     }

@@ -1,4 +1,4 @@
-//! The identities by which the caller signs in.
+//! RPCs for the caller's linked identities.
 
 use baton_access::{Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
@@ -14,10 +14,10 @@ use baton_store::Tenant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, oauth::Beginning};
+use super::{Rpc, oauth::StartedFlow};
 use crate::{
-    events, mails,
-    store::{self, identity::Identity, oauth_flow::Linking},
+    emails, events,
+    store::{self, identity::Identity, oauth_flow::LinkRequest},
 };
 
 #[tonic::async_trait]
@@ -40,15 +40,15 @@ impl IdentityService for Rpc {
         let LinkIdentityRequest { provider, password, redirect } = request.into_inner();
         let provider = self.providers.get(&provider)?;
         let redirect = self.providers.redirect(&redirect)?;
-        // A token alone may be stolen, and whoever links an identity can sign in for ever (CVE-2026-105207).
+        // A stolen token alone must not be enough: a linked identity allows sign-ins for ever (CVE-2026-105207).
         if password.is_empty() {
-            self.prove_fresh(user_id, session_id).await?;
+            self.require_fresh_sign_in(user_id, session_id).await?;
         } else {
-            self.prove_password(user_id, password).await?;
+            self.require_password(user_id, password).await?;
         }
-        let linking = Linking { user_id, session_id };
-        let begun = self.begin(provider, &redirect, Some(linking)).await?;
-        let Beginning { authorization_url, browser_token, expires_in } = begun;
+        let link_request = LinkRequest { user_id, session_id };
+        let begun = self.start_flow(provider, &redirect, Some(link_request)).await?;
+        let StartedFlow { authorization_url, browser_token, expires_in } = begun;
         Ok(Response::new(LinkIdentityResponse { authorization_url, browser_token, expires_in }))
     }
 
@@ -59,30 +59,33 @@ impl IdentityService for Rpc {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
         let named = request.into_inner().provider;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        let has_password = store::identity::lock_ways(&mut tx, user_id).await?;
+        let has_password = store::identity::lock_sign_in_methods(&mut tx, user_id).await?;
         let identities = store::identity::list(&mut tx, user_id).await?;
         let is_named = |identity: &&Identity| identity.provider == named || identity.id.to_string() == named;
         let identity = identities.iter().find(is_named).ok_or_else(|| Error::from(Reason::IdentityNotFound))?;
-        // One of a provider that is switched off lets nobody in.
+        // An identity of a disabled provider does not allow a sign-in.
         let lets_in = |other: &Identity| other.id != identity.id && self.providers.get(&other.provider).is_ok();
         if !has_password && !identities.iter().any(lets_in) {
             return Err(Error::from(Reason::LastWayToSignIn).into());
         }
         store::identity::unlink(&mut tx, user_id, identity.id).await?;
         tx.publish(events::identity_unlinked(user_id, identity.id, &identity.provider)).await?;
-        tx.enqueue(mails::IDENTITY_UNLINKED, &mails::To { user_id }).await?;
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::IdentityUnlinked, Some(session_id)).await?;
+        tx.enqueue(emails::IDENTITY_UNLINKED, &emails::ToUser { user_id }).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::IdentityUnlinked, Some(session_id)).await?;
         tx.commit().await?;
         Ok(Response::new(UnlinkIdentityResponse {}))
     }
 }
 
 impl Rpc {
-    /// Goes on for a person without a password who has signed in a moment ago.
-    async fn prove_fresh(&self, user_id: Uuid, session_id: Uuid) -> Result<()> {
+    /// Requires a recent sign-in of a user without a password.
+    ///
+    /// # Errors
+    /// PROOF_REQUIRED.
+    async fn require_fresh_sign_in(&self, user_id: Uuid, session_id: Uuid) -> Result<()> {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let has_password = store::user::password_hash(&mut tx, user_id).await?.is_some();
-        let opened = store::mfa::opened(&mut tx, session_id).await?;
+        let opened = store::mfa::session_proof(&mut tx, session_id).await?;
         let fresh = opened.is_some_and(|session| is_fresh(session.proved_at, self.db.clock().now()));
         if !has_password && fresh { Ok(()) } else { Err(Reason::ProofRequired.into()) }
     }

@@ -1,4 +1,4 @@
-//! What other services ask on their own behalf.
+//! RPCs for other services.
 
 use baton_access::service;
 use baton_errors::{Error, Reason, Result};
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{keys::SERVICE_TOKEN_SECONDS, store};
+use crate::{signing_keys::SERVICE_TOKEN_TTL_SECONDS, store};
 
 #[tonic::async_trait]
 impl InternalService for Rpc {
@@ -20,13 +20,13 @@ impl InternalService for Rpc {
         request: Request<IssueServiceTokenRequest>,
     ) -> Result<Response<IssueServiceTokenResponse>, Status> {
         let IssueServiceTokenRequest { service, secret, audience } = request.into_inner();
-        if !self.services.know(&service, &secret) {
+        if !self.service_credentials.verify(&service, &secret) {
             return Err(Error::from(Reason::CredentialsInvalid).into());
         }
         Ok(Response::new(IssueServiceTokenResponse {
-            access_token: self.keys.sign_service(&service, &audience)?,
+            access_token: self.keys.sign_service_token(&service, &audience)?,
             token_type: "Bearer".to_owned(),
-            expires_in: SERVICE_TOKEN_SECONDS,
+            expires_in: SERVICE_TOKEN_TTL_SECONDS,
         }))
     }
 
@@ -34,7 +34,7 @@ impl InternalService for Rpc {
         &self,
         request: Request<BatchGetUsersRequest>,
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
-        tracing::debug!(service = service(&request)?.name, "people looked up");
+        tracing::debug!(service = service(&request)?.name, "users looked up");
         let ids: Vec<Uuid> = request.into_inner().ids.iter().filter_map(|id| id.parse().ok()).collect();
         let mut tx = self.db.begin_read(Tenant::NONE).await?;
         let users = store::contact::by_ids(&mut tx, &ids).await?;

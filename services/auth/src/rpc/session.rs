@@ -1,4 +1,4 @@
-//! Where people are signed in, and what happened to their sign-in.
+//! RPCs for the caller's sessions and their history.
 
 use baton_access::{Caller, FRESH_FOR, caller};
 use baton_errors::{Error, Reason, Result};
@@ -44,7 +44,7 @@ impl SessionService for Rpc {
         }
         if store::session::close(&mut tx, id, "revoked", self.db.clock().now()).await? {
             tx.publish(events::session_closed(user_id, id)).await?;
-            store::auth_event::add(&mut tx, user_id, AuthEventKind::SessionRevoked, Some(id)).await?;
+            store::auth_event::insert(&mut tx, user_id, AuthEventKind::SessionRevoked, Some(id)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(RevokeSessionResponse {}))
@@ -60,7 +60,7 @@ impl SessionService for Rpc {
         let closed = sessions::close_all(&mut tx, caller.user_id, except, "revoked").await?;
         if closed > 0 {
             let kind = AuthEventKind::SessionRevoked;
-            store::auth_event::add(&mut tx, caller.user_id, kind, Some(caller.session_id)).await?;
+            store::auth_event::insert(&mut tx, caller.user_id, kind, Some(caller.session_id)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(RevokeAllSessionsResponse { revoked_count: i32::try_from(closed).unwrap_or(i32::MAX) }))
@@ -73,30 +73,30 @@ impl SessionService for Rpc {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
         let call = self.idempotency("SessionService/Reauthenticate", request.metadata(), request.get_ref())?;
         let ReauthenticateRequest { password, code } = request.into_inner();
-        let knows_password = self.knows_password(user_id, password).await?;
+        let password_verified = self.verify_password(user_id, password).await?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let factor = store::mfa::lock(&mut tx, user_id).await?.filter(|factor| factor.secret.is_some());
-        // The code has been used by the first call.
-        if let Some(answer) = self.recall(&mut tx, &call).await? {
-            return Ok(Response::new(answer));
+        // The first call has used up the code.
+        if let Some(response) = self.recall(&mut tx, &call).await? {
+            return Ok(Response::new(response));
         }
         if let Some(factor) = factor {
-            tx = self.prove(tx, &factor, session_id, code, knows_password).await?;
-        } else if !knows_password {
+            tx = self.require_proof(tx, &factor, session_id, code, password_verified).await?;
+        } else if !password_verified {
             return Err(Error::from(Reason::ProofRequired).into());
         }
-        if let Some(answer) = self.replay(&mut tx, &call).await? {
-            return Ok(Response::new(answer));
+        if let Some(response) = self.replay(&mut tx, &call).await? {
+            return Ok(Response::new(response));
         }
         let now = self.db.clock().now();
-        if !store::session::prove(&mut tx, session_id, user_id, now).await? {
+        if !store::session::record_proof(&mut tx, session_id, user_id, now).await? {
             return Err(Error::from(Reason::SessionClosed).into());
         }
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::Reauthenticated, Some(session_id)).await?;
-        let answer = ReauthenticateResponse { fresh_until: Some(timestamp(now + FRESH_FOR)) };
-        self.remember(&mut tx, &call, &answer).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::Reauthenticated, Some(session_id)).await?;
+        let response = ReauthenticateResponse { fresh_until: Some(timestamp(now + FRESH_FOR)) };
+        self.remember(&mut tx, &call, &response).await?;
         tx.commit().await?;
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 
     async fn list_auth_events(

@@ -1,4 +1,4 @@
-//! The signed-in person.
+//! RPCs for the signed-in user.
 
 use baton_access::{Caller, caller};
 use baton_errors::{Error, Reason, Result};
@@ -15,16 +15,16 @@ use tonic::{Request, Response, Status};
 
 use super::Rpc;
 use crate::{
-    events, mails, sessions,
-    store::{self, link::Purpose, user::User},
+    emails, events, sessions,
+    store::{self, email_link::LinkPurpose, user::User},
 };
 
-/// How long a deactivation can be taken back.
-const GRACE: TimeDelta = TimeDelta::days(30);
-/// How long a link that does so works.
-const REACTIVATION_LINK: TimeDelta = TimeDelta::hours(1);
-/// How old the newest such link has to be before another is mailed.
-const BETWEEN_LINKS: TimeDelta = TimeDelta::minutes(5);
+/// How long a deactivation can be undone.
+const REACTIVATION_WINDOW: TimeDelta = TimeDelta::days(30);
+/// Lifetime of a link that reactivates a user.
+const REACTIVATION_LINK_TTL: TimeDelta = TimeDelta::hours(1);
+/// Minimum time between two such links.
+const REACTIVATION_LINK_INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
 #[tonic::async_trait]
 impl UserService for Rpc {
@@ -46,7 +46,7 @@ impl UserService for Rpc {
         let before = before.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         expected.check(before.version)?;
         let mut after = before.clone();
-        after.change(&mask, new.unwrap_or_default())?;
+        after.apply(&mask, new.unwrap_or_default())?;
         if after != before {
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::user::save_profile(&mut tx, &after).await?;
@@ -58,19 +58,19 @@ impl UserService for Rpc {
 
     async fn deactivate(&self, request: Request<DeactivateRequest>) -> Result<Response<DeactivateResponse>, Status> {
         let Caller { user_id, session_id, .. } = *caller(&request)?;
-        self.prove_password(user_id, request.into_inner().password).await?;
+        self.require_password(user_id, request.into_inner().password).await?;
         let now = self.db.clock().now();
-        let until = now + GRACE;
+        let until = now + REACTIVATION_WINDOW;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         if !store::user::deactivate(&mut tx, user_id, now, until).await? {
-            // Another call of theirs was faster, and has closed this session.
+            // A concurrent call has deactivated the user and closed this session.
             return Err(Error::from(Reason::SessionClosed).into());
         }
-        store::link::end_all(&mut tx, user_id).await?;
+        store::email_link::delete_all(&mut tx, user_id).await?;
         sessions::close_all(&mut tx, user_id, None, "deactivated").await?;
         tx.publish(events::user_deactivated(user_id)).await?;
-        tx.enqueue(mails::DEACTIVATED, &mails::To { user_id }).await?;
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::Deactivated, Some(session_id)).await?;
+        tx.enqueue(emails::DEACTIVATED, &emails::ToUser { user_id }).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::Deactivated, Some(session_id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeactivateResponse { data_retention_date: Some(timestamp(until)) }))
     }
@@ -78,28 +78,28 @@ impl UserService for Rpc {
     async fn reactivate(&self, request: Request<ReactivateRequest>) -> Result<Response<ReactivateResponse>, Status> {
         let token = request.into_inner().token;
         let invalid = || Error::from(Reason::LinkInvalid);
-        let purpose = Purpose::Reactivation;
+        let purpose = LinkPurpose::Reactivation;
         let [user_id, nonce] = self.mailed_tokens.open(purpose.name(), &token).ok_or_else(invalid)?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        store::link::take(&mut tx, user_id, purpose, nonce, now).await?.ok_or_else(invalid)?;
+        store::email_link::consume(&mut tx, user_id, purpose, nonce, now).await?.ok_or_else(invalid)?;
         if !store::user::reactivate(&mut tx, user_id, now).await? {
             return Err(invalid().into());
         }
         tx.publish(events::user_reactivated(user_id)).await?;
-        store::auth_event::add(&mut tx, user_id, AuthEventKind::Reactivated, None).await?;
+        store::auth_event::insert(&mut tx, user_id, AuthEventKind::Reactivated, None).await?;
         tx.commit().await?;
         Ok(Response::new(ReactivateResponse {}))
     }
 }
 
 impl Rpc {
-    /// Stops a person who has proved who they are and is deactivated. While that can be taken back, the link for
-    /// it is mailed, unless one was a moment ago.
+    /// Refuses a deactivated user after the first factor. While the deactivation can be undone, the reactivation link
+    /// is mailed, unless one was sent within the interval.
     ///
     /// # Errors
-    /// USER_DEACTIVATED; CREDENTIALS_INVALID when it is too late.
-    pub(crate) async fn refuse_deactivated(&self, user: &User) -> Result<()> {
+    /// USER_DEACTIVATED; CREDENTIALS_INVALID after the window.
+    pub(crate) async fn reject_deactivated(&self, user: &User) -> Result<()> {
         if user.deactivated_at.is_none() {
             return Ok(());
         }
@@ -108,9 +108,18 @@ impl Rpc {
             return Err(Reason::CredentialsInvalid.into());
         }
         let mut tx = self.db.begin(Tenant::user(user.id)).await?;
-        let (purpose, expires_at) = (Purpose::Reactivation, now + REACTIVATION_LINK);
-        if store::link::renew_ended(&mut tx, user.id, purpose, None, expires_at, expires_at - BETWEEN_LINKS).await? {
-            tx.enqueue(mails::REACTIVATION, &mails::To { user_id: user.id }).await?;
+        let (purpose, expires_at) = (LinkPurpose::Reactivation, now + REACTIVATION_LINK_TTL);
+        if store::email_link::replace_unless_valid(
+            &mut tx,
+            user.id,
+            purpose,
+            None,
+            expires_at,
+            expires_at - REACTIVATION_LINK_INTERVAL,
+        )
+        .await?
+        {
+            tx.enqueue(emails::REACTIVATION, &emails::ToUser { user_id: user.id }).await?;
         }
         tx.commit().await?;
         Err(Reason::UserDeactivated.into())

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::api_key::StoredKey;
 
-/// Adds a key to a person who has fewer than `limit`; `false` when they have as many. The person is locked
-/// (`store::session::hold`): of several calls at once, one counts first.
-pub(crate) async fn add(tx: &mut Tx, key: &StoredKey, hash: &[u8], limit: i64) -> Result<bool> {
+/// Inserts a key. Returns `false` when the user has `limit` keys. `store::session::lock_open` has locked the user, so
+/// concurrent calls do not exceed the limit.
+pub(crate) async fn insert(tx: &mut Tx, key: &StoredKey, hash: &[u8], limit: i64) -> Result<bool> {
     let added = sqlx::query!(
         "insert into auth.api_keys
              (id, user_id, name, prefix, hash, scopes, bound_account_id, amr, created_at, expires_at)
@@ -32,7 +32,7 @@ pub(crate) async fn add(tx: &mut Tx, key: &StoredKey, hash: &[u8], limit: i64) -
     Ok(added.rows_affected() == 1)
 }
 
-/// A person's keys, the newest first.
+/// Lists a user's keys, newest first.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<StoredKey>> {
     let keys = sqlx::query_as!(
         StoredKey,
@@ -45,7 +45,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<StoredKey>> {
     Ok(keys)
 }
 
-/// Deletes a key of a person's, and answers the account that it was bound to; `None` when they have no such key.
+/// Deletes a user's key and returns the account that it was bound to; `None` when the user has no such key.
 pub(crate) async fn delete(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Option<Option<Uuid>>> {
     let bound = sqlx::query_scalar!(
         "delete from auth.api_keys where id = $1 and user_id = $2 returning bound_account_id",
@@ -57,23 +57,26 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Optio
     Ok(bound)
 }
 
-/// A key that has ended.
-pub(crate) struct Ended {
+/// A deleted key.
+pub(crate) struct DeletedKey {
     pub(crate) id: Uuid,
     pub(crate) bound_account_id: Option<Uuid>,
 }
 
-/// Deletes all keys of a person's, and answers which.
-pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Ended>> {
-    let ended =
-        sqlx::query_as!(Ended, "delete from auth.api_keys where user_id = $1 returning id, bound_account_id", user_id)
-            .fetch_all(&mut **tx)
-            .await?;
-    Ok(ended)
+/// Deletes and returns all keys of a user.
+pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<Vec<DeletedKey>> {
+    let deleted = sqlx::query_as!(
+        DeletedKey,
+        "delete from auth.api_keys where user_id = $1 returning id, bound_account_id",
+        user_id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(deleted)
 }
 
-/// The key with this hash, if it and its person are as they should be.
-pub(crate) async fn usable(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<StoredKey>> {
+/// Finds the key with this hash, if it has not expired and its user is confirmed and active.
+pub(crate) async fn find_usable(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<StoredKey>> {
     let key = sqlx::query_as!(
         StoredKey,
         "select k.id, k.user_id, k.name, k.prefix, k.scopes, k.bound_account_id, k.amr, k.created_at, k.expires_at,
@@ -89,8 +92,8 @@ pub(crate) async fn usable(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Resu
     Ok(key)
 }
 
-/// Notes a use, unless one was noted after `since`.
-pub(crate) async fn used(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<()> {
+/// Records a use, unless one was recorded after `since`.
+pub(crate) async fn record_use(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "update auth.api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at <= $3)",
         id,

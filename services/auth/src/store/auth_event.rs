@@ -1,4 +1,4 @@
-//! What happened to people's sign-in.
+//! Security events: the history of users' sign-ins.
 
 use baton_errors::Result;
 use baton_proto::baton::auth::v1::AuthEventKind;
@@ -7,7 +7,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Something that happened to a person's sign-in.
+/// A security event of a user.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthEvent {
     pub(crate) id: Uuid,
@@ -20,21 +20,21 @@ pub(crate) struct AuthEvent {
 
 const PREFIX: &str = "AUTH_EVENT_KIND_";
 
-/// The kind as it is stored: `SIGNED_IN`.
-fn name(kind: AuthEventKind) -> &'static str {
+/// Returns the stored name of a kind: `SIGNED_IN`.
+fn stored_name(kind: AuthEventKind) -> &'static str {
     kind.as_str_name().trim_start_matches(PREFIX)
 }
 
-/// Notes that something happened, from where the current call comes from. `session_id` is the session that it is
-/// about, or that did it.
-pub(crate) async fn add(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, session_id: Option<Uuid>) -> Result<()> {
+/// Inserts an event with the origin of the current call. `session_id` is the session that it concerns, or that caused
+/// it.
+pub(crate) async fn insert(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, session_id: Option<Uuid>) -> Result<()> {
     let (id, now, origin) = (tx.db().clock().new_id(), tx.db().clock().now(), Origin::current());
     sqlx::query!(
         "insert into auth.auth_events (id, user_id, kind, session_id, address, user_agent, created_at)
          values ($1, $2, $3, $4, $5, $6, $7)",
         id,
         user_id,
-        name(kind),
+        stored_name(kind),
         session_id,
         origin.address.map(|address| address.to_string()),
         origin.user_agent,
@@ -45,7 +45,7 @@ pub(crate) async fn add(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, session
     Ok(())
 }
 
-/// A page of what happened to a person's sign-in, newest first, and how much there is in all.
+/// Returns a page of a user's events, newest first, and the total.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec<AuthEvent>, i64)> {
     let rows = sqlx::query!(
         "select id, kind, session_id, address, user_agent, created_at from auth.auth_events
@@ -62,7 +62,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec
         .await?;
     let events = rows.into_iter().map(|row| AuthEvent {
         id: row.id,
-        // One that only a newer version knows is shown without its kind.
+        // A kind that only a newer version knows becomes unspecified.
         kind: AuthEventKind::from_str_name(&format!("{PREFIX}{}", row.kind)).unwrap_or_default(),
         session_id: row.session_id,
         address: row.address,

@@ -1,10 +1,10 @@
-//! How to reach people.
+//! Contact data of users.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use uuid::Uuid;
 
-/// A person's name, address and timezone.
+/// A user's name, address and time zone.
 pub(crate) struct Contact {
     pub(crate) id: Uuid,
     pub(crate) email: String,
@@ -13,7 +13,7 @@ pub(crate) struct Contact {
     pub(crate) timezone: String,
 }
 
-/// Those of these people that there are, that confirmed their address and that are not deactivated.
+/// Returns the users with these ids that are confirmed and active.
 pub(crate) async fn by_ids(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Contact>> {
     let contacts = sqlx::query_as!(
         Contact,

@@ -1,4 +1,4 @@
-//! What people are at other providers of identities.
+//! Identities at other providers.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{registration, user::email_key};
-use crate::oauth::Person;
+use crate::oauth::ExternalIdentity;
 
-/// An identity that is linked to a person.
+/// An identity that is linked to a user.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) id: Uuid,
@@ -18,12 +18,12 @@ pub(crate) struct Identity {
     pub(crate) last_used_at: DateTime<Utc>,
 }
 
-/// Notes that an identity is used to sign in, and answers whose it is.
-pub(crate) async fn used(tx: &mut Tx, person: &Person, now: DateTime<Utc>) -> Result<Option<Uuid>> {
+/// Records a sign-in with an identity, and returns its user.
+pub(crate) async fn record_use(tx: &mut Tx, external: &ExternalIdentity, now: DateTime<Utc>) -> Result<Option<Uuid>> {
     let user_id = sqlx::query_scalar!(
         "update auth.identities set last_used_at = $3 where issuer = $1 and subject = $2 returning user_id",
-        person.issuer,
-        person.subject,
+        external.issuer,
+        external.subject,
         now
     )
     .fetch_optional(&mut **tx)
@@ -31,10 +31,16 @@ pub(crate) async fn used(tx: &mut Tx, person: &Person, now: DateTime<Utc>) -> Re
     Ok(user_id)
 }
 
-/// Stores a person whose address their provider confirms, without a password. Who registered with the address and
-/// never confirmed it is replaced, password included: else they could sign in as the address's owner later. `false`
-/// when the address is a confirmed person's.
-pub(crate) async fn register(tx: &mut Tx, id: Uuid, person: &Person, email: &str, now: DateTime<Utc>) -> Result<bool> {
+/// Inserts a user without a password, whose address the provider has verified. An unconfirmed user with the address is
+/// replaced, including the password: otherwise they could sign in as its owner later. Returns `false` when the address
+/// belongs to a confirmed user.
+pub(crate) async fn register_user(
+    tx: &mut Tx,
+    id: Uuid,
+    external: &ExternalIdentity,
+    email: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
     let done = sqlx::query!(
         "insert into auth.users
              (id, email, email_key, first_name, last_name, email_verified_at, activation_nonce, created_at, updated_at)
@@ -48,8 +54,8 @@ pub(crate) async fn register(tx: &mut Tx, id: Uuid, person: &Person, email: &str
         id,
         email,
         email_key(email),
-        person.first_name,
-        person.last_name,
+        external.first_name,
+        external.last_name,
         Uuid::new_v4(),
         now
     )
@@ -57,20 +63,20 @@ pub(crate) async fn register(tx: &mut Tx, id: Uuid, person: &Person, email: &str
     .await?;
     let registered = done.rows_affected() == 1;
     if registered {
-        registration::end_all(tx, email).await?;
+        registration::delete_all(tx, email).await?;
     }
     Ok(registered)
 }
 
-/// Links an identity to a person; `true` beside it when it was not before.
+/// Links an identity to a user. Returns it, and whether it is new.
 ///
 /// # Errors
-/// IDENTITY_TAKEN when it is somebody else's, IDENTITY_EXISTS when the person has another of this provider.
+/// IDENTITY_TAKEN when another user has it; IDENTITY_EXISTS when the user has another one of this provider.
 pub(crate) async fn link(
     tx: &mut Tx,
     user_id: Uuid,
     provider: &str,
-    person: &Person,
+    external: &ExternalIdentity,
     now: DateTime<Utc>,
 ) -> Result<(Identity, bool)> {
     let id = tx.db().clock().new_id();
@@ -84,9 +90,9 @@ pub(crate) async fn link(
         id,
         user_id,
         provider,
-        person.issuer,
-        person.subject,
-        person.email.as_deref().unwrap_or_default(),
+        external.issuer,
+        external.subject,
+        external.email.as_deref().unwrap_or_default(),
         now
     )
     .fetch_optional(&mut **tx)
@@ -100,7 +106,7 @@ pub(crate) async fn link(
     Ok((linked, new))
 }
 
-/// A person's identities, oldest first. There is at most one of each provider.
+/// Lists a user's identities, oldest first. There is at most one per provider.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Identity>> {
     let identities = sqlx::query_as!(
         Identity,
@@ -113,8 +119,12 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Identity>> {
     Ok(identities)
 }
 
-/// Whether the person has a password. Locks them: of two who take away ways to sign in, one goes first.
-pub(crate) async fn lock_ways(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
+/// Locks the user and returns whether they have a password, so that concurrent calls do not remove the last way to sign
+/// in.
+///
+/// # Errors
+/// SESSION_CLOSED when the user is gone.
+pub(crate) async fn lock_sign_in_methods(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
     let has_password = sqlx::query_scalar!(
         r#"select password_hash is not null as "has_password!" from auth.users where id = $1 for update"#,
         user_id
@@ -124,9 +134,8 @@ pub(crate) async fn lock_ways(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
     has_password.ok_or_else(|| Reason::SessionClosed.into())
 }
 
-/// Unlinks a person's identities that were linked after they registered, but for those of the providers `keep`;
-/// answers them.
-pub(crate) async fn unlink_added(tx: &mut Tx, user_id: Uuid, keep: &[String]) -> Result<Vec<Identity>> {
+/// Unlinks and returns the identities that were linked after the registration, except those of the providers in `keep`.
+pub(crate) async fn unlink_later(tx: &mut Tx, user_id: Uuid, keep: &[String]) -> Result<Vec<Identity>> {
     let unlinked = sqlx::query_as!(
         Identity,
         "delete from auth.identities i using auth.users u
@@ -140,7 +149,6 @@ pub(crate) async fn unlink_added(tx: &mut Tx, user_id: Uuid, keep: &[String]) ->
     Ok(unlinked)
 }
 
-/// Unlinks an identity.
 pub(crate) async fn unlink(tx: &mut Tx, user_id: Uuid, id: Uuid) -> Result<()> {
     sqlx::query!("delete from auth.identities where user_id = $1 and id = $2", user_id, id).execute(&mut **tx).await?;
     Ok(())

@@ -1,22 +1,22 @@
-//! Second factors: secrets, recovery codes, and sign-ins that wait for them.
+//! Second factors, recovery codes, and challenges of sign-ins.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::second_factor::SecondFactor;
+use crate::mfa::SecondFactor;
 
-/// What a person is shown of their second factor.
-pub(crate) struct Shown {
+/// State of a second factor, as shown to its user.
+pub(crate) struct MfaStatus {
     pub(crate) enabled_at: Option<DateTime<Utc>>,
     pub(crate) recovery_codes_left: i32,
 }
 
-/// What a person is shown of their second factor.
-pub(crate) async fn show(tx: &mut Tx, user_id: Uuid) -> Result<Option<Shown>> {
-    let shown = sqlx::query_as!(
-        Shown,
+/// Returns the state of a user's second factor.
+pub(crate) async fn status(tx: &mut Tx, user_id: Uuid) -> Result<Option<MfaStatus>> {
+    let status = sqlx::query_as!(
+        MfaStatus,
         r#"select f.enabled_at,
                (select count(*)::int from auth.recovery_codes c where c.user_id = f.user_id) as "recovery_codes_left!"
            from auth.second_factors f where f.user_id = $1"#,
@@ -24,10 +24,10 @@ pub(crate) async fn show(tx: &mut Tx, user_id: Uuid) -> Result<Option<Shown>> {
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(shown)
+    Ok(status)
 }
 
-/// Locks a person's second factor: of several calls at once, one goes first.
+/// Locks and returns a user's second factor.
 pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<Option<SecondFactor>> {
     let factor = sqlx::query_as!(
         SecondFactor,
@@ -40,9 +40,9 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<Option<SecondFact
     Ok(factor)
 }
 
-/// Stores a sealed secret that waits for its first code until `until`. `false` when there is a second factor and it
-/// is not to be replaced.
-pub(crate) async fn begin(
+/// Stores a sealed secret that awaits its first code until `until`. Returns `false` when a second factor is enabled and
+/// `replace` is not set.
+pub(crate) async fn save_pending_secret(
     tx: &mut Tx,
     user_id: Uuid,
     sealed: &[u8],
@@ -64,7 +64,7 @@ pub(crate) async fn begin(
     Ok(begun.rows_affected() == 1)
 }
 
-/// Puts the secret that waited into force. `step` is that of the code which confirmed it.
+/// Enables the pending secret. `step` is the time step of the code that confirmed it.
 pub(crate) async fn enable(tx: &mut Tx, user_id: Uuid, step: i64, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "update auth.second_factors
@@ -80,11 +80,11 @@ pub(crate) async fn enable(tx: &mut Tx, user_id: Uuid, step: i64, now: DateTime<
     Ok(())
 }
 
-/// Removes a second factor with all that belongs to it.
+/// Deletes a second factor, its challenges, and its methods in sessions and API keys.
 pub(crate) async fn disable(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     sqlx::query!("delete from auth.mfa_challenges where user_id = $1", user_id).execute(&mut **tx).await?;
     sqlx::query!("delete from auth.second_factors where user_id = $1", user_id).execute(&mut **tx).await?;
-    // What was proved by a factor that is gone does not count as proved by it.
+    // A proof by a deleted factor no longer counts.
     sqlx::query!(
         "update auth.sessions set amr = array_remove(array_remove(amr, 'mfa'), 'otp')
          where user_id = $1 and closed_at is null and 'mfa' = any(amr)",
@@ -102,9 +102,9 @@ pub(crate) async fn disable(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Notes that the code of a time step was taken, beside the secret, sealed perhaps anew. `false` when that step or a
-/// later one had been taken.
-pub(crate) async fn use_step(tx: &mut Tx, user_id: Uuid, step: i64, sealed: &[u8]) -> Result<bool> {
+/// Records the time step of a used code, and the secret, which may be sealed anew. Returns `false` when that step or a
+/// later one was used before.
+pub(crate) async fn consume_step(tx: &mut Tx, user_id: Uuid, step: i64, sealed: &[u8]) -> Result<bool> {
     let used = sqlx::query!(
         "update auth.second_factors set last_step = $2, secret = $3, wrong_codes = 0, blocked_until = null
          where user_id = $1 and last_step < $2",
@@ -117,8 +117,8 @@ pub(crate) async fn use_step(tx: &mut Tx, user_id: Uuid, step: i64, sealed: &[u8
     Ok(used.rows_affected() == 1)
 }
 
-/// Uses a recovery code up. `false` when the person has no such code.
-pub(crate) async fn use_recovery_code(tx: &mut Tx, user_id: Uuid, hash: &[u8]) -> Result<bool> {
+/// Deletes a recovery code. Returns `false` when the user has no such code.
+pub(crate) async fn consume_recovery_code(tx: &mut Tx, user_id: Uuid, hash: &[u8]) -> Result<bool> {
     let used = sqlx::query!(
         "with used as (delete from auth.recovery_codes where user_id = $1 and hash = $2 returning user_id)
          update auth.second_factors f set wrong_codes = 0, blocked_until = null from used where f.user_id = used.user_id",
@@ -130,8 +130,8 @@ pub(crate) async fn use_recovery_code(tx: &mut Tx, user_id: Uuid, hash: &[u8]) -
     Ok(used.rows_affected() == 1)
 }
 
-/// Counts a wrong code: `wrong_codes` is their number with it.
-pub(crate) async fn count_wrong_code(
+/// Records a wrong code. `wrong_codes` is the new count.
+pub(crate) async fn record_wrong_code(
     tx: &mut Tx,
     user_id: Uuid,
     wrong_codes: i32,
@@ -161,8 +161,8 @@ pub(crate) async fn replace_recovery_codes(tx: &mut Tx, user_id: Uuid, hashes: &
     Ok(())
 }
 
-/// Stores a sign-in that waits for its second factor. `false` when the person has none.
-pub(crate) async fn challenge(
+/// Inserts a challenge. Returns `false` when the user has no second factor.
+pub(crate) async fn insert_challenge(
     tx: &mut Tx,
     challenge: &Challenge,
     hash: &[u8],
@@ -185,15 +185,15 @@ pub(crate) async fn challenge(
     Ok(stored.rows_affected() == 1)
 }
 
-/// A sign-in that waits for its second factor.
+/// A sign-in that awaits its second factor.
 pub(crate) struct Challenge {
     pub(crate) user_id: Uuid,
     pub(crate) amr: Vec<String>,
-    /// When the password was changed, as read with the first factor.
+    /// Time of the password change, as read with the first factor.
     pub(crate) password_changed_at: Option<DateTime<Utc>>,
 }
 
-/// Finds one; `None` when it is too old, or its person was deactivated or has changed the password since.
+/// Finds a challenge; `None` when it has expired, or its user was deactivated or has changed the password since.
 pub(crate) async fn find_challenge(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Challenge>> {
     let found = sqlx::query_as!(
         Challenge,
@@ -209,8 +209,8 @@ pub(crate) async fn find_challenge(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>)
     Ok(found)
 }
 
-/// Whether the person has a second factor, which stays until the transaction ends.
-pub(crate) async fn hold(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
+/// Whether the user has a second factor. The row stays locked until the transaction ends.
+pub(crate) async fn lock_enabled(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
     let held = sqlx::query_scalar!(
         "select user_id from auth.second_factors where user_id = $1 and secret is not null for share",
         user_id
@@ -220,32 +220,32 @@ pub(crate) async fn hold(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
     Ok(held.is_some())
 }
 
-/// Uses a challenge up. `false` when another call has.
-pub(crate) async fn use_challenge(tx: &mut Tx, hash: &[u8]) -> Result<bool> {
+/// Deletes a challenge. Returns `false` when another call has.
+pub(crate) async fn consume_challenge(tx: &mut Tx, hash: &[u8]) -> Result<bool> {
     let used = sqlx::query!("delete from auth.mfa_challenges where hash = $1", hash).execute(&mut **tx).await?;
     Ok(used.rows_affected() == 1)
 }
 
-/// When the person last proved who they are in a session, and how it was opened (RFC 8176).
-pub(crate) struct Opened {
+/// The last proof of identity in a session, and the methods that opened the session (RFC 8176).
+pub(crate) struct SessionProof {
     pub(crate) proved_at: DateTime<Utc>,
     pub(crate) amr: Vec<String>,
 }
 
-/// How a session was opened.
-pub(crate) async fn opened(tx: &mut Tx, session_id: Uuid) -> Result<Option<Opened>> {
-    let opened = sqlx::query_as!(
-        Opened,
+/// Returns the last proof of identity in a session.
+pub(crate) async fn session_proof(tx: &mut Tx, session_id: Uuid) -> Result<Option<SessionProof>> {
+    let proof = sqlx::query_as!(
+        SessionProof,
         r#"select coalesce(proved_at, created_at) as "proved_at!", amr from auth.sessions where id = $1"#,
         session_id
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(opened)
+    Ok(proof)
 }
 
-/// Notes that the person has proved themselves by the second factor too in this session.
-pub(crate) async fn complete_session(tx: &mut Tx, session_id: Uuid, methods: &[String]) -> Result<()> {
+/// Adds authentication methods to a session.
+pub(crate) async fn add_session_methods(tx: &mut Tx, session_id: Uuid, methods: &[String]) -> Result<()> {
     sqlx::query!("update auth.sessions set amr = amr || $2 where id = $1 and not amr @> $2", session_id, methods)
         .execute(&mut **tx)
         .await?;

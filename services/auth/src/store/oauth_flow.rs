@@ -1,34 +1,34 @@
-//! Sign-ins at other providers that have begun.
+//! Started sign-ins at other providers.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::oauth::flow::{Flow, LASTS};
+use crate::oauth::flow::{FLOW_TTL, Flow};
 
-/// Who links an identity, and the session in which they proved who they are.
+/// The user who links an identity, and the session in which they proved their identity.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Linking {
+pub(crate) struct LinkRequest {
     pub(crate) user_id: Uuid,
     pub(crate) session_id: Uuid,
 }
 
-/// A sign-in that has begun.
-pub(crate) struct Begun {
+/// A started flow.
+pub(crate) struct StoredFlow {
     pub(crate) provider: String,
     pub(crate) redirect: String,
-    pub(crate) linking: Option<Linking>,
+    pub(crate) link_request: Option<LinkRequest>,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// Stores the beginning. Each takes two with it that have expired, so they never pile up.
-pub(crate) async fn begin(
+/// Inserts a flow, and deletes two expired ones, so that they never accumulate.
+pub(crate) async fn insert(
     tx: &mut Tx,
     flow: &Flow,
     provider: &str,
     redirect: &str,
-    linking: Option<Linking>,
+    link_request: Option<LinkRequest>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
@@ -47,17 +47,17 @@ pub(crate) async fn begin(
         flow.browser_hash(),
         provider,
         redirect,
-        linking.map(|linking| linking.user_id),
-        linking.map(|linking| linking.session_id),
-        now + LASTS
+        link_request.map(|link_request| link_request.user_id),
+        link_request.map(|link_request| link_request.session_id),
+        now + FLOW_TTL
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Ends it: of several callbacks for one beginning, one finds it. Another browser's finds nothing, and leaves it.
-pub(crate) async fn take(tx: &mut Tx, flow: &Flow) -> Result<Option<Begun>> {
+/// Deletes and returns a flow. Of concurrent callbacks, one gets it. Another browser gets nothing and deletes nothing.
+pub(crate) async fn consume(tx: &mut Tx, flow: &Flow) -> Result<Option<StoredFlow>> {
     let row = sqlx::query!(
         "delete from auth.oauth_flows where state_hash = $1 and browser_hash = $2
          returning provider, redirect, user_id, session_id, expires_at",
@@ -66,10 +66,10 @@ pub(crate) async fn take(tx: &mut Tx, flow: &Flow) -> Result<Option<Begun>> {
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|row| Begun {
+    Ok(row.map(|row| StoredFlow {
         provider: row.provider,
         redirect: row.redirect,
-        linking: row.user_id.zip(row.session_id).map(|(user_id, session_id)| Linking { user_id, session_id }),
+        link_request: row.user_id.zip(row.session_id).map(|(user_id, session_id)| LinkRequest { user_id, session_id }),
         expires_at: row.expires_at,
     }))
 }

@@ -1,4 +1,4 @@
-//! People who have registered and not confirmed their address yet.
+//! Registrations: users who have not confirmed their address yet.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::user::email_key;
 
-/// Someone who registers.
+/// A registration.
 pub(crate) struct Registration {
-    /// The id that they will have.
+    /// Id of the future user.
     pub(crate) id: Uuid,
     pub(crate) email: String,
     pub(crate) password_hash: String,
@@ -18,9 +18,9 @@ pub(crate) struct Registration {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// Stores a registration beside those that wait for the same address. `mailed` says whether its link is mailed.
-/// `false` when the address is a confirmed person's.
-pub(crate) async fn add(tx: &mut Tx, registration: &Registration, mailed: bool) -> Result<bool> {
+/// Inserts a registration beside others for the same address. `emailed` says whether its link is mailed. Returns
+/// `false` when the address belongs to a confirmed user.
+pub(crate) async fn insert(tx: &mut Tx, registration: &Registration, emailed: bool) -> Result<bool> {
     let done = sqlx::query!(
         "insert into auth.registrations
              (id, email, email_key, password_hash, first_name, last_name, nonce, linked_at, mailed_at, created_at)
@@ -34,23 +34,27 @@ pub(crate) async fn add(tx: &mut Tx, registration: &Registration, mailed: bool) 
         registration.last_name,
         Uuid::new_v4(),
         registration.created_at,
-        mailed,
+        emailed,
     )
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// The newest registration that waits for an address.
-pub(crate) struct Newest {
+/// A pending registration.
+pub(crate) struct PendingRegistration {
     pub(crate) id: Uuid,
     pub(crate) password_hash: String,
 }
 
-/// The newest registration that waits for this address, with a link that is younger than `since`.
-pub(crate) async fn newest(tx: &mut Tx, email: &str, since: DateTime<Utc>) -> Result<Option<Newest>> {
+/// Returns the newest registration of this address whose link is younger than `since`.
+pub(crate) async fn newest_pending(
+    tx: &mut Tx,
+    email: &str,
+    since: DateTime<Utc>,
+) -> Result<Option<PendingRegistration>> {
     let newest = sqlx::query_as!(
-        Newest,
+        PendingRegistration,
         "select id, password_hash from auth.registrations where email_key = $1 and linked_at > $2
          order by created_at desc, id desc limit 1",
         email_key(email),
@@ -61,8 +65,8 @@ pub(crate) async fn newest(tx: &mut Tx, email: &str, since: DateTime<Utc>) -> Re
     Ok(newest)
 }
 
-/// Stores what someone said who registered again: the address as they write it, and their names.
-pub(crate) async fn update(tx: &mut Tx, registration: &Registration, mailed: bool) -> Result<()> {
+/// Updates the address as typed and the names, after a retry.
+pub(crate) async fn update(tx: &mut Tx, registration: &Registration, emailed: bool) -> Result<()> {
     sqlx::query!(
         "update auth.registrations
          set email = $2, first_name = $3, last_name = $4, mailed_at = case when $5 then $6 else mailed_at end
@@ -71,7 +75,7 @@ pub(crate) async fn update(tx: &mut Tx, registration: &Registration, mailed: boo
         registration.email,
         registration.first_name,
         registration.last_name,
-        mailed,
+        emailed,
         registration.created_at
     )
     .execute(&mut **tx)
@@ -79,9 +83,14 @@ pub(crate) async fn update(tx: &mut Tx, registration: &Registration, mailed: boo
     Ok(())
 }
 
-/// Notes that the newest registration of an address is mailed its link again; one whose link has ended, by being older
-/// than `since`, gets a new one. Answers its id.
-pub(crate) async fn renew(tx: &mut Tx, email: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<Option<Uuid>> {
+/// Records that the newest registration of an address gets its link again, and returns its id. A link that is older
+/// than `since` is replaced.
+pub(crate) async fn renew_link(
+    tx: &mut Tx,
+    email: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<Uuid>> {
     let id = sqlx::query_scalar!(
         "update auth.registrations
          set nonce = case when linked_at > $2 then nonce else $4 end,
@@ -98,18 +107,23 @@ pub(crate) async fn renew(tx: &mut Tx, email: &str, since: DateTime<Utc>, now: D
     Ok(id)
 }
 
-/// A registration that a link confirms.
-pub(crate) struct Linked {
+/// A registration that was found by its link.
+pub(crate) struct LinkedRegistration {
     pub(crate) password_hash: String,
-    /// Whether the link alone does not tell that the registration is its follower's: another came before, or one was
-    /// never mailed, so that its person has no link but this.
+    /// Whether the link does not prove that its holder made this registration: an older registration exists, or one
+    /// whose link was never mailed, so that its owner only has this link.
     pub(crate) contested: bool,
 }
 
-/// The registration of this link, if the link is younger than `since`.
-pub(crate) async fn linked(tx: &mut Tx, id: Uuid, nonce: Uuid, since: DateTime<Utc>) -> Result<Option<Linked>> {
+/// Returns the registration of this link, if the link is younger than `since`.
+pub(crate) async fn find_by_link(
+    tx: &mut Tx,
+    id: Uuid,
+    nonce: Uuid,
+    since: DateTime<Utc>,
+) -> Result<Option<LinkedRegistration>> {
     let linked = sqlx::query_as!(
-        Linked,
+        LinkedRegistration,
         r#"select r.password_hash,
                exists (select from auth.registrations o
                        where o.email_key = r.email_key and o.id <> r.id and o.linked_at > $3
@@ -124,8 +138,8 @@ pub(crate) async fn linked(tx: &mut Tx, id: Uuid, nonce: Uuid, since: DateTime<U
     Ok(linked)
 }
 
-/// Makes a registration a person with a confirmed address, and ends all others of the address. `false` when the address
-/// is a confirmed person's already: of several links at once, one wins.
+/// Turns a registration into a confirmed user and deletes all others of the address. Returns `false` when the address
+/// belongs to a confirmed user, so that of concurrent links one wins.
 pub(crate) async fn activate(
     tx: &mut Tx,
     id: Uuid,
@@ -161,15 +175,20 @@ pub(crate) async fn activate(
     Ok(done.rows_affected() > 0)
 }
 
-/// Ends the registrations of an address: it is somebody's now.
-pub(crate) async fn end_all(tx: &mut Tx, email: &str) -> Result<()> {
+/// Deletes the registrations of an address that belongs to a user now.
+pub(crate) async fn delete_all(tx: &mut Tx, email: &str) -> Result<()> {
     sqlx::query!("delete from auth.registrations where email_key = $1", email_key(email)).execute(&mut **tx).await?;
     Ok(())
 }
 
-/// Makes the person, without a password, for whose address registrations wait: a mailed link is to set their password.
-/// The address is confirmed when it does.
-pub(crate) async fn reserve(tx: &mut Tx, email: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
+/// Creates an unconfirmed user without a password from the oldest pending registration, so that a mailed link can set
+/// the password. That link also confirms the address.
+pub(crate) async fn create_user_for_reset(
+    tx: &mut Tx,
+    email: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         "insert into auth.users (id, email, email_key, first_name, last_name, activation_nonce, created_at, updated_at)
          select id, email, email_key, first_name, last_name, $4, $3, $3 from auth.registrations
@@ -185,15 +204,15 @@ pub(crate) async fn reserve(tx: &mut Tx, email: &str, since: DateTime<Utc>, now:
     Ok(())
 }
 
-/// Where to mail a registration's link.
+/// Recipient of a registration's link.
 pub(crate) struct Recipient {
     pub(crate) email: String,
     pub(crate) nonce: Uuid,
-    /// See [`Linked::contested`].
+    /// See [`LinkedRegistration::contested`].
     pub(crate) contested: bool,
 }
 
-/// Where to mail a registration's link; `None` when it has ended.
+/// Returns the recipient of a registration's link; `None` when the registration is gone.
 pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>> {
     let recipient = sqlx::query_as!(
         Recipient,

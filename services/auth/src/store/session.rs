@@ -8,10 +8,10 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::mfa::Opened;
+use super::mfa::SessionProof;
 use crate::sessions::Generation;
 
-/// A session, as its person sees it.
+/// A session.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) id: Uuid,
@@ -23,14 +23,14 @@ pub(crate) struct Session {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-fn text(address: Option<IpAddr>) -> Option<String> {
+fn ip_text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_string())
 }
 
-/// Opens a session from where the current call comes from, with its first refresh token. `true` when no session that
-/// is kept of the person was opened with such a device from this network.
+/// Inserts a session with the origin of the current call, and its first refresh token. Returns `true` when none of the
+/// user's stored sessions has this device and network.
 pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_hash: &[u8]) -> Result<bool> {
-    let network = text(Origin::current().network());
+    let network = ip_text(Origin::current().network());
     let is_new = sqlx::query_scalar!(
         r#"select not exists (
                select from auth.sessions where user_id = $1 and device = $2 and network is not distinct from $3
@@ -65,7 +65,7 @@ pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_
     Ok(is_new)
 }
 
-/// When the person last proved who they are in a session of theirs that is open; `None` when it is not.
+/// Returns when the user last proved their identity in an open session; `None` when the session is not open.
 pub(crate) async fn proved_at(
     tx: &mut Tx,
     id: Uuid,
@@ -84,8 +84,8 @@ pub(crate) async fn proved_at(
     Ok(proved_at)
 }
 
-/// Notes that the person has proved anew who they are in a session; `false` when it is not open.
-pub(crate) async fn prove(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+/// Records a proof of identity. Returns `false` when the session is not open.
+pub(crate) async fn record_proof(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "update auth.sessions set proved_at = $3
          where id = $1 and user_id = $2 and closed_at is null and expires_at > $3",
@@ -98,14 +98,19 @@ pub(crate) async fn prove(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Ut
     Ok(done.rows_affected() == 1)
 }
 
-/// A session of this user, if it is open: it stays open until the transaction ends, and as it is.
-pub(crate) async fn hold(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Result<Option<Opened>> {
-    // Whoever closes sessions has locked their person before: the other way round, the two would wait for each other.
+/// Locks and returns an open session, which stays open until the transaction ends.
+pub(crate) async fn lock_open(
+    tx: &mut Tx,
+    id: Uuid,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<SessionProof>> {
+    // Calls that close sessions lock the user first. The same order prevents a deadlock.
     sqlx::query!("select id from auth.users where id = $1 for no key update", user_id)
         .fetch_optional(&mut **tx)
         .await?;
-    let held = sqlx::query_as!(
-        Opened,
+    let proof = sqlx::query_as!(
+        SessionProof,
         r#"select coalesce(proved_at, created_at) as "proved_at!", amr from auth.sessions
            where id = $1 and user_id = $2 and closed_at is null and expires_at > $3 for share"#,
         id,
@@ -114,10 +119,10 @@ pub(crate) async fn hold(tx: &mut Tx, id: Uuid, user_id: Uuid, now: DateTime<Utc
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(held)
+    Ok(proof)
 }
 
-/// A page of a person's open sessions, newest first, and how many there are in all.
+/// Returns a page of a user's open sessions, newest first, and the total.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &Page) -> Result<(Vec<Session>, i64)> {
     let sessions = sqlx::query_as!(
         Session,
@@ -144,7 +149,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &
 }
 
 /// A refresh token and its session.
-pub(crate) struct Presented {
+pub(crate) struct PresentedToken {
     pub(crate) session_id: Uuid,
     pub(crate) user_id: Uuid,
     pub(crate) generation: i32,
@@ -155,9 +160,9 @@ pub(crate) struct Presented {
     pub(crate) amr: Vec<String>,
 }
 
-/// Finds a refresh token and locks its session: of several calls at once, one goes first.
-pub(crate) async fn present(tx: &mut Tx, hash: &[u8]) -> Result<Option<Presented>> {
-    // The lock waits for whoever uses the token, and the row is as they left it. A token's generation never changes.
+/// Finds a refresh token and locks its session.
+pub(crate) async fn lock_by_refresh_token(tx: &mut Tx, hash: &[u8]) -> Result<Option<PresentedToken>> {
+    // After waiting for the lock the session row is current. A token's generation never changes.
     let row = sqlx::query!(
         "select t.session_id, t.generation, s.user_id, s.generation as newest, s.generation_at, s.generation_tokens,
                 s.created_at, s.closed_at, s.expires_at, s.amr
@@ -166,11 +171,11 @@ pub(crate) async fn present(tx: &mut Tx, hash: &[u8]) -> Result<Option<Presented
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|row| Presented {
+    Ok(row.map(|row| PresentedToken {
         session_id: row.session_id,
         user_id: row.user_id,
         generation: row.generation,
-        newest: Generation { number: row.newest, begun_at: row.generation_at, tokens: row.generation_tokens },
+        newest: Generation { number: row.newest, started_at: row.generation_at, tokens: row.generation_tokens },
         created_at: row.created_at,
         closed_at: row.closed_at,
         expires_at: row.expires_at,
@@ -178,8 +183,8 @@ pub(crate) async fn present(tx: &mut Tx, hash: &[u8]) -> Result<Option<Presented
     }))
 }
 
-/// Exchanges a refresh token for the next one, which keeps its session alive.
-pub(crate) async fn exchange(
+/// Inserts the next refresh token and extends the session.
+pub(crate) async fn rotate_refresh_token(
     tx: &mut Tx,
     presented_hash: &[u8],
     next_hash: &[u8],
@@ -199,8 +204,8 @@ pub(crate) async fn exchange(
         generation.number,
         now,
         expires_at,
-        text(Origin::current().address),
-        generation.begun_at,
+        ip_text(Origin::current().address),
+        generation.started_at,
         generation.tokens
     )
     .execute(&mut **tx)
@@ -208,7 +213,7 @@ pub(crate) async fn exchange(
     Ok(())
 }
 
-/// Closes a session; `false` when it was closed before.
+/// Closes a session. Returns `false` when it was closed before.
 pub(crate) async fn close(tx: &mut Tx, id: Uuid, reason: &str, now: DateTime<Utc>) -> Result<bool> {
     let closed = sqlx::query!(
         "update auth.sessions set closed_at = $3, close_reason = $2 where id = $1 and closed_at is null",
@@ -221,7 +226,7 @@ pub(crate) async fn close(tx: &mut Tx, id: Uuid, reason: &str, now: DateTime<Utc
     Ok(closed.rows_affected() == 1)
 }
 
-/// A session of a person, open or not.
+/// Returns a user's session, open or closed.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Option<Session>> {
     let session = sqlx::query_as!(
         Session,
@@ -235,7 +240,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Option<S
     Ok(session)
 }
 
-/// Closes the open sessions of a person, but not `except`. Answers those that it closed.
+/// Closes a user's open sessions, except `except`, and returns their ids.
 pub(crate) async fn close_all(
     tx: &mut Tx,
     user_id: Uuid,

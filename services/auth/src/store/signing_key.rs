@@ -4,7 +4,7 @@ use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 
-/// A signing key as it is stored.
+/// A stored signing key.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredSigningKey {
     pub(crate) kid: String,
@@ -14,8 +14,8 @@ pub(crate) struct StoredSigningKey {
     pub(crate) signs_from: DateTime<Utc>,
 }
 
-/// All of them, in the order in which they sign.
-pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<StoredSigningKey>> {
+/// Lists all keys in the order in which they sign.
+pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<StoredSigningKey>> {
     let keys = sqlx::query_as!(
         StoredSigningKey,
         "select kid, public_key, sealed, created_at, signs_from from auth.signing_keys order by signs_from, kid"
@@ -25,13 +25,13 @@ pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<StoredSigningKey>> {
     Ok(keys)
 }
 
-/// Keeps other instances from changing them until the transaction ends; reading goes on.
+/// Locks the table for writes by other instances until the transaction ends. Reads continue.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
     sqlx::query!("lock table auth.signing_keys in share row exclusive mode").execute(&mut **tx).await?;
     Ok(())
 }
 
-pub(crate) async fn add(tx: &mut Tx, key: &StoredSigningKey) -> Result<()> {
+pub(crate) async fn insert(tx: &mut Tx, key: &StoredSigningKey) -> Result<()> {
     sqlx::query!(
         "insert into auth.signing_keys (kid, public_key, sealed, created_at, signs_from) values ($1, $2, $3, $4, $5)",
         key.kid,
@@ -45,8 +45,8 @@ pub(crate) async fn add(tx: &mut Tx, key: &StoredSigningKey) -> Result<()> {
     Ok(())
 }
 
-/// Stores private halves that were sealed anew.
-pub(crate) async fn reseal(tx: &mut Tx, kids: &[String], sealed: &[Vec<u8>]) -> Result<()> {
+/// Stores resealed private keys.
+pub(crate) async fn update_sealed(tx: &mut Tx, kids: &[String], sealed: &[Vec<u8>]) -> Result<()> {
     sqlx::query!(
         "update auth.signing_keys k set sealed = anew.sealed
          from unnest($1::text[], $2::bytea[]) as anew (kid, sealed) where k.kid = anew.kid",

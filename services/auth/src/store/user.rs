@@ -1,4 +1,4 @@
-//! People.
+//! Users.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::registration;
 
-/// A person, without their secrets.
+/// A user, without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct User {
     pub(crate) id: Uuid,
@@ -42,7 +42,7 @@ pub(crate) struct User {
 
 pub(crate) use baton_text::email::key as email_key;
 
-/// Id of the person with this address.
+/// Returns the id of the user with this address.
 pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
     let id = sqlx::query_scalar!("select id from auth.users where email_key = $1", email_key(email))
         .fetch_optional(&mut **tx)
@@ -50,8 +50,8 @@ pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>
     Ok(id)
 }
 
-/// Id of the person who has confirmed this address.
-pub(crate) async fn confirmed_owner(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
+/// Returns the id of the confirmed user with this address.
+pub(crate) async fn confirmed_id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
     let id = sqlx::query_scalar!(
         "select id from auth.users where email_key = $1 and email_verified_at is not null",
         email_key(email)
@@ -61,9 +61,9 @@ pub(crate) async fn confirmed_owner(tx: &mut Tx, email: &str) -> Result<Option<U
     Ok(id)
 }
 
-/// Confirms the address of a person whom the version before has registered, if the link is younger than `since`; `true`
-/// when it was not confirmed before.
-pub(crate) async fn confirm(
+/// Confirms the address of a user whom the previous version registered, if the link is younger than `since`. Returns
+/// `false` when it was confirmed before.
+pub(crate) async fn confirm_email(
     tx: &mut Tx,
     id: Uuid,
     nonce: Uuid,
@@ -84,8 +84,13 @@ pub(crate) async fn confirm(
     Ok(confirmed.rows_affected() == 1)
 }
 
-/// The person whose address this link has confirmed, if it is younger than `since`: an older link does not show them.
-pub(crate) async fn confirmed_by(tx: &mut Tx, id: Uuid, nonce: Uuid, since: DateTime<Utc>) -> Result<Option<User>> {
+/// Returns the user whose address this link has confirmed, if it is younger than `since`.
+pub(crate) async fn find_confirmed_by(
+    tx: &mut Tx,
+    id: Uuid,
+    nonce: Uuid,
+    since: DateTime<Utc>,
+) -> Result<Option<User>> {
     let confirmed = sqlx::query_scalar!(
         "select id from auth.users
          where id = $1 and activation_nonce = $2 and coalesce(activation_at, created_at) > $3
@@ -117,33 +122,33 @@ macro_rules! select_user {
     };
 }
 
-/// One person.
+/// Returns a user.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
     Ok(select_user!("id = $1", id).fetch_optional(&mut **tx).await?)
 }
 
-/// The same, locked against other changes.
+/// Returns a user, locked against concurrent changes.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
     Ok(select_user!("id = $1 for no key update", id).fetch_optional(&mut **tx).await?)
 }
 
-/// The person with this address and their password's hash, if they have a password. As many statements for an
-/// unknown address: the time tells nothing.
-pub(crate) async fn credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>> {
+/// Returns the user with this address and their password hash, if any. An unknown address takes the same statements, so
+/// the time reveals nothing.
+pub(crate) async fn find_credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>> {
     let user = select_user!("email_key = $1", email_key(email)).fetch_optional(&mut **tx).await?;
-    // Read after the person: a password that changes in between does not open a session.
+    // Read after the user: if the password changes in between, `record_sign_in` refuses the session.
     let hash = password_hash(tx, user.as_ref().map_or_else(Uuid::nil, |user| user.id)).await?;
     Ok(user.map(|user| (user, hash)))
 }
 
-/// The hash of a person's password, if they have one.
+/// Returns a user's password hash, if any.
 pub(crate) async fn password_hash(tx: &mut Tx, id: Uuid) -> Result<Option<String>> {
     let hash =
         sqlx::query_scalar!("select password_hash from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;
     Ok(hash.flatten())
 }
 
-/// Stores the profile of a person who was locked.
+/// Stores the profile of a locked user.
 pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
     sqlx::query!(
         "update auth.users set
@@ -169,12 +174,16 @@ pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
     Ok(())
 }
 
-/// Counts a sign-in of `user`, there and in the database, in the transaction that opens the session.
+/// Records a sign-in in the database and in `user`, in the transaction that opens the session.
 ///
 /// # Errors
-/// CREDENTIALS_INVALID when the person changed their password, or was deactivated, since `user` was read: a sign-in
-/// that was on its way then opens nothing.
-pub(crate) async fn signed_in(tx: &mut Tx, user: &mut User, now: DateTime<Utc>, address: Option<IpAddr>) -> Result<()> {
+/// CREDENTIALS_INVALID when the password was changed or the user was deactivated since `user` was read.
+pub(crate) async fn record_sign_in(
+    tx: &mut Tx,
+    user: &mut User,
+    now: DateTime<Utc>,
+    address: Option<IpAddr>,
+) -> Result<()> {
     let counted = sqlx::query!(
         "update auth.users set
              sign_in_count = sign_in_count + 1,
@@ -196,16 +205,16 @@ pub(crate) async fn signed_in(tx: &mut Tx, user: &mut User, now: DateTime<Utc>, 
     Ok(())
 }
 
-/// Stores a hash of the same password by the present parameters.
-pub(crate) async fn rehash(tx: &mut Tx, id: Uuid, before: &str, after: &str) -> Result<()> {
+/// Replaces a hash by one of the same password with the current parameters.
+pub(crate) async fn replace_password_hash(tx: &mut Tx, id: Uuid, before: &str, after: &str) -> Result<()> {
     sqlx::query!("update auth.users set password_hash = $3 where id = $1 and password_hash = $2", id, before, after)
         .execute(&mut **tx)
         .await?;
     Ok(())
 }
 
-/// Sets a password, which confirms the address if `verified` says that it was used. `false` when the password
-/// was changed since `user` was read.
+/// Sets a password; `verified` also confirms the address. Returns `false` when the password has changed since `user`
+/// was read.
 pub(crate) async fn set_password(
     tx: &mut Tx,
     user: &User,
@@ -227,15 +236,16 @@ pub(crate) async fn set_password(
     .execute(&mut **tx)
     .await?;
     if verified {
-        registration::end_all(tx, &user.email).await?;
+        registration::delete_all(tx, &user.email).await?;
     }
     Ok(set.rows_affected() == 1)
 }
 
-/// Gives a person a confirmed address. The link that confirmed the one before ends. Someone who registered with it and never confirmed it makes room.
+/// Sets a confirmed address and invalidates the previous activation link. An unconfirmed user with that address is
+/// deleted.
 ///
 /// # Errors
-/// EMAIL_TAKEN when it is another confirmed person's.
+/// EMAIL_TAKEN when another confirmed user has the address.
 pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "delete from auth.users where email_key = $1 and email_verified_at is null and id <> $2",
@@ -244,7 +254,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
     )
     .execute(&mut **tx)
     .await?;
-    registration::end_all(tx, email).await?;
+    registration::delete_all(tx, email).await?;
     sqlx::query!(
         "update auth.users set email = $2, email_key = $3, email_verified_at = $4, activation_nonce = $5,
              updated_at = $4, version = version + 1
@@ -264,7 +274,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
     Ok(())
 }
 
-/// Deactivates a person until `until`; `false` when they are already.
+/// Deactivates a user until `until`. Returns `false` when they are deactivated already.
 pub(crate) async fn deactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "update auth.users set deactivated_at = $2, data_retention_date = $3
@@ -278,7 +288,7 @@ pub(crate) async fn deactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, until:
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a deactivation back; `false` when there is none, or it is too late.
+/// Reactivates a user. Returns `false` when they are not deactivated, or the window has passed.
 pub(crate) async fn reactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "update auth.users set deactivated_at = null, data_retention_date = null
@@ -291,12 +301,12 @@ pub(crate) async fn reactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Where to mail a person.
+/// Recipient of an email.
 pub(crate) struct Recipient {
     pub(crate) email: String,
 }
 
-/// Where to mail a person; `None` when they are gone.
+/// Returns the address of a user; `None` when they are gone.
 pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>> {
     let recipient =
         sqlx::query_as!(Recipient, "select email from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;

@@ -35,22 +35,22 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What each attempt got: the seconds to wait, or nothing when it was heard.
+/// Whether each attempt or email was admitted.
 async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<bool> {
     let mut heard = Vec::new();
     for step in steps {
         match *step {
             Step::Wait { millis } => clock.advance(TimeDelta::milliseconds(millis)),
-            Step::Mail { key } => heard.push(throttle.may_mail(MailCap::PasswordReset, &key.to_string()).await),
+            Step::Mail { key } => heard.push(throttle.email_allowed(EmailCap::PasswordReset, &key.to_string()).await),
             Step::Vouch { key, network } => {
-                throttle.vouch_for(Bucket::Login, &key.to_string(), address(network)).await;
+                throttle.trust_network_for(Bucket::Login, &key.to_string(), address(network)).await;
             }
             Step::Attempt { key, network, outcome } => {
                 let attempt = throttle.check_from(Bucket::Login, Some(&key.to_string()), address(network)).await;
                 heard.push(attempt.is_ok());
                 match (attempt, outcome) {
-                    (Ok(attempt), Some(true)) => attempt.succeeded().await,
-                    (Ok(attempt), Some(false)) => attempt.forgiven().await,
+                    (Ok(attempt), Some(true)) => attempt.record_success().await,
+                    (Ok(attempt), Some(false)) => attempt.cancel().await,
                     _ => {}
                 }
             }
@@ -72,8 +72,8 @@ async fn redis_and_the_fallback_decide_alike() {
         let clocks = [Clock::fixed(start), Clock::fixed(start)];
         let with = throttle(connection.clone(), &clocks[0]);
         let without = throttle(gone.clone(), &clocks[1]);
-        // Waits of the steps must not end the pause in which Redis is not asked.
-        without.0.gone_until.store(i64::MAX, Ordering::Relaxed);
+        // Waits of the steps must not end the pause.
+        without.0.redis_down_until.store(i64::MAX, Ordering::Relaxed);
         assert_eq!(
             outcomes(&with, &clocks[0], &steps).await,
             outcomes(&without, &clocks[1], &steps).await,
@@ -89,18 +89,18 @@ async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     let from = |n| throttle.check_from(Bucket::Login, Some("Ada@example.org"), address(n));
-    from(1).await.unwrap().succeeded().await;
+    from(1).await.unwrap().record_success().await;
     for n in 2..60 {
         let _ = from(n).await;
     }
     let refused = from(100).await.err().unwrap();
     assert_eq!(refused.reason(), Reason::TooManyAttempts, "strangers wait");
-    from(1).await.unwrap().succeeded().await;
-    // Case makes no other address, and another address is another's.
+    from(1).await.unwrap().record_success().await;
+    // Case does not matter, and another address has its own counter.
     assert!(throttle.check_from(Bucket::Login, Some("ada@EXAMPLE.org"), address(101)).await.is_err());
     assert!(throttle.check_from(Bucket::Login, Some("ben@example.org"), address(101)).await.is_ok());
-    clock.advance(TimeDelta::from_std(LONGEST).unwrap());
-    from(100).await.unwrap().succeeded().await;
+    clock.advance(TimeDelta::from_std(MAX_WAIT).unwrap());
+    from(100).await.unwrap().record_success().await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_network_that_was_vouched_for_is_heard_while_strangers_guess() {
         let _ = throttle.check_from(Bucket::Login, Some("ada@example.org"), address(n)).await;
     }
     assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(100)).await.is_err());
-    throttle.vouch_for(Bucket::Login, "Ada@example.org", address(100)).await;
+    throttle.trust_network_for(Bucket::Login, "Ada@example.org", address(100)).await;
     assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(100)).await.is_ok());
     assert!(throttle.check_from(Bucket::Login, Some("ada@example.org"), address(101)).await.is_err());
 }
@@ -132,15 +132,15 @@ async fn one_network_has_its_limit_over_all_addresses() {
 async fn an_address_gets_so_many_mails_and_again_after_a_while() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
-    for cap in [MailCap::Registration, MailCap::Activation, MailCap::PasswordReset] {
-        let (most, window) = cap.limit();
+    for cap in [EmailCap::Registration, EmailCap::Activation, EmailCap::PasswordReset] {
+        let (max, window) = cap.limit();
         for _ in 0..2 {
-            for _ in 0..most {
-                assert!(throttle.may_mail(cap, "ada@example.org").await, "{cap:?}");
+            for _ in 0..max {
+                assert!(throttle.email_allowed(cap, "ada@example.org").await, "{cap:?}");
             }
-            assert!(!throttle.may_mail(cap, "ADA@example.org").await, "{cap:?}");
+            assert!(!throttle.email_allowed(cap, "ADA@example.org").await, "{cap:?}");
             clock.advance(TimeDelta::from_std(window).unwrap() - TimeDelta::milliseconds(1));
-            assert!(!throttle.may_mail(cap, "ada@example.org").await, "{cap:?}");
+            assert!(!throttle.email_allowed(cap, "ada@example.org").await, "{cap:?}");
             clock.advance(TimeDelta::milliseconds(1));
         }
     }

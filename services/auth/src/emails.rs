@@ -1,6 +1,6 @@
-//! The mails that the service sends, as jobs: after the commit, and again if the server is away.
+//! Emails of the service. They are sent by jobs: after the commit, with retries while the mail server is down.
 
-mod people;
+mod account;
 
 use baton_access::MailedTokens;
 use baton_mail::{Email, Mailer};
@@ -10,69 +10,69 @@ use uuid::Uuid;
 
 use crate::store::{self, user::Recipient};
 
-pub(crate) use people::{
+pub(crate) use account::{
     DEACTIVATED, EMAIL_CHANGE, EMAIL_CHANGE_ASKED, EMAIL_CHANGED, PASSWORD_CHANGED, PASSWORD_RESET, REACTIVATION,
 };
 
-/// Job: mail the activation link.
+/// Job: sends the activation link.
 pub(crate) const ACTIVATION: &str = "mail.activation";
-/// Job: tell someone who registered again that they are registered already.
+/// Job: tells a user who registered again that the address is registered already.
 pub(crate) const ALREADY_REGISTERED: &str = "mail.already_registered";
-/// Job: tell someone that their sign-in was used from a device or network that is new. About a session.
+/// Job: reports a sign-in from a new device or network. Payload: [`AboutSession`].
 pub(crate) const NEW_DEVICE: &str = "mail.new_device";
-/// Job: tell someone that a refresh token came back after its use, and the session was closed. About a session.
+/// Job: reports a reused refresh token, for which the session was closed. Payload: [`AboutSession`].
 pub(crate) const TOKEN_REUSED: &str = "mail.token_reused";
-/// Job: tell someone that the second factor was switched on.
+/// Job: reports that the second factor was enabled.
 pub(crate) const SECOND_FACTOR_ON: &str = "mail.second_factor_on";
-/// Job: tell someone that the second factor was switched off.
+/// Job: reports that the second factor was disabled.
 pub(crate) const SECOND_FACTOR_OFF: &str = "mail.second_factor_off";
-/// Job: tell someone that a recovery code was used.
+/// Job: reports that a recovery code was used.
 pub(crate) const RECOVERY_CODE_USED: &str = "mail.recovery_code_used";
-/// Job: tell someone that wrong codes were given for their second factor.
+/// Job: reports repeated wrong codes for the second factor.
 pub(crate) const WRONG_CODES: &str = "mail.wrong_codes";
-/// Job: tell someone that an identity of another provider was linked.
+/// Job: reports that an identity of another provider was linked.
 pub(crate) const IDENTITY_LINKED: &str = "mail.identity_linked";
-/// Job: tell someone that an identity was unlinked.
+/// Job: reports that an identity was unlinked.
 pub(crate) const IDENTITY_UNLINKED: &str = "mail.identity_unlinked";
-/// Job: tell someone that an API key was made.
+/// Job: reports that an API key was created.
 pub(crate) const API_KEY_CREATED: &str = "mail.api_key_created";
-/// Purpose of activation tokens; their ids are user and nonce.
+/// Purpose of activation tokens. Their ids are user and nonce.
 pub(crate) const ACTIVATION_TOKEN: &str = "activation";
 
-/// Whom a mail is for.
+/// Payload of a job: the recipient.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct To {
+pub(crate) struct ToUser {
     pub(crate) user_id: Uuid,
 }
 
-/// Whom a mail is for, and the session that it is about.
+/// Payload of a job: the recipient, and the session that the email reports.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct About {
+pub(crate) struct AboutSession {
     pub(crate) user_id: Uuid,
     pub(crate) session_id: Uuid,
 }
 
 #[derive(Clone)]
-pub(crate) struct Mails {
+pub(crate) struct EmailSender {
     pub(crate) db: Db,
     pub(crate) mailer: Mailer,
     pub(crate) tokens: MailedTokens,
 }
 
-impl Mails {
+impl EmailSender {
     pub(crate) async fn send(&self, job: Job) -> anyhow::Result<()> {
-        let To { user_id } = job.payload()?;
+        let ToUser { user_id } = job.payload()?;
         if job.kind == ACTIVATION {
             return self.send_activation(user_id).await;
         }
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let recipient = store::user::recipient(&mut tx, user_id).await?;
         drop(tx);
-        // Erased since.
+        // The user has been erased since.
         let Some(recipient) = recipient else { return Ok(()) };
         match job.kind.as_str() {
             ALREADY_REGISTERED => {
-                let letter = Email {
+                let email = Email {
                     subject: "You are registered already",
                     paragraphs: &[
                         "Someone, probably you, tried to register at Baton with this address. It is registered already: sign in with your password.",
@@ -80,24 +80,28 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(&recipient.email, &letter).await
+                self.mailer.send(&recipient.email, &email).await
             }
-            NEW_DEVICE => self.about_session(&recipient, &job, "New sign-in to Baton", NEW_DEVICE_TEXT).await,
+            NEW_DEVICE => self.send_session_notice(&recipient, &job, "New sign-in to Baton", NEW_DEVICE_TEXT).await,
             TOKEN_REUSED => {
-                self.about_session(&recipient, &job, "A session of yours was closed", TOKEN_REUSED_TEXT).await
+                self.send_session_notice(&recipient, &job, "A session of yours was closed", TOKEN_REUSED_TEXT).await
             }
-            SECOND_FACTOR_ON => self.note(&recipient, "Second factor switched on", SECOND_FACTOR_ON_TEXT).await,
-            SECOND_FACTOR_OFF => self.note(&recipient, "Second factor switched off", SECOND_FACTOR_OFF_TEXT).await,
-            RECOVERY_CODE_USED => self.note(&recipient, "A recovery code was used", RECOVERY_CODE_USED_TEXT).await,
-            WRONG_CODES => self.note(&recipient, "Wrong codes for your sign-in", WRONG_CODES_TEXT).await,
-            IDENTITY_LINKED => self.note(&recipient, "Another way to sign in", IDENTITY_LINKED_TEXT).await,
-            IDENTITY_UNLINKED => self.note(&recipient, "One way less to sign in", IDENTITY_UNLINKED_TEXT).await,
-            API_KEY_CREATED => self.note(&recipient, "New API key", API_KEY_CREATED_TEXT).await,
-            kind => self.send_to_person(kind, user_id, &recipient).await,
+            SECOND_FACTOR_ON => self.send_notice(&recipient, "Second factor switched on", SECOND_FACTOR_ON_TEXT).await,
+            SECOND_FACTOR_OFF => {
+                self.send_notice(&recipient, "Second factor switched off", SECOND_FACTOR_OFF_TEXT).await
+            }
+            RECOVERY_CODE_USED => {
+                self.send_notice(&recipient, "A recovery code was used", RECOVERY_CODE_USED_TEXT).await
+            }
+            WRONG_CODES => self.send_notice(&recipient, "Wrong codes for your sign-in", WRONG_CODES_TEXT).await,
+            IDENTITY_LINKED => self.send_notice(&recipient, "Another way to sign in", IDENTITY_LINKED_TEXT).await,
+            IDENTITY_UNLINKED => self.send_notice(&recipient, "One way less to sign in", IDENTITY_UNLINKED_TEXT).await,
+            API_KEY_CREATED => self.send_notice(&recipient, "New API key", API_KEY_CREATED_TEXT).await,
+            kind => self.send_account_email(kind, user_id, &recipient).await,
         }
     }
 
-    /// The link that confirms a registration, while it waits.
+    /// Sends the link that confirms a registration, while the registration is pending.
     async fn send_activation(&self, id: Uuid) -> anyhow::Result<()> {
         let mut tx = self.db.begin(Tenant::user(id)).await?;
         let recipient = store::registration::recipient(&mut tx, id).await?;
@@ -109,28 +113,28 @@ impl Mails {
             "The link works for seven days. If you did not register, ignore this mail.",
             "This address was registered more than once. The link confirms one of these registrations only, and asks for the password that was chosen with it. If that is not yours, ask for a new password at the sign-in page: it ends all of them.",
         ];
-        let letter = Email {
+        let email = Email {
             subject: "Confirm your address",
             paragraphs: if recipient.contested { &paragraphs } else { &paragraphs[..2] },
             link: Some(("Confirm address", self.mailer.link("/verify-email", &token))),
         };
-        self.mailer.send(&recipient.email, &letter).await
+        self.mailer.send(&recipient.email, &email).await
     }
 
-    /// A mail that only tells something.
-    async fn note(&self, recipient: &Recipient, subject: &str, paragraphs: [&str; 2]) -> anyhow::Result<()> {
+    /// Sends an email without a link.
+    async fn send_notice(&self, recipient: &Recipient, subject: &str, paragraphs: [&str; 2]) -> anyhow::Result<()> {
         self.mailer.send(&recipient.email, &Email { subject, paragraphs: &paragraphs, link: None }).await
     }
 
-    /// A mail about one of the recipient's sessions, with its device and time between two paragraphs.
-    async fn about_session(
+    /// Sends an email about one of the recipient's sessions, with its device and time between two paragraphs.
+    async fn send_session_notice(
         &self,
         recipient: &Recipient,
         job: &Job,
         subject: &str,
         [first, last]: [&str; 2],
     ) -> anyhow::Result<()> {
-        let About { user_id, session_id } = job.payload()?;
+        let AboutSession { user_id, session_id } = job.payload()?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let session = store::session::get(&mut tx, session_id, user_id).await?;
         drop(tx);
@@ -139,8 +143,8 @@ impl Mails {
         let address = session.address.as_deref().unwrap_or("an unknown address");
         let opened = session.created_at.format("%-d %B %Y, %H:%M UTC");
         let which = format!("Signed in {opened} with {device}, from {address}.");
-        let letter = Email { subject, paragraphs: &[first, &which, last], link: None };
-        self.mailer.send(&recipient.email, &letter).await
+        let email = Email { subject, paragraphs: &[first, &which, last], link: None };
+        self.mailer.send(&recipient.email, &email).await
     }
 }
 

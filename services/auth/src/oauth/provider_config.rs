@@ -1,4 +1,4 @@
-//! Which providers there are: `BATON_AUTH_PROVIDERS`.
+//! Configuration of the providers: `BATON_AUTH_PROVIDERS`.
 
 use std::collections::HashSet;
 
@@ -9,87 +9,94 @@ use url::Url;
 
 use super::http;
 
-/// What a provider speaks.
+/// Kind of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(super) enum ProviderKind {
     /// OpenID Connect.
     Oidc,
-    /// OpenID Connect of Google.
+    /// OpenID Connect with Google's issuer.
     Google,
-    /// OpenID Connect of Microsoft Entra, for the tenant that the issuer names; `common` is all of them.
+    /// OpenID Connect with Microsoft Entra, for the tenant in the issuer; `common` stands for all.
     Microsoft,
-    /// OAuth 2.0 and GitHub's own API.
+    /// OAuth 2.0 with GitHub's API.
     Github,
 }
 
-/// One provider, as it is configured.
+/// Configuration of one provider.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Settings {
+pub(super) struct ProviderConfig {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ProviderKind,
     pub(super) client_id: String,
     pub(super) client_secret: String,
-    /// Of a GitHub Enterprise server, its address.
+    /// The issuer. For a GitHub Enterprise server it is the server's URL.
     #[serde(default)]
     issuer: Option<String>,
-    /// Of GitHub only.
+    /// For GitHub only.
     #[serde(default)]
     api_url: Option<String>,
     #[serde(default)]
     scopes: Vec<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "enabled_by_default")]
     enabled: bool,
 }
 
-fn yes() -> bool {
+fn enabled_by_default() -> bool {
     true
 }
 
-/// The providers that are switched on.
-pub(super) fn parse(list: Option<&Secret>) -> anyhow::Result<Vec<Settings>> {
+/// Parses the list and returns the enabled providers.
+///
+/// # Errors
+/// When the list is invalid. The error holds no secret.
+pub(super) fn parse(list: Option<&Secret>) -> anyhow::Result<Vec<ProviderConfig>> {
     let Some(list) = list else { return Ok(Vec::new()) };
-    let list: Vec<Settings> = serde_json::from_str(list.expose())
+    let list: Vec<ProviderConfig> = serde_json::from_str(list.expose())
         .map_err(|error| anyhow::anyhow!("line {}, column {}", error.line(), error.column()))
         .context("BATON_AUTH_PROVIDERS is not a JSON list of providers (services/auth/README.md shows one)")?;
     let mut names = HashSet::new();
-    for settings in &list {
-        let name = &settings.name;
+    for config in &list {
+        let name = &config.name;
         let fits = (1..=32).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        ensure!(fits, "BATON_AUTH_PROVIDERS: a name is 1 to 32 lower-case letters, digits or '-'");
-        ensure!(names.insert(name), "BATON_AUTH_PROVIDERS: {name} is there twice");
-        ensure!(!settings.client_id.is_empty(), "BATON_AUTH_PROVIDERS: {name} has no client_id");
-        ensure!(!settings.client_secret.is_empty(), "BATON_AUTH_PROVIDERS: {name} has no client_secret");
-        ensure!(settings.kind != Kind::Oidc || settings.issuer.is_some(), "BATON_AUTH_PROVIDERS: {name} has no issuer");
-        for text in [settings.issuer(), settings.api_url()] {
-            let url: Url = text.parse().with_context(|| format!("BATON_AUTH_PROVIDERS: {name}: {text} is no URL"))?;
+        ensure!(fits, "BATON_AUTH_PROVIDERS: a name must be 1 to 32 lower-case letters, digits or '-'");
+        ensure!(names.insert(name), "BATON_AUTH_PROVIDERS: {name} is defined twice");
+        ensure!(!config.client_id.is_empty(), "BATON_AUTH_PROVIDERS: {name} has no client_id");
+        ensure!(!config.client_secret.is_empty(), "BATON_AUTH_PROVIDERS: {name} has no client_secret");
+        ensure!(
+            config.kind != ProviderKind::Oidc || config.issuer.is_some(),
+            "BATON_AUTH_PROVIDERS: {name} has no issuer"
+        );
+        for text in [config.issuer(), config.api_url()] {
+            let url: Url =
+                text.parse().with_context(|| format!("BATON_AUTH_PROVIDERS: {name}: {text} is not a URL"))?;
             ensure!(http::is_safe(&url), "BATON_AUTH_PROVIDERS: {name}: {text} is neither https nor on this machine");
         }
     }
-    Ok(list.into_iter().filter(|settings| settings.enabled).collect())
+    Ok(list.into_iter().filter(|config| config.enabled).collect())
 }
 
-impl Settings {
-    /// The issuer, or its preset: as text, since that is how issuers are compared.
+impl ProviderConfig {
+    /// Returns the issuer or its preset, as text, since issuers are compared as text.
     pub(super) fn issuer(&self) -> &str {
         self.issuer.as_deref().unwrap_or(match self.kind {
-            Kind::Google => "https://accounts.google.com",
-            Kind::Microsoft => "https://login.microsoftonline.com/common/v2.0",
-            Kind::Oidc | Kind::Github => "https://github.com",
+            ProviderKind::Google => "https://accounts.google.com",
+            ProviderKind::Microsoft => "https://login.microsoftonline.com/common/v2.0",
+            ProviderKind::Oidc | ProviderKind::Github => "https://github.com",
         })
     }
 
-    /// Where GitHub's API is.
+    /// Returns the URL of GitHub's API.
     pub(super) fn api_url(&self) -> &str {
         self.api_url.as_deref().unwrap_or("https://api.github.com")
     }
 
-    /// What is asked for, separated by spaces.
+    /// Returns the requested scopes, separated by spaces.
     pub(super) fn scopes(&self) -> String {
         match (&*self.scopes, self.kind) {
-            ([], Kind::Github) => "read:user user:email".to_owned(),
+            ([], ProviderKind::Github) => "read:user user:email".to_owned(),
             ([], _) => "openid email profile".to_owned(),
             (scopes, _) => scopes.join(" "),
         }
@@ -100,7 +107,7 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn of(list: &str) -> anyhow::Result<Vec<Settings>> {
+    fn of(list: &str) -> anyhow::Result<Vec<ProviderConfig>> {
         parse(Some(&Secret::new(list)))
     }
 
@@ -118,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_told_at_start_without_the_secret() {
-        for (list, told) in [
+    fn what_cannot_work_is_expected_at_start_without_the_secret() {
+        for (list, expected) in [
             ("{}", "not a JSON list"),
             (r#"[{"name": "x", "kind": "hunter2"}]"#, "not a JSON list"),
-            (r#"[{"name": "X y", "kind": "google", "client_id": "a", "client_secret": "hunter2"}]"#, "a name is"),
+            (r#"[{"name": "X y", "kind": "google", "client_id": "a", "client_secret": "hunter2"}]"#, "a name must be"),
             (r#"[{"name": "x", "kind": "oidc", "client_id": "a", "client_secret": "hunter2"}]"#, "no issuer"),
             (
                 r#"[{"name": "x", "kind": "oidc", "issuer": "http://id.example", "client_id": "a", "client_secret": "hunter2"}]"#,
@@ -135,7 +142,7 @@ mod tests {
             ),
         ] {
             let error = format!("{:#}", of(list).err().expect(list));
-            assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -1,58 +1,63 @@
-//! Mails about a person's password and address.
+//! Emails about a user's password, address and deactivation.
 
 use anyhow::bail;
 use baton_mail::Email;
 use baton_store::Tenant;
 use uuid::Uuid;
 
-use super::Mails;
+use super::EmailSender;
 use crate::store::{
     self,
+    email_link::{EmailLink, LinkPurpose},
     identity::Identity,
-    link::{Link, Purpose},
     user::Recipient,
 };
 
-/// Job: mail the link that sets a new password.
+/// Job: sends the link that sets a new password.
 pub(crate) const PASSWORD_RESET: &str = "mail.password_reset";
-/// Job: tell someone that their password was changed.
+/// Job: reports that the password was changed.
 pub(crate) const PASSWORD_CHANGED: &str = "mail.password_changed";
-/// Job: mail the link that confirms a new address, to that address.
+/// Job: sends the link that confirms a new address, to that address.
 pub(crate) const EMAIL_CHANGE: &str = "mail.email_change";
-/// Job: tell someone at their present address that another was asked for.
+/// Job: reports to the current address that another one was requested.
 pub(crate) const EMAIL_CHANGE_ASKED: &str = "mail.email_change_asked";
-/// Job: tell someone at the address before that it was changed.
+/// Job: reports to the previous address that it was replaced.
 pub(crate) const EMAIL_CHANGED: &str = "mail.email_changed";
-/// Job: tell someone that their sign-in was deactivated.
+/// Job: reports that the sign-in was deactivated.
 pub(crate) const DEACTIVATED: &str = "mail.deactivated";
-/// Job: mail the link that takes a deactivation back.
+/// Job: sends the link that reactivates the sign-in.
 pub(crate) const REACTIVATION: &str = "mail.reactivation";
 
-impl Mails {
-    /// Sends a mail of one of the kinds above. One whose link has ended meanwhile is not sent.
-    pub(super) async fn send_to_person(&self, kind: &str, user_id: Uuid, recipient: &Recipient) -> anyhow::Result<()> {
+impl EmailSender {
+    /// Sends an email of one of the kinds above, unless its link is no longer valid.
+    pub(super) async fn send_account_email(
+        &self,
+        kind: &str,
+        user_id: Uuid,
+        recipient: &Recipient,
+    ) -> anyhow::Result<()> {
         let present = recipient.email.as_str();
         match kind {
             PASSWORD_RESET => {
-                let Some(link) = self.link(user_id, Purpose::PasswordReset).await? else { return Ok(()) };
-                let linked = self.linked(user_id).await?;
+                let Some(link) = self.find_link(user_id, LinkPurpose::PasswordReset).await? else { return Ok(()) };
+                let linked = self.sign_in_methods(user_id).await?;
                 let mut paragraphs = vec![
                     "Someone, probably you, asked for a new password at Baton. Follow the link to choose one.",
                     "The link works once, for an hour at most. If it was not you, ignore this mail: nothing changes.",
                 ];
                 paragraphs.extend(linked.iter().map(String::as_str));
-                let letter = Email {
+                let email = Email {
                     subject: "Set a new password",
                     paragraphs: &paragraphs,
                     link: Some((
                         "Set a new password",
-                        self.follow(user_id, &link, Purpose::PasswordReset, "/reset-password"),
+                        self.link_url(user_id, &link, LinkPurpose::PasswordReset, "/reset-password"),
                     )),
                 };
-                self.mailer.send(present, &letter).await
+                self.mailer.send(present, &email).await
             }
             PASSWORD_CHANGED => {
-                let letter = Email {
+                let email = Email {
                     subject: "Your password was changed",
                     paragraphs: &[
                         "Your password at Baton was changed, and your other sessions were closed.",
@@ -60,15 +65,15 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(present, &letter).await
+                self.mailer.send(present, &email).await
             }
             EMAIL_CHANGE => self.send_email_change(user_id).await,
             EMAIL_CHANGE_ASKED => {
-                // Confirmed, or replaced, since: the present address is the new one, or is told by another mail.
-                if self.link(user_id, Purpose::EmailChange).await?.is_none() {
+                // The change was confirmed or replaced since. Another email reports that.
+                if self.find_link(user_id, LinkPurpose::EmailChange).await?.is_none() {
                     return Ok(());
                 }
-                let letter = Email {
+                let email = Email {
                     subject: "A new address for your sign-in",
                     paragraphs: &[
                         "Someone, probably you, asked to sign in at Baton with another address. It takes this one's place when it is confirmed.",
@@ -76,12 +81,12 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(present, &letter).await
+                self.mailer.send(present, &email).await
             }
             EMAIL_CHANGED => {
-                let Some(link) = self.link(user_id, Purpose::EmailChanged).await? else { return Ok(()) };
+                let Some(link) = self.find_link(user_id, LinkPurpose::EmailChanged).await? else { return Ok(()) };
                 let Some(before) = &link.email else { return Ok(()) };
-                let letter = Email {
+                let email = Email {
                     subject: "Your address was changed",
                     paragraphs: &[
                         "You sign in at Baton with another address from now on; this one is no longer yours there.",
@@ -89,15 +94,15 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(before, &letter).await?;
-                // Told: the next change keeps the address that it replaces.
+                self.mailer.send(before, &email).await?;
+                // Delivered, so the next change keeps the address that it replaces.
                 let mut tx = self.db.begin(Tenant::user(user_id)).await?;
                 let now = self.db.clock().now();
-                store::link::take(&mut tx, user_id, Purpose::EmailChanged, link.nonce, now).await?;
+                store::email_link::consume(&mut tx, user_id, LinkPurpose::EmailChanged, link.nonce, now).await?;
                 Ok(tx.commit().await?)
             }
             DEACTIVATED => {
-                let letter = Email {
+                let email = Email {
                     subject: "Your sign-in is deactivated",
                     paragraphs: &[
                         "Your sign-in at Baton is deactivated, and all your sessions are closed.",
@@ -105,32 +110,35 @@ impl Mails {
                     ],
                     link: None,
                 };
-                self.mailer.send(present, &letter).await
+                self.mailer.send(present, &email).await
             }
             REACTIVATION => {
-                let Some(link) = self.link(user_id, Purpose::Reactivation).await? else { return Ok(()) };
-                let letter = Email {
+                let Some(link) = self.find_link(user_id, LinkPurpose::Reactivation).await? else { return Ok(()) };
+                let email = Email {
                     subject: "Have your sign-in back",
                     paragraphs: &[
                         "Your sign-in at Baton is deactivated. Follow the link to have it back, then sign in.",
                         "The link works once, for an hour. If you did not just sign in, change your password afterwards.",
                     ],
-                    link: Some(("Have it back", self.follow(user_id, &link, Purpose::Reactivation, "/reactivate"))),
+                    link: Some((
+                        "Have it back",
+                        self.link_url(user_id, &link, LinkPurpose::Reactivation, "/reactivate"),
+                    )),
                 };
-                self.mailer.send(present, &letter).await
+                self.mailer.send(present, &email).await
             }
-            other => bail!("no mail of kind {other}"),
+            other => bail!("unknown email job {other}"),
         }
     }
 
-    /// To the new address: the link; or, when it is a confirmed person's already, a word to them.
+    /// Sends the confirmation link to the new address, or a notice to its owner if it belongs to a confirmed user.
     async fn send_email_change(&self, user_id: Uuid) -> anyhow::Result<()> {
-        let Some(link) = self.link(user_id, Purpose::EmailChange).await? else { return Ok(()) };
+        let Some(link) = self.find_link(user_id, LinkPurpose::EmailChange).await? else { return Ok(()) };
         let Some(email) = &link.email else { return Ok(()) };
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        let owner = store::user::confirmed_owner(&mut tx, email).await?;
+        let owner = store::user::confirmed_id_by_email(&mut tx, email).await?;
         drop(tx);
-        let letter = match owner {
+        let message = match owner {
             Some(owner) if owner != user_id => Email {
                 subject: "This address is yours already",
                 paragraphs: &[
@@ -145,17 +153,20 @@ impl Mails {
                     "Confirm that this address is yours, and you sign in at Baton with it from now on.",
                     "The link works for a day. If you did not ask for this, ignore this mail.",
                 ],
-                link: Some(("Confirm address", self.follow(user_id, &link, Purpose::EmailChange, "/confirm-email"))),
+                link: Some((
+                    "Confirm address",
+                    self.link_url(user_id, &link, LinkPurpose::EmailChange, "/confirm-email"),
+                )),
             },
         };
-        self.mailer.send(email, &letter).await
+        self.mailer.send(email, &message).await
     }
 
-    /// What else signs the person in, for them to see whether all of it is theirs.
-    async fn linked(&self, user_id: Uuid) -> anyhow::Result<Vec<String>> {
+    /// Describes the user's other sign-in methods, so that they notice one that is not theirs.
+    async fn sign_in_methods(&self, user_id: Uuid) -> anyhow::Result<Vec<String>> {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let identities = store::identity::list(&mut tx, user_id).await?;
-        let factor = store::mfa::show(&mut tx, user_id).await?;
+        let factor = store::mfa::status(&mut tx, user_id).await?;
         drop(tx);
         let mut linked = Vec::new();
         if !identities.is_empty() {
@@ -177,12 +188,12 @@ impl Mails {
         Ok(linked)
     }
 
-    async fn link(&self, user_id: Uuid, purpose: Purpose) -> anyhow::Result<Option<Link>> {
+    async fn find_link(&self, user_id: Uuid, purpose: LinkPurpose) -> anyhow::Result<Option<EmailLink>> {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        Ok(store::link::get(&mut tx, user_id, purpose, self.db.clock().now()).await?)
+        Ok(store::email_link::get(&mut tx, user_id, purpose, self.db.clock().now()).await?)
     }
 
-    fn follow(&self, user_id: Uuid, link: &Link, purpose: Purpose, page: &str) -> url::Url {
+    fn link_url(&self, user_id: Uuid, link: &EmailLink, purpose: LinkPurpose, page: &str) -> url::Url {
         self.mailer.link(page, &self.tokens.issue(purpose.name(), [user_id, link.nonce]))
     }
 }

@@ -1,4 +1,4 @@
-//! The newest link of each purpose that was mailed to a person.
+//! Mailed links: one per user and purpose.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -7,21 +7,21 @@ use uuid::Uuid;
 
 use super::user::email_key;
 
-/// What a link does.
+/// Purpose of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum LinkPurpose {
     /// Sets a new password.
     PasswordReset,
     /// Confirms a new address.
     EmailChange,
-    /// None: it keeps the address before, until that is told of the new one.
+    /// Not mailed: the row keeps the previous address until its notice is sent.
     EmailChanged,
-    /// Takes a deactivation back.
+    /// Reactivates a deactivated user.
     Reactivation,
 }
 
-impl Purpose {
-    /// As it is stored, and as mailed tokens name it.
+impl LinkPurpose {
+    /// Returns the name in the database and in mailed tokens.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PasswordReset => "password_reset",
@@ -32,18 +32,18 @@ impl Purpose {
     }
 }
 
-/// A link.
-pub(crate) struct Link {
+/// A stored link.
+pub(crate) struct EmailLink {
     pub(crate) nonce: Uuid,
-    /// An address that is not the person's present one; see the migration.
+    /// An address other than the user's current one; see the migration.
     pub(crate) email: Option<String>,
 }
 
-/// Makes a person's newest link; the one before ends.
-pub(crate) async fn renew(
+/// Creates a link, which replaces the previous one.
+pub(crate) async fn replace(
     tx: &mut Tx,
     user_id: Uuid,
-    purpose: Purpose,
+    purpose: LinkPurpose,
     email: Option<&str>,
     expires_at: DateTime<Utc>,
 ) -> Result<()> {
@@ -62,15 +62,14 @@ pub(crate) async fn renew(
     Ok(())
 }
 
-/// Makes a person's newest link, unless there is one that works past `past`: that one stays, and the answer is
-/// `false`.
-pub(crate) async fn renew_ended(
+/// Creates a link and returns `true`, unless the current link is still valid at `valid_at`.
+pub(crate) async fn replace_unless_valid(
     tx: &mut Tx,
     user_id: Uuid,
-    purpose: Purpose,
+    purpose: LinkPurpose,
     email: Option<&str>,
     expires_at: DateTime<Utc>,
-    past: DateTime<Utc>,
+    valid_at: DateTime<Utc>,
 ) -> Result<bool> {
     let done = sqlx::query!(
         "insert into auth.links (user_id, purpose, nonce, email, expires_at) values ($1, $2, $3, $4, $5)
@@ -82,21 +81,21 @@ pub(crate) async fn renew_ended(
         Uuid::new_v4(),
         email,
         expires_at,
-        past
+        valid_at
     )
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Makes a link for the person with this address, in the same statements whether or not there is one. A link that works
-/// past `past` stays as it is: whoever may ask for links ends nobody's by asking. Answers their id.
-pub(crate) async fn renew_by_email(
+/// Returns the user with this address, who then has a link. A link that is valid at `valid_at` is kept, so that a
+/// request invalidates nobody's link. Known and unknown addresses take the same statements.
+pub(crate) async fn get_or_create_by_email(
     tx: &mut Tx,
     email: &str,
-    purpose: Purpose,
+    purpose: LinkPurpose,
     expires_at: DateTime<Utc>,
-    past: DateTime<Utc>,
+    valid_at: DateTime<Utc>,
 ) -> Result<Option<Uuid>> {
     let user_id = sqlx::query_scalar!(
         "insert into auth.links (user_id, purpose, nonce, expires_at)
@@ -109,17 +108,22 @@ pub(crate) async fn renew_by_email(
         purpose.name(),
         Uuid::new_v4(),
         expires_at,
-        past
+        valid_at
     )
     .fetch_optional(&mut **tx)
     .await?;
     Ok(user_id)
 }
 
-/// A person's link, if it still works.
-pub(crate) async fn get(tx: &mut Tx, user_id: Uuid, purpose: Purpose, now: DateTime<Utc>) -> Result<Option<Link>> {
+/// Returns a user's link, unless it has expired.
+pub(crate) async fn get(
+    tx: &mut Tx,
+    user_id: Uuid,
+    purpose: LinkPurpose,
+    now: DateTime<Utc>,
+) -> Result<Option<EmailLink>> {
     let link = sqlx::query_as!(
-        Link,
+        EmailLink,
         "select nonce, email from auth.links where user_id = $1 and purpose = $2 and expires_at > $3",
         user_id,
         purpose.name(),
@@ -130,16 +134,16 @@ pub(crate) async fn get(tx: &mut Tx, user_id: Uuid, purpose: Purpose, now: DateT
     Ok(link)
 }
 
-/// Uses a link up: of several calls at once, one gets it.
-pub(crate) async fn take(
+/// Deletes and returns a link. Of concurrent calls, one gets it.
+pub(crate) async fn consume(
     tx: &mut Tx,
     user_id: Uuid,
-    purpose: Purpose,
+    purpose: LinkPurpose,
     nonce: Uuid,
     now: DateTime<Utc>,
-) -> Result<Option<Link>> {
+) -> Result<Option<EmailLink>> {
     let link = sqlx::query_as!(
-        Link,
+        EmailLink,
         "delete from auth.links where user_id = $1 and purpose = $2 and nonce = $3 and expires_at > $4
          returning nonce, email",
         user_id,
@@ -152,8 +156,8 @@ pub(crate) async fn take(
     Ok(link)
 }
 
-/// Ends all links of a person: what they were mailed for has changed.
-pub(crate) async fn end_all(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+/// Deletes all mailed links of a user, because their basis has changed.
+pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     sqlx::query!("delete from auth.links where user_id = $1 and purpose <> 'email_changed'", user_id)
         .execute(&mut **tx)
         .await?;

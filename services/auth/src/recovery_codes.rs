@@ -1,40 +1,39 @@
-//! Recovery codes: what opens the second factor's door when the authenticator app is lost.
+//! Recovery codes: one-time codes for users who have lost their authenticator app.
 
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-/// Codes that a person has at a time.
-const CODES: usize = 10;
-/// 120 random bits: from 112 on a plain hash is enough at rest (ASVS 5.0, 6.5.2), and nobody guesses one.
-const BYTES: usize = 15;
-/// Letters and digits of a code.
-const LENGTH: usize = 24;
-const GROUP: usize = 4;
+/// Codes per user.
+const CODE_COUNT: usize = 10;
+/// 120 random bits. From 112 bits on, a plain hash is enough at rest (ASVS 5.0, 6.5.2).
+const CODE_BYTES: usize = 15;
+/// Characters of a code, without hyphens.
+const CODE_LEN: usize = 24;
+const GROUP_LEN: usize = 4;
 
-/// Ten new codes as they are shown, and what is stored of them.
-pub(crate) fn new_codes() -> (Vec<String>, Vec<Vec<u8>>) {
-    (0..CODES)
+/// Generates ten codes: as shown to the user, and their hashes.
+pub(crate) fn generate() -> (Vec<String>, Vec<Vec<u8>>) {
+    (0..CODE_COUNT)
         .map(|_| {
-            let code = BASE32_NOPAD.encode(&rand::random::<[u8; BYTES]>()).to_lowercase();
+            let code = BASE32_NOPAD.encode(&rand::random::<[u8; CODE_BYTES]>()).to_lowercase();
             let hash = hash(&code);
-            (grouped(&code), hash)
+            (with_hyphens(&code), hash)
         })
         .unzip()
 }
 
-/// What is stored of the code that a person typed; `None` when it is no recovery code. Case, spaces and hyphens do
-/// not matter.
+/// Returns the hash of a typed code; `None` when it is not a recovery code. Case, spaces and hyphens are ignored.
 pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     let code: String =
         text.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_lowercase()).collect();
     let known = |b: u8| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b);
-    (code.len() == LENGTH && code.bytes().all(known)).then(|| hash(&code))
+    (code.len() == CODE_LEN && code.bytes().all(known)).then(|| hash(&code))
 }
 
-fn grouped(code: &str) -> String {
-    let mut shown = String::with_capacity(LENGTH + LENGTH / GROUP);
+fn with_hyphens(code: &str) -> String {
+    let mut shown = String::with_capacity(CODE_LEN + CODE_LEN / GROUP_LEN);
     for (index, letter) in code.chars().enumerate() {
-        if index > 0 && index % GROUP == 0 {
+        if index > 0 && index % GROUP_LEN == 0 {
             shown.push('-');
         }
         shown.push(letter);
@@ -56,7 +55,7 @@ mod tests {
 
     #[test]
     fn ten_codes_that_differ_are_recognised_however_they_are_typed() {
-        let (shown, stored) = new_codes();
+        let (shown, stored) = generate();
         assert_eq!(shown.iter().collect::<HashSet<_>>().len(), 10);
         for (shown, stored) in shown.iter().zip(&stored) {
             assert_eq!(shown.len(), 29, "{shown}");

@@ -1,34 +1,33 @@
-//! Who a provider says that somebody is.
+//! Claims of a provider about a user.
 
 use baton_text::email::Address;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-/// Characters of a name.
-const MAX_NAME: usize = 100;
+/// Maximum length of a name, in characters.
+const MAX_NAME_LEN: usize = 100;
 
-/// Somebody, as a provider vouches for them.
+/// A user's identity at a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Person {
-    /// Who vouches.
+pub(crate) struct ExternalIdentity {
+    /// Issuer of the identity.
     pub(crate) issuer: String,
-    /// Who they are there, for ever.
+    /// Permanent id at the issuer.
     pub(crate) subject: String,
-    /// Their address, and whether the provider has seen that it is theirs.
+    /// Address, and whether the provider has verified it.
     pub(crate) email: Option<String>,
     pub(crate) email_verified: bool,
     pub(crate) first_name: String,
     pub(crate) last_name: String,
 }
 
-/// What an id_token or the userinfo endpoint tells of a person (OpenID Connect Core 1.0, section 5.1).
+/// Claims of an id_token or of the userinfo endpoint (OpenID Connect Core 1.0, section 5.1).
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Profile {
+pub(super) struct UserClaims {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) email: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     email_verified: Option<Flag>,
-    /// Microsoft does not say whether an address is its owner's, unless by this: anyone who runs a tenant can give
-    /// its users any address.
+    /// Microsoft's only proof that the user owns the address: whoever runs a tenant can give its users any address.
     #[serde(default, deserialize_with = "lenient")]
     xms_edov: Option<Flag>,
     #[serde(default, deserialize_with = "lenient")]
@@ -39,12 +38,12 @@ pub(super) struct Profile {
     name: Option<String>,
 }
 
-/// An optional claim. One of a type that we cannot read is as good as absent: the sign-in does not hang on it.
+/// Reads an optional claim. A claim of an unreadable type counts as absent, so that it does not fail the sign-in.
 pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(claim: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(serde_json::Value::deserialize(claim)?).ok())
 }
 
-/// Some say `true`, some `"true"`, some `1`.
+/// A boolean claim: providers send `true`, `"true"` or `1`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 enum Flag {
@@ -63,19 +62,19 @@ impl Flag {
     }
 }
 
-impl Profile {
-    pub(super) fn person(self, issuer: String, subject: String) -> Person {
+impl UserClaims {
+    pub(super) fn into_identity(self, issuer: String, subject: String) -> ExternalIdentity {
         let verified = [&self.email_verified, &self.xms_edov].into_iter().flatten().any(Flag::is_set);
         let (given, family) = match (self.given_name, self.family_name) {
-            (None, None) => split(self.name.as_deref().unwrap_or_default()),
+            (None, None) => split_name(self.name.as_deref().unwrap_or_default()),
             (given, family) => (given.unwrap_or_default(), family.unwrap_or_default()),
         };
-        Person::new(issuer, subject, self.email, verified, [&given, &family])
+        ExternalIdentity::new(issuer, subject, self.email, verified, [&given, &family])
     }
 }
 
-impl Person {
-    /// A person whose names fit our rules, whatever the provider's are.
+impl ExternalIdentity {
+    /// Creates an identity whose names pass this platform's rules, whatever the provider allows.
     pub(super) fn new(
         issuer: String,
         subject: String,
@@ -85,22 +84,23 @@ impl Person {
     ) -> Self {
         let email = email.and_then(|email| email.parse::<Address>().ok());
         let called = email.as_ref().map_or("?", Address::local_part);
-        let first_name = Some(fitting(first_name)).filter(|name| !name.is_empty()).unwrap_or_else(|| fitting(called));
+        let first_name =
+            Some(truncate_name(first_name)).filter(|name| !name.is_empty()).unwrap_or_else(|| truncate_name(called));
         let email_verified = email_verified && email.is_some();
         let email = email.map(|email| email.to_string());
-        Self { issuer, subject, email, email_verified, first_name, last_name: fitting(last_name) }
+        Self { issuer, subject, email, email_verified, first_name, last_name: truncate_name(last_name) }
     }
 }
 
-/// Given name and the rest.
-pub(super) fn split(name: &str) -> (String, String) {
+/// Splits a name into given name and the rest.
+pub(super) fn split_name(name: &str) -> (String, String) {
     let (first, last) = name.trim().split_once(' ').unwrap_or((name.trim(), ""));
     (first.to_owned(), last.to_owned())
 }
 
-/// As much of a name as a line can have; empty when nothing of it is visible.
-fn fitting(name: &str) -> String {
-    let short: String = baton_text::query(name).chars().take(MAX_NAME).collect();
+/// Truncates a name to the maximum length; empty when nothing of it is visible.
+fn truncate_name(name: &str) -> String {
+    let short: String = baton_text::query(name).chars().take(MAX_NAME_LEN).collect();
     baton_text::line(&short).unwrap_or_default()
 }
 
@@ -108,8 +108,8 @@ fn fitting(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(json: &str) -> Person {
-        serde_json::from_str::<Profile>(json).unwrap().person("i".into(), "s".into())
+    fn of(json: &str) -> ExternalIdentity {
+        serde_json::from_str::<UserClaims>(json).unwrap().into_identity("i".into(), "s".into())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Argon2id (RFC 9106) off the async threads, in a pool that says no when it is full.
+//! Argon2id (RFC 9106) on a bounded pool of threads, off the async runtime. A full pool refuses at once.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,71 +15,74 @@ use baton_errors::{Error, Reason, Result};
 use baton_text::password::opaque;
 use tokio::sync::{Semaphore, oneshot};
 
-/// Calls that may wait for a thread, per thread. A hash takes some tens of milliseconds, so nobody waits
-/// for more than about a second; the rest is told to come again.
-const WAITING_PER_THREAD: usize = 16;
+/// Queued calls per thread. A hash takes some tens of milliseconds, so nobody waits longer than about a second. Further
+/// calls get BUSY.
+const MAX_QUEUED_PER_THREAD: usize = 16;
 
-/// The weakest parameters that OWASP's password storage cheat sheet calls equal, as memory in KiB and passes.
-const WEAKEST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
+/// Minimum parameters as (memory in KiB, passes). OWASP's password storage cheat sheet lists them as equivalent.
+const MIN_PARAMETERS: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
 
-/// What a hash is computed in. Every thread keeps its own: to get as much from the system each time, and to have it
-/// zeroed, would cost a tenth of a hash.
+/// Working memory of a hash. Each thread keeps its own: allocating and zeroing it each time would cost a tenth of a
+/// hash.
 type Memory = Vec<Block>;
 
-type Work = Box<dyn FnOnce(&mut Memory) + Send>;
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
 /// Hashes and verifies passwords. Clones share the pool.
 #[derive(Debug, Clone)]
-pub(crate) struct Hasher {
-    threads: mpsc::Sender<Work>,
-    admitted: Arc<Semaphore>,
+pub(crate) struct PasswordHasher {
+    jobs: mpsc::Sender<Job>,
+    permits: Arc<Semaphore>,
     argon2: Argon2<'static>,
-    /// What an unknown person's password is compared with, so that it takes as long as a known one's.
-    decoy: Arc<str>,
+    /// Hash that is verified when a user is unknown, so that the call takes as long as for a known one.
+    dummy_hash: Arc<str>,
 }
 
-/// Whether a password was the one that was hashed.
+/// Result of verifying a password.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It was.
-    Right,
-    /// It was, and other parameters are used by now: its hash by those.
-    Outdated(String),
-    /// It was not, or there is no hash.
-    Wrong,
+pub(crate) enum Verification {
+    /// The password is right.
+    Valid,
+    /// The password is right, but its hash is outdated. Holds the new hash.
+    NeedsRehash(String),
+    /// The password is wrong, or there is no hash.
+    Invalid,
 }
 
-/// Parameters of Argon2id that are not weaker than what OWASP recommends.
+/// Returns Argon2id parameters that meet OWASP's minimum.
 ///
 /// # Errors
-/// When they are, or are none.
+/// When they are weaker, or invalid.
 pub(crate) fn parameters(memory_kib: u32, passes: u32, lanes: u32) -> anyhow::Result<Params> {
     ensure!(
-        WEAKEST.iter().any(|&(memory, least)| memory_kib >= memory && passes >= least),
+        MIN_PARAMETERS.iter().any(|&(memory, least)| memory_kib >= memory && passes >= least),
         "BATON_AUTH_HASH_MEMORY_KIB={memory_kib} with BATON_AUTH_HASH_PASSES={passes} is weaker than OWASP's 19456 with 2"
     );
-    // The crate computes lanes one after the other: more of them only help attackers who do not.
-    ensure!((1..=4).contains(&lanes), "BATON_AUTH_HASH_LANES is not between 1 and 4");
-    Params::new(memory_kib, passes, lanes, None).map_err(|e| anyhow::anyhow!("no parameters of Argon2id: {e}"))
+    // The crate computes lanes one after the other, so more lanes help only attackers who compute them in parallel.
+    ensure!((1..=4).contains(&lanes), "BATON_AUTH_HASH_LANES must be between 1 and 4");
+    Params::new(memory_kib, passes, lanes, None).map_err(|e| anyhow::anyhow!("invalid Argon2id parameters: {e}"))
 }
 
-impl Hasher {
-    /// A pool of `threads`.
+impl PasswordHasher {
+    /// Creates a pool of `threads`.
     pub(crate) fn new(threads: usize, parameters: Params) -> anyhow::Result<Self> {
         let threads = threads.max(1);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
-        let decoy =
+        let dummy_hash =
             hash(&argon2, "nobody's password", &mut Memory::new()).map_err(|e| anyhow::anyhow!("cannot hash: {e}"))?;
         Ok(Self {
-            threads: start(threads)?,
-            admitted: Arc::new(Semaphore::new(threads * (1 + WAITING_PER_THREAD))),
+            jobs: start_threads(threads)?,
+            permits: Arc::new(Semaphore::new(threads * (1 + MAX_QUEUED_PER_THREAD))),
             argon2,
-            decoy: decoy.into(),
+            dummy_hash: dummy_hash.into(),
         })
     }
 
-    /// The hash of a password that passes `check`, in PHC string format. It is of the form that RFC 8265 gives the
-    /// password, so the same password typed on another system is the same.
+    /// Hashes a password that passes `check`, in PHC string format. The password is normalized first (RFC 8265), so
+    /// that it verifies from every keyboard and system.
+    ///
+    /// # Errors
+    /// Those of `check`; BUSY when the pool is full.
     pub(crate) async fn hash(
         &self,
         password: String,
@@ -93,59 +96,62 @@ impl Hasher {
         .await?
     }
 
-    /// Whether the password is the one that was hashed. Without a hash it is not, and that takes as long.
-    pub(crate) async fn verify(&self, password: String, hashed: Option<String>) -> Result<Verdict> {
+    /// Verifies a password against `hashed`. Without a hash the result is `Invalid`, after the same time.
+    ///
+    /// # Errors
+    /// BUSY when the pool is full.
+    pub(crate) async fn verify(&self, password: String, hashed: Option<String>) -> Result<Verification> {
         let known = hashed.is_some();
-        let hashed = hashed.unwrap_or_else(|| self.decoy.to_string());
+        let hashed = hashed.unwrap_or_else(|| self.dummy_hash.to_string());
         let argon2 = self.argon2.clone();
         self.run(move |memory| {
             let parsed = PasswordHash::new(&hashed).map_err(internal)?;
             let normal = opaque(&password);
             let right = is_hash_of(&normal, &parsed, memory)?;
-            // Hashes from before passwords were normalised. Whether there is such a hash makes no difference in time.
+            // Hashes from before passwords were normalized. This costs the same whether or not such a hash exists.
             let right_as_typed = normal != password && is_hash_of(&password, &parsed, memory)?;
             if !(right || right_as_typed) || !known {
-                return Ok(Verdict::Wrong);
+                return Ok(Verification::Invalid);
             }
             if right && is_current(&argon2, &parsed) {
-                return Ok(Verdict::Right);
+                return Ok(Verification::Valid);
             }
-            hash(&argon2, &normal, memory).map(Verdict::Outdated)
+            hash(&argon2, &normal, memory).map(Verification::NeedsRehash)
         })
         .await?
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T> {
-        // Held by the work, not by the call: a call that is given up does not free a busy core.
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Error::from(Reason::Busy))?;
-        let (answer, answered) = oneshot::channel();
+        // The job holds the permit, not the call: a cancelled call does not free a busy core.
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Error::from(Reason::Busy))?;
+        let (sender, receiver) = oneshot::channel();
         let work = move |memory: &mut Memory| {
-            // Whoever asked may be gone by now.
-            let _ = answer.send(work(memory));
-            drop(admitted);
+            // The caller may have been cancelled.
+            let _ = sender.send(work(memory));
+            drop(permit);
         };
-        self.threads.send(Box::new(work)).map_err(|_| Error::internal("the hashing threads have ended"))?;
-        answered.await.map_err(Error::internal)
+        self.jobs.send(Box::new(work)).map_err(|_| Error::internal("the hashing threads have ended"))?;
+        receiver.await.map_err(Error::internal)
     }
 }
 
-/// Starts the threads that hash; they end with the last [`Hasher`]. They stand back behind those that answer calls:
-/// a flood of sign-ins slows sign-ins, and nobody's work.
-fn start(threads: usize) -> anyhow::Result<mpsc::Sender<Work>> {
-    let (sender, receiver) = mpsc::channel::<Work>();
+/// Starts the hashing threads, which end with the last [`PasswordHasher`]. They have a low priority, so that a flood of
+/// sign-ins slows only sign-ins.
+fn start_threads(threads: usize) -> anyhow::Result<mpsc::Sender<Job>> {
+    let (sender, receiver) = mpsc::channel::<Job>();
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..threads {
         let receiver = Arc::clone(&receiver);
         thread::Builder::new().name("hasher".to_owned()).spawn(move || {
-            // To Linux, a thread is a process with a priority of its own; elsewhere this would slow all of them.
+            // On Linux, priority is per thread. Elsewhere this would slow the whole process.
             #[cfg(target_os = "linux")]
             if let Err(error) = rustix::process::nice(10) {
-                tracing::warn!(%error, "hashing runs at the priority of all else");
+                tracing::warn!(%error, "cannot lower the priority of a hashing thread");
             }
             let mut memory = Memory::new();
             loop {
                 let Ok(Ok(work)) = receiver.lock().map(|receiver| receiver.recv()) else { return };
-                // Work that panics drops its answer, which tells its caller.
+                // A job that panics drops its sender, which fails its caller.
                 let _ = catch_unwind(AssertUnwindSafe(|| work(&mut memory)));
             }
         })?;
@@ -153,7 +159,7 @@ fn start(threads: usize) -> anyhow::Result<mpsc::Sender<Work>> {
     Ok(sender)
 }
 
-/// A new hash of the password, in PHC string format.
+/// Returns a new hash of the password, in PHC string format.
 fn hash(argon2: &Argon2<'_>, password: &str, memory: &mut Memory) -> Result<String> {
     let salt = SaltString::generate(&mut OsRng);
     let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
@@ -167,7 +173,7 @@ fn hash(argon2: &Argon2<'_>, password: &str, memory: &mut Memory) -> Result<Stri
     Ok(hash.to_string())
 }
 
-/// Whether `hash` was made of this password, by whatever parameters it names.
+/// Whether `hash` belongs to this password, under the parameters that it names.
 fn is_hash_of(password: &str, hash: &PasswordHash<'_>, memory: &mut Memory) -> Result<bool> {
     let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Ok(false) };
     let algorithm = Algorithm::try_from(hash.algorithm).map_err(internal)?;
@@ -191,7 +197,7 @@ fn internal(error: impl std::fmt::Display) -> Error {
     Error::internal(error.to_string())
 }
 
-/// Whether a hash was made by these parameters.
+/// Whether a hash was made with these parameters.
 fn is_current(argon2: &Argon2<'_>, hash: &PasswordHash<'_>) -> bool {
     let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
     hash.algorithm == Algorithm::Argon2id.ident()
@@ -203,8 +209,8 @@ fn is_current(argon2: &Argon2<'_>, hash: &PasswordHash<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn hasher(passes: u32) -> Hasher {
-        Hasher::new(1, parameters(19_456, passes, 1).unwrap()).unwrap()
+    fn hasher(passes: u32) -> PasswordHasher {
+        PasswordHasher::new(1, parameters(19_456, passes, 1).unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -212,9 +218,9 @@ mod tests {
         let hasher = hasher(2);
         let hashed = hasher.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert_eq!(hasher.verify("tidal lantern".into(), Some(hashed.clone())).await.unwrap(), Verdict::Right);
-        assert_eq!(hasher.verify("tidal lanterns".into(), Some(hashed)).await.unwrap(), Verdict::Wrong);
-        assert_eq!(hasher.verify("nobody's password".into(), None).await.unwrap(), Verdict::Wrong);
+        assert_eq!(hasher.verify("tidal lantern".into(), Some(hashed.clone())).await.unwrap(), Verification::Valid);
+        assert_eq!(hasher.verify("tidal lanterns".into(), Some(hashed)).await.unwrap(), Verification::Invalid);
+        assert_eq!(hasher.verify("nobody's password".into(), None).await.unwrap(), Verification::Invalid);
     }
 
     #[tokio::test]
@@ -223,40 +229,40 @@ mod tests {
         let (composed, decomposed) = ("tidal l\u{e4}ntern", "tidal\u{a0}la\u{308}ntern");
         let hashed = hasher.hash(decomposed.into(), |_| Ok(())).await.unwrap();
         for typed in [composed, decomposed] {
-            assert_eq!(hasher.verify(typed.into(), Some(hashed.clone())).await.unwrap(), Verdict::Right);
+            assert_eq!(hasher.verify(typed.into(), Some(hashed.clone())).await.unwrap(), Verification::Valid);
         }
-        // A hash of the bytes as they were typed, from before.
+        // A hash from before normalization, of the bytes as typed.
         let before = hash(&hasher.argon2, decomposed, &mut Memory::new()).unwrap();
-        assert_eq!(hasher.verify(composed.into(), Some(before.clone())).await.unwrap(), Verdict::Wrong);
-        let verdict = hasher.verify(decomposed.into(), Some(before)).await.unwrap();
-        let Verdict::Outdated(renewed) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(hasher.verify(composed.into(), Some(renewed)).await.unwrap(), Verdict::Right);
+        assert_eq!(hasher.verify(composed.into(), Some(before.clone())).await.unwrap(), Verification::Invalid);
+        let verification = hasher.verify(decomposed.into(), Some(before)).await.unwrap();
+        let Verification::NeedsRehash(renewed) = verification else { panic!("{verification:?}") };
+        assert_eq!(hasher.verify(composed.into(), Some(renewed)).await.unwrap(), Verification::Valid);
     }
 
     #[tokio::test]
     async fn a_right_password_gets_a_hash_by_the_present_parameters() {
         let (before, after) = (hasher(2), hasher(3));
         let hashed = before.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
-        assert_eq!(after.verify("wrong".into(), Some(hashed.clone())).await.unwrap(), Verdict::Wrong);
-        let verdict = after.verify("tidal lantern".into(), Some(hashed)).await.unwrap();
-        let Verdict::Outdated(renewed) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(after.verify("wrong".into(), Some(hashed.clone())).await.unwrap(), Verification::Invalid);
+        let verification = after.verify("tidal lantern".into(), Some(hashed)).await.unwrap();
+        let Verification::NeedsRehash(renewed) = verification else { panic!("{verification:?}") };
         assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"));
-        assert_eq!(after.verify("tidal lantern".into(), Some(renewed)).await.unwrap(), Verdict::Right);
+        assert_eq!(after.verify("tidal lantern".into(), Some(renewed)).await.unwrap(), Verification::Valid);
         assert!(
-            after.decoy.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"),
+            after.dummy_hash.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"),
             "nobody's hash costs what everybody's does"
         );
     }
 
-    // What other programs wrote, and what this one writes, is the same format.
+    // The format is compatible with other implementations, both ways.
     #[tokio::test]
     async fn hashes_are_those_of_the_standard_implementation() {
         use argon2::{PasswordHasher as _, PasswordVerifier as _};
         let hasher = hasher(2);
         let salt = SaltString::generate(&mut OsRng);
         let theirs = Argon2::default().hash_password(b"tidal lantern", &salt).unwrap().to_string();
-        assert_eq!(hasher.verify("tidal lantern".into(), Some(theirs.clone())).await.unwrap(), Verdict::Right);
-        assert_eq!(hasher.verify("tidal lanterN".into(), Some(theirs)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(hasher.verify("tidal lantern".into(), Some(theirs.clone())).await.unwrap(), Verification::Valid);
+        assert_eq!(hasher.verify("tidal lanterN".into(), Some(theirs)).await.unwrap(), Verification::Invalid);
         let ours = hasher.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
         let parsed = PasswordHash::new(&ours).unwrap();
         Argon2::default().verify_password(b"tidal lantern", &parsed).unwrap();
@@ -270,7 +276,7 @@ mod tests {
         {
             assert!(parameters(memory, passes, lanes).is_err(), "{memory} {passes} {lanes}");
         }
-        for (memory, passes) in WEAKEST {
+        for (memory, passes) in MIN_PARAMETERS {
             parameters(memory, passes, 1).unwrap();
         }
     }
@@ -289,9 +295,9 @@ mod tests {
                     assert_eq!(error.reason(), Reason::Busy);
                     busy += 1;
                 }
-                Ok(verdict) => assert_eq!(verdict, Verdict::Wrong),
+                Ok(verification) => assert_eq!(verification, Verification::Invalid),
             }
         }
-        assert_eq!(busy, 40 - (1 + WAITING_PER_THREAD));
+        assert_eq!(busy, 40 - (1 + MAX_QUEUED_PER_THREAD));
     }
 }

@@ -1,6 +1,6 @@
-//! What people call the thing that they sign in with, from what it calls itself.
+//! Device names from user agents.
 
-/// Browsers, by what only they say. Those that also claim to be another come before it.
+/// Browsers by a token in the user agent. A browser that also claims to be another comes first.
 const BROWSERS: [(&str, &str); 11] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -15,7 +15,7 @@ const BROWSERS: [(&str, &str); 11] = [
     ("MSIE ", "Internet Explorer"),
 ];
 
-/// Systems, in the same way.
+/// Operating systems, likewise in order.
 const SYSTEMS: [(&str, &str); 9] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -28,22 +28,22 @@ const SYSTEMS: [(&str, &str); 9] = [
     ("FreeBSD", "FreeBSD"),
 ];
 
-/// Longest name that is taken over from a program of its own.
-const LONGEST: usize = 40;
+/// Maximum length of a program's name, in characters.
+const MAX_NAME_LEN: usize = 40;
 
-/// `Firefox on Linux`; of a program its name, without version: `curl`; of one that says nothing, nothing. Versions
-/// are left out, so that an update is no new device.
-pub(crate) fn name(user_agent: &str) -> String {
+/// Returns `Firefox on Linux` for a browser, the name without version for a program (`curl`), and nothing for an empty
+/// user agent. Versions are left out, so that an update is not a new device.
+pub(crate) fn device_name(user_agent: &str) -> String {
     let first = |table: &[(&str, &'static str)]| {
         table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|&(_, name)| name)
     };
     match (first(&BROWSERS), first(&SYSTEMS)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
-        // Programs say `name/version (details)`.
+        // Programs send `name/version (details)`.
         (None, _) => {
             let name = user_agent.split(['/', ' ', '(']).find(|part| !part.is_empty()).unwrap_or_default();
-            name.chars().take(LONGEST).collect()
+            name.chars().take(MAX_NAME_LEN).collect()
         }
     }
 }
@@ -80,14 +80,14 @@ mod tests {
             ("  /", ""),
             ("", ""),
         ] {
-            assert_eq!(name(user_agent), expected, "{user_agent}");
+            assert_eq!(device_name(user_agent), expected, "{user_agent}");
         }
     }
 
     proptest! {
         #[test]
         fn every_user_agent_has_a_short_name(user_agent in "[ -~]{0,256}") {
-            prop_assert!(name(&user_agent).len() <= LONGEST);
+            prop_assert!(device_name(&user_agent).len() <= MAX_NAME_LEN);
         }
     }
 }
