@@ -1,7 +1,7 @@
-// Starts Swagger UI with /openapi.json, and adds what is not in it: the contract's order, the samples, the theme.
+// Starts Swagger UI with /openapi.json, and adds the contract's order, the samples and the theme.
 "use strict";
 
-/** Light or dark: what the person chose here, else what their system prefers. */
+/** Sets the theme: the stored choice, or else the system's preference. */
 function theme() {
   const button = document.getElementById("theme");
   const preferred = matchMedia("(prefers-color-scheme: dark)");
@@ -18,7 +18,7 @@ function theme() {
   show();
 }
 
-/** Objects of JSON keep their members' order in a browser; `x-order` is that of the contract. */
+/** Sorts the properties of schemas by `x-order`, the order of the contract. */
 function inOrder(api) {
   for (const schema of Object.values(api.components.schemas)) {
     if (!schema["x-order"]) continue;
@@ -28,14 +28,14 @@ function inOrder(api) {
   return api;
 }
 
-/** The operations of a tag as the contract has them. */
+/** Sorts the operations of a tag in the order of the contract. */
 function sorter(api) {
   const order = new Map(api.tags.flatMap((tag) => tag["x-operations"]).map((id, index) => [id, index]));
   const place = (entry) => order.get(entry.getIn(["operation", "operationId"]));
   return (a, b) => place(a) - place(b);
 }
 
-/** Swagger UI's layout without its own landmarks, which this page has. */
+/** Swagger UI's layout without landmarks: the page has its own. */
 const layout = ({ React }) => ({
   components: {
     BatonLayout: ({ getComponent, specSelectors }) => {
@@ -51,15 +51,15 @@ const layout = ({ React }) => ({
   },
 });
 
-/** A sample to paste, above the answers of each operation. */
+/** Adds the sample above the responses of each operation. */
 const samples = ({ React }) => ({
   wrapComponents: {
     responses: (Original) => (properties) => {
       const { path, method, specSelectors, getComponent } = properties;
       const samples = specSelectors.specJson().getIn(["paths", path, method, "x-codeSamples"]);
       const here = specSelectors.specJson().getIn(["servers", 0, "url"]) === "/";
-      const told = samples?.getIn([0, "source"]);
-      const source = here ? told?.replace(/"https?:\/\/[^/"]+/, `"${location.origin}`) : told;
+      const sample = samples?.getIn([0, "source"]);
+      const source = here ? sample?.replace(/"https?:\/\/[^/"]+/, `"${location.origin}`) : sample;
       const Copy = getComponent("CopyToClipboardBtn", true);
       return React.createElement(React.Fragment, null,
         source && React.createElement("div", { className: "sample" },
@@ -71,7 +71,7 @@ const samples = ({ React }) => ({
   },
 });
 
-/** A link inside a button is no use to a keyboard. The button opens the operation, and writes its address. */
+/** Replaces links inside buttons, which the keyboard cannot use. The button opens the operation and sets its URL. */
 const accessible = ({ React }) => ({
   components: {
     DeepLink: ({ text }) => React.createElement("span", null, text),
@@ -79,8 +79,8 @@ const accessible = ({ React }) => ({
 });
 
 /**
- * What stands at a path of the document, with every reference put in its place. Swagger UI's own way reads the whole
- * document anew for each operation that is opened, which takes seconds in one of this size.
+ * Returns the part at a path of the document, with all references resolved. Swagger UI's own resolver processes the whole
+ * document for each opened operation, which takes seconds for one of this size.
  */
 function resolved(api, path) {
   const at = (keys) => keys.reduce((value, key) => value?.[key], api);
@@ -89,7 +89,7 @@ function resolved(api, path) {
     if (value === null || typeof value !== "object") return value;
     const { $ref, ...rest } = value;
     if ($ref === undefined) return Object.fromEntries(Object.entries(rest).map(([key, inner]) => [key, put(inner, above)]));
-    // A schema that holds itself ends here.
+    // A schema that contains itself is not resolved again.
     if (above.includes($ref)) return rest;
     const name = $ref.split("/").pop();
     const target = put(at($ref.slice(2).split("/")), [...above, $ref]);
@@ -100,7 +100,7 @@ function resolved(api, path) {
 
 const resolver = (api) => ({ fn: { resolveSubtree: async (_, path) => ({ spec: resolved(api, path), errors: [] }) } });
 
-/** Names what Swagger UI leaves without a name, and lets the keyboard reach text that scrolls. */
+/** Adds missing accessible names, and makes scrollable text focusable. */
 function nameParts(root) {
   const parts = {
     "table.responses-table[role]": (table) => table.removeAttribute("role"),
@@ -117,10 +117,10 @@ function nameParts(root) {
 async function main() {
   theme();
   nameParts(document.getElementById("reference"));
-  // The table of reasons is this page's own: Swagger UI would take such an anchor for a tag.
+  // Swagger UI would treat an anchor of the table of reasons as a tag.
   const anchor = location.hash.startsWith("#reason") ? location.hash : "";
   const response = await fetch("/openapi.json");
-  if (!response.ok) throw new Error(`/openapi.json answered ${response.status}`);
+  if (!response.ok) throw new Error(`/openapi.json returned ${response.status}`);
   const api = inOrder(await response.json());
   globalThis.ui = SwaggerUIBundle({
     spec: api, domNode: document.getElementById("reference"),
