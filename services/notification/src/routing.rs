@@ -277,7 +277,7 @@ mod tests {
         assert!(route(&event("task.assigned", None, &MemberEvent::default())).is_err());
         assert!(route(&Envelope { payload: None, ..event("task.assigned", None, &task) }).is_err());
         assert!(route(&event("task.assigned", None, &TaskEvent::default())).is_err());
-        let odd = TaskEvent { assigned_to: "somebody".to_owned(), ..task };
-        assert!(route(&event("task.assigned", None, &odd)).is_err());
+        let malformed = TaskEvent { assigned_to: "somebody".to_owned(), ..task };
+        assert!(route(&event("task.assigned", None, &malformed)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts: what they are called, how they look, and whether they are in use.
+//! Accounts: name, slug, branding, and lifecycle.
 
 use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::slug;
 
-/// How long an account that was given up can be had back.
-pub(crate) const GRACE: TimeDelta = TimeDelta::days(30);
+/// How long a scheduled deletion can be canceled.
+pub(crate) const DELETION_GRACE_PERIOD: TimeDelta = TimeDelta::days(30);
 
-/// An organisation; the tenant.
+/// An organisation: the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) id: Uuid,
@@ -28,7 +28,7 @@ pub(crate) struct Account {
     pub(crate) version: i32,
 }
 
-/// How an account looks.
+/// Colours and logo of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Branding {
     pub(crate) primary_color: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Branding {
     pub(crate) logo_url: Option<String>,
 }
 
-/// What an account pays for, the least first.
+/// The tier that an account pays for, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SubscriptionTier {
     Free,
@@ -44,25 +44,28 @@ pub(crate) enum SubscriptionTier {
     Enterprise,
 }
 
-/// Whether an account is in use.
+/// Lifecycle state of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccountStatus {
     Active,
     Suspended,
-    /// Given up; deleted when its grace is over.
+    /// Scheduled for deletion at `deletes_at`.
     Canceled,
 }
 
 impl Account {
-    /// A new account, free and in use. Its slug is made from the name unless one is given.
+    /// A new active account in the free tier. Its slug is derived from the name unless one is given.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
     pub(crate) fn new(id: Uuid, name: &str, slug: Option<&str>, now: DateTime<Utc>) -> Result<Self> {
         Ok(Self {
             id,
             slug: match slug {
-                Some(slug) => slug::free("slug", slug)?,
-                None => slug::made(name, id),
+                Some(slug) => slug::parse("slug", slug)?,
+                None => slug::derive(name, id),
             },
-            name: named(name, "name")?,
+            name: parse_name(name, "name")?,
             branding: Branding::default(),
             subscription_tier: SubscriptionTier::Free,
             status: AccountStatus::Active,
@@ -76,13 +79,13 @@ impl Account {
         })
     }
 
-    /// Closes it for the time being.
+    /// Suspends the account. A repetition keeps the first time.
     pub(crate) fn suspend(&mut self, now: DateTime<Utc>) {
         self.suspended_at.get_or_insert(now);
-        self.settle();
+        self.update_status();
     }
 
-    /// Opens it again.
+    /// Ends the suspension.
     ///
     /// # Errors
     /// ACCOUNT_BEING_DELETED.
@@ -91,23 +94,24 @@ impl Account {
             return Err(Reason::AccountBeingDeleted.into());
         }
         self.suspended_at = None;
-        self.settle();
+        self.update_status();
         Ok(())
     }
 
-    /// Gives it up; the first time counts.
-    pub(crate) fn give_up(&mut self, now: DateTime<Utc>) {
-        self.deletes_at.get_or_insert(now + GRACE);
-        self.settle();
+    /// Schedules deletion after the grace period. A repetition keeps the first date.
+    pub(crate) fn schedule_deletion(&mut self, now: DateTime<Utc>) {
+        self.deletes_at.get_or_insert(now + DELETION_GRACE_PERIOD);
+        self.update_status();
     }
 
-    /// Keeps it after all; it is again what it was.
-    pub(crate) fn keep(&mut self) {
+    /// Cancels the deletion. The account returns to its former status.
+    pub(crate) fn cancel_deletion(&mut self) {
         self.deletes_at = None;
-        self.settle();
+        self.update_status();
     }
 
-    fn settle(&mut self) {
+    /// Derives the status from the times.
+    fn update_status(&mut self) {
         self.status = match (self.deletes_at, self.suspended_at) {
             (Some(_), _) => AccountStatus::Canceled,
             (None, Some(_)) => AccountStatus::Suspended,
@@ -115,7 +119,7 @@ impl Account {
         };
     }
 
-    /// Names of what differs from `before`, as the contract has them.
+    /// The contract's names of the fields that differ from `before`.
     pub(crate) fn changes_since(&self, before: &Self) -> Vec<&'static str> {
         [
             ("name", self.name != before.name),
@@ -130,24 +134,24 @@ impl Account {
     }
 }
 
-/// A name. That it is a visible line was checked when the message was decoded.
+/// Validates a name. The codec has already validated that it is one visible line.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn named(name: &str, field: &str) -> Result<String> {
+pub(crate) fn parse_name(name: &str, field: &str) -> Result<String> {
     if name.is_empty() { Err(Error::invalid(field, "must not be empty")) } else { Ok(name.to_owned()) }
 }
 
-/// A colour as it is stored. That it is one was checked when the message was decoded.
-pub(crate) fn color(color: &str) -> String {
+/// Normalizes a colour for storage. The codec has already validated its form.
+pub(crate) fn normalize_color(color: &str) -> String {
     color.to_ascii_lowercase()
 }
 
-/// Where a logo is, as browsers write the address: they load it from pages that came over TLS, so it must too.
+/// Validates and normalizes a logo URL. It must be https, because browsers load it into https pages.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn logo_url(text: &str, field: &str) -> Result<String> {
+pub(crate) fn parse_logo_url(text: &str, field: &str) -> Result<String> {
     let url = Url::parse(text).ok().filter(|url| {
         url.scheme() == "https" && url.host().is_some() && url.username().is_empty() && url.password().is_none()
     });
@@ -158,7 +162,7 @@ pub(crate) fn logo_url(text: &str, field: &str) -> Result<String> {
 impl SubscriptionTier {
     const ALL: [Self; 3] = [Self::Free, Self::Pro, Self::Enterprise];
 
-    /// As it is stored.
+    /// The name that the database stores.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -175,7 +179,7 @@ impl SubscriptionTier {
 impl AccountStatus {
     const ALL: [Self; 3] = [Self::Active, Self::Suspended, Self::Canceled];
 
-    /// As it is stored.
+    /// The name that the database stores.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -204,32 +208,32 @@ mod tests {
     }
 
     #[test]
-    fn no_account_takes_a_reserved_slug() {
+    fn a_reserved_slug_is_refused_or_gets_a_suffix() {
         let new = |name, slug| Account::new(Uuid::from_u128(0xab_cdef), name, slug, DateTime::UNIX_EPOCH);
         assert!(new("", None).is_err());
         assert_eq!(new("Acme", Some("acme-inc")).unwrap().slug, "acme-inc");
         assert_eq!(new("Acme", Some("admin")).unwrap_err().reason(), Reason::ValidationFailed);
-        // What nobody asked for by name is made another.
+        // A derived slug gets a suffix instead.
         assert_eq!(new("Admin", None).unwrap().slug, "admin-abcdef");
     }
 
     #[test]
-    fn a_logo_comes_over_tls_and_names_no_user() {
-        assert_eq!(logo_url("HTTPS://Acme.example/l.png", "f").unwrap(), "https://acme.example/l.png");
+    fn a_logo_url_is_https_without_a_user_name() {
+        assert_eq!(parse_logo_url("HTTPS://Acme.example/l.png", "f").unwrap(), "https://acme.example/l.png");
         let long = format!("https://acme.example/{}", "x".repeat(2048));
         for url in ["http://acme.example/l.png", "javascript:alert(1)", "https://u:p@acme.example", "l.png", "", &long]
         {
-            assert!(logo_url(url, "f").is_err(), "{url}");
+            assert!(parse_logo_url(url, "f").is_err(), "{url}");
         }
     }
 
     #[test]
-    fn what_was_suspended_before_it_was_given_up_is_suspended_again() {
+    fn canceling_a_deletion_restores_the_suspension() {
         let mut account = account();
         account.suspend(at(1));
-        account.give_up(at(2));
+        account.schedule_deletion(at(2));
         assert_eq!(account.reactivate().unwrap_err().reason(), Reason::AccountBeingDeleted);
-        account.keep();
+        account.cancel_deletion();
         assert_eq!((account.status, account.suspended_at), (AccountStatus::Suspended, Some(at(1))));
         account.reactivate().unwrap();
         assert_eq!((account.status, account.suspended_at), (AccountStatus::Active, None));
@@ -237,22 +241,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_status_says_what_the_times_say(steps in prop::collection::vec(0u8..4, 0..20)) {
+        fn the_status_follows_the_times(steps in prop::collection::vec(0u8..4, 0..20)) {
             let mut account = account();
             for (day, step) in (1..).zip(steps) {
                 let before = account.clone();
                 match step {
                     0 => account.suspend(at(day)),
-                    1 => account.give_up(at(day)),
-                    2 => account.keep(),
+                    1 => account.schedule_deletion(at(day)),
+                    2 => account.cancel_deletion(),
                     _ => if account.reactivate().is_err() {
                         prop_assert_eq!(&account, &before);
                     },
                 }
-                // What the database checks as well.
+                // The database checks the same invariants.
                 prop_assert_eq!(account.status == AccountStatus::Canceled, account.deletes_at.is_some());
                 prop_assert!(account.status != AccountStatus::Suspended || account.suspended_at.is_some());
-                // Asking again does not put the end off.
+                // A repetition does not postpone the deletion.
                 if let (Some(was), Some(is)) = (before.deletes_at, account.deletes_at) {
                     prop_assert_eq!(was, is);
                 }

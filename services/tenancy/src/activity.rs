@@ -1,5 +1,4 @@
-//! The activity log: what an event is worth as a row, who may read whose rows, and the hash that will make
-//! the log provable.
+//! The activity log: conversion of events to entries, read access, and leaf hashes for a Merkle tree.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -14,17 +13,17 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Most ids of one list that a row keeps.
-const LONGEST_LIST: usize = 100;
+/// Maximal number of list items that an entry keeps.
+const MAX_LIST_ITEMS: usize = 100;
 
-/// What an event says, as the log keeps it.
+/// An event in the form that the log stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Activity {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
-    /// Who did it; `None` when the platform did.
+    /// The user who caused the event; `None` for the platform.
     pub(crate) actor_id: Option<Uuid>,
-    /// The type of the event.
+    /// The event type.
     pub(crate) action: String,
     pub(crate) resource_type: String,
     pub(crate) resource_id: Uuid,
@@ -35,27 +34,27 @@ pub(crate) struct Activity {
     pub(crate) address: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) request_id: Option<String>,
-    /// In microseconds, which is what Postgres keeps.
+    /// Truncated to microseconds, the precision of Postgres.
     pub(crate) occurred_at: DateTime<Utc>,
 }
 
 impl Activity {
-    /// The row of an event; `None` for one that belongs to no account.
+    /// Converts an event; `None` when it belongs to no account.
     ///
-    /// It works by the payload's descriptor, so an event that is new is logged without a line here, and no
-    /// payload can bring a text into the log: of its fields only names, ids, states and numbers are taken.
+    /// Uses the payload's descriptor, so new event types need no code here. Keeps only field names, ids, enum values
+    /// and numbers, so no payload can bring free text into the log.
     ///
     /// # Errors
-    /// INTERNAL for an envelope that is none of ours.
-    pub(crate) fn of(event: &Envelope) -> Result<Option<Self>> {
-        let wrong = |what: &str| Error::internal(format!("the event has no {what}"));
+    /// INTERNAL when the envelope is malformed.
+    pub(crate) fn from_event(event: &Envelope) -> Result<Option<Self>> {
+        let missing = |what: &str| Error::internal(format!("the event has no {what}"));
         let Ok(account_id) = event.account_id.parse() else { return Ok(None) };
-        let (resource_type, happened) = event.r#type.split_once('.').ok_or_else(|| wrong("type"))?;
-        let resource_id = event.subject_id.parse().map_err(|_| wrong("subject"))?;
-        let occurred_at = event.occurred_at.as_ref().and_then(datetime).ok_or_else(|| wrong("time"))?;
+        let (resource_type, verb) = event.r#type.split_once('.').ok_or_else(|| missing("type"))?;
+        let resource_id = event.subject_id.parse().map_err(|_| missing("subject"))?;
+        let occurred_at = event.occurred_at.as_ref().and_then(datetime).ok_or_else(|| missing("time"))?;
         let origin = event.origin.clone().unwrap_or_default();
         let mut activity = Self {
-            id: event.id.parse().map_err(|_| wrong("id"))?,
+            id: event.id.parse().map_err(|_| missing("id"))?,
             account_id,
             actor_id: event.actor_id.parse().ok(),
             action: event.r#type.clone(),
@@ -70,15 +69,15 @@ impl Activity {
         };
         let Some(payload) = &event.payload else { return Ok(Some(activity)) };
         let name = payload.type_url.rsplit('/').next().unwrap_or_default();
-        // A message of a newer version: what the envelope says is logged all the same.
+        // The payload type is unknown, from a newer version: log the envelope only.
         let Some(of) = pool().get_message_by_name(name) else { return Ok(Some(activity)) };
         let payload = DynamicMessage::decode(of, payload.value.as_slice()).map_err(Error::internal)?;
         for (field, value) in payload.fields() {
             if field.name() == "changed_fields" {
                 activity.changed_fields = field_names(value);
-            } else if let Some(text) = detail(&field, value)
+            } else if let Some(text) = format_value(&field, value)
                 && text != event.subject_id
-                && text != happened
+                && text != verb
             {
                 activity.details.insert(field.name().to_owned(), text);
             }
@@ -86,15 +85,15 @@ impl Activity {
         Ok(Some(activity))
     }
 
-    /// RFC 6962, section 2.1: the hash of this row as a leaf of a Merkle tree over the account's log.
-    pub(crate) fn leaf_hash(&self, place: Place) -> [u8; 32] {
-        Sha256::new().chain_update([0]).chain_update(self.canonical(place)).finalize().into()
+    /// The hash of this entry as a leaf of a Merkle tree over the account's log (RFC 6962, section 2.1).
+    pub(crate) fn leaf_hash(&self, position: LogPosition) -> [u8; 32] {
+        Sha256::new().chain_update([0]).chain_update(self.canonical(position)).finalize().into()
     }
 
-    /// The one way to write the row as bytes: all fields in a fixed order, numbers big-endian in 64 bits,
-    /// times in microseconds, ids as their 16 bytes (nil for none), texts and lists behind their lengths. Two
-    /// rows that differ have other bytes. What it gives must stay the same for good: it is version 1.
-    fn canonical(&self, place: Place) -> Vec<u8> {
+    /// The canonical encoding, version 1: all fields in a fixed order, numbers as 64-bit big-endian, times in
+    /// microseconds, ids as 16 bytes (nil for none), texts and lists prefixed with their length. It is injective.
+    /// Existing hashes depend on it, so it must never change.
+    fn canonical(&self, position: LogPosition) -> Vec<u8> {
         let mut bytes = b"baton activity 1\n".to_vec();
         let number = |bytes: &mut Vec<u8>, number: i64| bytes.extend(number.to_be_bytes());
         let text = |bytes: &mut Vec<u8>, text: &str| {
@@ -102,8 +101,8 @@ impl Activity {
             bytes.extend(text.as_bytes());
         };
         bytes.extend(self.account_id.as_bytes());
-        number(&mut bytes, place.seq);
-        number(&mut bytes, place.recorded_at.timestamp_micros());
+        number(&mut bytes, position.seq);
+        number(&mut bytes, position.recorded_at.timestamp_micros());
         bytes.extend(self.id.as_bytes());
         number(&mut bytes, self.occurred_at.timestamp_micros());
         bytes.extend(self.actor_id.unwrap_or_default().as_bytes());
@@ -124,37 +123,37 @@ impl Activity {
     }
 }
 
-/// A place in an account's log.
+/// The position of an entry in its account's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LogPosition {
     pub(crate) seq: i64,
     pub(crate) recorded_at: DateTime<Utc>,
 }
 
-/// A row of the log.
+/// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Logged {
+pub(crate) struct LogEntry {
     pub(crate) activity: Activity,
-    pub(crate) place: Place,
+    pub(crate) position: LogPosition,
     pub(crate) leaf_hash: Vec<u8>,
 }
 
-impl Logged {
-    /// Where lists go on after it: they are sorted by time, and by place within it.
+impl LogEntry {
+    /// The sort key for pagination: lists are ordered by time, then by position.
     pub(crate) fn cursor(&self) -> (DateTime<Utc>, i64) {
-        (self.activity.occurred_at, self.place.seq)
+        (self.activity.occurred_at, self.position.seq)
     }
 
-    /// The row for one who may know what happened, and not from where.
+    /// The entry without address and user agent, for readers who may not see them.
     pub(crate) fn without_origin(mut self) -> Self {
         (self.activity.address, self.activity.user_agent) = (None, None);
         self
     }
 }
 
-/// How this member stands to the person whose rows they want to read; `None` when those are out of reach.
-/// Whoever is reached as another is so by the right to read the account's whole log.
-pub(crate) fn reach(member: &Membership, user_id: Uuid, person: Uuid) -> Option<Relation> {
+/// The relation by which a member may read a person's entries; `None` when they may not. [`Relation::Other`] requires
+/// the permission to read the whole log.
+pub(crate) fn readable_relation(member: &Membership, user_id: Uuid, person: Uuid) -> Option<Relation> {
     let relation = if user_id == person {
         Relation::Own
     } else if member.reports.contains(&person) {
@@ -162,12 +161,12 @@ pub(crate) fn reach(member: &Membership, user_id: Uuid, person: Uuid) -> Option<
     } else {
         Relation::Other
     };
-    // The person's own role makes no difference in this table.
+    // This policy ignores the person's role.
     allows(ACTIVITY, member.role, Role::User, relation).then_some(relation)
 }
 
-/// The fields that the event names. Below the first dot a name may be a person's own word, as in
-/// `custom_fields.<name>`: it is cut there.
+/// The changed fields that an event names. Keeps only the part before the first dot: the rest may be user-written, as
+/// in `custom_fields.<name>`.
 fn field_names(value: &Value) -> Vec<String> {
     let is_name = |name: &&str| {
         (1..=64).contains(&name.len())
@@ -181,26 +180,27 @@ fn field_names(value: &Value) -> Vec<String> {
     names
 }
 
-/// What a field of a payload says, if it is of the kind that the log keeps.
-fn detail(field: &FieldDescriptor, value: &Value) -> Option<String> {
+/// The value of a payload field as text; `None` for types that the log does not keep.
+fn format_value(field: &FieldDescriptor, value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.parse::<Uuid>().ok().map(|id| id.to_string()),
-        Value::EnumNumber(number) => state(field, *number),
+        Value::EnumNumber(number) => enum_value_name(field, *number),
         Value::Bool(yes) => Some(yes.to_string()),
         Value::I32(number) => Some(number.to_string()),
         Value::I64(number) => Some(number.to_string()),
         Value::U32(number) => Some(number.to_string()),
         Value::U64(number) => Some(number.to_string()),
         Value::List(values) => {
-            let texts: Vec<_> = values.iter().take(LONGEST_LIST).filter_map(|value| detail(field, value)).collect();
+            let texts: Vec<_> =
+                values.iter().take(MAX_LIST_ITEMS).filter_map(|value| format_value(field, value)).collect();
             (!texts.is_empty()).then(|| texts.join(","))
         }
         _ => None,
     }
 }
 
-/// The name of an enum's value as the API has it: in lower case, without the prefix.
-fn state(field: &FieldDescriptor, number: i32) -> Option<String> {
+/// The API's name of an enum value: lower case, without the prefix.
+fn enum_value_name(field: &FieldDescriptor, number: i32) -> Option<String> {
     let Kind::Enum(of) = field.kind() else { return None };
     let zero = of.get_value(0)?;
     let prefix = zero.name().strip_suffix("UNSPECIFIED")?;

@@ -1,4 +1,4 @@
-//! Between the contract and the domain.
+//! Conversions between contract and domain types.
 
 mod account;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub(crate) use account::{merge_account, merge_settings, settings, tier};
 
-use crate::member::{Change, Member, Status};
+use crate::member::{Member, MemberChange, MemberStatus};
 
 impl From<Member> for proto::Member {
     fn from(member: Member) -> Self {
@@ -23,7 +23,7 @@ impl From<Member> for proto::Member {
             user_id: member.user_id.map(|id| id.to_string()),
             email: member.email,
             role: member.role.to_proto().into(),
-            status: to_proto(member.status).into(),
+            status: status_to_proto(member.status).into(),
             manager_id: member.manager_id.map(|id| id.to_string()),
             can_reassign_tasks: member.can_reassign_tasks,
             invited_at: Some(timestamp(member.invited_at)),
@@ -34,63 +34,63 @@ impl From<Member> for proto::Member {
     }
 }
 
-fn to_proto(status: Status) -> proto::MemberStatus {
+fn status_to_proto(status: MemberStatus) -> proto::MemberStatus {
     match status {
-        Status::Invited => proto::MemberStatus::Invited,
-        Status::Active => proto::MemberStatus::Active,
-        Status::Removed => proto::MemberStatus::Removed,
+        MemberStatus::Invited => proto::MemberStatus::Invited,
+        MemberStatus::Active => proto::MemberStatus::Active,
+        MemberStatus::Removed => proto::MemberStatus::Removed,
     }
 }
 
-/// An id of the request. Its form was checked when the message was decoded.
-pub(crate) fn id(field: &'static str, text: &str) -> Result<Uuid> {
+/// Parses an id. The codec has already validated its form.
+pub(crate) fn parse_id(field: &'static str, text: &str) -> Result<Uuid> {
     text.parse().map_err(|_| Error::invalid(field, "must be a UUID"))
 }
 
-/// A role of the request.
-pub(crate) fn role(field: &'static str, role: i32) -> Result<Role> {
-    Role::from_proto(role).ok_or_else(|| Error::invalid(field, "is not a role"))
+/// Parses a role.
+pub(crate) fn parse_role(field: &'static str, role: i32) -> Result<Role> {
+    Role::from_proto(role).ok_or_else(|| Error::invalid(field, "must be a role"))
 }
 
-/// The roles of a filter; all when it is empty.
-pub(crate) fn roles(roles: &[i32]) -> Result<Vec<Role>> {
+/// Parses the roles of a filter; all roles when it is empty.
+pub(crate) fn parse_roles(roles: &[i32]) -> Result<Vec<Role>> {
     if roles.is_empty() {
         return Ok(Role::ALL.to_vec());
     }
-    roles.iter().map(|&number| role("role", number)).collect()
+    roles.iter().map(|&number| parse_role("role", number)).collect()
 }
 
-/// The states of a filter; invited and active when it is empty.
-pub(crate) fn statuses(statuses: &[i32]) -> Result<Vec<Status>> {
+/// Parses the statuses of a filter; invited and active when it is empty.
+pub(crate) fn parse_statuses(statuses: &[i32]) -> Result<Vec<MemberStatus>> {
     if statuses.is_empty() {
-        return Ok(vec![Status::Invited, Status::Active]);
+        return Ok(vec![MemberStatus::Invited, MemberStatus::Active]);
     }
-    let status = |&number: &i32| Status::ALL.into_iter().find(|&status| to_proto(status) as i32 == number);
-    statuses.iter().map(|n| status(n).ok_or_else(|| Error::invalid("status", "is not a state of members"))).collect()
+    let status = |&number: &i32| MemberStatus::ALL.into_iter().find(|&status| status_to_proto(status) as i32 == number);
+    statuses.iter().map(|n| status(n).ok_or_else(|| Error::invalid("status", "must be a member status"))).collect()
 }
 
-/// The paths of an update mask.
-fn paths(mask: Option<FieldMask>) -> Result<Vec<String>> {
+/// The paths of an update mask, which must not be empty.
+fn parse_mask(mask: Option<FieldMask>) -> Result<Vec<String>> {
     let paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
-        return Err(Error::invalid("update_mask", "must name a field"));
+        return Err(Error::invalid("update_mask", "must not be empty"));
     }
     Ok(paths)
 }
 
 fn unknown_path(known: &str) -> Error {
-    Error::invalid("update_mask", format!("takes only {known}"))
+    Error::invalid("update_mask", format!("must contain only {known}"))
 }
 
-/// The change of a member that the mask names.
-pub(crate) fn change(new: &proto::MemberChange, mask: Option<FieldMask>) -> Result<Change> {
-    let mut change = Change::default();
-    for path in paths(mask)? {
+/// Parses the fields of a member that the mask names.
+pub(crate) fn parse_change(new: &proto::MemberChange, mask: Option<FieldMask>) -> Result<MemberChange> {
+    let mut change = MemberChange::default();
+    for path in parse_mask(mask)? {
         match path.as_str() {
-            "role" => change.role = Some(role("member.role", new.role)?),
+            "role" => change.role = Some(parse_role("member.role", new.role)?),
             "manager_id" => {
                 change.manager_id =
-                    Some(new.manager_id.as_deref().map(|text| id("member.manager_id", text)).transpose()?);
+                    Some(new.manager_id.as_deref().map(|text| parse_id("member.manager_id", text)).transpose()?);
             }
             "can_reassign_tasks" => change.can_reassign_tasks = Some(new.can_reassign_tasks),
             _ => return Err(unknown_path("role, manager_id and can_reassign_tasks")),
@@ -99,26 +99,26 @@ pub(crate) fn change(new: &proto::MemberChange, mask: Option<FieldMask>) -> Resu
     Ok(change)
 }
 
-/// The handle that the mask names, and nothing else can be.
-pub(crate) fn own_change(new: proto::OwnMemberChange, mask: Option<FieldMask>) -> Result<String> {
-    if paths(mask)?.iter().any(|path| path != "handle") {
+/// Parses the handle, the only field that members change themselves.
+pub(crate) fn parse_own_change(new: proto::OwnMemberChange, mask: Option<FieldMask>) -> Result<String> {
+    if parse_mask(mask)?.iter().any(|path| path != "handle") {
         return Err(unknown_path("handle"));
     }
-    // Its form was checked when the message was decoded.
+    // The codec has already validated its form.
     let handle = new.handle.ok_or_else(|| Error::invalid("member.handle", "cannot be cleared"))?;
     if handle::is_reserved(&handle) { Err(Error::invalid("member.handle", "is reserved")) } else { Ok(handle) }
 }
 
-/// The sort key of a cursor. Microseconds, which is what Postgres keeps.
-pub(crate) fn key(time: DateTime<Utc>) -> Option<String> {
+/// The sort key of a cursor, in microseconds like in Postgres.
+pub(crate) fn cursor_key(time: DateTime<Utc>) -> Option<String> {
     Some(time.timestamp_micros().to_string())
 }
 
-/// The row to read on after, in lists sorted by time and id. Before all rows when no cursor was sent.
-pub(crate) fn after(page: &Page) -> Result<(DateTime<Utc>, Uuid)> {
+/// The time and id after which a list continues; before all rows without a cursor.
+pub(crate) fn start_after(page: &Page) -> Result<(DateTime<Utc>, Uuid)> {
     let Some(cursor) = page.after() else { return Ok((DateTime::UNIX_EPOCH, Uuid::nil())) };
     let micros = cursor.key.as_deref().and_then(|key| key.parse().ok());
-    // Callers can make tokens up: what Postgres cannot compare with is refused here.
+    // Clients can forge tokens. Refuse times outside the range of Postgres.
     let time = micros.and_then(DateTime::from_timestamp_micros).filter(|&time| time >= DateTime::UNIX_EPOCH);
     Ok((time.ok_or_else(|| Error::from(Reason::PageTokenInvalid))?, cursor.id))
 }
@@ -132,36 +132,36 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_mask_names_changes() {
+    fn only_masked_fields_change() {
         let new = proto::MemberChange {
             role: proto::Role::Manager.into(),
             manager_id: Some(Uuid::nil().to_string()),
             can_reassign_tasks: true,
         };
-        let expected = Change { can_reassign_tasks: Some(true), ..Change::default() };
-        assert_eq!(change(&new, mask(&["can_reassign_tasks"])).unwrap(), expected);
-        assert_eq!(change(&new, mask(&["manager_id"])).unwrap().manager_id, Some(Some(Uuid::nil())));
-        let cleared = change(&proto::MemberChange::default(), mask(&["manager_id"])).unwrap();
-        assert_eq!(cleared, Change { manager_id: Some(None), ..Change::default() });
+        let expected = MemberChange { can_reassign_tasks: Some(true), ..MemberChange::default() };
+        assert_eq!(parse_change(&new, mask(&["can_reassign_tasks"])).unwrap(), expected);
+        assert_eq!(parse_change(&new, mask(&["manager_id"])).unwrap().manager_id, Some(Some(Uuid::nil())));
+        let cleared = parse_change(&proto::MemberChange::default(), mask(&["manager_id"])).unwrap();
+        assert_eq!(cleared, MemberChange { manager_id: Some(None), ..MemberChange::default() });
     }
 
     #[test]
-    fn masks_that_name_nothing_or_nonsense_are_refused() {
+    fn empty_and_unknown_masks_are_refused() {
         for mask in [None, mask(&[]), mask(&["nonsense"]), mask(&["role", "email"]), mask(&["role"])] {
-            // The last one clears the role, which cannot be.
-            let refused = change(&proto::MemberChange::default(), mask.clone()).unwrap_err();
+            // The last one would clear the role.
+            let refused = parse_change(&proto::MemberChange::default(), mask.clone()).unwrap_err();
             assert_eq!(refused.reason(), Reason::ValidationFailed, "{mask:?}");
         }
     }
 
     #[test]
-    fn filters_know_every_state_and_no_other() {
-        for status in Status::ALL {
-            assert_eq!(statuses(&[to_proto(status) as i32]).unwrap(), [status]);
+    fn filters_accept_exactly_the_known_statuses() {
+        for status in MemberStatus::ALL {
+            assert_eq!(parse_statuses(&[status_to_proto(status) as i32]).unwrap(), [status]);
         }
         for number in [0, 4, -1] {
-            assert!(statuses(&[number]).is_err());
+            assert!(parse_statuses(&[number]).is_err());
         }
-        assert!(roles(&[0]).is_err());
+        assert!(parse_roles(&[0]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The activity log as a file: newline-delimited JSON, or CSV.
+//! Export of the activity log as newline-delimited JSON or CSV.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -8,19 +8,19 @@ use chrono::{NaiveDate, SecondsFormat};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::activity::{Activity, Logged};
+use crate::activity::{Activity, LogEntry};
 
-/// What a file is.
+/// File format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     NdJson,
     Csv,
 }
 
-/// Says that what follows is UTF-8 (Unicode 3.9, D95).
+/// Marks the file as UTF-8 (Unicode 3.9, D95).
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The columns of a CSV file.
+/// Columns of a CSV file.
 const COLUMNS: [&str; 14] = [
     "sequence",
     "id",
@@ -38,9 +38,9 @@ const COLUMNS: [&str; 14] = [
     "leaf_hash",
 ];
 
-/// A row as the API shows it.
+/// A row with the fields and formats of the API.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ExportRow<'a> {
     id: String,
     account_id: String,
     sequence: i64,
@@ -58,8 +58,8 @@ struct Line<'a> {
 }
 
 impl Format {
-    /// The format of the request.
-    pub(crate) fn of(format: i32) -> Self {
+    /// The format of a request; NDJSON by default.
+    pub(crate) fn from_proto(format: i32) -> Self {
         if format == ExportFormat::Csv as i32 { Self::Csv } else { Self::NdJson }
     }
 
@@ -70,8 +70,7 @@ impl Format {
         }
     }
 
-    /// What to call the file of an account on this day. Names of accounts are no part of it: it gets into logs and
-    /// histories.
+    /// The file name. It omits the account's name, because file names end up in logs and histories.
     pub(crate) fn file_name(self, account_id: Uuid, day: NaiveDate) -> String {
         let extension = match self {
             Self::NdJson => "ndjson",
@@ -80,39 +79,39 @@ impl Format {
         format!("activity-log-{account_id}-{day}.{extension}")
     }
 
-    /// What stands above all rows. Without the mark of UTF-8, Excel reads CSV in the code page of its machine.
-    pub(crate) fn head(self) -> Vec<u8> {
+    /// The header of a file. Without a byte order mark, Excel reads CSV in the local code page.
+    pub(crate) fn header(self) -> Vec<u8> {
         match self {
             Self::NdJson => Vec::new(),
-            Self::Csv => format!("{BYTE_ORDER_MARK}{}", record(&COLUMNS.map(Cow::Borrowed))).into_bytes(),
+            Self::Csv => format!("{BYTE_ORDER_MARK}{}", join_cells(&COLUMNS.map(Cow::Borrowed))).into_bytes(),
         }
     }
 
-    /// These rows.
+    /// Encodes rows.
     ///
     /// # Errors
-    /// INTERNAL when a row has no JSON form, which none has.
-    pub(crate) fn rows(self, rows: &[Logged]) -> Result<Vec<u8>> {
+    /// INTERNAL when a row cannot be serialized.
+    pub(crate) fn encode(self, rows: &[LogEntry]) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         for row in rows {
             match self {
                 Self::NdJson => {
-                    serde_json::to_writer(&mut text, &line(row)).map_err(Error::internal)?;
+                    serde_json::to_writer(&mut text, &export_row(row)).map_err(Error::internal)?;
                     text.push(b'\n');
                 }
-                Self::Csv => text.extend(csv(row)?.into_bytes()),
+                Self::Csv => text.extend(csv_record(row)?.into_bytes()),
             }
         }
         Ok(text)
     }
 }
 
-fn line(row: &Logged) -> Line<'_> {
+fn export_row(row: &LogEntry) -> ExportRow<'_> {
     let Activity { details, changed_fields, .. } = &row.activity;
-    Line {
+    ExportRow {
         id: row.activity.id.to_string(),
         account_id: row.activity.account_id.to_string(),
-        sequence: row.place.seq,
+        sequence: row.position.seq,
         actor_id: row.activity.actor_id.map(|id| id.to_string()),
         action: &row.activity.action,
         resource_type: &row.activity.resource_type,
@@ -123,19 +122,19 @@ fn line(row: &Logged) -> Line<'_> {
         user_agent: row.activity.user_agent.as_deref(),
         request_id: row.activity.request_id.as_deref(),
         occurred_at: row.activity.occurred_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        leaf_hash: hex(&row.leaf_hash),
+        leaf_hash: to_hex(&row.leaf_hash),
     }
 }
 
-fn csv(row: &Logged) -> Result<String> {
-    let line = line(row);
+fn csv_record(row: &LogEntry) -> Result<String> {
+    let line = export_row(row);
     let details = if line.details.is_empty() {
         String::new()
     } else {
         serde_json::to_string(line.details).map_err(Error::internal)?
     };
     let or_empty = |text: Option<&str>| Cow::Owned(text.unwrap_or_default().to_owned());
-    Ok(record(&[
+    Ok(join_cells(&[
         Cow::Owned(line.sequence.to_string()),
         Cow::Owned(line.id),
         Cow::Owned(line.account_id),
@@ -153,16 +152,15 @@ fn csv(row: &Logged) -> Result<String> {
     ]))
 }
 
-/// Cells as a line (RFC 4180).
-fn record(cells: &[Cow<'_, str>]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+/// Joins cells to a record (RFC 4180).
+fn join_cells(cells: &[Cow<'_, str>]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| escape_cell(cell)).collect();
     cells.join(",") + "\r\n"
 }
 
-/// A cell. One that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection):
-/// the user agent is what the client wants it to be. Spreadsheets pass over spaces before a formula, and some of them
-/// read full-width signs as the plain ones.
-fn quoted(cell: &str) -> String {
+/// Escapes a cell. Prefixes formulas with an apostrophe (OWASP, CSV injection), since clients choose their user agent.
+/// Spreadsheets ignore spaces before a formula, and some read full-width signs as plain ones.
+fn escape_cell(cell: &str) -> String {
     let is_formula = cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
     let apostrophe = if is_formula || cell.starts_with(['\t', '\r', '\n']) { "'" } else { "" };
     if cell.contains([',', '"', '\r', '\n']) {
@@ -172,8 +170,8 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Encodes bytes as lower-case hexadecimal.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -182,10 +180,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::activity::tests::logged;
+    use crate::activity::tests::sample_entry;
 
     #[test]
-    fn formulas_are_only_text() {
+    fn formulas_are_escaped() {
         for (cell, shown) in [
             ("=1+1", "'=1+1"),
             ("+1", "'+1"),
@@ -199,23 +197,23 @@ mod tests {
             ("a=1", "a=1"),
             ("", ""),
         ] {
-            assert_eq!(quoted(cell), shown);
+            assert_eq!(escape_cell(cell), shown);
         }
     }
 
     #[test]
-    fn a_file_says_whose_it_is_and_of_which_day_and_csv_that_it_is_utf8() {
+    fn a_file_name_has_account_and_day_and_csv_has_a_byte_order_mark() {
         let day = NaiveDate::from_ymd_opt(2026, 11, 29).unwrap();
         let name = |format: Format| format.file_name(Uuid::from_u128(7), day);
         assert_eq!(name(Format::Csv), "activity-log-00000000-0000-0000-0000-000000000007-2026-11-29.csv");
         assert_eq!(name(Format::NdJson), "activity-log-00000000-0000-0000-0000-000000000007-2026-11-29.ndjson");
-        assert!(Format::Csv.head().starts_with(b"\xef\xbb\xbfsequence,"));
-        assert!(Format::NdJson.head().is_empty());
+        assert!(Format::Csv.header().starts_with(b"\xef\xbb\xbfsequence,"));
+        assert!(Format::NdJson.header().is_empty());
     }
 
     #[test]
-    fn a_file_of_json_has_a_line_for_each_row_as_the_api_shows_it() {
-        let text = String::from_utf8(Format::NdJson.rows(&[logged(1), logged(2)]).unwrap()).unwrap();
+    fn an_ndjson_file_has_one_api_object_per_line() {
+        let text = String::from_utf8(Format::NdJson.encode(&[sample_entry(1), sample_entry(2)]).unwrap()).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1]["sequence"], 2);
@@ -225,10 +223,10 @@ mod tests {
     }
 
     proptest! {
-        /// Read back by the rules of RFC 4180, a cell is what it was, but for the apostrophe.
+        /// Cells parsed by RFC 4180 equal the input, except for the apostrophe.
         #[test]
-        fn cells_are_read_back(cells in prop::collection::vec("[ -~\r\n\t]{0,12}", 1..5)) {
-            let line = record(&cells.iter().map(|cell| Cow::Borrowed(cell.as_str())).collect::<Vec<_>>());
+        fn cells_round_trip(cells in prop::collection::vec("[ -~\r\n\t]{0,12}", 1..5)) {
+            let line = join_cells(&cells.iter().map(|cell| Cow::Borrowed(cell.as_str())).collect::<Vec<_>>());
             let read = parse(&line);
             prop_assert_eq!(read.len(), cells.len());
             for (read, cell) in read.iter().zip(&cells) {

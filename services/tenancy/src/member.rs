@@ -1,4 +1,4 @@
-//! Members: where a membership stands, and who may change it to what.
+//! Members: the lifecycle of a membership, and who may change it.
 
 use baton_access::{
     Role, matrix,
@@ -9,12 +9,12 @@ use baton_proto::baton::access::v1::Permission;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// How soon after the last mail an invitation is mailed again.
-pub(crate) const MAILED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
-/// How long an invitation can be accepted.
-pub(crate) const INVITATION: TimeDelta = TimeDelta::days(14);
+/// Minimal time between two invitation e-mails to an address.
+pub(crate) const INVITATION_EMAIL_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+/// How long an invitation can be accepted after it was sent.
+pub(crate) const INVITATION_TTL: TimeDelta = TimeDelta::days(14);
 
-/// A person's place in an account, from the invitation on.
+/// A membership, from the invitation on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) id: Uuid,
@@ -23,32 +23,32 @@ pub(crate) struct Member {
     pub(crate) user_id: Option<Uuid>,
     pub(crate) email: String,
     pub(crate) role: Role,
-    pub(crate) status: Status,
-    /// User id of the member they report to.
+    pub(crate) status: MemberStatus,
+    /// User id of the manager.
     pub(crate) manager_id: Option<Uuid>,
     pub(crate) can_reassign_tasks: bool,
-    /// `None` for who created the account.
+    /// `None` for the creator of the account.
     pub(crate) invited_by: Option<Uuid>,
     pub(crate) invited_at: DateTime<Utc>,
     pub(crate) joined_at: Option<DateTime<Utc>>,
     pub(crate) left_at: Option<DateTime<Utc>>,
-    /// What comments mention them by. `None` until they join: the database makes one of their address then.
+    /// Name for mentions in comments. `None` until the member joins: the database then derives one from the address.
     pub(crate) handle: Option<String>,
     pub(crate) version: i32,
 }
 
-/// Where a membership stands.
+/// Status of a membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Status {
+pub(crate) enum MemberStatus {
     Invited,
     Active,
     Removed,
 }
 
-impl Status {
+impl MemberStatus {
     pub(crate) const ALL: [Self; 3] = [Self::Invited, Self::Active, Self::Removed];
 
-    /// As it is stored.
+    /// The name that the database stores.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Invited => "invited",
@@ -64,28 +64,28 @@ impl Status {
 
 pub(crate) use baton_text::email::key as email_key;
 
-/// What is to become of a member; `None` keeps.
+/// A change of a member; `None` keeps a field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct MemberChange {
     pub(crate) role: Option<Role>,
     pub(crate) manager_id: Option<Option<Uuid>>,
     pub(crate) can_reassign_tasks: Option<bool>,
 }
 
-/// What of the account a change of one member depends on.
+/// The part of the hierarchy that the rules for changing one member depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Surroundings {
-    /// The role of the manager that the member is to have; `None` when that is no active member.
+pub(crate) struct HierarchyContext {
+    /// Role of the new manager; `None` when they are no active member.
     pub(crate) manager: Option<Role>,
-    /// The roles among those who report to the member directly.
+    /// Roles of the direct reports.
     pub(crate) reports: Vec<Role>,
-    /// Active owners, the member among them if they are one.
+    /// Number of active owners, the member included.
     pub(crate) owners: i64,
 }
 
 impl Member {
-    /// The member as it will be.
-    pub(crate) fn changed(&self, change: &Change) -> Self {
+    /// The member after a change.
+    pub(crate) fn apply(&self, change: &MemberChange) -> Self {
         Self {
             role: change.role.unwrap_or(self.role),
             manager_id: change.manager_id.unwrap_or(self.manager_id),
@@ -94,31 +94,30 @@ impl Member {
         }
     }
 
-    /// The membership after its end.
+    /// The membership after removal.
     pub(crate) fn removed(&self, now: DateTime<Utc>) -> Self {
-        Self { status: Status::Removed, left_at: Some(now), ..self.clone() }
+        Self { status: MemberStatus::Removed, left_at: Some(now), ..self.clone() }
     }
 
-    /// The membership once accepted. A manager who has left meanwhile, or no longer outranks the member,
-    /// is theirs no more: the invitation still stands.
+    /// The membership after acceptance. The manager is dropped if they have left or no longer outrank the member.
     pub(crate) fn joined(&self, user_id: Uuid, manager: Option<Role>, now: DateTime<Utc>) -> Self {
         let manager_id = self.manager_id.filter(|_| manager.is_some_and(|manager| outranks(manager, self.role)));
-        Self { user_id: Some(user_id), status: Status::Active, manager_id, joined_at: Some(now), ..self.clone() }
+        Self { user_id: Some(user_id), status: MemberStatus::Active, manager_id, joined_at: Some(now), ..self.clone() }
     }
 }
 
-/// Whether one of this role may lead one of that.
+/// Whether a member with role `manager` may manage one with `role`.
 ///
-/// Everyone's manager outranks them, and every change keeps it so: along managers the rank only grows,
-/// which is why nobody can come to report to themselves.
+/// Every manager outranks their reports, and every change preserves this. Ranks strictly increase along the chain of
+/// managers, so the hierarchy has no cycles.
 fn outranks(manager: Role, role: Role) -> bool {
     manager > role
 }
 
-/// Nobody reaches above their own role.
+/// Checks that `actor` may manage members of `role`: nobody acts above their own role.
 ///
-/// The role is the one that the actor has now, under the lock: the access layer's answer may be older.
-fn may_manage(actor: Role, role: Role) -> Result<()> {
+/// `actor` is the role read under the lock; the access layer's may be outdated.
+fn check_manage(actor: Role, role: Role) -> Result<()> {
     if !matrix::holds(actor, Permission::ManageRoles) {
         return Err(Reason::PermissionMissing.into());
     }
@@ -128,8 +127,8 @@ fn may_manage(actor: Role, role: Role) -> Result<()> {
     Ok(())
 }
 
-/// `manager` is the role of `manager_id`, if that is an active member.
-fn manager_fits(role: Role, manager_id: Option<Uuid>, manager: Option<Role>) -> Result<()> {
+/// Checks that the manager outranks `role`. `manager` is the role of `manager_id`; `None` for no active member.
+fn check_manager(role: Role, manager_id: Option<Uuid>, manager: Option<Role>) -> Result<()> {
     match (manager_id, manager) {
         (None, _) => Ok(()),
         (Some(_), Some(manager)) if outranks(manager, role) => Ok(()),
@@ -137,66 +136,63 @@ fn manager_fits(role: Role, manager_id: Option<Uuid>, manager: Option<Role>) -> 
     }
 }
 
-/// Whether `actor` may invite into this role, under this manager.
-pub(crate) fn may_invite(actor: Role, role: Role, manager_id: Option<Uuid>, manager: Option<Role>) -> Result<()> {
-    may_manage(actor, role)?;
-    manager_fits(role, manager_id, manager)
+/// Checks that `actor` may invite a member with this role and manager.
+pub(crate) fn check_invite(actor: Role, role: Role, manager_id: Option<Uuid>, manager: Option<Role>) -> Result<()> {
+    check_manage(actor, role)?;
+    check_manager(role, manager_id, manager)
 }
 
-/// Whether an invitation into `role` stands: its inviter has `inviter` for a role now, `None` when they are no active
-/// member any more.
-pub(crate) fn still_may_invite(inviter: Option<Role>, role: Role) -> bool {
-    inviter.is_some_and(|inviter| may_manage(inviter, role).is_ok())
+/// Whether an inviter with the current role `inviter` may still invite into `role`. `None` for no active member.
+pub(crate) fn can_still_invite(inviter: Option<Role>, role: Role) -> bool {
+    inviter.is_some_and(|inviter| check_manage(inviter, role).is_ok())
 }
 
-/// Whether `actor` may make `before` into `after`.
-pub(crate) fn may_change(actor: Role, before: &Member, after: &Member, around: &Surroundings) -> Result<()> {
-    may_manage(actor, before.role)?;
-    may_manage(actor, after.role)?;
-    if before.role == Role::Owner && after.role != Role::Owner && around.owners <= 1 {
+/// Checks that `actor` may change `before` to `after`.
+pub(crate) fn check_change(actor: Role, before: &Member, after: &Member, context: &HierarchyContext) -> Result<()> {
+    check_manage(actor, before.role)?;
+    check_manage(actor, after.role)?;
+    if before.role == Role::Owner && after.role != Role::Owner && context.owners <= 1 {
         return Err(Reason::LastOwner.into());
     }
-    // Who is to lead themselves is judged by the role they will have, not by the one they have.
-    let manager = if after.manager_id == after.user_id { Some(after.role) } else { around.manager };
-    manager_fits(after.role, after.manager_id, manager)?;
-    if around.reports.iter().any(|&report| !outranks(after.role, report)) {
+    // A member who becomes their own manager is judged by the new role, not by the current one.
+    let manager = if after.manager_id == after.user_id { Some(after.role) } else { context.manager };
+    check_manager(after.role, after.manager_id, manager)?;
+    if context.reports.iter().any(|&report| !outranks(after.role, report)) {
         return Err(Reason::RoleHasReports.into());
     }
     Ok(())
 }
 
-/// Whether `actor` may remove a member of this role. Those who report to them go on under their manager,
-/// who outranks them all the more.
-pub(crate) fn may_remove(actor: Role, role: Role, owners: i64) -> Result<()> {
-    may_manage(actor, role)?;
+/// Checks that `actor` may remove a member of this role. Reports move to the member's manager, who outranks them too.
+pub(crate) fn check_remove(actor: Role, role: Role, owners: i64) -> Result<()> {
+    check_manage(actor, role)?;
     if role == Role::Owner && owners <= 1 {
         return Err(Reason::LastOwner.into());
     }
     Ok(())
 }
 
-/// Whether who holds this role may leave.
-pub(crate) fn may_leave(role: Role, owners: i64) -> Result<()> {
+/// Checks that a member of this role may leave.
+pub(crate) fn check_leave(role: Role, owners: i64) -> Result<()> {
     if role == Role::Owner && owners <= 1 { Err(Reason::LastOwner.into()) } else { Ok(()) }
 }
 
-/// Whether `actor` may mail an invitation into this role again, or take it back.
-pub(crate) fn may_tend(actor: Role, role: Role) -> Result<()> {
-    may_manage(actor, role)
+/// Checks that `actor` may resend or revoke an invitation into this role.
+pub(crate) fn check_manage_invitation(actor: Role, role: Role) -> Result<()> {
+    check_manage(actor, role)
 }
 
-/// Whether `actor`, who removes `leaving` or leaves, may give their open tasks to `to`: to their manager, who
-/// has them by default, and to whom the actor may hand tasks anyway.
-pub(crate) fn may_hand_over(actor: &Member, relation: Relation, leaving: &Member, to: &Member) -> Result<()> {
+/// Checks that `actor`, who removes `leaving` or leaves, may hand the open tasks over to `to`: the leaver's manager, or
+/// anyone to whom the actor may assign tasks.
+pub(crate) fn check_hand_over(actor: &Member, relation: Relation, leaving: &Member, to: &Member) -> Result<()> {
     let may = to.user_id != leaving.user_id
         && (to.user_id == leaving.manager_id
             || relation_policy::allows(relation_policy::TASKS, actor.role, to.role, relation));
     if may { Ok(()) } else { Err(Reason::HandOverInvalid.into()) }
 }
 
-/// Both sides of a transfer of ownership, as they will be: the owner steps down to super manager and reports
-/// to the new one.
-pub(crate) fn transferred(from: &Member, to: &Member) -> Result<(Member, Member)> {
+/// The old and the new owner after a transfer. The old owner becomes a super manager who reports to the new one.
+pub(crate) fn swap_ownership(from: &Member, to: &Member) -> Result<(Member, Member)> {
     if from.role != Role::Owner {
         return Err(Reason::PermissionMissing.into());
     }
@@ -205,8 +201,8 @@ pub(crate) fn transferred(from: &Member, to: &Member) -> Result<(Member, Member)
     Ok((old, new))
 }
 
-/// Whether a member may reassign tasks: by role, by their own right, or by the account's setting.
-pub(crate) fn may_reassign(role: Role, own: bool, managers_may: bool) -> bool {
+/// Whether a member may reassign tasks: by role, by personal permission, or by the account's setting.
+pub(crate) fn can_reassign(role: Role, own: bool, managers_may: bool) -> bool {
     match role {
         Role::Owner | Role::SuperManager => true,
         Role::Manager => own || managers_may,
@@ -214,25 +210,25 @@ pub(crate) fn may_reassign(role: Role, own: bool, managers_may: bool) -> bool {
     }
 }
 
-/// What accepting an invitation comes to.
+/// The effect of accepting an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acceptance {
-    /// The person becomes a member now.
+    /// The user becomes a member.
     First,
-    /// The same person did before.
-    Again,
+    /// The user has accepted before.
+    Repeated,
 }
 
-/// Whether a person may accept an invitation.
+/// Checks that a user may accept an invitation.
 ///
 /// # Errors
-/// LINK_INVALID when it has ended or was accepted by another, INVITATION_FOR_ANOTHER when it was sent to
-/// another address.
-pub(crate) fn acceptance(member: &Member, user_id: Uuid, email: &str, now: DateTime<Utc>) -> Result<Acceptance> {
-    if member.status == Status::Active && member.user_id == Some(user_id) {
-        return Ok(Acceptance::Again);
+/// LINK_INVALID when the invitation has ended or another user has accepted it, INVITATION_FOR_ANOTHER when it was sent
+/// to another address.
+pub(crate) fn check_acceptance(member: &Member, user_id: Uuid, email: &str, now: DateTime<Utc>) -> Result<Acceptance> {
+    if member.status == MemberStatus::Active && member.user_id == Some(user_id) {
+        return Ok(Acceptance::Repeated);
     }
-    let open = member.status == Status::Invited && now - member.invited_at < INVITATION;
+    let open = member.status == MemberStatus::Invited && now - member.invited_at < INVITATION_TTL;
     if !open {
         return Err(Reason::LinkInvalid.into());
     }

@@ -20,30 +20,33 @@ use uuid::Uuid;
 
 use crate::{
     billing::{Prices, Secrets},
+    clients::auth::AuthClient,
     tier::Tiers,
-    users::Users,
 };
 
-/// What the methods work with. Clones share it.
+/// Dependencies of the RPC methods. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,
-    pub(crate) users: Users,
+    pub(crate) auth: AuthClient,
     pub(crate) mailed_tokens: MailedTokens,
-    /// How long the activity log is kept.
-    pub(crate) activity_kept: TimeDelta,
-    /// What accounts may use.
+    /// Retention of the activity log.
+    pub(crate) activity_retention: TimeDelta,
+    /// Limits per tier.
     pub(crate) tiers: Tiers,
-    /// What signs Stripe's events.
+    /// Secrets that sign Stripe's events.
     pub(crate) stripe_secrets: Secrets,
-    /// What is for sale.
+    /// Tiers of Stripe's prices.
     pub(crate) prices: Arc<Prices>,
-    /// Where gateways count requests.
+    /// Redis, where gateways count requests.
     pub(crate) streams: Streams,
 }
 
-/// The account that the request names: the one that the caller was let into, or none of theirs.
-fn account_of(principal: &Principal, named: &str) -> Result<Uuid> {
+/// Parses the account id of a request. It must equal the account of the caller's membership.
+///
+/// # Errors
+/// ACCOUNT_NOT_FOUND.
+fn parse_account_id(principal: &Principal, named: &str) -> Result<Uuid> {
     let own = principal.account_id();
     let named = named.parse().ok().filter(|&named: &Uuid| named == own);
     named.ok_or_else(|| Error::from(Reason::AccountNotFound))

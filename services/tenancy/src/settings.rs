@@ -1,4 +1,4 @@
-//! How an account wants things done.
+//! Settings of an account, and their validation.
 
 use baton_errors::{Error, Result};
 use chrono_tz::Tz;
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) one_running_timer: bool,
 }
 
-/// Who sees a task besides those it concerns.
+/// Who sees a task besides the people involved in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
     Private,
@@ -26,16 +26,16 @@ pub(crate) enum Visibility {
     Account,
 }
 
-/// A stretch of a day, in minutes since its beginning.
+/// Start and end within a day, in minutes since midnight.
 pub(crate) type Interval = (u16, u16);
 
-/// When people work: seven days, from Monday, each with its stretches in order.
+/// Working hours: seven days from Monday, each with its intervals in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct WorkingHours(pub(crate) [Vec<Interval>; 7]);
 
 impl Default for Settings {
-    /// Those of a new account, as the table has them.
+    /// The settings of a new account. They equal the column defaults.
     fn default() -> Self {
         Self {
             managers_may_reassign: false,
@@ -60,7 +60,7 @@ impl Default for WorkingHours {
 }
 
 impl Settings {
-    /// Names of what differs from `before`, as the contract has them.
+    /// The contract's names of the fields that differ from `before`.
     pub(crate) fn changes_since(&self, before: &Self) -> Vec<&'static str> {
         [
             ("managers_may_reassign", self.managers_may_reassign != before.managers_may_reassign),
@@ -82,7 +82,7 @@ impl Settings {
 impl Visibility {
     const ALL: [Self; 3] = [Self::Private, Self::Team, Self::Account];
 
-    /// As it is stored.
+    /// The name that the database stores.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Private => "private",
@@ -96,37 +96,35 @@ impl Visibility {
     }
 }
 
-/// The name of a time zone that there is, as the IANA database writes it.
+/// Validates a time zone name.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn timezone(name: &str, field: &str) -> Result<String> {
-    let zone: Tz = name
-        .parse()
-        .map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))?;
+pub(crate) fn parse_timezone(name: &str, field: &str) -> Result<String> {
+    let zone: Tz = name.parse().map_err(|_| Error::invalid(field, "must be an IANA time zone name"))?;
     Ok(zone.name().to_owned())
 }
 
-/// The stretches of a day, put in order.
+/// Validates and sorts the intervals of a day.
 ///
 /// # Errors
-/// VALIDATION_FAILED when one ends before it begins, or two overlap.
-pub(crate) fn day(mut intervals: Vec<Interval>, field: &str) -> Result<Vec<Interval>> {
+/// VALIDATION_FAILED when an interval does not end after its start, or two overlap.
+pub(crate) fn parse_day(mut intervals: Vec<Interval>, field: &str) -> Result<Vec<Interval>> {
     if intervals.iter().any(|(from, to)| from >= to) {
-        return Err(Error::invalid(field, "has an interval that does not end after its beginning"));
+        return Err(Error::invalid(field, "must not have an interval that does not end after its start"));
     }
     intervals.sort_unstable();
     if intervals.windows(2).any(|two| two[1].0 < two[0].1) {
-        return Err(Error::invalid(field, "has intervals that overlap"));
+        return Err(Error::invalid(field, "must not have overlapping intervals"));
     }
     Ok(intervals)
 }
 
-/// `HH:MM` as minutes. Its form was checked when the message was decoded.
+/// Parses `HH:MM` into minutes since midnight. The codec has already validated its form.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn minutes(text: &str, field: &str) -> Result<u16> {
+pub(crate) fn parse_minutes(text: &str, field: &str) -> Result<u16> {
     let parsed = text.split_once(':').and_then(|(hour, minute)| {
         let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
         (hour <= 24 && minute < 60).then_some(hour * 60 + minute).filter(|&minutes| minutes <= 24 * 60)
@@ -134,8 +132,8 @@ pub(crate) fn minutes(text: &str, field: &str) -> Result<u16> {
     parsed.ok_or_else(|| Error::invalid(field, "must be HH:MM"))
 }
 
-/// Minutes as `HH:MM`.
-pub(crate) fn clock(minutes: u16) -> String {
+/// Formats minutes since midnight as `HH:MM`.
+pub(crate) fn format_minutes(minutes: u16) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
@@ -147,16 +145,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn minutes_are_read_back(n in 0u16..=1440) {
-            prop_assert_eq!(minutes(&clock(n), "f").unwrap(), n);
+        fn minutes_round_trip(n in 0u16..=1440) {
+            prop_assert_eq!(parse_minutes(&format_minutes(n), "f").unwrap(), n);
         }
 
         #[test]
-        fn a_day_is_in_order_and_without_overlap(intervals in prop::collection::vec((0u16..1440, 0u16..=1440), 0..8)) {
+        fn a_valid_day_is_sorted_and_without_overlap(intervals in prop::collection::vec((0u16..1440, 0u16..=1440), 0..8)) {
             let apart = |a: &Interval, b: &Interval| a.1 <= b.0 || b.1 <= a.0;
             let fine = intervals.iter().all(|(from, to)| from < to)
                 && intervals.iter().enumerate().all(|(n, a)| intervals[n + 1..].iter().all(|b| apart(a, b)));
-            match day(intervals, "f") {
+            match parse_day(intervals, "f") {
                 Ok(day) => {
                     prop_assert!(fine);
                     prop_assert!(day.windows(2).all(|two| two[0].1 <= two[1].0));
@@ -167,18 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn only_zones_that_there_are() {
-        assert_eq!(timezone("Europe/Berlin", "f").unwrap(), "Europe/Berlin");
-        assert_eq!(timezone("UTC", "f").unwrap(), "UTC");
+    fn only_iana_time_zones_are_accepted() {
+        assert_eq!(parse_timezone("Europe/Berlin", "f").unwrap(), "Europe/Berlin");
+        assert_eq!(parse_timezone("UTC", "f").unwrap(), "UTC");
         for name in ["", "Berlin", "Europe/Atlantis", "+01:00", "../../etc/passwd"] {
-            assert!(timezone(name, "f").is_err(), "{name}");
+            assert!(parse_timezone(name, "f").is_err(), "{name}");
         }
     }
 
     #[test]
-    fn odd_times_are_none() {
+    fn malformed_times_are_refused() {
         for text in ["", "24:01", "9:60", "25:00", "ab:cd", "0900"] {
-            assert!(minutes(text, "f").is_err(), "{text}");
+            assert!(parse_minutes(text, "f").is_err(), "{text}");
         }
     }
 }

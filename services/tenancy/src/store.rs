@@ -1,12 +1,12 @@
-//! All SQL of the service, a file per noun.
+//! All SQL of the service, one file per noun.
 
 pub(crate) mod account;
 pub(crate) mod activity;
 pub(crate) mod analytics;
 pub(crate) mod assignee;
 pub(crate) mod billing;
-pub(crate) mod find;
 pub(crate) mod invitation;
 pub(crate) mod member;
+pub(crate) mod member_lookup;
 pub(crate) mod settings;
 pub(crate) mod usage;

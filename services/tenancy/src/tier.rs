@@ -1,4 +1,4 @@
-//! What accounts may use: a table of tiers, and its columns, the quotas.
+//! Subscription tiers and their quotas.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike, Utc};
 
 use crate::account::SubscriptionTier;
 
-/// Something that a tier limits.
+/// A limited resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Quota {
     Users,
@@ -23,7 +23,7 @@ impl Quota {
     pub(crate) const ALL: [Self; 5] =
         [Self::Users, Self::OpenTasksPerUser, Self::StorageMebibytes, Self::AiTokensPerMonth, Self::ApiRequestsPerHour];
 
-    /// As it is stored, and as errors name it.
+    /// The name in the database, in errors and in configuration.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
@@ -52,19 +52,19 @@ impl Quota {
         Self::ALL.into_iter().find(|quota| quota.to_proto() as i32 == number)
     }
 
-    /// Whether another service counts it, and says so by `usage.changed`.
+    /// Whether another service counts usage and reports it by `usage.changed`.
     pub(crate) fn is_reported(self) -> bool {
         matches!(self, Self::OpenTasksPerUser | Self::StorageMebibytes | Self::AiTokensPerMonth)
     }
 
-    /// What is used of it now, if this much was at `changed_at`: a month's use ends with the month.
-    pub(crate) fn current(self, used: i32, changed_at: DateTime<Utc>, now: DateTime<Utc>) -> i32 {
+    /// The usage at `now`, given the usage at `changed_at`. Monthly quotas reset at the start of a month (UTC).
+    pub(crate) fn current_usage(self, used: i32, changed_at: DateTime<Utc>, now: DateTime<Utc>) -> i32 {
         let month = |time: DateTime<Utc>| (time.year(), time.month());
         if self == Self::AiTokensPerMonth && month(changed_at) != month(now) { 0 } else { used }
     }
 
-    /// Its limit.
-    pub(crate) fn of(self, limits: &Limits) -> Option<i32> {
+    /// The limit of this quota; `None` is unlimited.
+    pub(crate) fn limit(self, limits: &Limits) -> Option<i32> {
         match self {
             Self::Users => limits.users,
             Self::OpenTasksPerUser => limits.open_tasks_per_user,
@@ -74,7 +74,7 @@ impl Quota {
         }
     }
 
-    fn of_mut(self, limits: &mut Limits) -> &mut Option<i32> {
+    fn limit_mut(self, limits: &mut Limits) -> &mut Option<i32> {
         match self {
             Self::Users => &mut limits.users,
             Self::OpenTasksPerUser => &mut limits.open_tasks_per_user,
@@ -85,12 +85,12 @@ impl Quota {
     }
 }
 
-/// The limits of every tier: free, pro, enterprise.
+/// The limits of each tier: free, pro, enterprise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiers([Limits; 3]);
 
 impl Default for Tiers {
-    /// The enterprise plan's table.
+    /// The limits without configuration.
     fn default() -> Self {
         let of = |[users, tasks, storage, tokens, requests]: [Option<i32>; 5]| Limits {
             users,
@@ -108,23 +108,23 @@ impl Default for Tiers {
 }
 
 impl Tiers {
-    /// The table with some cells changed: `free.users=10`, `pro.storage_mebibytes=unlimited`.
+    /// The default limits with overrides such as `free.users=10` or `pro.storage_mebibytes=unlimited`.
     ///
     /// # Errors
-    /// Which of them is none.
+    /// Names the malformed override.
     pub(crate) fn with(changes: &[String]) -> anyhow::Result<Self> {
         let mut tiers = Self::default();
         for change in changes {
-            tiers.change(change).ok_or_else(|| {
+            tiers.override_limit(change).ok_or_else(|| {
                 anyhow::anyhow!(
-                    "BATON_TENANCY_TIER_LIMITS: {change:?} is not like free.users=10 or pro.users=unlimited"
+                    "BATON_TENANCY_TIER_LIMITS: {change:?} must have the form free.users=10 or pro.users=unlimited"
                 )
             })?;
         }
         Ok(tiers)
     }
 
-    fn change(&mut self, change: &str) -> Option<()> {
+    fn override_limit(&mut self, change: &str) -> Option<()> {
         let (cell, value) = change.split_once('=')?;
         let (tier, quota) = cell.trim().split_once('.')?;
         let (tier, quota) = (SubscriptionTier::from_name(tier)?, Quota::from_name(quota)?);
@@ -132,43 +132,43 @@ impl Tiers {
             "unlimited" => None,
             number => Some(number.parse().ok().filter(|&number: &i32| number >= 0)?),
         };
-        *quota.of_mut(&mut self.0[tier as usize]) = value;
+        *quota.limit_mut(&mut self.0[tier as usize]) = value;
         Some(())
     }
 
-    /// What an account may use.
+    /// The limits of an account: its own overrides, else those of its tier.
     pub(crate) fn limits(&self, plan: &Plan) -> Limits {
         let mut limits = self.0[plan.tier as usize];
         for quota in Quota::ALL {
-            if let Some(own) = quota.of(&plan.overrides) {
-                *quota.of_mut(&mut limits) = Some(own);
+            if let Some(own) = quota.limit(&plan.overrides) {
+                *quota.limit_mut(&mut limits) = Some(own);
             }
         }
         limits
     }
 }
 
-/// What an account pays for, and what was agreed with it beside.
+/// The tier of an account, with its own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) tier: SubscriptionTier,
-    /// `None` is as the tier says.
+    /// Limits of this account; `None` means the tier's.
     pub(crate) overrides: Limits,
 }
 
-/// How much of a limit is used, in whole percent. Nothing to have is all used up.
-pub(crate) fn percent(used: i64, limit: i32) -> i32 {
+/// Usage of a limit in whole percent, rounded down. A limit of zero counts as used up.
+pub(crate) fn percent_used(used: i64, limit: i32) -> i32 {
     if limit == 0 {
         return 100;
     }
     i32::try_from(used.saturating_mul(100) / i64::from(limit)).unwrap_or(i32::MAX)
 }
 
-/// Refuses one more of what is used up.
+/// Checks that `more` fits into the limit.
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
-pub(crate) fn room_for(quota: Quota, limit: Option<i32>, used: i64, more: i64) -> Result<()> {
+pub(crate) fn check_quota(quota: Quota, limit: Option<i32>, used: i64, more: i64) -> Result<()> {
     match limit {
         Some(limit) if used + more > i64::from(limit) => Err(baton_access::limits::exceeded(quota.name(), limit, used)),
         _ => Ok(()),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_the_plans() {
+    fn default_limits_per_tier() {
         use SubscriptionTier::{Enterprise, Free, Pro};
         let tiers = Tiers::default();
         for (quota, expected) in [
@@ -201,12 +201,16 @@ mod tests {
             (Quota::OpenTasksPerUser, [Some(100), Some(1000), None]),
             (Quota::ApiRequestsPerHour, [Some(100), Some(1000), Some(10_000)]),
         ] {
-            assert_eq!([Free, Pro, Enterprise].map(|tier| quota.of(&tiers.limits(&plan(tier)))), expected, "{quota}");
+            assert_eq!(
+                [Free, Pro, Enterprise].map(|tier| quota.limit(&tiers.limits(&plan(tier)))),
+                expected,
+                "{quota}"
+            );
         }
     }
 
     #[test]
-    fn cells_are_changed_by_name_and_nonsense_keeps_the_service_from_starting() {
+    fn overrides_change_limits_by_name_and_malformed_ones_are_refused() {
         let with = |changes: &[&str]| Tiers::with(&changes.iter().map(|&c| c.to_owned()).collect::<Vec<_>>());
         let tiers = with(&["free.users=7", "pro.users = unlimited"]).unwrap();
         assert_eq!(tiers.limits(&plan(SubscriptionTier::Free)).users, Some(7));
@@ -218,32 +222,35 @@ mod tests {
     }
 
     #[test]
-    fn what_was_agreed_with_one_account_wins() {
+    fn limits_of_the_account_override_the_tier() {
         let overrides = Limits { users: Some(0), ..Limits::default() };
         let limits = Tiers::default().limits(&Plan { tier: SubscriptionTier::Enterprise, overrides });
         assert_eq!((limits.users, limits.open_tasks_per_user), (Some(0), None));
     }
 
     #[test]
-    fn the_last_place_can_be_taken_and_no_more() {
-        assert!(room_for(Quota::Users, Some(5), 4, 1).is_ok());
-        assert!(room_for(Quota::Users, None, i64::MAX - 1, 1).is_ok());
+    fn usage_up_to_the_limit_is_accepted_and_no_more() {
+        assert!(check_quota(Quota::Users, Some(5), 4, 1).is_ok());
+        assert!(check_quota(Quota::Users, None, i64::MAX - 1, 1).is_ok());
         for (used, more) in [(5, 1), (4, 2), (9, 1)] {
-            assert_eq!(room_for(Quota::Users, Some(5), used, more).unwrap_err().reason(), Reason::QuotaExceeded);
+            assert_eq!(check_quota(Quota::Users, Some(5), used, more).unwrap_err().reason(), Reason::QuotaExceeded);
         }
     }
 
     #[test]
-    fn percents_are_rounded_down() {
-        assert_eq!((percent(799, 1000), percent(800, 1000), percent(7, 5), percent(0, 0)), (79, 80, 140, 100));
+    fn percentages_are_rounded_down() {
+        assert_eq!(
+            (percent_used(799, 1000), percent_used(800, 1000), percent_used(7, 5), percent_used(0, 0)),
+            (79, 80, 140, 100)
+        );
     }
 
     #[test]
-    fn tokens_of_another_month_are_gone() {
+    fn monthly_usage_resets_with_the_month() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(40);
         let before = DateTime::UNIX_EPOCH + TimeDelta::days(30);
-        assert_eq!(Quota::AiTokensPerMonth.current(9, before, now), 0);
-        assert_eq!(Quota::AiTokensPerMonth.current(9, now, now), 9);
-        assert_eq!(Quota::StorageMebibytes.current(9, before, now), 9);
+        assert_eq!(Quota::AiTokensPerMonth.current_usage(9, before, now), 0);
+        assert_eq!(Quota::AiTokensPerMonth.current_usage(9, now, now), 9);
+        assert_eq!(Quota::StorageMebibytes.current_usage(9, before, now), 9);
     }
 }

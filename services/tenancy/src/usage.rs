@@ -1,4 +1,4 @@
-//! Seats, reports of what is used, and warnings when it runs out.
+//! Usage of quotas: seats, reports from other services, and warnings to owners.
 
 use baton_access::Limits;
 use baton_errors::{Error, Reason, Result};
@@ -9,70 +9,70 @@ use uuid::Uuid;
 
 use crate::{
     events,
-    member::INVITATION,
+    member::INVITATION_TTL,
     store,
-    tier::{Plan, Quota, Tiers, percent, room_for},
+    tier::{Plan, Quota, Tiers, check_quota, percent_used},
 };
 
-/// The type of the event by which services report what is used.
-pub(crate) const REPORT: &str = "usage.changed";
+/// Event type: a service reports usage.
+pub(crate) const USAGE_CHANGED: &str = "usage.changed";
 
-/// What an account pays for, and may use by that.
+/// An account's plan and the resulting limits.
 ///
 /// # Errors
 /// ACCOUNT_NOT_FOUND.
-pub(crate) async fn limits(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<(Plan, Limits)> {
-    let plan = store::usage::plan(tx, account_id).await?.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+pub(crate) async fn load_limits(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<(Plan, Limits)> {
+    let plan = store::usage::get_plan(tx, account_id).await?.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
     Ok((plan, tiers.limits(&plan)))
 }
 
-/// Counts seats after `more` invitations were stored, and tells the owners if that is news. To be called under
-/// the lock of the hierarchy, so that of many who want the last seat one gets it; who is refused rolls back.
+/// Checks seats after `more` invitations were stored, and publishes a warning when a threshold is crossed. The caller
+/// holds the hierarchy lock, so that concurrent calls cannot take the same seat, and rolls back on error.
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
-pub(crate) async fn take_seats(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, more: usize) -> Result<()> {
+pub(crate) async fn reserve_seats(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, more: usize) -> Result<()> {
     if more == 0 {
         return Ok(());
     }
-    let (_, limits) = limits(tx, tiers, account_id).await?;
+    let (_, limits) = load_limits(tx, tiers, account_id).await?;
     let now = tx.db().clock().now();
-    let taken = store::usage::seats(tx, account_id, now - INVITATION).await?.taken;
+    let taken = store::usage::count_seats(tx, account_id, now - INVITATION_TTL).await?.taken;
     let before = taken - more as i64;
-    room_for(Quota::Users, limits.users, before, more as i64)?;
-    // Seats that were given back since the last warning make the next one news.
-    warn(tx, Quota::Users, Uuid::nil(), before, limits.users, now).await?;
-    warn(tx, Quota::Users, Uuid::nil(), taken, limits.users, now).await
+    check_quota(Quota::Users, limits.users, before, more as i64)?;
+    // Evaluates the usage before as well: seats freed since the last warning reset it.
+    publish_warning(tx, Quota::Users, Uuid::nil(), before, limits.users, now).await?;
+    publish_warning(tx, Quota::Users, Uuid::nil(), taken, limits.users, now).await
 }
 
-/// Counts members after one has joined. Their invitation has had its seat, but the account may have fewer now. To
-/// be called under the lock of the hierarchy; who is refused rolls back.
+/// Checks seats after a member was stored. Their invitation held a seat, but the limit may have shrunk since. The
+/// caller holds the hierarchy lock, and rolls back on error.
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
-pub(crate) async fn join(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<()> {
-    let (_, limits) = limits(tx, tiers, account_id).await?;
-    let open_since = tx.db().clock().now() - INVITATION;
-    let members = store::usage::seats(tx, account_id, open_since).await?.members;
-    room_for(Quota::Users, limits.users, members - 1, 1)
+pub(crate) async fn check_member_seat(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<()> {
+    let (_, limits) = load_limits(tx, tiers, account_id).await?;
+    let open_since = tx.db().clock().now() - INVITATION_TTL;
+    let members = store::usage::count_seats(tx, account_id, open_since).await?.members;
+    check_quota(Quota::Users, limits.users, members - 1, 1)
 }
 
-/// What another service has counted.
+/// Usage that another service has counted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Report {
-    /// `None` when a newer version counts something that is not known here.
+pub(crate) struct UsageReport {
+    /// `None` for a quota that this version does not know.
     pub(crate) quota: Option<Quota>,
-    /// Nil for the account as a whole.
+    /// Nil for account-wide quotas.
     pub(crate) user_id: Uuid,
     used: i32,
 }
 
-impl Report {
-    /// Reads the event.
+impl UsageReport {
+    /// Parses a `usage.changed` event.
     ///
     /// # Errors
-    /// INTERNAL for one that is no report.
-    pub(crate) fn of(event: &Envelope) -> Result<Self> {
+    /// INTERNAL when the payload is malformed.
+    pub(crate) fn from_event(event: &Envelope) -> Result<Self> {
         let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
         let report: UsageChanged = payload.to_msg().map_err(Error::internal)?;
         let user_id = match report.user_id.as_str() {
@@ -84,22 +84,23 @@ impl Report {
     }
 }
 
-/// Takes in what another service has counted.
+/// Stores reported usage, and publishes a warning when a threshold is crossed.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn reported(tx: &mut Tx, tiers: &Tiers, report: &Report) -> Result<()> {
+pub(crate) async fn record(tx: &mut Tx, tiers: &Tiers, report: &UsageReport) -> Result<()> {
     let Some(quota) = report.quota else { return Ok(()) };
-    let Report { user_id, used, .. } = *report;
+    let UsageReport { user_id, used, .. } = *report;
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
-    if !store::usage::set(tx, quota, user_id, used, now).await? {
+    if !store::usage::save(tx, quota, user_id, used, now).await? {
         return Ok(());
     }
-    let (_, limits) = limits(tx, tiers, account_id).await?;
-    warn(tx, quota, user_id, used.into(), quota.of(&limits), now).await
+    let (_, limits) = load_limits(tx, tiers, account_id).await?;
+    publish_warning(tx, quota, user_id, used.into(), quota.limit(&limits), now).await
 }
 
-async fn warn(
+/// Publishes a warning to the owners if usage has crossed a threshold.
+async fn publish_warning(
     tx: &mut Tx,
     quota: Quota,
     user_id: Uuid,
@@ -107,12 +108,13 @@ async fn warn(
     limit: Option<i32>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let percent = limit.map_or(0, |limit| percent(used, limit));
-    // Whoever comes from 0 to 100 at once is told of both; one word is enough.
-    let Some(reached) = store::usage::cross(tx, quota, user_id, percent, now).await?.into_iter().max() else {
+    let percent = limit.map_or(0, |limit| percent_used(used, limit));
+    // Usage may cross both thresholds at once; only the highest is published.
+    let Some(threshold) = store::usage::record_thresholds(tx, quota, user_id, percent, now).await?.into_iter().max()
+    else {
         return Ok(());
     };
     let account_id = tx.tenant().account_id;
-    let owners = store::usage::owners(tx, account_id).await?;
-    tx.publish(events::usage_warning(account_id, quota, reached, user_id, &owners)).await
+    let owners = store::usage::list_owners(tx, account_id).await?;
+    tx.publish(events::usage_warning(account_id, quota, threshold, user_id, &owners)).await
 }

@@ -38,24 +38,24 @@ fn envelope(kind: &str, payload: Option<Any>) -> Envelope {
 }
 
 fn row<M: Name>(kind: &str, payload: &M) -> Activity {
-    Activity::of(&envelope(kind, Some(Any::from_msg(payload).unwrap()))).unwrap().unwrap()
+    Activity::from_event(&envelope(kind, Some(Any::from_msg(payload).unwrap()))).unwrap().unwrap()
 }
 
 fn details(activity: &Activity) -> Vec<(&str, &str)> {
     activity.details.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// A row for tests of others.
-pub(crate) fn logged(seq: i64) -> Logged {
+/// A sample entry, also for tests of other modules.
+pub(crate) fn sample_entry(seq: i64) -> LogEntry {
     let payload = TaskEvent { assigned_to: OTHER.to_string(), ..TaskEvent::default() };
     let activity = row("task.assigned", &payload);
-    let place = Place { seq, recorded_at: activity.occurred_at };
-    let leaf_hash = activity.leaf_hash(place).to_vec();
-    Logged { activity, place, leaf_hash }
+    let position = LogPosition { seq, recorded_at: activity.occurred_at };
+    let leaf_hash = activity.leaf_hash(position).to_vec();
+    LogEntry { activity, position, leaf_hash }
 }
 
 #[test]
-fn a_row_says_who_did_what_to_which_thing_from_where() {
+fn an_entry_has_actor_action_resource_and_origin() {
     let task = TaskEvent {
         task_id: SUBJECT.to_string(),
         kind: TaskEventKind::Assigned.into(),
@@ -79,7 +79,7 @@ fn a_row_says_who_did_what_to_which_thing_from_where() {
 }
 
 #[test]
-fn events_of_members_accounts_and_notifications_are_rows() {
+fn member_account_and_notification_events_are_logged() {
     let member = MemberEvent {
         member_id: SUBJECT.to_string(),
         user_id: OTHER.to_string(),
@@ -100,27 +100,27 @@ fn events_of_members_accounts_and_notifications_are_rows() {
 }
 
 #[test]
-fn what_belongs_to_no_account_is_no_row() {
+fn events_without_an_account_are_not_logged() {
     let user = UserEvent { user_id: SUBJECT.to_string(), ..UserEvent::default() };
     for kind in ["user.registered", "session.opened"] {
         let event = envelope(kind, Some(Any::from_msg(&user).unwrap()));
         let event = Envelope { account_id: String::new(), ..event };
-        assert_eq!(Activity::of(&event).unwrap(), None);
+        assert_eq!(Activity::from_event(&event).unwrap(), None);
     }
 }
 
 #[test]
-fn an_event_of_a_newer_version_is_logged_by_its_envelope() {
+fn an_unknown_payload_type_is_logged_by_its_envelope() {
     let unknown = Any { type_url: "/baton.task.v9.TaskEvent".to_owned(), value: vec![1, 2, 3] };
-    let activity = Activity::of(&envelope("task.archived", Some(unknown))).unwrap().unwrap();
+    let activity = Activity::from_event(&envelope("task.archived", Some(unknown))).unwrap().unwrap();
     assert_eq!((activity.action.as_str(), activity.details.len()), ("task.archived", 0));
     let event = Envelope { actor_id: String::new(), origin: None, ..envelope("task.archived", None) };
-    let activity = Activity::of(&event).unwrap().unwrap();
+    let activity = Activity::from_event(&event).unwrap().unwrap();
     assert_eq!((activity.actor_id, activity.address, activity.user_agent), (None, None, None));
 }
 
 #[test]
-fn what_is_no_event_is_refused() {
+fn a_malformed_envelope_is_refused() {
     let good = envelope("task.created", None);
     for bad in [
         Envelope { r#type: "nonsense".to_owned(), ..good.clone() },
@@ -128,21 +128,20 @@ fn what_is_no_event_is_refused() {
         Envelope { subject_id: String::new(), ..good.clone() },
         Envelope { occurred_at: None, ..good.clone() },
     ] {
-        assert!(Activity::of(&bad).is_err(), "{bad:?}");
+        assert!(Activity::from_event(&bad).is_err(), "{bad:?}");
     }
 }
 
 #[test]
-fn a_custom_field_is_named_without_its_name() {
+fn names_of_custom_fields_are_not_logged() {
     let changed = ["custom_fields.salary of Ada", "title", "custom_fields.x", "Ada Lovelace", ""];
     let task = TaskEvent { changed_fields: changed.map(str::to_owned).to_vec(), ..TaskEvent::default() };
     assert_eq!(row("task.updated", &task).changed_fields, ["custom_fields", "title"]);
 }
 
-/// Every message of the contract that an event can carry, with a text in every field that takes one: nothing of
-/// it reaches the log.
+/// Fills every string field of every event message with text, and expects none of it in the log.
 #[test]
-fn no_payload_brings_a_text_into_the_log() {
+fn no_payload_text_reaches_the_log() {
     let mut seen = 0;
     for of in pool().all_messages().filter(|of| of.package_name().starts_with("baton.") && of.name().ends_with("Event"))
     {
@@ -153,17 +152,17 @@ fn no_payload_brings_a_text_into_the_log() {
         }
         let type_url = format!("/{}", of.full_name());
         let event = envelope("thing.changed", Some(Any { type_url, value: message.encode_to_vec() }));
-        let activity = Activity::of(&event).unwrap().unwrap();
+        let activity = Activity::from_event(&event).unwrap().unwrap();
         assert!(!format!("{activity:?}").contains("Ada"), "{}: {activity:?}", of.full_name());
         seen += 1;
     }
     assert!(seen >= 5, "only {seen} messages");
 }
 
-/// Every type of event in the sources of the services has a row, a new one too.
+/// Every event type in the sources of the services is logged, future ones included.
 #[test]
-fn every_type_of_event_in_the_tree_is_a_row() {
-    let kinds = kinds_in_the_tree();
+fn every_event_type_in_the_sources_is_logged() {
+    let kinds = event_types_in_sources();
     for known in [
         "task.reassigned",
         "comment.mentioned",
@@ -175,14 +174,14 @@ fn every_type_of_event_in_the_tree_is_a_row() {
         assert!(kinds.contains(known), "{known} is not found: {kinds:?}");
     }
     for kind in kinds {
-        let activity = Activity::of(&envelope(&kind, None)).unwrap().unwrap();
+        let activity = Activity::from_event(&envelope(&kind, None)).unwrap().unwrap();
         assert_eq!(activity.action, kind);
         assert_eq!(Some(activity.resource_type.as_str()), kind.split('.').next());
     }
 }
 
-/// What `Event::new` is given, and what the events of tasks are named.
-fn kinds_in_the_tree() -> BTreeSet<String> {
+/// Event types in the string literals of the services' `events` modules.
+fn event_types_in_sources() -> BTreeSet<String> {
     let services = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut kinds = BTreeSet::new();
     let files = std::fs::read_dir(services).unwrap().flat_map(|service| {
@@ -195,7 +194,7 @@ fn kinds_in_the_tree() -> BTreeSet<String> {
         let literals = source.split('"').skip(1).step_by(2);
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         for literal in literals {
-            if literal.split_once('.').is_some_and(|(noun, happened)| is_word(noun) && is_word(happened)) {
+            if literal.split_once('.').is_some_and(|(noun, verb)| is_word(noun) && is_word(verb)) {
                 kinds.insert(literal.to_owned());
             }
         }
@@ -208,18 +207,18 @@ fn kinds_in_the_tree() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_hash_of_a_row_is_the_leaf_of_a_merkle_tree() {
-    let Logged { activity, place, leaf_hash } = logged(7);
+fn the_hash_of_an_entry_is_a_merkle_tree_leaf() {
+    let LogEntry { activity, position, leaf_hash } = sample_entry(7);
     let mut bytes = vec![0];
-    bytes.extend(activity.canonical(place));
+    bytes.extend(activity.canonical(position));
     assert_eq!(leaf_hash, Sha256::digest(&bytes).to_vec());
-    // Bytes are for good: a row that was hashed by an older version must give the same again.
-    assert_eq!(crate::export::hex(&leaf_hash), "e8345fed93356a8ff09717a968694b41ebec537c00a98912594083ababbb9f1c");
+    // The encoding must never change: entries hashed by older versions must keep their hash.
+    assert_eq!(crate::export::to_hex(&leaf_hash), "e8345fed93356a8ff09717a968694b41ebec537c00a98912594083ababbb9f1c");
 }
 
 #[test]
-fn a_row_with_anything_changed_has_another_hash() {
-    let Logged { activity, place, leaf_hash } = logged(7);
+fn any_changed_field_changes_the_hash() {
+    let LogEntry { activity, position, leaf_hash } = sample_entry(7);
     let changes: [fn(&mut Activity); 12] = [
         |row| row.account_id = OTHER,
         |row| row.id = OTHER,
@@ -237,31 +236,31 @@ fn a_row_with_anything_changed_has_another_hash() {
     for (nth, change) in changes.into_iter().enumerate() {
         let mut changed = activity.clone();
         change(&mut changed);
-        assert_ne!(changed.leaf_hash(place).to_vec(), leaf_hash, "change {nth}");
+        assert_ne!(changed.leaf_hash(position).to_vec(), leaf_hash, "change {nth}");
     }
-    for place in [
-        Place { seq: 8, ..place },
-        Place { recorded_at: place.recorded_at + chrono::TimeDelta::microseconds(1), ..place },
+    for position in [
+        LogPosition { seq: 8, ..position },
+        LogPosition { recorded_at: position.recorded_at + chrono::TimeDelta::microseconds(1), ..position },
     ] {
-        assert_ne!(activity.leaf_hash(place).to_vec(), leaf_hash);
+        assert_ne!(activity.leaf_hash(position).to_vec(), leaf_hash);
     }
 }
 
 proptest! {
-    /// A text cannot pose as another by moving over into the field beside it.
+    /// Moving characters between adjacent fields changes the encoding.
     #[test]
-    fn fields_do_not_run_into_each_other(a in "[a-z]{0,6}", b in "[a-z]{0,6}", c in "[a-z]{0,6}", d in "[a-z]{0,6}") {
-        let Logged { activity, place, .. } = logged(1);
+    fn adjacent_fields_are_separated(a in "[a-z]{0,6}", b in "[a-z]{0,6}", c in "[a-z]{0,6}", d in "[a-z]{0,6}") {
+        let LogEntry { activity, position, .. } = sample_entry(1);
         let with = |action: &str, resource_type: &str| {
             let (action, resource_type) = (action.to_owned(), resource_type.to_owned());
-            Activity { action, resource_type, ..activity.clone() }.canonical(place)
+            Activity { action, resource_type, ..activity.clone() }.canonical(position)
         };
         prop_assert_eq!(with(&a, &b) == with(&c, &d), (a, b) == (c, d));
     }
 }
 
 #[test]
-fn people_read_their_own_managers_their_reports_and_higher_roles_all() {
+fn users_read_their_own_entries_managers_their_reports_and_higher_roles_all() {
     let (own, report, other) = (Uuid::from_u128(10), Uuid::from_u128(11), Uuid::from_u128(12));
     let all = [Some(Relation::Own), Some(Relation::Other), Some(Relation::Other)];
     for (role, reports, expected) in [
@@ -281,6 +280,6 @@ fn people_read_their_own_managers_their_reports_and_higher_roles_all() {
             settings: Settings::default(),
             limits: Limits::default(),
         };
-        assert_eq!([own, report, other].map(|person| reach(&member, own, person)), expected, "{role:?}");
+        assert_eq!([own, report, other].map(|person| readable_relation(&member, own, person)), expected, "{role:?}");
     }
 }

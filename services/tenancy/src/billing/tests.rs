@@ -48,39 +48,42 @@ fn invoice() -> Value {
 fn after(events: &[StripeEvent]) -> Subscription {
     let mut subscription = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
     for event in events {
-        let about = event.about.as_ref().unwrap();
-        subscription.take(&about.change, event.made_at, &prices()).unwrap();
+        let about = event.subscription_event.as_ref().unwrap();
+        subscription.apply(&about.change, event.created_at, &prices()).unwrap();
     }
     subscription
 }
 
 #[test]
-fn a_life_of_a_subscription() {
+fn a_subscription_from_creation_to_cancellation() {
     use SubscriptionTier::{Enterprise, Free, Pro};
     let mut life = vec![event("customer.subscription.created", 0, &subscription("incomplete", "price_pro"))];
-    assert_eq!(after(&life).buys(day(0)), Free);
+    assert_eq!(after(&life).tier_at(day(0)), Free);
     life.push(event("customer.subscription.updated", 0, &subscription("active", "price_pro")));
     life.push(event("invoice.paid", 0, &invoice()));
-    assert_eq!((after(&life).buys(day(1)), after(&life).lapses_at(day(1))), (Pro, None));
+    assert_eq!((after(&life).tier_at(day(1)), after(&life).lapses_at(day(1))), (Pro, None));
     life.push(event("customer.subscription.updated", 100, &subscription("active", "price_big")));
-    assert_eq!(after(&life).buys(day(1)), Enterprise);
+    assert_eq!(after(&life).tier_at(day(1)), Enterprise);
 
     let failed = 30 * 86_400;
     life.push(event("invoice.payment_failed", failed, &invoice()));
     life.push(event("customer.subscription.updated", failed + 5, &subscription("past_due", "price_big")));
     life.push(event("invoice.payment_failed", failed + 86_400, &invoice()));
     let late = after(&life);
-    assert_eq!((late.standing(), late.lapses_at(day(31))), (Some(Status::PastDue), Some(day(37))));
-    assert_eq!((late.buys(day(36)), late.buys(day(37)), late.lapses_at(day(37))), (Enterprise, Free, None));
+    assert_eq!((late.effective_status(), late.lapses_at(day(31))), (Some(SubscriptionStatus::PastDue), Some(day(37))));
+    assert_eq!((late.tier_at(day(36)), late.tier_at(day(37)), late.lapses_at(day(37))), (Enterprise, Free, None));
 
     life.push(event("invoice.paid", failed + 3 * 86_400, &invoice()));
     let made_good = after(&life);
-    assert_eq!((made_good.standing(), made_good.buys(day(40))), (Some(Status::Active), Enterprise));
+    assert_eq!(
+        (made_good.effective_status(), made_good.tier_at(day(40))),
+        (Some(SubscriptionStatus::Active), Enterprise)
+    );
     life.push(event("customer.subscription.deleted", failed + 4 * 86_400, &subscription("canceled", "price_big")));
-    assert_eq!((after(&life).buys(day(35)), after(&life).grace_ends_at()), (Free, None));
+    assert_eq!((after(&life).tier_at(day(35)), after(&life).grace_ends_at()), (Free, None));
 }
 
-/// Two of its events in one second, twice: nothing but the status says which is later.
+/// Events of a lifecycle. Some share a second, so that only the status orders them.
 fn life() -> Vec<StripeEvent> {
     vec![
         event("checkout.session.completed", 1, &json!({"customer": "cus_1", "subscription": "sub_1"})),
@@ -99,7 +102,7 @@ fn life() -> Vec<StripeEvent> {
     ]
 }
 
-/// The beginning of a life as it was, and shuffled.
+/// A prefix of the lifecycle, in order and shuffled.
 fn shuffled() -> impl Strategy<Value = (Vec<StripeEvent>, Vec<StripeEvent>)> {
     (1..=life().len()).prop_flat_map(|length| {
         let lived = life()[..length].to_vec();
@@ -109,71 +112,73 @@ fn shuffled() -> impl Strategy<Value = (Vec<StripeEvent>, Vec<StripeEvent>)> {
 
 proptest! {
     #[test]
-    fn events_in_any_order_and_twice_come_to_the_same((lived, shuffled) in shuffled(), again in any::<prop::sample::Index>()) {
+    fn the_result_does_not_depend_on_order_or_duplicates((lived, shuffled) in shuffled(), again in any::<prop::sample::Index>()) {
         let mut events = shuffled;
         events.push(again.get(&events).clone());
         let (subscription, expected) = (after(&events), after(&lived));
-        prop_assert_eq!(subscription.standing(), expected.standing());
+        prop_assert_eq!(subscription.effective_status(), expected.effective_status());
         prop_assert_eq!(subscription.price_id.as_ref(), expected.price_id.as_ref());
-        prop_assert_eq!(subscription.buys(at(100)), expected.buys(at(100)));
+        prop_assert_eq!(subscription.tier_at(at(100)), expected.tier_at(at(100)));
         prop_assert_eq!((subscription.healthy_at, subscription.failed_at), (expected.healthy_at, expected.failed_at));
-        // By the last failure at the latest.
+        // No later than the last failure.
         let since = |of: &Subscription| of.failing_since.map(|since| since >= at(90));
         prop_assert_eq!(since(&subscription), since(&expected));
     }
 
     #[test]
-    fn what_is_no_event_is_refused_and_nothing_panics(body in any::<Vec<u8>>()) {
+    fn malformed_events_are_refused_without_panic(body in any::<Vec<u8>>()) {
         prop_assert!(StripeEvent::parse(&body).is_err());
     }
 }
 
 #[test]
-fn the_end_stays_the_end_whatever_comes_late() {
+fn a_late_event_does_not_revive_a_canceled_subscription() {
     let end = event("customer.subscription.deleted", 100, &subscription("canceled", "price_pro"));
     for late in [
         event("customer.subscription.updated", 100, &subscription("active", "price_pro")),
         event("customer.subscription.updated", 99, &subscription("active", "price_pro")),
         event("invoice.paid", 200, &invoice()),
     ] {
-        assert_eq!(after(&[end.clone(), late]).buys(at(300)), SubscriptionTier::Free);
+        assert_eq!(after(&[end.clone(), late]).tier_at(at(300)), SubscriptionTier::Free);
     }
 }
 
 #[test]
-fn the_best_of_several_subscriptions_decides() {
+fn the_highest_tier_of_several_subscriptions_wins() {
     let mut old = after(&[event("customer.subscription.deleted", 9, &subscription("canceled", "price_big"))]);
     old.id = "sub_0".to_owned();
     let new = after(&[event("customer.subscription.created", 5, &subscription("active", "price_pro"))]);
     let both = [old, new];
-    assert_eq!(decisive(&both, at(10)).map(|best| best.id.as_str()), Some("sub_1"));
-    assert_eq!(decisive(&[], at(10)), None);
+    assert_eq!(find_decisive(&both, at(10)).map(|best| best.id.as_str()), Some("sub_1"));
+    assert_eq!(find_decisive(&[], at(10)), None);
 }
 
 #[test]
-fn shapes_of_other_versions_and_expanded_objects_are_read() {
+fn older_api_versions_and_expanded_objects_are_parsed() {
     let mut old = subscription("trialing", "price_pro");
     old["customer"] = json!({"id": "cus_9", "object": "customer"});
     old["current_period_end"] = json!(77);
-    let about = event("customer.subscription.updated", 5, &old).about.unwrap();
+    let about = event("customer.subscription.updated", 5, &old).subscription_event.unwrap();
     assert_eq!((about.customer_id.as_str(), about.account_id), ("cus_9", Some(Uuid::nil())));
-    assert!(matches!(about.change, Change::Described { current_period_end, .. } if current_period_end == Some(at(77))));
+    assert!(
+        matches!(about.change, SubscriptionChange::Snapshot { current_period_end, .. } if current_period_end == Some(at(77)))
+    );
     let old_invoice = json!({"customer": "cus_1", "subscription": "sub_7",
                              "subscription_details": {"metadata": {"account_id": Uuid::nil()}}});
-    let about = event("invoice.paid", 5, &old_invoice).about.unwrap();
+    let about = event("invoice.paid", 5, &old_invoice).subscription_event.unwrap();
     assert_eq!((about.subscription_id.as_str(), about.account_id), ("sub_7", Some(Uuid::nil())));
     for other in ["customer.created", "checkout.session.completed", "invoice.paid"] {
-        assert_eq!(event(other, 5, &json!({"customer": "cus_1"})).about, None, "{other}");
+        assert_eq!(event(other, 5, &json!({"customer": "cus_1"})).subscription_event, None, "{other}");
     }
 }
 
 #[test]
-fn a_price_that_left_the_configuration_buys_what_it_bought_until_the_end() {
+fn a_price_removed_from_the_configuration_keeps_its_tier_until_the_end() {
     let mut known = after(&[event("customer.subscription.created", 5, &subscription("active", "price_pro"))]);
     let mut take = |seconds, status, price| {
         let event = event("customer.subscription.updated", seconds, &subscription(status, price));
-        let taken = known.take(&event.about.unwrap().change, event.made_at, &Prices::default());
-        taken.map(|()| known.buys(at(100)))
+        let taken = known.apply(&event.subscription_event.unwrap().change, event.created_at, &Prices::default());
+        taken.map(|()| known.tier_at(at(100)))
     };
     assert_eq!(take(6, "past_due", "price_pro").unwrap(), SubscriptionTier::Pro);
     assert_eq!(take(7, "active", "price_big").unwrap_err().reason(), Reason::Internal);
@@ -181,11 +186,13 @@ fn a_price_that_left_the_configuration_buys_what_it_bought_until_the_end() {
 }
 
 #[test]
-fn a_price_that_buys_nothing_yet_may_be_unknown_and_must_be_known_once_it_does() {
+fn an_unknown_price_is_accepted_until_the_subscription_is_live() {
     let mut known = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
     let mut take = |seconds, status, prices: &Prices| {
         let event = event("customer.subscription.updated", seconds, &subscription(status, "price_pro"));
-        known.take(&event.about.unwrap().change, event.made_at, prices).map(|()| known.buys(at(100)))
+        known
+            .apply(&event.subscription_event.unwrap().change, event.created_at, prices)
+            .map(|()| known.tier_at(at(100)))
     };
     assert_eq!(take(5, "incomplete", &Prices::default()).unwrap(), SubscriptionTier::Free);
     assert_eq!(take(6, "active", &Prices::default()).unwrap_err().reason(), Reason::Internal);
@@ -193,10 +200,11 @@ fn a_price_that_buys_nothing_yet_may_be_unknown_and_must_be_known_once_it_does()
 }
 
 #[test]
-fn a_price_that_nobody_has_named_is_an_error_of_ours() {
+fn a_live_subscription_with_an_unknown_price_is_an_internal_error() {
     let event = event("customer.subscription.created", 5, &subscription("active", "price_odd"));
     let mut subscription = Subscription::new("sub_1".to_owned(), "cus_1".to_owned());
-    let refused = subscription.take(&event.about.unwrap().change, event.made_at, &prices()).unwrap_err();
+    let refused =
+        subscription.apply(&event.subscription_event.unwrap().change, event.created_at, &prices()).unwrap_err();
     assert_eq!(refused.reason(), Reason::Internal);
     assert!(Prices::parse(&["price_1".to_owned()]).is_err() && Prices::parse(&["price_1=gold".to_owned()]).is_err());
 }

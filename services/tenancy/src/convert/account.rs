@@ -1,10 +1,10 @@
-//! Accounts and settings, between the contract and the domain.
+//! Conversions of accounts and settings.
 
 use baton_errors::{Error, Result};
 use baton_proto::{baton::tenancy::v1 as proto, convert::timestamp};
 use prost_types::FieldMask;
 
-use super::{paths, unknown_path};
+use super::{parse_mask, unknown_path};
 use crate::{
     account::{self, Account, AccountStatus, Branding, SubscriptionTier},
     settings::{self, Settings, Visibility, WorkingHours},
@@ -34,7 +34,7 @@ impl From<Account> for proto::Account {
     }
 }
 
-/// A tier in the contract.
+/// Converts a tier to the contract's enum.
 pub(crate) fn tier(tier: SubscriptionTier) -> proto::SubscriptionTier {
     match tier {
         SubscriptionTier::Free => proto::SubscriptionTier::Free,
@@ -44,7 +44,7 @@ pub(crate) fn tier(tier: SubscriptionTier) -> proto::SubscriptionTier {
 }
 
 impl AccountStatus {
-    /// The status in the contract.
+    /// Converts to the contract's enum.
     pub(crate) fn to_proto(self) -> proto::AccountStatus {
         match self {
             Self::Active => proto::AccountStatus::Active,
@@ -55,7 +55,7 @@ impl AccountStatus {
 }
 
 impl Visibility {
-    /// The visibility in the contract.
+    /// Converts to the contract's enum.
     pub(crate) fn to_proto(self) -> proto::Visibility {
         match self {
             Self::Private => proto::Visibility::Private,
@@ -65,7 +65,7 @@ impl Visibility {
     }
 }
 
-/// Settings in the contract, with the account's version.
+/// Converts settings to the contract's message, with the account's version.
 pub(crate) fn settings(settings: Settings, version: i32) -> proto::AccountSettings {
     proto::AccountSettings {
         managers_may_reassign: settings.managers_may_reassign,
@@ -83,40 +83,45 @@ pub(crate) fn settings(settings: Settings, version: i32) -> proto::AccountSettin
 
 fn working_hours(WorkingHours(days): &WorkingHours) -> proto::WorkingHours {
     let [monday, tuesday, wednesday, thursday, friday, saturday, sunday] = days.each_ref().map(|day| {
-        let interval = |&(from, to): &_| proto::Interval { from: settings::clock(from), to: settings::clock(to) };
+        let interval = |&(from, to): &_| proto::Interval {
+            from: settings::format_minutes(from),
+            to: settings::format_minutes(to),
+        };
         day.iter().map(interval).collect()
     });
     proto::WorkingHours { monday, tuesday, wednesday, thursday, friday, saturday, sunday }
 }
 
-/// Takes what the mask names from `new` into the account.
+/// Copies the fields that the mask names from `new` to the account.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
 pub(crate) fn merge_account(account: &mut Account, new: &proto::AccountChange, mask: Option<FieldMask>) -> Result<()> {
     let none = proto::Branding::default();
-    let looks = new.branding.as_ref().unwrap_or(&none);
-    let color = |color: &Option<String>| color.as_deref().map(account::color);
-    let logo = || looks.logo_url.as_deref().map(|url| account::logo_url(url, "account.branding.logo_url")).transpose();
-    for path in paths(mask)? {
+    let branding = new.branding.as_ref().unwrap_or(&none);
+    let color = |color: &Option<String>| color.as_deref().map(account::normalize_color);
+    let logo = || {
+        branding.logo_url.as_deref().map(|url| account::parse_logo_url(url, "account.branding.logo_url")).transpose()
+    };
+    for path in parse_mask(mask)? {
         match path.as_str() {
-            "name" => account.name = account::named(&new.name, "account.name")?,
+            "name" => account.name = account::parse_name(&new.name, "account.name")?,
             "slug" => {
                 let slug = new.slug.as_deref().ok_or_else(|| Error::invalid("account.slug", "cannot be cleared"))?;
-                // Who had it before it was reserved keeps it.
+                // An account keeps a slug that became reserved later.
                 if slug != account.slug {
-                    account.slug = slug::free("account.slug", slug)?;
+                    account.slug = slug::parse("account.slug", slug)?;
                 }
             }
             "branding" => {
                 account.branding = Branding {
-                    primary_color: color(&looks.primary_color),
-                    accent_color: color(&looks.accent_color),
+                    primary_color: color(&branding.primary_color),
+                    accent_color: color(&branding.accent_color),
                     logo_url: logo()?,
                 };
             }
-            "branding.primary_color" => account.branding.primary_color = color(&looks.primary_color),
-            "branding.accent_color" => account.branding.accent_color = color(&looks.accent_color),
+            "branding.primary_color" => account.branding.primary_color = color(&branding.primary_color),
+            "branding.accent_color" => account.branding.accent_color = color(&branding.accent_color),
             "branding.logo_url" => account.branding.logo_url = logo()?,
             _ => return Err(unknown_path("name, slug and branding")),
         }
@@ -124,7 +129,7 @@ pub(crate) fn merge_account(account: &mut Account, new: &proto::AccountChange, m
     Ok(())
 }
 
-/// Settings with what the mask names taken over; what is absent goes back to its default.
+/// The settings with the fields that the mask names taken from `new`. Absent fields return to their defaults.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
@@ -134,7 +139,7 @@ pub(crate) fn merge_settings(
     mask: Option<FieldMask>,
 ) -> Result<Settings> {
     let (mut merged, default) = (before.clone(), Settings::default());
-    for path in paths(mask)? {
+    for path in parse_mask(mask)? {
         match path.as_str() {
             "managers_may_reassign" => {
                 merged.managers_may_reassign = new.managers_may_reassign.unwrap_or(default.managers_may_reassign);
@@ -147,7 +152,7 @@ pub(crate) fn merge_settings(
             }
             "timezone" => {
                 let zone = new.timezone.as_deref().unwrap_or(&default.timezone);
-                merged.timezone = settings::timezone(zone, "settings.timezone")?;
+                merged.timezone = settings::parse_timezone(zone, "settings.timezone")?;
             }
             "default_visibility" => {
                 merged.default_visibility = match new.default_visibility() {
@@ -195,6 +200,7 @@ const NO_HOURS: proto::WorkingHours = proto::WorkingHours {
     sunday: Vec::new(),
 };
 
+/// Replaces the intervals of one day.
 fn merge_day(WorkingHours(days): &mut WorkingHours, name: &str, hours: &proto::WorkingHours) -> Result<()> {
     let new = [
         &hours.monday,
@@ -208,9 +214,9 @@ fn merge_day(WorkingHours(days): &mut WorkingHours, name: &str, hours: &proto::W
     for ((day, new), _) in days.iter_mut().zip(new).zip(DAYS).filter(|(_, day)| *day == name) {
         let field = format!("settings.working_hours.{name}");
         let interval = |interval: &proto::Interval| {
-            Ok((settings::minutes(&interval.from, &field)?, settings::minutes(&interval.to, &field)?))
+            Ok((settings::parse_minutes(&interval.from, &field)?, settings::parse_minutes(&interval.to, &field)?))
         };
-        *day = settings::day(new.iter().map(interval).collect::<Result<_>>()?, &field)?;
+        *day = settings::parse_day(new.iter().map(interval).collect::<Result<_>>()?, &field)?;
     }
     Ok(())
 }
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_change_by_name_and_go_back_to_their_defaults() {
+    fn masked_settings_change_and_absent_ones_return_to_defaults() {
         let before = Settings::default();
         let new = proto::SettingsChange {
             managers_may_reassign: Some(true),
@@ -251,13 +257,13 @@ mod tests {
         assert_eq!(after.working_hours.0[1], before.working_hours.0[1]);
         let nulls = mask(&["rejection_enabled", "timezone", "working_hours"]);
         assert_eq!(merge_settings(&after, &proto::SettingsChange::default(), nulls).unwrap(), before);
-        // One day, cleared, is a day off.
+        // A cleared day has no working hours.
         let off = merge_settings(&before, &proto::SettingsChange::default(), mask(&["working_hours.monday"])).unwrap();
         assert_eq!((off.working_hours.0[0].len(), off.working_hours.0[1].len()), (0, 1));
     }
 
     #[test]
-    fn what_the_contract_sends_is_read_back() {
+    fn working_hours_round_trip() {
         let hours = working_hours(&WorkingHours::default());
         let new = proto::SettingsChange { working_hours: Some(hours), ..proto::SettingsChange::default() };
         let merged = merge_settings(&Settings::default(), &new, mask(&["working_hours"])).unwrap();
@@ -265,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_settings_are_refused() {
         let hours = |monday| proto::SettingsChange {
             working_hours: Some(proto::WorkingHours { monday, ..NO_HOURS }),
             timezone: Some("Nowhere".to_owned()),
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_takes_its_name_slug_and_looks_and_nothing_else() {
+    fn an_account_change_covers_name_slug_and_branding_only() {
         let mut account = Account::new(Uuid::nil(), "Acme", None, DateTime::UNIX_EPOCH).unwrap();
         let before = account.clone();
         let new = proto::AccountChange {

@@ -11,7 +11,7 @@ fn member(id: u128, role: Role) -> Member {
         user_id: Some(Uuid::from_u128(id)),
         email: format!("m{id}@example.org"),
         role,
-        status: Status::Active,
+        status: MemberStatus::Active,
         manager_id: None,
         can_reassign_tasks: false,
         invited_by: None,
@@ -27,7 +27,7 @@ fn reason<T: std::fmt::Debug>(result: Result<T>) -> Reason {
     result.unwrap_err().reason()
 }
 
-/// An account in memory, changed by the rules alone.
+/// An account in memory, changed only by the rules.
 #[derive(Debug)]
 struct Team(Vec<Member>);
 
@@ -40,28 +40,28 @@ impl Team {
         self.0.iter().filter(|m| m.role == Role::Owner).count() as i64
     }
 
-    fn change(&mut self, actor: usize, target: usize, change: &Change) -> Result<()> {
+    fn change(&mut self, actor: usize, target: usize, change: &MemberChange) -> Result<()> {
         let (actor, before) = (self.0[actor].role, &self.0[target]);
-        let after = before.changed(change);
-        let around = Surroundings {
+        let after = before.apply(change);
+        let context = HierarchyContext {
             manager: self.role_of(after.manager_id),
             reports: self.0.iter().filter(|m| m.manager_id == before.user_id).map(|m| m.role).collect(),
             owners: self.owners(),
         };
-        may_change(actor, before, &after, &around)?;
+        check_change(actor, before, &after, &context)?;
         self.0[target] = after;
         Ok(())
     }
 
     fn remove(&mut self, actor: usize, target: usize) -> Result<()> {
-        may_remove(self.0[actor].role, self.0[target].role, self.owners())?;
+        check_remove(self.0[actor].role, self.0[target].role, self.owners())?;
         self.end(target);
         Ok(())
     }
 
-    fn leave(&mut self, who: usize) -> Result<()> {
-        may_leave(self.0[who].role, self.owners())?;
-        self.end(who);
+    fn leave(&mut self, target: usize) -> Result<()> {
+        check_leave(self.0[target].role, self.owners())?;
+        self.end(target);
         Ok(())
     }
 
@@ -72,12 +72,12 @@ impl Team {
         }
     }
 
-    /// As `rpc/account.rs` does it: both sides, then the super managers under the old owner.
+    /// Like `ownership.rs`: both sides, then the super managers under the old owner.
     fn transfer(&mut self, from: usize, to: usize) -> Result<()> {
         if from == to {
             return Err(Error::invalid("user_id", "must be another member"));
         }
-        let (old, new) = transferred(&self.0[from], &self.0[to])?;
+        let (old, new) = swap_ownership(&self.0[from], &self.0[to])?;
         (self.0[from], self.0[to]) = (old, new);
         let (from, to) = (self.0[from].user_id, self.0[to].user_id);
         for member in self.0.iter_mut().filter(|m| m.manager_id == from && m.role == Role::SuperManager) {
@@ -101,15 +101,15 @@ fn role() -> impl Strategy<Value = Role> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let who = || 0usize..64;
+    let index = || 0usize..64;
     prop_oneof![
-        3 => (who(), role(), prop::option::of(who()))
+        3 => (index(), role(), prop::option::of(index()))
             .prop_map(|(actor, role, manager)| Step::Invite { actor, role, manager }),
-        3 => (who(), who(), prop::option::of(role()), prop::option::of(prop::option::of(who())))
+        3 => (index(), index(), prop::option::of(role()), prop::option::of(prop::option::of(index())))
             .prop_map(|(actor, target, role, manager)| Step::Change { actor, target, role, manager }),
-        1 => (who(), who()).prop_map(|(actor, target)| Step::Remove { actor, target }),
-        1 => who().prop_map(|actor| Step::Leave { actor }),
-        1 => (who(), who()).prop_map(|(actor, target)| Step::Transfer { actor, target }),
+        1 => (index(), index()).prop_map(|(actor, target)| Step::Remove { actor, target }),
+        1 => index().prop_map(|actor| Step::Leave { actor }),
+        1 => (index(), index()).prop_map(|(actor, target)| Step::Transfer { actor, target }),
     ]
 }
 
@@ -117,16 +117,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_is_done_an_account_keeps_an_owner_and_a_hierarchy(steps in prop::collection::vec(step(), 1..60)) {
+    fn any_sequence_of_changes_keeps_an_owner_and_an_acyclic_hierarchy(steps in prop::collection::vec(step(), 1..60)) {
         let mut team = Team(vec![member(0, Role::Owner)]);
         for (number, step) in steps.into_iter().enumerate() {
             let count = team.0.len();
             let user_id = |team: &Team, index: usize| team.0[index % count].user_id;
-            let reached = match step {
+            let changed = match step {
                 Step::Invite { actor, role, manager } => {
                     let actor = actor % count;
                     let manager_id = manager.and_then(|index| user_id(&team, index));
-                    let allowed = may_invite(team.0[actor].role, role, manager_id, team.role_of(manager_id));
+                    let allowed = check_invite(team.0[actor].role, role, manager_id, team.role_of(manager_id));
                     let by = team.0[actor].role;
                     allowed.is_ok().then(|| {
                         team.0.push(Member { manager_id, ..member(number as u128 + 1, role) });
@@ -137,7 +137,7 @@ proptest! {
                     let (actor, target) = (actor % count, target % count);
                     let manager_id = manager.map(|index| index.and_then(|index| user_id(&team, index)));
                     let (by, before) = (team.0[actor].role, team.0[target].role);
-                    let change = Change { role, manager_id, can_reassign_tasks: None };
+                    let change = MemberChange { role, manager_id, can_reassign_tasks: None };
                     team.change(actor, target, &change).is_ok().then(|| (by, before.max(team.0[target].role)))
                 }
                 Step::Remove { actor, target } => {
@@ -155,9 +155,9 @@ proptest! {
                     team.transfer(actor, target).is_ok().then_some((by, Role::Owner))
                 }
             };
-            if let Some((by, role)) = reached {
+            if let Some((by, role)) = changed {
                 prop_assert!(by >= Role::SuperManager, "{by:?} changed the account");
-                prop_assert!(by >= role, "{by:?} reached {role:?}");
+                prop_assert!(by >= role, "{by:?} changed {role:?}");
             }
             prop_assert!(team.owners() >= 1);
             for start in &team.0 {
@@ -175,7 +175,7 @@ proptest! {
 }
 
 #[test]
-fn nobody_reaches_above_their_own_role() {
+fn nobody_acts_above_their_own_role() {
     for actor in Role::ALL {
         for role in Role::ALL {
             let expected = match actor {
@@ -183,14 +183,14 @@ fn nobody_reaches_above_their_own_role() {
                 _ if role > actor => Some(Reason::RoleNotGrantable),
                 _ => None,
             };
-            assert_eq!(may_invite(actor, role, None, None).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
-            assert_eq!(may_remove(actor, role, 2).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
-            // Changing someone of this role, and making someone into it.
+            assert_eq!(check_invite(actor, role, None, None).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
+            assert_eq!(check_remove(actor, role, 2).err().map(|e| e.reason()), expected, "{actor:?} {role:?}");
+            // Changing a member of this role, and changing a member to it.
             let low = member(1, Role::User);
             let high = Member { role, ..low.clone() };
-            let around = Surroundings { owners: 2, ..Surroundings::default() };
+            let context = HierarchyContext { owners: 2, ..HierarchyContext::default() };
             for (before, after) in [(&low, &high), (&high, &low)] {
-                let refused = may_change(actor, before, after, &around).err().map(|e| e.reason());
+                let refused = check_change(actor, before, after, &context).err().map(|e| e.reason());
                 assert_eq!(refused, expected, "{actor:?} {role:?}");
             }
         }
@@ -198,42 +198,46 @@ fn nobody_reaches_above_their_own_role() {
 }
 
 #[test]
-fn the_last_owner_stays() {
+fn the_last_owner_cannot_be_demoted_or_removed() {
     let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Owner)]);
-    let down = Change { role: Some(Role::User), ..Change::default() };
+    let down = MemberChange { role: Some(Role::User), ..MemberChange::default() };
     team.change(0, 1, &down).unwrap();
     assert_eq!(reason(team.change(0, 0, &down)), Reason::LastOwner);
     assert_eq!(reason(team.remove(0, 0)), Reason::LastOwner);
 }
 
 #[test]
-fn a_manager_outranks_who_reports_to_them() {
-    let boss = Some(Uuid::from_u128(7));
-    assert_eq!(reason(may_invite(Role::Owner, Role::Manager, boss, Some(Role::Manager))), Reason::ManagerInvalid);
-    assert_eq!(reason(may_invite(Role::Owner, Role::Owner, boss, Some(Role::Owner))), Reason::ManagerInvalid);
-    assert_eq!(reason(may_invite(Role::Owner, Role::User, boss, None)), Reason::ManagerInvalid);
-    may_invite(Role::Owner, Role::User, boss, Some(Role::Manager)).unwrap();
+fn a_manager_outranks_their_reports() {
+    let manager_id = Some(Uuid::from_u128(7));
+    assert_eq!(
+        reason(check_invite(Role::Owner, Role::Manager, manager_id, Some(Role::Manager))),
+        Reason::ManagerInvalid
+    );
+    assert_eq!(reason(check_invite(Role::Owner, Role::Owner, manager_id, Some(Role::Owner))), Reason::ManagerInvalid);
+    assert_eq!(reason(check_invite(Role::Owner, Role::User, manager_id, None)), Reason::ManagerInvalid);
+    check_invite(Role::Owner, Role::User, manager_id, Some(Role::Manager)).unwrap();
 
     let mut team = Team(vec![member(0, Role::Owner), member(1, Role::SuperManager), member(2, Role::Manager)]);
-    team.change(0, 2, &Change { manager_id: Some(team.0[1].user_id), ..Change::default() }).unwrap();
-    let demote = Change { role: Some(Role::Manager), ..Change::default() };
+    team.change(0, 2, &MemberChange { manager_id: Some(team.0[1].user_id), ..MemberChange::default() }).unwrap();
+    let demote = MemberChange { role: Some(Role::Manager), ..MemberChange::default() };
     assert_eq!(reason(team.change(0, 1, &demote)), Reason::RoleHasReports);
-    // A promotion past the own manager has to name another, or none.
-    let promote = Change { role: Some(Role::SuperManager), ..Change::default() };
+    // A promotion past the own manager must name another, or none.
+    let promote = MemberChange { role: Some(Role::SuperManager), ..MemberChange::default() };
     assert_eq!(reason(team.change(0, 2, &promote)), Reason::ManagerInvalid);
-    team.change(0, 2, &Change { manager_id: Some(None), ..promote }).unwrap();
+    team.change(0, 2, &MemberChange { manager_id: Some(None), ..promote }).unwrap();
     team.change(0, 1, &demote).unwrap();
 }
 
 #[test]
-fn nobody_leads_themselves_by_being_demoted() {
+fn a_demotion_cannot_make_a_member_their_own_manager() {
     let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Manager)]);
-    let change = Change { role: Some(Role::User), manager_id: Some(team.0[1].user_id), ..Change::default() };
+    let change =
+        MemberChange { role: Some(Role::User), manager_id: Some(team.0[1].user_id), ..MemberChange::default() };
     assert_eq!(reason(team.change(0, 1, &change)), Reason::ManagerInvalid);
 }
 
 #[test]
-fn reports_move_up_when_their_manager_goes() {
+fn reports_move_up_when_their_manager_is_removed() {
     let mut team = Team(vec![member(0, Role::Owner), member(1, Role::Manager), member(2, Role::User)]);
     team.0[1].manager_id = team.0[0].user_id;
     team.0[2].manager_id = team.0[1].user_id;
@@ -242,75 +246,78 @@ fn reports_move_up_when_their_manager_goes() {
 }
 
 #[test]
-fn tasks_go_to_the_manager_and_to_whom_one_may_hand_them() {
+fn tasks_are_handed_over_to_the_manager_or_an_assignable_member() {
     let mut team =
         [Role::Owner, Role::SuperManager, Role::Manager, Role::User, Role::User].map(|role| member(role as u128, role));
     for (n, one) in team.iter_mut().enumerate() {
         one.user_id = Some(Uuid::from_u128(n as u128 + 1));
     }
     team[3].manager_id = team[2].user_id;
-    let [owner, over, manager, user, colleague] = &team;
-    for (actor, relation, leaving, to, may) in [
+    let [owner, super_manager, manager, user, peer] = &team;
+    for (actor, relation, leaving, to, allowed) in [
         (user, Relation::Other, user, manager, true),
-        (user, Relation::Other, user, colleague, false),
+        (user, Relation::Other, user, peer, false),
         (user, Relation::Own, user, user, false),
-        (manager, Relation::Report, manager, colleague, true),
-        (manager, Relation::Other, manager, colleague, false),
-        (over, Relation::Other, user, colleague, true),
-        (over, Relation::Own, user, over, true),
-        (over, Relation::Other, user, owner, false),
-        (owner, Relation::Other, manager, over, true),
+        (manager, Relation::Report, manager, peer, true),
+        (manager, Relation::Other, manager, peer, false),
+        (super_manager, Relation::Other, user, peer, true),
+        (super_manager, Relation::Own, user, super_manager, true),
+        (super_manager, Relation::Other, user, owner, false),
+        (owner, Relation::Other, manager, super_manager, true),
         (owner, Relation::Other, manager, manager, false),
     ] {
-        assert_eq!(may_hand_over(actor, relation, leaving, to).is_ok(), may, "{:?} to {:?}", actor.role, to.role);
+        assert_eq!(check_hand_over(actor, relation, leaving, to).is_ok(), allowed, "{:?} to {:?}", actor.role, to.role);
     }
 }
 
 #[test]
-fn only_an_owner_hands_the_account_over() {
+fn only_an_owner_transfers_ownership() {
     let [owner, user] =
         [member(1, Role::Owner), Member { manager_id: Some(Uuid::from_u128(1)), ..member(2, Role::User) }];
-    assert_eq!(reason(transferred(&user, &owner)), Reason::PermissionMissing);
-    let (old, new) = transferred(&owner, &user).unwrap();
+    assert_eq!(reason(swap_ownership(&user, &owner)), Reason::PermissionMissing);
+    let (old, new) = swap_ownership(&owner, &user).unwrap();
     assert_eq!((old.role, old.manager_id), (Role::SuperManager, new.user_id));
     assert_eq!((new.role, new.manager_id), (Role::Owner, None));
 }
 
 #[test]
-fn who_may_reassign() {
+fn reassignment_depends_on_role_permission_and_setting() {
     for (role, by_none, by_own, by_account) in [
         (Role::User, false, false, false),
         (Role::Manager, false, true, true),
         (Role::SuperManager, true, true, true),
         (Role::Owner, true, true, true),
     ] {
-        assert_eq!(may_reassign(role, false, false), by_none);
-        assert_eq!(may_reassign(role, true, false), by_own);
-        assert_eq!(may_reassign(role, false, true), by_account);
+        assert_eq!(can_reassign(role, false, false), by_none);
+        assert_eq!(can_reassign(role, true, false), by_own);
+        assert_eq!(can_reassign(role, false, true), by_account);
     }
 }
 
 #[test]
-fn an_invitation_is_for_its_address_once_and_for_fourteen_days() {
+fn an_invitation_is_accepted_by_its_address_once_within_fourteen_days() {
     let (ada, eve) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let invited = Member { user_id: None, status: Status::Invited, joined_at: None, ..member(1, Role::User) };
+    let invited = Member { user_id: None, status: MemberStatus::Invited, joined_at: None, ..member(1, Role::User) };
     let now = invited.invited_at + TimeDelta::days(13);
-    assert_eq!(acceptance(&invited, ada, "M1@EXAMPLE.org", now).unwrap(), Acceptance::First);
-    assert_eq!(reason(acceptance(&invited, eve, "eve@example.org", now)), Reason::InvitationForAnother);
-    assert_eq!(reason(acceptance(&invited, ada, &invited.email, now + TimeDelta::days(1))), Reason::LinkInvalid);
+    assert_eq!(check_acceptance(&invited, ada, "M1@EXAMPLE.org", now).unwrap(), Acceptance::First);
+    assert_eq!(reason(check_acceptance(&invited, eve, "eve@example.org", now)), Reason::InvitationForAnother);
+    assert_eq!(reason(check_acceptance(&invited, ada, &invited.email, now + TimeDelta::days(1))), Reason::LinkInvalid);
 
     let joined = invited.joined(ada, None, now);
-    assert_eq!(acceptance(&joined, ada, &invited.email, now + TimeDelta::days(99)).unwrap(), Acceptance::Again);
-    assert_eq!(reason(acceptance(&joined, eve, &invited.email, now)), Reason::LinkInvalid);
-    assert_eq!(reason(acceptance(&joined.removed(now), ada, &invited.email, now)), Reason::LinkInvalid);
+    assert_eq!(
+        check_acceptance(&joined, ada, &invited.email, now + TimeDelta::days(99)).unwrap(),
+        Acceptance::Repeated
+    );
+    assert_eq!(reason(check_acceptance(&joined, eve, &invited.email, now)), Reason::LinkInvalid);
+    assert_eq!(reason(check_acceptance(&joined.removed(now), ada, &invited.email, now)), Reason::LinkInvalid);
 }
 
 #[test]
-fn a_manager_who_no_longer_fits_is_dropped_at_acceptance() {
-    let boss = Some(Uuid::from_u128(7));
-    let invited = Member { user_id: None, status: Status::Invited, manager_id: boss, ..member(1, Role::Manager) };
-    for (manager, expected) in [(Some(Role::SuperManager), boss), (Some(Role::Manager), None), (None, None)] {
+fn an_invalid_manager_is_dropped_at_acceptance() {
+    let manager_id = Some(Uuid::from_u128(7));
+    let invited = Member { user_id: None, status: MemberStatus::Invited, manager_id, ..member(1, Role::Manager) };
+    for (manager, expected) in [(Some(Role::SuperManager), manager_id), (Some(Role::Manager), None), (None, None)] {
         let joined = invited.joined(Uuid::from_u128(1), manager, DateTime::UNIX_EPOCH);
-        assert_eq!((joined.manager_id, joined.status), (expected, Status::Active));
+        assert_eq!((joined.manager_id, joined.status), (expected, MemberStatus::Active));
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts and their settings.
+//! RPCs for accounts and their settings.
 
 use baton_access::{Principal, Role, caller, limits, matrix, principal};
 use baton_errors::{Error, Reason, Result};
@@ -17,17 +17,16 @@ use baton_store::{Event, Idempotency, Page, Preconditions, Tenant, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, account_of, member::lock_both};
+use super::{Rpc, member::lock_actor_and_member, parse_account_id};
 use crate::{
     account::Account,
     convert, events,
     member::{self, Member},
-    people, slug, store,
+    ownership, slug, store,
 };
 
-/// How many free accounts one person may own at a time: each has quotas of its own, so without this they would
-/// bound nobody. Those that are given up count until they are deleted, or giving up and calling that off would go
-/// round it.
+/// Maximal number of free accounts per owner. Each account has its own quotas, so without this limit they would limit
+/// nobody. Accounts scheduled for deletion count, because the deletion can be canceled.
 const MAX_FREE_ACCOUNTS: i32 = 10;
 
 #[tonic::async_trait]
@@ -42,14 +41,14 @@ impl AccountService for Rpc {
         let clock = self.db.clock();
         let (now, user_id) = (clock.now(), caller.user_id);
         let mut account = Account::new(clock.new_id(), &name, slug.as_deref(), now)?;
-        let email = self.users.email(&caller).await?;
+        let email = self.auth.email(&caller).await?;
         let owner = Member {
             id: clock.new_id(),
             account_id: account.id,
             user_id: Some(user_id),
             email,
             role: Role::Owner,
-            status: member::Status::Active,
+            status: member::MemberStatus::Active,
             manager_id: None,
             can_reassign_tasks: false,
             invited_by: None,
@@ -60,13 +59,13 @@ impl AccountService for Rpc {
             version: 1,
         };
 
-        // A key is kept outside of any account: a repetition cannot know the id that the first call made.
+        // The idempotency key is stored outside any account: a retry cannot know the id of the first call's account.
         let outside = Tenant::user(user_id);
         let mut tx = self.db.begin(outside).await?;
-        if let Some(answer) = tx.replay(&call).await? {
-            return Ok(Response::new(answer));
+        if let Some(response) = tx.replay(&call).await? {
+            return Ok(Response::new(response));
         }
-        let owned = store::account::lock_free_of_owner(&mut tx, user_id).await?;
+        let owned = store::account::lock_and_count_free(&mut tx, user_id).await?;
         if owned >= i64::from(MAX_FREE_ACCOUNTS) {
             return Err(limits::exceeded("accounts", MAX_FREE_ACCOUNTS, owned).into());
         }
@@ -83,11 +82,11 @@ impl AccountService for Rpc {
         store::member::add(&mut tx, &owner).await?;
         tx.publish(events::account_created(account.id)).await?;
         tx.publish(events::member_joined(&owner)).await?;
-        let answer = CreateAccountResponse { account: Some(account.into()) };
+        let response = CreateAccountResponse { account: Some(account.into()) };
         tx.switch(outside).await?;
-        tx.remember(&call, &answer).await?;
+        tx.remember(&call, &response).await?;
         tx.commit().await?;
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 
     async fn list_accounts(
@@ -97,18 +96,18 @@ impl AccountService for Rpc {
         let user_id = caller(&request)?.user_id;
         let list = ("accounts", user_id);
         let page = Page::of(request.get_ref().page.as_ref(), &list)?;
-        let after = convert::after(&page)?;
+        let after = convert::start_after(&page)?;
         let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let total = store::account::count_of_user(&mut tx, user_id).await?;
-        let mut joined = store::account::of_user(&mut tx, user_id, after, page.limit(), page.offset()).await?;
-        let meta = page.meta(&mut joined, total, &list, |row| (convert::key(row.joined_at), row.membership_id));
+        let mut joined = store::account::list_of_user(&mut tx, user_id, after, page.limit(), page.offset()).await?;
+        let meta = page.meta(&mut joined, total, &list, |row| (convert::cursor_key(row.joined_at), row.membership_id));
         let accounts = joined.into_iter().map(|row| row.account.into()).collect();
         Ok(Response::new(ListAccountsResponse { accounts, meta: Some(meta) }))
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<GetAccountResponse>, Status> {
         let principal = principal(&request)?;
-        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(principal, &request.get_ref().account_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let account = store::account::get(&mut tx, account_id).await?;
         let account = account.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
@@ -132,13 +131,19 @@ impl AccountService for Rpc {
         request: Request<DeleteAccountRequest>,
     ) -> Result<Response<DeleteAccountResponse>, Status> {
         let now = self.db.clock().now();
-        let give_up = |account: &mut Account| {
-            account.give_up(now);
+        let schedule_deletion = |account: &mut Account| {
+            account.schedule_deletion(now);
             Ok(())
         };
         let id = &request.get_ref().account_id;
         let account = self
-            .change_account(&request, id, Permission::AccountLifecycle, events::account_deletion_requested, give_up)
+            .change_account(
+                &request,
+                id,
+                Permission::AccountLifecycle,
+                events::account_deletion_requested,
+                schedule_deletion,
+            )
             .await?;
         Ok(Response::new(DeleteAccountResponse { account: Some(account) }))
     }
@@ -147,13 +152,19 @@ impl AccountService for Rpc {
         &self,
         request: Request<CancelDeletionRequest>,
     ) -> Result<Response<CancelDeletionResponse>, Status> {
-        let keep = |account: &mut Account| {
-            account.keep();
+        let cancel_deletion = |account: &mut Account| {
+            account.cancel_deletion();
             Ok(())
         };
         let id = &request.get_ref().account_id;
         let account = self
-            .change_account(&request, id, Permission::AccountLifecycle, events::account_deletion_canceled, keep)
+            .change_account(
+                &request,
+                id,
+                Permission::AccountLifecycle,
+                events::account_deletion_canceled,
+                cancel_deletion,
+            )
             .await?;
         Ok(Response::new(CancelDeletionResponse { account: Some(account) }))
     }
@@ -204,7 +215,7 @@ impl AccountService for Rpc {
         request: Request<GetSettingsRequest>,
     ) -> Result<Response<GetSettingsResponse>, Status> {
         let principal = principal(&request)?;
-        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(principal, &request.get_ref().account_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let found = store::settings::get(&mut tx, account_id).await?;
         let (settings, version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
@@ -216,13 +227,13 @@ impl AccountService for Rpc {
         request: Request<UpdateSettingsRequest>,
     ) -> Result<Response<UpdateSettingsResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(&principal, &request.get_ref().account_id)?;
         let expected = Preconditions::of(request.metadata())?;
         let UpdateSettingsRequest { settings: new, update_mask, .. } = request.into_inner();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let found = store::settings::lock(&mut tx, account_id).await?;
         let (before, mut version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        acting(&mut tx, &principal, Permission::AccountSettings).await?;
+        require_permission(&mut tx, &principal, Permission::AccountSettings).await?;
         expected.check(version)?;
         let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
         if before.require_second_factor && !settings.require_second_factor {
@@ -239,8 +250,8 @@ impl AccountService for Rpc {
 }
 
 impl Rpc {
-    /// Changes an account by `rule`, in one transaction, and tells of it with `event`; a change that changes
-    /// nothing leaves everything as it is, and is therefore safe to repeat.
+    /// Applies `rule` to an account in one transaction and publishes `event`. A change without effect writes and
+    /// publishes nothing, so it is safe to repeat.
     async fn change_account<T: Sync>(
         &self,
         request: &Request<T>,
@@ -250,12 +261,12 @@ impl Rpc {
         rule: impl FnOnce(&mut Account) -> Result<()> + Send,
     ) -> Result<proto::Account> {
         let principal = principal(request)?;
-        let account_id = account_of(principal, account_id)?;
+        let account_id = parse_account_id(principal, account_id)?;
         let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let before = store::account::lock(&mut tx, account_id).await?;
         let before = before.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        acting(&mut tx, principal, permission).await?;
+        require_permission(&mut tx, principal, permission).await?;
         expected.check(before.version)?;
         let mut account = before.clone();
         rule(&mut account)?;
@@ -269,34 +280,37 @@ impl Rpc {
         Ok(account.into())
     }
 
+    /// Transfers ownership from the caller to another member.
     async fn transfer(
         &self,
         principal: &Principal,
         call: &Idempotency,
         request: &TransferOwnershipRequest,
     ) -> Result<TransferOwnershipResponse> {
-        let account_id = account_of(principal, &request.account_id)?;
-        let user_id = convert::id("user_id", &request.user_id)?;
+        let account_id = parse_account_id(principal, &request.account_id)?;
+        let user_id = convert::parse_id("user_id", &request.user_id)?;
         if user_id == principal.user_id() {
             return Err(Error::invalid("user_id", "must be another member"));
         }
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(answer) = tx.replay(call).await? {
-            return Ok(answer);
+        if let Some(response) = tx.replay(call).await? {
+            return Ok(response);
         }
-        let (from, to) = lock_both(&mut tx, principal, account_id, user_id).await?;
-        let (_, new) = people::succeed(&mut tx, &from, &to).await?;
-        let answer = TransferOwnershipResponse { member: Some(new.into()) };
-        tx.remember(call, &answer).await?;
+        let (from, to) = lock_actor_and_member(&mut tx, principal, account_id, user_id).await?;
+        let (_, new) = ownership::transfer_ownership(&mut tx, &from, &to).await?;
+        let response = TransferOwnershipResponse { member: Some(new.into()) };
+        tx.remember(call, &response).await?;
         tx.commit().await?;
-        Ok(answer)
+        Ok(response)
     }
 }
 
-/// Makes sure that the caller still holds the permission, now that nobody else changes roles: the access
-/// layer's answer may be a second old.
-async fn acting(tx: &mut Tx, principal: &Principal, permission: Permission) -> Result<()> {
-    let actor = store::member::active(tx, principal.account_id(), &[principal.user_id()]).await?.pop();
+/// Checks the caller's permission under the hierarchy lock: the access layer's cached role may be a second old.
+///
+/// # Errors
+/// NOT_A_MEMBER, PERMISSION_MISSING.
+async fn require_permission(tx: &mut Tx, principal: &Principal, permission: Permission) -> Result<()> {
+    let actor = store::member::list_active(tx, principal.account_id(), &[principal.user_id()]).await?.pop();
     let actor = actor.ok_or_else(|| Error::from(Reason::NotAMember))?;
     if !matrix::holds(actor.role, permission) {
         return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));

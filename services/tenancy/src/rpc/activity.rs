@@ -1,4 +1,4 @@
-//! What happened in an account, and figures from it.
+//! RPCs for the activity log: lists, export, analytics.
 
 use std::pin::Pin;
 
@@ -22,9 +22,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Rpc, account_of};
+use super::{Rpc, parse_account_id};
 use crate::{
-    activity::{self, Logged},
+    activity::{self, LogEntry},
     convert,
     export::Format,
     store::{
@@ -33,10 +33,10 @@ use crate::{
     },
 };
 
-/// Rows that an export has at most.
-const LARGEST_EXPORT: i64 = 100_000;
-/// Rows of a piece of it.
-const PIECE: i64 = 1_000;
+/// Maximal number of rows of an export.
+const MAX_EXPORT_ROWS: i64 = 100_000;
+/// Rows per chunk of an export.
+const EXPORT_BATCH: i64 = 1_000;
 
 #[tonic::async_trait]
 impl ActivityService for Rpc {
@@ -49,8 +49,8 @@ impl ActivityService for Rpc {
     ) -> Result<Response<ListActivityLogsResponse>, Status> {
         let principal = principal(&request)?;
         let message = request.get_ref();
-        let filter = self.narrowed(principal, message.filter.as_ref())?;
-        let (rows, meta) = self.log(principal, &filter, message.page.as_ref()).await?;
+        let filter = self.parse_filter(principal, message.filter.as_ref())?;
+        let (rows, meta) = self.list_entries(principal, &filter, message.page.as_ref()).await?;
         let activity_logs = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListActivityLogsResponse { activity_logs, meta: Some(meta) }))
     }
@@ -61,10 +61,13 @@ impl ActivityService for Rpc {
     ) -> Result<Response<ListTaskActivityLogsResponse>, Status> {
         let principal = principal(&request)?;
         let message = request.get_ref();
-        let task_id = convert::id("task_id", &message.task_id)?;
-        let filter =
-            Filter { resource_type: Some("task".to_owned()), resource_id: Some(task_id), ..self.whole_log(principal) };
-        let (rows, meta) = self.log(principal, &filter, message.page.as_ref()).await?;
+        let task_id = convert::parse_id("task_id", &message.task_id)?;
+        let filter = Filter {
+            resource_type: Some("task".to_owned()),
+            resource_id: Some(task_id),
+            ..self.account_filter(principal)
+        };
+        let (rows, meta) = self.list_entries(principal, &filter, message.page.as_ref()).await?;
         if meta.total_count == 0 {
             return Err(Error::from(Reason::TaskNotFound).into());
         }
@@ -78,19 +81,19 @@ impl ActivityService for Rpc {
     ) -> Result<Response<ListUserActivityLogsResponse>, Status> {
         let principal = principal(&request)?;
         let message = request.get_ref();
-        let person = convert::id("user_id", &message.user_id)?;
-        let relation = activity::reach(&principal.membership, principal.user_id(), person);
+        let user_id = convert::parse_id("user_id", &message.user_id)?;
+        let relation = activity::readable_relation(&principal.membership, principal.user_id(), user_id);
         let relation = relation.ok_or_else(|| Error::from(Reason::MemberNotFound))?;
         if relation == Relation::Other {
             let mut tx = self.db.begin_read(principal.tenant()).await?;
-            if !store::activity::was_member(&mut tx, principal.account_id(), person).await? {
+            if !store::activity::was_member(&mut tx, principal.account_id(), user_id).await? {
                 return Err(Error::from(Reason::MemberNotFound).into());
             }
         }
-        let filter = Filter { actor_id: Some(person), ..self.whole_log(principal) };
-        let (rows, meta) = self.log(principal, &filter, message.page.as_ref()).await?;
-        let shown = |row: Logged| if relation == Relation::Report { row.without_origin() } else { row };
-        let activity_logs = rows.into_iter().map(|row| shown(row).into()).collect();
+        let filter = Filter { actor_id: Some(user_id), ..self.account_filter(principal) };
+        let (rows, meta) = self.list_entries(principal, &filter, message.page.as_ref()).await?;
+        let visible = |row: LogEntry| if relation == Relation::Report { row.without_origin() } else { row };
+        let activity_logs = rows.into_iter().map(|row| visible(row).into()).collect();
         Ok(Response::new(ListUserActivityLogsResponse { activity_logs, meta: Some(meta) }))
     }
 
@@ -100,36 +103,36 @@ impl ActivityService for Rpc {
     ) -> Result<Response<Self::ExportActivityLogsStream>, Status> {
         let principal = principal(&request)?.clone();
         let message = request.get_ref();
-        let filter = self.narrowed(&principal, message.filter.as_ref())?;
-        let (format, account_id) = (Format::of(message.format), principal.account_id());
+        let filter = self.parse_filter(&principal, message.filter.as_ref())?;
+        let (format, account_id) = (Format::from_proto(message.format), principal.account_id());
         let mut tx = self.db.begin_list(principal.tenant()).await?;
-        let (count, last) = store::activity::extent(&mut tx, &filter).await?;
+        let (count, last) = store::activity::count_and_last_seq(&mut tx, &filter).await?;
         drop(tx);
-        if count > LARGEST_EXPORT {
-            return Err(Error::from(Reason::ExportTooLarge).with("limit", LARGEST_EXPORT.to_string()).into());
+        if count > MAX_EXPORT_ROWS {
+            return Err(Error::from(Reason::ExportTooLarge).with("limit", MAX_EXPORT_ROWS.to_string()).into());
         }
-        let piece = |content_type: &str, data: Vec<u8>| {
+        let chunk = |content_type: &str, data: Vec<u8>| {
             let body = HttpBody { content_type: content_type.to_owned(), data, extensions: Vec::new() };
             ExportActivityLogsResponse { body: Some(body) }
         };
-        let head = stream::once(async move { Ok(piece(format.content_type(), format.head())) });
-        // Each piece is a transaction of its own: a client that reads slowly holds none.
+        let head = stream::once(async move { Ok(chunk(format.content_type(), format.header())) });
+        // Each chunk has its own transaction: a slow client holds none open.
         let rest = stream::try_unfold((self.clone(), None), move |(rpc, after)| {
             let (filter, tenant) = (filter.clone(), principal.tenant());
             async move {
                 let mut tx = rpc.db.begin_list(tenant).await?;
-                let rows = store::activity::stretch(&mut tx, &filter, after, last, PIECE).await?;
+                let rows = store::activity::list_range(&mut tx, &filter, after, last, EXPORT_BATCH).await?;
                 drop(tx);
                 let Some(newest) = rows.last() else { return Ok(None) };
                 let after = Some(newest.cursor());
-                Ok::<_, Status>(Some((piece("", format.rows(&rows)?), (rpc, after))))
+                Ok::<_, Status>(Some((chunk("", format.encode(&rows)?), (rpc, after))))
             }
         });
-        let mut answer = Response::new(head.chain(rest).boxed());
+        let mut response = Response::new(head.chain(rest).boxed());
         let name = format.file_name(account_id, self.db.clock().now().date_naive());
         let disposition = format!("attachment; filename=\"{name}\"").parse().map_err(Error::internal)?;
-        answer.metadata_mut().insert("content-disposition", disposition);
-        Ok(answer)
+        response.metadata_mut().insert("content-disposition", disposition);
+        Ok(response)
     }
 
     async fn get_account_analytics(
@@ -137,7 +140,7 @@ impl ActivityService for Rpc {
         request: Request<GetAccountAnalyticsRequest>,
     ) -> Result<Response<GetAccountAnalyticsResponse>, Status> {
         let principal = principal(&request)?;
-        account_of(principal, &request.get_ref().account_id)?;
+        parse_account_id(principal, &request.get_ref().account_id)?;
         let analytics = self.analytics(principal).await?;
         Ok(Response::new(GetAccountAnalyticsResponse { analytics: Some(analytics) }))
     }
@@ -145,20 +148,20 @@ impl ActivityService for Rpc {
 
 impl Rpc {
     /// A page of the log, newest first.
-    async fn log(
+    async fn list_entries(
         &self,
         principal: &Principal,
         filter: &Filter,
         page: Option<&PageRequest>,
-    ) -> Result<(Vec<Logged>, PageMeta)> {
-        // Rows leave the log while it is read: that makes no other list of it.
-        let list = Filter { kept_since: chrono::DateTime::UNIX_EPOCH, ..filter.clone() };
+    ) -> Result<(Vec<LogEntry>, PageMeta)> {
+        // The retention limit moves with time, so it is not part of the list's identity.
+        let list = Filter { retained_since: chrono::DateTime::UNIX_EPOCH, ..filter.clone() };
         let page = Page::of(page, &list)?;
-        let before = page.after().map(|cursor| cursor_of(cursor.key.as_deref().unwrap_or_default())).transpose()?;
+        let before = page.after().map(|cursor| parse_cursor(cursor.key.as_deref().unwrap_or_default())).transpose()?;
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let total = store::activity::count(&mut tx, filter).await?;
         let mut rows = store::activity::list(&mut tx, filter, before, page.limit(), page.offset()).await?;
-        let key = |row: &Logged| {
+        let key = |row: &LogEntry| {
             let (time, seq) = row.cursor();
             (Some(format!("{} {seq}", time.timestamp_micros())), row.activity.id)
         };
@@ -166,36 +169,36 @@ impl Rpc {
         Ok((rows, meta))
     }
 
-    /// All that the log of the principal's account has.
-    fn whole_log(&self, principal: &Principal) -> Filter {
-        let kept_since = self.db.clock().now() - self.activity_kept;
-        Filter { account_id: principal.account_id(), kept_since, ..Filter::default() }
+    /// A filter for the whole log of the principal's account, within retention.
+    fn account_filter(&self, principal: &Principal) -> Filter {
+        let retained_since = self.db.clock().now() - self.activity_retention;
+        Filter { account_id: principal.account_id(), retained_since, ..Filter::default() }
     }
 
-    /// What the request asks for of it.
-    fn narrowed(&self, principal: &Principal, filter: Option<&ActivityFilter>) -> Result<Filter> {
+    /// Parses the filter of a request.
+    fn parse_filter(&self, principal: &Principal, filter: Option<&ActivityFilter>) -> Result<Filter> {
         let ActivityFilter { actor, action, resource_type, from, to } = filter.cloned().unwrap_or_default();
         let time = |field: &'static str, time: Option<Timestamp>| {
-            let parse = |time| datetime(&time).ok_or_else(|| Error::invalid(field, "is out of range"));
+            let parse = |time| datetime(&time).ok_or_else(|| Error::invalid(field, "must be a valid timestamp"));
             time.map(parse).transpose()
         };
         Ok(Filter {
             actor_id: match actor.as_deref() {
                 Some("me") => Some(principal.user_id()),
-                Some(text) => Some(convert::id("filter.actor", text)?),
+                Some(text) => Some(convert::parse_id("filter.actor", text)?),
                 None => None,
             },
             action,
             resource_type,
             from: time("filter.from", from)?,
             to: time("filter.to", to)?,
-            ..self.whole_log(principal)
+            ..self.account_filter(principal)
         })
     }
 }
 
-/// Where a page token goes on. Callers can make tokens up: what Postgres cannot compare with is refused here.
-fn cursor_of(key: &str) -> Result<Cursor> {
+/// Parses the sort key of a page token. Clients can forge tokens, so times outside the range of Postgres are refused.
+fn parse_cursor(key: &str) -> Result<Cursor> {
     let parse = |key: &str| {
         let (micros, seq) = key.split_once(' ')?;
         let time = chrono::DateTime::from_timestamp_micros(micros.parse().ok()?)?;
@@ -204,14 +207,14 @@ fn cursor_of(key: &str) -> Result<Cursor> {
     parse(key).ok_or_else(|| Reason::PageTokenInvalid.into())
 }
 
-impl From<Logged> for proto::ActivityLog {
-    fn from(row: Logged) -> Self {
+impl From<LogEntry> for proto::ActivityLog {
+    fn from(row: LogEntry) -> Self {
         let details = row.activity.details.into_iter().map(|(name, value)| (name, value.into())).collect();
         Self {
             id: row.activity.id.to_string(),
             account_id: row.activity.account_id.to_string(),
-            // One account would have to do something sixty times a second for a year.
-            sequence: i32::try_from(row.place.seq).unwrap_or(i32::MAX),
+            // Saturates after 68 events per second for a year in one account.
+            sequence: i32::try_from(row.position.seq).unwrap_or(i32::MAX),
             actor_id: row.activity.actor_id.map(|id| id.to_string()),
             action: row.activity.action,
             resource_type: row.activity.resource_type,
@@ -222,7 +225,7 @@ impl From<Logged> for proto::ActivityLog {
             user_agent: row.activity.user_agent,
             request_id: row.activity.request_id,
             occurred_at: Some(baton_proto::convert::timestamp(row.activity.occurred_at)),
-            leaf_hash: crate::export::hex(&row.leaf_hash),
+            leaf_hash: crate::export::to_hex(&row.leaf_hash),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an account pays for.
+//! Billing RPCs: an account's subscription, and Stripe's webhook.
 
 use baton_access::principal;
 use baton_errors::{Error, Reason, Result};
@@ -13,24 +13,24 @@ use baton_store::Tenant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, account_of};
+use super::{Rpc, parse_account_id};
 use crate::{
     account::SubscriptionTier,
-    billing::{self, About, StripeEvent, Subscription},
-    convert, lapse, store,
+    billing::{self, StripeEvent, Subscription, SubscriptionEvent},
+    convert, payment_grace, store,
 };
 
 #[tonic::async_trait]
 impl BillingService for Rpc {
     async fn get_billing(&self, request: Request<GetBillingRequest>) -> Result<Response<GetBillingResponse>, Status> {
         let principal = principal(&request)?;
-        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(principal, &request.get_ref().account_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let plan = store::usage::plan(&mut tx, account_id).await?;
+        let plan = store::usage::get_plan(&mut tx, account_id).await?;
         let plan = plan.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
-        let subscriptions = store::billing::of_account(&mut tx, account_id).await?;
-        let decisive = billing::decisive(&subscriptions, self.db.clock().now());
-        Ok(Response::new(GetBillingResponse { billing: Some(shown(plan.tier, decisive)) }))
+        let subscriptions = store::billing::list_of_account(&mut tx, account_id).await?;
+        let decisive = billing::find_decisive(&subscriptions, self.db.clock().now());
+        Ok(Response::new(GetBillingResponse { billing: Some(billing_to_proto(plan.tier, decisive)) }))
     }
 
     async fn handle_stripe_webhook(
@@ -38,61 +38,76 @@ impl BillingService for Rpc {
         request: Request<HandleStripeWebhookRequest>,
     ) -> Result<Response<HandleStripeWebhookResponse>, Status> {
         let HandleStripeWebhookRequest { payload, signature } = request.into_inner();
-        self.stripe_secrets.check(&signature, &payload, self.db.clock().now())?;
-        self.take_in(&StripeEvent::parse(&payload)?).await?;
+        self.stripe_secrets.verify(&signature, &payload, self.db.clock().now())?;
+        self.process_event(&StripeEvent::parse(&payload)?).await?;
         Ok(Response::new(HandleStripeWebhookResponse {}))
     }
 }
 
 impl Rpc {
-    async fn take_in(&self, event: &StripeEvent) -> Result<()> {
-        let Some(about) = &event.about else { return Ok(()) };
-        let account_id = self.account_of(about).await?;
+    /// Applies a Stripe event to its account. Ignores events about other objects, and events that were applied before.
+    ///
+    /// # Errors
+    /// BILLING_ACCOUNT_UNKNOWN.
+    async fn process_event(&self, event: &StripeEvent) -> Result<()> {
+        let Some(subscription_event) = &event.subscription_event else { return Ok(()) };
+        let account_id = self.find_account(subscription_event).await?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin(Tenant::account(account_id)).await?;
         store::account::lock_hierarchy(&mut tx, account_id).await?;
-        if store::usage::plan(&mut tx, account_id).await?.is_none() {
+        if store::usage::get_plan(&mut tx, account_id).await?.is_none() {
             return Err(Reason::BillingAccountUnknown.into());
         }
-        if !store::billing::note(&mut tx, event, now).await? {
+        if !store::billing::record_event(&mut tx, event, now).await? {
             return Ok(());
         }
-        let mut subscriptions = store::billing::of_account(&mut tx, account_id).await?;
-        let place = subscriptions.iter().position(|known| known.id == about.subscription_id).unwrap_or_else(|| {
-            subscriptions.push(Subscription::new(about.subscription_id.clone(), about.customer_id.clone()));
-            subscriptions.len() - 1
-        });
-        let before = lapse::decided(&mut tx, account_id, &subscriptions, now).await?;
-        let subscription = &mut subscriptions[place];
-        subscription.take(&about.change, event.made_at, &self.prices)?;
+        let mut subscriptions = store::billing::list_of_account(&mut tx, account_id).await?;
+        let index = subscriptions
+            .iter()
+            .position(|known| known.id == subscription_event.subscription_id)
+            .unwrap_or_else(|| {
+                subscriptions.push(Subscription::new(
+                    subscription_event.subscription_id.clone(),
+                    subscription_event.customer_id.clone(),
+                ));
+                subscriptions.len() - 1
+            });
+        let before = payment_grace::previous_entitlement(&mut tx, account_id, &subscriptions, now).await?;
+        let subscription = &mut subscriptions[index];
+        subscription.apply(&subscription_event.change, event.created_at, &self.prices)?;
         let lapses_at = subscription.lapses_at(now);
         store::billing::save(&mut tx, account_id, subscription, lapses_at).await?;
-        lapse::decide(&mut tx, account_id, before, billing::outcome(&subscriptions, now)).await?;
+        payment_grace::apply_entitlement(&mut tx, account_id, before, billing::entitlement(&subscriptions, now))
+            .await?;
         tx.commit().await
     }
 
-    async fn account_of(&self, about: &About) -> Result<Uuid> {
-        // What is linked stays linked: a subscription cannot be moved to another account by what an event says.
-        if let Some(linked) = store::billing::account_of(&self.db, &about.subscription_id).await? {
+    /// The account that a subscription belongs to.
+    ///
+    /// # Errors
+    /// BILLING_ACCOUNT_UNKNOWN.
+    async fn find_account(&self, event: &SubscriptionEvent) -> Result<Uuid> {
+        // An event cannot move a linked subscription to another account.
+        if let Some(linked) = store::billing::find_account(&self.db, &event.subscription_id).await? {
             return Ok(linked);
         }
-        // A customer may pay for several accounts, so what the event says comes first.
-        let account_id = match about.account_id {
-            None => store::billing::account_of_customer(&self.db, &about.customer_id).await?,
+        // The account named in the event takes precedence: a customer may pay for several accounts.
+        let account_id = match event.account_id {
+            None => store::billing::find_account_of_customer(&self.db, &event.customer_id).await?,
             named => named,
         };
         account_id.ok_or_else(|| Error::from(Reason::BillingAccountUnknown))
     }
 }
 
-fn shown(tier: SubscriptionTier, subscription: Option<&Subscription>) -> proto::Billing {
+fn billing_to_proto(tier: SubscriptionTier, subscription: Option<&Subscription>) -> proto::Billing {
     let tier = convert::tier(tier).into();
     let Some(subscription) = subscription else {
         return proto::Billing { subscription_tier: tier, ..proto::Billing::default() };
     };
     proto::Billing {
         subscription_tier: tier,
-        status: subscription.standing().map(|status| status_to_proto(status).into()),
+        status: subscription.effective_status().map(|status| status_to_proto(status).into()),
         customer_id: Some(subscription.customer_id.clone()),
         subscription_id: Some(subscription.id.clone()),
         price_id: subscription.price_id.clone(),
@@ -103,15 +118,15 @@ fn shown(tier: SubscriptionTier, subscription: Option<&Subscription>) -> proto::
     }
 }
 
-fn status_to_proto(status: billing::Status) -> proto::SubscriptionStatus {
+fn status_to_proto(status: billing::SubscriptionStatus) -> proto::SubscriptionStatus {
     match status {
-        billing::Status::Incomplete => proto::SubscriptionStatus::Incomplete,
-        billing::Status::IncompleteExpired => proto::SubscriptionStatus::IncompleteExpired,
-        billing::Status::Trialing => proto::SubscriptionStatus::Trialing,
-        billing::Status::Active => proto::SubscriptionStatus::Active,
-        billing::Status::PastDue => proto::SubscriptionStatus::PastDue,
-        billing::Status::Unpaid => proto::SubscriptionStatus::Unpaid,
-        billing::Status::Canceled => proto::SubscriptionStatus::Canceled,
-        billing::Status::Paused => proto::SubscriptionStatus::Paused,
+        billing::SubscriptionStatus::Incomplete => proto::SubscriptionStatus::Incomplete,
+        billing::SubscriptionStatus::IncompleteExpired => proto::SubscriptionStatus::IncompleteExpired,
+        billing::SubscriptionStatus::Trialing => proto::SubscriptionStatus::Trialing,
+        billing::SubscriptionStatus::Active => proto::SubscriptionStatus::Active,
+        billing::SubscriptionStatus::PastDue => proto::SubscriptionStatus::PastDue,
+        billing::SubscriptionStatus::Unpaid => proto::SubscriptionStatus::Unpaid,
+        billing::SubscriptionStatus::Canceled => proto::SubscriptionStatus::Canceled,
+        billing::SubscriptionStatus::Paused => proto::SubscriptionStatus::Paused,
     }
 }

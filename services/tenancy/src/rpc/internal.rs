@@ -1,4 +1,4 @@
-//! What other services ask on their own behalf.
+//! RPCs for other services acting on their own behalf.
 
 use baton_access::service;
 use baton_errors::{Error, Reason, Result};
@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::memberships;
+use crate::membership_resolver;
 
 #[tonic::async_trait]
 impl InternalService for Rpc {
@@ -17,10 +17,10 @@ impl InternalService for Rpc {
         &self,
         request: Request<DescribeMemberRequest>,
     ) -> Result<Response<DescribeMemberResponse>, Status> {
-        tracing::debug!(service = service(&request)?.name, "a member looked up");
+        tracing::debug!(service = service(&request)?.name, "member looked up");
         let id = |id: &str| id.parse::<Uuid>().map_err(|_| Error::from(Reason::NotAMember));
         let (account_id, user_id) = (id(&request.get_ref().account_id)?, id(&request.get_ref().user_id)?);
-        let membership = memberships::resolve(&self.db, &self.tiers, user_id, Some(account_id)).await?;
-        Ok(Response::new(DescribeMemberResponse { membership: Some(memberships::to_proto(membership)) }))
+        let membership = membership_resolver::resolve(&self.db, &self.tiers, user_id, Some(account_id)).await?;
+        Ok(Response::new(DescribeMemberResponse { membership: Some(membership_resolver::to_proto(membership)) }))
     }
 }

@@ -1,4 +1,4 @@
-//! Who belongs to an account, as what, and under whom.
+//! RPCs for members: invitations, roles, managers, removal, and lookups.
 
 use baton_access::{
     ACCOUNT_HEADER, Principal, Role, caller, principal,
@@ -18,11 +18,11 @@ use baton_store::{Idempotency, Page, Preconditions, Tx};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use uuid::Uuid;
 
-use super::{Rpc, account_of};
+use super::{Rpc, parse_account_id};
 use crate::{
     convert, events,
     member::{self, Member},
-    memberships, people,
+    membership_resolver, offboarding,
     store::{self, member::Filter},
 };
 
@@ -77,26 +77,27 @@ impl MemberService for Rpc {
         let principal = principal(&request)?;
         let message = request.get_ref();
         let filter = Filter {
-            account_id: account_of(principal, &message.account_id)?,
-            roles: convert::roles(&message.role)?,
-            statuses: convert::statuses(&message.status)?,
+            account_id: parse_account_id(principal, &message.account_id)?,
+            roles: convert::parse_roles(&message.role)?,
+            statuses: convert::parse_statuses(&message.status)?,
         };
         let page = Page::of(message.page.as_ref(), &filter)?;
-        let after = convert::after(&page)?;
+        let after = convert::start_after(&page)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let total = store::member::count(&mut tx, &filter).await?;
         let mut members = store::member::list(&mut tx, &filter, after, page.limit(), page.offset()).await?;
-        let meta = page.meta(&mut members, total, &filter, |member| (convert::key(member.invited_at), member.id));
+        let meta =
+            page.meta(&mut members, total, &filter, |member| (convert::cursor_key(member.invited_at), member.id));
         let members = members.into_iter().map(Into::into).collect();
         Ok(Response::new(ListMembersResponse { members, meta: Some(meta) }))
     }
 
     async fn get_member(&self, request: Request<GetMemberRequest>) -> Result<Response<GetMemberResponse>, Status> {
         let principal = principal(&request)?;
-        let account_id = account_of(principal, &request.get_ref().account_id)?;
-        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
+        let account_id = parse_account_id(principal, &request.get_ref().account_id)?;
+        let user_id = convert::parse_id("user_id", &request.get_ref().user_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let member = store::member::active(&mut tx, account_id, &[user_id]).await?.pop();
+        let member = store::member::list_active(&mut tx, account_id, &[user_id]).await?.pop();
         let member = member.ok_or_else(|| Error::from(Reason::MemberNotFound))?;
         Ok(Response::new(GetMemberResponse { member: Some(member.into()) }))
     }
@@ -106,26 +107,26 @@ impl MemberService for Rpc {
         request: Request<UpdateMemberRequest>,
     ) -> Result<Response<UpdateMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(&principal, &request.get_ref().account_id)?;
         let expected = Preconditions::of(request.metadata())?;
         let UpdateMemberRequest { user_id, member: new, update_mask, .. } = request.into_inner();
-        let user_id = convert::id("user_id", &user_id)?;
-        let change = convert::change(&new.unwrap_or_default(), update_mask)?;
+        let user_id = convert::parse_id("user_id", &user_id)?;
+        let change = convert::parse_change(&new.unwrap_or_default(), update_mask)?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (actor, before) = lock_both(&mut tx, &principal, account_id, user_id).await?;
+        let (actor, before) = lock_actor_and_member(&mut tx, &principal, account_id, user_id).await?;
         expected.check(before.version)?;
-        let mut after = before.changed(&change);
-        let around = store::member::surroundings(&mut tx, account_id, user_id, after.manager_id).await?;
-        member::may_change(actor.role, &before, &after, &around)?;
+        let mut after = before.apply(&change);
+        let context = store::member::hierarchy_context(&mut tx, account_id, user_id, after.manager_id).await?;
+        member::check_change(actor.role, &before, &after, &context)?;
         if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
             principal.caller.require_fresh_proof()?;
         }
-        // What changes nothing makes no version and no event.
+        // A change without effect creates no version and no event.
         if after != before {
             store::member::save(&mut tx, &mut after).await?;
             if after.role != before.role {
-                people::end_invitations(&mut tx, account_id, user_id, Some(after.role)).await?;
+                offboarding::end_invitations(&mut tx, account_id, user_id, Some(after.role)).await?;
                 tx.publish(events::member_role_changed(&after)).await?;
             }
             if (after.manager_id, after.can_reassign_tasks) != (before.manager_id, before.can_reassign_tasks) {
@@ -141,12 +142,12 @@ impl MemberService for Rpc {
         request: Request<UpdateOwnMemberRequest>,
     ) -> Result<Response<UpdateOwnMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(&principal, &request.get_ref().account_id)?;
         let expected = Preconditions::of(request.metadata())?;
         let UpdateOwnMemberRequest { member: new, update_mask, .. } = request.into_inner();
-        let handle = convert::own_change(new.unwrap_or_default(), update_mask)?;
+        let handle = convert::parse_own_change(new.unwrap_or_default(), update_mask)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (mut member, _) = lock_both(&mut tx, &principal, account_id, principal.user_id()).await?;
+        let (mut member, _) = lock_actor_and_member(&mut tx, &principal, account_id, principal.user_id()).await?;
         expected.check(member.version)?;
         if member.handle.as_ref() != Some(&handle) {
             member.handle = Some(handle);
@@ -162,22 +163,22 @@ impl MemberService for Rpc {
         request: Request<RemoveMemberRequest>,
     ) -> Result<Response<RemoveMemberResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let account_id = account_of(&principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(&principal, &request.get_ref().account_id)?;
         let expected = Preconditions::of(request.metadata())?;
-        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
+        let user_id = convert::parse_id("user_id", &request.get_ref().user_id)?;
 
-        let to = request.get_ref().hand_over_to.as_deref();
-        let to = to.map(|text| convert::id("hand_over_to", text)).transpose()?;
+        let hand_over_to = request.get_ref().hand_over_to.as_deref();
+        let hand_over_to = hand_over_to.map(|text| convert::parse_id("hand_over_to", text)).transpose()?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (actor, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
+        let (actor, member) = lock_actor_and_member(&mut tx, &principal, account_id, user_id).await?;
         expected.check(member.version)?;
-        let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
-        member::may_remove(actor.role, member.role, around.owners)?;
+        let context = store::member::hierarchy_context(&mut tx, account_id, user_id, member.manager_id).await?;
+        member::check_remove(actor.role, member.role, context.owners)?;
         if member.role == Role::Owner {
             principal.caller.require_fresh_proof()?;
         }
-        self.end_membership(&mut tx, &actor, &member, to).await?;
+        self.remove(&mut tx, &actor, &member, hand_over_to).await?;
         tx.commit().await?;
         Ok(Response::new(RemoveMemberResponse {}))
     }
@@ -188,14 +189,14 @@ impl MemberService for Rpc {
     ) -> Result<Response<LeaveAccountResponse>, Status> {
         let principal = principal(&request)?.clone();
         let user_id = principal.user_id();
-        let account_id = account_of(&principal, &request.get_ref().account_id)?;
-        let to = request.get_ref().hand_over_to.as_deref();
-        let to = to.map(|text| convert::id("hand_over_to", text)).transpose()?;
+        let account_id = parse_account_id(&principal, &request.get_ref().account_id)?;
+        let hand_over_to = request.get_ref().hand_over_to.as_deref();
+        let hand_over_to = hand_over_to.map(|text| convert::parse_id("hand_over_to", text)).transpose()?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (_, member) = lock_both(&mut tx, &principal, account_id, user_id).await?;
-        let around = store::member::surroundings(&mut tx, account_id, user_id, member.manager_id).await?;
-        member::may_leave(member.role, around.owners)?;
-        self.end_membership(&mut tx, &member, &member, to).await?;
+        let (_, member) = lock_actor_and_member(&mut tx, &principal, account_id, user_id).await?;
+        let context = store::member::hierarchy_context(&mut tx, account_id, user_id, member.manager_id).await?;
+        member::check_leave(member.role, context.owners)?;
+        self.remove(&mut tx, &member, &member, hand_over_to).await?;
         tx.commit().await?;
         Ok(Response::new(LeaveAccountResponse {}))
     }
@@ -205,8 +206,9 @@ impl MemberService for Rpc {
         request: Request<DescribeMembershipRequest>,
     ) -> Result<Response<DescribeMembershipResponse>, Status> {
         let principal = principal(&request)?;
-        let user_id = convert::id("user_id", &request.get_ref().user_id)?;
-        let described = memberships::resolve(&self.db, &self.tiers, user_id, Some(principal.account_id())).await;
+        let user_id = convert::parse_id("user_id", &request.get_ref().user_id)?;
+        let described =
+            membership_resolver::resolve(&self.db, &self.tiers, user_id, Some(principal.account_id())).await;
         let described = described.map_err(|error| match error.reason() {
             Reason::NotAMember => Reason::MemberNotFound.into(),
             _ => error,
@@ -219,7 +221,7 @@ impl MemberService for Rpc {
         if !relation_policy::allows(relation_policy::MEMBERSHIPS, principal.role(), described.role, relation) {
             return Err(Error::from(Reason::NotAboveMember).into());
         }
-        Ok(Response::new(DescribeMembershipResponse { membership: Some(memberships::to_proto(described)) }))
+        Ok(Response::new(DescribeMembershipResponse { membership: Some(membership_resolver::to_proto(described)) }))
     }
 
     async fn list_assignees(
@@ -238,9 +240,10 @@ impl MemberService for Rpc {
     ) -> Result<Response<FindMembersResponse>, Status> {
         let principal = principal(&request)?;
         let FindMembersRequest { handles, user_ids } = request.get_ref();
-        let user_ids = user_ids.iter().map(|text| convert::id("user_ids", text)).collect::<Result<Vec<_>, _>>()?;
+        let user_ids =
+            user_ids.iter().map(|text| convert::parse_id("user_ids", text)).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let found = store::find::members(&mut tx, handles, &user_ids).await?;
+        let found = store::member_lookup::find(&mut tx, handles, &user_ids).await?;
         Ok(Response::new(FindMembersResponse { members: found.into_iter().map(Into::into).collect() }))
     }
 
@@ -250,57 +253,66 @@ impl MemberService for Rpc {
     ) -> Result<Response<ResolveMembershipResponse>, Status> {
         let user_id = caller(&request)?.user_id;
         let membership =
-            memberships::resolve(&self.db, &self.tiers, user_id, account_named(request.metadata())?).await?;
-        Ok(Response::new(memberships::to_proto(membership)))
+            membership_resolver::resolve(&self.db, &self.tiers, user_id, parse_account_header(request.metadata())?)
+                .await?;
+        Ok(Response::new(membership_resolver::to_proto(membership)))
     }
 }
 
 impl Rpc {
-    /// Ends a membership, and says who has the open tasks from now on: `to`, or else the manager, or else the
-    /// owner who has been one longest. The caller holds the lock of the hierarchy.
-    async fn end_membership(&self, tx: &mut Tx, actor: &Member, leaving: &Member, to: Option<Uuid>) -> Result<()> {
+    /// Ends a membership. The open tasks pass to `hand_over_to`, or else to the default successor. The caller holds the
+    /// hierarchy lock.
+    ///
+    /// # Errors
+    /// HAND_OVER_INVALID, LAST_OWNER.
+    async fn remove(&self, tx: &mut Tx, actor: &Member, leaving: &Member, hand_over_to: Option<Uuid>) -> Result<()> {
         let account_id = leaving.account_id;
-        let gone = || Error::internal("an active member is nobody");
-        let (actor_id, user_id) = (actor.user_id.ok_or_else(gone)?, leaving.user_id.ok_or_else(gone)?);
-        let heir = match to {
+        let (actor_id, user_id) = (offboarding::user_id_of(actor)?, offboarding::user_id_of(leaving)?);
+        let successor = match hand_over_to {
             Some(to) => {
-                let member = store::member::active(tx, account_id, &[to]).await?.pop();
+                let member = store::member::list_active(tx, account_id, &[to]).await?.pop();
                 let member = member.ok_or_else(|| Error::from(Reason::HandOverInvalid))?;
-                let reports = store::member::around(tx, account_id, Some(actor_id), None).await?.reports;
+                let reports = store::member::reporting_lines(tx, account_id, Some(actor_id), None).await?.reports;
                 let relation = match to {
                     to if to == actor_id => Relation::Own,
                     to if reports.contains(&to) => Relation::Report,
                     _ => Relation::Other,
                 };
-                member::may_hand_over(actor, relation, leaving, &member)?;
+                member::check_hand_over(actor, relation, leaving, &member)?;
                 to
             }
             None => {
-                let heir = people::heir(tx, leaving, user_id).await?;
-                heir.ok_or_else(|| Error::from(Reason::LastOwner))?
+                let successor = offboarding::find_successor(tx, leaving, user_id).await?;
+                successor.ok_or_else(|| Error::from(Reason::LastOwner))?
             }
         };
-        people::end(tx, leaving, user_id, heir).await
+        offboarding::end_membership(tx, leaving, user_id, successor).await
     }
 }
 
-/// The account that the call names. One that is not an id is no account of the caller's.
-fn account_named(metadata: &MetadataMap) -> Result<Option<Uuid>> {
+/// Parses the account header; `None` without one.
+///
+/// # Errors
+/// NOT_A_MEMBER when the header is not a UUID.
+fn parse_account_header(metadata: &MetadataMap) -> Result<Option<Uuid>> {
     let Some(value) = metadata.get(ACCOUNT_HEADER) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|id| id.parse().ok());
     id.map(Some).ok_or_else(|| Reason::NotAMember.into())
 }
 
-/// The caller and the member that they act on, as both stand under the lock of the hierarchy. Two who act
-/// on each other at once go one after the other, and the second is only what the first left of them.
-pub(super) async fn lock_both(
+/// Locks the hierarchy, and loads the caller and the member that they act on. When two members act on each other
+/// concurrently, the second sees the result of the first.
+///
+/// # Errors
+/// NOT_A_MEMBER, MEMBER_NOT_FOUND.
+pub(super) async fn lock_actor_and_member(
     tx: &mut Tx,
     principal: &Principal,
     account_id: Uuid,
     user_id: Uuid,
 ) -> Result<(Member, Member)> {
     store::account::lock_hierarchy(tx, account_id).await?;
-    let both = store::member::active(tx, account_id, &[principal.user_id(), user_id]).await?;
+    let both = store::member::list_active(tx, account_id, &[principal.user_id(), user_id]).await?;
     let find = |user_id| both.iter().find(|member| member.user_id == Some(user_id)).cloned();
     let actor = find(principal.user_id()).ok_or_else(|| Error::from(Reason::NotAMember))?;
     let member = find(user_id).ok_or_else(|| Error::from(Reason::MemberNotFound))?;

@@ -1,4 +1,4 @@
-//! What an account uses of what its tier allows.
+//! RPC for the usage of quotas.
 
 use baton_access::{limits, principal};
 use baton_errors::Result;
@@ -8,12 +8,12 @@ use baton_proto::baton::tenancy::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, account_of};
+use super::{Rpc, parse_account_id};
 use crate::{
     convert,
-    member::INVITATION,
+    member::INVITATION_TTL,
     store,
-    tier::{Quota, percent},
+    tier::{Quota, percent_used},
     usage,
 };
 
@@ -21,17 +21,17 @@ use crate::{
 impl UsageService for Rpc {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
         let principal = principal(&request)?;
-        let account_id = account_of(principal, &request.get_ref().account_id)?;
+        let account_id = parse_account_id(principal, &request.get_ref().account_id)?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (plan, limits) = usage::limits(&mut tx, &self.tiers, account_id).await?;
-        let seats = store::usage::seats(&mut tx, account_id, now - INVITATION).await?;
-        let most = store::usage::most(&mut tx, account_id).await?;
+        let (plan, limits) = usage::load_limits(&mut tx, &self.tiers, account_id).await?;
+        let seats = store::usage::count_seats(&mut tx, account_id, now - INVITATION_TTL).await?;
+        let peaks = store::usage::peak_usage(&mut tx, account_id).await?;
         drop(tx);
-        let requests = self.requests(account_id).await;
+        let requests = self.count_requests(account_id).await;
         let reported = |quota: Quota| {
-            let most = most.iter().find(|most| most.quota == quota.name());
-            most.map_or(0, |most| quota.current(most.used, most.changed_at, now))
+            let peak = peaks.iter().find(|peak| peak.quota == quota.name());
+            peak.map_or(0, |peak| quota.current_usage(peak.used, peak.changed_at, now))
         };
         let quotas = Quota::ALL.map(|quota| {
             let used = match quota {
@@ -39,12 +39,12 @@ impl UsageService for Rpc {
                 Quota::ApiRequestsPerHour => requests,
                 _ => Some(reported(quota)),
             };
-            let limit = quota.of(&limits);
+            let limit = quota.limit(&limits);
             QuotaUsage {
                 quota: quota.to_proto().into(),
                 limit,
                 used,
-                percent: limit.zip(used).map(|(limit, used)| percent(used.into(), limit)),
+                percent: limit.zip(used).map(|(limit, used)| percent_used(used.into(), limit)),
             }
         });
         let subscription_tier = convert::tier(plan.tier).into();
@@ -53,14 +53,14 @@ impl UsageService for Rpc {
 }
 
 impl Rpc {
-    /// The requests of the current hour, as the gateways count them; `None` when nobody can tell.
-    async fn requests(&self, account_id: Uuid) -> Option<i32> {
+    /// The requests of the current hour, as counted by the gateways in Redis; `None` when Redis is unavailable.
+    async fn count_requests(&self, account_id: Uuid) -> Option<i32> {
         let mut connection = self.streams.connection();
-        let asked = redis::cmd("GET").arg(limits::requests_key(account_id)).to_owned();
-        match asked.query_async::<Option<i32>>(&mut connection).await {
+        let command = redis::cmd("GET").arg(limits::requests_key(account_id)).to_owned();
+        match command.query_async::<Option<i32>>(&mut connection).await {
             Ok(count) => Some(count.unwrap_or_default()),
             Err(error) => {
-                tracing::warn!(%error, "cannot tell how many requests were counted");
+                tracing::warn!(%error, "cannot read the request count");
                 None
             }
         }

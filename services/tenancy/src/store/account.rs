@@ -30,7 +30,7 @@ impl TryFrom<Row> for Account {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let unknown = || Error::internal("an account has a tier or status that is none");
+        let unknown = || Error::internal("an account has an unknown tier or status");
         Ok(Self {
             id: row.id,
             name: row.name,
@@ -53,7 +53,7 @@ impl TryFrom<Row> for Account {
     }
 }
 
-/// Stores a new account; `false` when another has its slug.
+/// Inserts an account; `false` when its slug is taken.
 pub(crate) async fn create(tx: &mut Tx, account: &Account) -> Result<bool> {
     let done = sqlx::query!(
         "insert into tenancy.accounts (id, name, slug, subscription_tier, status, created_at, updated_at, version)
@@ -72,7 +72,7 @@ pub(crate) async fn create(tx: &mut Tx, account: &Account) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// One account.
+/// Loads an account.
 pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>> {
     let row = sqlx::query_as!(
         Row,
@@ -86,7 +86,7 @@ pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>
     row.map(Account::try_from).transpose()
 }
 
-/// The same, locked as by [`lock_hierarchy`]: of several changes at once, one goes first.
+/// Loads an account and takes the hierarchy lock ([`lock_hierarchy`]).
 pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>> {
     let row = sqlx::query_as!(
         Row,
@@ -100,8 +100,8 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account
     row.map(Account::try_from).transpose()
 }
 
-/// Stores what people change of an account, as its next version, which `account` then is. What billing
-/// changes (tier, dates) is left alone.
+/// Saves the fields that users change as the next version, and sets `account.version`. Fields of billing (tier, dates)
+/// stay unchanged.
 ///
 /// # Errors
 /// SLUG_TAKEN.
@@ -131,7 +131,7 @@ pub(crate) async fn save(tx: &mut Tx, account: &mut Account) -> Result<()> {
     Ok(())
 }
 
-/// Deletes an account whose grace is over, and who belongs to it; `false` when it is kept after all.
+/// Deletes an account and its memberships; `false` when no deletion is due.
 pub(crate) async fn delete(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!("delete from tenancy.accounts where id = $1 and deletes_at <= $2", account_id, now)
         .execute(&mut **tx)
@@ -139,8 +139,8 @@ pub(crate) async fn delete(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) ->
     Ok(done.rows_affected() == 1)
 }
 
-/// Accounts whose grace is over, the longest first, few at a time. Of all tenants.
-pub(crate) async fn to_delete(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// At most 100 accounts whose deletion is due, oldest first, of all tenants.
+pub(crate) async fn list_due_for_deletion(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         "select id from tenancy.accounts where deletes_at <= $1 order by deletes_at limit 100",
         now
@@ -150,8 +150,7 @@ pub(crate) async fn to_delete(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> 
     Ok(ids)
 }
 
-/// Keeps others from changing roles and managers, or from taking seats, until the transaction ends: what is read
-/// after this stays true.
+/// Takes the hierarchy lock: until the transaction ends, no other changes roles and managers or takes seats.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx, account_id: Uuid) -> Result<()> {
     sqlx::query_scalar!("select id from tenancy.accounts where id = $1 for no key update", account_id)
         .fetch_optional(&mut **tx)
@@ -159,21 +158,21 @@ pub(crate) async fn lock_hierarchy(tx: &mut Tx, account_id: Uuid) -> Result<()> 
     Ok(())
 }
 
-/// An account, and the caller's place in it, which the list is sorted by.
-pub(crate) struct Joined {
+/// An account with the caller's membership, which is the sort key of the list.
+pub(crate) struct JoinedAccount {
     pub(crate) account: Account,
     pub(crate) joined_at: DateTime<Utc>,
     pub(crate) membership_id: Uuid,
 }
 
-/// The accounts that a person belongs to, in the order in which they joined, right after `after`.
-pub(crate) async fn of_user(
+/// Accounts of a user in the order of joining, after the key `after`.
+pub(crate) async fn list_of_user(
     tx: &mut Tx,
     user_id: Uuid,
     after: (DateTime<Utc>, Uuid),
     limit: i64,
     offset: i64,
-) -> Result<Vec<Joined>> {
+) -> Result<Vec<JoinedAccount>> {
     let rows = sqlx::query!(
         r#"select a.id, a.name, a.slug, a.brand_primary_color, a.brand_accent_color, a.brand_logo_url,
                   a.subscription_tier, a.status, a.suspended_at, a.deletes_at, a.trial_ends_at,
@@ -209,12 +208,16 @@ pub(crate) async fn of_user(
                 updated_at: row.updated_at,
                 version: row.version,
             };
-            Ok(Joined { account: account.try_into()?, joined_at: row.joined_at, membership_id: row.membership_id })
+            Ok(JoinedAccount {
+                account: account.try_into()?,
+                joined_at: row.joined_at,
+                membership_id: row.membership_id,
+            })
         })
         .collect()
 }
 
-/// How many accounts a person belongs to.
+/// Number of accounts of a user.
 pub(crate) async fn count_of_user(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from tenancy.memberships where user_id = $1 and status = 'active'"#,
@@ -225,9 +228,9 @@ pub(crate) async fn count_of_user(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
     Ok(count)
 }
 
-/// Free accounts that a person owns, those that are suspended or given up among them: they are there until they
-/// are deleted. Until the transaction ends nobody else counts, or creates, accounts of this person.
-pub(crate) async fn lock_free_of_owner(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
+/// Counts the free accounts that a user owns, including suspended ones and those scheduled for deletion. Takes an
+/// advisory lock, so that the user's accounts are counted and created one at a time.
+pub(crate) async fn lock_and_count_free(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('tenancy.accounts:' || $1, 0))", user_id.to_string())
         .execute(&mut **tx)
         .await?;

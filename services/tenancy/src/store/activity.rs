@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use sqlx::{FromRow, Postgres, QueryBuilder, types::Json};
 use uuid::Uuid;
 
-use crate::activity::{Activity, Logged, Place};
+use crate::activity::{Activity, LogEntry, LogPosition};
 
 const COLUMNS: &str = "account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id, \
                        changed_fields, details, address, user_agent, request_id, leaf_hash";
@@ -36,12 +36,12 @@ struct Row {
 }
 
 impl Row {
-    fn new(activity: Activity, place: Place) -> Self {
-        let leaf_hash = activity.leaf_hash(place).to_vec();
+    fn new(activity: Activity, position: LogPosition) -> Self {
+        let leaf_hash = activity.leaf_hash(position).to_vec();
         Self {
             account_id: activity.account_id,
-            seq: place.seq,
-            recorded_at: place.recorded_at,
+            seq: position.seq,
+            recorded_at: position.recorded_at,
             id: activity.id,
             occurred_at: activity.occurred_at,
             actor_id: activity.actor_id,
@@ -58,13 +58,13 @@ impl Row {
     }
 }
 
-/// Bytes as Postgres reads them from text.
+/// Serializes bytes in Postgres' hex format for `bytea`.
 fn bytea<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&format!("\\x{digits}"))
 }
 
-impl From<Row> for Logged {
+impl From<Row> for LogEntry {
     fn from(row: Row) -> Self {
         Self {
             activity: Activity {
@@ -81,31 +81,31 @@ impl From<Row> for Logged {
                 request_id: row.request_id,
                 occurred_at: row.occurred_at,
             },
-            place: Place { seq: row.seq, recorded_at: row.recorded_at },
+            position: LogPosition { seq: row.seq, recorded_at: row.recorded_at },
             leaf_hash: row.leaf_hash,
         }
     }
 }
 
-/// Adds rows at the end of the log of the account whose they are, which stays locked until the transaction ends.
+/// Appends entries of one account to its log, and locks the log until the transaction ends.
 pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()> {
     let Some(first) = activities.first() else { return Ok(()) };
-    let (account_id, many) = (first.account_id, activities.len() as i64);
-    // The clock is read once the lock is held: times grow with places.
+    let (account_id, count) = (first.account_id, activities.len() as i64);
+    // The clock is read under the lock, so that `recorded_at` increases with `seq`.
     let last = sqlx::query_as!(
-        Place,
+        LogPosition,
         r#"insert into tenancy.activity_heads as head (account_id, last_seq) values ($1, $2)
            on conflict (account_id) do update set last_seq = head.last_seq + $2
            returning last_seq as seq, clock_timestamp() as "recorded_at!""#,
         account_id,
-        many
+        count
     )
     .fetch_one(&mut **tx)
     .await?;
     let rows: Vec<Row> = activities
         .into_iter()
-        .zip(last.seq - many + 1..)
-        .map(|(activity, seq)| Row::new(activity, Place { seq, ..last }))
+        .zip(last.seq - count + 1..)
+        .map(|(activity, seq)| Row::new(activity, LogPosition { seq, ..last }))
         .collect();
     sqlx::query!(
         "insert into tenancy.activity_logs
@@ -121,12 +121,12 @@ pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()>
     Ok(())
 }
 
-/// Which rows of an account's log.
+/// A filter on an account's log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) account_id: Uuid,
-    /// None from before this time: what is older is as good as gone.
-    pub(crate) kept_since: DateTime<Utc>,
+    /// Excludes older rows: their retention has ended, and partitions are dropped weekly.
+    pub(crate) retained_since: DateTime<Utc>,
     pub(crate) actor_id: Option<Uuid>,
     pub(crate) action: Option<String>,
     pub(crate) resource_type: Option<String>,
@@ -138,7 +138,7 @@ pub(crate) struct Filter {
 impl Filter {
     fn push(&self, query: &mut QueryBuilder<Postgres>) {
         query.push(" from tenancy.activity_logs where account_id = ").push_bind(self.account_id);
-        query.push(" and recorded_at >= ").push_bind(self.kept_since);
+        query.push(" and recorded_at >= ").push_bind(self.retained_since);
         if let Some(actor_id) = self.actor_id {
             query.push(" and actor_id = ").push_bind(actor_id);
         }
@@ -160,17 +160,17 @@ impl Filter {
     }
 }
 
-/// Where a list goes on: at the row of this time and place, which it does not show again.
+/// Time and position of the row after which a list continues.
 pub(crate) type Cursor = (DateTime<Utc>, i64);
 
-/// Rows before `before`, newest first.
+/// Rows before the cursor, newest first.
 pub(crate) async fn list(
     tx: &mut Tx,
     filter: &Filter,
     before: Option<Cursor>,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Logged>> {
+) -> Result<Vec<LogEntry>> {
     let mut query = QueryBuilder::new("select ");
     query.push(COLUMNS);
     filter.push(&mut query);
@@ -179,31 +179,31 @@ pub(crate) async fn list(
     }
     query.push(" order by occurred_at desc, seq desc limit ").push_bind(limit).push(" offset ").push_bind(offset);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().map(Logged::from).collect())
+    Ok(rows.into_iter().map(LogEntry::from).collect())
 }
 
-/// How many rows there are, on all pages.
+/// Number of rows on all pages.
 pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     let mut query = QueryBuilder::new("select count(*)");
     filter.push(&mut query);
     Ok(query.build_query_scalar().fetch_one(&mut **tx).await?)
 }
 
-/// How many rows there are, and the last place among them.
-pub(crate) async fn extent(tx: &mut Tx, filter: &Filter) -> Result<(i64, i64)> {
+/// Number of rows, and the greatest `seq` among them.
+pub(crate) async fn count_and_last_seq(tx: &mut Tx, filter: &Filter) -> Result<(i64, i64)> {
     let mut query = QueryBuilder::new("select count(*), coalesce(max(seq), 0)");
     filter.push(&mut query);
     Ok(query.build_query_as().fetch_one(&mut **tx).await?)
 }
 
-/// Rows after `after` up to the place `last`, oldest first.
-pub(crate) async fn stretch(
+/// Rows after the cursor up to the position `last`, oldest first.
+pub(crate) async fn list_range(
     tx: &mut Tx,
     filter: &Filter,
     after: Option<Cursor>,
     last: i64,
     limit: i64,
-) -> Result<Vec<Logged>> {
+) -> Result<Vec<LogEntry>> {
     let mut query = QueryBuilder::new("select ");
     query.push(COLUMNS);
     filter.push(&mut query);
@@ -213,10 +213,10 @@ pub(crate) async fn stretch(
     }
     query.push(" order by occurred_at, seq limit ").push_bind(limit);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().map(Logged::from).collect())
+    Ok(rows.into_iter().map(LogEntry::from).collect())
 }
 
-/// Whether this person is a member of the account, or was one.
+/// Whether the user is or was a member of the account.
 pub(crate) async fn was_member(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<bool> {
     let was = sqlx::query_scalar!(
         r#"select exists (select from tenancy.memberships where account_id = $1 and user_id = $2) as "was!""#,
@@ -228,10 +228,10 @@ pub(crate) async fn was_member(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> 
     Ok(was)
 }
 
-/// Makes the partitions that will be needed, and drops those that are older than `keep_days`. Answers how
-/// many were dropped. Only the function in the database may: no role of the service deletes from the log.
-pub(crate) async fn keep(db: &Db, keep_days: i32) -> Result<i32> {
-    let dropped = sqlx::query_scalar!(r#"select tenancy.keep_activity($1) as "dropped!""#, keep_days)
+/// Creates the next partitions and drops those older than `retention_days`. Returns how count were dropped. Calls a
+/// database function, since no role of the service may delete from the log.
+pub(crate) async fn maintain_partitions(db: &Db, retention_days: i32) -> Result<i32> {
+    let dropped = sqlx::query_scalar!(r#"select tenancy.keep_activity($1) as "dropped!""#, retention_days)
         .fetch_one(db.system())
         .await?;
     Ok(dropped)

@@ -1,35 +1,35 @@
-//! Figures about an account, from its memberships and its activity log.
+//! Counts for account analytics, from memberships and the activity log.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Whom figures are about: everyone, or these people and those they have invited to report to them.
-pub(crate) type People<'a> = Option<&'a [Uuid]>;
+/// The users that are counted: all, or these users and invitees who will report to them.
+pub(crate) type UserScope<'a> = Option<&'a [Uuid]>;
 
-/// Members of a role and a status.
-pub(crate) struct Members {
+/// Number of members with a role and a status.
+pub(crate) struct MemberGroup {
     pub(crate) role: String,
     pub(crate) status: String,
     pub(crate) count: i64,
 }
 
-/// Members and open invitations: those from after `invited_since`.
-pub(crate) async fn members(
+/// Counts active members, and open invitations sent after `invited_since`.
+pub(crate) async fn count_members(
     tx: &mut Tx,
     account_id: Uuid,
-    people: People<'_>,
+    users: UserScope<'_>,
     invited_since: DateTime<Utc>,
-) -> Result<Vec<Members>> {
+) -> Result<Vec<MemberGroup>> {
     let rows = sqlx::query_as!(
-        Members,
+        MemberGroup,
         r#"select role, status, count(*) as "count!" from tenancy.memberships
            where account_id = $1 and (status = 'active' or (status = 'invited' and invited_at > $3))
              and ($2::uuid[] is null or user_id = any($2) or manager_id = any($2))
            group by role, status"#,
         account_id,
-        people as _,
+        users as _,
         invited_since
     )
     .fetch_all(&mut **tx)
@@ -37,22 +37,22 @@ pub(crate) async fn members(
     Ok(rows)
 }
 
-/// Who came and who left in a week.
-pub(crate) struct Week {
+/// Members who joined and left in a week.
+pub(crate) struct WeekCounts {
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) joined: i64,
     pub(crate) left: i64,
 }
 
-/// The weeks since `since` in which someone came or left.
-pub(crate) async fn weeks(
+/// Counts joins and leaves per week since `since`; omits weeks without any.
+pub(crate) async fn count_member_weeks(
     tx: &mut Tx,
     account_id: Uuid,
-    people: People<'_>,
+    users: UserScope<'_>,
     since: DateTime<Utc>,
-) -> Result<Vec<Week>> {
+) -> Result<Vec<WeekCounts>> {
     let rows = sqlx::query_as!(
-        Week,
+        WeekCounts,
         r#"select date_trunc('week', at, 'UTC') as "starts_at!", count(*) filter (where came) as "joined!",
                   count(*) filter (where not came) as "left!"
            from (select joined_at as at, true as came from tenancy.memberships
@@ -64,7 +64,7 @@ pub(crate) async fn weeks(
                    and ($2::uuid[] is null or user_id = any($2) or manager_id = any($2))) moves
            group by 1"#,
         account_id,
-        people as _,
+        users as _,
         since
     )
     .fetch_all(&mut **tx)
@@ -72,24 +72,24 @@ pub(crate) async fn weeks(
     Ok(rows)
 }
 
-/// Invitations by what became of them.
-pub(crate) struct Invitations {
+/// Number of invitations per outcome.
+pub(crate) struct InvitationOutcomes {
     pub(crate) open: i64,
     pub(crate) accepted: i64,
     pub(crate) expired: i64,
 }
 
-/// Invitations; those from before `invited_since` have run out, and so have those that were ended at the age
-/// of `now - invited_since` or more.
-pub(crate) async fn invitations(
+/// Counts invitations per outcome. Expired are those sent before `invited_since`, and those that ended at the age of
+/// `now - invited_since` or more.
+pub(crate) async fn count_invitations(
     tx: &mut Tx,
     account_id: Uuid,
-    people: People<'_>,
+    users: UserScope<'_>,
     invited_since: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Invitations> {
+) -> Result<InvitationOutcomes> {
     let row = sqlx::query_as!(
-        Invitations,
+        InvitationOutcomes,
         r#"select count(*) filter (where status = 'invited' and invited_at > $3) as "open!",
                   count(*) filter (where joined_at is not null) as "accepted!",
                   count(*) filter (where joined_at is null and coalesce(left_at, $4) - invited_at >= $4 - $3) as "expired!"
@@ -97,7 +97,7 @@ pub(crate) async fn invitations(
            where account_id = $1 and invited_by is not null
              and ($2::uuid[] is null or user_id = any($2) or manager_id = any($2))"#,
         account_id,
-        people as _,
+        users as _,
         invited_since,
         now
     )
@@ -106,23 +106,23 @@ pub(crate) async fn invitations(
     Ok(row)
 }
 
-/// A figure about one day, one action, or one hour of the day.
-pub(crate) struct Figure {
+/// Number of events of one day, one action, or one hour of the day.
+pub(crate) struct ActivityCount {
     pub(crate) day: Option<DateTime<Utc>>,
     pub(crate) action: Option<String>,
     pub(crate) hour: Option<i32>,
     pub(crate) count: i64,
 }
 
-/// What happened since `since`, by day, by action and by hour of the day, in one pass over the log.
-pub(crate) async fn activity(
+/// Counts events since `since` per day, per action and per hour of the day, in one pass over the log.
+pub(crate) async fn count_activity(
     tx: &mut Tx,
     account_id: Uuid,
-    people: People<'_>,
+    users: UserScope<'_>,
     since: DateTime<Utc>,
-) -> Result<Vec<Figure>> {
+) -> Result<Vec<ActivityCount>> {
     let rows = sqlx::query_as!(
-        Figure,
+        ActivityCount,
         r#"select day, action as "action?", hour, sum(count)::bigint as "count!"
            from (select date_trunc('day', at, 'UTC') as day, action,
                         extract(hour from at at time zone 'UTC')::integer as hour, count
@@ -132,7 +132,7 @@ pub(crate) async fn activity(
                        group by 1, 2) by_hour) happened
            group by grouping sets ((day), (action), (hour))"#,
         account_id,
-        people as _,
+        users as _,
         since
     )
     .fetch_all(&mut **tx)

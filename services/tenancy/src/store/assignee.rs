@@ -1,4 +1,4 @@
-//! Whom a member may hand tasks to.
+//! Members to whom a member may assign tasks.
 
 use baton_access::{
     Membership, Role,
@@ -9,21 +9,21 @@ use baton_proto::baton::tenancy::v1 as proto;
 use baton_store::Tx;
 use uuid::Uuid;
 
-/// Members that one answer names at most.
-const MOST: i64 = 1_000;
+/// Maximal number of assignees in a response.
+const MAX_ASSIGNEES: i64 = 1_000;
 
-/// A member whom tasks can be handed to.
+/// A member to whom tasks can be assigned.
 pub(crate) struct Assignee {
     user_id: Uuid,
     role: Role,
 }
 
-/// The active members whom this one may hand tasks to by [`relation_policy::TASKS`], but for themselves: those who report
-/// to them directly before others, and of each those who joined first.
+/// Active members to whom this member may assign tasks by [`relation_policy::TASKS`], without the member. Direct
+/// reports come first, then the order of joining.
 pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) -> Result<Vec<Assignee>> {
-    let reached = |relation| -> Vec<String> {
-        let reached = |of: &Role| relation_policy::allows(relation_policy::TASKS, membership.role, *of, relation);
-        Role::ALL.into_iter().filter(reached).map(|role| role.name().to_owned()).collect()
+    let assignable_roles = |relation| -> Vec<String> {
+        let allowed = |of: &Role| relation_policy::allows(relation_policy::TASKS, membership.role, *of, relation);
+        Role::ALL.into_iter().filter(allowed).map(|role| role.name().to_owned()).collect()
     };
     let reports: Vec<Uuid> = membership.reports.iter().copied().collect();
     let rows = sqlx::query!(
@@ -33,14 +33,16 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) ->
            order by (manager_id = $2) desc nulls last, joined_at, id limit $6"#,
         membership.account_id,
         user_id,
-        &reached(Relation::Other),
-        &reached(Relation::Report),
+        &assignable_roles(Relation::Other),
+        &assignable_roles(Relation::Report),
         &reports,
-        MOST
+        MAX_ASSIGNEES
     )
     .fetch_all(&mut **tx)
     .await?;
-    rows.into_iter().map(|row| Ok(Assignee { user_id: row.user_id, role: super::member::role(&row.role)? })).collect()
+    rows.into_iter()
+        .map(|row| Ok(Assignee { user_id: row.user_id, role: super::member::parse_role(&row.role)? }))
+        .collect()
 }
 
 impl From<Assignee> for proto::Assignee {

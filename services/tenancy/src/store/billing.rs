@@ -1,4 +1,4 @@
-//! Subscriptions and the events that they come from.
+//! Subscriptions and processed Stripe events.
 
 use baton_errors::{Error, Result};
 use baton_store::{Db, Tx};
@@ -7,19 +7,19 @@ use uuid::Uuid;
 
 use crate::{
     account::SubscriptionTier,
-    billing::{Outcome, Status, StripeEvent, Subscription},
+    billing::{Entitlement, StripeEvent, Subscription, SubscriptionStatus},
 };
 
-/// Whose a subscription is. Of all tenants: Stripe's events may name no account.
-pub(crate) async fn account_of(db: &Db, subscription_id: &str) -> Result<Option<Uuid>> {
+/// The account of a subscription, among all tenants: Stripe's events may name no account.
+pub(crate) async fn find_account(db: &Db, subscription_id: &str) -> Result<Option<Uuid>> {
     let account_id = sqlx::query_scalar!("select account_id from tenancy.subscriptions where id = $1", subscription_id)
         .fetch_optional(db.system())
         .await?;
     Ok(account_id)
 }
 
-/// The account that a customer of Stripe's pays for; `None` also when there are several. Of all tenants.
-pub(crate) async fn account_of_customer(db: &Db, customer_id: &str) -> Result<Option<Uuid>> {
+/// The account that a Stripe customer pays for, among all tenants; `None` when there are none or several.
+pub(crate) async fn find_account_of_customer(db: &Db, customer_id: &str) -> Result<Option<Uuid>> {
     let accounts = sqlx::query_scalar!(
         "select distinct account_id from tenancy.subscriptions where customer_id = $1 limit 2",
         customer_id
@@ -29,19 +29,19 @@ pub(crate) async fn account_of_customer(db: &Db, customer_id: &str) -> Result<Op
     Ok(if let [account_id] = accounts[..] { Some(account_id) } else { None })
 }
 
-/// Notes that an event is taken in by this transaction; `false` when one has before.
-pub(crate) async fn note(tx: &mut Tx, event: &StripeEvent, now: DateTime<Utc>) -> Result<bool> {
-    let done = sqlx::query!(
+/// Records that this transaction processes an event; `false` when it was processed before.
+pub(crate) async fn record_event(tx: &mut Tx, event: &StripeEvent, now: DateTime<Utc>) -> Result<bool> {
+    let inserted = sqlx::query!(
         "insert into tenancy.stripe_events (id, type, created_at, received_at) values ($1, $2, $3, $4)
          on conflict do nothing",
         event.id,
         event.kind,
-        event.made_at,
+        event.created_at,
         now
     )
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// A subscription as it is stored.
@@ -64,8 +64,8 @@ impl TryFrom<Row> for Subscription {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let unknown = || Error::internal("a subscription has a status or tier that is none");
-        let status = row.status.map(|name| Status::from_name(&name).ok_or_else(unknown));
+        let unknown = || Error::internal("a subscription has an unknown status or tier");
+        let status = row.status.map(|name| SubscriptionStatus::from_name(&name).ok_or_else(unknown));
         Ok(Self {
             id: row.id,
             customer_id: row.customer_id,
@@ -83,8 +83,8 @@ impl TryFrom<Row> for Subscription {
     }
 }
 
-/// All subscriptions of an account. Whoever means to change one holds the account's lock.
-pub(crate) async fn of_account(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Subscription>> {
+/// All subscriptions of an account. To change one, the caller must hold the hierarchy lock.
+pub(crate) async fn list_of_account(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Subscription>> {
     let rows = sqlx::query_as!(
         Row,
         "select id, customer_id, status, price_id, tier, current_period_end, cancel_at_period_end, trial_ends_at,
@@ -97,7 +97,7 @@ pub(crate) async fn of_account(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Subs
     rows.into_iter().map(Subscription::try_from).collect()
 }
 
-/// Stores a subscription, new or changed. `lapses_at` is when it wants another look.
+/// Inserts or updates a subscription. `lapses_at` is when its grace period ends.
 pub(crate) async fn save(
     tx: &mut Tx,
     account_id: Uuid,
@@ -117,7 +117,7 @@ pub(crate) async fn save(
         subscription.id,
         account_id,
         subscription.customer_id,
-        subscription.status.map(Status::name),
+        subscription.status.map(SubscriptionStatus::name),
         subscription.price_id,
         subscription.tier.name(),
         subscription.current_period_end,
@@ -134,8 +134,8 @@ pub(crate) async fn save(
     Ok(())
 }
 
-/// Accounts with a subscription whose grace is over, the longest first, few at a time. Of all tenants.
-pub(crate) async fn lapsed(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// At most 100 accounts with a subscription whose grace period has ended, oldest first, of all tenants.
+pub(crate) async fn list_lapsed_accounts(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let accounts = sqlx::query_scalar!(
         r#"select account_id as "account_id!" from tenancy.subscriptions where lapses_at <= $1
            group by account_id order by min(lapses_at) limit 100"#,
@@ -146,8 +146,9 @@ pub(crate) async fn lapsed(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
     Ok(accounts)
 }
 
-/// Notes that an account's subscriptions whose grace is over have been looked at; answers when the first was.
-pub(crate) async fn settle(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+/// Clears `lapses_at` of an account's subscriptions whose grace period has ended. Returns the earliest of the cleared
+/// times.
+pub(crate) async fn clear_lapsed(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
     let lapsed = sqlx::query_scalar!(
         r#"update tenancy.subscriptions s set lapses_at = null
            from tenancy.subscriptions before
@@ -161,8 +162,13 @@ pub(crate) async fn settle(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) ->
     Ok(lapsed.into_iter().min())
 }
 
-/// Sets what an account's subscriptions come to; answers whether the tier is another now.
-pub(crate) async fn set_outcome(tx: &mut Tx, account_id: Uuid, outcome: Outcome, now: DateTime<Utc>) -> Result<bool> {
+/// Saves an account's entitlement. Returns whether the tier changed.
+pub(crate) async fn save_entitlement(
+    tx: &mut Tx,
+    account_id: Uuid,
+    entitlement: Entitlement,
+    now: DateTime<Utc>,
+) -> Result<bool> {
     let changed = sqlx::query_scalar!(
         r#"update tenancy.accounts a
            set subscription_tier = $2, trial_ends_at = $3, subscription_ends_at = $4, updated_at = $5,
@@ -172,9 +178,9 @@ pub(crate) async fn set_outcome(tx: &mut Tx, account_id: Uuid, outcome: Outcome,
              and (a.subscription_tier, a.trial_ends_at, a.subscription_ends_at) is distinct from ($2, $3, $4)
            returning before.subscription_tier <> $2 as "changed!""#,
         account_id,
-        outcome.tier.name(),
-        outcome.trial_ends_at,
-        outcome.ends_at,
+        entitlement.tier.name(),
+        entitlement.trial_ends_at,
+        entitlement.ends_at,
         now
     )
     .fetch_optional(&mut **tx)
@@ -182,8 +188,8 @@ pub(crate) async fn set_outcome(tx: &mut Tx, account_id: Uuid, outcome: Outcome,
     Ok(changed.unwrap_or_default())
 }
 
-/// Forgets events that Stripe sends no more.
-pub(crate) async fn forget(db: &Db, before: DateTime<Utc>) -> Result<()> {
+/// Deletes records of events that were received before `before`.
+pub(crate) async fn delete_events_before(db: &Db, before: DateTime<Utc>) -> Result<()> {
     sqlx::query!("delete from tenancy.stripe_events where received_at < $1", before).execute(db.system()).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Invitations: memberships that have yet to be accepted.
+//! Invitations: memberships that are not yet accepted.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::member::Row;
 use crate::member::{Member, email_key};
 
-/// Stores new invitations; answers the ids of those whose address was free.
+/// Inserts invitations. Skips taken addresses, and returns the inserted ids.
 pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>> {
     let Some(first) = invited.first() else { return Ok(Vec::new()) };
     let ids: Vec<Uuid> = invited.iter().map(|member| member.id).collect();
@@ -41,9 +41,9 @@ pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>
     Ok(added)
 }
 
-/// Which of these addresses were mailed an invitation after `since` that was then taken back, by what they are
-/// known under, and when that mail was. Who had joined by it agreed to have it, and does not count.
-pub(crate) async fn mailed_since(
+/// Addresses that were sent an invitation after `since` that has ended without acceptance. Returns the last sending
+/// time by `email_key`. Accepted invitations do not count: their recipients wanted them.
+pub(crate) async fn list_recently_mailed(
     tx: &mut Tx,
     account_id: Uuid,
     emails: &[String],
@@ -64,8 +64,8 @@ pub(crate) async fn mailed_since(
     Ok(rows.into_iter().map(|row| (row.email_key, row.mailed_at)).collect())
 }
 
-/// Ends the invitations of these addresses that were mailed before `before` and never accepted.
-pub(crate) async fn end_old(
+/// Ends open invitations to these addresses that were sent at or before `before`. Returns them.
+pub(crate) async fn end_for_emails(
     tx: &mut Tx,
     account_id: Uuid,
     emails: &[String],
@@ -89,8 +89,8 @@ pub(crate) async fn end_old(
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// The same for all addresses of the account.
-pub(crate) async fn end_all_old(
+/// Ends all open invitations of the account that were sent at or before `before`. Returns them.
+pub(crate) async fn end_expired(
     tx: &mut Tx,
     account_id: Uuid,
     before: DateTime<Utc>,
@@ -111,8 +111,8 @@ pub(crate) async fn end_all_old(
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// Ends the open invitations that a person has made into roles other than `roles`.
-pub(crate) async fn end_of_inviter(
+/// Ends the open invitations of an inviter into roles other than `roles`. Returns them.
+pub(crate) async fn end_by_inviter(
     tx: &mut Tx,
     account_id: Uuid,
     inviter: Uuid,
@@ -136,8 +136,8 @@ pub(crate) async fn end_of_inviter(
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// Accounts with invitations that were mailed before `before` and never accepted, a few. Of all tenants.
-pub(crate) async fn accounts_with_old(db: &Db, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// At most 100 accounts with open invitations that were sent at or before `before`, of all tenants.
+pub(crate) async fn list_accounts_with_expired(db: &Db, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         "select distinct account_id from tenancy.memberships where status = 'invited' and invited_at <= $1 limit 100",
         before
@@ -147,8 +147,8 @@ pub(crate) async fn accounts_with_old(db: &Db, before: DateTime<Utc>) -> Result<
     Ok(ids)
 }
 
-/// Notes that `inviter` has an invitation mailed again, as its next version, which `member` then is.
-pub(crate) async fn renew(tx: &mut Tx, member: &mut Member, inviter: Uuid, now: DateTime<Utc>) -> Result<()> {
+/// Records that `inviter` resends an invitation, as its next version, and updates `member`.
+pub(crate) async fn resend(tx: &mut Tx, member: &mut Member, inviter: Uuid, now: DateTime<Utc>) -> Result<()> {
     member.version = sqlx::query_scalar!(
         "update tenancy.memberships set invited_at = $3, invited_by = $4, version = version + 1
          where account_id = $1 and id = $2 returning version",

@@ -1,4 +1,4 @@
-//! Members and invitations.
+//! Memberships.
 
 use baton_access::Role;
 use baton_errors::{Error, Reason, Result, violated_constraint};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     account::AccountStatus,
-    member::{Member, Status, Surroundings, email_key},
+    member::{HierarchyContext, Member, MemberStatus, email_key},
     settings::Visibility,
 };
 
@@ -39,8 +39,9 @@ impl TryFrom<Row> for Member {
             account_id: row.account_id,
             user_id: row.user_id,
             email: row.email,
-            role: role(&row.role)?,
-            status: Status::from_name(&row.status).ok_or_else(|| Error::internal("a status that is none"))?,
+            role: parse_role(&row.role)?,
+            status: MemberStatus::from_name(&row.status)
+                .ok_or_else(|| Error::internal("a membership has an unknown status"))?,
             manager_id: row.manager_id,
             can_reassign_tasks: row.can_reassign_tasks,
             invited_by: row.invited_by,
@@ -53,12 +54,12 @@ impl TryFrom<Row> for Member {
     }
 }
 
-pub(super) fn role(name: &str) -> Result<Role> {
-    Role::from_name(name).ok_or_else(|| Error::internal("a role that is none"))
+pub(super) fn parse_role(name: &str) -> Result<Role> {
+    Role::from_name(name).ok_or_else(|| Error::internal("a membership has an unknown role"))
 }
 
-/// Two of the indexes say the same to the caller: the person is here already.
-fn taken(error: sqlx::Error) -> Error {
+/// Maps a violated unique index to its reason.
+fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("memberships_one_per_user" | "memberships_one_per_email") => Reason::MemberExists.into(),
         Some("memberships_one_per_handle") => Reason::HandleTaken.into(),
@@ -66,7 +67,7 @@ fn taken(error: sqlx::Error) -> Error {
     }
 }
 
-/// Stores a new membership. The database gives a member without a handle one.
+/// Inserts a membership. A database trigger generates a missing handle.
 ///
 /// # Errors
 /// MEMBER_EXISTS.
@@ -93,15 +94,15 @@ pub(crate) async fn add(tx: &mut Tx, member: &Member) -> Result<()> {
     )
     .execute(&mut **tx)
     .await
-    .map_err(taken)?;
+    .map_err(map_constraint)?;
     Ok(())
 }
 
-/// Stores a changed membership as its next version, which `member` then is; who joins has a handle then. The caller
-/// holds a lock that keeps others from changing it.
+/// Saves a membership as its next version, and updates `member`. A joining member gets a handle. The caller holds a
+/// lock on the membership or the hierarchy.
 ///
 /// # Errors
-/// MEMBER_EXISTS when someone joins who is a member by another invitation, HANDLE_TAKEN.
+/// MEMBER_EXISTS when a joining user is a member by another invitation, HANDLE_TAKEN.
 pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
     let saved = sqlx::query!(
         "update tenancy.memberships
@@ -121,13 +122,13 @@ pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
     )
     .fetch_one(&mut **tx)
     .await
-    .map_err(taken)?;
+    .map_err(map_constraint)?;
     (member.version, member.handle) = (saved.version, saved.handle);
     Ok(())
 }
 
-/// Those of these people who are active members.
-pub(crate) async fn active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Member>> {
+/// The active members among these users.
+pub(crate) async fn list_active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Member>> {
     let rows = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
@@ -141,7 +142,7 @@ pub(crate) async fn active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> 
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// One membership, whatever became of it, locked: of several who accept at once, one goes first.
+/// Loads and locks a membership in any status, so that concurrent acceptances are serialized.
 pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<Member>> {
     let row = sqlx::query_as!(
         Row,
@@ -156,13 +157,13 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Opti
     row.map(Member::try_from).transpose()
 }
 
-/// What a change of a member to having this manager depends on.
-pub(crate) async fn surroundings(
+/// Loads the part of the hierarchy that changing a member, with this manager, depends on.
+pub(crate) async fn hierarchy_context(
     tx: &mut Tx,
     account_id: Uuid,
     user_id: Uuid,
     manager_id: Option<Uuid>,
-) -> Result<Surroundings> {
+) -> Result<HierarchyContext> {
     let row = sqlx::query!(
         r#"select (select role from tenancy.memberships
                    where account_id = $1 and user_id = $3 and status = 'active') as manager,
@@ -176,14 +177,14 @@ pub(crate) async fn surroundings(
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(Surroundings {
-        manager: row.manager.as_deref().map(role).transpose()?,
-        reports: row.reports.iter().map(|name| role(name)).collect::<Result<_>>()?,
+    Ok(HierarchyContext {
+        manager: row.manager.as_deref().map(parse_role).transpose()?,
+        reports: row.reports.iter().map(|name| parse_role(name)).collect::<Result<_>>()?,
         owners: row.owners,
     })
 }
 
-/// Puts those who report to one person, or were invited to, under another.
+/// Moves the direct reports and invitees of one manager to another.
 pub(crate) async fn move_reports(tx: &mut Tx, account_id: Uuid, from: Uuid, to: Option<Uuid>) -> Result<()> {
     sqlx::query!(
         "update tenancy.memberships set manager_id = $3, version = version + 1
@@ -197,7 +198,7 @@ pub(crate) async fn move_reports(tx: &mut Tx, account_id: Uuid, from: Uuid, to: 
     Ok(())
 }
 
-/// Puts the super managers who report to one person, or were invited to, under another; answers them.
+/// Moves the super managers among the direct reports and invitees of one manager to another. Returns them.
 pub(crate) async fn move_super_managers(tx: &mut Tx, account_id: Uuid, from: Uuid, to: Uuid) -> Result<Vec<Member>> {
     let rows = sqlx::query_as!(
         Row,
@@ -214,7 +215,7 @@ pub(crate) async fn move_super_managers(tx: &mut Tx, account_id: Uuid, from: Uui
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// The active owner, other than this person, who has belonged to the account longest.
+/// The active owner with the longest membership, other than this user.
 pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<Option<Uuid>> {
     let owner = sqlx::query_scalar!(
         r#"select user_id as "user_id!" from tenancy.memberships
@@ -228,7 +229,7 @@ pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: U
     Ok(owner)
 }
 
-/// The active super manager who has belonged to the account longest.
+/// The active super manager with the longest membership.
 pub(crate) async fn oldest_super_manager(tx: &mut Tx, account_id: Uuid) -> Result<Option<Member>> {
     let row = sqlx::query_as!(
         Row,
@@ -243,8 +244,8 @@ pub(crate) async fn oldest_super_manager(tx: &mut Tx, account_id: Uuid) -> Resul
     row.map(Member::try_from).transpose()
 }
 
-/// The accounts that a person belongs to, in the order in which to lock them.
-pub(crate) async fn accounts_of(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Uuid>> {
+/// Account ids of a user's active memberships, in lock order.
+pub(crate) async fn list_account_ids(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         "select account_id from tenancy.memberships where user_id = $1 and status = 'active' order by account_id",
         user_id
@@ -254,7 +255,7 @@ pub(crate) async fn accounts_of(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Uuid>>
     Ok(ids)
 }
 
-/// Stores a member's address, if it is another.
+/// Saves a member's address. Returns the member if it changed.
 ///
 /// # Errors
 /// MEMBER_EXISTS when a member or an open invitation has it.
@@ -272,16 +273,16 @@ pub(crate) async fn set_email(tx: &mut Tx, account_id: Uuid, user_id: Uuid, emai
     )
     .fetch_optional(&mut **tx)
     .await
-    .map_err(taken)?;
+    .map_err(map_constraint)?;
     row.map(Member::try_from).transpose()
 }
 
-/// Which members a list shows.
+/// A filter on members.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) account_id: Uuid,
     pub(crate) roles: Vec<Role>,
-    pub(crate) statuses: Vec<Status>,
+    pub(crate) statuses: Vec<MemberStatus>,
 }
 
 impl Filter {
@@ -294,7 +295,7 @@ impl Filter {
     }
 }
 
-/// Members in the order in which they were invited, right after `after`.
+/// Members in the order of invitation, after the key `after`.
 pub(crate) async fn list(
     tx: &mut Tx,
     filter: &Filter,
@@ -322,7 +323,7 @@ pub(crate) async fn list(
     rows.into_iter().map(Member::try_from).collect()
 }
 
-/// How many members a list shows on all its pages.
+/// Number of members on all pages.
 pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from tenancy.memberships
@@ -336,8 +337,8 @@ pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     Ok(count)
 }
 
-/// A person's own place in an account.
-pub(crate) struct Own {
+/// A user's membership with the account's status and settings.
+pub(crate) struct OwnMembership {
     pub(crate) account_id: Uuid,
     pub(crate) role: Role,
     pub(crate) manager_id: Option<Uuid>,
@@ -351,8 +352,8 @@ pub(crate) struct Own {
     pub(crate) one_running_timer: bool,
 }
 
-/// A person's place in the account, or in the one that they joined first when none is named.
-pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<Own>> {
+/// Loads a user's membership in the account, or in the one that they joined first when `account_id` is `None`.
+pub(crate) async fn get_own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<OwnMembership>> {
     let row = sqlx::query!(
         "select m.account_id, m.role, m.manager_id, m.can_reassign_tasks, a.managers_may_reassign, a.status,
                 a.require_second_factor, a.rejection_enabled, a.default_visibility, a.timezone, a.one_running_timer
@@ -364,11 +365,11 @@ pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) ->
     )
     .fetch_optional(&mut **tx)
     .await?;
-    let unknown = || Error::internal("an account has a status or visibility that is none");
+    let unknown = || Error::internal("an account has an unknown status or visibility");
     row.map(|row| {
-        Ok(Own {
+        Ok(OwnMembership {
             account_id: row.account_id,
-            role: role(&row.role)?,
+            role: parse_role(&row.role)?,
             manager_id: row.manager_id,
             can_reassign_tasks: row.can_reassign_tasks,
             managers_may_reassign: row.managers_may_reassign,
@@ -383,22 +384,22 @@ pub(crate) async fn own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) ->
     .transpose()
 }
 
-/// User ids of the people around a member.
-pub(crate) struct Around {
+/// User ids of a member's reports and team.
+pub(crate) struct ReportingLines {
     pub(crate) reports: Vec<Uuid>,
     pub(crate) team: Vec<Uuid>,
 }
 
-/// All who report to `above`, directly or through others; and `manager_id` with all who report to them
-/// directly. `None` has neither.
-pub(crate) async fn around(
+/// Loads the direct and indirect reports of `reports_of`, and the team: `manager_id` with their direct reports. Both
+/// are empty for `None`.
+pub(crate) async fn reporting_lines(
     tx: &mut Tx,
     account_id: Uuid,
-    above: Option<Uuid>,
+    reports_of: Option<Uuid>,
     manager_id: Option<Uuid>,
-) -> Result<Around> {
-    let around = sqlx::query_as!(
-        Around,
+) -> Result<ReportingLines> {
+    let lines = sqlx::query_as!(
+        ReportingLines,
         r#"with recursive reports as (
                select user_id from tenancy.memberships
                where account_id = $1 and manager_id = $2 and status = 'active'
@@ -411,25 +412,25 @@ pub(crate) async fn around(
                         where account_id = $1 and status = 'active' and (user_id = $3 or manager_id = $3)
                   ) as "team!: Vec<Uuid>""#,
         account_id,
-        above,
+        reports_of,
         manager_id
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(around)
+    Ok(lines)
 }
 
-/// Where to mail an invitation, and what to.
-pub(crate) struct Recipient {
+/// Recipient and content of an invitation e-mail.
+pub(crate) struct InvitationRecipient {
     pub(crate) email: String,
     pub(crate) account_name: String,
     pub(crate) invited_by: Option<Uuid>,
 }
 
-/// Where to mail an invitation; `None` when it is not open any more.
-pub(crate) async fn recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<Recipient>> {
+/// Loads the recipient of an invitation; `None` when it is no longer open.
+pub(crate) async fn get_recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<InvitationRecipient>> {
     let recipient = sqlx::query_as!(
-        Recipient,
+        InvitationRecipient,
         "select m.email, a.name as account_name, m.invited_by
          from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
          where m.account_id = $1 and m.id = $2 and m.status = 'invited'",

@@ -1,4 +1,4 @@
-//! Settings of accounts. They share the account's version: a row has one.
+//! Settings of accounts. They are columns of the account and share its version.
 
 use baton_errors::{Error, Result};
 use baton_store::Tx;
@@ -23,7 +23,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(self) -> Result<(Settings, i32)> {
+    fn into_settings(self) -> Result<(Settings, i32)> {
         let visibility = Visibility::from_name(&self.default_visibility);
         let settings = Settings {
             managers_may_reassign: self.managers_may_reassign,
@@ -31,7 +31,7 @@ impl Row {
             require_second_factor: self.require_second_factor,
             working_hours: self.working_hours.0,
             timezone: self.timezone,
-            default_visibility: visibility.ok_or_else(|| Error::internal("a visibility that is none"))?,
+            default_visibility: visibility.ok_or_else(|| Error::internal("an account has an unknown visibility"))?,
             ai_enabled: self.ai_enabled,
             analytics_enabled: self.analytics_enabled,
             one_running_timer: self.one_running_timer,
@@ -40,7 +40,7 @@ impl Row {
     }
 }
 
-/// The account's settings, and its version.
+/// Loads an account's settings and version.
 pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Settings, i32)>> {
     let row = sqlx::query_as!(
         Row,
@@ -52,10 +52,10 @@ pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Setting
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Row::read).transpose()
+    row.map(Row::into_settings).transpose()
 }
 
-/// The same, locked: of several who merge a change at once, one goes first.
+/// Loads and locks an account's settings and version, so that concurrent changes are serialized.
 pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Settings, i32)>> {
     let row = sqlx::query_as!(
         Row,
@@ -67,10 +67,10 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Settin
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Row::read).transpose()
+    row.map(Row::into_settings).transpose()
 }
 
-/// Stores settings; answers the account's new version.
+/// Saves settings. Returns the account's new version.
 pub(crate) async fn save(tx: &mut Tx, account_id: Uuid, settings: &Settings, now: DateTime<Utc>) -> Result<i32> {
     let version = sqlx::query_scalar!(
         "update tenancy.accounts

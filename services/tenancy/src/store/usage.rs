@@ -1,4 +1,4 @@
-//! What accounts use of their quotas, and what their owners were told of it.
+//! Usage of quotas, and warnings that were sent.
 
 use baton_access::Limits;
 use baton_errors::{Error, Result};
@@ -27,7 +27,7 @@ impl TryFrom<Row> for Plan {
     fn try_from(row: Row) -> Result<Self> {
         let tier = SubscriptionTier::from_name(&row.subscription_tier);
         Ok(Self {
-            tier: tier.ok_or_else(|| Error::internal("an account has a tier that is none"))?,
+            tier: tier.ok_or_else(|| Error::internal("an account has an unknown tier"))?,
             overrides: Limits {
                 users: row.max_users,
                 open_tasks_per_user: row.max_open_tasks_per_user,
@@ -39,8 +39,8 @@ impl TryFrom<Row> for Plan {
     }
 }
 
-/// What an account pays for.
-pub(crate) async fn plan(tx: &mut Tx, account_id: Uuid) -> Result<Option<Plan>> {
+/// Loads an account's plan.
+pub(crate) async fn get_plan(tx: &mut Tx, account_id: Uuid) -> Result<Option<Plan>> {
     let row = sqlx::query_as!(
         Row,
         "select subscription_tier, max_users, max_open_tasks_per_user, max_storage_mebibytes, max_ai_tokens_per_month,
@@ -53,18 +53,18 @@ pub(crate) async fn plan(tx: &mut Tx, account_id: Uuid) -> Result<Option<Plan>> 
     row.map(Plan::try_from).transpose()
 }
 
-/// How many seats are taken.
+/// Number of taken seats.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seats {
-    /// By members.
+    /// Seats of active members.
     pub(crate) members: i64,
-    /// By members and invitations that can still be accepted.
+    /// Seats of active members and of open invitations.
     pub(crate) taken: i64,
 }
 
-/// How many seats are taken, counting invitations that were sent after `open_since`. The caller holds the
-/// lock of the hierarchy when it means to take one.
-pub(crate) async fn seats(tx: &mut Tx, account_id: Uuid, open_since: DateTime<Utc>) -> Result<Seats> {
+/// Counts taken seats. Open invitations are those sent after `open_since`. To take a seat, the caller must hold the
+/// hierarchy lock.
+pub(crate) async fn count_seats(tx: &mut Tx, account_id: Uuid, open_since: DateTime<Utc>) -> Result<Seats> {
     let seats = sqlx::query_as!(
         Seats,
         r#"select count(*) filter (where status = 'active') as "members!", count(*) as "taken!"
@@ -78,8 +78,8 @@ pub(crate) async fn seats(tx: &mut Tx, account_id: Uuid, open_since: DateTime<Ut
     Ok(seats)
 }
 
-/// Notes how much of a quota is used now. `false` when there is no such account any more.
-pub(crate) async fn set(tx: &mut Tx, quota: Quota, user_id: Uuid, used: i32, now: DateTime<Utc>) -> Result<bool> {
+/// Saves the usage of a quota; `false` when the account no longer exists.
+pub(crate) async fn save(tx: &mut Tx, quota: Quota, user_id: Uuid, used: i32, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "insert into tenancy.usage (account_id, quota, user_id, used, changed_at)
          select id, $2, $3, $4, $5 from tenancy.accounts where id = $1
@@ -95,19 +95,19 @@ pub(crate) async fn set(tx: &mut Tx, quota: Quota, user_id: Uuid, used: i32, now
     Ok(done.rows_affected() == 1)
 }
 
-/// The most that is used of a quota.
-pub(crate) struct Most {
+/// The highest usage of a quota.
+pub(crate) struct PeakUsage {
     pub(crate) quota: String,
     pub(crate) used: i32,
     pub(crate) changed_at: DateTime<Utc>,
 }
 
-/// Of each quota that is reported: by whoever uses most.
-pub(crate) async fn most(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Most>> {
+/// Loads the highest usage of each reported quota, over all users.
+pub(crate) async fn peak_usage(tx: &mut Tx, account_id: Uuid) -> Result<Vec<PeakUsage>> {
     let reported: Vec<_> =
         Quota::ALL.into_iter().filter(|quota| quota.is_reported()).map(|quota| quota.name().to_owned()).collect();
-    let most = sqlx::query_as!(
-        Most,
+    let peaks = sqlx::query_as!(
+        PeakUsage,
         r#"select u.quota as "quota!", u.used as "used!", u.changed_at as "changed_at!"
            from unnest($2::text[]) as reported (quota)
            cross join lateral (
@@ -119,12 +119,12 @@ pub(crate) async fn most(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Most>> {
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(most)
+    Ok(peaks)
 }
 
-/// Notes what of 80 and 100 percent has been reached, and forgets what usage has fallen well below; answers
-/// what is newly reached. The unique row decides who tells the owners.
-pub(crate) async fn cross(
+/// Records the warning thresholds (80 and 100 percent) that usage has reached, and resets those that it has fallen well
+/// below. Returns the newly reached ones: a unique index ensures one warning per threshold.
+pub(crate) async fn record_thresholds(
     tx: &mut Tx,
     quota: Quota,
     user_id: Uuid,
@@ -132,14 +132,14 @@ pub(crate) async fn cross(
     now: DateTime<Utc>,
 ) -> Result<Vec<i32>> {
     let account_id = tx.tenant().account_id;
-    // Who goes up and down around a limit is told once.
-    const WELL_BELOW: i32 = 10;
+    // Hysteresis: usage that oscillates around a threshold causes one warning.
+    const RESET_MARGIN: i32 = 10;
     sqlx::query!(
         "delete from tenancy.usage_warnings where account_id = $1 and quota = $2 and user_id = $3 and percent > $4::integer",
         account_id,
         quota.name(),
         user_id,
-        percent.saturating_add(WELL_BELOW)
+        percent.saturating_add(RESET_MARGIN)
     )
     .execute(&mut **tx)
     .await?;
@@ -158,8 +158,8 @@ pub(crate) async fn cross(
     Ok(reached)
 }
 
-/// User ids of the account's owners.
-pub(crate) async fn owners(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Uuid>> {
+/// User ids of the account's active owners.
+pub(crate) async fn list_owners(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Uuid>> {
     let owners = sqlx::query_scalar!(
         r#"select user_id as "user_id!" from tenancy.memberships
            where account_id = $1 and status = 'active' and role = 'owner' order by joined_at, id"#,

@@ -1,4 +1,4 @@
-//! People, from the auth service.
+//! Client of the auth service: contact data and e-mail addresses of users.
 
 use baton_access::Caller;
 use baton_clients::{Auth, ServiceTokens};
@@ -6,19 +6,19 @@ use baton_errors::Result;
 use baton_proto::baton::auth::v1::Contact;
 use uuid::Uuid;
 
-/// The auth service, and this service's credentials for it. Clones share the connection.
+/// The auth service, with this service's credentials. Clones share the connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Users {
+pub(crate) struct AuthClient {
     auth: Auth,
     tokens: ServiceTokens,
 }
 
-impl Users {
+impl AuthClient {
     pub(crate) fn new(auth: Auth, tokens: ServiceTokens) -> Self {
         Self { auth, tokens }
     }
 
-    /// See [`Auth::contact`].
+    /// Fetches a user's contact data. See [`Auth::contact`].
     ///
     /// # Errors
     /// UNAVAILABLE.
@@ -26,7 +26,7 @@ impl Users {
         self.auth.contact(&self.tokens, user_id).await
     }
 
-    /// See [`Auth::email`]. Auth has confirmed the address: nobody signs in without following the link.
+    /// Fetches the caller's address. See [`Auth::email`]. The address is confirmed: sign-in requires it.
     ///
     /// # Errors
     /// SESSION_CLOSED, TOKEN_INVALID, UNAVAILABLE.

@@ -1,4 +1,4 @@
-//! Members by handle or user id, many at once, with those who lead them.
+//! Looks up members by handle or user id, with their managers.
 
 use baton_access::Role;
 use baton_errors::Result;
@@ -6,17 +6,17 @@ use baton_proto::baton::tenancy::v1 as proto;
 use baton_store::Tx;
 use uuid::Uuid;
 
-/// A member, and who leads them.
-pub(crate) struct Found {
+/// A member with their chain of managers.
+pub(crate) struct FoundMember {
     user_id: Uuid,
     handle: String,
     role: Role,
-    /// Their manager, the manager's manager and so on.
+    /// The manager, the manager's manager, and so on.
     above: Vec<Uuid>,
 }
 
-/// The active members with these handles or user ids, each once.
-pub(crate) async fn members(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<Found>> {
+/// Active members with these handles or user ids, each once.
+pub(crate) async fn find(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<FoundMember>> {
     let rows = sqlx::query!(
         r#"with recursive found as (
                select user_id, handle, role, manager_id from tenancy.memberships
@@ -42,14 +42,14 @@ pub(crate) async fn members(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) 
     .await?;
     rows.into_iter()
         .map(|row| {
-            let role = super::member::role(&row.role)?;
-            Ok(Found { user_id: row.user_id, handle: row.handle, role, above: row.above })
+            let role = super::member::parse_role(&row.role)?;
+            Ok(FoundMember { user_id: row.user_id, handle: row.handle, role, above: row.above })
         })
         .collect()
 }
 
-impl From<Found> for proto::FoundMember {
-    fn from(found: Found) -> Self {
+impl From<FoundMember> for proto::FoundMember {
+    fn from(found: FoundMember) -> Self {
         Self {
             user_id: found.user_id.to_string(),
             handle: found.handle,

@@ -1,4 +1,4 @@
-//! What a person is in an account: asked by every service before it lets a call in.
+//! Resolves a user's membership. Every service does this before it admits a call.
 
 use std::collections::HashSet;
 
@@ -11,28 +11,28 @@ use uuid::Uuid;
 
 use crate::{account, member, store, tier::Tiers, usage};
 
-/// What a person is in the account, or in the one that they have belonged to longest when none is named.
+/// Resolves a user's membership in an account, or in the one that they joined first when `account_id` is `None`.
 ///
 /// # Errors
-/// NOT_A_MEMBER, the same for a foreign account and for one that never was.
+/// NOT_A_MEMBER, also for an account that does not exist: the two cannot be told apart.
 pub(crate) async fn resolve(db: &Db, tiers: &Tiers, user_id: Uuid, account_id: Option<Uuid>) -> Result<Membership> {
     let mut tx = db.begin_read(Tenant { account_id: account_id.unwrap_or_default(), user_id }).await?;
-    let own = store::member::own(&mut tx, user_id, account_id).await?;
+    let own = store::member::get_own(&mut tx, user_id, account_id).await?;
     let own = own.ok_or_else(|| Error::from(Reason::NotAMember))?;
     let account_id = own.account_id;
     if tx.tenant().account_id != account_id {
         tx.switch(Tenant { account_id, user_id }).await?;
     }
-    // Who sees the whole account need not know who reports to them.
-    let above = (own.role < Role::SuperManager).then_some(user_id);
-    let around = store::member::around(&mut tx, account_id, above, own.manager_id).await?;
-    let (_, limits) = usage::limits(&mut tx, tiers, account_id).await?;
+    // Roles that see the whole account need no list of reports.
+    let reports_of = (own.role < Role::SuperManager).then_some(user_id);
+    let lines = store::member::reporting_lines(&mut tx, account_id, reports_of, own.manager_id).await?;
+    let (_, limits) = usage::load_limits(&mut tx, tiers, account_id).await?;
     Ok(Membership {
         account_id,
         role: own.role,
-        may_reassign: member::may_reassign(own.role, own.can_reassign_tasks, own.managers_may_reassign),
-        reports: around.reports.into_iter().collect(),
-        team: around.team.into_iter().collect(),
+        may_reassign: member::can_reassign(own.role, own.can_reassign_tasks, own.managers_may_reassign),
+        reports: lines.reports.into_iter().collect(),
+        team: lines.team.into_iter().collect(),
         suspended: own.status != account::AccountStatus::Active,
         settings: Settings {
             second_factor_required: own.require_second_factor,
@@ -45,7 +45,7 @@ pub(crate) async fn resolve(db: &Db, tiers: &Tiers, user_id: Uuid, account_id: O
     })
 }
 
-/// A membership in the contract.
+/// Converts a membership to the contract's message.
 pub(crate) fn to_proto(membership: Membership) -> ResolveMembershipResponse {
     let texts = |ids: &HashSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
     let status = if membership.suspended { AccountStatus::Suspended } else { AccountStatus::Active };
@@ -66,7 +66,7 @@ pub(crate) fn to_proto(membership: Membership) -> ResolveMembershipResponse {
     }
 }
 
-/// Memberships, read from the service's own tables.
+/// Resolves memberships from the service's own tables.
 pub(crate) struct LocalMemberships(pub(crate) Db, pub(crate) Tiers);
 
 #[async_trait]

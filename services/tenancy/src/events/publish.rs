@@ -1,0 +1,126 @@
+//! Events that the service publishes.
+
+use baton_proto::baton::tenancy::v1::{AccountEvent, MemberEvent, UsageWarning};
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::{member::Member, tier::Quota};
+
+/// An account was created.
+pub(crate) fn account_created(account_id: Uuid) -> Event {
+    account_event("account.created", account_id, &[])
+}
+
+/// An account's name, slug or branding changed.
+pub(crate) fn account_updated(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.updated", account_id, changed_fields)
+}
+
+/// An account was suspended.
+pub(crate) fn account_suspended(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.suspended", account_id, changed_fields)
+}
+
+/// An account was reactivated.
+pub(crate) fn account_reactivated(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.reactivated", account_id, changed_fields)
+}
+
+/// Deletion of an account was scheduled; the grace period has begun.
+pub(crate) fn account_deletion_requested(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.deletion_requested", account_id, changed_fields)
+}
+
+/// The scheduled deletion of an account was canceled.
+pub(crate) fn account_deletion_canceled(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.deletion_canceled", account_id, changed_fields)
+}
+
+/// An account was deleted together with its memberships, which publish no events of their own.
+pub(crate) fn account_deleted(account_id: Uuid) -> Event {
+    account_event("account.deleted", account_id, &[])
+}
+
+fn account_event(kind: &'static str, account_id: Uuid, changed_fields: &[&str]) -> Event {
+    let changed_fields = changed_fields.iter().map(|&field| field.to_owned()).collect();
+    Event::new(kind, account_id, account_id, &AccountEvent { changed_fields })
+}
+
+/// Settings of an account changed.
+pub(crate) fn account_settings_changed(account_id: Uuid, changed_fields: &[&str]) -> Event {
+    account_event("account.settings_changed", account_id, changed_fields)
+}
+
+/// An invitation was sent.
+pub(crate) fn member_invited(member: &Member) -> Event {
+    member_event("member.invited", member)
+}
+
+/// A member joined.
+pub(crate) fn member_joined(member: &Member) -> Event {
+    member_event("member.joined", member)
+}
+
+/// A member's role changed.
+pub(crate) fn member_role_changed(member: &Member) -> Event {
+    member_event("member.role_changed", member)
+}
+
+/// A member's manager, reassignment permission, handle or address changed.
+pub(crate) fn member_updated(member: &Member) -> Event {
+    member_event("member.updated", member)
+}
+
+/// An invitation was sent again.
+pub(crate) fn member_invitation_resent(member: &Member) -> Event {
+    member_event("member.invitation_resent", member)
+}
+
+/// The e-mail of an invitation is undeliverable; the invitation has ended.
+pub(crate) fn member_invitation_undeliverable(member: &Member) -> Event {
+    member_event("member.invitation_undeliverable", member)
+}
+
+/// An invitation has ended: revoked, expired, or its inviter lost the right to make it.
+pub(crate) fn member_invitation_ended(member: &Member) -> Event {
+    member_event("member.removed", member)
+}
+
+/// A member left or was removed. The task service assigns the open tasks to `hand_over_to`. Direct reports now report
+/// to the event's `manager_id`; they publish no events of their own.
+pub(crate) fn member_removed(member: &Member, hand_over_to: Uuid) -> Event {
+    let payload = MemberEvent { hand_over_to: hand_over_to.to_string(), ..payload(member) };
+    Event::new("member.removed", member.account_id, member.id, &payload)
+}
+
+fn member_event(kind: &'static str, member: &Member) -> Event {
+    Event::new(kind, member.account_id, member.id, &payload(member))
+}
+
+fn payload(member: &Member) -> MemberEvent {
+    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    MemberEvent {
+        member_id: member.id.to_string(),
+        user_id: or_empty(member.user_id),
+        role: member.role.to_proto().into(),
+        manager_id: or_empty(member.manager_id),
+        invited_by: or_empty(member.invited_by),
+        hand_over_to: String::new(),
+    }
+}
+
+/// The subscription tier of an account changed.
+pub(crate) fn account_tier_changed(account_id: Uuid) -> Event {
+    account_event("account.tier_changed", account_id, &["subscription_tier"])
+}
+
+/// Usage of a quota crossed a warning threshold. `user_id` is the user whose usage it is; nil for the account.
+pub(crate) fn usage_warning(account_id: Uuid, quota: Quota, percent: i32, user_id: Uuid, owners: &[Uuid]) -> Event {
+    let payload = UsageWarning {
+        quota: quota.to_proto().into(),
+        percent,
+        user_id: if user_id.is_nil() { String::new() } else { user_id.to_string() },
+        owner_ids: owners.iter().map(Uuid::to_string).collect(),
+    };
+    Event::new("account.usage_warning", account_id, account_id, &payload)
+}
