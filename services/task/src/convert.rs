@@ -2,7 +2,9 @@
 
 pub(crate) mod attachment;
 pub(crate) mod comment;
-pub(crate) mod structure;
+pub(crate) mod custom_field;
+pub(crate) mod dependency;
+pub(crate) mod subtasks;
 pub(crate) mod time_entry;
 
 use baton_access::Settings;
@@ -17,15 +19,14 @@ use baton_store::RowCount;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    events::Kind,
     schedule::series,
     store::timeline::Entry,
-    task::{Priority, Status, Task, Visibility},
+    task::{Priority, Status, Task, Visibility, event_kind::EventKind},
 };
 
 /// The task as it stands at `now`.
 pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
-    let (actual_seconds, overdue) = (task.worked(now), task.overdue(now));
+    let (actual_seconds, overdue) = (task.worked_seconds(now), task.is_overdue(now));
     let skipped_times = series::skipped_times(&task).into_iter().map(timestamp).collect();
     let fields = task.fields;
     proto::Task {
@@ -72,7 +73,7 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
 pub(crate) fn entry(entry: Entry) -> proto::TimelineEntry {
     proto::TimelineEntry {
         id: entry.id.to_string(),
-        kind: Kind::from_name(&entry.kind).map_or(proto::TaskEventKind::Unspecified, Kind::to_proto).into(),
+        kind: EventKind::from_name(&entry.kind).map_or(proto::TaskEventKind::Unspecified, EventKind::to_proto).into(),
         actor_id: entry.actor_id.to_string(),
         version: entry.version,
         occurred_at: Some(timestamp(entry.occurred_at)),

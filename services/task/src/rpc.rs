@@ -1,35 +1,36 @@
 //! The gRPC methods: parse, begin, call, publish, commit, reply.
 
-mod access;
 mod assignment;
 pub(crate) mod attachment;
 mod board;
+pub(crate) mod board_stream;
 mod bulk;
-mod change;
 mod comment;
 mod custom_field;
+mod explain;
 mod list;
-mod order;
+mod mutation;
+mod rank;
 mod reminder;
 mod search;
 mod series;
 mod structure;
+mod subtasks;
 mod tag;
 mod task;
 mod time_entry;
 mod view;
-pub(crate) mod watch;
 mod watcher;
 
 use baton_store::Db;
 
-use crate::people::{directory::People, members::Members};
+use crate::clients::{internal::InternalDirectory, tenancy::MemberDirectory};
 
 /// What the methods work with. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,
-    pub(crate) members: Members,
-    pub(crate) people: People,
-    pub(crate) live: watch::Live,
+    pub(crate) members: MemberDirectory,
+    pub(crate) directory: InternalDirectory,
+    pub(crate) live: board_stream::Live,
 }

@@ -1,6 +1,6 @@
-//! What happens at a time: due dates, reminders, and tasks that come again.
+//! Work that a time triggers: due dates, reminders, and recurring tasks.
 
-pub(crate) mod ahead;
+pub(crate) mod follow_ups;
 pub(crate) mod recurrence;
 pub(crate) mod scheduler;
 pub(crate) mod series;

@@ -1,33 +1,32 @@
-//! All SQL of the service, a file per noun.
+//! All SQL of the service, one file per table or query.
 
+mod advisory_lock;
+pub(crate) mod assignment_history;
 pub(crate) mod attachment;
-pub(crate) mod attachment_sweep;
+pub(crate) mod attachment_gc;
 pub(crate) mod board;
 pub(crate) mod bulk;
 pub(crate) mod comment;
 pub(crate) mod custom_field;
-pub(crate) mod deletion;
 pub(crate) mod dependency;
-pub(crate) mod hand_over;
-pub(crate) mod hands;
 pub(crate) mod list;
-mod lock;
-pub(crate) mod parts;
+pub(crate) mod log_check;
+pub(crate) mod offboarding;
+pub(crate) mod quota_counters;
 pub(crate) mod rank;
 pub(crate) mod reaction;
-pub(crate) mod rebuild;
 pub(crate) mod reminder;
+pub(crate) mod saved_view;
 pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod snapshot;
-pub(crate) mod storage;
+pub(crate) mod storage_usage;
+pub(crate) mod subtasks;
 pub(crate) mod tag;
 pub(crate) mod task;
 pub(crate) mod time_entry;
 pub(crate) mod timeline;
 pub(crate) mod timer;
 pub(crate) mod trash;
-pub(crate) mod usage;
-pub(crate) mod view;
 pub(crate) mod watcher;
 pub(crate) mod workload;

@@ -6,19 +6,21 @@ pub(crate) mod bulk;
 pub(crate) mod comment;
 pub(crate) mod custom_field;
 pub(crate) mod dependency;
+pub(crate) mod event_kind;
+pub(crate) mod event_log;
 pub(crate) mod fields;
-pub(crate) mod history;
 pub(crate) mod lifecycle;
-pub(crate) mod parts;
+pub(crate) mod mention;
 pub(crate) mod rank;
-pub(crate) mod record;
+pub(crate) mod subtasks;
 pub(crate) mod time_entry;
+pub(crate) mod writer;
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
-use self::{fields::Fields, lifecycle::Move};
+use self::{fields::Fields, lifecycle::Transition};
 
 pub(crate) use self::lifecycle::Status;
 
@@ -159,47 +161,47 @@ impl Task {
     /// # Errors
     /// TASK_WRONG_STATE, as for all moves.
     pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::START)?;
+        self.transition(&Transition::START)?;
         self.started_at.get_or_insert(now);
-        self.run(now);
+        self.start_timer(now);
         Ok(())
     }
 
     /// Lays the work aside.
     pub(crate) fn pause(&mut self, reason: String, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::PAUSE)?;
-        self.lay_aside(reason, now);
+        self.transition(&Transition::PAUSE)?;
+        self.pause_work(reason, now);
         Ok(())
     }
 
     /// Pauses work that is in progress.
-    pub(crate) fn lay_aside(&mut self, reason: String, now: DateTime<Utc>) {
+    pub(crate) fn pause_work(&mut self, reason: String, now: DateTime<Utc>) {
         self.status = Status::Paused;
-        self.stop(now);
+        self.stop_timer(now);
         self.pause_reason = Some(reason);
     }
 
     /// Goes on with the work.
     pub(crate) fn resume(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::RESUME)?;
-        self.run(now);
+        self.transition(&Transition::RESUME)?;
+        self.start_timer(now);
         Ok(())
     }
 
     /// Ends the work.
     pub(crate) fn complete(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::COMPLETE)?;
-        self.stop(now);
+        self.transition(&Transition::COMPLETE)?;
+        self.stop_timer(now);
         self.pause_reason = None;
         self.completed_at = Some(now);
-        self.take_on(now);
+        self.accept_implicitly(now);
         Ok(())
     }
 
     /// Gives the work up.
     pub(crate) fn cancel(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::CANCEL)?;
-        self.stop(now);
+        self.transition(&Transition::CANCEL)?;
+        self.stop_timer(now);
         self.pause_reason = None;
         self.canceled_at = Some(now);
         Ok(())
@@ -207,14 +209,14 @@ impl Task {
 
     /// Puts work away that is over.
     pub(crate) fn archive(&mut self, now: DateTime<Utc>) -> Result<()> {
-        self.go(&Move::ARCHIVE)?;
+        self.transition(&Transition::ARCHIVE)?;
         self.archived_at = Some(now);
         Ok(())
     }
 
     /// Makes work that was over pending again. What was worked stays, and whose it is.
     pub(crate) fn reopen(&mut self) -> Result<()> {
-        self.go(&Move::REOPEN)?;
+        self.transition(&Transition::REOPEN)?;
         (self.completed_at, self.canceled_at, self.archived_at) = (None, None, None);
         Ok(())
     }
@@ -222,7 +224,7 @@ impl Task {
     /// Puts it into the trash. No time runs there.
     pub(crate) fn delete(&mut self, now: DateTime<Utc>) {
         if self.status == Status::InProgress {
-            self.lay_aside(DELETED.to_owned(), now);
+            self.pause_work(DELETED.to_owned(), now);
         }
         self.deleted_at = Some(now);
     }
@@ -243,39 +245,39 @@ impl Task {
     }
 
     /// Seconds worked, the running stretch included. A clock that was set back adds nothing.
-    pub(crate) fn worked(&self, now: DateTime<Utc>) -> i32 {
+    pub(crate) fn worked_seconds(&self, now: DateTime<Utc>) -> i32 {
         let running = self.running_since.map_or(0, |since| (now - since).num_seconds().max(0));
         self.actual_seconds.saturating_add(i32::try_from(running).unwrap_or(i32::MAX))
     }
 
     /// Whether it is late: past its due time and still open.
-    pub(crate) fn overdue(&self, now: DateTime<Utc>) -> bool {
+    pub(crate) fn is_overdue(&self, now: DateTime<Utc>) -> bool {
         self.is_open() && self.fields.due_at.is_some_and(|due| due < now)
     }
 
-    fn go(&mut self, way: &Move) -> Result<()> {
-        self.status = way.from(self.status)?;
+    fn transition(&mut self, transition: &Transition) -> Result<()> {
+        self.status = transition.apply(self.status)?;
         Ok(())
     }
 
     /// Its state does not lead to `to`.
-    pub(crate) fn wrong_state(&self, to: Status) -> Error {
-        self.status.wrong_for(to)
+    pub(crate) fn wrong_state_error(&self, to: Status) -> Error {
+        self.status.transition_error(to)
     }
 
-    fn run(&mut self, now: DateTime<Utc>) {
+    fn start_timer(&mut self, now: DateTime<Utc>) {
         self.running_since = Some(now);
         self.pause_reason = None;
-        self.take_on(now);
+        self.accept_implicitly(now);
     }
 
-    fn stop(&mut self, now: DateTime<Utc>) {
-        self.actual_seconds = self.worked(now);
+    fn stop_timer(&mut self, now: DateTime<Utc>) {
+        self.actual_seconds = self.worked_seconds(now);
         self.running_since = None;
     }
 
     /// Who works on a task that was handed to them has accepted it.
-    fn take_on(&mut self, now: DateTime<Utc>) {
+    fn accept_implicitly(&mut self, now: DateTime<Utc>) {
         if self.assigned_to.is_some() {
             self.accepted_at.get_or_insert(now);
         }
@@ -289,7 +291,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::{fields::tests::fields, lifecycle::tests::MOVES};
+    use crate::task::{fields::tests::fields, lifecycle::tests::TRANSITIONS};
 
     pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -300,7 +302,7 @@ pub(crate) mod tests {
     }
 
     /// A way, and its name.
-    pub(crate) type Named = (&'static str, &'static Move);
+    pub(crate) type Named = (&'static str, &'static Transition);
 
     pub(crate) fn go(task: &mut Task, (name, _): Named, now: DateTime<Utc>) -> Result<()> {
         match name {
@@ -315,13 +317,13 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn any_move() -> impl Strategy<Value = Named> {
-        prop::sample::select(MOVES.to_vec())
+    pub(crate) fn any_transition() -> impl Strategy<Value = Named> {
+        prop::sample::select(TRANSITIONS.to_vec())
     }
 
     proptest! {
         #[test]
-        fn only_the_table_moves_a_task(ways in prop::collection::vec((any_move(), -50i64..500), 0..30)) {
+        fn only_the_table_moves_a_task(ways in prop::collection::vec((any_transition(), -50i64..500), 0..30)) {
             let mut task = task(Uuid::from_u128(1));
             let (mut now, mut worked) = (at(0), 0);
             for (named, seconds) in ways {
@@ -344,7 +346,7 @@ pub(crate) mod tests {
                 prop_assert!(archived || (task.status == Status::Canceled) == task.canceled_at.is_some());
                 prop_assert!(!archived || task.completed_at.is_some() != task.canceled_at.is_some());
                 // Time never runs backwards, not even when the clock does.
-                prop_assert!(task.actual_seconds >= worked && task.worked(now) >= task.actual_seconds);
+                prop_assert!(task.actual_seconds >= worked && task.worked_seconds(now) >= task.actual_seconds);
                 worked = task.actual_seconds;
             }
         }
@@ -357,10 +359,10 @@ pub(crate) mod tests {
                 if index == 0 { task.start(now) } else { task.resume(now) }.unwrap();
                 now += TimeDelta::seconds(work);
                 sum += work;
-                prop_assert_eq!(i64::from(task.worked(now)), sum);
+                prop_assert_eq!(i64::from(task.worked_seconds(now)), sum);
                 task.pause("lunch".to_owned(), now).unwrap();
                 now += TimeDelta::seconds(rest);
-                prop_assert_eq!(i64::from(task.worked(now)), sum);
+                prop_assert_eq!(i64::from(task.worked_seconds(now)), sum);
             }
         }
     }
@@ -377,20 +379,20 @@ pub(crate) mod tests {
     fn time_that_no_number_holds_is_the_largest() {
         let mut task = task(Uuid::from_u128(1));
         task.start(at(0)).unwrap();
-        assert_eq!(task.worked(at(i64::from(i32::MAX) + 5)), i32::MAX);
+        assert_eq!(task.worked_seconds(at(i64::from(i32::MAX) + 5)), i32::MAX);
         task.actual_seconds = i32::MAX;
-        assert_eq!(task.worked(at(5)), i32::MAX);
+        assert_eq!(task.worked_seconds(at(5)), i32::MAX);
     }
 
     #[test]
     fn late_is_past_due_and_not_done() {
         let mut task = task(Uuid::from_u128(1));
-        assert!(!task.overdue(at(100)));
+        assert!(!task.is_overdue(at(100)));
         task.fields.due_at = Some(at(10));
-        assert!(!task.overdue(at(10)) && task.overdue(at(11)));
+        assert!(!task.is_overdue(at(10)) && task.is_overdue(at(11)));
         task.start(at(11)).unwrap();
         task.complete(at(12)).unwrap();
-        assert!(!task.overdue(at(13)));
+        assert!(!task.is_overdue(at(13)));
     }
 
     #[test]
@@ -398,7 +400,7 @@ pub(crate) mod tests {
         let mut task = task(Uuid::from_u128(1));
         task.start(at(0)).unwrap();
         task.delete(at(10));
-        assert_eq!((task.is_open(), task.worked(at(100))), (false, 10));
+        assert_eq!((task.is_open(), task.worked_seconds(at(100))), (false, 10));
         task.restore();
         assert_eq!((task.is_open(), task.status, task.pause_reason.as_deref()), (true, Status::Paused, Some(DELETED)));
     }

@@ -6,12 +6,12 @@ use baton_proto::{
 };
 
 use crate::{
-    people::watching::Standing,
     store::{
         comment::{Around, Mention, Reaction},
         watcher::Watcher,
     },
     task::{Task, comment::Comment},
+    watchers::WatchState,
 };
 
 /// A comment with what belongs to it.
@@ -37,11 +37,11 @@ pub(crate) fn watcher(watcher: Watcher, task: &Task) -> proto::Watcher {
     let reason = match watcher.standing {
         _ if task.assigned_to == Some(watcher.user_id) => WatchReason::Holder,
         _ if task.created_by == watcher.user_id => WatchReason::Creator,
-        Some(Standing::Chose) => WatchReason::Chose,
-        Some(Standing::Commented) => WatchReason::Commented,
-        Some(Standing::Mentioned) => WatchReason::Mentioned,
-        Some(Standing::Added) => WatchReason::Added,
-        Some(Standing::Declined | Standing::Removed) | None => WatchReason::Unspecified,
+        Some(WatchState::Chose) => WatchReason::Chose,
+        Some(WatchState::Commented) => WatchReason::Commented,
+        Some(WatchState::Mentioned) => WatchReason::Mentioned,
+        Some(WatchState::Added) => WatchReason::Added,
+        Some(WatchState::Declined | WatchState::Removed) | None => WatchReason::Unspecified,
     };
     proto::Watcher { user_id: watcher.user_id.to_string(), reason: reason.into() }
 }

@@ -10,7 +10,7 @@ use crate::{
     store::time_entry::Correction,
     task::{
         Task,
-        time_entry::{Action, Figures, Kind, Source, TimeEntry, whole},
+        time_entry::{CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, whole},
     },
 };
 
@@ -21,13 +21,13 @@ pub(crate) fn time_entry(entry: TimeEntry, now: DateTime<Utc>) -> proto::TimeEnt
         task_id: entry.task_id.to_string(),
         user_id: entry.user_id.to_string(),
         kind: match entry.kind {
-            Kind::Working => TimeEntryKind::Working,
-            Kind::Paused => TimeEntryKind::Paused,
+            IntervalKind::Working => TimeEntryKind::Working,
+            IntervalKind::Paused => TimeEntryKind::Paused,
         }
         .into(),
         source: match entry.source {
-            Source::Timer => TimeEntrySource::Timer,
-            Source::Manual => TimeEntrySource::Manual,
+            EntrySource::Timer => TimeEntrySource::Timer,
+            EntrySource::Manual => TimeEntrySource::Manual,
         }
         .into(),
         started_at: Some(timestamp(entry.started_at)),
@@ -59,16 +59,16 @@ pub(crate) fn correction(correction: Correction) -> proto::TimeCorrection {
 }
 
 /// What was done, in the contract.
-pub(crate) fn to_action(action: Action) -> TimeCorrectionAction {
+pub(crate) fn to_action(action: CorrectionAction) -> TimeCorrectionAction {
     match action {
-        Action::Created => TimeCorrectionAction::Created,
-        Action::Updated => TimeCorrectionAction::Updated,
-        Action::Deleted => TimeCorrectionAction::Deleted,
+        CorrectionAction::Created => TimeCorrectionAction::Created,
+        CorrectionAction::Updated => TimeCorrectionAction::Updated,
+        CorrectionAction::Deleted => TimeCorrectionAction::Deleted,
     }
 }
 
 /// What a task took, as it stands at `now`.
-pub(crate) fn report(task: &Task, figures: Figures, now: DateTime<Utc>) -> TimeReport {
+pub(crate) fn report(task: &Task, figures: TimeTotals, now: DateTime<Utc>) -> TimeReport {
     let (working, paused) = (figures.working_seconds, figures.paused_seconds);
     let until = |end: DateTime<Utc>, start: DateTime<Utc>| whole((end - start).num_seconds());
     let ratio = |part: i64, of: i64| (of > 0).then(|| part as f64 / of as f64);

@@ -16,22 +16,22 @@ use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, change::get, list::Listed};
+use super::{Rpc, list::Listed, mutation::get};
 use crate::{
-    list::filter::Scope,
-    people::{
-        assignment::{self, Member},
-        hands::How,
-        suggestion::{self, Suggestion},
-        visibility::Who,
+    assignee_ranking::{self, Suggestion},
+    assignment_history::AssignmentOrigin,
+    policy::{
+        assignment::{self, Assignee},
+        visibility::Actor,
     },
-    store::{self, hands::Hand},
+    query::filter::Scope,
+    store::{self, assignment_history::AssignmentRow},
 };
 
 /// How many members are suggested to who does not say.
-const SUGGESTED: i32 = 5;
+const DEFAULT_SUGGESTIONS: i32 = 5;
 /// What is due within this counts as due before a task that has no due time.
-const SOON: TimeDelta = TimeDelta::days(7);
+const DEFAULT_HORIZON: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]
 impl AssignmentService for Rpc {
@@ -43,11 +43,11 @@ impl AssignmentService for Rpc {
         let GetAssignmentHistoryRequest { id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), id).await?;
-        let (mut hands, total) = store::hands::read(&mut tx, task.id, &page).await?;
+        let task = get(&mut tx, Actor::of(principal), id).await?;
+        let (mut rows, total) = store::assignment_history::read(&mut tx, task.id, &page).await?;
         drop(tx);
-        let meta = page.meta(&mut hands, total, id, |hand| (Some(hand.version.to_string()), hand.id));
-        let assignments = hands.into_iter().map(Into::into).collect();
+        let meta = page.meta(&mut rows, total, id, |row| (Some(row.version.to_string()), row.id));
+        let assignments = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(GetAssignmentHistoryResponse { assignments, meta: Some(meta) }))
     }
 
@@ -89,55 +89,56 @@ impl AssignmentService for Rpc {
     ) -> Result<Response<SuggestAssigneesResponse>, Status> {
         let principal = principal(&request)?;
         let SuggestAssigneesRequest { id, limit } = request.get_ref();
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, who, id).await?;
+        let task = get(&mut tx, actor, id).await?;
         tx.commit().await?;
-        assignment::may_hand_on(&task, who)?;
+        assignment::can_transfer(&task, actor)?;
         let mut members = self.members.assignees(principal).await?;
         members.retain(|member| Some(member.user_id) != task.assigned_to);
 
         let now = self.db.clock().now();
-        let horizon = task.fields.due_at.unwrap_or(now + SOON);
+        let horizon = task.fields.due_at.unwrap_or(now + DEFAULT_HORIZON);
         let people: Vec<Uuid> = members.iter().map(|member| member.user_id).collect();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let loads = store::workload::of(&mut tx, &people, now, horizon).await?;
+        let workloads = store::workload::of(&mut tx, &people, now, horizon).await?;
         tx.commit().await?;
-        let load = |member: Member| (member, loads.get(&member.user_id).copied().unwrap_or_default());
-        let limit = usize::try_from(limit.unwrap_or(SUGGESTED)).unwrap_or_default();
-        let suggestions = suggestion::rank(members.into_iter().map(load), limit);
+        let workload = |member: Assignee| (member, workloads.get(&member.user_id).copied().unwrap_or_default());
+        let limit = usize::try_from(limit.unwrap_or(DEFAULT_SUGGESTIONS)).unwrap_or_default();
+        let suggestions = assignee_ranking::rank(members.into_iter().map(workload), limit);
         Ok(Response::new(SuggestAssigneesResponse { suggestions: suggestions.into_iter().map(Into::into).collect() }))
     }
 }
 
-impl From<Hand> for proto::Assignment {
-    fn from(hand: Hand) -> Self {
-        let how = How::from_name(&hand.how).map_or(proto::AssignmentHow::Unspecified, How::to_proto);
+impl From<AssignmentRow> for proto::Assignment {
+    fn from(row: AssignmentRow) -> Self {
+        let origin = AssignmentOrigin::from_name(&row.how)
+            .map_or(proto::AssignmentOrigin::Unspecified, AssignmentOrigin::to_proto);
         Self {
-            id: hand.id.to_string(),
-            assigned_to: hand.assigned_to.to_string(),
-            assigned_by: hand.assigned_by.to_string(),
-            how: how.into(),
-            assigned_at: Some(timestamp(hand.assigned_at)),
-            accepted_at: hand.accepted_at.map(timestamp),
-            rejected_at: hand.rejected_at.map(timestamp),
-            rejection_reason: hand.rejection_reason,
-            ended_at: hand.ended_at.map(timestamp),
+            id: row.id.to_string(),
+            assigned_to: row.assigned_to.to_string(),
+            assigned_by: row.assigned_by.to_string(),
+            origin: origin.into(),
+            assigned_at: Some(timestamp(row.assigned_at)),
+            accepted_at: row.accepted_at.map(timestamp),
+            rejected_at: row.rejected_at.map(timestamp),
+            rejection_reason: row.rejection_reason,
+            ended_at: row.ended_at.map(timestamp),
         }
     }
 }
 
 impl From<Suggestion> for proto::SuggestedAssignee {
     fn from(suggestion: Suggestion) -> Self {
-        let reason = |reason: suggestion::Reason| proto::SuggestionReason {
+        let reason = |reason: assignee_ranking::Reason| proto::SuggestionReason {
             kind: reason.kind.into(),
             value: reason.value,
             adds: reason.adds,
             weight: reason.weight,
         };
         Self {
-            user_id: suggestion.member.user_id.to_string(),
-            role: suggestion.member.role.to_proto().into(),
+            user_id: suggestion.assignee.user_id.to_string(),
+            role: suggestion.assignee.role.to_proto().into(),
             score: suggestion.score,
             reasons: suggestion.reasons.into_iter().map(reason).collect(),
         }

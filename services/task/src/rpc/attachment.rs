@@ -18,15 +18,17 @@ use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::change::{Change, get, lock};
+use super::mutation::{Mutation, get, lock};
 use crate::{
     convert::attachment as convert,
-    events::attachment as events,
-    people::visibility::Who,
+    events::publish::attachment as events,
+    policy::visibility::Actor,
     store,
     task::{
         Task,
-        attachment::{Attachment, COMPLETE_WITHIN, DOWNLOAD_WITHIN, Limits, MOST_PER_TASK, UPLOAD_WITHIN},
+        attachment::{
+            Attachment, COMPLETION_TIMEOUT, DOWNLOAD_URL_TTL, Limits, MAX_ATTACHMENTS_PER_TASK, UPLOAD_URL_TTL,
+        },
     },
 };
 
@@ -46,7 +48,7 @@ impl AttachmentService for Rpc {
         &self,
         request: Request<CreateAttachmentRequest>,
     ) -> Result<Response<CreateAttachmentResponse>, Status> {
-        let change = Change::of("CreateAttachment", &request)?;
+        let change = Mutation::of("CreateAttachment", &request)?;
         let attachment = self.create(&change, request.get_ref()).await?;
         // After the commit, as it may have to ask for credentials. A call that is repeated gets a new URL.
         let left = (attachment.expires_at - self.db.clock().now()).to_std().unwrap_or_default();
@@ -81,7 +83,7 @@ impl AttachmentService for Rpc {
         let ListAttachmentsRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
         let (mut found, total) = store::attachment::page(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page.meta(&mut found, total, task_id, |attachment| (None, attachment.id));
@@ -100,8 +102,8 @@ impl AttachmentService for Rpc {
         drop(tx);
         let object_id = attachment.object_id.ok_or_else(absent)?;
         let key = attachment.kept_key(object_id);
-        let url = self.files.download(&key, &attachment.file_name, attachment.served_as(), DOWNLOAD_WITHIN).await?;
-        let expires_at = self.db.clock().now() + DOWNLOAD_WITHIN;
+        let url = self.files.download(&key, &attachment.file_name, attachment.served_as(), DOWNLOAD_URL_TTL).await?;
+        let expires_at = self.db.clock().now() + DOWNLOAD_URL_TTL;
         Ok(Response::new(GetAttachmentResponse {
             attachment: Some(convert::attachment(attachment)),
             download_url: url.into(),
@@ -118,7 +120,7 @@ impl AttachmentService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (task, attachment) = find(&mut tx, principal, id).await?;
         if attachment.uploaded_by != principal.user_id() {
-            Who::of(principal).may_change(&task)?;
+            Actor::of(principal).can_change(&task)?;
         }
         if !store::attachment::delete(&mut tx, id).await? {
             return Err(absent().into());
@@ -127,7 +129,7 @@ impl AttachmentService for Rpc {
         if attachment.object_id.is_some() {
             tx.publish(events::removed(&attachment, &task)).await?;
         }
-        let used = store::storage::subtract(&mut tx, attachment.size_bytes.into()).await?;
+        let used = store::storage_usage::subtract(&mut tx, attachment.size_bytes.into()).await?;
         tx.publish_all(events::storage_changed(attachment.account_id, used)).await?;
         tx.commit().await?;
         self.deleted.notify_one();
@@ -137,7 +139,7 @@ impl AttachmentService for Rpc {
 
 impl Rpc {
     /// Stores what is announced, in one transaction; a repeated call gets the first one's.
-    async fn create(&self, change: &Change<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
+    async fn create(&self, change: &Mutation<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if let Some(CreateAttachmentResponse { id, .. }) = tx.replay(change.idempotency()).await? {
             return store::attachment::get(&mut tx, parse(&id)?).await?.ok_or_else(absent);
@@ -146,14 +148,14 @@ impl Rpc {
         let task = lock(&mut tx, change, &request.task_id).await?;
         let file = convert::announced(request)?;
         self.limits.check(&file)?;
-        if store::attachment::count(&mut tx, task.id).await? >= MOST_PER_TASK {
+        if store::attachment::count(&mut tx, task.id).await? >= MAX_ATTACHMENTS_PER_TASK {
             return Err(Reason::AttachmentLimit.into());
         }
-        let attachment = Attachment::new(&tx, task.id, file, self.db.clock().now() + UPLOAD_WITHIN);
+        let attachment = Attachment::new(&tx, task.id, file, self.db.clock().now() + UPLOAD_URL_TTL);
         store::attachment::insert(&mut tx, &attachment).await?;
         tx.remember(change.idempotency(), &convert::created(attachment.id, attachment.expires_at, None)).await?;
         let limit = change.principal().membership.limits.storage_mebibytes;
-        let used = store::storage::add(&mut tx, attachment.size_bytes, limit).await?;
+        let used = store::storage_usage::add(&mut tx, attachment.size_bytes, limit).await?;
         tx.publish_all(events::storage_changed(attachment.account_id, used)).await?;
         tx.commit().await?;
         Ok(attachment)
@@ -235,12 +237,12 @@ impl Rpc {
 async fn find(tx: &mut Tx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
     let attachment = store::attachment::get(tx, id).await?.ok_or_else(absent)?;
     let now = tx.db().clock().now();
-    let open = attachment.uploaded_by == principal.user_id() && now < attachment.expires_at + COMPLETE_WITHIN;
+    let open = attachment.uploaded_by == principal.user_id() && now < attachment.expires_at + COMPLETION_TIMEOUT;
     if attachment.object_id.is_none() && !open {
         return Err(absent());
     }
     let task = store::task::get(tx, attachment.task_id).await?;
-    let task = task.filter(|task| Who::of(principal).sees(task)).ok_or_else(absent)?;
+    let task = task.filter(|task| Actor::of(principal).can_see(task)).ok_or_else(absent)?;
     Ok((task, attachment))
 }
 

@@ -22,26 +22,26 @@ use uuid::Uuid;
 use super::{
     Rpc,
     list::Board,
-    structure::{around, hide_parents},
+    subtasks::{hide_parents, summaries},
 };
 use crate::{
     convert,
-    list::{
+    policy::visibility::Actor,
+    query::{
+        board_layout::{self, Layout, Range},
         filter::{Filter, Scope, Sort},
-        past_board,
-        shape::{self, Range, Shape},
+        time_travel,
     },
-    people::visibility::Who,
-    store::{self, list::List},
+    store::{self, list::ListQuery},
     task::Task,
 };
 
 /// Tasks of a calendar or timeline, and tasks that time travel works out.
-const MOST: u32 = 1_000;
+const MAX_TASKS: u32 = 1_000;
 
 /// A board in whatever shape.
 #[derive(Default)]
-struct Shown {
+struct RenderedBoard {
     columns: Vec<proto::BoardColumn>,
     tasks: Vec<proto::Task>,
     meta: Option<PageMeta>,
@@ -51,10 +51,10 @@ struct Shown {
 }
 
 /// What a call asks of a board.
-struct Asked {
+struct BoardRequest {
     filter: Option<proto::TaskFilter>,
     page: Option<ProtoPage>,
-    shape: Option<proto::BoardShape>,
+    options: Option<proto::BoardOptions>,
 }
 
 #[tonic::async_trait]
@@ -63,10 +63,10 @@ impl BoardService for Rpc {
 
     async fn get_my_board(&self, request: Request<GetMyBoardRequest>) -> Result<Response<GetMyBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetMyBoardRequest { filter, page, shape } = request.into_inner();
+        let GetMyBoardRequest { filter, page, options } = request.into_inner();
         let scope = Scope::BoardOf(principal.user_id());
-        let Shown { columns, tasks, meta, days, bars, truncated } =
-            self.show(&principal, scope, Asked { filter, page, shape }).await?;
+        let RenderedBoard { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, scope, BoardRequest { filter, page, options }).await?;
         Ok(Response::new(GetMyBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
@@ -75,11 +75,11 @@ impl BoardService for Rpc {
         request: Request<GetUserBoardRequest>,
     ) -> Result<Response<GetUserBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetUserBoardRequest { user_id, filter, page, shape } = request.into_inner();
+        let GetUserBoardRequest { user_id, filter, page, options } = request.into_inner();
         let person = user_id.parse().map_err(|_| Error::from(Reason::BoardNotFound))?;
-        self.may_see_board_of(&principal, person).await?;
-        let Shown { columns, tasks, meta, days, bars, truncated } =
-            self.show(&principal, Scope::BoardOf(person), Asked { filter, page, shape }).await?;
+        self.can_see_board_of(&principal, person).await?;
+        let RenderedBoard { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::BoardOf(person), BoardRequest { filter, page, options }).await?;
         Ok(Response::new(GetUserBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
@@ -88,9 +88,9 @@ impl BoardService for Rpc {
         request: Request<GetTeamBoardRequest>,
     ) -> Result<Response<GetTeamBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetTeamBoardRequest { filter, page, shape } = request.into_inner();
-        let Shown { columns, tasks, meta, days, bars, truncated } =
-            self.show(&principal, Scope::Team, Asked { filter, page, shape }).await?;
+        let GetTeamBoardRequest { filter, page, options } = request.into_inner();
+        let RenderedBoard { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::Team, BoardRequest { filter, page, options }).await?;
         Ok(Response::new(GetTeamBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
@@ -99,10 +99,10 @@ impl BoardService for Rpc {
         request: Request<GetAccountBoardRequest>,
     ) -> Result<Response<GetAccountBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let GetAccountBoardRequest { filter, page, shape } = request.into_inner();
+        let GetAccountBoardRequest { filter, page, options } = request.into_inner();
         // Whose role opens this board sees every task of the account.
-        let Shown { columns, tasks, meta, days, bars, truncated } =
-            self.show(&principal, Scope::Visible, Asked { filter, page, shape }).await?;
+        let RenderedBoard { columns, tasks, meta, days, bars, truncated } =
+            self.show(&principal, Scope::Visible, BoardRequest { filter, page, options }).await?;
         Ok(Response::new(GetAccountBoardResponse { columns, tasks, meta, days, bars, truncated }))
     }
 
@@ -122,96 +122,107 @@ impl BoardService for Rpc {
 
 impl Rpc {
     /// Whose boards one may see is data: [`relation_policy::BOARDS`]. Of strangers the role has to be asked.
-    pub(super) async fn may_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
-        let who = Who::of(principal);
-        let relation = who.relation(person);
+    pub(super) async fn can_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
+        let actor = Actor::of(principal);
+        let relation = actor.relation(person);
         // Of one's own people the table opens all boards, whatever their roles.
         let may = relation < Relation::Other
-            || who.runs_the_account()
+            || actor.is_account_admin()
                 && self.members.find(principal, person).await?.is_some_and(|member| {
                     relation_policy::allows(relation_policy::BOARDS, principal.role(), member.role, relation)
                 });
         if may { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
     }
 
-    async fn show(&self, principal: &Principal, scope: Scope, asked: Asked) -> Result<Shown> {
-        let Asked { filter, page, shape } = asked;
+    async fn show(&self, principal: &Principal, scope: Scope, asked: BoardRequest) -> Result<RenderedBoard> {
+        let BoardRequest { filter, page, options } = asked;
         let timezone = &principal.membership.settings.timezone;
-        match Shape::of(shape, timezone, self.db.clock().now())? {
-            Shape::Kanban(None) => {
+        match Layout::parse(options, timezone, self.db.clock().now())? {
+            Layout::Kanban(None) => {
                 let Board { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
-                Ok(Shown { columns, tasks, meta: Some(meta), ..Shown::default() })
+                Ok(RenderedBoard { columns, tasks, meta: Some(meta), ..RenderedBoard::default() })
             }
-            Shape::Kanban(Some(then)) => {
+            Layout::Kanban(Some(then)) => {
                 let filter = self.filter(principal, filter).await?;
-                self.as_it_was(principal, scope, filter, page, then).await
+                self.kanban_as_of(principal, scope, filter, page, then).await
             }
-            Shape::Calendar(range, timezone) => {
+            Layout::Calendar(range, timezone) => {
                 let filter = self.filter(principal, filter).await?;
                 let mut filter = Filter { sort: Sort::DueAt, descending: false, ..filter };
                 filter.due_from = Some(filter.due_from.map_or(range.0, |from| from.max(range.0)));
                 filter.due_to = Some(filter.due_to.map_or(range.1, |to| to.min(range.1)));
-                let (shown, tasks) = self.all_in(principal, scope, filter).await?;
-                Ok(Shown { days: shape::days(&tasks, timezone), ..shown })
+                let (shown, tasks) = self.all_tasks(principal, scope, filter).await?;
+                Ok(RenderedBoard { days: board_layout::days(&tasks, timezone), ..shown })
             }
-            Shape::Timeline(range) => {
+            Layout::Timeline(range) => {
                 let filter = self.filter(principal, filter).await?;
                 self.timeline(principal, scope, filter, range).await
             }
         }
     }
 
-    async fn timeline(&self, principal: &Principal, scope: Scope, filter: Filter, range: Range) -> Result<Shown> {
+    async fn timeline(
+        &self,
+        principal: &Principal,
+        scope: Scope,
+        filter: Filter,
+        range: Range,
+    ) -> Result<RenderedBoard> {
         let filter = Filter { within: Some(range), ..filter };
-        let (shown, tasks) = self.all_in(principal, scope, filter).await?;
+        let (shown, tasks) = self.all_tasks(principal, scope, filter).await?;
         let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let blocks = store::board::blocks(&mut tx, &ids).await?;
         drop(tx);
-        Ok(Shown { bars: shape::bars(&tasks, &blocks), ..shown })
+        Ok(RenderedBoard { bars: board_layout::bars(&tasks, &blocks), ..shown })
     }
 
     /// All tasks that pass the filter, if they are not too many: on one page.
-    async fn all_in(&self, principal: &Principal, scope: Scope, filter: Filter) -> Result<(Shown, Vec<Task>)> {
+    async fn all_tasks(
+        &self,
+        principal: &Principal,
+        scope: Scope,
+        filter: Filter,
+    ) -> Result<(RenderedBoard, Vec<Task>)> {
         let now = self.db.clock().now();
-        let list = List { who: Who::of(principal), scope, filter: &filter, now };
-        let page = Page::first(MOST);
+        let list = ListQuery { actor: Actor::of(principal), scope, filter: &filter, now };
+        let page = Page::first(MAX_TASKS);
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
-        let truncated = tasks.len() > MOST as usize;
-        tasks.truncate(MOST as usize);
-        hide_parents(&mut tx, list.who, &mut tasks).await?;
-        let around = around(&mut tx, &tasks).await?;
+        let truncated = tasks.len() > MAX_TASKS as usize;
+        tasks.truncate(MAX_TASKS as usize);
+        hide_parents(&mut tx, list.actor, &mut tasks).await?;
+        let summaries = summaries(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
         let total: RowCount = columns.iter().map(|&(_, total)| total).sum();
         // These pages have no next one.
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
         let show = |task: Task| {
-            let around = around.get(&task.id).copied().unwrap_or_default();
-            convert::structure::task(task, around, now)
+            let summary = summaries.get(&task.id).copied().unwrap_or_default();
+            convert::subtasks::task(task, summary, now)
         };
-        let shown = Shown {
+        let shown = RenderedBoard {
             columns: columns.into_iter().map(convert::column).collect(),
             tasks: tasks.iter().cloned().map(show).collect(),
             meta: Some(meta),
             truncated,
-            ..Shown::default()
+            ..RenderedBoard::default()
         };
         Ok((shown, tasks))
     }
 
     /// The board at `then`: of what has not changed since, what lists say; of the rest, what its log tells.
-    async fn as_it_was(
+    async fn kanban_as_of(
         &self,
         principal: &Principal,
         scope: Scope,
         filter: Filter,
         page: Option<ProtoPage>,
         then: DateTime<Utc>,
-    ) -> Result<Shown> {
+    ) -> Result<RenderedBoard> {
         if filter.search.is_some() {
-            return Err(Error::invalid("filter.search", "does not go with shape.as_of"));
+            return Err(Error::invalid("filter.search", "does not go with options.as_of"));
         }
         let asked = page.unwrap_or_default();
         if !asked.page_token.is_empty() {
@@ -219,40 +230,40 @@ impl Rpc {
         }
         let page = Page::of(Some(&asked), &())?;
         let end = page.offset() + i64::from(page.per_page);
-        let Some(end) = u32::try_from(end).ok().filter(|&end| end <= MOST) else {
+        let Some(end) = u32::try_from(end).ok().filter(|&end| end <= MAX_TASKS) else {
             return Err(Error::invalid("page.page", "is beyond the first 1,000 tasks of a board as it was"));
         };
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let unchanged = Filter { unchanged_since: Some(then), ..filter.clone() };
-        let list = List { who, scope, filter: &unchanged, now: then };
+        let list = ListQuery { actor, scope, filter: &unchanged, now: then };
         let mut tx = self.db.begin_list(principal.tenant()).await?;
-        let changed = store::board::changed_since(&mut tx, who, then, i64::from(MOST) + 1).await?;
-        if changed.len() > MOST as usize {
-            return Err(Error::invalid("shape.as_of", "is too long ago: more than 1,000 tasks have changed since"));
+        let changed = store::board::changed_since(&mut tx, actor, then, i64::from(MAX_TASKS) + 1).await?;
+        if changed.len() > MAX_TASKS as usize {
+            return Err(Error::invalid("options.as_of", "is too long ago: more than 1,000 tasks have changed since"));
         }
         let mut tasks = store::list::page(&mut tx, list, &Page::first(end)).await?;
         let mut columns = store::list::columns(&mut tx, list).await?;
         let past = store::snapshot::as_of(&mut tx, &changed, then).await?;
         let mut past: Vec<Task> =
-            past.into_iter().filter(|task| past_board::shows(who, scope, &filter, task, then)).collect();
-        hide_parents(&mut tx, who, &mut past).await?;
-        hide_parents(&mut tx, who, &mut tasks).await?;
+            past.into_iter().filter(|task| time_travel::shows(actor, scope, &filter, task, then)).collect();
+        hide_parents(&mut tx, actor, &mut past).await?;
+        hide_parents(&mut tx, actor, &mut tasks).await?;
         drop(tx);
         for (status, total) in &mut columns {
             let more = past.iter().filter(|task| task.status == *status).count() as i64;
             *total = [*total, more.into()].into_iter().sum();
         }
         tasks.extend(past);
-        tasks.sort_by(|one, other| past_board::compare(&filter, one, other));
+        tasks.sort_by(|one, other| time_travel::compare(&filter, one, other));
         let total: RowCount = columns.iter().map(|&(_, total)| total).sum();
         let mut tasks: Vec<Task> =
             tasks.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
-        Ok(Shown {
+        Ok(RenderedBoard {
             columns: columns.into_iter().map(convert::column).collect(),
             tasks: tasks.into_iter().map(|task| convert::task(task, then)).collect(),
             meta: Some(meta),
-            ..Shown::default()
+            ..RenderedBoard::default()
         })
     }
 }

@@ -14,19 +14,19 @@ use baton_store::{Page, Tx, page::From as Start};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, change::Change, structure::place};
+use super::{Rpc, mutation::Mutation, subtasks::parent_check};
 use crate::{
     convert,
-    list::filter::{Filter, Scope},
-    people::{assignment::Member, visibility::Who, watching::Audience},
-    store,
-    store::list::List,
+    policy::{assignment::Assignee, visibility::Actor},
+    query::filter::{Filter, Scope},
+    store::{self, list::ListQuery},
     task::{
         Task,
-        bulk::{Deed, Done, MOST, Update},
+        bulk::{BulkOutcome, MAX_TASKS, TaskAction, Update},
         fields::{id, required},
-        record,
+        writer,
     },
+    watchers::Audience,
 };
 
 #[tonic::async_trait]
@@ -35,57 +35,57 @@ impl BulkService for Rpc {
         &self,
         request: Request<ChangeTasksRequest>,
     ) -> Result<Response<ChangeTasksResponse>, Status> {
-        let change = Change::of("ChangeTasks", &request)?;
-        let (principal, who, message) = (change.principal(), change.who(), request.get_ref());
-        let which = Which::of(message)?;
-        let plan = Plan::of(message, principal)?;
+        let change = Mutation::of("ChangeTasks", &request)?;
+        let (principal, actor, message) = (change.principal(), change.actor(), request.get_ref());
+        let selection = Selection::of(message)?;
+        let pending = PendingAction::of(message, principal)?;
         // Asked before a transaction begins; a failure counts only once it is known that this is no repetition.
-        let assignee = match plan {
-            Plan::Hand(_, to) => Some(self.members.assignee(principal, to).await),
-            Plan::Do(_) => None,
+        let assignee = match pending {
+            PendingAction::Assign(_, to) => Some(self.members.assignee(principal, to).await),
+            PendingAction::Ready(_) => None,
         };
-        let ids = match which {
-            Which::Ids(ids) => Ok(ids),
-            Which::Filter(filter) => match self.filter(principal, Some(*filter)).await {
+        let ids = match selection {
+            Selection::Ids(ids) => Ok(ids),
+            Selection::Filter(filter) => match self.filter(principal, Some(*filter)).await {
                 Ok(filter) => self.matching(principal, &filter).await,
                 Err(error) => Err(error),
             },
         };
         let audience = match &ids {
-            Ok(ids) if plan.tells_watchers() && !message.dry_run => self.audience(principal, ids).await,
+            Ok(ids) if pending.notifies_watchers() && !message.dry_run => self.audience(principal, ids).await,
             _ => Ok(Audience::default()),
         };
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(answer) = tx.replay(change.idempotency()).await? {
-            return Ok(Response::new(answer));
+        if let Some(response) = tx.replay(change.idempotency()).await? {
+            return Ok(Response::new(response));
         }
-        let (mut deed, ids) = (plan.with(assignee)?, ids?);
-        prepare(&mut tx, &mut deed).await?;
-        let tasks = lock(&mut tx, who, &deed, &ids).await?;
-        if let Deed::Update(update) = &mut deed
+        let (mut action, ids) = (pending.with(assignee)?, ids?);
+        prepare(&mut tx, &mut action).await?;
+        let tasks = lock(&mut tx, actor, &action, &ids).await?;
+        if let TaskAction::Update(update) = &mut action
             && let Some(parent) = update.parent()
         {
             let moved: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
-            update.place = Some(place(&mut tx, who, &moved, parent, "task.parent_task_id").await?);
+            update.parent_check = Some(parent_check(&mut tx, actor, &moved, parent, "task.parent_task_id").await?);
         }
-        let done = done(&mut tx, &change, &deed, tasks).await?;
-        let answer = answer(&ids, &done);
+        let outcome = apply_action(&mut tx, &change, &action, tasks).await?;
+        let response = response(&ids, &outcome);
         if !message.dry_run {
-            record::save_and_tell(&mut tx, done.changed, change.terms(), &audience?).await?;
-            tx.remember(change.idempotency(), &answer).await?;
+            writer::save_and_publish(&mut tx, outcome.changed, change.policy(), &audience?).await?;
+            tx.remember(change.idempotency(), &response).await?;
             tx.commit().await?;
         }
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 }
 
 /// Which tasks.
-enum Which {
+enum Selection {
     Ids(Vec<Uuid>),
     Filter(Box<TaskFilter>),
 }
 
-impl Which {
+impl Selection {
     fn of(message: &ChangeTasksRequest) -> Result<Self> {
         match (message.task_ids.as_slice(), &message.filter) {
             ([], None) => Err(Error::invalid("task_ids", "are needed, or a filter")),
@@ -103,86 +103,86 @@ impl Which {
 }
 
 /// What to do, before it is known to whom tasks are handed.
-enum Plan {
-    Do(Deed),
-    Hand(fn(Member) -> Deed, Uuid),
+enum PendingAction {
+    Ready(TaskAction),
+    Assign(fn(Assignee) -> TaskAction, Uuid),
 }
 
-impl Plan {
+impl PendingAction {
     fn of(message: &ChangeTasksRequest, principal: &Principal) -> Result<Self> {
         let ChangeTasksRequest { assigned_to, reason, task, clear, .. } = message;
         let action = message.action();
-        let wrong = |field: &str, why: &str| Err(Error::invalid(field, why));
+        let invalid = |field: &str, problem: &str| Err(Error::invalid(field, problem));
         let hands = matches!(action, BulkAction::Assign | BulkAction::Reassign);
         let explains = matches!(action, BulkAction::Pause | BulkAction::Cancel | BulkAction::Reopen);
         if assigned_to.is_some() != hands {
-            return wrong("assigned_to", "goes with assign and reassign, which need it");
+            return invalid("assigned_to", "goes with assign and reassign, which need it");
         }
         if reason.is_some() && !explains {
-            return wrong("reason", "goes with pause, cancel and reopen");
+            return invalid("reason", "goes with pause, cancel and reopen");
         }
         if action != BulkAction::Update && (task.is_some() || !clear.is_empty()) {
-            return wrong("task", "and `clear` go with update");
+            return invalid("task", "and `clear` go with update");
         }
         let reason = reason.clone();
-        let deed = match action {
-            BulkAction::Start => Deed::Start,
+        let action = match action {
+            BulkAction::Start => TaskAction::Start,
             BulkAction::Pause => match reason {
-                Some(reason) => Deed::Pause(required(reason, "reason")?),
-                None => return wrong("reason", "is needed for a pause"),
+                Some(reason) => TaskAction::Pause(required(reason, "reason")?),
+                None => return invalid("reason", "is needed for a pause"),
             },
-            BulkAction::Resume => Deed::Resume,
-            BulkAction::Complete => Deed::Complete,
-            BulkAction::Archive => Deed::Archive,
-            BulkAction::Cancel => Deed::Cancel(reason),
-            BulkAction::Reopen => Deed::Reopen(reason),
-            BulkAction::Delete => Deed::Delete,
-            BulkAction::Restore => Deed::Restore,
+            BulkAction::Resume => TaskAction::Resume,
+            BulkAction::Complete => TaskAction::Complete,
+            BulkAction::Archive => TaskAction::Archive,
+            BulkAction::Cancel => TaskAction::Cancel(reason),
+            BulkAction::Reopen => TaskAction::Reopen(reason),
+            BulkAction::Delete => TaskAction::Delete,
+            BulkAction::Restore => TaskAction::Restore,
             BulkAction::Assign | BulkAction::Reassign => {
                 let to = id(assigned_to.as_deref().unwrap_or_default(), "assigned_to")?;
-                let (permission, deed): (_, fn(Member) -> Deed) = match action {
-                    BulkAction::Assign => (Permission::AssignToUsers, Deed::Assign),
-                    _ => (Permission::ReassignTasks, Deed::Reassign),
+                let (permission, action): (_, fn(Assignee) -> TaskAction) = match action {
+                    BulkAction::Assign => (Permission::AssignToUsers, TaskAction::Assign),
+                    _ => (Permission::ReassignTasks, TaskAction::Reassign),
                 };
                 if !matrix::holds(principal.role(), permission) {
                     return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
                 }
-                return Ok(Self::Hand(deed, to));
+                return Ok(PendingAction::Assign(action, to));
             }
             BulkAction::Update => {
                 let default = convert::default_visibility(&principal.membership.settings);
-                Deed::Update(Box::new(Update::new(task.clone().unwrap_or_default(), clear.clone(), default)?))
+                TaskAction::Update(Box::new(Update::new(task.clone().unwrap_or_default(), clear.clone(), default)?))
             }
-            BulkAction::Unspecified => return wrong("action", "must be a known action"),
+            BulkAction::Unspecified => return invalid("action", "must be a known action"),
         };
-        Ok(Self::Do(deed))
+        Ok(PendingAction::Ready(action))
     }
 
-    fn tells_watchers(&self) -> bool {
-        matches!(self, Self::Do(deed) if deed.kind().tells_watchers())
+    fn notifies_watchers(&self) -> bool {
+        matches!(self, PendingAction::Ready(action) if action.kind().notifies_watchers())
     }
 
-    fn with(self, assignee: Option<Result<Member>>) -> Result<Deed> {
+    fn with(self, assignee: Option<Result<Assignee>>) -> Result<TaskAction> {
         match (self, assignee) {
-            (Self::Do(deed), _) => Ok(deed),
-            (Self::Hand(deed, _), Some(assignee)) => assignee.map(deed),
-            (Self::Hand(..), None) => Err(Reason::AssigneeInvalid.into()),
+            (PendingAction::Ready(action), _) => Ok(action),
+            (PendingAction::Assign(action, _), Some(assignee)) => assignee.map(action),
+            (PendingAction::Assign(..), None) => Err(Reason::AssigneeInvalid.into()),
         }
     }
 }
 
 /// Holds what has to stay as it is before tasks are locked, and reads what values are checked by.
-async fn prepare(tx: &mut Tx, deed: &mut Deed) -> Result<()> {
-    if deed.kind().opens_again() {
-        store::hand_over::hold(tx).await?;
+async fn prepare(tx: &mut Tx, action: &mut TaskAction) -> Result<()> {
+    if action.kind().reopens() {
+        store::offboarding::lock_departures_shared(tx).await?;
     }
-    let Deed::Update(update) = deed else { return Ok(()) };
-    if update.moves() {
+    let TaskAction::Update(update) = action else { return Ok(()) };
+    if update.changes_parent() {
         store::task::lock_hierarchy(tx).await?;
     }
-    if update.notes() {
+    if update.changes_custom_fields() {
         let definitions = store::custom_field::all(tx).await?;
-        update.by_definitions(definitions)?;
+        update.set_definitions(definitions)?;
     }
     Ok(())
 }
@@ -193,13 +193,13 @@ impl Rpc {
     /// # Errors
     /// TOO_MANY_TASKS.
     async fn matching(&self, principal: &Principal, filter: &Filter) -> Result<Vec<Uuid>> {
-        let list = List { who: Who::of(principal), scope: Scope::Visible, filter, now: self.db.clock().now() };
-        let page = Page { per_page: MOST as u32, from: Start::Number(1) };
+        let list = ListQuery { actor: Actor::of(principal), scope: Scope::Visible, filter, now: self.db.clock().now() };
+        let page = Page { per_page: MAX_TASKS as u32, from: Start::Number(1) };
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let tasks = store::list::page(&mut tx, list, &page).await?;
-        if tasks.len() > MOST {
+        if tasks.len() > MAX_TASKS {
             let matched = store::list::total(&mut tx, list, &page, tasks.len()).await?;
-            let error = Error::from(Reason::TooManyTasks).with("limit", MOST.to_string());
+            let error = Error::from(Reason::TooManyTasks).with("limit", MAX_TASKS.to_string());
             return Err(error.with("matched", matched.count.to_string()));
         }
         let ids: BTreeSet<Uuid> = tasks.iter().map(|task| task.id).collect();
@@ -208,41 +208,46 @@ impl Rpc {
 }
 
 /// Those of the tasks that they see, locked, in the order of their ids.
-async fn lock(tx: &mut Tx, who: Who<'_>, deed: &Deed, ids: &[Uuid]) -> Result<Vec<Task>> {
-    let mut tasks = match deed {
-        Deed::Restore => store::bulk::lock_in_trash(tx, ids).await?,
+async fn lock(tx: &mut Tx, actor: Actor<'_>, action: &TaskAction, ids: &[Uuid]) -> Result<Vec<Task>> {
+    let mut tasks = match action {
+        TaskAction::Restore => store::bulk::lock_in_trash(tx, ids).await?,
         _ => store::task::lock_all(tx, ids).await?,
     };
-    tasks.retain(|task| who.sees(task));
+    tasks.retain(|task| actor.can_see(task));
     Ok(tasks)
 }
 
 /// What the deed makes of the tasks, within what the account allows.
-async fn done(tx: &mut Tx, change: &Change<'_>, deed: &Deed, tasks: Vec<Task>) -> Result<Done> {
-    let (who, terms) = (change.who(), change.terms());
-    let mut done = Done::of(deed, tasks, who, tx.db().clock().now());
+async fn apply_action(
+    tx: &mut Tx,
+    change: &Mutation<'_>,
+    action: &TaskAction,
+    tasks: Vec<Task>,
+) -> Result<BulkOutcome> {
+    let (actor, policy) = (change.actor(), change.policy());
+    let mut outcome = BulkOutcome::of(action, tasks, actor, tx.db().clock().now());
     let mut busy = false;
-    if terms.one_running_timer && done.begins_work() {
+    if policy.one_running_timer && outcome.starts_timer() {
         // Only the worker begins work, so it is the caller's.
-        store::task::lock_timers(tx, &[who.id]).await?;
-        busy = store::task::running(tx, &[who.id], &[]).await?.is_some();
+        store::task::lock_timers(tx, &[actor.id]).await?;
+        busy = store::task::running(tx, &[actor.id], &[]).await?.is_some();
     }
-    let creators: Vec<Uuid> = done.opens().into_keys().collect();
-    let used = if creators.is_empty() || terms.open_tasks.is_none() {
+    let creators: Vec<Uuid> = outcome.opened_per_creator().into_keys().collect();
+    let used = if creators.is_empty() || policy.open_tasks.is_none() {
         BTreeMap::new()
     } else {
-        store::usage::hold(tx, &creators).await?
+        store::quota_counters::lock(tx, &creators).await?
     };
-    done.within(terms, used, busy);
-    Ok(done)
+    outcome.enforce_limits(policy, used, busy);
+    Ok(outcome)
 }
 
 /// A line for each task. What they do not see was not there to be locked.
-fn answer(ids: &[Uuid], done: &Done) -> ChangeTasksResponse {
-    let succeeded: BTreeSet<Uuid> = done.changed.iter().map(|change| change.before.id).collect();
+fn response(ids: &[Uuid], outcome: &BulkOutcome) -> ChangeTasksResponse {
+    let succeeded: BTreeSet<Uuid> = outcome.changed.iter().map(|change| change.before.id).collect();
     let result = |id: &Uuid| {
         let ok = succeeded.contains(id);
-        let reason = done.refused.get(id).copied().unwrap_or(Reason::TaskNotFound);
+        let reason = outcome.refused.get(id).copied().unwrap_or(Reason::TaskNotFound);
         BulkResult { task_id: id.to_string(), ok, reason: (!ok).then(|| reason.name().to_owned()) }
     };
     ChangeTasksResponse {

@@ -16,21 +16,19 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get},
+    mutation::{Mutation, get},
 };
 use crate::{
     convert::comment as convert,
-    events::comment as events,
-    people::{
-        visibility::Who,
-        watching::{Colleagues, Standing},
-    },
+    events::publish::comment as events,
+    policy::visibility::Actor,
     store::{self, comment::Mention},
     task::{
         Task,
         comment::{self, Comment},
         fields::id,
     },
+    watchers::{MemberSet, WatchState},
 };
 
 #[tonic::async_trait]
@@ -45,7 +43,7 @@ impl CommentService for Rpc {
         let list = (task_id, parent);
         let page = Page::of(page.as_ref(), &list)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
         let thread = match parent {
             Some(parent) => Some(store::comment::thread(&mut tx, task.id, parent).await?),
             None => None,
@@ -65,33 +63,33 @@ impl CommentService for Rpc {
         &self,
         request: Request<CreateCommentRequest>,
     ) -> Result<Response<CreateCommentResponse>, Status> {
-        let change = Change::of("CreateComment", &request)?;
-        let (principal, who) = (change.principal(), change.who());
+        let change = Mutation::of("CreateComment", &request)?;
+        let (principal, actor) = (change.principal(), change.actor());
         let CreateCommentRequest { task_id, body, parent_id } = request.get_ref();
         let (body, handles) = comment::body(body.clone(), "body")?;
         let parent = parent_id.as_deref().map(|text| id(text, "parent_id")).transpose()?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, who, task_id).await?;
+        let task = get(&mut tx, actor, task_id).await?;
         let watchers = store::watcher::all(&mut tx, &task).await?;
         tx.commit().await?;
         let mut watchers: Vec<Uuid> = watchers.into_iter().map(|watcher| watcher.user_id).collect();
-        watchers.retain(|id| *id != who.id);
+        watchers.retain(|id| *id != actor.id);
         // A failure counts only once it is known that this is no repetition.
         let people = if watchers.is_empty() && handles.is_empty() {
-            Ok(Colleagues::default())
+            Ok(MemberSet::default())
         } else {
             let concerned = watchers.iter().copied().chain(people_of(&task)).collect();
-            self.members.colleagues(principal, &handles, concerned).await
+            self.members.profiles(principal, &handles, concerned).await
         };
 
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(change.idempotency()).await? {
             return Ok(Response::new(answer));
         }
-        let (task, people) = (get(&mut tx, who, task_id).await?, people?);
+        let (task, people) = (get(&mut tx, actor, task_id).await?, people?);
         let parent_id = match parent {
-            Some(parent) => Some(store::comment::hold_thread(&mut tx, task.id, parent).await?),
+            Some(parent) => Some(store::comment::lock_thread_shared(&mut tx, task.id, parent).await?),
             None => None,
         };
         let now = self.db.clock().now();
@@ -100,7 +98,7 @@ impl CommentService for Rpc {
             account_id: task.account_id,
             task_id: task.id,
             parent_id,
-            author_id: who.id,
+            author_id: actor.id,
             body,
             version: 1,
             created_at: now,
@@ -109,9 +107,9 @@ impl CommentService for Rpc {
         };
         store::comment::insert(&mut tx, &comment).await?;
         store::watcher::lock(&mut tx, task.id).await?;
-        join(&mut tx, &task, &[who.id], Standing::Commented).await?;
+        join(&mut tx, &task, &[actor.id], WatchState::Commented).await?;
         let mentioned = mention(&mut tx, &comment, &task, &people, &handles).await?;
-        watchers.retain(|id| !mentioned.contains(id) && people.sees(*id, &task));
+        watchers.retain(|id| !mentioned.contains(id) && people.can_see(*id, &task));
         tx.publish(events::created(&comment, &watchers)).await?;
         let answer = CreateCommentResponse { comment: Some(shown(&mut tx, comment).await?) };
         tx.remember(change.idempotency(), &answer).await?;
@@ -122,7 +120,7 @@ impl CommentService for Rpc {
     async fn get_comment(&self, request: Request<GetCommentRequest>) -> Result<Response<GetCommentResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (comment, _) = find(&mut tx, Who::of(principal), &request.get_ref().comment_id).await?;
+        let (comment, _) = find(&mut tx, Actor::of(principal), &request.get_ref().comment_id).await?;
         let comment = shown(&mut tx, comment).await?;
         drop(tx);
         Ok(Response::new(GetCommentResponse { comment: Some(comment) }))
@@ -133,7 +131,7 @@ impl CommentService for Rpc {
         request: Request<UpdateCommentRequest>,
     ) -> Result<Response<UpdateCommentResponse>, Status> {
         let principal = principal(&request)?.clone();
-        let who = Who::of(&principal);
+        let actor = Actor::of(&principal);
         let expected = Preconditions::of(request.metadata())?;
         let UpdateCommentRequest { comment_id, comment: new, update_mask } = request.into_inner();
         let paths = update_mask.unwrap_or_default().paths;
@@ -143,17 +141,17 @@ impl CommentService for Rpc {
         let (body, handles) = comment::body(new.unwrap_or_default().body, "comment.body")?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (comment, task) = find(&mut tx, who, &comment_id).await?;
-        comment.may_edit(who)?;
+        let (comment, task) = find(&mut tx, actor, &comment_id).await?;
+        comment.can_edit(actor)?;
         tx.commit().await?;
         let people = if handles.is_empty() {
-            Colleagues::default()
+            MemberSet::default()
         } else {
-            self.members.colleagues(&principal, &handles, people_of(&task).collect()).await?
+            self.members.profiles(&principal, &handles, people_of(&task).collect()).await?
         };
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (_, task) = find(&mut tx, who, &comment_id).await?;
+        let (_, task) = find(&mut tx, actor, &comment_id).await?;
         let before = lock(&mut tx, comment.id).await?;
         expected.check(before.version)?;
         let mut comment = before.clone();
@@ -175,13 +173,13 @@ impl CommentService for Rpc {
         request: Request<DeleteCommentRequest>,
     ) -> Result<Response<DeleteCommentResponse>, Status> {
         let principal = principal(&request)?;
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (comment, _) = find(&mut tx, who, &request.get_ref().comment_id).await?;
+        let (comment, _) = find(&mut tx, actor, &request.get_ref().comment_id).await?;
         store::comment::lock_thread(&mut tx, comment.thread()).await?;
         let comment = lock(&mut tx, comment.id).await?;
-        comment.may_delete(who)?;
+        comment.can_delete(actor)?;
         expected.check(comment.version)?;
         store::comment::delete(&mut tx, &comment, self.db.clock().now()).await?;
         tx.publish(events::deleted(&comment)).await?;
@@ -213,7 +211,7 @@ impl Rpc {
     async fn react(&self, principal: &Principal, comment_id: &str, emoji: &str, add: bool) -> Result<Answer> {
         let emoji = comment::emoji(emoji)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (comment, _) = find(&mut tx, Who::of(principal), comment_id).await?;
+        let (comment, _) = find(&mut tx, Actor::of(principal), comment_id).await?;
         let comment = lock(&mut tx, comment.id).await?;
         let changed = if add {
             store::reaction::add(&mut tx, &comment, emoji, self.db.clock().now()).await?
@@ -230,11 +228,11 @@ impl Rpc {
 }
 
 /// The comment with this id, deleted or not, and its task, if the caller sees that.
-async fn find(tx: &mut Tx, who: Who<'_>, comment_id: &str) -> Result<(Comment, Task)> {
+async fn find(tx: &mut Tx, actor: Actor<'_>, comment_id: &str) -> Result<(Comment, Task)> {
     let absent = || Error::from(Reason::CommentNotFound);
     let comment_id: Uuid = comment_id.parse().map_err(|_| absent())?;
     let comment = store::comment::get(tx, comment_id).await?.ok_or_else(absent)?;
-    let task = store::task::get(tx, comment.task_id).await?.filter(|task| who.sees(task));
+    let task = store::task::get(tx, comment.task_id).await?.filter(|task| actor.can_see(task));
     Ok((comment, task.ok_or_else(absent)?))
 }
 
@@ -253,13 +251,13 @@ async fn mention(
     tx: &mut Tx,
     comment: &Comment,
     task: &Task,
-    people: &Colleagues,
+    people: &MemberSet,
     handles: &[String],
 ) -> Result<Vec<Uuid>> {
     let named = people.named(handles).into_iter().map(|one| Mention {
         user_id: one.user_id,
         handle: one.handle.clone(),
-        sees_task: people.sees(one.user_id, task),
+        sees_task: people.can_see(one.user_id, task),
     });
     let new = store::comment::mention(tx, comment, named.collect()).await?.into_iter();
     let told: Vec<Uuid> = new
@@ -267,14 +265,14 @@ async fn mention(
         .map(|mention| mention.user_id)
         .collect();
     if !told.is_empty() {
-        join(tx, task, &told, Standing::Mentioned).await?;
+        join(tx, task, &told, WatchState::Mentioned).await?;
         tx.publish(events::mentioned(comment, &told)).await?;
     }
     Ok(told)
 }
 
 /// These people watch the task by themselves from now on, if nothing was said about it.
-async fn join(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: Standing) -> Result<()> {
+async fn join(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: WatchState) -> Result<()> {
     let now = tx.db().clock().now();
     let joined = store::watcher::join(tx, task.id, user_ids, standing, now).await?;
     // Its creator and its holder watch it anyway.

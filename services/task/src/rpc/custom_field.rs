@@ -10,10 +10,10 @@ use baton_proto::baton::task::v1::{
 use baton_store::Preconditions;
 use tonic::{Request, Response, Status};
 
-use super::{Rpc, change::Change};
+use super::{Rpc, mutation::Mutation};
 use crate::{
-    convert::structure as convert,
-    events::structure as events,
+    convert::custom_field as convert,
+    events::publish::custom_field as events,
     store,
     task::{custom_field::CustomField, fields::id},
 };
@@ -35,7 +35,7 @@ impl CustomFieldService for Rpc {
         &self,
         request: Request<CreateCustomFieldRequest>,
     ) -> Result<Response<CreateCustomFieldResponse>, Status> {
-        let change = Change::of("CreateCustomField", &request)?;
+        let change = Mutation::of("CreateCustomField", &request)?;
         let CreateCustomFieldRequest { key, name, r#type, options, required } = request.get_ref().clone();
         let (clock, account_id) = (self.db.clock(), change.principal().account_id());
         let now = clock.now();
@@ -44,7 +44,7 @@ impl CustomFieldService for Rpc {
             account_id,
             key,
             name,
-            form: convert::form(r#type).ok_or_else(|| Error::invalid("type", "must be a known type"))?,
+            field_type: convert::field_type(r#type).ok_or_else(|| Error::invalid("type", "must be a known type"))?,
             options: convert::options(options),
             required,
             version: 1,

@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    structure::{around, hide_parents},
+    subtasks::{hide_parents, summaries},
 };
 use crate::{
     convert,
-    list::filter::{Filter, Reader, Scope, names_days},
-    people::visibility::Who,
+    policy::visibility::Actor,
+    query::filter::{Filter, Reader, Scope, has_named_dates},
     store::{
         self,
-        list::{List, key},
-        parts::Around,
+        list::{ListQuery, key},
+        subtasks::TaskSummary,
     },
     task::Task,
 };
@@ -52,28 +52,28 @@ impl Rpc {
     ) -> Result<Listed> {
         let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
-        let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
+        let list = ListQuery { actor: Actor::of(principal), scope, filter: &filter, now: self.db.clock().now() };
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
-        hide_parents(&mut tx, list.who, &mut tasks).await?;
-        let around = around(&mut tx, &tasks).await?;
+        hide_parents(&mut tx, list.actor, &mut tasks).await?;
+        let summaries = summaries(&mut tx, &tasks).await?;
         let total = store::list::total(&mut tx, list, &page, tasks.len()).await?;
         drop(tx);
-        Ok(self.listed(tasks, &around, total, list, &page))
+        Ok(self.listed(tasks, &summaries, total, list, &page))
     }
 
     /// What the caller asks for. Days are those of their own timezone, or of the account's when they have none or nobody
     /// can tell; it is asked before a transaction begins.
     pub(super) async fn filter(&self, principal: &Principal, filter: Option<proto::TaskFilter>) -> Result<Filter> {
         let timezone = match &filter {
-            Some(filter) if names_days(filter) => self.own_timezone(principal).await,
+            Some(filter) if has_named_dates(filter) => self.own_timezone(principal).await,
             _ => Tz::UTC,
         };
         Filter::of(filter, Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
     }
 
     async fn own_timezone(&self, principal: &Principal) -> Tz {
-        let own = self.people.timezone(principal.user_id()).await.unwrap_or_else(|error| {
+        let own = self.directory.timezone(principal.user_id()).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "days are those of the account's timezone, not of the reader's");
             None
         });
@@ -91,32 +91,32 @@ impl Rpc {
     ) -> Result<Board> {
         let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
-        let list = List { who: Who::of(principal), scope, filter: &filter, now: self.db.clock().now() };
+        let list = ListQuery { actor: Actor::of(principal), scope, filter: &filter, now: self.db.clock().now() };
         let mut tx = list.begin(&self.db, principal.tenant()).await?;
         let mut tasks = store::list::page(&mut tx, list, &page).await?;
-        hide_parents(&mut tx, list.who, &mut tasks).await?;
-        let around = around(&mut tx, &tasks).await?;
+        hide_parents(&mut tx, list.actor, &mut tasks).await?;
+        let summaries = summaries(&mut tx, &tasks).await?;
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
         let total = columns.iter().map(|&(_, total)| total).sum();
-        let Listed { tasks, meta } = self.listed(tasks, &around, total, list, &page);
+        let Listed { tasks, meta } = self.listed(tasks, &summaries, total, list, &page);
         Ok(Board { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })
     }
 
     fn listed(
         &self,
         mut tasks: Vec<Task>,
-        around: &HashMap<Uuid, Around>,
+        summaries: &HashMap<Uuid, TaskSummary>,
         total: RowCount,
-        list: List<'_>,
+        list: ListQuery<'_>,
         page: &Page,
     ) -> Listed {
         let meta =
             page.meta(&mut tasks, total, &(list.scope, list.filter), |task| (key(task, list.filter.sort), task.id));
         let now = self.db.clock().now();
         let show = |task: Task| {
-            let around = around.get(&task.id).copied().unwrap_or_default();
-            convert::structure::task(task, around, now)
+            let summary = summaries.get(&task.id).copied().unwrap_or_default();
+            convert::subtasks::task(task, summary, now)
         };
         Listed { tasks: tasks.into_iter().map(show).collect(), meta }
     }

@@ -14,11 +14,11 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Rpc,
-    change::{Change, get, lock},
+    mutation::{Mutation, get, lock},
 };
 use crate::{
-    events::schedule as events,
-    people::visibility::Who,
+    events::publish::schedule as events,
+    policy::visibility::Actor,
     store::{self, reminder::Reminder},
     task::fields::{id, time},
 };
@@ -32,7 +32,7 @@ impl ReminderService for Rpc {
         &self,
         request: Request<CreateReminderRequest>,
     ) -> Result<Response<CreateReminderResponse>, Status> {
-        let change = Change::of("CreateReminder", &request)?;
+        let change = Mutation::of("CreateReminder", &request)?;
         let message = request.get_ref();
         let clock = self.db.clock();
         let mut tx = self.db.begin(change.principal().tenant()).await?;
@@ -56,7 +56,7 @@ impl ReminderService for Rpc {
         };
         let goes_by = task.fields.due_at.filter(|_| remind_at.is_none());
         store::reminder::insert(&mut tx, &reminder, goes_by).await?;
-        let (account_id, user_id) = (task.account_id, change.who().id);
+        let (account_id, user_id) = (task.account_id, change.actor().id);
         tx.publish(events::reminder("reminder.created", account_id, reminder.id, task.id, user_id, false)).await?;
         let answer = to_proto(reminder);
         tx.remember(change.idempotency(), &answer).await?;
@@ -70,7 +70,7 @@ impl ReminderService for Rpc {
     ) -> Result<Response<ListRemindersResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), &request.get_ref().task_id).await?;
         let reminders = store::reminder::list(&mut tx, task.id).await?;
         drop(tx);
         Ok(Response::new(ListRemindersResponse { reminders: reminders.into_iter().map(to_proto).collect() }))

@@ -18,22 +18,22 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    structure::{around, hide_parents},
+    subtasks::{hide_parents, summaries},
 };
 use crate::{
     convert,
-    list::{
+    policy::visibility::Actor,
+    query::{
         filter::Scope,
         highlight,
-        search::{REINDEX, Words, configuration},
+        search::{REINDEX_JOB, SearchTerms, configuration},
     },
-    people::visibility::Who,
-    store::{self, list::List, search::Found},
+    store::{self, list::ListQuery, search::SearchHit},
     task::Task,
 };
 
 /// What is said of a language when nothing is.
-const USUAL: &str = "en";
+const DEFAULT_LANGUAGE: &str = "en";
 
 #[tonic::async_trait]
 impl SearchService for Rpc {
@@ -43,29 +43,29 @@ impl SearchService for Rpc {
     ) -> Result<Response<SearchTasksResponse>, Status> {
         let principal = principal(&request)?.clone();
         let SearchTasksRequest { q, filter, page } = request.into_inner();
-        let words = Words::of(&q, "q")?;
+        let words = SearchTerms::of(&q, "q")?;
         let filter = self.filter(&principal, filter).await?;
         if page.as_ref().is_some_and(|page| !page.page_token.is_empty()) {
             return Err(Error::from(Reason::PageTokenInvalid).into());
         }
         let page = Page::of(page.as_ref(), &())?;
         let now = self.db.clock().now();
-        let list = List { who: Who::of(&principal), scope: Scope::Visible, filter: &filter, now };
+        let list = ListQuery { actor: Actor::of(&principal), scope: Scope::Visible, filter: &filter, now };
 
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let mut ranking = store::search::find(&mut tx, list, &words).await?;
         let spelled_alike = ranking.found.is_empty();
         if spelled_alike {
-            ranking = store::search::alike(&mut tx, list, &words).await?;
+            ranking = store::search::find_similar(&mut tx, list, &words).await?;
         }
         let spelled_alike = spelled_alike && !ranking.found.is_empty();
         let total = RowCount { count: ranking.found.len() as i64, is_estimate: ranking.is_cut };
-        let shown: Vec<Found> =
+        let shown: Vec<SearchHit> =
             ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
         let mut tasks = store::search::tasks(&mut tx, &ids).await?;
-        hide_parents(&mut tx, list.who, &mut tasks).await?;
-        let mut around = around(&mut tx, &tasks).await?;
+        hide_parents(&mut tx, list.actor, &mut tasks).await?;
+        let mut summaries = summaries(&mut tx, &tasks).await?;
         let texts = if spelled_alike { Vec::new() } else { store::search::texts(&mut tx, &ids).await? };
         // Texts are looked through without a connection, and off the threads that serve calls.
         drop(tx);
@@ -77,8 +77,8 @@ impl SearchService for Rpc {
             // Gone between the two statements.
             let task = tasks.remove(&found.id)?;
             let highlight = highlights.remove(&found.id).unwrap_or_default();
-            let around = around.remove(&found.id).unwrap_or_default();
-            let task = convert::structure::task(task, around, now);
+            let summary = summaries.remove(&found.id).unwrap_or_default();
+            let task = convert::subtasks::task(task, summary, now);
             Some(TaskHit { task: Some(task), highlight, rank: found.score })
         });
         let tasks = hits.collect();
@@ -93,7 +93,7 @@ impl SearchService for Rpc {
     ) -> Result<Response<GetSearchSettingsResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let language = store::search::language(&mut tx).await?.unwrap_or_else(|| USUAL.to_owned());
+        let language = store::search::language(&mut tx).await?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned());
         drop(tx);
         Ok(Response::new(GetSearchSettingsResponse { settings: Some(SearchSettings { language }) }))
     }
@@ -107,7 +107,7 @@ impl SearchService for Rpc {
         let config = configuration(&language)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         if store::search::set_language(&mut tx, &language, &config).await? {
-            tx.enqueue(REINDEX, &principal.account_id()).await?;
+            tx.enqueue(REINDEX_JOB, &principal.account_id()).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateSearchSettingsResponse { settings: Some(SearchSettings { language }) }))

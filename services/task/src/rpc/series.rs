@@ -7,17 +7,17 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Rpc,
-    change::{Change, lock},
+    mutation::{Mutation, lock},
 };
 use crate::{
     convert,
-    events::Kind,
-    people::watching::Audience,
     store::{self, series::Instance},
     task::{
         Task,
-        record::{self, Changed},
+        event_kind::EventKind,
+        writer::{self, Changed},
     },
+    watchers::Audience,
 };
 
 impl Rpc {
@@ -25,18 +25,18 @@ impl Rpc {
     /// its first answer. Whoever makes the next task has to lock this one as well, so it comes before that or after.
     pub(super) async fn change_series(
         &self,
-        change: &Change<'_>,
+        change: &Mutation<'_>,
         id: &str,
         reason: Option<&str>,
         audience: Result<Audience>,
-        rule: impl FnOnce(&mut Task, &Instance, DateTime<Utc>) -> Result<Kind> + Send,
+        rule: impl FnOnce(&mut Task, &Instance, DateTime<Utc>) -> Result<EventKind> + Send,
     ) -> Result<proto::Task> {
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if let Some(answer) = tx.replay(change.idempotency()).await? {
             return Ok(answer);
         }
         let before = lock(&mut tx, change, id).await?;
-        change.who().may_change(&before)?;
+        change.actor().can_change(&before)?;
         let place = store::series::place(&mut tx, before.id).await?.ok_or(Reason::TaskNotRecurring)?;
         if store::series::has_next(&mut tx, &place).await? {
             return Err(Reason::TaskNotRecurring.into());
@@ -44,8 +44,8 @@ impl Rpc {
         let mut after = before.clone();
         let kind = rule(&mut after, &place, self.db.clock().now())?;
         let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
-        let tasks = record::save_and_tell(&mut tx, vec![changed], change.terms(), &audience?).await?;
-        let task = convert::task(record::one(tasks)?, self.db.clock().now());
+        let tasks = writer::save_and_publish(&mut tx, vec![changed], change.policy(), &audience?).await?;
+        let task = convert::task(writer::single(tasks)?, self.db.clock().now());
         tx.remember(change.idempotency(), &task).await?;
         tx.commit().await?;
         Ok(task)

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{people::visibility::Who, store};
+use crate::{policy::visibility::Actor, store};
 
 #[tonic::async_trait]
 impl TagService for Rpc {
@@ -16,16 +16,16 @@ impl TagService for Rpc {
         let principal = principal(&request)?;
         let ListTagsRequest { prefix, page } = request.get_ref();
         let page = Page::of(page.as_ref(), prefix)?;
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (tags, truncated) = store::tag::seen(&mut tx, who, prefix).await?;
+        let (tags, truncated) = store::tag::seen(&mut tx, actor, prefix).await?;
         // Few enough to be cut into pages here.
         let total = tags.len() as i64;
         let after = page.after().and_then(|cursor| cursor.key.clone());
         let rest = tags.into_iter().filter(|tag| after.as_ref().is_none_or(|after| tag > after));
         let mut tags: Vec<String> = rest.skip(page.offset() as usize).take(page.limit() as usize).collect();
         let meta = page.meta(&mut tags, total, prefix, |tag| (Some(tag.clone()), Uuid::nil()));
-        let counted = store::tag::count(&mut tx, who, &tags).await?;
+        let counted = store::tag::count(&mut tx, actor, &tags).await?;
         drop(tx);
         let tag = |(name, task_count, has_older_tasks)| Tag { name, task_count, has_older_tasks };
         Ok(Response::new(ListTagsResponse {

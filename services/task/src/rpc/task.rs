@@ -21,49 +21,49 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get, lock, shown},
     list::Listed,
-    structure::{hide_parents, hide_parents_told, place},
+    mutation::{Mutation, get, get_with_summary, lock},
+    subtasks::{hide_logged_parents, hide_parents, parent_check},
 };
 use crate::{
     convert,
-    events::Kind,
-    list::filter::Scope,
-    people::{
-        assignment::{self, Member},
-        visibility::Who,
-        watching::Audience,
+    policy::{
+        assignment::{self, Assignee},
+        visibility::Actor,
     },
-    schedule::series::{self, Wish},
-    store::{self, parts::Around},
+    query::filter::Scope,
+    schedule::series::{self, RecurrencePatch},
+    store::{self, subtasks::TaskSummary},
     task::{
         Task, custom_field,
+        event_kind::EventKind,
         fields::{self, Fields},
-        record::{self, Changed},
+        writer::{self, Changed},
     },
+    watchers::Audience,
 };
 
 #[tonic::async_trait]
 impl TaskService for Rpc {
     async fn create_task(&self, request: Request<CreateTaskRequest>) -> Result<Response<CreateTaskResponse>, Status> {
-        let change = Change::of("CreateTask", &request)?;
-        let (who, clock) = (change.who(), self.db.clock());
+        let change = Mutation::of("CreateTask", &request)?;
+        let (actor, clock) = (change.actor(), self.db.clock());
         let mut message = request.get_ref().clone();
         let assignee = match &message.assigned_to {
             // A failure counts only once it is known that this is no repetition.
             Some(id) => Some(self.assignee(change.principal(), id).await),
             None => None,
         };
-        let wish = Wish::of_new(&mut message);
-        let holder = assignee.as_ref().and_then(|assignee| assignee.as_ref().ok()).map_or(who.id, |it| it.user_id);
-        let timezone = self.timezone(change.principal(), &wish, holder).await;
+        let patch = RecurrencePatch::of_new(&mut message);
+        let holder = assignee.as_ref().and_then(|assignee| assignee.as_ref().ok()).map_or(actor.id, |it| it.user_id);
+        let timezone = self.timezone(change.principal(), &patch, holder).await;
         let now = clock.now();
         let account_id = change.principal().account_id();
-        let fields = Fields::new(message, convert::default_visibility(&who.membership.settings))?;
-        let mut task = Task::new(clock.new_id(), account_id, who.id, fields, now);
-        wish.grant(&mut task, timezone.as_deref(), "", (now, clock.new_id()))?;
+        let fields = Fields::new(message, convert::default_visibility(&actor.membership.settings))?;
+        let mut task = Task::new(clock.new_id(), account_id, actor.id, fields, now);
+        patch.apply(&mut task, timezone.as_deref(), "", (now, clock.new_id()))?;
         let assign = |task: &mut Task| match assignee {
-            Some(assignee) => assignment::assign_new(task, who, assignee?, now),
+            Some(assignee) => assignment::assign_new(task, actor, assignee?, now),
             None => Ok(()),
         };
         let task = self.create(&change, task, assign).await?;
@@ -75,60 +75,60 @@ impl TaskService for Rpc {
         let GetTaskRequest { id, as_of } = request.get_ref();
         let mut now = self.db.clock().now();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (mut task, mut around) = shown(&mut tx, Who::of(principal), id, now).await?;
+        let (mut task, mut summary) = get_with_summary(&mut tx, Actor::of(principal), id, now).await?;
         if let Some(time) = as_of {
             now = fields::time(time, "as_of")?;
             let then = store::snapshot::as_of(&mut tx, &[task.id], now).await?.pop();
             task = then.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
-            around = Around::default();
+            summary = TaskSummary::default();
         }
-        hide_parents(&mut tx, Who::of(principal), slice::from_mut(&mut task)).await?;
+        hide_parents(&mut tx, Actor::of(principal), slice::from_mut(&mut task)).await?;
         drop(tx);
-        Ok(Response::new(GetTaskResponse { task: Some(convert::structure::task(task, around, now)) }))
+        Ok(Response::new(GetTaskResponse { task: Some(convert::subtasks::task(task, summary, now)) }))
     }
 
     async fn update_task(&self, request: Request<UpdateTaskRequest>) -> Result<Response<UpdateTaskResponse>, Status> {
-        let change = Change::of("UpdateTask", &request)?;
+        let change = Mutation::of("UpdateTask", &request)?;
         let UpdateTaskRequest { id, task: new, update_mask } = request.get_ref().clone();
         let (mut mask, mut new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
-        let wish = Wish::of_change(&mut mask, &mut new);
-        let timezone = self.timezone_of_task(change.principal(), &wish, &id).await?;
+        let patch = RecurrencePatch::of_change(&mut mask, &mut new);
+        let timezone = self.timezone_of_task(change.principal(), &patch, &id).await?;
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if mask.iter().any(|path| path == "parent_task_id") {
             store::task::lock_hierarchy(&mut tx).await?;
         }
         let before = lock(&mut tx, &change, &id).await?;
-        change.who().may_change(&before)?;
+        change.actor().can_change(&before)?;
         let mut after = before.clone();
-        let default = convert::default_visibility(&change.who().membership.settings);
-        if !mask.is_empty() || wish.is_empty() {
+        let default = convert::default_visibility(&change.actor().membership.settings);
+        if !mask.is_empty() || patch.is_empty() {
             after.fields.change(&mask, new, default)?;
         }
-        wish.grant(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
+        patch.apply(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
         if after.fields.parent_task_id != before.fields.parent_task_id {
-            may_be_part_of(&mut tx, change.who(), &after).await?;
+            can_be_subtask_of(&mut tx, change.actor(), &after).await?;
         }
         if after.fields.custom_fields != before.fields.custom_fields {
             let definitions = store::custom_field::all(&mut tx).await?;
             let (was, is) = (&before.fields.custom_fields, &after.fields.custom_fields);
             custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
         }
-        let changed = Changed { before, after, kind: Kind::Updated, reason: None };
-        let mut task = record::save(&mut tx, changed, change.terms()).await?;
-        hide_parents(&mut tx, change.who(), slice::from_mut(&mut task)).await?;
+        let changed = Changed { before, after, kind: EventKind::Updated, reason: None };
+        let mut task = writer::save(&mut tx, changed, change.policy()).await?;
+        hide_parents(&mut tx, change.actor(), slice::from_mut(&mut task)).await?;
         tx.commit().await?;
         let task = convert::task(task, self.db.clock().now());
         Ok(Response::new(UpdateTaskResponse { task: Some(task) }))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<DeleteTaskResponse>, Status> {
-        let change = Change::of("DeleteTask", &request)?;
-        let delete = |task: &mut Task, who: Who<'_>, now| {
-            who.may_delete(task)?;
+        let change = Mutation::of("DeleteTask", &request)?;
+        let delete = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_delete(task)?;
             task.delete(now);
             Ok(())
         };
-        self.change(&change, &request.get_ref().id, Kind::Deleted, None, delete).await?;
+        self.change(&change, &request.get_ref().id, EventKind::Deleted, None, delete).await?;
         Ok(Response::new(DeleteTaskResponse {}))
     }
 
@@ -136,13 +136,13 @@ impl TaskService for Rpc {
         &self,
         request: Request<RestoreTaskRequest>,
     ) -> Result<Response<RestoreTaskResponse>, Status> {
-        let change = Change::of("RestoreTask", &request)?;
-        let restore = |task: &mut Task, who: Who<'_>, _| {
-            who.may_delete(task)?;
+        let change = Mutation::of("RestoreTask", &request)?;
+        let restore = |task: &mut Task, actor: Actor<'_>, _| {
+            actor.can_delete(task)?;
             task.restore();
             Ok(())
         };
-        let task = self.change(&change, &request.get_ref().id, Kind::Restored, None, restore).await?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Restored, None, restore).await?;
         Ok(Response::new(RestoreTaskResponse { task: Some(task) }))
     }
 
@@ -150,8 +150,8 @@ impl TaskService for Rpc {
         let principal = principal(&request)?;
         let page = Page::of(request.get_ref().page.as_ref(), &"trash")?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (mut tasks, total) = store::trash::read(&mut tx, Who::of(principal), &page).await?;
-        hide_parents(&mut tx, Who::of(principal), &mut tasks).await?;
+        let (mut tasks, total) = store::trash::read(&mut tx, Actor::of(principal), &page).await?;
+        hide_parents(&mut tx, Actor::of(principal), &mut tasks).await?;
         drop(tx);
         let meta = page.meta(&mut tasks, total, &"trash", store::trash::key);
         let now = self.db.clock().now();
@@ -174,9 +174,9 @@ impl TaskService for Rpc {
         let GetTimelineRequest { id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), id).await?;
+        let task = get(&mut tx, Actor::of(principal), id).await?;
         let (mut entries, total) = store::timeline::read(&mut tx, task.id, &page).await?;
-        hide_parents_told(&mut tx, Who::of(principal), &mut entries).await?;
+        hide_logged_parents(&mut tx, Actor::of(principal), &mut entries).await?;
         drop(tx);
         let meta = page.meta(&mut entries, total, id, |entry| (Some(entry.version.to_string()), entry.id));
         let events = entries.into_iter().map(convert::entry).collect();
@@ -184,33 +184,33 @@ impl TaskService for Rpc {
     }
 
     async fn start_task(&self, request: Request<StartTaskRequest>) -> Result<Response<StartTaskResponse>, Status> {
-        let change = Change::of("StartTask", &request)?;
-        let start = |task: &mut Task, who: Who<'_>, now| {
-            who.may_work_on(task)?;
+        let change = Mutation::of("StartTask", &request)?;
+        let start = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_work_on(task)?;
             task.start(now)
         };
-        let task = self.change(&change, &request.get_ref().id, Kind::Started, None, start).await?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Started, None, start).await?;
         Ok(Response::new(StartTaskResponse { task: Some(task) }))
     }
 
     async fn pause_task(&self, request: Request<PauseTaskRequest>) -> Result<Response<PauseTaskResponse>, Status> {
-        let change = Change::of("PauseTask", &request)?;
+        let change = Mutation::of("PauseTask", &request)?;
         let PauseTaskRequest { id, reason } = request.get_ref();
-        let pause = |task: &mut Task, who: Who<'_>, now| {
-            who.may_work_on(task)?;
+        let pause = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_work_on(task)?;
             task.pause(fields::required(reason.clone(), "reason")?, now)
         };
-        let task = self.change(&change, id, Kind::Paused, Some(reason), pause).await?;
+        let task = self.change(&change, id, EventKind::Paused, Some(reason), pause).await?;
         Ok(Response::new(PauseTaskResponse { task: Some(task) }))
     }
 
     async fn resume_task(&self, request: Request<ResumeTaskRequest>) -> Result<Response<ResumeTaskResponse>, Status> {
-        let change = Change::of("ResumeTask", &request)?;
-        let resume = |task: &mut Task, who: Who<'_>, now| {
-            who.may_work_on(task)?;
+        let change = Mutation::of("ResumeTask", &request)?;
+        let resume = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_work_on(task)?;
             task.resume(now)
         };
-        let task = self.change(&change, &request.get_ref().id, Kind::Resumed, None, resume).await?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Resumed, None, resume).await?;
         Ok(Response::new(ResumeTaskResponse { task: Some(task) }))
     }
 
@@ -218,23 +218,23 @@ impl TaskService for Rpc {
         &self,
         request: Request<CompleteTaskRequest>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        let change = Change::of("CompleteTask", &request)?;
-        let complete = |task: &mut Task, who: Who<'_>, now| {
-            who.may_work_on(task)?;
+        let change = Mutation::of("CompleteTask", &request)?;
+        let complete = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_work_on(task)?;
             task.complete(now)
         };
-        let task = self.change(&change, &request.get_ref().id, Kind::Completed, None, complete).await?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Completed, None, complete).await?;
         Ok(Response::new(CompleteTaskResponse { task: Some(task) }))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {
-        let change = Change::of("CancelTask", &request)?;
+        let change = Mutation::of("CancelTask", &request)?;
         let CancelTaskRequest { id, reason } = request.get_ref();
-        let cancel = |task: &mut Task, who: Who<'_>, now| {
-            who.may_change(task)?;
+        let cancel = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_change(task)?;
             task.cancel(now)
         };
-        let task = self.change(&change, id, Kind::Canceled, reason.as_deref(), cancel).await?;
+        let task = self.change(&change, id, EventKind::Canceled, reason.as_deref(), cancel).await?;
         Ok(Response::new(CancelTaskResponse { task: Some(task) }))
     }
 
@@ -242,28 +242,28 @@ impl TaskService for Rpc {
         &self,
         request: Request<ArchiveTaskRequest>,
     ) -> Result<Response<ArchiveTaskResponse>, Status> {
-        let change = Change::of("ArchiveTask", &request)?;
-        let archive = |task: &mut Task, who: Who<'_>, now| {
-            who.may_change(task)?;
+        let change = Mutation::of("ArchiveTask", &request)?;
+        let archive = |task: &mut Task, actor: Actor<'_>, now| {
+            actor.can_change(task)?;
             task.archive(now)
         };
-        let task = self.change(&change, &request.get_ref().id, Kind::Archived, None, archive).await?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Archived, None, archive).await?;
         Ok(Response::new(ArchiveTaskResponse { task: Some(task) }))
     }
 
     async fn reopen_task(&self, request: Request<ReopenTaskRequest>) -> Result<Response<ReopenTaskResponse>, Status> {
-        let change = Change::of("ReopenTask", &request)?;
+        let change = Mutation::of("ReopenTask", &request)?;
         let ReopenTaskRequest { id, reason } = request.get_ref();
-        let reopen = |task: &mut Task, who: Who<'_>, _| {
-            who.may_reopen(task)?;
+        let reopen = |task: &mut Task, actor: Actor<'_>, _| {
+            actor.can_reopen(task)?;
             task.reopen()
         };
-        let task = self.change(&change, id, Kind::Reopened, reason.as_deref(), reopen).await?;
+        let task = self.change(&change, id, EventKind::Reopened, reason.as_deref(), reopen).await?;
         Ok(Response::new(ReopenTaskResponse { task: Some(task) }))
     }
 
     async fn skip_task(&self, request: Request<SkipTaskRequest>) -> Result<Response<SkipTaskResponse>, Status> {
-        let change = Change::of("SkipTask", &request)?;
+        let change = Mutation::of("SkipTask", &request)?;
         let SkipTaskRequest { id, occurrence_at, reason } = request.get_ref();
         let at = occurrence_at.as_ref().map(|time| fields::time(time, "occurrence_at")).transpose()?;
         let audience = self.audience_of(change.principal(), id).await;
@@ -273,7 +273,7 @@ impl TaskService for Rpc {
     }
 
     async fn unskip_task(&self, request: Request<UnskipTaskRequest>) -> Result<Response<UnskipTaskResponse>, Status> {
-        let change = Change::of("UnskipTask", &request)?;
+        let change = Mutation::of("UnskipTask", &request)?;
         let UnskipTaskRequest { id, occurrence_at } = request.get_ref();
         let at = fields::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
         let unskip = |task: &mut Task, place: &_, _| series::unskip(task, place, at);
@@ -282,11 +282,11 @@ impl TaskService for Rpc {
     }
 
     async fn assign_task(&self, request: Request<AssignTaskRequest>) -> Result<Response<AssignTaskResponse>, Status> {
-        let change = Change::of("AssignTask", &request)?;
+        let change = Mutation::of("AssignTask", &request)?;
         let AssignTaskRequest { id, assigned_to } = request.get_ref();
         let assignee = self.assignee(change.principal(), assigned_to).await;
-        let assign = |task: &mut Task, who: Who<'_>, now| assignment::assign(task, who, assignee?, now);
-        let task = self.change(&change, id, Kind::Assigned, None, assign).await?;
+        let assign = |task: &mut Task, actor: Actor<'_>, now| assignment::assign(task, actor, assignee?, now);
+        let task = self.change(&change, id, EventKind::Assigned, None, assign).await?;
         Ok(Response::new(AssignTaskResponse { task: Some(task) }))
     }
 
@@ -294,32 +294,32 @@ impl TaskService for Rpc {
         &self,
         request: Request<ReassignTaskRequest>,
     ) -> Result<Response<ReassignTaskResponse>, Status> {
-        let change = Change::of("ReassignTask", &request)?;
+        let change = Mutation::of("ReassignTask", &request)?;
         let ReassignTaskRequest { id, assigned_to } = request.get_ref();
         let assignee = self.assignee(change.principal(), assigned_to).await;
-        let reassign = |task: &mut Task, who: Who<'_>, now| assignment::reassign(task, who, assignee?, now);
-        let task = self.change(&change, id, Kind::Reassigned, None, reassign).await?;
+        let reassign = |task: &mut Task, actor: Actor<'_>, now| assignment::reassign(task, actor, assignee?, now);
+        let task = self.change(&change, id, EventKind::Reassigned, None, reassign).await?;
         Ok(Response::new(ReassignTaskResponse { task: Some(task) }))
     }
 
     async fn accept_task(&self, request: Request<AcceptTaskRequest>) -> Result<Response<AcceptTaskResponse>, Status> {
-        let change = Change::of("AcceptTask", &request)?;
-        let task = self.change(&change, &request.get_ref().id, Kind::Accepted, None, assignment::accept).await?;
+        let change = Mutation::of("AcceptTask", &request)?;
+        let task = self.change(&change, &request.get_ref().id, EventKind::Accepted, None, assignment::accept).await?;
         Ok(Response::new(AcceptTaskResponse { task: Some(task) }))
     }
 
     async fn reject_task(&self, request: Request<RejectTaskRequest>) -> Result<Response<RejectTaskResponse>, Status> {
-        let change = Change::of("RejectTask", &request)?;
+        let change = Mutation::of("RejectTask", &request)?;
         let RejectTaskRequest { id, reason } = request.get_ref();
-        let reject = |task: &mut Task, who: Who<'_>, now| assignment::reject(task, who, now);
-        let task = self.change(&change, id, Kind::Rejected, reason.as_deref(), reject).await?;
+        let reject = |task: &mut Task, actor: Actor<'_>, now| assignment::reject(task, actor, now);
+        let task = self.change(&change, id, EventKind::Rejected, reason.as_deref(), reject).await?;
         Ok(Response::new(RejectTaskResponse { task: Some(task) }))
     }
 }
 
 impl Rpc {
     /// The member to hand a task to. Asked before a transaction begins: none waits for another service.
-    async fn assignee(&self, principal: &Principal, user_id: &str) -> Result<Member> {
+    async fn assignee(&self, principal: &Principal, user_id: &str) -> Result<Assignee> {
         let user_id: Uuid = user_id.parse().map_err(|_| Error::from(Reason::AssigneeInvalid))?;
         self.members.assignee(principal, user_id).await
     }
@@ -328,11 +328,11 @@ impl Rpc {
 impl Rpc {
     /// The timezone for a rule that names none: the holder's own, or the account's when nobody can tell. Asked before
     /// a transaction begins.
-    async fn timezone(&self, principal: &Principal, wish: &Wish, holder: Uuid) -> Option<String> {
-        if !wish.needs_timezone() {
+    async fn timezone(&self, principal: &Principal, patch: &RecurrencePatch, holder: Uuid) -> Option<String> {
+        if !patch.needs_timezone() {
             return None;
         }
-        let own = self.people.timezone(holder).await.unwrap_or_else(|error| {
+        let own = self.directory.timezone(holder).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a rule is read in the account's timezone, not in its holder's");
             None
         });
@@ -340,20 +340,25 @@ impl Rpc {
     }
 
     /// The same for a task that is there already.
-    async fn timezone_of_task(&self, principal: &Principal, wish: &Wish, id: &str) -> Result<Option<String>> {
-        if !wish.needs_timezone() {
+    async fn timezone_of_task(
+        &self,
+        principal: &Principal,
+        patch: &RecurrencePatch,
+        id: &str,
+    ) -> Result<Option<String>> {
+        if !patch.needs_timezone() {
             return Ok(None);
         }
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), id).await?;
+        let task = get(&mut tx, Actor::of(principal), id).await?;
         drop(tx);
-        Ok(self.timezone(principal, wish, task.worker()).await)
+        Ok(self.timezone(principal, patch, task.worker()).await)
     }
 }
 
 /// Whether the task may be a part of the one that it names: one that the caller sees, no part of it, and not too deep.
-async fn may_be_part_of(tx: &mut Tx, who: Who<'_>, task: &Task) -> Result<()> {
+async fn can_be_subtask_of(tx: &mut Tx, actor: Actor<'_>, task: &Task) -> Result<()> {
     let Some(parent) = task.fields.parent_task_id else { return Ok(()) };
     let field = "task.parent_task_id";
-    place(tx, who, &[task.id], parent, field).await?.takes(task.id, field)
+    parent_check(tx, actor, &[task.id], parent, field).await?.accepts(task.id, field)
 }

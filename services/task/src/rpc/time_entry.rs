@@ -14,21 +14,22 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    change::{Change, get, lock},
+    mutation::{Mutation, get, lock},
 };
 use crate::{
     convert::time_entry as convert,
-    events::{self, Kind as Happening},
-    people::visibility::Who,
+    events::publish::time_entry_event,
+    policy::visibility::Actor,
     store::{
         self,
         time_entry::{EARLIEST, LATEST, key},
     },
     task::{
         Task,
+        event_kind::EventKind,
         fields::{id, time},
-        record::{self, Changed, Terms},
-        time_entry::{Difference, Kind, Source, Span, TimeEntry, whole},
+        time_entry::{Adjustment, EntrySource, Interval, IntervalKind, TimeEntry, whole},
+        writer::{self, AccountPolicy, Changed},
     },
 };
 
@@ -42,7 +43,7 @@ impl TimeEntryService for Rpc {
         let ListTimeEntriesRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
         let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page.meta(&mut entries, total, task_id, key);
@@ -53,11 +54,11 @@ impl TimeEntryService for Rpc {
         &self,
         request: Request<CreateTimeEntryRequest>,
     ) -> Result<Response<CreateTimeEntryResponse>, Status> {
-        let change = Change::of("CreateTimeEntry", &request)?;
+        let change = Mutation::of("CreateTimeEntry", &request)?;
         let message = request.get_ref();
         let person = match &message.user_id {
             Some(user_id) => id(user_id, "user_id")?,
-            None => change.who().id,
+            None => change.actor().id,
         };
         // Whether there is such a person, and the caller is above them. A failure counts only once it is known that
         // this is no repetition.
@@ -68,9 +69,9 @@ impl TimeEntryService for Rpc {
         }
         let task = lock(&mut tx, &change, &message.task_id).await?;
         member?;
-        change.who().may_enter_time(&task, person)?;
+        change.actor().can_enter_time(&task, person)?;
         let (clock, now) = (self.db.clock(), self.db.clock().now());
-        let span = Span {
+        let span = Interval {
             started_at: time(&message.started_at.unwrap_or_default(), "started_at")?,
             ended_at: time(&message.ended_at.unwrap_or_default(), "ended_at")?,
         };
@@ -79,18 +80,18 @@ impl TimeEntryService for Rpc {
             id: clock.new_id(),
             task_id: task.id,
             user_id: person,
-            kind: Kind::Working,
-            source: Source::Manual,
+            kind: IntervalKind::Working,
+            source: EntrySource::Manual,
             started_at: span.started_at,
             ended_at: Some(span.ended_at),
             note: message.note.clone(),
-            created_by: change.who().id,
+            created_by: change.actor().id,
             version: 1,
             created_at: now,
             updated_at: now,
         };
         store::time_entry::insert(&mut tx, &entry).await?;
-        correct(&mut tx, task, &entry, Difference::created(span)).await?;
+        correct(&mut tx, task, &entry, Adjustment::created(span)).await?;
         let answer = convert::time_entry(entry, now);
         tx.remember(change.idempotency(), &answer).await?;
         tx.commit().await?;
@@ -107,7 +108,7 @@ impl TimeEntryService for Rpc {
         let mask = update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
         let new = time_entry.clone().unwrap_or_default();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let (task, before) = lock_entry(&mut tx, Who::of(principal), time_entry_id, &expected).await?;
+        let (task, before) = lock_entry(&mut tx, Actor::of(principal), time_entry_id, &expected).await?;
         let (old, now) = (before.work()?, self.db.clock().now());
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "must name a field").into());
@@ -130,9 +131,9 @@ impl TimeEntryService for Rpc {
             (after.version, after.updated_at) = (before.version + 1, now);
             store::time_entry::save(&mut tx, &after).await?;
             if span == old {
-                tx.publish(events::time_entry(&task, &after, None)).await?;
+                tx.publish(time_entry_event(&task, &after, None)).await?;
             } else {
-                correct(&mut tx, task, &after, Difference::updated(old, span)).await?;
+                correct(&mut tx, task, &after, Adjustment::updated(old, span)).await?;
             }
         }
         tx.commit().await?;
@@ -148,10 +149,10 @@ impl TimeEntryService for Rpc {
         let expected = Preconditions::of(request.metadata())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let time_entry_id = &request.get_ref().time_entry_id;
-        let (task, entry) = lock_entry(&mut tx, Who::of(principal), time_entry_id, &expected).await?;
+        let (task, entry) = lock_entry(&mut tx, Actor::of(principal), time_entry_id, &expected).await?;
         let old = entry.work()?;
         store::time_entry::delete(&mut tx, entry.id).await?;
-        correct(&mut tx, task, &entry, Difference::deleted(old)).await?;
+        correct(&mut tx, task, &entry, Adjustment::deleted(old)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteTimeEntryResponse {}))
     }
@@ -164,7 +165,7 @@ impl TimeEntryService for Rpc {
         let ListTimeCorrectionsRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
         let (mut corrections, total) = store::time_entry::corrections(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page
@@ -180,7 +181,7 @@ impl TimeEntryService for Rpc {
         let principal = principal(&request)?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), &request.get_ref().task_id).await?;
         let figures = store::time_entry::figures(&mut tx, task.id, now).await?;
         drop(tx);
         Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, figures, now)) }))
@@ -226,23 +227,23 @@ impl Rpc {
 
 /// An interval that the caller may correct, in the version that they expect, and its task, which is locked: whoever
 /// writes one locks its task first, so that the interval stands still too.
-async fn lock_entry(tx: &mut Tx, who: Who<'_>, id: &str, expected: &Preconditions) -> Result<(Task, TimeEntry)> {
+async fn lock_entry(tx: &mut Tx, actor: Actor<'_>, id: &str, expected: &Preconditions) -> Result<(Task, TimeEntry)> {
     let absent = || Error::from(Reason::TimeEntryNotFound);
     let id: Uuid = id.parse().map_err(|_| absent())?;
     let found = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
-    let task = store::task::lock(tx, found.task_id).await?.filter(|task| who.sees(task)).ok_or_else(absent)?;
+    let task = store::task::lock(tx, found.task_id).await?.filter(|task| actor.can_see(task)).ok_or_else(absent)?;
     let entry = store::time_entry::get(tx, id).await?.ok_or_else(absent)?;
-    who.may_correct_time(&task, entry.user_id)?;
+    actor.can_correct_time(&task, entry.user_id)?;
     expected.check(entry.version)?;
     Ok((task, entry))
 }
 
 /// Has the task count what became of an interval, and tells of it: its timeline, and who listens.
-async fn correct(tx: &mut Tx, before: Task, entry: &TimeEntry, difference: Difference) -> Result<()> {
+async fn correct(tx: &mut Tx, before: Task, entry: &TimeEntry, difference: Adjustment) -> Result<()> {
     let mut after = before.clone();
     after.correct_time(difference);
-    let changed = Changed { before, after, kind: Happening::TimeCorrected, reason: None };
-    let after = record::save(tx, changed, Terms::default()).await?;
+    let changed = Changed { before, after, kind: EventKind::TimeCorrected, reason: None };
+    let after = writer::save(tx, changed, AccountPolicy::default()).await?;
     store::time_entry::note_correction(tx, &after, entry, difference).await?;
-    tx.publish(events::time_entry(&after, entry, Some(difference.action))).await
+    tx.publish(time_entry_event(&after, entry, Some(difference.action))).await
 }

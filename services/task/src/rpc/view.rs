@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    events::view as events,
-    list::view::{View, looks, seen},
-    people::visibility::Who,
+    events::publish::saved_view as events,
+    policy::visibility::Actor,
+    query::saved_view::{View, layout_or_kanban, visibility_or_private},
     store,
     task::fields::{self, id},
 };
@@ -34,8 +34,8 @@ impl ViewService for Rpc {
             name: fields::required(new.name.clone(), "name")?,
             source: new.source(),
             user_id: new.user_id.as_deref().map(|user| id(user, "user_id")).transpose()?,
-            look: looks(new.look()),
-            visibility: seen(new.visibility()),
+            layout: layout_or_kanban(new.layout()),
+            visibility: visibility_or_private(new.visibility()),
             filter: new.filter.unwrap_or_default(),
             position: 0,
             version: 1,
@@ -43,15 +43,15 @@ impl ViewService for Rpc {
             updated_at: now,
         };
         view.check("")?;
-        let reachable = self.may_save(&principal, &view).await;
+        let reachable = self.can_save(&principal, &view).await;
         let mut tx = self.db.begin(principal.tenant()).await?;
         if let Some(answer) = tx.replay(&idempotency).await? {
             return Ok(Response::new(answer));
         }
         // A failure counts only once it is known that this is no repetition.
         reachable?;
-        view.position = store::view::next_position(&mut tx).await?;
-        store::view::insert(&mut tx, &view).await?;
+        view.position = store::saved_view::next_position(&mut tx).await?;
+        store::saved_view::insert(&mut tx, &view).await?;
         tx.publish(events::created(&view)).await?;
         let answer = CreateViewResponse { view: Some(view.into()) };
         tx.remember(&idempotency, &answer).await?;
@@ -62,9 +62,9 @@ impl ViewService for Rpc {
     async fn get_view(&self, request: Request<GetViewRequest>) -> Result<Response<GetViewResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let view = store::view::get(&mut tx, parse(&request.get_ref().id)?).await?;
+        let view = store::saved_view::get(&mut tx, parse(&request.get_ref().id)?).await?;
         drop(tx);
-        let view = visible(view, Who::of(principal))?;
+        let view = visible(view, Actor::of(principal))?;
         Ok(Response::new(GetViewResponse { view: Some(view.into()) }))
     }
 
@@ -72,10 +72,10 @@ impl ViewService for Rpc {
         let principal = principal(&request)?;
         let page = Page::of(request.get_ref().page.as_ref(), &"views")?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (mut views, total) = store::view::list(&mut tx, &page).await?;
+        let (mut views, total) = store::saved_view::list(&mut tx, &page).await?;
         drop(tx);
         let reader = principal.user_id();
-        let meta = page.meta(&mut views, total, &"views", |view| (Some(store::view::key(view, reader)), view.id));
+        let meta = page.meta(&mut views, total, &"views", |view| (Some(store::saved_view::key(view, reader)), view.id));
         let views = views.into_iter().map(proto::View::from).collect();
         Ok(Response::new(ListViewsResponse { views, meta: Some(meta) }))
     }
@@ -83,26 +83,26 @@ impl ViewService for Rpc {
     async fn update_view(&self, request: Request<UpdateViewRequest>) -> Result<Response<UpdateViewResponse>, Status> {
         let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?.clone();
-        let who = Who::of(&principal);
+        let actor = Actor::of(&principal);
         let UpdateViewRequest { id, view: new, update_mask } = request.into_inner();
         let (mask, new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
         // Asked before a transaction begins: none waits for another service.
         let reachable = match &new.user_id {
             Some(user) if mask.iter().any(|path| path == "user_id") => {
-                self.may_see_board_of(&principal, fields::id(user, "view.user_id")?).await
+                self.can_see_board_of(&principal, fields::id(user, "view.user_id")?).await
             }
             _ => Ok(()),
         };
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let before = visible(store::view::lock(&mut tx, parse(&id)?).await?, who)?;
-        before.may_be_changed_by(who)?;
+        let before = visible(store::saved_view::lock(&mut tx, parse(&id)?).await?, actor)?;
+        before.can_be_changed_by(actor)?;
         expected.check(before.version)?;
         reachable?;
         let mut after = before.clone();
         after.change(&mask, &new)?;
         if after != before {
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
-            store::view::save(&mut tx, &after).await?;
+            store::saved_view::save(&mut tx, &after).await?;
             tx.publish(events::updated(&after)).await?;
         }
         tx.commit().await?;
@@ -112,12 +112,12 @@ impl ViewService for Rpc {
     async fn delete_view(&self, request: Request<DeleteViewRequest>) -> Result<Response<DeleteViewResponse>, Status> {
         let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?;
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let view = visible(store::view::lock(&mut tx, parse(&request.get_ref().id)?).await?, who)?;
-        view.may_be_changed_by(who)?;
+        let view = visible(store::saved_view::lock(&mut tx, parse(&request.get_ref().id)?).await?, actor)?;
+        view.can_be_changed_by(actor)?;
         expected.check(view.version)?;
-        store::view::delete(&mut tx, &view).await?;
+        store::saved_view::delete(&mut tx, &view).await?;
         tx.publish(events::deleted(&view)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteViewResponse {}))
@@ -126,17 +126,17 @@ impl ViewService for Rpc {
 
 impl Rpc {
     /// Whose board a view is of: somebody whose board the caller may see.
-    async fn may_save(&self, principal: &Principal, view: &View) -> Result<()> {
+    async fn can_save(&self, principal: &Principal, view: &View) -> Result<()> {
         match view.user_id {
-            Some(person) => self.may_see_board_of(principal, person).await,
+            Some(person) => self.can_see_board_of(principal, person).await,
             None => Ok(()),
         }
     }
 }
 
 /// A view that the caller does not see is as absent as one that never was.
-fn visible(view: Option<View>, who: Who<'_>) -> Result<View> {
-    view.filter(|view| view.is_seen_by(who)).ok_or_else(|| Reason::ViewNotFound.into())
+fn visible(view: Option<View>, actor: Actor<'_>) -> Result<View> {
+    view.filter(|view| view.is_visible_to(actor)).ok_or_else(|| Reason::ViewNotFound.into())
 }
 
 fn parse(id: &str) -> Result<Uuid> {

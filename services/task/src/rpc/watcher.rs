@@ -13,19 +13,17 @@ use baton_store::{Page, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, change::get};
+use super::{Rpc, mutation::get};
 use crate::{
     convert::comment as convert,
-    events::comment as events,
-    people::{
-        visibility::Who,
-        watching::{self, Audience, MOST_TOLD, Standing},
-    },
+    events::publish::comment as events,
+    policy::visibility::Actor,
     store::{
         self,
         watcher::{Watcher, Watching},
     },
     task::{Task, fields::id},
+    watchers::{self, Audience, MAX_NOTIFIED_WATCHERS, WatchState},
 };
 
 #[tonic::async_trait]
@@ -38,7 +36,7 @@ impl WatcherService for Rpc {
         let ListWatchersRequest { task_id, page } = request.get_ref();
         let page = Page::of(page.as_ref(), task_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), task_id).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
         // Few enough to be cut into pages here: whoever creates or holds the task is in no table of watchers.
         let all = store::watcher::all(&mut tx, &task).await?;
         drop(tx);
@@ -55,8 +53,8 @@ impl WatcherService for Rpc {
     async fn watch_task(&self, request: Request<WatchTaskRequest>) -> Result<Response<WatchTaskResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, Who::of(principal), &request.get_ref().task_id).await?;
-        let watcher = watch(&mut tx, &task, principal.user_id(), Standing::Chose).await?;
+        let task = get(&mut tx, Actor::of(principal), &request.get_ref().task_id).await?;
+        let watcher = watch(&mut tx, &task, principal.user_id(), WatchState::Chose).await?;
         tx.commit().await?;
         Ok(Response::new(WatchTaskResponse { watcher: Some(watcher) }))
     }
@@ -72,23 +70,23 @@ impl WatcherService for Rpc {
 
     async fn add_watcher(&self, request: Request<AddWatcherRequest>) -> Result<Response<AddWatcherResponse>, Status> {
         let principal = principal(&request)?;
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let AddWatcherRequest { task_id, user_id } = request.get_ref();
         let user_id = id(user_id, "user_id")?;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, who, task_id).await?;
-        who.may_change(&task)?;
+        let task = get(&mut tx, actor, task_id).await?;
+        actor.can_change(&task)?;
         tx.commit().await?;
         let concerned = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
-        let people = self.members.colleagues(principal, &[], concerned).await?;
+        let people = self.members.profiles(principal, &[], concerned).await?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, who, task_id).await?;
-        who.may_change(&task)?;
-        if !people.sees(user_id, &task) {
+        let task = get(&mut tx, actor, task_id).await?;
+        actor.can_change(&task)?;
+        if !people.can_see(user_id, &task) {
             return Err(Error::from(Reason::WatcherInvalid).into());
         }
-        let watcher = watch(&mut tx, &task, user_id, Standing::Added).await?;
+        let watcher = watch(&mut tx, &task, user_id, WatchState::Added).await?;
         tx.commit().await?;
         Ok(Response::new(AddWatcherResponse { watcher: Some(watcher) }))
     }
@@ -108,7 +106,7 @@ impl Rpc {
     /// them: none waits for another service.
     pub(super) async fn audience(&self, principal: &Principal, tasks: &[Uuid]) -> Result<Audience> {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MOST_TOLD).await?;
+        let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MAX_NOTIFIED_WATCHERS).await?;
         drop(tx);
         let mut watchers: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
         let mut concerned = HashSet::new();
@@ -116,17 +114,17 @@ impl Rpc {
             watchers.entry(task_id).or_default().push(user_id);
             concerned.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
         }
-        let people = self.members.all(principal, concerned).await?;
+        let people = self.members.by_ids(principal, concerned).await?;
         Ok(Audience { watchers, people })
     }
 
     async fn end_watch(&self, principal: &Principal, task_id: &str, user_id: Uuid) -> Result<()> {
-        let who = Who::of(principal);
+        let actor = Actor::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let task = get(&mut tx, who, task_id).await?;
-        let wish = if user_id == who.id { Standing::Declined } else { Standing::Removed };
-        if wish == Standing::Removed {
-            who.may_change(&task)?;
+        let task = get(&mut tx, actor, task_id).await?;
+        let wish = if user_id == actor.id { WatchState::Declined } else { WatchState::Removed };
+        if wish == WatchState::Removed {
+            actor.can_change(&task)?;
             let watchers = store::watcher::all(&mut tx, &task).await?;
             if watchers.iter().all(|watcher| watcher.user_id != user_id) {
                 return Err(Reason::WatcherNotFound.into());
@@ -138,21 +136,21 @@ impl Rpc {
 }
 
 /// Somebody watches a task from now on; answers how.
-async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, wish: Standing) -> Result<Answer> {
+async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<Answer> {
     let now = stand(tx, task, user_id, wish).await?;
     Ok(convert::watcher(Watcher { user_id, standing: Some(now) }, task))
 }
 
 /// Somebody stands to a task as `wish` says, if the rule agrees; answers how they do. Tells of it when they watch it
 /// now and did not, or the other way round.
-async fn stand(tx: &mut Tx, task: &Task, user_id: Uuid, wish: Standing) -> Result<Standing> {
+async fn stand(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<WatchState> {
     store::watcher::lock(tx, task.id).await?;
     let before = store::watcher::standing(tx, task.id, user_id).await?;
-    let Some(after) = watching::next(before, wish)? else { return Ok(before.unwrap_or(wish)) };
+    let Some(after) = watchers::next(before, wish)? else { return Ok(before.unwrap_or(wish)) };
     let now = tx.db().clock().now();
     store::watcher::set(tx, task.id, user_id, after, now).await?;
     let by_themselves = user_id == task.created_by || task.assigned_to == Some(user_id);
-    if before.map_or(by_themselves, Standing::watches) != after.watches() {
+    if before.map_or(by_themselves, WatchState::watches) != after.watches() {
         tx.publish(events::watcher(task.account_id, task.id, user_id, after.watches())).await?;
     }
     Ok(after)

@@ -5,20 +5,20 @@
 //! time that the zone skips is read with the offset before the gap, one that it has twice is the first of both (RFC
 //! 5545, section 3.3.5).
 
+mod occurrences;
 mod rule;
-mod times;
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, Datelike, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use occurrences::Occurrences;
 use rule::{Rule, Until};
-use times::Times;
 
 /// A rule that counts its times, and began longer before the present, would have to be followed all the way.
-const LONGEST_BEGUN: TimeDelta = TimeDelta::days(366);
+const MAX_PAST_START: TimeDelta = TimeDelta::days(366);
 /// How far ahead the next time may be. The rarest day that people name, a 29th of February on a Monday, comes after 40
 /// years at most. It bounds the work that a rule makes: so many days are looked at, and no more.
-pub(crate) const FURTHEST: TimeDelta = TimeDelta::days(50 * 366);
+pub(crate) const MAX_HORIZON: TimeDelta = TimeDelta::days(50 * 366);
 /// The last year that JSON can show.
 const LAST_YEAR: i32 = 9999;
 
@@ -42,17 +42,17 @@ pub(crate) struct Occurrence {
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn zone(name: &str, field: &str) -> Result<Tz> {
+pub(crate) fn parse_timezone(name: &str, field: &str) -> Result<Tz> {
     name.parse().map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))
 }
 
 /// A rule as it is kept: in upper case.
-pub(crate) fn tidy(rule: &str) -> String {
+pub(crate) fn normalize(rule: &str) -> String {
     rule.trim().to_ascii_uppercase()
 }
 
 impl Recurrence {
-    /// Reads a rule, as [`tidy`] leaves it.
+    /// Reads a rule, as [`normalize`] leaves it.
     ///
     /// # Errors
     /// VALIDATION_FAILED, with a sentence about the first thing that is wrong.
@@ -66,7 +66,7 @@ impl Recurrence {
     /// # Errors
     /// VALIDATION_FAILED, with a sentence about what is wrong.
     pub(crate) fn check(&self, due_at: DateTime<Utc>, now: DateTime<Utc>, field: &str) -> Result<()> {
-        if due_at < now - LONGEST_BEGUN {
+        if due_at < now - MAX_PAST_START {
             return Err(Error::invalid(field, "begins at a due time that is more than a year ago"));
         }
         self.rule.check().map_err(|why| Error::invalid(field, why))?;
@@ -92,7 +92,7 @@ impl Recurrence {
         skipped: &[NaiveDateTime],
     ) -> Option<Occurrence> {
         let after = now.max(self.instant(last));
-        self.first(start, after, start.max(self.local(after)) + FURTHEST, skipped)
+        self.first(start, after, start.max(self.local(after)) + MAX_HORIZON, skipped)
     }
 
     /// The first time of the rule that is later than an instant and not `skipped`, up to what a clock on the wall shows.
@@ -142,7 +142,7 @@ impl Recurrence {
         };
         // A time that the zone skips is up to a day later than it shows.
         let day = self.local(from).date() - TimeDelta::days(1);
-        Times { rule: &self.rule, start }
+        Occurrences { rule: &self.rule, start }
             .between(start.date().max(day), to.date())
             .take_while(move |local| *local <= to && local.year() <= LAST_YEAR)
             .map(|local| Occurrence { local, at: self.instant(local) })

@@ -11,63 +11,57 @@ use std::{
 
 use baton_access::Membership;
 use baton_errors::{Error, Reason, Result};
-use baton_runtime::Shutdown;
+use baton_runtime::Next;
 use baton_store::{Db, Event, Tenant, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use crate::{
-    events::schedule as events,
-    people::{directory::People, visibility::Who},
+    clients::internal::InternalDirectory,
+    events::publish::schedule as events,
+    policy::visibility::Actor,
     schedule::series,
     store::{
         self,
         series::Instance,
-        timer::{Due, Kind, Locked},
+        timer::{Due, Locked, TimerKind},
     },
-    task::{Task, record},
+    task::{Task, writer},
 };
 
 /// How often to look, at least: another process may have set a timer that is next.
-const POLL: Duration = Duration::from_secs(1);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Timers that are looked at together.
 const BATCH: i64 = 200;
 /// What fires longer after its time is late.
-const LATE: TimeDelta = TimeDelta::minutes(5);
+const LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// When to look again at what could not be done.
-const AGAIN: TimeDelta = TimeDelta::seconds(30);
+const RETRY_DELAY: TimeDelta = TimeDelta::seconds(30);
 /// When to look again whether somebody may have another open task.
-const PAUSE: TimeDelta = TimeDelta::hours(1);
+const QUOTA_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 
 /// Those whom timers are about; `None` for who is no member of the account any more.
-type Members = HashMap<Uuid, Option<Membership>>;
+type Memberships = HashMap<Uuid, Option<Membership>>;
 
-/// Acts on timers until the process stops.
-pub(crate) async fn run(db: Db, people: People, shutdown: Shutdown) {
-    while !shutdown.stop().is_cancelled() {
-        let settled = act(&db, &people).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look for timers");
-            0
-        });
-        if settled == 0 {
-            tokio::select! {
-                () = shutdown.stop().cancelled() => {}
-                () = tokio::time::sleep(until_next(&db).await) => {}
-            }
-        }
-    }
+/// Acts on due timers, and returns when to look again.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn poll(db: Db, directory: InternalDirectory) -> Result<Next> {
+    let settled = fire_due(&db, &directory).await?;
+    Ok(Next::After(if settled == 0 { time_until_next(&db).await } else { Duration::ZERO }))
 }
 
-async fn until_next(db: &Db) -> Duration {
+async fn time_until_next(db: &Db) -> Duration {
     let next = store::timer::next(db).await.ok().flatten();
-    let left = next.and_then(|next| (next - db.clock().now()).to_std().ok()).unwrap_or(POLL);
+    let left = next.and_then(|next| (next - db.clock().now()).to_std().ok()).unwrap_or(POLL_INTERVAL);
     // One that is due now is locked by another worker.
-    if left.is_zero() { POLL } else { left.min(POLL) }
+    if left.is_zero() { POLL_INTERVAL } else { left.min(POLL_INTERVAL) }
 }
 
 /// Acts on the timers whose time has come, some at a time; answers how many are settled.
-pub(crate) async fn act(db: &Db, people: &People) -> Result<usize> {
+async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
     let due = store::timer::due(db, db.clock().now(), BATCH).await?;
     let mut accounts: BTreeMap<Uuid, Vec<Due>> = BTreeMap::new();
     for timer in due {
@@ -75,13 +69,14 @@ pub(crate) async fn act(db: &Db, people: &People) -> Result<usize> {
     }
     let mut settled = 0;
     for (account_id, due) in accounts {
-        let (instances, news): (Vec<_>, Vec<_>) = due.into_iter().partition(|timer| timer.kind == Kind::NextInstance);
+        let (instances, news): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|timer| timer.kind == TimerKind::NextInstance);
         let span = info_span!("timers", otel.name = "timers", account.id = %account_id);
-        settled += attempt(db, &news, tell(db, people, account_id, &news)).instrument(span.clone()).await;
+        settled += attempt(db, &news, notify(db, directory, account_id, &news)).instrument(span.clone()).await;
         // Each by itself: one that cannot go on holds up no other.
         for timer in &instances {
             let timer = std::slice::from_ref(timer);
-            settled += attempt(db, timer, go_on(db, people, &timer[0])).instrument(span.clone()).await;
+            settled += attempt(db, timer, continue_series(db, directory, &timer[0])).instrument(span.clone()).await;
         }
     }
     Ok(settled)
@@ -94,7 +89,7 @@ async fn attempt(db: &Db, timers: &[Due], work: impl Future<Output = Result<usiz
         Err(error) => {
             tracing::warn!(%error, timers = timers.len(), "cannot act on timers; they are tried again");
             let ids: Vec<Uuid> = timers.iter().map(|timer| timer.id).collect();
-            if let Err(error) = store::timer::postpone(db, &ids, AGAIN).await {
+            if let Err(error) = store::timer::postpone(db, &ids, RETRY_DELAY).await {
                 tracing::warn!(%error, "cannot put timers off");
             }
             0
@@ -103,69 +98,71 @@ async fn attempt(db: &Db, timers: &[Due], work: impl Future<Output = Result<usiz
 }
 
 /// Asked before the transaction: none waits for another service.
-async fn members(people: &People, account_id: Uuid, ids: HashSet<Uuid>) -> Result<Members> {
-    let mut members = Members::new();
+async fn members(directory: &InternalDirectory, account_id: Uuid, ids: HashSet<Uuid>) -> Result<Memberships> {
+    let mut members = Memberships::new();
     for id in ids {
-        members.insert(id, people.membership(account_id, id).await?);
+        members.insert(id, directory.membership(account_id, id).await?);
     }
     Ok(members)
 }
 
 /// Tells people of due dates and reminders of one account.
-async fn tell(db: &Db, people: &People, account_id: Uuid, due: &[Due]) -> Result<usize> {
+async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[Due]) -> Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
     let reminded = due.iter().filter_map(|timer| timer.reminds).collect();
-    let members = members(people, account_id, reminded).await?;
+    let members = members(directory, account_id, reminded).await?;
     let mut tx = db.begin(Tenant::account(account_id)).await?;
     let ids: Vec<Uuid> = due.iter().map(|timer| timer.id).collect();
     let timers = store::timer::lock(&mut tx, &ids).await?;
     let tasks: Vec<Uuid> = timers.iter().map(|timer| timer.task_id).collect();
     let tasks = store::task::lock_free(&mut tx, &tasks).await?;
     let now = db.clock().now();
-    let (mut fired, mut dropped, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fired, mut dropped, mut published) = (Vec::new(), Vec::new(), Vec::new());
     for timer in &timers {
         // Somebody is changing the task; the timer has time until they are done.
         let Some(task) = tasks.iter().find(|task| task.id == timer.task_id) else { continue };
-        match news(timer, task, &members, now) {
+        match event_for(timer, task, &members, now) {
             Some(event) => {
                 fired.push(timer.id);
-                told.push(event);
+                published.push(event);
             }
             None => dropped.push(timer.id),
         }
     }
-    tx.publish_all(told).await?;
+    tx.publish_all(published).await?;
     store::timer::settle(&mut tx, &fired, &dropped).await?;
     tx.commit().await?;
     Ok(fired.len() + dropped.len())
 }
 
 /// What a timer says of its task as it is now; `None` for nothing.
-fn news(timer: &Locked, task: &Task, members: &Members, now: DateTime<Utc>) -> Option<Event> {
+fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<Utc>) -> Option<Event> {
     let stands = task.is_open() && (timer.due_at.is_none() || timer.due_at == task.fields.due_at);
-    let late = now - timer.fires_at > LATE;
+    let late = now - timer.fires_at > LATE_AFTER;
     match timer.kind {
         _ if !stands => None,
-        Kind::Overdue => Some(events::due("task.overdue", task, late)),
+        TimerKind::Overdue => Some(events::due("task.overdue", task, late)),
         // After a downtime it may be overdue, which another timer says.
-        Kind::DueSoon => timer.due_at.is_some_and(|due| due > now).then(|| events::due("task.due_soon", task, late)),
-        Kind::Reminder => {
+        TimerKind::DueSoon => {
+            timer.due_at.is_some_and(|due| due > now).then(|| events::due("task.due_soon", task, late))
+        }
+        TimerKind::Reminder => {
             let (reminder_id, user_id) = (timer.reminder_id?, timer.reminds?);
             let membership = members.get(&user_id)?.as_ref()?;
-            let sees = Who { id: user_id, membership }.sees(task);
+            let sees = Actor { id: user_id, membership }.can_see(task);
             sees.then(|| events::reminder("reminder.fired", task.account_id, reminder_id, task.id, user_id, late))
         }
-        Kind::NextInstance => None,
+        TimerKind::NextInstance => None,
     }
 }
 
 /// Makes the next instance of a series, if there is to be one.
-async fn go_on(db: &Db, people: &People, timer: &Due) -> Result<usize> {
+async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) -> Result<usize> {
     let (creator, account_id) = (timer.created_by, timer.account_id);
     let concerned = [creator].into_iter().chain(timer.assigned_to).collect();
-    let members = members(people, account_id, concerned).await?;
+    let members = members(directory, account_id, concerned).await?;
     let limit = members.get(&creator).and_then(Option::as_ref).and_then(|member| member.limits.open_tasks_per_user);
     // The series is its creator's, and so are its instances.
     let mut tx = db.begin(Tenant { account_id, user_id: creator }).await?;
@@ -177,18 +174,18 @@ async fn go_on(db: &Db, people: &People, timer: &Due) -> Result<usize> {
         tx.commit().await?;
         return Ok(1);
     };
-    if let Some(task) = next(&mut tx, &last, &members).await? {
-        let told = record::create(&mut tx, &task).await?;
+    if let Some(task) = create_next(&mut tx, &last, &members).await? {
+        let created = writer::create(&mut tx, &task).await?;
         store::reminder::copy(&mut tx, last.id, task.id).await?;
         let due: Vec<_> = task.fields.due_at.map(|due_at| (task.id, due_at)).into_iter().collect();
         store::timer::set_reminders(&mut tx, &due).await?;
-        match record::tell(&mut tx, told, &BTreeMap::from([(creator, 1)]), limit).await {
+        match writer::publish(&mut tx, created, &BTreeMap::from([(creator, 1)]), limit).await {
             Err(error) if error.reason() == Reason::QuotaExceeded => {
                 drop(tx);
-                pause(db, &locked, &last).await?;
+                pause_series(db, &locked, &last).await?;
                 return Ok(0);
             }
-            told => told?,
+            published => published?,
         }
     }
     store::timer::settle(&mut tx, &[locked.id], &[]).await?;
@@ -197,16 +194,16 @@ async fn go_on(db: &Db, people: &People, timer: &Due) -> Result<usize> {
 }
 
 /// The task after `last`, with its place in the series; `None` when the series is over, or another has that place.
-async fn next(tx: &mut Tx, last: &Task, members: &Members) -> Result<Option<Task>> {
+async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<Option<Task>> {
     let clock = tx.db().clock().clone();
-    let place = store::series::place(tx, last.id).await?;
-    let place = place.ok_or_else(|| Error::internal("a recurring task has no place in its series"))?;
+    let instance = store::series::place(tx, last.id).await?;
+    let instance = instance.ok_or_else(|| Error::internal("a recurring task has no place in its series"))?;
     let recurrence = series::recurrence(last)?.ok_or_else(|| Error::internal("a recurring task has no rule"))?;
-    let Some(time) = recurrence.next(place.starts, place.falls, clock.now(), &last.skipped_times) else {
+    let Some(time) = recurrence.next(instance.starts, instance.falls, clock.now(), &last.skipped_times) else {
         return Ok(None);
     };
     let task_id = clock.new_id();
-    let instance = Instance { task_id, nth: place.nth + 1, falls: time.local, ..place };
+    let instance = Instance { task_id, nth: instance.nth + 1, falls: time.local, ..instance };
     if !store::series::claim(tx, &instance).await? {
         return Ok(None);
     }
@@ -216,9 +213,9 @@ async fn next(tx: &mut Tx, last: &Task, members: &Members) -> Result<Option<Task
 }
 
 /// Leaves a series until its creator may have another open task; the first time, they are told.
-async fn pause(db: &Db, timer: &Locked, last: &Task) -> Result<()> {
+async fn pause_series(db: &Db, timer: &Locked, last: &Task) -> Result<()> {
     let mut tx = db.begin(Tenant::account(last.account_id)).await?;
-    if store::timer::pause(&mut tx, timer.id, PAUSE).await? == Some(1) {
+    if store::timer::pause(&mut tx, timer.id, QUOTA_RETRY_DELAY).await? == Some(1) {
         let series_id = last.series_id.unwrap_or_default();
         tx.publish(events::series_paused(last.account_id, series_id, last.id, last.created_by)).await?;
     }

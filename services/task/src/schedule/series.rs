@@ -7,10 +7,9 @@ use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 use crate::{
-    events::Kind,
-    schedule::recurrence::{self, FURTHEST, Occurrence, Recurrence},
+    schedule::recurrence::{self, MAX_HORIZON, Occurrence, Recurrence},
     store::series::Instance,
-    task::{Status, Task},
+    task::{Status, Task, event_kind::EventKind},
 };
 
 /// The fields that this is about.
@@ -22,12 +21,12 @@ const MAX_SKIPPED_TIMES: usize = 100;
 
 /// What somebody wants to come again, and how. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct RecurrencePatch {
     rule: Option<Option<String>>,
     timezone: Option<Option<String>>,
 }
 
-impl Wish {
+impl RecurrencePatch {
     /// Takes the fields out of a request for a new task.
     pub(crate) fn of_new(request: &mut CreateTaskRequest) -> Self {
         Self { rule: request.recurrence_rule.take().map(Some), timezone: request.recurrence_timezone.take().map(Some) }
@@ -35,16 +34,16 @@ impl Wish {
 
     /// Takes the fields that `mask` names out of both.
     pub(crate) fn of_change(mask: &mut Vec<String>, change: &mut TaskChange) -> Self {
-        let mut wish = Self::default();
+        let mut patch = Self::default();
         mask.retain(|path| {
             match path.as_str() {
-                RULE => wish.rule = Some(change.recurrence_rule.take()),
-                TIMEZONE => wish.timezone = Some(change.recurrence_timezone.take()),
+                RULE => patch.rule = Some(change.recurrence_rule.take()),
+                TIMEZONE => patch.timezone = Some(change.recurrence_timezone.take()),
                 _ => return true,
             }
             false
         });
-        wish
+        patch
     }
 
     /// Whether anything is wanted.
@@ -64,7 +63,7 @@ impl Wish {
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn grant(
+    pub(crate) fn apply(
         self,
         task: &mut Task,
         timezone: Option<&str>,
@@ -74,7 +73,7 @@ impl Wish {
         let field = |name: &str| format!("{under}{name}");
         let before = (task.recurrence_rule.clone(), task.recurrence_timezone.clone());
         if let Some(rule) = self.rule {
-            task.recurrence_rule = rule.map(|rule| recurrence::tidy(&rule));
+            task.recurrence_rule = rule.map(|rule| recurrence::normalize(&rule));
         }
         let Some(rule) = &task.recurrence_rule else {
             if self.timezone.flatten().is_some() {
@@ -89,7 +88,7 @@ impl Wish {
             task.recurrence_timezone = timezone;
         }
         let named = task.recurrence_timezone.take();
-        let zone = recurrence::zone(named.as_deref().or(timezone).unwrap_or("UTC"), &field(TIMEZONE))?;
+        let zone = recurrence::parse_timezone(named.as_deref().or(timezone).unwrap_or("UTC"), &field(TIMEZONE))?;
         task.recurrence_timezone = Some(zone.name().to_owned());
         let Some(due_at) = task.fields.due_at else {
             return Err(Error::invalid(field("due_at"), "is needed by a task that comes again: its rule begins there"));
@@ -109,7 +108,7 @@ impl Wish {
 pub(crate) fn recurrence(task: &Task) -> Result<Option<Recurrence>> {
     let (Some(rule), Some(timezone)) = (&task.recurrence_rule, &task.recurrence_timezone) else { return Ok(None) };
     // What is wrong with a task that is stored is nothing that its caller could mend.
-    let zone = recurrence::zone(timezone, TIMEZONE).map_err(Error::internal)?;
+    let zone = recurrence::parse_timezone(timezone, TIMEZONE).map_err(Error::internal)?;
     Recurrence::parse(rule, zone, RULE).map(Some).map_err(Error::internal)
 }
 
@@ -123,49 +122,49 @@ pub(crate) fn first(task: &Task, again: bool) -> Result<Option<Instance>> {
     Ok(Some(Instance { task_id: task.id, series_id, nth: 1, starts, falls: starts, again }))
 }
 
-/// Skips a time of a series whose last task this is, or the time of the task itself; `place` is where it stands. What has
+/// Skips a time of a series whose last task this is, or the time of the task itself; `instance` is where it stands. What has
 /// been skipped already stays as it is.
 ///
 /// # Errors
 /// TASK_NOT_RECURRING, TASK_WRONG_STATE, SKIP_LIMIT, VALIDATION_FAILED.
 pub(crate) fn skip(
     task: &mut Task,
-    place: &Instance,
+    instance: &Instance,
     occurrence_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<Kind> {
+) -> Result<EventKind> {
     let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
-    let own = recurrence.instant(place.falls);
+    let own = recurrence.instant(instance.falls);
     let ahead = occurrence_at.map(|at| at.trunc_subsecs(0)).filter(|at| *at != own);
     // Only what is ahead of this task is of any use to those after it.
-    task.skipped_times.retain(|time| *time >= place.falls);
+    task.skipped_times.retain(|time| *time >= instance.falls);
     let Some(at) = ahead else {
         // Its own time: the task is there already, so it is given up, which makes the next one.
-        let skipped = task.canceled_at.is_some() && task.skipped_times.contains(&place.falls);
+        let skipped = task.canceled_at.is_some() && task.skipped_times.contains(&instance.falls);
         if !skipped {
             task.cancel(now)?;
-            add(task, place.falls);
+            add(task, instance.falls);
         }
-        return Ok(Kind::Canceled);
+        return Ok(EventKind::Canceled);
     };
-    let falls = if at > own && at <= now + FURTHEST { recurrence.falls(place.starts, at) } else { None };
+    let falls = if at > own && at <= now + MAX_HORIZON { recurrence.falls(instance.starts, at) } else { None };
     let falls = falls.ok_or_else(|| Error::invalid("occurrence_at", "is no time of the series after this task's"))?;
     add(task, falls);
-    if task.skipped_times.iter().filter(|time| **time > place.falls).count() > MAX_SKIPPED_TIMES {
+    if task.skipped_times.iter().filter(|time| **time > instance.falls).count() > MAX_SKIPPED_TIMES {
         return Err(Error::from(Reason::SkipLimit).with("limit", MAX_SKIPPED_TIMES.to_string()));
     }
-    Ok(Kind::Updated)
+    Ok(EventKind::Updated)
 }
 
 /// Skips a time ahead no more.
 ///
 /// # Errors
 /// TASK_NOT_RECURRING.
-pub(crate) fn unskip(task: &mut Task, place: &Instance, occurrence_at: DateTime<Utc>) -> Result<Kind> {
+pub(crate) fn unskip(task: &mut Task, instance: &Instance, occurrence_at: DateTime<Utc>) -> Result<EventKind> {
     let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
     let at = occurrence_at.trunc_subsecs(0);
-    task.skipped_times.retain(|time| *time <= place.falls || recurrence.instant(*time) != at);
-    Ok(Kind::Updated)
+    task.skipped_times.retain(|time| *time <= instance.falls || recurrence.instant(*time) != at);
+    Ok(EventKind::Updated)
 }
 
 fn add(task: &mut Task, time: NaiveDateTime) {
@@ -207,9 +206,9 @@ mod tests {
 
     const ID: Uuid = Uuid::from_u128(5);
 
-    fn wish(rule: Option<Option<&str>>, timezone: Option<Option<&str>>) -> Wish {
+    fn patch(rule: Option<Option<&str>>, timezone: Option<Option<&str>>) -> RecurrencePatch {
         let own = |value: Option<Option<&str>>| value.map(|value| value.map(str::to_owned));
-        Wish { rule: own(rule), timezone: own(timezone) }
+        RecurrencePatch { rule: own(rule), timezone: own(timezone) }
     }
 
     fn due() -> Task {
@@ -222,12 +221,12 @@ mod tests {
         Occurrence { local: at(seconds).naive_utc(), at: at(seconds) }
     }
 
-    fn grant(task: &mut Task, wish: Wish) -> Result<()> {
-        wish.grant(task, Some("Europe/Berlin"), "task.", (at(0), ID))
+    fn apply(task: &mut Task, patch: RecurrencePatch) -> Result<()> {
+        patch.apply(task, Some("Europe/Berlin"), "task.", (at(0), ID))
     }
 
-    fn refused(mut task: Task, wish: Wish) -> String {
-        let status = tonic::Status::from(grant(&mut task, wish).unwrap_err());
+    fn refused(mut task: Task, patch: RecurrencePatch) -> String {
+        let status = tonic::Status::from(apply(&mut task, patch).unwrap_err());
         let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
         details.field_violations[0].field.clone()
     }
@@ -235,35 +234,35 @@ mod tests {
     #[test]
     fn a_rule_needs_a_due_time_and_finds_a_timezone() {
         let mut task = due();
-        grant(&mut task, wish(Some(Some(" freq=daily ")), None)).unwrap();
+        apply(&mut task, patch(Some(Some(" freq=daily ")), None)).unwrap();
         assert_eq!(task.recurrence_rule.as_deref(), Some("FREQ=DAILY"));
         assert_eq!((task.recurrence_timezone.as_deref(), task.series_id), (Some("Europe/Berlin"), Some(ID)));
-        grant(&mut task, wish(None, Some(Some("Asia/Tokyo")))).unwrap();
+        apply(&mut task, patch(None, Some(Some("Asia/Tokyo")))).unwrap();
         assert_eq!(task.recurrence_timezone.as_deref(), Some("Asia/Tokyo"));
-        grant(&mut task, wish(Some(Some("FREQ=WEEKLY")), None)).unwrap();
+        apply(&mut task, patch(Some(Some("FREQ=WEEKLY")), None)).unwrap();
         assert_eq!(task.recurrence_timezone.as_deref(), Some("Asia/Tokyo"), "the timezone stays with another rule");
-        grant(&mut task, wish(None, Some(None))).unwrap();
+        apply(&mut task, patch(None, Some(None))).unwrap();
         assert_eq!(task.recurrence_timezone.as_deref(), Some("Europe/Berlin"));
-        grant(&mut task, wish(Some(None), None)).unwrap();
+        apply(&mut task, patch(Some(None), None)).unwrap();
         assert_eq!((task.recurrence_rule, task.recurrence_timezone, task.series_id), (None, None, Some(ID)));
     }
 
     #[test]
     fn what_does_not_go_together_is_refused_by_its_name() {
-        assert_eq!(refused(due(), wish(Some(Some("often")), None)), "task.recurrence_rule");
-        assert_eq!(refused(due(), wish(Some(Some("FREQ=DAILY")), Some(Some("Mars")))), "task.recurrence_timezone");
-        assert_eq!(refused(due(), wish(None, Some(Some("Asia/Tokyo")))), "task.recurrence_timezone");
-        assert_eq!(refused(task(ID), wish(Some(Some("FREQ=DAILY")), None)), "task.due_at");
+        assert_eq!(refused(due(), patch(Some(Some("often")), None)), "task.recurrence_rule");
+        assert_eq!(refused(due(), patch(Some(Some("FREQ=DAILY")), Some(Some("Mars")))), "task.recurrence_timezone");
+        assert_eq!(refused(due(), patch(None, Some(Some("Asia/Tokyo")))), "task.recurrence_timezone");
+        assert_eq!(refused(task(ID), patch(Some(Some("FREQ=DAILY")), None)), "task.due_at");
         let mut recurring = due();
-        grant(&mut recurring, wish(Some(Some("FREQ=DAILY")), None)).unwrap();
+        apply(&mut recurring, patch(Some(Some("FREQ=DAILY")), None)).unwrap();
         recurring.fields.due_at = None;
-        assert_eq!(refused(recurring, Wish::default()), "task.due_at", "nor may it be taken away");
+        assert_eq!(refused(recurring, RecurrencePatch::default()), "task.due_at", "nor may it be taken away");
     }
 
     #[test]
     fn the_next_instance_is_the_same_work_not_begun() {
         let mut last = due();
-        grant(&mut last, wish(Some(Some("FREQ=DAILY")), None)).unwrap();
+        apply(&mut last, patch(Some(Some("FREQ=DAILY")), None)).unwrap();
         let (holder, giver) = (Uuid::from_u128(7), Uuid::from_u128(8));
         (last.assigned_to, last.assigned_by) = (Some(holder), Some(giver));
         last.start(at(1)).unwrap();
@@ -288,67 +287,71 @@ mod tests {
     /// A daily task, and its place.
     fn daily() -> (Task, Instance) {
         let mut task = due();
-        grant(&mut task, wish(Some(Some("FREQ=DAILY;COUNT=200")), Some(Some("UTC")))).unwrap();
-        let place = first(&task, false).unwrap().unwrap();
-        (task, place)
+        apply(&mut task, patch(Some(Some("FREQ=DAILY;COUNT=200")), Some(Some("UTC")))).unwrap();
+        let instance = first(&task, false).unwrap().unwrap();
+        (task, instance)
     }
 
     #[test]
     fn its_own_time_cancels_a_task_once() {
-        let (mut task, place) = daily();
-        assert_eq!(skip(&mut task, &place, None, at(5)).unwrap(), Kind::Canceled);
+        let (mut task, instance) = daily();
+        assert_eq!(skip(&mut task, &instance, None, at(5)).unwrap(), EventKind::Canceled);
         assert_eq!((task.status, task.canceled_at), (Status::Canceled, Some(at(5))));
         assert_eq!(skipped_times(&task), [at(100)]);
         let before = task.clone();
         for again in [None, Some(at(100))] {
-            assert_eq!(skip(&mut task, &place, again, at(9)).unwrap(), Kind::Canceled);
+            assert_eq!(skip(&mut task, &instance, again, at(9)).unwrap(), EventKind::Canceled);
             assert_eq!(task, before, "skipped already");
         }
         task.reopen().unwrap();
         task.start(at(10)).unwrap();
         task.complete(at(11)).unwrap();
-        assert_eq!(skip(&mut task, &place, None, at(12)).unwrap_err().reason(), Reason::TaskWrongState, "it is done");
+        assert_eq!(
+            skip(&mut task, &instance, None, at(12)).unwrap_err().reason(),
+            Reason::TaskWrongState,
+            "it is done"
+        );
     }
 
     #[test]
     fn a_time_ahead_is_one_of_the_rule_and_can_be_taken_back() {
-        let (mut task, place) = daily();
+        let (mut task, instance) = daily();
         let days = |days: i64| at(100 + days * DAY);
         for _ in 0..2 {
-            assert_eq!(skip(&mut task, &place, Some(days(2)), at(5)).unwrap(), Kind::Updated);
+            assert_eq!(skip(&mut task, &instance, Some(days(2)), at(5)).unwrap(), EventKind::Updated);
             assert_eq!((task.status, skipped_times(&task)), (Status::Pending, vec![days(2)]));
         }
         for wrong in [at(101), days(-1), days(200), days(60 * 365)] {
-            let error = skip(&mut task, &place, Some(wrong), at(5)).unwrap_err();
+            let error = skip(&mut task, &instance, Some(wrong), at(5)).unwrap_err();
             assert_eq!(error.reason(), Reason::ValidationFailed, "{wrong}");
         }
         let recurrence = recurrence(&task).unwrap().unwrap();
         let next_time = |last: i64, task: &Task| {
-            recurrence.next(place.starts, days(last).naive_utc(), at(0), &task.skipped_times).unwrap()
+            recurrence.next(instance.starts, days(last).naive_utc(), at(0), &task.skipped_times).unwrap()
         };
         assert_eq!((next_time(0, &task).at, next_time(1, &task).at), (days(1), days(3)));
         assert_eq!(next(&task, ID, None, next_time(0, &task), at(5)).skipped_times, [days(2).naive_utc()]);
         assert!(next(&task, ID, None, next_time(1, &task), at(5)).skipped_times.is_empty(), "it has passed");
         for _ in 0..2 {
-            assert_eq!(unskip(&mut task, &place, days(2)).unwrap(), Kind::Updated);
+            assert_eq!(unskip(&mut task, &instance, days(2)).unwrap(), EventKind::Updated);
             assert!(task.skipped_times.is_empty());
         }
     }
 
     #[test]
     fn so_many_times_are_skipped_and_no_more_and_none_without_a_series() {
-        let (mut task, place) = daily();
+        let (mut task, instance) = daily();
         for day in 1..=100 {
-            skip(&mut task, &place, Some(at(100 + day * DAY)), at(5)).unwrap();
+            skip(&mut task, &instance, Some(at(100 + day * DAY)), at(5)).unwrap();
         }
         let mut more = task.clone();
-        let error = skip(&mut more, &place, Some(at(100 + 101 * DAY)), at(5)).unwrap_err();
+        let error = skip(&mut more, &instance, Some(at(100 + 101 * DAY)), at(5)).unwrap_err();
         assert_eq!(error.reason(), Reason::SkipLimit);
-        skip(&mut task, &place, None, at(5)).unwrap();
+        skip(&mut task, &instance, None, at(5)).unwrap();
         assert_eq!(task.skipped_times.len(), 101, "its own is none ahead");
-        grant(&mut task, wish(Some(None), None)).unwrap();
+        apply(&mut task, patch(Some(None), None)).unwrap();
         assert!(task.skipped_times.is_empty());
-        assert_eq!(skip(&mut task, &place, None, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
-        assert_eq!(unskip(&mut task, &place, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
+        assert_eq!(skip(&mut task, &instance, None, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
+        assert_eq!(unskip(&mut task, &instance, at(5)).unwrap_err().reason(), Reason::TaskNotRecurring);
     }
 }

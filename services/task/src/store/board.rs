@@ -7,17 +7,17 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::list::visible;
-use crate::people::visibility::Who;
+use crate::policy::visibility::Actor;
 
 /// The tasks that the caller sees which were there at `then` and have changed since, at most so many. Deleted ones are
 /// seen by nobody.
-pub(crate) async fn changed_since(tx: &mut Tx, who: Who<'_>, then: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>> {
+pub(crate) async fn changed_since(tx: &mut Tx, actor: Actor<'_>, then: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>> {
     let mut query =
         QueryBuilder::<Postgres>::new("select id from task.tasks where deleted_at is null and account_id = ");
     query.push_bind(tx.tenant().account_id);
     query.push(" and updated_at > ").push_bind(then);
     query.push(" and created_at <= ").push_bind(then);
-    visible(&mut query, who);
+    visible(&mut query, actor);
     query.push(" order by updated_at limit ").push_bind(limit);
     Ok(query.build_query_scalar().fetch_all(&mut **tx).await?)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn thread(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid>
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.
-pub(crate) async fn hold_thread(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
+pub(crate) async fn lock_thread_shared(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
     let thread = sqlx::query_scalar!(
         "select id from task.comments
          where account_id = $1 and task_id = $2

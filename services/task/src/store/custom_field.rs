@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::lock;
-use crate::task::custom_field::{Choice, CustomField, Form, MOST};
+use super::advisory_lock;
+use crate::task::custom_field::{Choice, CustomField, FieldType, MAX_DEFINITIONS};
 
 struct Row {
     id: Uuid,
@@ -26,13 +26,13 @@ impl TryFrom<Row> for CustomField {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let form = Form::from_name(&row.r#type);
+        let field_type = FieldType::from_name(&row.r#type);
         Ok(Self {
             id: row.id,
             account_id: row.account_id,
             key: row.key,
             name: row.name,
-            form: form.ok_or_else(|| Error::internal("a custom field has an unknown type"))?,
+            field_type: field_type.ok_or_else(|| Error::internal("a custom field has an unknown type"))?,
             options: row.options.0,
             required: row.required,
             version: row.version,
@@ -79,7 +79,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<CustomField> {
 /// # Errors
 /// CUSTOM_FIELD_KEY_TAKEN, CUSTOM_FIELD_LIMIT.
 pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
-    lock::exclusive(tx, "custom_fields").await?;
+    advisory_lock::exclusive(tx, "custom_fields").await?;
     let inserted = sqlx::query!(
         "insert into task.custom_fields (id, account_id, key, name, type, options, required, version, created_at,
                                          updated_at)
@@ -89,19 +89,19 @@ pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
         field.account_id,
         field.key,
         field.name,
-        field.form.name(),
+        field.field_type.name(),
         Json(&field.options) as _,
         field.required,
         field.version,
         field.created_at,
         field.updated_at,
-        MOST
+        MAX_DEFINITIONS
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     if inserted.rows_affected() == 0 {
-        return Err(Error::from(Reason::CustomFieldLimit).with("limit", MOST.to_string()));
+        return Err(Error::from(Reason::CustomFieldLimit).with("limit", MAX_DEFINITIONS.to_string()));
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ pub(crate) async fn delete(tx: &mut Tx, field: &CustomField) -> Result<()> {
     Ok(())
 }
 
-fn broken(error: sqlx::Error) -> Error {
+fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("custom_fields_key") => Reason::CustomFieldKeyTaken.into(),
         _ => error.into(),

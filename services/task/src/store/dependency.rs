@@ -4,10 +4,10 @@ use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use uuid::Uuid;
 
-use super::lock;
+use super::advisory_lock;
 use crate::task::{
     Status, Visibility,
-    dependency::{Linked, MOST, MOST_ABOVE},
+    dependency::{Linked, MAX_ANCESTORS, MOST},
 };
 
 /// What this task waits for and what waits for it, but for what is in the trash; oldest link first.
@@ -49,7 +49,7 @@ pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
 /// Lets one transaction at a time add dependencies in this account: two could close a circle that neither sees, or
 /// both take the last place. Delivery before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
-    lock::exclusive(tx, "dependencies").await
+    advisory_lock::exclusive(tx, "dependencies").await
 }
 
 /// Notes that a task waits for another, under [`lock`]; answers whether that is new.
@@ -68,7 +68,7 @@ pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     if added.rows_affected() == 0 {
         return Ok(false);
     }
@@ -95,7 +95,7 @@ async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
         task_id,
         blocked_by,
         // One more than may be tells that there are more.
-        MOST_ABOVE + 1
+        MAX_ANCESTORS + 1
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -106,8 +106,8 @@ async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     if found.waits_for > MOST || found.blocks > MOST {
         return limit(MOST);
     }
-    if found.above > MOST_ABOVE {
-        return limit(MOST_ABOVE);
+    if found.above > MAX_ANCESTORS {
+        return limit(MAX_ANCESTORS);
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ pub(crate) async fn remove(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Resu
     if removed.rows_affected() == 0 { Err(Reason::DependencyNotFound.into()) } else { Ok(()) }
 }
 
-fn broken(error: sqlx::Error) -> Error {
+fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("task_dependencies_task" | "task_dependencies_blocker") => Reason::TaskNotFound.into(),
         _ => error.into(),

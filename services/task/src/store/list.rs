@@ -11,11 +11,11 @@ use super::{
     task::{COLUMNS, Row},
 };
 use crate::{
-    list::{
+    policy::visibility::Actor,
+    query::{
         filter::{Filter, Scope, Sort},
-        search::LISTED,
+        search::MAX_LISTED,
     },
-    people::visibility::Who,
     task::{Status, Task, Visibility},
 };
 
@@ -26,8 +26,8 @@ const ID_SLACK: TimeDelta = TimeDelta::minutes(1);
 
 /// A list: whose, of what, in which order.
 #[derive(Clone, Copy)]
-pub(crate) struct List<'a> {
-    pub(crate) who: Who<'a>,
+pub(crate) struct ListQuery<'a> {
+    pub(crate) actor: Actor<'a>,
     pub(crate) scope: Scope,
     pub(crate) filter: &'a Filter,
     /// What is overdue is so by now.
@@ -35,7 +35,7 @@ pub(crate) struct List<'a> {
 }
 
 /// The tasks of a page, and one more if another page follows.
-pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec<Task>> {
+pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let stretch = page.window(tx, &(list.scope, list.filter));
     // The ids first, from an index alone: what a deep page skips is never read.
@@ -44,7 +44,7 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
     let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
     if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
         list.parts(&mut query, account_id, person, &columns, &stretch)?;
-    } else if list.filter.is_of_few_days() {
+    } else if list.filter.spans_few_days() {
         // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
         // order of the list, but what is due in one month was created in one as well.
         query.push(format_args!(" from (select {columns}"));
@@ -69,7 +69,7 @@ pub(crate) async fn page(tx: &mut Tx, list: List<'_>, page: &Page) -> Result<Vec
 }
 
 /// How many tasks the list has, on all pages; `read` is what was read of this page.
-pub(crate) async fn total(tx: &mut Tx, list: List<'_>, page: &Page, read: usize) -> Result<RowCount> {
+pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: usize) -> Result<RowCount> {
     // The last page knows it already.
     let read = read as i64;
     if page.after().is_none() && read < page.limit() && (read > 0 || page.offset() == 0) {
@@ -81,7 +81,7 @@ pub(crate) async fn total(tx: &mut Tx, list: List<'_>, page: &Page, read: usize)
 }
 
 /// How many tasks a board has in each of its columns, on all pages.
-pub(crate) async fn columns(tx: &mut Tx, list: List<'_>) -> Result<Vec<(Status, RowCount)>> {
+pub(crate) async fn columns(tx: &mut Tx, list: ListQuery<'_>) -> Result<Vec<(Status, RowCount)>> {
     let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
     let columns = Status::ALL.into_iter().filter(|&status| list.filter.shows(status));
     let mut columns: Vec<_> = columns.map(|status| (status, RowCount::default())).collect();
@@ -109,7 +109,7 @@ pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
     }
 }
 
-impl List<'_> {
+impl ListQuery<'_> {
     /// OffsetCache the transaction that reads it. The whole account is read by the index of the order, whatever the values
     /// are: one plan will do, and takes half of the time that the first page costs.
     pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<Tx> {
@@ -130,7 +130,7 @@ impl List<'_> {
 
     /// Whether no task of the account is out of its scope.
     fn is_whole(&self) -> bool {
-        self.who.runs_the_account() && matches!(self.scope, Scope::Visible | Scope::Team)
+        self.actor.is_account_admin() && matches!(self.scope, Scope::Visible | Scope::Team)
     }
 
     /// Which tasks: those of the account that the caller sees, in scope, that pass the filter; with a `column`, those of
@@ -191,15 +191,15 @@ impl List<'_> {
             None => in_states(query, &self.filter.status),
         }
         // Of what is on their own board they hold or have created everything.
-        if self.scope != Scope::BoardOf(self.who.id) {
-            visible(query, self.who);
+        if self.scope != Scope::BoardOf(self.actor.id) {
+            visible(query, self.actor);
         }
-        scope(query, self.who, self.scope);
+        scope(query, self.actor, self.scope);
         filter(query, self.filter);
         overdue(query, self.filter.overdue, self.now);
         if let Some(words) = &self.filter.search {
             query.push(" and id in (");
-            search::candidates(query, self.who, words, LISTED);
+            search::candidates(query, self.actor, words, MAX_LISTED);
             query.push(")");
         }
         tagged(query, account_id, &self.filter.tags);
@@ -253,13 +253,13 @@ fn tagged(query: &mut Query, account_id: Uuid, tags: &[String]) {
     }
 }
 
-/// [`Who::sees`] in SQL.
-pub(super) fn visible(query: &mut Query, who: Who<'_>) {
-    if who.runs_the_account() {
+/// [`Actor::sees`] in SQL.
+pub(super) fn visible(query: &mut Query, actor: Actor<'_>) {
+    if actor.is_account_admin() {
         return;
     }
-    let with_reports: Vec<Uuid> = who.membership.reports.iter().copied().chain([who.id]).collect();
-    let close: Vec<Uuid> = who.membership.team.iter().copied().chain(with_reports.iter().copied()).collect();
+    let with_reports: Vec<Uuid> = actor.membership.reports.iter().copied().chain([actor.id]).collect();
+    let close: Vec<Uuid> = actor.membership.team.iter().copied().chain(with_reports.iter().copied()).collect();
     query.push(" and (");
     holds_or_created(query, with_reports);
     query.push(" or visibility = ").push_bind(Visibility::Account.name());
@@ -268,7 +268,7 @@ pub(super) fn visible(query: &mut Query, who: Who<'_>) {
     query.push("))");
 }
 
-fn scope(query: &mut Query, who: Who<'_>, scope: Scope) {
+fn scope(query: &mut Query, actor: Actor<'_>, scope: Scope) {
     match scope {
         // The board of a person is what is read from.
         Scope::Visible | Scope::BoardOf(_) => {}
@@ -278,10 +278,10 @@ fn scope(query: &mut Query, who: Who<'_>, scope: Scope) {
         Scope::GivenBy(person) => {
             query.push(" and assigned_by = ").push_bind(person);
         }
-        Scope::Team if who.runs_the_account() => {}
+        Scope::Team if actor.is_account_admin() => {}
         Scope::Team => {
             query.push(" and (");
-            holds_or_created(query, who.membership.reports.iter().copied().chain([who.id]).collect());
+            holds_or_created(query, actor.membership.reports.iter().copied().chain([actor.id]).collect());
             query.push(")");
         }
     }

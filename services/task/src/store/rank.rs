@@ -4,11 +4,11 @@ use baton_errors::Result;
 use baton_store::Tx;
 use uuid::Uuid;
 
-use super::lock;
+use super::advisory_lock;
 
 /// Lets one transaction at a time move tasks in the account's order. Delivery before tasks are locked, always.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
-    lock::exclusive(tx, "order").await
+    advisory_lock::exclusive(tx, "order").await
 }
 
 /// A task and its rank.

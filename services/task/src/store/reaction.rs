@@ -4,7 +4,7 @@ use baton_errors::{Reason, Result};
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 
-use crate::task::comment::{Comment, MOST_REACTIONS};
+use crate::task::comment::{Comment, MAX_REACTIONS};
 
 /// The caller gives an emoji to a comment that the transaction has locked; `false` when they had before.
 ///
@@ -22,7 +22,7 @@ pub(crate) async fn add(tx: &mut Tx, comment: &Comment, emoji: &str, now: DateTi
     )
     .fetch_one(&mut **tx)
     .await?;
-    if given >= MOST_REACTIONS {
+    if given >= MAX_REACTIONS {
         return Err(Reason::ReactionLimit.into());
     }
     let added = sqlx::query!(

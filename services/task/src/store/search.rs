@@ -6,15 +6,15 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{
-    list::List,
+    list::ListQuery,
     task::{Row, select},
 };
 use crate::{
-    list::{
+    policy::visibility::Actor,
+    query::{
         highlight::{MAX_COMMENT_CHARS, MAX_DESCRIPTION_CHARS, Texts, comments_each},
-        search::{RANKED, Words},
+        search::{MAX_RANKED, SearchTerms},
     },
-    people::visibility::Who,
     task::Task,
 };
 
@@ -22,24 +22,24 @@ type Query = QueryBuilder<Postgres>;
 
 /// A task that was found, and how well it fits.
 #[derive(sqlx::FromRow)]
-pub(crate) struct Found {
+pub(crate) struct SearchHit {
     pub(crate) id: Uuid,
     pub(crate) score: f32,
 }
 
 /// What was found, the best first; and whether more may match than were ranked.
 pub(crate) struct Ranking {
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<SearchHit>,
     pub(crate) is_cut: bool,
 }
 
 /// The tasks of a list that have these words.
-pub(crate) async fn find(tx: &mut Tx, list: List<'_>, words: &Words) -> Result<Ranking> {
+pub(crate) async fn find(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| with_terms(query, "*", words)).await
 }
 
 /// The tasks of a list with words in title or tags that are spelled like these.
-pub(crate) async fn alike(tx: &mut Tx, list: List<'_>, words: &Words) -> Result<Ranking> {
+pub(crate) async fn find_similar(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| {
         query.push("select * from task.search_alike(").push_bind(words.typed.clone()).push(", ");
     })
@@ -47,12 +47,12 @@ pub(crate) async fn alike(tx: &mut Tx, list: List<'_>, words: &Words) -> Result<
 }
 
 /// `candidates` calls the function that finds them, up to who may see them.
-async fn rank(tx: &mut Tx, list: List<'_>, candidates: impl FnOnce(&mut Query)) -> Result<Ranking> {
+async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Query)) -> Result<Ranking> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("with found as materialized (");
     candidates(&mut query);
-    seers(&mut query, list.who);
-    query.push(", ").push_bind(RANKED).push(")), seen as (select id, created_at");
+    visibility_keys(&mut query, list.actor);
+    query.push(", ").push_bind(MAX_RANKED).push(")), seen as (select id, created_at");
     list.matching(&mut query, account_id, None);
     query.push(" and id in (select id from found)) select id, ");
     // What is half a year old counts two thirds of what is new, and nothing ever less than half.
@@ -60,19 +60,19 @@ async fn rank(tx: &mut Tx, list: List<'_>, candidates: impl FnOnce(&mut Query)) 
     query.push(" - created_at), 0) / 15552000)))::real as score, (select count(*) from found) as candidates");
     query.push(" from seen join found using (id) order by 2 desc, id desc");
     let rows: Vec<(Uuid, f32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let is_cut = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(RANKED));
-    Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| Found { id, score }).collect(), is_cut })
+    let is_cut = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(MAX_RANKED));
+    Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_cut })
 }
 
 /// The ids of tasks that have these words, as a list asks for them.
-pub(super) fn candidates(query: &mut Query, who: Who<'_>, words: &Words, most: i32) {
+pub(super) fn candidates(query: &mut Query, actor: Actor<'_>, words: &SearchTerms, limit: i32) {
     with_terms(query, "id", words);
-    seers(query, who);
-    query.push(", ").push_bind(most).push(")");
+    visibility_keys(query, actor);
+    query.push(", ").push_bind(limit).push(")");
 }
 
 /// Calls the function that finds tasks by their words, up to who may see them.
-fn with_terms(query: &mut Query, columns: &str, words: &Words) {
+fn with_terms(query: &mut Query, columns: &str, words: &SearchTerms) {
     let texts: Vec<String> = words.terms.iter().map(|term| term.text.clone()).collect();
     let alternatives: Vec<i32> = words.terms.iter().map(|term| term.alternative).collect();
     let negated: Vec<bool> = words.terms.iter().map(|term| term.is_negated).collect();
@@ -82,13 +82,13 @@ fn with_terms(query: &mut Query, columns: &str, words: &Words) {
 }
 
 /// Who looks, for the functions that find candidates: nobody in particular when they see all.
-fn seers(query: &mut Query, who: Who<'_>) {
-    if who.runs_the_account() {
+fn visibility_keys(query: &mut Query, actor: Actor<'_>) {
+    if actor.is_account_admin() {
         query.push("null, null");
         return;
     }
-    let own: Vec<Uuid> = who.membership.reports.iter().copied().chain([who.id]).collect();
-    let close: Vec<Uuid> = who.membership.team.iter().copied().chain(own.iter().copied()).collect();
+    let own: Vec<Uuid> = actor.membership.reports.iter().copied().chain([actor.id]).collect();
+    let close: Vec<Uuid> = actor.membership.team.iter().copied().chain(own.iter().copied()).collect();
     query.push_bind(own).push(", ").push_bind(close);
 }
 

@@ -8,12 +8,10 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::{
-    events::Kind,
-    task::{
-        Task,
-        history::{Line, Past, Values},
-    },
+use crate::task::{
+    Task,
+    event_kind::EventKind,
+    event_log::{ReplayedState, StoredEntry, Values},
 };
 
 /// Keeps all that these tasks are now.
@@ -25,7 +23,7 @@ pub(crate) async fn keep<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Ta
     let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
     let versions: Vec<i32> = tasks.iter().map(|task| task.version).collect();
     let times: Vec<DateTime<Utc>> = tasks.iter().map(|task| task.updated_at).collect();
-    let states: Vec<_> = tasks.iter().map(|task| task.past().0.into()).collect::<Vec<serde_json::Value>>();
+    let states: Vec<_> = tasks.iter().map(|task| task.replayed_state().0.into()).collect::<Vec<serde_json::Value>>();
     sqlx::query!(
         "insert into task.task_snapshots (account_id, task_id, version, taken_at, state)
          select $1, task_id, version, taken_at, state
@@ -62,8 +60,8 @@ pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Res
     .await?;
     let from: HashMap<Uuid, i32> = snapshots.iter().map(|nearest| (nearest.task_id, nearest.version)).collect();
     let from: Vec<i32> = ids.iter().map(|id| from.get(id).copied().unwrap_or_default()).collect();
-    let mut pasts: HashMap<Uuid, Past> =
-        snapshots.into_iter().map(|nearest| (nearest.task_id, Past(nearest.state.0))).collect();
+    let mut pasts: HashMap<Uuid, ReplayedState> =
+        snapshots.into_iter().map(|nearest| (nearest.task_id, ReplayedState(nearest.state.0))).collect();
     let lines = sqlx::query!(
         r#"select e.task_id, e.version, e.kind, e.actor_id, e.occurred_at, e.changes as "changes: Json<Values>", e.reason
            from unnest($2::uuid[], $3::integer[]) as asked (id, version)
@@ -80,19 +78,19 @@ pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Res
     )
     .fetch_all(&mut **tx)
     .await?;
-    for line in lines {
-        pasts.entry(line.task_id).or_default().apply(Line {
-            version: line.version,
-            kind: Kind::from_name(&line.kind),
-            actor_id: line.actor_id,
-            occurred_at: line.occurred_at,
-            changes: line.changes.0,
-            reason: line.reason,
+    for entry in lines {
+        pasts.entry(entry.task_id).or_default().apply(StoredEntry {
+            version: entry.version,
+            kind: EventKind::from_name(&entry.kind),
+            actor_id: entry.actor_id,
+            occurred_at: entry.occurred_at,
+            changes: entry.changes.0,
+            reason: entry.reason,
         });
     }
     let mut tasks = Vec::with_capacity(pasts.len());
-    for (id, past) in pasts {
-        let task = past.task(account_id, id)?;
+    for (id, state) in pasts {
+        let task = state.task(account_id, id)?;
         if task.deleted_at.is_none() {
             tasks.push(task);
         }

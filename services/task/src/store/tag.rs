@@ -6,19 +6,19 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::list::visible;
-use crate::people::visibility::Who;
+use crate::policy::visibility::Actor;
 
 type Query = QueryBuilder<Postgres>;
 
 /// Tags that are looked at.
-const MOST_TAGS: usize = 1_000;
+const MAX_TAGS: usize = 1_000;
 /// Tasks of each tag that are looked at: all of a tag may be a seventh of the account's.
-const MOST_TASKS: i32 = 1_000;
+const MAX_TASKS_PER_TAG: i32 = 1_000;
 /// No text that begins so comes after the same with this behind it.
 const LAST: char = char::MAX;
 
 /// The tags with this prefix that they see a task of, in order; and whether the account has more than were looked at.
-pub(crate) async fn seen(tx: &mut Tx, who: Who<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
+pub(crate) async fn seen(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
     let account_id = tx.tenant().account_id;
     let end = format!("{prefix}{LAST}");
     // From each tag the index is asked for the next: it is not read from begin to end.
@@ -31,38 +31,38 @@ pub(crate) async fn seen(tx: &mut Tx, who: Who<'_>, prefix: &str) -> Result<(Vec
     query.push_bind(prefix).push(" order by next.tag limit 1) union all select (");
     next(&mut query, "> tags.tag order by next.tag limit 1");
     query.push(") from tags where tags.tag is not null) select tag, ");
-    if who.runs_the_account() {
+    if actor.is_account_admin() {
         query.push("true");
     } else {
         query.push("exists (select");
-        seen_of(&mut query, account_id, who);
+        seen_of(&mut query, account_id, actor);
         query.push(")");
     }
-    query.push(" from (select tag from tags where tag is not null limit ").push_bind(MOST_TAGS as i64 + 1);
+    query.push(" from (select tag from tags where tag is not null limit ").push_bind(MAX_TAGS as i64 + 1);
     query.push(") known");
     let mut rows: Vec<(String, bool)> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let truncated = rows.len() > MOST_TAGS;
-    rows.truncate(MOST_TAGS);
+    let truncated = rows.len() > MAX_TAGS;
+    rows.truncate(MAX_TAGS);
     Ok((rows.into_iter().filter_map(|(tag, seen)| seen.then_some(tag)).collect(), truncated))
 }
 
 /// Of each of these tags, in their order, how many of the tasks that are looked at they see; and whether there are
 /// more tasks.
-pub(crate) async fn count(tx: &mut Tx, who: Who<'_>, tags: &[String]) -> Result<Vec<(String, i32, bool)>> {
+pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Result<Vec<(String, i32, bool)>> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("select tag, ");
-    if who.runs_the_account() {
-        query.push("least(looked_at, ").push_bind(MOST_TASKS).push(")");
+    if actor.is_account_admin() {
+        query.push("least(looked_at, ").push_bind(MAX_TASKS_PER_TAG).push(")");
     } else {
         query.push("(select count(*)::integer");
-        seen_of(&mut query, account_id, who);
+        seen_of(&mut query, account_id, actor);
         query.push(")");
     }
-    query.push(", looked_at > ").push_bind(MOST_TASKS).push(" from unnest(").push_bind(tags);
+    query.push(", looked_at > ").push_bind(MAX_TASKS_PER_TAG).push(" from unnest(").push_bind(tags);
     query.push(
         "::text[]) with ordinality as known (tag, nth) cross join lateral (select count(*)::integer as looked_at",
     );
-    newest(&mut query, account_id, MOST_TASKS + 1);
+    newest(&mut query, account_id, MAX_TASKS_PER_TAG + 1);
     query.push(") counted order by nth");
     Ok(query.build_query_as().fetch_all(&mut **tx).await?)
 }
@@ -74,8 +74,8 @@ fn newest(query: &mut Query, account_id: Uuid, limit: i32) {
 }
 
 /// Those of them that they see.
-fn seen_of(query: &mut Query, account_id: Uuid, who: Who<'_>) {
-    newest(query, account_id, MOST_TASKS);
+fn seen_of(query: &mut Query, account_id: Uuid, actor: Actor<'_>) {
+    newest(query, account_id, MAX_TASKS_PER_TAG);
     query.push(" join task.tasks on id = task_id where deleted_at is null and account_id = ").push_bind(account_id);
-    visible(query, who);
+    visible(query, actor);
 }

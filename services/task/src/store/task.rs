@@ -9,13 +9,13 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    lock,
-    parts::{Around, AroundRow},
+    advisory_lock,
+    subtasks::{SummaryRow, TaskSummary},
 };
 use crate::task::{
     Priority, Status, Task, Visibility,
     fields::Fields,
-    parts::{MOST_COUNTED, MOST_LEVELS},
+    subtasks::{MAX_DEPTH, MAX_ROLLED_UP},
 };
 
 /// A task as Postgres has it.
@@ -186,13 +186,13 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
 }
 
 /// The same, with what stands around it at `now`: what people look at most costs one round trip.
-pub(crate) async fn shown(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<(Task, Around)>> {
+pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<(Task, TaskSummary)>> {
     #[derive(sqlx::FromRow)]
-    struct Shown {
+    struct RowWithSummary {
         #[sqlx(flatten)]
         row: Row,
         #[sqlx(flatten)]
-        around: AroundRow,
+        summary: SummaryRow,
     }
     const SQL: &str = concat!(
         "select ",
@@ -201,9 +201,9 @@ pub(crate) async fn shown(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<O
         "where account_id = $1 and id = $2 and deleted_at is null"
     );
     let account_id = tx.tenant().account_id;
-    let query = sqlx::query_as(SQL).bind(account_id).bind(id).bind(now).bind(MOST_LEVELS).bind(MOST_COUNTED);
-    let shown: Option<Shown> = query.fetch_optional(&mut **tx).await?;
-    shown.map(|Shown { row, around }| Ok((row.try_into()?, around.into()))).transpose()
+    let query = sqlx::query_as(SQL).bind(account_id).bind(id).bind(now).bind(MAX_DEPTH).bind(MAX_ROLLED_UP);
+    let shown: Option<RowWithSummary> = query.fetch_optional(&mut **tx).await?;
+    shown.map(|RowWithSummary { row, summary }| Ok((row.try_into()?, summary.into()))).transpose()
 }
 
 /// The same, locked until the transaction ends: of several changes at once, one goes first. The lock
@@ -272,7 +272,7 @@ pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     Ok(())
 }
 
@@ -301,14 +301,14 @@ pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     Ok(())
 }
 
 /// Lets one transaction at a time move tasks about in this account. Two that make each other's task a part
 /// of their own would not see what the other has not committed. Delivery before tasks are locked, always.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
-    lock::exclusive(tx, "hierarchy").await
+    advisory_lock::exclusive(tx, "hierarchy").await
 }
 
 /// Lets one transaction at a time start the work of each of these people, in the order given.
@@ -341,7 +341,7 @@ pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> R
     Ok(id)
 }
 
-fn broken(error: sqlx::Error) -> Error {
+fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("tasks_parent") => Reason::TaskNotFound.into(),
         // Two took the same place at once.

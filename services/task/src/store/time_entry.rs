@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::task::{
     Task,
-    time_entry::{Action, Difference, Figures, Kind, Source, TimeEntry, Turn},
+    time_entry::{Adjustment, CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, TimerChange},
 };
 
 /// An interval as Postgres has it.
@@ -35,8 +35,8 @@ impl TryFrom<Row> for TimeEntry {
             id: row.id,
             task_id: row.task_id,
             user_id: row.user_id,
-            kind: Kind::from_name(&row.kind).ok_or_else(|| unknown("kind"))?,
-            source: Source::from_name(&row.source).ok_or_else(|| unknown("source"))?,
+            kind: IntervalKind::from_name(&row.kind).ok_or_else(|| unknown("kind"))?,
+            source: EntrySource::from_name(&row.source).ok_or_else(|| unknown("source"))?,
             started_at: row.started_at,
             ended_at: row.ended_at,
             note: row.note,
@@ -49,18 +49,18 @@ impl TryFrom<Row> for TimeEntry {
 }
 
 /// Notes what became of the timers of locked tasks: ends the intervals that ran, and begins the next.
-pub(crate) async fn turn(tx: &mut Tx, turns: &[Turn]) -> Result<()> {
-    if turns.is_empty() {
+pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) -> Result<()> {
+    if changes.is_empty() {
         return Ok(());
     }
     let clock = tx.db().clock().clone();
     let tenant = tx.tenant();
-    let tasks: Vec<Uuid> = turns.iter().map(|turn| turn.task_id).collect();
-    let times: Vec<DateTime<Utc>> = turns.iter().map(|turn| turn.at).collect();
-    let ids: Vec<Uuid> = turns.iter().map(|_| clock.new_id()).collect();
+    let tasks: Vec<Uuid> = changes.iter().map(|change| change.task_id).collect();
+    let times: Vec<DateTime<Utc>> = changes.iter().map(|change| change.at).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|_| clock.new_id()).collect();
     let kinds: Vec<Option<String>> =
-        turns.iter().map(|turn| turn.next.map(|(kind, _)| kind.name().to_owned())).collect();
-    let people: Vec<Option<Uuid>> = turns.iter().map(|turn| turn.next.map(|(_, person)| person)).collect();
+        changes.iter().map(|change| change.next.map(|(kind, _)| kind.name().to_owned())).collect();
+    let people: Vec<Option<Uuid>> = changes.iter().map(|change| change.next.map(|(_, person)| person)).collect();
     sqlx::query!(
         "with turns as (
              select * from unnest($2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[], $6::uuid[])
@@ -114,7 +114,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     Ok(())
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn save(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     )
     .execute(&mut **tx)
     .await
-    .map_err(broken)?;
+    .map_err(map_constraint)?;
     Ok(())
 }
 
@@ -250,7 +250,7 @@ pub(crate) async fn of_person(
 
 /// What the intervals of a task sum up to; those that run, up to now. A pause counts where nobody worked in it, as
 /// people may have said later.
-pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<Figures> {
+pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query!(
         r#"with spans as (
@@ -286,7 +286,7 @@ pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> R
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(Figures {
+    Ok(TimeTotals {
         working_seconds: row.seconds.iter().sum(),
         paused_seconds: row.paused_seconds,
         pauses: row.pauses,
@@ -300,7 +300,7 @@ pub(crate) struct Correction {
     pub(crate) id: Uuid,
     pub(crate) time_entry_id: Uuid,
     pub(crate) user_id: Uuid,
-    pub(crate) action: Action,
+    pub(crate) action: CorrectionAction,
     pub(crate) actor_id: Uuid,
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) old_started_at: Option<DateTime<Utc>>,
@@ -316,7 +316,7 @@ pub(crate) async fn note_correction(
     tx: &mut Tx,
     task: &Task,
     entry: &TimeEntry,
-    Difference { action, old, new }: Difference,
+    Adjustment { action, old, new }: Adjustment,
 ) -> Result<()> {
     let (id, tenant) = (tx.db().clock().new_id(), tx.tenant());
     sqlx::query!(
@@ -368,8 +368,8 @@ pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Resu
     .fetch_one(&mut **tx)
     .await?;
     let corrections = rows.into_iter().map(|row| {
-        let action =
-            Action::from_name(&row.action).ok_or_else(|| Error::internal("a correction has an unknown action"))?;
+        let action = CorrectionAction::from_name(&row.action)
+            .ok_or_else(|| Error::internal("a correction has an unknown action"))?;
         let correction = Correction {
             id: row.id,
             time_entry_id: row.time_entry_id,
@@ -405,7 +405,7 @@ pub(crate) const LATEST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_80
 /// Before every time that JSON can show.
 pub(crate) const EARLIEST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
 
-fn broken(error: sqlx::Error) -> Error {
+fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("time_entries_overlap") => Reason::TimeEntryOverlaps.into(),
         _ => error.into(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     store,
-    task::history::{Happened, SNAPSHOT_EVERY},
+    task::event_log::{LogEntry, SNAPSHOT_EVERY},
 };
 
 /// One thing that happened to a task.
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 
 /// Notes what made tasks what they are now, in the transaction that stores them; and every so often, all that a task
 /// is.
-pub(crate) async fn append(tx: &mut Tx, happened: &[Happened]) -> Result<()> {
+pub(crate) async fn append(tx: &mut Tx, happened: &[LogEntry]) -> Result<()> {
     let clock = tx.db().clock().clone();
     let (account_id, actor_id) = (tx.tenant().account_id, tx.tenant().user_id);
     let ids: Vec<Uuid> = happened.iter().map(|_| clock.new_id()).collect();

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TimerKind {
     DueSoon,
     Overdue,
     Reminder,
     NextInstance,
 }
 
-impl Kind {
+impl TimerKind {
     const ALL: [Self; 4] = [Self::DueSoon, Self::Overdue, Self::Reminder, Self::NextInstance];
 
     fn name(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Timer {
     pub(crate) task_id: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TimerKind,
     /// The due time that it goes by.
     pub(crate) due_at: Option<DateTime<Utc>>,
     /// When it fires.
@@ -98,7 +98,7 @@ pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) ->
 pub(crate) struct Due {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TimerKind,
     pub(crate) created_by: Uuid,
     pub(crate) assigned_to: Option<Uuid>,
     /// Whom it reminds.
@@ -124,7 +124,7 @@ pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<D
             Ok(Due {
                 id: row.id,
                 account_id: row.account_id,
-                kind: Kind::from_name(&row.kind)?,
+                kind: TimerKind::from_name(&row.kind)?,
                 created_by: row.created_by,
                 assigned_to: row.assigned_to,
                 reminds: row.reminds,
@@ -167,7 +167,7 @@ pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option
 pub(crate) struct Locked {
     pub(crate) id: Uuid,
     pub(crate) task_id: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TimerKind,
     pub(crate) reminder_id: Option<Uuid>,
     /// Whom it reminds.
     pub(crate) reminds: Option<Uuid>,
@@ -194,7 +194,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
             Ok(Locked {
                 id: row.id,
                 task_id: row.task_id,
-                kind: Kind::from_name(&row.kind)?,
+                kind: TimerKind::from_name(&row.kind)?,
                 reminder_id: row.reminder_id,
                 reminds: row.reminds,
                 due_at: row.due_at,

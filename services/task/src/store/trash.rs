@@ -7,17 +7,25 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::task::{COLUMNS, Row, select};
-use crate::{people::visibility::Who, task::Task, upkeep::trash::Expired};
+use crate::{policy::visibility::Actor, task::Task};
 
-/// A page of the tasks that they may restore ([`Who::may_delete`]), those deleted last first, with one more if another
+/// A task that has been in the trash long enough.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    pub(crate) account_id: Uuid,
+    pub(crate) id: Uuid,
+    pub(crate) deleted_at: DateTime<Utc>,
+}
+
+/// A page of the tasks that they may restore ([`Actor::can_delete`]), those deleted last first, with one more if another
 /// page follows; and how many there are.
-pub(crate) async fn read(tx: &mut Tx, who: Who<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
+pub(crate) async fn read(tx: &mut Tx, actor: Actor<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
     let account_id = tx.tenant().account_id;
     let theirs = |what: &str| {
         let mut query = QueryBuilder::<Postgres>::new("select ");
         query.push(what).push(" from task.tasks where deleted_at is not null and account_id = ").push_bind(account_id);
-        if !who.runs_the_account() {
-            query.push(" and created_by = ").push_bind(who.id);
+        if !actor.is_account_admin() {
+            query.push(" and created_by = ").push_bind(actor.id);
         }
         query
     };

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    people::watching::{MOST_WATCHERS, Standing},
     task::Task,
+    watchers::{MAX_WATCHERS, WatchState},
 };
 
 /// Somebody who watches a task.
@@ -15,11 +15,11 @@ use crate::{
 pub(crate) struct Watcher {
     pub(crate) user_id: Uuid,
     /// How they stand to it, if they would watch it without holding or having created it.
-    pub(crate) standing: Option<Standing>,
+    pub(crate) standing: Option<WatchState>,
 }
 
 /// All who watch a task, by user id: those who stand so, its creator and its holder, unless they said no. They are
-/// [`MOST_WATCHERS`] and two at most.
+/// [`MAX_WATCHERS`] and two at most.
 pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
     let by_themselves: Vec<Uuid> = [Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
     let rows = sqlx::query!(
@@ -69,7 +69,7 @@ pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i6
 }
 
 /// How somebody stands to a task.
-pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<Standing>> {
+pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
     let name = sqlx::query_scalar!(
         "select standing from task.task_watchers where account_id = $1 and task_id = $2 and user_id = $3",
         tx.tenant().account_id,
@@ -98,7 +98,7 @@ pub(crate) async fn set(
     tx: &mut Tx,
     task_id: Uuid,
     user_id: Uuid,
-    standing: Standing,
+    standing: WatchState,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let stored = sqlx::query!(
@@ -113,7 +113,7 @@ pub(crate) async fn set(
         standing.name(),
         now,
         standing.watches(),
-        MOST_WATCHERS
+        MAX_WATCHERS
     )
     .execute(&mut **tx)
     .await?;
@@ -126,7 +126,7 @@ pub(crate) async fn join(
     tx: &mut Tx,
     task_id: Uuid,
     user_ids: &[Uuid],
-    standing: Standing,
+    standing: WatchState,
     now: DateTime<Utc>,
 ) -> Result<Vec<Uuid>> {
     let joined = sqlx::query_scalar!(
@@ -143,7 +143,7 @@ pub(crate) async fn join(
         user_ids,
         standing.name(),
         now,
-        MOST_WATCHERS
+        MAX_WATCHERS
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -159,6 +159,6 @@ pub(crate) async fn forget(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-fn known(name: &str) -> Result<Standing> {
-    Standing::from_name(name).ok_or_else(|| Error::internal("a watcher has an unknown standing"))
+fn known(name: &str) -> Result<WatchState> {
+    WatchState::from_name(name).ok_or_else(|| Error::internal("a watcher has an unknown standing"))
 }

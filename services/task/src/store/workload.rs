@@ -7,12 +7,12 @@ use baton_store::Tx;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::people::suggestion::Load;
+use crate::assignee_ranking::Workload;
 
 /// How far back past work tells of a person's pace.
-const PAST: TimeDelta = TimeDelta::days(90);
+const HISTORY_WINDOW: TimeDelta = TimeDelta::days(90);
 /// Of how many of a person's latest tasks the pace is taken: a bound for those who complete thousands.
-const LATEST: i64 = 50;
+const MAX_SAMPLE: i64 = 50;
 
 /// The loads of these people at `now`; what is due by `horizon` counts as due before the task at hand. Who has
 /// nothing to do and did nothing is not in it.
@@ -21,7 +21,7 @@ pub(crate) async fn of(
     people: &[Uuid],
     now: DateTime<Utc>,
     horizon: DateTime<Utc>,
-) -> Result<HashMap<Uuid, Load>> {
+) -> Result<HashMap<Uuid, Workload>> {
     let account_id = tx.tenant().account_id;
     let held = sqlx::query!(
         r#"select assigned_to as "user_id!", count(*) as "open!",
@@ -52,19 +52,19 @@ pub(crate) async fn of(
            group by person"#,
         account_id,
         people,
-        now - PAST,
-        LATEST
+        now - HISTORY_WINDOW,
+        MAX_SAMPLE
     )
     .fetch_all(&mut **tx)
     .await?;
-    let mut loads: HashMap<Uuid, Load> = HashMap::with_capacity(people.len());
+    let mut loads: HashMap<Uuid, Workload> = HashMap::with_capacity(people.len());
     for row in held {
-        let load = Load {
+        let load = Workload {
             open: row.open,
             remaining_seconds: row.remaining,
             overdue: row.overdue,
             due_before: row.due_before,
-            ..Load::default()
+            ..Workload::default()
         };
         loads.insert(row.user_id, load);
     }

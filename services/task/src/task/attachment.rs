@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// Attachments that a task may have, those that are still sent among them.
-pub(crate) const MOST_PER_TASK: i64 = 100;
+pub(crate) const MAX_ATTACHMENTS_PER_TASK: i64 = 100;
 /// How long the URL to send content to is good.
-pub(crate) const UPLOAD_WITHIN: Duration = Duration::from_secs(15 * 60);
+pub(crate) const UPLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
 /// How long after that the upload may be completed: a slow client began to send in time.
-pub(crate) const COMPLETE_WITHIN: Duration = Duration::from_secs(60 * 60);
+pub(crate) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How long the URL to read content from is good.
-pub(crate) const DOWNLOAD_WITHIN: Duration = Duration::from_secs(5 * 60);
+pub(crate) const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(5 * 60);
 /// Above all keys.
 pub(crate) const ROOT: &str = "accounts";
 /// What a browser is told of content whose type is not on [`SERVED`].

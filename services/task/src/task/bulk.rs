@@ -8,27 +8,27 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    events::Kind,
-    people::{
-        assignment::{self, Member},
-        visibility::Who,
+    policy::{
+        assignment::{self, Assignee},
+        visibility::Actor,
     },
-    schedule::series::Wish,
+    schedule::series::RecurrencePatch,
     task::{
         Task, Visibility,
         custom_field::{self, CustomField},
+        event_kind::EventKind,
         fields::Fields,
-        parts::Place,
-        record::{Changed, Terms},
+        subtasks::ParentCheck,
+        writer::{AccountPolicy, Changed},
     },
 };
 
 /// Tasks that one call changes.
-pub(crate) const MOST: usize = 1_000;
+pub(crate) const MAX_TASKS: usize = 1_000;
 
 /// What to do to each task.
 #[derive(Debug, Clone)]
-pub(crate) enum Deed {
+pub(crate) enum TaskAction {
     Start,
     Pause(String),
     Resume,
@@ -38,27 +38,27 @@ pub(crate) enum Deed {
     Reopen(Option<String>),
     Delete,
     Restore,
-    Assign(Member),
-    Reassign(Member),
+    Assign(Assignee),
+    Reassign(Assignee),
     Update(Box<Update>),
 }
 
-impl Deed {
+impl TaskAction {
     /// What it is in timelines.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> EventKind {
         match self {
-            Self::Start => Kind::Started,
-            Self::Pause(_) => Kind::Paused,
-            Self::Resume => Kind::Resumed,
-            Self::Complete => Kind::Completed,
-            Self::Archive => Kind::Archived,
-            Self::Cancel(_) => Kind::Canceled,
-            Self::Reopen(_) => Kind::Reopened,
-            Self::Delete => Kind::Deleted,
-            Self::Restore => Kind::Restored,
-            Self::Assign(_) => Kind::Assigned,
-            Self::Reassign(_) => Kind::Reassigned,
-            Self::Update(_) => Kind::Updated,
+            Self::Start => EventKind::Started,
+            Self::Pause(_) => EventKind::Paused,
+            Self::Resume => EventKind::Resumed,
+            Self::Complete => EventKind::Completed,
+            Self::Archive => EventKind::Archived,
+            Self::Cancel(_) => EventKind::Canceled,
+            Self::Reopen(_) => EventKind::Reopened,
+            Self::Delete => EventKind::Deleted,
+            Self::Restore => EventKind::Restored,
+            Self::Assign(_) => EventKind::Assigned,
+            Self::Reassign(_) => EventKind::Reassigned,
+            Self::Update(_) => EventKind::Updated,
         }
     }
 
@@ -72,20 +72,20 @@ impl Deed {
 
     /// Does it to a task that they see, by the rules of the call for one task: `rpc/task.rs` asks the same of them,
     /// and a test holds the two against each other.
-    fn apply(&self, task: &mut Task, who: Who<'_>, now: DateTime<Utc>) -> Result<()> {
+    fn apply(&self, task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> Result<()> {
         match self {
-            Self::Start => who.may_work_on(task).and_then(|()| task.start(now)),
-            Self::Pause(reason) => who.may_work_on(task).and_then(|()| task.pause(reason.clone(), now)),
-            Self::Resume => who.may_work_on(task).and_then(|()| task.resume(now)),
-            Self::Complete => who.may_work_on(task).and_then(|()| task.complete(now)),
-            Self::Archive => who.may_change(task).and_then(|()| task.archive(now)),
-            Self::Cancel(_) => who.may_change(task).and_then(|()| task.cancel(now)),
-            Self::Reopen(_) => who.may_reopen(task).and_then(|()| task.reopen()),
-            Self::Delete => who.may_delete(task).map(|()| task.delete(now)),
-            Self::Restore => who.may_delete(task).map(|()| task.restore()),
-            Self::Assign(to) => assignment::assign(task, who, *to, now),
-            Self::Reassign(to) => assignment::reassign(task, who, *to, now),
-            Self::Update(update) => who.may_change(task).and_then(|()| update.apply(task, now)),
+            Self::Start => actor.can_work_on(task).and_then(|()| task.start(now)),
+            Self::Pause(reason) => actor.can_work_on(task).and_then(|()| task.pause(reason.clone(), now)),
+            Self::Resume => actor.can_work_on(task).and_then(|()| task.resume(now)),
+            Self::Complete => actor.can_work_on(task).and_then(|()| task.complete(now)),
+            Self::Archive => actor.can_change(task).and_then(|()| task.archive(now)),
+            Self::Cancel(_) => actor.can_change(task).and_then(|()| task.cancel(now)),
+            Self::Reopen(_) => actor.can_reopen(task).and_then(|()| task.reopen()),
+            Self::Delete => actor.can_delete(task).map(|()| task.delete(now)),
+            Self::Restore => actor.can_delete(task).map(|()| task.restore()),
+            Self::Assign(to) => assignment::assign(task, actor, *to, now),
+            Self::Reassign(to) => assignment::reassign(task, actor, *to, now),
+            Self::Update(update) => actor.can_change(task).and_then(|()| update.apply(task, now)),
         }
     }
 }
@@ -99,11 +99,11 @@ pub(crate) struct Update {
     pub(crate) default: Visibility,
     pub(crate) definitions: Vec<CustomField>,
     /// Where the tasks go, when they become parts of another.
-    pub(crate) place: Option<Place>,
+    pub(crate) parent_check: Option<ParentCheck>,
 }
 
 /// What makes a task come again: its timezone would have to be asked for, task by task.
-const ONE_BY_ONE: [&str; 2] = ["recurrence_rule", "recurrence_timezone"];
+const SINGLE_TASK_FIELDS: [&str; 2] = ["recurrence_rule", "recurrence_timezone"];
 
 impl Update {
     /// Values that are there are set, and what `clear` names is cleared. What is wrong for every task is refused here.
@@ -111,35 +111,35 @@ impl Update {
     /// # Errors
     /// VALIDATION_FAILED.
     pub(crate) fn new(new: TaskChange, clear: Vec<String>, default: Visibility) -> Result<Self> {
-        let given = given(&new);
-        let alone = |path: &&String| ONE_BY_ONE.contains(&path.as_str());
-        if let Some(path) = given.iter().chain(&clear).find(alone) {
+        let set_paths = set_paths(&new);
+        let alone = |path: &&String| SINGLE_TASK_FIELDS.contains(&path.as_str());
+        if let Some(path) = set_paths.iter().chain(&clear).find(alone) {
             return Err(Error::invalid(format!("task.{path}"), "is changed one by one"));
         }
-        if let Some(index) = clear.iter().position(|path| given.contains(path)) {
+        if let Some(index) = clear.iter().position(|path| set_paths.contains(path)) {
             return Err(Error::invalid(format!("clear[{index}]"), "is set as well"));
         }
-        let mask: Vec<String> = given.into_iter().chain(clear).collect();
+        let mask: Vec<String> = set_paths.into_iter().chain(clear).collect();
         if mask.is_empty() {
             return Err(Error::invalid("task", "sets nothing, and nothing is cleared"));
         }
-        let update = Self { mask, new, default, definitions: Vec::new(), place: None };
-        update.fields_of_any()?;
+        let update = Self { mask, new, default, definitions: Vec::new(), parent_check: None };
+        update.sample_fields()?;
         Ok(update)
     }
 
     /// The task that they shall be parts of.
     pub(crate) fn parent(&self) -> Option<Uuid> {
-        self.fields_of_any().ok()?.parent_task_id
+        self.sample_fields().ok()?.parent_task_id
     }
 
     /// Whether they come to other places in the hierarchy.
-    pub(crate) fn moves(&self) -> bool {
+    pub(crate) fn changes_parent(&self) -> bool {
         self.mask.iter().any(|path| path == "parent_task_id")
     }
 
     /// Whether members of `custom_fields` change.
-    pub(crate) fn notes(&self) -> bool {
+    pub(crate) fn changes_custom_fields(&self) -> bool {
         self.mask.iter().any(|path| path.starts_with("custom_fields"))
     }
 
@@ -147,15 +147,15 @@ impl Update {
     ///
     /// # Errors
     /// VALIDATION_FAILED when a new value has not the form that is defined.
-    pub(crate) fn by_definitions(&mut self, definitions: Vec<CustomField>) -> Result<()> {
+    pub(crate) fn set_definitions(&mut self, definitions: Vec<CustomField>) -> Result<()> {
         let none = serde_json::Map::new();
-        custom_field::check(&definitions, Some(&none), &self.fields_of_any()?.custom_fields, "task.custom_fields")?;
+        custom_field::check(&definitions, Some(&none), &self.sample_fields()?.custom_fields, "task.custom_fields")?;
         self.definitions = definitions;
         Ok(())
     }
 
     /// The fields of some task after the change.
-    fn fields_of_any(&self) -> Result<Fields> {
+    fn sample_fields(&self) -> Result<Fields> {
         let any = CreateTaskRequest { title: "any".to_owned(), ..CreateTaskRequest::default() };
         let mut fields = Fields::new(any, self.default)?;
         fields.change(&self.mask, self.new.clone(), self.default)?;
@@ -172,10 +172,10 @@ impl Update {
             "task.custom_fields",
         )?;
         // Nothing is wished, but a task that comes again needs its due time.
-        Wish::default().grant(task, None, "task.", (now, task.id))?;
-        match &self.place {
-            Some(place) if task.fields.parent_task_id != before.parent_task_id => {
-                place.takes(task.id, "task.parent_task_id")
+        RecurrencePatch::default().apply(task, None, "task.", (now, task.id))?;
+        match &self.parent_check {
+            Some(parent_check) if task.fields.parent_task_id != before.parent_task_id => {
+                parent_check.accepts(task.id, "task.parent_task_id")
             }
             _ => Ok(()),
         }
@@ -183,7 +183,7 @@ impl Update {
 }
 
 /// Names of the values that are there; members of `custom_fields` one by one.
-fn given(new: &TaskChange) -> Vec<String> {
+fn set_paths(new: &TaskChange) -> Vec<String> {
     let plain = [
         ("title", !new.title.is_empty()),
         ("description", !new.description.is_empty()),
@@ -207,37 +207,37 @@ fn given(new: &TaskChange) -> Vec<String> {
 
 /// What a deed makes of tasks, and what is wrong with each of the others.
 #[derive(Debug, Default)]
-pub(crate) struct Done {
+pub(crate) struct BulkOutcome {
     pub(crate) changed: Vec<Changed>,
     pub(crate) refused: HashMap<Uuid, Reason>,
 }
 
-impl Done {
-    /// Does `deed` to each of these tasks, which they see.
-    pub(crate) fn of(deed: &Deed, tasks: Vec<Task>, who: Who<'_>, now: DateTime<Utc>) -> Self {
-        let mut done = Self::default();
+impl BulkOutcome {
+    /// Does `action` to each of these tasks, which they see.
+    pub(crate) fn of(action: &TaskAction, tasks: Vec<Task>, actor: Actor<'_>, now: DateTime<Utc>) -> Self {
+        let mut outcome = Self::default();
         for before in tasks {
             let mut after = before.clone();
-            match deed.apply(&mut after, who, now) {
+            match action.apply(&mut after, actor, now) {
                 Ok(()) => {
-                    let reason = deed.reason().map(str::to_owned);
-                    done.changed.push(Changed { before, after, kind: deed.kind(), reason });
+                    let reason = action.reason().map(str::to_owned);
+                    outcome.changed.push(Changed { before, after, kind: action.kind(), reason });
                 }
                 Err(error) => {
-                    done.refused.insert(before.id, error.reason());
+                    outcome.refused.insert(before.id, error.reason());
                 }
             }
         }
-        done
+        outcome
     }
 
     /// Whether work begins on any task.
-    pub(crate) fn begins_work(&self) -> bool {
-        self.changed.iter().any(begins)
+    pub(crate) fn starts_timer(&self) -> bool {
+        self.changed.iter().any(starts_work)
     }
 
     /// Who has how many more open tasks after it.
-    pub(crate) fn opens(&self) -> BTreeMap<Uuid, i32> {
+    pub(crate) fn opened_per_creator(&self) -> BTreeMap<Uuid, i32> {
         let mut counts = BTreeMap::new();
         for change in self.changed.iter().filter(|change| opens(change)) {
             *counts.entry(change.after.created_by).or_insert(0) += 1;
@@ -247,12 +247,12 @@ impl Done {
 
     /// Refuses what there is no room for: as many are opened as `used` leaves of the quota, and one begun if nobody
     /// works on two at once and the worker, who is the caller, is not at work (`busy`) on another. The first come first.
-    pub(crate) fn within(&mut self, terms: Terms, mut used: BTreeMap<Uuid, i32>, mut busy: bool) {
+    pub(crate) fn enforce_limits(&mut self, policy: AccountPolicy, mut used: BTreeMap<Uuid, i32>, mut busy: bool) {
         let refused = &mut self.refused;
         self.changed.retain(|change| {
-            let why = if begins(change) && terms.one_running_timer {
+            let reason = if starts_work(change) && policy.one_running_timer {
                 std::mem::replace(&mut busy, true).then_some(Reason::TimerAlreadyRunning)
-            } else if let Some(limit) = terms.open_tasks.filter(|_| opens(change)) {
+            } else if let Some(limit) = policy.open_tasks.filter(|_| opens(change)) {
                 let used = used.entry(change.after.created_by).or_insert(0);
                 let full = *used >= limit;
                 *used += i32::from(!full);
@@ -260,15 +260,15 @@ impl Done {
             } else {
                 None
             };
-            why.is_none_or(|why| {
-                refused.insert(change.before.id, why);
+            reason.is_none_or(|reason| {
+                refused.insert(change.before.id, reason);
                 false
             })
         });
     }
 }
 
-fn begins(change: &Changed) -> bool {
+fn starts_work(change: &Changed) -> bool {
     change.before.running_since.is_none() && change.after.running_since.is_some()
 }
 

@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    people::{mention, visibility::Who},
-    task::fields::required,
+    policy::visibility::Actor,
+    task::{fields::required, mention},
 };
 
 /// Most different reactions to a comment.
-pub(crate) const MOST_REACTIONS: i64 = 50;
+pub(crate) const MAX_REACTIONS: i64 = 50;
 
 /// What somebody has to say.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +33,13 @@ impl Comment {
     ///
     /// # Errors
     /// COMMENT_CHANGE_NOT_ALLOWED, as for the one below.
-    pub(crate) fn may_edit(&self, who: Who<'_>) -> Result<()> {
-        if self.author_id == who.id { Ok(()) } else { Err(Reason::CommentChangeNotAllowed.into()) }
+    pub(crate) fn can_edit(&self, actor: Actor<'_>) -> Result<()> {
+        if self.author_id == actor.id { Ok(()) } else { Err(Reason::CommentChangeNotAllowed.into()) }
     }
 
     /// Its author may delete it, and those who run the account.
-    pub(crate) fn may_delete(&self, who: Who<'_>) -> Result<()> {
-        if who.runs_the_account() { Ok(()) } else { self.may_edit(who) }
+    pub(crate) fn can_delete(&self, actor: Actor<'_>) -> Result<()> {
+        if actor.is_account_admin() { Ok(()) } else { self.can_edit(actor) }
     }
 
     /// The comment that begins the thread that it is in.
@@ -74,7 +74,7 @@ pub(crate) fn emoji(text: &str) -> Result<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::people::visibility::tests::{ALL, USER, membership};
+    use crate::policy::visibility::tests::{ALL, USER, membership};
 
     #[test]
     fn who_may_do_what_to_a_users_comment() {
@@ -90,11 +90,11 @@ mod tests {
             edited_at: None,
             deleted_at: None,
         };
-        let may = |rule: fn(&Comment, Who<'_>) -> Result<()>| {
-            ALL.map(|id| rule(&comment, Who { id, membership: &membership(id) }).is_ok())
+        let may = |rule: fn(&Comment, Actor<'_>) -> Result<()>| {
+            ALL.map(|id| rule(&comment, Actor { id, membership: &membership(id) }).is_ok())
         };
-        assert_eq!(may(Comment::may_edit), [false, false, false, false, true, false, false]);
-        assert_eq!(may(Comment::may_delete), [true, true, false, false, true, false, false]);
+        assert_eq!(may(Comment::can_edit), [false, false, false, false, true, false, false]);
+        assert_eq!(may(Comment::can_delete), [true, true, false, false, true, false, false]);
     }
 
     #[test]

@@ -11,13 +11,13 @@ use url::Url;
 use uuid::Uuid;
 
 /// Definitions that an account may have.
-pub(crate) const MOST: i64 = 50;
+pub(crate) const MAX_DEFINITIONS: i64 = 50;
 /// Characters of a text, and of an address.
-const LONGEST: usize = 2_000;
+const MAX_VALUE_LEN: usize = 2_000;
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum FieldType {
     Text,
     Number,
     Date,
@@ -28,7 +28,7 @@ pub(crate) enum Form {
     Url,
 }
 
-impl Form {
+impl FieldType {
     pub(crate) const ALL: [Self; 8] = [
         Self::Text,
         Self::Number,
@@ -56,7 +56,7 @@ impl Form {
 
     /// The form with this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|form| form.name() == name)
+        Self::ALL.into_iter().find(|field_type| field_type.name() == name)
     }
 
     fn has_options(self) -> bool {
@@ -78,7 +78,7 @@ pub(crate) struct CustomField {
     pub(crate) account_id: Uuid,
     pub(crate) key: String,
     pub(crate) name: String,
-    pub(crate) form: Form,
+    pub(crate) field_type: FieldType,
     pub(crate) options: Vec<Choice>,
     pub(crate) required: bool,
     pub(crate) version: i32,
@@ -96,7 +96,7 @@ impl CustomField {
         if self.name.is_empty() {
             return wrong("name", "must not be empty");
         }
-        if self.form.has_options() == self.options.is_empty() {
+        if self.field_type.has_options() == self.options.is_empty() {
             return wrong("options", "are for select and multi_select, which need at least one");
         }
         let ids: HashSet<_> = self.options.iter().map(|option| &option.id).collect();
@@ -117,25 +117,25 @@ impl CustomField {
     }
 
     /// What is wrong with a value, if anything is.
-    fn refuses(&self, value: &Value) -> Option<String> {
+    fn violation(&self, value: &Value) -> Option<String> {
         let needs = |what: &str| Some(format!("must be {what}"));
         let offered = |value: &Value| value.as_str().is_some_and(|id| self.options.iter().any(|it| it.id == id));
-        let short = |text: &&str| text.chars().count() <= LONGEST;
+        let short = |text: &&str| text.chars().count() <= MAX_VALUE_LEN;
         let text = value.as_str();
-        match self.form {
-            Form::Text if text.filter(short).is_none() => needs("a text of at most 2,000 characters"),
-            Form::Number if !value.is_number() => needs("a number"),
-            Form::Date if text.and_then(date).is_none() => needs("a day, such as 2026-11-22"),
-            Form::Checkbox if !value.is_boolean() => needs("true or false"),
-            Form::Select if !offered(value) => needs("the id of an option"),
-            Form::MultiSelect => {
+        match self.field_type {
+            FieldType::Text if text.filter(short).is_none() => needs("a text of at most 2,000 characters"),
+            FieldType::Number if !value.is_number() => needs("a number"),
+            FieldType::Date if text.and_then(date).is_none() => needs("a day, such as 2026-11-22"),
+            FieldType::Checkbox if !value.is_boolean() => needs("true or false"),
+            FieldType::Select if !offered(value) => needs("the id of an option"),
+            FieldType::MultiSelect => {
                 let chosen = value.as_array().filter(|chosen| chosen.iter().all(offered));
                 let each_once = chosen
                     .filter(|ids| ids.iter().filter_map(Value::as_str).collect::<HashSet<_>>().len() == ids.len());
                 if each_once.is_none() { needs("a list of option ids, each once") } else { None }
             }
-            Form::Person if text.and_then(|id| Uuid::try_parse(id).ok()).is_none() => needs("a user id"),
-            Form::Url if text.filter(short).filter(|text| is_address(text)).is_none() => {
+            FieldType::Person if text.and_then(|id| Uuid::try_parse(id).ok()).is_none() => needs("a user id"),
+            FieldType::Url if text.filter(short).filter(|text| is_address(text)).is_none() => {
                 needs("an address that begins with http:// or https://, of at most 2,000 characters")
             }
             _ => None,
@@ -163,7 +163,7 @@ pub(crate) fn check(
         }
         let why = match value {
             None | Some(Value::Null) => definition.required.then(|| "is required".to_owned()),
-            Some(value) => definition.refuses(value),
+            Some(value) => definition.violation(value),
         };
         if let Some(why) = why {
             let at = format!("{field}.{key}");
@@ -195,14 +195,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::task::tests::at;
 
-    fn field(key: &str, form: Form, options: &[&str]) -> CustomField {
+    fn field(key: &str, field_type: FieldType, options: &[&str]) -> CustomField {
         let option = |id: &&str| Choice { id: (*id).to_owned(), name: id.to_uppercase() };
         CustomField {
             id: Uuid::nil(),
             account_id: Uuid::nil(),
             key: key.to_owned(),
             name: "Field".to_owned(),
-            form,
+            field_type,
             options: options.iter().map(option).collect(),
             required: false,
             version: 1,
@@ -224,45 +224,45 @@ pub(crate) mod tests {
     fn every_form_takes_its_own_values_only() {
         let person = Uuid::from_u128(7).to_string();
         let (long, long_url) = ("x".repeat(2_001), format!("https://example.com/{}", "x".repeat(2_000)));
-        for (form, good, bad) in [
-            (Form::Text, vec![json!("a"), json!("")], vec![json!(1), json!(long), json!(["a"])]),
-            (Form::Number, vec![json!(1), json!(-2.5)], vec![json!("1"), json!(true)]),
+        for (field_type, good, bad) in [
+            (FieldType::Text, vec![json!("a"), json!("")], vec![json!(1), json!(long), json!(["a"])]),
+            (FieldType::Number, vec![json!(1), json!(-2.5)], vec![json!("1"), json!(true)]),
             (
-                Form::Date,
+                FieldType::Date,
                 vec![json!("2026-11-22"), json!("2028-02-29")],
                 vec![json!("2026-1-2"), json!("2026-02-29"), json!("+02026-1-2"), json!("22.11.2026"), json!(20261122)],
             ),
-            (Form::Checkbox, vec![json!(true), json!(false)], vec![json!("true"), json!(1)]),
-            (Form::Select, vec![json!("low")], vec![json!("LOW"), json!("other"), json!(["low"]), json!("")]),
+            (FieldType::Checkbox, vec![json!(true), json!(false)], vec![json!("true"), json!(1)]),
+            (FieldType::Select, vec![json!("low")], vec![json!("LOW"), json!("other"), json!(["low"]), json!("")]),
             (
-                Form::MultiSelect,
+                FieldType::MultiSelect,
                 vec![json!([]), json!(["high", "low"])],
                 vec![json!("low"), json!(["low", "low"]), json!(["low", "other"]), json!([1])],
             ),
-            (Form::Person, vec![json!(person)], vec![json!("ada"), json!(7)]),
+            (FieldType::Person, vec![json!(person)], vec![json!("ada"), json!(7)]),
             (
-                Form::Url,
+                FieldType::Url,
                 vec![json!("https://example.com/a?b=c"), json!("http://localhost:8080")],
                 vec![json!("example.com"), json!("javascript:alert(1)"), json!("ftp://example.com"), json!(long_url)],
             ),
         ] {
-            let options: &[&str] = if form.has_options() { &["low", "high"] } else { &[] };
-            let field = field("it", form, options);
+            let options: &[&str] = if field_type.has_options() { &["low", "high"] } else { &[] };
+            let field = field("it", field_type, options);
             field.check("").unwrap();
             for value in good.into_iter().chain([Value::Null]) {
-                assert!(takes(&field, value.clone()), "{form:?} refuses {value}");
+                assert!(takes(&field, value.clone()), "{field_type:?} refuses {value}");
             }
             for value in bad {
-                assert!(!takes(&field, value.clone()), "{form:?} takes {value}");
+                assert!(!takes(&field, value.clone()), "{field_type:?} takes {value}");
             }
         }
     }
 
     #[test]
     fn all_that_is_wrong_is_named_by_its_key() {
-        let mut must = field("must", Form::Text, &[]);
+        let mut must = field("must", FieldType::Text, &[]);
         must.required = true;
-        let definitions = [must, field("cost", Form::Number, &[]), field("on", Form::Date, &[])];
+        let definitions = [must, field("cost", FieldType::Number, &[]), field("on", FieldType::Date, &[])];
         let given = object(json!({"cost": "much", "on": "2026-11-22", "free": {"any": ["thing"]}}));
         let status = tonic::Status::from(check(&definitions, None, &given, "custom_fields").unwrap_err());
         let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
@@ -272,7 +272,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_was_stored_before_the_definition_stays() {
-        let mut cost = field("cost", Form::Number, &[]);
+        let mut cost = field("cost", FieldType::Number, &[]);
         cost.required = true;
         let check =
             |before: Value, after: Value| check(&[cost.clone()], Some(&object(before)), &object(after), "f").is_ok();
@@ -285,27 +285,27 @@ pub(crate) mod tests {
 
     #[test]
     fn options_are_for_what_is_selected_and_told_apart() {
-        for (form, options, fine) in [
-            (Form::Select, &["a", "b"][..], true),
-            (Form::Select, &[], false),
-            (Form::MultiSelect, &["a", "a"], false),
-            (Form::Text, &["a"], false),
-            (Form::Text, &[], true),
+        for (field_type, options, fine) in [
+            (FieldType::Select, &["a", "b"][..], true),
+            (FieldType::Select, &[], false),
+            (FieldType::MultiSelect, &["a", "a"], false),
+            (FieldType::Text, &["a"], false),
+            (FieldType::Text, &[], true),
         ] {
-            assert_eq!(field("it", form, options).check("").is_ok(), fine, "{form:?} {options:?}");
+            assert_eq!(field("it", field_type, options).check("").is_ok(), fine, "{field_type:?} {options:?}");
         }
-        assert!(CustomField { name: String::new(), ..field("it", Form::Text, &[]) }.check("").is_err());
+        assert!(CustomField { name: String::new(), ..field("it", FieldType::Text, &[]) }.check("").is_err());
     }
 
     proptest! {
         #[test]
         fn a_change_of_definitions_alone_refuses_nothing(
             stored in prop::collection::btree_map("[a-d]", any::<i8>(), 0..4),
-            forms in prop::collection::vec((prop::sample::select(Form::ALL.to_vec()), any::<bool>()), 4),
+            forms in prop::collection::vec((prop::sample::select(FieldType::ALL.to_vec()), any::<bool>()), 4),
         ) {
             let stored: Map<String, Value> = stored.into_iter().map(|(key, value)| (key, json!(value))).collect();
-            let definitions: Vec<_> = forms.into_iter().zip(["a", "b", "c", "d"]).map(|((form, required), key)| {
-                CustomField { required, ..field(key, form, &[]) }
+            let definitions: Vec<_> = forms.into_iter().zip(["a", "b", "c", "d"]).map(|((field_type, required), key)| {
+                CustomField { required, ..field(key, field_type, &[]) }
             }).collect();
             prop_assert!(check(&definitions, Some(&stored), &stored, "custom_fields").is_ok());
         }

@@ -8,7 +8,7 @@ use crate::task::{Status, Visibility};
 /// Tasks that one may wait for, and that may wait for one.
 pub(crate) const MOST: i64 = 100;
 /// Tasks that a task waits for, directly or through others, as far as anybody looks for a circle.
-pub(crate) const MOST_ABOVE: i64 = 10_000;
+pub(crate) const MAX_ANCESTORS: i64 = 10_000;
 
 /// A task on the other side of a dependency, as far as it matters here.
 #[derive(Debug, Clone)]

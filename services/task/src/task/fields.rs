@@ -19,7 +19,7 @@ use crate::{
     task::{Priority, Visibility},
 };
 
-const MOST_CUSTOM_FIELDS: usize = 50;
+const MAX_CUSTOM_FIELDS: usize = 50;
 const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 /// The fields of a task that can be written.
@@ -143,8 +143,8 @@ fn tags(mut tags: Vec<String>) -> Vec<String> {
 }
 
 fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
-    if fields.len() > MOST_CUSTOM_FIELDS {
-        return Err(Error::invalid(field, format!("has more than {MOST_CUSTOM_FIELDS} members")));
+    if fields.len() > MAX_CUSTOM_FIELDS {
+        return Err(Error::invalid(field, format!("has more than {MAX_CUSTOM_FIELDS} members")));
     }
     json::check(fields, field, CUSTOM_FIELDS)
 }

@@ -42,20 +42,20 @@ impl Status {
     }
 
     /// Its work does not lead from here to `to`.
-    pub(crate) fn wrong_for(self, to: Self) -> Error {
+    pub(crate) fn transition_error(self, to: Self) -> Error {
         Error::from(Reason::TaskWrongState).with("from", self.name()).with("to", to.name())
     }
 }
 
 /// A way from some states to another.
 #[derive(Debug)]
-pub(crate) struct Move {
+pub(crate) struct Transition {
     pub(crate) from: &'static [Status],
     pub(crate) to: Status,
 }
 
 /// Every way there is. What is not in this table does not happen.
-impl Move {
+impl Transition {
     pub(crate) const START: Self = Self { from: &[Status::Pending], to: Status::InProgress };
     pub(crate) const PAUSE: Self = Self { from: &[Status::InProgress], to: Status::Paused };
     pub(crate) const RESUME: Self = Self { from: &[Status::Paused], to: Status::InProgress };
@@ -70,8 +70,8 @@ impl Move {
     ///
     /// # Errors
     /// TASK_WRONG_STATE, which names both states.
-    pub(crate) fn from(&self, status: Status) -> Result<Status> {
-        if self.from.contains(&status) { Ok(self.to) } else { Err(status.wrong_for(self.to)) }
+    pub(crate) fn apply(&self, status: Status) -> Result<Status> {
+        if self.from.contains(&status) { Ok(self.to) } else { Err(status.transition_error(self.to)) }
     }
 }
 
@@ -80,19 +80,19 @@ pub(crate) mod tests {
     use super::*;
 
     /// Every way, as callers name it.
-    pub(crate) const MOVES: [(&str, &Move); 7] = [
-        ("start", &Move::START),
-        ("pause", &Move::PAUSE),
-        ("resume", &Move::RESUME),
-        ("complete", &Move::COMPLETE),
-        ("cancel", &Move::CANCEL),
-        ("archive", &Move::ARCHIVE),
-        ("reopen", &Move::REOPEN),
+    pub(crate) const TRANSITIONS: [(&str, &Transition); 7] = [
+        ("start", &Transition::START),
+        ("pause", &Transition::PAUSE),
+        ("resume", &Transition::RESUME),
+        ("complete", &Transition::COMPLETE),
+        ("cancel", &Transition::CANCEL),
+        ("archive", &Transition::ARCHIVE),
+        ("reopen", &Transition::REOPEN),
     ];
 
     #[test]
     fn the_readme_shows_the_table() {
-        for (name, Move { from, to }) in MOVES {
+        for (name, Transition { from, to }) in TRANSITIONS {
             let from: Vec<_> = from.iter().map(|status| status.name()).collect();
             let row = format!("| {name} | {} | {} |", from.join(", "), to.name());
             assert!(include_str!("../../README.md").contains(&row), "the README lacks: {row}");
@@ -102,8 +102,8 @@ pub(crate) mod tests {
     #[test]
     fn every_state_can_be_left_and_reached() {
         for status in Status::ALL {
-            assert!(MOVES.iter().any(|(_, way)| way.from.contains(&status)), "{status:?} is a dead end");
-            assert!(MOVES.iter().any(|(_, way)| way.to == status), "{status:?} is out of reach");
+            assert!(TRANSITIONS.iter().any(|(_, way)| way.from.contains(&status)), "{status:?} is a dead end");
+            assert!(TRANSITIONS.iter().any(|(_, way)| way.to == status), "{status:?} is out of reach");
             assert_eq!(Status::from_name(status.name()), Some(status));
         }
     }

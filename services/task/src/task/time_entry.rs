@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
-    people::visibility::Who,
+    policy::visibility::Actor,
     task::{Status, Task},
 };
 
@@ -18,12 +18,12 @@ const LONGEST: TimeDelta = TimeDelta::hours(24);
 
 /// What an interval was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum IntervalKind {
     Working,
     Paused,
 }
 
-impl Kind {
+impl IntervalKind {
     /// The kind as it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -40,12 +40,12 @@ impl Kind {
 
 /// Where an interval comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum EntrySource {
     Timer,
     Manual,
 }
 
-impl Source {
+impl EntrySource {
     /// The source as it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -62,12 +62,12 @@ impl Source {
 
 /// An interval that is over: from its start to just before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct Interval {
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) ended_at: DateTime<Utc>,
 }
 
-impl Span {
+impl Interval {
     /// One that a person says they worked; `field` is where they said its end.
     ///
     /// # Errors
@@ -103,8 +103,8 @@ pub(crate) struct TimeEntry {
     pub(crate) task_id: Uuid,
     /// Whose time it is.
     pub(crate) user_id: Uuid,
-    pub(crate) kind: Kind,
-    pub(crate) source: Source,
+    pub(crate) kind: IntervalKind,
+    pub(crate) source: EntrySource,
     pub(crate) started_at: DateTime<Utc>,
     /// `None` while it runs.
     pub(crate) ended_at: Option<DateTime<Utc>>,
@@ -118,16 +118,16 @@ pub(crate) struct TimeEntry {
 impl TimeEntry {
     /// Its length in whole seconds, up to now while it runs.
     pub(crate) fn seconds(&self, now: DateTime<Utc>) -> i32 {
-        Span { started_at: self.started_at, ended_at: self.ended_at.unwrap_or(now) }.seconds()
+        Interval { started_at: self.started_at, ended_at: self.ended_at.unwrap_or(now) }.seconds()
     }
 
     /// The work that can be corrected: not what runs, nor a pause, which both are the timer's.
     ///
     /// # Errors
     /// TIME_ENTRY_FIXED.
-    pub(crate) fn work(&self) -> Result<Span> {
+    pub(crate) fn work(&self) -> Result<Interval> {
         match (self.kind, self.ended_at) {
-            (Kind::Working, Some(ended_at)) => Ok(Span { started_at: self.started_at, ended_at }),
+            (IntervalKind::Working, Some(ended_at)) => Ok(Interval { started_at: self.started_at, ended_at }),
             _ => Err(Reason::TimeEntryFixed.into()),
         }
     }
@@ -135,13 +135,13 @@ impl TimeEntry {
 
 /// What somebody does to an interval by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum CorrectionAction {
     Created,
     Updated,
     Deleted,
 }
 
-impl Action {
+impl CorrectionAction {
     /// The action as it is stored.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -159,39 +159,39 @@ impl Action {
 
 /// What a correction makes of an interval: what it was, if it was there, and what it is, if it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Difference {
-    pub(crate) action: Action,
-    pub(crate) old: Option<Span>,
-    pub(crate) new: Option<Span>,
+pub(crate) struct Adjustment {
+    pub(crate) action: CorrectionAction,
+    pub(crate) old: Option<Interval>,
+    pub(crate) new: Option<Interval>,
 }
 
-impl Difference {
+impl Adjustment {
     /// An interval is entered.
-    pub(crate) fn created(new: Span) -> Self {
-        Self { action: Action::Created, old: None, new: Some(new) }
+    pub(crate) fn created(new: Interval) -> Self {
+        Self { action: CorrectionAction::Created, old: None, new: Some(new) }
     }
 
     /// Its times change.
-    pub(crate) fn updated(old: Span, new: Span) -> Self {
-        Self { action: Action::Updated, old: Some(old), new: Some(new) }
+    pub(crate) fn updated(old: Interval, new: Interval) -> Self {
+        Self { action: CorrectionAction::Updated, old: Some(old), new: Some(new) }
     }
 
     /// It is taken out.
-    pub(crate) fn deleted(old: Span) -> Self {
-        Self { action: Action::Deleted, old: Some(old), new: None }
+    pub(crate) fn deleted(old: Interval) -> Self {
+        Self { action: CorrectionAction::Deleted, old: Some(old), new: None }
     }
 }
 
 /// What the timer notes when a task changes: the interval that ran ends, and another may begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Turn {
+pub(crate) struct TimerChange {
     pub(crate) task_id: Uuid,
     pub(crate) at: DateTime<Utc>,
     /// What begins, and whose time it is.
-    pub(crate) next: Option<(Kind, Uuid)>,
+    pub(crate) next: Option<(IntervalKind, Uuid)>,
 }
 
-impl Turn {
+impl TimerChange {
     /// What a change of a task at `now` is to its timer, if anything; and the time of the change, which is never before
     /// the one of the change before. A clock that was set back would have intervals overlap otherwise: work begins
     /// when it says, but not before the task changed last, and ends when it has the seconds that the task counted.
@@ -216,11 +216,11 @@ impl Turn {
 }
 
 /// What a task's time goes to, and whose it is.
-fn running(task: &Task) -> Option<(Kind, Uuid)> {
+fn running(task: &Task) -> Option<(IntervalKind, Uuid)> {
     let kind = match task.status {
         _ if task.deleted_at.is_some() => return None,
-        Status::InProgress => Kind::Working,
-        Status::Paused => Kind::Paused,
+        Status::InProgress => IntervalKind::Working,
+        Status::Paused => IntervalKind::Paused,
         Status::Pending | Status::Completed | Status::Archived | Status::Canceled => return None,
     };
     Some((kind, task.worker()))
@@ -228,22 +228,22 @@ fn running(task: &Task) -> Option<(Kind, Uuid)> {
 
 impl Task {
     /// Counts work that was entered, corrected or taken out by hand.
-    pub(crate) fn correct_time(&mut self, difference: Difference) {
-        let seconds = |span: Option<Span>| span.map_or(0, Span::seconds);
+    pub(crate) fn correct_time(&mut self, difference: Adjustment) {
+        let seconds = |span: Option<Interval>| span.map_or(0, Interval::seconds);
         let without = self.actual_seconds.saturating_sub(seconds(difference.old));
         let corrected = without.saturating_add(seconds(difference.new));
         self.actual_seconds = corrected.max(0);
     }
 }
 
-impl Who<'_> {
+impl Actor<'_> {
     /// They may enter this person's work on the task: their own while the task is theirs to work on, and that of
     /// people they stand above on tasks that they may change.
     ///
     /// # Errors
     /// TASK_CHANGE_NOT_ALLOWED.
-    pub(crate) fn may_enter_time(self, task: &Task, person: Uuid) -> Result<()> {
-        if person == self.id { self.may_work_on(task) } else { self.may_correct_time(task, person) }
+    pub(crate) fn can_enter_time(self, task: &Task, person: Uuid) -> Result<()> {
+        if person == self.id { self.can_work_on(task) } else { self.can_correct_time(task, person) }
     }
 
     /// They may correct this person's work on a task that they see: their own, whoever has the task now, and that of
@@ -251,20 +251,20 @@ impl Who<'_> {
     ///
     /// # Errors
     /// TASK_CHANGE_NOT_ALLOWED.
-    pub(crate) fn may_correct_time(self, task: &Task, person: Uuid) -> Result<()> {
+    pub(crate) fn can_correct_time(self, task: &Task, person: Uuid) -> Result<()> {
         if person == self.id {
             return Ok(());
         }
-        if !self.runs_the_account() && !self.manages(person) {
+        if !self.is_account_admin() && !self.manages(person) {
             return Err(Reason::TaskChangeNotAllowed.into());
         }
-        self.may_change(task)
+        self.can_change(task)
     }
 }
 
 /// What the intervals of a task sum up to.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Figures {
+pub(crate) struct TimeTotals {
     pub(crate) working_seconds: i64,
     pub(crate) paused_seconds: i64,
     pub(crate) pauses: i64,

@@ -178,7 +178,7 @@ impl Rule {
                 "has times that are less than an hour apart",
             ),
         ];
-        match refused.into_iter().find(|(broken, _)| *broken) {
+        match refused.into_iter().find(|(map_constraint, _)| *map_constraint) {
             Some((_, why)) => Err(why.to_owned()),
             None => Ok(()),
         }

@@ -7,11 +7,11 @@ use chrono_tz::{
 };
 use proptest::prelude::*;
 
-use self::any::{any_part, any_rule, any_start, any_zone, written};
+use self::strategies::{any_part, any_rule, any_start, any_zone, written};
 use super::*;
 
-mod any;
 mod differential;
+mod strategies;
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -39,7 +39,7 @@ fn shown(recurrence: &Recurrence, due_at: &str, many: usize) -> Vec<String> {
 }
 
 fn refused(text: &str) -> String {
-    let recurrence = Recurrence::parse(&tidy(text), Berlin, "rule");
+    let recurrence = Recurrence::parse(&normalize(text), Berlin, "rule");
     let due_at = utc("2026-03-01T08:00:00Z");
     let error = recurrence.and_then(|recurrence| recurrence.check(due_at, due_at, "rule")).unwrap_err();
     let details = tonic_types::StatusExt::get_details_bad_request(&tonic::Status::from(error)).unwrap();
@@ -170,7 +170,7 @@ fn what_is_no_rule_is_refused_with_a_sentence() {
     let (daily, now) = (rule("FREQ=DAILY", Berlin), utc("2026-03-01T08:00:00Z"));
     assert!(daily.check(now - TimeDelta::days(365), now, "rule").is_ok());
     assert!(daily.check(now - TimeDelta::days(367), now, "rule").is_err());
-    assert!(zone("Europe/Atlantis", "zone").is_err() && zone("Europe/Berlin", "zone").is_ok());
+    assert!(parse_timezone("Europe/Atlantis", "zone").is_err() && parse_timezone("Europe/Berlin", "zone").is_ok());
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn no_time_is_looked_for_after_the_last_day() {
     // The fiftieth year begins on the last day, and has its time in December.
     let rule = rule("FREQ=YEARLY;BYDAY=-4MO;INTERVAL=2", chrono_tz::UTC);
     let start = rule.local(utc("2000-01-01T00:00:00Z"));
-    let times = Times { rule: &rule.rule, start };
-    let last = times.between(start.date(), start.date() + FURTHEST).last().unwrap();
+    let times = Occurrences { rule: &rule.rule, start };
+    let last = times.between(start.date(), start.date() + MAX_HORIZON).last().unwrap();
     assert_eq!(last.to_string(), "2048-12-07 00:00:00");
 }
 
@@ -246,8 +246,8 @@ proptest! {
     {
         let text = format!("FREQ=WEEKLY;INTERVAL={interval};BYDAY={};COUNT={count}", days.join(","));
         let weekly = rule(&text, zone);
-        let times = Times { rule: &weekly.rule, start };
-        let all: Vec<_> = times.between(start.date(), start.date() + FURTHEST).collect();
+        let times = Occurrences { rule: &weekly.rule, start };
+        let all: Vec<_> = times.between(start.date(), start.date() + MAX_HORIZON).collect();
         prop_assert_eq!(all.len() as u32, count);
         let mut last = start;
         let mut one_by_one = Vec::new();
@@ -268,7 +268,7 @@ proptest! {
     #[test]
     fn a_later_beginning_leaves_out_what_was_before(text in any_rule(), start in any_start(), later in 0i64..500) {
         let recurrence = rule(&text, chrono_tz::UTC);
-        let times = Times { rule: &recurrence.rule, start };
+        let times = Occurrences { rule: &recurrence.rule, start };
         let (from, to) = (start.date() + TimeDelta::days(later), start.date() + TimeDelta::days(3 * 366));
         let on: Vec<_> = times.between(from, to).skip_while(|time| time.date() < from).take(9).collect();
         let all = times.between(start.date(), to).skip_while(|time| time.date() < from);
@@ -280,19 +280,19 @@ proptest! {
     fn no_rule_makes_more_than_so_much_work(parts in prop::collection::vec(any_part(), 0..6), start in any_start(),
         age in 0i64..20_000)
     {
-        let Ok(recurrence) = Recurrence::parse(&tidy(&parts.join(";")), chrono_tz::UTC, "rule") else { return Ok(()) };
+        let Ok(recurrence) = Recurrence::parse(&normalize(&parts.join(";")), chrono_tz::UTC, "rule") else { return Ok(()) };
         let from = start.date() + TimeDelta::days(age);
-        let times = Times { rule: &recurrence.rule, start };
-        let days: i64 = times.periods(from, from + FURTHEST).map(|(first, last)| (last - first).num_days() + 1).sum();
+        let times = Occurrences { rule: &recurrence.rule, start };
+        let days: i64 = times.periods(from, from + MAX_HORIZON).map(|(first, last)| (last - first).num_days() + 1).sum();
         // A period may begin before the range, and end after it.
-        prop_assert!(days <= FURTHEST.num_days() + 2 * 366, "{} days", days);
+        prop_assert!(days <= MAX_HORIZON.num_days() + 2 * 366, "{} days", days);
     }
 
     /// Whatever people send: a rule or a refusal, and soon.
     #[test]
     fn no_text_breaks_it(parts in prop::collection::vec(any_part(), 0..6), zone in any_zone(), start in any_start()) {
         let text = parts.join(";");
-        if let Ok(recurrence) = Recurrence::parse(&tidy(&text), zone, "rule") {
+        if let Ok(recurrence) = Recurrence::parse(&normalize(&text), zone, "rule") {
             let due_at = recurrence.instant(start);
             if recurrence.check(due_at, due_at, "rule").is_ok() {
                 prop_assert!(recurrence.next(start, start, due_at, &[]).unwrap().at > due_at);
@@ -305,7 +305,7 @@ proptest! {
     /// Whatever people send, in whatever script: a rule or a sentence.
     #[test]
     fn any_text_is_a_rule_or_a_refusal(text in prop_oneof![".{0,500}", "(FREQ|BYDAY|UNTIL|BYSETPOS|;|=|,|-|[0-9A-Z]){0,60}"]) {
-        if let Err(error) = Recurrence::parse(&tidy(&text), Berlin, "rule") {
+        if let Err(error) = Recurrence::parse(&normalize(&text), Berlin, "rule") {
             prop_assert_eq!(error.reason(), baton_errors::Reason::ValidationFailed);
         }
     }

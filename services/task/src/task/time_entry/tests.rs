@@ -3,15 +3,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     convert::time_entry::report,
-    people::{
+    policy::{
         assignment::take_over,
         visibility::tests::{ALL, COLLEAGUE, STRANGER, USER, membership},
     },
     task::tests::{at, task},
 };
 
-fn span(start: i64, end: i64) -> Span {
-    Span { started_at: at(start), ended_at: at(end) }
+fn span(start: i64, end: i64) -> Interval {
+    Interval { started_at: at(start), ended_at: at(end) }
 }
 
 #[test]
@@ -34,9 +34,13 @@ fn what_people_say_is_over_forward_and_no_longer_than_a_day() {
 
 #[test]
 fn only_work_that_is_over_is_corrected_by_hand() {
-    let entry = |kind, ended_at| TimeEntry { kind, ended_at, ..entry(USER, Source::Timer, at(0)) };
-    assert_eq!(entry(Kind::Working, Some(at(9))).work().unwrap(), span(0, 9));
-    for fixed in [entry(Kind::Working, None), entry(Kind::Paused, None), entry(Kind::Paused, Some(at(9)))] {
+    let entry = |kind, ended_at| TimeEntry { kind, ended_at, ..entry(USER, EntrySource::Timer, at(0)) };
+    assert_eq!(entry(IntervalKind::Working, Some(at(9))).work().unwrap(), span(0, 9));
+    for fixed in [
+        entry(IntervalKind::Working, None),
+        entry(IntervalKind::Paused, None),
+        entry(IntervalKind::Paused, Some(at(9))),
+    ] {
         assert_eq!(fixed.work().unwrap_err().reason(), Reason::TimeEntryFixed);
     }
 }
@@ -46,19 +50,19 @@ fn who_may_say_what_a_person_worked() {
     // A user's task that their colleague holds.
     let mut task = task(USER);
     task.assigned_to = Some(COLLEAGUE);
-    let may = |rule: fn(Who<'_>, &Task, Uuid) -> Result<()>, person| {
-        ALL.map(|id| rule(Who { id, membership: &membership(id) }, &task, person).is_ok())
+    let may = |rule: fn(Actor<'_>, &Task, Uuid) -> Result<()>, person| {
+        ALL.map(|id| rule(Actor { id, membership: &membership(id) }, &task, person).is_ok())
     };
     // OWNER, SUPER, MANAGER, OTHER_MANAGER, USER, COLLEAGUE, STRANGER
     let above = [true, true, true, false, false, true, false];
-    assert_eq!(may(|who, task, of| who.may_enter_time(task, of), COLLEAGUE), above, "theirs, and for them");
-    assert_eq!(may(|who, task, of| who.may_correct_time(task, of), COLLEAGUE), above);
-    let of_user = may(|who, task, of| who.may_enter_time(task, of), USER);
+    assert_eq!(may(|actor, task, of| actor.can_enter_time(task, of), COLLEAGUE), above, "theirs, and for them");
+    assert_eq!(may(|actor, task, of| actor.can_correct_time(task, of), COLLEAGUE), above);
+    let of_user = may(|actor, task, of| actor.can_enter_time(task, of), USER);
     assert_eq!(of_user, [true, true, true, false, false, false, false], "the creator does not work on it now");
-    let of_user = may(|who, task, of| who.may_correct_time(task, of), USER);
+    let of_user = may(|actor, task, of| actor.can_correct_time(task, of), USER);
     assert_eq!(of_user, [true, true, true, false, true, false, false], "they may have, and correct their own");
     // The stranger's manager has no say in the task, though they stand above the stranger.
-    let of_stranger = may(|who, task, of| who.may_correct_time(task, of), STRANGER);
+    let of_stranger = may(|actor, task, of| actor.can_correct_time(task, of), STRANGER);
     assert_eq!(of_stranger, [true, true, false, false, false, false, true]);
 }
 
@@ -66,12 +70,12 @@ fn who_may_say_what_a_person_worked() {
 #[derive(Debug, Default)]
 struct Sheet(Vec<TimeEntry>);
 
-fn entry(user_id: Uuid, source: Source, started_at: DateTime<Utc>) -> TimeEntry {
+fn entry(user_id: Uuid, source: EntrySource, started_at: DateTime<Utc>) -> TimeEntry {
     TimeEntry {
         id: Uuid::nil(),
         task_id: Uuid::nil(),
         user_id,
-        kind: Kind::Working,
+        kind: IntervalKind::Working,
         source,
         started_at,
         ended_at: None,
@@ -91,21 +95,23 @@ fn meet(a: &TimeEntry, b: &TimeEntry) -> bool {
 }
 
 impl Sheet {
-    fn turn(&mut self, turn: Turn) {
+    fn turn(&mut self, turn: TimerChange) {
         for entry in self.0.iter_mut().filter(|entry| entry.ended_at.is_none()) {
             entry.ended_at = Some(entry.started_at.max(turn.at));
         }
-        let next = turn.next.map(|(kind, user_id)| TimeEntry { kind, ..entry(user_id, Source::Timer, turn.at) });
+        let next = turn.next.map(|(kind, user_id)| TimeEntry { kind, ..entry(user_id, EntrySource::Timer, turn.at) });
         self.0.extend(next);
     }
 
     fn overlaps(&self, new: &TimeEntry, but: Option<usize>) -> bool {
         let others = self.0.iter().enumerate().filter(|(index, _)| Some(*index) != but).map(|(_, entry)| entry);
-        others.filter(|entry| entry.kind == Kind::Working && entry.user_id == new.user_id).any(|entry| meet(entry, new))
+        others
+            .filter(|entry| entry.kind == IntervalKind::Working && entry.user_id == new.user_id)
+            .any(|entry| meet(entry, new))
     }
 
     fn work(&self) -> impl Iterator<Item = &TimeEntry> {
-        self.0.iter().filter(|entry| entry.kind == Kind::Working)
+        self.0.iter().filter(|entry| entry.kind == IntervalKind::Working)
     }
 }
 
@@ -171,40 +177,41 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
         }
         Step::Enter(ago, long) => {
             let ended_at = now - TimeDelta::seconds(*ago);
-            let said = Span { started_at: ended_at - milliseconds(*long), ended_at };
-            let new = TimeEntry { ended_at: Some(ended_at), ..entry(task.worker(), Source::Manual, said.started_at) };
+            let said = Interval { started_at: ended_at - milliseconds(*long), ended_at };
+            let new =
+                TimeEntry { ended_at: Some(ended_at), ..entry(task.worker(), EntrySource::Manual, said.started_at) };
             if said.said("ended_at", now).is_err() || sheet.overlaps(&new, None) {
                 return false;
             }
             sheet.0.push(new);
-            after.correct_time(Difference::created(said));
+            after.correct_time(Adjustment::created(said));
             Ok(())
         }
         Step::Correct(which, by, longer) => {
             let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
             let Ok(old) = sheet.0[index].work() else { return false };
             let started_at = old.started_at + milliseconds(*by);
-            let new = Span { started_at, ended_at: old.ended_at + milliseconds(by + longer) };
+            let new = Interval { started_at, ended_at: old.ended_at + milliseconds(by + longer) };
             let moved = TimeEntry { started_at, ended_at: Some(new.ended_at), ..sheet.0[index].clone() };
             if new.said("ended_at", now).is_err() || sheet.overlaps(&moved, Some(index)) {
                 return false;
             }
             sheet.0[index] = moved;
-            after.correct_time(Difference::updated(old, new));
+            after.correct_time(Adjustment::updated(old, new));
             Ok(())
         }
         Step::Remove(which) => {
             let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
             let Ok(old) = sheet.0[index].work() else { return false };
             sheet.0.remove(index);
-            after.correct_time(Difference::deleted(old));
+            after.correct_time(Adjustment::deleted(old));
             Ok(())
         }
     };
     if done.is_err() {
         return false;
     }
-    let (time, turn) = Turn::of(&before, &mut after, saved_at);
+    let (time, turn) = TimerChange::of(&before, &mut after, saved_at);
     after.updated_at = time;
     turn.into_iter().for_each(|turn| sheet.turn(turn));
     *task = after;
@@ -231,16 +238,16 @@ proptest! {
             prop_assert!(task.updated_at >= before.updated_at, "a task's own time never goes back");
             for (index, entry) in sheet.0.iter().enumerate() {
                 prop_assert!(entry.ended_at.is_none_or(|end| end >= entry.started_at));
-                prop_assert!(entry.kind == Kind::Paused || !sheet.overlaps(entry, Some(index)), "{:?}: {:?}", step, sheet);
+                prop_assert!(entry.kind == IntervalKind::Paused || !sheet.overlaps(entry, Some(index)), "{:?}: {:?}", step, sheet);
             }
             let over: i32 = sheet.work().filter(|entry| entry.ended_at.is_some()).map(|entry| entry.seconds(now)).sum();
             prop_assert_eq!(over, task.actual_seconds);
-            prop_assert_eq!(sheet.work().map(|entry| entry.seconds(now)).sum::<i32>(), task.worked(now));
+            prop_assert_eq!(sheet.work().map(|entry| entry.seconds(now)).sum::<i32>(), task.worked_seconds(now));
             let mut runs = sheet.0.iter().filter(|entry| entry.ended_at.is_none());
             let run = runs.next();
             prop_assert!(runs.next().is_none(), "a task runs once");
             prop_assert_eq!(run.map(|entry| (entry.kind, entry.user_id)), running(&task));
-            let since = run.filter(|entry| entry.kind == Kind::Working).map(|entry| entry.started_at);
+            let since = run.filter(|entry| entry.kind == IntervalKind::Working).map(|entry| entry.started_at);
             prop_assert_eq!(since, task.running_since);
         }
     }
@@ -249,12 +256,12 @@ proptest! {
 #[test]
 fn a_report_says_what_it_can() {
     let mut task = task(USER);
-    let nothing = report(&task, Figures::default(), at(50));
+    let nothing = report(&task, TimeTotals::default(), at(50));
     assert_eq!((nothing.elapsed_seconds, nothing.estimate_ratio, nothing.focus_ratio), (0, None, None));
     assert_eq!((nothing.first_started_at, nothing.cycle_time_seconds, nothing.lead_time_seconds), (None, None, None));
 
     task.fields.estimated_seconds = Some(0);
-    let figures = Figures {
+    let figures = TimeTotals {
         working_seconds: 300,
         paused_seconds: 100,
         pauses: 2,
@@ -273,6 +280,6 @@ fn a_report_says_what_it_can() {
     assert_eq!((done.elapsed_seconds, done.cycle_time_seconds, done.lead_time_seconds), (500, Some(500), Some(510)));
     assert_eq!(done.estimate_ratio, Some(1.5));
     // Work that somebody entered for after the end.
-    let late = report(&task, Figures { first_started_at: Some(at(600)), ..figures }, at(9_999));
+    let late = report(&task, TimeTotals { first_started_at: Some(at(600)), ..figures }, at(9_999));
     assert_eq!((late.elapsed_seconds, late.cycle_time_seconds), (0, Some(0)));
 }

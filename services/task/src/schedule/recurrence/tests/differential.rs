@@ -22,15 +22,14 @@ use serde_json::{Value, json};
 
 use super::{
     super::{rule::Frequency, *},
-    London,
-    any::{ZONES, any_rule, any_zone},
-    rule,
+    London, rule,
+    strategies::{ZONES, any_rule, any_zone},
 };
 
 /// Rules that are compared.
 const RULES: usize = 10_000;
 /// Times of each.
-const MOST: usize = 8;
+const MAX_TIMES: usize = 8;
 
 /// A rule that begins at a time.
 #[derive(Debug, Clone)]
@@ -59,7 +58,7 @@ impl Case {
         let end = NaiveDate::from_ymd_opt(self.last_year(), 12, 31).unwrap().and_hms_opt(23, 59, 59).unwrap();
         let mut times = Vec::new();
         let mut after = recurrence.instant(self.start);
-        while times.len() < MOST
+        while times.len() < MAX_TIMES
             && let Some(next) = recurrence.first(self.start, after, end, &[])
         {
             times.push(next.at.timestamp());
@@ -74,7 +73,7 @@ impl Case {
             "start": self.start.format("%FT%T").to_string(),
             "zone": self.zone.name(),
             "last_year": self.last_year(),
-            "most": MOST,
+            "most": MAX_TIMES,
             "corrected": corrected,
         })
     }

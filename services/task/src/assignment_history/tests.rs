@@ -1,0 +1,436 @@
+//! Random people hand a task about, and leave. The rules are told once more here, as the plan tells them (2.2 and
+//! 2.3), and nobody gets further than they say; and the record is what happened.
+
+use std::collections::HashSet;
+
+use baton_access::{Membership, Role};
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    policy::{
+        assignment::{self, Assignee},
+        visibility::{
+            Actor,
+            tests::{ALL, COLLEAGUE, MANAGER, OTHER_MANAGER, OWNER, STRANGER, SUPER, USER, anyone, membership},
+        },
+    },
+    task::tests::{at, task},
+};
+
+/// An account: who is there, under whom, and what it wants.
+struct Account {
+    members: Vec<(Uuid, Role, Option<Uuid>)>,
+    /// Managers who may reassign by a right of their own.
+    trusted: HashSet<Uuid>,
+    managers_may_reassign: bool,
+    rejection_enabled: bool,
+}
+
+impl Account {
+    fn new(trusted: HashSet<Uuid>, managers_may_reassign: bool, rejection_enabled: bool) -> Self {
+        let manager_of = |person| match person {
+            OWNER => None,
+            SUPER => Some(OWNER),
+            MANAGER | OTHER_MANAGER => Some(SUPER),
+            USER | COLLEAGUE => Some(MANAGER),
+            _ => Some(OTHER_MANAGER),
+        };
+        let members = ALL.map(|person| (person, membership(person).role, manager_of(person))).into();
+        Self { members, trusted, managers_may_reassign, rejection_enabled }
+    }
+
+    fn has(&self, person: Uuid) -> bool {
+        self.members.iter().any(|&(id, ..)| id == person)
+    }
+
+    fn role(&self, person: Uuid) -> Role {
+        self.members.iter().find(|&&(id, ..)| id == person).unwrap().1
+    }
+
+    fn is_above(&self, above: Uuid, person: Uuid) -> bool {
+        let manager = self.members.iter().find(|&&(id, ..)| id == person).and_then(|&(.., manager)| manager);
+        manager.is_some_and(|manager| manager == above || self.is_above(above, manager))
+    }
+
+    fn runs(&self, person: Uuid) -> bool {
+        self.role(person) >= Role::SuperManager
+    }
+
+    /// What tenancy would tell of a member.
+    fn membership(&self, person: Uuid) -> Membership {
+        let role = self.role(person);
+        let reports = self.members.iter().map(|&(id, ..)| id).filter(|&id| self.is_above(person, id));
+        let may = role == Role::Manager && (self.managers_may_reassign || self.trusted.contains(&person));
+        let mut membership = Membership {
+            role,
+            may_reassign: self.runs(person) || may,
+            reports: if self.runs(person) { HashSet::new() } else { reports.collect() },
+            team: HashSet::new(),
+            ..membership(person)
+        };
+        membership.settings.rejection_enabled = self.rejection_enabled;
+        membership
+    }
+
+    /// Somebody leaves; answers who has their work.
+    fn leave(&mut self, person: Uuid) -> Uuid {
+        let heir = self.members.iter().find(|&&(id, ..)| id == person).unwrap().2.unwrap();
+        self.members.retain(|&(id, ..)| id != person);
+        for (_, _, manager) in &mut self.members {
+            if *manager == Some(person) {
+                *manager = Some(heir);
+            }
+        }
+        heir
+    }
+
+    /// Section 2.2: owners to anyone, super managers to managers and users, managers to the users under them, and
+    /// everyone to themselves.
+    fn can_give(&self, from: Uuid, to: Uuid) -> bool {
+        from == to
+            || match (self.role(from), self.role(to)) {
+                (Role::Owner, _) | (Role::SuperManager, Role::Manager | Role::User) => true,
+                (Role::Manager, Role::User) => self.is_above(from, to),
+                _ => false,
+            }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Assign(Uuid),
+    Reassign(Uuid),
+    Accept,
+    Reject(Option<String>),
+    Start,
+    Pause,
+    Complete,
+    Leave,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    use Step::{Accept, Assign, Complete, Leave, Pause, Reassign, Reject, Start};
+    let reject = prop::option::of("[a-z ]{1,9}").prop_map(Reject);
+    prop_oneof![
+        6 => anyone().prop_map(Assign),
+        4 => anyone().prop_map(Reassign),
+        3 => Just(Accept),
+        4 => reject,
+        1 => Just(Start),
+        1 => Just(Pause),
+        1 => Just(Complete),
+        1 => Just(Leave),
+    ]
+}
+
+/// A row of the record.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    to: Uuid,
+    by: Uuid,
+    origin: AssignmentOrigin,
+    accepted: Option<DateTime<Utc>>,
+    rejected: Option<Option<String>>,
+    ended: Option<DateTime<Utc>>,
+}
+
+/// What `store::assignment_history::record` makes of a change.
+fn record(rows: &mut Vec<Row>, change: Option<AssignmentChange>) {
+    let Some(AssignmentChange { at, previous, new, .. }) = change else { return };
+    if let Some(previous) = previous {
+        let open = rows.last_mut().filter(|row| row.ended.is_none()).expect("somebody holds it");
+        match previous {
+            PreviousAssignment::Accepted(at) => _ = open.accepted.get_or_insert(at),
+            PreviousAssignment::Ended => open.ended = Some(at),
+            PreviousAssignment::Rejected(reason) => (open.rejected, open.ended) = (Some(reason), Some(at)),
+        }
+    }
+    if let Some(NewAssignment { assigned_to, assigned_by, origin, accepted_at }) = new {
+        assert!(rows.last().is_none_or(|row| row.ended.is_some()), "a task is in one pair of hands");
+        let (rejected, ended) = (None, None);
+        rows.push(Row { to: assigned_to, by: assigned_by, origin, accepted: accepted_at, rejected, ended });
+    }
+}
+
+/// One task, as it is, as the record has it, and as this test has seen it happen.
+struct Story {
+    account: Account,
+    task: Task,
+    record: Vec<Row>,
+    happened: Vec<Row>,
+}
+
+impl Story {
+    fn begin(account: Account, creator: Uuid, to: Option<Uuid>) -> Self {
+        let mut task = task(creator);
+        let membership = account.membership(creator);
+        let actor = Actor { id: creator, membership: &membership };
+        let mut story = Self { account, task: task.clone(), record: Vec::new(), happened: Vec::new() };
+        if let Some(to) = to {
+            let given = assignment::assign_new(&mut task, actor, story.member(to), at(0));
+            assert_eq!(given.is_ok(), story.account.can_give(creator, to));
+            if given.is_ok() {
+                story.passes(
+                    to,
+                    creator,
+                    if to == creator { AssignmentOrigin::Oneself } else { AssignmentOrigin::Assigned },
+                    at(0),
+                );
+                story.task = task;
+            }
+        }
+        record(&mut story.record, AssignmentChange::of(None, &story.task, EventKind::Created, creator, None));
+        story
+    }
+
+    fn member(&self, user_id: Uuid) -> Assignee {
+        Assignee { user_id, role: self.account.role(user_id) }
+    }
+
+    /// It is seen to go from hand to hand.
+    fn passes(&mut self, to: Uuid, by: Uuid, origin: AssignmentOrigin, now: DateTime<Utc>) {
+        if let Some(row) = self.happened.last_mut() {
+            row.ended = Some(now);
+        }
+        let at_once = to == by || matches!(origin, AssignmentOrigin::Returned | AssignmentOrigin::HandedOver);
+        let accepted = at_once.then_some(now);
+        self.happened.push(Row { to, by, origin, accepted, rejected: None, ended: None });
+    }
+
+    fn is_accepted(&mut self, now: DateTime<Utc>) {
+        if let Some(row) = self.happened.last_mut().filter(|row| row.ended.is_none()) {
+            row.accepted.get_or_insert(now);
+        }
+    }
+
+    /// Whether the rules let this person do it; `None` where it is not about hands.
+    fn allowed(&self, person: Uuid, step: &Step) -> Option<bool> {
+        let (task, account) = (&self.task, &self.account);
+        let holder = task.assigned_to;
+        let open = task.status.is_open();
+        match step {
+            Step::Assign(to) if holder == Some(*to) => Some(true),
+            Step::Assign(to) => {
+                let free_for_them = match holder {
+                    Some(holder) => holder == person,
+                    None => {
+                        task.created_by == person || account.runs(person) || account.is_above(person, task.created_by)
+                    }
+                };
+                Some(open && free_for_them && account.can_give(person, *to))
+            }
+            Step::Reassign(to) => {
+                let role = account.role(person);
+                let trusted = role == Role::Manager
+                    && (account.managers_may_reassign || account.trusted.contains(&person))
+                    && holder.is_some_and(|holder| holder == person || account.is_above(person, holder));
+                let can_take = holder.is_some() && (account.runs(person) || trusted);
+                Some(can_take && (holder == Some(*to) || (open && account.can_give(person, *to))))
+            }
+            Step::Accept => Some(holder == Some(person)),
+            Step::Reject(_) => Some(holder == Some(person) && account.rejection_enabled && task.accepted_at.is_none()),
+            Step::Start | Step::Pause | Step::Complete | Step::Leave => None,
+        }
+    }
+
+    fn step(&mut self, person: Uuid, step: &Step, now: DateTime<Utc>) -> Result<(), TestCaseError> {
+        if matches!(step, Step::Assign(to) | Step::Reassign(to) if !self.account.has(*to)) {
+            // Tenancy knows no such member.
+            return Ok(());
+        }
+        let allowed = self.allowed(person, step);
+        let before = self.task.clone();
+        let saw = self.who_sees();
+        if matches!(step, Step::Leave) {
+            return self.leave(person, now);
+        }
+        let membership = self.account.membership(person);
+        let actor = Actor { id: person, membership: &membership };
+        let mut after = before.clone();
+        let work = |task: &Task| actor.can_work_on(task);
+        let (kind, done) = match step {
+            Step::Assign(to) => (EventKind::Assigned, assignment::assign(&mut after, actor, self.member(*to), now)),
+            Step::Reassign(to) => {
+                (EventKind::Reassigned, assignment::reassign(&mut after, actor, self.member(*to), now))
+            }
+            Step::Accept => (EventKind::Accepted, assignment::accept(&mut after, actor, now)),
+            Step::Reject(_) => (EventKind::Rejected, assignment::reject(&mut after, actor, now)),
+            Step::Start => (EventKind::Started, work(&before).and_then(|()| after.start(now))),
+            Step::Pause => (EventKind::Paused, work(&before).and_then(|()| after.pause("lunch".to_owned(), now))),
+            Step::Complete => (EventKind::Completed, work(&before).and_then(|()| after.complete(now))),
+            Step::Leave => unreachable!(),
+        };
+        if let Some(allowed) = allowed {
+            prop_assert_eq!(done.is_ok(), allowed, "{:?} by {}: {:?}", step, person, done);
+        }
+        if done.is_err() {
+            prop_assert_eq!(&after, &before);
+            return Ok(());
+        }
+        let reason = if let Step::Reject(reason) = step { reason.as_deref() } else { None };
+        after.updated_at = now;
+        record(&mut self.record, AssignmentChange::of(Some(&before), &after, kind, person, reason));
+        self.task = after;
+        match step {
+            Step::Assign(to) if before.assigned_to != Some(*to) => {
+                let origin = match before.assigned_to {
+                    Some(_) => AssignmentOrigin::Delegated,
+                    None if *to == person => AssignmentOrigin::Oneself,
+                    None => AssignmentOrigin::Assigned,
+                };
+                self.passes(*to, person, origin, now);
+            }
+            Step::Reassign(to) if before.assigned_to != Some(*to) => {
+                self.passes(*to, person, AssignmentOrigin::Reassigned, now);
+                prop_assert_eq!(self.task.reassignment_count, before.reassignment_count + 1);
+            }
+            Step::Reject(reason) => {
+                let back = before.assigned_by.unwrap();
+                self.happened.last_mut().unwrap().rejected = Some(reason.clone());
+                self.passes(back, person, AssignmentOrigin::Returned, now);
+            }
+            Step::Accept | Step::Start | Step::Complete => self.is_accepted(now),
+            _ => {}
+        }
+        // To hand a task on shows it to who has it now, and to those above them; to nobody else.
+        for gained in self.who_sees().difference(&saw) {
+            let holder = self.task.assigned_to.unwrap();
+            prop_assert!(*gained == holder || self.account.is_above(*gained, holder), "{} sees it now", gained);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, person: Uuid, now: DateTime<Utc>) -> Result<(), TestCaseError> {
+        // The last owner stays.
+        if person == OWNER {
+            return Ok(());
+        }
+        let heir = self.account.leave(person);
+        let before = self.task.clone();
+        let offered = before.assigned_by == Some(person) && before.accepted_at.is_none();
+        if !before.status.is_open() || (before.worker() != person && !offered) {
+            return Ok(());
+        }
+        let mut after = before.clone();
+        let kind = assignment::take_over(&mut after, person, heir, now);
+        after.updated_at = now;
+        let change = AssignmentChange::of(Some(&before), &after, kind, person, None);
+        record(&mut self.record, change.map(|change| change.with_origin(Some(AssignmentOrigin::HandedOver))));
+        if before.worker() == person {
+            self.passes(heir, person, AssignmentOrigin::HandedOver, now);
+            let taken = i32::from(before.assigned_to.is_some());
+            prop_assert_eq!(after.reassignment_count, before.reassignment_count + taken);
+        } else if before.assigned_to == Some(heir) {
+            self.is_accepted(now);
+        }
+        self.task = after;
+        Ok(())
+    }
+
+    fn who_sees(&self) -> HashSet<Uuid> {
+        let sees = |&(id, ..): &(Uuid, Role, Option<Uuid>)| {
+            Actor { id, membership: &self.account.membership(id) }.can_see(&self.task).then_some(id)
+        };
+        self.account.members.iter().filter_map(sees).collect()
+    }
+
+    /// What holds whatever happened.
+    fn check(&self) -> Result<(), TestCaseError> {
+        prop_assert_eq!(&self.record, &self.happened);
+        let open: Vec<&Row> = self.record.iter().filter(|row| row.ended.is_none()).collect();
+        prop_assert_eq!(open.iter().map(|row| row.to).next(), self.task.assigned_to);
+        prop_assert!(open.len() <= 1);
+        if let [row] = open[..] {
+            prop_assert_eq!(row.accepted.is_some(), self.task.accepted_at.is_some());
+        }
+        if self.task.status.is_open() {
+            prop_assert!(self.account.has(self.task.worker()), "an open task is somebody's who is here");
+            let giver = self.task.assigned_by.filter(|_| self.task.accepted_at.is_none());
+            prop_assert!(giver.is_none_or(|giver| self.account.has(giver)), "there is somebody to give it back to");
+        }
+        // What previous taken from people is what previous counted.
+        let taken = self.record.iter().filter(|row| row.origin == AssignmentOrigin::Reassigned).count();
+        let held = |pair: &&[Row]| pair[1].origin == AssignmentOrigin::HandedOver;
+        let inherited = self.record.windows(2).filter(held).count();
+        prop_assert_eq!(self.task.reassignment_count as usize, taken + inherited);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn nobody_gets_further_than_the_rules_and_the_record_is_what_happened(
+        (creator, to) in (anyone(), prop::option::of(anyone())),
+        (trusted, managers_may, rejection) in (prop::collection::hash_set(anyone(), 0..4), any::<bool>(), prop::bool::weighted(0.8)),
+        steps in prop::collection::vec((anyone(), any_step()), 1..50),
+    ) {
+        let mut story = Story::begin(Account::new(trusted, managers_may, rejection), creator, to);
+        story.check()?;
+        let mut given = story.record.last().map(|row| (row.by, row.to));
+        for (second, (person, step)) in (1..).zip(steps) {
+            if !story.account.has(person) {
+                continue;
+            }
+            let there: Vec<Uuid> = story.account.members.iter().map(|&(id, ..)| id).collect();
+            let rows = story.record.len();
+            // Whom they reach, they reach as things stood before.
+            let reaches: Vec<Uuid> =
+                there.iter().copied().filter(|&to| story.account.can_give(person, to)).collect();
+            story.step(person, &step, at(second))?;
+            story.check()?;
+            if story.record.len() > rows {
+                let row = story.record.last().unwrap();
+                match row.origin {
+                    AssignmentOrigin::Assigned | AssignmentOrigin::Reassigned | AssignmentOrigin::Delegated | AssignmentOrigin::Oneself => {
+                        prop_assert!(row.by == person && reaches.contains(&row.to), "{:?}", row);
+                    }
+                    AssignmentOrigin::Returned => {
+                        let (by, to) = given.unwrap();
+                        // To who gave it, or to who has their work since they left.
+                        prop_assert!(row.by == to && (row.to == by || !story.account.has(by)), "{:?}", row);
+                    }
+                    AssignmentOrigin::HandedOver => prop_assert!(story.account.has(row.to) && !story.account.has(person)),
+                }
+                given = Some((row.by, row.to));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_chain_of_hands_is_visible() {
+    let account = Account::new(HashSet::new(), false, true);
+    let mut story = Story::begin(account, SUPER, Some(MANAGER));
+    let steps = [
+        (MANAGER, Step::Accept),
+        (MANAGER, Step::Assign(USER)),
+        (USER, Step::Reject(Some("no broom".to_owned()))),
+        (MANAGER, Step::Assign(COLLEAGUE)),
+        (COLLEAGUE, Step::Start),
+        (SUPER, Step::Reassign(STRANGER)),
+        (STRANGER, Step::Leave),
+    ];
+    for (second, (person, step)) in (1..).zip(steps) {
+        story.step(person, &step, at(second)).unwrap();
+    }
+    let chain: Vec<_> = story.record.iter().map(|row| (row.by, row.to, row.origin)).collect();
+    assert_eq!(
+        chain,
+        [
+            (SUPER, MANAGER, AssignmentOrigin::Assigned),
+            (MANAGER, USER, AssignmentOrigin::Delegated),
+            (USER, MANAGER, AssignmentOrigin::Returned),
+            (MANAGER, COLLEAGUE, AssignmentOrigin::Delegated),
+            (SUPER, STRANGER, AssignmentOrigin::Reassigned),
+            (STRANGER, OTHER_MANAGER, AssignmentOrigin::HandedOver),
+        ]
+    );
+    let accepted: Vec<bool> = story.record.iter().map(|row| row.accepted.is_some()).collect();
+    assert_eq!(accepted, [true, false, true, true, false, true]);
+    assert_eq!(story.record[1].rejected, Some(Some("no broom".to_owned())));
+    assert_eq!(story.task.reassignment_count, 2);
+}

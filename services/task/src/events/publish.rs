@@ -1,0 +1,72 @@
+//! Events that the service publishes.
+
+pub(crate) mod attachment;
+pub(crate) mod comment;
+pub(crate) mod custom_field;
+pub(crate) mod dependency;
+pub(crate) mod saved_view;
+pub(crate) mod schedule;
+
+use baton_proto::baton::{
+    task::v1::{TaskEvent, TimeCorrectionAction, TimeEntryEvent},
+    tenancy::v1::{Quota, UsageChanged},
+};
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::{
+    convert::{time_entry::to_action, to_status},
+    task::{
+        Task,
+        event_kind::EventKind,
+        time_entry::{CorrectionAction, TimeEntry},
+    },
+};
+
+/// `kind` happened to a task, which made `before` into `after`; `watchers` are told. A new task has no before.
+pub(crate) fn task_event(
+    kind: EventKind,
+    before: Option<&Task>,
+    after: &Task,
+    changed_fields: Vec<String>,
+    watchers: &[Uuid],
+) -> Event {
+    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    let event = TaskEvent {
+        task_id: after.id.to_string(),
+        kind: kind.to_proto().into(),
+        version: after.version,
+        status: to_status(after.status).into(),
+        created_by: after.created_by.to_string(),
+        assigned_to: or_empty(after.assigned_to),
+        previously_assigned_to: or_empty(before.and_then(|task| task.assigned_to)),
+        assigned_by: or_empty(before.and_then(|task| task.assigned_by)),
+        changed_fields,
+        late: false,
+        watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
+    };
+    Event::new(kind.event_type(), after.account_id, after.id, &event)
+}
+
+/// A member has made this many tasks that are open.
+pub(crate) fn usage_changed(account_id: Uuid, user_id: Uuid, used: i32) -> Event {
+    let payload = UsageChanged { quota: Quota::OpenTasksPerUser.into(), user_id: user_id.to_string(), used };
+    Event::new("usage.changed", account_id, user_id, &payload)
+}
+
+/// Something was done by hand to an interval of a task; `None` when only its note changed.
+pub(crate) fn time_entry_event(task: &Task, entry: &TimeEntry, action: Option<CorrectionAction>) -> Event {
+    let payload = TimeEntryEvent {
+        time_entry_id: entry.id.to_string(),
+        task_id: entry.task_id.to_string(),
+        user_id: entry.user_id.to_string(),
+        action: action.map_or(TimeCorrectionAction::Unspecified, to_action).into(),
+        version: entry.version,
+    };
+    let kind = match action {
+        Some(CorrectionAction::Created) => "time_entry.created",
+        Some(CorrectionAction::Updated) | None => "time_entry.updated",
+        Some(CorrectionAction::Deleted) => "time_entry.deleted",
+    };
+    Event::new(kind, task.account_id, entry.id, &payload)
+}

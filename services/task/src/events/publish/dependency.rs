@@ -1,0 +1,19 @@
+//! Dependency events. They carry ids, no text.
+
+use baton_proto::baton::task::v1::DependencyEvent;
+use baton_store::Event;
+use uuid::Uuid;
+
+use crate::task::Task;
+
+/// `task` depends on `blocked_by` (`waits`), or no longer does.
+pub(crate) fn dependency(task: &Task, blocked_by: Uuid, waits: bool) -> Event {
+    let payload = DependencyEvent {
+        task_id: task.id.to_string(),
+        blocked_by: blocked_by.to_string(),
+        created_by: task.created_by.to_string(),
+        assigned_to: task.assigned_to.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    let kind = if waits { "dependency.added" } else { "dependency.removed" };
+    Event::new(kind, task.account_id, task.id, &payload)
+}

@@ -1,0 +1,129 @@
+//! The counters of open tasks: what was opened and closed is added to them, and they can be counted anew.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_errors::{Error, Result};
+use baton_runtime::Shutdown;
+use baton_store::{Db, Tenant, Tx};
+use uuid::Uuid;
+
+use crate::{events::publish, store};
+
+pub use crate::store::quota_counters::Counted;
+
+/// How often to look, and so about how late the published figures are.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+
+/// First the counters that nobody holds, of all accounts in turn; then the others one by one, so that nobody waits for a
+/// counter whose holder waits for another. What cannot be done now keeps nothing else from being done.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn fold_all(db: Db, shutdown: Shutdown) -> Result<()> {
+    let db = &db;
+    let (mut last, mut held) = ((Uuid::nil(), Uuid::nil()), Vec::new());
+    loop {
+        let changed = store::quota_counters::changed(db, last).await?;
+        let Some(&end) = changed.last() else { break };
+        for of_account in changed.chunk_by(|(one, _), (other, _)| one == other) {
+            if shutdown.stop().is_cancelled() {
+                return Ok(());
+            }
+            let account = Tenant::account(of_account[0].0);
+            let users: Vec<Uuid> = of_account.iter().map(|&(_, user_id)| user_id).collect();
+            match fold_free(db, account, &users).await {
+                Ok(left) => held.extend(left.into_iter().map(|user_id| (account, user_id))),
+                Err(error) => log_failure(&error, account),
+            }
+        }
+        last = end;
+    }
+    for (account, user_id) in held {
+        if shutdown.stop().is_cancelled() {
+            return Ok(());
+        }
+        if let Err(error) = fold_held(db, account, user_id).await {
+            log_failure(&error, account);
+        }
+    }
+    Ok(())
+}
+
+fn log_failure(error: &Error, account: Tenant) {
+    let account_id = account.account_id;
+    tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
+}
+
+/// Answers those whose counters are held.
+async fn fold_free(db: &Db, account: Tenant, users: &[Uuid]) -> Result<Vec<Uuid>> {
+    let mut tx = db.begin(account).await?;
+    if !store::quota_counters::try_claim(&mut tx).await? {
+        // Another instance does it.
+        return Ok(Vec::new());
+    }
+    let counters = store::quota_counters::fold(&mut tx, users).await?;
+    let held = counters.iter().filter(|(_, used)| used.is_none()).map(|(&user_id, _)| user_id).collect();
+    publish(&mut tx, told(counters)).await?;
+    tx.commit().await?;
+    Ok(held)
+}
+
+async fn fold_held(db: &Db, account: Tenant, user_id: Uuid) -> Result<()> {
+    let mut tx = db.begin(account).await?;
+    store::quota_counters::set_short_lock_timeout(&mut tx).await?;
+    store::quota_counters::lock(&mut tx, &[user_id]).await?;
+    let counter = store::quota_counters::fold(&mut tx, &[user_id]).await?;
+    publish(&mut tx, told(counter)).await?;
+    tx.commit().await
+}
+
+fn told(counters: BTreeMap<Uuid, Option<i32>>) -> BTreeMap<Uuid, i32> {
+    counters.into_iter().filter_map(|(user_id, used)| Some((user_id, used?))).collect()
+}
+
+/// Tells what is used. The counters are locked, so that what is told of each is in its order.
+async fn publish(tx: &mut Tx, counters: BTreeMap<Uuid, i32>) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    tx.publish_all(counters.into_iter().map(|(user_id, used)| publish::usage_changed(account_id, user_id, used))).await
+}
+
+/// Counts all open tasks anew and answers the counters that were wrong. Unless it only checks, it corrects them
+/// and publishes what is used, of every member: whoever keeps the figures has the right ones then. Safe while
+/// the service runs, and beside another that does the same: each account is held only while it is corrected.
+///
+/// # Errors
+/// Those of the database.
+pub async fn rebuild(db: &Db, only_check: bool) -> Result<Vec<Counted>> {
+    let mut wrong = Vec::new();
+    let mut last = Uuid::nil();
+    loop {
+        let accounts = store::quota_counters::accounts(db, last).await?;
+        let Some(&end) = accounts.last() else { return Ok(wrong) };
+        for account_id in accounts {
+            let account = Tenant::account(account_id);
+            let counters = if only_check {
+                store::quota_counters::recount(&mut db.begin_read(account).await?).await?
+            } else {
+                correct(db, account).await?
+            };
+            wrong.extend(counters.into_iter().filter(|counter| counter.counted != counter.actual));
+        }
+        last = end;
+    }
+}
+
+/// What is missing is counted like any change, so whatever is counted meanwhile stays counted.
+async fn correct(db: &Db, account: Tenant) -> Result<Vec<Counted>> {
+    let mut tx = db.begin(account).await?;
+    store::quota_counters::claim(&mut tx).await?;
+    let counters = store::quota_counters::recount(&mut tx).await?;
+    let missing: BTreeMap<Uuid, i32> =
+        counters.iter().map(|counter| (counter.user_id, counter.actual - counter.counted)).collect();
+    store::quota_counters::count(&mut tx, &missing).await?;
+    let users: Vec<Uuid> = missing.into_keys().collect();
+    let mut used = store::quota_counters::lock(&mut tx, &users).await?;
+    used.extend(told(store::quota_counters::fold(&mut tx, &users).await?));
+    publish(&mut tx, used).await?;
+    tx.commit().await?;
+    Ok(counters)
+}

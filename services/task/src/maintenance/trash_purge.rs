@@ -1,0 +1,61 @@
+//! The trash is emptied of what has been in it for 30 days.
+
+use std::time::Duration;
+
+use baton_errors::Result;
+use baton_store::{Db, Tenant};
+use chrono::{DateTime, TimeDelta};
+use uuid::Uuid;
+
+use crate::{
+    store,
+    task::{
+        event_kind::EventKind,
+        writer::{self, AccountPolicy, Changed},
+    },
+};
+
+/// How long a task stays in the trash.
+const KEPT: TimeDelta = TimeDelta::days(30);
+/// How often to look.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(600);
+/// Tasks that go, or lose what they were a part of, with a transaction.
+const BATCH: i64 = 100;
+
+/// Deletes what has been in the trash long enough, with all that hangs on it. Parts that stay are parts of nothing
+/// then, which their timelines say. Several may do it at once.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn empty(db: Db) -> Result<()> {
+    let db = &db;
+    let before = db.clock().now() - KEPT;
+    let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
+    loop {
+        let expired = store::trash::expired(db, before, after, BATCH).await?;
+        let Some(last) = expired.last() else { return Ok(()) };
+        after = (last.deleted_at, last.id);
+        for of_account in expired.chunk_by(|a, b| a.account_id == b.account_id) {
+            let ids: Vec<Uuid> = of_account.iter().map(|task| task.id).collect();
+            while detach_subtasks(db, of_account[0].account_id, &ids).await? {}
+            store::trash::delete(db, &ids, before).await?;
+        }
+    }
+}
+
+/// Takes the next parts out of these tasks; answers whether there were any.
+async fn detach_subtasks(db: &Db, account_id: Uuid, wholes: &[Uuid]) -> Result<bool> {
+    let mut tx = db.begin(Tenant::account(account_id)).await?;
+    let parts = store::trash::lock_parts(&mut tx, wholes, BATCH).await?;
+    if parts.is_empty() {
+        return Ok(false);
+    }
+    let alone = parts.into_iter().map(|before| {
+        let mut after = before.clone();
+        after.fields.parent_task_id = None;
+        Changed { before, after, kind: EventKind::Updated, reason: None }
+    });
+    writer::save_all(&mut tx, alone.collect(), AccountPolicy::default()).await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,83 @@
+//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline, and so do others when
+//! they are open again. Accounts that go take theirs with them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use baton_errors::Result;
+use baton_store::Tx;
+use uuid::Uuid;
+
+use crate::{
+    policy::assignment,
+    store,
+    task::{
+        Task,
+        writer::{self, Changed},
+    },
+};
+
+/// Tasks that are locked, changed and stored with a statement each.
+const BATCH: i64 = 500;
+
+/// Reassigns the open tasks of a member who has left to `to`, in batches, and removes what only the member used:
+/// watches and private views.
+///
+/// All batches are one transaction, and so is the inbox row of the event: no task is reassigned twice, and none is left
+/// out.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn offboard(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
+    store::offboarding::record_departure(tx, from, to).await?;
+    store::watcher::forget(tx, from).await?;
+    store::saved_view::forget(tx, from).await?;
+    let mut after = Uuid::nil();
+    while let Some(last) = reassign_batch(tx, from, to, after).await? {
+        after = last;
+    }
+    Ok(())
+}
+
+/// Reassigns the next tasks and returns the id of the last one, or `None` when there are no more.
+async fn reassign_batch(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Result<Option<Uuid>> {
+    let now = tx.db().clock().now();
+    let tasks = store::offboarding::lock_tasks(tx, from, after, BATCH).await?;
+    let last = tasks.last().map(|task| task.id);
+    let reassigned = tasks.into_iter().map(|before| {
+        let mut after = before.clone();
+        let kind = assignment::take_over(&mut after, from, to, now);
+        Changed { before, after, kind, reason: None }
+    });
+    writer::hand_over(tx, reassigned.collect()).await?;
+    Ok(last)
+}
+
+/// Gives tasks that are open again to who has had the work of their people since these left; answers all as they are
+/// then. [`store::offboarding::lock_departures_shared`] comes before.
+pub(crate) async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
+    let people: BTreeSet<Uuid> = tasks.iter().flat_map(required_people).flatten().collect();
+    let people: Vec<Uuid> = people.into_iter().collect();
+    let successors = store::offboarding::successors(tx, &people).await?;
+    let now = tx.db().clock().now();
+    let reassigned = tasks.iter().filter_map(|before| {
+        let (from, to) =
+            required_people(before).into_iter().flatten().find_map(|from| Some((from, *successors.get(&from)?)))?;
+        let mut after = before.clone();
+        let kind = assignment::take_over(&mut after, from, to, now);
+        Some(Changed { before: before.clone(), after, kind, reason: None })
+    });
+    let reassigned = writer::hand_over(tx, reassigned.collect()).await?.into_iter();
+    let mut reassigned: HashMap<Uuid, Task> = reassigned.map(|task| (task.id, task)).collect();
+    for task in &mut tasks {
+        if let Some(reassigned) = reassigned.remove(&task.id) {
+            *task = reassigned;
+        }
+    }
+    Ok(tasks)
+}
+
+/// Who an open task could not do without: whose work it is, and who it goes back to if its holder does not accept it.
+fn required_people(task: &Task) -> [Option<Uuid>; 2] {
+    let offered_by = task.assigned_by.filter(|_| task.accepted_at.is_none());
+    if task.is_open() { [Some(task.worker()), offered_by] } else { [None, None] }
+}

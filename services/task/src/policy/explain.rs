@@ -1,0 +1,189 @@
+//! Why a member may or may not do a thing: the verdict of the matrix and of the rules in `visibility.rs` and
+//! `assignment.rs`, and which of them it was. It decides nothing of its own: it asks the rules that decide.
+
+use baton_access::matrix;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::{
+    access::v1::Permission,
+    task::v1::{AccessRelation, AccessRule},
+};
+
+use crate::{
+    policy::{assignment, visibility::Actor},
+    task::{Task, Visibility},
+};
+
+/// Whether, and by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) allowed: bool,
+    pub(crate) rule: AccessRule,
+}
+
+/// The verdict on a permission, with a task or without.
+///
+/// # Errors
+/// VALIDATION_FAILED when the permission has nothing to do with tasks.
+pub(crate) fn explain(actor: Actor<'_>, permission: Permission, task: Option<&Task>) -> Result<Verdict> {
+    if !matrix::holds(actor.membership.role, permission) {
+        return Ok(Verdict { allowed: false, rule: AccessRule::Role });
+    }
+    let Some(task) = task else {
+        // The one permission that a role holds only as far as the account or the member's own right says.
+        let bare = permission == Permission::ReassignTasks && !assignment::has_reassign_right(actor);
+        let rule = if bare { AccessRule::NoReassigning } else { AccessRule::Role };
+        return Ok(Verdict { allowed: !bare, rule });
+    };
+    let seen = visibility_verdict(actor, task);
+    let refusal = match permission {
+        _ if !seen.allowed => return Ok(seen),
+        Permission::WorkOnTasks => None,
+        Permission::AssignToUsers | Permission::AssignToManagers => assignment::can_assign(task, actor).err(),
+        Permission::ReassignTasks => assignment::can_reassign(task, actor).err(),
+        _ => return Err(Error::invalid("task_id", "the permission has nothing to do with tasks")),
+    };
+    let rule = match refusal.as_ref().map(Error::reason) {
+        None => return Ok(seen),
+        Some(Reason::TaskAlreadyAssigned) => AccessRule::HeldByAnother,
+        Some(Reason::TaskNotAssigned) => AccessRule::HeldByNobody,
+        Some(_) if permission == Permission::ReassignTasks && !assignment::has_reassign_right(actor) => {
+            AccessRule::NoReassigning
+        }
+        Some(_) => AccessRule::TaskOfAnother,
+    };
+    Ok(Verdict { allowed: false, rule })
+}
+
+/// Whether they see the task, and why: the closest reason that holds.
+fn visibility_verdict(actor: Actor<'_>, task: &Task) -> Verdict {
+    let rule = match relation(actor, task) {
+        AccessRelation::Own => AccessRule::OwnTask,
+        AccessRelation::Report => AccessRule::TaskOfReport,
+        _ if actor.is_account_admin() => AccessRule::WholeAccount,
+        _ if !actor.can_see(task) => AccessRule::TaskNotVisible,
+        _ if task.fields.visibility == Visibility::Team => AccessRule::VisibleToTeam,
+        _ => AccessRule::VisibleToAccount,
+    };
+    Verdict { allowed: actor.can_see(task), rule }
+}
+
+/// How they stand to the task.
+pub(crate) fn relation(actor: Actor<'_>, task: &Task) -> AccessRelation {
+    let people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
+    if people.clone().any(|person| person == actor.id) {
+        AccessRelation::Own
+    } else if people.clone().any(|person| actor.manages(person)) {
+        AccessRelation::Report
+    } else if actor.can_see(task) {
+        AccessRelation::Other
+    } else {
+        AccessRelation::None
+    }
+}
+
+/// The rule in a sentence.
+pub(crate) fn sentence(rule: AccessRule) -> &'static str {
+    match rule {
+        AccessRule::Unspecified => "",
+        AccessRule::Role => "The role matrix decides: least_role and every higher role hold the permission.",
+        AccessRule::OwnTask => "They created or hold the task.",
+        AccessRule::TaskOfReport => "Who created or holds the task reports to them.",
+        AccessRule::WholeAccount => "Super managers and owners see and hand out every task of the account.",
+        AccessRule::VisibleToTeam => "The task is visible to a team that they belong to.",
+        AccessRule::VisibleToAccount => "The task is visible to everyone in the account.",
+        AccessRule::TaskNotVisible => "They do not see the task.",
+        AccessRule::TaskOfAnother => "They see the task, but it is neither theirs nor of anyone who reports to them.",
+        AccessRule::NoReassigning => {
+            "Managers need can_reassign_tasks, or the account's managers_may_reassign; they have neither."
+        }
+        AccessRule::HeldByAnother => "Somebody else holds the task: it is for reassigning, not for assigning.",
+        AccessRule::HeldByNobody => "Nobody holds the task: it is for assigning, not for reassigning.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        policy::{
+            assignment::Assignee,
+            visibility::tests::{
+                ALL, MANAGER, OTHER_MANAGER, OWNER, STRANGER, SUPER, USER, any_task, anyone, membership,
+            },
+        },
+        task::tests::{at, task},
+    };
+
+    fn ask(person: Uuid, permission: Permission, task: Option<&Task>) -> (bool, AccessRule) {
+        let membership = membership(person);
+        let verdict = explain(Actor { id: person, membership: &membership }, permission, task).unwrap();
+        (verdict.allowed, verdict.rule)
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_is_what_the_rules_do(task in any_task(), person in anyone()) {
+            let membership = membership(person);
+            let actor = Actor { id: person, membership: &membership };
+            prop_assert_eq!(ask(person, Permission::WorkOnTasks, Some(&task)).0, actor.can_see(&task));
+            // Handing on and taking from, tried on everyone: allowed if and only if somebody can be given it.
+            let anyone_by = |rule: fn(&mut Task, Actor<'_>, Assignee, chrono::DateTime<chrono::Utc>) -> Result<()>| {
+                ALL.into_iter().filter(|&to| Some(to) != task.assigned_to).any(|to| {
+                    let role = crate::policy::visibility::tests::membership(to).role;
+                    rule(&mut task.clone(), actor, Assignee { user_id: to, role }, at(1)).is_ok()
+                })
+            };
+            if actor.can_see(&task) && matrix::holds(membership.role, Permission::AssignToUsers) {
+                prop_assert_eq!(ask(person, Permission::AssignToUsers, Some(&task)).0, anyone_by(assignment::assign));
+                prop_assert_eq!(ask(person, Permission::ReassignTasks, Some(&task)).0, anyone_by(assignment::reassign));
+            }
+        }
+
+        #[test]
+        fn what_allows_is_not_what_refuses(task in any_task(), person in anyone()) {
+            for permission in [Permission::WorkOnTasks, Permission::AssignToUsers, Permission::ReassignTasks] {
+                let (allowed, rule) = ask(person, permission, Some(&task));
+                let grants = matches!(
+                    rule,
+                    AccessRule::OwnTask | AccessRule::TaskOfReport | AccessRule::WholeAccount
+                        | AccessRule::VisibleToTeam | AccessRule::VisibleToAccount
+                );
+                prop_assert_eq!(allowed, grants, "{:?}", rule);
+                prop_assert!(!sentence(rule).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_users_task_that_a_manager_holds() {
+        let mut task = task(USER);
+        task.assigned_to = Some(MANAGER);
+        for (person, permission, expected) in [
+            (USER, Permission::WorkOnTasks, (true, AccessRule::OwnTask)),
+            (USER, Permission::AssignToUsers, (false, AccessRule::Role)),
+            (MANAGER, Permission::AssignToUsers, (true, AccessRule::OwnTask)),
+            (MANAGER, Permission::ReassignTasks, (false, AccessRule::NoReassigning)),
+            (SUPER, Permission::AssignToManagers, (false, AccessRule::HeldByAnother)),
+            (SUPER, Permission::ReassignTasks, (true, AccessRule::WholeAccount)),
+            (OTHER_MANAGER, Permission::WorkOnTasks, (false, AccessRule::TaskNotVisible)),
+            (STRANGER, Permission::WorkOnTasks, (false, AccessRule::TaskNotVisible)),
+        ] {
+            assert_eq!(ask(person, permission, Some(&task)), expected, "{person} {permission:?}");
+        }
+        task.assigned_to = None;
+        assert_eq!(ask(OWNER, Permission::ReassignTasks, Some(&task)), (false, AccessRule::HeldByNobody));
+    }
+
+    #[test]
+    fn without_a_task_the_matrix_decides() {
+        assert_eq!(ask(MANAGER, Permission::Billing, None), (false, AccessRule::Role));
+        assert_eq!(ask(OWNER, Permission::Billing, None), (true, AccessRule::Role));
+        assert_eq!(ask(MANAGER, Permission::ReassignTasks, None), (false, AccessRule::NoReassigning));
+        let membership = membership(OWNER);
+        let actor = Actor { id: OWNER, membership: &membership };
+        assert!(explain(actor, Permission::Billing, Some(&task(OWNER))).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! Which tasks a list shows, and in which order.
+
+use baton_errors::{Error, Result};
+use baton_proto::baton::task::v1::{SortOrder, TaskFilter, TaskSort};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+use crate::{
+    convert,
+    query::{board_layout::Range, date_range::NamedRange, search::SearchTerms},
+    task::{
+        Priority, Status,
+        fields::{id, text, time},
+    },
+};
+
+/// What to sort by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Sort {
+    #[default]
+    CreatedAt,
+    UpdatedAt,
+    /// Tasks without a due time come last, either way.
+    DueAt,
+    Priority,
+    /// The manual order.
+    Rank,
+}
+
+/// What stands for the caller in a filter.
+pub(crate) const ME: &str = "me";
+
+/// Who asks, and when: what `me` and the names of ranges stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    pub(crate) user_id: Uuid,
+    pub(crate) timezone: Tz,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl Reader {
+    /// Somebody, at some time: enough to see whether a filter is one.
+    pub(crate) const ANONYMOUS: Self =
+        Self { user_id: Uuid::nil(), timezone: Tz::UTC, now: DateTime::<Utc>::UNIX_EPOCH };
+
+    fn person(&self, text: &str, field: &str) -> Result<Uuid> {
+        if text == ME { Ok(self.user_id) } else { id(text, field) }
+    }
+
+    fn range(&self, name: &str, field: &str) -> Result<Range> {
+        let range = NamedRange::parse(name).and_then(|range| range.at(self.now, self.timezone));
+        range.ok_or_else(|| Error::invalid(field, "is no range of days, such as today, this_week or next_7_days"))
+    }
+}
+
+/// Whether it takes the timezone of who asks to understand the filter.
+pub(crate) fn has_named_dates(filter: &TaskFilter) -> bool {
+    [&filter.due, &filter.created, &filter.updated, &filter.completed].into_iter().any(Option::is_some)
+}
+
+/// Which of the tasks in scope. All that are given must hold; of several values of one field any may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Filter {
+    pub(crate) status: Vec<Status>,
+    pub(crate) priority: Vec<Priority>,
+    pub(crate) assigned_to: Option<Uuid>,
+    pub(crate) created_by: Option<Uuid>,
+    pub(crate) due_from: Option<DateTime<Utc>>,
+    pub(crate) due_to: Option<DateTime<Utc>>,
+    pub(crate) created: Option<Range>,
+    pub(crate) updated: Option<Range>,
+    pub(crate) completed: Option<Range>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) search: Option<SearchTerms>,
+    pub(crate) overdue: Option<bool>,
+    pub(crate) unassigned: Option<bool>,
+    pub(crate) parent_task_id: Option<Uuid>,
+    pub(crate) has_due: Option<bool>,
+    /// Worked on, or planned, between these times: what a timeline shows. No caller asks for it by name.
+    pub(crate) within: Option<Range>,
+    /// There, and as it is, since this time: what time travel has not to work out.
+    pub(crate) unchanged_since: Option<DateTime<Utc>>,
+    pub(crate) sort: Sort,
+    pub(crate) descending: bool,
+}
+
+/// The tasks that a list is about. What the caller does not see is in none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// All.
+    Visible,
+    /// Those that this person holds, and those they created that nobody holds.
+    BoardOf(Uuid),
+    /// Those that this person holds.
+    HeldBy(Uuid),
+    /// Those that another holds because this person handed them over.
+    GivenBy(Uuid),
+    /// Those that the caller or who reports to them holds or created. Everyone reports to those who run
+    /// the account.
+    Team,
+}
+
+impl Filter {
+    /// Whether it shows what was due, changed or completed in a hundred days or fewer, in another order than that.
+    pub(crate) fn spans_few_days(&self) -> bool {
+        let ranges = [
+            self.due_from.zip(self.due_to).filter(|_| self.sort != Sort::DueAt),
+            self.updated.filter(|_| self.sort != Sort::UpdatedAt),
+            self.completed,
+        ];
+        ranges.into_iter().flatten().any(|(from, to)| to.signed_duration_since(from) <= TimeDelta::days(100))
+    }
+
+    /// Whether it shows all that is in scope, in whatever order.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self { sort: self.sort, descending: self.descending, ..Self::default() }
+    }
+
+    /// What `reader` asks for.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn of(filter: Option<TaskFilter>, reader: Reader) -> Result<Self> {
+        let filter = filter.unwrap_or_default();
+        let (sort, order) = (filter.sort(), filter.order());
+        let mut tags = Vec::with_capacity(filter.tags.len());
+        for tag in filter.tags {
+            // Tags are kept trimmed.
+            tags.push(text(tag.trim().to_owned(), "filter.tags")?);
+        }
+        let range = |name: Option<String>, field: &str| name.map(|name| reader.range(&name, field)).transpose();
+        let due = range(filter.due, "filter.due")?;
+        let due_from = filter.due_from.map(|at| time(&at, "filter.due_from")).transpose()?;
+        let due_to = filter.due_to.map(|at| time(&at, "filter.due_to")).transpose()?;
+        Ok(Self {
+            status: filter.status.iter().copied().filter_map(convert::status).collect(),
+            priority: filter.priority.iter().copied().filter_map(convert::priority).collect(),
+            assigned_to: filter.assigned_to.map(|user| reader.person(&user, "filter.assigned_to")).transpose()?,
+            created_by: filter.created_by.map(|user| reader.person(&user, "filter.created_by")).transpose()?,
+            due_from: due_from.into_iter().chain(due.map(|(from, _)| from)).max(),
+            due_to: due_to.into_iter().chain(due.map(|(_, to)| to)).min(),
+            created: range(filter.created, "filter.created")?,
+            updated: range(filter.updated, "filter.updated")?,
+            completed: range(filter.completed, "filter.completed")?,
+            tags,
+            search: filter.search.map(|search| SearchTerms::of(&search, "filter.search")).transpose()?,
+            overdue: filter.overdue,
+            unassigned: filter.unassigned,
+            parent_task_id: filter.parent_task_id.map(|task| id(&task, "filter.parent_task_id")).transpose()?,
+            has_due: filter.has_due,
+            within: None,
+            unchanged_since: None,
+            sort: match sort {
+                TaskSort::UpdatedAt => Sort::UpdatedAt,
+                TaskSort::DueAt => Sort::DueAt,
+                TaskSort::Priority => Sort::Priority,
+                TaskSort::Rank => Sort::Rank,
+                TaskSort::CreatedAt | TaskSort::Unspecified => Sort::CreatedAt,
+            },
+            descending: match order {
+                SortOrder::Asc => false,
+                SortOrder::Desc => true,
+                // People's own order begins at the top.
+                SortOrder::Unspecified => sort != TaskSort::Rank,
+            },
+        })
+    }
+
+    /// Whether boards have a column for this state: archived tasks are shown when asked for only.
+    pub(crate) fn shows(&self, status: Status) -> bool {
+        status != Status::Archived || self.status.contains(&status)
+    }
+}

@@ -1,0 +1,444 @@
+//! Where in a text the words stand that were looked for.
+//!
+//! Postgres finds tasks; this shows people why. It reads texts as `task.search_words` does (migration 0017), and keeps in mind
+//! where each word came from. What it costs is bounded for a task and for a page.
+
+use std::{collections::HashMap, ops::Range};
+
+use baton_proto::baton::task::v1::{Highlight, HighlightPart};
+use rust_stemmers::{Algorithm, Stemmer};
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+use uuid::Uuid;
+
+use crate::query::search::SearchTerms;
+
+/// Characters of a description that are looked through.
+pub(crate) const MAX_DESCRIPTION_CHARS: i32 = 5_000;
+/// Characters of a comment that are looked through.
+pub(crate) const MAX_COMMENT_CHARS: i32 = 2_000;
+/// Comments of a task that are looked through, the newest.
+const MAX_COMMENTS_OF_A_TASK: i64 = 10;
+/// Comments of all tasks of a page.
+const MAX_COMMENTS_OF_A_PAGE: i64 = 200;
+/// Extracts of a long text, and the words that each has before and in all.
+const MAX_EXTRACTS: usize = 2;
+const WORDS_BEFORE: usize = 8;
+const WORDS_OF_AN_EXTRACT: usize = 20;
+/// What stands between two extracts.
+const GAP: &str = " … ";
+
+/// How many comments each of so many tasks may have looked through.
+pub(crate) fn comments_each(tasks: usize) -> i64 {
+    let tasks = i64::try_from(tasks).unwrap_or(i64::MAX).max(1);
+    (MAX_COMMENTS_OF_A_PAGE / tasks).clamp(1, MAX_COMMENTS_OF_A_TASK)
+}
+
+/// Texts of a task that was found.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    pub(crate) id: Uuid,
+    pub(crate) title: String,
+    /// Its begin.
+    pub(crate) description: String,
+    /// The newest first, the begin of each.
+    pub(crate) comments: Vec<String>,
+    /// The text search configuration of the account: `english`.
+    pub(crate) config: String,
+}
+
+/// The highlights of these tasks.
+pub(crate) fn of_tasks(words: &SearchTerms, tasks: Vec<Texts>) -> HashMap<Uuid, Vec<Highlight>> {
+    let Some(config) = tasks.first().map(|task| task.config.clone()) else { return HashMap::new() };
+    let finder = Finder::new(words, &config);
+    let of_task = |task: Texts| {
+        let Texts { id, title, description, comments, .. } = task;
+        let comment = || comments.iter().find_map(|body| finder.extract("comment", body));
+        let found = [finder.whole("title", &title), finder.extract("description", &description), comment()];
+        (id, found.into_iter().flatten().collect())
+    };
+    tasks.into_iter().map(of_task).collect()
+}
+
+/// A word of a text, or a part of a compound one, folded.
+#[derive(Debug, Clone, PartialEq)]
+struct Token {
+    text: String,
+    /// Where it stands in the text.
+    at: Range<usize>,
+    /// One character of a script without spaces.
+    is_lone: bool,
+    /// It goes on from the piece before without anything between them.
+    is_joined: bool,
+}
+
+/// A term that is looked for.
+struct SearchedTerm {
+    tokens: Vec<Token>,
+    stems: Vec<Option<String>>,
+    is_open: bool,
+}
+
+struct Finder {
+    sought: Vec<SearchedTerm>,
+    stemmer: Option<Stemmer>,
+}
+
+impl Finder {
+    fn new(words: &SearchTerms, config: &str) -> Self {
+        let stemmer = algorithm(config.trim_start_matches("pg_catalog.")).map(Stemmer::create);
+        let last = words.terms.len().saturating_sub(1);
+        let terms = words.terms.iter().enumerate().filter(|(_, term)| !term.is_negated);
+        let mut sought = Vec::new();
+        for (n, term) in terms {
+            let parts = tokens(&term.text);
+            let wholes = joined(&parts);
+            let mut readings = vec![parts];
+            readings.extend((wholes != readings[0]).then_some(wholes));
+            for tokens in readings.into_iter().filter(|tokens| !tokens.is_empty()) {
+                let stems = tokens.iter().map(|token| stem(stemmer.as_ref(), token)).collect();
+                sought.push(SearchedTerm { tokens, stems, is_open: words.is_open && n == last });
+            }
+        }
+        Self { sought, stemmer }
+    }
+
+    /// All of a text, cut at what was found; `None` when nothing was.
+    fn whole(&self, field: &str, text: &str) -> Option<Highlight> {
+        let marks = self.marks(text, &tokens(text));
+        let mut parts = Parts::default();
+        parts.add(text, 0..text.len(), &marks);
+        (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
+    }
+
+    /// Extracts of a text around what was found first; `None` when nothing was.
+    fn extract(&self, field: &str, text: &str) -> Option<Highlight> {
+        let tokens = tokens(text);
+        let marks = self.marks(text, &tokens);
+        let mut parts = Parts::default();
+        let mut end = 0;
+        for _ in 0..MAX_EXTRACTS {
+            // The next that no extract shows yet.
+            let from = tokens.get(end).map_or(text.len(), |token| token.at.start);
+            let Some(mark) = marks.iter().find(|mark| mark.start >= from) else { break };
+            let first = tokens.partition_point(|token| token.at.start < mark.start);
+            let begin = first.saturating_sub(WORDS_BEFORE).max(end);
+            if begin > end || end == 0 && begin > 0 {
+                parts.push(GAP, false);
+            }
+            let begins_at = if begin == 0 { 0 } else { tokens[begin].at.start };
+            end = (begin + WORDS_OF_AN_EXTRACT).min(tokens.len());
+            let ends_at = if end == tokens.len() { text.len() } else { tokens[end - 1].at.end };
+            parts.add(text, begins_at..ends_at, &marks);
+        }
+        (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
+    }
+
+    /// Where in the text something stands that was looked for, in order; what touches is one.
+    fn marks(&self, text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
+        let wholes = joined(tokens);
+        let mut marks: Vec<Range<usize>> = Vec::new();
+        for tokens in [tokens, &wholes] {
+            let stems: Vec<Option<String>> = tokens.iter().map(|token| stem(self.stemmer.as_ref(), token)).collect();
+            for sought in &self.sought {
+                let size = sought.tokens.len();
+                let fits = (0..(tokens.len() + 1).saturating_sub(size))
+                    .filter(|&n| sought.is_at(&tokens[n..n + size], &stems[n..n + size]));
+                marks.extend(fits.flat_map(|n| tokens[n..n + size].iter().map(|token| token.at.clone())));
+            }
+        }
+        marks.sort_by_key(|mark| (mark.start, mark.end));
+        marks.dedup_by(|next, before| {
+            let touches = next.start <= before.end;
+            if touches {
+                before.end = before.end.max(next.end);
+            }
+            touches
+        });
+        debug_assert!(marks.iter().all(|mark| text.get(mark.clone()).is_some()));
+        marks
+    }
+}
+
+impl SearchedTerm {
+    fn is_at(&self, tokens: &[Token], stems: &[Option<String>]) -> bool {
+        let last = self.tokens.len() - 1;
+        self.tokens.iter().enumerate().all(|(n, sought)| {
+            tokens[n].text == sought.text
+                || self.is_open && n == last && !sought.is_lone && tokens[n].text.starts_with(&sought.text)
+                || self.stems[n].is_some() && self.stems[n] == stems[n]
+        })
+    }
+}
+
+/// Parts of a highlight as they come; neighbours of one kind are one.
+#[derive(Default)]
+struct Parts(Vec<HighlightPart>);
+
+impl Parts {
+    fn push(&mut self, text: &str, hit: bool) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(last) if last.hit == hit => last.text.push_str(text),
+            _ => self.0.push(HighlightPart { text: text.to_owned(), hit }),
+        }
+    }
+
+    /// This range of the text.
+    fn add(&mut self, text: &str, range: Range<usize>, marks: &[Range<usize>]) {
+        let mut at = range.start;
+        for mark in marks.iter().filter(|mark| mark.start < range.end && mark.end > range.start) {
+            let (start, end) = (mark.start.max(at), mark.end.min(range.end));
+            self.push(&text[at..start], false);
+            self.push(&text[start..end], true);
+            at = end;
+        }
+        self.push(&text[at..range.end], false);
+    }
+}
+
+/// What a character is for the words of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CharClass {
+    Separator,
+    /// An accent, or nothing to be seen: belongs to what is before it.
+    Mark,
+    /// Of a script without spaces, or a picture.
+    Lone,
+    Large,
+    Small,
+    Digit,
+    /// Any other letter.
+    Email,
+}
+
+impl CharClass {
+    fn of(c: char) -> Self {
+        match c {
+            '\u{300}'..='\u{36f}'
+            | '\u{591}'..='\u{5bd}'
+            | '\u{610}'..='\u{61a}'
+            | '\u{64b}'..='\u{65f}'
+            | '\u{640}'
+            | '\u{670}'
+            | '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{1ab0}'..='\u{1aff}'
+            | '\u{1dc0}'..='\u{1dff}'
+            | '\u{20d0}'..='\u{20ff}' => Self::Mark,
+            '\u{30fb}' => Self::Separator,
+            '\u{e00}'..='\u{109f}'
+            | '\u{1100}'..='\u{11ff}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{2600}'..='\u{27bf}'
+            | '\u{2b00}'..='\u{2bff}'
+            | '\u{3005}'..='\u{3007}'
+            | '\u{3041}'..='\u{318f}'
+            | '\u{3200}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff66}'..='\u{ff9f}'
+            | '\u{1f000}'..='\u{1faff}'
+            | '\u{20000}'..='\u{3ffff}' => Self::Lone,
+            c if c.is_uppercase() => Self::Large,
+            c if c.is_lowercase() => Self::Small,
+            c if c.is_numeric() => Self::Digit,
+            c if c.is_alphabetic() || is_combining_mark(c) => Self::Email,
+            _ => Self::Separator,
+        }
+    }
+
+    fn is_cased(self) -> bool {
+        matches!(self, Self::Large | Self::Small)
+    }
+}
+
+/// The words of a text, and parts of compound ones: fooBar, HTTPServer, v2.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut before = CharClass::Separator;
+    let mut chars = text.char_indices().peekable();
+    while let Some((start, c)) = chars.next() {
+        let end = start + c.len_utf8();
+        let kind = CharClass::of(c);
+        match kind {
+            CharClass::Separator => before = kind,
+            CharClass::Mark => {
+                if let (Some(last), true) = (tokens.last_mut(), before != CharClass::Separator) {
+                    last.at.end = end;
+                }
+            }
+            _ => {
+                let next = chars.peek().map_or(CharClass::Separator, |&(_, next)| CharClass::of(next));
+                let is_boundary = kind == CharClass::Large
+                    && (before == CharClass::Small || before == CharClass::Large && next == CharClass::Small)
+                    || kind == CharClass::Digit && before.is_cased()
+                    || kind.is_cased() && before == CharClass::Digit;
+                let is_apart = matches!(before, CharClass::Separator | CharClass::Lone) || kind == CharClass::Lone;
+                match tokens.last_mut() {
+                    Some(last) if !is_apart && !is_boundary => {
+                        fold(c, &mut last.text);
+                        last.at.end = end;
+                    }
+                    _ => {
+                        let mut text = String::new();
+                        fold(c, &mut text);
+                        let is_lone = kind == CharClass::Lone;
+                        tokens.push(Token { text, at: start..end, is_lone, is_joined: !is_apart });
+                    }
+                }
+                before = kind;
+            }
+        }
+    }
+    tokens
+}
+
+/// Compound words as one piece.
+fn joined(tokens: &[Token]) -> Vec<Token> {
+    let mut wholes: Vec<Token> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match wholes.last_mut() {
+            Some(whole) if token.is_joined => {
+                whole.text.push_str(&token.text);
+                whole.at.end = token.at.end;
+            }
+            _ => wholes.push(Token { is_joined: false, ..token.clone() }),
+        }
+    }
+    wholes
+}
+
+/// A character without case, accents and compatibility forms.
+fn fold(c: char, to: &mut String) {
+    decompose_compatible(c, |c| {
+        if CharClass::of(c) == CharClass::Mark {
+            return;
+        }
+        for c in c.to_lowercase().filter(|&c| CharClass::of(c) != CharClass::Mark) {
+            match c {
+                'ß' => to.push_str("ss"),
+                'æ' => to.push_str("ae"),
+                'œ' => to.push_str("oe"),
+                'þ' => to.push_str("th"),
+                'ø' => to.push('o'),
+                'đ' | 'ð' => to.push('d'),
+                'ħ' => to.push('h'),
+                'ı' => to.push('i'),
+                'ł' => to.push('l'),
+                'ŧ' => to.push('t'),
+                'ς' => to.push('σ'),
+                c => to.push(c),
+            }
+        }
+    });
+}
+
+fn stem(stemmer: Option<&Stemmer>, token: &Token) -> Option<String> {
+    let stemmer = stemmer.filter(|_| !token.is_lone)?;
+    Some(stemmer.stem(&token.text).into_owned())
+}
+
+/// The rules of a language, by the name that Postgres has for it. Of the others, words are shown as they stand.
+fn algorithm(config: &str) -> Option<Algorithm> {
+    Some(match config {
+        "arabic" => Algorithm::Arabic,
+        "danish" => Algorithm::Danish,
+        "dutch" => Algorithm::Dutch,
+        "english" => Algorithm::English,
+        "finnish" => Algorithm::Finnish,
+        "french" => Algorithm::French,
+        "german" => Algorithm::German,
+        "greek" => Algorithm::Greek,
+        "hungarian" => Algorithm::Hungarian,
+        "italian" => Algorithm::Italian,
+        "norwegian" => Algorithm::Norwegian,
+        "portuguese" => Algorithm::Portuguese,
+        "romanian" => Algorithm::Romanian,
+        "russian" => Algorithm::Russian,
+        "spanish" => Algorithm::Spanish,
+        "swedish" => Algorithm::Swedish,
+        "tamil" => Algorithm::Tamil,
+        "turkish" => Algorithm::Turkish,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn finder(q: &str, config: &str) -> Finder {
+        Finder::new(&SearchTerms::of(q, "q").unwrap(), config)
+    }
+
+    fn hits(highlight: Option<Highlight>) -> Vec<String> {
+        let parts = highlight.map(|highlight| highlight.parts).unwrap_or_default();
+        parts.into_iter().filter(|part| part.hit).map(|part| part.text).collect()
+    }
+
+    #[test]
+    fn what_was_looked_for_is_marked_in_any_of_its_forms() {
+        for (q, text, marked) in [
+            ("sweep", "Sweep the yard, sweeping", &["Sweep", "sweeping"][..]),
+            ("yard swe", "Sweep the yard", &["Sweep", "yard"]),
+            ("sweep -yard", "Sweep the yard", &["Sweep"]),
+            ("\"the yard\"", "the sweep of the yard", &["the", "yard"]),
+            ("dev-east", "east germany-dev-east dev", &["dev", "east"]),
+            ("4711", "JIRA-4711 x4711y", &["4711", "4711"]),
+            ("cafe", "Café menu", &["Café"]),
+            ("café", "cafe\u{301} menu", &["cafe\u{301}"]),
+            ("strasse", "Die Straße", &["Straße"]),
+            ("user", "getUserName", &["User"]),
+            ("github", "GitHub", &["GitHub"]),
+            ("GitHub", "github gitHub", &["github", "gitHub"]),
+            ("準備", "来週の会議の準備", &["準備"]),
+            ("회의", "주간회의를", &["회의"]),
+            ("istanbul", "İstanbul", &["İstanbul"]),
+            ("final", "ﬁnal", &["ﬁnal"]),
+            ("mop", "Sweep", &[]),
+        ] {
+            assert_eq!(hits(finder(q, "english").whole("title", text)), marked, "{q} in {text}");
+        }
+        assert_eq!(hits(finder("streichst", "german").whole("title", "Häuser streichen")), ["streichen"]);
+        assert!(hits(finder("sweeping", "simple").whole("title", "sweep")).is_empty());
+    }
+
+    #[test]
+    fn an_extract_is_short_and_shows_what_was_found() {
+        let long = format!("{}broom {}broom {}", "far ".repeat(60), "away ".repeat(60), "off ".repeat(60));
+        let found = finder("broom", "english").extract("comment", &long).unwrap();
+        assert_eq!(hits(Some(found.clone())), ["broom", "broom"]);
+        let text: String = found.parts.iter().map(|part| part.text.as_str()).collect();
+        assert!(text.len() < 250 && text.matches('…').count() == 2, "{text}");
+    }
+
+    #[test]
+    fn a_page_has_so_many_comments_looked_through_and_no_more() {
+        assert_eq!([0, 1, 20, 50, 100, 1_000].map(comments_each), [10, 10, 10, 4, 2, 1]);
+        assert!((1..=100).all(|tasks| comments_each(tasks) * tasks as i64 <= MAX_COMMENTS_OF_A_PAGE));
+    }
+
+    proptest! {
+        #[test]
+        fn a_highlight_is_the_whole_text_in_order(text in ".{0,60}", q in "[^\"\0-]{1,10}") {
+            if let Some(found) = finder(&q, "english").whole("title", &text) {
+                let read: String = found.parts.iter().map(|part| part.text.as_str()).collect();
+                prop_assert_eq!(read, text);
+                prop_assert!(found.parts.iter().any(|part| part.hit));
+            }
+        }
+
+        #[test]
+        fn each_word_of_a_text_is_marked_when_it_is_looked_for(words in prop::collection::vec("[a-zà-öø-ÿA-Z0-9準備会議]{1,8}", 1..6), n in any::<prop::sample::Index>()) {
+            let text = words.join(" - ");
+            let q = &words[n.index(words.len())];
+            prop_assert!(finder(q, "english").whole("title", &text).is_some(), "{} in {}", q, text);
+            prop_assert!(finder(q, "english").extract("comment", &text).is_some());
+        }
+    }
+}

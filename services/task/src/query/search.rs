@@ -1,0 +1,206 @@
+//! What people look for.
+
+use anyhow::Context as _;
+use baton_errors::{Error, Result};
+use baton_store::{Db, jobs::Job};
+use uuid::Uuid;
+
+use crate::{store, task::fields::text};
+
+/// Tasks that one search ranks.
+pub(crate) const MAX_RANKED: i32 = 1_000;
+/// Tasks that a list with words to search for looks among.
+pub(crate) const MAX_LISTED: i32 = 10_000;
+/// Job: read an account's tasks anew, in another language.
+pub(crate) const REINDEX_JOB: &str = "search.reindex";
+/// Tasks that are read with a statement.
+const REINDEX_BATCH: i64 = 500;
+
+/// Languages with word forms that Postgres knows, and what it calls them.
+const LANGUAGES: &[(&str, &str)] = &[
+    ("ar", "arabic"),
+    ("ca", "catalan"),
+    ("da", "danish"),
+    ("de", "german"),
+    ("el", "greek"),
+    ("en", "english"),
+    ("es", "spanish"),
+    ("eu", "basque"),
+    ("fi", "finnish"),
+    ("fr", "french"),
+    ("ga", "irish"),
+    ("hi", "hindi"),
+    ("hu", "hungarian"),
+    ("hy", "armenian"),
+    ("id", "indonesian"),
+    ("it", "italian"),
+    ("lt", "lithuanian"),
+    ("ne", "nepali"),
+    ("nl", "dutch"),
+    ("no", "norwegian"),
+    ("pt", "portuguese"),
+    ("ro", "romanian"),
+    ("ru", "russian"),
+    ("sr", "serbian"),
+    ("sv", "swedish"),
+    ("ta", "tamil"),
+    ("tr", "turkish"),
+    ("yi", "yiddish"),
+];
+
+/// What to look for: a word, a compound, or words side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Term {
+    pub(crate) text: String,
+    /// Which alternative it belongs to. All terms of one must hold, and one alternative.
+    pub(crate) alternative: i32,
+    /// Tasks with it are not meant.
+    pub(crate) is_negated: bool,
+}
+
+/// Words to look for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SearchTerms {
+    /// As somebody typed them.
+    pub(crate) typed: String,
+    pub(crate) terms: Vec<Term>,
+    /// The last term is perhaps not typed to its end.
+    pub(crate) is_open: bool,
+}
+
+impl SearchTerms {
+    /// What somebody typed into `field`, as web search engines read it: `two words`, `"two words"` side by side,
+    /// `-word`, `one or other`.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn of(typed: &str, field: &str) -> Result<Self> {
+        let typed = text(typed.trim().to_owned(), field)?;
+        let mut terms: Vec<Term> = Vec::new();
+        let (mut alternative, mut is_open, mut or_stands) = (0, false, false);
+        let mut rest = typed.as_str();
+        while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
+            rest = &rest[start..];
+            let after_minus = rest.strip_prefix('-').filter(|after| after.starts_with(|c: char| !c.is_whitespace()));
+            let is_negated = after_minus.is_some();
+            rest = after_minus.unwrap_or(rest);
+            let term = if let Some(quoted) = rest.strip_prefix('"') {
+                let (term, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (rest, is_open) = (after, false);
+                term
+            } else {
+                let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());
+                let (term, after) = rest.split_at(end);
+                // Punctuation ends a word.
+                (rest, is_open) = (after, !is_negated && !term.ends_with(|c: char| c.is_ascii_punctuation()));
+                // It stands between two terms, or is one.
+                if !is_negated
+                    && term.eq_ignore_ascii_case("or")
+                    && !terms.is_empty()
+                    && !or_stands
+                    && !after.trim().is_empty()
+                {
+                    or_stands = true;
+                    continue;
+                }
+                term
+            };
+            if or_stands {
+                (alternative, or_stands) = (alternative + 1, false);
+            }
+            terms.push(Term { text: term.to_owned(), alternative, is_negated });
+        }
+        Ok(Self { typed, terms, is_open })
+    }
+}
+
+/// What Postgres calls the configuration for a language (BCP 47); what follows the first hyphen has no say.
+///
+/// # Errors
+/// VALIDATION_FAILED for a language that is not known.
+pub(crate) fn configuration(language: &str) -> Result<String> {
+    if language.is_empty() {
+        return Ok("pg_catalog.simple".to_owned());
+    }
+    let primary = language.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let known = LANGUAGES.iter().find(|(tag, _)| *tag == primary);
+    known
+        .map(|(_, name)| format!("pg_catalog.{name}"))
+        .ok_or_else(|| Error::invalid("language", "is not one whose word forms are known"))
+}
+
+/// Does the job. Each statement commits by itself, so one that runs again does the same once more.
+pub(crate) async fn reindex(db: Db, job: Job) -> anyhow::Result<()> {
+    let account_id: Uuid = job.payload()?;
+    let mut after = Some(Uuid::nil());
+    while let Some(last) = after {
+        after = store::search::reindex(&db, account_id, last, REINDEX_BATCH).await.context("reading tasks anew")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn terms(typed: &str) -> (Vec<String>, bool) {
+        let words = SearchTerms::of(typed, "q").unwrap();
+        let mut shown: Vec<String> = Vec::new();
+        for (n, term) in words.terms.iter().enumerate() {
+            if n > 0 && words.terms[n - 1].alternative != term.alternative {
+                shown.push("|".to_owned());
+            }
+            shown.push(format!("{}{}", if term.is_negated { "!" } else { "" }, term.text));
+        }
+        (shown, words.is_open)
+    }
+
+    #[test]
+    fn words_are_read_as_web_search_engines_do() {
+        for (typed, expected, is_open) in [
+            ("broom", &["broom"][..], true),
+            ("  new   broom ", &["new", "broom"], true),
+            ("new -broom", &["new", "!broom"], false),
+            ("\"new broom", &["new broom"], false),
+            ("\"new broom\"", &["new broom"], false),
+            ("\"new broom\" sw", &["new broom", "sw"], true),
+            ("-\"new broom\" sw", &["!new broom", "sw"], true),
+            ("new\"broom\"", &["new", "broom"], false),
+            ("broom or mop", &["broom", "|", "mop"], true),
+            ("a b OR c d", &["a", "b", "|", "c", "d"], true),
+            ("broom or", &["broom", "or"], true),
+            ("or broom", &["or", "broom"], true),
+            ("a or or b", &["a", "|", "or", "b"], true),
+            ("dev-east", &["dev-east"], true),
+            ("100%", &["100%"], false),
+            ("dev - east", &["dev", "-", "east"], true),
+            ("über", &["über"], true),
+            ("", &[], false),
+        ] {
+            let expected: Vec<String> = expected.iter().map(|&term| term.to_owned()).collect();
+            assert_eq!(terms(typed), (expected, is_open), "{typed}");
+        }
+        assert!(SearchTerms::of("a\0", "q").is_err());
+    }
+
+    #[test]
+    fn languages_are_known_by_their_first_subtag() {
+        assert_eq!(configuration("de-AT").unwrap(), "pg_catalog.german");
+        assert_eq!(configuration("PT").unwrap(), "pg_catalog.portuguese");
+        assert_eq!(configuration("").unwrap(), "pg_catalog.simple");
+        assert!(configuration("tlh").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_typed_gets_lost(typed in "[a-z\" -]{0,20}") {
+            let words = SearchTerms::of(&typed, "q").unwrap();
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            let kept: String = words.terms.iter().map(|term| letters(&term.text)).collect();
+            let ors = words.terms.last().map_or(0, |term| term.alternative) as usize;
+            prop_assert_eq!(kept.len() + 2 * ors, letters(&typed).len());
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A board, live: committed events as they come, for as long as the caller may see them.
+
+use std::{sync::Arc, time::Duration};
+
+use baton_access::{AccessChange, AccessLayer, Board, BoardChange, Principal, SETTLE_TIME, matrix};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::{
+    access::v1::Permission,
+    events::v1::Envelope,
+    task::v1::{BoardEventKind, BoardKind, TaskEvent, WatchBoardRequest, WatchBoardResponse},
+};
+use baton_runtime::Shutdown;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{Instant, sleep, sleep_until},
+};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::Rpc;
+
+const PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
+
+/// What watchers are served from. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) access: AccessLayer,
+    /// Every event of the platform. A watcher's queue is what they have not read of it: who falls too far behind loses
+    /// events, and is told so.
+    pub(crate) events: broadcast::Sender<Arc<Envelope>>,
+    /// How often a watcher is told that the watch goes on, and it is asked whether it may: word of what ended it may
+    /// have been missed.
+    pub(crate) keepalive: Duration,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// One watcher.
+struct Watch {
+    rpc: Rpc,
+    principal: Principal,
+    asked: WatchBoardRequest,
+    board: Board,
+    events: broadcast::Receiver<Arc<Envelope>>,
+    /// When to ask again whether they may.
+    look: Instant,
+    /// When the token does not hold any more.
+    expires: Option<Instant>,
+    begun: bool,
+}
+
+impl Rpc {
+    /// The stream of what happens on a board.
+    pub(super) async fn watch(
+        &self,
+        principal: Principal,
+        asked: WatchBoardRequest,
+    ) -> Result<BoxStream<'static, Result<WatchBoardResponse, Status>>> {
+        // First, so that nothing is missed while it is asked what the caller may.
+        let events = self.live.events.subscribe();
+        let board = self.board_of(&principal, &asked).await?;
+        let left = principal.caller.expires_at.map(|at| at - self.db.clock().now().timestamp());
+        let now = Instant::now();
+        let watch = Watch {
+            rpc: self.clone(),
+            principal,
+            asked,
+            board,
+            events,
+            look: now + self.live.keepalive,
+            expires: left.map(|left| now + Duration::from_secs(u64::try_from(left).unwrap_or_default())),
+            begun: false,
+        };
+        let messages = stream::unfold(Some(watch), async |watch| {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(message) => Some((Ok(message), Some(watch))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        });
+        Ok(messages.boxed())
+    }
+
+    /// Whose tasks the board has that is asked for, if the caller may see it.
+    async fn board_of(&self, principal: &Principal, asked: &WatchBoardRequest) -> Result<Board> {
+        let needs = |permission: Permission| {
+            if matrix::holds(principal.role(), permission) {
+                Ok(())
+            } else {
+                Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()))
+            }
+        };
+        match (asked.board(), &asked.user_id) {
+            (BoardKind::User, Some(user_id)) => {
+                let person: Uuid = user_id.parse().map_err(|_| Error::from(Reason::BoardNotFound))?;
+                if person != principal.user_id() {
+                    needs(Permission::ViewUserBoards)?;
+                }
+                self.can_see_board_of(principal, person).await?;
+                Ok(Board::Of(person))
+            }
+            (BoardKind::User, None) => Err(Error::invalid("user_id", "is missing: whose board?")),
+            (BoardKind::Team, _) => {
+                needs(Permission::ViewUserBoards)?;
+                Ok(Board::of_team(principal.user_id(), &principal.membership))
+            }
+            (BoardKind::Account, _) => {
+                needs(Permission::ViewManagerBoards)?;
+                Ok(Board::Account)
+            }
+            (BoardKind::My | BoardKind::Unspecified, _) => Ok(Board::Of(principal.user_id())),
+        }
+    }
+}
+
+impl Watch {
+    /// The next message.
+    async fn next(&mut self) -> Result<WatchBoardResponse> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Ok(say(BoardEventKind::Watching));
+        }
+        let shutdown = self.rpc.live.shutdown.clone();
+        loop {
+            let expiry = async {
+                match self.expires {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                () = shutdown.draining().cancelled() => return Err(Reason::Unavailable.into()),
+                () = expiry => return Err(Reason::TokenInvalid.into()),
+                () = sleep_until(self.look) => {
+                    let same = self.ask_again().await?;
+                    return Ok(say(if same { BoardEventKind::Keepalive } else { BoardEventKind::Resync }));
+                }
+                event = self.events.recv() => event,
+            };
+            match event {
+                Ok(event) => match AccessChange::of(&event, &self.principal) {
+                    Some(AccessChange::SessionClosed) => return Err(Reason::SessionClosed.into()),
+                    Some(AccessChange::Own | AccessChange::Account) => {
+                        // What comes meanwhile waits, and is told by the new rights.
+                        sleep(SETTLE_TIME).await;
+                        if !self.ask_again().await? {
+                            return Ok(say(BoardEventKind::Resync));
+                        }
+                    }
+                    None => {
+                        if let Some(message) = self.told(&event) {
+                            return Ok(message);
+                        }
+                    }
+                },
+                Err(RecvError::Lagged(_)) => {
+                    // Whoever reads the board anew needs nothing of what still waits; but some of it, or of what was
+                    // missed, may have been about their rights.
+                    self.events = self.events.resubscribe();
+                    sleep(SETTLE_TIME).await;
+                    self.ask_again().await?;
+                    return Ok(say(BoardEventKind::Resync));
+                }
+                Err(RecvError::Closed) => return Err(Reason::Unavailable.into()),
+            }
+        }
+    }
+
+    /// Whether the board still has the tasks of the same people. An error when the caller may not see it any more.
+    async fn ask_again(&mut self) -> Result<bool> {
+        self.look = Instant::now() + self.rpc.live.keepalive;
+        self.principal = self.rpc.live.access.again(PATH, &self.principal).await?;
+        let board = self.rpc.board_of(&self.principal, &self.asked).await?;
+        Ok(std::mem::replace(&mut self.board, board) == self.board)
+    }
+
+    fn told(&self, event: &Envelope) -> Option<WatchBoardResponse> {
+        if !self.is_of_account(event) || !event.r#type.starts_with("task.") {
+            return None;
+        }
+        let task: TaskEvent = payload(event)?;
+        let kind = match self.board.change(&task)? {
+            BoardChange::Added => BoardEventKind::TaskAdded,
+            BoardChange::Moved => BoardEventKind::TaskMoved,
+            BoardChange::Removed => BoardEventKind::TaskRemoved,
+            BoardChange::Updated => BoardEventKind::TaskUpdated,
+        };
+        let some = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        Some(WatchBoardResponse {
+            kind: kind.into(),
+            cause: task.kind,
+            status: task.status,
+            version: task.version,
+            assigned_to: some(&task.assigned_to),
+            actor_id: some(&event.actor_id),
+            occurred_at: event.occurred_at,
+            task_id: task.task_id,
+        })
+    }
+
+    fn is_of_account(&self, event: &Envelope) -> bool {
+        event.account_id.parse() == Ok(self.principal.account_id())
+    }
+}
+
+/// A message that is about no task.
+fn say(kind: BoardEventKind) -> WatchBoardResponse {
+    WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
+}
+
+fn payload<M: prost::Name + Default>(event: &Envelope) -> Option<M> {
+    event.payload.as_ref().and_then(|payload| payload.to_msg().ok())
+}

@@ -1,0 +1,49 @@
+//! Why somebody may or may not do a thing.
+
+use baton_access::{matrix, principal};
+use baton_errors::{Error, Result};
+use baton_proto::baton::{
+    task::v1::{AccessRelation, ExplainRequest, ExplainResponse, TaskRights, access_service_server::AccessService},
+    tenancy::v1::Role,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Rpc, mutation::get};
+use crate::policy::{explain, visibility::Actor};
+
+#[tonic::async_trait]
+impl AccessService for Rpc {
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let principal = principal(&request)?;
+        let message = request.get_ref();
+        let permission = message.permission();
+        let user_id: Uuid = message.user_id.parse().map_err(|_| Error::invalid("user_id", "must be a UUID"))?;
+        let membership = self.members.describe(principal, user_id).await?;
+        let task = match &message.task_id {
+            Some(id) => {
+                let mut tx = self.db.begin_read(principal.tenant()).await?;
+                Some(get(&mut tx, Actor::of(principal), id).await?)
+            }
+            None => None,
+        };
+        let actor = Actor { id: user_id, membership: &membership };
+        let verdict = explain::explain(actor, permission, task.as_ref())?;
+        let relation = task.as_ref().map_or(AccessRelation::Unspecified, |task| explain::relation(actor, task));
+        let least = matrix::least(permission).map_or(Role::Unspecified, |role| role.to_proto());
+        Ok(Response::new(ExplainResponse {
+            allowed: verdict.allowed,
+            rule: verdict.rule.into(),
+            relation: relation.into(),
+            role: membership.role.to_proto().into(),
+            least_role: least.into(),
+            explanation: explain::sentence(verdict.rule).to_owned(),
+            task_rights: task.map(|task| TaskRights {
+                see: actor.can_see(&task),
+                change: actor.can_change(&task).is_ok(),
+                delete: actor.can_delete(&task).is_ok(),
+                work: actor.can_work_on(&task).is_ok(),
+            }),
+        }))
+    }
+}

@@ -1,0 +1,172 @@
+//! What all changes of a task have in common: see it, lock it, apply a rule, save it, tell of it.
+
+use baton_access::{Principal, principal};
+use baton_errors::{Reason, Result};
+use baton_proto::baton::task::v1 as proto;
+use baton_store::{Idempotency, Preconditions, Tx};
+use chrono::{DateTime, Utc};
+use prost::Message;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{
+    Rpc,
+    subtasks::{hide_parents, parent_check},
+};
+use crate::{
+    convert,
+    policy::visibility::Actor,
+    store::{self, subtasks::TaskSummary},
+    task::{
+        Task, custom_field,
+        event_kind::EventKind,
+        writer::{self, AccountPolicy, Changed},
+    },
+    watchers::Audience,
+};
+
+/// A change that a caller asks for.
+pub(super) struct Mutation<'a> {
+    principal: &'a Principal,
+    /// What the caller expects of the task.
+    expected: Preconditions,
+    idempotency: Idempotency,
+}
+
+impl<'a> Mutation<'a> {
+    /// Reads who calls, and what comes with the call.
+    pub(super) fn of<T: Message>(rpc: &'static str, request: &'a Request<T>) -> Result<Self> {
+        Ok(Self {
+            principal: principal(request)?,
+            expected: Preconditions::of(request.metadata())?,
+            idempotency: Idempotency::of(rpc, request.metadata(), request.get_ref())?,
+        })
+    }
+
+    pub(super) fn principal(&self) -> &'a Principal {
+        self.principal
+    }
+
+    pub(super) fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
+    }
+
+    pub(super) fn actor(&self) -> Actor<'a> {
+        Actor::of(self.principal)
+    }
+
+    pub(super) fn policy(&self) -> AccountPolicy {
+        AccountPolicy::of(&self.principal.membership)
+    }
+}
+
+impl Rpc {
+    /// Changes a task by `rule`, in one transaction; a repeated call gets its first answer.
+    pub(super) async fn change(
+        &self,
+        change: &Mutation<'_>,
+        id: &str,
+        kind: EventKind,
+        reason: Option<&str>,
+        rule: impl FnOnce(&mut Task, Actor<'_>, DateTime<Utc>) -> Result<()> + Send,
+    ) -> Result<proto::Task> {
+        let id = parse(id)?;
+        // A failure counts only once it is known that this is no repetition.
+        let audience = if kind.notifies_watchers() {
+            self.audience(change.principal, &[id]).await
+        } else {
+            Ok(Audience::default())
+        };
+        let mut tx = self.db.begin(change.principal.tenant()).await?;
+        if let Some(response) = tx.replay(&change.idempotency).await? {
+            return Ok(response);
+        }
+        if kind.reopens() {
+            store::offboarding::lock_departures_shared(&mut tx).await?;
+        }
+        let found = match kind {
+            EventKind::Restored => store::task::lock_in_trash(&mut tx, id).await?,
+            _ => store::task::lock(&mut tx, id).await?,
+        };
+        let before = visible(found, change.actor())?;
+        change.expected.check(before.version)?;
+        let mut after = before.clone();
+        rule(&mut after, change.actor(), self.db.clock().now())?;
+        let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
+        let mut tasks = writer::save_and_publish(&mut tx, vec![changed], change.policy(), &audience?).await?;
+        hide_parents(&mut tx, change.actor(), &mut tasks).await?;
+        let task = convert::task(writer::single(tasks)?, self.db.clock().now());
+        tx.remember(&change.idempotency, &task).await?;
+        tx.commit().await?;
+        Ok(task)
+    }
+
+    /// Stores a new task, in one transaction; a repeated call gets its first answer. `assign` puts it into
+    /// its first hands.
+    pub(super) async fn create(
+        &self,
+        change: &Mutation<'_>,
+        mut task: Task,
+        assign: impl FnOnce(&mut Task) -> Result<()> + Send,
+    ) -> Result<proto::Task> {
+        let mut tx = self.db.begin(change.principal.tenant()).await?;
+        if let Some(response) = tx.replay(&change.idempotency).await? {
+            return Ok(response);
+        }
+        if let Some(parent) = task.fields.parent_task_id {
+            // Before any task is locked, as always; and no place moves while something is put into it.
+            store::subtasks::lock_hierarchy_shared(&mut tx).await?;
+            parent_check(&mut tx, change.actor(), &[], parent, "parent_task_id")
+                .await?
+                .accepts(task.id, "parent_task_id")?;
+        }
+        let definitions = store::custom_field::all(&mut tx).await?;
+        custom_field::check(&definitions, None, &task.fields.custom_fields, "custom_fields")?;
+        assign(&mut task)?;
+        let events = writer::create(&mut tx, &task).await?;
+        let (creator, now) = (task.created_by, task.created_at);
+        let task = convert::task(task, now);
+        tx.remember(&change.idempotency, &task).await?;
+        writer::publish(&mut tx, events, &[(creator, 1)].into(), change.policy().open_tasks).await?;
+        tx.commit().await?;
+        Ok(task)
+    }
+}
+
+/// The task with this id, if the caller sees it.
+pub(super) async fn get(tx: &mut Tx, actor: Actor<'_>, id: &str) -> Result<Task> {
+    visible(store::task::get(tx, parse(id)?).await?, actor)
+}
+
+/// The same, with what stands around it at `now`.
+pub(super) async fn get_with_summary(
+    tx: &mut Tx,
+    actor: Actor<'_>,
+    id: &str,
+    now: DateTime<Utc>,
+) -> Result<(Task, TaskSummary)> {
+    let (task, summary) = store::task::get_with_summary(tx, parse(id)?, now).await?.unzip();
+    Ok((visible(task, actor)?, summary.unwrap_or_default()))
+}
+
+/// The task, locked, and in the version that the caller expects.
+pub(super) async fn lock(tx: &mut Tx, change: &Mutation<'_>, id: &str) -> Result<Task> {
+    let task = visible(store::task::lock(tx, parse(id)?).await?, change.actor())?;
+    change.expected.check(task.version)?;
+    Ok(task)
+}
+
+/// The task that another shall be a part of, as `field` names it.
+pub(super) async fn parent_of(tx: &mut Tx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
+    let task = store::task::get(tx, id).await?;
+    visible(task, actor).map_err(|absent| absent.field(field, "names no task that the caller sees"))
+}
+
+/// A task that the caller does not see is as absent as one that never was.
+fn visible(task: Option<Task>, actor: Actor<'_>) -> Result<Task> {
+    task.filter(|task| actor.can_see(task)).ok_or_else(|| Reason::TaskNotFound.into())
+}
+
+fn parse(id: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| Reason::TaskNotFound.into())
+}

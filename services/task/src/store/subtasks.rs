@@ -1,0 +1,132 @@
+//! Tasks and what they are parts of.
+
+use std::collections::{HashMap, HashSet};
+
+use baton_errors::Result;
+use baton_store::Tx;
+use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::{advisory_lock, list};
+use crate::{
+    policy::visibility::Actor,
+    task::subtasks::{MAX_DEPTH, MAX_ROLLED_UP, Progress},
+};
+
+/// What stands around a task, and is not in its row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TaskSummary {
+    /// `None` without parts.
+    pub(crate) progress: Option<Progress>,
+    /// Whether it waits for an open task.
+    pub(crate) blocked: bool,
+}
+
+/// A row of `task.task_around`.
+#[derive(sqlx::FromRow)]
+pub(super) struct SummaryRow {
+    parts: i32,
+    parts_completed: i32,
+    parts_estimated: i32,
+    parts_actual: i32,
+    blocked: bool,
+}
+
+impl From<SummaryRow> for TaskSummary {
+    fn from(row: SummaryRow) -> Self {
+        let progress = Progress {
+            total: row.parts,
+            completed: row.parts_completed,
+            estimated_seconds: row.parts_estimated,
+            actual_seconds: row.parts_actual,
+        };
+        Self { progress: (row.parts > 0).then_some(progress), blocked: row.blocked }
+    }
+}
+
+/// What stands around these tasks at `now`, of all with one statement.
+pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> Result<HashMap<Uuid, TaskSummary>> {
+    let account_id = tx.tenant().account_id;
+    // The inner `select` hides how many there are: one plan serves all numbers of them.
+    let rows = sqlx::query!(
+        r#"select root.id as "id!", parts as "parts!", parts_completed as "parts_completed!",
+                  parts_estimated as "parts_estimated!", parts_actual as "parts_actual!", blocked as "blocked!"
+           from unnest((select $2::uuid[])) as root (id)
+           cross join lateral task.task_around($1, root.id, $3, $4, $5)"#,
+        account_id,
+        tasks,
+        now,
+        MAX_DEPTH,
+        MAX_ROLLED_UP
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let around = rows.into_iter().map(|row| {
+        let around = SummaryRow {
+            parts: row.parts,
+            parts_completed: row.parts_completed,
+            parts_estimated: row.parts_estimated,
+            parts_actual: row.parts_actual,
+            blocked: row.blocked,
+        };
+        (row.id, around.into())
+    });
+    Ok(around.collect())
+}
+
+/// Those of these tasks that somebody sees.
+pub(crate) async fn visible(tx: &mut Tx, actor: Actor<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let mut query = QueryBuilder::new("select id from task.tasks where account_id = ");
+    query.push_bind(tx.tenant().account_id).push(" and id = any(").push_bind(tasks.to_vec()).push(")");
+    list::visible(&mut query, actor);
+    let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut **tx).await?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Delivery
+/// before tasks are locked, as [`super::task::lock_hierarchy`].
+pub(crate) async fn lock_hierarchy_shared(tx: &mut Tx) -> Result<()> {
+    advisory_lock::shared(tx, "hierarchy").await
+}
+
+/// The task and all that it is a part of, up to the top.
+pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
+    let account_id = tx.tenant().account_id;
+    let ids = sqlx::query_scalar!(
+        r#"with recursive above as (
+               select id, parent_task_id from task.tasks where account_id = $1 and id = $2
+               union
+               select parent.id, parent.parent_task_id
+               from task.tasks parent join above on parent.id = above.parent_task_id where parent.account_id = $1
+           )
+           select id as "id!" from above"#,
+        account_id,
+        id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids)
+}
+
+/// How many levels there are from each of these tasks down to its last part, itself included; of all with one
+/// statement. Nothing lies deeper than is allowed, so nothing is looked for there.
+pub(crate) async fn levels(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query!(
+        r#"with recursive below as (
+               select root, root as id, 1 as level from unnest($2::uuid[]) as root
+               union all
+               select below.root, part.id, below.level + 1
+               from below join task.tasks part on part.account_id = $1 and part.parent_task_id = below.id
+               where below.level <= $3
+           )
+           select root as "root!", max(level) as "levels!" from below group by root"#,
+        account_id,
+        tasks,
+        MAX_DEPTH
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.root, row.levels)).collect())
+}

@@ -1,0 +1,65 @@
+//! The kinds of events in a task's log.
+
+use baton_proto::baton::task::v1::TaskEventKind;
+
+macro_rules! kinds {
+    ($($variant:ident $name:literal;)*) => {
+        /// What can happen to a task.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum EventKind { $($variant,)* }
+
+        impl EventKind {
+            /// The kind as timelines keep it.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The kind with this name.
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The type of the event: `task.created`.
+            pub(crate) fn event_type(self) -> &'static str {
+                match self { $(Self::$variant => concat!("task.", $name),)* }
+            }
+
+            /// The kind in the contract.
+            pub(crate) fn to_proto(self) -> TaskEventKind {
+                match self { $(Self::$variant => TaskEventKind::$variant,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Created "created";
+    Updated "updated";
+    Deleted "deleted";
+    Started "started";
+    Paused "paused";
+    Resumed "resumed";
+    Completed "completed";
+    Assigned "assigned";
+    Reassigned "reassigned";
+    Accepted "accepted";
+    Rejected "rejected";
+    Archived "archived";
+    Canceled "canceled";
+    Reopened "reopened";
+    Restored "restored";
+    Moved "moved";
+    TimeCorrected "time_corrected";
+}
+
+impl EventKind {
+    /// Whether it opens work that was none: its people may have left meanwhile.
+    pub(crate) fn reopens(self) -> bool {
+        matches!(self, Self::Reopened | Self::Restored)
+    }
+
+    /// Whether those who watch the task are told.
+    pub(crate) fn notifies_watchers(self) -> bool {
+        matches!(self, Self::Canceled | Self::Reopened | Self::Restored)
+    }
+}

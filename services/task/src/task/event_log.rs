@@ -1,0 +1,454 @@
+//! A task told by its log. Every line of the timeline holds the values that changed; all lines together are the task.
+
+use baton_errors::{Error, Result};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::task::{Priority, Status, Task, Visibility, event_kind::EventKind, fields::Fields, rank};
+
+/// How many versions lie between two snapshots of a task.
+pub(crate) const SNAPSHOT_EVERY: i32 = 50;
+
+/// Names and values.
+pub(crate) type Values = Map<String, Value>;
+
+/// One line of a task's log.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredEntry {
+    pub(crate) version: i32,
+    /// `None` for one that this release does not know.
+    pub(crate) kind: Option<EventKind>,
+    pub(crate) actor_id: Uuid,
+    pub(crate) occurred_at: DateTime<Utc>,
+    pub(crate) changes: Values,
+    pub(crate) reason: Option<String>,
+}
+
+/// What happened to a task, which is `after` since: its next line, to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct LogEntry {
+    pub(crate) kind: EventKind,
+    pub(crate) changes: Values,
+    pub(crate) reason: Option<String>,
+    pub(crate) after: Task,
+}
+
+/// What `kind` made of `before`, in its next version; nothing when it is what it was.
+pub(crate) fn next(
+    before: &Task,
+    after: &Task,
+    kind: EventKind,
+    mut reason: Option<String>,
+    now: DateTime<Utc>,
+) -> Option<LogEntry> {
+    let mut changes = after.changes_since(before);
+    if kind == EventKind::TimeCorrected {
+        // Work that only moved is corrected too.
+        changes.entry("actual_seconds").or_insert(json!(after.actual_seconds));
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    let mut after = Task { version: before.version + 1, updated_at: now, ..after.clone() };
+    if changes.contains_key("status") && after.status == Status::Paused {
+        // The line alone tells why.
+        reason = reason.or_else(|| after.pause_reason.take());
+        after.pause_reason.clone_from(&reason);
+    }
+    Some(LogEntry { kind, changes, reason, after })
+}
+
+/// A task between two lines of its log: what a snapshot keeps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ReplayedState(pub(crate) Values);
+
+impl ReplayedState {
+    /// Takes in the next line.
+    pub(crate) fn apply(&mut self, entry: StoredEntry) {
+        let StoredEntry { version, kind, actor_id, occurred_at, mut changes, reason } = entry;
+        let time = time(Some(occurred_at));
+        if self.0.is_empty() {
+            self.0.insert("created_at".to_owned(), time.clone());
+            self.0.insert("created_by".to_owned(), json!(actor_id));
+        }
+        if let Some(status) = changes.get("status") {
+            let (paused, running) = (status == Status::Paused.name(), status == Status::InProgress.name());
+            // Timelines keep the reason by itself, so that it can be erased.
+            self.0.insert("pause_reason".to_owned(), json!(reason.filter(|_| paused)));
+            // Lines of the first releases did not say these two.
+            changes.entry("running_since").or_insert(if running { time.clone() } else { Value::Null });
+        }
+        if kind == Some(EventKind::Deleted) {
+            changes.entry("deleted_at").or_insert(time.clone());
+        }
+        self.0.extend(changes);
+        self.0.insert("updated_at".to_owned(), time);
+        self.0.insert("version".to_owned(), json!(version));
+    }
+
+    /// The task that it tells.
+    ///
+    /// # Errors
+    /// When it does not tell one.
+    pub(crate) fn task(self, account_id: Uuid, id: Uuid) -> Result<Task> {
+        let unknown = |what: &str| Error::internal(format!("the log of a task has an unknown {what}"));
+        let told: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
+        let level = Priority::ALL.into_iter().find(|priority| priority.name() == told.priority);
+        Ok(Task {
+            id,
+            account_id,
+            fields: Fields {
+                title: told.title,
+                description: told.description,
+                priority: level.ok_or_else(|| unknown("priority"))?,
+                due_at: told.due_at,
+                tags: told.tags,
+                visibility: Visibility::from_name(&told.visibility).ok_or_else(|| unknown("visibility"))?,
+                estimated_seconds: told.estimated_seconds,
+                custom_fields: told.custom_fields,
+                parent_task_id: told.parent_task_id,
+            },
+            status: Status::from_name(&told.status).ok_or_else(|| unknown("status"))?,
+            created_by: told.created_by,
+            assigned_to: told.assigned_to,
+            assigned_by: told.assigned_by,
+            accepted_at: told.accepted_at,
+            actual_seconds: told.actual_seconds,
+            running_since: told.running_since,
+            pause_reason: told.pause_reason,
+            version: told.version,
+            created_at: told.created_at,
+            updated_at: told.updated_at,
+            started_at: told.started_at,
+            completed_at: told.completed_at,
+            canceled_at: told.canceled_at,
+            archived_at: told.archived_at,
+            deleted_at: told.deleted_at,
+            reassignment_count: told.reassignment_count,
+            // Logs from before there were ranks do not tell one.
+            rank: told.rank.or_else(|| Some(rank::initial(id))),
+            recurrence_rule: told.recurrence_rule,
+            recurrence_timezone: told.recurrence_timezone,
+            series_id: told.series_id,
+            skipped_times: told.skipped_times,
+        })
+    }
+}
+
+/// What the values of a log are. A value that is missing is the one that a new task has.
+#[derive(Deserialize)]
+struct StoredState {
+    title: String,
+    #[serde(default)]
+    description: String,
+    priority: String,
+    due_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    tags: Vec<String>,
+    visibility: String,
+    estimated_seconds: Option<i32>,
+    #[serde(default)]
+    custom_fields: Map<String, Value>,
+    parent_task_id: Option<Uuid>,
+    status: String,
+    created_by: Uuid,
+    assigned_to: Option<Uuid>,
+    assigned_by: Option<Uuid>,
+    accepted_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    actual_seconds: i32,
+    running_since: Option<DateTime<Utc>>,
+    pause_reason: Option<String>,
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    canceled_at: Option<DateTime<Utc>>,
+    archived_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    reassignment_count: i32,
+    rank: Option<String>,
+    recurrence_rule: Option<String>,
+    recurrence_timezone: Option<String>,
+    series_id: Option<Uuid>,
+    #[serde(default)]
+    skipped_times: Vec<NaiveDateTime>,
+}
+
+impl Task {
+    /// Names and values of what differs from `before`, as the contract shows them.
+    pub(crate) fn changes_since(&self, before: &Self) -> Values {
+        self.logged_fields()
+            .into_iter()
+            .zip(before.logged_fields())
+            .filter(|(now, before)| now != before)
+            .map(|(now, _)| own(now))
+            .collect()
+    }
+
+    /// Names and values of what a new task has.
+    pub(crate) fn initial_values(&self) -> Values {
+        self.logged_fields().into_iter().filter(|(name, value)| !is_default(name, value)).map(own).collect()
+    }
+
+    /// What its log has told so far, when it tells this.
+    pub(crate) fn replayed_state(&self) -> ReplayedState {
+        let mut values = self.initial_values();
+        values.extend(self.derived_fields().map(own));
+        ReplayedState(values)
+    }
+
+    /// Names of what differs in two accounts of the same task.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let mine = self.logged_fields().into_iter().chain(self.derived_fields());
+        let theirs = other.logged_fields().into_iter().chain(other.derived_fields());
+        mine.zip(theirs).filter(|(mine, theirs)| mine != theirs).map(|((name, _), _)| name).collect()
+    }
+
+    /// What can change. A line of the timeline says which of it did; so what is here, and `derived_fields`, is the task.
+    fn logged_fields(&self) -> [(&'static str, Value); 27] {
+        let fields = &self.fields;
+        [
+            ("title", json!(fields.title)),
+            ("description", json!(fields.description)),
+            ("priority", json!(fields.priority.name())),
+            ("due_at", time(fields.due_at)),
+            ("tags", json!(fields.tags)),
+            ("visibility", json!(fields.visibility.name())),
+            ("estimated_seconds", json!(fields.estimated_seconds)),
+            ("custom_fields", json!(fields.custom_fields)),
+            ("parent_task_id", json!(fields.parent_task_id)),
+            ("status", json!(self.status.name())),
+            ("created_by", json!(self.created_by)),
+            ("assigned_to", json!(self.assigned_to)),
+            ("assigned_by", json!(self.assigned_by)),
+            ("accepted_at", time(self.accepted_at)),
+            ("actual_seconds", json!(self.actual_seconds)),
+            ("running_since", time(self.running_since)),
+            ("started_at", time(self.started_at)),
+            ("completed_at", time(self.completed_at)),
+            ("canceled_at", time(self.canceled_at)),
+            ("archived_at", time(self.archived_at)),
+            ("deleted_at", time(self.deleted_at)),
+            ("reassignment_count", json!(self.reassignment_count)),
+            ("rank", json!(self.rank)),
+            ("recurrence_rule", json!(self.recurrence_rule)),
+            ("recurrence_timezone", json!(self.recurrence_timezone)),
+            ("series_id", json!(self.series_id)),
+            ("skipped_times", json!(self.skipped_times)),
+        ]
+    }
+
+    /// What follows from the lines themselves: their number, their times, and the reason of the one that paused it.
+    fn derived_fields(&self) -> [(&'static str, Value); 4] {
+        [
+            ("version", json!(self.version)),
+            ("created_at", time(Some(self.created_at))),
+            ("updated_at", time(Some(self.updated_at))),
+            ("pause_reason", json!(self.pause_reason)),
+        ]
+    }
+}
+
+/// Whether a log that does not name the value says the same.
+fn is_default(name: &str, value: &Value) -> bool {
+    match name {
+        "description" => value == "",
+        "tags" | "skipped_times" | "custom_fields" => value == &json!([]) || value == &json!({}),
+        "actual_seconds" | "reassignment_count" => value == 0,
+        _ => value.is_null(),
+    }
+}
+
+fn time(time: Option<DateTime<Utc>>) -> Value {
+    json!(time.map(|t| t.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
+}
+
+fn own((name, value): (&'static str, Value)) -> (String, Value) {
+    (name.to_owned(), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        policy::{
+            assignment::take_over,
+            visibility::tests::{OWNER, anyone},
+        },
+        task::tests::{Named, any_transition, at, go, task},
+    };
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Transition(Named),
+        Hand { from: Uuid, to: Uuid },
+        Write(&'static str, u8),
+        Delete,
+        Restore,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let field = prop::sample::select(vec![
+            "title",
+            "description",
+            "priority",
+            "due_at",
+            "tags",
+            "visibility",
+            "estimate",
+            "custom",
+            "parent",
+            "recurrence",
+            "rank",
+        ]);
+        prop_oneof![
+            6 => any_transition().prop_map(Step::Transition),
+            3 => (anyone(), anyone()).prop_map(|(from, to)| Step::Hand { from, to }),
+            3 => (field, 0..3u8).prop_map(|(field, value)| Step::Write(field, value)),
+            1 => Just(Step::Delete),
+            1 => Just(Step::Restore),
+        ]
+    }
+
+    fn write(task: &mut Task, field: &str, value: u8) {
+        let some = value > 0;
+        match field {
+            "title" => task.fields.title = format!("Title {value}"),
+            "description" => task.fields.description = "\"\u{e9}\\n".repeat(value.into()),
+            "priority" => task.fields.priority = Priority::ALL[usize::from(value)],
+            "visibility" => task.fields.visibility = Visibility::ALL[usize::from(value)],
+            "due_at" => task.fields.due_at = some.then(|| at(value.into()) + TimeDelta::microseconds(123_456)),
+            "tags" => task.fields.tags = vec!["a".to_owned(); value.into()],
+            "estimate" => task.fields.estimated_seconds = (value != 1).then_some(value.into()),
+            "custom" => {
+                task.fields.custom_fields = some.then(|| ("n".to_owned(), json!({"x": value}))).into_iter().collect()
+            }
+            "parent" => task.fields.parent_task_id = some.then(|| Uuid::from_u128(value.into())),
+            "recurrence" => {
+                task.recurrence_rule = some.then(|| format!("FREQ=DAILY;INTERVAL={value}"));
+                task.recurrence_timezone =
+                    some.then(|| ["Europe/Berlin", "Asia/Tokyo"][usize::from(value) - 1].to_owned());
+                task.series_id = some.then(|| Uuid::from_u128(value.into())).or(task.series_id);
+                task.skipped_times = vec![at(value.into()).naive_utc(); value.into()];
+            }
+            _ => task.rank = Some("i".repeat(usize::from(value) + 1)),
+        }
+    }
+
+    fn happens(task: &mut Task, step: &Step, now: DateTime<Utc>) -> EventKind {
+        match *step {
+            Step::Transition(way) => drop(go(task, way, now)),
+            Step::Hand { from, to } if task.is_open() => return take_over(task, from, to, now),
+            Step::Write(field, value) => write(task, field, value),
+            Step::Delete => {
+                task.delete(now);
+                return EventKind::Deleted;
+            }
+            Step::Restore => task.restore(),
+            Step::Hand { .. } => {}
+        }
+        EventKind::Updated
+    }
+
+    fn entry(it: &LogEntry, actor_id: Uuid) -> StoredEntry {
+        // As Postgres keeps it.
+        let changes = serde_json::from_str(&serde_json::to_string(&it.changes).unwrap()).unwrap();
+        let LogEntry { kind, reason, after, .. } = it;
+        let (version, occurred_at) = (after.version, after.updated_at);
+        StoredEntry { version, kind: Some(*kind), actor_id, occurred_at, changes, reason: reason.clone() }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_log_tells_the_task(
+            steps in prop::collection::vec((any_step(), anyone(), -9i64..99), 0..60),
+            from in 0usize..60,
+        ) {
+            let mut task = task(OWNER);
+            let first = LogEntry { kind: EventKind::Created, changes: task.initial_values(), reason: None, after: task.clone() };
+            let mut lines = vec![entry(&first, OWNER)];
+            let mut snapshots = vec![task.replayed_state()];
+            let mut now = at(0);
+            for (step, actor, seconds) in steps {
+                now += TimeDelta::seconds(seconds);
+                let before = task.clone();
+                let kind = happens(&mut task, &step, now);
+                match next(&before, &task, kind, None, now) {
+                    Some(it) => {
+                        lines.push(entry(&it, actor));
+                        task = it.after;
+                        snapshots.push(task.replayed_state());
+                    }
+                    None => prop_assert_eq!(&task, &before, "a change that no line tells"),
+                }
+            }
+            // From the beginning, and from any snapshot.
+            let from = from.min(snapshots.len() - 1);
+            for (mut state, rest) in [(ReplayedState::default(), &lines[..]), (snapshots[from].clone(), &lines[from + 1..])] {
+                for entry in rest {
+                    state.apply(entry.clone());
+                }
+                let told = state.task(task.account_id, task.id).unwrap();
+                prop_assert_eq!(told.differences(&task), Vec::<&str>::new());
+                prop_assert_eq!(&told, &task);
+            }
+        }
+    }
+
+    #[test]
+    fn changes_are_what_differs() {
+        let before = task(OWNER);
+        let mut after = before.clone();
+        assert!(after.changes_since(&before).is_empty());
+        after.start(at(5)).unwrap();
+        let time = "1970-01-01T00:00:05Z";
+        assert_eq!(
+            Value::Object(after.changes_since(&before)),
+            json!({"status": "in_progress", "running_since": time, "started_at": time})
+        );
+        assert_eq!(
+            Value::Object(before.initial_values()),
+            json!({
+                "title": "Sweep", "priority": "medium", "visibility": "private", "status": "pending",
+                "created_by": OWNER, "rank": before.rank,
+            })
+        );
+    }
+
+    #[test]
+    fn lines_of_the_first_releases_tell_the_same() {
+        let entry = |version, kind, changes: Value, reason: Option<&str>| {
+            let Value::Object(changes) = changes else { panic!("an object") };
+            let reason = reason.map(str::to_owned);
+            StoredEntry { version, kind: Some(kind), actor_id: OWNER, occurred_at: at(version.into()), changes, reason }
+        };
+        let created = json!({"title": "Sweep", "priority": "medium", "visibility": "private", "status": "pending"});
+        let mut state = ReplayedState::default();
+        let mut tell = |next: StoredEntry| {
+            state.apply(next);
+            state.clone().task(Uuid::nil(), Uuid::from_u128(99)).unwrap()
+        };
+        let mut task = task(OWNER);
+        (task.created_at, task.updated_at) = (at(1), at(1));
+        assert_eq!(tell(entry(1, EventKind::Created, created, None)), task);
+        let started = json!({"status": "in_progress", "started_at": "1970-01-01T00:00:02Z"});
+        let told = tell(entry(2, EventKind::Started, started, None));
+        assert_eq!((told.running_since, told.created_by), (Some(at(2)), OWNER));
+        let told = tell(entry(3, EventKind::Paused, json!({"status": "paused", "actual_seconds": 1}), Some("lunch")));
+        assert_eq!((told.running_since, told.pause_reason.as_deref()), (None, Some("lunch")));
+        assert_eq!(tell(entry(4, EventKind::Deleted, json!({}), None)).deleted_at, Some(at(4)));
+    }
+
+    #[test]
+    fn a_log_that_tells_no_task_says_so() {
+        assert!(ReplayedState::default().task(Uuid::nil(), Uuid::nil()).is_err());
+    }
+}

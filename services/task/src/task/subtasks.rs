@@ -1,0 +1,84 @@
+//! Tasks that are parts of others: how deep they may lie, and what they come to.
+
+use std::collections::HashMap;
+
+use baton_errors::{Error, Result};
+use uuid::Uuid;
+
+/// Levels that there may be, from the task that is a part of nothing down to the last.
+pub(crate) const MAX_DEPTH: i32 = 10;
+/// Parts that progress is counted of.
+pub(crate) const MAX_ROLLED_UP: i64 = 1_000;
+
+/// What the parts of a task come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) total: i32,
+    pub(crate) completed: i32,
+    pub(crate) estimated_seconds: i32,
+    pub(crate) actual_seconds: i32,
+}
+
+impl Progress {
+    /// Completed ones of a hundred, rounded down.
+    pub(crate) fn percent(self) -> i32 {
+        (self.completed * 100).checked_div(self.total).unwrap_or_default()
+    }
+}
+
+/// Where tasks are to become parts.
+#[derive(Debug, Clone)]
+pub(crate) struct ParentCheck {
+    /// The task that they shall be parts of, and all that it is a part of, up to the top.
+    pub(crate) ancestors: Vec<Uuid>,
+    /// How many levels there are below each task that is moved, itself included.
+    pub(crate) levels: HashMap<Uuid, i32>,
+}
+
+impl ParentCheck {
+    /// Whether the task may become a part there.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, at `field`, for what would be a part of itself or lie too deep.
+    pub(crate) fn accepts(&self, task: Uuid, field: &str) -> Result<()> {
+        if self.ancestors.contains(&task) {
+            return Err(Error::invalid(field, "is the task itself or a part of it"));
+        }
+        // A new task has nothing below it.
+        let levels = self.levels.get(&task).copied().unwrap_or(1);
+        if self.ancestors.len() as i32 + levels > MAX_DEPTH {
+            return Err(Error::invalid(field, format!("leads to more than {MAX_DEPTH} levels of parts")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_part_lies_on_the_tenth_level_at_most_and_never_in_itself() {
+        let id = Uuid::from_u128;
+        let place = |depth: u128, levels: i32| ParentCheck {
+            ancestors: (0..depth).map(|n| id(100 + n)).collect(),
+            levels: [(id(1), levels)].into(),
+        };
+        assert!(place(9, 1).accepts(id(1), "parent").is_ok() && place(10, 1).accepts(id(1), "parent").is_err());
+        assert!(place(7, 3).accepts(id(1), "parent").is_ok() && place(8, 3).accepts(id(1), "parent").is_err());
+        assert!(place(9, 5).accepts(id(2), "parent").is_ok(), "a new task has one level");
+        assert!(place(2, 1).accepts(id(101), "parent").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn all_of_a_hundred_only_when_all_are_completed(total in 0i32..=1_000, completed in 0i32..=1_000) {
+            prop_assume!(completed <= total);
+            let percent = Progress { total, completed, ..Progress::default() }.percent();
+            prop_assert!((0..=100).contains(&percent));
+            prop_assert_eq!(percent == 100, total > 0 && completed == total);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Who watches a task, who does not wish to, and who of many sees it.
+
+use std::collections::{HashMap, HashSet};
+
+use baton_access::{Membership, Role};
+use baton_errors::{Reason, Result};
+use uuid::Uuid;
+
+use crate::{policy::visibility::Actor, task::Task};
+
+/// Most people that watch a task besides its creator and its holder.
+pub(crate) const MAX_WATCHERS: i64 = 1_000;
+/// Most of them that are told of one change of many tasks.
+pub(crate) const MAX_NOTIFIED_WATCHERS: i64 = 10 * MAX_WATCHERS;
+
+/// How somebody stands to what is said about a task, other than by creating or holding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WatchState {
+    Chose,
+    Commented,
+    Mentioned,
+    Added,
+    /// They do not wish to watch it.
+    Declined,
+    /// Somebody else does not wish them to.
+    Removed,
+}
+
+impl WatchState {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Chose, Self::Commented, Self::Mentioned, Self::Added, Self::Declined, Self::Removed];
+
+    /// As it is stored.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chose => "chose",
+            Self::Commented => "commented",
+            Self::Mentioned => "mentioned",
+            Self::Added => "added",
+            Self::Declined => "declined",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// The standing with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.name() == name)
+    }
+
+    /// Whether it is one of who watches.
+    pub(crate) fn watches(self) -> bool {
+        !matches!(self, Self::Declined | Self::Removed)
+    }
+}
+
+/// What becomes of who stands like this when `wish` is to be; `None` when nothing does. Who has said no goes by
+/// nobody's wish but their own.
+///
+/// # Errors
+/// WATCHER_INVALID.
+pub(crate) fn next(now: Option<WatchState>, wish: WatchState) -> Result<Option<WatchState>> {
+    use WatchState::{Added, Chose, Commented, Declined, Mentioned, Removed};
+    let changes = match (wish, now) {
+        (Added, Some(Declined)) => return Err(Reason::WatcherInvalid.into()),
+        (Chose, Some(now)) => !now.watches(),
+        (Added, Some(now)) => now == Removed,
+        (Declined, Some(now)) => now != Declined,
+        (Removed, Some(now)) => now.watches(),
+        // Who comments or is named watches by themselves, unless something was said about it.
+        (Commented | Mentioned, Some(_)) => false,
+        (_, None) => true,
+    };
+    Ok(changes.then_some(wish))
+}
+
+/// A member, as far as tasks that others look at go.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) user_id: Uuid,
+    pub(crate) handle: String,
+    pub(crate) role: Role,
+    /// Their manager, the manager's manager and so on.
+    pub(crate) managers: Vec<Uuid>,
+}
+
+/// Some members of the account. Who is not among them sees nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemberSet(HashMap<Uuid, Member>);
+
+impl FromIterator<Member> for MemberSet {
+    fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Self {
+        Self(members.into_iter().map(|member| (member.user_id, member)).collect())
+    }
+}
+
+impl Extend<Member> for MemberSet {
+    fn extend<I: IntoIterator<Item = Member>>(&mut self, members: I) {
+        self.0.extend(members.into_iter().map(|member| (member.user_id, member)));
+    }
+}
+
+impl MemberSet {
+    /// Those with these handles, in their order.
+    pub(crate) fn named(&self, handles: &[String]) -> Vec<&Member> {
+        let by_handle: HashMap<&str, &Member> = self.0.values().map(|one| (one.handle.as_str(), one)).collect();
+        handles.iter().filter_map(|handle| by_handle.get(handle.as_str()).copied()).collect()
+    }
+
+    /// Whether a member sees the task: by the rule of [`Actor::sees`], with as much of their membership as that needs.
+    /// Its creator and its holder have to be among these members, or else their teams do not see it.
+    pub(crate) fn can_see(&self, user_id: Uuid, task: &Task) -> bool {
+        let Some(one) = self.0.get(&user_id) else { return false };
+        let people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
+        let people: Vec<&Member> = people.filter_map(|person| self.0.get(&person)).collect();
+        let manager = one.managers.first();
+        let of_team = |person: &&&Member| {
+            manager.is_some_and(|manager| *manager == person.user_id || person.managers.first() == Some(manager))
+        };
+        let ids = |people: &mut dyn Iterator<Item = &&Member>| people.map(|one| one.user_id).collect::<HashSet<_>>();
+        let membership = Membership {
+            account_id: task.account_id,
+            role: one.role,
+            may_reassign: false,
+            reports: ids(&mut people.iter().filter(|person| person.managers.contains(&user_id))),
+            team: ids(&mut people.iter().filter(of_team)),
+            suspended: false,
+            settings: Default::default(),
+            limits: Default::default(),
+        };
+        Actor { id: user_id, membership: &membership }.can_see(task)
+    }
+}
+
+/// Those who watch some tasks besides creating or holding them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audience {
+    /// Who watches which task.
+    pub(crate) watchers: HashMap<Uuid, Vec<Uuid>>,
+    /// What there is to know of them, and of those whose tasks they are.
+    pub(crate) people: MemberSet,
+}
+
+impl Audience {
+    /// Those of them who watch this task, and see it.
+    pub(crate) fn of(&self, task: &Task) -> Vec<Uuid> {
+        let watchers = self.watchers.get(&task.id).map(Vec::as_slice).unwrap_or_default();
+        watchers.iter().copied().filter(|id| self.people.can_see(*id, task)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::visibility::tests::{
+        ALL, COLLEAGUE, MANAGER, OTHER_MANAGER, OWNER, STRANGER, SUPER, USER, any_task, anyone, membership,
+    };
+
+    /// The account of the tests of visibility, as tenancy tells it.
+    fn members() -> MemberSet {
+        let managers = |person| match person {
+            OWNER => vec![],
+            SUPER => vec![OWNER],
+            MANAGER | OTHER_MANAGER => vec![SUPER, OWNER],
+            STRANGER => vec![OTHER_MANAGER, SUPER, OWNER],
+            _ => vec![MANAGER, SUPER, OWNER],
+        };
+        let one = |user_id| Member {
+            user_id,
+            handle: user_id.to_string(),
+            role: membership(user_id).role,
+            managers: managers(user_id),
+        };
+        ALL.into_iter().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_member_sees_by_what_tenancy_tells_what_they_see_themselves(task in any_task(), person in anyone()) {
+            let own = membership(person);
+            let sees = Actor { id: person, membership: &own }.can_see(&task);
+            prop_assert_eq!(members().can_see(person, &task), sees);
+        }
+    }
+
+    #[test]
+    fn who_is_no_member_sees_nothing() {
+        let mut task = crate::task::tests::task(USER);
+        task.fields.visibility = crate::task::Visibility::Account;
+        assert!(members().can_see(COLLEAGUE, &task));
+        assert!(!members().can_see(Uuid::from_u128(99), &task));
+        assert!(!MemberSet::default().can_see(USER, &task));
+    }
+
+    #[test]
+    fn members_are_found_by_handle_in_the_order_of_the_handles() {
+        let handles = [USER, Uuid::from_u128(99), OWNER].map(|id| id.to_string());
+        let named: Vec<Uuid> = members().named(&handles).into_iter().map(|one| one.user_id).collect();
+        assert_eq!(named, [USER, OWNER]);
+    }
+
+    #[test]
+    fn no_is_taken_back_by_who_said_it_only() {
+        use WatchState::{Added, Chose, Commented, Declined, Mentioned, Removed};
+        for wish in [Commented, Mentioned, Removed] {
+            assert_eq!(next(Some(Declined), wish).unwrap(), None);
+        }
+        assert_eq!(next(Some(Declined), Added).unwrap_err().reason(), Reason::WatcherInvalid);
+        assert_eq!(next(Some(Declined), Chose).unwrap(), Some(Chose));
+        assert_eq!(next(Some(Removed), Added).unwrap(), Some(Added));
+        assert_eq!(next(Some(Removed), Commented).unwrap(), None);
+        for wish in WatchState::ALL {
+            assert_eq!(next(None, wish).unwrap(), Some(wish));
+            // Whatever is repeated changes nothing.
+            assert!(!next(Some(wish), wish).is_ok_and(|next| next.is_some()), "{wish:?}");
+            assert_eq!(WatchState::from_name(wish.name()), Some(wish));
+        }
+    }
+}
