@@ -1,12 +1,12 @@
-//! Who loses a right loses it everywhere, and soon.
+//! Lost permissions take effect everywhere within a second.
 
 use std::time::{Duration, Instant};
 
 use baton_tests::{Call, Platform, eventually};
 use serde_json::json;
 
-/// The design says a second; a busy machine gets some more.
-const SOON: Duration = Duration::from_secs(5);
+/// Revocation takes at most a second; a busy machine gets more.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn changed_role_and_removed_membership_take_effect_at_once() {
@@ -21,33 +21,33 @@ async fn changed_role_and_removed_membership_take_effect_at_once() {
     team.owner.patch(&user, &json!({"manager_id": null})).ok().await;
     let changed = team.owner.patch(&member, &json!({"role": "user"})).ok().await;
     assert_eq!(changed["role"], "user", "{changed}");
-    soon(board, 403, "PERMISSION_MISSING").await;
-    // What a user may is still theirs.
+    wait_until_refused(board, 403, "PERMISSION_MISSING").await;
+    // The permissions of a user remain.
     team.manager.get("/v1/boards/my-board").ok().await;
 
-    // Whoever they report to must outrank them.
+    // The manager must have a higher role.
     team.owner.patch(&member, &json!({"role": "super_manager"})).refused(422, "MANAGER_INVALID").await;
     let changed = team.owner.patch(&member, &json!({"role": "super_manager", "manager_id": null})).ok().await;
     assert_eq!(changed["role"], "super_manager", "{changed}");
-    eventually("the new right", || async { (board().send().await.status == 200).then_some(()) }).await;
+    eventually("the new permission", || async { (board().send().await.status == 200).then_some(()) }).await;
     team.manager.get("/v1/boards/account").ok().await;
 
     team.owner.delete(&member).ok().await;
-    soon(board, 403, "NOT_A_MEMBER").await;
+    wait_until_refused(board, 403, "NOT_A_MEMBER").await;
     team.manager.get("/v1/tasks").refused(403, "NOT_A_MEMBER").await;
     team.manager.get("/v1/notifications").refused(403, "NOT_A_MEMBER").await;
     team.manager.get(&format!("/v1/accounts/{}/members", team.account_id)).refused(403, "NOT_A_MEMBER").await;
-    // The person is still one.
+    // The user still exists.
     team.manager.get("/v1/users/me").ok().await;
 }
 
-/// Waits until the call is refused for this reason.
-async fn soon(call: impl Fn() -> Call, status: u16, reason: &str) {
-    let begun = Instant::now();
+/// Waits until the call is refused with this status and reason.
+async fn wait_until_refused(call: impl Fn() -> Call, status: u16, reason: &str) {
+    let started = Instant::now();
     eventually(reason, || async {
-        let answer = call().send().await;
-        (answer.status != 200).then(|| answer.refused(status, reason))
+        let response = call().send().await;
+        (response.status != 200).then(|| response.refused(status, reason))
     })
     .await;
-    assert!(begun.elapsed() < SOON, "{reason} came after {:?}", begun.elapsed());
+    assert!(started.elapsed() < REVOCATION_TIMEOUT, "{reason} came after {:?}", started.elapsed());
 }

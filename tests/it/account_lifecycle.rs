@@ -1,4 +1,4 @@
-//! An account is set up, staffed, handed over, closed, opened and given up, over REST.
+//! The lifecycle of an account over REST: settings, members, ownership, suspension, deletion.
 
 use baton_tests::{Person, Platform, eventually};
 use serde_json::{Value, json};
@@ -34,8 +34,8 @@ async fn owner_configures_suspends_and_deletes_the_account() {
         json!({"working_hours": {"friday": [{"from": "09:00", "to": "12:00"}, {"from": "11:00", "to": "13:00"}]}}),
         json!({"ai_enabled": "yes"}),
     ] {
-        let answer = owner.patch(&settings, &wrong).send().await;
-        assert_eq!(answer.status, 400, "{wrong}: {}", answer.text);
+        let response = owner.patch(&settings, &wrong).send().await;
+        assert_eq!(response.status, 400, "{wrong}: {}", response.text);
     }
     assert_eq!(owner.get(&settings).ok().await, set);
 
@@ -43,8 +43,8 @@ async fn owner_configures_suspends_and_deletes_the_account() {
     for (person, path) in [(&team.user, "/v1/tasks"), (owner, "/v1/notifications"), (&team.manager, "/v1/boards/team")]
     {
         eventually("ACCOUNT_SUSPENDED", || async {
-            let answer = person.get(path).send().await;
-            (answer.status == 403).then(|| answer.refused(403, "ACCOUNT_SUSPENDED"))
+            let response = person.get(path).send().await;
+            (response.status == 403).then(|| response.refused(403, "ACCOUNT_SUSPENDED"))
         })
         .await;
     }
@@ -53,27 +53,27 @@ async fn owner_configures_suspends_and_deletes_the_account() {
     eventually("tasks again", || async { (team.user.get("/v1/tasks").send().await.status == 200).then_some(()) }).await;
 
     let to = json!({"user_id": team.super_manager.id});
-    // What another service knows of a person's membership is up to a second old.
+    // Other services cache memberships for up to a second.
     let transfer = async |person: &Person| {
-        eventually("the account is active again for all", || async {
-            let answer = person.post(&format!("{account}/transfer-ownership"), &to).send().await;
-            (!answer.text.contains("ACCOUNT_SUSPENDED")).then_some(answer)
+        eventually("the account is active again everywhere", || async {
+            let response = person.post(&format!("{account}/transfer-ownership"), &to).send().await;
+            (!response.text.contains("ACCOUNT_SUSPENDED")).then_some(response)
         })
         .await
     };
     transfer(&team.super_manager).await.refused(403, "PERMISSION_MISSING");
-    let answer = transfer(owner).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    let new = answer.json();
+    let response = transfer(owner).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    let new = response.json();
     assert_eq!(new["role"], "owner", "{new}");
-    eventually("the old owner has lost it", || async {
-        let answer = owner.delete(&account).send().await;
-        (answer.status == 403).then(|| answer.refused(403, "PERMISSION_MISSING"))
+    eventually("the old owner has lost the role", || async {
+        let response = owner.delete(&account).send().await;
+        (response.status == 403).then(|| response.refused(403, "PERMISSION_MISSING"))
     })
     .await;
-    let given_up = eventually("the new owner has it", || async {
-        let answer = team.super_manager.delete(&account).send().await;
-        (answer.status == 200).then(|| answer.json())
+    let given_up = eventually("the new owner has the role", || async {
+        let response = team.super_manager.delete(&account).send().await;
+        (response.status == 200).then(|| response.json())
     })
     .await;
     assert_eq!(given_up["status"], "canceled", "{given_up}");
@@ -91,10 +91,10 @@ async fn members_are_invited_leave_and_hand_over_with_explained_access() {
         {"email": bob.email, "role": "user", "manager_id": team.manager.id},
         {"email": team.user.email, "role": "user"},
     ]});
-    let answer = team.owner.post(&format!("{account}/members/bulk"), &several).ok().await;
-    assert_eq!(answer["results"][0]["member"]["status"], "invited", "{answer}");
-    assert_eq!(answer["results"][1]["reason"], "MEMBER_EXISTS", "{answer}");
-    let invitation = format!("{account}/invitations/{}", answer["results"][0]["member"]["id"].as_str().unwrap());
+    let response = team.owner.post(&format!("{account}/members/bulk"), &several).ok().await;
+    assert_eq!(response["results"][0]["member"]["status"], "invited", "{response}");
+    assert_eq!(response["results"][1]["reason"], "MEMBER_EXISTS", "{response}");
+    let invitation = format!("{account}/invitations/{}", response["results"][0]["member"]["id"].as_str().unwrap());
     let token = platform.mailed_token(&bob.email, "/accept-invitation").await;
     team.owner.post(&format!("{invitation}/resend"), &json!({})).ok().await;
     // An invitation used by the wrong person (OWASP ASVS 5.0, 8.2.1).
@@ -116,22 +116,23 @@ async fn members_are_invited_leave_and_hand_over_with_explained_access() {
 
     let holder = || async { team.owner.get(&format!("/v1/tasks/{task}")).ok().await["assigned_to"].clone() };
     team.user.post(&format!("{account}/leave"), &json!({})).ok().await;
-    eventually("the manager has it", || async { (holder().await == json!(team.manager.id)).then_some(()) }).await;
+    eventually("the manager is the assignee", || async { (holder().await == json!(team.manager.id)).then_some(()) })
+        .await;
     let member = format!("{account}/members/{}", team.manager.id);
     team.owner.delete(&format!("{member}?hand_over_to={}", Uuid::now_v7())).refused(422, "HAND_OVER_INVALID").await;
     team.owner.delete(&format!("{member}?hand_over_to={}", team.owner.id)).ok().await;
-    eventually("the owner has it", || async { (holder().await == json!(team.owner.id)).then_some(()) }).await;
+    eventually("the owner is the assignee", || async { (holder().await == json!(team.owner.id)).then_some(()) }).await;
     let timeline = team.owner.get(&format!("/v1/tasks/{task}/timeline")).ok().await;
     let kinds: Vec<_> = timeline["events"].as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
     assert_eq!(kinds, [json!("created"), json!("assigned"), json!("reassigned")]);
-    // Whoever left comes back by an invitation, as anybody.
+    // A former member rejoins by an invitation.
     let again = json!({"email": team.user.email, "role": "manager"});
     team.owner.post(&format!("{account}/members"), &again).ok().await;
-    // The newest mail may still be the one that they joined by.
-    eventually("they are back", || async {
+    // The newest mail may still be the first invitation.
+    eventually("they have rejoined", || async {
         let token = platform.mailed_token(&team.user.email, "/accept-invitation").await;
-        let answer = team.user.post("/v1/invitations/accept", &json!({"token": token})).send().await;
-        (answer.status == 200).then(|| assert_eq!(answer.json()["role"], "manager"))
+        let response = team.user.post("/v1/invitations/accept", &json!({"token": token})).send().await;
+        (response.status == 200).then(|| assert_eq!(response.json()["role"], "manager"))
     })
     .await;
 }
@@ -143,8 +144,8 @@ async fn nobody_assigns_themselves_a_role_tier_or_verified_flag() {
     let team = platform.team().await;
     let account = format!("/v1/accounts/{}", team.account_id);
     for field in ["subscription_tier", "status", "trial_ends_at", "subscription_ends_at", "version", "id"] {
-        let answer = team.owner.patch(&account, &json!({"name": "Mine", field: "enterprise"})).send().await;
-        assert_eq!(answer.status, 400, "{field}: {}", answer.text);
+        let response = team.owner.patch(&account, &json!({"name": "Mine", field: "enterprise"})).send().await;
+        assert_eq!(response.status, 400, "{field}: {}", response.text);
     }
     for body in [json!({"name": "x", "subscription_tier": "enterprise"}), json!({"name": "x", "status": "active"})] {
         team.user.post("/v1/accounts", &body).refused(400, "UNKNOWN_FIELD").await;
@@ -157,8 +158,8 @@ async fn nobody_assigns_themselves_a_role_tier_or_verified_flag() {
     let own = format!("{account}/members/{}", team.user.id);
     team.user.patch(&own, &json!({"role": "owner"})).refused(403, "PERMISSION_MISSING").await;
     for field in ["email", "status", "user_id", "joined_at", "version"] {
-        let answer = team.owner.patch(&own, &json!({field: "active"})).send().await;
-        assert_eq!(answer.status, 400, "{field}: {}", answer.text);
+        let response = team.owner.patch(&own, &json!({field: "active"})).send().await;
+        assert_eq!(response.status, 400, "{field}: {}", response.text);
     }
     let after = team.owner.get(&account).ok().await;
     assert_eq!((&after["name"], &after["version"]), (&json!("Test account"), &json!(1)), "{after}");
@@ -171,7 +172,7 @@ async fn account_in_the_path_is_the_one_that_is_authorized() {
     let (mine, theirs) = (platform.team().await, platform.team().await);
     let before = theirs.owner.get(&format!("/v1/accounts/{}/members", theirs.account_id)).ok().await;
     let path = |rest: &str| format!("/v1/accounts/{}{rest}", theirs.account_id);
-    // My owner, who names my account in the header, acts on theirs by the path.
+    // The owner of one account, which the header names, calls with another account in the path.
     let me = mine.owner.at(mine.account_id);
     for call in [
         me.get(&path("")),
@@ -187,11 +188,11 @@ async fn account_in_the_path_is_the_one_that_is_authorized() {
     ] {
         call.refused(403, "NOT_A_MEMBER").await;
     }
-    // The same id twice, in the body beside the path: the body has no such field to say otherwise.
+    // The account id in the body, too: the body has no such field.
     let body = json!({"account_id": theirs.account_id, "email": "eve@example.com", "role": "owner"});
     let own = format!("/v1/accounts/{}/members", mine.account_id);
-    let answer = me.post(&own, &body).send().await;
-    assert_eq!(answer.status, 400, "{}", answer.text);
+    let response = me.post(&own, &body).send().await;
+    assert_eq!(response.status, 400, "{}", response.text);
     assert_eq!(theirs.owner.get(&format!("/v1/accounts/{}/members", theirs.account_id)).ok().await, before);
 }
 
@@ -209,7 +210,7 @@ async fn existing_accounts_and_emails_are_indistinguishable_from_missing_ones() 
         }
         assert_eq!((there.status, there_body), (never.status, never_body), "{rest}");
     }
-    // Inviting answers alike for an address that has a user and for one that has none.
+    // Inviting returns the same for registered and unknown addresses.
     let shape = |email: &str| {
         let members = format!("/v1/accounts/{}/members", mine.account_id);
         let invitation = json!({"email": email, "role": "user"});

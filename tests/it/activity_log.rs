@@ -1,11 +1,11 @@
-//! What happened in an account, read and taken home over REST.
+//! The activity log over REST: lists, exports, statistics.
 
 use baton_tests::{Person, Platform, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-/// The rows of a list.
+/// Returns the rows of a list.
 async fn rows(person: &Person, path: &str) -> Vec<Value> {
     person.get(path).ok().await["activity_logs"].as_array().expect("rows").clone()
 }
@@ -21,8 +21,8 @@ async fn log_records_actions_and_their_origin() {
 
     let of_task = format!("/v1/activity-logs/task/{task}");
     let log = eventually("three rows of the task", async || {
-        let answer = team.super_manager.get(&of_task).send().await;
-        (answer.status == 200).then(|| answer.json()).filter(|log| log["meta"]["total_count"] == 3)
+        let response = team.super_manager.get(&of_task).send().await;
+        (response.status == 200).then(|| response.json()).filter(|log| log["meta"]["total_count"] == 3)
     })
     .await;
     let log = log["activity_logs"].as_array().unwrap();
@@ -39,14 +39,14 @@ async fn log_records_actions_and_their_origin() {
         assert!(row["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{row}");
         assert_eq!(row["leaf_hash"].as_str().unwrap().len(), 64);
     }
-    // What a member reads is a change of state as well.
+    // Marking a notification as read is logged, too.
     let all = format!("/v1/activity-logs?actor={}&resource_type=task&action=task.started", team.user.id);
     assert_eq!(rows(&team.owner, &all).await, [log[0].clone()]);
     let (from, to) = (log[1]["occurred_at"].as_str().unwrap(), log[0]["occurred_at"].as_str().unwrap());
     let between = format!("/v1/activity-logs?resource_type=task&from={from}&to={to}");
     assert_eq!(rows(&team.owner, &between).await, [log[1].clone()]);
 
-    // Who reads what: oneself, one's reports, or all.
+    // Access: own rows, rows of reports, or all rows.
     let of_user = format!("/v1/activity-logs/user/{}", team.user.id);
     assert_eq!(rows(&team.user, &of_user).await[0], log[0]);
     let report = rows(&team.manager, &of_user).await[0].clone();
@@ -58,35 +58,35 @@ async fn log_records_actions_and_their_origin() {
         person.get(&of_task).refused(403, "PERMISSION_MISSING").await;
         person.get("/v1/activity-logs/export").refused(403, "PERMISSION_MISSING").await;
     }
-    // Another account sees nothing of it.
+    // Another account sees none of it.
     other.owner.get(&of_task).refused(404, "TASK_NOT_FOUND").await;
     other.owner.get(&of_user).refused(404, "MEMBER_NOT_FOUND").await;
     let elsewhere = format!("/v1/accounts/{account_id}/analytics");
     other.owner.get(&elsewhere).refused(403, "NOT_A_MEMBER").await;
 
-    // As a file.
-    let answer = team.owner.get("/v1/activity-logs/export?resource_type=task").send().await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, "application/x-ndjson"));
-    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // As an export.
+    let response = team.owner.get("/v1/activity-logs/export?resource_type=task").send().await;
+    assert_eq!((response.status, response.header("content-type")), (200, "application/x-ndjson"));
+    let lines: Vec<Value> = response.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(
         lines.iter().rev().collect::<Vec<_>>(),
         log.iter().collect::<Vec<_>>(),
         "the rows of the list, oldest first"
     );
-    let answer = team.owner.get("/v1/activity-logs/export?resource_type=task&format=csv").send().await;
-    assert!(answer.header("content-type").starts_with("text/csv"), "{}", answer.header("content-type"));
-    assert_eq!(answer.text.split_terminator("\r\n").count(), 1 + 3);
-    assert!(answer.text.starts_with("\u{feff}sequence,"), "{}", answer.text);
-    let disposition = answer.header("content-disposition");
+    let response = team.owner.get("/v1/activity-logs/export?resource_type=task&format=csv").send().await;
+    assert!(response.header("content-type").starts_with("text/csv"), "{}", response.header("content-type"));
+    assert_eq!(response.text.split_terminator("\r\n").count(), 1 + 3);
+    assert!(response.text.starts_with("\u{feff}sequence,"), "{}", response.text);
+    let disposition = response.header("content-disposition");
     assert!(disposition.starts_with("attachment; filename=\"activity-log-") && disposition.ends_with(".csv\""));
     team.owner.get("/v1/activity-logs/export?format=pdf").refused(400, "VALIDATION_FAILED").await;
 
-    // In figures.
+    // As statistics.
     let figures = team.manager.get(&elsewhere).ok().await;
     let counted = figures["actions"].as_array().unwrap().iter().find(|row| row["action"] == "task.started");
     assert_eq!(counted.unwrap()["count"], 1);
     assert_eq!((figures["weeks"].as_array().unwrap().len(), figures["days"].as_array().unwrap().len()), (12, 30));
-    // A new week may begin while this runs.
+    // A new week may start during the test.
     let joined = |figures: &Value| -> i64 {
         figures["weeks"].as_array().unwrap().iter().map(|week| week["joined"].as_i64().unwrap()).sum()
     };
@@ -104,7 +104,7 @@ async fn every_action_in_an_account_is_logged() {
     let task = manager.post("/v1/tasks", &json!({"title": "Sweep", "assigned_to": user.id})).ok().await;
     let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
     let because = json!({"reason": "lunch"});
-    for (who, step, body) in [
+    for (actor, step, body) in [
         (user, "accept", json!({})),
         (user, "start", json!({})),
         (user, "pause", because.clone()),
@@ -114,7 +114,7 @@ async fn every_action_in_an_account_is_logged() {
         (manager, "reopen", json!({})),
         (manager, "cancel", because),
     ] {
-        who.post(&format!("{path}/{step}"), &body).ok().await;
+        actor.post(&format!("{path}/{step}"), &body).ok().await;
     }
     let comment = user.post(&format!("{path}/comments"), &json!({"body": "Done"})).ok().await;
     let comment = format!("/v1/comments/{}", comment["id"].as_str().unwrap());
@@ -126,7 +126,7 @@ async fn every_action_in_an_account_is_logged() {
     team.owner.patch(&account, &json!({"name": "Renamed"})).ok().await;
     team.owner.delete(&format!("{account}/members/{}", user.id)).ok().await;
 
-    // Behind the platform's back: what its services published of the account, but for figures that follow from it.
+    // Read from the database: every event that the services published about the account, except derived usage figures.
     let database = PgPool::connect(platform.database_url()).await.unwrap();
     let missing = "select count(*) from (
                        select * from auth.outbox union all select * from tenancy.outbox
@@ -135,12 +135,12 @@ async fn every_action_in_an_account_is_logged() {
                    where account_id = $1 and position('usage.changed'::bytea in envelope) = 0
                      and not exists (select from tenancy.activity_logs log
                                      where log.account_id = $1 and log.id = published.id)";
-    eventually("a row for every event", async || {
+    eventually("a log row for every event", async || {
         let count = sqlx::query_scalar::<_, i64>(missing).bind(team.account_id).fetch_one(&database);
         (count.await.unwrap() == 0).then_some(())
     })
     .await;
     let kinds = "select count(distinct action) from tenancy.activity_logs where account_id = $1";
     let kinds: i64 = sqlx::query_scalar(kinds).bind(team.account_id).fetch_one(&database).await.unwrap();
-    assert!(kinds >= 18, "{kinds} kinds of events: not much of a story");
+    assert!(kinds >= 18, "{kinds} kinds of events: too few");
 }

@@ -1,4 +1,4 @@
-//! Keys for scripts, through the gateway; and the keys that sign, which change while people work.
+//! API keys through the gateway, and rotation of the signing keys.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use baton_tests::{Platform, baton_binary, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The design says a second; a busy machine gets some more.
-const SOON: Duration = Duration::from_secs(5);
+/// Revocation takes at most a second; a busy machine gets more.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn key_works_within_its_scopes_until_it_is_deleted() {
@@ -31,7 +31,7 @@ async fn key_works_within_its_scopes_until_it_is_deleted() {
     let change = json!({"current_password": "x", "new_password": "another lantern orchid 7"});
     script.post("/v1/users/me/change-password", &change).refused(403, "SESSION_REQUIRED").await;
 
-    // With every scope it is still its person, a user.
+    // With all scopes the key still has only its user's role.
     let all = ada.post("/v1/api-keys", &json!({"name": "All"})).ok().await;
     let all = platform.rest().with_token(all["key"].as_str().unwrap()).in_account(team.account_id);
     let task = all.post("/v1/tasks", &json!({"title": "By script"})).ok().await;
@@ -46,16 +46,16 @@ async fn key_works_within_its_scopes_until_it_is_deleted() {
     assert!(used["last_used_at"].is_string(), "{used}");
 
     let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
-    // Another's key is as absent as one that never was.
+    // Another user's key is not found.
     team.owner.delete(&path).refused(404, "API_KEY_NOT_FOUND").await;
     ada.delete(&path).ok().await;
-    let begun = Instant::now();
-    eventually("the end of the key", || async {
-        let answer = script.get("/v1/tasks").send().await;
-        (answer.status != 200).then(|| answer.refused(401, "TOKEN_INVALID"))
+    let started = Instant::now();
+    eventually("the key is refused", || async {
+        let response = script.get("/v1/tasks").send().await;
+        (response.status != 200).then(|| response.refused(401, "TOKEN_INVALID"))
     })
     .await;
-    assert!(begun.elapsed() < SOON, "after {:?}", begun.elapsed());
+    assert!(started.elapsed() < REVOCATION_TIMEOUT, "after {:?}", started.elapsed());
     ada.delete(&path).refused(404, "API_KEY_NOT_FOUND").await;
 }
 
@@ -95,28 +95,28 @@ async fn invalid_key_requests_are_refused() {
 async fn signing_key_rotation_keeps_sessions() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
-    let answer = platform.rest().get("/.well-known/jwks.json").send().await;
-    assert_eq!(answer.header("cache-control"), "public, max-age=300");
-    let tag = answer.header("etag").to_owned();
-    let before: Value = serde_json::from_str(&answer.text).unwrap();
+    let response = platform.rest().get("/.well-known/jwks.json").send().await;
+    assert_eq!(response.header("cache-control"), "public, max-age=300");
+    let tag = response.header("etag").to_owned();
+    let before: Value = serde_json::from_str(&response.text).unwrap();
     assert_eq!(before["keys"].as_array().unwrap().len(), 1);
 
     let said = baton_keys(&platform, "rotate");
     assert!(said.lines().count() == 2 && said.contains("current") && said.contains("next"), "{said}");
-    assert_eq!(baton_keys(&platform, "rotate"), said, "one waits already");
+    assert_eq!(baton_keys(&platform, "rotate"), said, "a next key already exists");
     let after = eventually("the next key", || async {
         let keys = platform.rest().get("/.well-known/jwks.json").ok().await;
         (keys["keys"].as_array().unwrap().len() == 2).then_some(keys)
     })
     .await;
-    assert_eq!(after["keys"][0], before["keys"][0], "the old one signs until everybody knows the new one");
+    assert_eq!(after["keys"][0], before["keys"][0], "the old key signs until the new one is published everywhere");
     let changed = platform.rest().get("/.well-known/jwks.json").send().await;
     assert_ne!(changed.header("etag"), tag);
     ada.get("/v1/users/me").ok().await;
     platform.sign_in(&ada.email).await.get("/v1/users/me").ok().await;
 }
 
-/// `baton keys`, as an operator runs it beside the platform.
+/// Runs `baton keys` beside the platform, as an operator does.
 fn baton_keys(platform: &Platform, command: &str) -> String {
     let file = std::fs::read_to_string(platform.data().join("keys.env")).unwrap();
     let sealing = file.lines().find_map(|line| line.strip_prefix("BATON_AUTH_SEALING_KEYS=")).unwrap();

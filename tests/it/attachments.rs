@@ -1,5 +1,5 @@
-//! Files of tasks, in a folder and in an S3-compatible store that somebody else wrote: announced over REST, sent to the
-//! signed URL, completed, fetched, deleted.
+//! Attachments over REST, with a folder and with a third-party S3-compatible store: create, upload, complete, download,
+//! delete.
 
 use baton_tests::{
     Node, Person, Platform, Team, eventually,
@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A file of several pieces.
+/// A file of several chunks.
 fn picture() -> Vec<u8> {
     (0..300_000u32).flat_map(|n| n.to_le_bytes()).collect()
 }
 
-/// A platform that keeps its files in a store, which both end with it.
-struct Stage {
+/// A platform with an S3-compatible store.
+struct S3Fixture {
     platform: Platform,
     _store: (Node, TempDir),
 }
 
-async fn with_s3() -> Stage {
+async fn start_with_s3() -> S3Fixture {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Node::start("s3.mjs", &json!({"bucket": "files", "folder": folder.path()}));
-    let told = store.wait_for("the store", |line| line["endpoint"].is_string()).await;
-    let of = |name: &str| told[name].as_str().unwrap().to_owned();
+    let store_config = store.wait_for("the store", |line| line["endpoint"].is_string()).await;
+    let of = |name: &str| store_config[name].as_str().unwrap().to_owned();
     let platform = Platform::start_with(&[
         ("BATON_TASK_ATTACHMENTS_URL", "s3://files"),
         ("BATON_TASK_ATTACHMENTS_ENDPOINT", &of("endpoint")),
@@ -33,15 +33,15 @@ async fn with_s3() -> Stage {
         ("BATON_TASK_ATTACHMENTS_SECRET_KEY", &of("secret_key")),
     ])
     .await;
-    Stage { platform, _store: (store, folder) }
+    S3Fixture { platform, _store: (store, folder) }
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("not a string: {value}"))
 }
 
-/// What every installation does, wherever it keeps its files.
-async fn a_file_goes_round(platform: &Platform, team: &Team) {
+/// The round trip of a file, independent of the store.
+async fn check_file_round_trip(platform: &Platform, team: &Team) {
     let (user, content) = (&team.user, picture());
     let task = user.create_task("Show it").await;
     let announced = user.announce(task, "Grüße; \"aus\" Köln.png", "image/png", &content).await;
@@ -51,7 +51,7 @@ async fn a_file_goes_round(platform: &Platform, team: &Team) {
     user.get(&path).refused(404, "ATTACHMENT_NOT_FOUND").await;
     user.post(&complete, &json!({})).refused(409, "ATTACHMENT_NOT_UPLOADED").await;
 
-    // Other content than was announced: if the store takes it, Baton does not.
+    // Content that differs from the announcement: Baton refuses it even if the store accepts it.
     let other: Vec<u8> = content.iter().map(|byte| !byte).collect();
     upload(&announced, &other).await;
     let refused = user.post(&complete, &json!({})).send().await.problem();
@@ -60,9 +60,9 @@ async fn a_file_goes_round(platform: &Platform, team: &Team) {
     assert_eq!(sent.status, 200, "{}", String::from_utf8_lossy(&sent.body));
     let attachment = user.post(&complete, &json!({})).ok().await;
     assert_eq!(attachment["file_name"], "Grüße; \"aus\" Köln.png");
-    assert_eq!(user.post(&complete, &json!({})).ok().await, attachment, "it is safe to repeat");
+    assert_eq!(user.post(&complete, &json!({})).ok().await, attachment, "completing is idempotent");
 
-    // Those above see it; strangers do not.
+    // Superiors see it; other users do not.
     let list = team.manager.get(&format!("/v1/tasks/{task}/attachments")).ok().await;
     assert_eq!((&list["attachments"], &list["meta"]["total_count"]), (&json!([attachment]), &json!(1)));
     let stranger = platform.team().await.owner;
@@ -78,13 +78,13 @@ async fn a_file_goes_round(platform: &Platform, team: &Team) {
         "attachment; filename=\"Gr__e_ _aus_ K_ln.png\"; \
          filename*=UTF-8''Gr%C3%BC%C3%9Fe%3B%20%22aus%22%20K%C3%B6ln.png"
     );
-    // A URL is for one method on one file.
+    // A signed URL permits one method on one file.
     assert_eq!(signed(Method::PUT, &got["download_url"], HeaderMap::new(), b"mine").await.status, 403);
     assert_eq!(signed(Method::GET, &announced["upload_url"], HeaderMap::new(), b"").await.status, 403);
     let forged = text(&got["download_url"]).replace(id, &Uuid::now_v7().to_string());
     let forged = forged.replace("v1/files/", "v1/files/e30");
     assert_eq!(signed(Method::GET, &json!(forged), HeaderMap::new(), b"").await.status, 403);
-    // Sent again after the completion: what all see does not change.
+    // An upload after completion does not change the visible content.
     upload(&announced, &other).await;
     assert!(download(&team.manager.get(&path).ok().await["download_url"]).await.body == content);
 
@@ -101,10 +101,10 @@ async fn a_file_goes_round(platform: &Platform, team: &Team) {
 async fn files_in_a_folder_make_a_round_trip() {
     let platform = Platform::start().await;
     let team = platform.team().await;
-    a_file_goes_round(&platform, &team).await;
+    check_file_round_trip(&platform, &team).await;
 }
 
-/// As every S3-compatible store does by itself.
+/// The folder store must support what S3-compatible stores provide.
 #[tokio::test]
 async fn folder_download_supports_ranges_and_conditional_requests() {
     let platform = Platform::start().await;
@@ -127,7 +127,7 @@ async fn folder_download_supports_ranges_and_conditional_requests() {
 
     for unchanged in [etag, modified] {
         let rest = get(&[("range", "bytes=10-"), ("if-range", unchanged)]).await;
-        // A date of this second could be of two states.
+        // A date within the current second is ambiguous, so the server may ignore it.
         if rest.status == 200 && unchanged == modified {
             continue;
         }
@@ -160,11 +160,11 @@ async fn folder_download_supports_ranges_and_conditional_requests() {
 
 #[tokio::test]
 async fn files_in_an_s3_compatible_store_make_a_round_trip() {
-    let stage = with_s3().await;
-    let team = stage.platform.team().await;
-    a_file_goes_round(&stage.platform, &team).await;
+    let fixture = start_with_s3().await;
+    let team = fixture.platform.team().await;
+    check_file_round_trip(&fixture.platform, &team).await;
 
-    // The signature covers what was announced: a URL without its headers, or with others, opens nothing.
+    // The signature covers the announced headers: missing or changed headers are refused.
     let task = team.user.create_task("Show it").await;
     let announced = team.user.announce(task, "a.txt", "text/plain", b"hello").await;
     assert!(text(&announced["upload_headers"]["x-amz-checksum-sha256"]).len() == 44, "{announced}");
@@ -174,7 +174,7 @@ async fn files_in_an_s3_compatible_store_make_a_round_trip() {
     html.insert("content-type", "text/html".parse().unwrap());
     html.insert("x-amz-checksum-sha256", text(&announced["upload_headers"]["x-amz-checksum-sha256"]).parse().unwrap());
     assert_eq!(put(html).await.status, 403);
-    // There is no way to the files but by the store.
+    // The platform does not serve the store's files itself.
     team.user.get("/v1/files/e30.e30").refused(404, "ROUTE_NOT_FOUND").await;
 }
 
@@ -190,8 +190,8 @@ async fn announced_files_count_toward_the_storage_quota() {
         let quotas = usage["quotas"].as_array().unwrap().clone();
         quotas.into_iter().find(|quota| quota["quota"] == "storage_mebibytes").unwrap()["used"].clone()
     };
-    eventually("tenancy knows of it", || async { (storage(&team.owner).await == 1).then_some(()) }).await;
-    eventually("the log has it, without its name", || async {
+    eventually("tenancy counts the storage", || async { (storage(&team.owner).await == 1).then_some(()) }).await;
+    eventually("the log has the upload, without the file name", || async {
         let log = team.owner.get("/v1/activity-logs?action=attachment.added").ok().await;
         let row = log["activity_logs"].as_array()?.first()?.clone();
         assert_eq!((&row["resource_id"], &row["details"]["task_id"]), (&json!(attached), &json!(task)));
@@ -200,6 +200,6 @@ async fn announced_files_count_toward_the_storage_quota() {
     })
     .await;
     team.user.delete(&format!("/v1/attachments/{attached}")).ok().await;
-    eventually("nothing counts any more", || async { (storage(&team.owner).await == 0).then_some(()) }).await;
-    assert!(!platform.output().contains("a.txt"), "a name is in the log");
+    eventually("the storage is free again", || async { (storage(&team.owner).await == 0).then_some(()) }).await;
+    assert!(!platform.output().contains("a.txt"), "a file name is in the log");
 }

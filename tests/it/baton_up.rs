@@ -1,5 +1,4 @@
-//! `baton up` as a person meets it: what it prints works, what it kept is there again, and what is wrong is said
-//! in a line.
+//! `baton up` from the command line: printed URLs work, data survives a restart, and errors are one line.
 
 use std::{
     fs::{self, File, Permissions},
@@ -16,21 +15,21 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// It makes a database cluster, and a demo account with eight people.
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
+/// Generous, because it creates a database cluster and a demo account with eight users.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn printed_urls_work_and_data_survives_a_restart() {
     let folder = Folder::new();
     let address = free_address();
     let mut up = Up::start(&folder, address);
-    let printed = up.greeting().await;
+    let printed = up.wait_until_started().await;
     for step in ["Postgres", "Redis", "migrations", "demo account"] {
-        assert!(printed.contains(step), "no word of {step}: {printed}");
+        assert!(printed.contains(step), "{step} is missing: {printed}");
     }
 
-    // The addresses.
+    // The printed addresses.
     let root = format!("http://{address}");
     let client = reqwest::Client::new();
     for (what, path) in [("docs", "/docs"), ("OpenAPI", "/openapi.json"), ("mailbox", "/dev/mailbox")] {
@@ -43,7 +42,7 @@ async fn printed_urls_work_and_data_survives_a_restart() {
         "{printed}"
     );
 
-    // The login.
+    // The printed login.
     let login = printed.lines().find_map(|line| line.strip_prefix("Sign in as ")).unwrap();
     let (email, password) = login.split_once(" with the password: ").unwrap();
     let sign_in = async || {
@@ -59,60 +58,60 @@ async fn printed_urls_work_and_data_survives_a_restart() {
     };
     let demo = tasks().await;
     let demo = demo["tasks"].as_array().unwrap();
-    assert!((25..=35).contains(&demo.len()), "some thirty tasks: {}", demo.len());
+    assert!((25..=35).contains(&demo.len()), "about thirty tasks: {}", demo.len());
     for status in ["pending", "in_progress", "paused", "completed"] {
-        assert!(demo.iter().any(|task| task["status"] == status), "none is {status}");
+        assert!(demo.iter().any(|task| task["status"] == status), "no task is {status}");
     }
 
-    // The three lines, pasted.
+    // The three printed commands, pasted into a shell.
     let lines: Vec<_> = printed.split_once("Try:\n\n").unwrap().1.trim().lines().collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("curl ")), "{lines:?}");
     let pasted = Command::new("sh").arg("-c").arg(lines.join("\n")).output().unwrap();
     assert!(pasted.status.success(), "{pasted:?}");
-    let answers: Vec<Value> =
+    let responses: Vec<Value> =
         serde_json::Deserializer::from_slice(&pasted.stdout).into_iter().map(Result::unwrap).collect();
-    let [list, created] = &answers[..] else { panic!("{answers:?}") };
+    let [list, created] = &responses[..] else { panic!("{responses:?}") };
     assert!(list["tasks"].as_array().is_some_and(|tasks| !tasks.is_empty()), "{list}");
     assert!(created["id"].is_string(), "{created}");
 
-    // Everything that it started ends with it.
+    // All child processes exit with it.
     let servers = servers(&folder);
     assert!(servers.iter().all(|pid| is_alive(*pid)), "{servers:?}");
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
-    assert!(!servers.iter().any(|pid| is_alive(*pid)), "{servers:?} live on");
+    assert!(!servers.iter().any(|pid| is_alive(*pid)), "{servers:?} are still running");
     assert_eq!(up.errors(), "");
 
-    // And is there again, once.
+    // After a restart everything exists once.
     let mut up = Up::start(&folder, address);
-    let printed = up.greeting().await;
-    assert!(!printed.contains("demo account "), "the demo account was made again: {printed}");
+    let printed = up.wait_until_started().await;
+    assert!(!printed.contains("demo account "), "the demo account was created again: {printed}");
     let kept = tasks().await;
     assert_eq!(kept["meta"]["total_count"], demo.len() + 1);
     assert!(kept["tasks"].as_array().unwrap().iter().any(|task| task["id"] == created["id"]));
 
-    // While it runs, nobody else runs on its data.
-    let second = Up::start(&folder, free_address()).fails().await;
-    one_line(&second, &["already running"]);
+    // A second process on the same data is refused.
+    let second = Up::start(&folder, free_address()).wait_for_failure().await;
+    assert_one_line(&second, &["already running"]);
 
     assert!(up.stop(Signal::INT).await.success(), "{}", up.errors());
     assert_eq!(up.errors(), "");
 
-    // Data that is broken is said to be, and left alone.
+    // Corrupt data is reported and left unchanged.
     let version = folder.data().join("postgres/data/PG_VERSION");
     fs::rename(&version, folder.path().join("PG_VERSION")).unwrap();
-    let broken = Up::start(&folder, address).fails().await;
-    one_line(&broken, &["broken", "PG_VERSION", "remove"]);
+    let broken = Up::start(&folder, address).wait_for_failure().await;
+    assert_one_line(&broken, &["broken", "PG_VERSION", "remove"]);
     fs::rename(folder.path().join("PG_VERSION"), &version).unwrap();
     let mut up = Up::start(&folder, address);
-    up.greeting().await;
+    up.wait_until_started().await;
     assert_eq!(tasks().await["meta"]["total_count"], kept["meta"]["total_count"]);
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
 
     let keys = folder.data().join("keys.env");
     assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o077, 0, "others may read the keys");
     fs::write(&keys, "nonsense\n").unwrap();
-    one_line(&Up::start(&folder, address).fails().await, &["keys.env", "damaged"]);
+    assert_one_line(&Up::start(&folder, address).wait_for_failure().await, &["keys.env", "damaged"]);
 }
 
 #[tokio::test]
@@ -128,16 +127,16 @@ async fn public_address_has_neither_mailbox_nor_demo_account() {
         login.body(body).send().await.unwrap()
     };
 
-    // In an empty database none is made.
+    // No demo account is created in an empty database.
     let mut up = Up::start(&folder, everywhere);
-    let printed = up.prints("Set BATON_SMTP_URL to send mail.").await;
+    let printed = up.wait_for_output("Set BATON_SMTP_URL to send mail.").await;
     assert!(!printed.contains("/dev/mailbox") && !printed.contains("Sign in as"), "{printed}");
     assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED));
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
 
-    // One that was made at this machine is open to its people only: nor do their sessions go on.
+    // On a public address the demo users of a local run cannot sign in, and their sessions end.
     let mut up = Up::start(&folder, address);
-    up.greeting().await;
+    up.wait_until_started().await;
     let session: Value = sign_in().await.json().await.unwrap();
     let token = session["access_token"].as_str().unwrap().to_owned();
     let rebound = client.get(format!("http://{address}/dev/mailbox")).header("host", "evil.example");
@@ -147,13 +146,13 @@ async fn public_address_has_neither_mailbox_nor_demo_account() {
     assert_eq!(rebound.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
     let mut up = Up::start(&folder, everywhere);
-    up.prints("Set BATON_SMTP_URL to send mail.").await;
+    up.wait_for_output("Set BATON_SMTP_URL to send mail.").await;
     assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED));
     let me = client.get(format!("http://{address}/v1/users/me")).bearer_auth(token).send().await.unwrap();
     assert_eq!(me.status(), StatusCode::UNAUTHORIZED);
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
     let mut up = Up::start(&folder, address);
-    up.greeting().await;
+    up.wait_until_started().await;
     assert_eq!((mailbox().await, sign_in().await.status()), (StatusCode::OK, StatusCode::OK));
     assert!(up.stop(Signal::TERM).await.success(), "{}", up.errors());
 }
@@ -163,15 +162,15 @@ async fn port_in_use_is_reported_in_one_line() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let failed = Up::start(&folder, address).fails().await;
-    one_line(&failed, &[&address.to_string(), "BATON_GATEWAY_LISTEN"]);
-    assert!(!folder.data().join("postgres").exists(), "it started a server before it looked at the port");
+    let failed = Up::start(&folder, address).wait_for_failure().await;
+    assert_one_line(&failed, &[&address.to_string(), "BATON_GATEWAY_LISTEN"]);
+    assert!(!folder.data().join("postgres").exists(), "it started a server before it checked the port");
 }
 
 #[tokio::test]
 async fn unwritable_folder_is_reported_in_one_line() {
     let folder = Folder::new();
-    // Permissions do not stop root; the kernel's own files do.
+    // Root ignores permissions, so a kernel file system is used.
     let locked = if rustix::process::geteuid().is_root() {
         PathBuf::from("/sys/baton")
     } else {
@@ -183,14 +182,14 @@ async fn unwritable_folder_is_reported_in_one_line() {
     let mut up = Up::start_with(&folder, free_address(), |command| {
         command.arg("--data").arg(&locked);
     });
-    one_line(&up.fails().await, &[&locked.display().to_string()]);
+    assert_one_line(&up.wait_for_failure().await, &[&locked.display().to_string()]);
 
-    // A file where the folder should be.
+    // A file in place of the folder.
     fs::write(folder.path().join("file"), "").unwrap();
     let mut up = Up::start_with(&folder, free_address(), |command| {
         command.args(["--data", "file"]);
     });
-    one_line(&up.fails().await, &["file"]);
+    assert_one_line(&up.wait_for_failure().await, &["file"]);
 }
 
 #[tokio::test]
@@ -209,13 +208,13 @@ async fn invalid_settings_are_reported_in_one_line() {
         let mut up = Up::start_with(&folder, free_address(), |command| {
             command.env(variable, &value);
         });
-        let failed = up.fails().await;
-        one_line(&failed, words);
+        let failed = up.wait_for_failure().await;
+        assert_one_line(&failed, words);
         assert!(!String::from_utf8_lossy(&failed.stderr).contains("secret"), "{failed:?}");
     }
 }
 
-/// A folder that the servers' own user may pass through, as a person's working directory is.
+/// A folder that the servers' user may traverse, like a usual working directory.
 struct Folder(TempDir);
 
 impl Folder {
@@ -234,7 +233,7 @@ impl Folder {
     }
 }
 
-/// A `baton up` in a folder, with servers of its own. It is killed when it is dropped.
+/// `baton up` in a folder with its own servers. It is killed on drop.
 struct Up {
     child: Child,
     logs: TempDir,
@@ -255,49 +254,56 @@ impl Up {
         Self { child: command.spawn().unwrap(), logs }
     }
 
-    /// Waits until it has said all that it says at the start.
-    async fn greeting(&mut self) -> String {
-        self.says(|printed| printed.split_once("Try:\n\n").is_some_and(|(_, lines)| lines.ends_with("\n\n"))).await
+    /// Waits until the start-up output is complete, and returns it.
+    async fn wait_until_started(&mut self) -> String {
+        self.wait_until_printed(|printed| {
+            printed.split_once("Try:\n\n").is_some_and(|(_, lines)| lines.ends_with("\n\n"))
+        })
+        .await
     }
 
-    /// Waits until it has said this.
-    async fn prints(&mut self, words: &str) -> String {
-        self.says(|printed| printed.contains(words)).await
+    /// Waits until the output contains these words, and returns it.
+    async fn wait_for_output(&mut self, words: &str) -> String {
+        self.wait_until_printed(|printed| printed.contains(words)).await
     }
 
-    async fn says(&mut self, enough: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + STARTS_WITHIN;
+    async fn wait_until_printed(&mut self, enough: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let printed = self.printed();
             if enough(&printed) {
                 return printed;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("it ended: {status}\n{printed}\n{}", self.errors());
+                panic!("it exited: {status}\n{printed}\n{}", self.errors());
             }
-            assert!(Instant::now() < deadline, "not within {STARTS_WITHIN:?}:\n{printed}\n{}", self.errors());
+            assert!(
+                Instant::now() < deadline,
+                "no such output within {START_TIMEOUT:?}:\n{printed}\n{}",
+                self.errors()
+            );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
     async fn stop(&mut self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
-        self.ended(STOPS_WITHIN).await
+        self.wait_for_exit(STOP_TIMEOUT).await
     }
 
-    /// Waits for the end that it comes to by itself.
-    async fn fails(&mut self) -> Output {
-        let status = self.ended(STARTS_WITHIN).await;
+    /// Waits for an exit without a signal and returns the output.
+    async fn wait_for_failure(&mut self) -> Output {
+        let status = self.wait_for_exit(START_TIMEOUT).await;
         Output { status, stdout: self.printed().into(), stderr: self.errors().into() }
     }
 
-    async fn ended(&mut self, within: Duration) -> ExitStatus {
+    async fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it did not end within {within:?}\n{}", self.printed());
+            assert!(Instant::now() < deadline, "it did not exit within {within:?}\n{}", self.printed());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -313,13 +319,13 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        // Both fail when it has ended already, which is fine. The servers see its end and end themselves.
+        // Both fail if it has already exited, which is fine. The servers notice its exit and stop.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// The processes of Postgres and Redis.
+/// Process ids of Postgres and Redis.
 fn servers(folder: &Folder) -> [Pid; 2] {
     ["postgres/data/postmaster.pid", "redis/data/redis.pid"].map(|file| {
         let text = fs::read_to_string(folder.data().join(file)).unwrap();
@@ -331,13 +337,13 @@ fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// A failure that a person can read: one line, with these words, and a code that scripts see.
-fn one_line(failed: &Output, words: &[&str]) {
+/// Asserts a readable failure: one line with these words, and a non-zero exit code.
+fn assert_one_line(failed: &Output, words: &[&str]) {
     let errors = String::from_utf8_lossy(&failed.stderr);
     assert!(failed.status.code().is_some_and(|code| code != 0), "{}: {errors}", failed.status);
     assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
     assert!(errors.starts_with("baton: "), "{errors}");
     for word in words {
-        assert!(errors.contains(word), "no word of {word}: {errors}");
+        assert!(errors.contains(word), "{word} is missing: {errors}");
     }
 }

@@ -1,4 +1,4 @@
-//! Boards in every layout, views of them, and the order that people give their tasks.
+//! Boards in every layout, saved views, and live board channels.
 
 use baton_tests::{Person, Platform, grpc};
 use prost_reflect::{DynamicMessage, Value as Field};
@@ -44,7 +44,7 @@ async fn board_has_kanban_calendar_and_timeline_layouts() {
     let teams = team.manager.get("/v1/boards/team?overdue=false&has_due=true").ok().await;
     assert_eq!(teams["meta"]["total_count"], 2, "{teams}");
 
-    // As it was: before the first of them was there, there was none.
+    // As of a time before the first task the board is empty.
     let then = me.get("/v1/boards/my-board?as_of=2025-01-01T00:00:00Z").ok().await;
     assert_eq!((titles(&then["tasks"]).len(), &then["meta"]["total_count"]), (0, &json!(0)));
 }
@@ -88,9 +88,9 @@ async fn board_channel_streams_to_authorized_readers_only() {
     let mut to_user = cable(&platform, &team.user, team.account_id, std::slice::from_ref(&mine)).await;
     let mut to_manager = cable(&platform, &team.manager, team.account_id, &[of_user.clone(), teams.clone()]).await;
     for hidden in [channel("team"), channel("account"), channel(&format!("user-{}", team.owner.id))] {
-        to_user.tell(&json!({"subscribe": hidden})).await;
-        let answer = to_user.wait_for("an answer", |line| line["identifier"] == hidden).await;
-        assert_eq!(answer["event"], "rejected", "{answer}");
+        to_user.write_line(&json!({"subscribe": hidden})).await;
+        let response = to_user.wait_for("an answer", |line| line["identifier"] == hidden).await;
+        assert_eq!(response["event"], "rejected", "{response}");
     }
 
     team.owner.create_task("Nobody else's").await;
@@ -123,7 +123,7 @@ async fn board_channel_streams_to_authorized_readers_only() {
         assert_eq!(seen, expected.map(|(event, cause)| (event.to_owned(), cause.to_owned())));
     }
     let first = received(&mut to_manager, &teams, |_| true).await;
-    assert_eq!(first["task_id"], id, "what the owner made is on no board of the team: {first}");
+    assert_eq!(first["task_id"], id, "the owner's task is not on the team board: {first}");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn grpc_board_stream_through_the_gateway_ends_with_its_session() {
     let end = loop {
         match watch.message().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("an end without a reason"),
+            Ok(None) => panic!("an end without a status"),
             Err(status) => break status,
         }
     };

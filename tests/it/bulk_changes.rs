@@ -1,12 +1,12 @@
-//! Many tasks change with one call over REST: a verdict for each, a dry run before, and once only.
+//! Bulk changes over REST: a result for each task, dry runs, idempotency.
 
 use baton_tests::{Platform, eventually};
 use serde_json::{Value, json};
 
-/// What became of these tasks.
-fn verdicts(answer: &Value, ids: &[&str]) -> Vec<String> {
-    let results = answer["results"].as_array().unwrap();
-    assert_eq!(results.len(), ids.len(), "{answer}");
+/// The results of these tasks.
+fn verdicts(response: &Value, ids: &[&str]) -> Vec<String> {
+    let results = response["results"].as_array().unwrap();
+    assert_eq!(results.len(), ids.len(), "{response}");
     let result = |id: &&str| results.iter().find(|result| result["task_id"] == **id).unwrap();
     ids.iter().map(|id| result(id)["reason"].as_str().unwrap_or("ok").to_owned()).collect()
 }
@@ -27,12 +27,12 @@ async fn bulk_change_returns_a_result_for_each_task() {
     manager.post(bulk, &assign).ok().await;
     eventually("three notifications", || async {
         let list = me.get("/v1/notifications?per_page=100").ok().await;
-        let told = list["notifications"].as_array().unwrap().iter().filter(|one| one["type"] == "task_assigned");
-        (told.count() == 3).then_some(())
+        let assigned = list["notifications"].as_array().unwrap().iter().filter(|one| one["type"] == "task_assigned");
+        (assigned.count() == 3).then_some(())
     })
     .await;
 
-    // By a filter; one is somebody else's to work on, and one is at work already.
+    // By filter; one task has another assignee, and one is already in progress.
     me.post(&format!("/v1/tasks/{}/start", ids[0]), &json!({})).ok().await;
     let other = json!({"title": "Four", "visibility": "account", "tags": ["spring"]});
     let other = owner.post("/v1/tasks", &other).ok().await["id"].as_str().unwrap().to_owned();
@@ -52,7 +52,7 @@ async fn bulk_change_returns_a_result_for_each_task() {
     me.post(bulk, &other_body).header("idempotency-key", "spring").refused(422, "IDEMPOTENCY_KEY_REUSED").await;
     assert_eq!(me.get(&format!("/v1/tasks/{}", ids[1])).ok().await["status"], "in_progress");
 
-    // Values are set and cleared.
+    // Fields are set and cleared.
     let update = json!({
         "action": "update", "task_ids": [ids[0], other],
         "task": {"priority": "urgent", "custom_fields": {"room": "cellar"}}, "clear": ["tags"],
@@ -67,10 +67,10 @@ async fn bulk_change_returns_a_result_for_each_task() {
         (&json!("urgent"), &json!([]), &json!("cellar"))
     );
 
-    // Into the trash and out of it.
+    // Deleted and restored.
     for action in ["delete", "restore"] {
-        let answer = manager.post(bulk, &json!({"action": action, "task_ids": ids})).ok().await;
-        assert_eq!(verdicts(&answer, &[&ids[0], &ids[1], &ids[2]]), ["ok"; 3], "{action}");
+        let response = manager.post(bulk, &json!({"action": action, "task_ids": ids})).ok().await;
+        assert_eq!(verdicts(&response, &[&ids[0], &ids[1], &ids[2]]), ["ok"; 3], "{action}");
     }
     let nobody = "01900000-0000-7000-8000-000000000000";
     let start = json!({"action": "start", "task_ids": [nobody]});
@@ -84,8 +84,8 @@ async fn bulk_change_returns_a_result_for_each_task() {
         json!({"action": "start", "task_ids": vec![&ids[0]; 1_001]}),
         json!({"action": "update", "task_ids": ids, "task": {"status": "completed"}}),
     ] {
-        let answer = manager.post(bulk, &wrong).send().await;
-        assert_eq!(answer.status, 400, "{wrong}: {}", answer.text);
+        let response = manager.post(bulk, &wrong).send().await;
+        assert_eq!(response.status, 400, "{wrong}: {}", response.text);
     }
 }
 

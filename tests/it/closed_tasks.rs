@@ -1,4 +1,4 @@
-//! Work that ends, is put away, thrown away, taken back, and looked at as it was.
+//! Closing, archiving, deleting and restoring tasks, and reading their past states.
 
 use baton_tests::Platform;
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn task_is_closed_reopened_deleted_and_restored() {
     user.get(&path).refused(404, "TASK_NOT_FOUND").await;
     let trash = user.get("/v1/tasks/trash").ok().await;
     assert_eq!((&trash["tasks"][0]["id"], trash["tasks"][0]["deleted_at"].is_string()), (&json!(id), true));
-    assert_eq!(manager.get("/v1/tasks/trash").ok().await["tasks"], json!([]), "not theirs to restore");
+    assert_eq!(manager.get("/v1/tasks/trash").ok().await["tasks"], json!([]), "the manager may not restore it");
     manager.post(&format!("{path}/restore"), &json!({})).refused(403, "TASK_CHANGE_NOT_ALLOWED").await;
     let back = step("restore").ok().await;
     assert_eq!((&back["status"], &back["deleted_at"]), (&json!("pending"), &json!(null)));

@@ -1,4 +1,4 @@
-//! People talk about a task over REST: comments, mentions, reactions, and who is told of them.
+//! Comments, mentions and reactions over REST, and their notifications.
 
 use baton_tests::{Person, Platform, Team, eventually};
 use reqwest::Method;
@@ -15,8 +15,8 @@ async fn handle(of: &Person, account_id: Uuid, handle: &str) {
     assert_eq!((&member["handle"], &member["user_id"]), (&json!(handle), &json!(of.id)));
 }
 
-/// Waits until a person's notifications of comments are these, the newest first.
-async fn told(person: &Person, expected: &[&str]) {
+/// Waits until a user's comment notifications are these, newest first.
+async fn wait_for_notifications(person: &Person, expected: &[&str]) {
     eventually("notifications", async || {
         let list = person.get("/v1/notifications?per_page=100").ok().await;
         let kinds = texts(&list["notifications"], "type").into_iter();
@@ -50,17 +50,17 @@ async fn comments_notify_mentioned_users_and_watchers() {
     assert_eq!((&first["mentions"][0]["user_id"], &first["mentions"][0]["sees_task"]), (&json!(user.id), &json!(true)));
     let again = manager.post(&comments, &json!({"body": body})).header("idempotency-key", "first").ok().await;
     assert_eq!(again, first);
-    told(user, &["mentioned"]).await;
-    told(&team.super_manager, &["mentioned"]).await;
+    wait_for_notifications(user, &["mentioned"]).await;
+    wait_for_notifications(&team.super_manager, &["mentioned"]).await;
 
     let id = first["id"].as_str().unwrap();
-    let answer = user.post(&comments, &json!({"body": "The *red* one", "parent_id": id})).ok().await;
-    assert_eq!((&answer["parent_id"], &answer["mentions"]), (&json!(id), &json!([])));
-    told(manager, &["commented"]).await;
-    told(&team.super_manager, &["commented", "mentioned"]).await;
+    let response = user.post(&comments, &json!({"body": "The *red* one", "parent_id": id})).ok().await;
+    assert_eq!((&response["parent_id"], &response["mentions"]), (&json!(id), &json!([])));
+    wait_for_notifications(manager, &["commented"]).await;
+    wait_for_notifications(&team.super_manager, &["commented", "mentioned"]).await;
     owner.post(&comments, &json!({"body": "  "})).refused(400, "VALIDATION_FAILED").await;
 
-    // An emoji by itself, percent-encoded, and by its name.
+    // An emoji as is, percent-encoded, and by its name.
     let path = format!("/v1/comments/{id}/reactions");
     let thumb = user.call(Method::PUT, &format!("{path}/%F0%9F%91%8D")).ok().await;
     assert_eq!(thumb["reactions"], json!([{"emoji": "👍", "count": 1, "mine": true}]));
@@ -70,32 +70,32 @@ async fn comments_notify_mentioned_users_and_watchers() {
     assert_eq!((read.etag_version(), &read.json()["reply_count"]), ("1", &json!(1)));
     assert_eq!(read.json()["reactions"], json!([{"emoji": "👍", "count": 2, "mine": false}]));
     user.delete(&format!("{path}/%F0%9F%91%8D")).ok().await;
-    // A reaction makes no version, and still is no 304.
+    // A reaction does not change the version, but a conditional read returns 200.
     let comment = format!("/v1/comments/{id}");
     let again = manager.get(&comment).header("if-none-match", read.header("etag")).send().await;
     assert_eq!((again.status, again.etag_version()), (200, "1"));
     let known = manager.get(&comment).header("if-none-match", again.header("etag")).send().await;
     assert_eq!(known.status, 304);
 
-    // An edit tells whom it adds, and is not lost on who has not read it.
+    // An edit notifies added mentions and changes the ETag.
     let path = format!("/v1/comments/{id}");
     let edit = json!({"body": "Which broom, @user? Or @owner?"});
     user.patch(&path, &edit).refused(403, "COMMENT_CHANGE_NOT_ALLOWED").await;
     let edited = manager.patch(&path, &edit).header("if-match", "\"1\"").ok().await;
     assert_eq!((&edited["version"], edited["edited_at"].is_string()), (&json!(2), true));
     manager.patch(&path, &json!({"body": "Late"})).header("if-match", "\"1\"").refused(412, "VERSION_MISMATCH").await;
-    told(owner, &["mentioned"]).await;
-    told(user, &["mentioned"]).await;
+    wait_for_notifications(owner, &["mentioned"]).await;
+    wait_for_notifications(user, &["mentioned"]).await;
 
-    // Deleted with a reply, it stays as an empty one.
+    // A deleted comment with a reply stays as an empty one.
     manager.delete(&path).ok().await;
     let list = user.get(&comments).ok().await;
     assert_eq!(texts(&list["comments"], "body"), ["", "The *red* one"]);
     assert!(list["comments"][0]["deleted_at"].is_string() && list["meta"]["total_count"] == 2, "{list}");
-    owner.delete(&format!("/v1/comments/{}", answer["id"].as_str().unwrap())).ok().await;
+    owner.delete(&format!("/v1/comments/{}", response["id"].as_str().unwrap())).ok().await;
     assert_eq!(user.get(&comments).ok().await["comments"], json!([]));
 
-    // The log of the account knows all of it, and none of the words.
+    // The activity log has every action, but no text.
     let seen = [
         "comment.created",
         "comment.mentioned",
@@ -138,23 +138,23 @@ async fn users_without_visibility_are_not_notified() {
     }
     assert_eq!(texts(&manager.get(&watchers).ok().await["watchers"], "reason"), ["creator"]);
 
-    // They see it now; they watch it, and then they do not see it any more.
+    // The user sees the task and watches it, then loses visibility.
     let path = format!("/v1/tasks/{task}");
     manager.patch(&path, &json!({"visibility": "account"})).ok().await;
     assert_eq!(user.call(Method::PUT, &format!("{watchers}/me")).ok().await["reason"], "chose");
     manager.post(&comments, &json!({"body": "For all"})).ok().await;
-    told(user, &["commented"]).await;
+    wait_for_notifications(user, &["commented"]).await;
     manager.patch(&path, &json!({"visibility": "private"})).ok().await;
     manager.post(&comments, &json!({"body": "For few, not for @user"})).ok().await;
     manager.patch(&path, &json!({"visibility": "account"})).ok().await;
     manager.post(&comments, &json!({"body": "For all again"})).ok().await;
-    told(user, &["commented", "commented"]).await;
-    // No is no.
+    wait_for_notifications(user, &["commented", "commented"]).await;
+    // Unwatching is permanent.
     user.delete(&format!("{watchers}/me")).ok().await;
     manager.post(&comments, &json!({"body": "Still there?"})).ok().await;
     manager.post(&comments, &json!({"body": "@user?"})).ok().await;
-    told(user, &["mentioned", "commented", "commented"]).await;
-    told(&other.user, &[]).await;
+    wait_for_notifications(user, &["mentioned", "commented", "commented"]).await;
+    wait_for_notifications(&other.user, &[]).await;
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn handle_is_unique_per_account() {
     let list = team.user.get(&members).ok().await;
     for member in list["members"].as_array().unwrap() {
         let (handle, email) = (member["handle"].as_str().unwrap(), member["email"].as_str().unwrap());
-        assert!(email.starts_with(handle), "{handle} is made of {email}");
+        assert!(email.starts_with(handle), "{handle} is derived from {email}");
     }
     let me = format!("{members}/me");
     handle(&team.user, team.account_id, "ada").await;

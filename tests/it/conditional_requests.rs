@@ -1,4 +1,4 @@
-//! `ETag`, `If-None-Match` and `If-Match`: nobody overwrites what they have not seen.
+//! Conditional requests: `ETag`, `If-None-Match` and `If-Match`.
 
 use baton_tests::Platform;
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ async fn etag_skips_the_second_read_and_refuses_the_second_write() {
         let again = user.get(&path).header("if-none-match", &known).send().await;
         assert_eq!((again.status, again.text.as_str(), again.header("etag")), (304, "", &*tag), "{known}");
     }
-    // Not for strangers: what is not theirs is not there, changed or not.
+    // Users without visibility get 404, with and without a matching tag.
     let other = platform.team().await;
     other.user.get(&path).header("if-none-match", &tag).refused(404, "TASK_NOT_FOUND").await;
 
@@ -36,7 +36,7 @@ async fn etag_skips_the_second_read_and_refuses_the_second_write() {
     let started = user.post(&format!("{path}/start"), &json!({})).header("if-match", "\"1\", \"2\"").send().await;
     assert_eq!((started.status, started.etag_version()), (200, "3"), "{}", started.text);
     assert_eq!(change("Any").header("if-match", "*").ok().await["version"], 4);
-    // What changes nothing makes no new version.
+    // An update without a change keeps the version.
     assert_eq!(change("Any").header("if-match", "\"4\"").ok().await["version"], 4);
     user.delete(&path).header("if-match", "\"4\"").ok().await;
     user.get(&path).header("if-none-match", "\"4\"").refused(404, "TASK_NOT_FOUND").await;
@@ -48,7 +48,7 @@ async fn etags_differ_between_readers_of_the_same_version() {
     let team = platform.team().await;
     let id = team.user.create_task("First").await;
     let account = format!("/v1/accounts/{}", team.account_id);
-    // Their own profiles, both in version 1; and what both see the same of.
+    // Two profiles, both in version 1, and a task that both users see.
     for path in ["/v1/users/me", "/v1/tasks", &account, &format!("/v1/tasks/{id}")] {
         let first = team.user.get(path).send().await;
         let second = team.manager.get(path).send().await;
@@ -56,9 +56,9 @@ async fn etags_differ_between_readers_of_the_same_version() {
         assert_eq!(first.etag_version().parse::<i32>().ok(), second.etag_version().parse::<i32>().ok(), "{path}");
         for (person, own, other) in [(&team.user, &first, &second), (&team.manager, &second, &first)] {
             assert_eq!(person.get(path).header("if-none-match", own.header("etag")).send().await.status, 304, "{path}");
-            let answer = person.get(path).header("if-none-match", other.header("etag")).send().await;
-            assert_eq!((answer.status, &answer.text), (200, &own.text), "{path}");
-            assert!(answer.header("cache-control").contains("private"), "{path}");
+            let response = person.get(path).header("if-none-match", other.header("etag")).send().await;
+            assert_eq!((response.status, &response.text), (200, &own.text), "{path}");
+            assert!(response.header("cache-control").contains("private"), "{path}");
         }
     }
 }
@@ -89,11 +89,11 @@ async fn one_of_twenty_writers_with_the_same_etag_succeeds() {
             let change = team.user.patch(&path, &json!({"title": format!("Writer {n} of round {version}")}));
             change.header("if-match", &format!("\"{version}\"")).send().await
         };
-        let answers = join_all((0..20).map(write)).await;
-        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        let responses = join_all((0..20).map(write)).await;
+        let (won, lost): (Vec<_>, Vec<_>) = responses.iter().partition(|response| response.status == 200);
         assert_eq!(won.len(), 1, "{won:?}");
-        for answer in lost {
-            answer.refused(412, "VERSION_MISMATCH");
+        for response in lost {
+            response.refused(412, "VERSION_MISMATCH");
         }
         let now = team.user.get(&path).ok().await;
         assert_eq!((&now["title"], &now["version"]), (&won[0].json()["title"], &json!(version + 1)));

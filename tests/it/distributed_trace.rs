@@ -1,4 +1,4 @@
-//! One trace from the REST call to the WebSocket push, over the borders of five processes.
+//! One trace from the REST call to the WebSocket push, across five processes.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, transport::Server};
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CLIENT_SPAN: &str = "00f067aa0ba902b7";
 
-/// A span, as far as this test looks at it.
+/// The fields of a span that this test checks.
 #[derive(Debug, Clone)]
 struct Span {
     service: String,
@@ -27,7 +27,7 @@ struct Span {
     parent: String,
 }
 
-/// An OTLP collector that remembers.
+/// An OTLP collector that stores spans.
 #[derive(Debug, Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
@@ -63,7 +63,7 @@ async fn call_event_and_push_share_one_trace_across_five_processes() {
     let team = platform.team().await;
     let task = team.owner.create_task("Follow me").await;
     platform.sigterm();
-    platform.ended().await;
+    platform.wait_for_exit().await;
 
     let collector = Collector::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -80,12 +80,12 @@ async fn call_event_and_push_share_one_trace_across_five_processes() {
     next(&mut socket, |message| message["type"] == "confirm_subscription").await;
 
     let assign = team.owner.post(&format!("/v1/tasks/{task}/assign"), &json!({"assigned_to": team.user.id}));
-    let answer = assign.header("traceparent", &format!("00-{TRACE_ID}-{CLIENT_SPAN}-01")).send().await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    let response = assign.header("traceparent", &format!("00-{TRACE_ID}-{CLIENT_SPAN}-01")).send().await;
+    assert_eq!(response.status, 200, "{}", response.text);
     let push = next(&mut socket, |message| message["message"]["event"] == "notification_received").await;
     assert_eq!(push["message"]["notification"]["task_id"], json!(task));
 
-    // From the client's call to the push: each span, the process it ran in, and that it follows the one before.
+    // Each span from the client's call to the push, with its process and its parent.
     let expected = [
         ("gateway", "POST /v1/tasks/{id}/assign"),
         ("task", "baton.task.v1.TaskService/AssignTask"),
@@ -101,19 +101,19 @@ async fn call_event_and_push_share_one_trace_across_five_processes() {
         let spans = of_this_trace();
         expected.iter().all(|(_, name)| spans.iter().any(|span| span.name == *name)).then_some(())
     });
-    // Without it, the assertions below say what is missing.
+    // On a timeout the assertions below name the missing span.
     tokio::time::timeout(std::time::Duration::from_secs(15), arrived).await.ok();
     let spans = of_this_trace();
     let mut parent = CLIENT_SPAN.to_owned();
     for (service, name) in expected {
-        // Several services consume the same event; this is about the one that tells people.
+        // Several services consume the event; this checks the one that creates notifications.
         let found = spans.iter().find(|span| span.name == name && span.parent == parent && span.service == service);
         let found = found.unwrap_or_else(|| panic!("no span {name} of {service} below {parent}: {spans:#?}"));
         parent.clone_from(&found.id);
     }
 }
 
-/// The next message that `wanted` wants; others, such as pings, are passed over.
+/// The next message that `wanted` accepts; others, such as pings, are skipped.
 async fn next<S>(socket: &mut S, wanted: impl Fn(&Value) -> bool) -> Value
 where
     S: StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,

@@ -1,12 +1,12 @@
-//! `/docs` in a browser: every operation opens, nothing is refused or fetched from elsewhere, and all can read it.
+//! `/docs` in a browser: every operation opens, no request fails or goes to another host, and axe finds no violation.
 //!
-//! axe looks at the first operations of each group; with `BATON_DOCS_WHOLE=1` at all of them, which takes minutes.
-//! `BATON_SCREENSHOTS=<folder>` keeps pictures.
+//! axe checks the first operations of each group; with `BATON_DOCS_WHOLE=1` all of them, which takes minutes.
+//! `BATON_SCREENSHOTS=<folder>` saves screenshots.
 
 use baton_tests::{Platform, run_node};
 use serde_json::{Value, json};
 
-async fn looks_right_in(theme: &str) {
+async fn check_page(theme: &str) {
     let platform = Platform::start().await;
     let screenshot = std::env::var("BATON_SCREENSHOTS").ok().map(|folder| format!("{folder}/docs-{theme}.png"));
     let url = format!("{}/docs", platform.url());
@@ -15,24 +15,24 @@ async fn looks_right_in(theme: &str) {
         run_node("docs.mjs", &json!({"url": url, "theme": theme, "screenshot": screenshot, "whole": whole})).await;
 
     let of = |key: &str| printed.iter().filter_map(|line| line.get(key)).collect::<Vec<_>>();
-    assert_eq!(of("said"), Vec::<&Value>::new(), "the page complained");
-    assert_eq!(of("elsewhere"), Vec::<&Value>::new(), "the page asked other hosts");
-    assert_eq!(of("violation"), Vec::<&Value>::new(), "axe found something");
+    assert_eq!(of("said"), Vec::<&Value>::new(), "the console has errors");
+    assert_eq!(of("elsewhere"), Vec::<&Value>::new(), "the page sent requests to other hosts");
+    assert_eq!(of("violation"), Vec::<&Value>::new(), "axe found violations");
     let shown = printed.last().unwrap();
     assert_eq!(shown["missing"], json!([]), "operations that do not open");
     assert!(shown["operations"].as_u64() > Some(100), "{shown}");
     assert_eq!(shown["samples"], shown["operations"], "each operation has a sample");
-    assert!(shown["tables"].as_u64() > Some(0), "tables of the contract are tables");
+    assert!(shown["tables"].as_u64() > Some(0), "tables in contract comments are rendered");
 }
 
 #[tokio::test]
 async fn page_is_complete_and_accessible_in_the_light_theme() {
-    looks_right_in("light").await;
+    check_page("light").await;
 }
 
 #[tokio::test]
 async fn page_is_complete_and_accessible_in_the_dark_theme() {
-    looks_right_in("dark").await;
+    check_page("dark").await;
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn page_runs_no_inline_and_no_third_party_script() {
     assert!(parts.len() > 4, "{parts:?}");
     for part in parts {
         let path = format!("/{}", part.split('"').next().unwrap().trim_start_matches('/'));
-        let answer = platform.rest().get(&path).send().await;
-        assert!(answer.status == 200 && !answer.text.is_empty(), "{path}: {}", answer.status);
+        let response = platform.rest().get(&path).send().await;
+        assert!(response.status == 200 && !response.text.is_empty(), "{path}: {}", response.status);
     }
 }

@@ -1,4 +1,4 @@
-//! The samples of the documentation, pasted into a shell as a reader would.
+//! The documentation's code samples, run in a shell.
 
 use std::{collections::BTreeMap, process::Stdio};
 
@@ -6,8 +6,8 @@ use baton_tests::{PASSWORD, Platform, Team};
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
-/// Reasons for which a sample may be refused, although it has the form that its operation wants: it has a made-up
-/// token of a mail or a provider, or no password of the account that it would end.
+/// Reasons for which a well-formed sample may be refused: its mailed or provider token is made up, or it lacks the
+/// account's password.
 const REFUSALS: &[&str] = &["LINK_INVALID", "OAUTH_STATE_INVALID", "PASSWORD_TOO_WEAK"];
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn every_sample_is_accepted_by_its_operation() {
 
     let (mut pasted, mut done) = (0, Vec::new());
     let mut operations = operations(&api);
-    // Those that end something come last, and those that end the caller's sign-in at the very end.
+    // Destructive operations come last, and those that end the caller's session at the very end.
     operations.sort_by_key(|(verb, path, _)| (ends_sign_in(path), verb == "delete"));
     for (verb, path, operation) in operations {
         let name = format!("{verb} {path}");
@@ -42,11 +42,11 @@ async fn every_sample_is_accepted_by_its_operation() {
         }
     }
     assert!(pasted > 100, "{pasted}");
-    // Most do what they say: for the others the team has nothing, or not in the right state.
-    assert!(done.len() * 2 > pasted, "only {} of {pasted} did anything: {done:#?}", done.len());
+    // Most succeed; for the others the team has no resource in the right state.
+    assert!(done.len() * 2 > pasted, "only {} of {pasted} succeeded: {done:#?}", done.len());
 }
 
-/// What the lines of the introduction set, from the account of a team.
+/// The variables that the introduction sets.
 #[tokio::test]
 async fn introduction_commands_work_when_pasted() {
     let platform = Platform::start().await;
@@ -76,10 +76,10 @@ fn ends_sign_in(path: &str) -> bool {
         || path == "/v1/accounts/{account_id}"
 }
 
-/// Values of the shell's variables.
+/// Shell variables.
 pub(crate) type Variables = BTreeMap<&'static str, String>;
 
-/// Path and body of an operation's sample, as the shell would send them.
+/// Path and body of an operation's sample, with variables expanded as by the shell.
 pub(crate) fn request_of(operation: &Value, variables: &Variables) -> (String, Option<Map<String, Value>>) {
     let sample = operation["x-codeSamples"][0]["source"].as_str().expect("a sample");
     let expanded = expanded(sample, variables);
@@ -93,7 +93,7 @@ pub(crate) fn request_of(operation: &Value, variables: &Variables) -> (String, O
     (path, body.map(|body| serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))))
 }
 
-/// `${NAME:-default}` as the shell replaces it.
+/// Expands `${NAME:-default}` as the shell does.
 fn expanded(text: &str, variables: &Variables) -> String {
     let mut pieces = text.split("${");
     let mut expanded = pieces.next().unwrap_or_default().to_owned();
@@ -106,7 +106,7 @@ fn expanded(text: &str, variables: &Variables) -> String {
     expanded
 }
 
-/// Verb, path and operation of all.
+/// Verb, path and operation of every route.
 pub(crate) fn operations(api: &Value) -> Vec<(String, String, &Value)> {
     let paths = api["paths"].as_object().unwrap();
     let of = |(path, item): (&String, &'_ Value)| -> Vec<(String, String)> {
@@ -115,7 +115,7 @@ pub(crate) fn operations(api: &Value) -> Vec<(String, String, &Value)> {
     paths.iter().flat_map(of).map(|(verb, path)| (verb.clone(), path.clone(), &api["paths"][&path][&verb])).collect()
 }
 
-/// Ids of things that are there.
+/// Ids of existing resources.
 pub(crate) async fn variables(platform: &Platform, team: &Team) -> Variables {
     let owner = &team.owner;
     let id = |thing: &Value| thing["id"].as_str().unwrap_or_default().to_owned();
@@ -148,7 +148,7 @@ pub(crate) async fn variables(platform: &Platform, team: &Team) -> Variables {
     ])
 }
 
-/// Status and body of what a sample answers.
+/// Runs a sample and returns the status and body of the response.
 async fn paste(sample: &str, variables: &Variables) -> (u16, String) {
     let script = format!("curl() {{ command curl -sS -w '\\n%{{http_code}}' \"$@\"; }}\n{sample}\n");
     let output =

@@ -1,4 +1,4 @@
-//! Tokens that we did not sign, or not for this: forged with all that is public, and some with our own key.
+//! Forged tokens: made from public data, or signed with our own key but with wrong claims.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,13 +30,12 @@ async fn forged_tokens_are_refused() {
     let keys = platform.rest().get("/.well-known/jwks.json").ok().await;
     let key = &keys["keys"][0];
     assert_eq!((&header["kid"], &key["kty"], &key["crv"]), (&key["kid"], &json!("OKP"), &json!("Ed25519")), "{keys}");
-    assert!(key.get("d").is_none_or(Value::is_null), "the private half is public");
+    assert!(key.get("d").is_none_or(Value::is_null), "the private key is public");
     let public = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap();
     let ours = our_key(&platform).await;
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
 
-    // With all as it should be, a token of our own making works. So it is the one thing wrong with each of the
-    // others that they are refused for.
+    // A token made by the test with valid claims works, so each of the others is refused for its one defect.
     let good = signed(&ours, &header, &with(&claims, "jti", json!(Uuid::now_v7())));
     let as_bearer = |token: &str| platform.rest().with_token(token).in_account(account_id);
     as_bearer(&good).get("/v1/tasks").ok().await;
@@ -100,17 +99,20 @@ async fn forged_tokens_are_refused() {
             as_bearer(token).post("/v1/tasks", &json!({"title": "Forged"})),
             as_bearer(token).post("/v1/accounts", &json!({"name": "Forged"})),
         ] {
-            let answer = call.send().await;
-            assert_eq!(answer.status, 401, "{what}: {}", answer.text);
-            let problem = answer.refused(401, "TOKEN_INVALID");
-            assert!(!problem.to_string().contains(token.as_str()), "{what}: the token comes back: {problem}");
-            assert_eq!(answer.header("www-authenticate"), "Bearer error=\"invalid_token\"", "{what}");
+            let response = call.send().await;
+            assert_eq!(response.status, 401, "{what}: {}", response.text);
+            let problem = response.refused(401, "TOKEN_INVALID");
+            assert!(
+                !problem.to_string().contains(token.as_str()),
+                "{what}: the response contains the token: {problem}"
+            );
+            assert_eq!(response.header("www-authenticate"), "Bearer error=\"invalid_token\"", "{what}");
         }
     }
-    // A session that never was, signed by us.
+    // A session that does not exist, signed with our key.
     let unknown = claiming("sid", json!(Uuid::now_v7()));
     as_bearer(&unknown).get("/v1/tasks").refused(401, "SESSION_CLOSED").await;
-    // A session of another person's.
+    // A session of another user.
     let eve = platform.person("eve").await;
     let (_, of_eve) = parts(&eve.token);
     let mixed = claiming("sid", of_eve["sid"].clone());
@@ -120,8 +122,8 @@ async fn forged_tokens_are_refused() {
     assert_eq!(ada.get("/v1/accounts").ok().await["meta"]["total_count"], 1);
 }
 
-/// The key that the platform signs with: the test owns its database and its data folder. The private half is sealed
-/// with AES-256-GCM for its row: a format byte, length and id of the sealing key, the nonce, the text and its tag.
+/// The platform's signing key, read from its database and data folder. The private key is sealed with AES-256-GCM:
+/// format byte, length and id of the sealing key, nonce, ciphertext, tag.
 async fn our_key(platform: &Platform) -> Ed25519KeyPair {
     let mut conn = PgConnection::connect(platform.database_url()).await.unwrap();
     let select = "select kid, sealed from auth.signing_keys where signs_from <= now() order by signs_from desc";
@@ -142,7 +144,7 @@ fn signed(key: &Ed25519KeyPair, header: &Value, claims: &Value) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes())))
 }
 
-/// What is signed: header and claims.
+/// The signing input: header and claims.
 fn text(header: &Value, claims: &Value) -> String {
     format!("{}.{}", base64_json(header), base64_json(claims))
 }

@@ -1,4 +1,4 @@
-//! Requests that are wrong: refused with a reason, never a fault of the platform, and nothing is stored.
+//! Invalid requests: refused with a reason, never a server error, and nothing is stored.
 
 use baton_tests::{Call, Person, Platform, Team};
 use proptest::{
@@ -93,7 +93,7 @@ async fn invalid_bodies_are_refused_and_nothing_is_stored() {
         body[field] = value;
         wrong_field(post(body.to_string()), "VALIDATION_FAILED", field).await;
     }
-    // Nobody and nothing by these ids.
+    // Ids that do not exist.
     let task = |field: &str| json!({"title": "a", field: Uuid::now_v7()}).to_string();
     post(task("parent_task_id")).refused(404, "TASK_NOT_FOUND").await;
     let problem = post(task("assigned_to")).send().await.problem();
@@ -101,7 +101,7 @@ async fn invalid_bodies_are_refused_and_nothing_is_stored() {
 
     let large = json!({"title": "a", "description": "x".repeat(2 * 1024 * 1024)}).to_string();
     for _ in 0..5 {
-        // What comes after it, perhaps on the same connection, is answered as ever.
+        // A later call, perhaps on the same connection, works as usual.
         post(large.clone()).refused(413, "REQUEST_TOO_LARGE").await;
         post("{".to_owned()).refused(400, "MALFORMED_REQUEST").await;
     }
@@ -143,7 +143,7 @@ async fn invalid_updates_are_refused_and_change_nothing() {
     user.call(Method::PATCH, &path).refused(415, "UNSUPPORTED_MEDIA_TYPE").await;
     user.call(Method::PATCH, &path).body("application/merge-patch+json", "[]").refused(400, "MALFORMED_REQUEST").await;
 
-    // No list of entity tags is invalid; one that names other versions, or none, does not match (RFC 9110, 13.1.1).
+    // A malformed list of entity tags is invalid; a list without the current version does not match (RFC 9110, 13.1.1).
     let invalid =
         ["garbage", "3", "\"1", "\"1\" \"2\"", "*, \"1\"", "w/\"1\""].map(|tag| (tag, 400, "PRECONDITION_INVALID"));
     let other =
@@ -216,16 +216,16 @@ async fn invalid_parameters_are_refused_and_a_page_beyond_the_end_is_empty() {
     for token in ["nonsense", "e30", "eyJrIjpudWxsfQ", "%00"] {
         user.get(&format!("/v1/tasks?page_token={token}")).refused(400, "PAGE_TOKEN_INVALID").await;
     }
-    // A token of one list is none of another.
+    // A page token is bound to its list.
     let first = user.get("/v1/tasks?per_page=1&sort=priority").ok().await;
     let token = first["meta"]["next_page_token"].as_str().unwrap();
     user.get(&format!("/v1/tasks?per_page=1&sort=priority&page_token={token}")).ok().await;
     user.get(&format!("/v1/tasks?per_page=1&sort=due_at&page_token={token}")).refused(400, "PAGE_TOKEN_INVALID").await;
-    // Not even one that is sorted alike, where the token would fit.
+    // Also if the other list has the same sort.
     let pending = format!("/v1/tasks?per_page=1&sort=priority&status=pending&page_token={token}");
     user.get(&pending).refused(400, "PAGE_TOKEN_INVALID").await;
 
-    // Characters that mean something to a database or a pattern find what they are, which is nothing.
+    // Characters with a meaning in SQL or patterns are taken literally and find nothing.
     for search in ["%25", "_", "%5C", "'%20or%201=1--", "%E4%B8%96%E7%95%8C", "%F0%9F%8F%B3"] {
         let list = user.get(&format!("/v1/tasks?search={search}")).ok().await;
         assert_eq!(list["meta"]["total_count"], 0, "{search}: {list}");
@@ -241,9 +241,9 @@ async fn invalid_paths_methods_and_headers_are_refused() {
         user.get(path).refused(404, "ROUTE_NOT_FOUND").await;
     }
     for (method, path) in [(Method::PUT, "/v1/tasks"), (Method::DELETE, "/v1/tasks"), (Method::GET, "/v1/auth/login")] {
-        let answer = user.call(method, path).send().await;
-        answer.refused(405, "METHOD_NOT_ALLOWED");
-        assert!(!answer.header("allow").is_empty());
+        let response = user.call(method, path).send().await;
+        response.refused(405, "METHOD_NOT_ALLOWED");
+        assert!(!response.header("allow").is_empty());
     }
     for id in ["1", "nonsense", "%00", "..%2f..", "%F0%9F%8F%B3"] {
         user.get(&format!("/v1/tasks/{id}")).refused(400, "VALIDATION_FAILED").await;
@@ -359,16 +359,16 @@ async fn two_hundred_random_task_bodies_cause_no_server_error() {
     let (mut stored, strategy) = (0, body());
     for _ in 0..200 {
         let body = strategy.new_tree(&mut runner).unwrap().current();
-        let answer = user.post("/v1/tasks", &body).send().await;
-        if answer.status == 200 {
+        let response = user.post("/v1/tasks", &body).send().await;
+        if response.status == 200 {
             stored += 1;
         } else {
-            assert!(answer.status < 500, "{}: {body}", answer.text);
-            answer.problem();
+            assert!(response.status < 500, "{}: {body}", response.text);
+            response.problem();
         }
     }
     assert_eq!(user.get("/v1/tasks").ok().await["meta"]["total_count"], stored);
-    // Were all refused, or all fine, this would try little.
+    // If all were refused or all accepted, the test would cover too little.
     assert!((5..195).contains(&stored), "{stored} of 200 were stored");
 }
 
@@ -393,16 +393,16 @@ async fn random_bodies_cause_no_server_error_on_any_route() {
         let verb = Method::from_bytes(verb.to_ascii_uppercase().as_bytes()).unwrap();
         for _ in 0..12 {
             let body = strategy.new_tree(&mut runner).unwrap().current();
-            let answer = team.owner.call(verb.clone(), &path).json(&body).send().await;
-            assert!(answer.status < 500, "{verb} {path}: {}: {body}", answer.text);
-            if answer.status != 200 {
-                answer.problem();
+            let response = team.owner.call(verb.clone(), &path).json(&body).send().await;
+            assert!(response.status < 500, "{verb} {path}: {}: {body}", response.text);
+            if response.status != 200 {
+                response.problem();
             }
         }
     }
 }
 
-/// JSON that looks like a request, more or less: known names with values that fit sometimes.
+/// JSON similar to a request: known field names with values that are sometimes valid.
 fn body() -> impl Strategy<Value = Value> {
     let names = prop_oneof![
         9 => prop_oneof![
@@ -446,7 +446,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// How much there is in an account, in its owner's eyes, and in its user's.
+/// Totals of an account as seen by its owner and by its user.
 #[derive(Debug, PartialEq)]
 struct Stored(Vec<Value>);
 
@@ -469,7 +469,7 @@ async fn start() -> (Platform, Team) {
     (platform, team)
 }
 
-/// Expects a 400 for this reason that names this field, or something in it.
+/// Expects a 400 with this reason and a violation of this field or a field inside it.
 pub(crate) async fn wrong_field(call: Call, reason: &str, field: &str) {
     let problem = call.refused(400, reason).await;
     let errors = problem["errors"].as_array().unwrap();
@@ -481,7 +481,7 @@ pub(crate) async fn wrong_field(call: Call, reason: &str, field: &str) {
     }
 }
 
-/// Where no rule of a field is before it, it is Postgres that refuses the character, and it names no field.
+/// Without a field rule Postgres refuses the character, and its error names no field.
 fn is_of_nul(problem: &Value) -> bool {
     problem["detail"].as_str().is_some_and(|detail| detail.contains("U+0000"))
 }

@@ -1,4 +1,4 @@
-//! Live updates, with the published client of Action Cable.
+//! Live updates over WebSocket, with the published Action Cable client.
 
 use baton_tests::{Node, Person, Platform};
 use serde_json::{Value, json};
@@ -26,15 +26,15 @@ async fn hidden_task_cannot_be_subscribed() {
     let own = team.user.create_task("own").await;
     let mut cable = cable(&platform, &team.user, team.account_id, &[follow(own)]).await;
     for task_id in [hidden, foreign, Uuid::now_v7()] {
-        cable.tell(&json!({"subscribe": follow(task_id)})).await;
-        let answer = cable.wait_for("an answer", |line| line["identifier"] == follow(task_id)).await;
-        assert_eq!((&answer["event"], &answer["data"]), (&json!("rejected"), &Value::Null), "{answer}");
+        cable.write_line(&json!({"subscribe": follow(task_id)})).await;
+        let response = cable.wait_for("an answer", |line| line["identifier"] == follow(task_id)).await;
+        assert_eq!((&response["event"], &response["data"]), (&json!("rejected"), &Value::Null), "{response}");
     }
     for (title, task_id) in [("hidden", hidden), ("own", own)] {
         let change = json!({"title": format!("{title}, changed")});
         team.owner.patch(&format!("/v1/tasks/{task_id}"), &change).ok().await;
     }
-    // Events come in the order of the changes: when the second is here, the first was not sent.
+    // Events keep the order of changes: if the second has arrived, the first was not sent.
     assert_eq!(task_events(&mut cable, own, 1).await, ["task_updated"]);
     assert_eq!(cable.unexpected(), [] as [Value; 0]);
 }
@@ -63,20 +63,20 @@ async fn clients_reconnect_after_a_restart() {
     let mut cable = cable(&platform, &team.user, team.account_id, &[follow(task)]).await;
     platform.kill_9();
     platform.restart().await;
-    // The client's own patience decides how long this takes: some seconds.
+    // The client's reconnect delay determines the duration: some seconds.
     let back = cable.wait_for("the reconnection", |line| line["event"] == "connected").await;
     assert_eq!(back["data"]["reconnected"], true, "{back}");
     team.user.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
     assert_eq!(task_events(&mut cable, task, 1).await, ["task_started"]);
 }
 
-/// The client of a person, with these subscriptions, once all are confirmed.
+/// Starts a client with these subscriptions and waits until all are confirmed.
 pub(crate) async fn cable(platform: &Platform, person: &Person, account_id: Uuid, subscribe: &[Value]) -> Node {
     let url = format!("ws://{}/cable?token={}&account_id={account_id}", platform.address(), person.token);
     let mut node = Node::start("cable.mjs", &json!({"url": url, "subscribe": subscribe}));
     for identifier in subscribe {
-        let answer = node.wait_for("the subscription", |line| line["identifier"] == *identifier).await;
-        assert_eq!(answer["event"], "connected", "{answer}");
+        let response = node.wait_for("the subscription", |line| line["identifier"] == *identifier).await;
+        assert_eq!(response["event"], "connected", "{response}");
     }
     node
 }
@@ -89,14 +89,14 @@ fn follow(task_id: Uuid) -> Value {
     json!({"channel": "TaskChannel", "task_id": task_id})
 }
 
-/// Waits for a message of a subscription, and answers it.
+/// Waits for a message of a subscription that `wanted` accepts, and returns it.
 pub(crate) async fn received(cable: &mut Node, identifier: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
     let message = |line: &Value| line["event"] == "received" && line["identifier"] == *identifier;
     let mut line = cable.wait_for("a message", |line| message(line) && wanted(&line["data"])).await;
     line["data"].take()
 }
 
-/// The next `count` events of a task, as the client got them: each later than the one before.
+/// The next `count` events of a task, with ascending versions.
 pub(crate) async fn task_events(cable: &mut Node, task_id: Uuid, count: usize) -> Vec<String> {
     let (mut events, mut version) = (Vec::new(), 0);
     while events.len() < count {

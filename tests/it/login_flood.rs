@@ -1,4 +1,4 @@
-//! Somebody floods the sign-in: the platform's memory stays within its bounds, and nobody gets in.
+//! A flood of sign-ins: memory stays bounded, and nobody gets in.
 
 use std::sync::{
     Arc,
@@ -9,18 +9,18 @@ use baton_tests::{PASSWORD, Platform};
 use serde_json::json;
 
 const LOGINS: usize = 1000;
-const HASHES_AT_ONCE: u64 = 2;
-/// What Argon2id takes per hash.
+const MAX_CONCURRENT_HASHES: u64 = 2;
+/// Memory of Argon2id per hash, in KiB.
 const ARGON2_KIB: u64 = 19 * 1024;
-/// For a connection with its buffers and the call on it, and what an allocator keeps for itself.
+/// Memory per connection with its buffers and call, including allocator overhead, in KiB.
 const CONNECTION_KIB: u64 = 160;
 
-// ASVS 5.0, 6.3.1 and 2.4.1: what is expensive is bounded, whoever asks for it and however often.
+// ASVS 5.0, 6.3.1 and 2.4.1: expensive operations are bounded for every caller.
 #[tokio::test]
 async fn thousand_concurrent_sign_ins_stay_within_memory() {
     let platform = Platform::start_with(&[
-        ("BATON_AUTH_HASH_THREADS", &HASHES_AT_ONCE.to_string()),
-        // All of them come from this machine.
+        ("BATON_AUTH_HASH_THREADS", &MAX_CONCURRENT_HASHES.to_string()),
+        // All sign-ins come from one address.
         ("BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4000"),
     ])
     .await;
@@ -30,7 +30,7 @@ async fn thousand_concurrent_sign_ins_stay_within_memory() {
     let over = Arc::new(AtomicBool::new(false));
     let flood: Vec<_> = (0..LOGINS)
         .map(|n| {
-            // Each tenth brings a password of a megabyte.
+            // Every tenth sends a password of a megabyte.
             let password = if n % 10 == 0 { "a".repeat(1_000_000) } else { format!("wrong password {n}") };
             let call = platform.rest().post("/v1/auth/login", &json!({"email": ada.email, "password": password}));
             tokio::spawn(async move { call.send().await.status })
@@ -44,7 +44,7 @@ async fn thousand_concurrent_sign_ins_stay_within_memory() {
         }
         peak
     };
-    let answers = async {
+    let responses = async {
         let mut refused = 0;
         for call in flood {
             let status = call.await.unwrap();
@@ -54,17 +54,17 @@ async fn thousand_concurrent_sign_ins_stay_within_memory() {
         over.store(true, Ordering::Relaxed);
         refused
     };
-    let (peak, refused) = tokio::join!(watch, answers);
+    let (peak, refused) = tokio::join!(watch, responses);
     assert_eq!(refused, LOGINS);
-    let bound = base + HASHES_AT_ONCE * ARGON2_KIB + LOGINS as u64 * CONNECTION_KIB;
+    let bound = base + MAX_CONCURRENT_HASHES * ARGON2_KIB + LOGINS as u64 * CONNECTION_KIB;
     assert!(peak <= bound, "{peak} KiB at the peak, {base} KiB before; the bound is {bound}");
 
-    // And whoever is known here still gets in: the flood locked nobody out for good.
+    // A registered user still signs in: the flood locked nobody out permanently.
     let let_in = baton_tests::eventually("the person signs in again", || async {
         let call = platform.rest().post("/v1/auth/login", &json!({"email": ada.email, "password": PASSWORD}));
-        let answer = call.send().await;
-        assert!([200, 429].contains(&answer.status), "{}", answer.text);
-        (answer.status == 200).then_some(())
+        let response = call.send().await;
+        assert!([200, 429].contains(&response.status), "{}", response.text);
+        (response.status == 200).then_some(())
     });
     let_in.await;
 }

@@ -1,4 +1,4 @@
-//! A second factor: setting it up, signing in by it, losing the phone, and an account that requires it.
+//! MFA: setup, sign-in, recovery codes, and accounts that require it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use baton_tests::{PASSWORD, Person, Platform, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// What an authenticator app shows for a secret (RFC 6238), so many time steps from now.
+/// The TOTP code for a secret (RFC 6238), this many time steps from now.
 fn code(secret: &str, steps_away: u64) -> String {
     let bits: String = secret
         .bytes()
@@ -26,22 +26,22 @@ fn code(secret: &str, steps_away: u64) -> String {
     format!("{:06}", word % 1_000_000)
 }
 
-/// Switches it on; answers the secret and the recovery codes.
+/// Enables MFA and returns the secret and the recovery codes.
 async fn set_up(person: &Person) -> (String, Vec<Value>) {
     let secret = text(&person.post("/v1/auth/mfa/totp", &json!({})).ok().await["secret"]);
     let confirmed = person.post("/v1/auth/mfa/totp/confirm", &json!({"code": code(&secret, 0)})).ok().await;
     (secret, confirmed["recovery_codes"].as_array().unwrap().clone())
 }
 
-/// Gives the password, and answers the token that asks for the second factor.
+/// Signs in with the password and returns the MFA challenge.
 async fn challenge(platform: &Platform, person: &Person) -> Value {
     let login = json!({"email": person.email, "password": PASSWORD});
-    let answer = platform.rest().post("/v1/auth/login", &login).ok().await;
+    let response = platform.rest().post("/v1/auth/login", &login).ok().await;
     assert_eq!(
-        (&answer["mfa_required"], &answer["access_token"], &answer["refresh_token"]),
+        (&response["mfa_required"], &response["access_token"], &response["refresh_token"]),
         (&json!(true), &Value::Null, &Value::Null)
     );
-    answer["mfa_token"].clone()
+    response["mfa_token"].clone()
 }
 
 fn text(value: &Value) -> String {
@@ -59,12 +59,12 @@ async fn sign_in_requires_a_code_until_mfa_is_disabled() {
     let platform = Platform::start().await;
     let rest = platform.rest();
     let ada = platform.person("ada").await;
-    // Over REST a body may be left out.
+    // An empty body may be omitted over REST.
     let enrolled = ada.call(Method::POST, "/v1/auth/mfa/totp").ok().await;
     let secret = text(&enrolled["secret"]);
     assert!(text(&enrolled["otpauth_url"]).starts_with("otpauth://totp/Baton:"), "{enrolled}");
     assert!(STANDARD.decode(text(&enrolled["qr_png"])).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
-    // Halfway, signing in is as it was.
+    // Until setup is confirmed, sign-in is unchanged.
     let plain = rest.post("/v1/auth/login", &json!({"email": ada.email, "password": PASSWORD})).ok().await;
     assert_eq!((&plain["mfa_required"], &plain["mfa_token"]), (&json!(false), &Value::Null));
     assert_eq!(amr(&plain), json!(["pwd"]));
@@ -86,7 +86,7 @@ async fn sign_in_requires_a_code_until_mfa_is_disabled() {
     let refresh = json!({"refresh_token": session["refresh_token"]});
     assert_eq!(amr(&rest.post("/v1/auth/refresh", &refresh).ok().await), json!(["pwd", "otp", "mfa"]));
 
-    // The phone is lost.
+    // The device is lost: a recovery code is used.
     let session = verify(&challenge(&platform, &ada).await, &recovery_codes[0]).ok().await;
     verify(&challenge(&platform, &ada).await, &recovery_codes[0]).refused(401, "MFA_CODE_INVALID").await;
     let again = rest.with_token(text(&session["access_token"]));
@@ -109,7 +109,7 @@ async fn sign_in_requires_a_code_until_mfa_is_disabled() {
 
 #[tokio::test]
 async fn password_reset_does_not_bypass_mfa() {
-    // ASVS 5.0, 6.4.3: whoever has the mailbox has one factor.
+    // ASVS 5.0, 6.4.3: the mailbox is only one factor.
     let platform = Platform::start().await;
     let rest = platform.rest();
     let ada = platform.person("ada").await;
@@ -119,15 +119,15 @@ async fn password_reset_does_not_bypass_mfa() {
     let token = platform.mailed_token(&ada.email, "/reset-password").await;
     let new = "another lantern by the sea 8";
     rest.post("/v1/auth/password-reset/confirm", &json!({"token": token, "new_password": new})).ok().await;
-    let answer = rest.post("/v1/auth/login", &json!({"email": ada.email, "password": new})).ok().await;
-    assert_eq!((&answer["mfa_required"], &answer["access_token"]), (&json!(true), &Value::Null), "{answer}");
-    // A sign-in that began with the old password ends with it.
+    let response = rest.post("/v1/auth/login", &json!({"email": ada.email, "password": new})).ok().await;
+    assert_eq!((&response["mfa_required"], &response["access_token"]), (&json!(true), &Value::Null), "{response}");
+    // A challenge that was issued for the old password is no longer valid.
     let verify = |token: &Value| {
         let verify = json!({"mfa_token": token, "code": code(&secret, 1)});
         rest.post("/v1/auth/mfa/verify", &verify)
     };
     verify(&before).refused(401, "MFA_TOKEN_INVALID").await;
-    verify(&answer["mfa_token"]).ok().await;
+    verify(&response["mfa_token"]).ok().await;
 }
 
 #[tokio::test]
@@ -139,15 +139,15 @@ async fn code_guessing_is_locked_out() {
     let wrong = (0..5).map(|n| format!("{n:06}")).filter(|code| *code != right).take(4);
     let mut refused = Vec::new();
     for wrong in wrong.chain(["999".to_owned(), right.clone(), right.clone()]) {
-        // A new token for each is no way around.
+        // A new challenge for each guess does not help.
         let verify = json!({"mfa_token": challenge(&platform, &ada).await, "code": wrong});
         refused.push(platform.rest().post("/v1/auth/mfa/verify", &verify).send().await);
     }
     let (heard, unheard) = refused.split_at(5);
-    heard.iter().for_each(|answer| drop(answer.refused(401, "MFA_CODE_INVALID")));
-    for answer in unheard {
-        answer.refused(429, "TOO_MANY_ATTEMPTS");
-        let wait: u64 = answer.header("retry-after").parse().unwrap();
+    heard.iter().for_each(|response| drop(response.refused(401, "MFA_CODE_INVALID")));
+    for response in unheard {
+        response.refused(429, "TOO_MANY_ATTEMPTS");
+        let wait: u64 = response.header("retry-after").parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
     }
 }
@@ -159,11 +159,13 @@ async fn account_may_require_mfa_of_its_members() {
     let settings = format!("/v1/accounts/{}/settings", team.account_id);
     team.owner.patch(&settings, &json!({"require_second_factor": true})).ok().await;
     for person in [&team.owner, &team.user] {
-        eventually("the refusal", || async { (person.get("/v1/tasks").send().await.status == 403).then_some(()) })
-            .await;
+        eventually("the account refuses single-factor sessions", || async {
+            (person.get("/v1/tasks").send().await.status == 403).then_some(())
+        })
+        .await;
         person.get("/v1/tasks").refused(403, "SECOND_FACTOR_REQUIRED").await;
         person.post("/v1/tasks", &json!({"title": "A task"})).refused(403, "SECOND_FACTOR_REQUIRED").await;
-        // What needs no account stays open: it is the way in.
+        // Calls without an account stay allowed, so that the user can set MFA up.
         person.get("/v1/accounts").ok().await;
     }
     set_up(&team.user).await;
@@ -171,7 +173,7 @@ async fn account_may_require_mfa_of_its_members() {
     let next = platform.rest().post("/v1/auth/refresh", &refresh).ok().await;
     let user = platform.rest().with_token(text(&next["access_token"])).in_account(team.account_id);
     user.get("/v1/tasks").ok().await;
-    // Without it the account closes again.
+    // Without MFA the account is refused again.
     user.delete("/v1/auth/mfa/totp").json(&json!({"password": PASSWORD})).ok().await;
     let refresh = json!({"refresh_token": next["refresh_token"]});
     let next = platform.rest().post("/v1/auth/refresh", &refresh).ok().await;

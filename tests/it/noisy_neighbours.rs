@@ -1,8 +1,9 @@
-//! Noisy neighbours: somebody misuses the platform, and three people of other accounts do not notice.
+//! Noisy neighbours: one caller misuses the platform, and three users of other accounts are not affected.
 //!
-//! Each attack is made by one person, or by nobody who is known. Meanwhile three others create, read and list over REST,
-//! gRPC and gRPC-Web, and each follows their board live. They see no error, memory and log stay small, and the streams go
-//! on. How much slower they are is printed, and is no test: machines that run many tests at once are slow by themselves.
+//! Each attack comes from one user or an anonymous client. Meanwhile three users create, read and list over REST, gRPC
+//! and gRPC-Web, and each follows their board live. They must see no error, memory and log must stay small, and the
+//! streams must stay open. Their slowdown is printed but not asserted, because machines that run many tests at once are
+//! slow anyway.
 
 mod attacker;
 mod broken_streams;

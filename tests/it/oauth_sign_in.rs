@@ -1,4 +1,4 @@
-//! Signing in by another provider of identities: a real one, the npm package `oidc-provider`, as a browser does it.
+//! Sign-in through a real OpenID provider, the npm package `oidc-provider`, with a simulated browser.
 
 use std::collections::BTreeMap;
 
@@ -7,32 +7,32 @@ use reqwest::{Client, Response, header, redirect::Policy};
 use serde_json::{Value, json};
 use url::Url;
 
-const CLIENT: &str = "baton";
-const SECRET: &str = "a secret of the client";
+const CLIENT_ID: &str = "baton";
+const CLIENT_SECRET: &str = "a secret of the client";
 
-/// The platform, and the provider that it is configured with.
-struct Stage {
+/// The platform and its identity provider.
+struct Fixture {
     platform: Platform,
     provider: Node,
 }
 
-/// A browser that follows no redirect by itself. Cookies are kept by origin.
+/// A browser that follows no redirects by itself and stores cookies by origin.
 struct Browser {
     client: Client,
     cookies: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-async fn stage(accounts: &Value) -> Stage {
-    let argument = json!({"client_id": CLIENT, "client_secret": SECRET, "accounts": accounts});
+async fn start(accounts: &Value) -> Fixture {
+    let argument = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "accounts": accounts});
     let mut provider = Node::start("provider.mjs", &argument);
     let issuer = provider.wait_for("the issuer", |line| line["issuer"].is_string()).await["issuer"].clone();
-    let of = |name: &str, enabled: bool| json!({"name": name, "kind": "oidc", "issuer": issuer, "client_id": CLIENT, "client_secret": SECRET, "enabled": enabled});
+    let of = |name: &str, enabled: bool| json!({"name": name, "kind": "oidc", "issuer": issuer, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "enabled": enabled});
     let providers = json!([of("acme", true), of("off", false)]).to_string();
     let platform = Platform::start_with(&[("BATON_AUTH_PROVIDERS", &providers)]).await;
     let callback = format!("{}/v1/auth/oauth/acme/callback", platform.url());
-    provider.tell(&json!({"redirect_uri": callback})).await;
+    provider.write_line(&json!({"redirect_uri": callback})).await;
     provider.wait_for("the provider", |line| line["ready"] == true).await;
-    Stage { platform, provider }
+    Fixture { platform, provider }
 }
 
 impl Browser {
@@ -40,7 +40,7 @@ impl Browser {
         Self { client: Client::builder().redirect(Policy::none()).build().unwrap(), cookies: BTreeMap::new() }
     }
 
-    /// Somebody who is signed in at the provider already.
+    /// A browser that is already signed in at the provider.
     fn of(account: &str) -> Self {
         let mut browser = Self::new();
         browser.cookies.entry("account".to_owned()).or_default().insert("account".to_owned(), account.to_owned());
@@ -68,39 +68,39 @@ impl Browser {
         }
     }
 
-    /// OffsetCache a sign-in; answers where the provider's page is.
+    /// Begins a sign-in and returns the URL of the provider's page.
     async fn begin(&mut self, platform: &Platform, provider: &str, query: &str) -> String {
         let url = format!("{}/v1/auth/oauth/{provider}/authorize{query}", platform.url());
-        let answer = self.get(&url, Some("navigate")).await;
-        assert_eq!(answer.status(), 302);
-        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+        let response = self.get(&url, Some("navigate")).await;
+        assert_eq!(response.status(), 302);
+        let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
         for attribute in ["__Host-baton_oauth=", "Secure", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"] {
             assert!(cookie.contains(attribute), "{cookie}");
         }
-        location(&answer)
+        location(&response)
     }
 
-    /// Goes through the provider's pages; answers the callback that it leads back to.
+    /// Follows the provider's pages and returns the callback URL.
     async fn through(&mut self, platform: &Platform, page: &str) -> String {
         let mut url = page.to_owned();
         for _ in 0..10 {
             if url.starts_with(&platform.url()) {
                 return url;
             }
-            let answer = self.get(&url, Some("navigate")).await;
-            assert!(answer.status().is_redirection(), "{url}: {answer:?}");
-            url = Url::parse(&url).unwrap().join(&location(&answer)).unwrap().into();
+            let response = self.get(&url, Some("navigate")).await;
+            assert!(response.status().is_redirection(), "{url}: {response:?}");
+            url = Url::parse(&url).unwrap().join(&location(&response)).unwrap().into();
         }
-        panic!("the provider leads nowhere: {url}");
+        panic!("the provider does not redirect back: {url}");
     }
 }
 
-fn location(answer: &Response) -> String {
-    answer.headers()[header::LOCATION].to_str().unwrap().to_owned()
+fn location(response: &Response) -> String {
+    response.headers()[header::LOCATION].to_str().unwrap().to_owned()
 }
 
-async fn refusal(answer: Response) -> (u16, String) {
-    let (status, problem) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+async fn refusal(response: Response) -> (u16, String) {
+    let (status, problem) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
     (status, problem["reason"].as_str().unwrap().to_owned())
 }
 
@@ -115,7 +115,7 @@ fn accounts(more: Value) -> Value {
 
 #[tokio::test]
 async fn user_signs_in_through_a_real_provider_repeatedly() {
-    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let Fixture { platform, provider: _provider } = start(&accounts(json!({}))).await;
     let rest = platform.rest();
     let listed = rest.get("/v1/auth/oauth/providers").ok().await;
     assert_eq!(listed["providers"], json!([{"name": "acme"}]));
@@ -127,12 +127,12 @@ async fn user_signs_in_through_a_real_provider_repeatedly() {
     }
     let callback = browser.through(&platform, &page).await;
     assert!(callback.contains("iss="), "RFC 9207: {callback}");
-    // As a page's script asks: the login shape. What the provider adds of its own is ignored.
-    let answer = browser.get(&format!("{callback}&session_state=x"), Some("cors")).await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
-    assert!(answer.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
-    let session: Value = answer.json().await.unwrap();
+    // A script's request gets the login response. Additional parameters of the provider are ignored.
+    let response = browser.get(&format!("{callback}&session_state=x"), Some("cors")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    assert!(response.headers()[header::SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
+    let session: Value = response.json().await.unwrap();
     assert_eq!((&session["token_type"], &session["expires_in"]), (&json!("Bearer"), &json!(900)), "{session}");
     assert_eq!(session["redirect"], format!("{}/inbox", platform.url()));
     assert_eq!(
@@ -147,15 +147,15 @@ async fn user_signs_in_through_a_real_provider_repeatedly() {
     let way = format!("/v1/users/me/identities/{}", identity["id"].as_str().unwrap());
     ada.delete(&way).refused(409, "LAST_WAY_TO_SIGN_IN").await;
 
-    // The callback again: the state had its turn.
+    // The callback again: the state is used up.
     assert_eq!(refusal(browser.get(&callback, None).await).await, (400, "OAUTH_STATE_INVALID".to_owned()));
 
-    // A browser that navigates is sent on to the app, with the refresh token where no script reads it.
+    // A browser navigation is redirected to the app, with the refresh token in an HttpOnly cookie.
     let page = browser.begin(&platform, "acme", "?redirect=/inbox").await;
     let callback = browser.through(&platform, &page).await;
-    let answer = browser.get(&callback, Some("navigate")).await;
-    assert_eq!((answer.status().as_u16(), location(&answer)), (303, format!("{}/inbox", platform.url())));
-    let set: Vec<_> = answer.headers().get_all(header::SET_COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
+    let response = browser.get(&callback, Some("navigate")).await;
+    assert_eq!((response.status().as_u16(), location(&response)), (303, format!("{}/inbox", platform.url())));
+    let set: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
     assert!(
         set.iter().any(|cookie| cookie.starts_with("__Host-baton_refresh=") && cookie.contains("HttpOnly")),
         "{set:?}"
@@ -170,20 +170,20 @@ async fn user_signs_in_through_a_real_provider_repeatedly() {
 
 #[tokio::test]
 async fn unverified_provider_claims_sign_nobody_in() {
-    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let Fixture { platform, provider: _provider } = start(&accounts(json!({}))).await;
     let mut shady = Browser::of("shady");
     let page = shady.begin(&platform, "acme", "").await;
     let callback = shady.through(&platform, &page).await;
     assert_eq!(refusal(shady.get(&callback, None).await).await, (403, "EMAIL_NOT_VERIFIED".to_owned()));
 
-    // They said no there.
+    // The user declined at the provider.
     let mut nobody = Browser::new();
     let page = nobody.begin(&platform, "acme", "").await;
     let callback = nobody.through(&platform, &page).await;
     assert!(callback.contains("error=access_denied"), "{callback}");
     assert_eq!(refusal(nobody.get(&callback, None).await).await, (401, "PROVIDER_REFUSED".to_owned()));
 
-    // Login CSRF: Ada's link, opened in another browser; with the token in the link as well.
+    // Login CSRF: Ada's link is opened in another browser, also with the browser token in the link.
     let mut ada = Browser::of("ada");
     let page = ada.begin(&platform, "acme", "").await;
     let callback = ada.through(&platform, &page).await;
@@ -192,7 +192,7 @@ async fn unverified_provider_claims_sign_nobody_in() {
         let mut victim = Browser::new();
         assert_eq!(refusal(victim.get(&link, None).await).await, (400, "OAUTH_STATE_INVALID".to_owned()));
     }
-    // A code that was changed on its way, and one that was used.
+    // A modified code, and a used one.
     let forged = callback.replace("code=", "code=x");
     assert_eq!(refusal(ada.get(&forged, None).await).await, (401, "PROVIDER_REFUSED".to_owned()));
 
@@ -211,7 +211,7 @@ async fn unverified_provider_claims_sign_nobody_in() {
 /// CVE-2026-105207.
 #[tokio::test]
 async fn existing_email_is_linked_only_with_proof_of_its_owner() {
-    let Stage { platform, provider: _provider } = stage(&accounts(json!({}))).await;
+    let Fixture { platform, provider: _provider } = start(&accounts(json!({}))).await;
     let rest = platform.rest();
     let email = "ada@example.org";
     let register = json!({"email": email, "password": PASSWORD, "first_name": "Ada", "last_name": "Lovelace"});
@@ -232,14 +232,14 @@ async fn existing_email_is_linked_only_with_proof_of_its_owner() {
     assert_eq!(begun.status, 200, "{}", begun.text);
     let cookie = begun.header("set-cookie").split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
     let begun: Value = serde_json::from_str(&begun.text).unwrap();
-    assert_eq!(begun["browser_token"], "", "the token is for the cookie alone");
+    assert_eq!(begun["browser_token"], "", "the browser token is only in the cookie");
     let jar = browser.cookies.entry(platform.url()).or_default();
     jar.insert("__Host-baton_oauth".to_owned(), cookie);
     let callback = browser.through(&platform, begun["authorization_url"].as_str().unwrap()).await;
     let linked: Value = browser.get(&callback, None).await.json().await.unwrap();
     assert_eq!((&linked["identity"]["provider"], &linked["access_token"]), (&json!("acme"), &Value::Null), "{linked}");
 
-    // Now it signs her in, until she unlinks it.
+    // It signs her in until she unlinks it.
     let page = browser.begin(&platform, "acme", "").await;
     let callback = browser.through(&platform, &page).await;
     let session: Value = browser.get(&callback, None).await.json().await.unwrap();

@@ -1,4 +1,4 @@
-//! The API's description: valid by a validator that is not ours, complete, and readable without the internet.
+//! The OpenAPI document: valid for a third-party validator, complete, and readable offline.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::permissions::{Rule, http_binding, methods};
 #[tokio::test]
 async fn document_is_valid_and_has_every_route() {
     let platform = Platform::start().await;
-    let answer = platform.rest().get("/openapi.json").send().await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
-    let document = answer.json();
+    let response = platform.rest().get("/openapi.json").send().await;
+    assert_eq!((response.status, response.header("content-type")), (200, "application/json"));
+    let document = response.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
 
     let file = platform.data().join("openapi.json");
-    std::fs::write(&file, &answer.text).unwrap();
+    std::fs::write(&file, &response.text).unwrap();
     let printed = run_node("openapi.mjs", &json!({"document": file})).await;
     assert_eq!(printed, [json!({"valid": true, "version": "3.1", "errors": []})]);
 
@@ -42,18 +42,18 @@ async fn document_is_valid_and_has_every_route() {
         let security = operation.get("security").unwrap_or(&document["security"]);
         let open = security.as_array().unwrap().is_empty();
         assert_eq!(open, rule == Rule::Public, "{name}: {security}");
-        let answers = operation["responses"].as_object().unwrap();
-        // What sends a browser elsewhere answers 302.
-        assert!(answers.contains_key("200") || answers.contains_key("302"), "{name}");
+        let responses = operation["responses"].as_object().unwrap();
+        // Redirecting operations return 302.
+        assert!(responses.contains_key("200") || responses.contains_key("302"), "{name}");
         assert!(
-            answers.iter().any(|(code, _)| code.starts_with('4') || code == "default"),
-            "{name} tells of no refusal"
+            responses.iter().any(|(code, _)| code.starts_with('4') || code == "default"),
+            "{name} documents no error"
         );
     }
     assert!(documented.is_empty(), "not in the contract: {documented:?}");
 }
 
-/// The validator finds what is wrong: otherwise the test above would say nothing.
+/// The validator detects errors; otherwise the test above would prove nothing.
 #[tokio::test]
 async fn validator_refuses_an_invalid_document() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ async fn validator_refuses_an_invalid_document() {
     }
 }
 
-/// Enums have names, so that clients have one type for each; and what the platform always says is never null.
+/// Enums are named components, so that clients get one type for each. Fields that are always present are not nullable.
 #[tokio::test]
 async fn enums_are_components_and_responses_use_them() {
     let platform = Platform::start().await;
@@ -99,7 +99,7 @@ async fn enums_are_components_and_responses_use_them() {
     }
 }
 
-/// What every call of a kind can be refused for, its document says.
+/// Every operation documents the error reasons that all operations of its kind share.
 #[tokio::test]
 async fn shared_error_reasons_are_documented_per_operation() {
     let platform = Platform::start().await;
@@ -107,9 +107,13 @@ async fn shared_error_reasons_are_documented_per_operation() {
     let mut lists = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (verb, operation) in operations.as_object().unwrap() {
-            let told = reasons(&document, operation);
-            let has =
-                |reason: &str| assert!(told.contains(reason), "{verb} {path} does not tell of {reason}: {told:?}");
+            let documented_reasons = reasons(&document, operation);
+            let has = |reason: &str| {
+                assert!(
+                    documented_reasons.contains(reason),
+                    "{verb} {path} does not document {reason}: {documented_reasons:?}"
+                )
+            };
             let named = |wanted: &str| {
                 let mut all = operation["parameters"].as_array().into_iter().flatten();
                 all.any(|one| one["name"] == wanted || one["$ref"].as_str().is_some_and(|name| name.ends_with(wanted)))
@@ -143,8 +147,8 @@ fn reasons(document: &Value, operation: &Value) -> BTreeSet<String> {
         Some(reference) => document.pointer(&reference[1..]).unwrap(),
         None => response,
     });
-    let told = resolved.filter_map(|response| response["x-reasons"].as_array()).flatten();
-    told.map(|reason| reason.as_str().unwrap().to_owned()).collect()
+    let listed = resolved.filter_map(|response| response["x-reasons"].as_array()).flatten();
+    listed.map(|reason| reason.as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

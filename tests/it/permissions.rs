@@ -1,4 +1,5 @@
-//! Every RPC x every role x whose ids, walked from the descriptors: a new RPC is covered, or a test here fails.
+//! Every RPC x every role x ids of every origin, walked from the descriptors. A new RPC is covered, or a test here
+//! fails.
 
 mod contract;
 mod fixture;
@@ -17,11 +18,11 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 pub(crate) use contract::{Rule, http_binding, methods, takes_body};
-use fixture::{Fixture, Thing};
+use fixture::{Fixture, ResourceKind};
 use samples::{Samples, Whose};
 
-/// The enterprise plan, section 2.2, copied by hand: what user, manager, super manager and account owner may.
-/// The last four rows are what its role definitions say beside the matrix.
+/// The permission matrix of the product requirements, copied by hand: user, manager, super manager, account owner. The
+/// last four rows come from its role definitions.
 const MATRIX: [(&str, [bool; 4]); 18] = [
     ("PERMISSION_CREATE_OWN_TASKS", [true, true, true, true]),
     ("PERMISSION_ASSIGN_TO_USERS", [false, true, true, true]),
@@ -47,7 +48,7 @@ const MATRIX: [(&str, [bool; 4]); 18] = [
     ("PERMISSION_VIEW_ANALYTICS", [false, true, true, true]),
 ];
 
-/// Refusals that say something of the thing's state or of who holds it: the role was let in.
+/// Reasons that depend on a resource's state or assignee: the permission check has passed.
 const DOMAIN: &[&str] = &[
     "TASK_WRONG_STATE",
     "TASK_NOT_ASSIGNED",
@@ -63,12 +64,16 @@ const DOMAIN: &[&str] = &[
 fn matrix_names_every_permission() {
     let of = baton_proto::pool().get_enum_by_name("baton.access.v1.Permission").unwrap();
     for permission in of.values().filter(|value| value.number() != 0) {
-        assert!(MATRIX.iter().any(|(name, _)| *name == permission.name()), "{} needs its row", permission.name());
+        assert!(
+            MATRIX.iter().any(|(name, _)| *name == permission.name()),
+            "{} has no row in the matrix",
+            permission.name()
+        );
     }
 }
 
-/// Cells of the table that are walked at a time.
-const AT_A_TIME: usize = 8;
+/// Table cells that are tested concurrently.
+const CONCURRENCY: usize = 8;
 
 #[tokio::test]
 async fn roles_follow_the_matrix_and_ids_of_other_accounts_are_not_found() {
@@ -85,23 +90,23 @@ async fn roles_follow_the_matrix_and_ids_of_other_accounts_are_not_found() {
             cells.push((Case { fixture: &fixture, role, person, method, permission }, may));
         }
     }
-    // Calls that are not about tasks change what the others go by: who is a member, and the account's settings.
+    // Calls that are not about tasks run alone, because they change members and settings.
     let (tasks, rest): (Vec<_>, Vec<_>) = cells.into_iter().partition(|(case, _)| case.is_about_tasks());
     let mut calls = 0;
-    for (cells, at_a_time) in [(tasks, AT_A_TIME), (rest, 1)] {
+    for (cells, at_a_time) in [(tasks, CONCURRENCY), (rest, 1)] {
         let walks = stream::iter(cells).map(|(case, may)| async move { case.walk(may).await });
         calls += walks.buffer_unordered(at_a_time).fold(0, async |sum, made| sum + made).await;
     }
     assert_eq!(fixture.other_account().await, before, "a call changed the other account");
-    // 30 RPCs, 4 roles, at least 4 calls each: were the walk to find nothing, all would be well.
+    // 30 RPCs, 4 roles, at least 4 calls each: the test must not pass because it found no RPC.
     assert!(calls > 30 * 4 * 4, "only {calls} calls");
 }
 
 #[tokio::test]
 async fn rpcs_without_a_permission_require_a_token_or_nothing() {
-    // With what is for services only, to hear what the services themselves say.
+    // Including internal RPCs, which are called directly at the services.
     let platform = Platform::start_with(&[("BATON_GATEWAY_INTERNAL_RPCS", "true")]).await;
-    // Ada gets accounts of her own here; the stranger never is a member of anything.
+    // Ada creates accounts here; the stranger is never a member of one.
     let (ada, stranger) = (platform.person("ada").await, platform.person("stranger").await);
     let samples = Samples::of_nobody();
     let (mut authenticated, mut public) = (0, 0);
@@ -120,8 +125,8 @@ async fn rpcs_without_a_permission_require_a_token_or_nothing() {
         match rule {
             Rule::Public => {
                 public += 1;
-                // What it answers may be new each time, as a session is.
-                assert_eq!(without.checked(), nonsense.checked(), "{name} looks at a token that it does not need");
+                // Successful responses may differ, for example by a new session.
+                assert_eq!(without.checked(), nonsense.checked(), "{name} evaluates a token that it does not need");
                 assert_ne!(without.reason(), "TOKEN_MISSING", "{name}");
             }
             Rule::Authenticated => {
@@ -148,7 +153,7 @@ async fn rpcs_without_a_permission_require_a_token_or_nothing() {
     assert!(authenticated >= 5 && public >= 5, "{authenticated} authenticated, {public} public");
 }
 
-/// From outside there is nothing where services call each other.
+/// Internal RPCs are not found through the gateway.
 #[tokio::test]
 async fn internal_rpcs_are_not_reachable_from_outside() {
     let platform = Platform::start().await;
@@ -185,19 +190,19 @@ async fn rest_call_without_a_token_returns_401() {
         if takes_body(&method) {
             call = call.json(&json!({}));
         }
-        let answer = call.send().await;
+        let response = call.send().await;
         if rule == Rule::Public {
-            assert!(answer.status < 500, "{verb} {template}: {}", answer.text);
-            assert!(!answer.text.contains("TOKEN_MISSING"), "{verb} {template}: {}", answer.text);
+            assert!(response.status < 500, "{verb} {template}: {}", response.text);
+            assert!(!response.text.contains("TOKEN_MISSING"), "{verb} {template}: {}", response.text);
         } else {
-            answer.refused(401, "TOKEN_MISSING");
-            assert_eq!(answer.header("www-authenticate"), "Bearer", "{verb} {template}");
+            response.refused(401, "TOKEN_MISSING");
+            assert_eq!(response.header("www-authenticate"), "Bearer", "{verb} {template}");
         }
     }
     assert!(routes > 30, "only {routes} routes");
 }
 
-/// A role at an RPC.
+/// A role that calls an RPC.
 struct Case<'a> {
     fixture: &'a Fixture,
     role: &'a str,
@@ -208,29 +213,29 @@ struct Case<'a> {
 
 impl Case<'_> {
     async fn walk(&self, may: bool) -> usize {
-        let here = if may { self.is_let_in().await } else { self.is_refused().await };
-        here + self.has_nothing_elsewhere().await
+        let here = if may { self.check_allowed().await } else { self.check_refused().await };
+        here + self.check_other_account().await
     }
 
     fn is_about_tasks(&self) -> bool {
         self.method.parent_file().package_name() == "baton.task.v1"
     }
 
-    /// The role holds the permission: its own things answer, those of another account are not there.
-    async fn is_let_in(&self) -> usize {
-        let own = self.call_with_things_of_its_own().await;
+    /// The role has the permission: own resources are accessible, those of another account are not found.
+    async fn check_allowed(&self) -> usize {
+        let own = self.call_with_own_resources().await;
         match &own {
             Outcome::Answered(_) => {}
             Outcome::Refused { reason, .. } => assert!(DOMAIN.contains(&reason.as_str()), "{self}: {own:?}"),
         }
         let mut paths = Samples::id_paths(self.method);
-        // A view keeps the filter that it is given; whoever looks through it finds what they may see.
+        // A view stores any filter; its results contain only visible tasks.
         paths.retain(|path| self.method.parent_service().name() != "ViewService" || !path.contains("filter."));
         for path in &paths {
             let foreign = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Other)).await;
             let never = self.call(self.account_id(), &|at| (at == path).then_some(Whose::Nobody)).await;
-            assert_eq!(foreign, never, "{self}: another account's {path} is told from one that never was");
-            // A filter by somebody unknown finds nothing; anything else must name something that is there.
+            assert_eq!(foreign, never, "{self}: {path} of another account differs from a missing one");
+            // A filter by an unknown id finds nothing; any other id must exist.
             if !path.starts_with("filter.") {
                 assert!(matches!(foreign, Outcome::Refused { .. }), "{self}: {path} reaches into another account");
             }
@@ -238,8 +243,8 @@ impl Case<'_> {
         1 + 2 * paths.len()
     }
 
-    /// The role does not hold the permission: whatever is named, the answer is the same.
-    async fn is_refused(&self) -> usize {
+    /// The role lacks the permission: the response is the same for every id.
+    async fn check_refused(&self) -> usize {
         let own = self.call(self.account_id(), &|_| None).await;
         assert_eq!((own.code(), own.reason()), (Code::PermissionDenied, "PERMISSION_MISSING"), "{self}: {own:?}");
         let Outcome::Refused { metadata, .. } = &own else { unreachable!("it has a reason") };
@@ -250,11 +255,11 @@ impl Case<'_> {
         3
     }
 
-    /// In an account that is not theirs, no role is anything, whatever is there.
-    async fn has_nothing_elsewhere(&self) -> usize {
+    /// In another account no role has access, whether or not the account exists.
+    async fn check_other_account(&self) -> usize {
         let foreign = self.call(self.fixture.other.account_id, &|_| Some(Whose::Other)).await;
         let never = self.call(Uuid::now_v7(), &|_| Some(Whose::Nobody)).await;
-        assert_eq!(foreign, never, "{self}: another account is told from one that never was");
+        assert_eq!(foreign, never, "{self}: another account differs from a missing one");
         assert_eq!((foreign.code(), foreign.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{self}");
         2
     }
@@ -263,17 +268,17 @@ impl Case<'_> {
         self.fixture.team.account_id
     }
 
-    /// Calls with samples in all fields; `whose` says for the path of an id whose it shall be, if not the caller's
-    /// own. Calls that are to change nothing: all of them name the same things.
+    /// Calls with samples in all fields. `whose` selects the owner for the path of an id; the default is the caller.
+    /// For calls that change nothing: all of them use the same resources.
     async fn call(&self, account_id: Uuid, whose: &dyn Fn(&str) -> Option<Whose>) -> Outcome {
         self.send(account_id, &self.fixture.samples[self.role], whose).await
     }
 
-    /// Calls with things that no other call names, whatever it does to them.
-    async fn call_with_things_of_its_own(&self) -> Outcome {
+    /// Calls with fresh resources, which the call may change.
+    async fn call_with_own_resources(&self) -> Outcome {
         let (fixture, person) = (self.fixture, self.person);
         let mut samples = fixture.samples[self.role].clone();
-        samples.renew(person, &fixture.team, |thing| self.names(thing)).await;
+        samples.renew(person, &fixture.team, |resource| self.names(resource)).await;
         match (self.method.name(), samples.task, samples.parent) {
             ("RestoreTask", Some(task), _) => {
                 person.delete(&format!("/v1/tasks/{task}")).ok().await;
@@ -282,33 +287,33 @@ impl Case<'_> {
                 let link = json!({"blocked_by": blocker});
                 person.post(&format!("/v1/tasks/{task}/dependencies"), &link).ok().await;
             }
-            // The log knows a task only a moment after it was made.
+            // A task appears in the log with a delay.
             ("ListTaskActivityLogs", ..) => samples.task = Some(fixture.logged_task),
             ("RemoveMember", ..) => samples.member = Some(self.spare().await),
             _ => {}
         }
         let ends_it = self.permission == "PERMISSION_ACCOUNT_LIFECYCLE" && self.role == "owner";
         if ends_it || self.method.name() == "LeaveAccount" {
-            self.move_elsewhere(&mut samples).await;
+            self.use_fresh_account(&mut samples).await;
         }
         self.send(samples.account_id.unwrap(), &samples, &|_| None).await
     }
 
-    /// Whether the request has the id of such a thing.
-    fn names(&self, thing: Thing) -> bool {
+    /// Whether the request contains an id of this kind of resource.
+    fn names(&self, resource: ResourceKind) -> bool {
         let paths = Samples::id_paths(self.method);
         let any = |names: &[&str]| self.is_about_tasks() && paths.iter().any(|path| names.contains(&path.as_str()));
         let service = self.method.parent_service().name().to_owned();
-        match thing {
-            Thing::Task => any(&["id", "task_id"]),
-            Thing::Parent => any(&["parent_task_id", "task.parent_task_id", "blocked_by", "before_id"]),
-            Thing::Comment => any(&["comment_id", "parent_id"]),
-            Thing::View => service == "ViewService" && any(&["id"]),
-            Thing::CustomField => service == "CustomFieldService" && any(&["id"]),
-            Thing::Reminder => any(&["reminder_id"]),
-            Thing::Attachment => any(&["attachment_id"]),
-            Thing::TimeEntry => any(&["time_entry_id"]),
-            Thing::Invitation => paths.iter().any(|path| path == "invitation_id"),
+        match resource {
+            ResourceKind::Task => any(&["id", "task_id"]),
+            ResourceKind::Parent => any(&["parent_task_id", "task.parent_task_id", "blocked_by", "before_id"]),
+            ResourceKind::Comment => any(&["comment_id", "parent_id"]),
+            ResourceKind::View => service == "ViewService" && any(&["id"]),
+            ResourceKind::CustomField => service == "CustomFieldService" && any(&["id"]),
+            ResourceKind::Reminder => any(&["reminder_id"]),
+            ResourceKind::Attachment => any(&["attachment_id"]),
+            ResourceKind::TimeEntry => any(&["time_entry_id"]),
+            ResourceKind::Invitation => paths.iter().any(|path| path == "invitation_id"),
         }
     }
 
@@ -318,11 +323,12 @@ impl Case<'_> {
         outcome(self, grpc::call(&self.fixture.platform.grpc(), self.method, request).await)
     }
 
-    /// To an account of the caller's own, perhaps with a member, as the call ends the account or a place in it.
-    async fn move_elsewhere(&self, samples: &mut Samples) {
+    /// Replaces the account by a fresh one of the caller, perhaps with a member, because the call ends the account or a
+    /// membership.
+    async fn use_fresh_account(&self, samples: &mut Samples) {
         let fresh = self.person.create_account("Fresh").await;
         samples.account_id = Some(fresh);
-        // One person may own few free accounts; here they get one for every call.
+        // The number of free accounts per owner is limited; the test needs one for every call.
         let mut conn = PgConnection::connect(self.fixture.platform.database_url()).await.unwrap();
         let pay = "update tenancy.accounts set subscription_tier = 'pro' where id = $1";
         sqlx::query(pay).bind(fresh).execute(&mut conn).await.unwrap();
@@ -333,7 +339,7 @@ impl Case<'_> {
         }
     }
 
-    /// A member whom nobody misses.
+    /// A member that no other call needs.
     async fn spare(&self) -> Uuid {
         let (fixture, members) = (self.fixture, format!("/v1/accounts/{}/members?role=user", self.account_id()));
         let list = fixture.team.owner.get(&members).ok().await;
@@ -353,7 +359,7 @@ impl Display for Case<'_> {
     }
 }
 
-/// All that a caller can tell one answer from another by.
+/// Everything by which a caller can distinguish responses.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Answered(DynamicMessage),
@@ -374,7 +380,7 @@ impl Outcome {
         }
     }
 
-    /// What was refused, and why; nothing when it was answered.
+    /// The refusal; `None` if the call succeeded.
     fn checked(&self) -> Option<&Self> {
         matches!(self, Self::Refused { .. }).then_some(self)
     }
@@ -387,9 +393,9 @@ impl Outcome {
     }
 }
 
-fn outcome(what: &impl Display, answer: Result<DynamicMessage, Status>) -> Outcome {
-    let status = match answer {
-        Ok(answer) => return Outcome::Answered(answer),
+fn outcome(what: &impl Display, response: Result<DynamicMessage, Status>) -> Outcome {
+    let status = match response {
+        Ok(response) => return Outcome::Answered(response),
         Err(status) => status,
     };
     let info = grpc::info(&status);

@@ -1,12 +1,12 @@
-//! What people change about themselves: profile, password, address, and whether they sign in at all.
+//! A user's own profile, password, e-mail address and deactivation.
 
 use baton_tests::{PASSWORD, Person, Platform, eventually};
 use serde_json::json;
 
 const OTHER: &str = "orchid lantern tidal 7";
 
-/// Waits until a mail with this subject is there.
-async fn is_told(platform: &Platform, email: &str, subject: &str) {
+/// Waits for a mail with this subject.
+async fn wait_for_mail(platform: &Platform, email: &str, subject: &str) {
     eventually(subject, || async {
         let mails = platform.rest().get(&format!("/dev/mailbox?to={email}")).ok().await;
         mails["messages"].as_array().unwrap().iter().any(|mail| mail["subject"] == subject).then_some(())
@@ -14,8 +14,8 @@ async fn is_told(platform: &Platform, email: &str, subject: &str) {
     .await;
 }
 
-/// Waits until the person's access token is refused, by a service that is not the one that closed the session.
-async fn is_signed_out(person: &Person) {
+/// Waits until the access token is refused by a service other than the one that closed the session.
+async fn wait_until_signed_out(person: &Person) {
     eventually("the session is closed", || async {
         (person.get("/v1/accounts").send().await.status == 401).then_some(())
     })
@@ -30,9 +30,9 @@ async fn login(platform: &Platform, email: &str, password: &str) -> baton_tests:
 async fn profile_patch_changes_only_own_writable_fields() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
-    let answer = ada.get("/v1/users/me").send().await;
-    assert_eq!((answer.status, answer.etag_version()), (200, "1"));
-    let me = answer.json();
+    let response = ada.get("/v1/users/me").send().await;
+    assert_eq!((response.status, response.etag_version()), (200, "1"));
+    let me = response.json();
     assert_eq!(
         (&me["timezone"], &me["sign_in_count"], &me["email_verified"]),
         (&json!("UTC"), &json!(1), &json!(true))
@@ -87,11 +87,11 @@ async fn password_is_changed_and_reset() {
     change("not the password", OTHER).refused(403, "PROOF_INVALID").await;
     change(PASSWORD, "t3uywqv52wmki").refused(400, "PASSWORD_TOO_WEAK").await;
     change(PASSWORD, OTHER).ok().await;
-    is_signed_out(&phone).await;
+    wait_until_signed_out(&phone).await;
     ada.get("/v1/users/me").ok().await;
     assert_eq!(login(&platform, &ada.email, PASSWORD).await.status, 401);
     assert_eq!(login(&platform, &ada.email, OTHER).await.status, 200);
-    is_told(&platform, &ada.email, "Your password was changed").await;
+    wait_for_mail(&platform, &ada.email, "Your password was changed").await;
 
     let rest = platform.rest();
     let ask = |email: &str| rest.post("/v1/auth/password-reset", &json!({"email": email}));
@@ -103,7 +103,7 @@ async fn password_is_changed_and_reset() {
     confirm("password1234").refused(400, "PASSWORD_TOO_WEAK").await;
     confirm(PASSWORD).ok().await;
     confirm(PASSWORD).refused(400, "LINK_INVALID").await;
-    is_signed_out(&ada).await;
+    wait_until_signed_out(&ada).await;
     assert_eq!(login(&platform, &ada.email, PASSWORD).await.status, 200);
 }
 
@@ -117,13 +117,13 @@ async fn email_change_requires_the_new_mailbox() {
     ask("new@example.com", "not the password").refused(403, "PROOF_INVALID").await;
     let (free, taken) = (ask("new@example.com", PASSWORD).ok().await, ask(&ben.email, PASSWORD).ok().await);
     assert_eq!(free, taken);
-    is_told(&platform, &ben.email, "This address is yours already").await;
+    wait_for_mail(&platform, &ben.email, "This address is yours already").await;
     ask("new@example.com", PASSWORD).ok().await;
-    is_told(&platform, &ada.email, "A new address for your sign-in").await;
+    wait_for_mail(&platform, &ada.email, "A new address for your sign-in").await;
     let confirmed = eventually("the newest link works", || async {
         let token = platform.mailed_token("new@example.com", "/confirm-email").await;
-        let answer = platform.rest().post("/v1/auth/change-email/confirm", &json!({"token": token})).send().await;
-        (answer.status == 200).then(|| answer.json())
+        let response = platform.rest().post("/v1/auth/change-email/confirm", &json!({"token": token})).send().await;
+        (response.status == 200).then(|| response.json())
     })
     .await;
     assert_eq!(
@@ -131,7 +131,7 @@ async fn email_change_requires_the_new_mailbox() {
         (&json!("new@example.com"), &json!(true))
     );
     assert_eq!(ada.get("/v1/users/me").ok().await["email"], "new@example.com");
-    is_told(&platform, &ada.email, "Your address was changed").await;
+    wait_for_mail(&platform, &ada.email, "Your address was changed").await;
     assert_eq!(login(&platform, &ada.email, PASSWORD).await.status, 401);
     assert_eq!(login(&platform, "new@example.com", PASSWORD).await.status, 200);
 }
@@ -142,7 +142,7 @@ async fn user_is_deactivated_and_reactivated() {
     let ada = platform.person("ada").await;
     let gone = ada.post("/v1/users/me/deactivate", &json!({"password": PASSWORD})).ok().await;
     assert!(gone["data_retention_date"].is_string(), "{gone}");
-    is_signed_out(&ada).await;
+    wait_until_signed_out(&ada).await;
     let credentials = json!({"email": ada.email, "password": PASSWORD});
     platform.rest().post("/v1/auth/login", &credentials).refused(403, "USER_DEACTIVATED").await;
     let token = platform.mailed_token(&ada.email, "/reactivate").await;
@@ -159,7 +159,7 @@ async fn activation_link_is_mailed_again() {
     let link = platform.mailed_token("ada@example.com", "/verify-email").await;
     let resend = |email: &str| rest.post("/v1/auth/verify-email/resend", &json!({"email": email}));
     assert_eq!(resend("ada@example.com").ok().await, resend("nobody@example.com").ok().await);
-    // The live link is sent again: whoever asks for another, perhaps a stranger, ends none.
+    // The valid link is sent again: a request, perhaps by a stranger, invalidates no link.
     eventually("a second mail", || async {
         let mails = rest.get("/dev/mailbox?to=ada@example.com").ok().await;
         let links = mails["messages"].as_array().unwrap().iter();

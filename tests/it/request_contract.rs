@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of requests is what the platform does: required fields, and `Idempotency-Key`.
+//! The platform follows the OpenAPI document for requests: required fields and `Idempotency-Key`.
 
 use baton_tests::{Call, Platform, Rest, RestResponse};
 use reqwest::Method;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::docs_samples::{operations, request_of, variables};
 
-/// Operations that need one of several fields, by what the others are: no list of required fields says that.
+/// Operations that need one of several alternative fields, which `required` cannot express.
 const ALTERNATIVES: &[&str] = &["BulkService_ChangeTasks"];
 
-/// Operations whose sample cannot succeed here, because it has a made-up token, code or provider.
+/// Operations whose sample cannot succeed here, because its token, code or provider is made up.
 const CANNOT_SUCCEED: &[&str] = &[
     "MfaService_ConfirmTotp",
     "MfaService_RenewRecoveryCodes",
@@ -20,7 +20,7 @@ const CANNOT_SUCCEED: &[&str] = &[
     "TaskService_UnskipTask",
 ];
 
-/// The steps of a task's life, in an order in which each is possible.
+/// The transitions of a task, in an order in which each is valid.
 const LIFE: &[&str] =
     &["Assign", "Reassign", "Start", "Pause", "Resume", "Complete", "Archive", "Reopen", "Restore", "Cancel"];
 
@@ -30,7 +30,7 @@ async fn exactly_the_documented_fields_are_required() {
     let team = platform.team().await;
     let api = platform.rest().get("/openapi.json").ok().await;
     let mut variables = variables(&platform, &team).await;
-    // A proof that is wrong is refused after the fields were looked at, and ends nothing.
+    // A wrong password is refused after field validation and changes nothing.
     variables.insert("PASSWORD", "crate lantern orchid seven".to_owned());
     let (mut complete, mut without) = (0, 0);
     for (verb, path, operation) in operations(&api) {
@@ -54,15 +54,15 @@ async fn exactly_the_documented_fields_are_required() {
             caller.call(method, &url).json(&Value::from(body.clone())).send().await
         };
         if !ALTERNATIVES.contains(&name) {
-            let answer = send(&body).await;
+            let response = send(&body).await;
             assert!(
-                answer.status < 500 && answer.status != 401 || operation["security"].is_array(),
+                response.status < 500 && response.status != 401 || operation["security"].is_array(),
                 "{name}: {}",
-                answer.text
+                response.text
             );
-            let reason = if answer.status < 400 { Value::Null } else { answer.json()["reason"].clone() };
+            let reason = if response.status < 400 { Value::Null } else { response.json()["reason"].clone() };
             for refused in ["VALIDATION_FAILED", "UNKNOWN_FIELD", "MALFORMED_REQUEST", "UNSUPPORTED_MEDIA_TYPE"] {
-                assert_ne!(reason, refused, "{verb} {path} with its required fields: {}", answer.text);
+                assert_ne!(reason, refused, "{verb} {path} with its required fields: {}", response.text);
             }
             complete += 1;
         }
@@ -76,7 +76,7 @@ async fn exactly_the_documented_fields_are_required() {
             without += 1;
         }
     }
-    assert!(complete > 40 && without > 40, "{complete} whole, {without} without a field");
+    assert!(complete > 40 && without > 40, "{complete} complete, {without} without a field");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn idempotency_key_replays_the_first_response_where_documented() {
     let team = platform.team().await;
     let api = platform.rest().get("/openapi.json").ok().await;
     let mut variables = variables(&platform, &team).await;
-    // The life of a task is that of its holder.
+    // The caller is the assignee, so all transitions are allowed.
     let fresh = team.owner.create_task("A life").await;
     let mut documented: Vec<_> =
         operations(&api).into_iter().filter(|(_, _, operation)| takes_key(operation)).collect();
@@ -96,7 +96,7 @@ async fn idempotency_key_replays_the_first_response_where_documented() {
         let name = operation["operationId"].as_str().unwrap();
         if LIFE.iter().any(|step| name == format!("TaskService_{step}Task")) {
             variables.insert("TASK_ID", fresh.to_string());
-            // Given to one person, then back to the caller, who does the rest.
+            // Assigned to another user, then back to the caller, who makes the other transitions.
             let holder = if name.contains("_Assign") { team.user.id } else { team.owner.id };
             variables.insert("USER_ID", holder.to_string());
         }
@@ -104,7 +104,7 @@ async fn idempotency_key_replays_the_first_response_where_documented() {
             variables.insert("USER_ID", team.user.id.to_string());
         }
         if name == "TaskService_RestoreTask" {
-            // From the trash.
+            // Restored from the trash.
             team.owner.call(Method::DELETE, &format!("/v1/tasks/{fresh}")).send().await;
         }
         let (url, body) = request_of(operation, &variables);
@@ -134,7 +134,7 @@ fn takes_key(operation: &Value) -> bool {
     parameters.filter_map(|parameter| parameter["$ref"].as_str()).any(|name| name.ends_with("/IdempotencyKey"))
 }
 
-/// What ends things comes last.
+/// Sorts destructive operations last.
 fn place(name: &str) -> usize {
     let step = LIFE.iter().position(|step| name == format!("TaskService_{step}Task"));
     let last = ["Transfer", "Password"].iter().position(|word| name.contains(word));

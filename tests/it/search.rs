@@ -1,4 +1,4 @@
-//! Full-text search, from outside.
+//! Full-text search over REST.
 
 use baton_tests::{Person, Platform};
 use serde_json::{Value, json};

@@ -1,19 +1,19 @@
-//! Where a person is signed in: in programs and in browsers, on how many devices, and until when.
+//! Sessions: browsers, devices, refresh, throttling.
 
 use baton_tests::{PASSWORD, Platform, RestResponse, eventually};
 use serde_json::{Value, json};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
 
-fn cookie(answer: &RestResponse, name: &str) -> String {
-    let cookies = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
+fn cookie(response: &RestResponse, name: &str) -> String {
+    let cookies = response.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
     let (name, found) = (format!("{name}="), cookies.filter(|cookie| cookie.contains("Secure")));
     let found: Vec<_> = found.filter_map(|cookie| cookie.strip_prefix(&*name)?.split(';').next()).collect();
-    assert_eq!(found.len(), 1, "{name} comes once: {:?}", answer.headers);
+    assert_eq!(found.len(), 1, "{name} is set once: {:?}", response.headers);
     found[0].to_owned()
 }
 
-/// A page in a browser: what the browser keeps for it, and says of it.
+/// A page in a browser, with its cookies and request headers.
 struct Page<'a> {
     platform: &'a Platform,
     refresh: String,
@@ -35,9 +35,9 @@ impl Page<'_> {
         call.send().await
     }
 
-    fn keep(&mut self, answer: &RestResponse) {
-        self.refresh = cookie(answer, "__Host-baton_refresh");
-        self.csrf = cookie(answer, "__Host-baton_csrf");
+    fn keep(&mut self, response: &RestResponse) {
+        self.refresh = cookie(response, "__Host-baton_refresh");
+        self.csrf = cookie(response, "__Host-baton_csrf");
     }
 }
 
@@ -53,20 +53,20 @@ async fn browser_refresh_token_is_in_an_http_only_cookie() {
         call.header("x-baton-session", "cookie").header("origin", origin)
     };
     sign_in("https://evil.example").refused(403, "ORIGIN_NOT_ALLOWED").await;
-    let answer = sign_in(&ours).send().await;
-    assert_eq!((answer.status, &answer.json()["refresh_token"]), (200, &Value::Null), "{}", answer.text);
-    for cookie in answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()) {
+    let response = sign_in(&ours).send().await;
+    assert_eq!((response.status, &response.json()["refresh_token"]), (200, &Value::Null), "{}", response.text);
+    for cookie in response.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()) {
         assert!(cookie.starts_with("__Host-") && cookie.contains("; Secure; SameSite=Strict"), "{cookie}");
         assert!(cookie.contains("; Path=/") && !cookie.contains("Domain"), "{cookie}");
         assert_eq!(cookie.contains("HttpOnly"), cookie.contains("baton_refresh"), "{cookie}");
     }
-    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(response.header("cache-control"), "no-store");
     let mut page = Page { platform: &platform, refresh: String::new(), csrf: String::new() };
-    page.keep(&answer);
-    assert_eq!(answer.header("x-csrf-token"), page.csrf);
-    assert!(!answer.text.contains(&page.refresh));
+    page.keep(&response);
+    assert_eq!(response.header("x-csrf-token"), page.csrf);
+    assert!(!response.text.contains(&page.refresh));
 
-    // What another site's page can make a browser send: the cookie at most, and nothing else that is needed.
+    // A cross-site page can make a browser send the cookie, but neither the CSRF token nor the right origin.
     let evil = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
     for path in ["/v1/auth/refresh", "/v1/auth/logout"] {
         page.post(path, &[]).await.refused(403, "CSRF_TOKEN_MISSING");
@@ -74,23 +74,23 @@ async fn browser_refresh_token_is_in_an_http_only_cookie() {
         page.post(path, &evil).await.refused(403, "ORIGIN_NOT_ALLOWED");
         page.post(path, &[evil[0], evil[1], ("x-csrf-token", &page.csrf)]).await.refused(403, "ORIGIN_NOT_ALLOWED");
     }
-    // The session lives on: none of that has used its token.
-    let answer = page.post("/v1/auth/refresh", &[("x-csrf-token", &page.csrf)]).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    // The session is still valid: none of these requests has used its token.
+    let response = page.post("/v1/auth/refresh", &[("x-csrf-token", &page.csrf)]).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    let token = response.json()["access_token"].as_str().unwrap().to_owned();
     let old = page.csrf.clone();
-    page.keep(&answer);
-    assert!(!answer.text.contains(&page.refresh) && page.csrf != old);
+    page.keep(&response);
+    assert!(!response.text.contains(&page.refresh) && page.csrf != old);
     page.post("/v1/auth/refresh", &[("x-csrf-token", &old)]).await.refused(403, "CSRF_TOKEN_INVALID");
 
     let signed_in = platform.rest().with_token(&token);
     signed_in.get("/v1/users/me").ok().await;
-    // Cookies alone are no access token.
+    // A cookie does not replace an access token.
     page.post("/v1/users/me/deactivate", &[("x-csrf-token", &page.csrf)]).await.refused(401, "TOKEN_MISSING");
 
-    let answer = page.post("/v1/auth/logout", &[("x-csrf-token", &page.csrf)]).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    page.keep(&answer);
+    let response = page.post("/v1/auth/logout", &[("x-csrf-token", &page.csrf)]).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    page.keep(&response);
     assert_eq!((page.refresh.as_str(), page.csrf.as_str()), ("", ""), "the cookies are gone");
     eventually("the session has ended", || async {
         (signed_in.get("/v1/users/me").send().await.status == 401).then_some(())
@@ -145,11 +145,11 @@ async fn twenty_concurrent_refreshes_keep_the_session() {
     let platform = Platform::start().await;
     let ada = platform.person("ada").await;
     let refresh = |token: &str| platform.rest().post("/v1/auth/refresh", &json!({"refresh_token": token}));
-    let answers = futures_util::future::join_all((0..20).map(|_| refresh(&ada.refresh_token).ok())).await;
-    for answer in &answers {
-        platform.rest().with_token(answer["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
+    let responses = futures_util::future::join_all((0..20).map(|_| refresh(&ada.refresh_token).ok())).await;
+    for response in &responses {
+        platform.rest().with_token(response["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
     }
-    let next = refresh(answers[7]["refresh_token"].as_str().unwrap()).ok().await;
+    let next = refresh(responses[7]["refresh_token"].as_str().unwrap()).ok().await;
     platform.rest().with_token(next["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
 }
 
@@ -160,7 +160,7 @@ async fn repeated_guesses_are_throttled_with_retry_after() {
     for n in 0..4 {
         login(&format!("{n}@example.com")).refused(401, "CREDENTIALS_INVALID").await;
     }
-    let answer = login("4@example.com").send().await;
-    answer.refused(429, "TOO_MANY_ATTEMPTS");
-    assert_eq!(answer.header("retry-after"), "1", "{:?}", answer.headers);
+    let response = login("4@example.com").send().await;
+    response.refused(429, "TOO_MANY_ATTEMPTS");
+    assert_eq!(response.header("retry-after"), "1", "{:?}", response.headers);
 }

@@ -1,4 +1,4 @@
-//! Registering, signing in, and what ends a session.
+//! Registration, sign-in, and the end of sessions.
 
 use std::time::Instant;
 
@@ -11,9 +11,9 @@ async fn sign_in_requires_a_confirmed_email() {
     let rest = platform.rest();
     let register =
         json!({"email": "Ada@Example.com", "password": PASSWORD, "first_name": "Ada", "last_name": "Lovelace"});
-    let answer = rest.post("/v1/auth/register", &register).ok().await;
+    let response = rest.post("/v1/auth/register", &register).ok().await;
     assert_eq!(
-        (&answer["user"]["email"], &answer["user"]["email_verified"]),
+        (&response["user"]["email"], &response["user"]["email_verified"]),
         (&json!("Ada@Example.com"), &json!(false))
     );
     let login = json!({"email": "ada@example.com", "password": PASSWORD});
@@ -30,10 +30,10 @@ async fn sign_in_requires_a_confirmed_email() {
     let me = rest.with_token(session["access_token"].as_str().unwrap()).get("/v1/users/me").ok().await;
     assert_eq!((&me["id"], &me["first_name"]), (&session["user"]["id"], &json!("Ada")), "{me}");
 
-    // Registering again tells a stranger nothing.
+    // Registering a known address returns the same response.
     let again = rest.post("/v1/auth/register", &register).ok().await;
-    let shape = |answer: &Value| answer["user"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(shape(&again), shape(&answer));
+    let shape = |response: &Value| response["user"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(shape(&again), shape(&response));
 }
 
 #[tokio::test]
@@ -44,13 +44,13 @@ async fn unknown_email_and_wrong_password_are_indistinguishable() {
         |email: &str| platform.rest().post("/v1/auth/login", &json!({"email": email, "password": "not the password"}));
     let wrong = login(&ada.email).refused(401, "CREDENTIALS_INVALID").await;
     let unknown = login("nobody@example.com").refused(401, "CREDENTIALS_INVALID").await;
-    let told = |mut problem: Value| {
+    let error_parts = |mut problem: Value| {
         problem.as_object_mut().unwrap().remove("trace_id");
         problem
     };
-    assert_eq!(told(wrong), told(unknown));
+    assert_eq!(error_parts(wrong), error_parts(unknown));
 
-    // Nor by the time it takes: who skips the hash for an unknown address answers in a tenth of it.
+    // Nor by timing: without a hash for an unknown address the response would take a tenth of the time.
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..9 {
         for (email, times) in [(ada.email.clone(), &mut wrong), (format!("nobody-{n}@example.com"), &mut unknown)] {
@@ -87,7 +87,7 @@ async fn reused_refresh_token_closes_the_session() {
     })
     .await;
     renewed.get("/v1/users/me").refused(401, "SESSION_CLOSED").await;
-    // Another session of the same person goes on.
+    // Another session of the same user stays valid.
     platform.sign_in(&ada.email).await.get("/v1/users/me").ok().await;
 }
 

@@ -1,4 +1,4 @@
-//! A house is planned over REST: parts and their progress, what waits for what, and what the account wants noted.
+//! Subtasks, dependencies and custom fields over REST.
 
 use baton_tests::{Person, Platform, Team, eventually};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn subtasks_progress_and_dependencies_are_shown() {
     let ground = task(me, part("Ground", "2099-03-01T00:00:00Z", 100)).await;
     let walls = task(me, part("Walls", "2099-02-01T00:00:00Z", 200)).await;
 
-    // The walls wait for the ground, and are due before it.
+    // The walls depend on the ground, but are due before it.
     let waits = format!("/v1/tasks/{walls}/dependencies");
     let on = |id: &str| json!({"blocked_by": id});
     let around = me.post(&waits, &on(&ground)).header("idempotency-key", "walls").ok().await;
@@ -51,7 +51,7 @@ async fn subtasks_progress_and_dependencies_are_shown() {
     assert_eq!(names(&seen["blocked_by"], "title"), ["Ground", "-"], "{seen}");
     assert_eq!(manager.get(&format!("/v1/tasks/{walls}")).ok().await["blocked"], true);
 
-    // The ground is laid; the walls go up although a secret keeps them waiting.
+    // The ground is completed; the walls are started although a hidden task blocks them.
     for step in ["start", "complete"] {
         me.post(&format!("/v1/tasks/{ground}/{step}"), &json!({})).ok().await;
     }
@@ -61,7 +61,7 @@ async fn subtasks_progress_and_dependencies_are_shown() {
     me.post(&format!("/v1/tasks/{walls}/start"), &json!({})).ok().await;
     let listed = me.get("/v1/tasks?per_page=100").ok().await;
     let shown = listed["tasks"].as_array().unwrap().iter().find(|one| one["id"] == json!(house)).unwrap().clone();
-    assert_eq!(&shown["progress"], progress, "lists say the same");
+    assert_eq!(&shown["progress"], progress, "lists return the same");
     let parts = me.get(&format!("{path}/subtasks?sort=due_at&order=asc&per_page=1")).ok().await;
     assert_eq!((names(&parts["tasks"], "title"), &parts["meta"]["total_count"]), (vec!["Walls"], &json!(2)));
 
@@ -70,7 +70,7 @@ async fn subtasks_progress_and_dependencies_are_shown() {
     me.delete(&link).refused(404, "DEPENDENCY_NOT_FOUND").await;
     is_logged(&team, "dependency.added").await;
     is_logged(&team, "dependency.removed").await;
-    // Of another account nothing is there.
+    // Resources of another account are not found.
     let stranger = platform.person("stranger").await;
     let account = stranger.create_account("Elsewhere").await;
     let stranger = stranger.at(account);
@@ -108,7 +108,7 @@ async fn custom_fields_are_defined_and_validated() {
     assert_eq!((changed.etag_version(), &changed.json()["required"]), ("2", &json!(true)));
     boss.patch(&one, &without_low).header("if-match", "\"1\"").refused(412, "VERSION_MISMATCH").await;
     boss.patch(&one, &json!({"type": "text"})).refused(400, "UNKNOWN_FIELD").await;
-    // What was noted before stays, and so does the task's freedom to change.
+    // Stored values are kept, and the task can still be changed.
     me.patch(&leak, &json!({"title": "Big leak"})).ok().await;
     me.patch(&leak, &json!({"custom_fields": {"severity": null}})).refused(400, "VALIDATION_FAILED").await;
     boss.delete(&one).ok().await;

@@ -1,4 +1,4 @@
-//! Work goes down the hierarchy and gets done, and everyone concerned is told: over REST, and live.
+//! A task from owner to manager to user until completion, with notifications over REST and WebSocket.
 
 use baton_tests::{Node, Person, Platform, eventually};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn task_goes_from_owner_to_manager_to_user_and_all_are_notified() {
     assert_eq!(roles, ["owner", "manager", "user"]);
     assert_eq!(members[2]["manager_id"], json!(manager.id));
 
-    // Everyone listens.
+    // All subscribe to their notifications.
     let task = owner
         .post("/v1/tasks", &json!({"title": "Renew the lease", "priority": "high", "tags": ["office"]}))
         .ok()
@@ -38,27 +38,27 @@ async fn task_goes_from_owner_to_manager_to_user_and_all_are_notified() {
     let mut to_manager = cable(&platform, &manager, account_id, &[notifications()]).await;
     let mut to_user = cable(&platform, &user, account_id, &[notifications()]).await;
 
-    // Down it goes. What one cannot see yet is not there.
+    // The task is assigned down the hierarchy. It is not found while it is not visible.
     let task_path = format!("/v1/tasks/{id}");
     user.get(&task_path).refused(404, "TASK_NOT_FOUND").await;
-    let step = |who: &Person, what: &'static str, body: Value| {
-        let who = who.clone();
+    let step = |actor: &Person, what: &'static str, body: Value| {
+        let actor = actor.clone();
         let path = format!("{task_path}/{what}");
-        async move { who.post(&path, &body).ok().await }
+        async move { actor.post(&path, &body).ok().await }
     };
     let task = step(&owner, "assign", json!({"assigned_to": manager.id})).await;
     assert_eq!((&task["assigned_to"], &task["assigned_by"]), (&json!(manager.id), &json!(owner.id)), "{task}");
-    pushed(&mut to_manager, "task_assigned", id).await;
+    wait_for_push(&mut to_manager, "task_assigned", id).await;
 
     let task = step(&manager, "assign", json!({"assigned_to": user.id})).await;
     assert_eq!((&task["assigned_to"], &task["assigned_by"]), (&json!(user.id), &json!(manager.id)), "{task}");
-    pushed(&mut to_user, "task_assigned", id).await;
-    to_user.tell(&json!({"subscribe": of_task})).await;
+    wait_for_push(&mut to_user, "task_assigned", id).await;
+    to_user.write_line(&json!({"subscribe": of_task})).await;
     to_user.wait_for("the subscription", |line| line["event"] == "connected" && line["identifier"] == of_task).await;
 
     let task = step(&user, "accept", json!({})).await;
     assert!(task["accepted_at"].is_string(), "{task}");
-    pushed(&mut to_manager, "task_accepted", id).await;
+    wait_for_push(&mut to_manager, "task_accepted", id).await;
     let task = step(&user, "start", json!({})).await;
     assert_eq!(task["status"], "in_progress", "{task}");
     let task = step(&user, "pause", json!({"reason": "Waiting for the landlord"})).await;
@@ -68,10 +68,10 @@ async fn task_goes_from_owner_to_manager_to_user_and_all_are_notified() {
     let task = step(&user, "complete", json!({})).await;
     assert_eq!(task["status"], "completed", "{task}");
     assert!(task["completed_at"].is_string(), "{task}");
-    pushed(&mut to_manager, "task_completed", id).await;
-    pushed(&mut to_owner, "task_completed", id).await;
+    wait_for_push(&mut to_manager, "task_completed", id).await;
+    wait_for_push(&mut to_owner, "task_completed", id).await;
 
-    // Whoever follows the task has seen every step, once, in order, and nothing that was not so.
+    // Subscribers of the task got every event once and in order.
     let steps = ["assigned", "assigned", "accepted", "started", "paused", "resumed", "completed"];
     assert_eq!(task_events(&mut to_owner, id, steps.len()).await, steps.map(|step| format!("task_{step}")));
     assert_eq!(
@@ -79,17 +79,17 @@ async fn task_goes_from_owner_to_manager_to_user_and_all_are_notified() {
         steps[2..].iter().map(|step| format!("task_{step}")).collect::<Vec<_>>()
     );
 
-    // The lists say the same as the pushes, and nobody is told of what they did themselves.
-    told_of_task(&owner, id, &["task_completed"]).await;
-    told_of_task(&manager, id, &["task_accepted", "task_assigned", "task_completed"]).await;
-    told_of_task(&user, id, &["task_assigned"]).await;
+    // The notification lists match the pushes, and nobody is notified of their own actions.
+    wait_for_notifications(&owner, id, &["task_completed"]).await;
+    wait_for_notifications(&manager, id, &["task_accepted", "task_assigned", "task_completed"]).await;
+    wait_for_notifications(&user, id, &["task_assigned"]).await;
     for (cable, whose) in [(&to_owner, "owner"), (&to_manager, "manager"), (&to_user, "user")] {
         let more: Vec<_> =
             cable.unexpected().iter().filter(|line| line["data"]["notification"]["task_id"] == json!(id)).collect();
-        assert!(more.is_empty(), "the {whose} was told twice: {more:?}");
+        assert!(more.is_empty(), "the {whose} was notified twice: {more:?}");
     }
 
-    // The timeline has it all, and the reason.
+    // The timeline has every step and the reason.
     let timeline = manager.get(&format!("{task_path}/timeline")).ok().await;
     let events = timeline["events"].as_array().unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
@@ -168,7 +168,7 @@ async fn notifications_are_read_and_deleted() {
     assert!(read["read_at"].is_string(), "{read}");
     assert_eq!(team.user.patch(&format!("{path}/read"), &json!({})).ok().await["read_at"], read["read_at"]);
     assert_eq!(unread().await["meta"]["total_count"], 2);
-    // Another member's are not there.
+    // Notifications of another member are not found.
     team.manager.patch(&format!("{path}/read"), &json!({})).refused(404, "NOTIFICATION_NOT_FOUND").await;
     team.manager.delete(&path).refused(404, "NOTIFICATION_NOT_FOUND").await;
     team.user.delete(&path).ok().await;
@@ -181,7 +181,7 @@ async fn notifications_are_read_and_deleted() {
 }
 
 /// Waits for the push of a notification about the task.
-async fn pushed(cable: &mut Node, kind: &str, task_id: Uuid) {
+async fn wait_for_push(cable: &mut Node, kind: &str, task_id: Uuid) {
     let push = received(cable, &notifications(), |data| {
         data["notification"]["type"] == kind && data["notification"]["task_id"] == json!(task_id)
     })
@@ -190,8 +190,8 @@ async fn pushed(cable: &mut Node, kind: &str, task_id: Uuid) {
     assert!(push["notification"]["id"].is_string(), "{push}");
 }
 
-/// Waits until the list has notifications about the task of exactly these types.
-async fn told_of_task(person: &Person, task_id: Uuid, types: &[&str]) {
+/// Waits until the user's notifications about the task have exactly these types.
+async fn wait_for_notifications(person: &Person, task_id: Uuid, types: &[&str]) {
     eventually(&format!("notifications {types:?}"), || async {
         let list = person.get("/v1/notifications?per_page=100").ok().await;
         let list = list["notifications"].as_array().unwrap().iter().filter(|n| n["task_id"] == json!(task_id));

@@ -1,4 +1,4 @@
-//! The core of the story over gRPC and gRPC-Web: with our own client, and with clients that are not ours.
+//! The core of the task story over gRPC and gRPC-Web, with our own and with third-party clients.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_proto::{
@@ -72,8 +72,8 @@ async fn task_story_over_native_grpc() {
     let mut user = sign_up(&platform, "user").await;
 
     let create = CreateAccountRequest { name: "Over gRPC".to_owned(), slug: Some("over-grpc".to_owned()) };
-    let answer = AccountServiceClient::new(platform.grpc()).create_account(owner.call(create)).await.unwrap();
-    let account = answer.into_inner().account.unwrap();
+    let response = AccountServiceClient::new(platform.grpc()).create_account(owner.call(create)).await.unwrap();
+    let account = response.into_inner().account.unwrap();
     assert_eq!(account.slug, "over-grpc");
     owner.account = Some(account.id.clone());
     let mut members = MemberServiceClient::new(platform.grpc());
@@ -159,7 +159,7 @@ async fn task_story_with_grpc_js_by_reflection() {
         let status = pb::Status::decode(status.as_slice()).unwrap();
         assert_eq!(json!(status.code), refusal["code"]);
         let details = status.details.into_iter().map(|any| (any.type_url, any.value));
-        told(refusal, expected, details);
+        assert_refusal(refusal, expected, details);
     }
 }
 
@@ -176,14 +176,14 @@ async fn task_story_with_connect_over_grpc_web() {
             let value = STANDARD.decode(detail["value"].as_str().unwrap()).unwrap();
             (detail["type"].as_str().unwrap().to_owned(), value)
         });
-        told(refusal, expected, details);
+        assert_refusal(refusal, expected, details);
     }
 }
 
-/// What was refused, the code, the reason, and the field that is wrong.
+/// Label, code, reason and invalid field of a refusal.
 type Refusal = (&'static str, Code, &'static str, Option<&'static str>);
 
-/// The last calls of `story.mjs`.
+/// The refused calls at the end of `story.mjs`.
 const REFUSALS: [Refusal; 4] = [
     ("state", Code::FailedPrecondition, "TASK_WRONG_STATE", None),
     ("field", Code::InvalidArgument, "VALIDATION_FAILED", Some("title")),
@@ -191,7 +191,7 @@ const REFUSALS: [Refusal; 4] = [
     ("token", Code::Unauthenticated, "TOKEN_MISSING", None),
 ];
 
-/// Checks what `story.mjs` printed, and answers the refusals at its end.
+/// Checks the output of `story.mjs` and returns the refusals at its end.
 fn played(printed: &[Value]) -> Vec<Value> {
     let (steps, rest) = printed.split_at(8);
     let people = &rest[0]["people"];
@@ -213,17 +213,21 @@ fn played(printed: &[Value]) -> Vec<Value> {
         });
         assert_eq!(*step, expected);
     }
-    let (told, refusals) = rest[1..].split_at(3);
+    let (notified, refusals) = rest[1..].split_at(3);
     let [assigned, task_completed, accepted] = [1, 3, 5];
-    assert_eq!(told[0], json!({"told": "owner", "types": [task_completed]}));
-    assert_eq!(told[1], json!({"told": "manager", "types": [assigned, task_completed, accepted]}));
-    assert_eq!(told[2], json!({"told": "user", "types": [assigned]}));
+    assert_eq!(notified[0], json!({"told": "owner", "types": [task_completed]}));
+    assert_eq!(notified[1], json!({"told": "manager", "types": [assigned, task_completed, accepted]}));
+    assert_eq!(notified[2], json!({"told": "user", "types": [assigned]}));
     assert_eq!(refusals.len(), REFUSALS.len(), "{refusals:?}");
     refusals.to_vec()
 }
 
-/// Checks a refusal: its code, and the details that came with it.
-fn told(refusal: &Value, (what, code, reason, field): Refusal, details: impl Iterator<Item = (String, Vec<u8>)>) {
+/// Checks a refusal's code and details.
+fn assert_refusal(
+    refusal: &Value,
+    (what, code, reason, field): Refusal,
+    details: impl Iterator<Item = (String, Vec<u8>)>,
+) {
     assert_eq!((&refusal["refused"], &refusal["code"]), (&json!(what), &json!(code as i32)), "{refusal}");
     assert!(refusal["message"].as_str().is_some_and(|message| !message.is_empty()), "{refusal}");
     let details: Vec<_> = details.collect();

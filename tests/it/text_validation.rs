@@ -1,4 +1,4 @@
-//! What people write has one rule per kind of text, whichever field it is in.
+//! Text validation: one rule per kind of text in every field.
 
 use baton_tests::{Person, Platform, Team};
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::invalid_input::wrong_field;
 
-/// Nothing to see, or something that shows as something else.
+/// Invisible or misleading texts.
 const BAD: [&str; 12] = [
     "\u{200b}",
     "\u{2060}\u{feff}",
@@ -22,7 +22,7 @@ const BAD: [&str; 12] = [
     "a\u{2066}b",
 ];
 
-/// A family of four (joined by U+200D), a flag of tags, Persian with U+200C.
+/// Valid texts: a family of four (joined by U+200D), a flag of tags, Persian with U+200C.
 const GOOD: &str = "👩‍👩‍👧‍👦 🏴󠁧󠁢󠁥󠁮󠁧󠁿 می‌خواهم";
 
 /// Calls that write text: method, path, body, and the field.
@@ -138,7 +138,7 @@ async fn emails_and_phone_numbers_are_validated_alike_everywhere() {
     }
     let me = team.user.patch("/v1/users/me", &json!({"mobile": "+49 (170) 123-45.67", "last_name": null})).ok().await;
     assert_eq!((&me["mobile"], &me["last_name"]), (&json!("+491701234567"), &json!("")));
-    // With the address as it is typed: with space around it and in capitals.
+    // With the address as typed: surrounded by spaces and in capitals.
     let login = json!({"email": format!(" {} ", team.user.email.to_uppercase()), "password": baton_tests::PASSWORD});
     rest.post("/v1/auth/login", &login).ok().await;
 }

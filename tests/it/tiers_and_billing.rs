@@ -1,4 +1,4 @@
-//! Tiers: what an account may use, how it comes to pay for more, and what happens when it asks for too much.
+//! Tiers: quotas, upgrades through Stripe, and rate limits.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,20 +59,21 @@ async fn account_upgrades_pays_and_downgrades() {
         for _ in 0..made {
             owner.create_task("Grow").await;
         }
-        eventually("tenancy has heard of the tasks", || async {
+        eventually("tenancy has counted the tasks", || async {
             (quota(&owner, account_id, "open_tasks_per_user").await["percent"] == percent).then_some(())
         })
         .await;
     }
     owner.post("/v1/tasks", &json!({"title": "One too many"})).refused(403, "QUOTA_EXCEEDED").await;
-    let told = eventually("the owner is told of both quotas", || async {
+    let warnings = eventually("the owner is warned of both quotas", || async {
         let list = owner.get("/v1/notifications").ok().await["notifications"].as_array().unwrap().clone();
-        let told: Vec<_> = list.into_iter().filter(|notification| notification["type"] == "usage_warning").collect();
+        let warnings: Vec<_> =
+            list.into_iter().filter(|notification| notification["type"] == "usage_warning").collect();
         // Seats at 100 percent; tasks at 80 and at 100.
-        (told.len() >= 3).then_some(told)
+        (warnings.len() >= 3).then_some(warnings)
     })
     .await;
-    assert_eq!(told[0]["action_url"], format!("/v1/accounts/{account_id}/usage"));
+    assert_eq!(warnings[0]["action_url"], format!("/v1/accounts/{account_id}/usage"));
 
     let checkout = json!({
         "id": "cs_test_a1", "object": "checkout.session", "mode": "subscription", "client_reference_id": account_id,
@@ -92,8 +93,8 @@ async fn account_upgrades_pays_and_downgrades() {
         call.header("stripe-signature", signed["header"].as_str().unwrap()).body("application/json", body).send().await
     };
     for signed in &signed {
-        let answer = send(signed).await;
-        assert_eq!((answer.status, answer.header("x-ratelimit-limit")), (204, ""), "{}", answer.text);
+        let response = send(signed).await;
+        assert_eq!((response.status, response.header("x-ratelimit-limit")), (204, ""), "{}", response.text);
     }
     let mut forged = signed[0].clone();
     forged["payload"] = json!(forged["payload"].as_str().unwrap().replace("evt_1", "evt_9"));
@@ -108,7 +109,7 @@ async fn account_upgrades_pays_and_downgrades() {
     assert_eq!(invite(3).await.status, 200);
     invite(4).await.refused(403, "QUOTA_EXCEEDED");
 
-    // A downgrade keeps what is there, and nothing more comes.
+    // A downgrade keeps existing resources and blocks new ones.
     let end = [event("evt_4", "customer.subscription.deleted", &subscription("canceled"))];
     let signed = run_node("stripe.mjs", &json!({"secret": SECRET, "events": end})).await;
     assert_eq!(send(&signed[0]).await.status, 204);
@@ -116,10 +117,10 @@ async fn account_upgrades_pays_and_downgrades() {
     invite(4).await.refused(403, "QUOTA_EXCEEDED");
     assert_eq!(owner.get(&members).ok().await["meta"]["total_count"], 3);
 
-    // The free tier's requests: some are used, and the counter that people see is the gateway's.
-    let answer = owner.get("/v1/tasks").send().await;
-    let left: i32 = answer.header("x-ratelimit-remaining").parse().unwrap();
-    assert_eq!(answer.header("x-ratelimit-limit"), "250");
+    // The free tier's requests: some are used, and the API returns the gateway's counter.
+    let response = owner.get("/v1/tasks").send().await;
+    let left: i32 = response.header("x-ratelimit-remaining").parse().unwrap();
+    assert_eq!(response.header("x-ratelimit-limit"), "250");
     assert_eq!(quota(&owner, account_id, "api_requests_per_hour").await["used"], 250 - left + 1);
     for _ in 1..left {
         owner.get("/v1/tasks").ok().await;
@@ -128,7 +129,7 @@ async fn account_upgrades_pays_and_downgrades() {
     assert_eq!(refused.header("ratelimit-policy"), "\"account\";q=250;w=3600");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 3000);
     refused.refused(429, "RATE_LIMITED");
-    // Another account has its own, and so has who belongs to none.
+    // Another account has its own limit, and so has a user without an account.
     let other = platform.person("other").await;
     other.create_account("Another").await;
     assert_eq!(other.get("/v1/tasks").ok().await["tasks"], json!([]));

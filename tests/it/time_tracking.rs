@@ -1,4 +1,4 @@
-//! A task is worked on, what the timer missed is entered by hand, and the report says what it took. Over REST.
+//! Time tracking over REST: timer, manual entries, corrections, reports.
 
 use baton_tests::{Platform, eventually};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -27,7 +27,7 @@ async fn time_is_tracked_corrected_and_reported() {
     assert_eq!((&both["time_entries"][0]["kind"], &both["meta"]["total_pages"]), (&json!("paused"), &json!(2)));
     me.post(&format!("{path}/complete"), &json!({})).ok().await;
 
-    // Work that it missed.
+    // A manual entry.
     let now = DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap();
     let hours_ago = |hours| (now - TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Secs, true);
     let missed = json!({"started_at": hours_ago(3), "ended_at": hours_ago(2), "note": "the cellar"});
@@ -46,7 +46,7 @@ async fn time_is_tracked_corrected_and_reported() {
         assert!(problem.to_string().contains(field), "{problem}");
     }
 
-    // Corrections, by who worked and by who is above them, each in the version that they read.
+    // Corrections by the worker and by a superior, each conditional on the version read.
     let one = format!("/v1/time-entries/{}", entered["id"].as_str().unwrap());
     let corrected = boss.patch(&one, &json!({"started_at": hours_ago(4)})).header("if-match", "\"1\"").ok().await;
     assert_eq!((&corrected["seconds"], &corrected["note"]), (&json!(7_200), &json!("the cellar")), "{corrected}");
@@ -62,7 +62,7 @@ async fn time_is_tracked_corrected_and_reported() {
     stranger.delete(&one).refused(404, "TIME_ENTRY_NOT_FOUND").await;
     stranger.get(&entries).refused(404, "TASK_NOT_FOUND").await;
 
-    // What it took, from all sides.
+    // Time reports and timesheets.
     let worked = boss.get(&path).ok().await["actual_seconds"].as_i64().unwrap();
     assert!((7_200..7_200 + 60).contains(&worked), "{worked}");
     let report = boss.get(&format!("{path}/time-report")).ok().await;
@@ -79,11 +79,11 @@ async fn time_is_tracked_corrected_and_reported() {
     assert_eq!(sheet["time_entries"][0]["task_id"], task_id, "{sheet}");
     me.get(&format!("/v1/time-entries?user_id={}", boss.id)).refused(403, "NOT_ABOVE_MEMBER").await;
 
-    // What was put right can be checked: times, never words.
+    // Corrections list times, but no notes.
     me.delete(&one).ok().await;
     let corrections = boss.get(&format!("{path}/time-corrections")).ok().await;
-    let told: Vec<_> = corrections["corrections"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
-    assert_eq!(told, ["created", "updated", "deleted"], "{corrections}");
+    let actions: Vec<_> = corrections["corrections"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    assert_eq!(actions, ["created", "updated", "deleted"], "{corrections}");
     assert_eq!(corrections["corrections"][1]["old_started_at"], hours_ago(3), "{corrections}");
     assert!(!corrections.to_string().contains("cellar"));
     let timeline = boss.get(&format!("{path}/timeline?per_page=100")).ok().await;
@@ -91,7 +91,7 @@ async fn time_is_tracked_corrected_and_reported() {
     let seconds: Vec<_> = lines.map(|line| line["changes"]["actual_seconds"].as_i64().unwrap()).collect();
     assert_eq!(seconds, [worked - 3_600, worked, worked - 7_200], "{timeline}");
     let log = format!("/v1/activity-logs?action=time_entry.deleted&actor={}", me.id);
-    eventually("the log tells of it", || async {
+    eventually("the log has the corrections", || async {
         let logged = team.owner.get(&log).send().await;
         (logged.status == 200 && logged.json()["meta"]["total_count"] == 1).then_some(())
     })

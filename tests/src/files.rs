@@ -1,4 +1,4 @@
-//! Files: sent and fetched by signed URLs, as clients do it that know nothing but what the API answered.
+//! File upload and download by signed URLs, as a client of the API does it.
 
 use reqwest::{
     Client, Method,
@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::Person;
 
-/// What came back from a signed URL.
+/// The response to a signed URL.
 #[derive(Debug)]
-pub struct Sent {
+pub struct SignedResponse {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -21,7 +21,7 @@ pub struct Sent {
 }
 
 impl Person {
-    /// Announces a file; answers where to send it.
+    /// Announces a file and returns the attachment with its upload URL.
     pub async fn announce(&self, task: Uuid, file_name: &str, content_type: &str, content: &[u8]) -> Value {
         let file = json!({
             "file_name": file_name, "content_type": content_type, "size_bytes": content.len(),
@@ -30,7 +30,7 @@ impl Person {
         self.post(&format!("/v1/tasks/{task}/attachments"), &file).ok().await
     }
 
-    /// Attaches a file that all who see the task see; answers its id.
+    /// Announces, uploads and completes a file, and returns the attachment's id.
     pub async fn attach(&self, task: Uuid, file_name: &str, content_type: &str, content: &[u8]) -> Uuid {
         let announced = self.announce(task, file_name, content_type, content).await;
         let sent = upload(&announced, content).await;
@@ -41,8 +41,8 @@ impl Person {
     }
 }
 
-/// Sends content as the answer to an announcement says.
-pub async fn upload(announced: &Value, content: &[u8]) -> Sent {
+/// Uploads content to the URL, with the method and headers, of an announced attachment.
+pub async fn upload(announced: &Value, content: &[u8]) -> SignedResponse {
     let headers = announced["upload_headers"].as_object().expect("headers").iter().map(|(name, value)| {
         let name: HeaderName = name.parse().expect("a header's name");
         (name, HeaderValue::from_str(value.as_str().expect("text")).expect("a header's value"))
@@ -51,17 +51,17 @@ pub async fn upload(announced: &Value, content: &[u8]) -> Sent {
     signed(method, &announced["upload_url"], headers.collect(), content).await
 }
 
-/// Fetches what a URL leads to.
-pub async fn download(url: &Value) -> Sent {
+/// Downloads from a signed URL.
+pub async fn download(url: &Value) -> SignedResponse {
     signed(Method::GET, url, HeaderMap::new(), &[]).await
 }
 
-/// A request to a signed URL, without any token.
-pub async fn signed(method: Method, url: &Value, headers: HeaderMap, content: &[u8]) -> Sent {
+/// Sends a request to a signed URL, without a token.
+pub async fn signed(method: Method, url: &Value, headers: HeaderMap, content: &[u8]) -> SignedResponse {
     let request = Client::new().request(method, url.as_str().expect("a URL")).headers(headers).body(content.to_vec());
-    let answer = request.send().await.expect("an answer");
-    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    Sent { status, headers, body: answer.bytes().await.expect("a body").to_vec() }
+    let response = request.send().await.expect("an answer");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    SignedResponse { status, headers, body: response.bytes().await.expect("a body").to_vec() }
 }
 
 /// SHA-256 in hexadecimal.

@@ -1,4 +1,4 @@
-//! gRPC by the descriptors: any method, any message.
+//! Dynamic gRPC: any method and message by its descriptor.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
@@ -13,7 +13,7 @@ use tonic_types::{ErrorInfo, StatusExt};
 /// Calls a unary method.
 ///
 /// # Errors
-/// The status that it was refused with.
+/// The status of the refusal.
 pub async fn call(
     channel: &Channel,
     method: &MethodDescriptor,
@@ -23,18 +23,18 @@ pub async fn call(
     let mut client = Grpc::new(channel.clone());
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     if method.is_server_streaming() {
-        // Its first message: a stream may go on for ever.
+        // Only the first message, because a stream may not end.
         let first = watch(channel, method, request).await?.message().await?;
         return first.ok_or_else(|| Status::internal("an empty stream"));
     }
-    let answer = client.unary(request, path.parse().expect("a path"), Dynamic(method.output())).await?;
-    Ok(answer.into_inner())
+    let response = client.unary(request, path.parse().expect("a path"), Dynamic(method.output())).await?;
+    Ok(response.into_inner())
 }
 
-/// Calls an RPC that answers a stream.
+/// Calls a server-streaming RPC.
 ///
 /// # Errors
-/// The status that it is refused with.
+/// The status of the refusal.
 pub async fn watch(
     channel: &Channel,
     method: &MethodDescriptor,
@@ -46,14 +46,14 @@ pub async fn watch(
     Ok(client.server_streaming(request, path.parse().expect("a path"), Dynamic(method.output())).await?.into_inner())
 }
 
-/// Why a call was refused. Every refusal of Baton's says why.
+/// Returns the `ErrorInfo` of a refusal. Every error of Baton has one.
 pub fn info(status: &Status) -> ErrorInfo {
-    let info = status.get_details_error_info().unwrap_or_else(|| panic!("a refusal without a reason: {status:?}"));
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
     assert_eq!(info.domain, "baton", "{status:?}");
     info
 }
 
-/// Encodes any message, decodes those of this type.
+/// Encodes any message and decodes messages of this type.
 #[derive(Debug, Clone)]
 struct Dynamic(MessageDescriptor);
 

@@ -1,4 +1,4 @@
-//! gRPC-Web, `application/grpc-web+proto`, as a browser speaks it: over HTTP/1.1, trailers in the body.
+//! A gRPC-Web client (`application/grpc-web+proto`) as in a browser: HTTP/1.1, trailers in the body.
 
 use prost::Message;
 use reqwest::{
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::Person;
 
-/// The flag of the frame that holds the trailers.
+/// Flag of the trailers frame.
 const TRAILERS: u8 = 0x80;
-/// Flag and length.
+/// Size of a frame's flag and length.
 const FRAME_HEAD: usize = 5;
 
-/// Calls over gRPC-Web.
+/// A gRPC-Web client.
 #[derive(Debug, Clone)]
 pub struct GrpcWeb {
     client: Client,
@@ -30,7 +30,7 @@ impl GrpcWeb {
     /// Calls a unary RPC: `/baton.task.v1.TaskService/GetTask`.
     ///
     /// # Errors
-    /// The status that it was refused with; UNAVAILABLE when there was no whole answer.
+    /// The status of the refusal; UNAVAILABLE if the response is incomplete.
     pub async fn call<A: Message + Default>(
         &self,
         caller: Option<(&Person, Uuid)>,
@@ -38,22 +38,22 @@ impl GrpcWeb {
         message: &impl Message,
     ) -> Result<A, Status> {
         let mut body = self.open(caller, rpc, message).await?;
-        let mut answer = None;
+        let mut response = None;
         while let Some(frame) = body.next().await? {
             match frame {
-                Frame::Message(bytes) => answer = Some(bytes),
+                Frame::Message(bytes) => response = Some(bytes),
                 Frame::Trailers(status) if status.code() == Code::Ok => {}
                 Frame::Trailers(status) => return Err(status),
             }
         }
-        let answer = answer.ok_or_else(|| Status::internal("an answer without a message"))?;
-        A::decode(&*answer).map_err(|error| Status::internal(error.to_string()))
+        let response = response.ok_or_else(|| Status::internal("an answer without a message"))?;
+        A::decode(&*response).map_err(|error| Status::internal(error.to_string()))
     }
 
-    /// Calls an RPC, and answers its body.
+    /// Calls an RPC and returns its response body.
     ///
     /// # Errors
-    /// The status that it was refused with in its headers; UNAVAILABLE when no answer began.
+    /// The status in the response headers; UNAVAILABLE if there is no response.
     pub async fn open(
         &self,
         caller: Option<(&Person, Uuid)>,
@@ -79,23 +79,23 @@ impl GrpcWeb {
     }
 }
 
-/// One message as gRPC sends it: a flag, the length, the message.
+/// Encodes one message as a gRPC frame: flag, length, message.
 pub fn frame(message: &impl Message) -> Vec<u8> {
     let message = message.encode_to_vec();
     let length = u32::try_from(message.len()).expect("a message of less than 4 GiB");
     [&[0], &length.to_be_bytes()[..], &message].concat()
 }
 
-/// What a body consists of.
+/// A frame of a body.
 #[derive(Debug)]
 pub enum Frame {
     /// A message, encoded.
     Message(Vec<u8>),
-    /// The trailers, which are the last.
+    /// The trailers, the last frame.
     Trailers(Status),
 }
 
-/// A body as it arrives.
+/// A response body that is still being received.
 #[derive(Debug)]
 pub struct WebBody {
     response: Response,
@@ -103,10 +103,10 @@ pub struct WebBody {
 }
 
 impl WebBody {
-    /// The next frame; `None` at the end.
+    /// Returns the next frame; `None` at the end.
     ///
     /// # Errors
-    /// UNAVAILABLE when the body broke off.
+    /// UNAVAILABLE if the body breaks off.
     pub async fn next(&mut self) -> Result<Option<Frame>, Status> {
         loop {
             if let Some(frame) = self.whole_frame() {
@@ -130,7 +130,7 @@ impl WebBody {
     }
 }
 
-/// The trailers are lines, as HTTP/1.1 has headers.
+/// Parses the trailers, which are encoded as HTTP/1.1 headers.
 fn status(trailers: &[u8]) -> Status {
     let text = String::from_utf8_lossy(trailers);
     let lines = text.lines().filter_map(|line| line.split_once(':'));

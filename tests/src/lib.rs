@@ -1,10 +1,10 @@
-//! A platform to test from outside: the real `baton` binary as a process of its own.
+//! Harness of the black-box tests: the real `baton` binary as a process.
 //!
-//! [`Platform::start`] gives a test a whole platform with its own database and Redis. The Postgres server is
-//! the one that `./test` started (`BATON_TEST_DATABASE_URL`); without it each test process starts a private one.
-//! The tests know of Baton what a client knows: addresses, the contract, and the dev mailbox.
+//! [`Platform::start`] gives a test a platform with its own database and Redis. `./test` starts the Postgres server
+//! (`BATON_TEST_DATABASE_URL`); without it each test process starts a private one. The tests use only what a client
+//! knows: addresses, the contract, and the dev mailbox.
 //!
-//! A helper that fails panics: it is the test that failed.
+//! Helpers panic on failure, which fails the test.
 
 #![allow(
     clippy::expect_used,
@@ -35,21 +35,21 @@ pub use platform::{Platform, baton_binary, free_address};
 pub use rest::{Call, Rest, RestResponse};
 pub use services::Services;
 
-/// What does not happen by then counts as not happening.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Timeout of [`eventually`]; generous, because a machine that runs many tests at once is slow.
+const POLL_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Polls until `look` finds something, for at most 45 seconds: a machine that runs many tests at once takes its time.
-pub async fn eventually<T, F, Fut>(what: &str, mut look: F) -> T
+/// Polls `probe` until it returns a value, for at most 45 seconds.
+pub async fn eventually<T, F, Fut>(description: &str, mut probe: F) -> T
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + POLL_TIMEOUT;
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = probe().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {POLL_TIMEOUT:?}: {description}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What processes use: memory, time on the processors, and lines that they print.
+//! Resource usage of processes: memory, CPU time, and output.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 /// `USER_HZ`: Linux counts processor time in hundredths of a second, on every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Reads what processes use, together. Clones read the same.
+/// Measures the total usage of a set of processes. Clones measure the same set.
 #[derive(Debug, Clone)]
 pub struct Meter {
     pids: Vec<u32>,
@@ -20,7 +20,7 @@ impl Meter {
         Self { pids, outputs }
     }
 
-    /// Memory that they hold at present, without what they share with others; `None` where the system does not tell.
+    /// Current private memory in KiB; `None` where the system does not provide it.
     pub fn memory_kib(&self) -> Option<u64> {
         let held = self.pids.iter().map(|pid| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -30,7 +30,7 @@ impl Meter {
         held.sum()
     }
 
-    /// Processor time that they have had since they began; `None` where the system does not tell.
+    /// CPU time since the processes started; `None` where the system does not provide it.
     pub fn cpu(&self) -> Option<Duration> {
         let used = self.pids.iter().map(|pid| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -44,25 +44,25 @@ impl Meter {
         Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
-    /// Bytes that they have printed.
+    /// Number of bytes printed.
     pub fn printed_bytes(&self) -> u64 {
         self.outputs.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
     }
 
-    /// How many lines they have printed.
+    /// Number of lines printed.
     pub fn printed_lines(&self) -> usize {
         let lines = |path: &PathBuf| Some(std::fs::read(path).ok()?.iter().filter(|byte| **byte == b'\n').count());
         self.outputs.iter().filter_map(lines).sum()
     }
 
-    /// The lines that they have printed, those of one after those of the other; of one process, standard error last.
+    /// The printed lines, grouped by process; standard error comes last.
     pub fn printed(&self) -> Vec<String> {
         let text = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         self.outputs.iter().flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 }
 
-/// What is in a file, for people to read below a failure: of a large one its begin and its end.
+/// A file's content for failure messages; of a large file its beginning and end.
 pub(crate) fn excerpt(path: &Path) -> String {
     const PART: usize = 32 * 1024;
     let bytes = std::fs::read(path).unwrap_or_default();

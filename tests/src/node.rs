@@ -1,4 +1,4 @@
-//! The foreign clients: scripts of `clients/`, run by node. They print JSON, a value a line.
+//! Third-party clients: scripts of `clients/`, run by Node.js. They print one JSON value per line.
 
 use std::{
     path::PathBuf,
@@ -13,10 +13,10 @@ use tokio::{
     time::timeout_at,
 };
 
-/// A script's whole run, or the wait for its next line.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout for a script's next line.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs a script of `clients/` to its end, and answers what it printed. `argument` is its only one.
+/// Runs a script of `clients/` with one argument and returns the values it printed.
 pub async fn run_node(script: &str, argument: &Value) -> Vec<Value> {
     let mut node = Node::start(script, argument);
     let mut printed = Vec::new();
@@ -28,7 +28,7 @@ pub async fn run_node(script: &str, argument: &Value) -> Vec<Value> {
     printed
 }
 
-/// A script that runs. It is killed when it is dropped.
+/// A running script. It is killed on drop.
 #[derive(Debug)]
 pub struct Node {
     script: String,
@@ -56,12 +56,12 @@ impl Node {
         Self { script: script.to_owned(), child, stdin, lines, unexpected: Vec::new() }
     }
 
-    /// Tells it something, in a line.
-    pub async fn tell(&mut self, line: &Value) {
+    /// Writes a line to the script's standard input.
+    pub async fn write_line(&mut self, line: &Value) {
         self.stdin.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
     }
 
-    /// The first line that `wanted` takes, now or later; others are kept, and found by a later call.
+    /// Waits for the first line that `wanted` accepts. Other lines are kept for later calls.
     pub async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.unexpected.iter().position(&wanted) {
             return self.unexpected.remove(index);
@@ -75,15 +75,15 @@ impl Node {
         }
     }
 
-    /// What it printed and nobody waited for.
+    /// Printed lines that no call has returned.
     pub fn unexpected(&self) -> &[Value] {
         &self.unexpected
     }
 
     async fn next(&mut self) -> Option<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + OUTPUT_TIMEOUT;
         let line = timeout_at(deadline.into(), self.lines.next_line()).await.unwrap_or_else(|_| {
-            panic!("{} printed nothing for {PATIENCE:?}; before: {:#?}", self.script, self.unexpected)
+            panic!("{} printed nothing for {OUTPUT_TIMEOUT:?}; before: {:#?}", self.script, self.unexpected)
         });
         let line = line.expect("UTF-8")?;
         Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))

@@ -1,4 +1,4 @@
-//! People, made as people come to be: by registering, following the mailed link, and signing in.
+//! Users, created through the API: register, follow the mailed link, sign in.
 
 use std::ops::Deref;
 
@@ -8,19 +8,19 @@ use uuid::Uuid;
 
 use crate::{Platform, Rest, eventually};
 
-/// The password of everyone.
+/// The password of every user.
 pub const PASSWORD: &str = "tidal lantern orchid 7";
 
-/// Someone who is signed in. Calls over REST are theirs.
+/// A signed-in user. Dereferences to a REST client with their token.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// Their user id.
+    /// The user id.
     pub id: Uuid,
-    /// Their address.
+    /// The e-mail address.
     pub email: String,
-    /// Their access token.
+    /// The access token.
     pub token: String,
-    /// Their refresh token.
+    /// The refresh token.
     pub refresh_token: String,
     rest: Rest,
 }
@@ -34,13 +34,13 @@ impl Deref for Person {
 }
 
 impl Person {
-    /// The person in an account: calls name it.
+    /// The same user with calls in this account.
     #[must_use]
     pub fn at(&self, account_id: Uuid) -> Self {
         Self { rest: self.rest.in_account(account_id), ..self.clone() }
     }
 
-    /// A gRPC call of theirs in an account.
+    /// A gRPC request of this user in an account.
     pub fn grpc<T>(&self, account_id: Option<Uuid>, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
@@ -51,25 +51,25 @@ impl Person {
         request
     }
 
-    /// Creates an account; they become its owner.
+    /// Creates an account with this user as its owner.
     pub async fn create_account(&self, name: &str) -> Uuid {
         id(&self.post("/v1/accounts", &json!({"name": name})).ok().await)
     }
 
-    /// Creates a task in the account of their calls.
+    /// Creates a task in the account of this user's calls.
     pub async fn create_task(&self, title: &str) -> Uuid {
         id(&self.post("/v1/tasks", &json!({"title": title})).ok().await)
     }
 }
 
-/// An account with one person of each role.
+/// An account with one user of each role.
 #[derive(Debug, Clone)]
 pub struct Team {
     /// The account.
     pub account_id: Uuid,
     /// Its owner.
     pub owner: Person,
-    /// A super manager, who reports to nobody.
+    /// The super manager, who has no manager.
     pub super_manager: Person,
     /// Reports to the super manager.
     pub manager: Person,
@@ -78,7 +78,7 @@ pub struct Team {
 }
 
 impl Team {
-    /// The names of the roles, lowest first, as REST has them, and who has them.
+    /// Role names as in REST, lowest first, with the user of each.
     pub fn roles(&self) -> [(&'static str, &Person); 4] {
         [
             ("user", &self.user),
@@ -90,7 +90,7 @@ impl Team {
 }
 
 impl Platform {
-    /// Someone who registered, confirmed their address and signed in.
+    /// Registers a user, confirms the address and signs in.
     pub async fn person(&self, name: &str) -> Person {
         let email = format!("{name}-{}@example.com", Uuid::new_v4().simple());
         let register = json!({"email": email, "password": PASSWORD, "first_name": name, "last_name": "Tester"});
@@ -100,17 +100,17 @@ impl Platform {
         self.sign_in(&email).await
     }
 
-    /// A new session of someone who is registered.
+    /// Signs a registered user in again.
     pub async fn sign_in(&self, email: &str) -> Person {
         let login = json!({"email": email, "password": PASSWORD});
-        let answer = self.rest().post("/v1/auth/login", &login).ok().await;
-        let token = text(&answer["access_token"]);
+        let response = self.rest().post("/v1/auth/login", &login).ok().await;
+        let token = text(&response["access_token"]);
         let rest = self.rest().with_token(&token);
-        let refresh_token = text(&answer["refresh_token"]);
-        Person { id: id(&answer["user"]), email: email.to_owned(), token, refresh_token, rest }
+        let refresh_token = text(&response["refresh_token"]);
+        Person { id: id(&response["user"]), email: email.to_owned(), token, refresh_token, rest }
     }
 
-    /// The token of the newest link to `path` that was mailed to `email`, once it is there.
+    /// Waits for the newest mail to `email` with a link to `path` and returns its token.
     pub async fn mailed_token(&self, email: &str, path: &str) -> String {
         let mailbox = format!("/dev/mailbox?to={email}");
         eventually(&format!("a mail with a link to {path}"), || async {
@@ -123,7 +123,7 @@ impl Platform {
         .await
     }
 
-    /// Invites someone to an account, and has them accept. Both calls are made as people make them.
+    /// Invites a user to an account and accepts the invitation as that user.
     pub async fn join(
         &self,
         account_id: Uuid,
@@ -146,7 +146,7 @@ impl Platform {
         );
     }
 
-    /// An account with everyone in it; calls of theirs name it.
+    /// Creates an account with one user of each role. Their calls are in this account.
     pub async fn team(&self) -> Team {
         let [owner, super_manager, manager, user] = people(self, ["owner", "super", "manager", "user"]).await;
         let account_id = owner.create_account("Test account").await;
@@ -164,10 +164,10 @@ async fn people<const N: usize>(platform: &Platform, names: [&str; N]) -> [Perso
     for name in names {
         people.push(platform.person(name).await);
     }
-    people.try_into().expect("as many as there are names")
+    people.try_into().expect("one user per name")
 }
 
-/// The `id` of a thing.
+/// The `id` of a resource.
 fn id(thing: &Value) -> Uuid {
     thing["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no id: {thing}"))
 }

@@ -21,12 +21,12 @@ use crate::{
     servers,
 };
 
-/// A machine that runs many tests at once takes its time.
-const STARTS_WITHIN: Duration = Duration::from_secs(90);
-/// What a stop may take, by the design.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
+/// Generous, because a machine that runs many tests at once is slow.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// Maximum duration of a graceful shutdown.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running platform, with a database and a Redis of its own. It is killed when it is dropped.
+/// A running platform with its own database and Redis. It is killed on drop.
 #[derive(Debug)]
 pub struct Platform {
     child: Child,
@@ -34,18 +34,18 @@ pub struct Platform {
     env: Vec<(String, String)>,
     folder: TempDir,
     client: reqwest::Client,
-    // Held for its end: it goes when the platform does.
+    // Kept for its drop.
     redis: (Redis, TempDir),
     database: Url,
 }
 
 impl Platform {
-    /// Starts one.
+    /// Starts a platform.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts one with these environment variables beside those that it needs.
+    /// Starts a platform with additional environment variables.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
         let (database, redis) = tokio::join!(servers::database(), servers::redis());
         let folder = tempfile::tempdir().expect("a folder for the platform");
@@ -54,10 +54,10 @@ impl Platform {
             ("BATON_GATEWAY_LISTEN".to_owned(), address.to_string()),
             ("BATON_DATABASE_URL".to_owned(), database.to_string()),
             ("BATON_REDIS_URL".to_owned(), redis.0.url()),
-            // All tests come from one address.
+            // All tests share one client address.
             ("BATON_AUTH_ATTEMPTS_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
-        // Few tests are about quotas and rate limits; those set their own.
+        // High quotas and rate limits; tests about limits set their own.
         let roomy = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=1000000";
         env.push(("BATON_TENANCY_TIER_LIMITS".to_owned(), roomy.to_owned()));
         for name in ["BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", "BATON_GATEWAY_REQUESTS_PER_HOUR_USER"] {
@@ -67,113 +67,113 @@ impl Platform {
         let child = spawn(&env, folder.path());
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
         let mut platform = Self { child, address, env, folder, client, redis, database };
-        platform.wait_until_ready().await;
+        platform.wait_for_start().await;
         platform
     }
 
-    /// Where it listens.
+    /// The listen address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its root: `http://127.0.0.1:…`.
+    /// The root URL: `http://127.0.0.1:…`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// REST without a token.
+    /// A REST client without a token.
     pub fn rest(&self) -> Rest {
         Rest::new(self.client.clone(), self.url())
     }
 
-    /// gRPC, through the gateway.
+    /// A gRPC channel through the gateway.
     pub fn grpc(&self) -> Channel {
         Endpoint::from_shared(self.url()).expect("a URL of our own").connect_lazy()
     }
 
-    /// gRPC-Web, through the gateway.
+    /// A gRPC-Web client through the gateway.
     pub fn grpc_web(&self) -> GrpcWeb {
-        // Streams go on for as long as the platform lets them: no timeout.
+        // No timeout, because streams stay open as long as the platform permits.
         GrpcWeb::new(reqwest::Client::new(), self.url())
     }
 
-    /// The folder of its data and keys.
+    /// The folder with data and keys.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// The database's superuser, for the few tests that must look behind the platform's back.
+    /// The database URL of the superuser, for the few tests that read or change rows directly.
     pub fn database_url(&self) -> &str {
         self.database.as_str()
     }
 
-    /// Its Redis.
+    /// The URL of its Redis.
     pub fn redis_url(&self) -> String {
         self.redis.0.url()
     }
 
-    /// Waits until whatever listens at its address is ready.
-    pub async fn is_ready(&self) {
+    /// Waits until the process at its address is ready.
+    pub async fn wait_until_ready(&self) {
         eventually("the platform is ready", || async {
             let ready = self.client.get(format!("{}/readyz", self.url())).send().await;
-            ready.is_ok_and(|answer| answer.status() == 200).then_some(())
+            ready.is_ok_and(|response| response.status() == 200).then_some(())
         })
         .await;
     }
 
-    /// What it has printed: standard output, then standard error.
+    /// The printed output: standard output, then standard error.
     pub fn output(&self) -> String {
         ["stdout", "stderr"].map(|name| read(&self.folder.path().join(name))).join("\n")
     }
 
-    /// What it uses, from now until it is started again.
+    /// A meter of the process; valid until the next restart.
     pub fn meter(&self) -> Meter {
         let outputs = ["stdout", "stderr"].map(|name| self.folder.path().join(name));
         Meter::new(vec![self.child.id()], outputs.into())
     }
 
-    /// Memory that it holds at present, without what it shares with others; `None` where the system does not tell.
+    /// Current private memory in KiB; `None` where the system does not provide it.
     pub fn memory_kib(&self) -> Option<u64> {
         self.meter().memory_kib()
     }
 
-    /// The environment variables that it was started with.
+    /// The environment variables of the process.
     pub(crate) fn variables(&self) -> &[(String, String)] {
         &self.env
     }
 
-    /// Ends it as a power cut does.
+    /// Kills the process with SIGKILL, as a power cut would end it.
     pub fn kill_9(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it has ended");
     }
 
-    /// Tells it to end as a supervisor does.
+    /// Sends SIGTERM, as a supervisor does.
     pub fn sigterm(&self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, Signal::TERM).expect("it runs");
     }
 
-    /// Waits for its end after [`Platform::sigterm`], for as long as a stop may take.
-    pub async fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + STOPS_WITHIN;
+    /// Waits for the exit after [`Platform::sigterm`]; panics after the maximum shutdown time.
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "SIGTERM did not end it within {STOPS_WITHIN:?}");
+            assert!(Instant::now() < deadline, "SIGTERM did not end it within {STOP_TIMEOUT:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Starts it again after it ended: same port, same data, same keys.
+    /// Starts the platform again after its exit: same port, data and keys.
     pub async fn restart(&mut self) {
-        assert!(self.child.try_wait().expect("a child of ours").is_some(), "it runs still");
+        assert!(self.child.try_wait().expect("a child of ours").is_some(), "it is still running");
         self.child = spawn(&self.env, self.folder.path());
-        self.wait_until_ready().await;
+        self.wait_for_start().await;
     }
 
-    /// Empties its Redis, as an operator does by mistake.
+    /// Flushes its Redis, as an operator might by mistake.
     pub async fn flush_redis(&self) {
         let url: Url = self.redis.0.url().parse().expect("a URL");
         let password = url.password().expect("Redis asks for a password").to_owned();
@@ -181,30 +181,30 @@ impl Platform {
             tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.redis.0.port())).await.expect("Redis answers");
         let commands = format!("AUTH {password}\r\nFLUSHALL\r\nQUIT\r\n");
         stream.write_all(commands.as_bytes()).await.expect("Redis reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("Redis answers");
-        assert!(answer.starts_with("+OK\r\n+OK\r\n"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("Redis answers");
+        assert!(response.starts_with("+OK\r\n+OK\r\n"), "{response}");
     }
 
-    /// Polls until nothing listens at its address any more: from then on it has stopped accepting.
-    pub async fn stopped_accepting(&self) {
+    /// Waits until the listener is closed, so that no new connection is accepted.
+    pub async fn wait_until_closed(&self) {
         eventually("the listener closes", || async {
             tokio::net::TcpStream::connect(self.address).await.is_err().then_some(())
         })
         .await;
     }
 
-    async fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + STARTS_WITHIN;
+    async fn wait_for_start(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let ready = self.client.get(format!("{}/readyz", self.url())).send().await;
-            if ready.is_ok_and(|answer| answer.status() == 200) {
+            if ready.is_ok_and(|response| response.status() == 200) {
                 return;
             }
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 panic!("it ended while it started: {status}\n{}", self.output());
             }
-            assert!(Instant::now() < deadline, "not ready within {STARTS_WITHIN:?}\n{}", self.output());
+            assert!(Instant::now() < deadline, "not ready within {START_TIMEOUT:?}\n{}", self.output());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -212,7 +212,7 @@ impl Platform {
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        // Both fail when it has ended already, which is fine.
+        // Both fail if it has already exited, which is fine.
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
@@ -220,15 +220,15 @@ impl Drop for Platform {
                 eprintln!("---- {name} of the platform ----\n{}", excerpt(&self.folder.path().join(name)));
             }
         } else {
-            self.tasks_are_what_their_logs_say();
+            self.check_task_logs();
         }
     }
 }
 
 impl Platform {
-    /// Whatever a test did, crashes included: the event log tells every task as it is stored.
-    fn tasks_are_what_their_logs_say(&self) {
-        // A database that the caller brought, they may have filled as well.
+    /// Checks that the event log reproduces every stored task, whatever the test did.
+    fn check_task_logs(&self) {
+        // A database provided by the caller may contain other data.
         if self.env.iter().filter(|(name, _)| name == "BATON_DATABASE_URL").count() > 1 {
             return;
         }
@@ -239,9 +239,9 @@ impl Platform {
             .env("BATON_TASK_SYSTEM_DATABASE_URL", role("baton_task_system"))
             .output()
             .expect("the baton binary");
-        let said = String::from_utf8_lossy(&checked.stdout);
-        let warned = String::from_utf8_lossy(&checked.stderr);
-        assert!(checked.status.success(), "`baton task rebuild --check` says:\n{said}{warned}");
+        let stdout = String::from_utf8_lossy(&checked.stdout);
+        let stderr = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "`baton task rebuild --check` printed:\n{stdout}{stderr}");
     }
 }
 
@@ -256,7 +256,7 @@ fn spawn(env: &[(String, String)], folder: &Path) -> Child {
     command.spawn().expect("the binary runs")
 }
 
-/// The binary under test, with nothing configured: `BATON_BIN`, else the one that cargo put beside the tests.
+/// The binary under test with an empty configuration: `BATON_BIN`, else the one that cargo built beside the tests.
 pub fn baton_binary() -> Command {
     let program = std::env::var_os("BATON_BIN").map(PathBuf::from).unwrap_or_else(|| {
         let tests = std::env::current_exe().expect("the path of the tests");
@@ -264,7 +264,7 @@ pub fn baton_binary() -> Command {
     });
     assert!(program.is_file(), "{} is not there; run cargo build -p baton, or set BATON_BIN", program.display());
     let mut command = Command::new(program);
-    // Where the servers' programs are is the machine's matter; all else is the test's.
+    // Only the locations of the server programs come from the environment.
     let kept = ["BATON_POSTGRES_BIN", "BATON_REDIS_SERVER"];
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
@@ -275,8 +275,7 @@ pub fn baton_binary() -> Command {
     command
 }
 
-/// An address that nobody uses. Below the ports that systems give to outgoing connections, as one of those could
-/// take it before the platform does.
+/// A free address. The port is below the ephemeral range, so that no outgoing connection takes it first.
 pub fn free_address() -> SocketAddr {
     let free = (0..1000).find_map(|_| {
         let port = rand::random_range(10_000..30_000);

@@ -1,4 +1,4 @@
-//! REST as a script would speak it.
+//! A REST client, as simple as a script.
 
 use reqwest::{
     Client, Method, RequestBuilder,
@@ -7,7 +7,7 @@ use reqwest::{
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A caller: perhaps with a token, perhaps in an account.
+/// A REST client, optionally with a token and an account.
 #[derive(Debug, Clone)]
 pub struct Rest {
     client: Client,
@@ -21,19 +21,19 @@ impl Rest {
         Self { client, root, token: None, account_id: None }
     }
 
-    /// The same with this access token.
+    /// A copy with this access token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
     }
 
-    /// The same in this account.
+    /// A copy whose calls are in this account.
     #[must_use]
     pub fn in_account(&self, account_id: Uuid) -> Self {
         Self { account_id: Some(account_id), ..self.clone() }
     }
 
-    /// Any call.
+    /// A call with this method and path.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let mut request = self.client.request(method, format!("{}{path}", self.root));
         if let Some(token) = &self.token {
@@ -66,58 +66,58 @@ impl Rest {
     }
 }
 
-/// A call that is not sent yet.
+/// A call that has not been sent.
 #[derive(Debug)]
 pub struct Call(RequestBuilder);
 
 impl Call {
-    /// With a JSON body.
+    /// Sets a JSON body.
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         Self(self.0.json(body))
     }
 
-    /// With any body.
+    /// Sets a body of this content type.
     #[must_use]
     pub fn body(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
         Self(self.0.header(CONTENT_TYPE, content_type).body(body))
     }
 
-    /// With a header.
+    /// Sets a header.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
         Self(self.0.header(name, value))
     }
 
-    /// Sends it.
+    /// Sends the call.
     pub async fn send(self) -> RestResponse {
         self.try_send().await.expect("an answer")
     }
 
-    /// Sends it; an error says that there was no whole answer.
+    /// Sends the call; fails if the response is incomplete.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// Errors of the connection.
     pub async fn try_send(self) -> reqwest::Result<RestResponse> {
         let response = self.0.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(RestResponse { status, headers, text: response.text().await? })
     }
 
-    /// Sends it, expects 200, and answers the JSON.
+    /// Sends the call, expects 200, and returns the JSON.
     pub async fn ok(self) -> Value {
-        let answer = self.send().await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        answer.json()
+        let response = self.send().await;
+        assert_eq!(response.status, 200, "{}", response.text);
+        response.json()
     }
 
-    /// Sends it, expects to be refused for this reason, and answers the problem.
+    /// Sends the call, expects this status and reason, and returns the problem.
     pub async fn refused(self, status: u16, reason: &str) -> Value {
         self.send().await.refused(status, reason)
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct RestResponse {
     /// The status.
@@ -134,26 +134,26 @@ impl RestResponse {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.text))
     }
 
-    /// A header; empty when it is not there.
+    /// A header's value; empty if absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII")).unwrap_or_default()
     }
 
-    /// The version that the `ETag` begins with; empty when there is none.
+    /// The version at the start of the `ETag`; empty if absent.
     pub fn etag_version(&self) -> &str {
         self.header("etag").trim_matches('"').split('-').next().unwrap_or_default()
     }
 
-    /// Expects a refusal for this reason, in the form that every refusal has (RFC 9457), and answers it.
+    /// Expects this status and reason in the error format (RFC 9457) and returns the problem.
     pub fn refused(&self, status: u16, reason: &str) -> Value {
         let problem = self.problem();
         assert_eq!((self.status, problem["reason"].as_str()), (status, Some(reason)), "{problem}");
         problem
     }
 
-    /// Expects a refusal for any reason but a fault of the platform, and answers it.
+    /// Expects a 4xx error of any reason and returns the problem.
     pub fn problem(&self) -> Value {
-        assert!((400..500).contains(&self.status), "{} is no refusal: {}", self.status, self.text);
+        assert!((400..500).contains(&self.status), "{} is not a 4xx status: {}", self.status, self.text);
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
         let problem = self.json();
         assert_eq!(problem["status"], self.status, "{problem}");

@@ -1,4 +1,4 @@
-//! The servers around a platform.
+//! Postgres and Redis for a platform.
 
 use baton_embedded::{Options, Postgres, PostgresBinaries, Redis, RedisBinary};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
-/// A new, empty database, as the server's superuser reaches it.
+/// Creates an empty database and returns its URL as superuser.
 pub(crate) async fn database() -> Url {
     let server = postgres().await;
     let name = format!("black_box_{}", Uuid::new_v4().simple());
@@ -19,7 +19,7 @@ pub(crate) async fn database() -> Url {
     url
 }
 
-/// The server that `./test` started, or one of this process's own.
+/// The server that `./test` started, or a private one of this process.
 async fn postgres() -> Url {
     static PRIVATE: OnceCell<(Postgres, TempDir)> = OnceCell::const_new();
     if let Ok(url) = std::env::var("BATON_TEST_DATABASE_URL") {
@@ -36,7 +36,7 @@ async fn postgres() -> Url {
     postgres.url("postgres", Postgres::SUPERUSER).parse().expect("a URL")
 }
 
-/// A Redis of the platform's own, with all its data to lose, and the folder it lives in.
+/// Starts a Redis without persistence and returns it with its folder.
 pub(crate) async fn redis() -> (Redis, TempDir) {
     let folder = tempfile::tempdir().expect("a folder for Redis");
     let binary = RedisBinary::find().expect("Redis is installed");

@@ -1,4 +1,4 @@
-//! The services as processes of their own, of which each can be killed and started again.
+//! The services as separate processes, each of which can be killed and restarted.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,11 @@ use crate::{
     meter::{Meter, excerpt},
 };
 
-/// Those behind the gateway.
+/// The services behind the gateway.
 const BEHIND: [&str; 4] = ["auth", "tenancy", "task", "notification"];
 
-/// Every service in a process of its own, on the data and with the keys of a platform that has ended, at its address
-/// and with its variables. They are killed when this is dropped.
+/// Each service in its own process, with the data, keys, address and variables of a stopped platform. The processes are
+/// killed on drop.
 #[derive(Debug)]
 pub struct Services {
     env: HashMap<String, String>,
@@ -27,7 +27,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts all of them with these variables beside the platform's, and waits until the gateway is ready.
+    /// Starts all services with additional variables and waits until the gateway is ready.
     pub async fn start(platform: &Platform, variables: &[(&str, &str)]) -> Self {
         let keys = std::fs::read_to_string(platform.data().join("keys.env")).expect("the keys of the platform");
         let keys = keys.lines().filter_map(|line| line.split_once('='));
@@ -60,28 +60,28 @@ impl Services {
         for name in BEHIND.into_iter().chain(["gateway"]) {
             services.start_one(name);
         }
-        platform.is_ready().await;
+        platform.wait_until_ready().await;
         services
     }
 
-    /// Ends one as a power cut does.
+    /// Kills one service with SIGKILL.
     pub fn kill_9(&mut self, name: &str) {
-        let mut child = self.processes.remove(name).unwrap_or_else(|| panic!("{name} does not run"));
+        let mut child = self.processes.remove(name).unwrap_or_else(|| panic!("{name} is not running"));
         child.kill().expect("it runs");
         child.wait().expect("it has ended");
     }
 
-    /// Starts one, again after [`Services::kill_9`]: at the same address, on the same data.
+    /// Starts one service, also after [`Services::kill_9`]: same address, same data.
     pub fn start_one(&mut self, name: &'static str) {
         let log = || File::options().create(true).append(true).open(self.output_of(name)).expect("a file of our own");
         let mut command = baton_binary();
         command.args(["serve", name]).envs(&self.env);
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         let child = command.spawn().expect("the binary runs");
-        assert!(self.processes.insert(name, child).is_none(), "{name} runs already");
+        assert!(self.processes.insert(name, child).is_none(), "{name} is already running");
     }
 
-    /// What these services use, of those that run now.
+    /// A meter of these services.
     pub fn meter(&self, names: &[&str]) -> Meter {
         let pids = names.iter().filter_map(|name| Some(self.processes.get(name)?.id())).collect();
         Meter::new(pids, names.iter().map(|name| self.output_of(name)).collect())

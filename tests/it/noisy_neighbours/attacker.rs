@@ -1,4 +1,4 @@
-//! Somebody who does what no well-behaved client does: HTTP/2 frame by frame, and sockets that hardly read.
+//! A misbehaving client: HTTP/2 with full control of streams and windows, and sockets that hardly read.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -22,7 +22,7 @@ use tokio::{
 use tonic::codegen::{Bytes, http::Request};
 use uuid::Uuid;
 
-/// Somebody with an account of their own.
+/// A user with their own account.
 pub(super) struct Attacker {
     pub(super) person: Person,
     pub(super) account_id: Uuid,
@@ -37,7 +37,7 @@ impl Attacker {
         Self { person: person.at(account_id), account_id, address: platform.address(), web: platform.grpc_web() }
     }
 
-    /// Creates tasks with descriptions of 20 kB, and answers their ids.
+    /// Creates tasks with descriptions of 20 kB and returns their ids.
     pub(super) async fn create_large_tasks(&self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for n in 0..count {
@@ -47,7 +47,7 @@ impl Attacker {
         ids
     }
 
-    /// Has something happen on the account's board, so often. Whether the attacker is answered is their own matter.
+    /// Creates this many events on the account's board. Refused calls are ignored.
     pub(super) async fn create_tasks(&self, count: usize) {
         let create = |n| {
             let call = self.person.post("/v1/tasks", &json!({"title": format!("Event {n}")}));
@@ -56,17 +56,17 @@ impl Attacker {
         stream::iter(0..count).map(create).buffer_unordered(8).for_each(|_| async {}).await;
     }
 
-    /// The head of a call over gRPC.
+    /// The request head of a gRPC call.
     pub(super) fn grpc(&self, rpc: &str) -> Request<()> {
         self.request("POST", &format!("/{rpc}"), "application/grpc")
     }
 
-    /// The head of a call over gRPC-Web.
+    /// The request head of a gRPC-Web call.
     pub(super) fn grpc_web(&self, rpc: &str) -> Request<()> {
         self.request("POST", &format!("/{rpc}"), "application/grpc-web+proto")
     }
 
-    /// The head of any call over HTTP/2.
+    /// The request head of any HTTP/2 call.
     pub(super) fn request(&self, method: &str, path: &str, content_type: &str) -> Request<()> {
         Request::builder()
             .method(method)
@@ -79,7 +79,7 @@ impl Attacker {
             .unwrap()
     }
 
-    /// The head of a call over HTTP/1.1, in one piece and with the headers given.
+    /// The request head of an HTTP/1.1 call with these additional headers.
     pub(super) fn http1(&self, method: &str, path: &str, headers: &str) -> String {
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\nx-account-id: {}\r\n{headers}\r\n",
@@ -93,15 +93,15 @@ impl Attacker {
     }
 }
 
-/// Streams over one connection: HTTP/2 suggests that every server takes so many (RFC 9113, section 6.5.2).
+/// Streams per connection: HTTP/2 recommends that servers permit at least this many (RFC 9113, section 6.5.2).
 const STREAMS_PER_CONNECTION: usize = 100;
 
-/// A client over HTTP/2, with as many connections as its streams need. They are cut when this is dropped.
+/// An HTTP/2 client with as many connections as its streams need. They are cut on drop.
 pub(super) struct Http2 {
     address: SocketAddr,
     window: u32,
     connections: Vec<Connection>,
-    /// Streams that were begun on the last connection.
+    /// Streams that were opened on the last connection.
     begun: usize,
 }
 
@@ -110,23 +110,23 @@ struct Connection {
     driver: JoinHandle<()>,
 }
 
-/// A request that is begun. What is dropped is reset.
+/// A started request. It is reset on drop.
 pub(super) struct Begun {
-    pub(super) answer: ResponseFuture,
+    pub(super) response: ResponseFuture,
     pub(super) body: SendStream<Bytes>,
 }
 
 impl Http2 {
-    /// Connects. `window` is how much of each answer the client takes before it has read some of it (RFC 9113,
-    /// section 5.2): with 0 it takes nothing but headers.
+    /// Connects. `window` is the initial flow-control window of each stream (RFC 9113, section 5.2): with 0 the client
+    /// accepts headers only.
     pub(super) async fn connect(address: SocketAddr, window: u32) -> Self {
         Self { address, window, connections: vec![Connection::open(address, window).await], begun: 0 }
     }
 
-    /// OffsetCache a request with what there is of its body, and ends it if that is all.
+    /// Starts a request with the first part of its body; `end` completes it.
     ///
     /// # Errors
-    /// When the connection is at its end.
+    /// Fails if the connection is closed.
     pub(super) async fn begin(&mut self, head: Request<()>, body: &[u8], is_all: bool) -> Result<Begun, h2::Error> {
         if self.begun == STREAMS_PER_CONNECTION {
             self.connections.push(Connection::open(self.address, self.window).await);
@@ -135,12 +135,12 @@ impl Http2 {
         self.begun += 1;
         let connection = self.connections.last().expect("at least one");
         let mut requests = connection.requests.clone().ready().await?;
-        let (answer, mut stream) = requests.send_request(head, false)?;
+        let (response, mut stream) = requests.send_request(head, false)?;
         stream.send_data(Bytes::copy_from_slice(body), is_all)?;
-        Ok(Begun { answer, body: stream })
+        Ok(Begun { response, body: stream })
     }
 
-    /// OffsetCache a call over gRPC, whole.
+    /// Starts a complete gRPC call.
     pub(super) async fn call(&mut self, head: Request<()>, message: &impl Message) -> Begun {
         self.begin(head, &frame(message), true).await.expect("the connection is open")
     }
@@ -150,7 +150,7 @@ impl Connection {
     async fn open(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("it listens");
         let mut client = h2::client::Builder::new();
-        // The client's own limits are not what is tested.
+        // The client must not limit the number of streams or resets itself.
         client.max_concurrent_reset_streams(10_000).data_frame_budget(1_000_000).initial_window_size(window);
         let (requests, connection) = client.handshake(stream).await.expect("it speaks HTTP/2");
         Self { requests, driver: tokio::spawn(async move { drop(connection.await) }) }
@@ -163,21 +163,21 @@ impl Drop for Connection {
     }
 }
 
-/// A connection that takes as little as TCP lets it, before it has read some of it.
+/// Opens a connection with the smallest receive buffer that TCP permits.
 pub(super) async fn narrow(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(2048).unwrap();
     socket.connect(address).await.expect("it listens")
 }
 
-/// A connection from another address of this machine.
+/// Opens a connection from another loopback address.
 pub(super) async fn connect_from(last: u8, address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into())?;
     socket.connect(address).await
 }
 
-/// Sends a request, and reads a byte of the answer each second, until this is dropped.
+/// Sends a request and reads one byte of the response per second, until dropped.
 pub(super) async fn read_slowly(address: SocketAddr, request: String) {
     let mut stream = narrow(address).await;
     stream.write_all(request.as_bytes()).await.expect("it reads");
@@ -187,10 +187,10 @@ pub(super) async fn read_slowly(address: SocketAddr, request: String) {
     std::future::pending::<()>().await;
 }
 
-/// Waits until the peer closes the connection, and answers what it sent before; `None` when it does not in time.
+/// Waits until the peer closes the connection and returns the bytes received; `None` on timeout.
 pub(super) async fn closed_within(patience: Duration, stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut sent = Vec::new();
-    // An error is an end as well: a reset.
+    // An error is a reset, which also closes the connection.
     timeout(patience, stream.read_to_end(&mut sent)).await.ok()?.ok();
     Some(sent)
 }

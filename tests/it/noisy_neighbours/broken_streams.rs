@@ -1,4 +1,4 @@
-//! Services that die under open streams: each stream ends once, and nothing goes on at its expense.
+//! Services that are killed while streams are open: each stream ends once, and no task keeps running for it.
 
 use std::{
     sync::{
@@ -21,32 +21,32 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 const WATCH: &str = "/baton.task.v1.BoardService/WatchBoard";
-/// Streams that are opened at a time.
-const AT_ONCE: usize = 16;
-/// These are not about how many streams a person may have, or connections an address.
+/// Streams that are opened concurrently.
+const CONCURRENCY: usize = 16;
+/// These tests are not about limits on streams per user or connections per address.
 const MANY_STREAMS: [(&str, &str); 4] = [
     ("BATON_GATEWAY_MAX_STREAMS_PER_PERSON", "2000"),
     ("BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", "2000"),
     ("BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "4000"),
     ("BATON_GATEWAY_MAX_CONNECTIONS", "8000"),
 ];
-/// What may be printed while nothing happens.
-const QUIET_LINES: usize = 5;
-/// Processor time per second of all services, while streams lie open and nothing happens.
-const IDLE: Duration = Duration::from_millis(400);
+/// Log lines permitted per second while idle.
+const MAX_IDLE_LOG_LINES: usize = 5;
+/// CPU time of all services permitted per second while streams are open and idle.
+const MAX_IDLE_CPU: Duration = Duration::from_millis(400);
 
-/// An owner with an account, on services of which each is a process.
+/// An owner with an account, on services that run as separate processes.
 async fn owner_and_services(platform: &mut Platform) -> (Person, Uuid, Services) {
     let owner = platform.person("owner").await;
     let account_id = owner.create_account("Watched").await;
     platform.sigterm();
-    platform.ended().await;
+    platform.wait_for_exit().await;
     (owner.at(account_id), account_id, Services::start(platform, &[]).await)
 }
 
-/// What became of a stream.
+/// How a stream ended.
 enum Ended {
-    /// Trailers, and then the end, as it should be.
+    /// Trailers, then the end, as required.
     Once(Status),
     /// The body broke off without trailers.
     Broken(Status),
@@ -54,7 +54,7 @@ enum Ended {
     Again,
 }
 
-/// A watch over gRPC-Web that is read to its end, and how many events it showed.
+/// A WatchBoard stream over gRPC-Web that is read to its end, with its number of events.
 struct Watch {
     shown: Arc<AtomicUsize>,
     end: JoinHandle<Ended>,
@@ -88,17 +88,17 @@ impl Watch {
     }
 }
 
-/// How many of these have shown an event, once none has ended.
-fn showing(watches: &[Watch]) -> usize {
+/// Number of streams with an event; asserts that none has ended.
+fn count_with_events(watches: &[Watch]) -> usize {
     let ended = watches.iter().filter(|watch| watch.end.is_finished()).count();
-    assert_eq!(ended, 0, "watches ended by themselves");
+    assert_eq!(ended, 0, "streams ended without a cause");
     watches.iter().filter(|watch| watch.shown.load(Ordering::SeqCst) > 0).count()
 }
 
-/// Waits until all streams have ended, and looks how each did.
-async fn each_ended_once(meter: &Meter, lines: usize, watches: Vec<Watch>) {
+/// Waits until all streams have ended and asserts that each ended with trailers.
+async fn assert_each_ended_once(meter: &Meter, lines: usize, watches: Vec<Watch>) {
     eventually("every stream ends", || async {
-        // What prints for ever is stopped before the disk is full.
+        // Fails before an endless log fills the disk.
         assert!(meter.printed_bytes() < 20_000_000, "{} bytes printed", meter.printed_bytes());
         watches.iter().all(|watch| watch.end.is_finished()).then_some(())
     })
@@ -115,14 +115,14 @@ async fn each_ended_once(meter: &Meter, lines: usize, watches: Vec<Watch>) {
     assert!(printed <= 2 * count + 50, "{printed} lines for {count} streams");
 }
 
-/// Waits until a second passes in which the processes hardly work, and print nothing to speak of.
-async fn is_flat(meter: &Meter) {
+/// Waits for a second in which the processes use little CPU time and print little.
+async fn wait_until_idle(meter: &Meter) {
     eventually("a quiet second", || async {
         let (lines, cpu) = (meter.printed_lines(), meter.cpu());
         sleep(Duration::from_secs(1)).await;
-        let quiet = meter.printed_lines() - lines <= QUIET_LINES;
+        let quiet = meter.printed_lines() - lines <= MAX_IDLE_LOG_LINES;
         let Some((before, after)) = cpu.zip(meter.cpu()) else { return quiet.then_some(()) };
-        (quiet && after.saturating_sub(before) <= IDLE).then_some(())
+        (quiet && after.saturating_sub(before) <= MAX_IDLE_CPU).then_some(())
     })
     .await;
 }
@@ -139,7 +139,7 @@ async fn grpc_web_streams_end_once_when_their_service_dies() {
         for _ in 0..WATCHES {
             watches.push(Watch::open(web.clone(), owner.clone(), account_id).await);
         }
-        // Over native gRPC there is a status as well.
+        // Native gRPC also ends with a status.
         let mut boards = BoardServiceClient::new(platform.grpc());
         let request = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
         let mut native = boards.watch_board(owner.grpc(Some(account_id), request)).await.unwrap().into_inner();
@@ -147,22 +147,22 @@ async fn grpc_web_streams_end_once_when_their_service_dies() {
 
         let lines = gateway.printed_lines();
         services.kill_9("task");
-        each_ended_once(&gateway, lines, watches).await;
+        assert_each_ended_once(&gateway, lines, watches).await;
         let end = native.message().await.expect_err("no event comes of a dead service");
         assert_eq!(end.code(), Code::Unavailable, "{end:?}");
-        is_flat(&gateway).await;
+        wait_until_idle(&gateway).await;
 
         services.start_one("task");
-        platform.is_ready().await;
-        let created = eventually("the service answers again", || async {
-            let answer = owner.post("/v1/tasks", &json!({"title": format!("Round {round}")})).send().await;
-            (answer.status == 200).then_some(answer)
+        platform.wait_until_ready().await;
+        let created = eventually("the service is available again", || async {
+            let response = owner.post("/v1/tasks", &json!({"title": format!("Round {round}")})).send().await;
+            (response.status == 200).then_some(response)
         });
         created.await;
     }
 }
 
-/// A socket at the board of an account: how many events it showed, and whether it was told to come back or refused.
+/// A WebSocket subscribed to an account's board, with its number of events and the way it ended.
 struct Socket {
     shown: Arc<AtomicUsize>,
     end: JoinHandle<Value>,
@@ -207,39 +207,37 @@ async fn thousand_streams_end_or_recover_when_services_are_killed() {
     let (gateway, web) = (services.meter(&["gateway"]), platform.grpc_web());
     let url = format!("ws://{}/cable?token={}&account_id={account_id}", platform.address(), owner.token);
     let open = |_| Watch::open(web.clone(), owner.clone(), account_id);
-    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(AT_ONCE).collect().await;
+    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(CONCURRENCY).collect().await;
     let sockets = stream::iter(0..STREAMS).map(|_| Socket::open(url.clone()));
-    let sockets: Vec<_> = sockets.buffer_unordered(AT_ONCE).collect().await;
+    let sockets: Vec<_> = sockets.buffer_unordered(CONCURRENCY).collect().await;
     owner.create_task("For all").await;
-    eventually("all see the first task", || async {
+    eventually("all streams show the first task", || async {
         let seen = sockets.iter().filter(|socket| socket.shown.load(Ordering::SeqCst) > 0).count();
-        (showing(&watches) == STREAMS && seen == STREAMS).then_some(())
+        (count_with_events(&watches) == STREAMS && seen == STREAMS).then_some(())
     })
     .await;
-    is_flat(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
+    wait_until_idle(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
 
     let (lines, memory) = (gateway.printed_lines(), gateway.memory_kib());
     services.kill_9("task");
-    each_ended_once(&gateway, lines, watches).await;
+    assert_each_ended_once(&gateway, lines, watches).await;
     services.start_one("task");
     for name in ["auth", "tenancy", "notification"] {
         services.kill_9(name);
         services.start_one(name);
     }
-    platform.is_ready().await;
-    eventually("calls are answered again", || async {
-        (owner.get("/v1/tasks").send().await.status == 200).then_some(())
-    })
-    .await;
-    // The watches come back, as their clients do after UNAVAILABLE.
-    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(AT_ONCE).collect().await;
+    platform.wait_until_ready().await;
+    eventually("calls succeed again", || async { (owner.get("/v1/tasks").send().await.status == 200).then_some(()) })
+        .await;
+    // The streams are reopened, as clients do after UNAVAILABLE.
+    let watches: Vec<_> = stream::iter(0..STREAMS).map(open).buffer_unordered(CONCURRENCY).collect().await;
 
-    // Each socket went on, or was told to come back.
+    // Each socket stayed open or was told to reconnect.
     let task = owner.create_task("For all who stayed").await;
     eventually(&format!("all see task {task}, or have ended"), || async {
         let goes_on = |socket: &&Socket| socket.shown.load(Ordering::SeqCst) > 1 || socket.end.is_finished();
         let sockets = sockets.iter().filter(goes_on).count();
-        (sockets == STREAMS && showing(&watches) == STREAMS).then_some(())
+        (sockets == STREAMS && count_with_events(&watches) == STREAMS).then_some(())
     })
     .await;
     for socket in sockets {
@@ -248,7 +246,7 @@ async fn thousand_streams_end_or_recover_when_services_are_killed() {
             assert_eq!((&end["type"], &end["reconnect"]), (&json!("disconnect"), &json!(true)), "{end}");
         }
     }
-    is_flat(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
+    wait_until_idle(&services.meter(&["gateway", "auth", "tenancy", "task", "notification"])).await;
     let printed = gateway.printed_lines() - lines;
     assert!(printed <= 3 * STREAMS, "{printed} lines printed");
     if let (Some(before), Some(after)) = (memory, gateway.memory_kib()) {

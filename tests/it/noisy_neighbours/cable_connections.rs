@@ -1,4 +1,4 @@
-//! Connects to `/cable`, and what subscriptions look up, count as requests do.
+//! Connections to `/cable` and lookups by subscriptions count as requests.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use uuid::Uuid;
 
 use super::{attacker::Attacker, neighbours::Neighbours};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-/// What the account of a test may do in an hour. The three others need less.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Hourly request limit of the accounts. The other users need less.
 const ACCOUNT_LIMIT: &str = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=2000";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unauthenticated_sockets_count_against_their_address() {
     const SOCKETS: usize = 300;
     const LIMIT: usize = 100;
-    // The test says whose address it comes from, as a load balancer does; and makes people from its own.
+    // The test sets the client address, as a load balancer does; its users are created from its own address.
     let limit = LIMIT.to_string();
     let variables =
         [("BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", &*limit), ("BATON_GATEWAY_TRUSTED_PROXIES", "127.0.0.0/8")];
@@ -34,7 +34,7 @@ async fn unauthenticated_sockets_count_against_their_address() {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
         async move {
-            match timeout(PATIENCE, connect_async(request)).await.expect("an answer") {
+            match timeout(TIMEOUT, connect_async(request)).await.expect("an answer") {
                 Ok(_) => 101,
                 Err(tungstenite::Error::Http(refused)) => refused.status().as_u16(),
                 Err(error) => panic!("{error:?}"),
@@ -44,7 +44,7 @@ async fn unauthenticated_sockets_count_against_their_address() {
     let statuses = neighbours.undisturbed_by(join_all((0..SOCKETS).map(|n| connect(n, "198.51.100.7")))).await;
     let refused = statuses.iter().filter(|status| **status == 429).count();
     assert!((SOCKETS - LIMIT..SOCKETS).contains(&refused), "{refused} of {SOCKETS} sockets were refused");
-    // What they counted for is the address, for all that it asks.
+    // They counted against the address, for all its requests.
     let login = json!({"email": "nobody@example.com", "password": PASSWORD});
     let call = platform.rest().post("/v1/auth/login", &login).header("x-forwarded-for", "198.51.100.7");
     call.refused(429, "RATE_LIMITED").await;
@@ -53,23 +53,23 @@ async fn unauthenticated_sockets_count_against_their_address() {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A socket that is open, or the status that it was refused with.
+/// Opens a socket, or returns the HTTP status of the refusal.
 async fn socket(url: &str) -> Result<Socket, u16> {
-    match timeout(PATIENCE, connect_async(url)).await.expect("an answer") {
+    match timeout(TIMEOUT, connect_async(url)).await.expect("an answer") {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(refused)) => Err(refused.status().as_u16()),
         Err(error) => panic!("{error:?}"),
     }
 }
 
-/// Subscribes to a task, and answers what comes of it: `confirm_subscription`, `reject_subscription` or `disconnect`.
+/// Subscribes to a task and returns the outcome: `confirm_subscription`, `reject_subscription` or `disconnect`.
 async fn subscribe(socket: &mut Socket, task_id: Uuid) -> String {
     let identifier = json!({"channel": "TaskChannel", "task_id": task_id}).to_string();
     let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
     if socket.send(Message::text(subscribe)).await.is_err() {
         return "disconnect".to_owned();
     }
-    let answer = async {
+    let response = async {
         while let Some(Ok(message)) = socket.next().await {
             let message: Value =
                 message.to_text().ok().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -81,7 +81,7 @@ async fn subscribe(socket: &mut Socket, task_id: Uuid) -> String {
         }
         "disconnect".to_owned()
     };
-    timeout(PATIENCE, answer).await.expect("an answer")
+    timeout(TIMEOUT, response).await.expect("an answer")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,8 +96,8 @@ async fn account_at_its_limit_causes_no_further_lookups() {
     let (first, second) = tasks.split_at(tasks.len() / 2);
     let neighbours = Neighbours::of(&platform).await;
     let left = async || -> i64 {
-        let answer = attacker.person.get("/v1/custom-fields").send().await;
-        answer.header("x-ratelimit-remaining").parse().unwrap()
+        let response = attacker.person.get("/v1/custom-fields").send().await;
+        response.header("x-ratelimit-remaining").parse().unwrap()
     };
     neighbours
         .undisturbed_by(async {
@@ -107,10 +107,10 @@ async fn account_at_its_limit_causes_no_further_lookups() {
                 assert_eq!(subscribe(&mut early, *task).await, "confirm_subscription");
             }
             let used = before - left().await;
-            // The connect, each look-up, and the call that asks.
+            // The connection, each lookup, and the call that reads the usage.
             assert!(used >= SUBSCRIPTIONS + 2, "{used} requests were counted");
 
-            // Calls that count twenty times use up the hour.
+            // Bulk calls, which count twenty times, use up the hourly limit.
             let mut status = 200;
             while status == 200 {
                 let nothing = json!({"action": "start", "filter": {"status": ["paused"]}});
@@ -119,7 +119,7 @@ async fn account_at_its_limit_causes_no_further_lookups() {
             assert_eq!(status, 429);
             while attacker.person.get("/v1/custom-fields").send().await.status == 200 {}
 
-            // An open socket goes on, and has nothing new looked up; and no other opens.
+            // An open socket stays open but causes no further lookups, and no other socket opens.
             for task in second {
                 assert_ne!(subscribe(&mut early, *task).await, "confirm_subscription", "looked up at the limit");
             }

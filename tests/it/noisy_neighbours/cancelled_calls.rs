@@ -1,4 +1,4 @@
-//! Callers who hang up in the middle, thousands of them: what they held is free again, and whole.
+//! Thousands of calls canceled midway: their resources are released in a consistent state.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -19,29 +19,29 @@ use uuid::Uuid;
 use super::{attacker::Attacker, neighbours::Neighbours};
 
 const CALLS: usize = 4000;
-const AT_ONCE: usize = 24;
-/// Callers hang up at some moment before this.
-const LATEST: Duration = Duration::from_millis(20);
-/// Small, so that a connection that is lost or in a wrong state is soon met by somebody.
-const POOL: usize = 4;
+const CONCURRENCY: usize = 24;
+/// Calls are canceled at a random moment before this.
+const MAX_CANCEL_DELAY: Duration = Duration::from_millis(20);
+/// Small, so that a leaked or inconsistent connection is noticed soon.
+const POOL_SIZE: usize = 4;
 
-/// One call of the attacker's, and when they hang up.
+/// One call of the attacker that is canceled midway.
 struct Call<'a> {
     attacker: &'a Attacker,
     grpc: Channel,
-    /// Keys of the tasks that the attacker wanted to create.
+    /// Idempotency keys of the tasks to create.
     keys: &'a Mutex<Vec<String>>,
     number: usize,
 }
 
 impl Call<'_> {
-    /// OffsetCache the call, and drops it.
-    async fn make_and_drop(self) {
-        let moment = LATEST.mul_f64(rand::random());
+    /// Starts the call and drops it.
+    async fn start_and_drop(self) {
+        let moment = MAX_CANCEL_DELAY.mul_f64(rand::random());
         match self.number % 4 {
             0 => drop(timeout(moment, self.over_rest()).await),
             1 => drop(timeout(moment, self.over_grpc(None)).await),
-            // The deadline is the client's own, and the platform hangs up.
+            // The client sends a deadline, and the platform cancels the call.
             2 => self.over_grpc(Some(moment)).await,
             _ => drop(timeout(moment, self.over_grpc_web()).await),
         }
@@ -88,8 +88,8 @@ impl Call<'_> {
                 TaskServiceClient::new(grpc).create_task(request!(create)).await.err()
             }
         };
-        // What is answered in time is answered right. (What has a source is the client's own: the platform may end the
-        // connection of somebody who resets so many streams.)
+        // Responses in time must be correct. Errors with a source come from the client's transport: the platform may
+        // close a connection with so many resets.
         if let Some(status) = status.filter(|status| std::error::Error::source(status).is_none()) {
             assert_ne!(status.code(), Code::Internal, "{status:?}");
         }
@@ -115,12 +115,12 @@ fn create(person: &Person, key: &str) -> baton_tests::Call {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_thousand_canceled_calls_break_no_other_call_and_leak_nothing() {
-    // A server of its own, whose log tells of nobody else.
+    // A separate Postgres server, so that its log contains only this test.
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("postgres");
     let postgres = Postgres::start(&PostgresBinaries::find().unwrap(), &data, Options::throw_away()).await.unwrap();
     let url = postgres.url("postgres", Postgres::SUPERUSER);
-    let pool = POOL.to_string();
+    let pool = POOL_SIZE.to_string();
     let services = ["AUTH", "TENANCY", "TASK", "NOTIFICATION"].map(|name| format!("BATON_{name}_DATABASE_CONNECTIONS"));
     let mut variables = vec![("BATON_DATABASE_URL", &*url)];
     variables.extend(services.iter().map(|name| (&**name, &*pool)));
@@ -133,11 +133,11 @@ async fn four_thousand_canceled_calls_break_no_other_call_and_leak_nothing() {
     let channels: Vec<_> = (0..4).map(|_| platform.grpc()).collect();
     let call = |number: usize| {
         let grpc = channels[number % channels.len()].clone();
-        Call { attacker: &attacker, grpc, keys: &keys, number }.make_and_drop()
+        Call { attacker: &attacker, grpc, keys: &keys, number }.start_and_drop()
     };
-    neighbours.undisturbed_by(stream::iter(0..CALLS).map(call).buffer_unordered(AT_ONCE).collect::<()>()).await;
+    neighbours.undisturbed_by(stream::iter(0..CALLS).map(call).buffer_unordered(CONCURRENCY).collect::<()>()).await;
 
-    // No connection is lost, or left in a transaction.
+    // No connection is leaked or left in a transaction.
     let behind = PgPool::connect(&url).await.unwrap();
     eventually("no connection is in a transaction", || async {
         let open = "select count(*) from pg_stat_activity where state like 'idle in transaction%'";
@@ -147,26 +147,26 @@ async fn four_thousand_canceled_calls_break_no_other_call_and_leak_nothing() {
     .await;
     behind.close().await;
     for _ in 0..5 {
-        let calls = (0..4 * POOL).map(|n| {
+        let calls = (0..4 * POOL_SIZE).map(|n| {
             let person = &attacker.person;
             let call = if n % 2 == 0 { create(person, &Uuid::new_v4().to_string()) } else { person.get("/v1/tasks") };
             timeout(Duration::from_secs(5), call.send())
         });
-        for answer in join_all(calls).await {
-            let answer = answer.expect("a connection is free");
-            assert_eq!(answer.status, 200, "{}", answer.text);
+        for response in join_all(calls).await {
+            let response = response.expect("a connection is free");
+            assert_eq!(response.status, 200, "{}", response.text);
         }
     }
-    // Whoever hung up asks again, with the same key: once they get an answer, it is the task, and there is one.
+    // Each canceled create is retried with its key: it returns the task, and only one exists.
     let keys = keys.into_inner().unwrap();
     assert!(keys.len() > 100, "{} keys", keys.len());
     let again = |key: String| {
         let person = attacker.person.clone();
         async move {
             let task = eventually("the key is free again", || async {
-                let answer = create(&person, &key).send().await;
-                assert!([200, 409].contains(&answer.status), "{}", answer.text);
-                (answer.status == 200).then(|| answer.json())
+                let response = create(&person, &key).send().await;
+                assert!([200, 409].contains(&response.status), "{}", response.text);
+                (response.status == 200).then(|| response.json())
             })
             .await;
             let found = person.get(&format!("/v1/tasks/{}", task["id"].as_str().unwrap())).ok().await;
@@ -185,12 +185,17 @@ async fn four_thousand_canceled_calls_break_no_other_call_and_leak_nothing() {
         let of_keys = |task: &&serde_json::Value| keys.iter().any(|key| task["title"] == format!("Task {key}"));
         listed += list.iter().filter(of_keys).count();
     }
-    assert_eq!(listed, tasks.len(), "a key made more than one task");
+    assert_eq!(listed, tasks.len(), "a key created more than one task");
 
     let log = std::fs::read_to_string(data.join("log")).unwrap();
     let bad = ["WARNING:", "read-only transaction", "current transaction is aborted", "PANIC:"];
-    let told: Vec<_> = log.lines().filter(|line| bad.iter().any(|bad| line.contains(bad))).collect();
-    assert!(told.is_empty(), "{} lines in the log of Postgres: {:#?}", told.len(), &told[..told.len().min(10)]);
+    let faulty_lines: Vec<_> = log.lines().filter(|line| bad.iter().any(|bad| line.contains(bad))).collect();
+    assert!(
+        faulty_lines.is_empty(),
+        "{} lines in the log of Postgres: {:#?}",
+        faulty_lines.len(),
+        &faulty_lines[..faulty_lines.len().min(10)]
+    );
     drop(platform);
     postgres.stop().await;
 }

@@ -1,5 +1,5 @@
-//! HTTP/2 has limits per connection: on small frames that nobody read, and on streams that are reset at once. Whoever
-//! exceeds them loses their own connection, and no other.
+//! HTTP/2 limits per connection: unread small frames and immediate resets. A client that exceeds them loses its own
+//! connection only.
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ async fn hundreds_of_unread_streams_of_one_board_end_no_other_stream() {
                     unread.push(client.call(attacker.grpc(WATCH), &watch).await);
                 }
                 for begun in &mut unread {
-                    // Each begins, unless the attacker's own connection is at its end by now.
-                    drop(timeout(Duration::from_secs(5), &mut begun.answer).await.expect("an answer, or an end"));
+                    // Each starts, unless the attacker's own connection is already closed.
+                    drop(timeout(Duration::from_secs(5), &mut begun.response).await.expect("an answer, or an end"));
                 }
                 // An event is 300 small frames.
                 attacker.create_tasks(20).await;
@@ -73,12 +73,12 @@ async fn hundreds_of_resets_a_second_break_no_other_call() {
                 Ok(begun) => {
                     made += 1;
                     tokio::spawn(async move {
-                        // Long enough for the request to be on its way, and in a service.
+                        // Long enough for the request to reach a service.
                         sleep(Duration::from_micros(rand::random_range(500..6000))).await;
                         drop(begun);
                     });
                 }
-                // The platform ended the attacker's connection, as it may.
+                // The platform may close the attacker's connection.
                 Err(_) => {
                     client = Http2::connect(attacker.address, 65_535).await;
                     connections += 1;

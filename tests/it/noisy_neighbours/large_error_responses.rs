@@ -1,4 +1,4 @@
-//! Small requests with thousands of faults: the refusal is small too.
+//! Small requests with thousands of violations: the error response is small, too.
 
 use std::time::Duration;
 
@@ -16,36 +16,36 @@ use uuid::Uuid;
 
 use super::{attacker::Attacker, neighbours::Neighbours};
 
-/// Violations in one refusal; the rest are counted.
-const MOST_VIOLATIONS: usize = 20;
-/// The body of a refusal. Over gRPC, where it is a header of a connection that others use too, it is half of that.
-const MOST_BYTES: usize = 16 * 1024;
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Violations in one error; the rest are counted.
+const MAX_VIOLATIONS: usize = 20;
+/// Maximum size of an error body. Over gRPC, where it is a header on a shared connection, it is half of that.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A refusal over gRPC that is small, and tells how much it leaves out.
-fn is_small(status: &Status, left_out: Option<usize>) {
+/// Asserts that a gRPC error is small and states the number of omitted violations.
+fn assert_small_status(status: &Status, left_out: Option<usize>) {
     assert_eq!((status.code(), &*info(status).reason), (Code::InvalidArgument, "VALIDATION_FAILED"), "{status:?}");
     let violations = status.get_details_bad_request().expect("violations").field_violations;
-    assert!((1..=MOST_VIOLATIONS).contains(&violations.len()), "{} violations", violations.len());
-    assert!(status.details().len() < MOST_BYTES / 2, "{} bytes of details", status.details().len());
+    assert!((1..=MAX_VIOLATIONS).contains(&violations.len()), "{} violations", violations.len());
+    assert!(status.details().len() < MAX_RESPONSE_BYTES / 2, "{} bytes of details", status.details().len());
     if let Some(left_out) = left_out {
         let all = format!("{} {:?} {violations:?}", status.message(), info(status).metadata);
-        assert!(mentions(&all, left_out), "no word of {left_out} more: {all}");
+        assert!(mentions(&all, left_out), "{left_out} more are not mentioned: {all}");
     }
 }
 
-/// The same over REST.
-fn is_small_problem(answer: &RestResponse, left_out: Option<usize>) {
-    let problem = answer.refused(400, "VALIDATION_FAILED");
+/// Asserts that a problem over REST is small and states the number of omitted violations.
+fn assert_small_problem(response: &RestResponse, left_out: Option<usize>) {
+    let problem = response.refused(400, "VALIDATION_FAILED");
     let count = problem["errors"].as_array().map(Vec::len);
-    assert!(count.is_some_and(|count| (1..=MOST_VIOLATIONS).contains(&count)), "{count:?} errors");
-    assert!(answer.text.len() < MOST_BYTES, "{} bytes", answer.text.len());
+    assert!(count.is_some_and(|count| (1..=MAX_VIOLATIONS).contains(&count)), "{count:?} errors");
+    assert!(response.text.len() < MAX_RESPONSE_BYTES, "{} bytes", response.text.len());
     if let Some(left_out) = left_out {
-        assert!(mentions(&answer.text, left_out), "no word of {left_out} more: {}", answer.text);
+        assert!(mentions(&response.text, left_out), "{left_out} more are not mentioned: {}", response.text);
     }
 }
 
-/// Whether a text says the number, with a comma between the thousands or without.
+/// Whether a text contains the number, with or without a thousands separator.
 fn mentions(text: &str, number: usize) -> bool {
     text.replace(',', "").split(|c: char| !c.is_ascii_digit()).any(|word| word == number.to_string())
 }
@@ -63,31 +63,34 @@ async fn request_with_thousands_of_violations_affects_no_other_call() {
         let request = attacker.person.grpc(Some(attacker.account_id), bulk(ids));
         let mut client = BulkServiceClient::new(platform.grpc());
         async move {
-            let answer = timeout(PATIENCE, client.change_tasks(request)).await.expect("an answer");
-            answer.expect_err("a refusal")
+            let response = timeout(TIMEOUT, client.change_tasks(request)).await.expect("an answer");
+            response.expect_err("a refusal")
         }
     };
     let over_rest = |ids: Vec<&str>| {
         let call = attacker.person.post("/v1/tasks/bulk", &json!({"action": "start", "task_ids": ids}));
-        async move { timeout(PATIENCE, call.send()).await.expect("an answer") }
+        async move { timeout(TIMEOUT, call.send()).await.expect("an answer") }
     };
     let refusals = neighbours
         .undisturbed_by(Box::pin(async {
             let mut refusals = Vec::new();
             for _ in 0..5 {
-                // As many as the rule allows, and more than that.
-                refusals.push((call(vec!["x".to_owned(); 1000]).await, Some(1000 - MOST_VIOLATIONS)));
+                // As many as the rule permits, and more.
+                refusals.push((call(vec!["x".to_owned(); 1000]).await, Some(1000 - MAX_VIOLATIONS)));
                 refusals.push((call(vec!["x".to_owned(); 1500]).await, None));
                 let tags = format!("/v1/tasks?{}", "tags=&".repeat(9000));
-                is_small_problem(&timeout(PATIENCE, attacker.person.get(&tags).send()).await.expect("an answer"), None);
-                is_small_problem(&over_rest(vec!["x"; 1000]).await, Some(1000 - MOST_VIOLATIONS));
-                is_small_problem(&over_rest(vec!["x"; 1500]).await, None);
+                assert_small_problem(
+                    &timeout(TIMEOUT, attacker.person.get(&tags).send()).await.expect("an answer"),
+                    None,
+                );
+                assert_small_problem(&over_rest(vec!["x"; 1000]).await, Some(1000 - MAX_VIOLATIONS));
+                assert_small_problem(&over_rest(vec!["x"; 1500]).await, None);
             }
             refusals
         }))
         .await;
     for (refusal, left_out) in refusals {
-        is_small(&refusal, left_out);
+        assert_small_status(&refusal, left_out);
     }
 }
 
@@ -104,21 +107,21 @@ async fn megabyte_of_empty_ids_uses_little_memory() {
                 let ids = bulk(vec![String::new(); 500_000]);
                 let rpc = "/baton.task.v1.BulkService/ChangeTasks";
                 let call = web.call::<ChangeTasksResponse>(caller, rpc, &ids);
-                refusals.push(timeout(PATIENCE, call).await.expect("an answer").expect_err("a refusal"));
+                refusals.push(timeout(TIMEOUT, call).await.expect("an answer").expect_err("a refusal"));
 
                 let filter = TaskFilter { tags: vec![String::new(); 500_000], ..TaskFilter::default() };
                 let list = ListTasksRequest { filter: Some(filter), page: None };
                 let rpc = "/baton.task.v1.TaskService/ListTasks";
                 let call = web.call::<ListTasksResponse>(caller, rpc, &list);
-                refusals.push(timeout(PATIENCE, call).await.expect("an answer").expect_err("a refusal"));
+                refusals.push(timeout(TIMEOUT, call).await.expect("an answer").expect_err("a refusal"));
             }
             refusals
         })
         .await;
-    refusals.iter().for_each(|refusal| is_small(refusal, None));
+    refusals.iter().for_each(|refusal| assert_small_status(refusal, None));
 }
 
-/// A refusal repeats what the caller sent: not all of it, when it is long.
+/// An error repeats the caller's input, but truncated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_field_name_does_not_make_a_long_error() {
     let platform = Platform::start().await;
@@ -130,14 +133,14 @@ async fn long_field_name_does_not_make_a_long_error() {
         let message = UpdateTaskRequest { id: task.to_string(), task: Some(TaskChange::default()), update_mask };
         let request = attacker.person.grpc(Some(attacker.account_id), message);
         let mut client = TaskServiceClient::new(platform.grpc());
-        async move { timeout(PATIENCE, client.update_task(request)).await.expect("an answer").err() }
+        async move { timeout(TIMEOUT, client.update_task(request)).await.expect("an answer").err() }
     };
     let refusals = neighbours
         .undisturbed_by(async {
             let mut refusals = Vec::new();
             for length in [10_000, 100_000, 1_000_000] {
                 refusals.push(update(vec!["x".repeat(length)]).await.expect("a refusal"));
-                // To clear a field that is not there may do nothing.
+                // Clearing an absent field may succeed.
                 refusals.extend(update(vec!["custom_fields.".to_owned() + &"x".repeat(length)]).await);
             }
             for count in [100, 10_000] {
@@ -145,11 +148,11 @@ async fn long_field_name_does_not_make_a_long_error() {
                     .push(update((0..count).map(|_| Uuid::new_v4().to_string()).collect()).await.expect("a refusal"));
             }
             let unknown = json!({"x".repeat(100_000): 1});
-            let answer = attacker.person.patch(&format!("/v1/tasks/{task}"), &unknown).send().await;
-            answer.refused(400, "UNKNOWN_FIELD");
-            assert!(answer.text.len() < MOST_BYTES, "{} bytes", answer.text.len());
+            let response = attacker.person.patch(&format!("/v1/tasks/{task}"), &unknown).send().await;
+            response.refused(400, "UNKNOWN_FIELD");
+            assert!(response.text.len() < MAX_RESPONSE_BYTES, "{} bytes", response.text.len());
             refusals
         })
         .await;
-    refusals.iter().for_each(|refusal| is_small(refusal, None));
+    refusals.iter().for_each(|refusal| assert_small_status(refusal, None));
 }

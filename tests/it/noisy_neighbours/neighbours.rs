@@ -1,4 +1,4 @@
-//! The three others, and what they must not notice.
+//! The three other users, and the bounds that must hold for them.
 
 use std::{
     collections::HashSet,
@@ -30,24 +30,24 @@ use tonic::{Request, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
-/// An answer that takes longer is no answer.
+/// Timeout of a call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long the three work before the attack, for comparison.
-const QUIET: Duration = Duration::from_secs(1);
-/// Calls that each makes in a phase at least.
-const LEAST_CALLS: usize = 10;
-/// People think between two calls: the three are to be served, not to be a load test.
-const PAUSE: Duration = Duration::from_millis(15);
-/// How often memory and log are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How far memory may grow during an attack. The three others take some of it: pools and caches fill.
-const MEMORY_MIB: u64 = 100;
-/// Lines that may be printed during an attack: one for each of its calls, and not one for each byte.
-const LOG_LINES: usize = 2000;
-/// What is never printed, whatever a client does: faults of the platform, and connections in a wrong state.
+/// Duration of the baseline before the attack.
+const BASELINE_DURATION: Duration = Duration::from_secs(1);
+/// Minimum number of calls per user and phase.
+const MIN_CALLS: usize = 10;
+/// Pause between two calls of a user: this is not a load test.
+const CALL_INTERVAL: Duration = Duration::from_millis(15);
+/// Interval of memory and log checks.
+const MEMORY_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Maximum growth of memory during an attack, in MiB. It includes the pools and caches that the three users fill.
+const MAX_MEMORY_MIB: u64 = 100;
+/// Maximum log lines during an attack: one per call, not one per byte.
+const MAX_LOG_LINES: usize = 2000;
+/// Words that must never be printed: server faults, and connections in a wrong state.
 const FAULTS: [&str; 4] = ["ERROR", "panicked", "already a transaction in progress", "read-only transaction"];
 
-/// Three people in three accounts.
+/// Three users in three accounts.
 pub(super) struct Neighbours {
     all: Vec<Arc<Neighbour>>,
     live: Vec<Live>,
@@ -59,26 +59,26 @@ struct Neighbour {
     account_id: Uuid,
     grpc: Channel,
     web: GrpcWeb,
-    /// Whether they also sign in, again and again.
+    /// Whether they also sign in repeatedly.
     signs_in: bool,
-    /// The task that they created last.
+    /// The task created last.
     task: Mutex<String>,
 }
 
-/// What the three saw in a phase.
+/// Latencies and errors of the three users in a phase.
 #[derive(Default)]
-struct Seen {
+struct CallStats {
     took: Vec<Duration>,
     errors: Vec<String>,
 }
 
 impl Neighbours {
-    /// Three people, each with an account, each following the account's board: over gRPC, gRPC-Web and WebSocket.
+    /// Three users, each with an account and a live stream of its board: over gRPC, gRPC-Web and WebSocket.
     pub(super) async fn of(platform: &Platform) -> Self {
         Self::new(platform, false).await
     }
 
-    /// Three who also sign in again and again.
+    /// Three users who also sign in repeatedly.
     pub(super) async fn who_sign_in(platform: &Platform) -> Self {
         Self::new(platform, true).await
     }
@@ -101,11 +101,11 @@ impl Neighbours {
         Self { all, live, meter: platform.meter() }
     }
 
-    /// Has the three work in quiet, and then while the attack goes on. They must see no error, and memory and log stay
-    /// within their bounds; and whatever they follow live goes on.
+    /// Lets the three work without and then during the attack. They must see no error, memory and log must stay within
+    /// their bounds, and their live streams must stay open.
     pub(super) async fn undisturbed_by<T>(&self, attack: impl Future<Output = T>) -> T {
-        let (quiet, ()) = self.work_during(sleep(QUIET)).await;
-        assert!(quiet.errors.is_empty(), "before any attack: {:#?}", quiet.errors);
+        let (baseline, ()) = self.work_during(sleep(BASELINE_DURATION)).await;
+        assert!(baseline.errors.is_empty(), "before any attack: {:#?}", baseline.errors);
 
         let (memory, lines) = (self.meter.memory_kib(), self.meter.printed_lines());
         let attack = pin!(attack);
@@ -115,10 +115,10 @@ impl Neighbours {
                 loop {
                     let now = self.meter.memory_kib().unwrap_or_default();
                     peak = peak.max(now.saturating_sub(memory.unwrap_or_default()) / 1024);
-                    assert!(peak <= MEMORY_MIB, "memory grew by {peak} MiB during the attack");
+                    assert!(peak <= MAX_MEMORY_MIB, "memory grew by {peak} MiB during the attack");
                     let printed = self.meter.printed_lines() - lines;
-                    assert!(printed <= LOG_LINES, "{printed} lines were printed during the attack");
-                    sleep(LOOK_EVERY).await;
+                    assert!(printed <= MAX_LOG_LINES, "{printed} lines were printed during the attack");
+                    sleep(MEMORY_POLL_INTERVAL).await;
                 }
             };
             let result = tokio::select! {
@@ -134,17 +134,17 @@ impl Neighbours {
         eprintln!(
             "p99 {:?} in quiet and {:?} during the attack ({:.1} times); {} and {} calls; memory + {peak} MiB, \
              {printed} lines printed",
-            quiet.p99(),
+            baseline.p99(),
             attacked.p99(),
-            attacked.p99().as_secs_f64() / quiet.p99().as_secs_f64(),
-            quiet.took.len(),
+            attacked.p99().as_secs_f64() / baseline.p99().as_secs_f64(),
+            baseline.took.len(),
             attacked.took.len(),
         );
         let (failed, some) = (attacked.errors.len(), attacked.errors.iter().take(5).collect::<Vec<_>>());
         let all = failed + attacked.took.len();
         let some_faults = &faults[..faults.len().min(5)];
         assert!(failed == 0, "{failed} of {all} calls of the others failed: {some:#?}\nfaults: {some_faults:#?}");
-        assert!(faults.is_empty(), "{} lines tell of faults: {some_faults:#?}", faults.len());
+        assert!(faults.is_empty(), "{} lines report faults: {some_faults:#?}", faults.len());
         for (neighbour, live) in self.all.iter().zip(&self.live) {
             let task = neighbour.person.create_task("The last").await;
             live.shows(task).await;
@@ -152,12 +152,12 @@ impl Neighbours {
         result
     }
 
-    async fn work_during<T>(&self, phase: impl Future<Output = T>) -> (Seen, T) {
+    async fn work_during<T>(&self, phase: impl Future<Output = T>) -> (CallStats, T) {
         let over = Arc::new(AtomicBool::new(false));
         let work: Vec<_> = self.all.iter().map(|one| tokio::spawn(Arc::clone(one).work(Arc::clone(&over)))).collect();
         let result = phase.await;
         over.store(true, Ordering::SeqCst);
-        let mut all = Seen::default();
+        let mut all = CallStats::default();
         for seen in join_all(work).await {
             let seen = seen.expect("they do not panic");
             all.took.extend(seen.took);
@@ -167,7 +167,7 @@ impl Neighbours {
     }
 }
 
-impl Seen {
+impl CallStats {
     fn p99(&self) -> Duration {
         let mut took = self.took.clone();
         took.sort_unstable();
@@ -175,7 +175,7 @@ impl Seen {
     }
 }
 
-/// What a neighbour speaks, by turns.
+/// The protocols that a neighbour uses in turn.
 #[derive(Debug, Clone, Copy)]
 enum Dialect {
     Rest,
@@ -183,7 +183,7 @@ enum Dialect {
     Web,
 }
 
-/// What a neighbour does, by turns.
+/// The actions that a neighbour performs in turn.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Create,
@@ -195,14 +195,14 @@ enum Action {
 }
 
 impl Neighbour {
-    async fn work(self: Arc<Self>, over: Arc<AtomicBool>) -> Seen {
+    async fn work(self: Arc<Self>, over: Arc<AtomicBool>) -> CallStats {
         let dialects = [Dialect::Rest, Dialect::Grpc, Dialect::Web];
         let usual = [Action::Create, Action::Get, Action::List, Action::GetAccount, Action::ListNotifications];
         let actions: &[Action] = if self.signs_in { &[Action::SignIn, Action::Create, Action::List] } else { &usual };
-        let mut seen = Seen::default();
+        let mut seen = CallStats::default();
         for n in 0.. {
-            // A short attack may show its effect later.
-            if over.load(Ordering::SeqCst) && (n >= LEAST_CALLS || !seen.errors.is_empty()) {
+            // The effect of a short attack may appear later.
+            if over.load(Ordering::SeqCst) && (n >= MIN_CALLS || !seen.errors.is_empty()) {
                 break;
             }
             let (dialect, action) = (dialects[n % dialects.len()], actions[n / dialects.len() % actions.len()]);
@@ -212,7 +212,7 @@ impl Neighbour {
                 Ok(Err(error)) => seen.errors.push(format!("{action:?} over {dialect:?}: {error}")),
                 Err(_) => seen.errors.push(format!("{action:?} over {dialect:?}: no answer within {CALL_TIMEOUT:?}")),
             }
-            sleep(PAUSE).await;
+            sleep(CALL_INTERVAL).await;
         }
         seen
     }
@@ -240,9 +240,9 @@ impl Neighbour {
             }
             (dialect, Action::Create) => {
                 let message = CreateTaskRequest { title: format!("Over {dialect:?}"), ..Default::default() };
-                let answer: CreateTaskResponse =
+                let response: CreateTaskResponse =
                     self.rpc(dialect, "baton.task.v1.TaskService/CreateTask", message).await?;
-                self.created(&answer.task.unwrap_or_default().id);
+                self.created(&response.task.unwrap_or_default().id);
             }
             (dialect, Action::Get) => {
                 let message = GetTaskRequest { id: task, as_of: None };
@@ -273,8 +273,8 @@ impl Neighbour {
     }
 
     async fn rest(&self, call: Call) -> Result<Value, String> {
-        let answer = call.try_send().await.map_err(|error| format!("{error:?}"))?;
-        if answer.status == 200 { Ok(answer.json()) } else { Err(format!("{} {}", answer.status, answer.text)) }
+        let response = call.try_send().await.map_err(|error| format!("{error:?}"))?;
+        if response.status == 200 { Ok(response.json()) } else { Err(format!("{} {}", response.status, response.text)) }
     }
 
     async fn rpc<A: Message + Default + 'static>(
@@ -291,17 +291,17 @@ impl Neighbour {
         let mut client = Grpc::new(self.grpc.clone());
         client.ready().await.map_err(|error| format!("{error:?}"))?;
         let request: Request<_> = self.person.grpc(Some(self.account_id), message);
-        let answer = client.unary(request, path.parse().expect("a path"), ProstCodec::default()).await;
-        answer.map(tonic::Response::into_inner).map_err(refused)
+        let response = client.unary(request, path.parse().expect("a path"), ProstCodec::default()).await;
+        response.map(tonic::Response::into_inner).map_err(refused)
     }
 }
 
-/// What somebody follows live: the tasks that it showed, and why it ended.
+/// A live stream: the tasks that it showed, and why it ended.
 #[derive(Clone, Default)]
 struct Live(Arc<Mutex<(HashSet<String>, Option<String>)>>);
 
 impl Live {
-    fn saw(&self, task_id: &str) {
+    fn record(&self, task_id: &str) {
         self.0.lock().unwrap().0.insert(task_id.to_owned());
     }
 
@@ -309,11 +309,11 @@ impl Live {
         self.0.lock().unwrap().1 = Some(why);
     }
 
-    /// Waits until it shows the task.
+    /// Waits until the stream shows the task.
     async fn shows(&self, task: Uuid) {
         eventually("the stream shows the last task", || async {
             let live = self.0.lock().unwrap();
-            assert!(live.1.is_none(), "the stream of another person ended: {:?}", live.1);
+            assert!(live.1.is_none(), "a neighbour's stream ended: {:?}", live.1);
             live.0.contains(&task.to_string()).then_some(())
         })
         .await;
@@ -325,12 +325,12 @@ impl Live {
         let request = neighbour.person.grpc(Some(neighbour.account_id), account_board());
         let mut watch = boards.watch_board(request).await.expect("the watch begins").into_inner();
         watch.message().await.expect("the watch goes on").expect("the first message");
-        let told = live.clone();
+        let seen = live.clone();
         tokio::spawn(async move {
             loop {
                 match watch.message().await {
-                    Ok(Some(event)) => told.saw(&event.task_id),
-                    end => return told.ended(format!("{end:?}")),
+                    Ok(Some(event)) => seen.record(&event.task_id),
+                    end => return seen.ended(format!("{end:?}")),
                 }
             }
         });
@@ -343,14 +343,14 @@ impl Live {
         let watch = neighbour.web.open(caller, "/baton.task.v1.BoardService/WatchBoard", &account_board()).await;
         let mut watch = watch.expect("the watch begins");
         watch.next().await.expect("the watch goes on").expect("the first message");
-        let told = live.clone();
+        let seen = live.clone();
         tokio::spawn(async move {
             loop {
                 match watch.next().await {
                     Ok(Some(Frame::Message(event))) => {
-                        told.saw(&WatchBoardResponse::decode(&*event).expect("an event").task_id);
+                        seen.record(&WatchBoardResponse::decode(&*event).expect("an event").task_id);
                     }
-                    end => return told.ended(format!("{end:?}")),
+                    end => return seen.ended(format!("{end:?}")),
                 }
             }
         });
@@ -365,7 +365,7 @@ impl Live {
         let identifier = json!({"channel": "BoardChannel", "board_id": "account"}).to_string();
         let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
         socket.send(tungstenite::Message::text(subscribe)).await.expect("the socket is open");
-        let (told, begun) = (live.clone(), Arc::new(tokio::sync::Notify::new()));
+        let (seen, begun) = (live.clone(), Arc::new(tokio::sync::Notify::new()));
         let begins = Arc::clone(&begun);
         tokio::spawn(async move {
             while let Some(Ok(message)) = socket.next().await {
@@ -373,11 +373,11 @@ impl Live {
                     message.to_text().ok().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
                 match message["type"].as_str() {
                     Some("confirm_subscription") => begins.notify_one(),
-                    Some("disconnect") => return told.ended(message.to_string()),
-                    _ => told.saw(message["message"]["task_id"].as_str().unwrap_or_default()),
+                    Some("disconnect") => return seen.ended(message.to_string()),
+                    _ => seen.record(message["message"]["task_id"].as_str().unwrap_or_default()),
                 }
             }
-            told.ended("the socket closed".to_owned());
+            seen.ended("the socket closed".to_owned());
         });
         timeout(CALL_TIMEOUT, begun.notified()).await.expect("the subscription is confirmed");
         live

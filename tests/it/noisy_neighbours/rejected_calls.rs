@@ -1,4 +1,4 @@
-//! Callers who are refused do not cost others their answers.
+//! Refused calls do not affect calls of others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +13,8 @@ use tonic::{
     codegen::{Bytes, Service, http},
 };
 
-/// HTTP/2 servers close a connection with too much on it that nobody read: the gateway's connection to a service,
-/// which everybody shares, must not be the one.
+/// HTTP/2 servers close a connection with too much unread data. The gateway's shared connection to a service must not
+/// be closed for this.
 #[tokio::test]
 async fn thousand_calls_without_a_token_break_no_other_call() {
     let platform = Platform::start().await;
@@ -27,7 +27,7 @@ async fn thousand_calls_without_a_token_break_no_other_call() {
     undisturbed_by(&platform, stream::iter(0..1000).map(call).buffer_unordered(16).collect::<()>()).await;
 }
 
-/// The same with bodies that come in crumbs, and go on coming after the refusal.
+/// Bodies in tiny chunks, which continue after the refusal.
 #[tokio::test]
 async fn bodies_in_tiny_chunks_break_no_other_call() {
     let platform = Platform::start().await;
@@ -41,14 +41,14 @@ async fn bodies_in_tiny_chunks_break_no_other_call() {
             .unwrap();
         let mut channel = platform.grpc();
         std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
-        let answer = channel.call(request).await.unwrap_or_else(|error| panic!("call {n}: {error:?}"));
-        assert_eq!(answer.headers()["grpc-status"], "16", "call {n}: {answer:?}");
-        answer.into_body().collect().await.ok();
+        let response = channel.call(request).await.unwrap_or_else(|error| panic!("call {n}: {error:?}"));
+        assert_eq!(response.headers()["grpc-status"], "16", "call {n}: {response:?}");
+        response.into_body().collect().await.ok();
     };
     undisturbed_by(&platform, stream::iter(0..200).map(call).buffer_unordered(4).collect::<()>()).await;
 }
 
-/// Someone works until the noise is over, and all of it is answered.
+/// A user works until the noise is over, and every call succeeds.
 async fn undisturbed_by(platform: &Platform, noise: impl Future<Output = ()>) {
     let team = platform.team().await;
     let over = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! One person opens more streams than anybody needs: the rest of theirs are refused, and nobody else's.
+//! Stream limits: excess streams of one user are refused, and no stream of others.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use super::{
 };
 
 const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
-/// What a person may have by default.
-const MOST: usize = 64;
-/// Streams that are opened at a time.
-const AT_A_TIME: usize = 50;
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Default limit per user.
+const MAX_STREAMS: usize = 64;
+/// Streams that are opened concurrently.
+const BATCH: usize = 50;
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How a stream began.
+/// The outcome of opening a stream.
 enum OpenResult {
     Open(Begun, h2::RecvStream),
-    /// With RESOURCE_EXHAUSTED.
+    /// Refused with RESOURCE_EXHAUSTED.
     Refused,
-    /// With DEADLINE_EXCEEDED or UNAVAILABLE: that many calls at a time can be too many for a small machine.
+    /// DEADLINE_EXCEEDED or UNAVAILABLE: so many concurrent calls can overload a small machine.
     Overloaded,
 }
 
@@ -39,16 +39,16 @@ fn refused(code: &str) -> OpenResult {
     }
 }
 
-/// Waits for the headers, and for the first message of a watch that has begun.
+/// Waits for the headers and the first message of a stream.
 async fn answered(mut begun: Begun) -> OpenResult {
-    let answer = timeout(PATIENCE, &mut begun.answer).await.expect("an answer").expect("no reset");
-    assert_eq!(answer.status(), 200);
-    match answer.headers().get("grpc-status") {
+    let response = timeout(TIMEOUT, &mut begun.response).await.expect("an answer").expect("no reset");
+    assert_eq!(response.status(), 200);
+    match response.headers().get("grpc-status") {
         None => {
-            // gRPC-Web may say it in the body instead; a watch begins with a message.
-            let mut body = answer.into_body();
+            // gRPC-Web may return the status in the body; a successful stream starts with a message.
+            let mut body = response.into_body();
             let first =
-                timeout(PATIENCE, body.data()).await.expect("a first frame").expect("a frame").expect("no reset");
+                timeout(TIMEOUT, body.data()).await.expect("a first frame").expect("a frame").expect("no reset");
             if first[0] & 0x80 == 0 {
                 return OpenResult::Open(begun, body);
             }
@@ -60,7 +60,7 @@ async fn answered(mut begun: Begun) -> OpenResult {
     }
 }
 
-/// Opens watches, some at a time; answers those that are open, and how many were refused.
+/// Opens streams in batches and returns the open ones and the number of refusals.
 async fn open(
     client: &mut Http2,
     attacker: &Attacker,
@@ -71,7 +71,7 @@ async fn open(
     let (mut open, mut refused, mut left) = (Vec::new(), 0, count);
     while left > 0 {
         let mut begun = Vec::new();
-        for _ in 0..left.min(AT_A_TIME) {
+        for _ in 0..left.min(BATCH) {
             let head = if web { attacker.grpc_web(WATCH) } else { attacker.grpc(WATCH) };
             begun.push(client.call(head, &watch).await);
         }
@@ -96,15 +96,15 @@ async fn streams_are_limited_per_user() {
     let neighbours = Neighbours::of(&platform).await;
     neighbours
         .undisturbed_by(async {
-            // More than a service takes from one connection, and some over gRPC-Web.
+            // More than a service permits per connection, and some over gRPC-Web.
             for (web, wanted) in [(false, 1100), (true, 200)] {
                 let mut client = Http2::connect(attacker.address, 65_535).await;
                 let (streams, refused) = open(&mut client, &attacker, web, wanted).await;
-                assert!((1..=MOST).contains(&streams.len()), "{} of {wanted} streams are open", streams.len());
+                assert!((1..=MAX_STREAMS).contains(&streams.len()), "{} of {wanted} streams are open", streams.len());
                 assert!(refused > wanted / 2, "{refused} of {wanted} streams were refused for their number");
-                // Somebody else of the account has a share of their own.
-                eventually("a colleague watches", || watches(&platform, &colleague, &attacker)).await;
-                // And whoever closes one may open another.
+                // Another member of the account has their own limit.
+                eventually("a colleague opens a stream", || watches(&platform, &colleague, &attacker)).await;
+                // Closing a stream permits another one.
                 drop(streams);
                 eventually("a stream can be opened again", || async {
                     let mut client = Http2::connect(attacker.address, 65_535).await;
@@ -117,7 +117,7 @@ async fn streams_are_limited_per_user() {
         .await;
 }
 
-/// Watches the board, as somebody else of the account; `None` while the platform is busy with the attack.
+/// Opens a stream as another member of the account; `None` while the platform is overloaded.
 async fn watches(platform: &Platform, person: &Person, attacker: &Attacker) -> Option<()> {
     let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
     let caller = Some((person, attacker.account_id));
@@ -139,7 +139,7 @@ async fn sockets_are_limited_per_user() {
     let platform = Platform::start().await;
     let attacker = Attacker::of(&platform).await;
     let neighbours = Neighbours::of(&platform).await;
-    // A socket that is served says welcome first; one that is not is refused before, or told to disconnect.
+    // An accepted socket receives `welcome` first; a refused one fails or receives `disconnect`.
     let served = |url: String| async move {
         let mut socket = match connect_async(url).await {
             Ok((socket, _)) => socket,
@@ -149,7 +149,7 @@ async fn sockets_are_limited_per_user() {
             }
             Err(error) => panic!("{error:?}"),
         };
-        let first = timeout(PATIENCE, socket.next()).await.expect("a first message")?.ok()?;
+        let first = timeout(TIMEOUT, socket.next()).await.expect("a first message")?.ok()?;
         let first: Value = serde_json::from_str(first.to_text().ok()?).ok()?;
         (first["type"] == "welcome").then_some(socket)
     };
@@ -159,7 +159,7 @@ async fn sockets_are_limited_per_user() {
                 let sockets = stream::iter(0..WANTED).map(|_| served(attacker.cable())).buffer_unordered(16);
                 let sockets: Vec<Option<_>> = sockets.collect().await;
                 let open: Vec<_> = sockets.into_iter().flatten().collect();
-                assert!((1..=MOST).contains(&open.len()), "{} of {WANTED} sockets are open", open.len());
+                assert!((1..=MAX_STREAMS).contains(&open.len()), "{} of {WANTED} sockets are open", open.len());
                 drop(open);
                 eventually("a socket can be opened again", || async { served(attacker.cable()).await.map(drop) }).await;
             }

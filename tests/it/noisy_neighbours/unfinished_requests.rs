@@ -1,4 +1,4 @@
-//! Requests whose bodies do not come to an end: they end within seconds, and nobody waits for them.
+//! Requests with unfinished bodies: they are ended within seconds and block no other call.
 
 use std::time::{Duration, Instant};
 
@@ -22,38 +22,38 @@ use super::{
 };
 
 const LOGIN: &str = "baton.auth.v1.AuthService/Login";
-/// By then a body that stalls, or comes a byte at a time, has ended its request.
-const ENDS_WITHIN: Duration = Duration::from_secs(25);
-/// A stranger's requests over one connection. Of each call that anyone may make, a few are worked on at a time.
+/// By then a request with a stalled or dripping body has ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(25);
+/// Requests of an anonymous client over one connection; more than the concurrency limit of public RPCs.
 const UNFINISHED: usize = 40;
 
-/// Half of a body.
+/// The first half of a body.
 fn half(body: &[u8]) -> &[u8] {
     &body[..body.len() / 2]
 }
 
-/// Waits for the end of a request over HTTP/2, feeding it a byte now and then if it `drips`: a reset, or an answer that
-/// says that it took too long, or that there are too many like it.
+/// Waits for the end of an HTTP/2 request; with `drips` it sends a byte now and then. The end is a reset, a timeout
+/// status, or a concurrency refusal.
 async fn ends(mut begun: Begun, drips: bool) {
     let feed = async {
         loop {
             sleep(Duration::from_millis(500)).await;
             if drips {
-                // An error says that the request is over.
+                // An error means that the request has ended.
                 begun.body.send_data(vec![b' '].into(), false).ok();
             }
         }
     };
-    let answer = tokio::select! {
-        answer = timeout(ENDS_WITHIN, begun.answer) => answer.expect("the request ends within seconds"),
+    let response = tokio::select! {
+        response = timeout(CLOSE_TIMEOUT, begun.response) => response.expect("the request ends within seconds"),
         () = feed => unreachable!("it feeds for ever"),
     };
-    let Ok(answer) = answer else { return };
-    let status = answer.status().as_u16();
-    match answer.headers().get("grpc-status") {
+    let Ok(response) = response else { return };
+    let status = response.status().as_u16();
+    match response.headers().get("grpc-status") {
         Some(code) => assert_ne!(code, "0", "an unfinished call succeeded"),
-        // gRPC-Web has its status in the body.
-        None if status == 200 => assert!(answer.headers()["content-type"].to_str().unwrap().contains("grpc")),
+        // gRPC-Web returns its status in the body.
+        None if status == 200 => assert!(response.headers()["content-type"].to_str().unwrap().contains("grpc")),
         None => assert!([408, 429, 503].contains(&status), "{status}"),
     }
 }
@@ -72,7 +72,7 @@ async fn unfinished_sign_ins_block_no_other_sign_in() {
     neighbours
         .undisturbed_by(async {
             let begun_at = Instant::now();
-            // Over one connection, in the three dialects; some stall, and some come a byte at a time.
+            // Over one connection, in three protocols; some bodies stall, some drip.
             let mut client = Http2::connect(address, 65_535).await;
             let mut unfinished = Vec::new();
             for n in 0..UNFINISHED {
@@ -82,10 +82,10 @@ async fn unfinished_sign_ins_block_no_other_sign_in() {
                     _ => (stranger(&format!("/{LOGIN}"), "application/grpc-web+proto"), &framed),
                 };
                 let begun = client.begin(head, half(body), false).await.expect("the connection is open");
-                // A second half that is all spaces makes no JSON, and no message.
+                // A second half of spaces is neither valid JSON nor a valid message.
                 unfinished.push(ends(begun, n % 2 == 0));
             }
-            // And each over a connection of its own.
+            // And each over a separate connection.
             let cut = (0..UNFINISHED).map(|n| {
                 let login = &login;
                 async move {
@@ -97,7 +97,7 @@ async fn unfinished_sign_ins_block_no_other_sign_in() {
                     );
                     stream.write_all(head.as_bytes()).await.unwrap();
                     stream.write_all(half(login)).await.unwrap();
-                    let sent = closed_within(ENDS_WITHIN, &mut stream).await.expect("it is closed within seconds");
+                    let sent = closed_within(CLOSE_TIMEOUT, &mut stream).await.expect("it is closed within seconds");
                     let sent = String::from_utf8_lossy(&sent).into_owned();
                     let refused = |sent: &str| {
                         ["408", "429", "503"].iter().any(|status| sent.starts_with(&format!("HTTP/1.1 {status} ")))
@@ -128,18 +128,18 @@ async fn thousand_unfinished_calls_of_one_user_overload_no_service() {
                     1 => (attacker.grpc("baton.task.v1.TaskService/CreateTask"), half(&create)),
                     _ => (attacker.grpc_web("baton.task.v1.TaskService/CreateTask"), half(&create)),
                 };
-                // Beyond what a person may have they are refused, one by one or with the connection.
+                // Beyond the user's limit they are refused, individually or with the connection.
                 unfinished.extend(client.begin(head, body, false).await.ok());
             }
             join_all(unfinished.into_iter().map(|begun| ends(begun, false))).await;
         })
         .await;
-    // The person's own slots are free again.
+    // The user's own slots are free again.
     let calls = (0..20).map(|_| attacker.person.get("/v1/tasks").send());
-    for answer in join_all(calls).await {
-        assert_eq!(answer.status, 200, "{}", answer.text);
+    for response in join_all(calls).await {
+        assert_eq!(response.status, 200, "{}", response.text);
     }
     let mut client = Http2::connect(attacker.address, 65_535).await;
     let begun = client.call(attacker.grpc("baton.task.v1.TaskService/ListTasks"), &ListTasksRequest::default()).await;
-    assert_eq!(begun.answer.await.expect("an answer").status(), 200);
+    assert_eq!(begun.response.await.expect("an answer").status(), 200);
 }

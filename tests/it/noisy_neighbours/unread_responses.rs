@@ -1,4 +1,4 @@
-//! Answers that are not read, or a byte a second: a phone on a slow network, or somebody who means harm.
+//! Responses that are not read, or only a byte per second: a slow network or an attack.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ use super::{
 const LIST: &str = "baton.task.v1.TaskService/ListTasks";
 const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
 const EXPORT: &str = "baton.tenancy.v1.ActivityService/ExportActivityLogs";
-/// How long answers lie unread: longer than the three others wait for one.
+/// How long responses stay unread: longer than the timeout of the three other users.
 const UNREAD_FOR: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(1));
-/// What a client takes by default before it reads: 64 KiB less one byte.
-const USUAL_WINDOW: u32 = 65_535;
-/// These are not about how many streams a person may have.
+/// The default HTTP/2 window: 64 KiB minus one byte.
+const DEFAULT_WINDOW: u32 = 65_535;
+/// These tests are not about the limit on streams per user.
 const MANY_STREAMS: [(&str, &str); 2] =
     [("BATON_GATEWAY_MAX_STREAMS_PER_PERSON", "1000"), ("BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", "1000")];
 
@@ -49,7 +49,7 @@ async fn unread_grpc_responses_delay_no_other_call() {
     neighbours
         .undisturbed_by(async {
             let mut clients =
-                [Http2::connect(attacker.address, 0).await, Http2::connect(attacker.address, USUAL_WINDOW).await];
+                [Http2::connect(attacker.address, 0).await, Http2::connect(attacker.address, DEFAULT_WINDOW).await];
             let mut unread = Vec::new();
             for client in &mut clients {
                 for _ in 0..8 {
@@ -57,15 +57,15 @@ async fn unread_grpc_responses_delay_no_other_call() {
                 }
             }
             for begun in &mut unread {
-                let answer = timeout(UNREAD_FOR, &mut begun.answer).await.expect("an answer begins");
-                assert_eq!(answer.expect("no reset").status(), 200);
+                let response = timeout(UNREAD_FOR, &mut begun.response).await.expect("an answer begins");
+                assert_eq!(response.expect("no reset").status(), 200);
             }
             sleep(UNREAD_FOR).await;
             drop((unread, clients));
             // Every slot is free again.
             let again = join_all((0..16).map(|_| timeout(UNREAD_FOR, attacker.person.get("/v1/tasks").send())));
-            for answer in again.await {
-                assert_eq!(answer.expect("an answer").status, 200);
+            for response in again.await {
+                assert_eq!(response.expect("an answer").status, 200);
             }
         })
         .await;
@@ -93,7 +93,7 @@ async fn unread_streams_delay_no_other_call() {
                 stream.write_all(&body).await.unwrap();
                 narrow_streams.push(stream);
             }
-            // Sockets that are never read, and follow the board.
+            // Sockets that subscribe to the board and never read.
             let mut sockets = Vec::new();
             for _ in 0..30 {
                 let stream = narrow(attacker.address).await;
@@ -103,7 +103,7 @@ async fn unread_streams_delay_no_other_call() {
                 socket.send(Message::text(subscribe)).await.unwrap();
                 sockets.push(socket);
             }
-            // What happens on the board goes to all of them.
+            // Events on the board are sent to all of them.
             attacker.create_tasks(300).await;
             sleep(UNREAD_FOR).await;
         })
@@ -115,7 +115,7 @@ async fn slow_downloads_delay_no_other_call() {
     let platform = Platform::start_with(&MANY_STREAMS).await;
     let attacker = Attacker::of(&platform).await;
     let ids = attacker.create_large_tasks(100).await;
-    // A log that is larger than what the connections on its way hold.
+    // An export that is larger than the buffers of the connections.
     for n in 0..12 {
         let change = json!({"action": "update", "task_ids": ids, "task": {"title": format!("Change {n}")}});
         attacker.person.post("/v1/tasks/bulk", &change).ok().await;
@@ -149,8 +149,8 @@ async fn slow_downloads_delay_no_other_call() {
             }
             // Every slot is free again.
             for path in ["/v1/activity-logs/export", "/v1/tasks?per_page=100"] {
-                let answer = timeout(UNREAD_FOR, attacker.person.get(path).send()).await.expect("an answer");
-                assert_eq!(answer.status, 200, "{path}");
+                let response = timeout(UNREAD_FOR, attacker.person.get(path).send()).await.expect("an answer");
+                assert_eq!(response.status, 200, "{path}");
             }
         })
         .await;

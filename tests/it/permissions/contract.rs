@@ -2,7 +2,7 @@
 
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
-/// Who may call an RPC.
+/// The access rule of an RPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
     Public,

@@ -1,4 +1,4 @@
-//! What the walk finds: two accounts with everything that a request can name.
+//! Fixture of the permission tests: two accounts with every kind of resource.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use uuid::Uuid;
 
 use super::samples::Samples;
 
-/// Two accounts with everything that a request can name.
+/// Two accounts with every kind of resource that a request can name.
 pub(super) struct Fixture {
     pub(super) platform: Platform,
     pub(super) team: Team,
     pub(super) other: Team,
-    /// For each role, things of its own that no call changes, and those of the other account, which its members see.
+    /// For each role, its own resources that no call changes, and the visible resources of the other account.
     pub(super) samples: BTreeMap<&'static str, Samples>,
     /// A task that is in the activity log.
     pub(super) logged_task: Uuid,
 }
 
-/// What a call may need one of for itself.
+/// A kind of resource that a call may need for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thing {
+pub(super) enum ResourceKind {
     Task,
     Parent,
     Comment,
@@ -35,14 +35,15 @@ pub(super) enum Thing {
 
 impl Fixture {
     pub(super) async fn seed(platform: Platform, team: Team, other: Team) -> Self {
-        // Where the setting says no, REASSIGNMENT_NOT_ALLOWED would stand before the ids.
+        // Without the setting, REASSIGNMENT_NOT_ALLOWED would precede the check of ids.
         let settings = format!("/v1/accounts/{}/settings", team.account_id);
         team.owner.patch(&settings, &json!({"managers_may_reassign": true})).ok().await;
         let logged_task = team.owner.create_task("In the log").await;
         let others = others(&team, &other).await;
         let mut samples = BTreeMap::new();
         for (role, person) in team.roles() {
-            // The owner is told that those they invited have joined; all others are given a task.
+            // Each role needs a notification: the owner gets them for accepted invitations, others for an assigned
+            // task.
             if role != "owner" {
                 let handed = json!({"title": "Handed over", "assigned_to": person.id});
                 team.owner.post("/v1/tasks", &handed).ok().await;
@@ -60,7 +61,7 @@ impl Fixture {
         Self { platform, team, other, samples, logged_task }
     }
 
-    /// All that there is in the other account, as its people see it.
+    /// A snapshot of the other account as its users see it.
     pub(super) async fn other_account(&self) -> Value {
         let account_id = self.other.account_id;
         let owner = &self.other.owner;
@@ -73,7 +74,7 @@ impl Fixture {
     }
 }
 
-/// The people of one account, and the things of the other.
+/// Users of one account and resources of the other.
 async fn others(team: &Team, other: &Team) -> Samples {
     let owner = &other.owner;
     let shared = json!({"title": "Shared", "visibility": "account"});
@@ -100,75 +101,75 @@ async fn others(team: &Team, other: &Team) -> Samples {
 }
 
 impl Samples {
-    /// New things of the person's own: those that are wanted.
-    pub(super) async fn renew(&mut self, person: &Person, team: &Team, wanted: impl Fn(Thing) -> bool) {
+    /// Creates the wanted resources for this user.
+    pub(super) async fn renew(&mut self, person: &Person, team: &Team, wanted: impl Fn(ResourceKind) -> bool) {
         let task = || person.create_task("For a call");
-        if wanted(Thing::Task) {
+        if wanted(ResourceKind::Task) {
             self.task = Some(task().await);
         }
-        if wanted(Thing::Parent) {
+        if wanted(ResourceKind::Parent) {
             self.parent = Some(task().await);
         }
-        if wanted(Thing::Comment) {
-            let about = if wanted(Thing::Task) { self.task.unwrap() } else { task().await };
+        if wanted(ResourceKind::Comment) {
+            let about = if wanted(ResourceKind::Task) { self.task.unwrap() } else { task().await };
             self.comment = Some(comment(person, about).await);
         }
-        if wanted(Thing::View) {
+        if wanted(ResourceKind::View) {
             self.view = Some(view(person).await);
         }
-        if wanted(Thing::CustomField) {
+        if wanted(ResourceKind::CustomField) {
             self.custom_field = Some(custom_field(&team.owner).await);
         }
-        if wanted(Thing::Reminder) {
+        if wanted(ResourceKind::Reminder) {
             self.reminder = Some(reminder(person, task().await).await);
         }
-        if wanted(Thing::Attachment) {
+        if wanted(ResourceKind::Attachment) {
             self.attachment = Some(attachment(person, task().await).await);
         }
-        if wanted(Thing::TimeEntry) {
+        if wanted(ResourceKind::TimeEntry) {
             self.time_entry = Some(time_entry(person, task().await).await);
         }
-        if wanted(Thing::Invitation) {
+        if wanted(ResourceKind::Invitation) {
             self.invitation = Some(invite(team).await);
         }
     }
 }
 
-/// A file of a task.
+/// Creates an attachment.
 async fn attachment(person: &Person, task: Uuid) -> Uuid {
     person.attach(task, "sample.txt", "text/plain", b"sample").await
 }
 
-/// A new invitation, by the owner.
+/// Creates an invitation as the owner.
 async fn invite(team: &Team) -> Uuid {
     let invitation = json!({"email": format!("{}@example.com", Uuid::new_v4().simple()), "role": "user"});
     id(&team.owner.post(&format!("/v1/accounts/{}/members", team.account_id), &invitation).ok().await)
 }
 
-/// A minute of work on a task that is the person's own.
+/// Creates a time entry of a minute.
 async fn time_entry(person: &Person, task: Uuid) -> Uuid {
     let worked = json!({"started_at": "2025-11-22T09:00:00Z", "ended_at": "2025-11-22T09:01:00Z"});
     id(&person.post(&format!("/v1/tasks/{task}/time-entries"), &worked).ok().await)
 }
 
-/// A new custom field of the person's account.
+/// Creates a custom field.
 async fn custom_field(person: &Person) -> Uuid {
     let key = format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]);
     id(&person.post("/v1/custom-fields", &json!({"key": key, "name": "Sample", "type": "text"})).ok().await)
 }
 
-/// A new reminder of a task.
+/// Creates a reminder.
 async fn reminder(person: &Person, task: Uuid) -> Uuid {
     id(&person.post(&format!("/v1/tasks/{task}/reminders"), &json!({"before_seconds": 60})).ok().await)
 }
 
-/// A new view, shared.
+/// Creates a shared view.
 async fn view(person: &Person) -> Uuid {
     let view = json!({"name": Uuid::new_v4().to_string(), "source": "my", "visibility": "shared"});
     id(&person.post("/v1/views", &view).ok().await)
 }
 
-/// A new comment on a task.
+/// Creates a comment.
 async fn comment(person: &Person, task: Uuid) -> Uuid {
     id(&person.post(&format!("/v1/tasks/{task}/comments"), &json!({"body": "A comment"})).ok().await)
 }
@@ -181,6 +182,6 @@ async fn first_notification(person: &Person) -> Uuid {
     .await
 }
 
-fn id(thing: &Value) -> Uuid {
-    thing["id"].as_str().unwrap_or_else(|| panic!("no id: {thing}")).parse().unwrap()
+fn id(resource: &Value) -> Uuid {
+    resource["id"].as_str().unwrap_or_else(|| panic!("no id: {resource}")).parse().unwrap()
 }

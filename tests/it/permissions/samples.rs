@@ -1,19 +1,19 @@
-//! A valid request for every RPC, with something in every field. A field without a sample fails the test: give it
-//! its line.
+//! A valid request for every RPC, with a value in every field. A field without a sample fails the test; add a line for
+//! it.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, MethodDescriptor, Value};
 use uuid::Uuid;
 
-/// Whose id to put into a field.
+/// The origin of an id in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// Of something in the other account.
+    /// An id in the other account.
     Other,
-    /// Of nothing that ever was.
+    /// An id that does not exist.
     Nobody,
 }
 
-/// Ids for the requests of one call. Those that are absent never were.
+/// Ids for the requests of one call. An absent one is replaced by an id that does not exist.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
     pub(crate) account_id: Option<Uuid>,
@@ -65,7 +65,7 @@ const IDS: &[&str] = &[
     "blocked_by",
 ];
 
-/// Fields that do not go with the others of their message, or with the type that is sampled.
+/// Fields that conflict with other fields of their message or with the sampled type.
 const LEFT_OUT: &[&str] = &[
     "baton.task.v1.CreateCustomFieldRequest.options",
     "baton.task.v1.CustomFieldChange.options",
@@ -77,12 +77,12 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 impl Samples {
-    /// Valid requests that name nothing that is there.
+    /// Samples with ids that do not exist.
     pub(crate) fn of_nobody() -> Self {
         Self::default()
     }
 
-    /// The paths of all ids in an RPC's request.
+    /// Returns the paths of all ids in an RPC's request.
     pub(crate) fn id_paths(method: &MethodDescriptor) -> Vec<String> {
         fn collect(of: &MessageDescriptor, above: &str, found: &mut Vec<String>) {
             for field in of.fields() {
@@ -104,7 +104,7 @@ impl Samples {
         found
     }
 
-    /// The request; `whose` says for the path of an id whose it shall be, if not the caller's.
+    /// Builds the request. `whose` selects the origin for the path of an id; the default is the caller's own.
     pub(crate) fn request(&self, method: &MethodDescriptor, whose: &dyn Fn(&str) -> Option<Whose>) -> DynamicMessage {
         self.message(method, &method.input(), "", whose)
     }
@@ -151,7 +151,7 @@ impl Samples {
             ("id", _) if method.parent_service().name() == "ViewService" => (self.view, self.other_view),
             ("id", "baton.task.v1") => (self.task, self.other_task),
             ("blocked_by", _) => (self.parent, self.other_task),
-            // Sessions and keys of the caller's own: none that another call of the walk needs.
+            // Sessions and keys of the caller that no other call needs.
             ("id", "baton.auth.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
             ("task_id", _) => (self.task, self.other_task),
@@ -164,7 +164,7 @@ impl Samples {
             ("manager_id" | "hand_over_to", _) => (self.manager, self.other_member),
             ("invitation_id", _) => (self.invitation, self.other_invitation),
             ("user_id" | "assigned_to" | "actor", _) => (self.member, self.other_member),
-            _ => panic!("{}: whose {field} is it? It needs its line here", method.full_name()),
+            _ => panic!("{}: {field} needs a line here", method.full_name()),
         };
         let id = match whose {
             None => own,
@@ -175,17 +175,17 @@ impl Samples {
     }
 }
 
-/// A valid value for a field that is no id; `None` for one that a request does well without.
+/// A valid value for a field that is not an id; `None` for a field to omit.
 fn sample(field: &FieldDescriptor) -> Option<Value> {
     let text = |text: &str| Some(Value::String(text.to_owned()));
     match (field.name(), field.kind()) {
-        // It would have to fit the rest of the request.
+        // It would have to match the rest of the request.
         ("page_token", _) => None,
         ("slug", _) => Some(Value::String(format!("sample-{}", Uuid::new_v4().simple()))),
         ("primary_color" | "accent_color", _) => text("#336699"),
         ("logo_url", _) => text("https://example.com/logo.png"),
         ("action", Kind::String) => text("task.created"),
-        // To start them, but only to see.
+        // A start action, as a dry run.
         ("action", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("dry_run", _) => Some(Value::Bool(true)),
         ("key", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
@@ -195,16 +195,16 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("format", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("from", Kind::String) => text("09:00"),
         ("to", Kind::String) => text("17:00"),
-        // One that has to do with tasks: to see them.
+        // A permission about tasks: reading them.
         ("permission", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
         ("rejection_enabled" | "ai_enabled" | "analytics_enabled" | "one_running_timer", _) => Some(Value::Bool(true)),
         // Nobody here has one.
         ("require_second_factor", _) => Some(Value::Bool(false)),
-        // One owner's views have names of their own.
+        // View names are unique per owner.
         ("name", _) if field.parent_message().name().contains("View") => {
             Some(Value::String(Uuid::new_v4().to_string()))
         }
-        // Goes without `before_id`.
+        // Excludes `before_id`.
         ("after_id", _) => None,
         ("overdue" | "unassigned" | "has_due", Kind::Bool) => None,
         ("due" | "created" | "updated" | "completed", Kind::String) => None,
@@ -212,10 +212,10 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("prefix", _) => text("sa"),
         ("position", Kind::Int32) => Some(Value::I32(1)),
         ("layout", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
-        // That of the person whom the request names.
+        // The role of the user that the request names.
         ("board" | "source", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
         ("title" | "name" | "search", _) => text("Sample"),
-        // Goes without `before_seconds`.
+        // Excludes `before_seconds`.
         ("at", Kind::Message(_)) => None,
         ("before_seconds", _) => Some(Value::I32(60)),
         ("recurrence_rule", _) => text("FREQ=WEEKLY;BYDAY=MO"),
@@ -248,7 +248,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("provider" | "state" | "iss" | "error" | "browser_token", _) => text("sample"),
         ("redirect", _) => text("/sample"),
         ("code", _) => text("000000"),
-        // The lowest of each: pending, low, private, user, invited, the first sort and order.
+        // The lowest value of each enum: pending, low, private, user, invited, the first sort and order.
         ("status" | "priority" | "visibility" | "default_visibility" | "role" | "sort" | "order", Kind::Enum(_)) => {
             Some(Value::EnumNumber(1))
         }
@@ -269,7 +269,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
             time.set_field_by_name("seconds", Value::I64(1_900_000_000));
             Some(Value::Message(time))
         }
-        // An hour that is over.
+        // A past hour.
         ("started_at" | "ended_at", Kind::Message(of)) => {
             let mut time = DynamicMessage::new(of);
             time.set_field_by_name(
@@ -292,7 +292,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
     }
 }
 
-/// A mask of everything that the request's change sets.
+/// A mask of all fields that the request's change sets.
 fn mask(of: &MessageDescriptor, request: &MessageDescriptor) -> Value {
     let change = request.fields().find_map(|field| match field.kind() {
         Kind::Message(inner) if inner.full_name().starts_with("baton.") => Some(inner),
