@@ -29,14 +29,14 @@ pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode
     let Command::Rebuild { check } = *command;
     let config = TaskTables::from_env(env)?;
     let db = Db::open("task", &config.database_url, &config.system_database_url, 2, Clock::system())?;
-    let wrong = baton_task::upkeep::usage::rebuild(&db, check).await?;
+    let wrong = baton_task::maintenance::quota_counters::rebuild(&db, check).await?;
     for counter in &wrong {
-        let baton_task::upkeep::usage::Counted { account_id, user_id, counted, actual } = counter;
+        let baton_task::maintenance::quota_counters::Counted { account_id, user_id, counted, actual } = counter;
         println!("account {account_id}, user {user_id}: {counted} open tasks were counted, {actual} are there");
     }
-    let wrong_bytes = baton_task::upkeep::storage::rebuild(&db, check).await?;
+    let wrong_bytes = baton_task::maintenance::attachment_gc::rebuild(&db, check).await?;
     for counter in &wrong_bytes {
-        let baton_task::upkeep::storage::CountedBytes { account_id, counted, actual } = counter;
+        let baton_task::maintenance::attachment_gc::CountedBytes { account_id, counted, actual } = counter;
         println!("account {account_id}: {counted} bytes of files were counted, {actual} are there");
     }
     let wrong = wrong.len() + wrong_bytes.len();

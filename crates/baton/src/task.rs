@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use baton_runtime::{Clock, Env};
 use baton_store::Db;
-use baton_task::upkeep::rebuild::{Difference, rebuild};
+use baton_task::maintenance::log_check::{Difference, rebuild};
 
 use crate::quota::TaskTables;
 
