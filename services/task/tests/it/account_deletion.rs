@@ -1,4 +1,4 @@
-//! Accounts end, and their tasks with them.
+//! Deletion of an account's task data.
 
 use baton_testkit::eventually;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use crate::{
     fixture::{Fixture, new_task, new_task_for},
 };
 
-/// Rows of an account by table: tasks with what hangs on them, lines of timelines, counts of open tasks.
+/// Row counts of an account: tasks with their child tables, timeline entries, open-task counters.
 async fn rows(fixture: &Fixture, account_id: Uuid) -> (i64, i64, i64) {
     sqlx::query_as(
         "select (select count(*) from task.tasks where account_id = $1)
@@ -43,7 +43,7 @@ async fn deleted_account_loses_all_its_rows_and_other_accounts_none() {
         here.add_dependency(owner, &one.id, &other.id).await.unwrap();
         here.define(owner, text_field("room")).await.unwrap();
     }
-    // A chain of parts, oldest and youngest first, each with a line: more than go at once.
+    // A chain of subtasks, each with a log entry: more rows than one batch deletes.
     sqlx::query(
         "with ids as (select n, gen_random_uuid() as id from generate_series(1, 2300) n),
               made as (insert into task.tasks (id, account_id, title, description, status, priority, visibility, tags,
@@ -61,7 +61,7 @@ async fn deleted_account_loses_all_its_rows_and_other_accounts_none() {
     .unwrap();
     let theirs = rows(&fixture, other_account.team.account_id).await;
     assert!(theirs.0 > 0 && theirs.1 > 0 && theirs.2 > 0, "{theirs:?}");
-    // Counters are published when their time comes, whatever else happens.
+    // Counters are published by a timer, so it is not compared.
     let published = "select count(*) from task.outbox where position('usage.changed'::bytea in envelope) = 0";
     let before: i64 = sqlx::query_scalar(published).fetch_one(&admin).await.unwrap();
 
@@ -76,7 +76,7 @@ async fn deleted_account_loses_all_its_rows_and_other_accounts_none() {
         .await;
     };
     gone().await;
-    // Told again, after the inbox has forgotten it, it finds nothing more to do.
+    // A redelivery after the inbox row has expired finds nothing to delete.
     sqlx::query("delete from task.inbox").execute(&admin).await.unwrap();
     sqlx::query("update tenancy.outbox set published_at = null, batch = null").execute(&admin).await.unwrap();
     eventually(|| async {
@@ -89,5 +89,5 @@ async fn deleted_account_loses_all_its_rows_and_other_accounts_none() {
     gone().await;
     assert_eq!(rows(&fixture, other_account.team.account_id).await, theirs);
     let after: i64 = sqlx::query_scalar(published).fetch_one(&admin).await.unwrap();
-    assert_eq!(after, before, "nobody is told of each task");
+    assert_eq!(after, before, "no event per task");
 }

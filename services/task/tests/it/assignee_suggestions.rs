@@ -1,4 +1,4 @@
-//! Whom a task could be handed to.
+//! Assignee suggestions: ranking, reasons, and who may be suggested.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{
@@ -36,7 +36,7 @@ async fn less_busy_members_rank_first_with_reasons() {
     request.due_at = Some(timestamp(now + TimeDelta::days(3)));
     let id = fixture.create(&team.super_manager, request).await.unwrap().id;
 
-    // One late task, one due before ours, one after; of the first, an hour of two is worked.
+    // One overdue task, one due before ours, one after. One of the first task's two hours has been worked.
     for (days, title) in [(-1, "late"), (2, "before"), (5, "after")] {
         let mut request = new_task_for(title, &team.user_a1);
         request.due_at = Some(timestamp(now + TimeDelta::days(days)));
@@ -48,7 +48,7 @@ async fn less_busy_members_rank_first_with_reasons() {
         .await
         .unwrap();
     fixture.create(&team.manager_a, new_task_for("one", &team.user_a2)).await.unwrap();
-    // What is not held, is closed or is in the trash burdens nobody.
+    // Unassigned, closed and deleted tasks add to nobody's load.
     let closed = fixture.create(&team.manager_b, new_task_for("closed", &team.user_b1)).await.unwrap().id;
     fixture.start(&team.user_b1, &closed).await.unwrap();
     fixture.complete(&team.user_b1, &closed).await.unwrap();
@@ -59,7 +59,7 @@ async fn less_busy_members_rank_first_with_reasons() {
     let suggestions = suggest(&fixture, &team.super_manager, &id, None).await.unwrap();
     let mut free = [&team.manager_a, &team.manager_b, &team.user_b1].map(|person| person.user_id);
     free.sort();
-    assert_eq!(people(&suggestions)[..3], free, "the same load: by id");
+    assert_eq!(people(&suggestions)[..3], free, "equal load is ordered by id");
     assert_eq!(people(&suggestions)[3..], [team.user_a2.user_id, team.user_a1.user_id]);
     let busiest = &suggestions[4];
     for (kind, expected) in [
@@ -81,7 +81,7 @@ async fn less_busy_members_rank_first_with_reasons() {
         let refusal = suggest(&fixture, &team.super_manager, &id, Some(limit)).await;
         assert_eq!(error_reason(refusal), Reason::ValidationFailed);
     }
-    // The best is one whom the task can be given to.
+    // The first suggestion is assignable.
     let best = people(&suggestions)[0];
     fixture.assign(&team.super_manager, &id, best).await.unwrap();
 }
@@ -90,7 +90,7 @@ async fn less_busy_members_rank_first_with_reasons() {
 async fn pace_is_derived_from_past_work() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    // Three tasks each: A1 takes twice as long as expected, A2 half as long. What is old does not count.
+    // Three tasks each: A1 takes twice the estimate, A2 half of it. Old tasks do not count.
     for (person, seconds, days) in [(&team.user_a1, 7_200, 10), (&team.user_a2, 1_800, 10), (&team.user_a2, 36_000, 91)]
     {
         sqlx::query(
@@ -121,17 +121,17 @@ async fn only_assignable_members_are_suggested() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let id = fixture.create(&team.owner, new_task_for("Sweep", &team.manager_a)).await.unwrap().id;
-    // Its holder hands it down; those above take it.
+    // The assignee passes it down; superiors reassign it.
     let mut reports = [team.user_a1.user_id, team.user_a2.user_id];
     reports.sort();
     assert_eq!(people(&suggest(&fixture, &team.manager_a, &id, None).await.unwrap()), reports);
     let suggested = people(&suggest(&fixture, &team.owner, &id, Some(100)).await.unwrap());
-    assert_eq!(suggested.len(), 5, "neither the caller nor the holder");
+    assert_eq!(suggested.len(), 5, "neither the caller nor the assignee");
     for person in suggested {
         fixture.reassign(&team.owner, &id, person).await.unwrap();
         fixture.reassign(&team.owner, &id, team.manager_a.user_id).await.unwrap();
     }
-    // As AssignTask and ReassignTask would answer.
+    // The same refusals as AssignTask and ReassignTask.
     assert_eq!(error_reason(suggest(&fixture, &team.manager_b, &id, None).await), Reason::TaskNotFound);
     assert_eq!(error_reason(suggest(&fixture, &team.user_a1, &id, None).await), Reason::PermissionMissing);
     fixture.assign(&team.manager_a, &id, team.user_a1.user_id).await.unwrap();

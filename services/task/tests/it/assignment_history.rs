@@ -1,4 +1,4 @@
-//! The record of the hands that tasks go through, and the lists by whose they are.
+//! Assignment history, and the lists of tasks by assignee, assigner and team.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -30,7 +30,7 @@ async fn history(fixture: &Fixture, actor: &Person, id: &str) -> RpcResult<Vec<A
     Ok(page(fixture, actor, id, Page { per_page: 100, ..Page::default() }).await?.0)
 }
 
-/// By whom, to whom and how, in order.
+/// Assigner, assignee and origin of each assignment, in order.
 fn chain(history: &[Assignment]) -> Vec<(&str, &str, Origin)> {
     history.iter().map(|one| (one.assigned_by.as_str(), one.assigned_to.as_str(), one.origin())).collect()
 }
@@ -81,14 +81,14 @@ async fn every_assignment_is_recorded() {
     assert_eq!(rejected.rejected_at, rejected.ended_at);
     assert!(history[3].accepted_at.is_some(), "work accepts");
     for pair in history.windows(2) {
-        assert_eq!(pair[0].ended_at, pair[1].assigned_at, "one hand after the other");
+        assert_eq!(pair[0].ended_at, pair[1].assigned_at, "assignments do not overlap");
     }
     assert!(history[4].ended_at.is_none());
-    // The chain is for those who see the task.
+    // The history requires visibility of the task.
     assert_eq!(error_reason(self::history(&fixture, &team.user_a1, &id).await), Reason::TaskNotFound);
     let other_account = fixture.other_account().await;
     assert_eq!(error_reason(self::history(&other_account, &other_account.team.owner, &id).await), Reason::TaskNotFound);
-    // What says nothing of hands adds nothing: the timeline has all of it.
+    // Other changes add no assignment; the timeline has them.
     assert_eq!(fixture.timeline(&team.owner, &id).await.unwrap().len(), 7);
 }
 
@@ -208,29 +208,37 @@ async fn assignment_lists_filter_by_assignee_assigner_and_team() {
     create(&people.manager_b, "elsewhere", Some(&people.user_b1)).await;
 
     let all = oldest_first;
-    assert_eq!(to_me(&fixture, &people.user_a1, all()).await.unwrap(), ["given"], "what nobody holds is nobody's");
+    assert_eq!(
+        to_me(&fixture, &people.user_a1, all()).await.unwrap(),
+        ["given"],
+        "an unassigned task is assigned to nobody"
+    );
     assert_eq!(to_me(&fixture, &people.manager_a, all()).await.unwrap(), ["kept", "down"]);
-    assert_eq!(by_me(&fixture, &people.manager_a, all()).await.unwrap(), ["given"], "what one keeps was not given");
+    assert_eq!(
+        by_me(&fixture, &people.manager_a, all()).await.unwrap(),
+        ["given"],
+        "a self-assigned task was not given to anyone"
+    );
     assert_eq!(by_me(&fixture, &people.super_manager, all()).await.unwrap(), ["down"]);
     assert_eq!(by_me(&fixture, &people.user_a1, all()).await.unwrap(), Vec::<String>::new());
     assert_eq!(team(&fixture, &people.manager_a, all()).await.unwrap(), ["given", "own", "kept", "down"]);
     assert_eq!(team(&fixture, &people.owner, all()).await.unwrap().len(), 5);
     assert_eq!(error_reason(team(&fixture, &people.user_a1, all()).await), Reason::PermissionMissing);
 
-    // Handed on, it is who handed it on who gave it.
+    // After the task is passed on, the one who passed it on is its assigner.
     fixture.assign(&people.manager_a, &down, people.user_a1.user_id).await.unwrap();
     fixture.start(&people.user_a1, &down).await.unwrap();
     assert_eq!(by_me(&fixture, &people.manager_a, all()).await.unwrap(), ["given", "down"]);
     assert_eq!(by_me(&fixture, &people.super_manager, all()).await.unwrap(), Vec::<String>::new());
 
-    // Filters and sorts are those of ListTasks.
+    // Filters and sorts of ListTasks apply.
     let running = || TaskFilter { status: vec![TaskStatus::InProgress.into()], ..all() };
     assert_eq!(to_me(&fixture, &people.user_a1, running()).await.unwrap(), ["down"]);
     assert_eq!(by_me(&fixture, &people.manager_a, running()).await.unwrap(), ["down"]);
     assert_eq!(team(&fixture, &people.manager_a, running()).await.unwrap(), ["down"]);
     let newest = TaskFilter { order: 0, search: Some("given".to_owned()), ..all() };
     assert_eq!(team(&fixture, &people.manager_a, newest).await.unwrap(), ["given"]);
-    // Another account's people have lists of their own.
+    // Members of another account see only their own lists.
     let other_account = fixture.other_account().await;
     assert_eq!(team(&other_account, &other_account.team.owner, all()).await.unwrap(), Vec::<String>::new());
 }

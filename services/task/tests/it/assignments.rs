@@ -1,4 +1,4 @@
-//! Tasks change hands.
+//! Assigning, reassigning and rejecting tasks.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -36,14 +36,20 @@ async fn each_role_assigns_tasks_to_lower_roles_only() {
             if allowed {
                 let created = created.unwrap();
                 assert_eq!(created.assigned_to, Some(to.user_id.to_string()));
-                assert_eq!(created.accepted_at.is_some(), from.user_id == to.user_id, "one's own is accepted at once");
+                assert_eq!(
+                    created.accepted_at.is_some(),
+                    from.user_id == to.user_id,
+                    "a self-assigned task is accepted at once"
+                );
             } else {
                 assert_eq!(error_reason(created), Reason::AssignmentNotAllowed);
             }
             let unheld = fixture.create(from, new_task("Mop")).await.unwrap().id;
             let assigned = fixture.assign(from, &unheld, to.user_id).await;
             match (allowed, from.user_id == team.user_a1.user_id) {
-                (_, true) => assert_eq!(error_reason(assigned), Reason::PermissionMissing, "users hand nothing down"),
+                (_, true) => {
+                    assert_eq!(error_reason(assigned), Reason::PermissionMissing, "users assign tasks to nobody")
+                }
                 (true, _) => assert_eq!(assigned.unwrap().assigned_to, Some(to.user_id.to_string())),
                 (false, _) => assert_eq!(error_reason(assigned), Reason::AssignmentNotAllowed),
             }
@@ -67,7 +73,7 @@ async fn assigned_task_is_passed_on_by_its_assignee_only() {
     assert_eq!(error_reason(fixture.assign(&team.manager_b, &id, target).await), Reason::TaskNotFound);
     let once = fixture.assign(&team.manager_a, &id, team.user_a1.user_id).await.unwrap();
     let again = fixture.assign(&team.manager_a, &id, team.user_a1.user_id).await.unwrap();
-    assert_eq!(once, again, "assigning again to the same person changes nothing");
+    assert_eq!(once, again, "assigning to the same user again changes nothing");
     assert_eq!(fixture.events(&id).await.len(), 3, "created and assigned, assigned");
 
     let seen = fixture.create(&team.owner, {
@@ -77,7 +83,7 @@ async fn assigned_task_is_passed_on_by_its_assignee_only() {
     });
     let id = seen.await.unwrap().id;
     let theirs = fixture.assign(&team.manager_b, &id, team.user_b1.user_id).await;
-    assert_eq!(error_reason(theirs), Reason::TaskChangeNotAllowed, "to see a task is not to have a say");
+    assert_eq!(error_reason(theirs), Reason::TaskChangeNotAllowed, "visibility does not permit changes");
 }
 
 #[tokio::test]
@@ -90,7 +96,7 @@ async fn rejected_task_returns_to_its_assigner() {
     let back = fixture.reject(&team.user_a1, &id, Some("no broom")).await.unwrap();
     assert_eq!(back.assigned_to, Some(team.manager_a.user_id.to_string()));
     assert_eq!((back.assigned_by, back.accepted_at.is_some()), (None, true));
-    assert_eq!(error_reason(fixture.get(&team.user_a1, &id).await), Reason::TaskNotFound, "it is theirs no more");
+    assert_eq!(error_reason(fixture.get(&team.user_a1, &id).await), Reason::TaskNotFound, "it is no longer theirs");
     let line = fixture.timeline(&team.manager_a, &id).await.unwrap();
     assert_eq!((line[1].kind(), line[1].reason.as_deref()), (TaskEventKind::Rejected, Some("no broom")));
     let (kind, event) = fixture.events(&id).await.pop().unwrap();
@@ -109,7 +115,7 @@ async fn account_admins_reassign_any_task() {
     fixture.start(&team.user_a1, &id).await.unwrap();
     let moved = fixture.reassign(&team.super_manager, &id, to).await.unwrap();
     assert_eq!((moved.status(), moved.assigned_to.clone()), (TaskStatus::Paused, Some(to.to_string())));
-    assert_eq!(fixture.reassign(&team.super_manager, &id, to).await.unwrap(), moved, "again changes nothing");
+    assert_eq!(fixture.reassign(&team.super_manager, &id, to).await.unwrap(), moved, "a repetition changes nothing");
     let (kind, event) = fixture.events(&id).await.pop().unwrap();
     assert_eq!((kind.as_str(), event.previously_assigned_to), ("task.reassigned", team.user_a1.user_id.to_string()));
     let refusal = fixture.reassign(&team.super_manager, &id, team.owner.user_id).await;

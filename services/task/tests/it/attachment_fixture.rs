@@ -1,4 +1,4 @@
-//! The task service with a store for the files of tasks.
+//! Fixture for attachments: the task service with a file store.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use baton_files::{Content, Download, Files, FilesConfig, Refused};
@@ -11,7 +11,7 @@ use baton_proto::baton::{
     },
 };
 use baton_runtime::{Clock, Env};
-use baton_task::{Config, SCHEMA, upkeep::storage};
+use baton_task::{Config, SPEC, maintenance::attachment_gc};
 use baton_testkit::Person;
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -26,7 +26,7 @@ use crate::fixture::{Fixture, RpcResult};
 
 pub(crate) const HELLO: &[u8] = b"hello world";
 
-/// The service, and the store that it keeps files in.
+/// The task fixture and its file store.
 pub(crate) struct AttachmentFixture {
     pub(crate) base: Fixture,
     pub(crate) files: Files,
@@ -83,7 +83,7 @@ impl AttachmentFixture {
     pub(crate) async fn fetch(&self, url: &str) -> Result<Vec<u8>, Refused> {
         match self.download(url).await?.content {
             Content::Whole(content) => Ok(content.try_collect::<Vec<_>>().await.unwrap().concat()),
-            _ => panic!("not the whole file"),
+            _ => panic!("expected the whole file"),
         }
     }
 
@@ -91,7 +91,7 @@ impl AttachmentFixture {
         self.files.folder().unwrap().give(&token(url), &Method::GET, &HeaderMap::new()).await
     }
 
-    /// A file that all see.
+    /// Uploads and completes a file.
     pub(crate) async fn attach(&self, actor: &Person, task_id: &str) -> String {
         let created = self.create(actor, announce(task_id, HELLO)).await.unwrap();
         self.send(&created.upload_url, HELLO).await.unwrap();
@@ -117,14 +117,14 @@ impl AttachmentFixture {
 
     pub(crate) async fn sweep(&self) {
         let db = self.db();
-        storage::sweep(&db, &self.files).await.unwrap();
+        attachment_gc::sweep(&db, &self.files).await.unwrap();
     }
 
     /// The service's database, by the service's clock.
     pub(crate) fn db(&self) -> baton_store::Db {
-        let config = Config::from_env(&self.base.context.env()).unwrap().task;
+        let config = Config::from_env(&SPEC, &self.base.context.env()).unwrap().service;
         let clock = self.base.clock.clone();
-        baton_store::Db::open(SCHEMA, &config.database_url, &config.system_database_url, 2, clock).unwrap()
+        baton_store::Db::open(SPEC.name, &config.database_url, &config.system_database_url, 2, clock).unwrap()
     }
 
     pub(crate) async fn events(&self, kind: &str) -> Vec<Envelope> {

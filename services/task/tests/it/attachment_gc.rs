@@ -1,8 +1,8 @@
-//! What becomes of files that nobody needs any more.
+//! Garbage collection of attachment files: expired uploads, purged tasks, orphans, deleted accounts.
 
 use baton_errors::Reason;
 use baton_files::Refused;
-use baton_task::upkeep::storage;
+use baton_task::maintenance::attachment_gc;
 use baton_testkit::eventually;
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ async fn incomplete_upload_expires() {
     fixture.base.clock.advance(TimeDelta::minutes(16));
     assert!(matches!(fixture.send(&left.upload_url, HELLO).await, Err(Refused::Ticket)), "the URL has expired");
     fixture.sweep().await;
-    assert_eq!(fixture.rows().await, 2, "who sent in time may still say so");
+    assert_eq!(fixture.rows().await, 2, "an upload that finished in time may still be completed");
     fixture.base.clock.advance(TimeDelta::minutes(60));
     assert_eq!(error_reason(fixture.complete(&user, &left.id).await), Reason::AttachmentNotFound);
     fixture.sweep().await;
@@ -54,7 +54,7 @@ async fn orphaned_objects_are_deleted_after_a_day() {
     let task = fixture.base.create(&user, new_task("Write")).await.unwrap();
     let kept = fixture.attach(&user, &task.id).await;
     let got = fixture.get(&user, &kept).await.unwrap();
-    // What a call left behind that crashed: of no attachment, and beside the copy of one.
+    // Objects left by crashed calls: one without an attachment, one beside an attachment's copy.
     let [key] = fixture.keys().await.try_into().unwrap();
     let (folder, _) = key.rsplit_once('/').unwrap();
     let orphan = format!("accounts/{}/attachments/{}/upload", fixture.base.team.account_id, Uuid::now_v7());
@@ -64,12 +64,12 @@ async fn orphaned_objects_are_deleted_after_a_day() {
         assert!(fixture.files.copy(&key, left).await.unwrap());
     }
     let db = fixture.db();
-    assert_eq!(storage::sweep_orphans(&db, &fixture.files).await.unwrap(), 0, "it may belong to a call that runs");
+    assert_eq!(attachment_gc::sweep_orphans(&db, &fixture.files).await.unwrap(), 0, "it may belong to a running call");
     fixture.base.clock.advance(TimeDelta::hours(25));
-    assert_eq!(storage::sweep_orphans(&db, &fixture.files).await.unwrap(), 2);
+    assert_eq!(attachment_gc::sweep_orphans(&db, &fixture.files).await.unwrap(), 2);
     let mut keys = fixture.keys().await;
     keys.sort();
-    assert_eq!(keys, [key, foreign], "what is not ours is left alone");
+    assert_eq!(keys, [key, foreign], "foreign objects are kept");
     fixture.base.clock.advance(TimeDelta::hours(-25));
     assert_eq!(fixture.fetch(&got.download_url).await.unwrap(), HELLO);
 }

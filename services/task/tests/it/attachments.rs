@@ -1,4 +1,4 @@
-//! Files that belong to tasks: announced, sent, completed, fetched and deleted.
+//! Attachments: create, upload, complete, download, delete.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use baton_proto::baton::{
     tenancy::v1::UsageChanged,
 };
 use baton_runtime::Clock;
-use baton_task::{Config, MIGRATIONS, SCHEMA, start, upkeep::storage};
+use baton_task::{Config, SPEC, maintenance::attachment_gc, start};
 use baton_testkit::{TestContext, reason};
 use futures_util::future::join_all;
 use prost::Message as _;
@@ -51,7 +51,7 @@ async fn completed_file_is_visible_to_all_who_see_the_task() {
     assert_eq!((event.subject_id.as_str(), event.actor_id), (created.id.as_str(), user.user_id.to_string()));
     let payload: AttachmentEvent = event.payload.unwrap().to_msg().unwrap();
     assert_eq!((payload.task_id, payload.created_by), (task.id, user.user_id.to_string()));
-    // What was checked is all that is kept, and names are nowhere in the store.
+    // The store keeps only the verified copy, and no file names.
     let [key] = fixture.keys().await.try_into().unwrap();
     let folder = format!("accounts/{}/attachments/{}/", fixture.base.team.account_id, created.id);
     assert!(key.strip_prefix(&folder).unwrap().parse::<Uuid>().is_ok(), "{key}");
@@ -76,11 +76,11 @@ async fn files_of_a_hidden_task_are_not_found() {
     assert_eq!(error_reason(other_account.get(&owner, &id).await), Reason::AttachmentNotFound);
     assert_eq!(error_reason(other_account.delete(&owner, &id).await), Reason::AttachmentNotFound);
 
-    // Nobody sees files of a task in the trash.
+    // Files of a deleted task are hidden.
     fixture.base.delete(&team.user_a1, &task.id).await.unwrap();
     assert_eq!(error_reason(fixture.get(&team.user_a1, &id).await), Reason::AttachmentNotFound);
     fixture.sweep().await;
-    assert_eq!(fixture.keys().await.len(), 1, "the trash can be emptied the other way as well");
+    assert_eq!(fixture.keys().await.len(), 1, "the object is kept, because the task may be restored");
 }
 
 #[tokio::test]
@@ -94,14 +94,14 @@ async fn content_that_differs_from_its_announcement_is_deleted() {
     assert_eq!(error_reason(fixture.complete(&user, &created.id).await), Reason::AttachmentMismatch);
     assert_eq!(fixture.keys().await, Vec::<String>::new());
     assert_eq!(error_reason(fixture.complete(&user, &created.id).await), Reason::AttachmentNotUploaded);
-    // The same URL takes the right content still; and once that is complete, nothing that is sent to it matters.
+    // The URL still accepts the right content. After completion, further uploads to it have no effect.
     fixture.send(&created.upload_url, HELLO).await.unwrap();
     fixture.complete(&user, &created.id).await.unwrap();
     fixture.send(&created.upload_url, b"HELLO WORLD").await.unwrap();
     fixture.complete(&user, &created.id).await.unwrap();
     let got = fixture.get(&user, &created.id).await.unwrap();
     assert_eq!(fixture.fetch(&got.download_url).await.unwrap(), HELLO);
-    // A store that does not check sizes: what lies there counts, not what was asked for.
+    // The store may not check sizes, so the stored object decides, not the announcement.
     let other = fixture.create(&user, announce(&task.id, b"hello")).await.unwrap();
     let key = format!("accounts/{}/attachments/{}/upload", fixture.base.team.account_id, other.id);
     let old = format!("accounts/{}/attachments/{}/upload", fixture.base.team.account_id, created.id);
@@ -123,7 +123,7 @@ async fn concurrent_completions_complete_once_and_return_the_same() {
     assert_eq!(fixture.events("attachment.added").await.len(), 1);
     let got = fixture.get(&user, &created.id).await.unwrap();
     assert_eq!(fixture.fetch(&got.download_url).await.unwrap(), HELLO);
-    assert_eq!(fixture.keys().await.len(), 1, "copies that are not read are not kept");
+    assert_eq!(fixture.keys().await.len(), 1, "unused copies are deleted");
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn repeated_announcement_creates_one_file() {
     let other = service.create_attachment(call(b"other")).await.unwrap_err();
     assert_eq!(reason(&other), Some(Reason::IdempotencyKeyReused));
     assert_eq!((fixture.rows().await, fixture.used().await), (1, 11));
-    // What is kept for repetitions is no key.
+    // The stored idempotent response contains no object key.
     let kept: Vec<Vec<u8>> =
         sqlx::query_scalar("select response from task.idempotency_keys where rpc = 'CreateAttachment'")
             .fetch_all(&fixture.base.context.admin())
@@ -224,7 +224,7 @@ async fn storage_quota_is_per_account_and_holds_under_concurrency() {
         let details = refused.get_details_error_info().unwrap().metadata;
         assert_eq!(["quota", "limit", "used"].map(|name| details[name].as_str()), ["storage_mebibytes", "3", "3"]);
     }
-    // Giving up makes room, once.
+    // Deleting frees the quota, once.
     fixture.delete(&team.user_a1, &first.id).await.unwrap();
     assert_eq!(error_reason(fixture.delete(&team.user_a1, &first.id).await), Reason::AttachmentNotFound);
     assert_eq!(fixture.used().await, 2 * 1024 * 1024);
@@ -235,15 +235,15 @@ async fn storage_quota_is_per_account_and_holds_under_concurrency() {
         .filter(|usage| usage.user_id.is_empty())
         .map(|usage| usage.used)
         .collect();
-    assert_eq!(published, [1, 2, 3, 2, 3], "a begun MiB counts whole");
+    assert_eq!(published, [1, 2, 3, 2, 3], "a started MiB counts in full");
 
     let db = fixture.db();
-    assert_eq!(storage::rebuild(&db, true).await.unwrap(), []);
+    assert_eq!(attachment_gc::rebuild(&db, true).await.unwrap(), []);
     sqlx::query("update task.storage_usage set used_bytes = 7").execute(&fixture.base.context.admin()).await.unwrap();
-    let [wrong] = storage::rebuild(&db, false).await.unwrap().try_into().unwrap();
+    let [wrong] = attachment_gc::rebuild(&db, false).await.unwrap().try_into().unwrap();
     assert_eq!((wrong.counted, wrong.actual), (7, 2 * 1024 * 1024 + 11));
     assert_eq!(fixture.used().await, wrong.actual);
-    assert_eq!(storage::rebuild(&db, true).await.unwrap(), []);
+    assert_eq!(attachment_gc::rebuild(&db, true).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -269,10 +269,10 @@ async fn uploader_and_task_editors_delete_files() {
 
 #[tokio::test]
 async fn service_without_its_file_store_does_not_start() {
-    let context = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
+    let context = TestContext::start(&[SPEC.schema()]).await;
     let mut env = context.env();
     env.set("BATON_TASK_ATTACHMENTS_URL", "ftp://files");
-    let config = Config::from_env(&env).unwrap();
+    let config = Config::from_env(&SPEC, &env).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let started = start(config, Clock::system(), listener, context.shutdown().clone());
     let error = tokio::time::timeout(Duration::from_secs(10), started).await.unwrap().unwrap_err();

@@ -1,10 +1,10 @@
-//! Tables that grow fast.
+//! Statistics of fast-growing tables.
 
 use baton_testkit::eventually;
 
 use crate::fixture::Fixture;
 
-/// Statements are planned once per connection: what was planned for an empty table must not last.
+/// Statements are planned once per connection, so a plan made for an empty table must not persist.
 #[tokio::test]
 async fn grown_table_is_analyzed_within_seconds() {
     let fixture = Fixture::new().await;

@@ -1,4 +1,4 @@
-//! People look at boards as calendars, as timelines, and as they were.
+//! Board layouts (calendar, timeline), and boards as of a past time.
 
 use baton_proto::{
     baton::task::v1::{
@@ -58,7 +58,7 @@ async fn calendar_groups_due_tasks_by_local_day() {
     let board = mine(&fixture, me, TaskFilter::default(), berlin).await.unwrap();
     let dates: Vec<&str> = board.days.iter().map(|day| day.date.as_str()).collect();
     assert_eq!(dates, ["2027-03-01", "2027-03-02"]);
-    // The filter's own range holds as well.
+    // The filter's own range applies as well.
     let filter = TaskFilter { due_from: late.due_at, ..Default::default() };
     assert_eq!(mine(&fixture, me, filter, options).await.unwrap().tasks, [late]);
 

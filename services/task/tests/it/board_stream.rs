@@ -1,4 +1,4 @@
-//! People watch boards.
+//! WatchBoard: delivered events and access.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn watch(fixture: &Fixture, actor: &Person, board: BoardKind, user_id: Opt
 
 async fn next(watch: &mut Watch) -> RpcResult<WatchBoardResponse> {
     let message = timeout(Duration::from_secs(20), watch.message()).await.expect("a message in time")?;
-    Ok(message.expect("the stream goes on"))
+    Ok(message.expect("an open stream"))
 }
 
 async fn next_event(watch: &mut Watch) -> (BoardEventKind, TaskEventKind, String) {
@@ -78,7 +78,7 @@ async fn stream_delivers_board_changes() {
     let started = next(&mut all).await.unwrap();
     assert_eq!((started.kind(), started.status(), started.version), (TaskMoved, TaskStatus::InProgress, 2));
     assert_eq!(started.actor_id, Some(team.user_a1.user_id.to_string()));
-    // Taking it from who works on it pauses it: another column.
+    // Reassigning a running task pauses it, so it moves to another column.
     assert_eq!(next_event(&mut all).await, of(TaskMoved, Reassigned, &id));
 }
 

@@ -1,4 +1,4 @@
-//! A watch that goes on: whoever falls behind reads anew, and it ends when the right to it does.
+//! Lifetime of WatchBoard streams: slow readers resync, and a stream ends when its caller loses access.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ use baton_proto::{
     },
     convert::timestamp,
 };
-use baton_task::{Config, start};
+use baton_task::{Config, SPEC, start};
 use baton_testkit::{PASSWORD, Person};
 use prost::Message;
 use prost_types::{Any, FieldMask};
@@ -35,15 +35,15 @@ use crate::fixture::{Fixture, error_reason, new_task, new_task_for};
 
 type Watch = Streaming<WatchBoardResponse>;
 
-/// Another instance of the service, and ways to it: each is a connection of its own.
+/// Another instance of the service. Each stream has its own connection.
 struct Service(SocketAddr);
 
 impl Service {
-    /// One that asks so often whether its watchers still may.
-    async fn asking_every(seconds: u32, fixture: &Fixture) -> Self {
+    /// An instance that reauthorizes its streams at this interval.
+    async fn reauthorizing_every(seconds: u32, fixture: &Fixture) -> Self {
         let mut env = fixture.context.env();
         env.set("BATON_TASK_WATCH_KEEPALIVE_SECONDS", seconds.to_string());
-        let (config, clock) = (Config::from_env(&env).unwrap(), fixture.clock.clone());
+        let (config, clock) = (Config::from_env(&SPEC, &env).unwrap(), fixture.clock.clone());
         let mut address = None;
         let run = |listener: TcpListener, shutdown| {
             address = listener.local_addr().ok();
@@ -53,14 +53,14 @@ impl Service {
         Self(address.unwrap())
     }
 
-    /// One that never asks by itself: what ends a watch there is word of it.
-    async fn trusting(fixture: &Fixture) -> Self {
-        Self::asking_every(3_600, fixture).await
+    /// An instance that never reauthorizes by timer: only events end a stream.
+    async fn without_reauthorization(fixture: &Fixture) -> Self {
+        Self::reauthorizing_every(3_600, fixture).await
     }
 
     async fn watch(&self, fixture: &Fixture, actor: &Person, board: BoardKind) -> Watch {
         let to = Endpoint::from_shared(format!("http://{}", self.0)).unwrap();
-        // What is on the way to somebody who does not read is not much.
+        // Small windows, so that little is buffered for a client that does not read.
         let channel = to.initial_stream_window_size(65_535).connect_lazy();
         let request = fixture.call(actor, WatchBoardRequest { board: board.into(), user_id: None });
         let mut watch = BoardServiceClient::new(channel).watch_board(request).await.unwrap().into_inner();
@@ -71,10 +71,10 @@ impl Service {
 
 async fn next(watch: &mut Watch) -> Result<WatchBoardResponse, Status> {
     let message = timeout(Duration::from_secs(20), watch.message()).await.expect("a message in time")?;
-    Ok(message.expect("a stream does not end without a reason"))
+    Ok(message.expect("a stream that ends with a reason"))
 }
 
-/// Why a watch ends that has nothing more to tell.
+/// The reason with which a stream ends, after its pending messages.
 async fn end(watch: &mut Watch) -> Reason {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -82,18 +82,18 @@ async fn end(watch: &mut Watch) -> Reason {
             Ok(message) => assert_eq!(message.kind(), BoardEventKind::Keepalive),
             Err(status) => return baton_testkit::reason(&status).unwrap(),
         }
-        assert!(Instant::now() < deadline, "it goes on");
+        assert!(Instant::now() < deadline, "the stream is still open");
     }
 }
 
-/// Takes somebody's membership away so that no event tells of it.
-async fn remove_unheard(fixture: &Fixture, person: &Person) {
+/// Removes a membership without an event.
+async fn remove_without_event(fixture: &Fixture, person: &Person) {
     let leave = "update tenancy.memberships set status = 'removed' where user_id = $1";
     sqlx::query(leave).bind(person.user_id).execute(&fixture.context.admin()).await.unwrap();
 }
 
-/// Publishes as many events about a task of the person's own, as if they had happened.
-async fn happen(fixture: &Fixture, person: &Person, many: usize) {
+/// Publishes this many events about one of the user's own tasks.
+async fn publish_events(fixture: &Fixture, person: &Person, many: usize) {
     let task_id = Uuid::now_v7();
     let event = TaskEvent {
         task_id: task_id.to_string(),
@@ -122,13 +122,13 @@ async fn happen(fixture: &Fixture, person: &Person, many: usize) {
     publish.execute(&fixture.context.admin()).await.unwrap();
 }
 
-/// A watch of A1's own board that has missed events: more happened than a connection and a watcher's queue hold.
-async fn behind(fixture: &Fixture) -> Watch {
-    let service = Service::trusting(fixture).await;
+/// A stream of A1's board that has missed events: more than its connection and queue hold.
+async fn slow_stream(fixture: &Fixture) -> Watch {
+    let service = Service::without_reauthorization(fixture).await;
     let slow = service.watch(fixture, &fixture.team.user_a1, BoardKind::My).await;
-    // On whose board nothing of it happens: word of what does comes after all of it.
+    // A board without these events: its next event arrives after all of them.
     let mut witness = service.watch(fixture, &fixture.team.user_b1, BoardKind::My).await;
-    happen(fixture, &fixture.team.user_a1, TOO_MANY).await;
+    publish_events(fixture, &fixture.team.user_a1, TOO_MANY).await;
     let last = fixture.create(&fixture.team.user_b1, new_task("After it")).await.unwrap().id;
     assert_eq!(next(&mut witness).await.unwrap().task_id, last);
     slow
@@ -136,34 +136,34 @@ async fn behind(fixture: &Fixture) -> Watch {
 
 const TOO_MANY: usize = 6_000;
 
-/// Reads what was on the way before events were missed.
-async fn read_what_waits(slow: &mut Watch) -> Result<WatchBoardResponse, Status> {
+/// Reads the messages that were buffered before the gap.
+async fn drain_buffered(slow: &mut Watch) -> Result<WatchBoardResponse, Status> {
     let mut read = 0;
     loop {
         match next(slow).await {
             Ok(message) if message.kind() == BoardEventKind::TaskUpdated => read += 1,
             other => return other,
         }
-        assert!(read < TOO_MANY, "none was missed");
+        assert!(read < TOO_MANY, "no event was missed");
     }
 }
 
 #[tokio::test]
 async fn slow_stream_is_told_to_reload_and_then_gets_every_later_event() {
     let fixture = Fixture::new().await;
-    let mut slow = behind(&fixture).await;
-    assert_eq!(read_what_waits(&mut slow).await.unwrap().kind(), BoardEventKind::Resync);
+    let mut slow = slow_stream(&fixture).await;
+    assert_eq!(drain_buffered(&mut slow).await.unwrap().kind(), BoardEventKind::Resync);
     let after = fixture.create(&fixture.team.user_a1, new_task("After it")).await.unwrap().id;
     let event = next(&mut slow).await.unwrap();
-    assert_eq!((event.kind(), event.task_id), (BoardEventKind::TaskAdded, after), "and nothing that was there to read");
+    assert_eq!((event.kind(), event.task_id), (BoardEventKind::TaskAdded, after), "and nothing from before the resync");
 }
 
 #[tokio::test]
 async fn slow_stream_of_a_removed_member_ends() {
     let fixture = Fixture::new().await;
-    let mut slow = behind(&fixture).await;
-    remove_unheard(&fixture, &fixture.team.user_a1).await;
-    let refused = read_what_waits(&mut slow).await.unwrap_err();
+    let mut slow = slow_stream(&fixture).await;
+    remove_without_event(&fixture, &fixture.team.user_a1).await;
+    let refused = drain_buffered(&mut slow).await.unwrap_err();
     assert_eq!(baton_testkit::reason(&refused), Some(Reason::NotAMember));
 }
 
@@ -171,26 +171,26 @@ async fn slow_stream_of_a_removed_member_ends() {
 async fn stream_sends_heartbeats_and_reauthorizes_on_a_busy_board() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    let service = Service::asking_every(1, &fixture).await;
+    let service = Service::reauthorizing_every(1, &fixture).await;
     let mut quiet = service.watch(&fixture, &team.user_a1, BoardKind::My).await;
     for _ in 0..2 {
         assert_eq!(next(&mut quiet).await.unwrap().kind(), BoardEventKind::Keepalive);
     }
-    remove_unheard(&fixture, &team.user_a1).await;
+    remove_without_event(&fixture, &team.user_a1).await;
     assert_eq!(end(&mut quiet).await, Reason::NotAMember);
 
     let mut busy = service.watch(&fixture, &team.user_b1, BoardKind::My).await;
     let mut updates = 0;
     let refused = loop {
-        happen(&fixture, &team.user_b1, 1).await;
+        publish_events(&fixture, &team.user_b1, 1).await;
         match next(&mut busy).await {
             Ok(message) if message.kind() == BoardEventKind::TaskUpdated => updates += 1,
             Ok(_) => {}
             Err(refused) => break refused,
         }
         match updates {
-            1 => remove_unheard(&fixture, &team.user_b1).await,
-            60 => panic!("nobody asked whether they still may"),
+            1 => remove_without_event(&fixture, &team.user_b1).await,
+            60 => panic!("the stream was not reauthorized"),
             _ => {}
         }
     };
@@ -201,7 +201,7 @@ async fn stream_sends_heartbeats_and_reauthorizes_on_a_busy_board() {
 async fn stream_ends_with_its_session_or_api_key() {
     let fixture = Fixture::new().await;
     let (me, context) = (&fixture.team.user_a1, &fixture.context);
-    let service = Service::trusting(&fixture).await;
+    let service = Service::without_reauthorization(&fixture).await;
     let login = LoginRequest { email: me.email.clone(), password: PASSWORD.to_owned() };
     let mut auth = AuthServiceClient::new(context.auth());
     let again = auth.login(login).await.unwrap().into_inner();
@@ -220,10 +220,10 @@ async fn stream_ends_with_its_session_or_api_key() {
     keys.delete_api_key(me.call_without_account(DeleteApiKeyRequest { id: key.id })).await.unwrap();
     assert_eq!(end(&mut by_key).await, Reason::TokenInvalid);
     let task = fixture.create(me, new_task("Still here")).await.unwrap().id;
-    assert_eq!(next(&mut still).await.unwrap().task_id, task, "their other session goes on");
+    assert_eq!(next(&mut still).await.unwrap().task_id, task, "their other session's stream stays open");
 }
 
-/// The owner changes somebody's place in the account.
+/// Changes a member as the owner.
 async fn change(fixture: &Fixture, person: &Person, new: MemberChange, mask: &[&str]) {
     let change = UpdateMemberRequest {
         account_id: fixture.team.account_id.to_string(),
@@ -239,9 +239,9 @@ async fn change(fixture: &Fixture, person: &Person, new: MemberChange, mask: &[&
 async fn stream_ends_with_the_membership_or_required_role() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    let service = Service::trusting(&fixture).await;
+    let service = Service::without_reauthorization(&fixture).await;
     let mut own = service.watch(&fixture, &team.user_a1, BoardKind::My).await;
-    // To whom nobody reports: their role can be changed.
+    // Nobody reports to this member, so the role can be changed.
     let deputy = fixture.context.person("deputy").await;
     fixture.context.join(team.account_id, &deputy, baton_access::Role::SuperManager, Some(team.owner.user_id)).await;
     let mut all = service.watch(&fixture, &deputy, BoardKind::Account).await;
@@ -259,7 +259,7 @@ async fn stream_ends_with_the_membership_or_required_role() {
     change(&fixture, &deputy, lower, &["role"]).await;
     assert_eq!(end(&mut all).await, Reason::PermissionMissing);
     let task = fixture.create(&team.user_b1, new_task("Still here")).await.unwrap().id;
-    assert_eq!(next(&mut others).await.unwrap().task_id, task, "whoever may goes on");
+    assert_eq!(next(&mut others).await.unwrap().task_id, task, "authorized streams stay open");
 }
 
 #[tokio::test]
@@ -267,13 +267,13 @@ async fn task_that_becomes_hidden_is_reported_removed_and_nothing_more() {
     use BoardEventKind::{Resync, TaskAdded, TaskRemoved};
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    let service = Service::trusting(&fixture).await;
+    let service = Service::without_reauthorization(&fixture).await;
     let mut watch = service.watch(&fixture, &team.manager_a, BoardKind::Team).await;
     let mut next_event = async || {
         let message = next(&mut watch).await.unwrap();
         (message.kind(), message.task_id)
     };
-    // Into the hands of another team.
+    // Assigned to another team.
     let private =
         CreateTaskRequest { visibility: TaskVisibility::Private.into(), ..new_task_for("Passed", &team.user_a1) };
     let passed = fixture.create(&team.super_manager, private).await.unwrap().id;
@@ -283,13 +283,13 @@ async fn task_that_becomes_hidden_is_reported_removed_and_nothing_more() {
     fixture.start(&team.user_b1, &passed).await.unwrap();
     assert_eq!(error_reason(fixture.get(&team.manager_a, &passed).await), Reason::TaskNotFound);
 
-    // With the person who holds it.
+    // Moved together with its assignee.
     let held = fixture.create(&team.user_a1, new_task("Held")).await.unwrap().id;
-    assert_eq!(next_event().await, (TaskAdded, held.clone()), "nothing of what was passed on");
+    assert_eq!(next_event().await, (TaskAdded, held.clone()), "nothing about the reassigned task");
     let manager_id = Some(team.manager_b.user_id.to_string());
     change(&fixture, &team.user_a1, MemberChange { manager_id, ..MemberChange::default() }, &["manager_id"]).await;
-    assert_eq!(next_event().await.0, Resync, "which tasks are gone, the board says");
+    assert_eq!(next_event().await.0, Resync, "the client reloads the board");
     fixture.start(&team.user_a1, &held).await.unwrap();
     let own = fixture.create(&team.user_a2, new_task("Of the team")).await.unwrap().id;
-    assert_eq!(next_event().await, (TaskAdded, own), "nothing of who left the team");
+    assert_eq!(next_event().await, (TaskAdded, own), "nothing about the member who left the team");
 }

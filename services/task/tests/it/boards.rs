@@ -1,4 +1,4 @@
-//! People look at boards.
+//! Boards: my, user, team and account.
 
 use std::collections::HashSet;
 
@@ -69,7 +69,7 @@ async fn each_board_returns_its_tasks_and_column_counts() {
     assert_eq!(columns, [(Pending, 1), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
     assert_eq!(of(&fixture, &team.manager_a, team.user_a1.user_id).await.unwrap(), (shown, columns), "the same board");
     let (shown, _) = mine(&fixture, &team.manager_a).await.unwrap();
-    assert_eq!(shown, titles(&["unheld"]), "what was given away is another's");
+    assert_eq!(shown, titles(&["unheld"]), "an assigned task is on its assignee's board");
 
     let (shown, columns) = teams(&fixture, &team.manager_a).await.unwrap();
     assert_eq!(shown, titles(&["running", "given", "unheld", "colleague's"]));
@@ -77,11 +77,11 @@ async fn each_board_returns_its_tasks_and_column_counts() {
 
     let all = ["running", "given", "unheld", "colleague's", "other team's", "owner's"];
     for person in [&team.super_manager, &team.owner] {
-        assert_eq!(teams(&fixture, person).await.unwrap().0, titles(&all), "everyone is below them");
+        assert_eq!(teams(&fixture, person).await.unwrap().0, titles(&all), "everyone reports to them");
         assert_eq!(accounts(&fixture, person, GetAccountBoardRequest::default()).await.unwrap().0, titles(&all));
     }
 
-    // Counts are of all pages, and of what the filter leaves.
+    // Counts cover all pages and respect the filter.
     fixture.accept(&team.user_a1, &given).await.unwrap();
     let first = Page { per_page: 1, ..Default::default() };
     let request = GetAccountBoardRequest { filter: None, page: Some(first), ..Default::default() };

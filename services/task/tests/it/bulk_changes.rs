@@ -1,4 +1,4 @@
-//! One change of many tasks: the rules of each single call, and one transaction.
+//! Bulk changes: the rules of the single calls, in one transaction.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -38,7 +38,7 @@ impl Fixture {
     }
 }
 
-/// What became of each, in the order of the answer.
+/// Outcome of each task, in the order of the response.
 fn verdicts(response: &ChangeTasksResponse) -> Vec<(String, Option<String>)> {
     for result in &response.results {
         assert_eq!(result.ok, result.reason.is_none());
@@ -81,8 +81,7 @@ async fn single(fixture: &Fixture, actor: &Person, action: BulkAction, id: &str,
     }
 }
 
-/// Random people do random things to random tasks, one by one and all at once: nothing that is refused to one who asks
-/// for one task is done for one who asks for many, and the other way round.
+/// Random users apply random actions to random tasks, by single calls and in bulk. Both must have the same outcome.
 #[tokio::test]
 async fn each_task_gets_the_result_of_the_single_call() {
     let fixture = Fixture::new().await;
@@ -125,7 +124,7 @@ async fn each_task_gets_the_result_of_the_single_call() {
         let predicted = fixture.bulk(actor, ChangeTasksRequest { dry_run: true, ..request.clone() }).await;
         let predicted: Vec<(String, Option<String>)> = match predicted {
             Ok(response) => verdicts(&response),
-            // Who may not do such a thing at all may not do it to any.
+            // A caller without the permission is refused as a whole.
             Err(status) => {
                 let reason = reason(&status).unwrap().name().to_owned();
                 ids.iter().map(|id| (id.clone(), Some(reason.clone()))).collect()
@@ -149,7 +148,7 @@ async fn each_task_gets_the_result_of_the_single_call() {
         done += became.iter().filter(|(_, refusal)| refusal.is_none()).count();
         not_done += became.iter().filter(|(_, refusal)| refusal.is_some()).count();
     }
-    assert!(done > 20 && not_done > 20, "{done} and {not_done}: the rounds say little, seed {seed}");
+    assert!(done > 20 && not_done > 20, "{done} and {not_done}: too few of either, seed {seed}");
 }
 
 #[tokio::test]
@@ -186,7 +185,7 @@ async fn thousand_tasks_change_in_one_transaction_with_a_log_entry_and_event_eac
     assert_eq!(
         fixture.bulk(me, by_filter()).await.unwrap(),
         ChangeTasksResponse::default(),
-        "none is pending any more"
+        "nothing is pending any more"
     );
 }
 
@@ -308,7 +307,7 @@ async fn fields_and_subtask_moves_follow_the_single_call_rules() {
         assert_eq!((task.version, task.tags.join(" "), task.estimated_seconds), (3, "a b".to_owned(), None));
         assert_eq!((task.description.as_str(), task.custom_fields), ("All", object(json!({"cost": 5}))));
     }
-    // A task that is to be a part of itself is refused; the others are parts of it.
+    // A task cannot become its own subtask; the others become subtasks of it.
     let under = TaskChange { parent_task_id: Some(ids[1].clone()), ..Default::default() };
     let response = fixture.bulk(me, update(under, &[])).await.unwrap();
     let wrong = Some("VALIDATION_FAILED".to_owned());

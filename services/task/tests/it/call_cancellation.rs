@@ -1,4 +1,4 @@
-//! Callers who disappear leave no connection behind that is not what its next user takes it for.
+//! Canceled calls return their database connections clean.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// OffsetCache to read, and is gone at some moment before, in or after the begin.
-async fn read_and_go(db: &Db, tenant: Tenant, micros: u64) {
+/// Begins a read and is dropped before, during or after the begin.
+async fn read_and_drop(db: &Db, tenant: Tenant, micros: u64) {
     let read = async {
         let mut tx = db.begin_read(tenant).await.unwrap();
         sqlx::query("select 1").execute(&mut *tx).await.unwrap();
@@ -17,7 +17,7 @@ async fn read_and_go(db: &Db, tenant: Tenant, micros: u64) {
     let _ = timeout(Duration::from_micros(micros), read).await;
 }
 
-/// Writes, as somebody else would.
+/// Writes as another caller.
 async fn write(db: &Db, tenant: Tenant) {
     let mut tx = db.begin(tenant).await.unwrap();
     tx.enqueue("nothing", &"x").await.unwrap();
@@ -26,11 +26,11 @@ async fn write(db: &Db, tenant: Tenant) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn canceled_begin_fails_no_other_write() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let db = context.db(baton_task::SCHEMA);
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let db = context.db(baton_task::SPEC.name);
     let [gone, other] = [1, 2].map(|n| Tenant::account(Uuid::from_u128(n)));
     for round in 0..60 {
-        let gone = (0..8).map(|n| read_and_go(&db, gone, round * 20 + n * 7));
+        let gone = (0..8).map(|n| read_and_drop(&db, gone, round * 20 + n * 7));
         let others = (0..4).map(|_| write(&db, other));
         tokio::join!(join_all(gone), join_all(others));
     }
@@ -40,13 +40,13 @@ async fn canceled_begin_fails_no_other_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn canceled_commit_is_atomic() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let db = context.db(baton_task::SCHEMA);
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let db = context.db(baton_task::SPEC.name);
     let tenant = Tenant::account(Uuid::from_u128(1));
     for round in 0..200 {
         let _ = timeout(Duration::from_micros(round * 15), write(&db, tenant)).await;
     }
-    // Whatever became of those, each connection of the pool is between transactions.
+    // Afterwards no pooled connection is inside a transaction.
     join_all((0..20).map(|_| write(&db, tenant))).await;
     let open: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity
@@ -60,10 +60,10 @@ async fn canceled_commit_is_atomic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_tenant_cannot_exhaust_the_connection_pool() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let db = context.db(baton_task::SCHEMA);
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let db = context.db(baton_task::SPEC.name);
     let [greedy, other] = [1, 2].map(|n| Tenant::account(Uuid::from_u128(n)));
-    // More than there are connections, each held.
+    // More transactions than connections, each kept open.
     let mut held = Vec::new();
     while let Ok(Ok(tx)) = timeout(Duration::from_millis(500), db.begin(greedy)).await {
         held.push(tx);

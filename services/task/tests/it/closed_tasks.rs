@@ -1,4 +1,4 @@
-//! Work ends, one way or another, and may begin again.
+//! Canceling, archiving and reopening tasks.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{TaskEventKind, TaskFilter, TaskStatus};
@@ -16,13 +16,13 @@ async fn canceled_task_stops_its_timer_and_can_be_reopened() {
     assert_eq!(
         error_reason(fixture.cancel(&team.user_a1, &id, None).await),
         Reason::TaskChangeNotAllowed,
-        "it is not theirs"
+        "they may not change it"
     );
     let canceled = fixture.cancel(&team.manager_a, &id, Some("Sold the house")).await.unwrap();
     assert_eq!((canceled.status(), canceled.actual_seconds), (TaskStatus::Canceled, 60));
     assert!(canceled.canceled_at.is_some() && canceled.completed_at.is_none());
     fixture.clock.advance(TimeDelta::seconds(60));
-    assert_eq!(fixture.get(&team.user_a1, &id).await.unwrap().actual_seconds, 60, "no time runs");
+    assert_eq!(fixture.get(&team.user_a1, &id).await.unwrap().actual_seconds, 60, "the timer is stopped");
     let last = fixture.timeline(&team.manager_a, &id).await.unwrap().pop().unwrap();
     assert_eq!((last.kind(), last.reason.as_deref()), (TaskEventKind::Canceled, Some("Sold the house")));
     let (kind, event) = fixture.events(&id).await.pop().unwrap();
@@ -35,7 +35,7 @@ async fn canceled_task_stops_its_timer_and_can_be_reopened() {
         error_reason(fixture.assign(&team.manager_a, &id, team.user_a2.user_id).await),
         Reason::TaskAlreadyAssigned
     );
-    // Whose work it is may take it up again.
+    // The assignee may reopen it.
     let reopened = fixture.reopen(&team.user_a1, &id, Some("Bought it back")).await.unwrap();
     assert_eq!((reopened.status(), reopened.actual_seconds, reopened.canceled_at), (TaskStatus::Pending, 60, None));
     assert_eq!(reopened.assigned_to, Some(team.user_a1.user_id.to_string()));
@@ -50,7 +50,7 @@ async fn archived_task_is_hidden_until_requested() {
     let me = &fixture.team.user_a1;
     let done = fixture.create(me, new_task("Done")).await.unwrap().id;
     let open = fixture.create(me, new_task("Open")).await.unwrap().id;
-    assert_eq!(error_reason(fixture.archive(me, &done).await), Reason::TaskWrongState, "it is not over");
+    assert_eq!(error_reason(fixture.archive(me, &done).await), Reason::TaskWrongState, "it is not closed");
     fixture.start(me, &done).await.unwrap();
     let completed = fixture.complete(me, &done).await.unwrap();
     let archived = fixture.archive(me, &done).await.unwrap();
@@ -65,7 +65,7 @@ async fn archived_task_is_hidden_until_requested() {
     assert_eq!(fixture.list(me, of(&[TaskStatus::Archived])).await.unwrap(), std::slice::from_ref(&done));
     let both = fixture.list(me, of(&[TaskStatus::Archived, TaskStatus::Pending])).await.unwrap();
     assert_eq!(both.len(), 2);
-    assert_eq!(fixture.get(me, &done).await.unwrap().status(), TaskStatus::Archived, "who knows it finds it");
+    assert_eq!(fixture.get(me, &done).await.unwrap().status(), TaskStatus::Archived, "an archived task is found by id");
 
     let reopened = fixture.reopen(me, &done, None).await.unwrap();
     assert_eq!(reopened.status(), TaskStatus::Pending);
@@ -91,5 +91,5 @@ async fn only_open_tasks_use_quota_and_reopening_needs_quota() {
     fixture.delete(me, &second).await.unwrap();
     fixture.reopen(me, &first, None).await.unwrap();
     assert_eq!(error_reason(fixture.restore(me, &second).await), Reason::QuotaExceeded);
-    assert_eq!(baton_task::upkeep::usage::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
+    assert_eq!(baton_task::maintenance::quota_counters::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
 }

@@ -1,4 +1,4 @@
-//! People talk about a task: comments, replies, edits, reactions.
+//! Comments: threads, edits, reactions.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -21,7 +21,7 @@ pub(crate) fn client(fixture: &Fixture) -> CommentServiceClient<Channel> {
     CommentServiceClient::new(fixture.channel())
 }
 
-pub(crate) async fn say(fixture: &Fixture, actor: &Person, task: &str, body: &str) -> RpcResult<Comment> {
+pub(crate) async fn post_comment(fixture: &Fixture, actor: &Person, task: &str, body: &str) -> RpcResult<Comment> {
     reply(fixture, actor, task, body, None).await
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn reply(
     body: &str,
     to: Option<&Comment>,
 ) -> RpcResult<Comment> {
-    // Ids sort by time, and the desk's clock stands still.
+    // Ids sort by time, and the fixture's clock is fixed.
     fixture.clock.advance(TimeDelta::milliseconds(2));
     let request = CreateCommentRequest {
         task_id: task.to_owned(),
@@ -102,10 +102,10 @@ async fn threads_are_one_level_deep_and_ordered_oldest_first() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let first = say(&fixture, &team.manager_a, &task, "Which **broom**?\n").await.unwrap();
-    assert_eq!((first.body.as_str(), first.version), ("Which **broom**?\n", 1), "kept as it was typed");
+    let first = post_comment(&fixture, &team.manager_a, &task, "Which **broom**?\n").await.unwrap();
+    assert_eq!((first.body.as_str(), first.version), ("Which **broom**?\n", 1), "stored as typed");
     assert_eq!((first.author_id.clone(), first.parent_id.clone()), (team.manager_a.user_id.to_string(), None));
-    let second = say(&fixture, &team.user_a1, &task, "When?").await.unwrap();
+    let second = post_comment(&fixture, &team.user_a1, &task, "When?").await.unwrap();
     let response = reply(&fixture, &team.user_a1, &task, "The red one", Some(&first)).await.unwrap();
     let deeper = reply(&fixture, &team.owner, &task, "Good", Some(&response)).await.unwrap();
     assert_eq!((response.parent_id, deeper.parent_id), (Some(first.id.clone()), Some(first.id.clone())));
@@ -119,7 +119,7 @@ async fn threads_are_one_level_deep_and_ordered_oldest_first() {
 
     let other = fixture.create(&team.manager_a, new_task("Mop")).await.unwrap().id;
     let astray = reply(&fixture, &team.manager_a, &other, "No", Some(&first)).await;
-    assert_eq!(error_reason(astray), Reason::CommentNotFound, "a thread is on one task");
+    assert_eq!(error_reason(astray), Reason::CommentNotFound, "a thread belongs to one task");
     assert_eq!(error_reason(list(&fixture, &team.manager_a, &other, Some(&first)).await), Reason::CommentNotFound);
 }
 
@@ -129,7 +129,7 @@ async fn pages_cover_all_comments_in_order() {
     let owner = &fixture.team.owner;
     let task = fixture.create(owner, new_task("Sweep")).await.unwrap().id;
     for n in 0..5 {
-        say(&fixture, owner, &task, &n.to_string()).await.unwrap();
+        post_comment(&fixture, owner, &task, &n.to_string()).await.unwrap();
     }
     let (mut read, mut token) = (Vec::new(), String::new());
     loop {
@@ -150,25 +150,25 @@ async fn comments_of_a_hidden_task_are_not_found() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let comment = say(&fixture, &team.user_a1, &task, "Hm").await.unwrap();
+    let comment = post_comment(&fixture, &team.user_a1, &task, "Hm").await.unwrap();
     let other_account = fixture.other_account().await;
     for (fixture, actor) in
         [(&fixture, &team.user_a2), (&fixture, &team.manager_b), (&other_account, &other_account.team.owner)]
     {
         assert_eq!(error_reason(list(fixture, actor, &task, None).await), Reason::TaskNotFound);
-        assert_eq!(error_reason(say(fixture, actor, &task, "Ha").await), Reason::TaskNotFound);
+        assert_eq!(error_reason(post_comment(fixture, actor, &task, "Ha").await), Reason::TaskNotFound);
         assert_eq!(error_reason(get(fixture, actor, &comment.id).await), Reason::CommentNotFound);
         assert_eq!(error_reason(edit(fixture, actor, &comment.id, "Ha").await), Reason::CommentNotFound);
         assert_eq!(error_reason(delete(fixture, actor, &comment.id).await), Reason::CommentNotFound);
         assert_eq!(error_reason(react(fixture, actor, &comment, "👍").await), Reason::CommentNotFound);
         assert_eq!(error_reason(unreact(fixture, actor, &comment, "👍").await), Reason::CommentNotFound);
     }
-    // What is in the trash has no comments; what is taken out has them again.
+    // A deleted task has no comments; a restored one has them again.
     fixture.delete(&team.manager_a, &task).await.unwrap();
     assert_eq!(error_reason(get(&fixture, &team.manager_a, &comment.id).await), Reason::CommentNotFound);
 
     // Row-level security alone hides them from other accounts.
-    let db = fixture.context.db(baton_task::SCHEMA);
+    let db = fixture.context.db(baton_task::SPEC.name);
     let mut tx = db.begin(baton_store::Tenant::account(other_account.team.account_id)).await.unwrap();
     for table in ["comments", "comment_mentions", "comment_reactions", "task_watchers"] {
         let count = sqlx::AssertSqlSafe(format!("select count(*) from task.{table}"));
@@ -183,9 +183,9 @@ async fn invalid_comment_body_is_refused() {
     let task = fixture.create(owner, new_task("Sweep")).await.unwrap().id;
     let names: String = (0..51).map(|n| format!("@anna{n} ")).collect();
     for body in ["", " \n\t ", "a\0b", &"x".repeat(20_001), &names] {
-        assert_eq!(invalid_field(say(&fixture, owner, &task, body).await), "body", "{body:.20}");
+        assert_eq!(invalid_field(post_comment(&fixture, owner, &task, body).await), "body", "{body:.20}");
     }
-    let longest = say(&fixture, owner, &task, &"é".repeat(20_000)).await.unwrap();
+    let longest = post_comment(&fixture, owner, &task, &"é".repeat(20_000)).await.unwrap();
     for body in [" ", "a\0b", &names] {
         assert_eq!(invalid_field(edit(&fixture, owner, &longest.id, body).await), "comment.body");
     }
@@ -202,14 +202,18 @@ async fn authors_edit_only_their_own_comments_without_lost_updates() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let comment = say(&fixture, &team.user_a1, &task, "Frist").await.unwrap();
+    let comment = post_comment(&fixture, &team.user_a1, &task, "Frist").await.unwrap();
     for actor in [&team.manager_a, &team.super_manager, &team.owner] {
         let refusal = edit(&fixture, actor, &comment.id, "Mine").await;
-        assert_eq!(error_reason(refusal), Reason::CommentChangeNotAllowed, "not even who runs the account");
+        assert_eq!(error_reason(refusal), Reason::CommentChangeNotAllowed, "not even account admins");
     }
     let after = edit(&fixture, &team.user_a1, &comment.id, "First").await.unwrap();
     assert_eq!((after.body.as_str(), after.version, after.edited_at.is_some()), ("First", 2, true));
-    assert_eq!(edit(&fixture, &team.user_a1, &comment.id, "First").await.unwrap(), after, "again changes nothing");
+    assert_eq!(
+        edit(&fixture, &team.user_a1, &comment.id, "First").await.unwrap(),
+        after,
+        "a repetition changes nothing"
+    );
     let stale = with_header(fixture.call(&team.user_a1, edit_of(&comment.id, "Late")), "if-match", "\"1\"");
     assert_eq!(error_reason(edited(&fixture, stale).await), Reason::VersionMismatch);
 
@@ -235,7 +239,7 @@ async fn deleted_comment_with_replies_remains_as_a_placeholder() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let first = say(&fixture, &team.user_a1, &task, "First").await.unwrap();
+    let first = post_comment(&fixture, &team.user_a1, &task, "First").await.unwrap();
     let response = reply(&fixture, &team.manager_a, &task, "Answer", Some(&first)).await.unwrap();
     react(&fixture, &team.manager_a, &first, "👍").await.unwrap();
     assert_eq!(error_reason(delete(&fixture, &team.manager_a, &first.id).await), Reason::CommentChangeNotAllowed);
@@ -248,13 +252,13 @@ async fn deleted_comment_with_replies_remains_as_a_placeholder() {
     assert_eq!(bodies(&left), ["", "Answer"]);
     assert!(left[0].deleted_at.is_some() && left[0].reactions.is_empty() && left[0].mentions.is_empty());
     assert_eq!(left[0].reply_count, 1);
-    // The thread goes on, and goes with its last reply.
+    // The thread stays open and disappears with its last reply.
     let second = reply(&fixture, &team.user_a1, &task, "Thanks", Some(&response)).await.unwrap();
     delete(&fixture, &team.owner, &response.id).await.unwrap();
     assert_eq!(bodies(&list(&fixture, &team.manager_a, &task, None).await.unwrap()), ["", "Thanks"]);
     delete(&fixture, &team.super_manager, &second.id).await.unwrap();
     assert!(list(&fixture, &team.manager_a, &task, None).await.unwrap().is_empty());
-    let alone = say(&fixture, &team.user_a1, &task, "Alone").await.unwrap();
+    let alone = post_comment(&fixture, &team.user_a1, &task, "Alone").await.unwrap();
     delete(&fixture, &team.user_a1, &alone.id).await.unwrap();
     assert!(list(&fixture, &team.manager_a, &task, None).await.unwrap().is_empty());
 }
@@ -265,7 +269,7 @@ async fn concurrent_reply_and_deletion_leave_no_orphaned_reply() {
     let owner = &fixture.team.owner;
     let task = fixture.create(owner, new_task("Sweep")).await.unwrap().id;
     for _ in 0..5 {
-        let first = say(&fixture, owner, &task, "First").await.unwrap();
+        let first = post_comment(&fixture, owner, &task, "First").await.unwrap();
         let replies = join_all((0..4).map(|_| reply(&fixture, owner, &task, "Answer", Some(&first))));
         let (deleted, replies) = tokio::join!(delete(&fixture, owner, &first.id), replies);
         deleted.unwrap();
@@ -310,11 +314,11 @@ async fn reaction_is_idempotent_per_user_and_emoji() {
     let mut shared = new_task("Sweep");
     shared.visibility = TaskVisibility::Account.into();
     let task = fixture.create(&team.owner, shared).await.unwrap().id;
-    let comment = say(&fixture, &team.owner, &task, "Done!").await.unwrap();
+    let comment = post_comment(&fixture, &team.owner, &task, "Done!").await.unwrap();
     let seen = |comment: &Comment| -> Vec<(String, i32, bool)> {
         comment.reactions.iter().map(|one| (one.emoji.clone(), one.count, one.mine)).collect()
     };
-    // By any of its names it is the same.
+    // Every spelling of the emoji is the same reaction.
     for emoji in ["🎉", "tada", "🎉"] {
         let after = react(&fixture, &team.user_a1, &comment, emoji).await.unwrap();
         assert_eq!(seen(&after), [("🎉".to_owned(), 1, true)]);
@@ -325,7 +329,7 @@ async fn reaction_is_idempotent_per_user_and_emoji() {
     assert_eq!(seen(&after), [("🎉".to_owned(), 2, true), ("👍".to_owned(), 1, true)]);
     let others = get(&fixture, &team.user_a2, &comment.id).await.unwrap();
     assert_eq!(seen(&others), [("🎉".to_owned(), 2, false), ("👍".to_owned(), 1, false)]);
-    assert_eq!(others.version, 1, "a reaction is no edit");
+    assert_eq!(others.version, 1, "a reaction does not change the version");
     for _ in 0..2 {
         let after = unreact(&fixture, &team.user_b1, &comment, "🎉").await.unwrap();
         assert_eq!(seen(&after), [("🎉".to_owned(), 1, false), ("👍".to_owned(), 1, true)]);
@@ -342,7 +346,7 @@ async fn comment_has_at_most_fifty_distinct_emoji() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let comment = say(&fixture, &team.manager_a, &task, "Go").await.unwrap();
+    let comment = post_comment(&fixture, &team.manager_a, &task, "Go").await.unwrap();
     let many = "insert into task.comment_reactions (account_id, task_id, comment_id, user_id, emoji, created_at)
                 select $1, $2, $3, $4, chr(128000 + n), now() from generate_series(1, 49) n";
     let id = |text: &str| text.parse::<uuid::Uuid>().unwrap();
@@ -351,10 +355,10 @@ async fn comment_has_at_most_fifty_distinct_emoji() {
     let (one, other) =
         tokio::join!(react(&fixture, &team.manager_a, &comment, "🎉"), react(&fixture, &team.user_a1, &comment, "👍"));
     let refusals: Vec<_> = [one, other].into_iter().filter(Result::is_err).map(error_reason).collect();
-    assert_eq!(refusals, [Reason::ReactionLimit], "of two at once who bring another, one finds no room");
+    assert_eq!(refusals, [Reason::ReactionLimit], "one of two concurrent new emoji exceeds the limit");
     let full = get(&fixture, &team.user_a1, &comment.id).await.unwrap();
     assert_eq!(full.reactions.len(), 50);
-    // One that is there takes any number of people.
+    // An emoji that is already present takes any number of users.
     react(&fixture, &team.user_a1, &comment, &full.reactions[0].emoji).await.unwrap();
 }
 
@@ -366,7 +370,7 @@ async fn deleted_account_deletes_its_comments() {
     for fixture in [&fixture, &other_account] {
         let owner = &fixture.team.owner;
         let task = fixture.create(owner, new_task("Sweep")).await.unwrap().id;
-        let first = say(fixture, owner, &task, "First").await.unwrap();
+        let first = post_comment(fixture, owner, &task, "First").await.unwrap();
         reply(fixture, owner, &task, "Second", Some(&first)).await.unwrap();
         react(fixture, owner, &first, "👍").await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Custom fields: what an account wants noted of its tasks.
+//! Custom fields: definitions and values.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -33,7 +33,7 @@ fn field(key: &str, form: CustomFieldType, options: &[&str]) -> CreateCustomFiel
     }
 }
 
-/// A field for any text.
+/// A text field.
 pub(crate) fn text_field(key: &str) -> CreateCustomFieldRequest {
     field(key, CustomFieldType::Text, &[])
 }
@@ -95,7 +95,7 @@ async fn values_must_match_the_defined_type() {
     write(&["custom_fields.cost"], json!({"cost": 5})).await.unwrap();
     assert_eq!(invalid_field(write(&["custom_fields"], json!({"cost": "much"})).await), "task.custom_fields.cost");
 
-    // An option that goes leaves what was noted, and other changes of the task possible.
+    // A removed option keeps stored values and does not block other changes of the task.
     let only_high = CustomFieldChange {
         options: vec![CustomFieldOption { id: "high".to_owned(), name: "Sky".to_owned() }],
         required: true,
@@ -120,7 +120,7 @@ async fn values_must_match_the_defined_type() {
     let nameless = fixture.redefine(boss, &severity.id, &["name"], CustomFieldChange::default(), "*").await;
     assert_eq!(invalid_field(nameless), "custom_field.name");
 
-    // Without the definition the value is as free as any.
+    // Without a definition any value is accepted.
     let read_before = fixture.call(boss, DeleteCustomFieldRequest { id: severity.id.clone() });
     let stale = CustomFieldServiceClient::new(fixture.channel())
         .delete_custom_field(with_header(read_before, "if-match", "\"1\""))
@@ -187,7 +187,7 @@ async fn account_has_at_most_fifty_fields() {
     for n in 0..47 {
         fixture.define(owner, text_field(&format!("f{n}"))).await.unwrap();
     }
-    // Six at once for three places.
+    // Six concurrent creates for three free slots.
     let responses = join_all((47..53).map(|n| fixture.define(owner, text_field(&format!("f{n}"))))).await;
     assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 3);
     for refusal in responses.into_iter().filter_map(Result::err) {

@@ -1,4 +1,4 @@
-//! People ask for what is theirs and of which days: `me`, `today`, `this_week`.
+//! Relative filters: `me`, `today`, `this_week`.
 
 use baton_proto::{
     baton::task::v1::{
@@ -12,8 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::fixture::{Fixture, invalid_field, new_task, new_task_for};
 
-/// The next day at noon on which no clock of Berlin or New York changes within a week of it: later than all that a test
-/// writes.
+/// Noon of a future day with no daylight saving change in Berlin or New York within a week.
 fn noon(fixture: &Fixture) -> DateTime<Utc> {
     let year = fixture.clock.now().format("%Y").to_string().parse::<i32>().unwrap() + 1;
     // A Wednesday in June.
@@ -21,7 +20,7 @@ fn noon(fixture: &Fixture) -> DateTime<Utc> {
     june.and_hms_opt(12, 0, 0).unwrap().and_utc()
 }
 
-async fn lives(fixture: &Fixture, actor: &Person, timezone: &str) {
+async fn set_time_zone(fixture: &Fixture, actor: &Person, timezone: &str) {
     let update = "update auth.users set timezone = $2 where id = $1";
     sqlx::query(update).bind(actor.user_id).bind(timezone).execute(&fixture.context.admin()).await.unwrap();
 }
@@ -67,8 +66,8 @@ async fn named_days_use_the_callers_time_zone() {
     let team = &fixture.team;
     let now = noon(&fixture);
     fixture.clock.advance(now - fixture.clock.now());
-    lives(&fixture, &team.owner, "Europe/Berlin").await;
-    lives(&fixture, &team.super_manager, "America/New_York").await;
+    set_time_zone(&fixture, &team.owner, "Europe/Berlin").await;
+    set_time_zone(&fixture, &team.super_manager, "America/New_York").await;
     // Berlin's day ends at 22:00 UTC, New York's at 4:00.
     let midnight = now - TimeDelta::hours(12);
     for (title, at) in [
@@ -88,7 +87,7 @@ async fn named_days_use_the_callers_time_zone() {
     assert_eq!(titles(&fixture, &team.owner, of("this_week")).await, ["a night", "b early", "c noon", "d late"]);
     assert_eq!(titles(&fixture, &team.owner, of("next_week")).await, ["e monday"]);
     assert_eq!(titles(&fixture, &team.owner, of("next_7_days")).await, ["b early", "c noon", "d late", "e monday"]);
-    // Both must hold.
+    // Both filters apply.
     let bounded = TaskFilter { due_to: Some(timestamp(now)), ..of("today") };
     assert_eq!(titles(&fixture, &team.owner, bounded).await, ["b early"]);
 }
@@ -157,9 +156,9 @@ async fn saved_view_keeps_relative_filters_unresolved() {
         let view = views.get_view(fixture.call(person, request)).await.unwrap().into_inner().view.unwrap();
         assert_eq!(view.filter.as_ref(), Some(&filter));
         let mut found = fixture.list(person, view.filter.clone().unwrap()).await.unwrap();
-        assert_eq!(found.len(), 1, "their own, of this week");
+        assert_eq!(found.len(), 1, "the reader's own tasks of this week");
         seen.push(found.remove(0));
-        // A week later it is another one.
+        // A week later the view resolves to another task.
         fixture.clock.advance(TimeDelta::days(7));
         let later = fixture.list(person, view.filter.unwrap()).await.unwrap();
         assert!(later.len() == 1 && !seen.contains(&later[0]));

@@ -1,4 +1,4 @@
-//! Tasks that wait for others.
+//! Dependencies: blocked tasks, visibility, cycles, limits.
 
 use std::collections::HashSet;
 
@@ -57,14 +57,14 @@ async fn dependency_marks_a_task_blocked_but_prevents_no_transition() {
     let [conflict] = around.conflicts.as_slice() else { panic!("{around:?}") };
     assert_eq!(conflict.kind(), DueConflictKind::DueBeforeBlocker);
     assert_eq!((conflict.task_id.as_ref(), conflict.blocked_by.as_ref()), (Some(&house), Some(&ground)));
-    // The same dependency again is the same dependency.
+    // Adding the same dependency again changes nothing.
     assert_eq!(fixture.add_dependency(&me, &house, &ground).await.unwrap(), around);
     let from_below = fixture.dependencies(&me, &ground).await.unwrap();
     assert!(!from_below.blocked && from_below.blocked_by.is_empty());
     assert_eq!((from_below.blocks[0].task_id.as_ref(), &from_below.conflicts), (Some(&house), &around.conflicts));
     assert!(fixture.get(&me, &house).await.unwrap().blocked && !fixture.get(&me, &ground).await.unwrap().blocked);
 
-    // It tells, and does not stop.
+    // A dependency informs and prevents nothing.
     fixture.start(&me, &house).await.unwrap();
     fixture.start(&me, &ground).await.unwrap();
     fixture.complete(&me, &ground).await.unwrap();
@@ -73,7 +73,7 @@ async fn dependency_marks_a_task_blocked_but_prevents_no_transition() {
     assert!(!fixture.get(&me, &house).await.unwrap().blocked);
     fixture.reopen(&me, &ground, None).await.unwrap();
     assert!(fixture.dependencies(&me, &house).await.unwrap().blocked);
-    // What is in the trash is waited for no more, and again when it is back.
+    // A deleted blocker does not block; a restored one blocks again.
     fixture.delete(&me, &ground).await.unwrap();
     let around = fixture.dependencies(&me, &house).await.unwrap();
     assert!(!around.blocked && around.blocked_by.is_empty() && !fixture.get(&me, &house).await.unwrap().blocked);
@@ -117,7 +117,7 @@ async fn editors_add_dependencies_on_visible_tasks_only() {
         Reason::TaskChangeNotAllowed
     );
 
-    // The owner makes it wait for what others do not see: they learn that it is blocked, and not by what.
+    // The owner adds a blocker that others do not see: they learn that the task is blocked, but not by which task.
     fixture.add_dependency(&team.owner, &mine, &secret).await.unwrap();
     let seen = fixture.dependencies(&team.user_a1, &mine).await.unwrap();
     let mut shown: Vec<_> =
@@ -130,14 +130,14 @@ async fn editors_add_dependencies_on_visible_tasks_only() {
     );
 }
 
-/// Whatever is asked for, in whatever order, no task waits for itself through others; and only that is refused.
+/// Random dependencies: no task may block itself transitively, and only such requests are refused.
 #[tokio::test]
 async fn random_dependencies_create_no_cycle() {
     let fixture = Fixture::new().await;
     let me = fixture.team.user_a1.clone();
     let tasks = join_all((0..7).map(|_| fixture.create(&me, new_task("Sweep")))).await;
     let tasks: Vec<String> = tasks.into_iter().map(|task| task.unwrap().id).collect();
-    // waits[a] has b when a waits for b, directly or not.
+    // waits[a] contains b if a waits for b, directly or transitively.
     let mut links: HashSet<(usize, usize)> = HashSet::new();
     let reaches = |links: &HashSet<(usize, usize)>, from: usize, to: usize| {
         let (mut seen, mut todo) = (HashSet::from([from]), vec![from]);
@@ -172,7 +172,7 @@ async fn random_dependencies_create_no_cycle() {
             links.insert((task, blocker));
         }
     }
-    assert!(refusals > 0, "80 random ones and no circle");
+    assert!(refusals > 0, "80 random dependencies without a cycle");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn task_has_at_most_a_hundred_dependencies() {
     for task in first {
         fixture.add_dependency(&me, &whole, task).await.unwrap();
     }
-    // Six at once for three places.
+    // Six concurrent requests for three free slots.
     let responses = join_all(last.iter().map(|task| fixture.add_dependency(&me, &whole, task))).await;
     assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 3);
     assert!(

@@ -1,4 +1,4 @@
-//! People are told of due dates and of what they wanted to be reminded of: once, whatever happens meanwhile.
+//! Due dates and reminders: each timer fires once, across downtime and several instances.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use baton_proto::baton::{
     },
 };
 use baton_runtime::{Clock, Shutdown};
-use baton_task::{Config, start};
+use baton_task::{Config, SPEC, start};
 use baton_testkit::{Person, TestContext, eventually};
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::{Message, Name};
@@ -25,12 +25,12 @@ pub(crate) fn time(at: DateTime<Utc>) -> Option<Timestamp> {
     Some(Timestamp { seconds: at.timestamp(), nanos: 0 })
 }
 
-/// A task that is due so long from now.
+/// A request for a task that is due after this time.
 pub(crate) fn due_in(fixture: &Fixture, title: &str, after: TimeDelta) -> CreateTaskRequest {
     CreateTaskRequest { due_at: time(fixture.clock.now() + after), ..new_task(title) }
 }
 
-/// All events of a type, in the order that they were published.
+/// All events of a type, in publication order.
 pub(crate) async fn events<M: Name + Default>(context: &TestContext, kind: &str) -> Vec<M> {
     let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
         .fetch_all(&context.admin())
@@ -40,7 +40,7 @@ pub(crate) async fn events<M: Name + Default>(context: &TestContext, kind: &str)
     envelopes.filter(|event| event.r#type == kind).map(|event| event.payload.unwrap().to_msg().unwrap()).collect()
 }
 
-/// What was told of a task, once it is `many` times: whether each came late.
+/// Waits for `many` events about a task and returns the `late` flag of each.
 async fn due_events(fixture: &Fixture, kind: &str, task: &str, many: usize) -> Vec<bool> {
     eventually(|| async {
         let published: Vec<TaskEvent> = events(&fixture.context, kind).await;
@@ -50,7 +50,7 @@ async fn due_events(fixture: &Fixture, kind: &str, task: &str, many: usize) -> V
     .await
 }
 
-/// Waits until every timer whose time has come has been looked at.
+/// Waits until every due timer has been processed.
 pub(crate) async fn rest(context: &TestContext, clock: &Clock) {
     let now = clock.now();
     eventually(|| async {
@@ -65,10 +65,10 @@ pub(crate) async fn rest(context: &TestContext, clock: &Clock) {
     .await;
 }
 
-/// One more instance of the service, that can be killed: everything of it stops where it is.
+/// Another instance of the service that can be killed at any point: it runs in a runtime of its own.
 pub(crate) fn instance(context: &TestContext, clock: &Clock) -> Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (config, clock) = (Config::from_env(&context.env()).unwrap(), clock.clone());
+    let (config, clock) = (Config::from_env(&SPEC, &context.env()).unwrap(), clock.clone());
     runtime.spawn(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         start(config, clock, listener, Shutdown::new()).await.unwrap();
@@ -103,7 +103,7 @@ async fn forget(fixture: &Fixture, actor: &Person, reminder: &Reminder) -> RpcRe
     Ok(())
 }
 
-/// Ids of the reminders that have fired, once they are `many`.
+/// Waits for `many` fired reminders and returns their events.
 async fn reminded(fixture: &Fixture, many: usize) -> Vec<ReminderEvent> {
     eventually(|| async {
         let fired: Vec<ReminderEvent> = events(&fixture.context, "reminder.fired").await;
@@ -134,7 +134,7 @@ async fn task_is_announced_a_day_before_due_and_when_overdue() {
     fixture.clock.advance(TimeDelta::days(30));
     rest(&fixture.context, &fixture.clock).await;
     assert_eq!(due_events(&fixture, "task.overdue", &task.id, 1).await.len(), 1, "once");
-    assert_eq!(fixture.get(&team.user_a1, &task.id).await.unwrap().version, 1, "it did not change by that");
+    assert_eq!(fixture.get(&team.user_a1, &task.id).await.unwrap().version, 1, "timers do not change the task");
 }
 
 #[tokio::test]
@@ -158,12 +158,12 @@ async fn changed_due_date_reschedules_its_timers() {
     rest(&fixture.context, &fixture.clock).await;
     assert_eq!(events::<TaskEvent>(&fixture.context, "task.overdue").await.len(), 2);
 
-    // To the same past and back again: it has been said.
+    // Moved away and back to the same past time: already announced.
     let back = |at: &Task| TaskChange { due_at: at.due_at, ..TaskChange::default() };
     let now = fixture.get(me, &moved.id).await.unwrap();
     fixture.update(me, &moved.id, &["due_at"], TaskChange::default()).await.unwrap();
     fixture.update(me, &moved.id, &["due_at"], back(&now)).await.unwrap();
-    // Into another past: overdue at once, and not late, for it was not so before.
+    // Moved to another past time: overdue at once, and not marked late.
     let past = TaskChange { due_at: time(fixture.clock.now() - TimeDelta::days(9)), ..TaskChange::default() };
     fixture.update(me, &cleared.id, &["due_at"], past).await.unwrap();
     assert_eq!(due_events(&fixture, "task.overdue", &cleared.id, 1).await, [false]);
@@ -185,21 +185,25 @@ async fn closed_task_sends_no_due_event_until_reopened() {
     due_events(&fixture, "task.overdue", &marker.id, 1).await;
     rest(&fixture.context, &fixture.clock).await;
     assert_eq!(events::<TaskEvent>(&fixture.context, "task.overdue").await.len(), 1);
-    assert_eq!(events::<TaskEvent>(&fixture.context, "task.due_soon").await.len(), 0, "a day before, nobody looked");
+    assert_eq!(
+        events::<TaskEvent>(&fixture.context, "task.due_soon").await.len(),
+        0,
+        "the lead time passed while the task was closed"
+    );
 
     fixture.reopen(me, &done.id, None).await.unwrap();
-    assert_eq!(due_events(&fixture, "task.overdue", &done.id, 1).await, [false], "it is overdue only now");
+    assert_eq!(due_events(&fixture, "task.overdue", &done.id, 1).await, [false], "it is overdue from now on");
     fixture.restore(me, &thrown_away.id).await.unwrap();
     assert_eq!(due_events(&fixture, "task.overdue", &thrown_away.id, 1).await, [false]);
 }
 
 #[tokio::test]
 async fn timers_missed_during_downtime_fire_once_and_are_marked_late() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
     let clock = Clock::fixed(Clock::system().now());
     let (account_id, user) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
     let due_at = clock.now() + TimeDelta::days(3);
-    // Kept while the service was up, which it no longer is.
+    // Stored while the service was running; now it is stopped.
     let tasks: Vec<uuid::Uuid> = (0..20).map(|_| uuid::Uuid::now_v7()).collect();
     sqlx::query(
         "insert into task.tasks (id, account_id, title, description, status, priority, visibility, due_at, tags,
@@ -227,9 +231,9 @@ async fn timers_missed_during_downtime_fire_once_and_are_marked_late() {
     let instances = [instance(&context, &clock), instance(&context, &clock), instance(&context, &clock)];
     rest(&context, &clock).await;
     let overdue: Vec<TaskEvent> = events(&context, "task.overdue").await;
-    assert_eq!(overdue.len(), tasks.len(), "each once");
+    assert_eq!(overdue.len(), tasks.len(), "each exactly once");
     assert!(overdue.iter().all(|event| event.late));
-    assert_eq!(events::<TaskEvent>(&context, "task.due_soon").await.len(), 0, "what is overdue is not due soon");
+    assert_eq!(events::<TaskEvent>(&context, "task.due_soon").await.len(), 0, "an overdue task is not due soon");
     for instance in instances {
         instance.shutdown_background();
     }
@@ -242,7 +246,7 @@ async fn three_instances_fire_each_timer_once_even_if_one_dies() {
     let others = [instance(&fixture.context, &fixture.clock), instance(&fixture.context, &fixture.clock)];
     let mut tasks = Vec::new();
     for nth in 0..60 {
-        // Three batches in time, so that all are at it while one dies.
+        // Three batches, so that all instances are working when one dies.
         let after = TimeDelta::days(2) + TimeDelta::seconds(nth % 3);
         tasks.push(fixture.create(me, due_in(&fixture, "Sweep", after)).await.unwrap().id);
     }
@@ -274,7 +278,7 @@ async fn reminder_is_private_and_fires_at_a_time_or_before_the_due_date() {
     let theirs = remind(&fixture, &team.user_a2, at(&task, now + TimeDelta::hours(5))).await.unwrap();
     assert_eq!((theirs.at, theirs.before_seconds), (time(now + TimeDelta::hours(5)), None));
     assert_eq!(list(&fixture, &team.user_a1, &task).await.unwrap(), std::slice::from_ref(&mine));
-    assert_eq!(list(&fixture, &team.owner, &task).await.unwrap(), [], "nor does the owner see others'");
+    assert_eq!(list(&fixture, &team.owner, &task).await.unwrap(), [], "the owner does not see reminders of others");
     assert_eq!(error_reason(forget(&fixture, &team.owner, &mine).await), Reason::ReminderNotFound);
     assert_eq!(error_reason(list(&fixture, &team.user_b1, &task).await), Reason::TaskNotFound);
     assert_eq!(error_reason(remind(&fixture, &team.user_b1, before(&task, 60)).await), Reason::TaskNotFound);
@@ -282,9 +286,9 @@ async fn reminder_is_private_and_fires_at_a_time_or_before_the_due_date() {
     fixture.clock.advance(TimeDelta::hours(5));
     let fired = reminded(&fixture, 1).await;
     assert_eq!((fired[0].user_id.clone(), fired[0].late), (team.user_a2.user_id.to_string(), false));
-    assert_eq!(list(&fixture, &team.user_a2, &task).await.unwrap()[0].fires_at, None, "it has done its work");
+    assert_eq!(list(&fixture, &team.user_a2, &task).await.unwrap()[0].fires_at, None, "it has fired");
 
-    // The due date moves, and the reminder with it.
+    // A changed due date moves the reminder.
     let later = TaskChange { due_at: time(now + TimeDelta::days(6)), ..TaskChange::default() };
     fixture.update(&team.user_a1, &task.id, &["due_at"], later).await.unwrap();
     let moved = list(&fixture, &team.user_a1, &task).await.unwrap();
@@ -311,7 +315,7 @@ async fn deleted_reminder_or_one_on_a_hidden_or_canceled_task_does_not_fire() {
     let canceled = fixture.create(&team.user_a1, request).await.unwrap();
     remind(&fixture, &team.user_a1, at(&canceled, soon)).await.unwrap();
     fixture.cancel(&team.user_a1, &canceled.id, None).await.unwrap();
-    // Private from now on: only those above still see it. And one of those leaves.
+    // Private from now on: only superiors still see it. One of them leaves.
     let hidden = TaskChange { visibility: TaskVisibility::Private.into(), ..TaskChange::default() };
     remind(&fixture, &team.super_manager, at(&task, soon)).await.unwrap();
     fixture.update(&team.user_a1, &task.id, &["visibility"], hidden).await.unwrap();
@@ -339,9 +343,13 @@ async fn invalid_or_excess_reminders_are_refused() {
     assert_eq!(invalid_field(remind(&fixture, me, at(&task, now - TimeDelta::seconds(1))).await), "at");
     assert_eq!(invalid_field(remind(&fixture, me, before(&task, 3 * 86_400)).await), "before_seconds");
     let whenever = fixture.create(me, new_task("Whenever")).await.unwrap();
-    assert_eq!(remind(&fixture, me, before(&whenever, 60)).await.unwrap().fires_at, None, "until it is due at a time");
+    assert_eq!(
+        remind(&fixture, me, before(&whenever, 60)).await.unwrap().fires_at,
+        None,
+        "until the task has a due date"
+    );
 
-    // Of many at once, the twentieth is the last.
+    // Of concurrent creates, the twentieth is the last that succeeds.
     let calls = (0..25).map(|_| remind(&fixture, me, before(&task, 60)));
     let responses = futures_util::future::join_all(calls).await;
     assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 20);

@@ -1,4 +1,4 @@
-//! Why somebody may or may not do a thing.
+//! Explain: why a user may or may not do something.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -117,11 +117,11 @@ async fn only_superiors_may_ask() {
     ] {
         assert_eq!(error_reason(ask(asker, of.user_id, None).await), Reason::NotAboveMember);
     }
-    // Nobody of another account, the same as nobody at all.
+    // A user of another account is refused like an unknown one.
     for of in [other.team.user_a1.user_id, Uuid::now_v7()] {
         assert_eq!(error_reason(ask(&team.owner, of, None).await), Reason::MemberNotFound);
     }
-    // A task that the asker does not see tells nothing of those who do.
+    // A task that the caller does not see reveals nothing about those who do.
     assert_eq!(error_reason(ask(&team.manager_a, team.user_a1.user_id, Some(&*task)).await), Reason::TaskNotFound);
     let billing = explain(&fixture, &team.owner, team.owner.user_id, Permission::Billing, Some(&task)).await;
     assert_eq!(error_reason(billing), Reason::ValidationFailed);

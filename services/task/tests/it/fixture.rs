@@ -1,4 +1,4 @@
-//! A team at work: the service, and short ways to call it.
+//! The fixture of the task tests: the service, a team, and shorthands for its RPCs.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use baton_proto::{
     convert::timestamp,
 };
 use baton_runtime::Clock;
-use baton_task::{Config, MIGRATIONS, SCHEMA, start};
+use baton_task::{Config, SPEC, start};
 use baton_testkit::{Person, Team, TestContext};
 use chrono::{DateTime, Utc};
 use prost::Message;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) type Tasks = TaskServiceClient<Channel>;
 pub(crate) type RpcResult<T = Task> = Result<T, Status>;
 
-/// A team, the service, and the clock that it goes by. Clones share them.
+/// The service with a team and a fixed clock. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Fixture {
     pub(crate) context: Arc<TestContext>,
@@ -37,21 +37,21 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let context = TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await;
+        let context = TestContext::start(&[SPEC.schema()]).await;
         let clock = Clock::fixed(Clock::system().now());
-        let config = Config::from_env(&context.env()).unwrap();
+        let config = Config::from_env(&SPEC, &context.env()).unwrap();
         let channel = context.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
         let team = context.team().await;
         Self { context: Arc::new(context), team, clock, channel }
     }
 
-    /// A second instance of the service, at the same database.
+    /// Starts another instance of the service on the same database.
     pub(crate) async fn start_instance(&self) {
-        let config = Config::from_env(&self.context.env()).unwrap();
+        let config = Config::from_env(&SPEC, &self.context.env()).unwrap();
         self.context.spawn(|listener, shutdown| start(config, self.clock.clone(), listener, shutdown)).await;
     }
 
-    /// The same service, as the team of another account meets it.
+    /// The same service with the team of another account.
     pub(crate) async fn other_account(&self) -> Self {
         Self { team: self.context.team().await, ..self.clone() }
     }
@@ -152,7 +152,7 @@ impl Fixture {
         Ok(self.tasks().restore_task(request).await?.into_inner().task.unwrap())
     }
 
-    /// Skips a time of its series, or its own.
+    /// Skips an occurrence of the task's series; without `at`, the task's own.
     pub(crate) async fn skip(&self, actor: &Person, id: &str, at: Option<DateTime<Utc>>) -> RpcResult {
         let request = SkipTaskRequest { id: id.to_owned(), occurrence_at: at.map(timestamp), reason: None };
         Ok(self.tasks().skip_task(self.call(actor, request)).await?.into_inner().task.unwrap())
@@ -163,13 +163,13 @@ impl Fixture {
         Ok(self.tasks().unskip_task(self.call(actor, request)).await?.into_inner().task.unwrap())
     }
 
-    /// The task as it was at this time.
+    /// Returns the task as of this time.
     pub(crate) async fn as_of(&self, actor: &Person, id: &str, time: DateTime<Utc>) -> RpcResult {
         let request = self.call(actor, GetTaskRequest { id: id.to_owned(), as_of: Some(timestamp(time)) });
         Ok(self.tasks().get_task(request).await?.into_inner().task.unwrap())
     }
 
-    /// Ids of all tasks that pass the filter, in order.
+    /// Returns the ids of all tasks that match the filter, in order.
     pub(crate) async fn list(&self, actor: &Person, filter: TaskFilter) -> RpcResult<Vec<String>> {
         let page = Page { per_page: 100, ..Default::default() };
         let request = self.call(actor, ListTasksRequest { filter: Some(filter), page: Some(page) });
@@ -184,8 +184,7 @@ impl Fixture {
         Ok(self.tasks().get_timeline(request).await?.into_inner().events)
     }
 
-    /// Types and payloads of the events of the team's account whose types begin so, in the order that they were
-    /// published.
+    /// Returns types and payloads of the account's events whose types have this prefix, in publication order.
     pub(crate) async fn published<M: prost::Name + Default>(&self, kind: &str) -> Vec<(String, M)> {
         let rows: Vec<Vec<u8>> =
             sqlx::query_scalar("select envelope from task.outbox where account_id = $1 order by position")
@@ -200,7 +199,7 @@ impl Fixture {
             .collect()
     }
 
-    /// Types and payloads of the events about a task, in the order that they were published.
+    /// Returns types and payloads of the events about a task, in publication order.
     pub(crate) async fn events(&self, id: &str) -> Vec<(String, TaskEvent)> {
         let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
             .fetch_all(&self.context.admin())
@@ -231,22 +230,22 @@ pub(crate) fn title_change(title: &str) -> TaskChange {
     TaskChange { title: title.to_owned(), ..Default::default() }
 }
 
-/// A call with one more header.
+/// Adds a header to a request.
 pub(crate) fn with_header<T>(mut request: Request<T>, header: &'static str, value: &str) -> Request<T> {
     request.metadata_mut().insert(header, value.parse().unwrap());
     request
 }
 
-/// Why a call was refused.
+/// Returns the reason of a refused call.
 pub(crate) fn error_reason<T: std::fmt::Debug>(response: RpcResult<T>) -> Reason {
-    let status = response.expect_err("a refusal");
-    baton_testkit::reason(&status).unwrap_or_else(|| panic!("without a reason: {status:?}"))
+    let status = response.expect_err("a refused call");
+    baton_testkit::reason(&status).unwrap_or_else(|| panic!("no reason in {status:?}"))
 }
 
-/// The field that a refusal names.
+/// Returns the field that a validation error names.
 pub(crate) fn invalid_field<T: std::fmt::Debug>(response: RpcResult<T>) -> String {
-    let status = response.expect_err("a refusal");
+    let status = response.expect_err("a refused call");
     assert_eq!(baton_testkit::reason(&status), Some(Reason::ValidationFailed), "{status:?}");
-    let details = tonic_types::StatusExt::get_details_bad_request(&status).expect("field errors");
+    let details = tonic_types::StatusExt::get_details_bad_request(&status).expect("field violations");
     details.field_violations[0].field.clone()
 }

@@ -1,4 +1,4 @@
-//! Clients repeat calls whose answers they did not get.
+//! Idempotency keys: repeated calls get the first response.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{AssignTaskRequest, StartTaskRequest, TaskFilter};
@@ -30,7 +30,7 @@ async fn twenty_creates_with_one_key_create_one_task() {
     let empty = with_header(fixture.call(&team.manager_a, new_task("Mop")), "idempotency-key", "");
     assert_eq!(error_reason(fixture.tasks().create_task(empty).await), Reason::IdempotencyKeyInvalid);
     let theirs = with_header(fixture.call(&team.manager_b, new_task("Mop")), "idempotency-key", "key-1");
-    fixture.tasks().create_task(theirs).await.expect("keys are each caller's own");
+    fixture.tasks().create_task(theirs).await.expect("keys are per caller");
 }
 
 #[tokio::test]
@@ -50,10 +50,10 @@ async fn repeated_change_gets_the_first_response() {
     assert_eq!(
         error_reason(fixture.start(&team.user_a1, &id).await),
         Reason::TaskWrongState,
-        "without the key it is a new call"
+        "a call without the key is a new one"
     );
 
-    // The first answer stands, though the assignee has left since.
+    // The first response is returned, although the assignee has left since.
     let leave = "update tenancy.memberships set status = 'removed' where user_id = $1";
     sqlx::query(leave).bind(team.user_a1.user_id).execute(&fixture.context.admin()).await.unwrap();
     assert_eq!(fixture.tasks().assign_task(assign()).await.unwrap().into_inner(), first);

@@ -1,4 +1,4 @@
-//! Jobs of several workers: each is done once, however long one takes, and again only when its worker has died.
+//! Jobs with several workers: each runs once, and again only if its worker dies.
 
 use std::{
     collections::HashMap,
@@ -13,18 +13,18 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 const LEASE: Duration = Duration::from_millis(600);
 
-/// How often each job was begun.
-type Begun = Arc<Mutex<HashMap<i32, usize>>>;
+/// How often each job was started.
+type StartCounts = Arc<Mutex<HashMap<i32, usize>>>;
 
-/// A worker for whom the job 0 takes until it is told that it is done.
-fn worker(context: &TestContext, begun: &Begun, done: &Arc<Notify>) -> JoinHandle<()> {
-    let (db, shutdown) = (context.db(baton_task::SCHEMA), Shutdown::new());
-    let (begun, done) = (Arc::clone(begun), Arc::clone(done));
+/// A worker whose job 0 runs until `done` is notified.
+fn worker(context: &TestContext, started: &StartCounts, done: &Arc<Notify>) -> JoinHandle<()> {
+    let (db, shutdown) = (context.db(baton_task::SPEC.name), Shutdown::new());
+    let (started, done) = (Arc::clone(started), Arc::clone(done));
     tokio::spawn(jobs::run_with_lease(db, shutdown, LEASE, move |job| {
-        let (begun, done) = (Arc::clone(&begun), Arc::clone(&done));
+        let (started, done) = (Arc::clone(&started), Arc::clone(&done));
         async move {
             let nth: i32 = job.payload()?;
-            *begun.lock().unwrap().entry(nth).or_default() += 1;
+            *started.lock().unwrap().entry(nth).or_default() += 1;
             if nth == 0 {
                 done.notified().await;
             }
@@ -34,7 +34,7 @@ fn worker(context: &TestContext, begun: &Begun, done: &Arc<Notify>) -> JoinHandl
 }
 
 async fn enqueue(context: &TestContext, jobs: std::ops::Range<i32>) {
-    let mut tx = context.db(baton_task::SCHEMA).begin(Tenant::NONE).await.unwrap();
+    let mut tx = context.db(baton_task::SPEC.name).begin(Tenant::NONE).await.unwrap();
     tx.enqueue_all("count", &jobs.collect::<Vec<_>>()).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -49,15 +49,15 @@ async fn left(context: &TestContext, jobs: i64) {
 
 #[tokio::test]
 async fn slow_job_runs_once_and_blocks_no_other() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let (begun, done) = (Begun::default(), Arc::new(Notify::new()));
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let (started, done) = (StartCounts::default(), Arc::new(Notify::new()));
     enqueue(&context, 0..1).await;
-    let one = worker(&context, &begun, &done);
-    eventually(|| async { begun.lock().unwrap().contains_key(&0).then_some(()) }).await;
+    let one = worker(&context, &started, &done);
+    eventually(|| async { started.lock().unwrap().contains_key(&0).then_some(()) }).await;
     enqueue(&context, 1..40).await;
-    let other = worker(&context, &begun, &done);
+    let other = worker(&context, &started, &done);
     left(&context, 1).await;
-    // Several leases pass; another job shows that both still look.
+    // Several leases expire; another job shows that both workers still poll.
     let slow = tokio::time::Instant::now();
     while slow.elapsed() < LEASE * 3 {
         enqueue(&context, 40..41).await;
@@ -65,22 +65,22 @@ async fn slow_job_runs_once_and_blocks_no_other() {
     }
     done.notify_one();
     left(&context, 0).await;
-    let begun = begun.lock().unwrap().clone();
-    assert!((0..40).all(|nth| begun[&nth] == 1), "{begun:?}");
+    let started = started.lock().unwrap().clone();
+    assert!((0..40).all(|nth| started[&nth] == 1), "{started:?}");
     one.abort();
     other.abort();
 }
 
 #[tokio::test]
 async fn job_of_a_dead_worker_is_run_by_another() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let (begun, done) = (Begun::default(), Arc::new(Notify::new()));
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let (started, done) = (StartCounts::default(), Arc::new(Notify::new()));
     enqueue(&context, 0..1).await;
-    let dying = worker(&context, &begun, &done);
-    eventually(|| async { begun.lock().unwrap().contains_key(&0).then_some(()) }).await;
+    let dying = worker(&context, &started, &done);
+    eventually(|| async { started.lock().unwrap().contains_key(&0).then_some(()) }).await;
     dying.abort();
-    let other = worker(&context, &begun, &done);
-    eventually(|| async { (begun.lock().unwrap()[&0] == 2).then_some(()) }).await;
+    let other = worker(&context, &started, &done);
+    eventually(|| async { (started.lock().unwrap()[&0] == 2).then_some(()) }).await;
     done.notify_one();
     left(&context, 0).await;
     other.abort();
@@ -88,25 +88,25 @@ async fn job_of_a_dead_worker_is_run_by_another() {
 
 #[tokio::test]
 async fn permanently_failing_job_is_tried_once() {
-    let context = TestContext::start(&[(baton_task::SCHEMA, &baton_task::MIGRATIONS)]).await;
-    let begun = Begun::default();
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let started = StartCounts::default();
     enqueue(&context, 0..2).await;
-    let (db, shutdown, counted) = (context.db(baton_task::SCHEMA), Shutdown::new(), Arc::clone(&begun));
+    let (db, shutdown, counted) = (context.db(baton_task::SPEC.name), Shutdown::new(), Arc::clone(&started));
     let worker = tokio::spawn(jobs::run_with_lease(db, shutdown, LEASE, move |job| {
-        let begun = Arc::clone(&counted);
+        let started = Arc::clone(&counted);
         async move {
             let nth: i32 = job.payload()?;
-            *begun.lock().unwrap().entry(nth).or_default() += 1;
+            *started.lock().unwrap().entry(nth).or_default() += 1;
             match nth {
-                0 => Err(anyhow::Error::from(Permanent("the address is none")).context("cannot send a mail")),
+                0 => Err(anyhow::Error::from(Permanent("the address is invalid")).context("cannot send a mail")),
                 _ => Err(anyhow::anyhow!("the server is away")),
             }
         }
     }));
-    // The other one waits to be tried again.
+    // The other job waits for its retry.
     left(&context, 1).await;
-    eventually(|| async { (begun.lock().unwrap().get(&1).copied().unwrap_or_default() >= 2).then_some(()) }).await;
-    assert_eq!(begun.lock().unwrap()[&0], 1);
+    eventually(|| async { (started.lock().unwrap().get(&1).copied().unwrap_or_default() >= 2).then_some(()) }).await;
+    assert_eq!(started.lock().unwrap()[&0], 1);
     left(&context, 1).await;
     worker.abort();
 }

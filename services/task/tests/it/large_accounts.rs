@@ -1,4 +1,4 @@
-//! An account has many tasks: lists stay on their indexes, and totals say when they are estimates.
+//! Large accounts: lists use indexes, and totals are marked when they are estimates.
 
 use baton_proto::{
     baton::{
@@ -20,12 +20,12 @@ use crate::fixture::{Fixture, new_task};
 const TASKS: i64 = 100_000;
 const PEOPLE: usize = 100;
 
-/// So many tasks in the team's account, and as many in another. What triggers would do row by row is done for all at
-/// once, as far as lists need it.
+/// Inserts `TASKS` tasks into the team's account and as many into another. The work of row triggers is done in bulk, as
+/// far as lists need it.
 async fn fill(fixture: &Fixture) {
     let team = &fixture.team;
     let people = [&team.owner, &team.manager_a, &team.manager_b, &team.user_a1, &team.user_a2, &team.user_b1];
-    // Most of the account's hundred members only hold and create tasks.
+    // Most of the hundred members only create tasks and have tasks assigned.
     let others = (people.len()..PEOPLE).map(|_| Uuid::now_v7());
     let people: Vec<_> =
         people.map(|person| person.user_id).into_iter().chain(others).map(|id| format!("'{id}'")).collect();
@@ -48,13 +48,13 @@ async fn fill(fixture: &Fixture) {
                alter table task.tasks enable trigger user";
     let admin = fixture.context.admin();
     sqlx::raw_sql(AssertSqlSafe(script)).execute(&admin).await.unwrap();
-    // As the autovacuum of a server that runs for longer than a test.
+    // As autovacuum does on a server that runs longer than a test.
     for table in ["task.tasks", "task.task_tags"] {
         sqlx::query(AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(&admin).await.unwrap();
     }
 }
 
-/// How often Postgres has read each table of the service from its beginning to its end, and an index of the tasks.
+/// Sequential scans per table of the service, and index scans of the tasks table.
 async fn scans(fixture: &Fixture) -> (Vec<(String, i64)>, i64) {
     let admin = fixture.context.admin();
     let tables = sqlx::query_as(
@@ -118,7 +118,7 @@ async fn lists_read_no_whole_table(fixture: &Fixture) {
         boards.get_my_board(fixture.call(actor, GetMyBoardRequest::default())).await.unwrap();
         calls += 1;
         let tags = fixture.tags(actor, "tag", Page { per_page: 100, ..Default::default() }).await.unwrap();
-        // Of a hundred people a tag each has all that somebody created; what one holds has seven of them.
+        // Each of a hundred tags covers all tasks of one creator; the tasks of one assignee have seven of them.
         let whole = tags.tags.iter().filter(|tag| tag.task_count == 1_000 && !tag.has_older_tasks).count();
         assert_eq!(whole as i32, created, "{tags:?}");
         assert_eq!(tags.meta.unwrap().total_count, known);
@@ -126,9 +126,9 @@ async fn lists_read_no_whole_table(fixture: &Fixture) {
     let mut boards = fixture.boards();
     boards.get_team_board(fixture.call(&team.manager_a, GetTeamBoardRequest::default())).await.unwrap();
     boards.get_account_board(fixture.call(&team.owner, GetAccountBoardRequest::default())).await.unwrap();
-    // Postgres tells what was done a little later.
+    // Postgres updates its statistics with a delay.
     eventually(|| async { (scans(fixture).await.1 >= indexed + calls).then_some(()) }).await;
-    assert_eq!(scans(fixture).await.0, before, "a table was read from beginning to end");
+    assert_eq!(scans(fixture).await.0, before, "a table was scanned sequentially");
 }
 
 async fn totals_are_exact_up_to_ten_thousand(fixture: &Fixture) {
@@ -141,7 +141,7 @@ async fn totals_are_exact_up_to_ten_thousand(fixture: &Fixture) {
     let meta = list(fixture, &team.owner, TaskFilter::default(), 1).await;
     assert!(meta.total_is_estimate);
     assert!((50_000..200_000).contains(&meta.total_count), "{}", meta.total_count);
-    // An estimate is remembered for a while: for this list of this caller, and no other.
+    // An estimate is cached for this list of this caller only.
     let pending = TaskFilter { status: vec![TaskStatus::Pending.into()], ..Default::default() };
     let pending = list(fixture, &team.owner, pending, 1).await;
     assert!(pending.total_is_estimate);
@@ -177,26 +177,26 @@ async fn page_number_and_token_return_the_same_page(fixture: &Fixture) {
             by_token.push(ids);
             token = next;
         }
-        // Some after others that were read just before, some by themselves, some again.
+        // Consecutive, isolated and repeated pages.
         for page in [1, 12, 13, 11, 12, 16, 15, 16, 14] {
             let (ids, _) = read(&filter, numbered(page)).await;
             assert_eq!(ids, by_token[page as usize - 1], "page {page} by {sort:?}");
         }
-        // One that begins elsewhere, and one beyond the end.
+        // A page with another offset, and one beyond the end.
         let (ids, _) = read(&filter, Page { page: 120, per_page: 9, ..Default::default() }).await;
         assert_eq!(ids, by_token[11][81..], "by {sort:?}");
         assert!(read(&filter, numbered(2_000)).await.0.is_empty());
     }
-    // What was remembered is of this list alone.
+    // The cache entry is for this list only.
     let pending = TaskFilter { status: vec![TaskStatus::Pending.into()], ..Default::default() };
     let (ids, _) = read(&pending, Page { page: 12, per_page: 90, ..Default::default() }).await;
     let (others, _) = read(&TaskFilter::default(), Page { page: 12, per_page: 90, ..Default::default() }).await;
     assert_ne!(ids, others);
 }
 
-/// A task, and all that it can be sorted by.
+/// A task with all its sort keys.
 #[derive(Clone, sqlx::FromRow)]
-struct Placed {
+struct SortableTask {
     id: String,
     place: i64,
     priority: i16,
@@ -204,13 +204,13 @@ struct Placed {
     updated_at: DateTime<Utc>,
 }
 
-/// It consists of two parts: what they hold, and what they have made for nobody yet.
+/// The board is a union of the user's assigned tasks and their own unassigned ones.
 async fn user_board_is_complete_in_every_sort(fixture: &Fixture) {
     let user = &fixture.team.user_a1;
     for n in 0..30 {
         fixture.create(user, new_task(&format!("Kept {n}"))).await.unwrap();
     }
-    let mine: Vec<Placed> = sqlx::query_as(
+    let mine: Vec<SortableTask> = sqlx::query_as(
         "select id::text, row_number() over (order by rank) as place, priority, due_at, updated_at from task.tasks
          where account_id = $1 and deleted_at is null and status <> 'archived'
            and (assigned_to = $2 or assigned_to is null and created_by = $2) order by id",
@@ -235,7 +235,7 @@ async fn user_board_is_complete_in_every_sort(fixture: &Fixture) {
                     TaskSort::UpdatedAt => one.updated_at.cmp(&other.updated_at),
                     TaskSort::DueAt => match (one.due_at, other.due_at) {
                         (Some(one), Some(other)) => one.cmp(&other),
-                        // What has none comes last, whichever way.
+                        // Null sort keys come last in both orders.
                         (one, other) if order == SortOrder::Asc => one.is_none().cmp(&other.is_none()),
                         (one, other) => other.is_none().cmp(&one.is_none()),
                     },

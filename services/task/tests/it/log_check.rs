@@ -1,9 +1,9 @@
-//! The log of a task is the truth: it tells every row again.
+//! Log check: a task's event log reproduces its row.
 
 use std::collections::BTreeSet;
 
 use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange, TaskPriority, TaskVisibility};
-use baton_task::upkeep::rebuild::{Difference, rebuild};
+use baton_task::maintenance::log_check::{Difference, rebuild};
 use baton_testkit::Person;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::fixture::{Fixture, new_task, new_task_for, title_change};
 
-/// Numbers that look random and are the same in every run.
+/// A pseudo-random generator with a fixed seed.
 struct Dice(u64);
 
 impl Dice {
@@ -35,8 +35,8 @@ async fn differences(fixture: &Fixture, only_check: bool) -> (usize, Vec<Differe
     (read, found)
 }
 
-/// Does something to a task, whether it may or not; answers whether it was done.
-async fn meddle(fixture: &Fixture, dice: &mut Dice, people: &[&Person], ids: &[String]) -> bool {
+/// Calls a random action on a random task and returns whether it succeeded.
+async fn random_action(fixture: &Fixture, dice: &mut Dice, people: &[&Person], ids: &[String]) -> bool {
     let (actor, other) = (people[dice.roll(people.len())], people[dice.roll(people.len())].user_id);
     let id = &ids[dice.roll(ids.len())];
     let change = TaskChange {
@@ -85,20 +85,20 @@ async fn replayed_log_matches_every_row_after_random_changes() {
     let mut dice = Dice(0x5eed);
     let mut done = 0;
     for _ in 0..3_000 {
-        done += usize::from(meddle(&fixture, &mut dice, &people, &ids).await);
+        done += usize::from(random_action(&fixture, &mut dice, &people, &ids).await);
         if done == 150 {
             break;
         }
     }
-    assert_eq!(done, 150, "no wild run");
-    // And several at once.
+    assert_eq!(done, 150, "too few successful actions");
+    // And several concurrently.
     let many = (0..60).map(|seed| {
         let (fixture, people, ids) = (&fixture, &people, &ids);
-        async move { meddle(fixture, &mut Dice(seed * 7 + 1), people, ids).await }
+        async move { random_action(fixture, &mut Dice(seed * 7 + 1), people, ids).await }
     });
     join_all(many).await;
     assert_eq!(differences(&fixture, true).await, (6, Vec::new()));
-    assert_eq!(baton_task::upkeep::usage::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
+    assert_eq!(baton_task::maintenance::quota_counters::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn tampered_row_is_detected_and_repaired() {
         assert_eq!((read, found(differences)), (5, expected.clone()), "a check changes nothing");
     }
     let (_, left) = differences(&fixture, true).await;
-    assert_eq!(found(left), [(ids[4].parse().unwrap(), vec!["log"])].into(), "nothing tells that one");
+    assert_eq!(found(left), [(ids[4].parse().unwrap(), vec!["log"])].into(), "a missing log cannot be repaired");
     assert_eq!(fixture.get(me, &ids[1]).await.unwrap(), right);
     assert_eq!(fixture.get(me, &ids[2]).await.unwrap().version, 2);
     fixture.pause(me, &ids[2], "lunch").await.unwrap();

@@ -1,11 +1,11 @@
-//! Many write the same task at once.
+//! Concurrent writes of one task: no update is lost.
 
 use baton_errors::Reason;
 use futures_util::future::join_all;
 
 use crate::fixture::{Fixture, RpcResult, error_reason, new_task, title_change, update_request, with_header};
 
-/// Calls until it is heard: a machine at work elsewhere may be BUSY for so many at once.
+/// Retries a call that is refused as BUSY: a loaded machine may refuse some of many concurrent calls.
 async fn retry_unavailable(call: impl AsyncFn() -> RpcResult) -> RpcResult {
     loop {
         match call().await {
@@ -38,7 +38,7 @@ async fn one_of_fifty_writers_with_the_same_version_succeeds() {
         let now = fixture.get(me, &id).await.unwrap();
         assert_eq!((now.version, &now.title), (version + 1, &won.title));
     }
-    assert_eq!(fixture.timeline(me, &id).await.unwrap().len(), 4, "who lost left nothing");
+    assert_eq!(fixture.timeline(me, &id).await.unwrap().len(), 4, "refused writers leave no log entry");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn fifty_unconditional_writes_all_succeed_and_are_logged() {
         .iter()
         .map(|line| match &line.changes.as_ref().unwrap().fields["title"].kind {
             Some(prost_types::value::Kind::StringValue(title)) => title.clone(),
-            other => panic!("a title: {other:?}"),
+            other => panic!("expected a title: {other:?}"),
         })
         .collect();
     assert_eq!(Some(&fixture.get(me, &id).await.unwrap().title), logged.last());

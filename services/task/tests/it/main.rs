@@ -1,4 +1,4 @@
-//! The task service as its callers meet it: real Postgres, Redis, auth and tenancy.
+//! Tests of the task service over gRPC, with real Postgres, Redis, auth and tenancy.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 

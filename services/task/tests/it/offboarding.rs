@@ -1,4 +1,4 @@
-//! Members leave, and their open tasks find new hands.
+//! Offboarding: the open tasks of a removed member are reassigned.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -12,7 +12,7 @@ use baton_proto::baton::{
     },
 };
 use baton_store::{Event, Tenant};
-use baton_testkit::{Person, eventually};
+use baton_testkit::{event, eventually, Person};
 use prost_types::FieldMask;
 
 use crate::fixture::{Fixture, error_reason, new_task, new_task_for};
@@ -31,15 +31,15 @@ async fn leave(fixture: &Fixture, member: &Person) {
     MemberServiceClient::new(fixture.context.tenancy()).leave_account(fixture.call(member, request)).await.unwrap();
 }
 
-/// Open tasks that this person holds, looked at behind the service's back.
-async fn held_by(fixture: &Fixture, member: &Person) -> i64 {
+/// Number of open tasks assigned to this user, read from the database.
+async fn open_task_count(fixture: &Fixture, member: &Person) -> i64 {
     let count =
         "select count(*) from task.tasks where assigned_to = $1 and status <> 'completed' and deleted_at is null";
     sqlx::query_scalar(count).bind(member.user_id).fetch_one(&fixture.context.admin()).await.unwrap()
 }
 
-async fn holds(fixture: &Fixture, member: &Person, tasks: i64) {
-    eventually(|| async { (held_by(fixture, member).await == tasks).then_some(()) }).await;
+async fn wait_for_open_tasks(fixture: &Fixture, member: &Person, tasks: i64) {
+    eventually(|| async { (open_task_count(fixture, member).await == tasks).then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -55,14 +55,18 @@ async fn open_tasks_of_a_removed_member_go_to_the_named_successor() {
     let others = fixture.create(&team.manager_a, new_task_for("Another's", &team.user_a2)).await.unwrap().id;
 
     remove(&fixture, &team.owner, &team.user_a1, Some(&team.user_b1)).await;
-    holds(&fixture, &team.user_b1, 2).await;
+    wait_for_open_tasks(&fixture, &team.user_b1, 2).await;
     let owner = &team.owner;
     let running = fixture.get(owner, &running).await.unwrap();
     assert_eq!((running.status(), running.assigned_by.clone()), (TaskStatus::Paused, None));
-    assert!(running.accepted_at.is_some(), "there is nobody to give it back to");
+    assert!(running.accepted_at.is_some(), "a running task is accepted, as nobody can take it back");
     let entries = fixture.entries(owner, &running.id).await.unwrap();
     let run: Vec<_> = entries.iter().filter(|entry| entry.ended_at.is_none()).map(|it| it.user_id.clone()).collect();
-    assert_eq!((entries.len(), run), (2, vec![team.user_b1.user_id.to_string()]), "work ended, the pause is theirs");
+    assert_eq!(
+        (entries.len(), run),
+        (2, vec![team.user_b1.user_id.to_string()]),
+        "the work interval ended; the pause belongs to the successor"
+    );
     for (id, kind) in [(&running.id, TaskEventKind::Reassigned), (&own, TaskEventKind::Assigned)] {
         let task = fixture.get(owner, id).await.unwrap();
         assert_eq!(task.assigned_to, Some(team.user_b1.user_id.to_string()));
@@ -72,7 +76,7 @@ async fn open_tasks_of_a_removed_member_go_to_the_named_successor() {
         assert_eq!((event.kind(), event.version), (kind, task.version));
         assert_eq!(event.assigned_to, team.user_b1.user_id.to_string());
     }
-    // What is done stays with who did it, and others keep theirs.
+    // Completed tasks keep their assignee, and tasks of others are unchanged.
     assert_eq!(fixture.get(owner, &done).await.unwrap().assigned_to, Some(team.user_a1.user_id.to_string()));
     assert_eq!(fixture.get(owner, &others).await.unwrap().assigned_to, Some(team.user_a2.user_id.to_string()));
     fixture.resume(&team.user_b1, &running.id).await.unwrap();
@@ -84,7 +88,7 @@ async fn tasks_offered_by_a_leaving_manager_return_to_the_successor() {
     let team = &fixture.team;
     let offered = fixture.create(&team.manager_a, new_task_for("Offered", &team.user_a1)).await.unwrap().id;
     leave(&fixture, &team.manager_a).await;
-    // By default to the manager, here of a manager.
+    // Without a named successor the manager is used, here the manager of a manager.
     let heir = team.super_manager.user_id.to_string();
     eventually(|| async {
         let task = fixture.get(&team.owner, &offered).await.unwrap();
@@ -112,7 +116,7 @@ async fn redelivered_removal_reassigns_each_task_once() {
     .await
     .unwrap();
     remove(&fixture, &team.super_manager, &team.user_a1, None).await;
-    holds(&fixture, &team.manager_a, 1201).await;
+    wait_for_open_tasks(&fixture, &team.manager_a, 1201).await;
     let lines = async || {
         let (lines, tasks): (i64, i64) = sqlx::query_as(
             "select count(*), count(distinct task_id) from task.task_events where kind = 'reassigned' and version = 2",
@@ -124,13 +128,13 @@ async fn redelivered_removal_reassigns_each_task_once() {
     };
     assert_eq!(lines().await, (1201, 1201));
 
-    // They come back, and have a task again; then the old event comes once more.
+    // The member rejoins and gets a task; then the old event is redelivered.
     fixture.context.join(team.account_id, &team.user_a1, baton_access::Role::User, Some(team.manager_a.user_id)).await;
     let new =
         eventually(|| async { fixture.create(&team.manager_a, new_task_for("New", &team.user_a1)).await.ok() }).await;
     sqlx::query("update tenancy.outbox set published_at = null, batch = null").execute(&admin).await.unwrap();
     remove(&fixture, &team.owner, &team.user_a2, Some(&team.user_b1)).await;
-    // An account's events come in order: once this one is handled, the old one has been.
+    // Events of an account are ordered: once this one is handled, the old one has been.
     eventually(|| async {
         let handled: i64 = sqlx::query_scalar("select count(*) from task.inbox").fetch_one(&admin).await.unwrap();
         (handled == 2).then_some(())
@@ -161,7 +165,7 @@ async fn reopened_or_restored_task_goes_to_the_successor() {
     }
     let offered = fixture.create(heir, new_task_for("Offered", &team.user_a2)).await.unwrap().id;
     fixture.delete(heir, &offered).await.unwrap();
-    // One after the other: who had the work of the first leaves as well.
+    // In sequence: the successor of the first leaves as well.
     let left = async |count: i64| {
         eventually(async || {
             let left: i64 = sqlx::query_scalar("select count(*) from task.departures")
@@ -195,7 +199,7 @@ async fn reopened_or_restored_task_goes_to_the_successor() {
         (&reopened, TaskEventKind::Reopened, TaskEventKind::Reassigned),
         (&restored, TaskEventKind::Restored, TaskEventKind::Reassigned),
         (&bulk, TaskEventKind::Reopened, TaskEventKind::Reassigned),
-        // Nobody held it: it was its creator's to do.
+        // It was unassigned, so its creator was responsible.
         (&own, TaskEventKind::Reopened, TaskEventKind::Assigned),
     ] {
         assert_eq!(task.assigned_to, Some(last.user_id.to_string()), "{task:?}");
@@ -207,18 +211,18 @@ async fn reopened_or_restored_task_goes_to_the_successor() {
         let (kind, event) = fixture.events(&task.id).await.pop().unwrap();
         assert_eq!((event.kind(), event.assigned_to), (second, last.user_id.to_string()), "{kind}");
     }
-    // What is offered stays with whom it was offered to, and comes back to who follows.
+    // An offered task stays with its assignee; if rejected, it returns to the successor.
     let offered = fixture.get(owner, &offered).await.unwrap();
     assert_eq!(offered.assigned_to, Some(team.user_a2.user_id.to_string()));
     assert_eq!(offered.assigned_by, Some(last.user_id.to_string()));
-    // What is over is theirs who did it.
+    // Closed tasks keep their assignee.
     let kept = fixture.get(owner, &kept).await.unwrap();
     assert_eq!((kept.status(), kept.assigned_to), (TaskStatus::Completed, Some(leaving.user_id.to_string())));
 
-    // Who is a member again has their work again.
+    // A member who rejoins gets their tasks again.
     let joined = MemberEvent { user_id: leaving.user_id.to_string(), ..MemberEvent::default() };
     let mut tx = fixture.context.db("tenancy").begin(Tenant::account(team.account_id)).await.unwrap();
-    tx.publish(Event::new("member.joined", team.account_id, leaving.user_id, &joined)).await.unwrap();
+    tx.publish(event("member.joined", team.account_id, leaving.user_id, &joined)).await.unwrap();
     tx.commit().await.unwrap();
     left(1).await;
     let again = fixture.reopen(owner, &kept.id, None).await.unwrap();

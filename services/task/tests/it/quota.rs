@@ -1,8 +1,8 @@
-//! How many open tasks a member may make.
+//! The quota of open tasks per member.
 
 use baton_errors::Reason;
 use baton_proto::baton::{events::v1::Envelope, tenancy::v1::UsageChanged};
-use baton_task::upkeep::usage;
+use baton_task::maintenance::quota_counters;
 use baton_testkit::{eventually, reason};
 use futures_util::future::join_all;
 use prost::Message;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::fixture::{Fixture, error_reason, new_task};
 
-async fn allow(fixture: &Fixture, limit: i32) {
+async fn set_limit(fixture: &Fixture, limit: i32) {
     sqlx::query("update tenancy.accounts set max_open_tasks_per_user = $1")
         .bind(limit)
         .execute(&fixture.context.admin())
@@ -21,7 +21,7 @@ async fn allow(fixture: &Fixture, limit: i32) {
         .unwrap();
 }
 
-/// What the counter says once everything is added to it.
+/// The counter's value after all pending changes are added.
 async fn counted(fixture: &Fixture, user_id: Uuid) -> i32 {
     let admin = fixture.context.admin();
     let admin = &admin;
@@ -38,7 +38,7 @@ async fn counted(fixture: &Fixture, user_id: Uuid) -> i32 {
     .await
 }
 
-/// What was published of a member's use, in its order.
+/// Published usage values of a member, in order.
 async fn published(fixture: &Fixture, user_id: Uuid) -> Vec<i32> {
     let envelopes: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
         .fetch_all(&fixture.context.admin())
@@ -51,16 +51,16 @@ async fn published(fixture: &Fixture, user_id: Uuid) -> Vec<i32> {
         .collect()
 }
 
-/// Somebody holds their counter until this ends.
-async fn hold(fixture: &Fixture, user_id: Uuid) -> Transaction<'static, Postgres> {
+/// Locks a counter row until the transaction is dropped.
+async fn lock_counter(fixture: &Fixture, user_id: Uuid) -> Transaction<'static, Postgres> {
     let mut slow = fixture.context.admin().begin().await.unwrap();
     let lock = "select from task.usage where user_id = $1 for update";
     sqlx::query(lock).bind(user_id).execute(&mut *slow).await.unwrap();
     slow
 }
 
-/// The accounts have a tier that has no limit.
-async fn allow_all(fixture: &Fixture) {
+/// Moves all accounts to a tier without a limit.
+async fn remove_limits(fixture: &Fixture) {
     let unlimited = "update tenancy.accounts set subscription_tier = 'enterprise'";
     sqlx::query(unlimited).execute(&fixture.context.admin()).await.unwrap();
 }
@@ -69,7 +69,7 @@ async fn allow_all(fixture: &Fixture) {
 async fn one_of_a_hundred_concurrent_creates_takes_the_last_slot() {
     let fixture = Fixture::new().await;
     let user = fixture.team.user_a1.clone();
-    allow(&fixture, 3).await;
+    set_limit(&fixture, 3).await;
     let mut counts = Vec::new();
     for n in 1..=2 {
         fixture.create(&user, new_task("Sweep")).await.unwrap();
@@ -97,7 +97,7 @@ async fn one_of_a_hundred_concurrent_creates_takes_the_last_slot() {
         assert_eq!(counted(&fixture, user.user_id).await, 2);
         counts.push(2);
     }
-    // Others have their own.
+    // Each member has their own quota.
     fixture.create(&fixture.team.user_a2, new_task("Dust")).await.unwrap();
 }
 
@@ -105,9 +105,9 @@ async fn one_of_a_hundred_concurrent_creates_takes_the_last_slot() {
 async fn completed_or_deleted_task_frees_its_slot_once() {
     let fixture = Fixture::new().await;
     let user = fixture.team.user_a1.clone();
-    allow(&fixture, 2).await;
+    set_limit(&fixture, 2).await;
     let done = fixture.create(&user, new_task("A")).await.unwrap();
-    // Each is told of by itself when it is added to the counter before the next.
+    // Each change is published separately if it is counted before the next.
     assert_eq!(counted(&fixture, user.user_id).await, 1);
     let gone = fixture.create(&user, new_task("B")).await.unwrap();
     assert_eq!(counted(&fixture, user.user_id).await, 2);
@@ -117,7 +117,7 @@ async fn completed_or_deleted_task_frees_its_slot_once() {
     fixture.complete(&user, &done.id).await.unwrap_err();
     assert_eq!(counted(&fixture, user.user_id).await, 1);
     fixture.delete(&user, &gone.id).await.unwrap();
-    // It was closed before.
+    // It was already closed.
     fixture.delete(&user, &done.id).await.unwrap();
     assert_eq!((counted(&fixture, user.user_id).await, published(&fixture, user.user_id).await), (0, vec![1, 2, 1, 0]));
     fixture.create(&user, new_task("C")).await.unwrap();
@@ -127,10 +127,10 @@ async fn completed_or_deleted_task_frees_its_slot_once() {
 async fn unlimited_account_takes_no_counter_lock() {
     let fixture = Fixture::new().await;
     let user = fixture.team.user_a1.clone();
-    allow_all(&fixture).await;
+    remove_limits(&fixture).await;
     let first = fixture.create(&user, new_task("First")).await.unwrap().id;
     assert_eq!(counted(&fixture, user.user_id).await, 1);
-    let slow = hold(&fixture, user.user_id).await;
+    let slow = lock_counter(&fixture, user.user_id).await;
     fixture.create(&user, new_task("Sweep")).await.unwrap();
     fixture.start(&user, &first).await.unwrap();
     fixture.complete(&user, &first).await.unwrap();
@@ -153,7 +153,7 @@ async fn concurrent_instances_count_every_task_once() {
     assert_eq!((counted(&fixture, user.user_id).await, counted(&fixture, other.user_id).await), (40, 0));
     assert_eq!(published(&fixture, user.user_id).await.last(), Some(&40));
     assert_eq!(published(&fixture, other.user_id).await.last(), Some(&0));
-    assert_eq!(usage::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
+    assert_eq!(quota_counters::rebuild(&fixture.context.db("task"), true).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -164,8 +164,8 @@ async fn downgrade_keeps_existing_tasks_and_blocks_new_ones() {
     for _ in 0..3 {
         tasks.push(fixture.create(&user, new_task("A")).await.unwrap().id);
     }
-    allow(&fixture, 1).await;
-    // For a second the service goes by what it knew.
+    set_limit(&fixture, 1).await;
+    // The service caches the limit for a second.
     eventually(|| async {
         let Ok(made) = fixture.create(&user, new_task("B")).await else { return Some(()) };
         fixture.delete(&user, &made.id).await.unwrap();
@@ -186,7 +186,7 @@ async fn wrong_counters_are_detected_and_corrected() {
         fixture.create(actor, new_task("A")).await.unwrap();
     }
     let db = fixture.context.db("task");
-    assert_eq!(usage::rebuild(&db, true).await.unwrap(), []);
+    assert_eq!(quota_counters::rebuild(&db, true).await.unwrap(), []);
     assert_eq!((counted(&fixture, user.user_id).await, counted(&fixture, other.user_id).await), (2, 1));
     let admin = fixture.context.admin();
     sqlx::query("update task.usage set open_tasks = 7 where user_id = $1")
@@ -195,13 +195,13 @@ async fn wrong_counters_are_detected_and_corrected() {
         .await
         .unwrap();
     sqlx::query("delete from task.usage where user_id = $1").bind(other.user_id).execute(&admin).await.unwrap();
-    let mut found = usage::rebuild(&db, true).await.unwrap();
+    let mut found = quota_counters::rebuild(&db, true).await.unwrap();
     found.sort_by_key(|counter| counter.actual);
     let found: Vec<_> = found.iter().map(|wrong| (wrong.user_id, wrong.counted, wrong.actual)).collect();
     assert_eq!(found, [(other.user_id, 0, 1), (user.user_id, 7, 2)]);
     assert_eq!(counted(&fixture, user.user_id).await, 7, "a check changes nothing");
-    assert_eq!(usage::rebuild(&db, false).await.unwrap().len(), 2);
-    assert_eq!(usage::rebuild(&db, true).await.unwrap(), []);
+    assert_eq!(quota_counters::rebuild(&db, false).await.unwrap().len(), 2);
+    assert_eq!(quota_counters::rebuild(&db, true).await.unwrap(), []);
     assert_eq!((counted(&fixture, user.user_id).await, counted(&fixture, other.user_id).await), (2, 1));
     assert_eq!(published(&fixture, user.user_id).await.last(), Some(&2));
 }
@@ -210,14 +210,14 @@ async fn wrong_counters_are_detected_and_corrected() {
 async fn locked_counter_delays_no_other_counter() {
     let fixture = Fixture::new().await;
     let [held, other] = [fixture.team.user_a1.clone(), fixture.team.user_a2.clone()];
-    allow_all(&fixture).await;
+    remove_limits(&fixture).await;
     fixture.create(&held, new_task("First")).await.unwrap();
     assert_eq!(counted(&fixture, held.user_id).await, 1);
-    let slow = hold(&fixture, held.user_id).await;
+    let slow = lock_counter(&fixture, held.user_id).await;
     fixture.create(&held, new_task("Second")).await.unwrap();
     fixture.create(&other, new_task("Theirs")).await.unwrap();
     eventually(|| async { (published(&fixture, other.user_id).await == [1]).then_some(()) }).await;
-    // Another account is as little concerned.
+    // Another account is not affected either.
     let other_account = fixture.other_account().await;
     let stranger = other_account.team.owner.clone();
     other_account.create(&stranger, new_task("Elsewhere")).await.unwrap();
@@ -242,7 +242,7 @@ async fn concurrent_corrections_apply_once() {
             .execute(&fixture.context.admin())
             .await
             .unwrap();
-        for found in join_all((0..4).map(|_| usage::rebuild(&db, false))).await {
+        for found in join_all((0..4).map(|_| quota_counters::rebuild(&db, false))).await {
             found.unwrap();
         }
         assert_eq!(counted(&fixture, user.user_id).await, 3);

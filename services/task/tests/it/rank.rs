@@ -1,4 +1,4 @@
-//! People put tasks in an order of their own.
+//! The manual task order.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ enum Next<'a> {
 }
 use Next::{After, Before};
 
-async fn put(fixture: &Fixture, actor: &Person, id: &str, next: Next<'_>) -> RpcResult {
+async fn move_task(fixture: &Fixture, actor: &Person, id: &str, next: Next<'_>) -> RpcResult {
     let mut request = MoveTaskRequest { id: id.to_owned(), ..Default::default() };
     match next {
         Before(id) => request.before_id = Some(id.to_owned()),
@@ -48,17 +48,17 @@ async fn task_moves_to_the_requested_position_and_new_tasks_come_last() {
     let b = create(&fixture, me, "b").await;
     let c = create(&fixture, me, "c").await;
     assert_eq!(order(&fixture, me).await, ["a", "b", "c"]);
-    let moved = put(&fixture, me, &c.id, Before(&a.id)).await.unwrap();
+    let moved = move_task(&fixture, me, &c.id, Before(&a.id)).await.unwrap();
     assert_eq!(moved.version, 2);
     assert_eq!(order(&fixture, me).await, ["c", "a", "b"]);
-    put(&fixture, me, &c.id, After(&a.id)).await.unwrap();
+    move_task(&fixture, me, &c.id, After(&a.id)).await.unwrap();
     assert_eq!(order(&fixture, me).await, ["a", "c", "b"]);
-    put(&fixture, me, &a.id, After(&b.id)).await.unwrap();
+    move_task(&fixture, me, &a.id, After(&b.id)).await.unwrap();
     create(&fixture, me, "d").await;
     assert_eq!(order(&fixture, me).await, ["c", "b", "a", "d"]);
 
-    // What is there already stays as it is, and nobody is told.
-    let stays = put(&fixture, me, &c.id, Before(&b.id)).await.unwrap();
+    // A task that is already at the position is unchanged, and no event is published.
+    let stays = move_task(&fixture, me, &c.id, Before(&b.id)).await.unwrap();
     assert_eq!(stays.version, 3);
     let events = fixture.published::<TaskEvent>("task.moved").await;
     assert_eq!(events.len(), 3);
@@ -77,16 +77,16 @@ async fn only_visible_and_editable_tasks_are_moved() {
     let hidden = create(&fixture, &team.owner, "hidden").await;
     let me = &team.user_a1;
 
-    put(&fixture, me, &given.id, Before(&own.id)).await.expect("whose work it is may");
-    put(&fixture, me, &own.id, After(&shared.id)).await.expect("next to whatever one sees");
-    assert_eq!(error_reason(put(&fixture, me, &shared.id, Before(&own.id)).await), Reason::TaskChangeNotAllowed);
-    assert_eq!(error_reason(put(&fixture, me, &own.id, After(&hidden.id)).await), Reason::TaskNotFound);
-    assert_eq!(error_reason(put(&fixture, me, &hidden.id, After(&own.id)).await), Reason::TaskNotFound);
+    move_task(&fixture, me, &given.id, Before(&own.id)).await.expect("the assignee may");
+    move_task(&fixture, me, &own.id, After(&shared.id)).await.expect("any visible task is a valid neighbour");
+    assert_eq!(error_reason(move_task(&fixture, me, &shared.id, Before(&own.id)).await), Reason::TaskChangeNotAllowed);
+    assert_eq!(error_reason(move_task(&fixture, me, &own.id, After(&hidden.id)).await), Reason::TaskNotFound);
+    assert_eq!(error_reason(move_task(&fixture, me, &hidden.id, After(&own.id)).await), Reason::TaskNotFound);
     let other = fixture.other_account().await;
     let foreign = create(&other, &other.team.owner, "foreign").await;
-    assert_eq!(error_reason(put(&fixture, &team.owner, &own.id, After(&foreign.id)).await), Reason::TaskNotFound);
+    assert_eq!(error_reason(move_task(&fixture, &team.owner, &own.id, After(&foreign.id)).await), Reason::TaskNotFound);
 
-    assert_eq!(invalid_field(put(&fixture, me, &own.id, After(&own.id)).await), "after_id");
+    assert_eq!(invalid_field(move_task(&fixture, me, &own.id, After(&own.id)).await), "after_id");
     let both = MoveTaskRequest { id: own.id.clone(), before_id: Some(given.id.clone()), after_id: Some(given.id) };
     assert_eq!(invalid_field(fixture.boards().move_task(fixture.call(me, both)).await), "before_id");
     let neither = MoveTaskRequest { id: own.id, ..Default::default() };
@@ -103,7 +103,7 @@ async fn concurrent_moves_to_one_position_get_distinct_ranks() {
     for n in 0..12 {
         let task = create(&fixture, &me, &n.to_string()).await;
         let (fixture, me, first) = (fixture.clone(), me.clone(), first.id.clone());
-        moves.spawn(async move { put(&fixture, &me, &task.id, After(&first)).await.unwrap().rank });
+        moves.spawn(async move { move_task(&fixture, &me, &task.id, After(&first)).await.unwrap().rank });
     }
     let ranks: HashSet<String> = moves.join_all().await.into_iter().collect();
     assert_eq!(ranks.len(), 12);
@@ -116,13 +116,13 @@ async fn rebalancing_ranks_keeps_the_order() {
     let me = &fixture.team.user_a1;
     let first = create(&fixture, me, "first").await;
     let tasks = [create(&fixture, me, "one").await, create(&fixture, me, "two").await];
-    // The longest rank that a move may make, right after the first task.
+    // The longest rank that a move may create, directly after the first task.
     let crowded = format!("{}{}1", first.rank, "0".repeat(64 - first.rank.len() - 1));
     let set = "update task.tasks set rank = $1 where id = $2";
     let id: uuid::Uuid = tasks[0].id.parse().unwrap();
     sqlx::query(set).bind(&crowded).bind(id).execute(&fixture.context.admin()).await.unwrap();
 
-    let moved = put(&fixture, me, &tasks[1].id, After(&first.id)).await.unwrap();
+    let moved = move_task(&fixture, me, &tasks[1].id, After(&first.id)).await.unwrap();
     assert_eq!(order(&fixture, me).await, ["first", "two", "one"]);
     assert!(moved.rank.len() < 40, "{}", moved.rank);
     let spread = fixture.get(me, &tasks[0].id).await.unwrap();

@@ -1,4 +1,4 @@
-//! Tasks come again: when one is completed or canceled, the next one is made, once.
+//! Recurrence: completing or canceling a task creates the next occurrence, once.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{
@@ -32,7 +32,7 @@ pub(crate) async fn complete(fixture: &Fixture, actor: &Person, task: &Task) {
     fixture.complete(actor, &task.id).await.unwrap();
 }
 
-/// The open instances of a series that this person sees.
+/// The open tasks of a series that this user sees.
 pub(crate) async fn open(fixture: &Fixture, actor: &Person, series: &Option<String>) -> Vec<Task> {
     let filter = TaskFilter { status: vec![TaskStatus::Pending.into()], ..TaskFilter::default() };
     let mut found = Vec::new();
@@ -45,14 +45,14 @@ pub(crate) async fn open(fixture: &Fixture, actor: &Person, series: &Option<Stri
     found
 }
 
-/// The one open instance of a series, once there is one.
+/// Waits for the one open task of a series.
 pub(crate) async fn next(fixture: &Fixture, actor: &Person, series: &Option<String>) -> Task {
     let found = eventually(|| async {
         let found = open(fixture, actor, series).await;
         (!found.is_empty()).then_some(found)
     })
     .await;
-    assert_eq!(found.len(), 1, "one open instance at a time");
+    assert_eq!(found.len(), 1, "one open task at a time");
     found.into_iter().next().unwrap()
 }
 
@@ -87,13 +87,13 @@ async fn next_occurrence_copies_the_task_at_the_same_local_time() {
     };
     let first = fixture.create(&team.manager_a, request).await.unwrap();
     assert_eq!(first.recurrence_rule.as_deref(), Some("FREQ=DAILY;INTERVAL=2"));
-    assert_eq!(first.recurrence_timezone.as_deref(), Some("America/New_York"), "the holder's, not the caller's");
+    assert_eq!(first.recurrence_timezone.as_deref(), Some("America/New_York"), "the assignee's, not the caller's");
     let mut reminders = ReminderServiceClient::new(fixture.channel());
     let remind = CreateReminderRequest { task_id: first.id.clone(), at: None, before_seconds: Some(60) };
     reminders.create_reminder(fixture.call(&team.user_a1, remind)).await.unwrap();
     complete(&fixture, &team.user_a1, &first).await;
 
-    // Read by who sees what it is a part of.
+    // Read by a user who sees the parent.
     let second = next(&fixture, &team.manager_a, &first.series_id).await;
     let zone = chrono_tz::America::New_York;
     let wall = |task: &Task| instant(task.due_at).with_timezone(&zone).naive_local();
@@ -107,43 +107,43 @@ async fn next_occurrence_copies_the_task_at_the_same_local_time() {
     };
     assert_eq!(kept(&second), kept(&first));
     assert_eq!((second.status(), second.actual_seconds, second.version), (TaskStatus::Pending, 0, 1));
-    assert_eq!(second.accepted_at, None, "they are asked anew");
+    assert_eq!(second.accepted_at, None, "the assignee must accept again");
     let published: Vec<_> = fixture.events(&second.id).await.into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(published[..2], ["task.created", "task.assigned"]);
     let line = fixture.timeline(&team.manager_a, &second.id).await.unwrap().remove(0);
-    assert_eq!(line.actor_id, team.manager_a.user_id.to_string(), "the series is its creator's");
+    assert_eq!(line.actor_id, team.manager_a.user_id.to_string(), "the actor is the creator of the series");
     let list = ListRemindersRequest { task_id: second.id.clone() };
     let kept = reminders.list_reminders(fixture.call(&team.user_a1, list)).await.unwrap().into_inner().reminders;
-    assert_eq!(kept.len(), 1, "a reminder that goes by the due time comes along");
+    assert_eq!(kept.len(), 1, "a relative reminder is copied");
     assert_eq!(instant(kept[0].fires_at), instant(second.due_at) - TimeDelta::seconds(60));
 
-    // What was missed is left out.
+    // Missed occurrences are omitted.
     fixture.clock.advance(TimeDelta::days(9));
     fixture.cancel(&team.manager_a, &second.id, None).await.unwrap();
     let third = next(&fixture, &team.user_a1, &first.series_id).await;
     let after = instant(third.due_at) - fixture.clock.now();
     assert!(TimeDelta::zero() < after && after <= TimeDelta::days(2), "{after}");
-    assert_eq!((wall(&third) - wall(&first)).num_days() % 2, 0, "and the rule goes on as it began");
+    assert_eq!((wall(&third) - wall(&first)).num_days() % 2, 0, "the interval keeps its phase");
 }
 
 #[tokio::test]
 async fn local_time_is_kept_across_daylight_saving_changes() {
     let fixture = Fixture::new().await;
     let me = &fixture.team.user_a1;
-    // Eight in Berlin on the last Friday before the clocks go forward.
+    // Eight o'clock in Berlin on the last Friday before daylight saving time begins.
     let due: DateTime<Utc> = "2027-03-26T07:00:00Z".parse().unwrap();
     let request = CreateTaskRequest { due_at: time(due), ..recurring(&fixture, "Sweep", "FREQ=WEEKLY;BYDAY=FR") };
     let first = fixture.create(me, in_zone(request, "Europe/Berlin")).await.unwrap();
     complete(&fixture, me, &first).await;
     let second = next(&fixture, me, &first.series_id).await;
     assert_eq!(instant(second.due_at), "2027-04-02T06:00:00Z".parse::<DateTime<Utc>>().unwrap());
-    // One instance is moved; those after it are not.
+    // Moving one occurrence does not move later ones.
     let moved = TaskChange { due_at: time(due + TimeDelta::days(8)), ..TaskChange::default() };
     let second = fixture.update(me, &second.id, &["due_at"], moved).await.unwrap();
     complete(&fixture, me, &second).await;
     let third = next(&fixture, me, &first.series_id).await;
     assert_eq!(instant(third.due_at), "2027-04-09T06:00:00Z".parse::<DateTime<Utc>>().unwrap());
-    // Another rule begins where the task is due.
+    // A changed rule starts at the task's due date.
     let third = change(&fixture, me, &third.id, &["recurrence_rule"], Some("FREQ=MONTHLY"), None).await.unwrap();
     assert_eq!((third.recurrence_timezone.as_deref(), &third.series_id), (Some("Europe/Berlin"), &first.series_id));
     complete(&fixture, me, &third).await;
@@ -176,7 +176,7 @@ async fn three_service_instances_create_one_next_task() {
     assert_eq!(made.len(), 20);
     assert!(made.iter().all(|(_, count)| *count == 1), "{made:?}");
 
-    // Done twice, once more to come: the first time made it.
+    // The job runs again: the first run already created the task.
     for task in &series {
         fixture.reopen(me, &task.id, None).await.unwrap();
         complete(&fixture, me, task).await;
@@ -186,7 +186,7 @@ async fn three_service_instances_create_one_next_task() {
     assert!(again().await.iter().all(|(_, count)| *count == 1));
     let left = "select count(*) from task.timers where kind = 'next_instance' and fired_at is null";
     let left: i64 = sqlx::query_scalar(left).fetch_one(&fixture.context.admin()).await.unwrap();
-    assert_eq!(left, 0, "what another has made is not tried for ever");
+    assert_eq!(left, 0, "a task created by another instance is not retried for ever");
     other.shutdown_background();
 }
 
@@ -208,7 +208,7 @@ async fn series_ends_by_its_rule_by_update_or_by_deletion() {
     rest(&fixture.context, &fixture.clock).await;
     assert_eq!(fixture.list(me, TaskFilter { status: vec![1], ..TaskFilter::default() }).await.unwrap().len(), 0);
 
-    // What comes out of the trash goes on.
+    // A restored task continues its series.
     fixture.restore(me, &thrown_away.id).await.unwrap();
     fixture.cancel(me, &thrown_away.id, None).await.unwrap();
     next(&fixture, me, &thrown_away.series_id).await;
@@ -235,7 +235,11 @@ async fn series_waits_for_quota_and_notifies_its_creator_once() {
     fixture.delete(me, &other.id).await.unwrap();
     fixture.clock.advance(TimeDelta::hours(2));
     next(&fixture, me, &task.series_id).await;
-    assert_eq!(error_reason(fixture.create(me, new_task("One too many")).await), Reason::QuotaExceeded, "it counts");
+    assert_eq!(
+        error_reason(fixture.create(me, new_task("One too many")).await),
+        Reason::QuotaExceeded,
+        "the new occurrence uses quota"
+    );
 }
 
 #[tokio::test]
@@ -250,7 +254,7 @@ async fn former_member_receives_no_further_occurrences() {
     sqlx::query(leave).bind(team.user_a1.user_id).execute(&fixture.context.admin()).await.unwrap();
     fixture.cancel(&team.manager_a, &task.id, None).await.unwrap();
     let next = next(&fixture, &team.manager_a, &task.series_id).await;
-    assert_eq!((next.assigned_to, next.assigned_by), (None, None), "it is its creator's to hand out");
+    assert_eq!((next.assigned_to, next.assigned_by), (None, None), "the creator assigns it");
 }
 
 #[tokio::test]
@@ -279,7 +283,7 @@ async fn invalid_recurrence_is_refused_and_nothing_is_stored() {
     let zone = change(&fixture, me, &task.id, &["recurrence_timezone"], None, Some("Asia/Tokyo")).await.unwrap();
     assert_eq!(zone.recurrence_timezone.as_deref(), Some("Asia/Tokyo"));
 
-    // The same request makes one series, and so one next instance.
+    // A repeated request creates one series, and so one next task.
     let keyed =
         || with_header(fixture.call(me, recurring(&fixture, "Keyed", "FREQ=DAILY")), "idempotency-key", "series-1");
     let first = fixture.tasks().create_task(keyed()).await.unwrap().into_inner();

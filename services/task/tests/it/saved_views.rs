@@ -1,4 +1,4 @@
-//! People save views, and share them.
+//! Saved views.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{
@@ -104,7 +104,11 @@ async fn shared_view_is_visible_to_all_and_editable_by_its_owner_and_admins() {
 
     assert_eq!(names(&fixture, &team.user_a1).await, ["private", "shared"]);
     assert_eq!(names(&fixture, &team.user_b1).await, ["another's own", "shared"]);
-    assert_eq!(error_reason(get(&fixture, &team.owner, &private.id).await), Reason::ViewNotFound, "private is private");
+    assert_eq!(
+        error_reason(get(&fixture, &team.owner, &private.id).await),
+        Reason::ViewNotFound,
+        "private views are hidden from the owner"
+    );
     let rename = || ViewChange { name: "renamed".to_owned(), ..Default::default() };
     for person in [&team.user_b1, &team.manager_a] {
         assert_eq!(get(&fixture, person, &shared.id).await.unwrap().name, "shared");
@@ -135,7 +139,7 @@ async fn invalid_view_is_refused() {
     }
     create(&fixture, me, named("Mine")).await.unwrap();
     assert_eq!(error_reason(create(&fixture, me, named("mine")).await), Reason::ViewNameTaken);
-    create(&fixture, &fixture.team.user_a2, named("Mine")).await.expect("another's name is free");
+    create(&fixture, &fixture.team.user_a2, named("Mine")).await.expect("names are per user");
     assert_eq!(names(&fixture, me).await, ["Mine"], "nothing else was stored");
 }
 
@@ -148,7 +152,7 @@ async fn user_has_at_most_a_hundred_views() {
     }
     let (one, other) = tokio::join!(create(&fixture, me, named("One")), create(&fixture, me, named("Other")));
     let refusals: Vec<Reason> = [one, other].into_iter().filter(Result::is_err).map(error_reason).collect();
-    assert_eq!(refusals, [Reason::ViewLimit], "of two who want the last place, one gets it");
+    assert_eq!(refusals, [Reason::ViewLimit], "one of two concurrent creates exceeds the limit");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! People look for words.
+//! Full-text search.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -9,7 +9,7 @@ use baton_proto::baton::{
         comment_service_client::CommentServiceClient, search_service_client::SearchServiceClient,
     },
 };
-use baton_task::SCHEMA;
+use baton_task::SPEC;
 use baton_testkit::Person;
 use sqlx::{Connection, PgConnection};
 use tonic::transport::Channel;
@@ -26,7 +26,7 @@ async fn search(fixture: &Fixture, actor: &Person, q: &str) -> RpcResult<SearchT
     Ok(searches(fixture).search_tasks(fixture.call(actor, request)).await?.into_inner())
 }
 
-/// Titles of what was found, the best first; nothing that is only spelled alike.
+/// Titles of the results, best first; fuzzy matches are refused.
 async fn titles(fixture: &Fixture, actor: &Person, q: &str) -> Vec<String> {
     let found = search(fixture, actor, q).await.unwrap();
     assert_eq!(found.meta.unwrap().total_count as usize, found.tasks.len());
@@ -68,7 +68,7 @@ async fn search_covers_every_text_field() {
     comment(&fixture, me, &sweep.id, "Mind the geraniums").await;
 
     for (q, expected) in [
-        // The title weighs more than the description.
+        // The title ranks above the description.
         ("sweep", &["Sweep the yard", "Mop the floor"][..]),
         ("sweeping", &["Sweep the yard", "Mop the floor"]),
         ("brooms", &["Sweep the yard"]),
@@ -110,7 +110,7 @@ async fn index_follows_changes() {
     fixture.update(me, &id, &["tags"], tagged).await.unwrap();
     assert_eq!(titles(&fixture, me, "kitchen").await, ["Mop"]);
     fixture.delete(me, &id).await.unwrap();
-    assert!(titles(&fixture, me, "mop").await.is_empty(), "nobody finds the trash");
+    assert!(titles(&fixture, me, "mop").await.is_empty(), "deleted tasks are not found");
     fixture.restore(me, &id).await.unwrap();
     assert_eq!(titles(&fixture, me, "mop").await, ["Mop"]);
 }
@@ -135,7 +135,7 @@ async fn highlights_are_plain_text_fragments() {
     );
     assert_eq!(description.field, "description");
     assert!(description.parts.iter().any(|part| part.hit && part.text == "broom"));
-    assert!(text(&description.parts).len() < 200, "an extract");
+    assert!(text(&description.parts).len() < 200, "a fragment, not the whole text");
     assert!(hit.rank > 0.0 && !found.spelled_alike);
 }
 
@@ -185,7 +185,7 @@ async fn search_returns_visible_tasks_only() {
         assert_eq!((found.len(), seen.len()), (expected, expected), "{found:?}");
         let listed = TaskFilter { search: Some("broom".to_owned()), ..Default::default() };
         assert_eq!(fixture.list(person, listed).await.unwrap().len(), seen.len());
-        // Spelled alike, too.
+        // Fuzzy matches, too.
         let alike = search(&fixture, person, "brooom").await.unwrap();
         assert_eq!((alike.tasks.len(), alike.spelled_alike), (seen.len(), true));
     }
@@ -247,7 +247,7 @@ async fn search_functions_respect_the_connection_tenant() {
     let other = fixture.other_account().await;
     fixture.create(&fixture.team.owner, new_task("broom mine")).await.unwrap();
     other.create(&other.team.owner, new_task("broom theirs")).await.unwrap();
-    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SCHEMA)).await.unwrap();
+    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SPEC.name)).await.unwrap();
     let both =
         "select (select count(*) from task.search_terms_in_tasks('{broom}', '{0}', '{f}', true, null, null, 10)),
                        (select count(*) from task.search_alike('brooom', null, null, 10)),
@@ -299,11 +299,11 @@ async fn search_handles_compounds_accents_and_scripts_without_spaces() {
             );
         }
     }
-    // Not what has the same characters in another order, or in pieces.
+    // Not texts with the same characters in another order, or apart.
     for q in ["east-dev", "east-germany", "備準", "備来", "회주", "10.2", "\"menu cafe\""] {
         assert!(titles(&fixture, me, q).await.is_empty(), "{q}");
     }
-    // The same in descriptions and comments.
+    // Descriptions and comments, too.
     let task = fixture
         .create(me, CreateTaskRequest { description: "来週の Café, host-42x".to_owned(), ..new_task("Plain") })
         .await;
@@ -347,14 +347,14 @@ async fn result_does_not_depend_on_other_tasks() {
     assert_eq!(found[0], ["JIRA-4711 broken", "broken 準備 cafe 4711 dev-east", "order 4711 late", "x4711y"]);
 }
 
-/// Titles of random words in any script, with anything between them: whatever word is typed, in capitals, with its accents
-/// apart or only to a part, the title has it. Asked of the functions that index and look.
+/// Titles of random words in any script with any separators. Each word finds its title: upper-cased, with decomposed
+/// accents, or as a prefix. The test calls the indexing and search functions directly.
 #[tokio::test]
 async fn every_word_of_a_title_finds_the_title() {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
     let fixture = Fixture::new().await;
-    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SCHEMA)).await.unwrap();
+    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SPEC.name)).await.unwrap();
     let word = "[a-z]{1,8}|[A-Z][a-z]{1,4}[A-Z][a-z]{1,4}|[0-9]{1,6}|v[0-9]{1,2}|[a-zà-öø-ÿŁłŚśİı]{1,6}|[а-яёА-Я]{1,6}|\
                 [α-ωΑ-Ω]{1,5}|[ぁ-ん一-十亀準備会議]{1,5}|[가-힣]{1,4}|[ก-ฮ]{1,5}|[א-ת]{1,5}|[بتجدرسعفقكلمنهوي]{1,5}|[अ-ह]{1,4}";
     let strategy = (
@@ -375,7 +375,7 @@ async fn every_word_of_a_title_finds_the_title() {
             2 => (half, true),
             _ => (word.to_lowercase(), true),
         };
-        // Compounds have their own words; what is typed of one by half is the begin of its first.
+        // Compounds are split into words; a half-typed compound matches as a prefix of its first word.
         let is_mixed = word.chars().any(char::is_lowercase) && word.chars().any(char::is_uppercase);
         typed.push(if is_mixed { word.clone() } else { text });
         open.push(is_open);
@@ -396,7 +396,7 @@ async fn every_word_of_a_title_finds_the_title() {
     assert!(missed.is_empty(), "{} missed: {:?}", missed.len(), &missed[..missed.len().min(5)]);
 }
 
-/// Rows of the version before are found by whole words until the job of the migration has read them anew.
+/// Rows of the previous version are found by whole words until the migration's job has reindexed them.
 #[tokio::test]
 async fn tasks_indexed_by_the_previous_version_are_found_and_reindexed() {
     let fixture = Fixture::new().await;
@@ -409,7 +409,7 @@ async fn tasks_indexed_by_the_previous_version_are_found_and_reindexed() {
     sqlx::query(before).execute(&admin).await.unwrap();
     assert_eq!(titles(&fixture, me, "germany").await.len(), 1);
     assert!(titles(&fixture, me, "cafe").await.is_empty());
-    // As migration 0017 does.
+    // As in migration 0017.
     let job = "insert into task.jobs (id, kind, payload)
                select gen_random_uuid(), 'search.reindex', to_jsonb(account_id)
                from (select distinct account_id from task.task_search) accounts";
@@ -420,7 +420,7 @@ async fn tasks_indexed_by_the_previous_version_are_found_and_reindexed() {
     }
 }
 
-/// How much of comments is looked through for highlights is bounded for a comment, a task and a page.
+/// Highlighting scans a bounded amount of text per comment, task and page.
 #[tokio::test]
 async fn highlights_scan_a_bounded_number_of_comments() {
     let fixture = Fixture::new().await;
@@ -444,7 +444,7 @@ async fn highlights_scan_a_bounded_number_of_comments() {
     assert_eq!(shown("quagga", 20).await, (1, 1));
     comment(&fixture, me, &one, &format!("{} okapi", "word ".repeat(400))).await;
     assert_eq!(shown("okapi", 20).await, (1, 0), "two thousand characters of a comment");
-    // Forty tasks share what is for a page: five comments each. Twenty have ten.
+    // Forty tasks share the limit of a page: five comments each. Twenty tasks have ten each.
     for n in 0..40 {
         let task = fixture.create(me, new_task(&format!("Task {n}"))).await.unwrap().id;
         comment(&fixture, me, &task, "gnu").await;

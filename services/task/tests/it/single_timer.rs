@@ -1,4 +1,4 @@
-//! Where the account says so, nobody works on two tasks at once.
+//! The account setting for one running timer per member.
 
 use baton_errors::Reason;
 use baton_proto::baton::tenancy::v1::{
@@ -11,8 +11,8 @@ use tonic_types::StatusExt;
 
 use crate::fixture::{Fixture, error_reason, new_task, new_task_for};
 
-/// Has the account let its members work on one task at a time, as far as this one is concerned.
-async fn allow_one(fixture: &Fixture, actor: &Person) {
+/// Enables the setting and waits until the service applies it to this member.
+async fn require_single_timer(fixture: &Fixture, actor: &Person) {
     let request = UpdateSettingsRequest {
         account_id: fixture.team.account_id.to_string(),
         settings: Some(SettingsChange { one_running_timer: Some(true), ..Default::default() }),
@@ -20,7 +20,7 @@ async fn allow_one(fixture: &Fixture, actor: &Person) {
     };
     let owner = &fixture.team.owner;
     AccountServiceClient::new(fixture.context.tenancy()).update_settings(fixture.call(owner, request)).await.unwrap();
-    // Until the service has heard of it, nobody minds two.
+    // Until the service has consumed the event, two running tasks are allowed.
     let [one, other] = [
         fixture.create(actor, new_task("One")).await.unwrap().id,
         fixture.create(actor, new_task("Other")).await.unwrap().id,
@@ -47,13 +47,13 @@ async fn one_of_ten_concurrently_started_tasks_runs() {
         .into_iter()
         .map(|task| task.unwrap().id)
         .collect();
-    // Before the account said so, two may.
+    // Before the setting is on, two may run.
     fixture.start(&me, &ids[0]).await.unwrap();
     fixture.start(&me, &ids[1]).await.unwrap();
     for id in &ids[..2] {
         fixture.pause(&me, id, "lunch").await.unwrap();
     }
-    allow_one(&fixture, &me).await;
+    require_single_timer(&fixture, &me).await;
 
     let starts = ids.iter().enumerate().map(|(index, id)| {
         let (fixture, me) = (&fixture, &me);
@@ -78,7 +78,7 @@ async fn one_of_ten_concurrently_started_tasks_runs() {
     );
     assert_eq!(fixture.get(&me, &ids[5]).await.unwrap().version, version, "a refused start changes nothing");
 
-    // Another person's time is another timer, and a task that leaves their hands frees theirs.
+    // Each user has their own timer, and reassigning a running task frees the timer.
     let team = &fixture.team;
     let theirs = fixture.create(&team.manager_a, new_task_for("Mop", &team.user_a2)).await.unwrap().id;
     fixture.start(&team.user_a2, &theirs).await.unwrap();

@@ -1,4 +1,4 @@
-//! Times of a series are skipped: the one that is there already, and those to come.
+//! Skipping occurrences of a series: the current one and future ones.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{CreateTaskRequest, SkipTaskRequest, Task, TaskChange, TaskEventKind, TaskStatus};
@@ -18,7 +18,7 @@ fn skipped(task: &Task) -> Vec<DateTime<Utc>> {
     task.skipped_times.iter().map(|time| instant(Some(*time))).collect()
 }
 
-/// Each Friday at eight in Berlin, from the last one before the clocks go forward.
+/// Each Friday at eight in Berlin, from the last one before daylight saving time begins.
 async fn fridays(fixture: &Fixture, rule: &str) -> Task {
     let request = CreateTaskRequest { due_at: time(utc("2027-03-26T07:00:00Z")), ..recurring(fixture, "Sweep", rule) };
     fixture.create(&fixture.team.user_a1, in_zone(request, "Europe/Berlin")).await.unwrap()
@@ -29,13 +29,13 @@ async fn future_occurrence_is_skipped_by_local_time() {
     let fixture = Fixture::new().await;
     let me = &fixture.team.user_a1;
     let first = fridays(&fixture, "FREQ=WEEKLY;BYDAY=FR").await;
-    // Seven in UTC before the change is six after it.
+    // 07:00 UTC before the change is 06:00 UTC after it.
     let second = utc("2027-04-02T06:00:00Z");
     assert_eq!(invalid_field(fixture.skip(me, &first.id, Some(utc("2027-04-02T07:00:00Z"))).await), "occurrence_at");
     let task = fixture.skip(me, &first.id, Some(second)).await.unwrap();
     assert_eq!((skipped(&task), task.version, task.status()), (vec![second], 2, TaskStatus::Pending));
     let again = fixture.skip(me, &first.id, Some(second)).await.unwrap();
-    assert_eq!(again, task, "what is skipped is skipped");
+    assert_eq!(again, task, "skipping again changes nothing");
     let line = fixture.timeline(me, &first.id).await.unwrap().pop().unwrap();
     assert_eq!((line.kind(), line.version), (TaskEventKind::Updated, 2));
     let (kind, event) = fixture.events(&first.id).await.pop().unwrap();
@@ -47,11 +47,11 @@ async fn future_occurrence_is_skipped_by_local_time() {
     complete(&fixture, me, &first).await;
     let third = next(&fixture, me, &first.series_id).await;
     assert_eq!(instant(third.due_at), utc("2027-04-09T06:00:00Z"));
-    assert_eq!(skipped(&third), [fourth], "what is ahead comes along, and what has passed does not");
+    assert_eq!(skipped(&third), [fourth], "future skips are copied, past ones are not");
     assert_eq!(
         error_reason(fixture.skip(me, &first.id, Some(fourth)).await),
         Reason::TaskNotRecurring,
-        "the third skips now"
+        "the third task has the skips now"
     );
 
     let third = fixture.unskip(me, &third.id, fourth).await.unwrap();
@@ -66,7 +66,7 @@ async fn skipping_the_current_task_cancels_it_and_creates_the_next() {
     let fixture = Fixture::new().await;
     let me = &fixture.team.user_a1;
     let first = fridays(&fixture, "FREQ=WEEKLY;BYDAY=FR").await;
-    // It is moved; which of the times it is stays.
+    // Moving its due date does not change its occurrence time.
     let moved = TaskChange { due_at: time(utc("2027-03-27T12:00:00Z")), ..TaskChange::default() };
     fixture.update(me, &first.id, &["due_at"], moved).await.unwrap();
     let canceled = fixture.skip(me, &first.id, None).await.unwrap();
@@ -76,7 +76,7 @@ async fn skipping_the_current_task_cancels_it_and_creates_the_next() {
     let second = next(&fixture, me, &first.series_id).await;
     assert_eq!((instant(second.due_at), second.skipped_times.len()), (utc("2027-04-02T06:00:00Z"), 0));
 
-    // A repetition of the same call is answered as before, even now.
+    // A repeated call still gets the first response.
     let keyed = || {
         let request =
             SkipTaskRequest { id: second.id.clone(), occurrence_at: None, reason: Some("Holiday".to_owned()) };
@@ -85,11 +85,11 @@ async fn skipping_the_current_task_cancels_it_and_creates_the_next() {
     let once = fixture.tasks().skip_task(keyed()).await.unwrap().into_inner();
     let third = next(&fixture, me, &first.series_id).await;
     assert_eq!(fixture.tasks().skip_task(keyed()).await.unwrap().into_inner(), once);
-    assert_eq!(open(&fixture, me, &first.series_id).await.len(), 1, "one was skipped, once");
+    assert_eq!(open(&fixture, me, &first.series_id).await.len(), 1, "one occurrence was skipped, once");
     let line = fixture.timeline(me, &second.id).await.unwrap().pop().unwrap();
     assert_eq!((line.kind(), line.reason.as_deref()), (TaskEventKind::Canceled, Some("Holiday")));
 
-    // Named by its own time it is the same.
+    // Its own occurrence time has the same effect.
     let canceled = fixture.skip(me, &third.id, Some(utc("2027-04-09T06:00:00Z"))).await.unwrap();
     assert_eq!(canceled.status(), TaskStatus::Canceled);
     next(&fixture, me, &first.series_id).await;
@@ -110,7 +110,7 @@ async fn skipping_the_last_occurrence_ends_the_series() {
     for series in [&twice.series_id, &once.series_id] {
         assert!(open(&fixture, me, series).await.is_empty());
     }
-    // Nothing follows, so the last one can still be skipped again, to the same end.
+    // No task follows, so skipping the last one again changes nothing.
     assert_eq!(fixture.skip(me, &last.id, None).await.unwrap().status(), TaskStatus::Canceled);
 }
 
@@ -132,7 +132,11 @@ async fn skip_requires_a_series_permission_and_an_open_task() {
     assert!(fixture.get(&team.user_a1, &ends.id).await.unwrap().skipped_times.is_empty());
     fixture.skip(&team.user_a1, &ends.id, Some(utc("2027-04-02T06:00:00Z"))).await.unwrap();
     complete(&fixture, &team.user_a1, &ends).await;
-    assert_eq!(error_reason(fixture.skip(&team.user_a1, &ends.id, None).await), Reason::TaskWrongState, "it is done");
+    assert_eq!(
+        error_reason(fixture.skip(&team.user_a1, &ends.id, None).await),
+        Reason::TaskWrongState,
+        "it is completed"
+    );
 
     let given = CreateTaskRequest {
         assigned_to: Some(team.user_a1.user_id.to_string()),

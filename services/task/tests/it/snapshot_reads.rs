@@ -1,4 +1,4 @@
-//! An answer that several statements make is of one moment, whatever others write meanwhile.
+//! Responses built by several statements come from one snapshot.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +34,7 @@ async fn page_and_total_come_from_one_snapshot() {
             assert_eq!(response.assignments.len(), response.meta.unwrap().total_count as usize);
         }
     };
-    // It compares the two itself.
+    // `list` compares page and total.
     let lists = async {
         while !done.load(Ordering::Relaxed) {
             fixture.list(boss, TaskFilter::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! People look for tags to use.
+//! Listing tags.
 
 use baton_proto::baton::{
     api::v1::Page,
@@ -24,7 +24,7 @@ impl Fixture {
     }
 }
 
-/// Names and counts of all that begin so, in order.
+/// Names and counts of all tags with this prefix, in order.
 async fn known(fixture: &Fixture, actor: &Person, prefix: &str) -> Vec<(String, i32)> {
     let response = fixture.tags(actor, prefix, Page { per_page: 100, ..Page::default() }).await.unwrap();
     assert_eq!(response.meta.unwrap().total_count as usize, response.tags.len());
@@ -49,7 +49,7 @@ async fn tags_come_from_visible_tasks_only() {
     other.tagged(&other.team.owner, Account, &["foreign", "yard"]).await;
 
     let all = [("Zoo", 1), ("house", 1), ("secret", 1), ("yard", 3), ("yarn", 1), ("über", 1)];
-    assert_eq!(known(&fixture, &team.owner, "").await, list(&all), "by code points");
+    assert_eq!(known(&fixture, &team.owner, "").await, list(&all), "ordered by code point");
     let mine = [("Zoo", 1), ("house", 1), ("yard", 2), ("yarn", 1), ("über", 1)];
     for actor in [&team.user_a1, &team.manager_a] {
         assert_eq!(known(&fixture, actor, "").await, list(&mine));
@@ -85,7 +85,7 @@ async fn tag_disappears_with_its_last_task() {
     assert_eq!(known(&fixture, me, "").await, list(&[("rake", 1), ("yard", 2)]));
     fixture.cancel(me, &other, None).await.unwrap();
     fixture.archive(me, &other).await.unwrap();
-    assert_eq!(known(&fixture, me, "").await, list(&[("rake", 1), ("yard", 2)]), "what is archived counts");
+    assert_eq!(known(&fixture, me, "").await, list(&[("rake", 1), ("yard", 2)]), "archived tasks count");
     fixture.delete(me, &task).await.unwrap();
     assert_eq!(known(&fixture, me, "").await, list(&[("yard", 1)]));
     fixture.restore(me, &task).await.unwrap();

@@ -1,4 +1,4 @@
-//! People work on tasks, from the first hand to the last.
+//! The task lifecycle: assign, accept, start, pause, complete.
 
 use baton_errors::Reason;
 use baton_proto::baton::task::v1::{TaskEventKind, TaskStatus};
@@ -27,7 +27,7 @@ async fn task_is_assigned_down_the_hierarchy_and_completed() {
     let started = fixture.start(&team.user_a1, id).await.unwrap();
     assert_eq!((started.status(), started.actual_seconds), (TaskStatus::InProgress, 0));
     fixture.clock.advance(TimeDelta::seconds(90));
-    assert_eq!(fixture.get(&team.owner, id).await.unwrap().actual_seconds, 90, "time runs");
+    assert_eq!(fixture.get(&team.owner, id).await.unwrap().actual_seconds, 90, "the timer runs");
     let paused = fixture.pause(&team.user_a1, id, "waiting for the key").await.unwrap();
     assert_eq!(paused.pause_reason.as_deref(), Some("waiting for the key"));
     fixture.clock.advance(TimeDelta::seconds(1000));
@@ -44,7 +44,7 @@ async fn task_is_assigned_down_the_hierarchy_and_completed() {
     let kinds: Vec<_> = line.iter().map(|entry| entry.kind()).collect();
     let expected = [K::Created, K::Accepted, K::Assigned, K::Accepted, K::Started, K::Paused, K::Resumed, K::Completed];
     assert_eq!(kinds, expected);
-    assert!(line.iter().map(|entry| entry.version).eq(1..=8), "one line per version");
+    assert!(line.iter().map(|entry| entry.version).eq(1..=8), "one log entry per version");
     assert_eq!(line[5].reason.as_deref(), Some("waiting for the key"));
     assert_eq!(line[5].actor_id, team.user_a1.user_id.to_string());
     let changed: Vec<_> = line[7].changes.as_ref().unwrap().fields.keys().cloned().collect();
@@ -82,11 +82,11 @@ async fn invalid_transition_is_refused_and_names_both_states() {
     }
     fixture.pause(me, &id, "lunch").await.unwrap();
     let done = fixture.complete(me, &id).await.unwrap();
-    assert_eq!(done.pause_reason, None, "completed from a pause");
+    assert_eq!(done.pause_reason, None, "completed while paused");
     for refusal in [fixture.start(me, &id).await, fixture.resume(me, &id).await, fixture.complete(me, &id).await] {
         assert_eq!(error_reason(refusal), Reason::TaskWrongState);
     }
-    assert_eq!(fixture.timeline(me, &id).await.unwrap().len(), 4, "refusals leave nothing");
+    assert_eq!(fixture.timeline(me, &id).await.unwrap().len(), 4, "refused calls leave no log entry");
     assert_eq!(fixture.events(&id).await.len(), 4);
 }
 

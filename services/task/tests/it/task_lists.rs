@@ -1,4 +1,4 @@
-//! People look for tasks: filters, sorts, pages.
+//! Task lists: filters, sorts, pages.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,7 +45,7 @@ async fn thirteen(fixture: &Fixture) -> HashMap<String, Task> {
     all.into_iter().map(|task| (task.id.clone(), task)).collect()
 }
 
-/// The order as the contract tells it, worked out without SQL.
+/// The order of the contract, computed without SQL.
 fn sorted(tasks: &HashMap<String, Task>, sort: TaskSort, order: SortOrder) -> Vec<String> {
     let nanos = |at: &Option<prost_types::Timestamp>| at.map(|at| (at.seconds, at.nanos));
     let mut tasks: Vec<&Task> = tasks.values().collect();
@@ -55,7 +55,7 @@ fn sorted(tasks: &HashMap<String, Task>, sort: TaskSort, order: SortOrder) -> Ve
             TaskSort::DueAt => nanos(&a.due_at).cmp(&nanos(&b.due_at)),
             TaskSort::Priority => a.priority.cmp(&b.priority),
             TaskSort::Rank => a.rank.cmp(&b.rank),
-            // Ids are made in this order.
+            // Ids are created in this order.
             _ => std::cmp::Ordering::Equal,
         };
         let ordered = by_key.then_with(|| a.id.cmp(&b.id));
@@ -99,7 +99,7 @@ async fn every_sort_returns_each_task_once_by_page_number_and_token() {
     }
 }
 
-/// What is due in a month is found in another way than what is due in a year: in the same order, with the same pages.
+/// A month and a year use different query plans; order and pages are the same.
 #[tokio::test]
 async fn due_soon_filter_works_with_every_sort() {
     let fixture = Fixture::new().await;
@@ -134,7 +134,7 @@ async fn due_soon_filter_works_with_every_sort() {
     }
 }
 
-/// Whoever runs the account reads the tasks of a tag from the table of tags.
+/// Account admins read the tasks of a tag from the tags table.
 #[tokio::test]
 async fn tag_filter_excludes_archived_and_deleted_tasks() {
     let fixture = Fixture::new().await;
@@ -193,7 +193,10 @@ async fn page_token_is_bound_to_its_query_and_stable() {
     fixture.delete(me, &gone).await.unwrap();
     let (second, _) = page(&fixture, me, &filter, next.clone()).await.unwrap();
     let expected = &sorted(&tasks, TaskSort::CreatedAt, SortOrder::Asc)[5..10];
-    assert!(second.iter().map(|task| &task.id).eq(expected), "nothing skipped, though one before went");
+    assert!(
+        second.iter().map(|task| &task.id).eq(expected),
+        "nothing is skipped, although an earlier task left the list"
+    );
 
     let other = TaskFilter { sort: TaskSort::Priority.into(), ..filter.clone() };
     assert_eq!(error_reason(page(&fixture, me, &other, next).await), Reason::PageTokenInvalid);

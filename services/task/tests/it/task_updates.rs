@@ -1,4 +1,4 @@
-//! People change tasks, sometimes at the same time.
+//! UpdateTask: field masks, validation, hierarchy moves, concurrency.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -12,7 +12,7 @@ use crate::fixture::{
     Fixture, RpcResult, error_reason, invalid_field, new_task, title_change, update_request, with_header,
 };
 
-fn free(value: Value) -> TaskChange {
+fn custom_fields_change(value: Value) -> TaskChange {
     let Value::Object(fields) = value else { panic!("an object") };
     TaskChange { custom_fields: Some(to_struct(fields)), ..Default::default() }
 }
@@ -39,8 +39,8 @@ async fn update_changes_only_fields_in_its_mask() {
     let changed = fixture.update(me, &id, &mask, change.clone()).await.unwrap();
     assert_eq!((changed.title.as_str(), changed.description.as_str()), ("Sweep", "All of it"));
     assert_eq!((changed.tags.clone(), changed.version), (vec!["a".to_owned(), "b".to_owned()], 2));
-    assert_eq!(fixture.get(me, &id).await.unwrap(), changed, "the answer is what was stored");
-    assert_eq!(fixture.update(me, &id, &mask, change).await.unwrap(), changed, "the same again is no change");
+    assert_eq!(fixture.get(me, &id).await.unwrap(), changed, "the response equals the stored task");
+    assert_eq!(fixture.update(me, &id, &mask, change).await.unwrap(), changed, "a repetition changes nothing");
     assert_eq!((fixture.timeline(me, &id).await.unwrap().len(), fixture.events(&id).await.len()), (2, 2));
     let (_, event) = fixture.events(&id).await.pop().unwrap();
     let mut names = event.changed_fields;
@@ -58,15 +58,19 @@ async fn custom_field_values_are_merged() {
     let me = &fixture.team.user_a1;
     let id = fixture.create(me, new_task("Sweep")).await.unwrap().id;
     let given = json!({"keep": [1, 2.5, null], "gone": {"a": "b"}, "dotted.name": true});
-    fixture.update(me, &id, &["custom_fields"], free(given)).await.unwrap();
+    fixture.update(me, &id, &["custom_fields"], custom_fields_change(given)).await.unwrap();
     let mask = ["custom_fields.gone", "custom_fields.dotted.name", "custom_fields.new"];
-    let merged = fixture.update(me, &id, &mask, free(json!({"dotted.name": false, "new": 1e300}))).await.unwrap();
+    let merged = fixture
+        .update(me, &id, &mask, custom_fields_change(json!({"dotted.name": false, "new": 1e300})))
+        .await
+        .unwrap();
     let expected = json!({"keep": [1, 2.5, null], "dotted.name": false, "new": 1e300});
     assert_eq!(Value::Object(to_object(merged.custom_fields.unwrap())), expected);
     let read = fixture.get(me, &id).await.unwrap();
     assert_eq!(Value::Object(to_object(read.custom_fields.unwrap())), expected);
-    let again = fixture.update(me, &id, &["custom_fields.new"], free(json!({"new": 1e300}))).await.unwrap();
-    assert_eq!(again.version, 3, "the same value is no change");
+    let again =
+        fixture.update(me, &id, &["custom_fields.new"], custom_fields_change(json!({"new": 1e300}))).await.unwrap();
+    assert_eq!(again.version, 3, "an equal value changes nothing");
 }
 
 #[tokio::test]
@@ -89,8 +93,14 @@ async fn invalid_field_is_named_and_nothing_is_stored() {
         (CreateTaskRequest { estimated_seconds: Some(-1), ..blank() }, "estimated_seconds"),
         (CreateTaskRequest { assigned_to: text("me"), ..blank() }, "assigned_to"),
         (CreateTaskRequest { parent_task_id: text("x"), ..blank() }, "parent_task_id"),
-        (CreateTaskRequest { custom_fields: free(json!({"a": long})).custom_fields, ..blank() }, "custom_fields"),
-        (CreateTaskRequest { custom_fields: free(json!({"a": ["\0"]})).custom_fields, ..blank() }, "custom_fields.a"),
+        (
+            CreateTaskRequest { custom_fields: custom_fields_change(json!({"a": long})).custom_fields, ..blank() },
+            "custom_fields",
+        ),
+        (
+            CreateTaskRequest { custom_fields: custom_fields_change(json!({"a": ["\0"]})).custom_fields, ..blank() },
+            "custom_fields.a",
+        ),
     ] {
         assert_eq!(invalid_field(fixture.create(me, request).await), field);
     }
@@ -99,14 +109,14 @@ async fn invalid_field_is_named_and_nothing_is_stored() {
     let id = fixture.create(me, new_task("Sweep")).await.unwrap().id;
     let mut fifty = serde_json::Map::new();
     fifty.extend((0..50).map(|n| (n.to_string(), json!(n))));
-    fixture.update(me, &id, &["custom_fields"], free(Value::Object(fifty))).await.unwrap();
+    fixture.update(me, &id, &["custom_fields"], custom_fields_change(Value::Object(fifty))).await.unwrap();
     for (mask, change, field) in [
         (&[][..], title_change("New"), "update_mask"),
         (&["status"], title_change("New"), "update_mask"),
         (&["title", "assigned_to"], title_change("New"), "update_mask"),
         (&["title"], title_change("  "), "task.title"),
-        (&["custom_fields.one-too-many"], free(json!({"one-too-many": 1})), "task.custom_fields"),
-        (&["custom_fields.a\0"], free(json!({"a\0": 1})), "task.custom_fields"),
+        (&["custom_fields.one-too-many"], custom_fields_change(json!({"one-too-many": 1})), "task.custom_fields"),
+        (&["custom_fields.a\0"], custom_fields_change(json!({"a\0": 1})), "task.custom_fields"),
         (&["parent_task_id"], part_of(&id), "task.parent_task_id"),
     ] {
         assert_eq!(invalid_field(fixture.update(me, &id, mask, change).await), field);
@@ -144,7 +154,7 @@ async fn task_cannot_be_its_own_ancestor() {
     fixture.update(me, &ids[0], &["parent_task_id"], part_of(&ids[2])).await.unwrap();
 }
 
-/// Each move alone is fine; together they would make a ring.
+/// Each move alone is valid; together they would form a cycle.
 #[tokio::test]
 async fn concurrent_moves_create_no_cycle() {
     let fixture = Fixture::new().await;
@@ -164,7 +174,7 @@ async fn concurrent_moves_create_no_cycle() {
             refusal => assert_eq!(invalid_field(refusal), "task.parent_task_id"),
         }
     }
-    assert_eq!(done, 5, "all but the one that would close the ring");
+    assert_eq!(done, 5, "all but the one that would close the cycle");
 }
 
 #[tokio::test]
@@ -204,7 +214,10 @@ async fn updates_without_an_etag_are_serialized() {
         let (fixture, me, id) = (fixture.clone(), me.clone(), id.clone());
         tokio::spawn(async move {
             let name = format!("writer-{n}");
-            fixture.update(&me, &id, &[&format!("custom_fields.{name}")], free(json!({ name: n }))).await.unwrap()
+            fixture
+                .update(&me, &id, &[&format!("custom_fields.{name}")], custom_fields_change(json!({ name: n })))
+                .await
+                .unwrap()
         })
     });
     for writer in writers.collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! Accounts are kept apart.
+//! Isolation between accounts.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use baton_proto::baton::{
         CreateTaskRequest, ExplainRequest, GetUserBoardRequest, TaskFilter, access_service_client::AccessServiceClient,
     },
 };
-use baton_task::SCHEMA;
+use baton_task::SPEC;
 use sqlx::{Connection, PgConnection};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, error_reason, new_task, new_task_for, title_change};
 
-/// What a caller can tell from a refusal.
+/// Everything that a caller can observe of an error.
 fn error_parts(status: &Status) -> (tonic::Code, String, Vec<u8>) {
     (status.code(), status.message().to_owned(), status.details().to_vec())
 }
 
-/// Calls every RPC that names a task, as the owner of the account, and answers what each said.
+/// Calls every RPC that takes a task id as the account's owner and returns each error.
 async fn call_all(fixture: &Fixture, id: &str) -> Vec<(&'static str, Status)> {
     let (me, somebody) = (&fixture.team.owner, fixture.team.user_a1.user_id);
     let part = CreateTaskRequest { parent_task_id: Some(id.to_owned()), ..new_task("part") };
@@ -62,7 +62,7 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
         assert_eq!(baton_testkit::reason(foreign), Some(Reason::TaskNotFound), "{rpc}");
         assert_eq!(error_parts(foreign), error_parts(absent), "{rpc}");
     }
-    assert_eq!(other.get(&other.team.owner, &foreign.id).await.unwrap(), foreign, "nothing happened to it");
+    assert_eq!(other.get(&other.team.owner, &foreign.id).await.unwrap(), foreign, "it is unchanged");
 
     let explain = |task: &str| ExplainRequest {
         user_id: fixture.team.owner.user_id.to_string(),
@@ -75,7 +75,7 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
         assert_eq!(error_reason(refusal), Reason::TaskNotFound);
     }
 
-    // What names no task shows none of it.
+    // RPCs without a task id do not return it.
     assert!(fixture.list(&fixture.team.owner, TaskFilter::default()).await.unwrap().is_empty());
     let board = GetUserBoardRequest { user_id: other.team.user_a1.user_id.to_string(), ..Default::default() };
     let board = fixture.boards().get_user_board(fixture.call(&fixture.team.owner, board)).await;
@@ -85,8 +85,8 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
     let intruder = fixture.tasks().create_task(fixture.team.owner.call(other.team.account_id, new_task("Mine"))).await;
     assert_eq!(error_reason(intruder), Reason::NotAMember);
 
-    // Of the tasks' own service; what stands around tasks has stories of its own, and the black-box walk calls every RPC
-    // with another account's ids.
+    // Only TaskService: other services have their own tests, and the black-box permission test calls every RPC with ids
+    // of another account.
     let mut covered: BTreeSet<String> = theirs.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
     covered.extend(["ListTasks", "ListTrash"].map(str::to_owned));
     let service = baton_proto::pool().get_service_by_name("baton.task.v1.TaskService").unwrap();
@@ -101,11 +101,11 @@ async fn row_level_security_alone_hides_other_accounts() {
     let mine = fixture.create(&fixture.team.owner, new_task("Mine")).await.unwrap();
     let theirs = other.create(&other.team.owner, new_task("Theirs")).await.unwrap();
 
-    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SCHEMA)).await.unwrap();
+    let mut conn = PgConnection::connect(&fixture.context.database().app_url(SPEC.name)).await.unwrap();
     for table in ["task.tasks", "task.task_events"] {
         let count = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut conn).await.unwrap();
-        assert_eq!(seen, 0, "without a tenant there are no rows in {table}");
+        assert_eq!(seen, 0, "without a tenant no row is visible in {table}");
     }
     let tenant = "select set_config('baton.account_id', $1, false)";
     sqlx::query(tenant).bind(fixture.team.account_id.to_string()).execute(&mut conn).await.unwrap();
@@ -124,7 +124,7 @@ async fn row_level_security_alone_hides_other_accounts() {
         let refusal = sqlx::query(rewriting).execute(&mut conn).await.unwrap_err();
         assert!(refusal.to_string().contains("permission denied"), "{rewriting}");
     }
-    // Not even a part of another account's task can be stored.
+    // A subtask of another account's task cannot be stored either.
     let part = sqlx::query("update task.tasks set parent_task_id = $1").bind(theirs.id.parse::<Uuid>().unwrap());
     assert!(part.execute(&mut conn).await.unwrap_err().to_string().contains("tasks_parent"));
 }

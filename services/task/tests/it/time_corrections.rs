@@ -1,4 +1,4 @@
-//! People forget to say when they work, and put it right later.
+//! Manual time entries and corrections.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -32,7 +32,7 @@ async fn manual_time_entry_is_created_corrected_and_deleted() {
     let task = fixture.get(me, id).await.unwrap();
     assert_eq!((task.actual_seconds, task.version), (600, 2));
 
-    // The boss knows better, and is told when their knowledge is old.
+    // The manager corrects it; a stale ETag is refused.
     let longer = change(&entry.id, &["ended_at"], from_to(fixture.minute(0), fixture.minute(-45)));
     let stale = with_header(fixture.call(boss, longer.clone()), "if-match", "\"2\"");
     assert_eq!(error_reason(fixture.times().update_time_entry(stale).await), Reason::VersionMismatch);
@@ -40,20 +40,20 @@ async fn manual_time_entry_is_created_corrected_and_deleted() {
     let longer_entry = fixture.times().update_time_entry(fresh).await.unwrap().into_inner().time_entry.unwrap();
     assert_eq!((longer_entry.seconds, longer_entry.version, &longer_entry.note), (900, 2, &entry.note));
     assert_eq!(longer_entry.created_by, me.user_id.to_string());
-    assert_eq!(fixture.correct(boss, longer).await.unwrap(), longer_entry, "the same again is no change");
-    // Moved without a second more, and a word changed without a second moved.
+    assert_eq!(fixture.correct(boss, longer).await.unwrap(), longer_entry, "a repetition changes nothing");
+    // Moved with the same length, then only the note changed.
     let moved = change(&entry.id, &["started_at", "ended_at"], from_to(fixture.minute(-30), fixture.minute(-15)));
     fixture.correct(me, moved).await.unwrap();
     let word = TimeEntryChange { note: "the attic".to_owned(), ..Default::default() };
     assert_eq!(fixture.correct(me, change(&entry.id, &["note"], word)).await.unwrap().version, 4);
     let task = fixture.get(me, id).await.unwrap();
-    assert_eq!((task.actual_seconds, task.version), (900, 4), "a note is no change of the task");
+    assert_eq!((task.actual_seconds, task.version), (900, 4), "a note does not change the task");
     fixture.take_out(me, &entry.id).await.unwrap();
     assert_eq!(error_reason(fixture.take_out(me, &entry.id).await), Reason::TimeEntryNotFound);
     assert_eq!(fixture.get(me, id).await.unwrap().actual_seconds, 0);
     assert_eq!(fixture.entries(me, id).await.unwrap(), []);
 
-    // All of it can be read afterwards, in the timeline and with the times.
+    // The timeline and the list of corrections record all of it.
     let lines = fixture.timeline(boss, id).await.unwrap();
     let seconds = |line: &baton_proto::baton::task::v1::TimelineEntry| {
         let changes = baton_proto::convert::to_object(line.changes.clone().unwrap());
@@ -104,9 +104,9 @@ async fn timer_entry_is_corrected_and_totals_stay_consistent() {
         let end = datetime(&entry.started_at.unwrap()).unwrap() + TimeDelta::minutes(10);
         change(&entry.id, &["ended_at"], from_to(end, end))
     };
-    assert_eq!(error_reason(fixture.correct(me, shorter(&running)).await), Reason::TimeEntryFixed, "it runs");
+    assert_eq!(error_reason(fixture.correct(me, shorter(&running)).await), Reason::TimeEntryFixed, "it is running");
     assert_eq!(error_reason(fixture.take_out(me, &running.id).await), Reason::TimeEntryFixed);
-    // "I went home after ten minutes, and forgot to say so."
+    // The user stopped after ten minutes and forgot to pause.
     fixture.pause(me, id, "went home").await.unwrap();
     fixture.correct(me, shorter(&running)).await.unwrap();
     assert_eq!(fixture.get(me, id).await.unwrap().actual_seconds, 600);
@@ -116,9 +116,9 @@ async fn timer_entry_is_corrected_and_totals_stay_consistent() {
     assert_eq!(
         error_reason(fixture.correct(me, shorter(&pause)).await),
         Reason::TimeEntryFixed,
-        "a pause is the timer's"
+        "pauses are set by the timer only"
     );
-    // "And worked on the way for the last ten minutes of the pause": they are no pause then.
+    // Work during the last ten minutes of the pause shortens the pause.
     fixture.enter(me, worked(id, fixture.minute(-10), fixture.minute(0))).await.unwrap();
     fixture.resume(me, id).await.unwrap();
     fixture.clock.advance(TimeDelta::minutes(5));
@@ -127,7 +127,7 @@ async fn timer_entry_is_corrected_and_totals_stay_consistent() {
     assert_eq!((report.working_seconds, report.paused_seconds, report.pause_count), (25 * 60, 20 * 60, 1));
     assert_eq!((report.elapsed_seconds, report.by_user[0].entry_count), (95 * 60, 3));
     assert_eq!(fixture.get(me, id).await.unwrap().actual_seconds, 25 * 60);
-    // It is done, and may be corrected all the same.
+    // A completed task can be corrected, too.
     let last = fixture.entries(me, id).await.unwrap().pop().unwrap();
     fixture.take_out(me, &last.id).await.unwrap();
     assert_eq!(fixture.get(me, id).await.unwrap().actual_seconds, 20 * 60);
@@ -162,7 +162,10 @@ async fn impossible_time_entry_is_refused_and_nothing_is_stored() {
         let overlaps = fixture.enter(me, worked(id, fixture.minute(from), fixture.minute(to))).await;
         assert_eq!(error_reason(overlaps), Reason::TimeEntryOverlaps, "{from} to {to}");
     }
-    let other = fixture.enter(me, worked(id, fixture.minute(-50), fixture.minute(-40))).await.expect("they touch");
+    let other = fixture
+        .enter(me, worked(id, fixture.minute(-50), fixture.minute(-40)))
+        .await
+        .expect("adjacent entries do not overlap");
     let into = change(&other.id, &["started_at"], from_to(fixture.minute(-51), fixture.minute(0)));
     assert_eq!(error_reason(fixture.correct(me, into).await), Reason::TimeEntryOverlaps);
     for (mask, new, field) in [
@@ -175,7 +178,7 @@ async fn impossible_time_entry_is_refused_and_nothing_is_stored() {
     ] {
         assert_eq!(invalid_field(fixture.correct(me, change(&other.id, mask, new)).await), field);
     }
-    // While the timer runs, so does time up to now; on another task it is another matter.
+    // A running timer covers the time up to now, but only on its own task.
     fixture.start(me, id).await.unwrap();
     fixture.clock.advance(TimeDelta::minutes(10));
     assert_eq!(
@@ -187,7 +190,7 @@ async fn impossible_time_entry_is_refused_and_nothing_is_stored() {
 
     let task = fixture.get(me, id).await.unwrap();
     assert_eq!((task.version, task.actual_seconds), (4, 1_200 + 600));
-    assert_eq!(fixture.corrections(me, id).await.unwrap().len(), 2, "refusals leave nothing");
+    assert_eq!(fixture.corrections(me, id).await.unwrap().len(), 2, "refused calls leave no correction");
     assert_eq!(fixture.entries(me, id).await.unwrap()[..2], [entry, other]);
 }
 
@@ -204,7 +207,7 @@ async fn time_is_entered_by_the_worker_and_their_superiors_only() {
     fixture.enter(&team.manager_a, of(&team.user_a1, -50)).await.unwrap();
     fixture.enter(&team.owner, of(&team.user_a1, -40)).await.unwrap();
     let helped = fixture.enter(&team.manager_a, of(&team.user_a2, -60)).await.unwrap();
-    assert_eq!(helped.user_id, team.user_a2.user_id.to_string(), "two people may work at once");
+    assert_eq!(helped.user_id, team.user_a2.user_id.to_string(), "two users may work at once");
 
     assert_eq!(error_reason(fixture.enter(&team.user_a1, of(&team.user_a2, -30)).await), Reason::NotAboveMember);
     assert_eq!(error_reason(fixture.enter(&team.manager_a, of(&team.user_b1, -30)).await), Reason::NotAboveMember);

@@ -1,4 +1,4 @@
-//! Short ways to call what keeps time.
+//! Shorthands for the time entry RPCs.
 
 use baton_proto::{
     baton::{
@@ -28,7 +28,7 @@ impl Fixture {
         TimeEntryServiceClient::new(self.channel())
     }
 
-    /// Minutes after now, or before with a negative number.
+    /// The time this many minutes from now; negative is the past.
     pub(crate) fn minute(&self, minutes: i64) -> DateTime<Utc> {
         self.clock.now() + TimeDelta::minutes(minutes)
     }
@@ -47,7 +47,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Oldest first.
+    /// Returns a task's entries, oldest first.
     pub(crate) async fn entries(&self, actor: &Person, task_id: &str) -> RpcResult<Vec<TimeEntry>> {
         let request = ListTimeEntriesRequest { task_id: task_id.to_owned(), page: Some(ALL) };
         let response = self.times().list_time_entries(self.call(actor, request)).await?.into_inner();
@@ -69,7 +69,7 @@ impl Fixture {
         Ok(self.times().get_timesheet(self.call(actor, request)).await?.into_inner())
     }
 
-    /// Types and payloads of the events about an interval.
+    /// Returns types and payloads of the events about a time entry.
     pub(crate) async fn time_events(&self, id: &str) -> Vec<(String, TimeEntryEvent)> {
         let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from task.outbox order by position")
             .fetch_all(&self.context.admin())
@@ -102,7 +102,7 @@ pub(crate) fn from_to(from: DateTime<Utc>, to: DateTime<Utc>) -> TimeEntryChange
     TimeEntryChange { started_at: Some(timestamp(from)), ended_at: Some(timestamp(to)), note: String::new() }
 }
 
-/// Kind, person and length of each.
+/// Kind, user and seconds of each entry.
 pub(crate) fn intervals(entries: &[TimeEntry]) -> Vec<(TimeEntryKind, &str, i32)> {
     entries.iter().map(|entry| (entry.kind(), entry.user_id.as_str(), entry.seconds)).collect()
 }

@@ -1,4 +1,4 @@
-//! Whatever clocks and people do, the time of a task adds up.
+//! Invariants of time entries under clock changes and concurrent calls.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -21,7 +21,7 @@ async fn clock_moving_backwards_creates_no_time_and_no_overlap() {
     fixture.clock.advance(TimeDelta::minutes(-10));
     let paused = fixture.pause(me, id, "what time is it?").await.unwrap();
     assert_eq!(paused.actual_seconds, 0);
-    // OffsetCache where the last one ended, though the clock says earlier.
+    // It begins where the last one ended, although the clock is earlier.
     fixture.resume(me, id).await.unwrap();
     assert_eq!(fixture.get(me, id).await.unwrap().actual_seconds, 0);
     fixture.clock.advance(TimeDelta::minutes(12));
@@ -152,10 +152,10 @@ async fn random_calls_keep_intervals_consistent_with_the_task() {
     .fetch_all(&fixture.context.admin())
     .await
     .unwrap();
-    assert!(wrong.is_empty(), "rows that contradict each other: {wrong:?}");
+    assert!(wrong.is_empty(), "inconsistent rows: {wrong:?}");
     let corrections: i64 = sqlx::query_scalar("select count(*) from task.time_corrections")
         .fetch_one(&fixture.context.admin())
         .await
         .unwrap();
-    assert!(corrections > 10, "only {corrections}: the steps go nowhere");
+    assert!(corrections > 10, "only {corrections}: the random steps cover too little");
 }

@@ -1,4 +1,4 @@
-//! People work, and it can be read how long.
+//! Time tracking: the timer, time reports, timesheets.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -24,7 +24,7 @@ async fn timer_records_every_interval_and_its_user() {
     let mut request = new_task_for("Sweep", ann);
     request.estimated_seconds = Some(300);
     let id = &fixture.create(boss, request).await.unwrap().id;
-    assert_eq!(fixture.entries(ann, id).await.unwrap(), [], "nobody began");
+    assert_eq!(fixture.entries(ann, id).await.unwrap(), [], "nobody has started");
     assert_eq!(fixture.report(ann, id).await.unwrap().elapsed_seconds, 0);
     let wait = |seconds| fixture.clock.advance(TimeDelta::seconds(seconds));
 
@@ -37,7 +37,7 @@ async fn timer_records_every_interval_and_its_user() {
     wait(50);
     fixture.update(ann, id, &["description"], Default::default()).await.unwrap_err();
     fixture.update(boss, id, &["title"], crate::fixture::title_change("Sweep it all")).await.unwrap();
-    assert_eq!(fixture.entries(ann, id).await.unwrap()[2].seconds, 50, "another change does not touch the timer");
+    assert_eq!(fixture.entries(ann, id).await.unwrap()[2].seconds, 50, "other changes do not touch the timer");
     fixture.reassign(&team.owner, id, bob.user_id).await.unwrap();
     wait(20);
     fixture.accept(bob, id).await.unwrap();
@@ -61,9 +61,9 @@ async fn timer_records_every_interval_and_its_user() {
         (Working, bob_id, 60),
     ];
     assert_eq!(intervals(&entries), expected);
-    assert!(entries.windows(2).all(|pair| pair[0].ended_at == pair[1].started_at), "one ends where the next begins");
+    assert!(entries.windows(2).all(|pair| pair[0].ended_at == pair[1].started_at), "intervals are contiguous");
     assert!(entries.iter().all(|entry| entry.source() == TimeEntrySource::Timer));
-    assert_eq!(entries[3].created_by, team.owner.user_id.to_string(), "the hand-over made it begin");
+    assert_eq!(entries[3].created_by, team.owner.user_id.to_string(), "the reassignment started it");
     assert_eq!((entries[6].ended_at, fixture.get(boss, id).await.unwrap().actual_seconds), (None, 210));
 
     let report = fixture.report(boss, id).await.unwrap();
@@ -72,7 +72,7 @@ async fn timer_records_every_interval_and_its_user() {
         (report.estimated_seconds, report.estimate_ratio, report.focus_ratio),
         (Some(300), Some(0.7), Some(0.75))
     );
-    assert_eq!((report.pause_count, report.cycle_time_seconds), (2, None), "who holds it makes no pause of its own");
+    assert_eq!((report.pause_count, report.cycle_time_seconds), (2, None), "a reassignment adds no pause");
     let people: Vec<_> = report.by_user.iter().map(|p| (&*p.user_id, p.working_seconds, p.entry_count)).collect();
     assert_eq!(people, [(ann_id, 150, 2), (bob_id, 60, 1)]);
     assert_eq!(report.first_started_at, entries[0].started_at);
@@ -95,7 +95,7 @@ async fn timesheet_is_readable_by_its_user_and_superiors_only() {
         let id = fixture.create(me, new_task("Sweep")).await.unwrap().id;
         let (from, to) = (fixture.minute(-60 * hour), fixture.minute(-60 * hour + 10));
         ids.push(fixture.enter(me, worked(&id, from, to)).await.unwrap().id);
-        // What is not work is on no sheet.
+        // Pauses are not on timesheets.
         fixture.start(me, &id).await.unwrap();
         fixture.pause(me, &id, "lunch").await.unwrap();
     }
@@ -116,18 +116,14 @@ async fn timesheet_is_readable_by_its_user_and_superiors_only() {
         ..all.clone()
     };
     let hour = fixture.sheet(me, hour).await.unwrap();
-    assert_eq!((listed(&hour), hour.working_seconds), (ids[1..2].to_vec(), 600), "from counts, to does not");
+    assert_eq!((listed(&hour), hour.working_seconds), (ids[1..2].to_vec(), 600), "`from` is inclusive, `to` exclusive");
     let reversed = GetTimesheetRequest {
         from: Some(timestamp(fixture.minute(-60))),
         to: Some(timestamp(fixture.minute(-120))),
         ..all.clone()
     };
     assert_eq!(invalid_field(fixture.sheet(me, reversed).await), "to");
-    assert_eq!(
-        fixture.sheet(me, all).await.unwrap().meta.unwrap().total_count,
-        6,
-        "the empty stretches of the timer, too"
-    );
+    assert_eq!(fixture.sheet(me, all).await.unwrap().meta.unwrap().total_count, 6, "empty intervals of the timer, too");
 
     let of = |person: &Person| GetTimesheetRequest { user_id: Some(person.user_id.to_string()), ..past.clone() };
     for above in [&team.manager_a, &team.super_manager, &team.owner] {

@@ -1,4 +1,4 @@
-//! Tasks as they were.
+//! Tasks as of a past time.
 
 use baton_errors::Reason;
 use baton_proto::{
@@ -14,7 +14,7 @@ async fn task_is_returned_as_of_any_time() {
     let fixture = Fixture::new().await;
     let me = &fixture.team.user_a1;
     let early = fixture.clock.now() - TimeDelta::microseconds(1);
-    // With a value of every kind, as a snapshot has to keep them all.
+    // With a value of every type, because a snapshot must keep them all.
     let custom = serde_json::Map::from_iter([("floor".to_owned(), serde_json::json!(3))]);
     let full = CreateTaskRequest {
         description: "All of it".to_owned(),
@@ -28,7 +28,7 @@ async fn task_is_returned_as_of_any_time() {
         ..new_task("Title 0")
     };
     let id = fixture.create(me, full).await.unwrap().id;
-    // More than two snapshots, with a stretch of work around each.
+    // More than two snapshots, with work before and after each.
     let mut seen: Vec<(chrono::DateTime<chrono::Utc>, Task)> = Vec::new();
     for n in 1..=110 {
         fixture.clock.advance(TimeDelta::seconds(1));
@@ -53,9 +53,9 @@ async fn task_is_returned_as_of_any_time() {
         assert_eq!((&later.title, later.version), (&task.title, task.version));
     }
     assert_eq!(fixture.as_of(me, &id, fixture.clock.now() + TimeDelta::days(1)).await.unwrap().version, 111);
-    assert_eq!(error_reason(fixture.as_of(me, &id, early).await), Reason::TaskNotFound, "it was not there yet");
+    assert_eq!(error_reason(fixture.as_of(me, &id, early).await), Reason::TaskNotFound, "it did not exist yet");
 
-    // Reading begins at the nearest snapshot: a wrong one shows.
+    // Replay starts at the nearest snapshot, so a wrong snapshot shows.
     let lie = r#"update task.task_snapshots set state = state || '{"description": "a lie"}' where version = 50"#;
     sqlx::query(lie).execute(&fixture.context.admin()).await.unwrap();
     for (index, expected) in [(40, "All of it"), (60, "a lie"), (105, "All of it")] {

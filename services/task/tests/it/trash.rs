@@ -1,4 +1,4 @@
-//! What is thrown away can be taken back, for 30 days.
+//! The trash: delete, restore within 30 days, purge.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -29,12 +29,16 @@ async fn restored_task_is_unchanged() {
     fixture.clock.advance(TimeDelta::seconds(30));
     assert_eq!(error_reason(fixture.get(&team.manager_a, &id).await), Reason::TaskNotFound);
     assert!(fixture.list(&team.owner, TaskFilter::default()).await.unwrap().is_empty());
-    assert_eq!(error_reason(fixture.delete(&team.manager_a, &id).await), Reason::TaskNotFound, "it is there already");
+    assert_eq!(
+        error_reason(fixture.delete(&team.manager_a, &id).await),
+        Reason::TaskNotFound,
+        "it is already in the trash"
+    );
 
     assert_eq!(
         error_reason(fixture.restore(&team.user_a1, &id).await),
         Reason::TaskChangeNotAllowed,
-        "it is not theirs"
+        "they may not change it"
     );
     assert_eq!(error_reason(fixture.restore(&team.manager_b, &id).await), Reason::TaskNotFound);
     assert_eq!(error_reason(fixture.other_account().await.restore(&team.owner, &id).await), Reason::NotAMember);
@@ -44,7 +48,7 @@ async fn restored_task_is_unchanged() {
     assert_eq!(
         error_reason(fixture.restore(&team.manager_a, &id).await),
         Reason::TaskNotFound,
-        "it is not there any more"
+        "it is no longer in the trash"
     );
     let kinds: Vec<_> = fixture.timeline(&team.manager_a, &id).await.unwrap().iter().map(|line| line.kind()).collect();
     use TaskEventKind::{Created, Deleted, Restored, Started};
@@ -88,7 +92,7 @@ async fn trash_lists_restorable_tasks_newest_first() {
     let other_account = fixture.other_account().await;
     assert!(trash(&other_account, &other_account.team.owner).await.is_empty());
 
-    // Page by page, with tokens.
+    // Paginated by token.
     let (mut seen, mut token) = (Vec::new(), String::new());
     loop {
         let page = Page { per_page: 2, page_token: token, ..Default::default() };
@@ -105,7 +109,7 @@ async fn trash_lists_restorable_tasks_newest_first() {
 
 #[tokio::test]
 async fn task_is_purged_after_thirty_days_and_its_subtasks_are_detached() {
-    // The trash is emptied when the service starts, so a second one starts later.
+    // The trash is purged at start, so a second instance starts later.
     let fixture = Fixture::new().await;
     let me = &fixture.team.user_a1;
     let whole = fixture.create(me, new_task("Whole")).await.unwrap().id;

@@ -1,4 +1,4 @@
-//! Who sees which tasks.
+//! Task visibility.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use baton_testkit::Person;
 
 use crate::fixture::{Fixture, error_reason, new_task, new_task_for};
 
-/// Every creator, holder and visibility that the rules tell apart, against every person: what lists say
-/// in SQL is what the rules say of single tasks, and both are what the plan says.
+/// Every creator, assignee and visibility that the rules distinguish, for every user. The SQL of lists, the rule for
+/// single tasks and the expected table must agree.
 #[tokio::test]
 async fn lists_contain_exactly_the_readable_tasks() {
     let fixture = Fixture::new().await;
@@ -23,8 +23,8 @@ async fn lists_contain_exactly_the_readable_tasks() {
         ("user a2", &team.user_a2),
         ("user b1", &team.user_b1),
     ];
-    // Creator, holder; who sees it while it is private, and who else while it is the team's. While it is the
-    // account's, all do.
+    // Creator, assignee, users who see it while private, and further users while visible to the team. Account
+    // visibility includes all.
     type Case<'a> = (&'a Person, Option<&'a Person>, &'a [&'a str], &'a [&'a str]);
     let cases: [Case<'_>; 6] = [
         (&team.user_a1, None, &["owner", "super", "manager a", "user a1"], &["user a2"]),

@@ -1,4 +1,4 @@
-//! Who is told what is said about a task: those who are mentioned, and those who watch, if they see it.
+//! Watchers and mentions: who is notified about a task.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::{
-    comments::{edit, reply, say},
+    comments::{edit, post_comment, reply},
     fixture::{Fixture, RpcResult, error_reason, new_task, new_task_for},
 };
 
@@ -59,7 +59,7 @@ async fn handle(fixture: &Fixture, of: &Person) -> String {
     response.into_inner().member.unwrap().handle.unwrap()
 }
 
-/// User ids, sorted, as events and lists have them.
+/// User ids, sorted as in events and lists.
 fn ids(people: &[&Person]) -> Vec<String> {
     let mut ids: Vec<_> = people.iter().map(|person| person.user_id.to_string()).collect();
     ids.sort();
@@ -70,7 +70,7 @@ fn user_ids(watchers: Vec<(String, WatchReason)>) -> Vec<String> {
     watchers.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Whom the last comment told, as watchers.
+/// The watchers that the last comment notified.
 async fn notified(fixture: &Fixture) -> Vec<String> {
     let events = fixture.published::<CommentEvent>("comment.created").await;
     events.last().unwrap().1.watcher_ids.clone()
@@ -86,7 +86,7 @@ async fn participants_watch_a_task_automatically() {
 
     let owners = handle(&fixture, &team.owner).await;
     let body = format!("Ask @{}, and `@nobody` else", owners.to_uppercase());
-    say(&fixture, &team.super_manager, &task, &body).await.unwrap();
+    post_comment(&fixture, &team.super_manager, &task, &body).await.unwrap();
     let mut expected = vec![
         (team.manager_a.user_id.to_string(), WatchReason::Creator),
         (team.user_a1.user_id.to_string(), WatchReason::Holder),
@@ -95,11 +95,11 @@ async fn participants_watch_a_task_automatically() {
     ];
     expected.sort();
     assert_eq!(watchers(&fixture, &team.owner, &task).await.unwrap(), expected);
-    assert_eq!(notified(&fixture).await, creator_and_holder, "neither the author nor who is mentioned");
+    assert_eq!(notified(&fixture).await, creator_and_holder, "neither the author nor mentioned users");
 
-    // The holder of before watches no more, unless they had something to say.
+    // The former assignee stops watching, unless they have commented.
     fixture.reassign(&team.super_manager, &task, team.user_a2.user_id).await.unwrap();
-    say(&fixture, &team.user_a2, &task, "Mine now").await.unwrap();
+    post_comment(&fixture, &team.user_a2, &task, "Mine now").await.unwrap();
     assert_eq!(notified(&fixture).await, ids(&[&team.manager_a, &team.super_manager, &team.owner]));
 }
 
@@ -114,28 +114,28 @@ async fn mention_is_announced_once_and_only_to_those_who_see_the_task() {
         handle(&fixture, &team.user_b1).await,
     ];
     let body = format!("@{b1} @{a1}: @nobody knows, @{a1} does. @{a2}?");
-    let comment = say(&fixture, &team.manager_a, &task, &body).await.unwrap();
+    let comment = post_comment(&fixture, &team.manager_a, &task, &body).await.unwrap();
     let named: Vec<_> = comment.mentions.iter().map(|one| (one.user_id.clone(), one.sees_task)).collect();
     let [id_a1, id_a2, id_b1] = [&team.user_a1, &team.user_a2, &team.user_b1].map(|one| one.user_id.to_string());
     assert_eq!(named, [(id_b1, false), (id_a1.clone(), true), (id_a2.clone(), false)]);
     assert_eq!(comment.mentions[0].handle, b1);
     let mentioned = async || fixture.published::<MentionEvent>("comment.mentioned").await;
     assert_eq!(mentioned().await[0].1.user_ids, [id_a1.as_str()]);
-    assert!(notified(&fixture).await.is_empty(), "the holder knows by the mention");
+    assert!(notified(&fixture).await.is_empty(), "the assignee is notified by the mention");
     assert_eq!(user_ids(watchers(&fixture, &team.owner, &task).await.unwrap()), ids(&[&team.manager_a, &team.user_a1]));
 
-    // Who sees it by now is told when another comment names them; an edit tells only whom it adds.
+    // A user who sees the task by now is notified by a new mention. An edit notifies only the users it adds.
     let change = TaskChange { visibility: TaskVisibility::Team.into(), ..TaskChange::default() };
     fixture.update(&team.manager_a, &task, &["visibility"], change).await.unwrap();
     edit(&fixture, &team.manager_a, &comment.id, &format!("@{b1} @{a1} @{a2} still")).await.unwrap();
-    assert_eq!(mentioned().await.len(), 1, "nobody is new");
+    assert_eq!(mentioned().await.len(), 1, "no new mention");
     let own = handle(&fixture, &team.manager_a).await;
     let first = reply(&fixture, &team.manager_a, &task, "Wait", Some(&comment)).await.unwrap();
     let after = edit(&fixture, &team.manager_a, &first.id, &format!("Wait for @{a2}, says @{own}")).await.unwrap();
     assert_eq!(after.mentions.iter().map(|one| one.sees_task).collect::<Vec<_>>(), [true, true]);
     let events = mentioned().await;
-    assert_eq!((events.len(), &events[1].1.user_ids), (2, &vec![id_a2.clone()]), "and nobody by themselves");
-    // An edit that takes a name out takes the mention out.
+    assert_eq!((events.len(), &events[1].1.user_ids), (2, &vec![id_a2.clone()]), "and no other user");
+    // An edit that removes a handle removes the mention.
     assert!(edit(&fixture, &team.manager_a, &first.id, "Wait").await.unwrap().mentions.is_empty());
     assert!(user_ids(watchers(&fixture, &team.owner, &task).await.unwrap()).contains(&id_a2));
 }
@@ -146,7 +146,7 @@ async fn users_of_another_account_cannot_be_mentioned() {
     let other_account = fixture.other_account().await;
     let stranger = handle(&other_account, &other_account.team.owner).await;
     let task = fixture.create(&fixture.team.owner, new_task("Sweep")).await.unwrap().id;
-    let comment = say(&fixture, &fixture.team.owner, &task, &format!("@{stranger}")).await.unwrap();
+    let comment = post_comment(&fixture, &fixture.team.owner, &task, &format!("@{stranger}")).await.unwrap();
     assert!(comment.mentions.is_empty());
     assert_eq!(
         error_reason(add(&fixture, &fixture.team.owner, &task, other_account.team.owner.user_id).await),
@@ -164,7 +164,7 @@ async fn watcher_without_visibility_is_not_notified() {
     for watcher in [&team.user_b1, &team.user_a2, &team.manager_b, &team.super_manager] {
         watch(&fixture, watcher, &task).await.unwrap();
     }
-    say(&fixture, &team.manager_a, &task, "Hello").await.unwrap();
+    post_comment(&fixture, &team.manager_a, &task, "Hello").await.unwrap();
     let all = [&team.user_a1, &team.user_b1, &team.user_a2, &team.manager_b, &team.super_manager];
     assert_eq!(notified(&fixture).await, ids(&all));
     for (visibility, expected) in [
@@ -173,7 +173,7 @@ async fn watcher_without_visibility_is_not_notified() {
     ] {
         let change = TaskChange { visibility: visibility.into(), ..TaskChange::default() };
         fixture.update(&team.manager_a, &task, &["visibility"], change).await.unwrap();
-        say(&fixture, &team.manager_a, &task, "Hush").await.unwrap();
+        post_comment(&fixture, &team.manager_a, &task, "Hush").await.unwrap();
         assert_eq!(notified(&fixture).await, ids(&expected), "{visibility:?}");
     }
 }
@@ -188,7 +188,7 @@ async fn watchers_are_notified_of_cancellation_and_reopening() {
     for watcher in [&team.user_b1, &team.user_a2, &team.super_manager, &team.owner, &team.user_a1] {
         watch(&fixture, watcher, &task).await.unwrap();
     }
-    // Who says no is not told; nor are creator and holder, and who did it, as watchers.
+    // Not notified as watchers: users who unwatched, the creator, the assignee, the actor.
     unwatch(&fixture, &team.owner, &task).await.unwrap();
     let change = TaskChange { visibility: TaskVisibility::Team.into(), ..TaskChange::default() };
     fixture.update(&team.manager_a, &task, &["visibility"], change).await.unwrap();
@@ -207,7 +207,7 @@ async fn watchers_are_notified_of_cancellation_and_reopening() {
     fixture.restore(&team.manager_a, &task).await.unwrap();
     assert_eq!(notified("task.restored").await, ids(&[&team.user_a2, &team.super_manager]));
 
-    // Many at once, by name or by filter.
+    // Bulk changes, by ids or by filter.
     let other = fixture.create(&team.manager_a, new_task("Mop")).await.unwrap().id;
     let mut client = BulkServiceClient::new(fixture.channel());
     let request = ChangeTasksRequest {
@@ -236,16 +236,16 @@ async fn unwatch_lasts_until_the_user_watches_again() {
         unwatch(&fixture, &team.user_a1, &task).await.unwrap();
     }
     let a1 = handle(&fixture, &team.user_a1).await;
-    say(&fixture, &team.user_a1, &task, "I only say").await.unwrap();
-    let comment = say(&fixture, &team.manager_a, &task, &format!("@{a1} listen")).await.unwrap();
-    assert!(comment.mentions[0].sees_task, "who is named is told of that all the same");
-    say(&fixture, &team.manager_a, &task, "More").await.unwrap();
+    post_comment(&fixture, &team.user_a1, &task, "I only say").await.unwrap();
+    let comment = post_comment(&fixture, &team.manager_a, &task, &format!("@{a1} listen")).await.unwrap();
+    assert!(comment.mentions[0].sees_task, "a mention notifies a user who unwatched");
+    post_comment(&fixture, &team.manager_a, &task, "More").await.unwrap();
     assert!(notified(&fixture).await.is_empty());
     assert_eq!(error_reason(add(&fixture, &team.manager_a, &task, team.user_a1.user_id).await), Reason::WatcherInvalid);
     for _ in 0..2 {
         watch(&fixture, &team.user_a1, &task).await.unwrap();
     }
-    say(&fixture, &team.manager_a, &task, "Again").await.unwrap();
+    post_comment(&fixture, &team.manager_a, &task, "Again").await.unwrap();
     assert_eq!(notified(&fixture).await, ids(&[&team.user_a1]));
     let events = fixture.published::<WatcherEvent>("watcher.").await;
     let kinds: Vec<_> = events.iter().map(|(kind, _)| kind.as_str()).collect();
@@ -275,7 +275,7 @@ async fn editors_add_and_remove_watchers() {
     assert!(watchers(&fixture, &team.user_a1, &task).await.unwrap().contains(&added));
     remove(&fixture, &team.manager_a, &task, a2).await.unwrap();
     assert!(!watchers(&fixture, &team.user_a1, &task).await.unwrap().contains(&added));
-    // What one took out another puts back in.
+    // A watcher removed by one user is added again by another.
     add(&fixture, &team.super_manager, &task, a2).await.unwrap();
     assert!(watchers(&fixture, &team.user_a1, &task).await.unwrap().contains(&added));
     remove(&fixture, &team.user_a2, &task, a2).await.unwrap();
@@ -299,13 +299,13 @@ async fn task_has_at_most_a_thousand_watchers() {
     sqlx::query(many).bind(team.account_id).bind(task.parse::<Uuid>().unwrap()).execute(&admin).await.unwrap();
     let (one, other) = tokio::join!(watch(&fixture, &team.user_a1, &task), watch(&fixture, &team.user_b1, &task));
     let refusals: Vec<_> = [one, other].into_iter().filter(Result::is_err).map(error_reason).collect();
-    assert_eq!(refusals, [Reason::WatcherLimit], "of two at once who want the last place, one gets it");
-    // Who says something finds no room, and says it all the same.
-    say(&fixture, &team.manager_b, &task, "Hello").await.unwrap();
+    assert_eq!(refusals, [Reason::WatcherLimit], "one of two concurrent additions exceeds the limit");
+    // At the limit a comment is accepted, but its author does not become a watcher.
+    post_comment(&fixture, &team.manager_b, &task, "Hello").await.unwrap();
     assert!(notified(&fixture).await.contains(&team.owner.user_id.to_string()));
     let rows: i64 = sqlx::query_scalar("select count(*) from task.task_watchers").fetch_one(&admin).await.unwrap();
     assert_eq!(rows, 1000);
-    // No needs no room.
+    // Unwatching works at the limit.
     unwatch(&fixture, &team.owner, &task).await.unwrap();
 }
 
@@ -314,7 +314,7 @@ async fn removed_member_watches_nothing() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    say(&fixture, &team.user_a1, &task, "Bye").await.unwrap();
+    post_comment(&fixture, &team.user_a1, &task, "Bye").await.unwrap();
     let request = RemoveMemberRequest {
         account_id: team.account_id.to_string(),
         user_id: team.user_a1.user_id.to_string(),
@@ -329,6 +329,6 @@ async fn removed_member_watches_nothing() {
         (user_ids(left) == ids(&[&team.manager_a])).then_some(())
     })
     .await;
-    say(&fixture, &team.owner, &task, "Gone").await.unwrap();
+    post_comment(&fixture, &team.owner, &task, "Gone").await.unwrap();
     assert_eq!(notified(&fixture).await, ids(&[&team.manager_a]));
 }
