@@ -1,54 +1,53 @@
-//! API keys as text: `bat_`, 40 random letters and digits, and a checksum of six. The beginning and the
-//! checksum let secret scanners recognise a leaked key (`bat_[0-9A-Za-z]{46}`), and let a service refuse a
-//! mistyped one without asking anybody.
+//! API keys as text: `bat_`, 40 random letters and digits, and a checksum of six. Prefix and checksum let secret
+//! scanners recognize a leaked key (`bat_[0-9A-Za-z]{46}`), and let a service refuse a mistyped key without a look-up.
 
 use rand::{Rng, distr::Alphanumeric};
 use sha2::{Digest, Sha256};
 use tonic::metadata::{Ascii, MetadataValue};
 
-const BEGINNING: &str = "bat_";
-const RANDOM: usize = 40;
-const CHECKSUM: usize = 6;
-/// How much of a key is shown to recognise it by.
-const SHOWN: usize = 12;
+const PREFIX: &str = "bat_";
+const RANDOM_LEN: usize = 40;
+const CHECKSUM_LEN: usize = 6;
+/// Characters of a key that are displayed to recognize it.
+const PREFIX_LEN: usize = 12;
 
-/// A key that has the form of one of ours.
+/// A well-formed API key.
 #[derive(Clone)]
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// A new key, of 238 random bits.
+    /// Generates a key with 238 random bits.
     pub fn new() -> Self {
-        let random: String = rand::rng().sample_iter(Alphanumeric).take(RANDOM).map(char::from).collect();
-        let text = format!("{BEGINNING}{random}");
+        let random: String = rand::rng().sample_iter(Alphanumeric).take(RANDOM_LEN).map(char::from).collect();
+        let text = format!("{PREFIX}{random}");
         let checksum = checksum(&text);
         Self(text + &checksum)
     }
 
-    /// Whether a bearer token is meant as an API key.
+    /// Whether a bearer token has the prefix of an API key.
     pub fn is_meant(bearer: &str) -> bool {
-        bearer.starts_with(BEGINNING)
+        bearer.starts_with(PREFIX)
     }
 
-    /// The key, if its form and checksum hold.
+    /// Parses a key, and verifies its form and checksum.
     pub fn parse(text: &str) -> Option<Self> {
-        let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM)?)?;
-        let random = body.strip_prefix(BEGINNING)?;
-        let fits = random.len() == RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric());
+        let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LEN)?)?;
+        let random = body.strip_prefix(PREFIX)?;
+        let fits = random.len() == RANDOM_LEN && random.bytes().all(|b| b.is_ascii_alphanumeric());
         (fits && checksum(body) == sum).then(|| Self(text.to_owned()))
     }
 
-    /// The key itself, for the one answer that shows it.
+    /// The key itself, for the only response that contains it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// How it begins.
+    /// The first characters, for display.
     pub fn prefix(&self) -> &str {
-        &self.0[..SHOWN]
+        &self.0[..PREFIX_LEN]
     }
 
-    /// What is stored of it. It has 238 random bits, so a fast hash is enough.
+    /// The hash that is stored. The key has 238 random bits, so a fast hash is enough.
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
     }
@@ -66,12 +65,12 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
-/// A key as a call presented it.
+/// The key of a call.
 #[derive(Debug, Clone)]
 pub struct PresentedKey {
     /// SHA-256 of the key.
     pub hash: [u8; 32],
-    /// The `Authorization` value, to ask auth with.
+    /// The `Authorization` value, for the look-up at auth.
     pub authorization: MetadataValue<Ascii>,
 }
 
@@ -79,7 +78,7 @@ pub struct PresentedKey {
 fn checksum(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rest = crc32(text.as_bytes());
-    let mut digits = [DIGITS[0]; CHECKSUM];
+    let mut digits = [DIGITS[0]; CHECKSUM_LEN];
     for digit in digits.iter_mut().rev() {
         *digit = DIGITS[(rest % 62) as usize];
         rest /= 62;
@@ -100,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_usual_one() {
+    fn checksum_is_crc32() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
     }
 
     proptest! {
         #[test]
-        fn a_key_with_another_character_is_none(place in 0_usize..50, other in "[0-9A-Za-z]") {
+        fn mistyped_key_is_refused(place in 0_usize..50, other in "[0-9A-Za-z]") {
             let key = ApiKey::new();
             prop_assert!(ApiKey::parse(key.expose()).is_some());
             let mut typo = key.expose().to_owned();
@@ -115,13 +114,13 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_is_a_key(text: String) {
+        fn arbitrary_text_is_not_a_key(text: String) {
             prop_assert!(ApiKey::parse(&text).is_none());
         }
     }
 
     #[test]
-    fn it_is_not_printed() {
+    fn debug_output_hides_the_key() {
         let key = ApiKey::new();
         assert_eq!((key.expose().len(), key.prefix().len()), (50, 12));
         assert!(!format!("{key:?}").contains(key.expose()));

@@ -1,8 +1,8 @@
-//! Boards: whose tasks are on one, and what an event does to it.
+//! Boards: which tasks are on a board, and how an event changes it.
 //!
-//! Whose task it is says the event itself, so following a board asks nobody about a task. Whoever may see a board may
-//! see every task on it, whatever its visibility: boards are of oneself, of those below one, or of the account for
-//! those who run it.
+//! The event itself contains creator and assignee, so following a board needs no look-up. Whoever may see a board may
+//! see every task on it, whatever its visibility: a board is one's own, that of people below one, or that of the
+//! account for its admins.
 
 use std::collections::HashSet;
 
@@ -11,32 +11,32 @@ use uuid::Uuid;
 
 use crate::{Membership, Role};
 
-/// Whose tasks are on a board.
+/// The tasks of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Board {
-    /// Those that this person holds, and those they created that nobody holds.
+    /// Tasks assigned to this person, and unassigned tasks that they created.
     Of(Uuid),
-    /// Those that one of these people holds or created.
+    /// Tasks that one of these people is assigned to or created.
     Team(HashSet<Uuid>),
-    /// All.
+    /// All tasks.
     Account,
 }
 
-/// What an event did to a board.
+/// The effect of an event on a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BoardChange {
-    /// A task came onto it.
+    /// A task was added to it.
     Added,
-    /// A task of it came to another column or place.
+    /// A task on it changed its column or position.
     Moved,
-    /// A task left it.
+    /// A task was removed from it.
     Removed,
-    /// Something else about a task of it changed.
+    /// A task on it changed otherwise.
     Updated,
 }
 
 impl Board {
-    /// The board of a member's team: they and all who report to them, which to those who run the account is everyone.
+    /// The board of a member's team: the member and all their reports; for account admins, everyone.
     pub fn of_team(user_id: Uuid, membership: &Membership) -> Self {
         if membership.role >= Role::SuperManager {
             return Self::Account;
@@ -44,18 +44,18 @@ impl Board {
         Self::Team(membership.reports.iter().copied().chain([user_id]).collect())
     }
 
-    /// What the event did to the board; `None` when it is about another's task.
+    /// The effect of the event on the board; `None` if the task is not on it.
     pub fn change(&self, event: &TaskEvent) -> Option<BoardChange> {
         let kind = event.kind();
         let is = self.has(&event.created_by, &event.assigned_to);
         let was = self.has(&event.created_by, &event.previously_assigned_to);
         let changed = |field: &str| event.changed_fields.iter().any(|changed| changed == field);
-        // Boards show what is archived only when asked to.
+        // Boards hide archived tasks by default.
         let shown = event.status() != TaskStatus::Archived;
         match kind {
             TaskEventKind::Created | TaskEventKind::Restored => (is && shown).then_some(BoardChange::Added),
             TaskEventKind::Deleted => was.then_some(BoardChange::Removed),
-            // A task that was created in somebody's hands: its creation said so.
+            // The task was created with an assignee; the event of its creation already covers this.
             TaskEventKind::Assigned if event.version == 1 => None,
             _ => match (was, is) {
                 (false, false) => None,
@@ -70,7 +70,7 @@ impl Board {
         }
     }
 
-    /// Whether a task of this creator in these hands is on the board.
+    /// Whether a task with this creator and assignee is on the board.
     fn has(&self, created_by: &str, assigned_to: &str) -> bool {
         let id = |id: &str| id.parse::<Uuid>().ok();
         match self {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_decide_whose_board_a_task_is_on() {
+    fn assignee_and_creator_decide_the_board() {
         use BoardChange::{Added, Moved, Removed, Updated};
         let given = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
         let taken = event(TaskEventKind::Reassigned, Some(BEN), Some(EVE), &["assigned_to", "status"]);
@@ -120,14 +120,14 @@ mod tests {
             let boards = [Board::Of(ANN), Board::Of(BEN), Board::Of(EVE), team.clone(), Board::Account];
             assert_eq!(boards.map(|board| board.change(event)), expected, "{event:?}");
         }
-        // Whose report holds it is on the team board, whoever created it.
+        // A task of a report is on the team board, whoever created it.
         assert_eq!(Board::Team([BEN].into()).change(&given), Some(Added));
         assert_eq!(Board::Team([BEN].into()).change(&taken), Some(Removed));
         assert_eq!(Board::Team([EVE].into()).change(&begun), None);
     }
 
     #[test]
-    fn the_trash_and_the_archive_are_on_no_board() {
+    fn deleted_and_archived_tasks_are_on_no_board() {
         use BoardChange::{Added, Moved, Removed};
         for (kind, changed, expected) in [
             (TaskEventKind::Created, &["title"][..], Added),
@@ -152,6 +152,6 @@ mod tests {
         assert_eq!(Board::Of(BEN).change(&archived(TaskEventKind::Archived)), Some(Removed));
         let mut first = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
         first.version = 1;
-        assert_eq!(Board::Account.change(&first), None, "its creation told");
+        assert_eq!(Board::Account.change(&first), None, "covered by the creation");
     }
 }

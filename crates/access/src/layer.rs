@@ -1,4 +1,4 @@
-//! The tower layer that decides every call before its message is decoded.
+//! The tower layer that authorizes every call before its message is decoded.
 
 use std::{
     future::Future,
@@ -19,10 +19,10 @@ use crate::{
     TokenVerifier, matrix,
 };
 
-/// What `amr` says of a sign-in by two factors (RFC 8176).
+/// The `amr` value of a sign-in with two factors (RFC 8176).
 const MULTI_FACTOR: &str = "mfa";
 
-/// Decides every call by the rule of its RPC, and gives handlers the [`Caller`] and [`Principal`].
+/// Authorizes every call by the rule of its RPC, and passes [`Caller`] and [`Principal`] to handlers.
 #[derive(Debug, Clone)]
 pub struct AccessLayer(Arc<Access>);
 
@@ -34,15 +34,15 @@ struct Access {
 }
 
 impl AccessLayer {
-    /// Decides by `rules`, knowing callers by `tokens` and `directory`.
+    /// A layer that enforces `rules`, with `tokens` and `directory` to identify callers.
     pub fn new(rules: Rules, tokens: TokenVerifier, directory: IdentityCache) -> Self {
         Self(Arc::new(Access { rules, tokens, directory }))
     }
 
-    /// Decides anew about a caller whose call goes on, as a stream does: what they are now.
+    /// Authorizes the caller of a long-running call again, such as a stream, with current data.
     ///
     /// # Errors
-    /// What calling the RPC at `path` would be refused with, by the same token in the same account.
+    /// Those of calling the RPC at `path` with the same token in the same account.
     pub async fn again(&self, path: &str, principal: &Principal) -> Result<Principal> {
         let mut headers = HeaderMap::new();
         let authorization = HeaderValue::from_bytes(principal.caller.authorization.as_bytes());
@@ -52,11 +52,11 @@ impl AccessLayer {
         self.authorize(path, &mut headers).await
     }
 
-    /// Decides about a call of the RPC at `path` with these headers, for what is not a call of it but shows the same, such
-    /// as a WebSocket.
+    /// Authorizes the RPC at `path` with these headers, for something that is not a call of it but returns the same
+    /// data, such as a WebSocket.
     ///
     /// # Errors
-    /// What calling the RPC would be refused with.
+    /// Those of calling the RPC.
     pub async fn authorize(&self, path: &str, headers: &mut HeaderMap) -> Result<Principal> {
         match self.0.decide(path, headers).await? {
             Decision::Principal(principal) => Ok(principal),
@@ -68,7 +68,7 @@ impl AccessLayer {
 }
 
 impl Access {
-    /// What the caller is, by the rule of the RPC.
+    /// Decides by the rule of the RPC, and identifies the caller.
     async fn decide(&self, path: &str, headers: &mut HeaderMap) -> Result<Decision> {
         let rule = self.rules.get(path).ok_or_else(|| Error::from(Reason::RouteNotFound))?;
         let permission = match rule {
@@ -80,12 +80,12 @@ impl Access {
         let proof = self.rules.fresh_proof(path);
         let mut caller = self.caller(headers).await?;
         if matches!(proof, FreshProof::Always | FreshProof::Conditional) && caller.require_fresh_proof().is_err() {
-            self.reprove(&mut caller).await?;
+            self.refresh_proof(&mut caller).await?;
         }
         if let Credential::ApiKey(key) = &caller.credential {
             self.rules.key_scope(path).check(&key.scopes)?;
             if let Some(bound) = key.account_id {
-                // The key's account is the call's, whatever a handler goes by.
+                // The key's account is the account of the call, for every handler.
                 if account_id(headers)?.is_some_and(|named| named != bound) {
                     return Err(Reason::NotAMember.into());
                 }
@@ -103,23 +103,23 @@ impl Access {
         if membership.suspended && !self.rules.is_open_while_suspended(path) {
             return Err(Reason::AccountSuspended.into());
         }
-        // Of the account's members only: to others it is as if it were not there. What needs no account, such as
-        // setting the second factor up, stays open.
+        // Checked for members only: for others the account does not exist. RPCs without an account, such as the set-up
+        // of a second factor, stay open.
         if membership.settings.second_factor_required && !caller.amr.iter().any(|method| method == MULTI_FACTOR) {
             return Err(Reason::SecondFactorRequired.into());
         }
         if !matrix::holds(membership.role, permission) {
             return Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()));
         }
-        // Last: who may not make the call at all is not sent to prove themselves for it.
+        // Checked last: a caller who may not make the call at all is not asked for a proof.
         if proof == FreshProof::Always {
             caller.require_fresh_proof()?;
         }
         Ok(Decision::Principal(Principal { caller, membership }))
     }
 
-    /// What is remembered of a session may be older than a proof of a moment ago.
-    async fn reprove(&self, caller: &mut Caller) -> Result<()> {
+    /// Reads the session again, because the cached one may be older than a recent proof.
+    async fn refresh_proof(&self, caller: &mut Caller) -> Result<()> {
         if matches!(caller.credential, Credential::Session) {
             caller.proved_at = self.directory.recheck_session(caller).await?;
         }
@@ -157,7 +157,7 @@ impl Access {
         Ok(caller)
     }
 
-    /// Another service, by a token for the service that this RPC belongs to. Whoever has none learns nothing more.
+    /// Authorizes another service, by a token for the service of this RPC. Other callers learn nothing more.
     async fn service(&self, path: &str, headers: &HeaderMap) -> Result<Decision> {
         let refused = || Error::from(Reason::ServiceOnly);
         let own = path.strip_prefix("/baton.").and_then(|path| path.split('.').next()).ok_or_else(refused)?;
@@ -174,13 +174,13 @@ impl Access {
 fn bearer(headers: &HeaderMap) -> Result<(&str, &str)> {
     let value = headers.get(AUTHORIZATION).ok_or_else(|| Error::from(Reason::TokenMissing))?;
     let text = value.to_str().map_err(|_| Error::from(Reason::TokenInvalid))?;
-    // The scheme's case does not matter (RFC 9110, section 11.1).
+    // The scheme is case-insensitive (RFC 9110, section 11.1).
     let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, token) = token.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
     Ok((text, token.trim()))
 }
 
-/// The account that the call names. One that is not an id is no account of the caller's.
+/// The account that the call names. A value that is not an id is not an account of the caller.
 fn account_id(headers: &HeaderMap) -> Result<Option<Uuid>> {
     let Some(value) = headers.get(ACCOUNT_HEADER) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|id| id.parse().ok());
@@ -227,7 +227,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // The service that was made ready answers this call; its clone waits for the next.
+        // The ready service handles this call, and its clone waits for the next one.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let access = Arc::clone(&self.access);

@@ -1,21 +1,21 @@
-//! How much an account may use. The numbers are tenancy's; they come with the membership.
+//! Limits of an account. Tenancy owns the numbers; they come with the membership.
 
 use baton_errors::{Error, Reason};
 use baton_proto::baton::tenancy::v1 as proto;
 use uuid::Uuid;
 
-/// How much an account may use; `None` is without limit.
+/// Limits of an account; `None` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Members and open invitations.
     pub users: Option<i32>,
-    /// Tasks per member that they have created and that are not completed yet.
+    /// Open tasks that one member has created.
     pub open_tasks_per_user: Option<i32>,
-    /// Stored files, in MiB.
+    /// Stored attachments, in MiB.
     pub storage_mebibytes: Option<i32>,
-    /// Tokens of the AI assistant in a calendar month.
+    /// Tokens of the AI assistant per calendar month.
     pub ai_tokens_per_month: Option<i32>,
-    /// API requests of the whole account in an hour.
+    /// API requests of the whole account per hour.
     pub api_requests_per_hour: Option<i32>,
 }
 
@@ -43,7 +43,7 @@ impl From<proto::Limits> for Limits {
     }
 }
 
-/// QUOTA_EXCEEDED: nothing was made.
+/// QUOTA_EXCEEDED, with the numbers.
 pub fn exceeded(quota: &'static str, limit: i32, used: i64) -> Error {
     Error::from(Reason::QuotaExceeded)
         .with("quota", quota)
@@ -51,7 +51,7 @@ pub fn exceeded(quota: &'static str, limit: i32, used: i64) -> Error {
         .with("used", used.to_string())
 }
 
-/// The Redis key under which gateways count an account's requests of the current hour.
+/// The Redis key of the counter of an account's requests in the current hour.
 pub fn requests_key(account_id: Uuid) -> String {
     format!("baton:requests:account:{account_id}")
 }

@@ -1,8 +1,8 @@
-//! Tokens that are mailed as links.
+//! Tokens in mailed links.
 //!
-//! A token is the ids it speaks for and an HMAC-SHA-256 over them, so nothing secret has to be stored and
-//! the mail can be written (and written again) after the commit, from the ids alone. What makes a token
-//! end, such as a nonce that changes or an age, is among its ids or in the row that they name.
+//! A token consists of ids and an HMAC-SHA-256 over them. So no secret has to be stored, and a mail can be written (and
+//! written again) after the commit, from the ids alone. The ids, or the row that they name, contain what invalidates a
+//! token, such as a nonce that changes or a time.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,22 +11,22 @@ use uuid::Uuid;
 
 const TAG_BYTES: usize = 32;
 
-/// Makes and opens mailed tokens of one service.
+/// Issues and opens the mailed tokens of one service.
 #[derive(Debug, Clone)]
 pub struct MailedTokens(hmac::Key);
 
 impl MailedTokens {
-    /// Uses `key`: at least 32 bytes, base64.
+    /// Uses `key`: at least 32 bytes, in base64.
     ///
     /// # Errors
-    /// When the key is none.
+    /// If the key does not have that form.
     pub fn new(key: &Secret) -> anyhow::Result<Self> {
         let key = base64::engine::general_purpose::STANDARD.decode(key.expose())?;
-        anyhow::ensure!(key.len() >= TAG_BYTES, "the key for mailed tokens has fewer than 32 bytes");
+        anyhow::ensure!(key.len() >= TAG_BYTES, "the key for mailed tokens must be at least 32 bytes");
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
     }
 
-    /// A token that speaks for these ids, for one purpose only.
+    /// Issues a token for these ids, valid for one purpose only.
     pub fn issue<const N: usize>(&self, purpose: &str, ids: [Uuid; N]) -> String {
         let mut token = ids.map(Uuid::into_bytes).concat();
         let tag = hmac::sign(&self.0, &signed(purpose, &token));
@@ -34,7 +34,7 @@ impl MailedTokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The ids that a token speaks for; `None` when it was not made by this key for this purpose.
+    /// The ids of a token; `None` if it was not issued with this key for this purpose.
     pub fn open<const N: usize>(&self, purpose: &str, token: &str) -> Option<[Uuid; N]> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (ids, tag) = token.split_at_checked(N * 16)?;

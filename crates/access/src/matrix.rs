@@ -1,11 +1,10 @@
-//! Which role holds which permission: the matrix of the enterprise plan, section 2.2.
+//! The role matrix: which role has which permission.
 
 use baton_proto::baton::access::v1::Permission;
 
 use crate::Role::{self, Manager, Owner, SuperManager, User};
 
-/// The matrix. The first column is the least role that holds the permission; every higher role holds it
-/// too.
+/// The matrix. The first column is the lowest role that has the permission; every higher role has it too.
 pub const MATRIX: &[(Role, Permission)] = &[
     (User, Permission::CreateOwnTasks),
     (User, Permission::WorkOnTasks),

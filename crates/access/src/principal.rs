@@ -1,4 +1,4 @@
-//! The caller of an RPC, as the layer established them.
+//! The caller of an RPC, as the access layer identified them.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use crate::{ACCOUNT_HEADER, Limits};
 
-/// What a member is in an account, lowest first.
+/// Role of a member in an account, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Works on tasks.
     User,
-    /// Hands tasks to the users below them.
+    /// Assigns tasks to the users below them.
     Manager,
-    /// Hands tasks to managers and users, runs the account.
+    /// Assigns tasks to managers and users, and administers the account.
     SuperManager,
-    /// May do everything.
+    /// Has all permissions.
     Owner,
 }
 
@@ -29,7 +29,7 @@ impl Role {
     /// All roles, lowest first.
     pub const ALL: [Self; 4] = [Self::User, Self::Manager, Self::SuperManager, Self::Owner];
 
-    /// The role in the contract.
+    /// Converts to the contract.
     pub fn to_proto(self) -> tenancy::Role {
         match self {
             Self::User => tenancy::Role::User,
@@ -39,12 +39,12 @@ impl Role {
         }
     }
 
-    /// The role of the contract; `None` for unspecified or unknown.
+    /// Converts from the contract; `None` if unspecified or unknown.
     pub fn from_proto(role: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.to_proto() as i32 == role)
     }
 
-    /// The role as it is stored and shown: `super_manager`.
+    /// The stored and displayed name: `super_manager`.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -60,29 +60,28 @@ impl Role {
     }
 }
 
-/// A person who calls: with a valid access token of an open session, or with an API key of theirs.
+/// The user who calls, with a valid access token of an open session, or with an API key.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
+    /// Id of the user.
     pub user_id: Uuid,
-    /// The session that the token belongs to; nil when the call is made with an API key.
+    /// The session of the token; nil with an API key.
     pub session_id: Uuid,
-    /// What the call is made with.
+    /// The credential of the call.
     pub credential: Credential,
-    /// How they proved who they are (RFC 8176), when they signed in or made the key; `mfa` is among it when by two
-    /// factors.
+    /// Authentication methods (RFC 8176) of the sign-in, or of the session that created the key; includes `mfa` after
+    /// two factors.
     pub amr: Vec<String>,
-    /// When they last proved who they are in the session, beside the token; `None` with an API key.
+    /// Time of the last proof of identity in the session, besides the token; `None` with an API key.
     pub proved_at: Option<DateTime<Utc>>,
-    /// When the access token ends, in seconds since 1970; of an API key only auth knows.
+    /// Expiry of the access token, Unix time in seconds; `None` with an API key, whose expiry only auth knows.
     pub expires_at: Option<i64>,
-    /// The `Authorization` value, to call other services with the caller's own rights.
+    /// The `Authorization` value, for calls to other services with the caller's rights.
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
 }
 
 impl Caller {
-    /// Goes on for a caller who has proved who they are within [`FRESH_FOR`], for an RPC whose rule is
-    /// `FRESH_PROOF_CONDITIONAL`.
+    /// Requires a proof of identity within [`FRESH_FOR`], for an RPC whose rule is `FRESH_PROOF_CONDITIONAL`.
     ///
     /// # Errors
     /// SESSION_REQUIRED with an API key, REAUTHENTICATION_REQUIRED.
@@ -95,15 +94,15 @@ impl Caller {
     }
 }
 
-/// How long a proof of identity counts as fresh.
+/// Time for which a proof of identity counts as fresh.
 pub const FRESH_FOR: TimeDelta = TimeDelta::minutes(15);
 
-/// Whether a proof of then still counts.
+/// Whether a proof still counts as fresh.
 pub fn is_fresh(proved_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     proved_at > now - FRESH_FOR
 }
 
-/// What a call is made with.
+/// The credential of a call.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// An access token of a session.
@@ -112,47 +111,47 @@ pub enum Credential {
     ApiKey(Arc<KeyGrant>),
 }
 
-/// What an API key stands for.
+/// What an API key authorizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyGrant {
     /// Id of the key.
     pub id: Uuid,
-    /// Whose it is.
+    /// The user who owns the key.
     pub user_id: Uuid,
-    /// The only account that it works in.
+    /// The only account that the key works in, if any.
     pub account_id: Option<Uuid>,
-    /// What it may do.
+    /// Scopes of the key.
     pub scopes: Vec<String>,
-    /// How its person had proved who they are when they made it (RFC 8176).
+    /// Authentication methods of the session in which the key was created (RFC 8176).
     pub amr: Vec<String>,
 }
 
 /// A caller who is an active member of the account that the call names.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    /// The person.
+    /// The caller.
     pub caller: Caller,
-    /// What they are in the account.
+    /// Their membership.
     pub membership: Arc<Membership>,
 }
 
-/// What of an account's settings its services go by.
+/// The settings of an account that its services need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether whoever acts in the account needs a second factor.
+    /// Whether the account requires a second factor for every action in it.
     pub second_factor_required: bool,
-    /// Whether who is handed a task may reject it.
+    /// Whether assignees may reject tasks.
     pub rejection_enabled: bool,
-    /// The visibility of tasks that are created without one.
+    /// Default visibility of new tasks.
     pub default_visibility: tenancy::Visibility,
-    /// The account's time zone, by its IANA name.
+    /// IANA time zone name.
     pub timezone: String,
-    /// Whether people work on one task at a time: starting a second one fails with TIMER_ALREADY_RUNNING.
+    /// Whether a user can work on only one task at a time: starting a second one fails with TIMER_ALREADY_RUNNING.
     pub one_running_timer: bool,
 }
 
 impl Default for Settings {
-    /// Those of a new account.
+    /// The settings of a new account.
     fn default() -> Self {
         Self {
             second_factor_required: false,
@@ -164,7 +163,7 @@ impl Default for Settings {
     }
 }
 
-/// What a person is in an account.
+/// A user's membership in an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The account.
@@ -173,20 +172,20 @@ pub struct Membership {
     pub role: Role,
     /// Whether they may reassign tasks: by role, by their own right, or by the account's setting.
     pub may_reassign: bool,
-    /// All who report to them, directly or through others.
+    /// Direct and indirect reports.
     pub reports: HashSet<Uuid>,
-    /// Their manager, and all who report to the same manager.
+    /// The manager, and the direct reports of the same manager.
     pub team: HashSet<Uuid>,
-    /// Whether the account is suspended, or given up: then next to nothing can be done in it.
+    /// Whether the account is suspended or scheduled for deletion. Then almost all calls are refused.
     pub suspended: bool,
-    /// How the account wants things done.
+    /// Settings of the account.
     pub settings: Settings,
-    /// How much the account may use.
+    /// Limits of the account.
     pub limits: Limits,
 }
 
 impl Principal {
-    /// Who.
+    /// Id of the user.
     pub fn user_id(&self) -> Uuid {
         self.caller.user_id
     }
@@ -196,7 +195,7 @@ impl Principal {
         self.membership.account_id
     }
 
-    /// Their role in it.
+    /// The role in the account.
     pub fn role(&self) -> Role {
         self.membership.role
     }
@@ -207,38 +206,38 @@ impl Principal {
     }
 }
 
-/// The caller of an RPC whose rule is `authenticated`, or holds a permission.
+/// The caller of an RPC whose rule is `authenticated` or a permission.
 ///
 /// # Errors
-/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+/// INTERNAL if the RPC has another rule, because then handler and rule disagree.
 pub fn caller<T>(request: &Request<T>) -> Result<&Caller> {
-    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no caller"))
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule provides no caller"))
 }
 
 /// The principal of an RPC whose rule is a permission.
 ///
 /// # Errors
-/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+/// INTERNAL if the RPC has another rule, because then handler and rule disagree.
 pub fn principal<T>(request: &Request<T>) -> Result<&Principal> {
-    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no principal"))
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule provides no principal"))
 }
 
-/// Another service, as the caller of a `service_only` RPC.
+/// Another service that calls a `service_only` RPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceCaller {
     /// Its name: `tenancy`.
     pub name: String,
 }
 
-/// The caller of an RPC whose rule is `service_only`.
+/// The calling service of an RPC whose rule is `service_only`.
 ///
 /// # Errors
-/// INTERNAL when the RPC's rule is another: the handler and its rule disagree.
+/// INTERNAL if the RPC has another rule, because then handler and rule disagree.
 pub fn service<T>(request: &Request<T>) -> Result<&ServiceCaller> {
-    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule establishes no service"))
+    request.extensions().get().ok_or_else(|| Error::internal("the RPC's rule provides no service"))
 }
 
-/// A request to another service with the caller's own rights, in the caller's trace.
+/// A request to another service with the caller's rights, in the caller's trace.
 pub fn on_behalf_of<T>(caller: &Caller, account_id: Option<Uuid>, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", caller.authorization.clone());

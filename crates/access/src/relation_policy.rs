@@ -1,33 +1,33 @@
-//! Whose things a role allows with a permission: sections 2.2 and 2.3 of the enterprise plan, as data.
+//! Relation policies: which members a permission applies to, by role and relation, as data.
 //!
-//! [`crate::matrix`] says that a manager may hand tasks to users; this says to which.
+//! [`crate::matrix`] states that a manager may assign tasks to users; this module states to which.
 
 use crate::Role::{self, Manager, Owner, SuperManager, User};
 
-/// How a member stands to a person, closest first.
+/// How the caller relates to another member, closest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Relation {
-    /// It is they themselves.
+    /// The caller themselves.
     Own,
-    /// The person reports to them, directly or through others.
+    /// A direct or indirect report of the caller.
     Report,
-    /// Anyone else in the account.
+    /// Any other member of the account.
     Other,
 }
 
-/// A grant of a table: from `least` on, roles reach people of these roles who stand to them as closely as
-/// `widest`, or closer.
+/// An entry of a policy. Roles from `least` on may act on members of the roles `of` whose relation is `widest` or
+/// closer.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
-    /// The least role that the grant is for; every higher role has it too.
+    /// The lowest role that has the grant; every higher role has it too.
     pub least: Role,
-    /// The roles of those who are reached.
+    /// Roles of the members to act on.
     pub of: &'static [Role],
     /// The widest relation.
     pub widest: Relation,
 }
 
-/// Whom one may hand tasks to.
+/// Members to whom one may assign tasks.
 pub const TASKS: &[Grant] = &[
     Grant { least: User, of: &Role::ALL, widest: Relation::Own },
     Grant { least: Manager, of: &[User], widest: Relation::Report },
@@ -35,7 +35,7 @@ pub const TASKS: &[Grant] = &[
     Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
-/// Whose boards one may see.
+/// Members whose boards one may see.
 pub const BOARDS: &[Grant] = &[
     Grant { least: User, of: &Role::ALL, widest: Relation::Own },
     Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
@@ -43,7 +43,7 @@ pub const BOARDS: &[Grant] = &[
     Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
-/// Whose memberships one may have described and explained.
+/// Members whose membership one may have described and explained.
 pub const MEMBERSHIPS: &[Grant] = &[
     Grant { least: User, of: &Role::ALL, widest: Relation::Own },
     Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
@@ -51,14 +51,14 @@ pub const MEMBERSHIPS: &[Grant] = &[
     Grant { least: Owner, of: &Role::ALL, widest: Relation::Other },
 ];
 
-/// Of whose doings one may read the log.
+/// Members whose activity log one may read.
 pub const ACTIVITY: &[Grant] = &[
     Grant { least: User, of: &Role::ALL, widest: Relation::Own },
     Grant { least: Manager, of: &Role::ALL, widest: Relation::Report },
     Grant { least: SuperManager, of: &Role::ALL, widest: Relation::Other },
 ];
 
-/// Whether one of `role` allows a person of role `of` who stands to them like this.
+/// Whether a policy allows `role` to act on a member of role `of` with this relation.
 pub fn allows(table: &[Grant], role: Role, of: Role, relation: Relation) -> bool {
     table.iter().any(|grant| role >= grant.least && grant.of.contains(&of) && relation <= grant.widest)
 }
@@ -67,13 +67,13 @@ pub fn allows(table: &[Grant], role: Role, of: Role, relation: Relation) -> bool
 mod tests {
     use super::*;
 
-    /// What each role allows of users, managers, super managers and owners.
+    /// The decisions for users, managers, super managers and owners.
     fn row(table: &[Grant], role: Role, relation: Relation) -> [bool; 4] {
         Role::ALL.map(|of| allows(table, role, of, relation))
     }
 
     #[test]
-    fn the_tables_are_the_plans() {
+    fn policies_allow_exactly_these_roles() {
         use Relation::{Other, Own, Report};
         for role in Role::ALL {
             for table in [TASKS, BOARDS, MEMBERSHIPS, ACTIVITY] {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closer_relation_and_a_higher_role_reach_no_less() {
+    fn closer_relation_or_higher_role_never_loses_access() {
         for table in [TASKS, BOARDS, MEMBERSHIPS, ACTIVITY] {
             for of in Role::ALL {
                 for roles in Role::ALL.windows(2) {

@@ -1,10 +1,10 @@
-//! Scopes: what an API key may do. Which scope an RPC needs follows from its descriptors: the family from its
-//! permission by one table, reading or writing from its REST verb.
+//! Scopes of API keys. The scope that an RPC needs follows from its descriptors: the family from its permission by one
+//! table, `read` or `write` from its REST verb.
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::Permission;
 
-/// Which family of scopes a permission belongs to. A permission that is not here is for sessions only.
+/// The family of scopes of a permission. A permission without a family is for sessions only.
 const FAMILIES: &[(Permission, &str)] = &[
     (Permission::CreateOwnTasks, "tasks"),
     (Permission::WorkOnTasks, "tasks"),
@@ -25,7 +25,7 @@ const FAMILIES: &[(Permission, &str)] = &[
     (Permission::OwnNotifications, "notifications"),
 ];
 
-/// All scopes that a key can have.
+/// All scopes of API keys.
 pub const SCOPES: &[&str] = &[
     "tasks:read",
     "tasks:write",
@@ -43,26 +43,26 @@ pub const SCOPES: &[&str] = &[
     "analytics:read",
 ];
 
-/// What an RPC asks of an API key.
+/// The scope that an RPC requires of an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyScope {
-    /// It takes a session: no key may call it.
+    /// The RPC needs a session; no key may call it.
     SessionOnly,
     /// Any key may call it.
     Any,
-    /// A key with this scope, or one that includes it.
+    /// A key needs this scope, or one that includes it.
     Needs(String),
 }
 
 impl KeyScope {
-    /// What an RPC with this permission asks for; `reads` when it changes nothing.
+    /// The scope of an RPC with this permission; `reads` if it changes nothing.
     pub fn of_permission(permission: Permission, reads: bool) -> Self {
         let action = if reads { "read" } else { "write" };
         let family = FAMILIES.iter().find(|(listed, _)| *listed == permission);
         family.map_or(Self::SessionOnly, |(_, family)| Self::Needs(format!("{family}:{action}")))
     }
 
-    /// What a rule's `key_scope` says; `None` when it names no scope that there is.
+    /// Parses a rule's `key_scope`; `None` for an unknown scope.
     pub fn of_rule(text: &str) -> Option<Self> {
         match text {
             "" => Some(Self::SessionOnly),
@@ -71,10 +71,10 @@ impl KeyScope {
         }
     }
 
-    /// Whether a key with these scopes may make the call.
+    /// Checks that a key with these scopes may make the call.
     ///
     /// # Errors
-    /// SESSION_REQUIRED; SCOPE_MISSING with the scope that is.
+    /// SESSION_REQUIRED; SCOPE_MISSING, with the missing scope.
     pub fn check(&self, held: &[String]) -> Result<()> {
         match self {
             Self::Any => Ok(()),
@@ -85,8 +85,8 @@ impl KeyScope {
     }
 }
 
-/// Whether who holds one scope may do what another asks for: writing includes reading, and tasks name members,
-/// so who works on tasks sees who they are.
+/// Whether one scope includes another. Writing includes reading. Tasks name members, so the task scopes include reading
+/// members.
 fn includes(held: &str, needed: &str) -> bool {
     let reads = needed.strip_suffix(":read");
     held == needed
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_includes_reading_of_the_same_family_only() {
+    fn write_scope_includes_read_of_its_family_only() {
         assert!(check(&["tasks:read"], "tasks:read") && check(&["tasks:write"], "tasks:read"));
         assert!(!check(&["tasks:read"], "tasks:write"));
         assert!(!check(&["members:write", "account:write"], "tasks:read"));
@@ -113,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn every_permission_has_its_family_or_is_for_sessions() {
-        // Closing or handing over an account is nothing for a script.
+    fn every_permission_has_a_family_or_is_for_sessions_only() {
+        // Scripts may not delete an account or transfer its ownership.
         const FOR_SESSIONS: &[Permission] = &[Permission::AccountLifecycle];
         for number in 1.. {
             let Ok(permission) = Permission::try_from(number) else { break };
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_means_no() {
+    fn unknown_scope_is_refused() {
         assert_eq!(KeyScope::of_permission(Permission::Unspecified, true), KeyScope::SessionOnly);
         assert_eq!(KeyScope::of_rule("tasks:delete"), None);
         assert_eq!(KeyScope::of_rule(""), Some(KeyScope::SessionOnly));

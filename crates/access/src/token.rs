@@ -1,5 +1,5 @@
-//! Tokens: JWTs (RFC 7519) signed with EdDSA (RFC 8037), verified by the JWKS of auth. Access tokens are
-//! people's; service tokens open the `service_only` RPCs of the one service that they name.
+//! Tokens: JWTs (RFC 7519) signed with EdDSA (RFC 8037), verified with the JWKS of auth. Access tokens belong to users;
+//! service tokens authorize the `service_only` RPCs of the one service that they name.
 
 use std::{
     collections::HashMap,
@@ -22,22 +22,23 @@ use uuid::Uuid;
 
 /// The audience of access tokens.
 pub const AUDIENCE: &str = "baton";
-/// The `typ` of service tokens (RFC 8725, section 3.11): neither kind is ever taken for the other.
+/// The `typ` of service tokens (RFC 8725, section 3.11), so that neither kind is accepted in place of the other.
 pub const SERVICE_TYPE: &str = "service+jwt";
-/// Seconds that clocks may differ.
+/// Tolerated clock difference, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
-/// An unknown key id leads to one look at the JWKS, and to none for this long after.
-const REFETCH_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// The same after a look that failed.
-const RETRY_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-/// Keys older than this are fetched again beside the calls. Auth publishes a key for longer before it signs.
+/// Minimum time between two fetches of the JWKS because of unknown key ids.
+const REFETCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Minimum time before a new fetch after a failed one.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Age at which keys are refreshed in the background. Auth publishes a key for longer than this before it signs with
+/// it.
 pub const REFRESHED_AFTER: Duration = Duration::from_secs(300);
-/// Keys older than this are believed no more.
-const BELIEVED_FOR: Duration = Duration::from_secs(900);
-/// Tokens whose signature need not be looked at again: to verify it is the dearest part of knowing a caller.
-const VERIFIED_TOKENS: u64 = 50_000;
+/// Maximum age of keys.
+const MAX_KEY_AGE: Duration = Duration::from_secs(900);
+/// Capacity of the cache of verified tokens. Signature verification is the most expensive part of identifying a caller.
+const CACHE_CAPACITY: u64 = 50_000;
 
-/// What an access token says: identity only. Roles are looked up per call.
+/// Claims of an access token: identity only. Roles are looked up per call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Issuer.
@@ -48,28 +49,28 @@ pub struct Claims {
     pub sub: Uuid,
     /// The session.
     pub sid: Uuid,
-    /// How the user proved who they are (RFC 8176).
+    /// Authentication methods (RFC 8176).
     pub amr: Vec<String>,
-    /// Expiry, in seconds since 1970.
+    /// Expiry, Unix time in seconds.
     pub exp: i64,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, Unix time in seconds.
     pub iat: i64,
     /// Id of the token.
     pub jti: Uuid,
 }
 
-/// What a service token says.
+/// Claims of a service token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceClaims {
     /// Issuer.
     pub iss: String,
-    /// The service that it opens, as [`service_audience`] writes it.
+    /// The service to call, see [`service_audience`].
     pub aud: String,
-    /// Name of the service that calls.
+    /// Name of the calling service.
     pub sub: String,
-    /// Expiry, in seconds since 1970.
+    /// Expiry, Unix time in seconds.
     pub exp: i64,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, Unix time in seconds.
     pub iat: i64,
     /// Id of the token.
     pub jti: Uuid,
@@ -80,14 +81,14 @@ pub fn service_audience(service: &str) -> String {
     format!("{AUDIENCE}/{service}")
 }
 
-/// Where public keys come from.
+/// A source of public keys.
 #[async_trait]
 pub trait KeySource: Send + Sync {
-    /// The keys that sign at present, did lately, or will soon.
+    /// The current keys, recent keys, and keys that will sign soon.
     async fn fetch(&self) -> Result<Vec<JsonWebKey>>;
 }
 
-/// Verifies tokens. Clones share keys.
+/// Verifies tokens. Clones share the keys.
 #[derive(Clone)]
 pub struct TokenVerifier(Arc<Inner>);
 
@@ -101,7 +102,7 @@ struct Inner {
     refreshing: AtomicBool,
 }
 
-/// A token that was valid, by this key.
+/// A verified token, and its key.
 #[derive(Clone)]
 struct Verified {
     kid: String,
@@ -121,9 +122,9 @@ struct Fetch {
 }
 
 impl TokenVerifier {
-    /// Verifies tokens of `issuer` by the keys of `source`, which are fetched when first needed.
+    /// Verifies tokens of `issuer` with the keys of `source`, which are fetched on first use.
     pub fn new(issuer: &str, source: impl KeySource + 'static) -> Self {
-        // EdDSA only: neither `none` nor an HMAC keyed with a public key is ever tried.
+        // EdDSA only: neither `none` nor an HMAC with a public key as its secret is accepted.
         let mut access = Validation::new(Algorithm::EdDSA);
         access.set_audience(&[AUDIENCE]);
         access.set_issuer(&[issuer]);
@@ -135,21 +136,21 @@ impl TokenVerifier {
             access,
             keys: RwLock::default(),
             // Each look at the JWKS makes new keys, by which nothing is verified yet.
-            verified: Cache::builder().max_capacity(VERIFIED_TOKENS).time_to_live(REFRESHED_AFTER).build(),
+            verified: Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(REFRESHED_AFTER).build(),
             last_fetch: Mutex::new(None),
             refreshing: AtomicBool::new(false),
         }))
     }
 
-    /// The claims of an access token that is valid now.
+    /// The claims of a valid access token.
     ///
     /// # Errors
-    /// TOKEN_INVALID; UNAVAILABLE when the keys cannot be fetched.
+    /// TOKEN_INVALID; UNAVAILABLE if the keys cannot be fetched.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(Verified { kid, key, claims }) = self.0.verified.get(&hash) {
             let same = self.key(&kid).await?.is_some_and(|now| Arc::ptr_eq(&now, &key));
-            if same && !is_over(claims.exp, get_current_timestamp()) {
+            if same && !is_expired(claims.exp, get_current_timestamp()) {
                 return Ok(claims);
             }
         }
@@ -159,17 +160,17 @@ impl TokenVerifier {
         Ok(claims)
     }
 
-    /// The claims of a service token that is valid now, for calls to `service`.
+    /// The claims of a valid service token for calls to `service`.
     ///
     /// # Errors
-    /// TOKEN_INVALID; UNAVAILABLE when the keys cannot be fetched.
+    /// TOKEN_INVALID; UNAVAILABLE if the keys cannot be fetched.
     pub async fn verify_service(&self, token: &str, service: &str) -> Result<ServiceClaims> {
         let mut validation = self.0.access.clone();
         validation.set_audience(&[service_audience(service)]);
         Ok(self.claims(token, true, &validation).await?.2)
     }
 
-    /// The claims, and by which key they are true.
+    /// Verifies a token. Returns the id of its key, the key, and the claims.
     async fn claims<T: DeserializeOwned>(
         &self,
         token: &str,
@@ -178,8 +179,8 @@ impl TokenVerifier {
     ) -> Result<(String, Arc<DecodingKey>, T)> {
         let invalid = |e: jsonwebtoken::errors::Error| Error::from(Reason::TokenInvalid).with_source(e);
         let header = decode_header(token).map_err(invalid)?;
-        // `jwk`, `jku`, `x5u` and their like are never looked at: the key comes from our JWKS by its id, or not at
-        // all. Extensions that must be understood are not (RFC 7515, section 4.1.11).
+        // `jwk`, `jku`, `x5u` and the like are ignored: the key comes from our JWKS by its id. Critical extensions are
+        // refused (RFC 7515, section 4.1.11).
         let is_of_service = header.typ.as_deref() == Some(SERVICE_TYPE);
         if header.alg != Algorithm::EdDSA || header.crit.is_some() || is_of_service != of_service {
             return Err(Reason::TokenInvalid.into());
@@ -195,7 +196,7 @@ impl TokenVerifier {
         if age > REFRESHED_AFTER && known.is_some() && !self.0.refreshing.swap(true, Ordering::AcqRel) {
             let verifier = self.clone();
             tokio::spawn(async move {
-                // One that fails is told of where it fails; the next call tries again.
+                // The source logs a failure; the next call tries again.
                 let _ = verifier.fetch(&mut *verifier.0.last_fetch.lock().await).await;
                 verifier.0.refreshing.store(false, Ordering::Release);
             });
@@ -203,28 +204,28 @@ impl TokenVerifier {
         if known.is_some() {
             return Ok(known);
         }
-        // One fetch for all who wait; whoever comes after it finds its result or a recent miss. Known keys do not
-        // come here, so a flood of unknown ids keeps nobody waiting but itself.
+        // One fetch for all waiting calls; a later call finds its result or a recent miss. Calls with known keys do not
+        // come here, so a flood of unknown ids delays only itself.
         let mut last = self.0.last_fetch.lock().await;
         if let (Some(key), _) = self.known(kid) {
             return Ok(Some(key));
         }
         match &*last {
-            Some(Fetch { at, failed: true }) if at.elapsed() < RETRY_AT_MOST_EVERY => {
+            Some(Fetch { at, failed: true }) if at.elapsed() < RETRY_DELAY => {
                 return Err(Reason::Unavailable.into());
             }
-            Some(Fetch { at, failed: false }) if at.elapsed() < REFETCH_AT_MOST_EVERY => return Ok(None),
+            Some(Fetch { at, failed: false }) if at.elapsed() < REFETCH_INTERVAL => return Ok(None),
             _ => {}
         }
         self.fetch(&mut last).await?;
         Ok(self.known(kid).0)
     }
 
-    /// The key with this id, if it is known and not too old to be believed; and the age of the keys.
+    /// The key with this id, if it is known and not too old; and the age of the keys.
     fn known(&self, kid: &str) -> (Option<Arc<DecodingKey>>, Duration) {
         let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
         let age = keys.fetched.map_or(Duration::MAX, |fetched| fetched.elapsed());
-        (keys.by_id.get(kid).filter(|_| age < BELIEVED_FOR).cloned(), age)
+        (keys.by_id.get(kid).filter(|_| age < MAX_KEY_AGE).cloned(), age)
     }
 
     async fn fetch(&self, last: &mut Option<Fetch>) -> Result<()> {
@@ -241,8 +242,8 @@ impl TokenVerifier {
     }
 }
 
-/// Whether a token that ends at `exp` has ended, as [`Validation`] sees it.
-fn is_over(exp: i64, now: u64) -> bool {
+/// Whether a token with this `exp` has expired, by the rule of [`Validation`].
+fn is_expired(exp: i64, now: u64) -> bool {
     exp.saturating_add_unsigned(LEEWAY_SECONDS) < now.cast_signed()
 }
 

@@ -5,8 +5,8 @@
 //!                                                                    └──▶ live tail (gateways)
 //! ```
 //!
-//! The outbox is the truth; Redis only carries. A stream server that lost its data is noticed by the
-//! missing mark of the [`relay`] and filled again; the inbox keeps effects single.
+//! The outbox is the source of truth; Redis only transports. The [`relay`] detects a stream server that lost its data
+//! by its missing marker, and publishes the events again; the inbox deduplicates them.
 
 pub mod consumer;
 pub mod relay;

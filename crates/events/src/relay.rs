@@ -1,4 +1,4 @@
-//! From the outbox to the streams.
+//! The relay: publishes the outbox to the streams.
 
 use std::time::{Duration, Instant};
 
@@ -12,23 +12,23 @@ use opentelemetry::{KeyValue, global, metrics::Gauge};
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use crate::streams::{KEPT_PER_STREAM, Streams, mark_key, partition, stream_key};
+use crate::streams::{MAX_STREAM_LEN, Streams, mark_key, partition, stream_key};
 
-/// How often to look for events that no commit in this process announced, and for a lost stream.
-const POLL: Duration = Duration::from_millis(500);
-/// Wait after a failure, or while another relay leads.
+/// Interval of the check for events that no commit in this process announced, and for a lost stream.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Delay after a failure, or while another relay leads.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How often to renew the lead, which lasts 15 seconds.
+/// Interval of the renewal of the leadership, whose lease is 15 seconds.
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
-/// Wait after a batch: what is committed meanwhile makes the next one. Each costs its database a commit and every reader
-/// a round, however many events it has.
+/// Delay after a batch, in which more commits make the next batch larger. A batch costs its database a commit and every
+/// reader a round trip, however many events it contains.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
-const MEASURE_EVERY: Duration = Duration::from_secs(2);
-const BATCH: i64 = 500;
+const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
+const BATCH_SIZE: i64 = 500;
 
-/// Publishes the outbox of `db` until the process stops, and then what is left in it.
+/// Publishes the outbox of `db` until the process stops, and then the rest of it.
 ///
-/// Any number may run; one leads at a time, so that events keep their order.
+/// Several may run. One of them leads at a time, which keeps the order of events.
 pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
     let mut relay = Relay::new(db, streams);
     loop {
@@ -39,7 +39,7 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
                 tokio::time::sleep(BATCH_DELAY).await;
                 continue;
             }
-            Ok(Progress::Done) => POLL,
+            Ok(Progress::Done) => POLL_INTERVAL,
             Ok(Progress::Follower) => RETRY_DELAY,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "cannot publish events; they wait in the outbox");
@@ -94,10 +94,10 @@ impl Relay {
     }
 
     async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
-        let Some(led) = self.lead().await? else { return Ok(Progress::Follower) };
+        let Some(led) = self.acquire_leadership().await? else { return Ok(Progress::Follower) };
         self.measure().await?;
-        let Some(held) = self.held(led).await? else { return Ok(Progress::More) };
-        let waiting = outbox::waiting(&self.db, BATCH).await?;
+        let Some(held) = self.last_batch_in_stream(led).await? else { return Ok(Progress::More) };
+        let waiting = outbox::waiting(&self.db, BATCH_SIZE).await?;
         if waiting.is_empty() {
             return Ok(Progress::Done);
         }
@@ -109,37 +109,37 @@ impl Relay {
                 .arg(stream_key(partition(event.account_id)))
                 .arg("MAXLEN")
                 .arg("~")
-                .arg(KEPT_PER_STREAM)
+                .arg(MAX_STREAM_LEN)
                 .arg("*")
                 .arg("e")
                 .arg(&event.envelope)
                 .ignore();
         }
-        // Only over the mark that was found: a server that lost it meanwhile must not look whole.
+        // Replaces only the marker that was read: a server that lost it meanwhile must not look complete.
         pipeline
             .cmd("EVAL")
             .arg("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2]) return 1 end return 0")
             .arg(1)
             .arg(mark_key(self.db.schema()))
-            .arg(mark(Leadership { batch: held, ..led }))
-            .arg(mark(Leadership { batch, ..led }));
+            .arg(stream_marker(Leadership { batch: held, ..led }))
+            .arg(stream_marker(Leadership { batch, ..led }));
         let (marked,): (bool,) =
-            pipeline.query_async(&mut self.streams.connection()).await.context("the stream server did not answer")?;
+            pipeline.query_async(&mut self.streams.connection()).await.context("the stream server does not respond")?;
         if !marked {
             return Ok(Progress::More);
         }
-        // A crash here publishes the batch twice; the inboxes of its readers make that one effect.
+        // After a crash here the batch is published twice; the inboxes of its readers deduplicate it.
         let positions: Vec<i64> = waiting.iter().map(|event| event.position).collect();
         outbox::published(&self.db, &positions, batch).await?;
         if let Some((led, _)) = &mut self.led {
             led.batch = batch;
         }
-        Ok(if waiting.len() as i64 == BATCH { Progress::More } else { Progress::Some })
+        Ok(if waiting.len() as i64 == BATCH_SIZE { Progress::More } else { Progress::Some })
     }
 
-    /// Leads, if nobody else does. A lead that is lost between two renewals costs no more than a batch
-    /// that is published twice.
-    async fn lead(&mut self) -> anyhow::Result<Option<Leadership>> {
+    /// Acquires or renews the leadership, unless another relay has it. If it is lost between two renewals, at most one
+    /// batch is published twice.
+    async fn acquire_leadership(&mut self) -> anyhow::Result<Option<Leadership>> {
         if let Some((led, renewed)) = self.led
             && renewed.elapsed() < RENEW_INTERVAL
         {
@@ -151,13 +151,13 @@ impl Relay {
         Ok(led)
     }
 
-    /// The last batch that the server holds, if that is all that was published. One without our mark was
-    /// emptied, one with the mark of an older batch went back in time (a restart from a dump, a failover to
-    /// a replica that was behind): `None` until the batches after that one are waiting again.
-    async fn held(&mut self, led: Leadership) -> anyhow::Result<Option<i64>> {
+    /// The last batch in the stream server, if that is the last published one. A server without our marker was emptied;
+    /// a server with the marker of an older batch was reset (a restart from a dump, a failover to a replica that was
+    /// behind). Then the later batches are marked as unpublished, and the result is `None` until that is complete.
+    async fn last_batch_in_stream(&mut self, led: Leadership) -> anyhow::Result<Option<i64>> {
         let key = mark_key(self.db.schema());
         let mut connection = self.streams.connection();
-        let found: Option<String> = connection.get(&key).await.context("the stream server did not answer")?;
+        let found: Option<String> = connection.get(&key).await.context("the stream server does not respond")?;
         let held = found.as_deref().and_then(|found| batch_of(led.mark, found));
         if held.is_some_and(|held| held >= led.batch) {
             return Ok(held);
@@ -168,17 +168,17 @@ impl Relay {
             tracing::warn!(events, "the stream server lost events; they will be published again");
             return Ok(None);
         }
-        // Read anew from the database, which now says `kept` as well.
+        // The next leadership is read from the database, whose last batch is `kept` now.
         self.led = None;
         let () = connection
-            .set(&key, mark(Leadership { batch: kept, ..led }))
+            .set(&key, stream_marker(Leadership { batch: kept, ..led }))
             .await
-            .context("the stream server did not answer")?;
+            .context("the stream server does not respond")?;
         Ok(None)
     }
 
     async fn measure(&mut self) -> anyhow::Result<()> {
-        if self.measured.is_some_and(|at| at.elapsed() < MEASURE_EVERY) {
+        if self.measured.is_some_and(|at| at.elapsed() < MEASURE_INTERVAL) {
             return Ok(());
         }
         self.measured = Some(Instant::now());
@@ -190,12 +190,12 @@ impl Relay {
     }
 }
 
-/// What the server is left beside the events.
-fn mark(led: Leadership) -> String {
+/// The marker that is stored in the stream server.
+fn stream_marker(led: Leadership) -> String {
     format!("{}:{}", led.mark, led.batch)
 }
 
-/// The batch of a mark; `None` for another outbox's, or none at all.
+/// The batch of a marker; `None` if it is another outbox's, or malformed.
 fn batch_of(mark: Uuid, found: &str) -> Option<i64> {
     let (found, batch) = found.split_once(':')?;
     if found.parse() == Ok(mark) { batch.parse().ok() } else { None }
@@ -206,10 +206,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_marks_of_this_outbox_count() {
+    fn marker_of_another_outbox_is_ignored() {
         let [ours, other] = [1, 2].map(Uuid::from_u128);
-        assert_eq!(batch_of(ours, &mark(Leadership { mark: ours, batch: 7 })), Some(7));
-        assert_eq!(batch_of(ours, &mark(Leadership { mark: other, batch: 7 })), None);
+        assert_eq!(batch_of(ours, &stream_marker(Leadership { mark: ours, batch: 7 })), Some(7));
+        assert_eq!(batch_of(ours, &stream_marker(Leadership { mark: other, batch: 7 })), None);
         assert_eq!(batch_of(ours, &ours.to_string()), None);
     }
 }

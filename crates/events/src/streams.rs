@@ -1,4 +1,4 @@
-//! The connection to the stream server, and the names of its keys.
+//! The connection to the stream server, and its keys.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use redis::{
 };
 use uuid::Uuid;
 
-/// Streams that events are spread over, by account. Changing it moves accounts between streams, so it is
-/// part of the contract between versions.
+/// Number of streams; an event's account selects one. A change moves accounts between streams, so it is part of the
+/// contract between versions.
 pub(crate) const PARTITIONS: u16 = 8;
-/// Entries that a stream keeps, about. What was trimmed before it was read is still in the outbox.
-pub(crate) const KEPT_PER_STREAM: usize = 200_000;
+/// Approximate maximum length of a stream. Entries that were trimmed before they were read are still in the outbox.
+pub(crate) const MAX_STREAM_LEN: usize = 200_000;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The stream server. Clones share one connection; blocking reads take their own.
+/// The stream server. Clones share one connection; blocking reads use their own.
 #[derive(Clone)]
 pub struct Streams {
     client: Client,
@@ -27,16 +27,16 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Opens `url` (`redis://…`); connects when first used, and again whenever the connection is lost.
+    /// Opens `url` (`redis://…`). Connects on first use, and again after the connection is lost.
     ///
     /// # Errors
-    /// When the URL does not parse.
+    /// If the URL does not parse.
     pub fn open(url: &Secret) -> anyhow::Result<Self> {
-        let client = Client::open(url.expose()).context("not a Redis URL such as redis://127.0.0.1:6379")?;
+        let client = Client::open(url.expose()).context("must be a Redis URL such as redis://127.0.0.1:6379")?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT));
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let shared = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
         Ok(Self { client, shared })
     }
@@ -46,11 +46,11 @@ impl Streams {
         self.shared.clone()
     }
 
-    /// A connection of its own, for reads that block.
+    /// A separate connection, for reads that block.
     pub(crate) async fn dedicated(&self) -> redis::RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT + BLOCK_TIMEOUT));
+            .set_response_timeout(Some(RESPONSE_TIMEOUT + BLOCK_TIMEOUT));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }
@@ -61,14 +61,13 @@ impl std::fmt::Debug for Streams {
     }
 }
 
-/// What reads of streams answer: their names and entries, each an id and its fields; nil when nothing came
-/// in time.
+/// The result of a stream read: stream names and entries, each an id and its fields; nil if nothing arrived in time.
 pub(crate) type Answer<Fields> = Option<Vec<(String, Vec<(String, Fields)>)>>;
 
-/// How long a read waits for new entries.
+/// Time that a read waits for new entries.
 pub(crate) const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The partition of an account. FNV-1a: the same in every process and version.
+/// The partition of an account. FNV-1a, which is the same in every process and version.
 pub(crate) fn partition(account_id: Uuid) -> u16 {
     let hash = account_id
         .as_bytes()
@@ -77,17 +76,17 @@ pub(crate) fn partition(account_id: Uuid) -> u16 {
     (hash % u64::from(PARTITIONS)) as u16
 }
 
-/// The stream of a partition. The braces keep a partition's keys on one node of a Redis Cluster.
+/// The key of a partition's stream. The braces keep a partition's keys on one node of a Redis Cluster.
 pub(crate) fn stream_key(partition: u16) -> String {
     format!("baton:{{events-{partition}}}")
 }
 
-/// Who reads a partition for a group at present.
+/// The key of the lease of a partition for a consumer group.
 pub(crate) fn lease_key(partition: u16, group: &str) -> String {
     format!("baton:{{events-{partition}}}:lease:{group}")
 }
 
-/// The mark that a service's relay leaves.
+/// The key of the marker of a service's relay.
 pub(crate) fn mark_key(schema: &str) -> String {
     format!("baton:relay:{schema}:mark")
 }

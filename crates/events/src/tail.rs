@@ -1,4 +1,4 @@
-//! The live tail: every event, as it is published, to whoever listens in this process.
+//! The live tail: broadcasts every event to the listeners of this process, as it is published.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,17 +17,17 @@ use crate::streams::{Answer, BLOCK_TIMEOUT, PARTITIONS, Streams, stream_key};
 
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
-/// Events that a slow listener may be behind before it is told that it missed some.
+/// Events that a slow listener can be behind; after that it is notified that it missed some.
 const BACKLOG: usize = 4096;
-/// Older events are not live any more: they come again when a lost stream is filled.
-const LIVE_FOR: TimeDelta = TimeDelta::minutes(5);
-/// Ids remembered, to pass each event on once when a stream is filled again.
-const REMEMBERED: usize = 20_000;
+/// Maximum age of live events. Older events are published when a lost stream is filled again.
+const MAX_EVENT_AGE: TimeDelta = TimeDelta::minutes(5);
+/// Event ids to remember, so that each event is sent once when a stream is filled again.
+const DEDUP_CAPACITY: usize = 20_000;
 
-/// Starts to tail all streams, from now on, until the process stops. Subscribe to the answer.
+/// Starts to tail all streams, from now on, until the process stops. Subscribe to the returned channel.
 pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<Envelope>> {
     let (sender, _) = broadcast::channel(BACKLOG);
-    let seen = Arc::new(Mutex::new(Seen::default()));
+    let seen = Arc::new(Mutex::new(Dedup::default()));
     let started = Instant::now();
     for partition in 0..PARTITIONS {
         let (streams, sender, seen, shutdown) = (streams.clone(), sender.clone(), Arc::clone(&seen), shutdown.clone());
@@ -47,8 +47,8 @@ pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<En
     sender
 }
 
-/// Follows one stream until the connection is lost. `last` is the entry to read on from, kept over
-/// reconnects so that nothing is missed.
+/// Reads one stream until the connection is lost. `last` is the entry to continue after, kept over reconnects so that
+/// no entry is missed.
 async fn follow(
     streams: &Streams,
     partition: u16,
@@ -77,7 +77,7 @@ async fn follow(
                 .query_async(&mut connection)
                 .await?;
             if answer.is_none() {
-                // A server that lost the stream may count from an earlier time.
+                // A server that lost the stream may assign ids of an earlier time.
                 *last = Some(from.min(newest(&mut connection, &stream).await?));
             }
             for (id, mut fields) in answer.into_iter().flatten().flat_map(|(_, entries)| entries) {
@@ -86,7 +86,7 @@ async fn follow(
                 if let Some(event) =
                     event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id)))
                 {
-                    // Nobody listening is no error.
+                    // It is not an error if there is no listener.
                     let _ = sender.send(Arc::new(event));
                 }
             }
@@ -96,7 +96,7 @@ async fn follow(
     error
 }
 
-/// The id that an entry of that moment would have, by the server's own clock.
+/// The id of an entry at that moment, by the server's clock.
 async fn at(connection: &mut MultiplexedConnection, moment: Instant) -> redis::RedisResult<EntryId> {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
     let now = seconds * 1000 + micros / 1000;
@@ -104,14 +104,14 @@ async fn at(connection: &mut MultiplexedConnection, moment: Instant) -> redis::R
     Ok(EntryId(now.saturating_sub(ago), 0))
 }
 
-/// The newest entry of the stream; zero when there is none.
+/// The id of the newest entry of the stream; zero if it is empty.
 async fn newest(connection: &mut MultiplexedConnection, stream: &str) -> redis::RedisResult<EntryId> {
     let newest: Vec<(String, Vec<Vec<u8>>)> =
         redis::cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1).query_async(connection).await?;
     Ok(newest.first().and_then(|(id, _)| EntryId::parse(id)).unwrap_or_default())
 }
 
-/// Place of an entry in its stream: milliseconds, and a number within them.
+/// Id of a stream entry: milliseconds, and a sequence number within them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct EntryId(u64, u64);
 
@@ -129,23 +129,23 @@ impl std::fmt::Display for EntryId {
 }
 
 fn is_live(event: &Envelope) -> bool {
-    event.occurred_at.as_ref().and_then(datetime).is_some_and(|at| Utc::now() - at < LIVE_FOR)
+    event.occurred_at.as_ref().and_then(datetime).is_some_and(|at| Utc::now() - at < MAX_EVENT_AGE)
 }
 
-/// Ids that came by lately.
+/// Ids of recent events.
 #[derive(Debug, Default)]
-struct Seen {
+struct Dedup {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
 
-impl Seen {
+impl Dedup {
     fn first(&mut self, id: &str) -> bool {
         if !self.ids.insert(id.to_owned()) {
             return false;
         }
         self.order.push_back(id.to_owned());
-        if self.order.len() > REMEMBERED
+        if self.order.len() > DEDUP_CAPACITY
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_ordered_by_time_and_then_by_number() {
+    fn entries_are_ordered_by_time_and_sequence_number() {
         let id = |text| EntryId::parse(text).unwrap();
         assert!(id("9-5") < id("10-0") && id("10-9") < id("10-10") && EntryId::default() < id("0-1"));
         assert_eq!(id("1767225600000-3").to_string(), "1767225600000-3");
@@ -167,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_counts_as_first_once_and_memory_is_bounded() {
-        let mut seen = Seen::default();
+    fn event_is_first_once_and_memory_is_bounded() {
+        let mut seen = Dedup::default();
         assert!(seen.first("a"));
         assert!(!seen.first("a"));
-        for n in 0..REMEMBERED * 2 {
+        for n in 0..DEDUP_CAPACITY * 2 {
             seen.first(&n.to_string());
         }
-        assert!(seen.ids.len() <= REMEMBERED && seen.order.len() <= REMEMBERED);
+        assert!(seen.ids.len() <= DEDUP_CAPACITY && seen.order.len() <= DEDUP_CAPACITY);
     }
 }

@@ -1,4 +1,4 @@
-//! Time and ids, passed in so that tests own them.
+//! Time and ids, passed in so that tests control them.
 
 use std::sync::{
     Arc, Mutex,
@@ -15,23 +15,23 @@ pub struct Clock(Option<Arc<Fixed>>);
 #[derive(Debug)]
 struct Fixed {
     micros: AtomicI64,
-    /// Of ids of the same millisecond the later is the larger, as the machine's are.
+    /// Orders ids within a millisecond, as the system's ids are.
     ids: Mutex<ContextV7>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands still at `time` until [`Clock::advance`].
+    /// A clock that stays at `time` until [`Clock::advance`].
     pub fn fixed(time: DateTime<Utc>) -> Self {
         let ids = Mutex::new(ContextV7::new());
         Self(Some(Arc::new(Fixed { micros: AtomicI64::new(time.timestamp_micros()), ids })))
     }
 
-    /// The time now, in whole microseconds: what Postgres keeps.
+    /// The current time, in whole microseconds, which is the resolution of Postgres.
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             Some(fixed) => fixed.micros.load(Ordering::Acquire),
@@ -40,14 +40,14 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
-    /// Moves a fixed clock on, or back with a negative `by`. Has no effect on the machine's.
+    /// Advances a fixed clock, or turns it back with a negative `by`. Has no effect on the system clock.
     pub fn advance(&self, by: TimeDelta) {
         if let Some(fixed) = &self.0 {
             fixed.micros.fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::AcqRel);
         }
     }
 
-    /// A new UUIDv7 (RFC 9562) of this clock's time, larger than those before it.
+    /// A new UUIDv7 (RFC 9562) with this clock's time, greater than all before it.
     pub fn new_id(&self) -> Uuid {
         let Some(fixed) = &self.0 else { return Uuid::now_v7() };
         let now = self.now();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_a_clock_that_stands_still_come_in_order() {
+    fn ids_of_a_fixed_clock_are_ordered() {
         let clock = Clock::fixed(Clock::system().now());
         let ids: Vec<_> = (0..1000).map(|_| clock.new_id()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));

@@ -1,13 +1,13 @@
-//! Names of hosts, as requests have them (`Host`).
+//! Host names in requests (`Host`).
 
 use std::net::IpAddr;
 
 use http::uri::Authority;
 
-/// Whether a `Host`, with or without a port, names this machine: `localhost`, a name below it (RFC 6761, section 6.3),
-/// or a loopback address.
+/// Whether a `Host`, with or without a port, is this machine: `localhost`, a name below it (RFC 6761, section 6.3), or
+/// a loopback address.
 pub fn is_local(host: &str) -> bool {
-    // A host has no user.
+    // A host has no userinfo.
     let Some(authority) = host.parse::<Authority>().ok().filter(|_| !host.contains('@')) else { return false };
     let name = authority.host().to_ascii_lowercase();
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_local_by_its_name_or_address() {
+    fn host_is_local_by_name_or_address() {
         for host in
             ["localhost", "LOCALHOST:8080", "app.localhost", "127.0.0.1:8080", "127.8.9.1", "[::1]:8080", "[::1]"]
         {

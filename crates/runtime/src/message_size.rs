@@ -1,13 +1,13 @@
-//! A reason for messages that are too large.
+//! Adds a reason to the refusal of too large messages.
 //!
-//! tonic refuses them before any handler or codec runs, with OUT_OF_RANGE and a text. No service of Baton answers that
+//! tonic refuses them before any handler or codec runs, with OUT_OF_RANGE and a text. No Baton service returns that
 //! code itself.
 
 use baton_proto::codec::too_large;
 use http::{HeaderMap, Response};
 use tonic::Status;
 
-/// Names the reason of a refusal that has none.
+/// Adds the reason to an OUT_OF_RANGE response without one.
 pub(crate) fn explain<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     let is_out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!((refused.code(), info.reason.as_str()), (Code::ResourceExhausted, REQUEST_TOO_LARGE));
         assert_eq!(info.metadata["limit"], (4 << 20).to_string());
         assert_eq!(refused.message(), "the message is larger than 4194304 bytes");
-        // Others keep what they say.
+        // Other responses are not changed.
         let unknown = health.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
         assert_eq!(unknown.code(), Code::NotFound);
     }

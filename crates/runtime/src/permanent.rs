@@ -1,16 +1,16 @@
-//! Failures that no repetition mends.
+//! Failures that no retry can fix.
 
 use std::{error::Error, fmt};
 
-/// Marks the cause of an error as permanent: work that failed for it is not tried again. An address to which no mail can be
-/// sent is one; a server that is away is none.
+/// Marks an error's cause as permanent: the failed work is not retried. An invalid mail address is permanent; an
+/// unreachable server is not.
 #[derive(Debug)]
 pub struct Permanent(pub &'static str);
 
 impl Permanent {
-    /// Whether an error is permanent, or was caused by one that is.
+    /// Whether an error is permanent, or was caused by a permanent one.
     pub fn is_cause_of(error: &anyhow::Error) -> bool {
-        // The chain hides what was added as context; `downcast_ref` finds that.
+        // `chain` does not expose errors that were added as context; `downcast_ref` does.
         error.downcast_ref::<Self>().is_some() || error.chain().any(|cause| cause.is::<Self>())
     }
 }
@@ -30,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_permanent_cause_is_found_below_others() {
-        let error = anyhow::Error::from(Permanent("the address is none")).context("cannot send a mail");
+    fn permanent_cause_is_found_in_the_chain() {
+        let error = anyhow::Error::from(Permanent("the address is invalid")).context("cannot send a mail");
         assert!(Permanent::is_cause_of(&error));
         let wrapped: anyhow::Result<()> = Err(Permanent("no")).context("cannot send").context("a job failed");
         assert!(Permanent::is_cause_of(&wrapped.unwrap_err()));

@@ -1,4 +1,4 @@
-//! The life of a process that runs one service: the ten lines that every `main.rs` shares.
+//! Life cycle of a process that runs a service.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,29 +11,29 @@ use crate::{
 };
 
 crate::config! {
-    /// How a process stops.
+    /// Shutdown of the process.
     pub struct ProcessConfig {
         /// Seconds between "not ready" and closing the listeners: the time load balancers take to notice.
         pub drain_delay_seconds: u64 = "BATON_DRAIN_DELAY_SECONDS", default "0";
-        /// Seconds that accepted requests have to finish after that.
+        /// Seconds that accepted requests have to complete after that.
         pub drain_timeout_seconds: u64 = "BATON_DRAIN_TIMEOUT_SECONDS", default "20";
     }
 }
 
-/// Binds `address`, with an error that says what to do.
+/// Binds `address`. The error states the remedy.
 ///
 /// # Errors
-/// When the address is taken or not ours to bind.
+/// If the address is in use or not local.
 pub async fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}: stop what uses it, or set {variable} to another address"))
 }
 
-/// Runs `work` under telemetry until SIGTERM or SIGINT, then drains it.
+/// Runs `work` with telemetry until SIGTERM or SIGINT, then drains it.
 ///
 /// # Errors
-/// Those of the configuration, of telemetry and of `work`; and when draining takes too long.
+/// Those of the configuration, of telemetry and of `work`; and if draining takes too long.
 pub async fn run<F, Fut>(name: &'static str, env: &Env, work: F) -> anyhow::Result<()>
 where
     F: FnOnce(Shutdown) -> Fut,
@@ -53,7 +53,7 @@ where
                 tokio::join!(shutdown.begin(Duration::from_secs(process.drain_delay_seconds)), &mut work).1
             };
             let limit = Duration::from_secs(process.drain_delay_seconds + process.drain_timeout_seconds);
-            tokio::time::timeout(limit, drain).await.context("draining took too long; the rest was cut off")?
+            tokio::time::timeout(limit, drain).await.context("draining took too long; open requests were aborted")?
         }
     };
     shutdown.now();

@@ -14,12 +14,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// The name of the header, and of the envelope's field.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Makes `span` a child of the span that the headers name, if they name one.
+/// Makes `span` a child of the span in the headers, if there is one.
 pub fn continue_from_headers(span: &Span, headers: &HeaderMap) {
     continue_from(span, &HeaderExtractor(headers));
 }
 
-/// Makes `span` a child of the span that `traceparent` names, if it does.
+/// Makes `span` a child of the span in `traceparent`, if it is valid.
 pub fn continue_from_traceparent(span: &Span, traceparent: &str) {
     continue_from(span, &TraceparentExtractor(traceparent));
 }
@@ -27,7 +27,7 @@ pub fn continue_from_traceparent(span: &Span, traceparent: &str) {
 fn continue_from(span: &Span, carrier: &dyn Extractor) {
     let parent = TraceContextPropagator::new().extract(carrier);
     if parent.span().span_context().is_valid() {
-        // Fails only where no exporter is configured; then there is no trace to continue.
+        // Fails only without an exporter, and then there is no trace to continue.
         let _ = span.set_parent(parent);
     }
 }
@@ -42,14 +42,14 @@ pub fn inject_headers(headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut HeaderInjector(headers));
 }
 
-/// The current span as a `traceparent`; empty when there is no trace.
+/// The current span as a `traceparent`; empty without a trace.
 pub fn current_traceparent() -> String {
     let mut value = Value(String::new());
     TraceContextPropagator::new().inject_context(&Span::current().context(), &mut value);
     value.0
 }
 
-/// The id of the current trace, in hexadecimal; `None` when there is none.
+/// The id of the current trace, in hexadecimal; `None` without a trace.
 pub fn current_trace_id() -> Option<String> {
     trace_id(&Span::current().context())
 }

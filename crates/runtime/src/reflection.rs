@@ -1,5 +1,4 @@
-//! gRPC reflection: the contract, for clients that learn it by asking. In version 1, and in the older v1alpha that many
-//! clients still speak.
+//! gRPC reflection: serves the contract, in version 1 and in the older v1alpha that many clients still use.
 
 use std::{
     collections::BTreeMap,
@@ -15,18 +14,18 @@ use tonic_reflection::server::{
     v1alpha::{ServerReflection as V1Alpha, ServerReflectionServer as V1AlphaServer},
 };
 
-/// Reflection over these services, by their full names, and health.
+/// Reflection version 1 of these services, by their full names, and of health.
 ///
 /// # Errors
-/// When the descriptors do not decode.
+/// If the descriptors do not decode.
 pub fn v1(services: &[String]) -> Result<V1Server<impl V1 + use<>>> {
     Ok(builder(services, "grpc.reflection.v1.ServerReflection").build_v1()?)
 }
 
-/// The same in v1alpha.
+/// Reflection v1alpha of these services, by their full names, and of health.
 ///
 /// # Errors
-/// When the descriptors do not decode.
+/// If the descriptors do not decode.
 pub fn v1alpha(services: &[String]) -> Result<V1AlphaServer<impl V1Alpha + use<>>> {
     Ok(builder(services, "grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
 }
@@ -40,8 +39,8 @@ fn builder(services: &[String], reflection: &str) -> Builder<'static> {
     services.iter().fold(builder, |builder, service| builder.with_service_name(service))
 }
 
-/// The same, kept for the life of the process: tonic-reflection's service borrows what it is built from. A process serves few
-/// different sets.
+/// The descriptors of [`files_of`], leaked for the life of the process because tonic-reflection's service borrows them.
+/// A process serves few different sets.
 fn kept_files_of(services: &[String]) -> &'static [u8] {
     static KEPT: Mutex<BTreeMap<Vec<String>, &'static [u8]>> = Mutex::new(BTreeMap::new());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_other_services_are_not_shown() {
+    fn files_of_other_services_are_excluded() {
         let shown = files_of(&["baton.task.v1.TaskService".to_owned()]);
         let set = prost_reflect::DescriptorPool::decode(shown.as_slice()).unwrap();
         assert!(set.get_service_by_name("baton.task.v1.TaskService").is_some());

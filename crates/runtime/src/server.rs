@@ -1,4 +1,4 @@
-//! The gRPC server of every service: health, reflection, tracing, metrics, limits, graceful stop.
+//! The gRPC server of every service: health, reflection, tracing, metrics, limits, graceful shutdown.
 
 use std::{
     collections::HashSet,
@@ -24,22 +24,22 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{Origin, Shutdown, message_size, propagation, reflection};
 
-/// Requests of one connection that run at a time; more are refused with RESOURCE_EXHAUSTED rather than queued. A connection
-/// carries the calls of many people. How many of them one person has under way, the gateway limits.
+/// Concurrent requests of one connection, at most; more are refused with RESOURCE_EXHAUSTED rather than queued. A
+/// connection carries the calls of many users. The gateway limits the concurrent calls of one user.
 const MAX_REQUESTS_PER_CONNECTION: usize = 2048;
-/// Calls that were cancelled before they were looked at, on one connection. h2 closes a connection that has more, and with
-/// it the calls of others: those who cancel are clients of the gateway, and the connection is not theirs.
-const MAX_CANCELLED_UNSEEN: usize = 16 * 1024;
-/// The longest that a request may run, whatever its deadline says.
+/// Calls on one connection that may be cancelled before they are processed. h2 closes a connection that exceeds this,
+/// which fails the calls of others too: the cancelling clients are the gateway's, and the connection is shared.
+const MAX_PENDING_RESETS: usize = 16 * 1024;
+/// Maximum duration of a request, whatever its deadline.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves `routes` on `listener` until `shutdown` says stop and every accepted request is answered.
+/// Serves `routes` on `listener` until `shutdown` requests the stop and every accepted request is complete.
 ///
-/// `services` are the full names of the gRPC services in `routes`; health says SERVING for each, and for
-/// the empty name, until draining begins.
+/// `services` are the full names of the gRPC services in `routes`. Health reports SERVING for each of them, and for the
+/// empty name, until draining begins.
 ///
 /// # Errors
-/// When the reflection service cannot be built or the listener fails.
+/// If the reflection service cannot be built or the listener fails.
 pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in services.iter().copied().chain([""]) {
@@ -55,15 +55,15 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
     });
     let names: Vec<String> = services.iter().map(|&service| service.to_owned()).collect();
     let (reflection, reflection_alpha) = (reflection::v1(&names)?, reflection::v1alpha(&names)?);
-    // The server's own `tcp_nodelay` does not reach listeners that it is given, and without it the second packet of
-    // an answer waits 40 ms for the acknowledgement of the first.
+    // The server's `tcp_nodelay` does not apply to a listener that is passed in, and without it the second packet of
+    // a response waits 40 ms for the acknowledgement of the first.
     let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .layer(TraceLayer::default())
         .timeout(REQUEST_TIMEOUT)
         .load_shed(true)
         .concurrency_limit_per_connection(MAX_REQUESTS_PER_CONNECTION)
-        .http2_max_pending_accept_reset_streams(Some(MAX_CANCELLED_UNSEEN))
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
         .http2_max_local_error_reset_streams(None)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_routes(routes)
@@ -75,8 +75,8 @@ pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shu
     Ok(())
 }
 
-/// The name of an RPC of the contract (`baton.task.v1.TaskService/GetTask`), or of gRPC's own. Whatever else a caller writes
-/// there is one name: each is a series in the metrics, and stays.
+/// The name of an RPC of the contract (`baton.task.v1.TaskService/GetTask`), or of gRPC's own. All other paths have one
+/// name, because each name is a series in the metrics forever.
 fn rpc_name(path: &str) -> String {
     static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
         let services = pool().services();
@@ -94,8 +94,8 @@ fn rpc_name(path: &str) -> String {
     if is_grpc { "grpc.other".to_owned() } else { "other".to_owned() }
 }
 
-/// A server span per RPC, child of the caller's, the call's [`Origin`], and the RED metrics: `rpc.server.call.duration` in
-/// seconds by `rpc.method` and `rpc.grpc.status_code`.
+/// Adds a server span per RPC, child of the caller's, the call's [`Origin`], and the RED metrics:
+/// `rpc.server.call.duration` in seconds by `rpc.method` and `rpc.grpc.status_code`.
 #[derive(Debug, Clone)]
 struct TraceLayer(Histogram<f64>);
 
@@ -141,7 +141,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let method = rpc_name(request.uri().path());
-        // Probes come every few seconds and tell nothing.
+        // Probes are frequent and not worth a span.
         let span = if method.starts_with("grpc.") {
             Span::none()
         } else {
@@ -157,7 +157,7 @@ where
             origin
                 .scope(async move {
                     let answer = answer.await.map(message_size::explain);
-                    // tonic answers an error of a unary call in the headers; no status there means OK.
+                    // tonic returns the error of a unary call in the headers; no status there means OK.
                     let code = match &answer {
                         Ok(answer) => answer.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0"),
                         Err(_) => "13",

@@ -1,4 +1,4 @@
-//! A shared resource in equal shares: at most so many units per key, so that nobody takes those of the others.
+//! Equal shares of a resource: limits the units per key, so that no key can use up the others' units.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Units by key. A key is forgotten when none of its units is taken.
+/// Units by key. A key is removed when none of its units is taken.
 #[derive(Debug)]
 pub struct Shares<K> {
     per_key: u32,
@@ -28,7 +28,7 @@ pub struct Share<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> Shares<K> {
-    /// Lets every key take `per_key` units.
+    /// Limits every key to `per_key` units.
     pub fn new(per_key: u32) -> Arc<Self> {
         Arc::new(Self { per_key, keys: Mutex::default() })
     }
@@ -40,14 +40,14 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         Some(share)
     }
 
-    /// Takes a unit, and waits for one for this long; those who wait for the same key are served in their order.
-    pub async fn take(self: &Arc<Self>, key: &K, patience: Duration) -> Option<Share<K>> {
+    /// Takes a unit, and waits up to `max_wait` for one. Waiters for the same key are served in order.
+    pub async fn take(self: &Arc<Self>, key: &K, max_wait: Duration) -> Option<Share<K>> {
         let mut share = self.none(key);
-        share.permit = Some(timeout(patience, self.semaphore(key).acquire_owned()).await.ok()?.ok()?);
+        share.permit = Some(timeout(max_wait, self.semaphore(key).acquire_owned()).await.ok()?.ok()?);
         Some(share)
     }
 
-    /// Made before anything is taken: dropping it forgets the key, also when nothing was to be had.
+    /// A share without units. It is created first, so that dropping it removes the key even if nothing could be taken.
     fn none(self: &Arc<Self>, key: &K) -> Share<K> {
         Share { shares: Arc::clone(self), key: key.clone(), permit: None }
     }
@@ -60,7 +60,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
 
 impl<K> Shares<K> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
-        // What is done under the lock does not panic half-way, so a poisoned map is still whole.
+        // No code panics while it changes the map, so a poisoned map is still consistent.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,7 +80,7 @@ impl<K: Hash + Eq> Drop for Share<K> {
     fn drop(&mut self) {
         self.permit = None;
         let mut keys = self.shares.lock();
-        // Permits and those who wait hold the semaphore as well.
+        // Permits and waiters also hold the semaphore.
         if keys.get(&self.key).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
             keys.remove(&self.key);
         }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_key_takes_its_own_units_only_and_is_forgotten_after() {
+    async fn key_takes_only_its_own_units_and_is_removed_afterwards() {
         let shares = Shares::new(2);
         let first = shares.try_take(&"a", 2).unwrap();
         assert!(shares.try_take(&"a", 1).is_none());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_waiting_leaves_nothing_behind() {
+    async fn abandoned_wait_removes_the_key() {
         let shares = Shares::new(1);
         let taken = shares.try_take(&1, 1).unwrap();
         let waiting = tokio::spawn({

@@ -1,13 +1,13 @@
-//! Stopping without losing a request.
+//! Graceful shutdown, without losing a request.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// The two steps of a graceful stop, shared by all parts of a process.
+/// The two steps of a graceful shutdown, shared by all parts of a process.
 ///
-/// 1. *draining*: readiness says no, so that load balancers send nothing new; everything still works.
-/// 2. *stop*: listeners close, requests that were accepted finish, workers end after their current item.
+/// 1. *draining*: readiness reports failure, so that load balancers send nothing new; everything still works. 2.
+/// *stop*: listeners close, accepted requests complete, workers end after their current item.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
@@ -15,7 +15,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A process that runs.
+    /// A running process.
     pub fn new() -> Self {
         Self::default()
     }
@@ -30,7 +30,7 @@ impl Shutdown {
         &self.stop
     }
 
-    /// Goes through both steps, `delay` apart: the time load balancers take to notice.
+    /// Performs both steps, `delay` apart: the time that load balancers need to notice.
     pub async fn begin(&self, delay: Duration) {
         self.draining.cancel();
         if !delay.is_zero() {
@@ -40,7 +40,7 @@ impl Shutdown {
         self.stop.cancel();
     }
 
-    /// Both steps at once.
+    /// Performs both steps at once.
     pub fn now(&self) {
         self.draining.cancel();
         self.stop.cancel();
@@ -49,7 +49,7 @@ impl Shutdown {
     /// Waits for SIGTERM or SIGINT.
     ///
     /// # Errors
-    /// When the signal handlers cannot be installed.
+    /// If the signal handlers cannot be installed.
     pub async fn signal() -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -1,8 +1,7 @@
 //! Logs, traces and metrics of a process.
 //!
-//! Logs are JSON lines on standard error with the trace id. Traces and metrics go out over OTLP when
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Metrics are also served for Prometheus at `/metrics`, on a
-//! port of their own.
+//! Logs are JSON lines on standard error, with the trace id. Traces and metrics are exported over OTLP if
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Metrics are also served for Prometheus at `/metrics`, on a separate port.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -32,9 +31,9 @@ use tracing_subscriber::{
 use crate::{Shutdown, propagation};
 
 crate::config! {
-    /// Where logs, traces and metrics go.
+    /// Destinations of logs, traces and metrics.
     pub struct TelemetryConfig {
-        /// What to log, in the syntax of tracing's EnvFilter.
+        /// Log filter, in the syntax of tracing's EnvFilter.
         pub log: String = "BATON_LOG", default "info";
         /// Log lines as `json`, or as `text` for people.
         pub log_format: String = "BATON_LOG_FORMAT", default "json";
@@ -47,7 +46,7 @@ crate::config! {
     }
 }
 
-/// Keeps the exporters; [`Telemetry::flush`] sends what they still hold.
+/// Holds the exporters. [`Telemetry::flush`] exports the remaining data.
 #[derive(Debug)]
 pub struct Telemetry {
     tracer: SdkTracerProvider,
@@ -56,17 +55,17 @@ pub struct Telemetry {
     metrics_listen: Option<SocketAddr>,
 }
 
-/// Starts logs, traces and metrics for the process. `name` becomes `service.name`.
+/// Starts logs, traces and metrics of the process. `name` becomes `service.name`.
 ///
 /// # Errors
-/// When the log filter does not parse, or telemetry runs already in this process.
+/// If the log filter does not parse, or telemetry is already started in this process.
 pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
     let resource = Resource::builder().with_service_name(name).build();
     let registry = prometheus::Registry::new();
     let prometheus = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
     let mut meter = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);
     let share = f64::from(config.sample_percent.min(100)) / 100.0;
-    // Without an exporter too: trace ids are in the logs and in problem answers, and go on to other services.
+    // Also without an exporter: logs and problem responses contain trace ids, and other services receive them.
     let mut tracer = SdkTracerProvider::builder()
         .with_resource(resource)
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share))));
@@ -82,7 +81,7 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
     global::set_meter_provider(meter.clone());
 
     let filter =
-        EnvFilter::try_new(&config.log).context("BATON_LOG is not a log filter such as `info,baton_task=debug`")?;
+        EnvFilter::try_new(&config.log).context("BATON_LOG must be a log filter such as `info,baton_task=debug`")?;
     let logs = if config.log_format == "text" {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).boxed()
     } else {
@@ -92,7 +91,7 @@ pub fn start(name: &'static str, config: &TelemetryConfig) -> anyhow::Result<Tel
             .event_format(WithTraceId(Format::default().json().flatten_event(true).with_span_list(false)))
             .boxed()
     };
-    // Spans of our own only: those of the HTTP/2 stack are many and tell nothing.
+    // Only our own spans: those of the HTTP/2 stack are many and not useful.
     let ours = Targets::new().with_target("baton", LevelFilter::INFO);
     let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("baton")).with_filter(ours);
     tracing_subscriber::registry().with(traces).with(logs.with_filter(filter)).try_init()?;
@@ -103,7 +102,7 @@ impl Telemetry {
     /// Serves `/metrics` in the background, if an address is configured.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// If the address cannot be bound.
     pub async fn serve_metrics(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let Some(address) = self.metrics_listen else { return Ok(()) };
         let listener = TcpListener::bind(address).await.with_context(|| {
@@ -123,7 +122,7 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Sends what has not been exported yet. Takes at most a few seconds.
+    /// Exports the remaining data. Takes at most a few seconds.
     pub async fn flush(self) {
         // The providers block while they export.
         let flushed = tokio::task::spawn_blocking(move || {
@@ -136,12 +135,12 @@ impl Telemetry {
 
 fn render(registry: &prometheus::Registry) -> Vec<u8> {
     let mut text = Vec::new();
-    // Writing to memory cannot fail; a family that does not encode is left out.
+    // Writing to memory cannot fail; a family that does not encode is omitted.
     let _ = TextEncoder::new().encode(&registry.gather(), &mut text);
     text
 }
 
-/// JSON log lines with the id of the trace that they belong to.
+/// JSON log lines with the id of their trace.
 struct WithTraceId(Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for WithTraceId

@@ -1,4 +1,4 @@
-//! Work that goes on when its caller is gone.
+//! Work that completes even if its caller is gone.
 
 use std::{
     pin::Pin,
@@ -7,13 +7,14 @@ use std::{
 
 use tokio::runtime::Handle;
 
-/// A future that is polled where it is awaited, like any other. When it is dropped half-way, a task of its own ends it.
+/// A future that is polled where it is awaited, like any other. If it is dropped before its end, a separate task
+/// completes it.
 ///
-/// `tokio::spawn` at once would do as well, and costs each call two hand-overs between threads.
+/// An immediate `tokio::spawn` would also work, but costs each call two hand-overs between threads.
 #[must_use = "futures do nothing unless polled"]
 pub struct Unstoppable<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
-/// Ends this future even if nobody waits for it any more, once it has been begun.
+/// Makes a future complete once it has begun, even if nobody awaits it any more.
 pub fn unstoppable<F: Future<Output: Send> + Send + 'static>(future: F) -> Unstoppable<F> {
     Unstoppable(Some(Box::pin(future)))
 }
@@ -22,7 +23,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Unstoppable<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // Delivery while it is polled: one that panics is not polled again.
+        // Taken out while it is polled, so that a future that panics is not polled again.
         let Some(mut future) = self.0.take() else { return Poll::Pending };
         let polled = future.as_mut().poll(cx);
         if polled.is_pending() {
@@ -35,7 +36,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Unstoppable<F> {
 impl<F: Future<Output: Send> + Send + 'static> Drop for Unstoppable<F> {
     fn drop(&mut self) {
         let Some(future) = self.0.take() else { return };
-        // Without a runtime, the process is ending.
+        // There is no runtime if the process is ending.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(future);
         }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_begun_is_ended_though_its_caller_is_gone() {
+    async fn future_completes_after_its_caller_is_gone() {
         let (go, wait) = oneshot::channel::<()>();
         let (done, ended) = oneshot::channel();
         let work = unstoppable(async move {

@@ -1,4 +1,4 @@
-//! Pools and tenant transactions.
+//! Connection pools and tenant transactions.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -22,27 +22,27 @@ use uuid::Uuid;
 
 use crate::{page_cache::OffsetCache, row_count::Estimates};
 
-/// How long a call waits for a connection before it is refused as BUSY.
+/// Time that a call waits for a connection; after that it fails with BUSY.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that was used more recently than this is taken to live: the round trip that would show it costs each
-/// call as much as a statement.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// Connections that one tenant may have of four. The fourth is for the others, whatever the tenant asks for.
+/// A connection that was used more recently than this is not pinged before use: a ping costs each call as much as a
+/// statement.
+const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
+/// Quarters of the connections that one tenant may use. The rest is always left to the other tenants.
 const TENANT_QUARTERS: u32 = 3;
-/// OffsetCache a transaction whose statements see the rows of one moment, and write none.
+/// Begins a read-only transaction whose statements see one snapshot.
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
-/// Whose rows a transaction sees.
+/// The tenant whose rows a transaction sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tenant {
-    /// The account, or nil for work that belongs to none.
+    /// The account, or nil for work outside of accounts.
     pub account_id: Uuid,
-    /// Who acts, or nil for the platform.
+    /// The acting user, or nil for the platform.
     pub user_id: Uuid,
 }
 
 impl Tenant {
-    /// Neither account nor user: tables without tenant only.
+    /// Neither account nor user: sees only tables without tenant.
     pub const NONE: Self = Self { account_id: Uuid::nil(), user_id: Uuid::nil() };
 
     /// A user outside of any account.
@@ -50,7 +50,7 @@ impl Tenant {
         Self { account_id: Uuid::nil(), user_id }
     }
 
-    /// An account, acted on by the platform.
+    /// The platform, acting in an account.
     pub fn account(account_id: Uuid) -> Self {
         Self { account_id, user_id: Uuid::nil() }
     }
@@ -64,7 +64,7 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     schema: &'static str,
     app: PgPool,
-    /// Connections of `app` by tenant.
+    /// Shares of the connections of `app`, by tenant.
     tenants: Arc<Shares<Uuid>>,
     system: PgPool,
     clock: Clock,
@@ -75,10 +75,10 @@ struct Inner {
 }
 
 impl Db {
-    /// Opens both pools; connections are made when they are needed. `schema` is the service's own.
+    /// Opens both pools, which connect on demand. `schema` is the schema of the service.
     ///
     /// # Errors
-    /// When a URL does not parse.
+    /// If a URL does not parse.
     pub fn open(schema: &'static str, app: &Secret, system: &Secret, connections: u32, clock: Clock) -> Result<Self> {
         let pool = |url: &Secret, connections| -> Result<PgPool> {
             let options: PgConnectOptions = url.expose().parse().map_err(Error::internal)?;
@@ -86,16 +86,17 @@ impl Db {
                 ("statement_timeout", "30s"),
                 ("lock_timeout", "5s"),
                 ("idle_in_transaction_session_timeout", "60s"),
-                // One call has one core, and what it asks is short: compiling it would take longer than doing it.
+                // Each call may use one core, and its statements are short: JIT compilation would take longer than
+                // running them.
                 ("max_parallel_workers_per_gather", "0"),
                 ("jit", "off"),
-                // Each statement is planned once on each connection: to plan one that touches a table with many
-                // indexes takes longer than to run it. Lists are planned anew, see `begin_list`.
+                // Each statement is planned once per connection: planning a statement on a table with many indexes
+                // takes longer than running it. Lists are planned for each call, see `begin_list`.
                 ("plan_cache_mode", "force_generic_plan"),
-                // A plan that was made while its table was empty would read it from beginning to end until the table is
-                // analyzed, however it grows meanwhile. Whatever is asked for has an index.
+                // A plan made while its table was empty would use a sequential scan until the table is analyzed,
+                // however large it grows meanwhile. All queries have an index.
                 ("enable_seqscan", "off"),
-                // What is asked for lies in memory or on a disk without a head: an index costs no journeys.
+                // Data is in memory or on SSDs, so random access is cheap.
                 ("random_page_cost", "1.1"),
             ]);
             Ok(PgPoolOptions::new()
@@ -104,7 +105,7 @@ impl Db {
                 .test_before_acquire(false)
                 .before_acquire(|connection, state| {
                     Box::pin(async move {
-                        if state.idle_for > TRUSTED_FOR {
+                        if state.idle_for > MAX_IDLE_WITHOUT_PING {
                             connection.ping().await?;
                         }
                         Ok(true)
@@ -121,16 +122,16 @@ impl Db {
         Ok(Self(Arc::new(Inner { schema, app, tenants, system, clock, published, enqueued, estimates, offsets })))
     }
 
-    /// OffsetCache a transaction that sees the rows of `tenant`, in one round trip.
+    /// Begins a transaction that sees the rows of `tenant`, in one round trip.
     ///
     /// # Errors
-    /// BUSY when no connection is free in time, UNAVAILABLE when there is no database.
+    /// BUSY if no connection is free in time, UNAVAILABLE without a database.
     pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
         self.begin_with("begin", tenant, "").await
     }
 
-    /// The same, for an answer that several statements make together: they all see the rows of one moment, so that a
-    /// page and its total fit each other whatever is written meanwhile. Nothing can be written in it.
+    /// Begins a read-only transaction with one snapshot for all its statements, so that a page and its total are
+    /// consistent whatever is written meanwhile.
     ///
     /// # Errors
     /// Those of [`Db::begin`].
@@ -138,8 +139,8 @@ impl Db {
         self.begin_with(SNAPSHOT, tenant, "").await
     }
 
-    /// The same, for lists that people filter as they like: how one is best read depends on what is asked for, so its
-    /// statements are planned for their values as long as that makes cheaper plans.
+    /// Begins a transaction like [`Db::begin_read`], for lists with arbitrary filters. The best plan depends on the
+    /// filters, so statements are planned for their values as long as that makes cheaper plans.
     ///
     /// # Errors
     /// Those of [`Db::begin`].
@@ -148,18 +149,18 @@ impl Db {
     }
 
     async fn begin_with(&self, begin: &str, tenant: Tenant, and: &str) -> Result<Tx> {
-        // Safe to paste: both are UUIDs.
+        // Safe to interpolate: both are UUIDs.
         let Tenant { account_id, user_id } = tenant;
         let begin =
             format!("{begin}; set local baton.account_id = '{account_id}'; set local baton.user_id = '{user_id}'{and}");
-        // Whose connection it is: the account's, or the person's where there is none. Strangers are one tenant.
+        // The account has the share, or the user outside of accounts. All anonymous callers are one tenant.
         let tenant_id = if account_id.is_nil() { user_id } else { account_id };
         let share = self.0.tenants.take(&tenant_id, ACQUIRE_TIMEOUT).await.ok_or_else(|| Error::from(Reason::Busy))?;
         let connection = self.0.app.acquire().await?;
         let db = self.clone();
-        // Goes on when the caller is gone, and keeps its share as long. A `begin` that is dropped half-way leaves the
-        // connection in a transaction, and the pool hands it to the next caller (sqlx 0.9.0 looks at its own count, which
-        // is still 0). One that arrives after its caller has gone is a transaction that is dropped, and rolled back.
+        // Completes even if the caller is gone, and keeps its share until then. A `begin` that is dropped midway leaves
+        // the connection in a transaction, and the pool passes it to the next caller (sqlx 0.9.0 checks its own count,
+        // which is still 0). A transaction that begins after its caller is gone is dropped, and rolled back.
         unstoppable(async move {
             let inner = Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await?;
             Ok(Tx { inner, db, tenant, published: false, enqueued: false, _share: share })
@@ -167,23 +168,22 @@ impl Db {
         .await
     }
 
-    /// Totals that were estimated lately.
+    /// Recent estimates of row counts.
     pub(crate) fn estimates(&self) -> &Estimates {
         &self.0.estimates
     }
 
-    /// Where deep pages began lately.
+    /// Recent starts of deep pages.
     pub(crate) fn offsets(&self) -> &OffsetCache {
         &self.0.offsets
     }
 
-    /// The pool whose role crosses tenants: for relays, schedulers and the like, never for a caller's
-    /// request.
+    /// The pool whose role sees all tenants: for relays, schedulers and the like, never for a caller's request.
     pub fn system(&self) -> &PgPool {
         &self.0.system
     }
 
-    /// The pool whose role is bound by row-level security, without a tenant: it sees no tenant's rows.
+    /// The pool whose role is subject to row-level security, without a tenant: it sees no tenant's rows.
     pub fn app(&self) -> &PgPool {
         &self.0.app
     }
@@ -198,23 +198,23 @@ impl Db {
         &self.0.clock
     }
 
-    /// Woken when a transaction that published an event commits in this process.
+    /// Resolves when a transaction that published an event commits in this process.
     pub async fn published(&self) {
         self.0.published.notified().await;
     }
 
-    /// Woken when a transaction that enqueued a job commits in this process.
+    /// Resolves when a transaction that enqueued a job commits in this process.
     pub(crate) async fn enqueued(&self) {
         self.0.enqueued.notified().await;
     }
 
-    /// SQL with `{schema}` put in. The result is one of few strings, so statements stay prepared.
+    /// Replaces `{schema}` in SQL. There are few different results, so statements stay prepared.
     pub(crate) fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(sql.replace("{schema}", self.0.schema))
     }
 }
 
-/// Tells, whenever metrics are read, how many connections a pool has, and how many of them are in use.
+/// Registers gauges of a pool's connections: all, and those in use.
 fn measure(schema: &'static str, role: &'static str, pool: PgPool) {
     let meter = global::meter("baton");
     let attributes = [KeyValue::new("service", schema), KeyValue::new("role", role)];
@@ -232,9 +232,9 @@ fn measure(schema: &'static str, role: &'static str, pool: PgPool) {
         .build();
 }
 
-/// A transaction of one tenant. [`Tx::commit`] ends it with what it wrote; dropping rolls back, and is how one ends that
-/// has only read: the rollback travels with the message by which the pool sees that the connection is whole, and nobody
-/// waits for it.
+/// A transaction of one tenant. [`Tx::commit`] commits it. Dropping it rolls back, which is also how a read-only
+/// transaction ends: the rollback is sent with the message by which the pool checks the connection, and nobody waits
+/// for it.
 #[derive(Debug)]
 pub struct Tx {
     inner: Transaction<'static, Postgres>,
@@ -246,16 +246,16 @@ pub struct Tx {
 }
 
 impl Tx {
-    /// Commits, and wakes what waits for its events and jobs.
+    /// Commits, and wakes the relay and the workers for its events and jobs.
     ///
-    /// A commit that was begun is always ended, also when its caller is gone: else the rollback that follows a dropped
-    /// transaction would meet none, and nobody would be woken for what was committed.
+    /// A commit always completes once it has begun, even if its caller is gone. Otherwise the rollback of the dropped
+    /// transaction would find nothing to roll back, and nobody would be woken.
     ///
     /// # Errors
     /// Those of the database; then nothing was written.
     pub async fn commit(self) -> Result<()> {
         unstoppable(async move {
-            // All of it: the tenant's share is returned with the connection, not when the caller goes.
+            // Moves the whole Tx: the tenant's share is returned with the connection, not when the caller is gone.
             let Self { inner, db, published, enqueued, _share: share, .. } = self;
             inner.commit().await?;
             drop(share);
@@ -270,7 +270,7 @@ impl Tx {
         .await
     }
 
-    /// Goes on for another tenant: for the few calls that only learn, or make, their account on the way.
+    /// Switches to another tenant, for the few calls that find or create their account midway.
     ///
     /// # Errors
     /// Those of the database.
@@ -284,12 +284,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Whose rows it sees.
+    /// The tenant of the transaction.
     pub fn tenant(&self) -> Tenant {
         self.tenant
     }
 
-    /// The database that it runs in.
+    /// The database of the transaction.
     pub fn db(&self) -> &Db {
         &self.db
     }

@@ -1,5 +1,5 @@
-//! `Idempotency-Key` (IETF draft-ietf-httpapi-idempotency-key-header): a repeated request gets the first
-//! answer instead of a second effect.
+//! `Idempotency-Key` (IETF draft-ietf-httpapi-idempotency-key-header): a repeated request returns the first response
+//! instead of having a second effect.
 
 use baton_errors::{Error, Reason, Result};
 use prost::Message;
@@ -9,10 +9,10 @@ use tonic::metadata::MetadataMap;
 
 use crate::Tx;
 
-/// The header, and the gRPC metadata.
+/// Name of the header, and of the gRPC metadata.
 pub const HEADER: &str = "idempotency-key";
 
-/// The key of one call, if it sent one.
+/// The idempotency key of a call, if it has one.
 #[derive(Debug, Clone)]
 pub struct Idempotency(Option<Keyed>);
 
@@ -24,7 +24,7 @@ struct Keyed {
 }
 
 impl Idempotency {
-    /// Reads the key of a call of `rpc`. `request` tells requests under one key apart.
+    /// Reads the key of a call of `rpc`. `request` distinguishes requests with the same key.
     ///
     /// # Errors
     /// IDEMPOTENCY_KEY_INVALID.
@@ -37,16 +37,14 @@ impl Idempotency {
 }
 
 impl Tx {
-    /// The answer that an earlier call with this key got, if there was one. A call that still runs is
-    /// waited for.
+    /// Reserves the key, or returns the response of an earlier call with it. Waits for a call that is still running.
     ///
     /// # Errors
-    /// IDEMPOTENCY_KEY_REUSED for another request under the key, IDEMPOTENCY_KEY_IN_USE when the first
-    /// call runs too long.
+    /// IDEMPOTENCY_KEY_REUSED if another request used the key, IDEMPOTENCY_KEY_IN_USE if the first call runs too long.
     pub async fn replay<M: Message + Default>(&mut self, call: &Idempotency) -> Result<Option<M>> {
         let Some(call) = &call.0 else { return Ok(None) };
         let tenant = self.tenant();
-        // The primary key decides the race: the second insert waits for the first transaction to end.
+        // The primary key resolves the race: the second insert waits for the first transaction to end.
         let insert = self.db().sql(
             "insert into {schema}.idempotency_keys (account_id, user_id, rpc, key, request_hash)
              values ($1, $2, $3, $4, $5) on conflict do nothing",
@@ -69,11 +67,11 @@ impl Tx {
         self.recall(&Idempotency(Some(call.clone()))).await
     }
 
-    /// The answer that an earlier call with this key got, if one has ended; the key is not taken. For calls that commit
-    /// what is wrong with them, such as a code that counts: they take the key once nothing is.
+    /// Returns the response of an earlier call with this key, if that has completed. It does not reserve the key. For
+    /// calls that commit even when they fail, for example to count a wrong code: they reserve the key only on success.
     ///
     /// # Errors
-    /// IDEMPOTENCY_KEY_REUSED for another request under the key.
+    /// IDEMPOTENCY_KEY_REUSED if another request used the key.
     pub async fn recall<M: Message + Default>(&mut self, call: &Idempotency) -> Result<Option<M>> {
         let Some(call) = &call.0 else { return Ok(None) };
         let tenant = self.tenant();
@@ -96,7 +94,7 @@ impl Tx {
         M::decode(response.as_slice()).map(Some).map_err(Error::internal)
     }
 
-    /// Keeps the answer for a repetition of the call.
+    /// Stores the response for a repetition of the call.
     ///
     /// # Errors
     /// Those of the database.

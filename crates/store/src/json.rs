@@ -1,31 +1,32 @@
-//! JSON objects that people give us to keep as `jsonb`: how large, how deep, and without what Postgres cannot store.
+//! Limits of user-supplied JSON objects that are stored as `jsonb`: size, depth, and characters that Postgres cannot
+//! store.
 
 use baton_errors::{Error, Result};
 use serde_json::{Map, Value};
 
-/// What an object may be.
+/// Limits of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of its JSON, at most.
     pub bytes: usize,
-    /// Levels of its members' values, at most; 1 takes scalars only.
+    /// Levels of nesting of its members' values, at most; 1 allows only scalars.
     pub levels: usize,
 }
 
-/// Whether an object may be stored; `field` is where it was given.
+/// Checks that an object may be stored; `field` is the path of its field.
 ///
 /// # Errors
-/// VALIDATION_FAILED when it is too large, too deep, or has the character U+0000 in a name or text.
+/// VALIDATION_FAILED if it is too large, too deep, or contains the character U+0000 in a name or text.
 pub fn check(object: &Map<String, Value>, field: &str, limits: Limits) -> Result<()> {
-    let wrong = |why: String| Err(Error::invalid(field, why));
+    let invalid = |why: String| Err(Error::invalid(field, why));
     if serde_json::to_string(object).map_err(Error::internal)?.len() > limits.bytes {
-        return wrong(format!("is longer than {} bytes as JSON", limits.bytes));
+        return invalid(format!("must be at most {} bytes long as JSON", limits.bytes));
     }
     if object.values().any(|value| !within(value, limits.levels)) {
-        return wrong(format!("is nested more than {} levels deep", limits.levels));
+        return invalid(format!("must be nested at most {} levels deep", limits.levels));
     }
     if object.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
-        return wrong("contains the character U+0000".to_owned());
+        return invalid("must not contain the character U+0000".to_owned());
     }
     Ok(())
 }
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_a_size_a_depth_and_no_nul() {
+    fn size_depth_and_nul_are_checked() {
         assert!(passes(json!({"a": {"b": ["c"]}, "d": null})));
         assert!(!passes(json!({"a": {"b": {"c": {"d": 1}}}})));
         assert!(!passes(json!({"a": "x".repeat(64)})));

@@ -22,26 +22,25 @@ static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
     .into()
 });
 
-/// The role that a service's calls run as.
+/// The role of a service's calls.
 pub fn app_role(schema: &str) -> String {
     format!("baton_{schema}")
 }
 
-/// The role of a service's work that crosses tenants.
+/// The role of a service's work across tenants.
 pub fn system_role(schema: &str) -> String {
     format!("baton_{schema}_system")
 }
 
-/// Brings `schema` up to date, as the owner that `url` logs in as; that role must not be one that
-/// serves. Roles that are missing are made, if the owner may. Safe to repeat and to run from several
-/// places at once.
+/// Migrates `schema` to the current version. `url` logs in as its owner, which must not be a role that serves calls.
+/// Missing roles are created if the owner may do so. Idempotent, and safe to run concurrently.
 ///
 /// # Errors
-/// When the database cannot be reached, a role is missing and cannot be made, or a migration fails or
-/// waits too long for a lock. A failed migration leaves nothing behind.
+/// If the database cannot be reached, a role is missing and cannot be created, or a migration fails or waits too long
+/// for a lock. A failed migration is rolled back.
 pub async fn migrate(url: &str, schema: &str, migrations: &Migrator) -> anyhow::Result<()> {
     let mut conn = PgConnection::connect(url).await.context("cannot reach the database")?;
-    // Whoever waits on a table behind us waits no longer than this; the Job tries again.
+    // Limits how long others wait for a table behind this migration; the Job retries.
     sqlx::raw_sql("set lock_timeout = '10s'; set client_min_messages = 'warning'").execute(&mut conn).await?;
     for role in [app_role(schema), system_role(schema)] {
         ensure_role(&mut conn, &role).await?;
@@ -64,8 +63,8 @@ async fn run(conn: &mut PgConnection, schema: &str, table: &str, migrations: &[M
     Ok(())
 }
 
-/// Leaves the tables of the migrations readable for the service's roles, and no more: whoever could delete from them
-/// would have a migration run twice. They are made by the migrator, and so by the schema's default privileges.
+/// Makes the tables of the migrations read-only for the service's roles. A role that could delete from them could have
+/// a migration run twice. The migrator creates the tables, so the schema's default privileges apply to them.
 async fn keep_migrations_read_only(conn: &mut PgConnection, schema: &str) -> anyhow::Result<()> {
     let (app, system) = (app_role(schema), system_role(schema));
     let revoke = format!(
@@ -88,16 +87,17 @@ async fn ensure_role(conn: &mut PgConnection, role: &str) -> anyhow::Result<()> 
     let created = sqlx::raw_sql(AssertSqlSafe(create.clone())).execute(conn).await;
     match created {
         Ok(_) => Ok(()),
-        // Another migration made it in the meantime (unique_violation, duplicate_object).
+        // A concurrent migration created it (unique_violation, duplicate_object).
         Err(e) if matches!(e.as_database_error().and_then(|e| e.code()).as_deref(), Some("23505" | "42710")) => Ok(()),
         Err(e) => Err(e).with_context(|| format!("role {role} is missing; as an administrator run: {create}")),
     }
 }
 
-/// Whether `schema` has all of these migrations and the platform's, as far as the connection's role may tell.
+/// Checks that all of these migrations and the platform's are applied to `schema`, as far as the connection's role can
+/// see.
 ///
 /// # Errors
-/// When it has not.
+/// If a migration is missing.
 pub async fn is_current(conn: &mut PgConnection, schema: &str, migrations: Option<&Migrator>) -> anyhow::Result<()> {
     let own = migrations.map_or(0, |migrations| migrations.iter().count());
     for (table, expected) in [("_platform_migrations", PLATFORM.len()), ("_migrations", own)] {
@@ -109,15 +109,15 @@ pub async fn is_current(conn: &mut PgConnection, schema: &str, migrations: Optio
     Ok(())
 }
 
-/// `url`, with every statement run as `role`: for embedded mode and tests, where one administrator owns the
-/// server. Row-level security binds the role as if it had logged in itself. Installations give each role
-/// a login of its own instead.
+/// `url` with every statement run as `role`, for embedded mode and tests, where one administrator owns the server.
+/// Row-level security applies to the role as if it had logged in itself. Installations give each role its own login
+/// instead.
 pub fn url_as_role(url: &str, role: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}options=-c%20role%3D{role}")
 }
 
-/// A number that changes with any migration of these schemas or of the platform.
+/// A checksum of the migrations of these schemas and of the platform.
 pub fn fingerprint(schemas: &[(&str, &Migrator)]) -> u32 {
     let checksums = PLATFORM.iter().chain(schemas.iter().flat_map(|(_, migrations)| migrations.iter()));
     let names = schemas.iter().flat_map(|(name, _)| name.bytes());

@@ -1,4 +1,4 @@
-//! The relay's side of the outbox: leadership, and the batches that reached the stream.
+//! The relay's side of the outbox: leadership, and the published batches.
 
 use baton_errors::Result;
 use sqlx::Row;
@@ -6,33 +6,33 @@ use uuid::Uuid;
 
 use crate::Db;
 
-/// How long a relay leads without renewing.
+/// Lease of the leadership without renewal, in seconds.
 const LEASE_SECONDS: f64 = 15.0;
-/// Events taken back at a time; more might run into the statement timeout.
+/// Events to mark as unpublished at a time; more might exceed the statement timeout.
 const UNPUBLISH_BATCH: i64 = 10_000;
 
-/// An event that waits to be published.
+/// An unpublished event.
 #[derive(Debug, Clone)]
 pub struct Waiting {
-    /// Its place in the outbox.
+    /// Its position in the outbox.
     pub position: i64,
-    /// Decides the partition; nil for events of no account.
+    /// Selects the partition; nil for events outside of accounts.
     pub account_id: Uuid,
     /// The encoded `baton.events.v1.Envelope`.
     pub envelope: Vec<u8>,
 }
 
-/// What the relay that leads knows of the batches before.
+/// State of the outbox for the leading relay.
 #[derive(Debug, Clone, Copy)]
 pub struct Leadership {
-    /// Tells this outbox from others; the stream's server holds it beside the batch.
+    /// Identifies this outbox; the stream server stores it with the batch.
     pub mark: Uuid,
-    /// The last batch that reached the stream; 0 when none did.
+    /// The last published batch; 0 if there is none.
     pub batch: i64,
 }
 
-/// Leads, or goes on leading, the relays of this outbox: only one publishes, so that order is kept.
-/// `None` when another leads.
+/// Acquires or renews the leadership of this outbox. Only one relay publishes, so that order is kept. `None` if another
+/// relay leads.
 ///
 /// # Errors
 /// Those of the database.
@@ -45,7 +45,7 @@ pub async fn acquire_leadership(db: &Db, relay: Uuid) -> Result<Option<Leadershi
     Ok(row.map(|row| Leadership { mark: row.get("mark"), batch: row.get("batch") }))
 }
 
-/// Gives leadership up, so that another relay need not wait for the lease to end.
+/// Releases the leadership, so that another relay need not wait for the lease to expire.
 ///
 /// # Errors
 /// Those of the database.
@@ -55,8 +55,8 @@ pub async fn release(db: &Db, relay: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Takes back, some at a time, that the batches after `batch` reached the stream; they wait again. Answers
-/// how many events it took back: at 0 all are, and `batch` is the last one.
+/// Marks the batches after `batch` as unpublished, some events at a time. Returns their number; 0 means that all are
+/// done, and that `batch` is the last published one.
 ///
 /// # Errors
 /// Those of the database.
@@ -93,7 +93,7 @@ pub async fn waiting(db: &Db, limit: i64) -> Result<Vec<Waiting>> {
         .collect())
 }
 
-/// Notes that events have reached the stream, as this batch.
+/// Marks events as published in this batch.
 ///
 /// # Errors
 /// Those of the database.
@@ -106,7 +106,7 @@ pub async fn published(db: &Db, positions: &[i64], batch: i64) -> Result<()> {
     Ok(())
 }
 
-/// Events that wait, and the age of the oldest in seconds: for the lag metrics.
+/// The number of unpublished events, and the age of the oldest in seconds, for the lag metrics.
 ///
 /// # Errors
 /// Those of the database.

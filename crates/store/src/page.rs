@@ -12,12 +12,12 @@ use crate::row_count::RowCount;
 
 const DEFAULT_PER_PAGE: u32 = 20;
 
-/// Where to read a list.
+/// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Rows to read.
+    /// Rows per page.
     pub per_page: u32,
-    /// From where.
+    /// Start of the page.
     pub from: From,
 }
 
@@ -26,11 +26,11 @@ pub struct Page {
 pub enum From {
     /// The page with this number, from 1.
     Number(u32),
-    /// Right after this row.
+    /// The page after this row.
     After(Cursor),
 }
 
-/// The last row of the page before: the value of the sort key, and the id that breaks ties.
+/// The last row of the previous page: the value of its sort key, and the id that breaks ties.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The row's sort key as text; `None` for null.
@@ -39,19 +39,19 @@ pub struct Cursor {
     /// The row's id.
     #[serde(rename = "i")]
     pub id: Uuid,
-    /// A digest of filter and sort, so that a token is not used with others.
+    /// A digest of filter and sort, so that a token cannot be used with others.
     #[serde(rename = "f")]
     list: u32,
 }
 
 impl Page {
-    /// Reads what the caller asked for. `list` is filter and sort: a token of another list is refused.
+    /// Parses the requested page. `list` is filter and sort; a token of another list is refused.
     ///
     /// # Errors
     /// PAGE_TOKEN_INVALID.
     pub fn of(page: Option<&proto::Page>, list: &impl Hash) -> Result<Self> {
         let page = page.cloned().unwrap_or_default();
-        // The bounds were checked when the message was decoded.
+        // The codec has checked the bounds.
         let per_page = u32::try_from(page.per_page).ok().filter(|&n| n > 0).unwrap_or(DEFAULT_PER_PAGE);
         let from = if page.page_token.is_empty() {
             From::Number(u32::try_from(page.page).unwrap_or_default().max(1))
@@ -62,18 +62,18 @@ impl Page {
         Ok(Self { per_page, from })
     }
 
-    /// The first page, with so many rows.
+    /// The first page, with this number of rows.
     pub fn first(per_page: u32) -> Self {
         Self { per_page, from: From::Number(1) }
     }
 
-    /// What the ids of a list with the newest first are less than, with a cursor or without: a condition that any plan
-    /// can look up in an index, unlike one that may be null.
+    /// Exclusive upper id bound for newest-first lists; `Uuid::MAX` without a cursor, so that the predicate is always
+    /// indexable.
     pub fn before(&self) -> Uuid {
         self.after().map_or(Uuid::max(), |cursor| cursor.id)
     }
 
-    /// `limit` for SQL: one more row than the page has, which tells whether another page follows.
+    /// `limit` for SQL: one row more than the page, which shows whether another page follows.
     pub fn limit(&self) -> i64 {
         i64::from(self.per_page) + 1
     }
@@ -94,17 +94,17 @@ impl Page {
         }
     }
 
-    /// The number after which to read a list whose sort key is one, such as a version; 0 from the beginning.
+    /// The number to read after, for a list whose sort key is a number, such as a version; 0 at the start.
     ///
     /// # Errors
-    /// PAGE_TOKEN_INVALID when the cursor's key is no number.
+    /// PAGE_TOKEN_INVALID if the cursor's key is not a number.
     pub fn after_number(&self) -> Result<i32> {
         let Some(cursor) = self.after() else { return Ok(0) };
         let number = cursor.key.as_deref().and_then(|key| key.parse().ok());
         number.ok_or_else(|| Reason::PageTokenInvalid.into())
     }
 
-    /// Cuts the extra row off `rows` and answers where the page stands. `key` gives a row's sort key, as
+    /// Removes the extra row from `rows`, and returns the position of the page. `key` returns a row's sort key, as
     /// text, and id.
     pub fn meta<T>(
         &self,
@@ -137,7 +137,7 @@ impl Page {
 }
 
 impl Cursor {
-    /// One of no list: no token is made of it.
+    /// A cursor without a list, from which no token is made.
     pub(crate) fn new(key: Option<String>, id: Uuid) -> Self {
         Self { key, id, list: 0 }
     }
@@ -151,12 +151,12 @@ impl Cursor {
     }
 }
 
-/// Stable between the processes of one build, which is as long as a token has to live.
+/// Stable across the processes of one build, which is as long as a token has to be valid.
 fn digest(list: &impl Hash) -> u32 {
     hash(list) as u32
 }
 
-/// The same, whole.
+/// The whole digest, in 64 bits.
 pub(crate) fn hash(list: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     list.hash(&mut hasher);
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_reads_on_after_the_last_row(key in proptest::option::of(".*"), id: u128) {
+        fn token_continues_after_the_last_row(key in proptest::option::of(".*"), id: u128) {
             let page = Page { per_page: 1, from: From::Number(1) };
             let mut rows = vec![Uuid::from_u128(id), Uuid::nil()];
             let meta = page.meta(&mut rows, 2, &"list", |&id| (key.clone(), id));
@@ -187,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_token_by_accident(text in ".+") {
+        fn arbitrary_text_is_not_a_token(text in ".+") {
             prop_assert_eq!(Page::of(token(&text).as_ref(), &"list").unwrap_err().reason(), Reason::PageTokenInvalid);
         }
 

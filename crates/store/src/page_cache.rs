@@ -1,5 +1,5 @@
-//! Where the deep pages of lists begin. Postgres finds the page with a number by walking through all rows before it; who
-//! goes on to the next page, or comes back to one, has had that done a moment ago.
+//! Cache of the starts of deep pages. Postgres finds a page by number by reading all rows before it. The cache spares
+//! that for the next page, and for a page that is read again.
 
 use std::{hash::Hash, time::Duration};
 
@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use crate::{Cursor, Page, Tenant, Tx, page::hash};
 
-/// Pages that begin before this row are walked to each time: they are found at once, and show what has just changed.
+/// Below this offset pages are not cached: OFFSET is cheap and the result is fresh.
 const CACHED_FROM_OFFSET: i64 = 1_000;
-/// How long a page offsets where it did, whatever comes or goes before it.
+/// Time for which a page keeps its start, whatever is added or removed before it.
 const CACHE_TTL: Duration = Duration::from_secs(10);
 const CACHE_CAPACITY: u64 = 10_000;
 
-/// The last rows before deep pages, by who asked, their list, and the number of rows before the page.
+/// The last rows before deep pages, by tenant, list, and number of rows before the page.
 #[derive(Debug, Clone)]
 pub(crate) struct OffsetCache(Cache<(Tenant, u64, i64), Cursor>);
 
@@ -24,7 +24,7 @@ impl Default for OffsetCache {
     }
 }
 
-/// What to read of a list for a page: so many rows, after a row, or after so many.
+/// The rows to read for a page: a limit, and a start after a row or after an offset.
 #[derive(Debug)]
 pub struct PageWindow {
     after: Option<Cursor>,
@@ -39,7 +39,7 @@ pub struct PageWindow {
 }
 
 impl Page {
-    /// What to read of `list`, which is filter and sort, for this page. What is read goes to [`PageWindow::trim`].
+    /// The rows of `list`, which is filter and sort, to read for this page. Pass them to [`PageWindow::trim`].
     pub fn window(&self, tx: &Tx, list: &impl Hash) -> PageWindow {
         let (offsets, tenant, list) = (tx.db().offsets().clone(), tx.tenant(), hash(list));
         let (offset, limit) = (self.offset(), self.limit());
@@ -53,7 +53,7 @@ impl Page {
 }
 
 impl PageWindow {
-    /// The row to read after, if it is known.
+    /// The row to read after, if it is cached.
     pub fn after(&self) -> Option<&Cursor> {
         self.after.as_ref()
     }
@@ -68,8 +68,8 @@ impl PageWindow {
         self.offset
     }
 
-    /// Cuts off what is not of the page but the one row that tells whether another follows, and remembers where this
-    /// page and the next begin. `key` is that of [`Page::meta`].
+    /// Removes the rows that are not on the page, except one that shows whether another page follows. Caches the start
+    /// of this page and of the next. `key` is that of [`Page::meta`].
     pub fn trim<T>(self, rows: &mut Vec<T>, key: impl Fn(&T) -> (Option<String>, Uuid)) {
         let remember = |row: &T, offset: i64| {
             let (key, id) = key(row);

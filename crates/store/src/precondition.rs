@@ -1,20 +1,20 @@
-//! `If-Match` and `If-None-Match` of a change (RFC 9110, sections 13.1.1 and 13.1.2), over REST as headers and over
-//! gRPC as metadata of the same names: a change of what has a version, only if it has not changed since.
+//! `If-Match` and `If-None-Match` of a write (RFC 9110, sections 13.1.1 and 13.1.2), as headers over REST and as
+//! metadata of the same names over gRPC: a resource with a version is changed only if it has not changed since.
 
 use baton_conditional::{Conditions, Tag};
 use baton_errors::{Error, Reason, Result};
 use tonic::metadata::MetadataMap;
 
-/// What a caller expects of the thing that they change.
+/// The preconditions of a write.
 ///
-/// The `ETag` of a thing offsets with its version, and the version alone is compared: `"3-1f3a"` and `"3"` both name
-/// version 3. So a tag that was read before something beside the thing changed, such as whether it is overdue, still
-/// lets its reader write.
+/// The `ETag` of a resource begins with its version, and only the version is compared: `"3-1f3a"` and `"3"` both mean
+/// version 3. So a write also succeeds with a tag from before a change that does not concern the version, such as
+/// whether a task is overdue.
 #[derive(Debug, Clone, Default)]
 pub struct Preconditions(Conditions);
 
 impl Preconditions {
-    /// What comes with a call. Whatever is absent is not expected.
+    /// Reads the preconditions of a call. An absent header is no condition.
     ///
     /// # Errors
     /// PRECONDITION_INVALID.
@@ -23,7 +23,7 @@ impl Preconditions {
         conditions.map(Self).map_err(|malformed| Error::new(Reason::PreconditionInvalid, malformed.to_string()))
     }
 
-    /// Compares what the caller expects with the version that there is.
+    /// Compares the conditions with the current version.
     ///
     /// # Errors
     /// VERSION_MISMATCH for `If-Match`, PRECONDITION_FAILED for `If-None-Match`.
@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_a_star_match_any_version() {
+    fn absent_header_and_star_match_any_version() {
         assert_eq!((if_match(&[], 3), if_match(&["*"], 3)), (Ok(()), Ok(())));
     }
 
     #[test]
-    fn lists_and_tags_with_a_hash_name_versions() {
+    fn lists_and_tags_with_a_hash_are_compared_by_version() {
         for values in [
             &["\"3\""][..],
             &["\"3-1f\""],
@@ -89,19 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn if_none_match_lets_nothing_through_that_is_there() {
+    fn if_none_match_refuses_existing_versions() {
         let none = |value, version| check(&[("if-none-match", value)], version);
         for value in ["*", "\"3\"", "W/\"3-1f\"", "\"2\", \"3\""] {
             assert_eq!(none(value, 3), Err(Reason::PreconditionFailed), "{value}");
         }
         assert_eq!((none("\"3\"", 4), none("\"x\"", 3)), (Ok(()), Ok(())));
-        // If-Match comes first (section 13.2.2).
+        // If-Match takes precedence (section 13.2.2).
         assert_eq!(check(&[("if-match", "\"1\""), ("if-none-match", "*")], 3), Err(Reason::VersionMismatch));
         assert_eq!(check(&[("if-match", "\"3\""), ("if-none-match", "*")], 3), Err(Reason::PreconditionFailed));
     }
 
     #[test]
-    fn other_forms_are_invalid() {
+    fn malformed_headers_are_invalid() {
         for value in ["3", "\"3", "\"3\" \"4\"", "*, \"3\"", "w/\"3\""] {
             assert_eq!(if_match(&[value], 3), Err(Reason::PreconditionInvalid), "{value}");
             assert_eq!(check(&[("if-none-match", value)], 3), Err(Reason::PreconditionInvalid), "{value}");
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_version_matches_itself_alone(version in 0..=i32::MAX, other in 0..=i32::MAX) {
+        fn every_version_matches_only_itself(version in 0..=i32::MAX, other in 0..=i32::MAX) {
             let tag = format!("\"{version}\"");
             prop_assert_eq!(if_match(&[&tag], version), Ok(()));
             prop_assert_eq!(if_match(&[&tag], other).is_ok(), version == other);

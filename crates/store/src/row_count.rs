@@ -1,5 +1,5 @@
-//! How many rows a list has: exact where people look at the number, an estimate where counting would be the slowest
-//! part of the call.
+//! Row counts of lists: exact for small lists, an estimate for large ones, where counting would be the slowest part of
+//! the call.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
@@ -10,20 +10,20 @@ use sqlx::{Postgres, QueryBuilder, types::Json};
 
 use crate::{Tenant, Tx, page::hash};
 
-/// Up to here totals are exact.
+/// Row counts up to this are exact.
 const MAX_EXACT: i64 = 10_000;
-/// A guess of the planner that is larger than this is taken without looking: it is seldom wrong by a factor of ten.
+/// A planner estimate above this is used without counting: it is seldom wrong by a factor of ten.
 const TRUST_ESTIMATE_ABOVE: i64 = 10 * MAX_EXACT;
-/// How long an estimate is good for those who page through the same list.
+/// Time for which an estimate is reused for the same list.
 const CACHE_TTL: Duration = Duration::from_secs(10);
 const CACHE_CAPACITY: u64 = 10_000;
 
-/// How many rows a list has, on all pages.
+/// Number of rows of a list, on all pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RowCount {
-    /// So many.
+    /// The number.
     pub count: i64,
-    /// Whether that is only about right; then it is more than 10,000.
+    /// Whether it is an estimate; then it is above 10,000.
     pub is_estimate: bool,
 }
 
@@ -42,7 +42,7 @@ impl std::iter::Sum for RowCount {
     }
 }
 
-/// Totals that were estimated lately, by who asked, their list, and its number. Exact ones are not remembered.
+/// Recent estimates, by tenant, list and position. Exact counts are not cached.
 #[derive(Debug, Clone)]
 pub(crate) struct Estimates(Cache<(Tenant, u64, usize), i64>);
 
@@ -53,15 +53,15 @@ impl Default for Estimates {
 }
 
 impl RowCount {
-    /// Counts `lists` lists at once. `push` appends what follows `select 1` in the list with this number: `from`, and
-    /// what it has to match; `of` is all that it depends on but the tenant.
+    /// Counts several lists at once. `push` appends the clauses after `select 1` of the list with this index: `from`
+    /// and `where`. `of` is everything that the lists depend on except the tenant.
     ///
-    /// The planner is asked first what it expects; only lists that it does not think large are counted, and those no
-    /// further than 10,000. Two statements, however many lists; none while all of them are estimates that were made
-    /// for the same tenant in the last ten seconds.
+    /// The planner is asked first; only lists that it expects to be small are counted, up to 10,000 rows. This takes
+    /// two statements, however many lists there are; none if all counts are estimates from the last ten seconds for the
+    /// same tenant.
     ///
     /// # Errors
-    /// When a statement fails.
+    /// If a statement fails.
     pub async fn of(
         tx: &mut Tx,
         of: &impl Hash,
@@ -85,12 +85,12 @@ impl RowCount {
         Ok(totals.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// Counts the rows of a list by the value that they have in `column`: one total for each of `groups`. `push` is that
-    /// of [`RowCount::of`], for a group by its number or for the list as a whole, which is read once where it has no more
-    /// than 10,000 rows.
+    /// Counts the rows of a list by their value in `column`: one count for each of `groups`. `push` is that of
+    /// [`RowCount::of`], for a group by its index or for the whole list, which is read once if it has at most 10,000
+    /// rows.
     ///
     /// # Errors
-    /// When a statement fails.
+    /// If a statement fails.
     pub async fn of_groups(
         tx: &mut Tx,
         of: &impl Hash,
@@ -115,7 +115,7 @@ impl RowCount {
     }
 }
 
-/// Counts so many lists, or estimates how long they are.
+/// Counts the lists, or estimates them.
 async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<RowCount>> {
     let guesses = planner_estimate(tx, lists, &push).await?;
     let mut totals: Vec<RowCount> = guesses.iter().map(|&count| RowCount { count, is_estimate: true }).collect();
@@ -142,7 +142,7 @@ async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgr
     Ok(totals)
 }
 
-/// How many rows the planner expects in each list; 0 where it cannot be told from the plan.
+/// The planner's estimate for each list; 0 if the plan does not show it.
 async fn planner_estimate(
     tx: &mut Tx,
     lists: usize,
@@ -157,7 +157,7 @@ async fn planner_estimate(
     Ok(rows(&plan, lists))
 }
 
-/// Of a plan of so many lists, one after the other.
+/// The estimates in a plan of several lists in sequence.
 fn rows(plan: &Value, lists: usize) -> Vec<i64> {
     let root = &plan[0]["Plan"];
     let of = |plan: &Value| plan["Plan Rows"].as_f64().map_or(0, |rows| rows as i64);
@@ -176,18 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_of_several_lists_tells_of_each() {
+    fn plan_has_an_estimate_for_each_list() {
         let part = |rows: u32| json!({"Parent Relationship": "Member", "Plan Rows": rows});
         let setting = json!({"Parent Relationship": "InitPlan", "Plan Rows": 1});
         let plan = json!([{"Plan": {"Node Type": "Append", "Plan Rows": 12, "Plans": [setting, part(5), part(7)]}}]);
         assert_eq!(rows(&plan, 2), [5, 7]);
         assert_eq!(rows(&plan, 1), [12]);
-        // One that the planner knows to be empty is not in the plan, and nobody knows which.
+        // A list that the planner knows to be empty is missing from the plan, so the lists cannot be told apart.
         assert_eq!(rows(&plan, 3), [0, 0, 0]);
     }
 
     #[test]
-    fn a_sum_is_as_sure_as_its_parts() {
+    fn sum_with_an_estimate_is_an_estimate() {
         let estimate = RowCount { count: 20_000, is_estimate: true };
         assert_eq!([RowCount::from(3), RowCount::from(4)].into_iter().sum::<RowCount>(), RowCount::from(7));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Keys come and go, auth is away, strangers make ids up.
+//! Key rotation, outages of auth, and made-up key ids.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An auth service that counts how often it is asked.
+/// An auth service that counts its requests.
 #[derive(Clone, Default)]
 struct Auth(Arc<AuthInner>);
 
@@ -25,7 +25,7 @@ impl Auth {
         self.0.asked.load(Ordering::Acquire)
     }
 
-    /// Makes a key, and publishes it.
+    /// Generates a key and publishes it.
     fn key(&self, kid: &str) -> Signer {
         let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
@@ -86,7 +86,7 @@ async fn reason(answer: impl Future<Output = Result<Arc<Claims>>>) -> Option<Rea
     answer.await.err().map(|error| error.reason())
 }
 
-/// The keys as they will be after that long.
+/// Ages the cached keys.
 fn age(verifier: &TokenVerifier, by: Duration) {
     let mut keys = verifier.0.keys.write().unwrap();
     keys.fetched = keys.fetched.map(|at| at.checked_sub(by).unwrap());
@@ -97,13 +97,13 @@ fn age(verifier: &TokenVerifier, by: Duration) {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_ids_asks_once_and_keeps_no_known_one_waiting() {
+async fn unknown_ids_cause_one_fetch_and_do_not_delay_known_keys() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let good = auth.key("good").access();
     verifier.verify(&good).await.unwrap();
     assert_eq!(auth.asked(), 1);
-    age(&verifier, REFETCH_AT_MOST_EVERY);
+    age(&verifier, REFETCH_INTERVAL);
 
     let strangers = Auth::default();
     let flood: Vec<_> = (0..500).map(|n| strangers.key(&format!("../{n}' or 1=1 --")).access()).collect();
@@ -123,11 +123,11 @@ async fn a_flood_of_unknown_ids_asks_once_and_keeps_no_known_one_waiting() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_by_one_look_and_the_next_unknown_one_is_not_looked_for() {
+async fn new_key_is_fetched_once_and_further_unknown_ids_are_not() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     verifier.verify(&auth.key("one").access()).await.unwrap();
-    age(&verifier, REFETCH_AT_MOST_EVERY);
+    age(&verifier, REFETCH_INTERVAL);
     verifier.verify(&auth.key("two").access()).await.unwrap();
     let three = auth.key("three").access();
     assert_eq!(reason(verifier.verify(&three)).await, Some(Reason::TokenInvalid));
@@ -135,7 +135,7 @@ async fn a_new_key_is_found_by_one_look_and_the_next_unknown_one_is_not_looked_f
 }
 
 #[tokio::test]
-async fn keys_are_refreshed_beside_the_calls_and_a_withdrawn_one_ends() {
+async fn keys_are_refreshed_in_the_background_and_withdrawn_keys_end() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let (old, new) = (auth.key("old").access(), auth.key("new"));
@@ -153,7 +153,7 @@ async fn keys_are_refreshed_beside_the_calls_and_a_withdrawn_one_ends() {
 }
 
 #[tokio::test]
-async fn with_auth_away_known_keys_work_until_they_are_too_old_and_nobody_queues_up() {
+async fn known_keys_work_during_an_outage_until_they_are_too_old() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let good = auth.key("good").access();
@@ -162,7 +162,7 @@ async fn with_auth_away_known_keys_work_until_they_are_too_old_and_nobody_queues
     age(&verifier, REFRESHED_AFTER);
     verifier.verify(&good).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    age(&verifier, BELIEVED_FOR);
+    age(&verifier, MAX_KEY_AGE);
     let before = auth.asked();
     let calls = (0..50).map(|_| reason(verifier.verify(&good)));
     let answers = futures_util::future::join_all(calls).await;
@@ -171,7 +171,7 @@ async fn with_auth_away_known_keys_work_until_they_are_too_old_and_nobody_queues
 }
 
 #[tokio::test]
-async fn neither_kind_of_token_is_taken_for_the_other() {
+async fn access_and_service_tokens_are_not_interchangeable() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let key = auth.key("one");
@@ -186,7 +186,7 @@ async fn neither_kind_of_token_is_taken_for_the_other() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_verified_before_ends_all_the_same() {
+async fn cached_token_still_expires() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let key = auth.key("one");
@@ -201,13 +201,13 @@ async fn a_token_that_was_verified_before_ends_all_the_same() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for (now, over) in [(99, false), (105, false), (106, true)] {
-        assert_eq!(is_over(100, now), over, "at {now}");
+        assert_eq!(is_expired(100, now), over, "at {now}");
     }
-    assert!(!is_over(i64::MAX, 0));
+    assert!(!is_expired(i64::MAX, 0));
 }
 
 #[tokio::test]
-async fn what_was_verified_opens_nothing_but_itself() {
+async fn cache_accepts_only_the_identical_token() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let token = auth.key("one").access();
@@ -226,7 +226,7 @@ async fn what_was_verified_opens_nothing_but_itself() {
 }
 
 #[tokio::test]
-async fn times_and_names_are_checked() {
+async fn times_issuer_and_audience_are_checked() {
     let auth = Auth::default();
     let verifier = TokenVerifier::new("us", auth.clone());
     let key = auth.key("one");
