@@ -55,7 +55,7 @@ async fn follow(
     started: Instant,
     last: &mut Option<EntryId>,
     sender: &broadcast::Sender<Arc<Envelope>>,
-    seen: &Mutex<Seen>,
+    seen: &Mutex<Dedup>,
 ) -> redis::RedisError {
     let followed = async {
         let mut connection = streams.dedicated().await?;
