@@ -1,4 +1,4 @@
-//! What cannot be undone, or hands the account over, takes a fresh proof of identity.
+//! Irreversible actions, and those that transfer an account, require a fresh proof of identity.
 
 use baton_access::Role as Level;
 use baton_proto::baton::{
@@ -16,28 +16,27 @@ use baton_testkit::{PASSWORD, Team};
 
 use super::*;
 
-/// The person in another session, opened by two factors a quarter of an hour ago. Nobody has asked for it yet, so nothing
-/// else of it is remembered.
-async fn long_ago(world: &TestContext, person: &Person) -> Person {
+/// Another session of the person, opened with two factors fifteen minutes ago. No service has cached it yet.
+async fn old_session(context: &TestContext, person: &Person) -> Person {
     let login = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
-    let mut auth = AuthServiceClient::new(world.auth());
+    let mut auth = AuthServiceClient::new(context.auth());
     let refresh_token = auth.login(login).await.unwrap().into_inner().refresh_token.unwrap();
     sqlx::query(
         "update auth.sessions set created_at = created_at - interval '15 minutes', amr = '{pwd,otp,mfa}'
          where user_id = $1",
     )
     .bind(person.user_id)
-    .execute(&world.admin())
+    .execute(&context.admin())
     .await
     .unwrap();
-    // Its token says so as well. Going on with a session proves nothing.
+    // The token has the same time: refreshing a session is no proof.
     let token = auth.refresh(RefreshRequest { refresh_token }).await.unwrap().into_inner().access_token;
     Person { token, ..person.clone() }
 }
 
-async fn reauthenticate(world: &TestContext, person: &Person) {
+async fn reauthenticate(context: &TestContext, person: &Person) {
     let request = ReauthenticateRequest { password: Some(PASSWORD.to_owned()), code: None };
-    SessionServiceClient::new(world.auth()).reauthenticate(person.call_without_account(request)).await.unwrap();
+    SessionServiceClient::new(context.auth()).reauthenticate(person.call_without_account(request)).await.unwrap();
 }
 
 fn second_factor(team: &Team, required: bool) -> UpdateSettingsRequest {
@@ -48,35 +47,35 @@ fn second_factor(team: &Team, required: bool) -> UpdateSettingsRequest {
     }
 }
 
-fn removal(team: &Team, who: &Person) -> RemoveMemberRequest {
+fn removal(team: &Team, person: &Person) -> RemoveMemberRequest {
     RemoveMemberRequest {
         account_id: team.account_id.to_string(),
-        user_id: who.user_id.to_string(),
+        user_id: person.user_id.to_string(),
         hand_over_to: None,
     }
 }
 
-/// Makes somebody an owner, who has no manager.
-fn promotion(team: &Team, who: &Person) -> UpdateMemberRequest {
+/// A request that makes a member an owner without a manager.
+fn promotion(team: &Team, person: &Person) -> UpdateMemberRequest {
     let new = MemberChange { role: Role::Owner.into(), ..MemberChange::default() };
-    change(team.account_id, who, new, &["role", "manager_id"])
+    change(team.account_id, person, new, &["role", "manager_id"])
 }
 
-/// What was refused, and why.
-fn told<T>(answer: Result<Response<T>, Status>) -> Option<Reason> {
-    answer.err().and_then(|status| reason(&status))
+/// The reason of an error; `None` for success.
+fn error_reason<T>(response: Result<Response<T>, Status>) -> Option<Reason> {
+    response.err().and_then(|status| reason(&status))
 }
 
 #[tokio::test]
-async fn without_a_fresh_proof_nothing_critical_is_done() {
-    let world = world().await;
-    let team = world.team().await;
+async fn critical_actions_require_a_fresh_proof() {
+    let context = test_context().await;
+    let team = context.team().await;
     let (id, account_id) = (team.account_id, team.account_id.to_string());
-    let other = world.person("other-owner").await;
-    world.join(id, &other, Level::Owner, None).await;
-    accounts(&world).update_settings(team.owner.call(id, second_factor(&team, true))).await.unwrap();
-    let owner = long_ago(&world, &team.owner).await;
-    let (mut accounts, mut members) = (accounts(&world), members(&world));
+    let other = context.person("other-owner").await;
+    context.join(id, &other, Level::Owner, None).await;
+    accounts(&context).update_settings(team.owner.call(id, second_factor(&team, true))).await.unwrap();
+    let owner = old_session(&context, &team.owner).await;
+    let (mut accounts, mut members) = (accounts(&context), members(&context));
 
     let transfer =
         TransferOwnershipRequest { account_id: account_id.clone(), user_id: team.super_manager.user_id.to_string() };
@@ -94,51 +93,57 @@ async fn without_a_fresh_proof_nothing_critical_is_done() {
     let promote = promotion(&team, &team.manager_b);
     let demote = new_role(id, &other, Role::User);
     let refused = [
-        ("invite an owner", told(members.invite_member(owner.call(id, one)).await)),
-        ("invite owners", told(members.invite_members(owner.call(id, many)).await)),
-        ("make an owner", told(members.update_member(owner.call(id, promote)).await)),
-        ("unmake an owner", told(members.update_member(owner.call(id, demote)).await)),
-        ("remove an owner", told(members.remove_member(owner.call(id, removal(&team, &other))).await)),
-        ("leave", told(members.leave_account(owner.call(id, leave)).await)),
-        ("lift the second factor", told(accounts.update_settings(owner.call(id, second_factor(&team, false))).await)),
-        ("transfer", told(accounts.transfer_ownership(owner.call(id, transfer)).await)),
-        ("suspend", told(accounts.suspend_account(owner.call(id, suspend)).await)),
-        ("delete", told(accounts.delete_account(owner.call(id, delete.clone())).await)),
+        ("invite an owner", error_reason(members.invite_member(owner.call(id, one)).await)),
+        ("invite owners", error_reason(members.invite_members(owner.call(id, many)).await)),
+        ("promote to owner", error_reason(members.update_member(owner.call(id, promote)).await)),
+        ("demote an owner", error_reason(members.update_member(owner.call(id, demote)).await)),
+        ("remove an owner", error_reason(members.remove_member(owner.call(id, removal(&team, &other))).await)),
+        ("leave", error_reason(members.leave_account(owner.call(id, leave)).await)),
+        (
+            "make the second factor optional",
+            error_reason(accounts.update_settings(owner.call(id, second_factor(&team, false))).await),
+        ),
+        ("transfer", error_reason(accounts.transfer_ownership(owner.call(id, transfer)).await)),
+        ("suspend", error_reason(accounts.suspend_account(owner.call(id, suspend)).await)),
+        ("delete", error_reason(accounts.delete_account(owner.call(id, delete.clone())).await)),
     ];
-    for (what, why) in refused {
-        assert_eq!(why, Some(Reason::ReauthenticationRequired), "{what}");
+    for (action, reason) in refused {
+        assert_eq!(reason, Some(Reason::ReauthenticationRequired), "{action}");
     }
-    // Whoever may not do it at all is not sent to prove themselves for it.
-    let manager = long_ago(&world, &team.super_manager).await;
-    assert_eq!(told(accounts.delete_account(manager.call(id, delete.clone())).await), Some(Reason::PermissionMissing));
+    // A caller without the permission is not asked for a proof.
+    let manager = old_session(&context, &team.super_manager).await;
+    assert_eq!(
+        error_reason(accounts.delete_account(manager.call(id, delete.clone())).await),
+        Some(Reason::PermissionMissing)
+    );
 
-    // What is not critical goes on.
+    // Other actions need no fresh proof.
     let user = invitation(id, "user@example.org", Role::User, None);
     members.invite_member(owner.call(id, user)).await.unwrap();
     members.remove_member(owner.call(id, removal(&team, &team.user_a2))).await.unwrap();
     accounts.update_settings(owner.call(id, second_factor(&team, true))).await.unwrap();
 
-    // The proof counts at once, whatever was remembered of the session.
-    reauthenticate(&world, &owner).await;
+    // The proof takes effect at once, despite cached sessions.
+    reauthenticate(&context, &owner).await;
     accounts.update_settings(owner.call(id, second_factor(&team, false))).await.unwrap();
     members.remove_member(owner.call(id, removal(&team, &other))).await.unwrap();
     accounts.delete_account(owner.call(id, delete)).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_api_key_makes_no_owner() {
-    let world = world().await;
-    let team = world.team().await;
+async fn an_api_key_cannot_make_an_owner() {
+    let context = test_context().await;
+    let team = context.team().await;
     let id = team.account_id;
     let request = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
-    let key = ApiKeyServiceClient::new(world.auth()).create_api_key(team.owner.call_without_account(request)).await;
+    let key = ApiKeyServiceClient::new(context.auth()).create_api_key(team.owner.call_without_account(request)).await;
     let script = Person { token: key.unwrap().into_inner().key, ..team.owner.clone() };
     let new = invitation(id, "owner@example.org", Role::Owner, None);
-    assert_eq!(refusal(members(&world).invite_member(script.call(id, new)).await), Reason::SessionRequired);
+    assert_eq!(refusal(members(&context).invite_member(script.call(id, new)).await), Reason::SessionRequired);
     let promote = promotion(&team, &team.super_manager);
-    assert_eq!(refusal(members(&world).update_member(script.call(id, promote)).await), Reason::SessionRequired);
+    assert_eq!(refusal(members(&context).update_member(script.call(id, promote)).await), Reason::SessionRequired);
     let leave = LeaveAccountRequest { account_id: id.to_string(), hand_over_to: None };
-    assert_eq!(refusal(members(&world).leave_account(script.call(id, leave)).await), Reason::SessionRequired);
+    assert_eq!(refusal(members(&context).leave_account(script.call(id, leave)).await), Reason::SessionRequired);
     let user = invitation(id, "user@example.org", Role::User, None);
-    members(&world).invite_member(script.call(id, user)).await.unwrap();
+    members(&context).invite_member(script.call(id, user)).await.unwrap();
 }

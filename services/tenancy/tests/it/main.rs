@@ -1,55 +1,55 @@
-//! The service as its callers meet it: real Postgres, Redis and auth, a file per story.
+//! The tenancy service on a real Postgres and Redis, with the real auth service. One file per subject.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod accepting_an_invitation;
+mod account_creation;
+mod account_lifecycle;
 mod activity;
-mod another_tenant;
+mod assignees;
 mod billing;
-mod building_a_team;
-mod changing_address;
-mod changing_members;
-mod creating_an_account;
-mod deactivating;
+mod bulk_invitations;
 mod fresh_proof;
 mod handles;
-mod invitations_end;
-mod inviting;
-mod leaving;
-mod listing;
-mod many_invitations;
+mod hierarchy_invariants;
+mod invitation_acceptance;
+mod invitation_emails;
+mod invitations;
+mod inviter_rights;
+mod member_changes;
+mod member_email;
+mod membership_resolver;
+mod offboarding;
+mod pagination;
 mod quotas;
-mod random_changes;
-mod resolving_a_membership;
-mod running_an_account;
 mod settings;
-mod whom_to_hand_tasks_to;
+mod tenant_isolation;
+mod user_deactivation;
 
 use baton_errors::Reason;
 use baton_proto::baton::tenancy::v1::{
     InviteMemberRequest, Member, MemberChange, Role, UpdateMemberRequest, account_service_client::AccountServiceClient,
     member_service_client::MemberServiceClient,
 };
-use baton_tenancy::{MIGRATIONS, SCHEMA};
+use baton_tenancy::SPEC;
 use baton_testkit::{Person, TestContext, reason};
 use tonic::{Request, Response, Status, transport::Channel};
 use uuid::Uuid;
 
-async fn world() -> TestContext {
-    TestContext::start(&[(SCHEMA, &MIGRATIONS)]).await
+async fn test_context() -> TestContext {
+    TestContext::start(&[SPEC.schema()]).await
 }
 
-fn accounts(world: &TestContext) -> AccountServiceClient<Channel> {
-    AccountServiceClient::new(world.tenancy())
+fn accounts(context: &TestContext) -> AccountServiceClient<Channel> {
+    AccountServiceClient::new(context.tenancy())
 }
 
-fn members(world: &TestContext) -> MemberServiceClient<Channel> {
-    MemberServiceClient::new(world.tenancy())
+fn members(context: &TestContext) -> MemberServiceClient<Channel> {
+    MemberServiceClient::new(context.tenancy())
 }
 
-/// Why a call was refused.
-fn refusal<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Reason {
-    let status = answer.unwrap_err();
+/// The reason for which a call was refused.
+fn refusal<T: std::fmt::Debug>(response: Result<Response<T>, Status>) -> Reason {
+    let status = response.unwrap_err();
     reason(&status).unwrap_or_else(|| panic!("no reason in {status:?}"))
 }
 
@@ -67,13 +67,13 @@ fn invitation(account_id: Uuid, email: &str, role: Role, manager: Option<&Person
     }
 }
 
-async fn invite(world: &TestContext, by: &Person, request: InviteMemberRequest) -> Result<Member, Status> {
+async fn invite(context: &TestContext, by: &Person, request: InviteMemberRequest) -> Result<Member, Status> {
     let account_id = request.account_id.parse().unwrap();
-    let answer = members(world).invite_member(by.call(account_id, request)).await?;
-    Ok(answer.into_inner().member.unwrap())
+    let response = members(context).invite_member(by.call(account_id, request)).await?;
+    Ok(response.into_inner().member.unwrap())
 }
 
-/// A change of what `paths` name.
+/// A request that changes the fields in `paths`.
 fn change(account_id: Uuid, of: &Person, new: MemberChange, paths: &[&str]) -> UpdateMemberRequest {
     UpdateMemberRequest {
         account_id: account_id.to_string(),
@@ -92,19 +92,23 @@ fn new_manager(account_id: Uuid, of: &Person, manager: Option<&Person>) -> Updat
     change(account_id, of, MemberChange { manager_id, ..MemberChange::default() }, &["manager_id"])
 }
 
-/// One row, looked at behind the service's back: user id, role, status, manager.
-async fn stored(world: &TestContext, account_id: Uuid, user_id: Uuid) -> Vec<(String, String, Option<Uuid>)> {
+/// A user's memberships as stored: role, status, manager.
+async fn stored_memberships(
+    context: &TestContext,
+    account_id: Uuid,
+    user_id: Uuid,
+) -> Vec<(String, String, Option<Uuid>)> {
     sqlx::query_as(
         "select role, status, manager_id from tenancy.memberships where account_id = $1 and user_id = $2
          order by invited_at, id",
     )
     .bind(account_id)
     .bind(user_id)
-    .fetch_all(&world.admin())
+    .fetch_all(&context.admin())
     .await
     .unwrap()
 }
 
-async fn count(world: &TestContext, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(&world.admin()).await.unwrap()
+async fn count(context: &TestContext, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&context.admin()).await.unwrap()
 }

@@ -1,5 +1,5 @@
-//! Short random sequences of everything that changes who may do what, by anyone, against the real service:
-//! nobody gains a right that who gave it lacked, the tree stays one, and an owner stays.
+//! Random sequences of all calls that change rights, by any member, against the real service. Invariants: nobody grants
+//! a right that they lack, the hierarchy has no cycles, and an owner remains.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,85 +21,88 @@ const ROUNDS: usize = 6;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Invite { by: usize, whom: usize, role: Role, under: Option<usize> },
-    Accept { who: usize },
+    Invite { by: usize, invitee: usize, role: Role, manager: Option<usize> },
+    Accept { member: usize },
     Revoke { by: usize },
     Role { by: usize, of: usize, role: Role },
-    Under { by: usize, of: usize, manager: Option<usize> },
+    Manager { by: usize, of: usize, manager: Option<usize> },
     Remove { by: usize, of: usize },
-    Leave { who: usize },
+    Leave { member: usize },
     Transfer { by: usize, to: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let who = || 0..PEOPLE;
+    let index = || 0..PEOPLE;
     let role = || prop::sample::select(vec![Role::User, Role::Manager, Role::SuperManager, Role::Owner]);
     prop_oneof![
-        4 => (who(), who(), role(), prop::option::of(who()))
-            .prop_map(|(by, whom, role, under)| Step::Invite { by, whom, role, under }),
-        4 => who().prop_map(|who| Step::Accept { who }),
-        1 => who().prop_map(|by| Step::Revoke { by }),
-        4 => (who(), who(), role()).prop_map(|(by, of, role)| Step::Role { by, of, role }),
-        3 => (who(), who(), prop::option::of(who())).prop_map(|(by, of, manager)| Step::Under { by, of, manager }),
-        1 => (who(), who()).prop_map(|(by, of)| Step::Remove { by, of }),
-        1 => who().prop_map(|who| Step::Leave { who }),
-        1 => (who(), who()).prop_map(|(by, to)| Step::Transfer { by, to }),
+        4 => (index(), index(), role(), prop::option::of(index()))
+            .prop_map(|(by, invitee, role, manager)| Step::Invite { by, invitee, role, manager }),
+        4 => index().prop_map(|member| Step::Accept { member }),
+        1 => index().prop_map(|by| Step::Revoke { by }),
+        4 => (index(), index(), role()).prop_map(|(by, of, role)| Step::Role { by, of, role }),
+        3 => (index(), index(), prop::option::of(index())).prop_map(|(by, of, manager)| Step::Manager { by, of, manager }),
+        1 => (index(), index()).prop_map(|(by, of)| Step::Remove { by, of }),
+        1 => index().prop_map(|member| Step::Leave { member }),
+        1 => (index(), index()).prop_map(|(by, to)| Step::Transfer { by, to }),
     ]
 }
 
-/// An active member, as stored.
+/// An active membership as stored.
 #[derive(Debug, Clone, PartialEq)]
-struct Place {
+struct Membership {
     role: baton_access::Role,
     manager: Option<Uuid>,
 }
 
-async fn places(world: &TestContext, account_id: Uuid) -> HashMap<Uuid, Place> {
+async fn active_memberships(context: &TestContext, account_id: Uuid) -> HashMap<Uuid, Membership> {
     let rows: Vec<(Uuid, String, Option<Uuid>)> = sqlx::query_as(
         "select user_id, role, manager_id from tenancy.memberships where account_id = $1 and status = 'active'",
     )
     .bind(account_id)
-    .fetch_all(&world.admin())
+    .fetch_all(&context.admin())
     .await
     .unwrap();
-    let place = |(id, role, manager): (Uuid, String, _)| {
-        (id, Place { role: baton_access::Role::from_name(&role).unwrap(), manager })
+    let membership = |(id, role, manager): (Uuid, String, _)| {
+        (id, Membership { role: baton_access::Role::from_name(&role).unwrap(), manager })
     };
-    rows.into_iter().map(place).collect()
+    rows.into_iter().map(membership).collect()
 }
 
 /// Open invitations by address: id and role.
-async fn open(world: &TestContext, account_id: Uuid) -> HashMap<String, (Uuid, String)> {
+async fn open(context: &TestContext, account_id: Uuid) -> HashMap<String, (Uuid, String)> {
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(
         "select email_key, id, role from tenancy.memberships where account_id = $1 and status = 'invited'",
     )
     .bind(account_id)
-    .fetch_all(&world.admin())
+    .fetch_all(&context.admin())
     .await
     .unwrap();
     rows.into_iter().map(|(email, id, role)| (email, (id, role))).collect()
 }
 
-async fn take(world: &TestContext, account_id: Uuid, people: &[Person], step: Step) -> Result<(), Status> {
+/// Performs a step.
+async fn perform(context: &TestContext, account_id: Uuid, people: &[Person], step: Step) -> Result<(), Status> {
     let (text, id) = (account_id.to_string(), |n: usize| people[n].user_id.to_string());
-    let (mut accounts, mut members) = (accounts(world), members(world));
+    let (mut accounts, mut members) = (accounts(context), members(context));
     match step {
-        Step::Invite { by, whom, role, under } => {
-            let request = invitation(account_id, &people[whom].email, role, under.map(|n| &people[n]));
+        Step::Invite { by, invitee, role, manager } => {
+            let request = invitation(account_id, &people[invitee].email, role, manager.map(|n| &people[n]));
             members.invite_member(people[by].call(account_id, request)).await.map(drop)
         }
-        Step::Accept { who } => {
-            let Some((id, _)) = open(world, account_id).await.get(&people[who].email).cloned() else { return Ok(()) };
-            let token = world.invitation_tokens().issue("invitation", [account_id, id]);
-            // First by the wrong person, who must not get in by it.
-            let wrong = &people[(who + 1) % PEOPLE];
+        Step::Accept { member } => {
+            let Some((id, _)) = open(context, account_id).await.get(&people[member].email).cloned() else {
+                return Ok(());
+            };
+            let token = context.invitation_tokens().issue("invitation", [account_id, id]);
+            // The wrong person tries first, and must be refused.
+            let wrong = &people[(member + 1) % PEOPLE];
             let request = AcceptInvitationRequest { token };
             let refused = members.accept_invitation(wrong.call_without_account(request.clone())).await;
             assert_eq!(refusal(refused), Reason::InvitationForAnother);
-            members.accept_invitation(people[who].call_without_account(request)).await.map(drop)
+            members.accept_invitation(people[member].call_without_account(request)).await.map(drop)
         }
         Step::Revoke { by } => {
-            let Some((id, _)) = open(world, account_id).await.into_values().next() else { return Ok(()) };
+            let Some((id, _)) = open(context, account_id).await.into_values().next() else { return Ok(()) };
             let request = RevokeInvitationRequest { account_id: text, invitation_id: id.to_string() };
             members.revoke_invitation(people[by].call(account_id, request)).await.map(drop)
         }
@@ -107,7 +110,7 @@ async fn take(world: &TestContext, account_id: Uuid, people: &[Person], step: St
             let request = new_role(account_id, &people[of], role);
             members.update_member(people[by].call(account_id, request)).await.map(drop)
         }
-        Step::Under { by, of, manager } => {
+        Step::Manager { by, of, manager } => {
             let request = new_manager(account_id, &people[of], manager.map(|n| &people[n]));
             members.update_member(people[by].call(account_id, request)).await.map(drop)
         }
@@ -115,9 +118,9 @@ async fn take(world: &TestContext, account_id: Uuid, people: &[Person], step: St
             let request = RemoveMemberRequest { account_id: text, user_id: id(of), hand_over_to: None };
             members.remove_member(people[by].call(account_id, request)).await.map(drop)
         }
-        Step::Leave { who } => {
+        Step::Leave { member } => {
             let request = LeaveAccountRequest { account_id: text, hand_over_to: None };
-            members.leave_account(people[who].call(account_id, request)).await.map(drop)
+            members.leave_account(people[member].call(account_id, request)).await.map(drop)
         }
         Step::Transfer { by, to } => {
             let request = TransferOwnershipRequest { account_id: text, user_id: id(to) };
@@ -126,41 +129,48 @@ async fn take(world: &TestContext, account_id: Uuid, people: &[Person], step: St
     }
 }
 
-fn check(before: &HashMap<Uuid, Place>, after: &HashMap<Uuid, Place>, people: &[Person], step: Step, invited: bool) {
-    assert!(after.values().any(|place| place.role == baton_access::Role::Owner), "{step:?}: no owner");
+/// Checks the invariants after a step.
+fn check(
+    before: &HashMap<Uuid, Membership>,
+    after: &HashMap<Uuid, Membership>,
+    people: &[Person],
+    step: Step,
+    invited: bool,
+) {
+    assert!(after.values().any(|membership| membership.role == baton_access::Role::Owner), "{step:?}: no owner");
     for &start in after.keys() {
         let (mut at, mut seen) = (start, HashSet::new());
         while let Some(manager) = after[&at].manager {
             assert!(seen.insert(at), "{step:?}: a cycle");
-            let above = after.get(&manager).unwrap_or_else(|| panic!("{step:?}: under somebody who is gone"));
+            let above = after.get(&manager).unwrap_or_else(|| panic!("{step:?}: the manager is no active member"));
             assert!(above.role > after[&at].role, "{step:?}: a manager who does not outrank");
             at = manager;
         }
     }
-    // Whoever rose did so by the hand of somebody who had that role, or by an invitation of such a one.
+    // A higher role was granted by a member who had it, or by their invitation.
     let (Step::Invite { by, .. }
-    | Step::Accept { who: by }
+    | Step::Accept { member: by }
     | Step::Revoke { by }
     | Step::Role { by, .. }
-    | Step::Under { by, .. }
+    | Step::Manager { by, .. }
     | Step::Remove { by, .. }
-    | Step::Leave { who: by }
+    | Step::Leave { member: by }
     | Step::Transfer { by, .. }) = step;
-    let actor = before.get(&people[by].user_id).map(|place| place.role);
-    for (id, place) in after {
-        if before.get(id).is_none_or(|was| was.role < place.role) {
+    let actor = before.get(&people[by].user_id).map(|membership| membership.role);
+    for (id, membership) in after {
+        if before.get(id).is_none_or(|was| was.role < membership.role) {
             let granted = matches!(step, Step::Accept { .. }) && invited;
-            assert!(granted || actor >= Some(place.role), "{step:?}: {actor:?} made a {:?}", place.role);
+            assert!(granted || actor >= Some(membership.role), "{step:?}: {actor:?} made a {:?}", membership.role);
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_is_tried_rights_the_tree_and_an_owner_hold() {
-    let world = world().await;
+async fn any_sequence_of_calls_keeps_rights_hierarchy_and_an_owner() {
+    let context = test_context().await;
     let mut people = Vec::new();
     for n in 0..PEOPLE {
-        people.push(world.person(&format!("p{n}")).await);
+        people.push(context.person(&format!("p{n}")).await);
     }
     let seed = std::env::var("BATON_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
     println!("BATON_SEED={seed}");
@@ -168,24 +178,25 @@ async fn whatever_is_tried_rights_the_tree_and_an_owner_hold() {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut done = 0;
     for _ in 0..ROUNDS {
-        let account_id = world.account(&people[0]).await;
+        let account_id = context.account(&people[0]).await;
         let mut granted: HashMap<Uuid, baton_access::Role> = HashMap::new();
         for _ in 0..STEPS {
             let step = step().new_tree(&mut runner).unwrap().current();
-            let before = places(&world, account_id).await;
-            let outcome = take(&world, account_id, &people, step).await;
-            let after = places(&world, account_id).await;
+            let before = active_memberships(&context, account_id).await;
+            let outcome = perform(&context, account_id, &people, step).await;
+            let after = active_memberships(&context, account_id).await;
             match outcome {
                 Ok(()) => {
                     done += 1;
-                    if let Step::Invite { by, whom, .. } = step {
+                    if let Step::Invite { by, invitee, .. } = step {
                         let inviter = before[&people[by].user_id].role;
-                        granted.insert(people[whom].user_id, inviter);
+                        granted.insert(people[invitee].user_id, inviter);
                     }
                     let invited = match step {
-                        Step::Accept { who } => {
-                            let place = after.get(&people[who].user_id);
-                            place.is_none_or(|place| granted.get(&people[who].user_id) >= Some(&place.role))
+                        Step::Accept { member } => {
+                            let membership = after.get(&people[member].user_id);
+                            membership
+                                .is_none_or(|membership| granted.get(&people[member].user_id) >= Some(&membership.role))
                         }
                         _ => false,
                     };

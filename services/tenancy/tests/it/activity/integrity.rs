@@ -1,27 +1,28 @@
-//! The log is kept: nothing of it is changed, doubled or lost, and only old weeks go.
+//! Integrity and retention: rows are never changed, duplicated or lost, and only old partitions are dropped.
 
 use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
+use baton_testkit::event;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::*;
 
-/// ASVS 16.4.2: logs are protected from modification. The roles of the service cannot change or delete a row, by
-/// whatever name they call the table.
+/// ASVS 16.4.2: logs are protected from modification. No role of the service can change or delete a row, neither
+/// through the table nor through a partition.
 #[tokio::test]
-async fn nobody_changes_or_deletes_a_row() {
-    let stage = Stage::set().await;
-    stage.begun().await;
+async fn no_role_can_change_or_delete_rows() {
+    let fixture = Fixture::start().await;
+    fixture.initial_rows().await;
     let partition: String = sqlx::query_scalar("select tableoid::regclass::text from tenancy.activity_logs limit 1")
-        .fetch_one(&stage.world.admin())
+        .fetch_one(&fixture.context.admin())
         .await
         .unwrap();
     assert!(partition.starts_with("tenancy._activity_logs_"), "{partition}");
-    let database = stage.world.database();
+    let database = fixture.context.database();
     for url in [database.app_url("tenancy"), database.system_url("tenancy")] {
         let mut conn = PgConnection::connect(&url).await.unwrap();
-        let tenant = format!("set baton.account_id = '{}'", stage.team.account_id);
+        let tenant = format!("set baton.account_id = '{}'", fixture.team.account_id);
         sqlx::raw_sql(AssertSqlSafe(tenant)).execute(&mut conn).await.unwrap();
         for statement in [
             "update tenancy.activity_logs set actor_id = null".to_owned(),
@@ -45,23 +46,23 @@ async fn nobody_changes_or_deletes_a_row() {
             assert_eq!(code, "42501", "{statement}: {error}");
         }
     }
-    // What the service may do to old rows, it may do to old rows only.
+    // The service may drop old partitions only.
     let mut conn = PgConnection::connect(&database.system_url("tenancy")).await.unwrap();
     for days in [29, 0, -1] {
         sqlx::query("select tenancy.keep_activity($1)").bind(days).execute(&mut conn).await.unwrap_err();
     }
     sqlx::query("select tenancy.keep_activity(30)").execute(&mut conn).await.unwrap();
-    assert!(stage.count("select count(*) from tenancy.activity_logs").await > 0);
+    assert!(fixture.count("select count(*) from tenancy.activity_logs").await > 0);
     let mut conn = PgConnection::connect(&database.app_url("tenancy")).await.unwrap();
     sqlx::query("select tenancy.keep_activity(90)").execute(&mut conn).await.unwrap_err();
 }
 
 #[tokio::test]
-async fn weeks_that_are_old_enough_go_and_no_other() {
-    let stage = Stage::set().await;
-    stage.begun().await;
-    let admin = stage.world.admin();
-    // Whole weeks that ended 60 and 100 days ago.
+async fn only_partitions_beyond_retention_are_dropped() {
+    let fixture = Fixture::start().await;
+    fixture.initial_rows().await;
+    let admin = fixture.context.admin();
+    // Partitions of weeks that ended 60 and 100 days ago.
     for days in [60, 100] {
         let week = format!(
             "do $$ declare starts timestamptz := date_trunc('week', now() - interval '{days} days', 'UTC') - interval '7 days';
@@ -72,53 +73,53 @@ async fn weeks_that_are_old_enough_go_and_no_other() {
                                                   resource_id, changed_fields, details, leaf_hash)
                values ('{}', -{days}, starts, gen_random_uuid(), starts, 'task.created', 'task', gen_random_uuid(), '{{}}', '{{}}', sha256(''));
              end $$",
-            stage.team.account_id
+            fixture.team.account_id
         );
         sqlx::raw_sql(AssertSqlSafe(week)).execute(&admin).await.unwrap();
     }
-    // The older one is not shown any more, though it is still there.
-    let rows = stage.log(2).await;
+    // The older one still exists, but is not shown.
+    let rows = fixture.log(2).await;
     assert!(rows.iter().any(|row| row.sequence == -60) && rows.iter().all(|row| row.sequence != -100));
-    let mut conn = PgConnection::connect(&stage.world.database().system_url("tenancy")).await.unwrap();
+    let mut conn = PgConnection::connect(&fixture.context.database().system_url("tenancy")).await.unwrap();
     let keep = async |conn: &mut PgConnection, days: i32| -> i32 {
         sqlx::query_scalar("select tenancy.keep_activity($1)").bind(days).fetch_one(conn).await.unwrap()
     };
     assert_eq!(keep(&mut conn, 120).await, 0);
     assert_eq!(keep(&mut conn, 90).await, 1);
     assert_eq!(keep(&mut conn, 90).await, 0);
-    assert_eq!(stage.count("select count(*) from tenancy.activity_logs where seq = -100").await, 0);
-    assert_eq!(stage.count("select count(*) from tenancy.activity_logs where seq = -60").await, 1);
-    // There is room for the weeks to come.
+    assert_eq!(fixture.count("select count(*) from tenancy.activity_logs where seq = -100").await, 0);
+    assert_eq!(fixture.count("select count(*) from tenancy.activity_logs where seq = -60").await, 1);
+    // Partitions for the coming weeks exist.
     let weeks = "select count(*) from pg_inherits where inhparent = 'tenancy.activity_logs'::regclass";
-    assert_eq!(stage.count(weeks).await, 5 + 1);
+    assert_eq!(fixture.count(weeks).await, 5 + 1);
 }
 
 #[tokio::test]
-async fn lost_streams_and_events_of_many_at_once_leave_no_gap_and_no_double() {
-    let stage = Stage::set().await;
-    let (team, begun) = (&stage.team, stage.begun().await);
-    let other = stage.world.person("other").await;
-    let other_account = stage.world.account(&other).await;
+async fn data_loss_in_redis_leaves_no_gaps_and_no_duplicates() {
+    let fixture = Fixture::start().await;
+    let (team, initial) = (&fixture.team, fixture.initial_rows().await);
+    let other = fixture.context.person("other").await;
+    let other_account = fixture.context.account(&other).await;
     let publish = async |account_id: Uuid, count: usize| {
         let events = (0..count).map(|_| {
             let task_id = Uuid::now_v7();
-            Event::new("task.created", account_id, task_id, &TaskEvent::default())
+            event("task.created", account_id, task_id, &TaskEvent::default())
         });
-        let mut tx = stage.task.begin(Tenant { account_id, user_id: team.owner.user_id }).await.unwrap();
+        let mut tx = fixture.task.begin(Tenant { account_id, user_id: team.owner.user_id }).await.unwrap();
         tx.publish_all(events).await.unwrap();
         tx.commit().await.unwrap();
     };
     publish(team.account_id, 60).await;
     publish(other_account, 60).await;
-    // What was handled is published again with the rest, once the relays find their marks gone.
-    redis::cmd("FLUSHALL").query_async::<()>(&mut stage.streams.connection()).await.unwrap();
+    // The relays find their stream markers gone and republish everything, processed events included.
+    redis::cmd("FLUSHALL").query_async::<()>(&mut fixture.streams.connection()).await.unwrap();
     publish(team.account_id, 30).await;
     publish(other_account, 30).await;
     let of_tasks = "select count(*) from tenancy.activity_logs where action = 'task.created'";
-    eventually(async || Some(stage.count(of_tasks).await).filter(|&count| count >= 180)).await;
-    assert_eq!(stage.count(of_tasks).await, 180);
-    assert!(stage.log(begun + 90).await.len() >= begun + 90);
-    for broken in [
+    eventually(async || Some(fixture.count(of_tasks).await).filter(|&count| count >= 180)).await;
+    assert_eq!(fixture.count(of_tasks).await, 180);
+    assert!(fixture.log(initial + 90).await.len() >= initial + 90);
+    for violation in [
         "select count(*) from (select account_id from tenancy.activity_logs group by account_id
                                having count(*) <> max(seq) or min(seq) <> 1 or count(distinct seq) <> count(*)) gaps",
         "select count(*) from (select id from tenancy.activity_logs group by id having count(*) > 1) doubles",
@@ -128,49 +129,48 @@ async fn lost_streams_and_events_of_many_at_once_leave_no_gap_and_no_double() {
                                from tenancy.activity_logs) times where back",
         "select count(*) from tenancy.dead_letters",
     ] {
-        assert_eq!(stage.count(broken).await, 0, "{broken}");
+        assert_eq!(fixture.count(violation).await, 0, "{violation}");
     }
 }
 
 #[tokio::test]
-async fn an_event_that_is_in_the_stream_twice_is_one_row() {
-    let stage = Stage::set().await;
-    let begun = stage.begun().await;
+async fn a_duplicate_event_is_logged_once() {
+    let fixture = Fixture::start().await;
+    let initial = fixture.initial_rows().await;
     let id = Uuid::now_v7();
     let envelope = Envelope {
         id: id.to_string(),
         r#type: "task.created".to_owned(),
-        account_id: stage.team.account_id.to_string(),
+        account_id: fixture.team.account_id.to_string(),
         subject_id: Uuid::now_v7().to_string(),
         occurred_at: Some(timestamp(chrono::Utc::now())),
         ..Envelope::default()
     };
-    // Both at once, so that they are read at once.
+    // Added atomically, so that they are read in one batch.
     let mut both = redis::pipe();
     both.atomic();
     for _ in 0..2 {
         both.cmd("XADD").arg("baton:{events-0}").arg("*").arg("e").arg(envelope.encode_to_vec());
     }
-    both.query_async::<()>(&mut stage.streams.connection()).await.unwrap();
-    stage.log(begun + 1).await;
+    both.query_async::<()>(&mut fixture.streams.connection()).await.unwrap();
+    fixture.log(initial + 1).await;
     let rows: i64 = sqlx::query_scalar("select count(*) from tenancy.activity_logs where id = $1")
         .bind(id)
-        .fetch_one(&stage.world.admin())
+        .fetch_one(&fixture.context.admin())
         .await
         .unwrap();
     assert_eq!(rows, 1);
 }
 
-/// Whoever has the rows can check them with nothing but this description: RFC 6962, section 2.1, over the fields in
-/// their order.
+/// Computes the hash independently of the implementation: RFC 6962, section 2.1, over the fields in order.
 #[tokio::test]
-async fn a_stored_row_hashes_to_its_leaf() {
-    let stage = Stage::set().await;
-    let begun = stage.begun().await;
-    stage.happens(&stage.team.user_a1, "task.created", Uuid::now_v7(), somewhere()).await;
-    stage.log(begun + 1).await;
-    let rows = sqlx::query("select * from tenancy.activity_logs").fetch_all(&stage.world.admin()).await.unwrap();
-    assert!(rows.len() > begun);
+async fn the_leaf_hash_matches_the_stored_row() {
+    let fixture = Fixture::start().await;
+    let initial = fixture.initial_rows().await;
+    fixture.publish(&fixture.team.user_a1, "task.created", Uuid::now_v7(), origin()).await;
+    fixture.log(initial + 1).await;
+    let rows = sqlx::query("select * from tenancy.activity_logs").fetch_all(&fixture.context.admin()).await.unwrap();
+    assert!(rows.len() > initial);
     for row in rows {
         let mut bytes = b"\0baton activity 1\n".to_vec();
         let id = |name: &str| row.get::<Option<Uuid>, _>(name).unwrap_or_default().into_bytes();

@@ -1,6 +1,6 @@
 use baton_proto::baton::tenancy::v1::{AcceptInvitationRequest, MemberStatus, RemoveMemberRequest};
 use baton_runtime::Clock;
-use baton_tenancy::{Config, start};
+use baton_tenancy::{Config, SPEC, start};
 use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 
@@ -8,71 +8,73 @@ use super::*;
 
 #[tokio::test]
 async fn an_address_is_invited_once() {
-    let world = world().await;
-    let team = world.team().await;
-    let bob = world.person("bob").await;
+    let context = test_context().await;
+    let team = context.team().await;
+    let bob = context.person("bob").await;
     let request = |email: &str| invitation(team.account_id, email, Role::User, Some(&team.manager_a));
-    invite(&world, &team.owner, request(&bob.email)).await.unwrap();
+    invite(&context, &team.owner, request(&bob.email)).await.unwrap();
     for email in [&bob.email, &bob.email.to_uppercase(), &team.user_a1.email] {
-        let again = members(&world).invite_member(team.owner.call(team.account_id, request(email))).await;
+        let again = members(&context).invite_member(team.owner.call(team.account_id, request(email))).await;
         assert_eq!(refusal(again), Reason::MemberExists, "{email}");
     }
-    // In another account the address is free.
-    let other = world.team().await;
-    invite(&world, &other.owner, invitation(other.account_id, &bob.email, Role::User, None)).await.unwrap();
+    // The address is free in other accounts.
+    let other = context.team().await;
+    invite(&context, &other.owner, invitation(other.account_id, &bob.email, Role::User, None)).await.unwrap();
 }
 
 #[tokio::test]
-async fn of_many_who_invite_an_address_at_once_one_does() {
-    let world = world().await;
-    let team = world.team().await;
+async fn concurrent_invitations_of_an_address_have_one_winner() {
+    let context = test_context().await;
+    let team = context.team().await;
     let request = || invitation(team.account_id, "bob@example.org", Role::User, None);
-    let answers = join_all((0..20).map(|_| invite(&world, &team.owner, request()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    for refused in answers.into_iter().filter_map(Result::err) {
+    let responses = join_all((0..20).map(|_| invite(&context, &team.owner, request()))).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1);
+    for refused in responses.into_iter().filter_map(Result::err) {
         assert_eq!(reason(&refused), Some(Reason::MemberExists), "{refused:?}");
     }
 }
 
 #[tokio::test]
-async fn a_repeated_key_invites_once_and_answers_alike() {
-    let world = world().await;
-    let team = world.team().await;
+async fn a_repeated_idempotency_key_invites_once_with_the_same_response() {
+    let context = test_context().await;
+    let team = context.team().await;
     let call = |email: &str| {
         let request = invitation(team.account_id, email, Role::User, Some(&team.manager_a));
         with_metadata(team.owner.call(team.account_id, request), "idempotency-key", "k1")
     };
-    let answers = join_all((0..20).map(|_| {
-        let (mut client, request) = (members(&world), call("bob@example.org"));
+    let responses = join_all((0..20).map(|_| {
+        let (mut client, request) = (members(&context), call("bob@example.org"));
         async move { client.invite_member(request).await.unwrap().into_inner() }
     }))
     .await;
-    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
-    assert_eq!(count(&world, "select count(*) from tenancy.memberships where status = 'invited'").await, 1);
-    baton_testkit::eventually(|| async { (!world.mailbox().mails(Some("bob@example.org")).is_empty()).then_some(()) })
-        .await;
-    assert_eq!(world.mailbox().mails(Some("bob@example.org")).len(), 1);
-    assert_eq!(refusal(members(&world).invite_member(call("cy@example.org")).await), Reason::IdempotencyKeyReused);
+    assert!(responses.iter().all(|response| response == &responses[0]), "{responses:?}");
+    assert_eq!(count(&context, "select count(*) from tenancy.memberships where status = 'invited'").await, 1);
+    baton_testkit::eventually(|| async {
+        (!context.mailbox().mails(Some("bob@example.org")).is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(context.mailbox().mails(Some("bob@example.org")).len(), 1);
+    assert_eq!(refusal(members(&context).invite_member(call("cy@example.org")).await), Reason::IdempotencyKeyReused);
     let wrong = with_metadata(call("bob@example.org"), "idempotency-key", "");
-    assert_eq!(refusal(members(&world).invite_member(wrong).await), Reason::IdempotencyKeyInvalid);
+    assert_eq!(refusal(members(&context).invite_member(wrong).await), Reason::IdempotencyKeyInvalid);
 }
 
 #[tokio::test]
-async fn nobody_invites_above_themselves_or_under_the_wrong_manager() {
-    let world = world().await;
-    let team = world.team().await;
-    let foreign = world.team().await.owner;
-    let removed = world.person("removed").await;
-    world.join(team.account_id, &removed, baton_access::Role::Manager, None).await;
+async fn a_higher_role_or_an_invalid_manager_is_refused() {
+    let context = test_context().await;
+    let team = context.team().await;
+    let foreign = context.team().await.owner;
+    let removed = context.person("removed").await;
+    context.join(team.account_id, &removed, baton_access::Role::Manager, None).await;
     let remove = RemoveMemberRequest {
         account_id: team.account_id.to_string(),
         user_id: removed.user_id.to_string(),
         hand_over_to: None,
     };
-    members(&world).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
+    members(&context).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
 
-    let before = count(&world, "select count(*) from tenancy.memberships").await;
-    let events = count(&world, "select count(*) from tenancy.outbox").await;
+    let before = count(&context, "select count(*) from tenancy.memberships").await;
+    let events = count(&context, "select count(*) from tenancy.outbox").await;
     for (by, role, manager, expected) in [
         (&team.user_a1, Role::User, None, Reason::PermissionMissing),
         (&team.manager_a, Role::User, None, Reason::PermissionMissing),
@@ -85,28 +87,28 @@ async fn nobody_invites_above_themselves_or_under_the_wrong_manager() {
         (&team.owner, Role::Unspecified, None, Reason::ValidationFailed),
     ] {
         let request = by.call(team.account_id, invitation(team.account_id, "x@example.org", role, manager));
-        assert_eq!(refusal(members(&world).invite_member(request).await), expected, "{role:?}");
+        assert_eq!(refusal(members(&context).invite_member(request).await), expected, "{role:?}");
     }
     let request = team.owner.call(team.account_id, invitation(team.account_id, "nonsense", Role::User, None));
-    assert_eq!(refusal(members(&world).invite_member(request).await), Reason::ValidationFailed);
-    assert_eq!(count(&world, "select count(*) from tenancy.memberships").await, before);
-    assert_eq!(count(&world, "select count(*) from tenancy.outbox").await, events);
+    assert_eq!(refusal(members(&context).invite_member(request).await), Reason::ValidationFailed);
+    assert_eq!(count(&context, "select count(*) from tenancy.memberships").await, before);
+    assert_eq!(count(&context, "select count(*) from tenancy.outbox").await, events);
 
     for (by, email, role) in
         [(&team.super_manager, "s@example.org", Role::SuperManager), (&team.owner, "o@example.org", Role::Owner)]
     {
-        invite(&world, by, invitation(team.account_id, email, role, None)).await.unwrap();
+        invite(&context, by, invitation(team.account_id, email, role, None)).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
-    let world = world().await;
-    let team = world.team().await;
-    let bob = world.person("bob").await;
+async fn an_invitation_expires_after_fourteen_days_and_can_be_replaced() {
+    let context = test_context().await;
+    let team = context.team().await;
+    let bob = context.person("bob").await;
     let clock = Clock::fixed(Utc::now());
-    let config = Config::from_env(&world.env()).unwrap();
-    let channel = world.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
+    let config = Config::from_env(&SPEC, &context.env()).unwrap();
+    let channel = context.spawn(|listener, shutdown| start(config, clock.clone(), listener, shutdown)).await;
     let mut client = MemberServiceClient::new(channel);
     let mut invite = async || {
         let request = invitation(team.account_id, &bob.email, Role::User, None);
@@ -119,7 +121,7 @@ async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
 
     let token = |member: &Member| {
         let ids = [team.account_id, member.id.parse().unwrap()];
-        AcceptInvitationRequest { token: world.invitation_tokens().issue("invitation", ids) }
+        AcceptInvitationRequest { token: context.invitation_tokens().issue("invitation", ids) }
     };
     let second = invite().await.unwrap().into_inner().member.unwrap();
     assert_ne!(first.id, second.id);
@@ -127,8 +129,8 @@ async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
     let joined = client.accept_invitation(bob.call_without_account(token(&second))).await.unwrap().into_inner();
     assert_eq!(joined.member.unwrap().status(), MemberStatus::Active);
 
-    // And nobody joins by an old link when there is no newer one either.
-    let cy = world.person("cy").await;
+    // An expired link is refused without a newer invitation as well.
+    let cy = context.person("cy").await;
     let request = invitation(team.account_id, &cy.email, Role::User, None);
     let old = client.invite_member(team.owner.call(team.account_id, request)).await.unwrap().into_inner();
     clock.advance(TimeDelta::days(14));
@@ -137,9 +139,9 @@ async fn after_fourteen_days_an_invitation_is_over_and_can_be_sent_anew() {
 }
 
 #[tokio::test]
-async fn addresses_are_invited_under_one_rule() {
-    let world = world().await;
-    let team = world.team().await;
+async fn addresses_are_validated_and_normalized() {
+    let context = test_context().await;
+    let team = context.team().await;
     for bad in [
         "john..doe@example.com",
         "\"john doe\"@example.com",
@@ -147,45 +149,45 @@ async fn addresses_are_invited_under_one_rule() {
         "ada@[192.0.2.1]",
     ] {
         let refused =
-            invite(&world, &team.owner, invitation(team.account_id, bad, Role::User, None)).await.unwrap_err();
+            invite(&context, &team.owner, invitation(team.account_id, bad, Role::User, None)).await.unwrap_err();
         assert_eq!(reason(&refused), Some(Reason::ValidationFailed), "{bad}");
         let details = tonic_types::StatusExt::get_details_bad_request(&refused).unwrap();
         assert_eq!(details.field_violations[0].field, "email");
     }
     let invited = invite(
-        &world,
+        &context,
         &team.owner,
         invitation(team.account_id, " Jose\u{301}@MU\u{308}NCHEN.example ", Role::User, None),
     );
     assert_eq!(invited.await.unwrap().email, "José@münchen.example");
     let again = invitation(team.account_id, "jos\u{e9}@xn--mnchen-3ya.example", Role::User, None);
     assert_eq!(
-        refusal(members(&world).invite_member(team.owner.call(team.account_id, again)).await),
+        refusal(members(&context).invite_member(team.owner.call(team.account_id, again)).await),
         Reason::MemberExists
     );
-    // Mailed to the address as servers know it.
+    // The e-mail goes to the ASCII form of the domain.
     let to = "José@xn--mnchen-3ya.example";
-    baton_testkit::eventually(|| async { (!world.mailbox().mails(Some(to)).is_empty()).then_some(()) }).await;
+    baton_testkit::eventually(|| async { (!context.mailbox().mails(Some(to)).is_empty()).then_some(()) }).await;
 }
 
 #[tokio::test]
-async fn an_invitation_that_reaches_nobody_ends_at_once() {
-    let world = world().await;
-    let team = world.team().await;
-    // No such domain exists (RFC 6761): the server refuses for good.
+async fn an_undeliverable_invitation_ends() {
+    let context = test_context().await;
+    let team = context.team().await;
+    // The domain cannot exist (RFC 6761), so the server refuses permanently.
     let invited = invitation(team.account_id, "nobody@nowhere.invalid", Role::User, None);
-    invite(&world, &team.owner, invited).await.unwrap();
+    invite(&context, &team.owner, invited).await.unwrap();
     let undeliverable =
         "select count(*) from tenancy.memberships where email_key like '%.invalid' and status = 'removed'";
-    baton_testkit::eventually(|| async { (count(&world, undeliverable).await == 1).then_some(()) }).await;
+    baton_testkit::eventually(|| async { (count(&context, undeliverable).await == 1).then_some(()) }).await;
     baton_testkit::eventually(|| async {
-        (count(&world, "select count(*) from tenancy.jobs").await == 0).then_some(())
+        (count(&context, "select count(*) from tenancy.jobs").await == 0).then_some(())
     })
     .await;
     let seats = "select count(*) from tenancy.memberships where status = 'invited'";
-    assert_eq!(count(&world, seats).await, 0, "it holds no seat");
+    assert_eq!(count(&context, seats).await, 0, "it holds no seat");
     let published: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from tenancy.outbox order by position")
-        .fetch_all(&world.admin())
+        .fetch_all(&context.admin())
         .await
         .unwrap();
     let kinds: Vec<String> = published

@@ -10,19 +10,19 @@ fn page(page: i32, per_page: i32, token: &str) -> Option<Page> {
 }
 
 async fn list(
-    world: &TestContext,
+    context: &TestContext,
     by: &Person,
     request: ListMembersRequest,
 ) -> Result<Response<ListMembersResponse>, Status> {
-    members(world).list_members(by.call(request.account_id.parse().unwrap(), request)).await
+    members(context).list_members(by.call(request.account_id.parse().unwrap(), request)).await
 }
 
 #[tokio::test]
-async fn members_are_read_page_by_page() {
-    let world = world().await;
-    let team = world.team().await;
+async fn members_are_paged_by_number_and_by_token() {
+    let context = test_context().await;
+    let team = context.team().await;
     let all = ListMembersRequest { account_id: team.account_id.to_string(), ..Default::default() };
-    let whole = list(&world, &team.user_a1, all.clone()).await.unwrap().into_inner();
+    let whole = list(&context, &team.user_a1, all.clone()).await.unwrap().into_inner();
     assert_eq!(whole.members.len(), 7);
     let order: Vec<_> = whole.members.iter().map(|member| member.user_id.clone().unwrap()).collect();
     let expected = [
@@ -39,19 +39,19 @@ async fn members_are_read_page_by_page() {
     let mut by_number = Vec::new();
     for number in 1..=4 {
         let request = ListMembersRequest { page: page(number, 3, ""), ..all.clone() };
-        let answer = list(&world, &team.owner, request).await.unwrap().into_inner();
-        let meta = answer.meta.unwrap();
+        let response = list(&context, &team.owner, request).await.unwrap().into_inner();
+        let meta = response.meta.unwrap();
         assert_eq!((meta.total_count, meta.page, meta.per_page, meta.total_pages), (7, number, 3, 3));
-        by_number.extend(answer.members);
+        by_number.extend(response.members);
     }
     assert_eq!(by_number, whole.members);
 
     let (mut by_token, mut token) = (Vec::new(), String::new());
     loop {
         let request = ListMembersRequest { page: page(0, 2, &token), ..all.clone() };
-        let answer = list(&world, &team.owner, request).await.unwrap().into_inner();
-        by_token.extend(answer.members);
-        let meta = answer.meta.unwrap();
+        let response = list(&context, &team.owner, request).await.unwrap().into_inner();
+        by_token.extend(response.members);
+        let meta = response.meta.unwrap();
         assert_eq!(meta.total_count, 7);
         token = meta.next_page_token;
         if token.is_empty() {
@@ -62,16 +62,16 @@ async fn members_are_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn filters_choose_roles_and_states() {
-    let world = world().await;
-    let team = world.team().await;
-    invite(&world, &team.owner, invitation(team.account_id, "bob@example.org", Role::Manager, None)).await.unwrap();
+async fn members_are_filtered_by_role_and_status() {
+    let context = test_context().await;
+    let team = context.team().await;
+    invite(&context, &team.owner, invitation(team.account_id, "bob@example.org", Role::Manager, None)).await.unwrap();
     let remove = baton_proto::baton::tenancy::v1::RemoveMemberRequest {
         account_id: team.account_id.to_string(),
         user_id: team.user_b1.user_id.to_string(),
         hand_over_to: None,
     };
-    members(&world).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
+    members(&context).remove_member(team.owner.call(team.account_id, remove)).await.unwrap();
     for (roles, statuses, expected) in [
         (vec![], vec![], 7),
         (vec![Role::Manager], vec![], 3),
@@ -86,23 +86,23 @@ async fn filters_choose_roles_and_states() {
             status: statuses.iter().map(|&status| status.into()).collect(),
             page: None,
         };
-        let answer = list(&world, &team.user_a1, request).await.unwrap().into_inner();
-        assert_eq!(answer.members.len(), expected, "{roles:?} {statuses:?}");
-        assert_eq!(answer.meta.unwrap().total_count, expected as i32);
-        assert!(answer.members.iter().all(|member| roles.is_empty() || roles.contains(&member.role())));
+        let response = list(&context, &team.user_a1, request).await.unwrap().into_inner();
+        assert_eq!(response.members.len(), expected, "{roles:?} {statuses:?}");
+        assert_eq!(response.meta.unwrap().total_count, expected as i32);
+        assert!(response.members.iter().all(|member| roles.is_empty() || roles.contains(&member.role())));
     }
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_and_not_ignored() {
-    let world = world().await;
-    let team = world.team().await;
+async fn invalid_tokens_and_filters_are_refused() {
+    let context = test_context().await;
+    let team = context.team().await;
     let all = ListMembersRequest { account_id: team.account_id.to_string(), ..Default::default() };
     let first = ListMembersRequest { page: page(0, 2, ""), ..all.clone() };
-    let token = list(&world, &team.owner, first).await.unwrap().into_inner().meta.unwrap().next_page_token;
-    // Made up: a key that is no time, and times that Postgres has not.
+    let token = list(&context, &team.owner, first).await.unwrap().into_inner().meta.unwrap().next_page_token;
+    // Forged tokens: keys that are no time, and times outside the range of Postgres.
     let digest = {
-        let bytes = base64(&token);
+        let bytes = decode(&token);
         bytes.split("\"f\":").nth(1).unwrap().trim_end_matches('}').to_owned()
     };
     let forged = |key: &str| {
@@ -111,13 +111,13 @@ async fn nonsense_is_refused_and_not_ignored() {
     };
     for bad in ["x".to_owned(), forged("\"soon\""), forged("null"), forged("\"-4000000000000000000\"")] {
         let request = ListMembersRequest { page: page(0, 2, &bad), ..all.clone() };
-        assert_eq!(refusal(list(&world, &team.owner, request).await), Reason::PageTokenInvalid, "{bad}");
+        assert_eq!(refusal(list(&context, &team.owner, request).await), Reason::PageTokenInvalid, "{bad}");
     }
-    // The far future is a place to read on from, where there is nothing.
+    // A key in the far future is valid and returns nothing.
     let request = ListMembersRequest { page: page(0, 2, &forged("\"8000000000000000000\"")), ..all.clone() };
-    assert!(list(&world, &team.owner, request).await.unwrap().into_inner().members.is_empty());
+    assert!(list(&context, &team.owner, request).await.unwrap().into_inner().members.is_empty());
     let other_filter = ListMembersRequest { role: vec![1], page: page(0, 2, &token), ..all.clone() };
-    assert_eq!(refusal(list(&world, &team.owner, other_filter).await), Reason::PageTokenInvalid);
+    assert_eq!(refusal(list(&context, &team.owner, other_filter).await), Reason::PageTokenInvalid);
     for request in [
         ListMembersRequest { role: vec![9], ..all.clone() },
         ListMembersRequest { role: vec![0], ..all.clone() },
@@ -125,31 +125,31 @@ async fn nonsense_is_refused_and_not_ignored() {
         ListMembersRequest { page: page(-1, 2, ""), ..all.clone() },
         ListMembersRequest { page: page(1, 101, ""), ..all.clone() },
     ] {
-        assert_eq!(refusal(list(&world, &team.owner, request).await), Reason::ValidationFailed);
+        assert_eq!(refusal(list(&context, &team.owner, request).await), Reason::ValidationFailed);
     }
 }
 
 #[tokio::test]
-async fn accounts_come_in_the_order_in_which_one_joined() {
-    let world = world().await;
-    let ada = world.person("ada").await;
+async fn accounts_are_listed_in_the_order_of_joining() {
+    let context = test_context().await;
+    let ada = context.person("ada").await;
     let mut expected = Vec::new();
     for number in 0..5 {
         if number == 2 {
-            // Another's account, which Ada is a member of.
-            let team = world.team().await;
-            world.join(team.account_id, &ada, baton_access::Role::User, None).await;
+            // Ada is a member of another user's account.
+            let team = context.team().await;
+            context.join(team.account_id, &ada, baton_access::Role::User, None).await;
             expected.push(team.account_id.to_string());
         } else {
-            expected.push(world.account(&ada).await.to_string());
+            expected.push(context.account(&ada).await.to_string());
         }
     }
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
         let request = ada.call_without_account(ListAccountsRequest { page: page(0, 2, &token) });
-        let answer = accounts(&world).list_accounts(request).await.unwrap().into_inner();
-        found.extend(answer.accounts.into_iter().map(|account| account.id));
-        let meta = answer.meta.unwrap();
+        let response = accounts(&context).list_accounts(request).await.unwrap().into_inner();
+        found.extend(response.accounts.into_iter().map(|account| account.id));
+        let meta = response.meta.unwrap();
         assert_eq!((meta.total_count, meta.total_pages), (5, 3));
         token = meta.next_page_token;
         if token.is_empty() {
@@ -158,11 +158,11 @@ async fn accounts_come_in_the_order_in_which_one_joined() {
     }
     assert_eq!(found, expected);
     let request = ada.call_without_account(ListAccountsRequest { page: page(2, 3, "") });
-    let second = accounts(&world).list_accounts(request).await.unwrap().into_inner();
+    let second = accounts(&context).list_accounts(request).await.unwrap().into_inner();
     assert_eq!(second.accounts.into_iter().map(|account| account.id).collect::<Vec<_>>(), expected[3..]);
 }
 
-fn base64(token: &str) -> String {
+fn decode(token: &str) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     String::from_utf8(URL_SAFE_NO_PAD.decode(token).unwrap()).unwrap()
 }

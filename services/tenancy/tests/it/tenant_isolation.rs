@@ -7,11 +7,11 @@ use baton_testkit::Team;
 
 use super::*;
 
-/// Every RPC that names an account, as `who` calls it for `account`, with `x-account-id` naming `header`.
-async fn all(world: &TestContext, who: &Person, header: Uuid, account: &Team) -> Vec<(&'static str, Reason)> {
+/// Calls every RPC with an account id for `account`, with `header` as `x-account-id`. Returns the reasons.
+async fn call_all(context: &TestContext, person: &Person, header: Uuid, account: &Team) -> Vec<(&'static str, Reason)> {
     let account_id = account.account_id.to_string();
     let user_id = account.user_a1.user_id.to_string();
-    let (mut accounts, mut members) = (accounts(world), members(world));
+    let (mut accounts, mut members) = (accounts(context), members(context));
     let settings = UpdateSettingsRequest {
         account_id: account_id.clone(),
         settings: Some(SettingsChange { managers_may_reassign: Some(true), ..Default::default() }),
@@ -24,78 +24,78 @@ async fn all(world: &TestContext, who: &Person, header: Uuid, account: &Team) ->
     let update = new_role(account.account_id, &account.user_a1, Role::Manager);
     let remove = RemoveMemberRequest { account_id, user_id, hand_over_to: None };
     vec![
-        ("get settings", refusal(accounts.get_settings(who.call(header, get_settings)).await)),
-        ("update settings", refusal(accounts.update_settings(who.call(header, settings)).await)),
-        ("invite", refusal(members.invite_member(who.call(header, invite)).await)),
-        ("list", refusal(members.list_members(who.call(header, list)).await)),
-        ("get", refusal(members.get_member(who.call(header, get)).await)),
-        ("update", refusal(members.update_member(who.call(header, update)).await)),
-        ("remove", refusal(members.remove_member(who.call(header, remove)).await)),
+        ("get settings", refusal(accounts.get_settings(person.call(header, get_settings)).await)),
+        ("update settings", refusal(accounts.update_settings(person.call(header, settings)).await)),
+        ("invite", refusal(members.invite_member(person.call(header, invite)).await)),
+        ("list", refusal(members.list_members(person.call(header, list)).await)),
+        ("get", refusal(members.get_member(person.call(header, get)).await)),
+        ("update", refusal(members.update_member(person.call(header, update)).await)),
+        ("remove", refusal(members.remove_member(person.call(header, remove)).await)),
     ]
 }
 
 #[tokio::test]
-async fn another_tenant_is_as_absent_as_one_that_never_was() {
-    let world = world().await;
-    let (mine, theirs) = (world.team().await, world.team().await);
-    let nobodys = Team { account_id: Uuid::now_v7(), ..theirs.clone() };
-    let before: Vec<String> = dump(&world).await;
-    for account in [&theirs, &nobodys] {
-        for (rpc, reason) in all(&world, &mine.owner, account.account_id, account).await {
+async fn another_tenant_is_indistinguishable_from_a_nonexistent_one() {
+    let context = test_context().await;
+    let (mine, theirs) = (context.team().await, context.team().await);
+    let nonexistent = Team { account_id: Uuid::now_v7(), ..theirs.clone() };
+    let before: Vec<String> = dump(&context).await;
+    for account in [&theirs, &nonexistent] {
+        for (rpc, reason) in call_all(&context, &mine.owner, account.account_id, account).await {
             assert_eq!(reason, Reason::NotAMember, "{rpc}");
         }
-        for (rpc, reason) in all(&world, &mine.owner, mine.account_id, account).await {
+        for (rpc, reason) in call_all(&context, &mine.owner, mine.account_id, account).await {
             assert_eq!(reason, Reason::AccountNotFound, "{rpc}");
         }
     }
-    // Their people are not found in my account either.
+    // Members of the other tenant are not found in this account either.
     let user_id = theirs.user_a1.user_id.to_string();
     let get = GetMemberRequest { account_id: mine.account_id.to_string(), user_id: user_id.clone() };
-    let got = members(&world).get_member(mine.owner.call(mine.account_id, get)).await;
+    let got = members(&context).get_member(mine.owner.call(mine.account_id, get)).await;
     assert_eq!(refusal(got), Reason::MemberNotFound);
     let update = new_role(mine.account_id, &theirs.user_a1, Role::Manager);
-    let updated = members(&world).update_member(mine.owner.call(mine.account_id, update)).await;
+    let updated = members(&context).update_member(mine.owner.call(mine.account_id, update)).await;
     assert_eq!(refusal(updated), Reason::MemberNotFound);
     let remove = RemoveMemberRequest { account_id: mine.account_id.to_string(), user_id, hand_over_to: None };
-    let removed = members(&world).remove_member(mine.owner.call(mine.account_id, remove)).await;
+    let removed = members(&context).remove_member(mine.owner.call(mine.account_id, remove)).await;
     assert_eq!(refusal(removed), Reason::MemberNotFound);
-    assert_eq!(dump(&world).await, before);
+    assert_eq!(dump(&context).await, before);
 }
 
-async fn dump(world: &TestContext) -> Vec<String> {
+async fn dump(context: &TestContext) -> Vec<String> {
     sqlx::query_scalar(
         "select a::text from tenancy.accounts a union all select m::text from tenancy.memberships m order by 1",
     )
-    .fetch_all(&world.admin())
+    .fetch_all(&context.admin())
     .await
     .unwrap()
 }
 
 #[tokio::test]
-async fn row_level_security_alone_hides_the_other_tenant() {
-    let world = world().await;
-    let (mine, theirs) = (world.team().await, world.team().await);
-    let db = world.db(SCHEMA);
+async fn row_level_security_alone_isolates_tenants() {
+    let context = test_context().await;
+    let (mine, theirs) = (context.team().await, context.team().await);
+    let db = context.db(SPEC.name);
     let tenant = Tenant { account_id: mine.account_id, user_id: mine.owner.user_id };
     let mut tx = db.begin(tenant).await.unwrap();
     let accounts: Vec<Uuid> = sqlx::query_scalar("select id from tenancy.accounts").fetch_all(&mut *tx).await.unwrap();
     assert_eq!(accounts, [mine.account_id]);
-    let of: Vec<Uuid> =
+    let account_ids: Vec<Uuid> =
         sqlx::query_scalar("select distinct account_id from tenancy.memberships").fetch_all(&mut *tx).await.unwrap();
-    assert_eq!(of, [mine.account_id]);
-    // Writes without a filter reach no further.
+    assert_eq!(account_ids, [mine.account_id]);
+    // Writes without a filter change only the own tenant.
     let changed = sqlx::query("update tenancy.memberships set version = version + 1").execute(&mut *tx).await.unwrap();
     assert_eq!(changed.rows_affected(), 7);
     let changed = sqlx::query("update tenancy.accounts set name = 'x'").execute(&mut *tx).await.unwrap();
     assert_eq!(changed.rows_affected(), 1);
     let deleted = sqlx::query("delete from tenancy.accounts where id = $1").bind(theirs.account_id);
     assert_eq!(deleted.execute(&mut *tx).await.unwrap().rows_affected(), 0);
-    let planted = sqlx::query("update tenancy.memberships set account_id = $1").bind(theirs.account_id);
-    let error = planted.execute(&mut *tx).await.unwrap_err();
+    let moved = sqlx::query("update tenancy.memberships set account_id = $1").bind(theirs.account_id);
+    let error = moved.execute(&mut *tx).await.unwrap_err();
     assert!(error.to_string().contains("row-level security"), "{error}");
     drop(tx);
 
-    // Without a tenant there is nothing; with a user only their own places, to read and not to write.
+    // Without a tenant no row is visible. With a user only their own rows are, and read-only.
     for (tenant, expected) in [
         (Tenant::NONE, (0, 0)),
         (Tenant::user(mine.user_a1.user_id), (1, 1)),
@@ -114,7 +114,7 @@ async fn row_level_security_alone_hides_the_other_tenant() {
         let written = sqlx::query("update tenancy.accounts set name = 'x'").execute(&mut *tx).await.unwrap();
         assert_eq!(written.rows_affected(), 0, "{tenant:?}");
     }
-    let unnamed: i64 =
+    let without_tenant: i64 =
         sqlx::query_scalar("select count(*) from tenancy.memberships").fetch_one(db.app()).await.unwrap();
-    assert_eq!(unnamed, 0);
+    assert_eq!(without_tenant, 0);
 }
