@@ -9,24 +9,16 @@ baton_runtime::config! {
     pub struct Config {
         /// Address to listen on, for HTTP/1.1 and HTTP/2 without TLS.
         pub listen: SocketAddr = "BATON_GATEWAY_LISTEN", default "127.0.0.1:8080";
-        /// `http://host:port` of the auth service.
-        pub auth_url: String = "BATON_AUTH_URL";
-        /// `http://host:port` of the tenancy service.
-        pub tenancy_url: String = "BATON_TENANCY_URL";
-        /// `http://host:port` of the task service.
-        pub task_url: String = "BATON_TASK_URL";
-        /// `http://host:port` of the notification service.
-        pub notification_url: String = "BATON_NOTIFICATION_URL";
         /// Redis: rate limits, and the event streams that feed WebSockets.
         pub redis_url: Secret = "BATON_REDIS_URL";
         /// URL where clients reach the gateway, for the OpenAPI document. Without it, the document refers to the host
         /// that serves it.
         pub public_url: Option<String> = "BATON_GATEWAY_PUBLIC_URL";
-        /// Allowed CORS origins, exactly as browsers send them (`https://app.example.com`), separated by commas; a single
-        /// `*` allows all.
+        /// Allowed CORS origins, exactly as browsers send them (`https://app.example.com`), separated by commas; a
+        /// single `*` allows all.
         pub cors_origins: Vec<String> = "BATON_GATEWAY_CORS_ORIGINS", default "";
-        /// Allowed `Host` values, without a port, separated by commas; `localhost` stands for all names and addresses of
-        /// this machine. Empty allows any.
+        /// Allowed `Host` values, without a port, separated by commas; `localhost` stands for all names and addresses
+        /// of this machine. Empty allows any.
         pub allowed_hosts: Vec<String> = "BATON_GATEWAY_ALLOWED_HOSTS", default "";
         /// Maximum REST request body, in bytes; public RPCs accept 64 KiB.
         pub max_body_bytes: usize = "BATON_GATEWAY_MAX_BODY_BYTES", default "1048576";
@@ -35,15 +27,16 @@ baton_runtime::config! {
         /// Requests per hour of an address without sign-in. An account's limit is its tier's, see
         /// `BATON_TENANCY_TIER_LIMITS`.
         pub requests_per_hour_anonymous: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", default "100";
-        /// Requests per hour of a signed-in user to RPCs that belong to no account (profile, sessions, list of accounts).
+        /// Requests per hour of a signed-in user to RPCs that belong to no account (profile, sessions, list of
+        /// accounts).
         pub requests_per_hour_user: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_USER", default "1000";
         /// Networks of the load balancers before the gateway (`10.0.0.0/8`), separated by commas. `X-Forwarded-For` is
         /// trusted from these only.
         pub trusted_proxies: Vec<String> = "BATON_GATEWAY_TRUSTED_PROXIES", default "";
         /// Maximum open client connections.
         pub max_connections: usize = "BATON_GATEWAY_MAX_CONNECTIONS", default "8192";
-        /// Maximum open connections from one address (IPv6: the /64). Load balancers of `BATON_GATEWAY_TRUSTED_PROXIES` are
-        /// exempt.
+        /// Maximum open connections from one address (IPv6: the /64). Load balancers of `BATON_GATEWAY_TRUSTED_PROXIES`
+        /// are exempt.
         pub max_connections_per_address: u32 = "BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default "512";
         /// Maximum open streaming calls and WebSockets of one user at one gateway.
         pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "64";
@@ -59,14 +52,13 @@ baton_runtime::config! {
     }
 }
 
-impl Config {
-    /// The proto packages and the URLs of the services that serve them. Add new services here.
-    pub(crate) fn upstreams(&self) -> [(&'static str, &str); 4] {
-        [
-            ("baton.auth.v1", &self.auth_url),
-            ("baton.tenancy.v1", &self.tenancy_url),
-            ("baton.task.v1", &self.task_url),
-            ("baton.notification.v1", &self.notification_url),
-        ]
-    }
+/// A service behind the gateway, as the registry of services describes it.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// Name of the service: `task`. It serves the proto package `baton.<name>.v1`.
+    pub name: &'static str,
+    /// `http://host:port` of the service.
+    pub url: String,
+    /// Whether the gateway is ready without the service. Then only the service's own calls fail while it is down.
+    pub optional: bool,
 }

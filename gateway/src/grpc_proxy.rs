@@ -86,7 +86,7 @@ impl GrpcProxy {
         let mut exposed = Vec::new();
         let http = pool().get_extension_by_name("google.api.http").context("the contract has no HTTP bindings")?;
         for service in pool().services() {
-            let Some(upstream) = upstreams.get(service.parent_file().package_name()) else { continue };
+            let Ok(upstream) = upstreams.of_package(service.parent_file().package_name()) else { continue };
             let mut rpcs = HashMap::new();
             let mut is_internal = false;
             for method in service.methods() {

@@ -1,4 +1,5 @@
-//! `/healthz`: the process is alive. `/readyz`: all services behind it serve, and it is not draining.
+//! `/healthz`: the process is alive. `/readyz`: the services that it needs serve, and it is not draining. `/readyz`
+//! lists the state of all services; an optional one that is down leaves the gateway ready.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,7 +25,13 @@ struct Health {
     upstreams: Upstreams,
     draining: CancellationToken,
     /// Time and results of the last checks. Locked while checking, so that concurrent requests share one check.
-    cached: Mutex<Option<(Instant, BTreeMap<&'static str, &'static str>)>>,
+    cached: Mutex<Option<(Instant, BTreeMap<&'static str, ServiceHealth>)>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ServiceHealth {
+    state: &'static str,
+    optional: bool,
 }
 
 /// The routes `/healthz` and `/readyz`.
@@ -40,22 +47,26 @@ async fn ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "draining"})));
     }
     let services = check_services(&health).await;
-    let all_serving = services.values().all(|state| *state == SERVING);
+    let is_ready = services.values().all(|service| service.optional || service.state == SERVING);
     let (code, status) =
-        if all_serving { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    (code, Json(json!({"status": status, "services": services})))
+        if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let states: BTreeMap<_, _> = services.into_iter().map(|(name, service)| (name, service.state)).collect();
+    (code, Json(json!({"status": status, "services": states})))
 }
 
 const SERVING: &str = "serving";
 
-async fn check_services(health: &Health) -> BTreeMap<&'static str, &'static str> {
+async fn check_services(health: &Health) -> BTreeMap<&'static str, ServiceHealth> {
     let mut cached = health.cached.lock().await;
     if let Some((checked_at, services)) = &*cached
         && checked_at.elapsed() < CACHE_TTL
     {
         return services.clone();
     }
-    let checks = health.upstreams.all().map(async |(package, upstream)| (package, check(upstream).await));
+    let checks = health
+        .upstreams
+        .all()
+        .map(async |(name, upstream, optional)| (name, ServiceHealth { state: check(upstream).await, optional }));
     let services: BTreeMap<_, _> = join_all(checks).await.into_iter().collect();
     *cached = Some((Instant::now(), services.clone()));
     services

@@ -35,7 +35,7 @@ mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::{
     Router,
     extract::Request,
@@ -50,7 +50,7 @@ use admission::Admission;
 use baton_events::{Streams, tail};
 use cable::Cable;
 use client_ip::TrustedProxies;
-pub use config::Config;
+pub use config::{Config, UpstreamConfig};
 use grpc_proxy::GrpcProxy;
 use rate_limit::Limiter;
 use request_body::BodyBuffers;
@@ -65,9 +65,15 @@ use upstream::Upstreams;
 ///
 /// # Errors
 /// If the contract has no REST form, or a URL or origin of the configuration is invalid.
-pub async fn start(config: Config, listener: TcpListener, extra: Router, shutdown: Shutdown) -> Result<()> {
+pub async fn start(
+    config: Config,
+    services: &[UpstreamConfig],
+    listener: TcpListener,
+    extra: Router,
+    shutdown: Shutdown,
+) -> Result<()> {
     let draining = shutdown.draining().clone();
-    let upstreams = Upstreams::new(&config)?;
+    let upstreams = Upstreams::new(services)?;
     let cors = cors::layer(&config.cors_origins)?;
     let allowed_hosts: Arc<[String]> = config.allowed_hosts.clone().into();
     let streams = Streams::open(&config.redis_url)?;
@@ -115,11 +121,10 @@ fn start_cable(
     guard: &RequestGuard,
     shutdown: &Shutdown,
 ) -> Result<Cable> {
-    let get = |package| upstreams.get(package).with_context(|| format!("no upstream serves {package}"));
     let services = cable::Upstreams {
-        auth: get("baton.auth.v1")?,
-        tenancy: get("baton.tenancy.v1")?,
-        task: get("baton.task.v1")?,
+        auth: upstreams.get("auth")?,
+        tenancy: upstreams.get("tenancy")?,
+        task: upstreams.get("task")?,
     };
     let events = tail::start(streams, shutdown);
     Cable::start(services, config, guard.clone(), &events, shutdown.clone())
@@ -137,8 +142,7 @@ pub fn openapi() -> Result<serde_json::Value> {
 fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard) -> Result<Router> {
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for route in routes::routes()? {
-        let package = route.method.parent_file().package_name().to_owned();
-        let upstream = upstreams.get(&package).with_context(|| format!("no upstream serves {package}"))?;
+        let upstream = upstreams.of_package(route.method.parent_file().package_name())?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
         let endpoint = Arc::new(rest::Endpoint { route, upstream, config: config.clone(), guard: guard.clone() });

@@ -1,12 +1,12 @@
 //! Webhooks: events of other companies' services.
 //!
-//! Signatures cover raw bytes, so the gateway decodes nothing: it forwards body and signature unchanged. Valid events use
-//! no rate limit. Events without a valid signature use the quota of their address; after that, requests of this address
-//! are rejected unread.
+//! Signatures cover raw bytes, so the gateway decodes nothing: it forwards body and signature unchanged. Valid events
+//! use no rate limit. Events without a valid signature use the quota of their address; after that, requests of this
+//! address are rejected unread.
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::{
     Router,
     body::Body,
@@ -48,7 +48,7 @@ struct Webhook {
 
 /// The routes of all webhooks.
 pub(crate) fn router(upstreams: &Upstreams, config: &Config, guard: &RequestGuard) -> Result<Router> {
-    let tenancy = upstreams.get("baton.tenancy.v1").context("no upstream serves baton.tenancy.v1")?;
+    let tenancy = upstreams.get("tenancy")?;
     let webhook = Webhook {
         billing: BillingServiceClient::new(tenancy),
         guard: guard.clone(),

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use baton_proto::baton::{auth::v1::UserEvent, events::v1::Envelope, tenancy::v1::MemberEvent};
+use baton_catalog::{AccessEffect, EventType, Payload};
+use baton_proto::baton::{events::v1::Envelope, tenancy::v1::MemberEvent};
 use uuid::Uuid;
 
 use crate::{Credential, Principal, identity_cache::CACHE_TTL};
@@ -25,13 +26,16 @@ pub enum AccessChange {
 }
 
 impl AccessChange {
-    /// What the event may have changed for this caller.
+    /// The change of this caller's access that the event may mean, by the catalogue's [`AccessEffect`]. An event of a type
+    /// that this version does not know may mean any change.
     pub fn of(event: &Envelope, principal: &Principal) -> Option<Self> {
-        let kind = event.r#type.as_str();
+        let effect = EventType::of(event).map(EventType::access_effect);
         if event.account_id.is_empty() {
             let subject: Uuid = event.subject_id.parse().ok()?;
-            let closed = (kind == "session.closed").then(|| payload::<UserEvent>(event)).flatten();
-            if closed.is_some_and(|closed| closed.session_id.parse() == Ok(principal.caller.session_id)) {
+            if effect == Some(AccessEffect::Session)
+                && let Ok(Some(Payload::SessionClosed(closed))) = Payload::decode(event)
+                && closed.session_id.parse() == Ok(principal.caller.session_id)
+            {
                 return Some(Self::SessionClosed);
             }
             let key = match &principal.caller.credential {
@@ -43,15 +47,16 @@ impl AccessChange {
         if event.account_id.parse() != Ok(principal.account_id()) {
             return None;
         }
-        if kind.starts_with("member.") && kind != "member.invited" {
-            let of_caller =
-                payload::<MemberEvent>(event).is_some_and(|member| member.user_id.parse() == Ok(principal.user_id()));
-            return Some(if of_caller { Self::Own } else { Self::Account });
+        match effect {
+            Some(AccessEffect::None | AccessEffect::Task) => None,
+            Some(AccessEffect::Member) if is_about(event, principal.user_id()) => Some(Self::Own),
+            _ => Some(Self::Account),
         }
-        kind.starts_with("account.").then_some(Self::Account)
     }
 }
 
-fn payload<M: prost::Name + Default>(event: &Envelope) -> Option<M> {
-    event.payload.as_ref().and_then(|payload| payload.to_msg().ok())
+/// Whether the event is about this user's membership.
+fn is_about(event: &Envelope, user_id: Uuid) -> bool {
+    let member = event.payload.as_ref().and_then(|payload| payload.to_msg::<MemberEvent>().ok());
+    member.is_some_and(|member| member.user_id.parse() == Ok(user_id))
 }

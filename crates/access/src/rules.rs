@@ -53,6 +53,17 @@ impl Rules {
         Ok(Self { rules, while_suspended, key_scopes, fresh_proofs })
     }
 
+    /// The rules of all services of a package (`baton.task.v1`).
+    ///
+    /// # Errors
+    /// Those of [`Rules::of`].
+    pub fn of_package(package: &str) -> anyhow::Result<Self> {
+        let services = baton_proto::pool().services();
+        let services = services.filter(|service| service.parent_file().package_name() == package);
+        let names: Vec<String> = services.map(|service| service.full_name().to_owned()).collect();
+        Self::of(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// Which proof of identity the RPC at this path takes beside the token.
     pub fn fresh_proof(&self, path: &str) -> FreshProof {
         self.fresh_proofs.get(path).copied().unwrap_or_default()

@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use baton_embedded::{PostgresBinaries, RedisBinary};
 use baton_files::{Files, FilesConfig};
 use baton_runtime::{Clock, Env};
+use baton_service::Spec;
 use baton_store::migrate;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use redis::{AsyncConnectionConfig, Client};
 use sqlx::{Connection, PgConnection};
 use tokio::net::TcpListener;
 
-use crate::platform::{self, SERVICES, Service};
+use crate::platform::{self, Service};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Clocks further apart than this make tokens expire early or late.
@@ -67,7 +69,7 @@ async fn embedded(report: &mut Report, env: &Env) {
                 "start it, correct BATON_DATABASE_URL, or unset it to have a private one",
             );
             if let Some(mut conn) = connected {
-                let checked = has_extensions(&mut conn, &extensions(SERVICES)).await;
+                let checked = has_extensions(&mut conn, &extensions(platform::specs())).await;
                 report.line("it has the extensions that are needed", checked, EXTENSIONS_MISSING);
             }
         }
@@ -79,7 +81,7 @@ async fn embedded(report: &mut Report, env: &Env) {
                 "run ./run, which installs it, or install the package postgresql",
             );
             if let Some(found) = found {
-                let checked = none_missing(&found.lacks(extensions(SERVICES)));
+                let checked = none_missing(&found.lacks(extensions(platform::specs())));
                 report.line("it has the extensions that are needed", checked, EXTENSIONS_MISSING);
             }
         }
@@ -122,47 +124,79 @@ async fn configured(report: &mut Report, env: &Env, service: &Service) {
     let mend = "set the variables named above; the service's README says what they are for";
     if let Some(address) = report.line("configuration", checked, mend) {
         let free = port(address).await;
-        report.line(&format!("{address} is free"), free, &format!("stop what uses it, or set {}", service.listen));
+        report.line(
+            &format!("{address} is free"),
+            free,
+            &format!("stop what uses it, or set {}", service.listen_variable()),
+        );
     }
-    if service.migrations.is_some() {
-        database(report, env, service).await;
+    if let Some(spec) = service.spec {
+        database(report, env, spec).await;
     }
     if let Some(url) = env.get("BATON_REDIS_URL") {
         let found = redis(url).await;
         report.line("Redis", found, "start Redis 7 or newer, or correct BATON_REDIS_URL");
     }
-    for variable in ["BATON_AUTH_URL", "BATON_TENANCY_URL", "BATON_TASK_URL", "BATON_NOTIFICATION_URL"] {
-        if (service.variables)().iter().any(|read| read.name == variable)
-            && let Some(url) = env.get(variable)
+    let read = (service.variables)();
+    for variable in platform::specs().map(Spec::url_variable) {
+        if read.iter().any(|read| read.name == variable)
+            && let Some(url) = env.get(&variable)
         {
             let found = peer(url).await;
             report.line(&format!("{variable} answers"), found, "start that service, or correct the variable");
         }
     }
-    if service.name == "task"
-        && let Ok(config) = FilesConfig::from_env(env)
+    if let Some(check) = service.extra_check
+        && let Some(Check { name, outcome, remedy }) =
+            tokio::time::timeout(TIMEOUT, check(env)).await.unwrap_or_else(|_| {
+                Some(Check { name: "the service's own check", outcome: Err(anyhow!("no answer in time")), remedy: "" })
+            })
     {
-        let checked =
-            tokio::time::timeout(TIMEOUT, async { Files::open(&config, Clock::system())?.check().await }).await;
-        let checked = checked.context("no answer in time").and_then(|checked| checked);
-        let mend = "start that store, make the bucket, or correct BATON_TASK_ATTACHMENTS_*";
-        report.line("BATON_TASK_ATTACHMENTS_URL answers", checked, mend);
-    }
-    if service.name == "auth"
-        && let Ok(config) = baton_auth::KeysConfig::from_env(env)
-    {
-        let keys = tokio::time::timeout(TIMEOUT, baton_auth::signing_keys(&config, false)).await;
-        let keys = keys.context("no answer in time").and_then(|keys| keys);
-        let mend = "migrate first; BATON_AUTH_SEALING_KEYS must hold the key that sealed them, as id:base64";
-        report.line("signing keys", keys, mend);
+        report.line(name, outcome, remedy);
     }
 }
 
-async fn database(report: &mut Report, env: &Env, service: &Service) {
-    let name = service.name.to_uppercase();
+/// A check of one service beside those of all services; `None` when its configuration is incomplete, which another check
+/// reports.
+pub(crate) type ExtraCheck = fn(&Env) -> BoxFuture<'_, Option<Check>>;
+
+/// The outcome of a check.
+pub(crate) struct Check {
+    name: &'static str,
+    outcome: anyhow::Result<()>,
+    /// What to do when it fails.
+    remedy: &'static str,
+}
+
+/// Whether the object store of attachments responds.
+pub(crate) fn attachments(env: &Env) -> BoxFuture<'_, Option<Check>> {
+    Box::pin(async {
+        let config = FilesConfig::from_env(env).ok()?;
+        let outcome = async { Files::open(&config, Clock::system())?.check().await }.await;
+        Some(Check {
+            name: "BATON_TASK_ATTACHMENTS_URL answers",
+            outcome,
+            remedy: "start that store, make the bucket, or correct BATON_TASK_ATTACHMENTS_*",
+        })
+    })
+}
+
+/// Whether the signing keys can be opened.
+pub(crate) fn signing_keys(env: &Env) -> BoxFuture<'_, Option<Check>> {
+    Box::pin(async {
+        let config = baton_auth::KeysConfig::from_env(env).ok()?;
+        Some(Check {
+            name: "signing keys",
+            outcome: baton_auth::signing_keys(&config, false).await.map(drop),
+            remedy: "migrate first; BATON_AUTH_SEALING_KEYS must hold the key that sealed them, as id:base64",
+        })
+    })
+}
+
+async fn database(report: &mut Report, env: &Env, spec: &'static Spec) {
     for (variable, role) in [
-        (format!("BATON_{name}_DATABASE_URL"), migrate::app_role(service.name)),
-        (format!("BATON_{name}_SYSTEM_DATABASE_URL"), migrate::system_role(service.name)),
+        (spec.variable("DATABASE_URL"), migrate::app_role(spec.name)),
+        (spec.variable("SYSTEM_DATABASE_URL"), migrate::system_role(spec.name)),
     ] {
         let Some(url) = env.get(&variable) else { continue };
         let mend = format!("start Postgres 15 or newer, or correct {variable}");
@@ -179,12 +213,12 @@ async fn database(report: &mut Report, env: &Env, service: &Service) {
             skew,
             "synchronise the clocks (NTP) of this machine and the database's",
         );
-        let needed = extensions(std::slice::from_ref(service));
+        let needed = extensions([spec]);
         if !needed.is_empty() {
             let checked = has_extensions(&mut conn, &needed).await;
             report.line("the server has the extensions that are needed", checked, EXTENSIONS_MISSING);
         }
-        let migrated = migrate::is_current(&mut conn, service.name, service.migrations).await;
+        let migrated = migrate::is_current(&mut conn, spec.name, Some(spec.migrations)).await;
         report.line("migrations", migrated, "run: baton migrate");
     }
 }
@@ -199,8 +233,8 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
 }
 
 /// The extensions that migrations of these services create, in order.
-fn extensions(services: &[Service]) -> Vec<&'static str> {
-    let migrations = services.iter().filter_map(|service| service.migrations).flat_map(|migrator| migrator.iter());
+fn extensions(specs: impl IntoIterator<Item = &'static Spec>) -> Vec<&'static str> {
+    let migrations = specs.into_iter().flat_map(|spec| spec.migrations.iter());
     let lines = migrations.flat_map(|migration| migration.sql.as_str().lines());
     let created = lines.filter_map(|line| line.strip_prefix("create extension if not exists ")?.strip_suffix(';'));
     created.collect::<BTreeSet<_>>().into_iter().collect()
@@ -272,14 +306,14 @@ mod tests {
 
     #[test]
     fn the_extensions_are_those_of_the_migrations() {
-        assert_eq!(extensions(SERVICES), ["btree_gin", "btree_gist", "pg_trgm"]);
+        assert_eq!(extensions(platform::specs()), ["btree_gin", "btree_gist", "pg_trgm"]);
     }
 
     #[tokio::test]
     async fn a_server_is_asked_for_what_it_has() {
         let world = TestContext::start(&[]).await;
         let mut conn = world.admin().acquire().await.expect("a connection");
-        has_extensions(&mut conn, &extensions(SERVICES)).await.expect("all of them");
+        has_extensions(&mut conn, &extensions(platform::specs())).await.expect("all of them");
         let error =
             has_extensions(&mut conn, &["btree_gin", "no_such", "neither_this"]).await.expect_err("two missing");
         assert_eq!(error.to_string(), "neither_this, no_such missing");

@@ -13,7 +13,7 @@ use baton_runtime::Env;
 use baton_store::migrate::{app_role, system_role, url_as_role};
 use sqlx::{Connection, PgConnection};
 
-use crate::{doctor, platform::SERVICES};
+use crate::{doctor, platform};
 
 /// The database of all services.
 const DATABASE: &str = "baton";
@@ -65,11 +65,10 @@ impl Servers {
     /// Tells services where the servers are. Each service gets its roles by the administrator's login.
     pub(crate) fn provide(&self, env: &mut Env) {
         env.set_default("BATON_REDIS_URL", self.redis_url.as_str());
-        for service in SERVICES.iter().filter(|service| service.migrations.is_some()) {
-            let name = service.name.to_uppercase();
+        for spec in platform::specs() {
             let url = |role: &str| url_as_role(&self.database_url, role);
-            env.set_default(&format!("BATON_{name}_DATABASE_URL"), url(&app_role(service.name)));
-            env.set_default(&format!("BATON_{name}_SYSTEM_DATABASE_URL"), url(&system_role(service.name)));
+            env.set_default(&spec.variable("DATABASE_URL"), url(&app_role(spec.name)));
+            env.set_default(&spec.variable("SYSTEM_DATABASE_URL"), url(&system_role(spec.name)));
         }
     }
 

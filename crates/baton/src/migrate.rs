@@ -19,8 +19,8 @@ baton_runtime::config! {
 pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode> {
     let config = MigrateConfig::from_env(env)?;
     for service in platform::named(names)? {
-        if let Some(migrations) = service.migrations {
-            migrate::migrate(config.database_url.expose(), service.name, migrations)
+        if let Some(spec) = service.spec {
+            migrate::migrate(config.database_url.expose(), spec.name, spec.migrations)
                 .await
                 .with_context(|| format!("cannot migrate {}", service.name))?;
             println!("{} is up to date", service.name);
@@ -31,10 +31,8 @@ pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode>
 
 /// Brings all schemas up to date, in the database that `url` names.
 pub(crate) async fn all(url: &str) -> anyhow::Result<()> {
-    for service in platform::SERVICES {
-        if let Some(migrations) = service.migrations {
-            migrate::migrate(url, service.name, migrations).await?;
-        }
+    for spec in platform::specs() {
+        migrate::migrate(url, spec.name, spec.migrations).await?;
     }
     Ok(())
 }

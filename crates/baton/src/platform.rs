@@ -1,71 +1,106 @@
-//! The services that there are: the only place that names them all.
+//! The registry: one row per service, from which everything else about it is derived.
 
 use std::{net::SocketAddr, pin::Pin};
 
 use anyhow::{Context, bail};
 use axum::Router;
-use baton_runtime::{Clock, ConfigError, Env, Shutdown, Variable};
-use sqlx::migrate::Migrator;
+use baton_gateway::UpstreamConfig;
+use baton_runtime::{Clock, ConfigError, Env, Shutdown, Variable, config::Reader};
+use baton_service::Spec;
 use tokio::net::TcpListener;
 
-/// A part of the platform that can run by itself.
-#[derive(Clone, Copy)]
-pub(crate) struct Service {
+use crate::doctor::{self, ExtraCheck};
+
+/// A process of the platform: a service, or the gateway before them.
+pub struct Service {
     /// Its name, and its schema's.
-    pub(crate) name: &'static str,
-    /// Its migrations; the gateway has none.
-    pub(crate) migrations: Option<&'static Migrator>,
-    /// The variable that names the address it listens on.
-    pub(crate) listen: &'static str,
-    /// The variable that tells others where it is.
-    pub(crate) url: Option<&'static str>,
+    pub name: &'static str,
+    /// Its description; the gateway has none.
+    pub spec: Option<&'static Spec>,
     /// All variables that it reads.
-    pub(crate) variables: fn() -> Vec<&'static Variable>,
+    pub variables: fn() -> Vec<Variable>,
     /// Its address, if its configuration is complete.
-    pub(crate) check: fn(&Env) -> Result<SocketAddr, ConfigError>,
+    pub check: fn(&Env) -> Result<SocketAddr, ConfigError>,
+    /// What `baton doctor` checks beside the configuration, the database, Redis and the peers.
+    pub(crate) extra_check: Option<ExtraCheck>,
     /// Runs it.
-    pub(crate) start: fn(&Env, TcpListener, Shutdown, Router) -> anyhow::Result<Running>,
+    start: fn(&Env, TcpListener, Shutdown, Router) -> anyhow::Result<Running>,
 }
 
 /// A service that runs until it is stopped.
-pub(crate) type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+impl Service {
+    /// The variable with the address that it listens on.
+    pub fn listen_variable(&self) -> String {
+        format!("BATON_{}_LISTEN", self.name.to_uppercase())
+    }
+}
 
 macro_rules! service {
-    ($package:ident, $name:literal, $field:ident, $listen:literal, $url:literal) => {
+    ($package:ident $(, check: $check:expr)?) => {
         Service {
-            name: $name,
-            migrations: Some(&$package::MIGRATIONS),
-            listen: $listen,
-            url: Some($url),
-            variables: || $package::Config::variables().collect(),
-            check: |env| Ok($package::Config::from_env(env)?.$field.listen),
+            name: $package::SPEC.name,
+            spec: Some(&$package::SPEC),
+            variables: || $package::Config::variables(&$package::SPEC),
+            check: |env| Ok($package::Config::from_env(&$package::SPEC, env)?.service.listen),
+            extra_check: [$(Some($check as ExtraCheck),)? None][0],
             start: |env, listener, shutdown, _| {
-                let config = $package::Config::from_env(env)?;
+                let config = $package::Config::from_env(&$package::SPEC, env)?;
                 Ok(Box::pin($package::start(config, Clock::system(), listener, shutdown)))
             },
         }
     };
 }
 
-/// All of them. Each may call those before it, so they stop from the last to the first.
-pub(crate) static SERVICES: &[Service] = &[
-    service!(baton_auth, "auth", auth, "BATON_AUTH_LISTEN", "BATON_AUTH_URL"),
-    service!(baton_tenancy, "tenancy", tenancy, "BATON_TENANCY_LISTEN", "BATON_TENANCY_URL"),
-    service!(baton_task, "task", task, "BATON_TASK_LISTEN", "BATON_TASK_URL"),
-    service!(baton_notification, "notification", notification, "BATON_NOTIFICATION_LISTEN", "BATON_NOTIFICATION_URL"),
+/// All services, then the gateway. Each may call those before it, so they stop from the last to the first.
+pub static SERVICES: &[Service] = &[
+    service!(baton_auth, check: doctor::signing_keys),
+    service!(baton_tenancy),
+    service!(baton_task, check: doctor::attachments),
+    service!(baton_notification),
     Service {
         name: "gateway",
-        migrations: None,
-        listen: "BATON_GATEWAY_LISTEN",
-        url: None,
-        variables: || baton_gateway::Config::VARIABLES.iter().collect(),
-        check: |env| Ok(baton_gateway::Config::from_env(env)?.listen),
+        spec: None,
+        variables: || [baton_gateway::Config::VARIABLES.to_vec(), upstream_variables()].concat(),
+        check: |env| {
+            let (config, _) = ConfigError::join(baton_gateway::Config::from_env(env), upstreams(env))?;
+            Ok(config.listen)
+        },
+        extra_check: None,
         start: |env, listener, shutdown, extra| {
             let config = baton_gateway::Config::from_env(env)?;
-            Ok(Box::pin(baton_gateway::start(config, listener, extra, shutdown)))
+            let upstreams = upstreams(env)?;
+            Ok(Box::pin(async move { baton_gateway::start(config, &upstreams, listener, extra, shutdown).await }))
         },
     },
 ];
+
+/// The descriptions of all services.
+pub fn specs() -> impl Iterator<Item = &'static Spec> {
+    SERVICES.iter().filter_map(|service| service.spec)
+}
+
+/// The variables in which the gateway finds the services.
+fn upstream_variables() -> Vec<Variable> {
+    let variable = |spec: &Spec| Variable {
+        name: spec.url_variable().into(),
+        default: None,
+        doc: format!("URL of the {} service: `http://host:port`.", spec.name).into(),
+    };
+    specs().map(variable).collect()
+}
+
+/// The services behind the gateway.
+fn upstreams(env: &Env) -> Result<Vec<UpstreamConfig>, ConfigError> {
+    let variables = upstream_variables();
+    let mut reader = Reader::new(env, &variables);
+    // All are read, so that the error names all that are missing.
+    let upstreams: Vec<Option<UpstreamConfig>> = specs()
+        .map(|spec| Some(UpstreamConfig { name: spec.name, url: reader.next()?, optional: spec.optional }))
+        .collect();
+    upstreams.into_iter().collect::<Option<_>>().ok_or_else(|| reader.error())
+}
 
 /// The services with these names, in the order of [`SERVICES`]; all when none is named.
 pub(crate) fn named(names: &[String]) -> anyhow::Result<Vec<&'static Service>> {

@@ -9,19 +9,11 @@ use std::{
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use baton_runtime::Env;
+use baton_runtime::{Env, random};
+
+use crate::platform;
 
 const FILE: &str = "keys.env";
-
-/// The keys, and what stands before the random part of each.
-const KEYS: [(&str, &str); 6] = [
-    ("BATON_AUTH_MAILED_TOKEN_KEY", ""),
-    ("BATON_AUTH_SEALING_KEYS", "first:"),
-    ("BATON_TENANCY_MAILED_TOKEN_KEY", ""),
-    ("BATON_TENANCY_SERVICE_SECRET", ""),
-    ("BATON_TASK_SERVICE_SECRET", ""),
-    ("BATON_TASK_ATTACHMENTS_SIGNING_KEY", ""),
-];
 
 /// Gives `env` the keys that it does not have: those of the file. What the file lacks, as one of an earlier version
 /// does, is made and added.
@@ -36,9 +28,12 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         }
     };
     let mut missing = String::new();
-    for (name, before) in KEYS {
+    let own = platform::specs().flat_map(|spec| spec.generated_keys).map(|&(name, before)| (name.to_owned(), before));
+    let with_secret: Vec<_> = platform::specs().filter(|spec| spec.has_service_secret).collect();
+    let keys = own.chain(with_secret.iter().map(|spec| (spec.variable("SERVICE_SECRET"), "")));
+    for (name, before) in keys {
         if !text.lines().any(|line| line.starts_with(&format!("{name}="))) {
-            missing += &format!("{name}={before}{}\n", random());
+            missing += &format!("{name}={before}{}\n", STANDARD.encode(random::bytes::<32>()));
         }
     }
     if !missing.is_empty() {
@@ -52,15 +47,12 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         env.set_default(name, value);
     }
     // Auth knows the secrets of the services that call it.
-    let secret = |name| env.get(name).unwrap_or_default();
-    let (tenancy, task) = (secret("BATON_TENANCY_SERVICE_SECRET"), secret("BATON_TASK_SERVICE_SECRET"));
-    let services = format!("tenancy:{tenancy},task:{task}");
-    env.set_default("BATON_AUTH_SERVICE_SECRETS", services);
+    let known = with_secret
+        .iter()
+        .map(|spec| format!("{}:{}", spec.name, env.get(&spec.variable("SERVICE_SECRET")).unwrap_or_default()));
+    let known: Vec<String> = known.collect();
+    env.set_default("BATON_AUTH_SERVICE_SECRETS", known.join(","));
     Ok(())
-}
-
-fn random() -> String {
-    STANDARD.encode(rand::random::<[u8; 32]>())
 }
 
 fn add(path: &Path, lines: &str) -> anyhow::Result<()> {

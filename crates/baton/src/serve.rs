@@ -25,7 +25,7 @@ pub(crate) async fn run(env: &Env, names: &[String]) -> anyhow::Result<ExitCode>
     }
     let mut bound = Vec::new();
     for (service, address) in addresses {
-        bound.push(Bound { service, listener: process::bind(address, service.listen).await? });
+        bound.push(Bound { service, listener: process::bind(address, &service.listen_variable()).await? });
     }
     // The telemetry of a process that runs one service carries its name.
     let name = match bound.as_slice() {

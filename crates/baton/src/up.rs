@@ -72,19 +72,19 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
 
     let mut bound = Vec::new();
     for service in SERVICES {
-        if let Some(variable) = service.url {
-            let listener = match env.get(service.listen) {
-                Some(address) => {
-                    let address = address.parse().with_context(|| format!("{} is not an address", service.listen))?;
-                    process::bind(address, service.listen).await?
-                }
-                None => free_port().await?,
-            };
-            env.set(variable, format!("http://{}", listener.local_addr()?));
-            bound.push(Bound { service, listener });
-        }
+        let Some(spec) = service.spec else { continue };
+        let variable = service.listen_variable();
+        let listener = match env.get(&variable) {
+            Some(address) => {
+                let address = address.parse().with_context(|| format!("{variable} is not an address"))?;
+                process::bind(address, &variable).await?
+            }
+            None => free_port().await?,
+        };
+        env.set(spec.url_variable(), format!("http://{}", listener.local_addr()?));
+        bound.push(Bound { service, listener });
     }
-    let service = SERVICES.iter().find(|service| service.url.is_none()).context("there is a gateway")?;
+    let service = SERVICES.iter().find(|service| service.spec.is_none()).context("there is a gateway")?;
     bound.push(Bound { service, listener: gateway });
 
     let env = &env;

@@ -6,7 +6,7 @@
 
 mod events;
 
-use baton_proto::baton::events::v1::Envelope;
+use baton_proto::baton::{events::v1::Envelope, task::v1::TaskEvent};
 
 pub use events::{EventType, Payload};
 
@@ -88,6 +88,34 @@ impl EventType {
     }
 }
 
+impl Payload {
+    /// The payload of an event of a task itself, not of its comments, files and the like.
+    pub fn into_task(self) -> Option<TaskEvent> {
+        match self {
+            Self::TaskCreated(task)
+            | Self::TaskUpdated(task)
+            | Self::TaskDeleted(task)
+            | Self::TaskStarted(task)
+            | Self::TaskPaused(task)
+            | Self::TaskResumed(task)
+            | Self::TaskCompleted(task)
+            | Self::TaskAssigned(task)
+            | Self::TaskReassigned(task)
+            | Self::TaskAccepted(task)
+            | Self::TaskRejected(task)
+            | Self::TaskArchived(task)
+            | Self::TaskCanceled(task)
+            | Self::TaskReopened(task)
+            | Self::TaskRestored(task)
+            | Self::TaskMoved(task)
+            | Self::TaskTimeCorrected(task)
+            | Self::TaskDueSoon(task)
+            | Self::TaskOverdue(task) => Some(task),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for EventType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -98,7 +126,7 @@ impl std::fmt::Display for EventType {
 mod tests {
     use std::collections::HashSet;
 
-    use baton_proto::baton::{auth::v1::UserEvent, task::v1::TaskEvent};
+    use baton_proto::baton::auth::v1::UserEvent;
 
     use super::*;
 
@@ -139,6 +167,15 @@ mod tests {
         let any = prost_types::Any::from_msg(&UserEvent::default()).unwrap();
         assert!(matches!(Payload::decode(&envelope("task.assigned", Some(any))), Err(DecodeError::Malformed(..))));
         assert!(matches!(Payload::decode(&envelope("task.assigned", None)), Err(DecodeError::Missing(_))));
+    }
+
+    #[test]
+    fn every_task_event_is_one_of_a_task() {
+        for kind in EventType::ALL {
+            let empty = prost_types::Any { type_url: format!("/{}", kind.payload_name()), value: Vec::new() };
+            let payload = Payload::decode(&envelope(kind.name(), Some(empty))).unwrap().unwrap();
+            assert_eq!(payload.into_task().is_some(), kind.payload_name() == "baton.task.v1.TaskEvent", "{kind}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use baton_catalog::EventType;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{baton::events::v1::Envelope, convert::datetime};
 use baton_runtime::{Shutdown, propagation};
@@ -57,7 +58,7 @@ impl Delivery {
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Whether the service cares for events of this type (`task.assigned`).
-    fn handles(&self, kind: &str) -> bool;
+    fn handles(&self, kind: Option<EventType>) -> bool;
 
     /// Takes the event in. `tx` is bound to the event's account and has noted the event in the inbox: what
     /// is written in it happens once.
@@ -304,7 +305,7 @@ impl<H: Handler> Reader<H> {
             self.dead_letter(Uuid::now_v7(), &envelope, &Error::internal("an entry is no event")).await?;
             return Ok(None);
         };
-        Ok(self.handler.handles(&event.r#type).then(|| Delivery::new(id, event, envelope)))
+        Ok(self.handler.handles(EventType::of(&event)).then(|| Delivery::new(id, event, envelope)))
     }
 
     /// Handles events of one account together. `false` when that fails, for whatever reason: one by one they show which

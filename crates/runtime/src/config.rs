@@ -5,6 +5,7 @@
 //! struct reads.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
@@ -50,20 +51,65 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
 }
 
 /// One environment variable that a configuration reads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Variable {
     /// Its name.
-    pub name: &'static str,
-    /// Its value when it is not set; `None` when it must be set or may be left out.
-    pub default: Option<&'static str>,
-    /// What it is for.
-    pub doc: &'static str,
+    pub name: Cow<'static, str>,
+    /// The value when it is not set; `None` when it is required or optional.
+    pub default: Option<Cow<'static, str>>,
+    /// Its meaning.
+    pub doc: Cow<'static, str>,
+}
+
+/// Settings that are read from the environment: a [`config!`](crate::config!) struct, or several as a tuple.
+pub trait Settings: Sized {
+    /// The environment variables that they are read from.
+    fn variables() -> Vec<Variable>;
+
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// When variables are missing or wrong: all of them, with the reason of each.
+    fn from_env(env: &Env) -> Result<Self, ConfigError>;
+}
+
+impl Settings for () {
+    fn variables() -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn from_env(_: &Env) -> Result<Self, ConfigError> {
+        Ok(())
+    }
+}
+
+impl<A: Settings, B: Settings> Settings for (A, B) {
+    fn variables() -> Vec<Variable> {
+        [A::variables(), B::variables()].concat()
+    }
+
+    fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        ConfigError::join(A::from_env(env), B::from_env(env))
+    }
 }
 
 /// All that is wrong with the environment, one line per variable.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is not complete:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
+
+impl ConfigError {
+    /// Both values, or everything that is wrong with either.
+    ///
+    /// # Errors
+    /// When one of them is an error.
+    pub fn join<A, B>(a: Result<A, Self>, b: Result<B, Self>) -> Result<(A, B), Self> {
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok((a, b)),
+            (a, b) => Err(Self([a.err(), b.err()].into_iter().flatten().flat_map(|Self(lines)| lines).collect())),
+        }
+    }
+}
 
 /// A value that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -157,17 +203,38 @@ impl FromVariable for Vec<String> {
     }
 }
 
-/// Reads one variable for [`config!`](crate::config!), noting what is wrong with it.
-#[doc(hidden)]
-pub fn read<T: FromVariable>(env: &Env, variable: &Variable, wrong: &mut Vec<String>) -> Option<T> {
-    let value = env.get(variable.name);
-    let parsed = T::from_variable(value.or(variable.default));
-    if parsed.is_none() {
-        // Values are not echoed: the wrong one may be a secret in the wrong place.
-        let state = if value.is_some() { "is not" } else { "is not set; it takes" };
-        wrong.push(format!("{} {state} {} ({})", variable.name, T::EXPECTS, variable.doc.trim()));
+/// Reads variables in their order, and collects everything that is wrong with them.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    env: &'a Env,
+    variables: std::slice::Iter<'a, Variable>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of these variables.
+    pub fn new(env: &'a Env, variables: &'a [Variable]) -> Self {
+        Self { env, variables: variables.iter(), wrong: Vec::new() }
     }
-    parsed
+
+    /// The value of the next variable; `None` if it is missing or wrong, which [`Reader::error`] says.
+    #[expect(clippy::should_implement_trait, reason = "every value has a type of its own")]
+    pub fn next<T: FromVariable>(&mut self) -> Option<T> {
+        let variable = self.variables.next()?;
+        let value = self.env.get(&variable.name);
+        let parsed = T::from_variable(value.or(variable.default.as_deref()));
+        if parsed.is_none() {
+            // Values are not printed: the wrong one may be a secret in the wrong variable.
+            let state = if value.is_some() { "is not" } else { "is not set; it takes" };
+            self.wrong.push(format!("{} {state} {} ({})", variable.name, T::EXPECTS, variable.doc.trim()));
+        }
+        parsed
+    }
+
+    /// Everything that was wrong.
+    pub fn error(self) -> ConfigError {
+        ConfigError(self.wrong)
+    }
 }
 
 /// Declares a configuration struct: fields, their variables, defaults and meaning.
@@ -204,25 +271,34 @@ macro_rules! config {
         impl $name {
             /// The environment variables that it reads.
             pub const VARIABLES: &'static [$crate::Variable] = &[$($crate::Variable {
-                name: $variable,
+                name: std::borrow::Cow::Borrowed($variable),
                 default: $crate::config!(@default $($default)?),
-                doc: concat!($($doc),+),
+                doc: std::borrow::Cow::Borrowed(concat!($($doc),+)),
             }),*];
 
             /// Reads and checks it; an error names all that is wrong at once.
             pub fn from_env(env: &$crate::Env) -> Result<Self, $crate::ConfigError> {
-                let mut wrong = Vec::new();
-                let mut variables = Self::VARIABLES.iter();
-                $(let $field = variables.next().and_then(|v| $crate::config::read::<$type>(env, v, &mut wrong));)*
+                let mut reader = $crate::config::Reader::new(env, Self::VARIABLES);
+                $(let $field = reader.next::<$type>();)*
                 match ($($field,)*) {
                     ($(Some($field),)*) => Ok(Self { $($field),* }),
-                    _ => Err($crate::ConfigError(wrong)),
+                    _ => Err(reader.error()),
                 }
+            }
+        }
+
+        impl $crate::config::Settings for $name {
+            fn variables() -> Vec<$crate::Variable> {
+                Self::VARIABLES.to_vec()
+            }
+
+            fn from_env(env: &$crate::Env) -> Result<Self, $crate::ConfigError> {
+                Self::from_env(env)
             }
         }
     };
     (@default) => { None };
-    (@default $default:literal) => { Some($default) };
+    (@default $default:literal) => { Some(std::borrow::Cow::Borrowed($default)) };
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub mod telemetry;
 pub mod unstoppable;
 
 pub use clock::Clock;
-pub use config::{ConfigError, Env, Secret, Variable};
+pub use config::{ConfigError, Env, Secret, Settings, Variable};
 pub use origin::Origin;
 pub use periodic::{Next, periodic, periodic_or_notified};
 pub use permanent::Permanent;

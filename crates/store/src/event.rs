@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
+use baton_catalog::{Partition, Payload};
 use baton_errors::{Error, Result};
 use baton_proto::{
     baton::events::v1::{self as proto, Envelope},
     convert::timestamp,
 };
 use baton_runtime::{Origin, propagation};
-use prost::{Message, Name};
-use prost_types::Any;
+use prost::Message;
 use tracing::info_span;
 use uuid::Uuid;
 
@@ -18,17 +18,16 @@ use crate::{Db, Tx};
 /// Something that happened, about to be committed.
 #[derive(Debug, Clone)]
 pub struct Event {
-    kind: &'static str,
-    subject_id: Uuid,
+    payload: Payload,
     account_id: Uuid,
-    payload: Result<Any, prost::EncodeError>,
+    subject_id: Uuid,
 }
 
 impl Event {
-    /// `kind` is `<noun>.<past participle>`, `subject_id` the thing it happened to; `account_id` is nil
-    /// for what belongs to no account. The payload holds ids, never names, addresses or free text.
-    pub fn new<M: Name>(kind: &'static str, account_id: Uuid, subject_id: Uuid, payload: &M) -> Self {
-        Self { kind, subject_id, account_id, payload: Any::from_msg(payload) }
+    /// The event with this payload, which knows its type. `account_id` is nil for an event outside accounts;
+    /// `subject_id` is the thing that it happened to.
+    pub fn new(payload: Payload, account_id: Uuid, subject_id: Uuid) -> Self {
+        Self { payload, account_id, subject_id }
     }
 }
 
@@ -69,16 +68,20 @@ impl Tx {
     fn envelope(&self, id: Uuid, event: Event) -> Result<Envelope> {
         let or_empty = |id: Uuid| if id.is_nil() { String::new() } else { id.to_string() };
         // Whoever handles the event continues the trace from here.
-        let span = info_span!("publish", otel.name = format!("publish {}", event.kind), otel.kind = "producer");
+        let kind = event.payload.event_type();
+        if (kind.partition() == Partition::Global) != event.account_id.is_nil() {
+            return Err(Error::internal(format!("{kind} is published in the wrong partition")));
+        }
+        let span = info_span!("publish", otel.name = format!("publish {kind}"), otel.kind = "producer");
         Ok(Envelope {
             id: id.to_string(),
-            r#type: event.kind.to_owned(),
+            r#type: kind.name().to_owned(),
             account_id: or_empty(event.account_id),
             subject_id: event.subject_id.to_string(),
             actor_id: or_empty(self.tenant().user_id),
             occurred_at: Some(timestamp(self.db().clock().now())),
             traceparent: span.in_scope(propagation::current_traceparent),
-            payload: Some(event.payload.map_err(Error::internal)?),
+            payload: Some(event.payload.to_any().map_err(Error::internal)?),
             origin: origin(Origin::current()),
         })
     }

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod page;
 pub mod page_cache;
+pub mod personal_data;
 mod precondition;
 pub mod retention;
 pub mod row_count;

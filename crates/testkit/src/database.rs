@@ -1,4 +1,4 @@
-//! Databases for tests: one each, copied from a template that was migrated once.
+//! One database per test, copied from a template that is migrated once.
 
 use baton_embedded::{Options, Postgres, PostgresBinaries};
 use baton_runtime::Secret;
@@ -11,14 +11,14 @@ use uuid::Uuid;
 /// A schema and its migrations.
 pub type Schema<'a> = (&'a str, &'a Migrator);
 
-/// A database of one test's own.
+/// The database of one test.
 #[derive(Debug, Clone)]
 pub struct Database {
     admin: Url,
 }
 
 impl Database {
-    /// Makes one with these schemas.
+    /// Creates a database with these schemas.
     pub async fn create(schemas: &[Schema<'_>]) -> Self {
         let server = server().await;
         let mut conn = PgConnection::connect(server.as_str()).await.expect("the test server answers");
@@ -28,29 +28,29 @@ impl Database {
         Self { admin: in_database(&server, &name) }
     }
 
-    /// As a superuser, whom row-level security does not bind.
+    /// URL as superuser, who bypasses row-level security.
     pub fn admin_url(&self) -> String {
         self.admin.to_string()
     }
 
-    /// As the role that serves a service's calls.
+    /// URL as the role that serves a service's calls.
     pub fn app_url(&self, schema: &str) -> String {
         as_role(&self.admin, &migrate::app_role(schema))
     }
 
-    /// As the role of a service's work that crosses tenants.
+    /// URL as the role for a service's cross-tenant work.
     pub fn system_url(&self, schema: &str) -> String {
         as_role(&self.admin, &migrate::system_role(schema))
     }
 
-    /// A service's database, as the service opens it.
+    /// Opens a service's database as the service does.
     pub fn open(&self, schema: &'static str) -> baton_store::Db {
         let (app, system) = (Secret::new(self.app_url(schema)), Secret::new(self.system_url(schema)));
         baton_store::Db::open(schema, &app, &system, 5, baton_runtime::Clock::system()).expect("URLs of our own")
     }
 }
 
-/// The server that `./test` started, or one of this process's own.
+/// The server that `./test` started, or a private one of this process.
 async fn server() -> Url {
     static PRIVATE: OnceCell<(Postgres, tempfile::TempDir)> = OnceCell::const_new();
     if let Ok(url) = std::env::var("BATON_TEST_DATABASE_URL") {
@@ -67,25 +67,25 @@ async fn server() -> Url {
     postgres.url("postgres", "postgres").parse().expect("a URL")
 }
 
-/// The name of a database with these schemas, migrated by whichever test comes first.
+/// Returns the name of a migrated template database with these schemas. The first test creates it.
 async fn template(conn: &mut PgConnection, server: &Url, schemas: &[Schema<'_>]) -> String {
     let name = format!("template_{:08x}", migrate::fingerprint(schemas));
-    // Two tests that come first at the same time: one migrates, the other waits.
+    // Of concurrent first tests one migrates, the others wait.
     sqlx::query("select pg_advisory_lock(hashtext($1))").bind(&name).execute(&mut *conn).await.expect("a lock");
-    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
         .bind(&name)
         .fetch_one(&mut *conn)
         .await
         .expect("the catalogue");
-    if !there {
-        let making = format!("{name}_{}", Uuid::new_v4().simple());
-        execute(conn, format!("create database {making}")).await;
+    if !exists {
+        let unfinished = format!("{name}_{}", Uuid::new_v4().simple());
+        execute(conn, format!("create database {unfinished}")).await;
         for (schema, migrations) in schemas {
-            migrate::migrate(in_database(server, &making).as_str(), schema, migrations)
+            migrate::migrate(in_database(server, &unfinished).as_str(), schema, migrations)
                 .await
                 .expect("migrations apply");
         }
-        execute(conn, format!("alter database {making} rename to {name}")).await;
+        execute(conn, format!("alter database {unfinished} rename to {name}")).await;
     }
     sqlx::query("select pg_advisory_unlock(hashtext($1))").bind(&name).execute(conn).await.expect("a lock");
     name
@@ -101,8 +101,7 @@ fn in_database(server: &Url, name: &str) -> Url {
     url
 }
 
-/// The same server, with every statement run as `role`, which row-level security binds as it would if the
-/// role had logged in itself.
+/// The URL with every statement run as `role`. Row-level security applies as if the role had logged in.
 fn as_role(url: &Url, role: &str) -> String {
     migrate::url_as_role(url.as_str(), role)
 }

@@ -1,4 +1,4 @@
-//! People and teams, made quickly: rows where a ceremony would do, the real sign-in for the tokens.
+//! Users and teams, created quickly: rows are inserted directly; tokens come from a real sign-in.
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, Version,
@@ -14,23 +14,23 @@ use uuid::Uuid;
 
 use crate::TestContext;
 
-/// The password of all people made here.
+/// The password of every user created here.
 pub const PASSWORD: &str = "tidal lantern orchid";
 
-/// Someone who is signed in.
+/// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// Their user id.
+    /// The user id.
     pub user_id: Uuid,
-    /// Their address.
+    /// The e-mail address.
     pub email: String,
-    /// Their access token.
+    /// The access token.
     pub token: String,
-    /// Their refresh token.
+    /// The refresh token.
     pub refresh_token: String,
 }
 
-/// An account with everyone that the hierarchy knows.
+/// An account with users at every level of the hierarchy.
 #[derive(Debug, Clone)]
 pub struct Team {
     /// The account.
@@ -52,7 +52,7 @@ pub struct Team {
 }
 
 impl Team {
-    /// One person of each role, lowest first: user A1, manager A, super manager, owner.
+    /// One user of each role, lowest first: user A1, manager A, super manager, owner.
     pub fn roles(&self) -> [(Role, &Person); 4] {
         [
             (Role::User, &self.user_a1),
@@ -64,7 +64,7 @@ impl Team {
 }
 
 impl Person {
-    /// A call in an account.
+    /// A request in an account.
     pub fn call<T>(&self, account_id: Uuid, message: T) -> Request<T> {
         let mut request = self.call_without_account(message);
         let account_id = account_id.to_string().parse().expect("an id is ASCII");
@@ -72,7 +72,7 @@ impl Person {
         request
     }
 
-    /// A call that names no account.
+    /// A request without an account.
     pub fn call_without_account<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let bearer = format!("Bearer {}", self.token).parse().expect("a token is ASCII");
@@ -82,7 +82,7 @@ impl Person {
 }
 
 impl TestContext {
-    /// Someone who registered, confirmed their address and signed in.
+    /// Creates a user with a confirmed address and signs in.
     pub async fn person(&self, name: &str) -> Person {
         let email = format!("{name}-{}@example.org", Uuid::new_v4().simple());
         sqlx::query(
@@ -98,21 +98,21 @@ impl TestContext {
         .await
         .expect("a new person");
         let login = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
-        let answer = AuthServiceClient::new(self.auth()).login(login).await.expect("a sign-in").into_inner();
-        let (token, refresh_token) = (answer.access_token().to_owned(), answer.refresh_token().to_owned());
-        let user_id = answer.user.expect("the user").id.parse().expect("an id");
+        let response = AuthServiceClient::new(self.auth()).login(login).await.expect("a sign-in").into_inner();
+        let (token, refresh_token) = (response.access_token().to_owned(), response.refresh_token().to_owned());
+        let user_id = response.user.expect("the user").id.parse().expect("an id");
         Person { user_id, email, token, refresh_token }
     }
 
-    /// An account that `owner` made.
+    /// Creates an account owned by `owner`.
     pub async fn account(&self, owner: &Person) -> Uuid {
         let create = CreateAccountRequest { name: "Test account".to_owned(), slug: None };
         let request = owner.call_without_account(create);
-        let answer = AccountServiceClient::new(self.tenancy()).create_account(request).await.expect("an account");
-        answer.into_inner().account.expect("the account").id.parse().expect("an id")
+        let response = AccountServiceClient::new(self.tenancy()).create_account(request).await.expect("an account");
+        response.into_inner().account.expect("the account").id.parse().expect("an id")
     }
 
-    /// Makes someone a member of an account.
+    /// Adds a user to an account.
     pub async fn join(&self, account_id: Uuid, person: &Person, role: Role, manager_id: Option<Uuid>) {
         sqlx::query(
             "insert into tenancy.memberships (id, account_id, user_id, email, email_key, role, status, manager_id,
@@ -130,7 +130,7 @@ impl TestContext {
         .expect("a new member");
     }
 
-    /// An account with everyone in it.
+    /// Creates an account with a whole team.
     pub async fn team(&self) -> Team {
         let owner = self.person("owner").await;
         let account_id = self.account(&owner).await;
@@ -150,7 +150,7 @@ impl TestContext {
     }
 }
 
-/// A hash of [`PASSWORD`] that takes a millisecond to verify: parameters are part of it.
+/// A hash of [`PASSWORD`] that takes a millisecond to verify. The hash contains its own parameters.
 fn cheap_hash() -> String {
     let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("valid parameters");
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

@@ -1,4 +1,4 @@
-//! Everything that a service needs around it.
+//! The environment that a service needs: database, Redis, mailbox, auth, tenancy.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_access::MailedTokens;
@@ -16,7 +16,7 @@ use crate::database::{Database, Schema};
 #[derive(Debug)]
 pub struct TestContext {
     database: Database,
-    // Held for their ends: both go when the world does.
+    // Kept for their drop.
     redis: Redis,
     _folder: tempfile::TempDir,
     mailbox: Mailbox,
@@ -26,11 +26,12 @@ pub struct TestContext {
 }
 
 impl TestContext {
-    /// Starts one. `schemas` are those of the service under test; auth's and tenancy's are always there.
+    /// Starts an environment. `schemas` are those of the service under test; auth's and tenancy's are always included.
     pub async fn start(schemas: &[Schema<'_>]) -> Self {
-        let mut all: Vec<Schema<'_>> =
-            vec![(baton_auth::SCHEMA, &baton_auth::MIGRATIONS), (baton_tenancy::SCHEMA, &baton_tenancy::MIGRATIONS)];
-        all.extend(schemas.iter().filter(|(name, _)| ![baton_auth::SCHEMA, baton_tenancy::SCHEMA].contains(name)));
+        let mut all: Vec<Schema<'_>> = vec![baton_auth::SPEC.schema(), baton_tenancy::SPEC.schema()];
+        all.extend(
+            schemas.iter().filter(|(name, _)| ![baton_auth::SPEC.name, baton_tenancy::SPEC.name].contains(name)),
+        );
         let folder = tempfile::tempdir().expect("a folder for Redis");
         let binary = RedisBinary::find().expect("Redis is installed");
         let data = folder.path().join("redis");
@@ -53,18 +54,20 @@ impl TestContext {
             env.set(format!("BATON_{name}_DATABASE_CONNECTIONS"), "5");
         }
         env.set("BATON_REDIS_URL", redis.url());
-        // Few tests are about quotas; those give their account its own.
+        // High quotas; tests about quotas set their own.
         env.set("BATON_TENANCY_TIER_LIMITS", "free.users=1000,free.open_tasks_per_user=100000");
         env.set("BATON_TENANCY_STRIPE_WEBHOOK_SECRETS", "whsec_test");
         env.set("BATON_TENANCY_STRIPE_PRICES", "price_pro=pro,price_enterprise=enterprise");
         env.set("BATON_SMTP_URL", format!("smtp://{mail_address}"));
         env.set("BATON_AUTH_URL", format!("http://{auth_address}"));
         env.set("BATON_TENANCY_URL", format!("http://{tenancy_address}"));
-        let secret = STANDARD.encode([4; 32]);
-        let task_secret = STANDARD.encode([5; 32]);
-        env.set("BATON_AUTH_SERVICE_SECRETS", format!("tenancy:{secret},task:{task_secret}"));
-        env.set("BATON_TENANCY_SERVICE_SECRET", secret);
-        env.set("BATON_TASK_SERVICE_SECRET", task_secret);
+        let secrets = all.iter().zip(10..).map(|((schema, _), byte)| (schema, STANDARD.encode([byte; 32])));
+        let secrets: Vec<(&&str, String)> = secrets.collect();
+        for (schema, secret) in &secrets {
+            env.set(format!("BATON_{}_SERVICE_SECRET", schema.to_uppercase()), secret);
+        }
+        let known: Vec<String> = secrets.iter().map(|(schema, secret)| format!("{schema}:{secret}")).collect();
+        env.set("BATON_AUTH_SERVICE_SECRETS", known.join(","));
         env.set("BATON_AUTH_MAILED_TOKEN_KEY", STANDARD.encode([1; 32]));
         let files = url::Url::from_file_path(folder.path().join("files")).expect("an absolute path");
         env.set("BATON_TASK_ATTACHMENTS_URL", files);
@@ -77,9 +80,10 @@ impl TestContext {
 
         let admin = PgPool::connect_lazy(&database.admin_url()).expect("a URL of our own");
         let world = Self { database, redis, _folder: folder, mailbox, env, shutdown, admin };
-        let config = baton_auth::Config::from_env(&world.env).expect("a complete configuration");
+        let config = baton_auth::Config::from_env(&baton_auth::SPEC, &world.env).expect("a complete configuration");
         world.run(baton_auth::start(config, Clock::system(), auth, world.shutdown.clone()));
-        let config = baton_tenancy::Config::from_env(&world.env).expect("a complete configuration");
+        let config =
+            baton_tenancy::Config::from_env(&baton_tenancy::SPEC, &world.env).expect("a complete configuration");
         world.run(baton_tenancy::start(config, Clock::system(), tenancy, world.shutdown.clone()));
         world
     }
@@ -154,14 +158,14 @@ impl TestContext {
         (kid, private)
     }
 
-    /// The tokens of the tenancy service's mails.
+    /// The tokens in mails of the tenancy service.
     pub fn invitation_tokens(&self) -> MailedTokens {
         let key = self.env.get("BATON_TENANCY_MAILED_TOKEN_KEY").expect("set at the start");
         MailedTokens::new(&Secret::new(key)).expect("a key")
     }
 
     fn run(&self, service: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        tokio::spawn(async move { service.await.expect("the service runs until the world ends") });
+        tokio::spawn(async move { service.await.expect("the service runs until the test ends") });
     }
 }
 

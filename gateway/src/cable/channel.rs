@@ -1,19 +1,12 @@
 //! The channels that a client may subscribe to, and the messages that events cause on them.
 
 use baton_access::{Board, BoardChange};
+use baton_catalog::{AccessEffect, EventType, Payload};
 use baton_proto::{
-    baton::{
-        events::v1::Envelope,
-        notification::v1::{NotificationEvent, NotificationType},
-        task::v1::{
-            AttachmentEvent, CommentEvent, DependencyEvent, MentionEvent, ReactionEvent, TaskEvent, TaskStatus,
-            TimeEntryEvent, WatcherEvent,
-        },
-    },
+    baton::{events::v1::Envelope, notification::v1::NotificationType, task::v1::TaskStatus},
     convert::datetime,
 };
 use chrono::SecondsFormat;
-use prost::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -90,20 +83,17 @@ impl Channel {
     /// Whether the event may have changed who may see the channel's subject.
     pub(super) fn access_may_change(self, event: &Envelope) -> bool {
         matches!(self, Self::Task(id) if event.subject_id.parse() == Ok(id))
-            && matches!(event.r#type.as_str(), "task.assigned" | "task.reassigned" | "task.rejected" | "task.updated")
+            && EventType::of(event).is_some_and(|kind| kind.access_effect() == AccessEffect::Task)
     }
 
     /// Whether the event deleted the channel's subject.
     pub(super) fn ends_with(self, event: &Envelope) -> bool {
-        matches!(self, Self::Task(id) if event.r#type == "task.deleted" && event.subject_id.parse() == Ok(id))
+        matches!(self, Self::Task(id) if EventType::of(event) == Some(EventType::TaskDeleted) && event.subject_id.parse() == Ok(id))
     }
 }
 
 fn notification_message(event: &Envelope, caller: Uuid) -> Option<Value> {
-    if event.r#type != "notification.created" {
-        return None;
-    }
-    let notification: NotificationEvent = payload(event)?;
+    let Payload::NotificationCreated(notification) = payload(event)? else { return None };
     if notification.user_id.parse() != Ok(caller) {
         return None;
     }
@@ -119,11 +109,10 @@ fn notification_message(event: &Envelope, caller: Uuid) -> Option<Value> {
 }
 
 fn task_message(event: &Envelope, id: Uuid) -> Option<Value> {
-    let action = event.r#type.strip_prefix("task.")?;
     if event.subject_id.parse() != Ok(id) {
         return None;
     }
-    let task: TaskEvent = payload(event)?;
+    let (action, task) = (EventType::of(event)?.verb(), payload(event)?.into_task()?);
     Some(json!({
         "event": format!("task_{action}"),
         "task_id": task.task_id,
@@ -138,20 +127,20 @@ fn task_message(event: &Envelope, id: Uuid) -> Option<Value> {
 /// Message about an object of a task, with ids only. A dependency's other task is not named: a caller who sees the one
 /// task may not see the other. A caller who sees both reads it from the list of dependencies.
 fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
-    let (noun, action) = event.r#type.split_once('.')?;
-    let (task_id, subject) = match noun {
-        "comment" if action == "mentioned" => {
-            payload::<MentionEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?
+    let kind = EventType::of(event)?;
+    let (task_id, subject) = match payload(event)? {
+        Payload::CommentMentioned(it) => (it.task_id, Some(("comment_id", it.comment_id))),
+        Payload::CommentCreated(it) | Payload::CommentUpdated(it) | Payload::CommentDeleted(it) => {
+            (it.task_id, Some(("comment_id", it.comment_id)))
         }
-        "comment" => payload::<CommentEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?,
-        "reaction" => payload::<ReactionEvent>(event).map(|it| (it.task_id, Some(("comment_id", it.comment_id))))?,
-        "watcher" => payload::<WatcherEvent>(event).map(|it| (it.task_id, Some(("user_id", it.user_id))))?,
-        "attachment" => {
-            payload::<AttachmentEvent>(event).map(|it| (it.task_id, Some(("attachment_id", it.attachment_id))))?
+        Payload::ReactionAdded(it) | Payload::ReactionRemoved(it) => (it.task_id, Some(("comment_id", it.comment_id))),
+        Payload::WatcherAdded(it) | Payload::WatcherRemoved(it) => (it.task_id, Some(("user_id", it.user_id))),
+        Payload::AttachmentAdded(it) | Payload::AttachmentRemoved(it) => {
+            (it.task_id, Some(("attachment_id", it.attachment_id)))
         }
-        "dependency" => payload::<DependencyEvent>(event).map(|it| (it.task_id, None))?,
-        "time_entry" => {
-            payload::<TimeEntryEvent>(event).map(|it| (it.task_id, Some(("time_entry_id", it.time_entry_id))))?
+        Payload::DependencyAdded(it) | Payload::DependencyRemoved(it) => (it.task_id, None),
+        Payload::TimeEntryCreated(it) | Payload::TimeEntryUpdated(it) | Payload::TimeEntryDeleted(it) => {
+            (it.task_id, Some(("time_entry_id", it.time_entry_id)))
         }
         _ => return None,
     };
@@ -159,7 +148,7 @@ fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
         return None;
     }
     let mut message = json!({
-        "event": format!("{noun}_{action}"),
+        "event": format!("{}_{}", kind.noun(), kind.verb()),
         "task_id": task_id,
         "actor_id": or_null(event.actor_id.clone()),
         "occurred_at": occurred_at(event),
@@ -172,8 +161,7 @@ fn related_message(event: &Envelope, id: Uuid) -> Option<Value> {
 
 /// Message about a task's change on a board.
 fn board_message(event: &Envelope, board: &Board) -> Option<Value> {
-    let cause = event.r#type.strip_prefix("task.")?;
-    let task: TaskEvent = payload(event)?;
+    let (cause, task) = (EventType::of(event)?.verb(), payload(event)?.into_task()?);
     let action = match board.change(&task)? {
         BoardChange::Added => "task_added",
         BoardChange::Moved => "task_moved",
@@ -192,13 +180,12 @@ fn board_message(event: &Envelope, board: &Board) -> Option<Value> {
     }))
 }
 
-/// Decodes the event's payload. `None`, with a log line, if it is not of the expected type.
-pub(super) fn payload<M: Name + Default>(event: &Envelope) -> Option<M> {
-    let payload = event.payload.as_ref().and_then(|payload| payload.to_msg().ok());
-    if payload.is_none() {
-        tracing::error!(event.id = event.id, "cannot decode the payload of an event; not pushed");
-    }
-    payload
+/// Decodes the event's payload. `None` for a type of a newer version; with a log line, if the payload is malformed.
+fn payload(event: &Envelope) -> Option<Payload> {
+    Payload::decode(event).unwrap_or_else(|error| {
+        tracing::error!(%error, event.id = event.id, "cannot decode the payload of an event; not pushed");
+        None
+    })
 }
 
 /// The enum's JSON name, as in REST: lower case, without its prefix.
@@ -218,6 +205,11 @@ fn occurred_at(event: &Envelope) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use baton_proto::baton::{
+        notification::v1::NotificationEvent,
+        task::v1::{CommentEvent, DependencyEvent, TaskEvent},
+    };
+    use prost::Name;
     use prost_types::{Any, Timestamp};
 
     use super::*;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket, close_code};
 use baton_access::{AccessChange, Board, REAUTHORIZE_INTERVAL, SETTLE_TIME};
+use baton_catalog::{AccessEffect, EventType};
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::propagation;
 use chrono::Utc;
@@ -386,7 +387,7 @@ impl<'a> Session<'a> {
         }
         if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
             // Status and settings of the account may exclude the caller; changes of other members do not.
-            self.check_identity(change == AccessChange::Own || event.r#type.starts_with("account."));
+            self.check_identity(change == AccessChange::Own || changes_account(&event));
             return Ok(());
         }
         let affected: Vec<String> = self
@@ -447,4 +448,9 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the event may change the status or settings of the account, which affect everybody in it.
+fn changes_account(event: &Envelope) -> bool {
+    EventType::of(event).is_none_or(|kind| kind.access_effect() == AccessEffect::Account)
 }

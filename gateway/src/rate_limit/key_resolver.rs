@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use baton_access::{ACCOUNT_HEADER, ApiKey, Rule, TokenVerifier, limits};
 use baton_clients::{Auth, Peer};
 use baton_errors::{Reason, reason_of};
@@ -74,20 +74,19 @@ enum LookupError {
 
 impl KeyResolver {
     pub(super) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self> {
-        let get = |package| upstreams.get(package).with_context(|| format!("no upstream serves {package}"));
-        let auth = get("baton.auth.v1")?;
+        let auth = upstreams.get("auth")?;
         Ok(Self {
             tokens: TokenVerifier::new(&config.issuer, Auth::new(Peer::new("auth", auth.clone()))),
             auth: AuthServiceClient::new(auth),
-            tenancy: MemberServiceClient::new(get("baton.tenancy.v1")?),
+            tenancy: MemberServiceClient::new(upstreams.get("tenancy")?),
             cache: Cache::builder().max_capacity(MAX_CACHE_ENTRIES).time_to_live(CACHE_TTL).build(),
             anonymous_limit: config.requests_per_hour_anonymous,
             user_limit: config.requests_per_hour_user,
         })
     }
 
-    /// Returns the quota of a request, by the access rule of its RPC. Only tokens and headers that services use for this RPC
-    /// decide it; otherwise a client could choose the quota by adding an ignored header or token.
+    /// Returns the quota of a request, by the access rule of its RPC. Only tokens and headers that services use for
+    /// this RPC decide it; otherwise a client could choose the quota by adding an ignored header or token.
     pub(super) async fn resolve(
         &self,
         rule: Option<Rule>,
@@ -131,8 +130,8 @@ impl KeyResolver {
         }
     }
 
-    /// Returns the quota of the request's token. `None` without a token, and for a token that auth did not issue: made-up
-    /// tokens use the address's quota.
+    /// Returns the quota of the request's token. `None` without a token, and for a token that auth did not issue:
+    /// made-up tokens use the address's quota.
     async fn by_token(&self, headers: &HeaderMap, subject: QuotaSubject) -> Option<RateLimitKey> {
         let authorization = headers.get(AUTHORIZATION)?;
         let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;

@@ -10,34 +10,56 @@ mod call;
 mod connection;
 mod pool;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
     call::{streaming, unary},
     pool::Upstream,
 };
-use crate::config::Config;
+use crate::config::UpstreamConfig;
 
-/// The services, by proto package.
+/// The services, by name.
 #[derive(Debug, Clone)]
-pub(crate) struct Upstreams(HashMap<&'static str, Upstream>);
+pub(crate) struct Upstreams(BTreeMap<&'static str, Service>);
+
+#[derive(Debug, Clone)]
+struct Service {
+    upstream: Upstream,
+    optional: bool,
+}
 
 impl Upstreams {
     /// Creates the pools. They connect when a service is first called, and again after a connection breaks.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
-        let upstream = |(package, url): (&'static str, &str)| Ok((package, Upstream::new(package, url)?));
-        config.upstreams().into_iter().map(upstream).collect::<Result<_>>().map(Self)
+    pub(crate) fn new(services: &[UpstreamConfig]) -> Result<Self> {
+        let service = |UpstreamConfig { name, url, optional }: &UpstreamConfig| {
+            let upstream = Upstream::new(name, url)?;
+            Ok((*name, Service { upstream, optional: *optional }))
+        };
+        services.iter().map(service).collect::<Result<_>>().map(Self)
     }
 
-    /// The service of this proto package.
-    pub(crate) fn get(&self, package: &str) -> Option<Upstream> {
-        self.0.get(package).cloned()
+    /// The service with this name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<Upstream> {
+        let service = self.0.get(name).with_context(|| format!("no upstream is the service {name}"))?;
+        Ok(service.upstream.clone())
     }
 
-    /// All proto packages and their services.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, Upstream)> {
-        self.0.iter().map(|(package, upstream)| (*package, upstream.clone()))
+    /// The service that serves this proto package (`baton.task.v1`).
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn of_package(&self, package: &str) -> Result<Upstream> {
+        let name = package.strip_prefix("baton.").and_then(|rest| rest.split('.').next());
+        self.get(name.with_context(|| format!("{package} is no package of a service"))?)
+    }
+
+    /// All services: name, connections, and whether the gateway is ready without it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, Upstream, bool)> {
+        self.0.iter().map(|(name, service)| (*name, service.upstream.clone(), service.optional))
     }
 }

@@ -1,7 +1,7 @@
 //! The connection pool of one service: least-loaded balancing, DNS refresh and reconnects.
 //!
-//! No library fits: tonic's balanced channel treats all connections as equally loaded, and hyper-util's client keeps one
-//! HTTP/2 connection per host.
+//! No library fits: tonic's balanced channel treats all connections as equally loaded, and hyper-util's client keeps
+//! one HTTP/2 connection per host.
 
 use std::{
     net::SocketAddr,
@@ -33,8 +33,8 @@ use tower::Service;
 
 use super::connection::{Connection, Lane, Lease, MAX_STREAMS};
 
-/// Connections for unary calls; as many as the service has addresses if these are more. Several are faster, since one task
-/// at each end reads a connection.
+/// Connections for unary calls; as many as the service has addresses if these are more. Several are faster, since one
+/// task at each end reads a connection.
 const TARGET_CONNECTIONS: usize = 4;
 /// Maximum connections of a lane.
 const MAX_CONNECTIONS: usize = 64;
@@ -59,7 +59,7 @@ pub(crate) struct Upstream {
 }
 
 struct Pool {
-    package: &'static str,
+    service: &'static str,
     authority: http::uri::Authority,
     host: String,
     port: u16,
@@ -88,14 +88,14 @@ type Attempt = Shared<BoxFuture<'static, Result<(), Status>>>;
 
 impl Upstream {
     /// The service at `url`, for unary calls.
-    pub(crate) fn new(package: &'static str, url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("the URL of {package}"))?;
-        ensure!(uri.scheme_str() == Some("http"), "the URL of {package} must begin with http://");
-        let authority = uri.authority().with_context(|| format!("the URL of {package} must have a host"))?.clone();
+    pub(crate) fn new(service: &'static str, url: &str) -> Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("the URL of {service}"))?;
+        ensure!(uri.scheme_str() == Some("http"), "the URL of {service} must begin with http://");
+        let authority = uri.authority().with_context(|| format!("the URL of {service} must have a host"))?.clone();
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let connections = |lane| Connections { lane, state: Mutex::default() };
         let pool = Pool {
-            package,
+            service,
             port: authority.port_u16().unwrap_or(80),
             host,
             authority,
@@ -135,7 +135,7 @@ impl Upstream {
         let whole = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| match error.downcast() {
             Ok(error) => unavailable(&error),
             Err(error) if error.is::<LengthLimitError>() => {
-                tracing::error!(package = self.pool.package, "a response is larger than {MAX_RESPONSE_BYTES} bytes");
+                tracing::error!(service = self.pool.service, "a response is larger than {MAX_RESPONSE_BYTES} bytes");
                 Error::from(Reason::Internal).into()
             }
             Err(_) => Error::from(Reason::Unavailable).into(),
@@ -157,7 +157,7 @@ impl Upstream {
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("package", &self.pool.package).field("lane", &self.lane).finish()
+        f.debug_struct("Upstream").field("service", &self.pool.service).field("lane", &self.lane).finish()
     }
 }
 
@@ -182,7 +182,8 @@ impl Service<Request<Body>> for Upstream {
 }
 
 impl Pool {
-    /// Sends a request on the connection with the fewest calls. It is retried if the service did not begin to process it.
+    /// Sends a request on the connection with the fewest calls. It is retried if the service did not begin to process
+    /// it.
     async fn send(
         self: &Arc<Self>,
         connections: &Connections,
@@ -267,7 +268,7 @@ impl Pool {
             match Connection::open(address, lane).await {
                 Ok(connection) => {
                     if self.is_down.swap(false, Ordering::Relaxed) {
-                        tracing::info!(package = self.package, "a service can be reached again");
+                        tracing::info!(service = self.service, "a service can be reached again");
                     }
                     return Ok(connection);
                 }
@@ -275,7 +276,7 @@ impl Pool {
             }
         }
         if !self.is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(package = self.package, error = failure, "a service cannot be reached");
+            tracing::warn!(service = self.service, error = failure, "a service cannot be reached");
         }
         Err(Error::from(Reason::Unavailable).into())
     }
@@ -408,7 +409,8 @@ fn is_refused(error: &hyper::Error) -> bool {
     source.and_then(h2::Error::reason) == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// Maps a broken connection to UNAVAILABLE. Logged at debug, since every call on it fails; `is_down` logs the outage once.
+/// Maps a broken connection to UNAVAILABLE. Logged at debug, since every call on it fails; `is_down` logs the outage
+/// once.
 fn unavailable(error: &hyper::Error) -> Status {
     tracing::debug!(error = error as &dyn std::error::Error, "a connection to a service broke");
     Error::from(Reason::Unavailable).into()

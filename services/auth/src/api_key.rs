@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_gets_the_scopes_that_it_asks_for_once_each() {
+    fn new_key_gets_each_requested_scope_once() {
         let requested = ["tasks:write", "tasks:read", "tasks:write"].map(str::to_owned);
         assert_eq!(parse_scopes(&requested).unwrap(), ["tasks:read", "tasks:write"]);
         assert_eq!(parse_scopes(&[]).unwrap(), SCOPES);

@@ -1,26 +1,13 @@
-//! What the service is told by its environment.
+//! The service's own settings.
 
-use std::{net::SocketAddr, num::NonZeroU32};
+use std::num::NonZeroU32;
 
-use baton_mail::MailConfig;
-use baton_runtime::{ConfigError, Env, Secret, Variable};
+use baton_runtime::Secret;
 use url::Url;
 
 baton_runtime::config! {
     /// The auth service's own settings.
     pub struct AuthConfig {
-        /// Address to serve gRPC on.
-        pub listen: SocketAddr = "BATON_AUTH_LISTEN", default "127.0.0.1:50051";
-        /// Postgres, as the role that serves calls.
-        pub database_url: Secret = "BATON_AUTH_DATABASE_URL";
-        /// Postgres, as the role for relays and workers.
-        pub system_database_url: Secret = "BATON_AUTH_SYSTEM_DATABASE_URL";
-        /// Connections to Postgres.
-        pub database_connections: u32 = "BATON_AUTH_DATABASE_CONNECTIONS", default "10";
-        /// Redis, which carries events.
-        pub redis_url: Secret = "BATON_REDIS_URL";
-        /// Issuer of access tokens, the same for all services.
-        pub issuer: String = "BATON_ISSUER", default "https://baton.localhost";
         /// Days after which another key signs tokens. Signing keys are made and kept by the service itself.
         pub signing_key_days: NonZeroU32 = "BATON_AUTH_SIGNING_KEY_DAYS", default "30";
         /// Secrets of the services that call `service_only` RPCs, as `name:secret` separated by commas, each of 32
@@ -51,34 +38,5 @@ baton_runtime::config! {
         /// Where browsers reach the gateway, and so the callback that a provider sends them to; the address of the web
         /// app when absent.
         pub gateway_public_url: Option<Url> = "BATON_GATEWAY_PUBLIC_URL";
-    }
-}
-
-/// All settings of the service.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Its own.
-    pub auth: AuthConfig,
-    /// How it sends mail.
-    pub mail: MailConfig,
-}
-
-impl Config {
-    /// Reads and checks them; an error names all that is wrong at once.
-    ///
-    /// # Errors
-    /// When a variable is missing or wrong.
-    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        match (AuthConfig::from_env(env), MailConfig::from_env(env)) {
-            (Ok(auth), Ok(mail)) => Ok(Self { auth, mail }),
-            (auth, mail) => Err(ConfigError(
-                [auth.err(), mail.err()].into_iter().flatten().flat_map(|ConfigError(lines)| lines).collect(),
-            )),
-        }
-    }
-
-    /// The environment variables that they are read from.
-    pub fn variables() -> impl Iterator<Item = &'static Variable> {
-        AuthConfig::VARIABLES.iter().chain(MailConfig::VARIABLES)
     }
 }

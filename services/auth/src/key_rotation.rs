@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_next_then_current_then_retired_then_gone() {
+    fn key_is_next_then_current_then_retired_then_expired() {
         let from = [at(0), at(1000)];
         assert_eq!((signing_index(&from, at(999)), signing_index(&from, at(1000))), (Some(0), Some(1)));
         assert_eq!([0, 1].map(|n| state(&from, n, at(999))), [KeyState::Current, KeyState::Next]);
@@ -80,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_signs_at_once_and_the_next_is_made_in_time() {
-        let every = TimeDelta::days(30);
+    fn first_key_signs_at_once_and_next_one_is_published_in_time() {
+        let interval = TimeDelta::days(30);
         assert_eq!(next_start(None, at(0), interval), Some(at(0)));
         assert_eq!(next_start(Some(at(0)), at(1), interval), None);
-        let in_time = at(0) + every - PUBLISH_LEAD;
+        let in_time = at(0) + interval - PUBLISH_LEAD;
         assert_eq!(next_start(Some(at(0)), in_time, interval), Some(at(0) + interval));
         // No instance ran for a year: the next key is still published before it signs.
         let late = at(365 * 86_400);
@@ -102,10 +102,10 @@ mod tests {
         /// For any passage of time: a JWKS that is as old as a cache may be contains the key that signs now, and a
         /// token's key stays published while the token is valid.
         #[test]
-        fn nobody_ever_meets_a_token_of_a_key_that_they_do_not_know(
+        fn signing_key_is_always_published_to_every_verifier(
             steps in proptest::collection::vec(1_i64..4000, 1..200), interval in 1_i64..100_000
         ) {
-            let every = TimeDelta::seconds(interval);
+            let interval = TimeDelta::seconds(interval);
             let (mut now, mut keys) = (at(0), vec![at(0)]);
             let mut history: Vec<Moment> = Vec::new();
             for step in steps {

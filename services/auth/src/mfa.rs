@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_begins_with_the_fifth_and_doubles_up_to_a_day() {
+    fn lockout_starts_at_the_fifth_wrong_code_and_doubles_up_to_a_day() {
         let minutes = |wrong| lockout(wrong).map(|wait| wait.num_minutes());
         let expected = [None, None, None, None, None, Some(1), Some(2), Some(4), Some(8)];
         assert_eq!(std::array::from_fn(|wrong| minutes(i32::try_from(wrong).unwrap())), expected);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_year_of_guessing_gets_nowhere() {
+    fn a_year_of_guessing_has_a_negligible_chance() {
         // Three of a million codes are valid at a time.
         let (mut time, mut guesses) = (TimeDelta::zero(), 0);
         while time < TimeDelta::days(365) {
@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_wrong_codes_never_wait_less(wrong in 0..i32::MAX) {
+        fn lockout_never_shrinks_with_more_wrong_codes(wrong in 0..i32::MAX) {
             prop_assert!(lockout(wrong) <= lockout(wrong + 1));
             prop_assert!(lockout(wrong).unwrap_or_default() <= MAX_LOCKOUT);
         }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_go_on_within_the_app_only() {
+    fn redirects_stay_within_the_web_app() {
         let providers = providers();
         for (redirect, url) in [
             ("", "https://app.example.org/"),

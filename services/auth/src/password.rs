@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_refuses_what_the_estimate_would_take() {
+    fn common_passwords_are_refused_despite_a_good_estimate() {
         // ASVS 5.0, 6.2.4: at least the 3,000 most common passwords that pass the other rules.
         assert!(COMMON.len() >= 3_000 && COMMON.iter().all(|common| common.chars().count() >= MIN_LEN));
         assert!(COMMON.iter().all(|common| *common == common.to_lowercase()));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn long_ones_are_taken_whatever_they_are_made_of() {
+    fn long_passwords_are_accepted_without_composition_rules() {
         let longest = "größere Würfel im Nebel ".repeat(10);
         for good in ["correct horse battery staple", "tidal-lantern-42-orchid", "größere Würfel im Nebel", &longest]
         {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_megabyte_is_refused_unread() {
+    fn password_of_a_megabyte_is_refused_before_the_estimate() {
         assert_eq!(refused(&"x".repeat(1 << 20)), Some(Reason::ValidationFailed));
     }
 }

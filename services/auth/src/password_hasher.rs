@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_password_that_was_hashed_verifies() {
+    async fn only_the_hashed_password_verifies() {
         let hasher = hasher(2);
         let hashed = hasher.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_is_the_same_in_every_normal_form() {
+    async fn password_verifies_in_every_normal_form() {
         let hasher = hasher(2);
         let (composed, decomposed) = ("tidal l\u{e4}ntern", "tidal\u{a0}la\u{308}ntern");
         let hashed = hasher.hash(decomposed.into(), |_| Ok(())).await.unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_right_password_gets_a_hash_by_the_present_parameters() {
+    async fn outdated_hash_is_renewed_with_current_parameters() {
         let (before, after) = (hasher(2), hasher(3));
         let hashed = before.hash("tidal lantern".into(), |_| Ok(())).await.unwrap();
         assert_eq!(after.verify("wrong".into(), Some(hashed.clone())).await.unwrap(), Verification::Invalid);
@@ -248,15 +248,12 @@ mod tests {
         let Verification::NeedsRehash(renewed) = verification else { panic!("{verification:?}") };
         assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"));
         assert_eq!(after.verify("tidal lantern".into(), Some(renewed)).await.unwrap(), Verification::Valid);
-        assert!(
-            after.dummy_hash.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"),
-            "nobody's hash costs what everybody's does"
-        );
+        assert!(after.dummy_hash.starts_with("$argon2id$v=19$m=19456,t=3,p=1$"), "the dummy hash costs the same");
     }
 
     // The format is compatible with other implementations, both ways.
     #[tokio::test]
-    async fn hashes_are_those_of_the_standard_implementation() {
+    async fn hashes_are_compatible_with_the_standard_implementation() {
         use argon2::{PasswordHasher as _, PasswordVerifier as _};
         let hasher = hasher(2);
         let salt = SaltString::generate(&mut OsRng);
@@ -270,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_below_the_floor_are_refused() {
+    fn parameters_below_the_minimum_are_refused() {
         for (memory, passes, lanes) in
             [(19_455, 2, 1), (47_103, 1, 1), (7_167, 100, 1), (8, 1, 1), (19_456, 2, 0), (19_456, 2, 5), (19_456, 0, 1)]
         {
@@ -282,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_pool_says_so_at_once() {
+    async fn full_pool_refuses_at_once() {
         let hasher = hasher(2);
         let calls = (0..40).map(|_| {
             let hasher = hasher.clone();

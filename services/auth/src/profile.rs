@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_tidy() {
+    fn accepted_values_are_canonical() {
         let mut ada = user();
         let new = UserChange {
             avatar_url: "HTTPS://Example.org/a b.png".to_owned(),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused_by_its_name() {
+    fn invalid_values_name_their_field() {
         let deep = (0..PREFERENCE_LIMITS.levels).fold(json!(1), |inner, _| json!([inner]));
         let preferences = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
         for (path, new) in [
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_what_is_not_theirs_to_write() {
+    fn read_only_and_unknown_fields_are_refused() {
         let paths = [
             "id",
             "email",
@@ -221,17 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn consent_only_grows() {
+    fn consent_version_never_decreases() {
         let mut ada = user();
         let version = |consent_version| UserChange { consent_version, ..Default::default() };
         change(&mut ada, &["consent_version"], version(3)).unwrap();
         assert!(change(&mut ada, &["consent_version"], version(2)).is_err());
-        assert!(change(&mut ada, &["consent_version"], UserChange::default()).is_err(), "null takes nothing back");
+        assert!(
+            change(&mut ada, &["consent_version"], UserChange::default()).is_err(),
+            "null does not withdraw consent"
+        );
         assert_eq!(ada.consent_version, 3);
     }
 
     #[test]
-    fn preferences_change_as_a_whole_or_one_by_one() {
+    fn preferences_change_as_a_whole_or_per_member() {
         let mut ada = user();
         let new = |value| UserChange { preferences: Some(object(value)), ..Default::default() };
         change(&mut ada, &["preferences"], new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
@@ -242,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_the_checks(text in ".*") {
+        fn validation_is_idempotent_for_any_text(text in ".*") {
             let new = UserChange {
                 avatar_url: text.clone(), timezone: text.clone(), language: text,
                 ..Default::default()

@@ -32,11 +32,11 @@ pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
 
 fn with_hyphens(code: &str) -> String {
     let mut shown = String::with_capacity(CODE_LEN + CODE_LEN / GROUP_LEN);
-    for (index, letter) in code.chars().enumerate() {
+    for (index, character) in code.chars().enumerate() {
         if index > 0 && index % GROUP_LEN == 0 {
             shown.push('-');
         }
-        shown.push(letter);
+        shown.push(character);
     }
     shown
 }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_codes_that_differ_are_recognised_however_they_are_typed() {
+    fn ten_distinct_codes_parse_in_any_spelling() {
         let (shown, stored) = generate();
         assert_eq!(shown.iter().collect::<HashSet<_>>().len(), 10);
         for (shown, stored) in shown.iter().zip(&stored) {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn totp_codes_and_nonsense_are_no_recovery_codes() {
+    fn totp_codes_and_malformed_texts_are_refused() {
         for text in [
             "",
             "123456",
@@ -81,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_typed_breaks_it(text in ".*") {
+        fn parse_never_panics(text in ".*") {
             prop_assert!(parse(&text).is_none_or(|hash| hash.len() == 32));
         }
     }

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_one_services_own_and_may_overlap_with_the_next() {
+    fn secret_belongs_to_one_service_and_may_overlap_with_its_successor() {
         let (old, new, other) = ("o".repeat(32), "n".repeat(32), "x".repeat(32));
         let services =
             ServiceCredentials::new(&Secret::new(format!("tenancy:{old}, tenancy:{new},task:{other}"))).unwrap();
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused() {
+    fn malformed_credentials_are_refused() {
         for secrets in ["tenancy", "tenancy:short", &format!(":{}", "s".repeat(32)), &format!("T:{}", "s".repeat(32))] {
             assert!(ServiceCredentials::new(&Secret::new(secrets)).is_err(), "{secrets}");
         }

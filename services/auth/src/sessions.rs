@@ -118,11 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_exchanged_once_and_again_only_within_the_grace() {
+    fn token_is_exchanged_again_only_within_the_reuse_interval() {
         let first = Generation::first(at(0));
         let second = first.exchange(1, at(60_000)).unwrap();
         assert_eq!(second, Generation { number: 2, started_at: at(60_000), tokens: 1 });
-        assert_eq!(second.exchange(1, at(70_000)).unwrap().tokens, 2, "the last moment of the grace");
+        assert_eq!(second.exchange(1, at(70_000)).unwrap().tokens, 2, "the last moment of the reuse interval");
         assert_eq!(second.exchange(1, at(70_001)), None, "too late");
         let third = second.exchange(2, at(61_000)).unwrap();
         assert_eq!(third.exchange(1, at(61_000)), None, "its successor was used");
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_does_not_begin_again_with_each_exchange() {
+    fn reuse_interval_does_not_restart_with_each_exchange() {
         let mut generation = Generation::first(at(0)).exchange(1, at(0)).unwrap();
         generation = generation.exchange(1, at(9_000)).unwrap();
         assert_eq!(generation.exchange(1, at(11_000)), None);
     }
 
     #[test]
-    fn a_generation_is_bounded() {
+    fn generation_is_bounded() {
         let mut generation = Generation::first(at(0)).exchange(1, at(0)).unwrap();
         while let Some(next) = generation.exchange(1, at(1)) {
             generation = next;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_idle_or_old() {
+    fn session_expires_when_idle_or_old() {
         assert_eq!(expires_at(at(0), at(0)), at(0) + IDLE_TIMEOUT);
         assert_eq!(expires_at(at(0), at(0) + TimeDelta::days(170)), at(0) + MAX_LIFETIME);
     }
@@ -155,7 +155,7 @@ mod tests {
         /// Two parties hold the same token and refresh now and then, never within the reuse interval of each other: the
         /// session ends when both have refreshed.
         #[test]
-        fn two_who_share_a_token_do_not_both_go_on(
+        fn two_holders_of_one_token_cannot_both_continue(
             turns in proptest::collection::vec((any::<bool>(), 10_001..1_000_000_i64), 2..40)
         ) {
             let mut generation = Generation::first(at(0));
@@ -164,7 +164,7 @@ mod tests {
             let first = usize::from(turns[0].0);
             for (holder, pause) in turns {
                 now += pause;
-                let holder = usize::from(who);
+                let holder = usize::from(holder);
                 let exchanged = generation.exchange(held[holder], at(now));
                 prop_assert_eq!(exchanged.is_some(), holder == first);
                 let Some(next) = exchanged else { break };
@@ -176,7 +176,7 @@ mod tests {
         /// A client that follows the rules is never signed out: any number of parallel calls up to the bound, all
         /// within the reuse interval, and then any of the responses.
         #[test]
-        fn a_client_whose_calls_cross_stays_signed_in(
+        fn client_with_parallel_calls_stays_signed_in(
             rounds in proptest::collection::vec((1..=MAX_TOKENS_PER_GENERATION, 0..=10_000_i64, 0..100_000_i64), 1..30)
         ) {
             let mut generation = Generation::first(at(0));

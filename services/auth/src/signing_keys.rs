@@ -15,7 +15,7 @@ use baton_access::{
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::JsonWebKey;
-use baton_runtime::{Clock, Shutdown};
+use baton_runtime::{Clock, Next};
 use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -75,18 +75,17 @@ impl SigningKeys {
         Self(Arc::new(Inner { db, sealer, issuer, rotation_interval, keys: RwLock::new(Arc::new([])) }))
     }
 
-    /// Maintains the keys until the process stops. Any number of instances may run it: a lock decides.
-    pub(crate) async fn run(self, shutdown: Shutdown) {
-        loop {
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(%error, "cannot maintain the signing keys");
-            }
-            let pause = if self.keys().is_empty() { RETRY_DELAY } else { POLL_INTERVAL };
-            tokio::select! {
-                () = shutdown.stop().cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+    /// Creates, deletes and loads keys. Any number of instances may run it: a lock decides.
+    ///
+    /// # Errors
+    /// Those of [`SigningKeys::refresh`].
+    pub(crate) async fn maintain(self) -> Result<Next> {
+        let maintained = self.refresh().await;
+        if let (Err(error), true) = (&maintained, self.keys().is_empty()) {
+            tracing::warn!(%error, "no signing keys yet");
+            return Ok(Next::After(RETRY_DELAY));
         }
+        maintained.map(Next::from)
     }
 
     /// Creates the key that is due, deletes keys whose tokens have all expired, and loads the rest.
@@ -111,8 +110,8 @@ impl SigningKeys {
         .await
     }
 
-    /// Creates a key if `due` returns a start time, deletes expired keys and reseals outdated ones. It runs under a lock
-    /// and decides anew, since another instance may have been faster.
+    /// Creates a key if `due` returns a start time, deletes expired keys and reseals outdated ones. It runs under a
+    /// lock and decides anew, since another instance may have been faster.
     async fn update(&self, due: impl Fn(Option<DateTime<Utc>>, DateTime<Utc>) -> Option<DateTime<Utc>>) -> Result<()> {
         let mut tx = self.0.db.begin(Tenant::NONE).await?;
         signing_key::lock(&mut tx).await?;
@@ -287,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_id_is_the_thumbprint_of_rfc_8037() {
+    fn key_id_is_the_thumbprint_of_rfc_8037() {
         // RFC 8037, appendices A.2 and A.3.
         let public = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
         assert_eq!(jwk(&public).kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_those_of_rfc_6238() {
+    fn codes_match_rfc_6238() {
         // Appendix B, the rows of SHA-1. The codes there have eight digits.
         let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         for (seconds, code) in [
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_is_that_of_rfc_4226() {
+    fn truncation_matches_rfc_4226() {
         // Appendix D: the codes of the first ten counters.
         let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let expected = [755_224, 287_082, 359_152, 969_429, 338_314, 254_676, 287_922, 162_583, 399_871, 520_489];
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn one_step_either_way_is_taken_and_no_more() {
+    fn only_one_step_of_clock_skew_is_accepted() {
         let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let now = at(1_234_567_890);
         let current = 1_234_567_890 / STEP_SECONDS;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_and_those_before_it_have_had_their_turn() {
+    fn used_code_and_earlier_ones_are_refused() {
         let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         let now = at(1_234_567_890);
         let current = 1_234_567_890 / STEP_SECONDS;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn six_digits_are_a_code() {
+    fn only_six_digits_are_a_code() {
         assert_eq!(parse("012345"), Some(12_345));
         assert_eq!(parse(" 012 345 "), Some(12_345));
         for nonsense in ["", "12345", "1234567", "12345a", "+12345", "-12345", "١٢٣٤٥٦", "12345\u{0}"] {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_holds_what_apps_read() {
+    fn otpauth_url_has_the_standard_parameters() {
         let secret = TotpSecret::from_bytes(b"12345678901234567890".to_vec());
         assert_eq!(
             secret.otpauth_url("ada+x@example.org").unwrap(),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_the_code() {
+    fn png_shows_the_qr_code() {
         let text = "otpauth://totp/Baton:ada@example.org?secret=GEZDGNBVGY3TQOJQ";
         let bytes = STANDARD.decode(qr_png(text).unwrap()).unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_code_of_one_moment_is_taken_once_in_the_next(seed: [u8; 20], seconds in 90..4_000_000_000_i64, late in 0..30_i64) {
+        fn code_is_accepted_once_in_the_next_step(seed: [u8; 20], seconds in 90..4_000_000_000_i64, late in 0..30_i64) {
             let secret = TotpSecret::from_bytes(seed.to_vec());
             let step = seconds / STEP_SECONDS;
             let code = secret.code(step);
@@ -230,7 +230,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_typed_breaks_it(text in ".*") {
+        fn parse_never_panics(text in ".*") {
             if let Some(code) = parse(&text) {
                 prop_assert!(code < 1_000_000);
             }

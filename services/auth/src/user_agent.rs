@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_are_called_what_people_call_them() {
+    fn device_names_are_readable() {
         for (user_agent, expected) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0", "Firefox on Linux"),
             (
@@ -86,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_user_agent_has_a_short_name(user_agent in "[ -~]{0,256}") {
+        fn device_names_are_short(user_agent in "[ -~]{0,256}") {
             prop_assert!(device_name(&user_agent).len() <= MAX_NAME_LEN);
         }
     }

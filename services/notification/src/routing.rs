@@ -1,12 +1,8 @@
 //! Routes events to recipients: which event types notify whom.
 
+use baton_catalog::{EventType, Payload};
 use baton_errors::{Error, Result};
-use baton_proto::baton::{
-    events::v1::Envelope,
-    task::v1::{CommentEvent, MentionEvent, ReminderEvent, TaskEvent},
-    tenancy::v1::{MemberEvent, UsageWarning},
-};
-use prost::Name;
+use baton_proto::baton::{events::v1::Envelope, task::v1::TaskEvent};
 use uuid::Uuid;
 
 use crate::notification_type::NotificationType;
@@ -24,29 +20,29 @@ pub(crate) struct Notice {
 }
 
 /// Whether events of this type cause notifications.
-pub(crate) fn is_notifiable(event: &str) -> bool {
-    type_of(event).is_some()
+pub(crate) fn is_notifiable(kind: EventType) -> bool {
+    notification_type(kind).is_some()
 }
 
 /// The notification type of an event type.
-fn type_of(event: &str) -> Option<NotificationType> {
-    Some(match event {
-        "task.assigned" => NotificationType::TaskAssigned,
-        "task.reassigned" => NotificationType::TaskReassigned,
-        "task.completed" => NotificationType::TaskCompleted,
-        "task.accepted" => NotificationType::TaskAccepted,
-        "task.rejected" => NotificationType::TaskRejected,
-        "member.invited" | "member.joined" => NotificationType::Invited,
-        "account.usage_warning" => NotificationType::UsageWarning,
-        "task.due_soon" => NotificationType::TaskDueSoon,
-        "task.overdue" => NotificationType::TaskOverdue,
-        "reminder.fired" => NotificationType::TaskReminder,
-        "series.paused" => NotificationType::SeriesPaused,
-        "comment.mentioned" => NotificationType::Mentioned,
-        "comment.created" => NotificationType::Commented,
-        "task.canceled" => NotificationType::TaskCanceled,
-        "task.reopened" => NotificationType::TaskReopened,
-        "task.restored" => NotificationType::TaskRestored,
+fn notification_type(kind: EventType) -> Option<NotificationType> {
+    Some(match kind {
+        EventType::TaskAssigned => NotificationType::TaskAssigned,
+        EventType::TaskReassigned => NotificationType::TaskReassigned,
+        EventType::TaskCompleted => NotificationType::TaskCompleted,
+        EventType::TaskAccepted => NotificationType::TaskAccepted,
+        EventType::TaskRejected => NotificationType::TaskRejected,
+        EventType::MemberInvited | EventType::MemberJoined => NotificationType::Invited,
+        EventType::AccountUsageWarning => NotificationType::UsageWarning,
+        EventType::TaskDueSoon => NotificationType::TaskDueSoon,
+        EventType::TaskOverdue => NotificationType::TaskOverdue,
+        EventType::ReminderFired => NotificationType::TaskReminder,
+        EventType::SeriesPaused => NotificationType::SeriesPaused,
+        EventType::CommentMentioned => NotificationType::Mentioned,
+        EventType::CommentCreated => NotificationType::Commented,
+        EventType::TaskCanceled => NotificationType::TaskCanceled,
+        EventType::TaskReopened => NotificationType::TaskReopened,
+        EventType::TaskRestored => NotificationType::TaskRestored,
         _ => return None,
     })
 }
@@ -56,28 +52,22 @@ fn type_of(event: &str) -> Option<NotificationType> {
 /// # Errors
 /// INTERNAL when the payload does not match the event type.
 pub(crate) fn route(event: &Envelope) -> Result<Option<Notice>> {
-    let Some(kind) = type_of(&event.r#type) else { return Ok(None) };
+    let Some(kind) = EventType::of(event).and_then(notification_type) else { return Ok(None) };
+    let Some(payload) = Payload::decode(event).map_err(Error::internal)? else { return Ok(None) };
     // Usage warnings have no actor: owners get them even if their own action used up the quota.
     let actor_id = parse_id(&event.actor_id)?.filter(|_| kind != NotificationType::UsageWarning);
-    let (candidates, task_id) = match event.r#type.as_str() {
-        "member.invited" => (vec![payload::<MemberEvent>(event)?.user_id], None),
-        "member.joined" => (vec![payload::<MemberEvent>(event)?.invited_by], None),
-        "account.usage_warning" => (payload::<UsageWarning>(event)?.owner_ids, None),
-        "reminder.fired" | "series.paused" => {
-            let reminder = payload::<ReminderEvent>(event)?;
+    let (candidates, task_id) = match payload {
+        Payload::MemberInvited(member) => (vec![member.user_id], None),
+        Payload::MemberJoined(member) => (vec![member.invited_by], None),
+        Payload::AccountUsageWarning(warning) => (warning.owner_ids, None),
+        Payload::ReminderFired(reminder) | Payload::SeriesPaused(reminder) => {
             (vec![reminder.user_id], Some(parse_task_id(&reminder.task_id)?))
         }
         // The task service lists only users who may see the task. Mentioned users are not in `watcher_ids`.
-        "comment.mentioned" => {
-            let mention = payload::<MentionEvent>(event)?;
-            (mention.user_ids, Some(parse_task_id(&mention.task_id)?))
-        }
-        "comment.created" => {
-            let comment = payload::<CommentEvent>(event)?;
-            (comment.watcher_ids, Some(parse_task_id(&comment.task_id)?))
-        }
-        _ => {
-            let task = payload::<TaskEvent>(event)?;
+        Payload::CommentMentioned(mention) => (mention.user_ids, Some(parse_task_id(&mention.task_id)?)),
+        Payload::CommentCreated(comment) => (comment.watcher_ids, Some(parse_task_id(&comment.task_id)?)),
+        payload => {
+            let Some(task) = payload.into_task() else { return Ok(None) };
             let task_id = parse_task_id(&task.task_id)?;
             let candidates = match kind {
                 NotificationType::TaskAssigned => vec![task.assigned_to],
@@ -115,12 +105,6 @@ fn parse_task_id(task_id: &str) -> Result<Uuid> {
     parse_id(task_id)?.ok_or_else(|| Error::internal("the event has no task id"))
 }
 
-/// Decodes the payload as the message `M`.
-fn payload<M: Name + Default>(event: &Envelope) -> Result<M> {
-    let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
-    payload.to_msg().map_err(Error::internal)
-}
-
 /// Parses a user or task id; `None` when it is empty.
 fn parse_id(text: &str) -> Result<Option<Uuid>> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(Error::internal) }
@@ -128,7 +112,12 @@ fn parse_id(text: &str) -> Result<Option<Uuid>> {
 
 #[cfg(test)]
 mod tests {
+    use baton_proto::baton::{
+        task::v1::{CommentEvent, MentionEvent, ReminderEvent},
+        tenancy::v1::{MemberEvent, UsageWarning},
+    };
     use proptest::prelude::*;
+    use prost::Name;
     use prost_types::Any;
 
     use super::*;
@@ -220,7 +209,7 @@ mod tests {
             assert_eq!((notice.kind, notice.recipients, notice.task_id), (expected, vec![user], Some(TASK)));
             assert!(route(&event(kind, None, &ReminderEvent::default())).is_err());
         }
-        assert!(!is_notifiable("reminder.created"), "the actor is the only person concerned");
+        assert!(!is_notifiable(EventType::ReminderCreated), "the actor is the only person concerned");
     }
 
     #[test]
@@ -260,7 +249,7 @@ mod tests {
             (NotificationType::Commented, vec![watcher], Some(TASK))
         );
         for kind in ["comment.updated", "comment.deleted", "reaction.added", "watcher.added"] {
-            assert!(!is_notifiable(kind));
+            assert!(!is_notifiable(EventType::from_name(kind).unwrap()), "{kind}");
         }
         assert!(route(&event("comment.created", None, &CommentEvent::default())).is_err(), "no task id");
     }
@@ -269,10 +258,10 @@ mod tests {
     fn other_events_are_ignored_and_malformed_ones_fail() {
         let task = TaskEvent { task_id: TASK.to_string(), ..TaskEvent::default() };
         for kind in ["task.created", "task.started", "member.removed", "notification.created"] {
-            assert!(!is_notifiable(kind));
+            assert!(!is_notifiable(EventType::from_name(kind).unwrap()), "{kind}");
             assert_eq!(route(&event(kind, None, &task)).unwrap(), None);
         }
-        assert!(is_notifiable("task.assigned"));
+        assert!(is_notifiable(EventType::TaskAssigned));
         // A payload of another type, no payload, no task id, and an id that is no UUID.
         assert!(route(&event("task.assigned", None, &MemberEvent::default())).is_err());
         assert!(route(&Envelope { payload: None, ..event("task.assigned", None, &task) }).is_err());

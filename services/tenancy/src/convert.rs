@@ -73,13 +73,13 @@ pub(crate) fn parse_statuses(statuses: &[i32]) -> Result<Vec<MemberStatus>> {
 fn parse_mask(mask: Option<FieldMask>) -> Result<Vec<String>> {
     let paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
-        return Err(Error::invalid("update_mask", "must not be empty"));
+        return Err(Error::invalid("update_mask", "must name a field"));
     }
     Ok(paths)
 }
 
 fn unknown_path(known: &str) -> Error {
-    Error::invalid("update_mask", format!("must contain only {known}"))
+    Error::invalid("update_mask", format!("takes only {known}"))
 }
 
 /// Parses the fields of a member that the mask names.

@@ -3,117 +3,109 @@
 mod account;
 mod activity;
 mod billing;
+mod clients;
 mod config;
-mod consumed;
 mod convert;
-mod endings;
+mod emails;
 mod events;
+mod expiry;
 mod export;
-mod lapse;
-mod mails;
 mod member;
-mod memberships;
-mod people;
+mod member_email;
+mod membership_resolver;
+mod offboarding;
+mod ownership;
+mod payment_grace;
 mod rpc;
 mod settings;
 mod slug;
 mod store;
 mod tier;
 mod usage;
-mod users;
 
 use std::sync::Arc;
 
-use baton_access::{AccessLayer, IdentityCache, MailedTokens, Rules, TokenVerifier};
-use baton_clients::{Auth, Peer, ServiceTokens};
-use baton_events::{Streams, relay};
-use baton_mail::Mailer;
+use anyhow::ensure;
+use baton_access::{IdentityCache, MailedTokens};
+use baton_mail::{MailConfig, Mailer};
 use baton_proto::baton::tenancy::v1::{
-        account_service_server::AccountServiceServer, activity_service_server::ActivityServiceServer,
-        billing_service_server::BillingServiceServer, internal_service_server::InternalServiceServer,
-        member_service_server::MemberServiceServer, usage_service_server::UsageServiceServer,
+    account_service_server::AccountServiceServer, activity_service_server::ActivityServiceServer,
+    billing_service_server::BillingServiceServer, internal_service_server::InternalServiceServer,
+    member_service_server::MemberServiceServer, usage_service_server::UsageServiceServer,
 };
-use baton_runtime::{Clock, Shutdown, server};
-use baton_store::{Db, auto_analyze, jobs, retention};
+use baton_runtime::{Clock, Shutdown};
+use baton_service::{Service, Spec};
 use chrono::TimeDelta;
-use tokio::net::TcpListener;
-use tonic::service::Routes;
-use tower::Layer as _;
+use tokio::{net::TcpListener, sync::Notify};
 
-pub use config::{Config, TenancyConfig};
+pub use config::TenancyConfig;
 
-/// The service's schema.
-pub const SCHEMA: &str = "tenancy";
-/// Its gRPC services.
-pub const SERVICES: &[&str] = &[
-    "baton.tenancy.v1.AccountService",
-    "baton.tenancy.v1.ActivityService",
-    "baton.tenancy.v1.BillingService",
-    "baton.tenancy.v1.InternalService",
-    "baton.tenancy.v1.MemberService",
-    "baton.tenancy.v1.UsageService",
-];
-/// Its migrations.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/tenancy");
+/// The service.
+pub static SPEC: Spec = Spec {
+    name: "tenancy",
+    port: 50052,
+    migrations: &sqlx::migrate!("../../migrations/tenancy"),
+    personal_data: include_str!("../../../migrations/tenancy/personal_data.toml"),
+    peers: &["auth"],
+    generated_keys: &[("BATON_TENANCY_MAILED_TOKEN_KEY", "")],
+    has_service_secret: true,
+    optional: false,
+};
 
-/// Serves on `listener` until `shutdown`, and finishes what was begun.
+/// Its settings: those that all services share, its own, and those of its mails.
+pub type Config = baton_service::Config<(TenancyConfig, MailConfig)>;
+
+/// Serves on `listener` until `shutdown`, and finishes the work that has begun.
 ///
 /// # Errors
-/// When the configuration does not hold or the server fails.
+/// When the configuration is wrong or the server fails.
 pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { tenancy: config, mail } = config;
-    let db = Db::open(SCHEMA, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
-    let streams = Streams::open(&config.redis_url)?;
-    anyhow::ensure!(config.activity_days >= 30, "BATON_TENANCY_ACTIVITY_DAYS must be 30 or more");
+    let service = Service::open(&SPEC, &config.service, clock, shutdown)?;
+    let (config, mail) = config.own;
+    ensure!(config.activity_days >= 30, "BATON_TENANCY_ACTIVITY_DAYS must be 30 or more");
+    let (db, days) = (service.db(), config.activity_days);
     let tiers = tier::Tiers::with(&config.tier_limits)?;
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
-    let mailer = Mailer::new(&mail)?;
-    let peer = Peer::connect("auth", &config.auth_url)?;
-    let service_tokens = ServiceTokens::new(peer.clone(), SCHEMA, config.service_secret.clone());
-    let auth = Auth::new(peer);
-
-    let tokens = TokenVerifier::new(&config.issuer, auth.clone());
-    let directory = IdentityCache::new(auth.clone(), memberships::LocalMemberships(db.clone(), tiers));
-    let access = AccessLayer::new(Rules::of(SERVICES)?, tokens, directory);
-    let users = users::Users::new(auth.clone(), service_tokens);
+    let auth = clients::auth::AuthClient::new(service.auth()?, service.service_tokens()?);
     let rpc = rpc::Rpc {
         db: db.clone(),
-        users: users.clone(),
+        auth: auth.clone(),
         mailed_tokens: mailed_tokens.clone(),
-        activity_kept: TimeDelta::days(config.activity_days.into()),
+        activity_retention: TimeDelta::days(days.into()),
         tiers,
         stripe_secrets: billing::Secrets::parse(config.stripe_webhook_secrets.as_ref()),
         prices: Arc::new(billing::Prices::parse(&config.stripe_prices)?),
-        streams: streams.clone(),
+        streams: service.streams(),
     };
-    let routes = Routes::new(access.layer(AccountServiceServer::new(rpc.clone())))
-        .add_service(access.layer(ActivityServiceServer::new(rpc.clone())))
-        .add_service(access.layer(BillingServiceServer::new(rpc.clone())))
-        .add_service(access.layer(InternalServiceServer::new(rpc.clone())))
-        .add_service(access.layer(UsageServiceServer::new(rpc.clone())))
-        .add_service(access.layer(MemberServiceServer::new(rpc)));
-
-    let mails = mails::Mails { db: db.clone(), mailer, tokens: mailed_tokens, users: users.clone() };
-    let workers = [
-        tokio::spawn(relay::run(db.clone(), streams.clone(), shutdown.clone())),
-        tokio::spawn(consumed::run(db.clone(), streams, tiers, config.activity_days, shutdown.clone())),
-        tokio::spawn(retention::run(db.clone(), shutdown.clone())),
-        tokio::spawn(auto_analyze::run(db.clone(), shutdown.clone())),
-        tokio::spawn(lapse::run(db.clone(), shutdown.clone())),
-        tokio::spawn(endings::run(db.clone(), shutdown.clone())),
-        tokio::spawn(jobs::run(db, shutdown.clone(), move |job| {
+    let identities = IdentityCache::new(service.auth()?, membership_resolver::LocalMemberships(db.clone(), tiers));
+    let tokens = service.token_verifier()?;
+    let mails = emails::EmailJobs { db, mailer: Mailer::new(&mail)?, tokens: mailed_tokens, auth };
+    let refresh = mails.clone();
+    let partitions = Arc::new(Notify::new());
+    let ready = partitions.clone();
+    service
+        .identify_by(tokens, identities)?
+        .rpc(AccountServiceServer::new(rpc.clone()))
+        .rpc(ActivityServiceServer::new(rpc.clone()))
+        .rpc(BillingServiceServer::new(rpc.clone()))
+        .rpc(InternalServiceServer::new(rpc.clone()))
+        .rpc(UsageServiceServer::new(rpc.clone()))
+        .rpc(MemberServiceServer::new(rpc))
+        .consume_after(async move { ready.notified().await }, events::consume::Handler(tiers))
+        .job(emails::INVITATION_JOB, move |_, job| {
             let mails = mails.clone();
-            async move {
-                match job.kind.as_str() {
-                    people::REFRESH_EMAIL => people::refresh_email(&mails.db, &mails.users, &job).await,
-                    _ => mails.send(job).await,
-                }
-            }
-        })),
-    ];
-    server::serve(listener, SERVICES, routes, shutdown).await?;
-    for worker in workers {
-        worker.await?;
-    }
-    Ok(())
+            async move { mails.run_job(job).await }
+        })
+        .job(member_email::REFRESH_JOB, move |_, job| {
+            let emails::EmailJobs { db, auth, .. } = refresh.clone();
+            async move { member_email::refresh(&db, &auth, &job).await }
+        })
+        .every("tenancy.activity_log", events::consume::PARTITION_INTERVAL, move |db| {
+            events::consume::maintain_partitions(db, days, partitions.clone())
+        })
+        .every("tenancy.expiry", expiry::INTERVAL, expiry::sweep)
+        .every("tenancy.payment_grace", payment_grace::INTERVAL, payment_grace::sweep)
+        .every("tenancy.stripe_events", payment_grace::EVENT_INTERVAL, payment_grace::delete_old_events)
+        .serve(listener)
+        .await
 }

@@ -8,8 +8,6 @@ use uuid::Uuid;
 
 use crate::{clients::auth::AuthClient, events, offboarding::parse_user_id, store};
 
-/// Event type: a user changed their address.
-pub(crate) const EMAIL_CHANGED: &str = "user.email_changed";
 /// Job: copy a user's address from auth into their memberships.
 pub(crate) const REFRESH_JOB: &str = "member.email";
 

@@ -18,9 +18,6 @@ use crate::{
     store,
 };
 
-/// Event type: a user deactivated their sign-in.
-pub(crate) const USER_DEACTIVATED: &str = "user.deactivated";
-
 /// Ends all memberships of the event's user.
 ///
 /// # Errors

@@ -1,8 +1,9 @@
 //! Usage of quotas: seats, reports from other services, and warnings to owners.
 
 use baton_access::Limits;
+use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::{events::v1::Envelope, tenancy::v1::UsageChanged};
+use baton_proto::baton::events::v1::Envelope;
 use baton_store::Tx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -13,9 +14,6 @@ use crate::{
     store,
     tier::{Plan, Quota, Tiers, check_quota, percent_used},
 };
-
-/// Event type: a service reports usage.
-pub(crate) const USAGE_CHANGED: &str = "usage.changed";
 
 /// An account's plan and the resulting limits.
 ///
@@ -73,8 +71,9 @@ impl UsageReport {
     /// # Errors
     /// INTERNAL when the payload is malformed.
     pub(crate) fn from_event(event: &Envelope) -> Result<Self> {
-        let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
-        let report: UsageChanged = payload.to_msg().map_err(Error::internal)?;
+        let Some(Payload::UsageReported(report)) = Payload::decode(event).map_err(Error::internal)? else {
+            return Err(Error::internal("the event is no usage report"));
+        };
         let user_id = match report.user_id.as_str() {
             "" => Uuid::nil(),
             id => id.parse().map_err(Error::internal)?,

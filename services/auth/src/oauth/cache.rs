@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_fetched_once_and_a_failure_is_not_repeated_at_once() {
+    async fn document_is_fetched_once_and_failed_fetches_pause() {
         let (cached, fetches) = (DocumentCache::new(), AtomicU32::new(0));
         let fetch = |answer: Result<u32>| async {
             fetches.fetch_add(1, Ordering::Relaxed);

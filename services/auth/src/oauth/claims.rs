@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_verified_only_if_the_provider_says_so() {
+    fn address_is_verified_only_if_the_provider_says_so() {
         for said in [
             r#""email_verified": true"#,
             r#""email_verified": "true""#,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_to_fit() {
+    fn names_are_split_and_truncated() {
         let person = of(r#"{"email": "ada@example.org", "name": " Ada King Lovelace "}"#);
         assert_eq!((&*person.first_name, &*person.last_name), ("Ada", "King Lovelace"));
         assert_eq!(of(r#"{"email": "ada@example.org"}"#).first_name, "ada");

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verifier_and_nonce_come_back_with_both_halves_only() {
+    fn verifier_and_nonce_need_state_and_browser_token() {
         let flow = Flow::new();
         let back = |state: &str, browser: &str| Flow::from_callback(state.to_owned(), browser.to_owned());
         let same = back(flow.state(), flow.browser_token());

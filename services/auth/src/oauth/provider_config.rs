@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn presets_need_a_client_only_and_what_is_off_is_not_there() {
+    fn presets_need_only_a_client_and_disabled_providers_are_left_out() {
         let list = of(r#"[
             {"name": "google", "kind": "google", "client_id": "a", "client_secret": "b"},
             {"name": "off", "kind": "github", "client_id": "a", "client_secret": "b", "enabled": false}
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_expected_at_start_without_the_secret() {
+    fn invalid_config_is_refused_without_naming_secrets() {
         for (list, expected) in [
             ("{}", "not a JSON list"),
             (r#"[{"name": "x", "kind": "hunter2"}]"#, "not a JSON list"),

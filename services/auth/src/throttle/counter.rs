@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_the_longest_and_end() {
+    fn waits_double_up_to_the_maximum_and_end() {
         let mut counters = LocalCounters::default();
         let mut now = 1_000_000;
         let mut waits = Vec::new();
@@ -126,7 +126,7 @@ mod tests {
             if wait > 0 {
                 waits.push(wait);
                 now += wait;
-                assert_eq!(counters.admit(&keys(1), &LIMITS, now).1, 0, "heard once the wait is over");
+                assert_eq!(counters.admit(&keys(1), &LIMITS, now).1, 0, "admitted once the wait is over");
             }
         }
         assert_eq!(waits, [1_000, 2_000, 4_000, 4_000, 4_000]);
@@ -136,7 +136,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut counters = LocalCounters::default();
         for n in 0..3 * MAX_GENERATION_LEN {
-            tallies.admit(&keys(n), &LIMITS, 0);
+            counters.admit(&keys(n), &LIMITS, 0);
         }
         assert!(counters.young.len() + counters.old.len() <= 2 * MAX_GENERATION_LEN);
     }

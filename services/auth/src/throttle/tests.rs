@@ -37,17 +37,19 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Whether each attempt or email was admitted.
 async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<bool> {
-    let mut heard = Vec::new();
+    let mut admitted = Vec::new();
     for step in steps {
         match *step {
             Step::Wait { millis } => clock.advance(TimeDelta::milliseconds(millis)),
-            Step::Mail { key } => heard.push(throttle.email_allowed(EmailCap::PasswordReset, &key.to_string()).await),
+            Step::Mail { key } => {
+                admitted.push(throttle.email_allowed(EmailCap::PasswordReset, &key.to_string()).await)
+            }
             Step::Vouch { key, network } => {
                 throttle.trust_network_for(Bucket::Login, &key.to_string(), address(network)).await;
             }
             Step::Attempt { key, network, outcome } => {
                 let attempt = throttle.check_from(Bucket::Login, Some(&key.to_string()), address(network)).await;
-                heard.push(attempt.is_ok());
+                admitted.push(attempt.is_ok());
                 match (attempt, outcome) {
                     (Ok(attempt), Some(true)) => attempt.record_success().await,
                     (Ok(attempt), Some(false)) => attempt.cancel().await,
@@ -56,7 +58,7 @@ async fn outcomes(throttle: &Throttle, clock: &Clock, steps: &[Step]) -> Vec<boo
             }
         }
     }
-    heard
+    admitted
 }
 
 #[tokio::test]
@@ -85,7 +87,7 @@ async fn redis_and_the_fallback_decide_alike() {
 }
 
 #[tokio::test]
-async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
+async fn strangers_do_not_lock_out_a_user_on_a_trusted_network() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     let from = |n| throttle.check_from(Bucket::Login, Some("Ada@example.org"), address(n));
@@ -104,7 +106,7 @@ async fn strangers_do_not_lock_out_a_person_where_they_are_known() {
 }
 
 #[tokio::test]
-async fn a_network_that_was_vouched_for_is_heard_while_strangers_guess() {
+async fn trusted_network_is_admitted_while_strangers_guess() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for n in 2..60 {
@@ -117,7 +119,7 @@ async fn a_network_that_was_vouched_for_is_heard_while_strangers_guess() {
 }
 
 #[tokio::test]
-async fn one_network_has_its_limit_over_all_addresses() {
+async fn network_limit_spans_all_addresses() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for n in 0..8 {
@@ -129,7 +131,7 @@ async fn one_network_has_its_limit_over_all_addresses() {
 }
 
 #[tokio::test]
-async fn an_address_gets_so_many_mails_and_again_after_a_while() {
+async fn emails_per_address_are_capped_per_window() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for cap in [EmailCap::Registration, EmailCap::Activation, EmailCap::PasswordReset] {
@@ -147,7 +149,7 @@ async fn an_address_gets_so_many_mails_and_again_after_a_while() {
 }
 
 #[tokio::test]
-async fn what_anybody_may_ask_for_is_counted_for_the_network_alone() {
+async fn open_requests_are_counted_for_the_network_only() {
     let clock = Clock::fixed(Clock::system().now());
     let throttle = throttle(redis("redis://127.0.0.1:1").await, &clock);
     for _ in 0..8 {

@@ -1,4 +1,4 @@
-//! Tokens that we did not sign, or not for this. Each line names what it is an attack after.
+//! Forged tokens: not signed by this service, or not for this use. Each case names the attack.
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -17,17 +17,17 @@ use uuid::Uuid;
 
 use crate::client;
 
-/// The reason for which a token is refused; `None` when it is taken.
-pub(crate) async fn refusal(world: &TestContext, token: &str) -> Option<Reason> {
+/// The reason for which a token is refused; `None` when it is accepted.
+pub(crate) async fn refusal(context: &TestContext, token: &str) -> Option<Reason> {
     let nobody =
         Person { user_id: Uuid::nil(), email: String::new(), token: token.to_owned(), refresh_token: String::new() };
-    let call = client(world).check_session(nobody.call_without_account(CheckSessionRequest {})).await;
+    let call = client(context).check_session(nobody.call_without_account(CheckSessionRequest {})).await;
     call.err().map(|status| reason(&status).unwrap())
 }
 
-/// A person's token, and all that it takes to forge others.
+/// A user's token, and what it takes to forge others.
 struct Forge {
-    world: TestContext,
+    context: TestContext,
     jwk: JsonWebKey,
     claims: Value,
     ours: EncodingKey,
@@ -37,17 +37,17 @@ struct Forge {
 
 impl Forge {
     async fn set_up() -> Self {
-        let world = TestContext::start(&[]).await;
-        let ada = world.person("ada").await;
-        let jwk = client(&world).get_jwks(GetJwksRequest {}).await.unwrap().into_inner().keys.remove(0);
-        let (kid, private) = world.signing_key().await;
+        let context = TestContext::start(&[]).await;
+        let ada = context.person("ada").await;
+        let jwk = client(&context).get_jwks(GetJwksRequest {}).await.unwrap().into_inner().keys.remove(0);
+        let (kid, private) = context.signing_key().await;
         assert_eq!(kid, jwk.kid, "the first key signs");
         let payload = ada.token.split('.').nth(1).unwrap();
         let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         let stranger = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(stranger.as_ref()).unwrap();
         Self {
-            world,
+            context,
             jwk,
             claims,
             ours: EncodingKey::from_ed_der(&private),
@@ -72,7 +72,7 @@ impl Forge {
         json!({"alg": "EdDSA", "typ": "JWT", "kid": self.jwk.kid})
     }
 
-    /// A token with any header and claims, signed with Ed25519 by this key.
+    /// A token with any header and claims, signed with this Ed25519 key.
     fn raw(&self, header: &Value, claims: &Value, key: &EncodingKey) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let text = format!("{}.{}", part(header), part(claims));
@@ -84,14 +84,14 @@ impl Forge {
         self.raw(&self.header(), claims, &self.ours)
     }
 
-    /// Under this key id, signed by a stranger.
+    /// With this key id, signed by a stranger.
     fn under(&self, kid: &str) -> String {
         let mut header = self.header();
         header["kid"] = json!(kid);
         self.raw(&header, &self.claims, &self.theirs)
     }
 
-    /// With this beside the key id in the header, signed by a stranger.
+    /// With this header field beside the key id, signed by a stranger.
     fn pointing(&self, kid: Option<&str>, name: &str, value: Value) -> String {
         let mut header = self.header();
         match kid {
@@ -113,15 +113,15 @@ impl Forge {
     }
 
     async fn refuses(&self, attacks: impl IntoIterator<Item = (&str, String)>) {
-        assert_eq!(refusal(&self.world, &self.ours(&self.claims)).await, None, "the control: a token as ours are");
+        assert_eq!(refusal(&self.context, &self.ours(&self.claims)).await, None, "control: a valid token");
         for (what, token) in attacks {
-            assert_eq!(refusal(&self.world, &token).await, Some(Reason::TokenInvalid), "{what}");
+            assert_eq!(refusal(&self.context, &token).await, Some(Reason::TokenInvalid), "{what}");
         }
     }
 }
 
 #[tokio::test]
-async fn no_algorithm_but_ours_is_tried() {
+async fn other_algorithms_are_refused() {
     let forge = Forge::set_up().await;
     let public = URL_SAFE_NO_PAD.decode(&forge.jwk.x).unwrap();
     let spki = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &public].concat();
@@ -148,7 +148,7 @@ async fn no_algorithm_but_ours_is_tried() {
 }
 
 #[tokio::test]
-async fn a_key_comes_from_our_jwks_by_its_id_or_not_at_all() {
+async fn keys_come_only_from_our_jwks_by_key_id() {
     let forge = Forge::set_up().await;
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&forge.their_public)});
     let ours = forge.jwk.kid.clone();
@@ -182,7 +182,7 @@ async fn a_key_comes_from_our_jwks_by_its_id_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn times_issuer_audience_and_subject_must_hold() {
+async fn times_issuer_audience_and_subject_are_checked() {
     let forge = Forge::set_up().await;
     let now = chrono::Utc::now().timestamp();
     let set = |name: &str, value: Value| forge.ours(&forge.with(name, value));
@@ -210,15 +210,15 @@ async fn times_issuer_audience_and_subject_must_hold() {
         .extend(["exp", "aud", "iss", "sub", "sid"].map(|name| ("a claim left out", forge.ours(&forge.without(name)))));
     forge.refuses(attacks).await;
     let in_the_past = set("nbf", json!(now - 60));
-    assert_eq!(refusal(&forge.world, &in_the_past).await, None);
+    assert_eq!(refusal(&forge.context, &in_the_past).await, None);
 }
 
 #[tokio::test]
-async fn another_persons_session_and_one_that_never_was_are_closed() {
+async fn foreign_and_unknown_sessions_are_refused() {
     let forge = Forge::set_up().await;
-    let eve = forge.world.person("eve").await;
+    let eve = forge.context.person("eve").await;
     for (name, value) in [("sid", json!(Uuid::new_v4())), ("sub", json!(eve.user_id)), ("sub", json!(Uuid::new_v4()))] {
         let token = forge.ours(&forge.with(name, value));
-        assert_eq!(refusal(&forge.world, &token).await, Some(Reason::SessionClosed), "{name}");
+        assert_eq!(refusal(&forge.context, &token).await, Some(Reason::SessionClosed), "{name}");
     }
 }

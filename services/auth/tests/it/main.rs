@@ -1,26 +1,26 @@
-//! What people do with the auth service, against the real one on real Postgres and Redis.
+//! Tests of the auth service, with real Postgres and Redis.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-mod addresses;
 mod api_keys;
-mod by_provider;
-mod deactivating;
+mod deactivation;
+mod email_change;
 mod forged_tokens;
-mod guessing;
-mod many_at_once;
+mod helpers;
+mod idempotency;
+mod key_rotation;
+mod mfa;
+mod oauth;
 mod passwords;
-mod people;
 mod profile;
-mod reauthenticating;
-mod registering;
-mod repeating;
-mod rotating_keys;
-mod second_factor;
+mod reauthentication;
+mod refresh_tokens;
+mod registration;
 mod service_tokens;
 mod sessions;
-mod signing_in;
-mod staying_signed_in;
+mod sign_in;
+mod sign_in_load;
+mod throttling;
 
 use baton_proto::baton::auth::v1::{
     LoginRequest, LoginResponse, RegisterRequest, auth_service_client::AuthServiceClient,
@@ -30,8 +30,8 @@ use tonic::{Status, transport::Channel};
 
 const PASSWORD: &str = "tidal lantern orchid";
 
-fn client(world: &TestContext) -> AuthServiceClient<Channel> {
-    AuthServiceClient::new(world.auth())
+fn client(context: &TestContext) -> AuthServiceClient<Channel> {
+    AuthServiceClient::new(context.auth())
 }
 
 fn registration(email: &str) -> RegisterRequest {
@@ -43,22 +43,22 @@ fn registration(email: &str) -> RegisterRequest {
     }
 }
 
-async fn login(world: &TestContext, email: &str, password: &str) -> Result<LoginResponse, Status> {
+async fn login(context: &TestContext, email: &str, password: &str) -> Result<LoginResponse, Status> {
     let request = LoginRequest { email: email.to_owned(), password: password.to_owned() };
-    client(world).login(request).await.map(tonic::Response::into_inner)
+    client(context).login(request).await.map(tonic::Response::into_inner)
 }
 
-/// The token of the newest link in the mails to an address; there are `count` mails by then.
-async fn mailed_token(world: &TestContext, email: &str, count: usize) -> String {
+/// The token of the newest link to an address, once it has `count` emails.
+async fn mailed_token(context: &TestContext, email: &str, count: usize) -> String {
     eventually(|| async {
-        let mails = world.mailbox().mails(Some(email));
+        let mails = context.mailbox().mails(Some(email));
         let (_, token) = mails.first().filter(|_| mails.len() == count)?.text.split_once("?token=")?;
         token.split_whitespace().next().map(str::to_owned)
     })
     .await
 }
 
-/// A call as the gateway makes it for a client at this address.
+/// A call as the gateway forwards it for a client at this address.
 fn from<T>(message: T, address: &str, user_agent: &str) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.metadata_mut().insert("x-forwarded-for", address.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Where people are signed in, and what they do about it.
+//! Sessions: listing, revocation and security events.
 
 use baton_errors::Reason;
 use baton_proto::baton::{
@@ -19,13 +19,13 @@ use crate::{PASSWORD, client, from, login};
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0";
 const SAFARI: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 
-fn sessions(world: &TestContext) -> SessionServiceClient<Channel> {
-    SessionServiceClient::new(world.auth())
+fn sessions(context: &TestContext) -> SessionServiceClient<Channel> {
+    SessionServiceClient::new(context.auth())
 }
 
-async fn sign_in(world: &TestContext, person: &Person, address: &str, user_agent: &str) -> (LoginResponse, Person) {
+async fn sign_in(context: &TestContext, person: &Person, address: &str, user_agent: &str) -> (LoginResponse, Person) {
     let request = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
-    let answer = client(world).login(from(request, address, user_agent)).await.unwrap().into_inner();
+    let answer = client(context).login(from(request, address, user_agent)).await.unwrap().into_inner();
     let there = Person {
         token: answer.access_token().to_owned(),
         refresh_token: answer.refresh_token().to_owned(),
@@ -34,23 +34,23 @@ async fn sign_in(world: &TestContext, person: &Person, address: &str, user_agent
     (answer, there)
 }
 
-async fn open(world: &TestContext, person: &Person) -> Vec<Session> {
+async fn open(context: &TestContext, person: &Person) -> Vec<Session> {
     let request = person.call_without_account(ListSessionsRequest { page: None });
-    sessions(world).list_sessions(request).await.unwrap().into_inner().sessions
+    sessions(context).list_sessions(request).await.unwrap().into_inner().sessions
 }
 
-async fn is_signed_out(world: &TestContext, person: &Person) {
+async fn assert_signed_out(context: &TestContext, person: &Person) {
     let refused = eventually(|| async {
-        client(world).check_session(person.call_without_account(CheckSessionRequest {})).await.err()
+        client(context).check_session(person.call_without_account(CheckSessionRequest {})).await.err()
     })
     .await;
     assert_eq!((refused.code(), reason(&refused)), (Code::Unauthenticated, Some(Reason::SessionClosed)));
 }
 
-/// The sessions that were told to all services as closed, in order.
-async fn told_closed(world: &TestContext) -> Vec<String> {
+/// The sessions in `session.closed` events, in order.
+async fn closed_session_events(context: &TestContext) -> Vec<String> {
     let rows: Vec<Vec<u8>> = sqlx::query_scalar("select envelope from auth.outbox order by position")
-        .fetch_all(&world.admin())
+        .fetch_all(&context.admin())
         .await
         .unwrap();
     let events = rows.iter().map(|row| Envelope::decode(row.as_slice()).unwrap());
@@ -59,100 +59,100 @@ async fn told_closed(world: &TestContext) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn people_recognise_their_sessions_and_close_one() {
-    let world = TestContext::start(&[]).await;
-    let (ada, ben) = (world.person("ada").await, world.person("ben").await);
-    let (_, laptop) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
-    let (_, phone) = sign_in(&world, &ada, "2001:db8::1", SAFARI).await;
+async fn sessions_are_listed_with_device_and_address_and_can_be_revoked() {
+    let context = TestContext::start(&[]).await;
+    let (ada, ben) = (context.person("ada").await, context.person("ben").await);
+    let (_, laptop) = sign_in(&context, &ada, "203.0.113.7", FIREFOX).await;
+    let (_, phone) = sign_in(&context, &ada, "2001:db8::1", SAFARI).await;
 
-    let list = open(&world, &phone).await;
+    let list = open(&context, &phone).await;
     let seen: Vec<_> = list.iter().map(|s| (s.device.as_str(), s.address.as_str(), s.current)).collect();
     assert_eq!(seen[..2], [("Safari on iPhone", "2001:db8::1", true), ("Firefox on Linux", "203.0.113.7", false)]);
     assert_eq!((list.len(), &list[0].amr[..]), (3, &["pwd".to_owned()][..]));
 
-    // A refresh is a use, and moves the address.
+    // A refresh counts as use, and updates the address.
     let request = from(RefreshRequest { refresh_token: laptop.refresh_token.clone() }, "203.0.113.8", FIREFOX);
-    client(&world).refresh(request).await.unwrap();
-    let moved = &open(&world, &phone).await[1];
+    client(&context).refresh(request).await.unwrap();
+    let moved = &open(&context, &phone).await[1];
     assert_eq!((moved.address.as_str(), moved.device.as_str()), ("203.0.113.8", "Firefox on Linux"));
     let nanos = |session: &Session| session.last_used_at.map(|t| (t.seconds, t.nanos));
     assert!(nanos(moved) > nanos(&list[1]) && moved.created_at == list[1].created_at);
 
     let revoke = |by: &Person, id: &str| by.call_without_account(RevokeSessionRequest { id: id.to_owned() });
-    let refused = sessions(&world).revoke_session(revoke(&ben, &list[1].id)).await.unwrap_err();
-    let nobody = sessions(&world).revoke_session(revoke(&ben, &uuid::Uuid::now_v7().to_string())).await.unwrap_err();
+    let refused = sessions(&context).revoke_session(revoke(&ben, &list[1].id)).await.unwrap_err();
+    let nobody = sessions(&context).revoke_session(revoke(&ben, &uuid::Uuid::now_v7().to_string())).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::SessionNotFound));
-    assert_eq!(refused.message(), nobody.message(), "another's session is as absent as one that never was");
+    assert_eq!(refused.message(), nobody.message(), "another user's session equals an unknown one");
 
     for _ in 0..2 {
-        sessions(&world).revoke_session(revoke(&phone, &list[1].id)).await.unwrap();
+        sessions(&context).revoke_session(revoke(&phone, &list[1].id)).await.unwrap();
     }
-    is_signed_out(&world, &laptop).await;
-    assert_eq!(told_closed(&world).await, [list[1].id.as_str()], "once, though it was asked for twice");
-    assert_eq!(open(&world, &phone).await.len(), 2);
-    client(&world).check_session(phone.call_without_account(CheckSessionRequest {})).await.unwrap();
+    assert_signed_out(&context, &laptop).await;
+    assert_eq!(closed_session_events(&context).await, [list[1].id.as_str()], "once, despite two requests");
+    assert_eq!(open(&context, &phone).await.len(), 2);
+    client(&context).check_session(phone.call_without_account(CheckSessionRequest {})).await.unwrap();
 }
 
 #[tokio::test]
-async fn all_others_are_closed_at_once_or_all() {
-    let world = TestContext::start(&[]).await;
-    let (ada, ben) = (world.person("ada").await, world.person("ben").await);
-    let (_, here) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
-    let [mine, other] = open(&world, &here).await.try_into().unwrap();
+async fn revoke_all_closes_the_other_sessions_or_all() {
+    let context = TestContext::start(&[]).await;
+    let (ada, ben) = (context.person("ada").await, context.person("ben").await);
+    let (_, here) = sign_in(&context, &ada, "203.0.113.7", FIREFOX).await;
+    let [mine, other] = open(&context, &here).await.try_into().unwrap();
     let revoke = |include_current| here.call_without_account(RevokeAllSessionsRequest { include_current });
     for expected in [1, 0] {
-        let answer = sessions(&world).revoke_all_sessions(revoke(false)).await.unwrap().into_inner();
+        let answer = sessions(&context).revoke_all_sessions(revoke(false)).await.unwrap().into_inner();
         assert_eq!(answer.revoked_count, expected);
     }
-    is_signed_out(&world, &ada).await;
-    assert_eq!(open(&world, &here).await.len(), 1);
-    assert_eq!(sessions(&world).revoke_all_sessions(revoke(true)).await.unwrap().into_inner().revoked_count, 1);
-    is_signed_out(&world, &here).await;
-    assert_eq!(told_closed(&world).await, [other.id, mine.id]);
-    assert_eq!(open(&world, &ben).await.len(), 1, "another's sessions stay");
+    assert_signed_out(&context, &ada).await;
+    assert_eq!(open(&context, &here).await.len(), 1);
+    assert_eq!(sessions(&context).revoke_all_sessions(revoke(true)).await.unwrap().into_inner().revoked_count, 1);
+    assert_signed_out(&context, &here).await;
+    assert_eq!(closed_session_events(&context).await, [other.id, mine.id]);
+    assert_eq!(open(&context, &ben).await.len(), 1, "another's sessions stay");
     let closed: i64 = sqlx::query_scalar("select count(*) from auth.sessions where close_reason = 'revoked'")
-        .fetch_one(&world.admin())
+        .fetch_one(&context.admin())
         .await
         .unwrap();
     assert_eq!(closed, 2);
 }
 
 #[tokio::test]
-async fn sessions_and_events_come_in_pages() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
+async fn sessions_and_events_are_paged() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
     for _ in 0..4 {
-        login(&world, &ada.email, PASSWORD).await.unwrap();
+        login(&context, &ada.email, PASSWORD).await.unwrap();
     }
     let page = |page, page_token: &str| Some(Page { page, per_page: 2, page_token: page_token.to_owned() });
     let list = |page| ada.call_without_account(ListSessionsRequest { page });
-    let first = sessions(&world).list_sessions(list(page(1, ""))).await.unwrap().into_inner();
+    let first = sessions(&context).list_sessions(list(page(1, ""))).await.unwrap().into_inner();
     let meta = first.meta.unwrap();
     assert_eq!((first.sessions.len(), meta.total_count, meta.total_pages), (2, 5, 3));
-    let second = sessions(&world).list_sessions(list(page(0, &meta.next_page_token))).await.unwrap().into_inner();
-    let third = sessions(&world).list_sessions(list(page(3, ""))).await.unwrap().into_inner();
+    let second = sessions(&context).list_sessions(list(page(0, &meta.next_page_token))).await.unwrap().into_inner();
+    let third = sessions(&context).list_sessions(list(page(3, ""))).await.unwrap().into_inner();
     let ids = [first.sessions, second.sessions, third.sessions].concat();
     let ids: Vec<_> = ids.into_iter().map(|session| session.id).collect();
     assert!(ids.len() == 5 && ids.is_sorted_by(|a, b| a > b), "newest first, each once: {ids:?}");
 
     let events = |page| ada.call_without_account(ListAuthEventsRequest { page });
-    let first = sessions(&world).list_auth_events(events(page(1, ""))).await.unwrap().into_inner();
+    let first = sessions(&context).list_auth_events(events(page(1, ""))).await.unwrap().into_inner();
     let meta = first.meta.unwrap();
-    let next = sessions(&world).list_auth_events(events(page(0, &meta.next_page_token))).await.unwrap().into_inner();
+    let next = sessions(&context).list_auth_events(events(page(0, &meta.next_page_token))).await.unwrap().into_inner();
     assert_eq!((first.events.len(), next.events.len(), meta.total_count), (2, 2, 5));
     assert!(first.events[1].id > next.events[0].id);
 }
 
 #[tokio::test]
-async fn what_happens_to_a_sign_in_is_kept_for_its_person() {
-    let world = TestContext::start(&[]).await;
-    let (ada, ben) = (world.person("ada").await, world.person("ben").await);
+async fn auth_events_are_listed_for_their_user() {
+    let context = TestContext::start(&[]).await;
+    let (ada, ben) = (context.person("ada").await, context.person("ben").await);
     let wrong = LoginRequest { email: ada.email.clone(), password: "not the password".to_owned() };
-    client(&world).login(from(wrong, "198.51.100.9", "curl/8.5.0")).await.unwrap_err();
-    // The failure is noted beside the call.
+    client(&context).login(from(wrong, "198.51.100.9", "curl/8.5.0")).await.unwrap_err();
+    // The failure is recorded in the background.
     let noted = || async {
         let request = ada.call_without_account(ListAuthEventsRequest { page: None });
-        let events = sessions(&world).list_auth_events(request).await.unwrap().into_inner().events;
+        let events = sessions(&context).list_auth_events(request).await.unwrap().into_inner().events;
         (events.len() == 2).then_some(events)
     };
     let events = eventually(noted).await;
@@ -160,57 +160,57 @@ async fn what_happens_to_a_sign_in_is_kept_for_its_person() {
     assert_eq!((events[0].address.as_str(), events[0].device.as_str()), ("198.51.100.9", "curl"));
     assert_eq!((events[0].user_agent.as_str(), events[0].session_id.as_str()), ("curl/8.5.0", ""));
 
-    let (_, there) = sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
-    let id = open(&world, &there).await[0].id.clone();
-    client(&world).logout(LogoutRequest { refresh_token: there.refresh_token.clone() }).await.unwrap();
+    let (_, there) = sign_in(&context, &ada, "203.0.113.7", FIREFOX).await;
+    let id = open(&context, &there).await[0].id.clone();
+    client(&context).logout(LogoutRequest { refresh_token: there.refresh_token.clone() }).await.unwrap();
     let request = ada.call_without_account(ListAuthEventsRequest { page: None });
-    let events = sessions(&world).list_auth_events(request).await.unwrap().into_inner().events;
+    let events = sessions(&context).list_auth_events(request).await.unwrap().into_inner().events;
     let seen: Vec<_> = events.iter().map(|event| (event.kind(), event.session_id.as_str())).collect();
     let (signed_out, signed_in) = (AuthEventKind::SignedOut, AuthEventKind::SignedIn);
     assert_eq!(seen[..2], [(signed_out, id.as_str()), (signed_in, id.as_str())]);
     let of_ben = ben.call_without_account(ListAuthEventsRequest { page: None });
-    assert_eq!(sessions(&world).list_auth_events(of_ben).await.unwrap().into_inner().events.len(), 1);
+    assert_eq!(sessions(&context).list_auth_events(of_ben).await.unwrap().into_inner().events.len(), 1);
 }
 
 #[tokio::test]
-async fn a_sign_in_from_a_new_device_or_network_mails_its_person() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let mails = || world.mailbox().mails(Some(&ada.email)).len();
-    sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
-    let mail = eventually(|| async { world.mailbox().mails(Some(&ada.email)).pop() }).await;
+async fn sign_in_from_a_new_device_or_network_notifies_the_user() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let mails = || context.mailbox().mails(Some(&ada.email)).len();
+    sign_in(&context, &ada, "203.0.113.7", FIREFOX).await;
+    let mail = eventually(|| async { context.mailbox().mails(Some(&ada.email)).pop() }).await;
     assert_eq!(mail.subject, "New sign-in to Baton");
     assert!(mail.text.contains("Firefox on Linux") && mail.text.contains("203.0.113.7"), "{}", mail.text);
 
-    // The same again, and a newer version of the browser, are nothing new; nor is the same network of IPv6.
-    sign_in(&world, &ada, "203.0.113.7", &FIREFOX.replace("142", "143")).await;
-    sign_in(&world, &ada, "2001:db8::1", FIREFOX).await;
+    // The same device, a newer version of the browser, and the same IPv6 network are not new.
+    sign_in(&context, &ada, "203.0.113.7", &FIREFOX.replace("142", "143")).await;
+    sign_in(&context, &ada, "2001:db8::1", FIREFOX).await;
     eventually(|| async { (mails() == 2).then_some(()) }).await;
-    sign_in(&world, &ada, "2001:db8::2", FIREFOX).await;
-    // Mails are sent in order: the next one being the third shows that there was none between.
-    sign_in(&world, &ada, "203.0.113.7", SAFARI).await;
+    sign_in(&context, &ada, "2001:db8::2", FIREFOX).await;
+    // Emails are sent in order, so the next one being the third proves that none came between.
+    sign_in(&context, &ada, "203.0.113.7", SAFARI).await;
     eventually(|| async { (mails() == 3).then_some(()) }).await;
-    assert!(world.mailbox().mails(Some(&ada.email))[0].text.contains("Safari on iPhone"));
+    assert!(context.mailbox().mails(Some(&ada.email))[0].text.contains("Safari on iPhone"));
 }
 
 #[tokio::test]
-async fn who_comes_back_after_long_is_told_of_a_stranger_too() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    // Sessions that ended long ago are swept.
+async fn new_device_is_notified_after_old_sessions_are_deleted() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    // Sessions that expired long ago are deleted.
     let sweep = "delete from auth.sessions where user_id = $1";
-    sqlx::query(sweep).bind(ada.user_id).execute(&world.admin()).await.unwrap();
-    sign_in(&world, &ada, "203.0.113.7", FIREFOX).await;
-    let mail = eventually(|| async { world.mailbox().mails(Some(&ada.email)).pop() }).await;
+    sqlx::query(sweep).bind(ada.user_id).execute(&context.admin()).await.unwrap();
+    sign_in(&context, &ada, "203.0.113.7", FIREFOX).await;
+    let mail = eventually(|| async { context.mailbox().mails(Some(&ada.email)).pop() }).await;
     assert_eq!(mail.subject, "New sign-in to Baton");
 }
 
 #[tokio::test]
-async fn a_request_needs_its_person() {
-    let world = TestContext::start(&[]).await;
-    let refused = sessions(&world).list_sessions(Request::new(ListSessionsRequest { page: None })).await.unwrap_err();
+async fn sessions_require_a_caller() {
+    let context = TestContext::start(&[]).await;
+    let refused = sessions(&context).list_sessions(Request::new(ListSessionsRequest { page: None })).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::TokenMissing));
-    let ada = world.person("ada").await;
+    let ada = context.person("ada").await;
     let bad = ada.call_without_account(RevokeSessionRequest { id: "x".to_owned() });
-    assert_eq!(reason(&sessions(&world).revoke_session(bad).await.unwrap_err()), Some(Reason::ValidationFailed));
+    assert_eq!(reason(&sessions(&context).revoke_session(bad).await.unwrap_err()), Some(Reason::ValidationFailed));
 }

@@ -1,6 +1,7 @@
 //! Consumes events of all services: creates notifications.
 
 use async_trait::async_trait;
+use baton_catalog::EventType;
 use baton_errors::{Error, Result};
 use baton_proto::baton::events::v1::Envelope;
 use baton_store::Tx;
@@ -18,8 +19,8 @@ pub(crate) struct Handler;
 
 #[async_trait]
 impl baton_events::Handler for Handler {
-    fn handles(&self, kind: &str) -> bool {
-        routing::is_notifiable(kind)
+    fn handles(&self, kind: Option<EventType>) -> bool {
+        kind.is_some_and(routing::is_notifiable)
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {

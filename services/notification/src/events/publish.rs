@@ -1,5 +1,6 @@
 //! Events that the service publishes.
 
+use baton_catalog::Payload;
 use baton_proto::baton::notification::v1::NotificationEvent;
 use baton_store::Event;
 use uuid::Uuid;
@@ -8,18 +9,18 @@ use crate::store::notification::Notification;
 
 /// A notification was created.
 pub(crate) fn notification_created(notification: &Notification) -> Event {
-    notification_event("notification.created", notification)
+    notification_event(Payload::NotificationCreated, notification)
 }
 
 /// A notification was marked as read.
 pub(crate) fn notification_read(notification: &Notification) -> Event {
-    notification_event("notification.read", notification)
+    notification_event(Payload::NotificationRead, notification)
 }
 
 /// All unread notifications of a user were marked as read.
 pub(crate) fn notifications_read(account_id: Uuid, user_id: Uuid) -> Event {
     let payload = NotificationEvent { user_id: user_id.to_string(), ..NotificationEvent::default() };
-    Event::new("notification.all_read", account_id, user_id, &payload)
+    Event::new(Payload::NotificationAllRead(payload), account_id, user_id)
 }
 
 /// A notification was deleted.
@@ -29,15 +30,15 @@ pub(crate) fn notification_deleted(account_id: Uuid, user_id: Uuid, notification
         user_id: user_id.to_string(),
         ..NotificationEvent::default()
     };
-    Event::new("notification.deleted", account_id, notification_id, &payload)
+    Event::new(Payload::NotificationDeleted(payload), account_id, notification_id)
 }
 
-fn notification_event(kind: &'static str, notification: &Notification) -> Event {
+fn notification_event(kind: fn(NotificationEvent) -> Payload, notification: &Notification) -> Event {
     let payload = NotificationEvent {
         notification_id: notification.id.to_string(),
         user_id: notification.user_id.to_string(),
         r#type: notification.kind.to_proto().into(),
         task_id: notification.task_id.map(|id| id.to_string()).unwrap_or_default(),
     };
-    Event::new(kind, notification.account_id, notification.id, &payload)
+    Event::new(kind(payload), notification.account_id, notification.id)
 }

@@ -1,8 +1,7 @@
 //! The notifications of a deleted account are deleted.
 
 use baton_proto::baton::tenancy::v1::AccountEvent;
-use baton_store::Event;
-use baton_testkit::eventually;
+use baton_testkit::{event, eventually};
 
 use crate::fixture::Fixture;
 
@@ -28,7 +27,7 @@ async fn account_deletion_deletes_its_notifications_and_no_others() {
 
     for attempt in 1..=2 {
         // A redelivered event finds nothing to delete.
-        let deleted = Event::new("account.deleted", account_id, account_id, &AccountEvent::default());
+        let deleted = event("account.deleted", account_id, account_id, &AccountEvent::default());
         fixture.publish(&fixture.team.owner, [deleted]).await;
         // Other events may arrive meanwhile.
         let handled = "select count(*) from notification.inbox where event_id in

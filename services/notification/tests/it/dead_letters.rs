@@ -2,6 +2,7 @@
 
 use baton_proto::baton::{notification::v1::NotificationType, task::v1::TaskEvent, tenancy::v1::MemberEvent};
 use baton_store::Event;
+use baton_testkit::event;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, task_event};
@@ -12,7 +13,7 @@ async fn a_payload_that_does_not_decode_becomes_a_dead_letter() {
     let (manager, user) = (&fixture.team.manager_a, &fixture.team.user_a1);
     let account_id = fixture.team.account_id;
     // A payload of another type, and an id that is no UUID.
-    let mismatched = Event::new("task.assigned", account_id, Uuid::now_v7(), &MemberEvent::default());
+    let mismatched = event("task.assigned", account_id, Uuid::now_v7(), &MemberEvent::default());
     let malformed =
         TaskEvent { task_id: Uuid::now_v7().to_string(), assigned_to: "ada".to_owned(), ..TaskEvent::default() };
     fixture.publish(manager, [mismatched, fixture.event("task.assigned", malformed)]).await;
@@ -41,7 +42,7 @@ async fn only_the_failing_event_of_a_batch_becomes_a_dead_letter() {
     let tasks: Vec<Uuid> = (0..50).map(|_| Uuid::now_v7()).collect();
     let mut events: Vec<Event> =
         tasks.iter().map(|&id| fixture.event("task.assigned", task_event(id, manager, user))).collect();
-    let mismatched = Event::new("task.assigned", fixture.team.account_id, Uuid::now_v7(), &MemberEvent::default());
+    let mismatched = event("task.assigned", fixture.team.account_id, Uuid::now_v7(), &MemberEvent::default());
     events.insert(25, mismatched);
     fixture.publish(manager, events).await;
 

@@ -1,7 +1,7 @@
 //! The per-test fixture: the service, a team, and a stand-in for the task service.
 
 use baton_events::{Streams, relay};
-use baton_notification::{Config, MIGRATIONS, SCHEMA, start};
+use baton_notification::{Config, SPEC, start};
 use baton_proto::baton::{
     api::v1::Page,
     notification::v1::{
@@ -11,7 +11,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::{Clock, Secret, Shutdown};
 use baton_store::{Db, Event, Tenant};
-use baton_testkit::{Person, Team, TestContext, eventually};
+use baton_testkit::{Person, Team, TestContext, event, eventually};
 use sqlx::migrate::Migrator;
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -30,10 +30,10 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
-        let context = TestContext::start(&[(SCHEMA, &MIGRATIONS), ("task", &PLATFORM_ONLY)]).await;
+        let context = TestContext::start(&[SPEC.schema(), ("task", &PLATFORM_ONLY)]).await;
         let channel = context
             .spawn(|listener, shutdown| {
-                start(Config::from_env(&context.env()).unwrap(), Clock::system(), listener, shutdown)
+                start(Config::from_env(&SPEC, &context.env()).unwrap(), Clock::system(), listener, shutdown)
             })
             .await;
         let streams = Streams::open(&Secret::new(context.redis_url())).unwrap();
@@ -47,7 +47,7 @@ impl Fixture {
     pub(crate) async fn another_instance(&self) -> (Shutdown, tokio::task::JoinHandle<anyhow::Result<()>>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = Shutdown::new();
-        let config = Config::from_env(&self.context.env()).unwrap();
+        let config = Config::from_env(&SPEC, &self.context.env()).unwrap();
         let task = tokio::spawn(start(config, Clock::system(), listener, shutdown.clone()));
         (shutdown, task)
     }
@@ -62,7 +62,7 @@ impl Fixture {
 
     /// An event about a task of the team's account.
     pub(crate) fn event(&self, kind: &'static str, task: TaskEvent) -> Event {
-        Event::new(kind, self.team.account_id, task.task_id.parse().unwrap(), &task)
+        event(kind, self.team.account_id, task.task_id.parse().unwrap(), &task)
     }
 
     /// Publishes the assignment of a new task. Returns the task's id.

@@ -56,7 +56,7 @@ async fn row_level_security_alone_isolates_accounts() {
     fixture.assign(&fixture.team.manager_a, &fixture.team.user_a1).await;
     fixture.wait_for_notifications(&fixture.team.user_a1, 1).await;
 
-    let db = fixture.context.db(baton_notification::SCHEMA);
+    let db = fixture.context.db(baton_notification::SPEC.name);
     let visible = async |tenant: Tenant| -> i64 {
         let mut tx = db.begin(tenant).await.unwrap();
         sqlx::query("select count(*) from notification.notifications").fetch_one(&mut *tx).await.unwrap().get(0)

@@ -1,14 +1,12 @@
 //! Events that the service consumes.
 
+use baton_catalog::{EventType, Payload};
 use baton_errors::{Error, Result};
-use baton_proto::baton::{events::v1::Envelope, tenancy::v1::MemberEvent};
+use baton_proto::baton::events::v1::Envelope;
 use baton_store::{Tenant, Tx};
 use uuid::Uuid;
 
 use crate::{offboarding, store};
-
-const MEMBER_JOINED: &str = "member.joined";
-const MEMBER_REMOVED: &str = "member.removed";
 
 /// Offboards members who have left, and clears the departure of members who return.
 #[derive(Debug)]
@@ -16,17 +14,19 @@ pub(crate) struct Handler;
 
 #[tonic::async_trait]
 impl baton_events::Handler for Handler {
-    fn handles(&self, kind: &str) -> bool {
-        matches!(kind, MEMBER_REMOVED | MEMBER_JOINED)
+    fn handles(&self, kind: Option<EventType>) -> bool {
+        matches!(kind, Some(EventType::MemberRemoved | EventType::MemberJoined))
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
-        let payload = event.payload.as_ref().ok_or_else(|| Error::internal("the event has no payload"))?;
-        let member: MemberEvent = payload.to_msg().map_err(Error::internal)?;
         let id = |text: &str| text.parse::<Uuid>().map_err(Error::internal);
-        if event.r#type == MEMBER_JOINED {
-            return store::offboarding::clear_departure(tx, id(&member.user_id)?).await;
-        }
+        let member = match Payload::decode(event).map_err(Error::internal)? {
+            Some(Payload::MemberJoined(member)) => {
+                return store::offboarding::clear_departure(tx, id(&member.user_id)?).await;
+            }
+            Some(Payload::MemberRemoved(member)) => member,
+            _ => return Ok(()),
+        };
         // An invitation that ended leaves no tasks.
         if member.hand_over_to.is_empty() {
             return Ok(());

@@ -7,6 +7,7 @@ pub(crate) mod dependency;
 pub(crate) mod saved_view;
 pub(crate) mod schedule;
 
+use baton_catalog::Payload;
 use baton_proto::baton::{
     task::v1::{TaskEvent, TimeCorrectionAction, TimeEntryEvent},
     tenancy::v1::{Quota, UsageChanged},
@@ -45,13 +46,13 @@ pub(crate) fn task_event(
         late: false,
         watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
     };
-    Event::new(kind.event_type(), after.account_id, after.id, &event)
+    Event::new(payload_of(kind)(event), after.account_id, after.id)
 }
 
 /// A member has made this many tasks that are open.
 pub(crate) fn usage_changed(account_id: Uuid, user_id: Uuid, used: i32) -> Event {
     let payload = UsageChanged { quota: Quota::OpenTasksPerUser.into(), user_id: user_id.to_string(), used };
-    Event::new("usage.changed", account_id, user_id, &payload)
+    Event::new(Payload::UsageReported(payload), account_id, user_id)
 }
 
 /// Something was done by hand to an interval of a task; `None` when only its note changed.
@@ -64,9 +65,32 @@ pub(crate) fn time_entry_event(task: &Task, entry: &TimeEntry, action: Option<Co
         version: entry.version,
     };
     let kind = match action {
-        Some(CorrectionAction::Created) => "time_entry.created",
-        Some(CorrectionAction::Updated) | None => "time_entry.updated",
-        Some(CorrectionAction::Deleted) => "time_entry.deleted",
+        Some(CorrectionAction::Created) => Payload::TimeEntryCreated,
+        Some(CorrectionAction::Updated) | None => Payload::TimeEntryUpdated,
+        Some(CorrectionAction::Deleted) => Payload::TimeEntryDeleted,
     };
-    Event::new(kind, task.account_id, entry.id, &payload)
+    Event::new(kind(payload), task.account_id, entry.id)
+}
+
+/// The type of the event of each kind.
+fn payload_of(kind: EventKind) -> fn(TaskEvent) -> Payload {
+    match kind {
+        EventKind::Created => Payload::TaskCreated,
+        EventKind::Updated => Payload::TaskUpdated,
+        EventKind::Deleted => Payload::TaskDeleted,
+        EventKind::Started => Payload::TaskStarted,
+        EventKind::Paused => Payload::TaskPaused,
+        EventKind::Resumed => Payload::TaskResumed,
+        EventKind::Completed => Payload::TaskCompleted,
+        EventKind::Assigned => Payload::TaskAssigned,
+        EventKind::Reassigned => Payload::TaskReassigned,
+        EventKind::Accepted => Payload::TaskAccepted,
+        EventKind::Rejected => Payload::TaskRejected,
+        EventKind::Archived => Payload::TaskArchived,
+        EventKind::Canceled => Payload::TaskCanceled,
+        EventKind::Reopened => Payload::TaskReopened,
+        EventKind::Restored => Payload::TaskRestored,
+        EventKind::Moved => Payload::TaskMoved,
+        EventKind::TimeCorrected => Payload::TaskTimeCorrected,
+    }
 }

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use baton_access::{AccessChange, AccessLayer, Board, BoardChange, Principal, SETTLE_TIME, matrix};
+use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{
     access::v1::Permission,
     events::v1::Envelope,
-    task::v1::{BoardEventKind, BoardKind, TaskEvent, WatchBoardRequest, WatchBoardResponse},
+    task::v1::{BoardEventKind, BoardKind, WatchBoardRequest, WatchBoardResponse},
 };
 use baton_runtime::Shutdown;
 use futures_util::{
@@ -177,10 +178,10 @@ impl Watch {
     }
 
     fn told(&self, event: &Envelope) -> Option<WatchBoardResponse> {
-        if !self.is_of_account(event) || !event.r#type.starts_with("task.") {
+        if !self.is_of_account(event) {
             return None;
         }
-        let task: TaskEvent = payload(event)?;
+        let task = Payload::decode(event).ok()??.into_task()?;
         let kind = match self.board.change(&task)? {
             BoardChange::Added => BoardEventKind::TaskAdded,
             BoardChange::Moved => BoardEventKind::TaskMoved,
@@ -208,8 +209,4 @@ impl Watch {
 /// A message that is about no task.
 fn say(kind: BoardEventKind) -> WatchBoardResponse {
     WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
-}
-
-fn payload<M: prost::Name + Default>(event: &Envelope) -> Option<M> {
-    event.payload.as_ref().and_then(|payload| payload.to_msg().ok())
 }

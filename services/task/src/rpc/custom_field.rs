@@ -1,6 +1,7 @@
 //! Definitions of custom fields.
 
 use baton_access::principal;
+use baton_catalog::Payload;
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{
     CreateCustomFieldRequest, CreateCustomFieldResponse, CustomField as Answer, CustomFieldChange,
@@ -57,7 +58,7 @@ impl CustomFieldService for Rpc {
             return Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }));
         }
         store::custom_field::insert(&mut tx, &field).await?;
-        tx.publish(events::custom_field("custom_field.created", account_id, field.id, Vec::new())).await?;
+        tx.publish(events::custom_field(Payload::CustomFieldCreated, account_id, field.id, Vec::new())).await?;
         let answer = convert::custom_field(field);
         tx.remember(change.idempotency(), &answer).await?;
         tx.commit().await?;
@@ -81,7 +82,7 @@ impl CustomFieldService for Rpc {
         if !changed.is_empty() {
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::custom_field::save(&mut tx, &after).await?;
-            tx.publish(events::custom_field("custom_field.updated", after.account_id, after.id, changed)).await?;
+            tx.publish(events::custom_field(Payload::CustomFieldUpdated, after.account_id, after.id, changed)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateCustomFieldResponse { custom_field: Some(convert::custom_field(after)) }))
@@ -96,7 +97,7 @@ impl CustomFieldService for Rpc {
         let field = store::custom_field::lock(&mut tx, id(&request.get_ref().id, "id")?).await?;
         expected.check(field.version)?;
         store::custom_field::delete(&mut tx, &field).await?;
-        tx.publish(events::custom_field("custom_field.deleted", field.account_id, field.id, Vec::new())).await?;
+        tx.publish(events::custom_field(Payload::CustomFieldDeleted, field.account_id, field.id, Vec::new())).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteCustomFieldResponse {}))
     }

@@ -1,6 +1,7 @@
 //! Reminders of tasks.
 
 use baton_access::principal;
+use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::task::v1::{
@@ -57,7 +58,8 @@ impl ReminderService for Rpc {
         let goes_by = task.fields.due_at.filter(|_| remind_at.is_none());
         store::reminder::insert(&mut tx, &reminder, goes_by).await?;
         let (account_id, user_id) = (task.account_id, change.actor().id);
-        tx.publish(events::reminder("reminder.created", account_id, reminder.id, task.id, user_id, false)).await?;
+        tx.publish(events::reminder(Payload::ReminderCreated, account_id, reminder.id, task.id, user_id, false))
+            .await?;
         let answer = to_proto(reminder);
         tx.remember(change.idempotency(), &answer).await?;
         tx.commit().await?;
@@ -86,7 +88,8 @@ impl ReminderService for Rpc {
         let task_id = store::reminder::delete(&mut tx, reminder_id).await?;
         let task_id = task_id.ok_or_else(|| Error::from(Reason::ReminderNotFound))?;
         let (account_id, user_id) = (principal.account_id(), principal.user_id());
-        tx.publish(events::reminder("reminder.deleted", account_id, reminder_id, task_id, user_id, false)).await?;
+        tx.publish(events::reminder(Payload::ReminderDeleted, account_id, reminder_id, task_id, user_id, false))
+            .await?;
         tx.commit().await?;
         Ok(Response::new(DeleteReminderResponse {}))
     }

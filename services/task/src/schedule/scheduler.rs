@@ -10,6 +10,7 @@ use std::{
 };
 
 use baton_access::Membership;
+use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
 use baton_runtime::Next;
 use baton_store::{Db, Event, Tenant, Tx};
@@ -143,16 +144,16 @@ fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<U
     let late = now - timer.fires_at > LATE_AFTER;
     match timer.kind {
         _ if !stands => None,
-        TimerKind::Overdue => Some(events::due("task.overdue", task, late)),
+        TimerKind::Overdue => Some(events::due(Payload::TaskOverdue, task, late)),
         // After a downtime it may be overdue, which another timer says.
         TimerKind::DueSoon => {
-            timer.due_at.is_some_and(|due| due > now).then(|| events::due("task.due_soon", task, late))
+            timer.due_at.is_some_and(|due| due > now).then(|| events::due(Payload::TaskDueSoon, task, late))
         }
         TimerKind::Reminder => {
             let (reminder_id, user_id) = (timer.reminder_id?, timer.reminds?);
             let membership = members.get(&user_id)?.as_ref()?;
             let sees = Actor { id: user_id, membership }.can_see(task);
-            sees.then(|| events::reminder("reminder.fired", task.account_id, reminder_id, task.id, user_id, late))
+            sees.then(|| events::reminder(Payload::ReminderFired, task.account_id, reminder_id, task.id, user_id, late))
         }
         TimerKind::NextInstance => None,
     }

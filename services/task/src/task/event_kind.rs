@@ -19,11 +19,6 @@ macro_rules! kinds {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
 
-            /// The type of the event: `task.created`.
-            pub(crate) fn event_type(self) -> &'static str {
-                match self { $(Self::$variant => concat!("task.", $name),)* }
-            }
-
             /// The kind in the contract.
             pub(crate) fn to_proto(self) -> TaskEventKind {
                 match self { $(Self::$variant => TaskEventKind::$variant,)* }

@@ -11,8 +11,8 @@ use baton_proto::baton::{
         account_service_client::AccountServiceClient, member_service_client::MemberServiceClient,
     },
 };
-use baton_store::{Event, Tenant};
-use baton_testkit::{event, eventually, Person};
+use baton_store::Tenant;
+use baton_testkit::{Person, event, eventually};
 use prost_types::FieldMask;
 
 use crate::fixture::{Fixture, error_reason, new_task, new_task_for};

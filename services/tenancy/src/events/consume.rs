@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use baton_catalog::EventType;
 use baton_errors::Result;
 use baton_events::Delivery;
 use baton_proto::baton::events::v1::Envelope;
@@ -47,17 +48,17 @@ pub(crate) struct Handler(pub(crate) Tiers);
 #[async_trait]
 impl baton_events::Handler for Handler {
     /// The activity log records every event.
-    fn handles(&self, _: &str) -> bool {
+    fn handles(&self, _: Option<EventType>) -> bool {
         true
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
-        match event.r#type.as_str() {
+        match EventType::of(event) {
             // Not logged: the number follows from other events, each of which is logged.
-            usage::USAGE_CHANGED => usage::record(tx, &self.0, &UsageReport::from_event(event)?).await,
+            Some(EventType::UsageReported) => usage::record(tx, &self.0, &UsageReport::from_event(event)?).await,
             // Not logged: user events belong to no account. Their effects in each account publish events of their own.
-            offboarding::USER_DEACTIVATED => offboarding::leave_all_accounts(tx, event).await,
-            member_email::EMAIL_CHANGED => member_email::enqueue_refresh(tx, event).await,
+            Some(EventType::UserDeactivated) => offboarding::leave_all_accounts(tx, event).await,
+            Some(EventType::UserEmailChanged) => member_email::enqueue_refresh(tx, event).await,
             _ => store::activity::append(tx, Activity::from_event(event)?.into_iter().collect()).await,
         }
     }
@@ -67,12 +68,12 @@ impl baton_events::Handler for Handler {
     async fn handle_all(&self, tx: &mut Tx, events: &[&Delivery]) -> Result<()> {
         let (mut activities, mut reports) = (Vec::new(), BTreeMap::new());
         for delivery in events {
-            match delivery.event.r#type.as_str() {
-                usage::USAGE_CHANGED => {
+            match EventType::of(&delivery.event) {
+                Some(EventType::UsageReported) => {
                     let report = UsageReport::from_event(&delivery.event)?;
                     reports.insert((report.quota, report.user_id), (report, &delivery.span));
                 }
-                offboarding::USER_DEACTIVATED | member_email::EMAIL_CHANGED => {
+                Some(EventType::UserDeactivated | EventType::UserEmailChanged) => {
                     self.handle(tx, &delivery.event).instrument(delivery.span.clone()).await?;
                 }
                 _ => activities.extend(Activity::from_event(&delivery.event)?),

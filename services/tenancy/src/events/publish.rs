@@ -1,5 +1,6 @@
 //! Events that the service publishes.
 
+use baton_catalog::Payload;
 use baton_proto::baton::tenancy::v1::{AccountEvent, MemberEvent, UsageWarning};
 use baton_store::Event;
 use uuid::Uuid;
@@ -8,93 +9,93 @@ use crate::{member::Member, tier::Quota};
 
 /// An account was created.
 pub(crate) fn account_created(account_id: Uuid) -> Event {
-    account_event("account.created", account_id, &[])
+    account_event(Payload::AccountCreated, account_id, &[])
 }
 
 /// An account's name, slug or branding changed.
 pub(crate) fn account_updated(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.updated", account_id, changed_fields)
+    account_event(Payload::AccountUpdated, account_id, changed_fields)
 }
 
 /// An account was suspended.
 pub(crate) fn account_suspended(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.suspended", account_id, changed_fields)
+    account_event(Payload::AccountSuspended, account_id, changed_fields)
 }
 
 /// An account was reactivated.
 pub(crate) fn account_reactivated(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.reactivated", account_id, changed_fields)
+    account_event(Payload::AccountReactivated, account_id, changed_fields)
 }
 
 /// Deletion of an account was scheduled; the grace period has begun.
 pub(crate) fn account_deletion_requested(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.deletion_requested", account_id, changed_fields)
+    account_event(Payload::AccountDeletionRequested, account_id, changed_fields)
 }
 
 /// The scheduled deletion of an account was canceled.
 pub(crate) fn account_deletion_canceled(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.deletion_canceled", account_id, changed_fields)
+    account_event(Payload::AccountDeletionCanceled, account_id, changed_fields)
 }
 
 /// An account was deleted together with its memberships, which publish no events of their own.
 pub(crate) fn account_deleted(account_id: Uuid) -> Event {
-    account_event("account.deleted", account_id, &[])
+    account_event(Payload::AccountDeleted, account_id, &[])
 }
 
-fn account_event(kind: &'static str, account_id: Uuid, changed_fields: &[&str]) -> Event {
+fn account_event(kind: fn(AccountEvent) -> Payload, account_id: Uuid, changed_fields: &[&str]) -> Event {
     let changed_fields = changed_fields.iter().map(|&field| field.to_owned()).collect();
-    Event::new(kind, account_id, account_id, &AccountEvent { changed_fields })
+    Event::new(kind(AccountEvent { changed_fields }), account_id, account_id)
 }
 
 /// Settings of an account changed.
 pub(crate) fn account_settings_changed(account_id: Uuid, changed_fields: &[&str]) -> Event {
-    account_event("account.settings_changed", account_id, changed_fields)
+    account_event(Payload::AccountSettingsChanged, account_id, changed_fields)
 }
 
 /// An invitation was sent.
 pub(crate) fn member_invited(member: &Member) -> Event {
-    member_event("member.invited", member)
+    member_event(Payload::MemberInvited, member)
 }
 
 /// A member joined.
 pub(crate) fn member_joined(member: &Member) -> Event {
-    member_event("member.joined", member)
+    member_event(Payload::MemberJoined, member)
 }
 
 /// A member's role changed.
 pub(crate) fn member_role_changed(member: &Member) -> Event {
-    member_event("member.role_changed", member)
+    member_event(Payload::MemberRoleChanged, member)
 }
 
 /// A member's manager, reassignment permission, handle or address changed.
 pub(crate) fn member_updated(member: &Member) -> Event {
-    member_event("member.updated", member)
+    member_event(Payload::MemberUpdated, member)
 }
 
 /// An invitation was sent again.
 pub(crate) fn member_invitation_resent(member: &Member) -> Event {
-    member_event("member.invitation_resent", member)
+    member_event(Payload::MemberInvitationResent, member)
 }
 
 /// The e-mail of an invitation is undeliverable; the invitation has ended.
 pub(crate) fn member_invitation_undeliverable(member: &Member) -> Event {
-    member_event("member.invitation_undeliverable", member)
+    member_event(Payload::MemberInvitationUndeliverable, member)
 }
 
 /// An invitation has ended: revoked, expired, or its inviter lost the right to make it.
 pub(crate) fn member_invitation_ended(member: &Member) -> Event {
-    member_event("member.removed", member)
+    member_event(Payload::MemberRemoved, member)
 }
 
 /// A member left or was removed. The task service assigns the open tasks to `hand_over_to`. Direct reports now report
 /// to the event's `manager_id`; they publish no events of their own.
 pub(crate) fn member_removed(member: &Member, hand_over_to: Uuid) -> Event {
     let payload = MemberEvent { hand_over_to: hand_over_to.to_string(), ..payload(member) };
-    Event::new("member.removed", member.account_id, member.id, &payload)
+    Event::new(Payload::MemberRemoved(payload), member.account_id, member.id)
 }
 
-fn member_event(kind: &'static str, member: &Member) -> Event {
-    Event::new(kind, member.account_id, member.id, &payload(member))
+fn member_event(kind: fn(MemberEvent) -> Payload, member: &Member) -> Event {
+    Event::new(kind(payload(member)), member.account_id, member.id)
 }
 
 fn payload(member: &Member) -> MemberEvent {
@@ -111,7 +112,7 @@ fn payload(member: &Member) -> MemberEvent {
 
 /// The subscription tier of an account changed.
 pub(crate) fn account_tier_changed(account_id: Uuid) -> Event {
-    account_event("account.tier_changed", account_id, &["subscription_tier"])
+    account_event(Payload::AccountTierChanged, account_id, &["subscription_tier"])
 }
 
 /// Usage of a quota crossed a warning threshold. `user_id` is the user whose usage it is; nil for the account.
@@ -122,5 +123,5 @@ pub(crate) fn usage_warning(account_id: Uuid, quota: Quota, percent: i32, user_i
         user_id: if user_id.is_nil() { String::new() } else { user_id.to_string() },
         owner_ids: owners.iter().map(Uuid::to_string).collect(),
     };
-    Event::new("account.usage_warning", account_id, account_id, &payload)
+    Event::new(Payload::AccountUsageWarning(payload), account_id, account_id)
 }

@@ -14,7 +14,7 @@ use baton_proto::baton::{
     },
 };
 use baton_runtime::{Origin, Secret};
-use baton_store::{Db, Event, Tenant};
+use baton_store::{Db, Tenant};
 use baton_tenancy::SPEC;
 use baton_testkit::{Person, Team, TestContext, event, eventually};
 use sqlx::migrate::Migrator;

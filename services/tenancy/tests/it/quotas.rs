@@ -9,7 +9,7 @@ use baton_proto::baton::{
         UsageChanged, UsageWarning, usage_service_client::UsageServiceClient,
     },
 };
-use baton_store::{Event, Tenant};
+use baton_store::Tenant;
 use baton_testkit::{Person, TestContext, event, eventually, reason};
 use futures_util::future::join_all;
 use prost::Message;

@@ -1,5 +1,6 @@
 //! What is told of files: ids, no names.
 
+use baton_catalog::Payload;
 use baton_proto::baton::{
     task::v1::AttachmentEvent,
     tenancy::v1::{Quota, UsageChanged},
@@ -11,15 +12,15 @@ use crate::task::{Task, attachment::Attachment};
 
 /// All who see the task see the file.
 pub(crate) fn added(attachment: &Attachment, task: &Task) -> Event {
-    about("attachment.added", attachment, task)
+    about(Payload::AttachmentAdded, attachment, task)
 }
 
 /// Nobody does any more.
 pub(crate) fn removed(attachment: &Attachment, task: &Task) -> Event {
-    about("attachment.removed", attachment, task)
+    about(Payload::AttachmentRemoved, attachment, task)
 }
 
-fn about(kind: &'static str, attachment: &Attachment, task: &Task) -> Event {
+fn about(kind: fn(AttachmentEvent) -> Payload, attachment: &Attachment, task: &Task) -> Event {
     let payload = AttachmentEvent {
         attachment_id: attachment.id.to_string(),
         task_id: task.id.to_string(),
@@ -27,12 +28,12 @@ fn about(kind: &'static str, attachment: &Attachment, task: &Task) -> Event {
         created_by: task.created_by.to_string(),
         assigned_to: task.assigned_to.map(|id| id.to_string()).unwrap_or_default(),
     };
-    Event::new(kind, attachment.account_id, attachment.id, &payload)
+    Event::new(kind(payload), attachment.account_id, attachment.id)
 }
 
 /// The account's files have this many MiB, where that is another number than `before`.
 pub(crate) fn storage_changed(account_id: Uuid, (before, used): (i32, i32)) -> Option<Event> {
     let quota = Quota::StorageMebibytes.into();
     let payload = UsageChanged { quota, user_id: String::new(), used };
-    (before != used).then(|| Event::new("usage.changed", account_id, account_id, &payload))
+    (before != used).then(|| Event::new(Payload::UsageReported(payload), account_id, account_id))
 }

@@ -1,5 +1,6 @@
 //! What is told of comments, and of who watches: ids, no text.
 
+use baton_catalog::Payload;
 use baton_proto::baton::task::v1::{CommentEvent, MentionEvent, ReactionEvent, WatcherEvent};
 use baton_store::Event;
 use uuid::Uuid;
@@ -8,17 +9,17 @@ use crate::task::comment::Comment;
 
 /// There is a new comment. `watchers` are those who shall know, but for who is named in it.
 pub(crate) fn created(comment: &Comment, watchers: &[Uuid]) -> Event {
-    about("comment.created", comment, CommentEvent { watcher_ids: texts(watchers), ..payload(comment) })
+    about(Payload::CommentCreated, comment, CommentEvent { watcher_ids: texts(watchers), ..payload(comment) })
 }
 
 /// A comment says something else now.
 pub(crate) fn updated(comment: &Comment) -> Event {
-    about("comment.updated", comment, payload(comment))
+    about(Payload::CommentUpdated, comment, payload(comment))
 }
 
 /// A comment says nothing any more.
 pub(crate) fn deleted(comment: &Comment) -> Event {
-    about("comment.deleted", comment, CommentEvent { version: comment.version + 1, ..payload(comment) })
+    about(Payload::CommentDeleted, comment, CommentEvent { version: comment.version + 1, ..payload(comment) })
 }
 
 /// A comment names people whom it did not name before.
@@ -28,7 +29,7 @@ pub(crate) fn mentioned(comment: &Comment, user_ids: &[Uuid]) -> Event {
         task_id: comment.task_id.to_string(),
         user_ids: texts(user_ids),
     };
-    Event::new("comment.mentioned", comment.account_id, comment.id, &payload)
+    Event::new(Payload::CommentMentioned(payload), comment.account_id, comment.id)
 }
 
 /// Somebody gave a comment an emoji, or took it back.
@@ -38,19 +39,19 @@ pub(crate) fn reaction(comment: &Comment, user_id: Uuid, added: bool) -> Event {
         task_id: comment.task_id.to_string(),
         user_id: user_id.to_string(),
     };
-    let kind = if added { "reaction.added" } else { "reaction.removed" };
-    Event::new(kind, comment.account_id, comment.id, &payload)
+    let kind = if added { Payload::ReactionAdded } else { Payload::ReactionRemoved };
+    Event::new(kind(payload), comment.account_id, comment.id)
 }
 
 /// Somebody watches a task, or does not any more.
 pub(crate) fn watcher(account_id: Uuid, task_id: Uuid, user_id: Uuid, watches: bool) -> Event {
     let payload = WatcherEvent { task_id: task_id.to_string(), user_id: user_id.to_string() };
-    let kind = if watches { "watcher.added" } else { "watcher.removed" };
-    Event::new(kind, account_id, task_id, &payload)
+    let kind = if watches { Payload::WatcherAdded } else { Payload::WatcherRemoved };
+    Event::new(kind(payload), account_id, task_id)
 }
 
-fn about(kind: &'static str, comment: &Comment, payload: CommentEvent) -> Event {
-    Event::new(kind, comment.account_id, comment.id, &payload)
+fn about(kind: fn(CommentEvent) -> Payload, comment: &Comment, payload: CommentEvent) -> Event {
+    Event::new(kind(payload), comment.account_id, comment.id)
 }
 
 fn payload(comment: &Comment) -> CommentEvent {

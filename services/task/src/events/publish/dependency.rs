@@ -1,5 +1,6 @@
 //! Dependency events. They carry ids, no text.
 
+use baton_catalog::Payload;
 use baton_proto::baton::task::v1::DependencyEvent;
 use baton_store::Event;
 use uuid::Uuid;
@@ -14,6 +15,6 @@ pub(crate) fn dependency(task: &Task, blocked_by: Uuid, waits: bool) -> Event {
         created_by: task.created_by.to_string(),
         assigned_to: task.assigned_to.map(|id| id.to_string()).unwrap_or_default(),
     };
-    let kind = if waits { "dependency.added" } else { "dependency.removed" };
-    Event::new(kind, task.account_id, task.id, &payload)
+    let kind = if waits { Payload::DependencyAdded } else { Payload::DependencyRemoved };
+    Event::new(kind(payload), task.account_id, task.id)
 }

@@ -1,5 +1,6 @@
 //! Events of saved views.
 
+use baton_catalog::Payload;
 use baton_proto::baton::task::v1::ViewEvent;
 use baton_store::Event;
 
@@ -7,25 +8,25 @@ use crate::query::saved_view::View;
 
 /// Somebody saved a view.
 pub(crate) fn created(view: &View) -> Event {
-    about("view.created", view)
+    about(Payload::ViewCreated, view)
 }
 
 /// Somebody changed one.
 pub(crate) fn updated(view: &View) -> Event {
-    about("view.updated", view)
+    about(Payload::ViewUpdated, view)
 }
 
 /// Somebody deleted one.
 pub(crate) fn deleted(view: &View) -> Event {
-    about("view.deleted", view)
+    about(Payload::ViewDeleted, view)
 }
 
-fn about(kind: &'static str, view: &View) -> Event {
+fn about(kind: fn(ViewEvent) -> Payload, view: &View) -> Event {
     let event = ViewEvent {
         view_id: view.id.to_string(),
         owner_id: view.owner_id.to_string(),
         visibility: view.visibility.into(),
         version: view.version,
     };
-    Event::new(kind, view.account_id, view.id, &event)
+    Event::new(kind(event), view.account_id, view.id)
 }

@@ -1,5 +1,6 @@
 //! Events of times that have come.
 
+use baton_catalog::Payload;
 use baton_proto::baton::task::v1::{ReminderEvent, TaskEvent};
 use baton_store::Event;
 use uuid::Uuid;
@@ -7,7 +8,7 @@ use uuid::Uuid;
 use crate::{convert::to_status, task::Task};
 
 /// A task is due soon, or overdue. It did not change by that.
-pub(crate) fn due(kind: &'static str, task: &Task, late: bool) -> Event {
+pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Event {
     let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let event = TaskEvent {
         task_id: task.id.to_string(),
@@ -20,12 +21,12 @@ pub(crate) fn due(kind: &'static str, task: &Task, late: bool) -> Event {
         late,
         ..TaskEvent::default()
     };
-    Event::new(kind, task.account_id, task.id, &event)
+    Event::new(kind(event), task.account_id, task.id)
 }
 
 /// Somebody made or deleted a reminder, or it reminds them.
 pub(crate) fn reminder(
-    kind: &'static str,
+    kind: fn(ReminderEvent) -> Payload,
     account_id: Uuid,
     reminder_id: Uuid,
     task_id: Uuid,
@@ -38,12 +39,12 @@ pub(crate) fn reminder(
         user_id: user_id.to_string(),
         late,
     };
-    Event::new(kind, account_id, reminder_id, &payload)
+    Event::new(kind(payload), account_id, reminder_id)
 }
 
 /// A series waits until its creator may have another open task.
 pub(crate) fn series_paused(account_id: Uuid, series_id: Uuid, task_id: Uuid, user_id: Uuid) -> Event {
     let payload =
         ReminderEvent { task_id: task_id.to_string(), user_id: user_id.to_string(), ..ReminderEvent::default() };
-    Event::new("series.paused", account_id, series_id, &payload)
+    Event::new(Payload::SeriesPaused(payload), account_id, series_id)
 }

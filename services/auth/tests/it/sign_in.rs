@@ -7,10 +7,10 @@ use baton_testkit::{TestContext, eventually, reason};
 use crate::{PASSWORD, client, login};
 
 #[tokio::test]
-async fn the_signed_in_person_is_who_the_token_says() {
-    let world = TestContext::start(&[]).await;
-    let (ada, ben) = (world.person("ada").await, world.person("ben").await);
-    let mut users = UserServiceClient::new(world.auth());
+async fn get_me_returns_the_tokens_user() {
+    let context = TestContext::start(&[]).await;
+    let (ada, ben) = (context.person("ada").await, context.person("ben").await);
+    let mut users = UserServiceClient::new(context.auth());
     for person in [&ada, &ben] {
         let me = users.get_me(person.call_without_account(GetMeRequest {})).await.unwrap().into_inner().user.unwrap();
         assert_eq!((me.id, me.email), (person.user_id.to_string(), person.email.clone()));
@@ -20,11 +20,11 @@ async fn the_signed_in_person_is_who_the_token_says() {
 }
 
 #[tokio::test]
-async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let wrong = login(&world, &ada.email, "not the password").await.unwrap_err();
-    let unknown = login(&world, "nobody@example.org", PASSWORD).await.unwrap_err();
+async fn unknown_address_and_wrong_password_get_the_same_response() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let wrong = login(&context, &ada.email, "not the password").await.unwrap_err();
+    let unknown = login(&context, "nobody@example.org", PASSWORD).await.unwrap_err();
     assert_eq!(reason(&wrong), Some(Reason::CredentialsInvalid));
     assert_eq!(
         (wrong.code(), wrong.message(), wrong.details()),
@@ -33,12 +33,12 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn too_many_at_once_are_refused_and_not_kept_waiting() {
-    let world = TestContext::start(&[]).await;
-    // Unknown addresses cost a full hash each; two threads and their queues take 34.
+async fn excess_parallel_sign_ins_are_refused_at_once() {
+    let context = TestContext::start(&[]).await;
+    // Unknown addresses cost a full hash each. Two threads and their queues hold 34.
     let calls = (0..80).map(|n| {
-        let world = &world;
-        async move { login(world, &format!("{n}@example.org"), PASSWORD).await.unwrap_err() }
+        let context = &context;
+        async move { login(context, &format!("{n}@example.org"), PASSWORD).await.unwrap_err() }
     });
     let answers = futures_util::future::join_all(calls).await;
     let count = |expected| answers.iter().filter(|status| reason(status) == Some(expected)).count();
@@ -48,9 +48,9 @@ async fn too_many_at_once_are_refused_and_not_kept_waiting() {
 }
 
 #[tokio::test]
-async fn people_with_one_name_sign_in_under_every_spelling_of_their_address_and_password() {
-    let world = TestContext::start(&[]).await;
-    // A password with an accent and a hard space, as one keyboard types it.
+async fn every_spelling_of_address_and_password_signs_in() {
+    let context = TestContext::start(&[]).await;
+    // A password with an accent and a no-break space, as one keyboard produces it.
     let (composed, decomposed) = ("tidal l\u{e4}ntern orchid", "tidal la\u{308}ntern\u{a0}orchid");
     let request = RegisterRequest {
         email: " Suharto@M\u{fc}nchen.example ".to_owned(),
@@ -58,19 +58,19 @@ async fn people_with_one_name_sign_in_under_every_spelling_of_their_address_and_
         first_name: "Suharto".to_owned(),
         last_name: String::new(),
     };
-    let user = client(&world).register(request).await.unwrap().into_inner().user.unwrap();
+    let user = client(&context).register(request).await.unwrap().into_inner().user.unwrap();
     assert_eq!((user.email.as_str(), user.last_name.as_str()), ("Suharto@m\u{fc}nchen.example", ""));
-    // The only mail there is.
+    // The only email.
     let token = eventually(|| async {
-        let mail = world.mailbox().mails(None).pop()?;
+        let mail = context.mailbox().mails(None).pop()?;
         mail.text.split_once("?token=")?.1.split_whitespace().next().map(str::to_owned)
     });
     let request = VerifyEmailRequest { token: token.await, password: None };
-    client(&world).verify_email(request).await.unwrap();
+    client(&context).verify_email(request).await.unwrap();
     for email in ["suharto@xn--mnchen-3ya.example ", "SUHARTO@mu\u{308}nchen.example"] {
-        login(&world, email, composed).await.unwrap();
+        login(&context, email, composed).await.unwrap();
     }
-    // What is no address is none at any door.
-    let refused = login(&world, "john..doe@example.com", PASSWORD).await.unwrap_err();
+    // An invalid address is refused by every RPC.
+    let refused = login(&context, "john..doe@example.com", PASSWORD).await.unwrap_err();
     assert_eq!(baton_testkit::reason(&refused), Some(baton_errors::Reason::ValidationFailed));
 }

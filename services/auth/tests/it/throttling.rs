@@ -1,4 +1,4 @@
-//! Guessing passwords, and what it must not do to those whose passwords are guessed (ASVS 5.0, 6.3.1).
+//! Throttling of guesses, and its effect on the users concerned (ASVS 5.0, 6.3.1).
 
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{
@@ -13,21 +13,21 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     PASSWORD, client, from,
-    people::{OTHER, addresses, link, passwords, reset},
+    helpers::{OTHER, addresses, link, passwords, reset},
     registration,
 };
 
-/// An auth service of this world with a clock that stands still, and few attempts per network.
-async fn strict(world: &TestContext, changes: &[(&str, &str)]) -> (Clock, AuthServiceClient<Channel>) {
-    let mut env = world.env();
+/// An auth service with a fixed clock and few attempts per network.
+async fn with_low_limit(context: &TestContext, changes: &[(&str, &str)]) -> (Clock, AuthServiceClient<Channel>) {
+    let mut env = context.env();
     env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "10");
     for &(name, value) in changes {
         env.set(name, value);
     }
     let clock = Clock::fixed(Clock::system().now());
-    let config = baton_auth::Config::from_env(&env).unwrap();
+    let config = baton_auth::Config::from_env(&baton_auth::SPEC, &env).unwrap();
     let of_service = clock.clone();
-    let channel = world.spawn(|listener, stop| baton_auth::start(config, of_service, listener, stop)).await;
+    let channel = context.spawn(|listener, stop| baton_auth::start(config, of_service, listener, stop)).await;
     (clock, AuthServiceClient::new(channel))
 }
 
@@ -46,14 +46,14 @@ fn seconds(status: &Status) -> u64 {
 }
 
 #[tokio::test]
-async fn guesses_have_to_wait_and_unknown_addresses_wait_alike() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (clock, auth) = strict(&world, &[]).await;
-    let mut told = Vec::new();
+async fn guesses_wait_and_unknown_addresses_wait_alike() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (clock, auth) = with_low_limit(&context, &[]).await;
+    let mut outcomes = Vec::new();
     for email in [ada.email.as_str(), "nobody@example.org"] {
         let mut waits = Vec::new();
-        // Each guess from another network: only the address has them in common.
+        // Each guess comes from another network, so only the address's counter applies.
         for n in 0..12 {
             let (why, status) = login(&auth, email, "wrong", &format!("198.51.100.{n}")).await.unwrap_err();
             if why == Some(Reason::TooManyAttempts) {
@@ -64,18 +64,18 @@ async fn guesses_have_to_wait_and_unknown_addresses_wait_alike() {
                 assert_eq!(why, Some(Reason::CredentialsInvalid));
             }
         }
-        told.push(waits);
+        outcomes.push(waits);
     }
-    assert_eq!(told[0], told[1], "known and unknown");
-    let waits: Vec<_> = told[0].iter().map(|(n, wait, ..)| (*n, *wait)).collect();
+    assert_eq!(outcomes[0], outcomes[1], "known and unknown");
+    let waits: Vec<_> = outcomes[0].iter().map(|(n, wait, ..)| (*n, *wait)).collect();
     assert_eq!(waits, [(5, 1), (7, 2), (9, 4), (11, 8)], "five are free, then each waits twice as long");
 }
 
 #[tokio::test]
-async fn a_stranger_locks_nobody_out_where_they_are_known_and_nobody_for_good() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (clock, auth) = strict(&world, &[]).await;
+async fn strangers_do_not_lock_out_a_trusted_network_nor_anyone_for_good() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (clock, auth) = with_low_limit(&context, &[]).await;
     login(&auth, &ada.email, PASSWORD, "203.0.113.7").await.unwrap();
     for n in 0..60 {
         let _ = login(&auth, &ada.email, "wrong", &format!("198.51.100.{n}")).await;
@@ -83,26 +83,26 @@ async fn a_stranger_locks_nobody_out_where_they_are_known_and_nobody_for_good() 
     }
     let _ = login(&auth, &ada.email, "wrong", "198.51.100.200").await;
     let (why, status) = login(&auth, &ada.email, PASSWORD, "192.0.2.1").await.unwrap_err();
-    assert_eq!(why, Some(Reason::TooManyAttempts), "a new place waits, even with the right password");
+    assert_eq!(why, Some(Reason::TooManyAttempts), "an unknown network waits, even with the right password");
     assert!(seconds(&status) <= 900, "{} seconds", seconds(&status));
     login(&auth, &ada.email, PASSWORD, "203.0.113.7").await.unwrap();
     clock.advance(TimeDelta::seconds(900));
     login(&auth, &ada.email, PASSWORD, "192.0.2.1").await.unwrap();
-    // It was right: its network is known from now on, and the count starts over.
+    // The success trusts the network and resets the counter.
     login(&auth, &ada.email, PASSWORD, "192.0.2.1").await.unwrap();
 }
 
 #[tokio::test]
-async fn registering_an_address_and_signing_in_tells_nobody_whether_it_is_known() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (clock, auth) = strict(&world, &[]).await;
-    let mut told = Vec::new();
+async fn registration_and_sign_in_do_not_reveal_whether_an_address_is_known() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (clock, auth) = with_low_limit(&context, &[]).await;
+    let mut outcomes = Vec::new();
     for email in [ada.email.as_str(), "nobody@example.org"] {
         let register = RegisterRequest { password: OTHER.to_owned(), ..registration(email) };
         auth.clone().register(from(register, "198.51.100.99", "curl/8.5.0")).await.unwrap();
         let mut answers = Vec::new();
-        // Past the free attempts: a tally that starts over would tell as well.
+        // Past the free attempts, where a reset counter would reveal the address too.
         for n in 0..9 {
             let (why, status) = login(&auth, email, OTHER, &format!("198.51.100.{n}")).await.unwrap_err();
             answers.push((why, status.code(), status.message().to_owned(), status.details().to_vec()));
@@ -110,26 +110,26 @@ async fn registering_an_address_and_signing_in_tells_nobody_whether_it_is_known(
                 clock.advance(TimeDelta::seconds(seconds(&status) as i64));
             }
         }
-        told.push(answers);
+        outcomes.push(answers);
     }
-    assert_eq!(told[0], told[1], "known and unknown");
-    assert_eq!(told[0].iter().filter(|answer| answer.0 == Some(Reason::TooManyAttempts)).count(), 2);
+    assert_eq!(outcomes[0], outcomes[1], "known and unknown");
+    assert_eq!(outcomes[0].iter().filter(|answer| answer.0 == Some(Reason::TooManyAttempts)).count(), 2);
 }
 
 #[tokio::test]
-async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (_, auth) = strict(&world, &[]).await;
-    client(&world).register(registration("ben@example.org")).await.unwrap();
-    passwords(&world).request_password_reset(reset(&ada.email)).await.unwrap();
+async fn followed_email_link_trusts_the_network_while_strangers_guess() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (_, auth) = with_low_limit(&context, &[]).await;
+    client(&context).register(registration("ben@example.org")).await.unwrap();
+    passwords(&context).request_password_reset(reset(&ada.email)).await.unwrap();
     let change = ChangeEmailRequest { email: "cyd@example.org".to_owned(), password: PASSWORD.to_owned() };
-    let cyd = world.person("cyd").await;
-    addresses(&world).change_email(cyd.call_without_account(change)).await.unwrap();
+    let cyd = context.person("cyd").await;
+    addresses(&context).change_email(cyd.call_without_account(change)).await.unwrap();
     let tokens = [
-        link(&world, &ada.email, "/reset-password", 1).await,
-        link(&world, "ben@example.org", "/verify-email", 1).await,
-        link(&world, "cyd@example.org", "/confirm-email", 1).await,
+        link(&context, &ada.email, "/reset-password", 1).await,
+        link(&context, "ben@example.org", "/verify-email", 1).await,
+        link(&context, "cyd@example.org", "/confirm-email", 1).await,
     ];
     let people = [(ada.email.as_str(), OTHER), ("ben@example.org", PASSWORD), ("cyd@example.org", PASSWORD)];
     for (email, _) in people {
@@ -140,11 +140,11 @@ async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
     let here = "203.0.113.80";
     let [reset, activation, change] = tokens;
     let reset = ConfirmPasswordResetRequest { token: reset, new_password: OTHER.to_owned(), ..Default::default() };
-    passwords(&world).confirm_password_reset(from(reset, here, "curl/8.5.0")).await.unwrap();
+    passwords(&context).confirm_password_reset(from(reset, here, "curl/8.5.0")).await.unwrap();
     let verify = VerifyEmailRequest { token: activation, password: None };
     auth.clone().verify_email(from(verify, here, "curl/8.5.0")).await.unwrap();
     let confirm = ConfirmEmailChangeRequest { token: change };
-    addresses(&world).confirm_email_change(from(confirm, here, "curl/8.5.0")).await.unwrap();
+    addresses(&context).confirm_email_change(from(confirm, here, "curl/8.5.0")).await.unwrap();
     for (email, password) in people {
         let (why, _) = login(&auth, email, password, "203.0.113.81").await.unwrap_err();
         assert_eq!(why, Some(Reason::TooManyAttempts), "{email} from elsewhere");
@@ -153,11 +153,11 @@ async fn a_link_in_a_mail_opens_a_new_network_while_strangers_guess() {
 }
 
 #[tokio::test]
-async fn one_network_does_not_go_through_many_addresses() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (_, auth) = strict(&world, &[]).await;
-    // Right passwords do not count, so signing in to an account of one's own buys no guesses.
+async fn one_network_cannot_try_many_addresses() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (_, auth) = with_low_limit(&context, &[]).await;
+    // Right passwords do not count, so signing in to one's own account buys no guesses.
     for n in 0..10 {
         login(&auth, &ada.email, PASSWORD, "198.51.100.1").await.unwrap();
         let (why, _) = login(&auth, &format!("{n}@example.org"), "Spring2026!", "198.51.100.1").await.unwrap_err();
@@ -170,9 +170,9 @@ async fn one_network_does_not_go_through_many_addresses() {
 }
 
 #[tokio::test]
-async fn two_instances_count_together() {
-    let world = TestContext::start(&[]).await;
-    let ((_, one), (_, two)) = (strict(&world, &[]).await, strict(&world, &[]).await);
+async fn two_instances_share_counters() {
+    let context = TestContext::start(&[]).await;
+    let ((_, one), (_, two)) = (with_low_limit(&context, &[]).await, with_low_limit(&context, &[]).await);
     for n in 0..5 {
         let auth = if n % 2 == 0 { &one } else { &two };
         let (why, _) = login(auth, "ada@example.org", "wrong", &format!("198.51.100.{n}")).await.unwrap_err();
@@ -185,10 +185,10 @@ async fn two_instances_count_together() {
 }
 
 #[tokio::test]
-async fn without_redis_people_sign_in_and_guesses_wait_still() {
-    let world = TestContext::start(&[]).await;
-    let ada = world.person("ada").await;
-    let (_, auth) = strict(&world, &[("BATON_REDIS_URL", "redis://127.0.0.1:1")]).await;
+async fn sign_in_and_throttling_work_without_redis() {
+    let context = TestContext::start(&[]).await;
+    let ada = context.person("ada").await;
+    let (_, auth) = with_low_limit(&context, &[("BATON_REDIS_URL", "redis://127.0.0.1:1")]).await;
     login(&auth, &ada.email, PASSWORD, "203.0.113.7").await.unwrap();
     for n in 0..5 {
         let (why, _) = login(&auth, &ada.email, "wrong", &format!("198.51.100.{n}")).await.unwrap_err();
@@ -200,11 +200,11 @@ async fn without_redis_people_sign_in_and_guesses_wait_still() {
 }
 
 #[tokio::test]
-async fn what_is_counted_by_cannot_be_read_in_redis() {
-    let world = TestContext::start(&[]).await;
-    let (_, auth) = strict(&world, &[]).await;
+async fn redis_keys_reveal_neither_address_nor_network() {
+    let context = TestContext::start(&[]).await;
+    let (_, auth) = with_low_limit(&context, &[]).await;
     let _ = login(&auth, "ada@example.org", "wrong", "198.51.100.77").await;
-    let mut redis = redis::Client::open(world.redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut redis = redis::Client::open(context.redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("baton:{throttle}:*").query_async(&mut redis).await.unwrap();
     assert_eq!(keys.len(), 2, "{keys:?}");
     for key in &keys {
@@ -215,14 +215,14 @@ async fn what_is_counted_by_cannot_be_read_in_redis() {
 }
 
 #[tokio::test]
-async fn attempts_at_once_are_counted_before_any_is_answered() {
-    let world = TestContext::start(&[]).await;
-    let (_, auth) = strict(&world, &[("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000")]).await;
+async fn parallel_attempts_are_counted_before_any_response() {
+    let context = TestContext::start(&[]).await;
+    let (_, auth) = with_low_limit(&context, &[("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000")]).await;
     let calls = (0..50).map(|n| {
         let auth = &auth;
         async move { login(auth, "ada@example.org", "wrong", &format!("198.51.100.{n}")).await.unwrap_err().0 }
     });
     let answers = futures_util::future::join_all(calls).await;
-    let heard = answers.iter().filter(|&&why| why == Some(Reason::CredentialsInvalid)).count();
-    assert_eq!(heard, 5, "a burst is no way around: {answers:?}");
+    let admitted = answers.iter().filter(|&&why| why == Some(Reason::CredentialsInvalid)).count();
+    assert_eq!(admitted, 5, "a burst does not bypass the limit: {answers:?}");
 }

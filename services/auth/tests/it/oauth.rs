@@ -1,12 +1,12 @@
-//! Signing in by another provider of identities, and what an attacker would try about it.
+//! Sign-in with other identity providers, and attacks on it.
 
 mod attacks;
-mod fake;
+mod fake_provider;
 mod linking;
 
 use std::collections::HashMap;
 
-use baton_auth::Config;
+use baton_auth::{Config, SPEC};
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{
     AuthorizeRequest, CallbackRequest, CallbackResponse, GetMeRequest, ListProvidersRequest, RegisterRequest,
@@ -20,30 +20,30 @@ use tonic::{Request, Status, transport::Channel};
 use url::Url;
 
 use crate::{client, login, mailed_token};
-use fake::{CLIENT_ID, CLIENT_SECRET, Fake, Token};
+use fake_provider::{CLIENT_ID, CLIENT_SECRET, FakeProvider, Token};
 
-/// The auth service with providers, and the fake behind them.
-struct Stage {
-    world: TestContext,
-    fake: Fake,
+/// An auth service with providers, and the fake provider behind them.
+struct Fixture {
+    context: TestContext,
+    fake: FakeProvider,
     clock: Clock,
     channel: Channel,
 }
 
-/// A browser that was sent to a provider.
-struct Sent {
+/// A browser that was redirected to a provider.
+struct Redirected {
     provider: String,
     browser_token: String,
     url: HashMap<String, String>,
 }
 
-impl Stage {
+impl Fixture {
     async fn start() -> Self {
         Self::start_at(Clock::system()).await
     }
 
     async fn start_at(clock: Clock) -> Self {
-        let (world, fake) = tokio::join!(TestContext::start(&[]), Fake::start());
+        let (context, fake) = tokio::join!(TestContext::start(&[]), FakeProvider::start());
         let client = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET});
         let provider = |name: &str, more: Value| {
             let mut provider = json!({"name": name, "kind": "oidc", "issuer": fake.issuer(name)});
@@ -61,13 +61,13 @@ impl Stage {
             provider("off", json!({"enabled": false})),
             provider("github", json!({"kind": "github", "issuer": fake.root(), "api_url": api})),
         ]);
-        let mut env = world.env();
+        let mut env = context.env();
         env.set("BATON_AUTH_PROVIDERS", providers.to_string());
         env.set("BATON_PUBLIC_URL", "https://app.example.org");
-        let config = Config::from_env(&env).unwrap();
+        let config = Config::from_env(&SPEC, &env).unwrap();
         let started = clock.clone();
-        let channel = world.spawn(|listener, shutdown| baton_auth::start(config, started, listener, shutdown)).await;
-        Self { world, fake, clock, channel }
+        let channel = context.spawn(|listener, shutdown| baton_auth::start(config, started, listener, shutdown)).await;
+        Self { context, fake, clock, channel }
     }
 
     fn oauth(&self) -> OAuthServiceClient<Channel> {
@@ -78,21 +78,21 @@ impl Stage {
         IdentityServiceClient::new(self.channel.clone())
     }
 
-    /// OffsetCache a sign-in.
-    async fn authorize(&self, provider: &str) -> Sent {
+    /// Starts a sign-in.
+    async fn authorize(&self, provider: &str) -> Redirected {
         let request = AuthorizeRequest { provider: provider.to_owned(), redirect: "/inbox".to_owned() };
         let answer = self.oauth().authorize(request).await.unwrap().into_inner();
         assert_eq!(answer.expires_in, 600);
-        Sent::to(provider, &answer.authorization_url, answer.browser_token)
+        Redirected::to(provider, &answer.authorization_url, answer.browser_token)
     }
 
-    /// The code that the provider gives for it, when the person says who they are.
-    fn code(&self, sent: &Sent, claims: Value) -> String {
-        self.fake.give(&sent.url["code_challenge"], claims, json!({}), None)
+    /// Returns the provider's code for a user with these claims.
+    fn code(&self, sent: &Redirected, claims: Value) -> String {
+        self.fake.issue_code(&sent.url["code_challenge"], claims, json!({}), None)
     }
 
-    /// Claims that hold.
-    fn claims(&self, sent: &Sent, subject: &str, email: &str) -> Value {
+    /// Valid claims.
+    fn claims(&self, sent: &Redirected, subject: &str, email: &str) -> Value {
         let nonce = sent.url.get("nonce").cloned().unwrap_or_default();
         let mut claims = self.fake.claims(&sent.provider, subject, &nonce);
         claims["email"] = json!(email);
@@ -106,31 +106,31 @@ impl Stage {
         self.oauth().callback(request).await.map(tonic::Response::into_inner)
     }
 
-    /// A whole sign-in.
+    /// A complete sign-in.
     async fn sign_in(&self, provider: &str, subject: &str, email: &str) -> Result<CallbackResponse, Status> {
         let sent = self.authorize(provider).await;
         let code = self.code(&sent, self.claims(&sent, subject, email));
-        self.callback(sent.back(&code)).await
+        self.callback(sent.callback_request(&code)).await
     }
 
-    /// A whole sign-in with an id_token of this making.
+    /// A complete sign-in with a custom id_token.
     async fn forged(&self, change: impl FnOnce(&mut Value), token: Option<Token>) -> Result<CallbackResponse, Status> {
         let sent = self.authorize("acme").await;
         let mut claims = self.claims(&sent, "forged", &address("forged"));
         change(&mut claims);
-        let code = self.fake.give(&sent.url["code_challenge"], claims, json!({}), token);
-        self.callback(sent.back(&code)).await
+        let code = self.fake.issue_code(&sent.url["code_challenge"], claims, json!({}), token);
+        self.callback(sent.callback_request(&code)).await
     }
 }
 
-impl Sent {
+impl Redirected {
     fn to(provider: &str, url: &str, browser_token: String) -> Self {
         let url = Url::parse(url).unwrap().query_pairs().into_owned().collect();
         Self { provider: provider.to_owned(), browser_token, url }
     }
 
-    /// What the provider sends it back with.
-    fn back(&self, code: &str) -> CallbackRequest {
+    /// The callback request of the browser.
+    fn callback_request(&self, code: &str) -> CallbackRequest {
         CallbackRequest {
             provider: self.provider.clone(),
             code: code.to_owned(),
@@ -157,81 +157,86 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Reason {
 }
 
 #[tokio::test]
-async fn a_new_person_is_registered_and_comes_back_as_the_same() {
-    let stage = Stage::start().await;
-    let listed = stage.oauth().list_providers(ListProvidersRequest {}).await.unwrap().into_inner().providers;
+async fn new_identity_registers_a_user_and_signs_in_again() {
+    let fixture = Fixture::start().await;
+    let listed = fixture.oauth().list_providers(ListProvidersRequest {}).await.unwrap().into_inner().providers;
     let names: Vec<_> = listed.into_iter().map(|provider| provider.name).collect();
     assert_eq!(names, ["acme", "evil", "github", "liar", "strict"]);
 
     let email = address("ada");
-    let sent = stage.authorize("acme").await;
+    let sent = fixture.authorize("acme").await;
     let of = |name: &str| sent.url[name].as_str();
     assert_eq!((of("response_type"), of("client_id"), of("prompt")), ("code", CLIENT_ID, "login"));
     assert_eq!((of("code_challenge_method"), of("scope")), ("S256", "openid email profile"));
     assert_eq!(of("redirect_uri"), "https://app.example.org/v1/auth/oauth/acme/callback");
-    let code = stage.code(&sent, stage.claims(&sent, "1", &email));
-    let first = stage.callback(sent.back(&code)).await.unwrap();
+    let code = fixture.code(&sent, fixture.claims(&sent, "1", &email));
+    let first = fixture.callback(sent.callback_request(&code)).await.unwrap();
     assert_eq!(first.redirect, "https://app.example.org/inbox");
     let user = first.user.clone().unwrap();
     assert_eq!((user.email.as_str(), user.email_verified, user.first_name.as_str()), (email.as_str(), true, "Ada"));
 
-    // Who they are, the subject says: neither the address nor the name.
-    let second = stage.sign_in("acme", "1", &address("renamed")).await.unwrap();
+    // The subject identifies the user, neither the address nor the name.
+    let second = fixture.sign_in("acme", "1", &address("renamed")).await.unwrap();
     assert_eq!(second.user.unwrap().id, user.id);
-    let me = UserServiceClient::new(stage.world.auth());
+    let me = UserServiceClient::new(fixture.context.auth());
     let me = me.clone().get_me(bearer(first.access_token(), GetMeRequest {})).await.unwrap().into_inner();
     assert_eq!(me.user.unwrap().id, user.id);
     let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(first.access_token()).unwrap().claims;
     assert_eq!(claims["amr"], json!(["fed"]));
-    // They have no password, and none fits.
-    assert_eq!(refusal(login(&stage.world, &email, PASSWORD).await), Reason::CredentialsInvalid);
+    // The user has no password, and none matches.
+    assert_eq!(refusal(login(&fixture.context, &email, PASSWORD).await), Reason::CredentialsInvalid);
 }
 
 #[tokio::test]
-async fn an_address_that_the_provider_has_not_verified_registers_nobody() {
-    let stage = Stage::start().await;
+async fn unverified_address_registers_nobody() {
+    let fixture = Fixture::start().await;
     for change in [json!(false), json!("false"), json!(null)] {
-        let answer = stage.forged(|claims| claims["email_verified"] = change.clone(), None).await;
+        let answer = fixture.forged(|claims| claims["email_verified"] = change.clone(), None).await;
         assert_eq!(refusal(answer), Reason::EmailNotVerified, "{change}");
     }
-    assert_eq!(refusal(stage.forged(|claims| claims["email"] = json!("nobody"), None).await), Reason::EmailNotVerified);
+    assert_eq!(
+        refusal(fixture.forged(|claims| claims["email"] = json!("nobody"), None).await),
+        Reason::EmailNotVerified
+    );
 }
 
 #[tokio::test]
-async fn what_the_id_token_does_not_tell_the_userinfo_does() {
-    let stage = Stage::start().await;
+async fn missing_claims_come_from_the_userinfo() {
+    let fixture = Fixture::start().await;
     let email = address("ada");
-    let begun = stage.authorize("acme").await;
-    let claims = stage.fake.claims("acme", "1", &begun.url["nonce"]);
+    let begun = fixture.authorize("acme").await;
+    let claims = fixture.fake.claims("acme", "1", &begun.url["nonce"]);
     let info =
         |subject: &str| json!({"sub": subject, "email": email, "email_verified": true, "name": "Ada King Lovelace"});
-    let give =
-        |sent: &Sent, claims: Value, info: Value| stage.fake.give(&sent.url["code_challenge"], claims, info, None);
-    // OpenID Connect Core 1.0, section 5.3.2: userinfo of somebody else.
+    let give = |sent: &Redirected, claims: Value, info: Value| {
+        fixture.fake.issue_code(&sent.url["code_challenge"], claims, info, None)
+    };
+    // OpenID Connect Core 1.0, section 5.3.2: the userinfo of another subject.
     let code = give(&begun, claims, info("2"));
-    assert_eq!(refusal(stage.callback(begun.back(&code)).await), Reason::ProviderRefused);
+    assert_eq!(refusal(fixture.callback(begun.callback_request(&code)).await), Reason::ProviderRefused);
 
-    let begun = stage.authorize("acme").await;
-    let claims = stage.fake.claims("acme", "1", &begun.url["nonce"]);
+    let begun = fixture.authorize("acme").await;
+    let claims = fixture.fake.claims("acme", "1", &begun.url["nonce"]);
     let code = give(&begun, claims, info("1"));
-    let user = stage.callback(begun.back(&code)).await.unwrap().user.unwrap();
+    let user = fixture.callback(begun.callback_request(&code)).await.unwrap().user.unwrap();
     assert_eq!((user.email, user.first_name, user.last_name), (email, "Ada".to_owned(), "King Lovelace".to_owned()));
 }
 
 #[tokio::test]
-async fn the_userinfo_may_be_signed() {
-    let stage = Stage::start().await;
+async fn signed_userinfo_is_accepted() {
+    let fixture = Fixture::start().await;
     let email = address("ada");
     let ours = json!({"sub": "1", "email": email, "email_verified": "true", "given_name": "Ada"});
     let sign_in = async |change: &dyn Fn(&mut Value), foreign: bool| {
-        let begun = stage.authorize("acme").await;
-        let claims = stage.fake.claims("acme", "1", &begun.url["nonce"]);
+        let begun = fixture.authorize("acme").await;
+        let claims = fixture.fake.claims("acme", "1", &begun.url["nonce"]);
         let mut info = ours.clone();
         change(&mut info);
-        // Only the provider's key counts.
-        let token = if foreign { Fake::start_with_another_key().await.sign(&info) } else { stage.fake.sign(&info) };
-        let code = stage.fake.give(&begun.url["code_challenge"], claims, json!(token), None);
-        stage.callback(begun.back(&code)).await
+        // Only the provider's key is accepted.
+        let token =
+            if foreign { FakeProvider::start_with_another_key().await.sign(&info) } else { fixture.fake.sign(&info) };
+        let code = fixture.fake.issue_code(&begun.url["code_challenge"], claims, json!(token), None);
+        fixture.callback(begun.callback_request(&code)).await
     };
     for change in [
         &(|info: &mut Value| info["iss"] = json!("https://evil.example")) as &dyn Fn(&mut Value),
@@ -241,7 +246,7 @@ async fn the_userinfo_may_be_signed() {
         assert_eq!(refusal(sign_in(change, false).await), Reason::ProviderRefused);
     }
     assert_eq!(refusal(sign_in(&|_| {}, true).await), Reason::ProviderRefused);
-    let issuer = stage.fake.issuer("acme");
+    let issuer = fixture.fake.issuer("acme");
     for change in [&(|_: &mut Value| {}) as &dyn Fn(&mut Value), &|info| {
         info["iss"] = json!(issuer);
         info["aud"] = json!([CLIENT_ID, "another client"]);
@@ -251,15 +256,15 @@ async fn the_userinfo_may_be_signed() {
 }
 
 #[tokio::test]
-async fn github_tells_by_its_api_who_somebody_is() {
-    let stage = Stage::start().await;
+async fn github_identity_comes_from_its_api() {
+    let fixture = Fixture::start().await;
     let email = address("ada");
     let sign_in = async |user: Value, emails: Value| {
-        stage.fake.github(user, emails);
-        let sent = stage.authorize("github").await;
+        fixture.fake.github(user, emails);
+        let sent = fixture.authorize("github").await;
         assert!(!sent.url.contains_key("nonce") && sent.url["scope"] == "read:user user:email");
-        let code = stage.code(&sent, json!({}));
-        stage.callback(sent.back(&code)).await
+        let code = fixture.code(&sent, json!({}));
+        fixture.callback(sent.callback_request(&code)).await
     };
     let user = json!({"id": 7, "login": "ada", "name": "Ada Lovelace", "email": "seen-by-nobody@example.org"});
     let emails = |verified: bool| {
@@ -270,40 +275,40 @@ async fn github_tells_by_its_api_who_somebody_is() {
     assert_eq!(refusal(sign_in(user.clone(), json!([])).await), Reason::EmailNotVerified);
     let first = sign_in(user, emails(true)).await.unwrap().user.unwrap();
     assert_eq!((first.email, first.last_name.as_str()), (email, "Lovelace"));
-    // The login can be another's tomorrow; the id says who it is.
+    // The login may belong to someone else tomorrow; the id identifies the user.
     let renamed = sign_in(json!({"id": 7, "login": "ada2", "name": null}), json!([])).await.unwrap().user.unwrap();
     assert_eq!(renamed.id, first.id);
     let other = sign_in(json!({"id": 8, "login": "ada", "name": null}), json!([])).await;
     assert_eq!(refusal(other), Reason::EmailNotVerified);
 
-    // A code that GitHub does not know is answered with 200 and an error.
-    let sent = stage.authorize("github").await;
-    assert_eq!(refusal(stage.callback(sent.back("no code")).await), Reason::ProviderRefused);
+    // GitHub returns status 200 and an error for an unknown code.
+    let sent = fixture.authorize("github").await;
+    assert_eq!(refusal(fixture.callback(sent.callback_request("no code")).await), Reason::ProviderRefused);
 }
 
 #[tokio::test]
-async fn a_second_factor_is_asked_for_all_the_same() {
-    let stage = Stage::start().await;
+async fn second_factor_is_required_after_a_provider_sign_in() {
+    let fixture = Fixture::start().await;
     let email = address("ada");
-    let user = stage.sign_in("acme", "1", &email).await.unwrap().user.unwrap();
+    let user = fixture.sign_in("acme", "1", &email).await.unwrap().user.unwrap();
     sqlx::query("insert into auth.second_factors (user_id, secret, enabled_at) values ($1::uuid, '\\x00', now())")
         .bind(&user.id)
-        .execute(&stage.world.admin())
+        .execute(&fixture.context.admin())
         .await
         .unwrap();
-    let answer = stage.sign_in("acme", "1", &email).await.unwrap();
+    let answer = fixture.sign_in("acme", "1", &email).await.unwrap();
     assert!(answer.mfa_required && answer.mfa_token.is_some(), "{answer:?}");
     assert!(answer.access_token.is_none() && answer.refresh_token.is_none() && answer.user.is_none(), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_provider_in_trouble_is_no_refusal() {
-    let stage = Stage::start().await;
-    let sent = stage.authorize("acme").await;
-    stage.fake.mood(fake::Mood::Broken);
-    let code = stage.code(&sent, stage.claims(&sent, "1", &address("ada")));
-    assert_eq!(refusal(stage.callback(sent.back(&code)).await), Reason::Unavailable);
-    // One whose document is another's is not trusted at all (OpenID Connect Discovery 1.0, section 4.3).
+async fn provider_outage_is_unavailable_not_refused() {
+    let fixture = Fixture::start().await;
+    let sent = fixture.authorize("acme").await;
+    fixture.fake.set_token_endpoint(fake_provider::TokenEndpoint::Broken);
+    let code = fixture.code(&sent, fixture.claims(&sent, "1", &address("ada")));
+    assert_eq!(refusal(fixture.callback(sent.callback_request(&code)).await), Reason::Unavailable);
+    // A discovery document of another issuer is not trusted at all (OpenID Connect Discovery 1.0, section 4.3).
     let liar = AuthorizeRequest { provider: "liar".to_owned(), redirect: String::new() };
-    assert_eq!(refusal(stage.oauth().authorize(liar).await), Reason::Unavailable);
+    assert_eq!(refusal(fixture.oauth().authorize(liar).await), Reason::Unavailable);
 }

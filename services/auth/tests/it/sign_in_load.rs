@@ -1,4 +1,4 @@
-//! Many sign-ins at once: what they may cost.
+//! Load of many parallel sign-ins.
 
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{LoginRequest, RegisterRequest, auth_service_client::AuthServiceClient};
@@ -7,7 +7,7 @@ use baton_testkit::{TestContext, reason};
 
 use crate::{PASSWORD, client, registration};
 
-/// Megabytes of address space that this process has used at most.
+/// Peak resident memory of this process, in MiB.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -15,33 +15,33 @@ fn peak_mib() -> u64 {
 }
 
 #[tokio::test]
-async fn a_password_of_a_megabyte_is_refused_before_it_is_hashed() {
-    let world = TestContext::start(&[]).await;
+async fn password_of_a_megabyte_is_refused_before_hashing() {
+    let context = TestContext::start(&[]).await;
     let huge = "x".repeat(1 << 20);
     for attempt in 0..2 {
         let email = format!("{attempt}@example.org");
         let login = LoginRequest { email: email.clone(), password: huge.clone() };
-        let refused = client(&world).login(login).await.unwrap_err();
+        let refused = client(&context).login(login).await.unwrap_err();
         assert_eq!(reason(&refused), Some(Reason::ValidationFailed));
         let register = RegisterRequest { password: huge.clone(), ..registration(&email) };
-        let refused = client(&world).register(register).await.unwrap_err();
+        let refused = client(&context).register(register).await.unwrap_err();
         assert_eq!(reason(&refused), Some(Reason::ValidationFailed));
     }
 }
 
-/// Memory is bounded by the number of hashes that run, whatever comes: each takes 19 MiB, and there are two.
+/// Memory is bounded by the number of hashing threads: two, with 19 MiB each.
 #[tokio::test]
-async fn memory_is_bounded_by_the_permits_and_not_by_the_callers() {
-    let world = TestContext::start(&[]).await;
-    let mut env = world.env();
+async fn memory_is_bounded_by_the_hashing_threads() {
+    let context = TestContext::start(&[]).await;
+    let mut env = context.env();
     env.set("BATON_AUTH_HASH_THREADS", "2");
-    let config = baton_auth::Config::from_env(&env).unwrap();
-    let channel = world.spawn(|listener, stop| baton_auth::start(config, Clock::system(), listener, stop)).await;
+    let config = baton_auth::Config::from_env(&baton_auth::SPEC, &env).unwrap();
+    let channel = context.spawn(|listener, stop| baton_auth::start(config, Clock::system(), listener, stop)).await;
     let login = |email: String, password: &str| {
         let (mut auth, password) = (AuthServiceClient::new(channel.clone()), password.to_owned());
         async move { reason(&auth.login(LoginRequest { email, password }).await.unwrap_err()) }
     };
-    // Both threads have hashed once, so their memory is a part of what there was before.
+    // Both threads have hashed once, so the baseline includes their memory.
     futures_util::future::join_all((0..4).map(|n| login(format!("warm-{n}@example.org"), PASSWORD))).await;
     let before = peak_mib();
 
@@ -54,8 +54,8 @@ async fn memory_is_bounded_by_the_permits_and_not_by_the_callers() {
     assert_eq!(hashed + busy, 270);
     assert!(busy > 0 && hashed >= 34, "{hashed} hashed, {busy} refused at once");
 
-    // If all that were let in hashed at once it would be 34 times 19 MiB. The huge passwords themselves, in this
-    // process as client and server, are 30 megabytes several times over.
+    // 34 hashes at once would take 34 times 19 MiB. The huge passwords themselves, in this process as client and
+    // server, take several times 30 MB.
     let grown = peak_mib() - before;
     assert!(grown < 34 * 19 / 2, "the process grew by {grown} MiB");
 }

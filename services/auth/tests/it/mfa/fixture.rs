@@ -1,8 +1,8 @@
-//! A world whose auth service tells the time that the test says, and an authenticator app.
+//! Fixture: an auth service with a controlled clock, and an authenticator app.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use baton_auth::Config;
+use baton_auth::{Config, SPEC};
 use baton_proto::baton::auth::v1::{
     ConfirmTotpRequest, EnrollTotpRequest, EnrollTotpResponse, LoginRequest, LoginResponse, VerifySecondFactorRequest,
     VerifySecondFactorResponse, auth_service_client::AuthServiceClient, mfa_service_client::MfaServiceClient,
@@ -13,25 +13,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::BASE32_NOPAD;
 use tonic::{Request, Status, transport::Channel};
 
-pub(crate) struct Stage {
-    pub(crate) world: TestContext,
+pub(crate) struct Fixture {
+    pub(crate) context: TestContext,
     pub(crate) clock: Clock,
     auth: Channel,
 }
 
-impl Stage {
-    pub(crate) async fn set() -> Self {
-        let world = TestContext::start(&[]).await;
-        // In the middle of a time step, so that the seconds which pass in the test do not matter.
+impl Fixture {
+    pub(crate) async fn start() -> Self {
+        let context = TestContext::start(&[]).await;
+        // In the middle of a time step, so that the duration of the test does not matter.
         let now = Utc::now().timestamp().div_euclid(30) * 30 + 15;
         let clock = Clock::fixed(DateTime::from_timestamp(now, 0).unwrap());
-        let auth = serve(&world, world.env(), clock.clone()).await;
-        Self { world, clock, auth }
+        let auth = serve(&context, context.env(), clock.clone()).await;
+        Self { context, clock, auth }
     }
 
-    /// Another instance with other variables.
+    /// Starts another instance with other variables.
     pub(crate) async fn instance(&self, env: Env) -> MfaServiceClient<Channel> {
-        MfaServiceClient::new(serve(&self.world, env, self.clock.clone()).await)
+        MfaServiceClient::new(serve(&self.context, env, self.clock.clone()).await)
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -51,7 +51,7 @@ impl Stage {
         self.auth().login(request).await.unwrap().into_inner()
     }
 
-    /// Gives the first factor, and answers the token that asks for the second.
+    /// Passes the first factor, and returns the mfa token.
     pub(crate) async fn challenge(&self, person: &Person) -> String {
         let answer = self.login(person).await;
         assert!(answer.mfa_required);
@@ -78,9 +78,9 @@ impl Stage {
         self.client().confirm_totp(request).await.map(|answer| answer.into_inner().recovery_codes)
     }
 
-    /// Someone with a second factor, set up some minutes ago.
-    pub(crate) async fn protected(&self, name: &str) -> (Person, App, Vec<String>) {
-        let person = self.world.person(name).await;
+    /// A user with a second factor, which was enabled some minutes ago.
+    pub(crate) async fn person_with_mfa(&self, name: &str) -> (Person, App, Vec<String>) {
+        let person = self.context.person(name).await;
         let app = App::scan(&self.enroll(&person, None, None).await.unwrap());
         let recovery_codes = self.confirm(&person, &app.code(&self.clock, 0)).await.unwrap();
         self.clock.advance(TimeDelta::minutes(2));
@@ -88,17 +88,17 @@ impl Stage {
     }
 
     /// Waits for a mail with this subject.
-    pub(crate) async fn mailed(&self, person: &Person, subject: &str) {
+    pub(crate) async fn wait_for_email(&self, person: &Person, subject: &str) {
         eventually(|| async {
-            self.world.mailbox().mails(Some(&person.email)).iter().any(|mail| mail.subject == subject).then_some(())
+            self.context.mailbox().mails(Some(&person.email)).iter().any(|mail| mail.subject == subject).then_some(())
         })
         .await;
     }
 }
 
-async fn serve(world: &TestContext, env: Env, clock: Clock) -> Channel {
-    let config = Config::from_env(&env).unwrap();
-    world.spawn(|listener, shutdown| baton_auth::start(config, clock, listener, shutdown)).await
+async fn serve(context: &TestContext, env: Env, clock: Clock) -> Channel {
+    let config = Config::from_env(&SPEC, &env).unwrap();
+    context.spawn(|listener, shutdown| baton_auth::start(config, clock, listener, shutdown)).await
 }
 
 /// An authenticator app with one secret: RFC 6238, written here once more.
@@ -110,7 +110,7 @@ impl App {
         Self(BASE32_NOPAD.decode(enrolled.secret.as_bytes()).unwrap())
     }
 
-    /// What it shows, so many time steps from now.
+    /// The code that the app shows this many time steps from now.
     pub(crate) fn code(&self, clock: &Clock, steps_away: i64) -> String {
         let step = (clock.now().timestamp() / 30 + steps_away).to_be_bytes();
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0), &step);
@@ -119,7 +119,7 @@ impl App {
         format!("{:06}", word % 1_000_000)
     }
 
-    /// A code that is none of those which would be taken now.
+    /// A code that is not valid now.
     pub(crate) fn wrong_code(&self, clock: &Clock) -> String {
         let right = [-1, 0, 1].map(|step| self.code(clock, step));
         (0..4).map(|n| format!("{n:06}")).find(|code| !right.contains(code)).unwrap()
@@ -130,19 +130,19 @@ impl App {
     }
 }
 
-/// How a token says that its session was opened.
+/// The authentication methods in a token.
 pub(crate) fn amr(access_token: &str) -> Vec<String> {
     let claims = access_token.split('.').nth(1).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     claims["amr"].as_array().unwrap().iter().map(|method| method.as_str().unwrap().to_owned()).collect()
 }
 
-/// A person with the token of another session.
+/// The user with the token of another session.
 pub(crate) fn in_session(person: &Person, access_token: &str) -> Person {
     Person { token: access_token.to_owned(), ..person.clone() }
 }
 
-/// A call of theirs.
+/// A call of the user.
 pub(crate) fn call<T>(person: &Person, message: T) -> Request<T> {
     person.call_without_account(message)
 }

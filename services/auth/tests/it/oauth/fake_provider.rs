@@ -1,4 +1,4 @@
-//! A provider of identities that answers whatever a test wants: OpenID Connect, and GitHub's API.
+//! A fake identity provider with programmable responses: OpenID Connect, and GitHub's API.
 
 use std::{
     collections::HashMap,
@@ -26,45 +26,45 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 pub(crate) const CLIENT_ID: &str = "baton";
-/// With characters that a form and a header write differently.
+/// Has characters that a form and a header encode differently.
 pub(crate) const CLIENT_SECRET: &str = "a secret: with+signs%";
 
-/// Makes the id_token that a code is answered with.
-pub(crate) type Token = Arc<dyn Fn(&Fake, Value) -> String + Send + Sync>;
+/// Creates the id_token for a code.
+pub(crate) type Token = Arc<dyn Fn(&FakeProvider, Value) -> String + Send + Sync>;
 
-/// A code that was given out.
+/// An issued code.
 #[derive(Clone)]
-struct Given {
+struct IssuedCode {
     challenge: String,
     claims: Value,
     userinfo: Value,
     token: Token,
 }
 
-/// One provider. Clones share it. It stays as long as the test.
+/// A provider, which runs as long as the test. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Fake(Arc<Inner>);
+pub(crate) struct FakeProvider(Arc<Inner>);
 
 struct Inner {
     root: String,
     kid: String,
     key: Vec<u8>,
     public: Vec<u8>,
-    codes: Mutex<HashMap<String, Given>>,
+    codes: Mutex<HashMap<String, IssuedCode>>,
     github: Mutex<(Value, Value)>,
-    mood: Mutex<Mood>,
+    token_endpoint: Mutex<TokenEndpoint>,
 }
 
-/// How it answers at its token endpoint.
+/// Behaviour of the token endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum TokenEndpoint {
     Fine,
     Redirects,
     Endless,
     Broken,
 }
 
-impl Fake {
+impl FakeProvider {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let root = format!("http://{}", listener.local_addr().unwrap());
@@ -76,7 +76,7 @@ impl Fake {
             public,
             codes: Mutex::default(),
             github: Mutex::default(),
-            mood: Mutex::new(Mood::Fine),
+            token_endpoint: Mutex::new(TokenEndpoint::Fine),
         }));
         let app = Router::new()
             .route("/{issuer}/.well-known/openid-configuration", get(discovery))
@@ -91,7 +91,7 @@ impl Fake {
         fake
     }
 
-    /// One that calls its key by the same id.
+    /// Another provider that uses the same key id.
     pub(crate) async fn start_with_another_key() -> Self {
         Self::start().await
     }
@@ -100,42 +100,42 @@ impl Fake {
         &self.0.root
     }
 
-    /// One of its issuers: all sign by the same key.
+    /// One of its issuers; all sign with the same key.
     pub(crate) fn issuer(&self, name: &str) -> String {
         format!("{}/{name}", self.0.root)
     }
 
-    /// Claims that hold, for a sign-in that was begun with this authorization URL.
+    /// Valid claims for the sign-in of this authorization URL.
     pub(crate) fn claims(&self, issuer: &str, subject: &str, nonce: &str) -> Value {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         json!({"iss": self.issuer(issuer), "sub": subject, "aud": CLIENT_ID, "exp": now + 300, "iat": now, "nonce": nonce})
     }
 
-    /// Gives out a code for an authorization request.
-    pub(crate) fn give(&self, challenge: &str, claims: Value, userinfo: Value, token: Option<Token>) -> String {
+    /// Issues a code for an authorization request.
+    pub(crate) fn issue_code(&self, challenge: &str, claims: Value, userinfo: Value, token: Option<Token>) -> String {
         let code = uuid::Uuid::new_v4().to_string();
         let token = token.unwrap_or_else(|| Arc::new(|fake: &Self, claims: Value| fake.sign(&claims)));
-        let given = Given { challenge: challenge.to_owned(), claims, userinfo, token };
+        let given = IssuedCode { challenge: challenge.to_owned(), claims, userinfo, token };
         self.0.codes.lock().unwrap().insert(code.clone(), given);
         code
     }
 
-    /// What GitHub's API says of whoever asks.
+    /// Sets the user that GitHub's API returns.
     pub(crate) fn github(&self, user: Value, emails: Value) {
         *self.0.github.lock().unwrap() = (user, emails);
     }
 
-    pub(crate) fn mood(&self, mood: Mood) {
-        *self.0.mood.lock().unwrap() = mood;
+    pub(crate) fn set_token_endpoint(&self, token_endpoint: TokenEndpoint) {
+        *self.0.token_endpoint.lock().unwrap() = token_endpoint;
     }
 
-    /// A token that holds, if the claims do.
+    /// Signs an id_token with these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.0.kid.clone()), ..Header::new(Algorithm::ES256) };
         encode(&header, claims, &EncodingKey::from_ec_der(&self.0.key)).unwrap()
     }
 
-    /// The public key, as an attacker finds it.
+    /// The public key, as an attacker would obtain it.
     pub(crate) fn public_key(&self) -> &[u8] {
         &self.0.public
     }
@@ -148,9 +148,9 @@ pub(crate) fn key() -> (Vec<u8>, Vec<u8>) {
     (document.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
 }
 
-async fn discovery(State(fake): State<Fake>, Path(issuer): Path<String>) -> Json<Value> {
+async fn discovery(State(fake): State<FakeProvider>, Path(issuer): Path<String>) -> Json<Value> {
     let root = fake.issuer(&issuer);
-    // `liar` says that it is another.
+    // `liar` claims another issuer.
     let named = if issuer == "liar" { fake.issuer("acme") } else { root.clone() };
     Json(json!({
         "issuer": named,
@@ -158,13 +158,13 @@ async fn discovery(State(fake): State<Fake>, Path(issuer): Path<String>) -> Json
         "token_endpoint": format!("{root}/token"),
         "jwks_uri": format!("{root}/jwks"),
         "userinfo_endpoint": format!("{root}/userinfo"),
-        // A provider that is careless: what it announces does not decide alone.
+        // A careless provider: its announcement alone must not decide.
         "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
         "authorization_response_iss_parameter_supported": issuer == "strict",
     }))
 }
 
-async fn jwks(State(fake): State<Fake>) -> Json<Value> {
+async fn jwks(State(fake): State<FakeProvider>) -> Json<Value> {
     let part = |range| URL_SAFE_NO_PAD.encode(&fake.0.public[range]);
     let (x, y) = (part(1..33), part(33..65));
     Json(json!({"keys": [
@@ -178,19 +178,19 @@ fn form(body: &str) -> HashMap<String, String> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-/// Hands a token out for a code, once, to the client that proves where the sign-in began.
-fn redeem(fake: &Fake, form: &HashMap<String, String>) -> Option<Given> {
+/// Redeems a code once, for the client that proves that it started the sign-in.
+fn redeem(fake: &FakeProvider, form: &HashMap<String, String>) -> Option<IssuedCode> {
     let given = fake.0.codes.lock().unwrap().remove(form.get("code")?)?;
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(form.get("code_verifier")?));
     (challenge == given.challenge).then_some(given)
 }
 
-async fn token(State(fake): State<Fake>, headers: HeaderMap, body: String) -> Response {
-    match *fake.0.mood.lock().unwrap() {
-        Mood::Fine => {}
-        Mood::Redirects => return Redirect::temporary(&format!("{}/acme/token", fake.0.root)).into_response(),
-        Mood::Endless => return "x".repeat(1_000_000).into_response(),
-        Mood::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+async fn token(State(fake): State<FakeProvider>, headers: HeaderMap, body: String) -> Response {
+    match *fake.0.token_endpoint.lock().unwrap() {
+        TokenEndpoint::Fine => {}
+        TokenEndpoint::Redirects => return Redirect::temporary(&format!("{}/acme/token", fake.0.root)).into_response(),
+        TokenEndpoint::Endless => return "x".repeat(1_000_000).into_response(),
+        TokenEndpoint::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
     let basic = STANDARD.encode("baton:a+secret%3A+with%2Bsigns%25");
     if headers.get(header::AUTHORIZATION).is_none_or(|sent| sent != &format!("Basic {basic}")) {
@@ -200,7 +200,7 @@ async fn token(State(fake): State<Fake>, headers: HeaderMap, body: String) -> Re
         return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
     };
     let id_token = (given.token)(&fake, given.claims);
-    // A text is a JWT, and the case of the type does not matter (RFC 6749, section 5.1).
+    // A text is returned as a JWT. The token type is case-insensitive (RFC 6749, section 5.1).
     let access_token = given.userinfo.as_str().map_or_else(|| given.userinfo.to_string(), str::to_owned);
     Json(json!({
         "id_token": id_token, "access_token": access_token, "token_type": "bEARER", "expires_in": "3600", "scope": null
@@ -208,14 +208,14 @@ async fn token(State(fake): State<Fake>, headers: HeaderMap, body: String) -> Re
     .into_response()
 }
 
-/// The access token is the answer itself: JSON, or a JWT.
+/// The access token holds the response itself: JSON, or a JWT.
 async fn userinfo(headers: HeaderMap) -> Response {
     let answer = headers[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
     let media_type = if answer.starts_with('{') { "application/json" } else { "application/jwt; charset=utf-8" };
     ([(header::CONTENT_TYPE, media_type)], answer).into_response()
 }
 
-async fn github_token(State(fake): State<Fake>, body: String) -> Json<Value> {
+async fn github_token(State(fake): State<FakeProvider>, body: String) -> Json<Value> {
     let form = form(&body);
     let known = form["client_id"] == CLIENT_ID && form["client_secret"] == CLIENT_SECRET;
     match redeem(&fake, &form).filter(|_| known) {
@@ -225,11 +225,11 @@ async fn github_token(State(fake): State<Fake>, body: String) -> Json<Value> {
     }
 }
 
-async fn github_user(State(fake): State<Fake>, headers: HeaderMap) -> Json<Value> {
+async fn github_user(State(fake): State<FakeProvider>, headers: HeaderMap) -> Json<Value> {
     assert_eq!(headers[header::AUTHORIZATION], "Bearer gho_1");
     Json(fake.0.github.lock().unwrap().0.clone())
 }
 
-async fn github_emails(State(fake): State<Fake>) -> Json<Value> {
+async fn github_emails(State(fake): State<FakeProvider>) -> Json<Value> {
     Json(fake.0.github.lock().unwrap().1.clone())
 }

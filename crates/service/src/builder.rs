@@ -1,0 +1,321 @@
+//! The builder that wires a service.
+
+use std::{collections::HashMap, convert::Infallible, fmt::Display, sync::Arc, time::Duration};
+
+use anyhow::{Context, ensure};
+use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
+use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
+use baton_events::{Handler, Streams, consumer, relay};
+use baton_runtime::{Clock, Next, Shutdown, periodic, periodic_or_notified, server};
+use baton_store::{
+    Db, auto_analyze,
+    jobs::{self, Job},
+    personal_data::PersonalData,
+    retention,
+};
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tonic::{body::Body, server::NamedService, service::Routes};
+use tower::Layer as _;
+use uuid::Uuid;
+
+use crate::{
+    ServiceConfig, Spec,
+    account_deletion::{self, AccountDeletion, BeforeDeletion},
+};
+
+type JobHandler = Arc<dyn Fn(Job) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+type Worker = BoxFuture<'static, ()>;
+type Mount = Box<dyn FnOnce(Routes, &AccessLayer) -> Routes + Send>;
+
+/// A service that is being wired.
+pub struct Service {
+    spec: &'static Spec,
+    personal_data: Arc<PersonalData>,
+    db: Db,
+    streams: Streams,
+    peers: HashMap<&'static str, Peer>,
+    tokens: Option<ServiceTokens>,
+    issuer: String,
+    access: Option<AccessLayer>,
+    rpcs: Vec<(&'static str, Mount)>,
+    consumer: Option<Worker>,
+    before_deletion: Option<BeforeDeletion>,
+    jobs: HashMap<&'static str, JobHandler>,
+    workers: Vec<Worker>,
+    shutdown: Shutdown,
+}
+
+impl Service {
+    /// Opens the database, the event streams and the peers of the service. Connections are made when they are needed,
+    /// so services may start in any order.
+    ///
+    /// # Errors
+    /// When the configuration or the spec is wrong.
+    pub fn open(spec: &'static Spec, config: &ServiceConfig, clock: Clock, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let db =
+            Db::open(spec.name, &config.database_url, &config.system_database_url, config.database_connections, clock)?;
+        let personal_data = PersonalData::parse(spec.personal_data)
+            .with_context(|| format!("migrations/{}/personal_data.toml", spec.name))?;
+        let peers = spec.peers.iter().map(|&name| Ok((name, Peer::connect(name, config.peer(name)?)?)));
+        let peers: HashMap<_, _> = peers.collect::<anyhow::Result<_>>()?;
+        let tokens = match peers.get("auth") {
+            Some(auth) if spec.has_service_secret => {
+                Some(ServiceTokens::new(auth.clone(), spec.name, config.service_secret()?.clone()))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            spec,
+            personal_data: Arc::new(personal_data),
+            db,
+            streams: Streams::open(&config.redis_url)?,
+            peers,
+            tokens,
+            issuer: config.issuer.clone(),
+            access: None,
+            rpcs: Vec::new(),
+            consumer: None,
+            before_deletion: None,
+            jobs: HashMap::new(),
+            workers: Vec::new(),
+            shutdown,
+        })
+    }
+
+    /// The database.
+    pub fn db(&self) -> Db {
+        self.db.clone()
+    }
+
+    /// The event streams.
+    pub fn streams(&self) -> Streams {
+        self.streams.clone()
+    }
+
+    /// The end of the process.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// A peer of the spec.
+    ///
+    /// # Errors
+    /// When the spec does not name it.
+    pub fn peer(&self, name: &str) -> anyhow::Result<Peer> {
+        self.peers.get(name).cloned().with_context(|| format!("{name} is no peer in the spec of {}", self.spec.name))
+    }
+
+    /// The auth service.
+    ///
+    /// # Errors
+    /// When it is no peer of the service.
+    pub fn auth(&self) -> anyhow::Result<Auth> {
+        self.peer("auth").map(Auth::new)
+    }
+
+    /// The tenancy service.
+    ///
+    /// # Errors
+    /// When it is no peer of the service.
+    pub fn tenancy(&self) -> anyhow::Result<Tenancy> {
+        self.peer("tenancy").map(Tenancy::new)
+    }
+
+    /// The credentials of calls on the service's own behalf.
+    ///
+    /// # Errors
+    /// When the spec has no service secret.
+    pub fn service_tokens(&self) -> anyhow::Result<ServiceTokens> {
+        self.tokens.clone().with_context(|| format!("{} has no service secret", self.spec.name))
+    }
+
+    /// Decides about calls with these tokens and identities, instead of those of auth and tenancy: for the services that
+    /// know them themselves.
+    ///
+    /// # Errors
+    /// When an RPC of the service has no access rule.
+    pub fn identify_by(mut self, tokens: TokenVerifier, identities: IdentityCache) -> anyhow::Result<Self> {
+        self.access = Some(AccessLayer::new(Rules::of_package(&self.spec.package())?, tokens, identities));
+        Ok(self)
+    }
+
+    /// The layer that decides about calls.
+    ///
+    /// # Errors
+    /// When an RPC of the service has no access rule, or auth and tenancy are no peers.
+    pub fn access(&mut self) -> anyhow::Result<AccessLayer> {
+        if self.access.is_none() {
+            let (auth, tenancy) = (self.auth()?, self.tenancy()?);
+            let tokens = TokenVerifier::new(&self.issuer, auth.clone());
+            let rules = Rules::of_package(&self.spec.package())?;
+            self.access = Some(AccessLayer::new(rules, tokens, IdentityCache::new(auth, tenancy)));
+        }
+        self.access.clone().context("the access layer was just made")
+    }
+
+    /// The verifier of access tokens of auth, for [`Service::identify_by`].
+    ///
+    /// # Errors
+    /// When auth is no peer.
+    pub fn token_verifier(&self) -> anyhow::Result<TokenVerifier> {
+        Ok(TokenVerifier::new(&self.issuer, self.auth()?))
+    }
+
+    /// Mounts an RPC service behind the access layer.
+    #[must_use]
+    pub fn rpc<S>(mut self, rpc: S) -> Self
+    where
+        S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+    {
+        self.rpcs.push((S::NAME, Box::new(move |routes, access| routes.add_service(access.layer(rpc)))));
+        self
+    }
+
+    /// Handles events with `handler`, which replaces an earlier one. `account.deleted` is handled by the kit as well.
+    #[must_use]
+    pub fn consume(self, handler: impl Handler) -> Self {
+        self.consume_after(std::future::ready(()), handler)
+    }
+
+    /// [`Service::consume`], not before `ready` completes. Events wait in their streams meanwhile.
+    #[must_use]
+    pub fn consume_after(mut self, ready: impl Future<Output = ()> + Send + 'static, handler: impl Handler) -> Self {
+        let handler = AccountDeletion { handler, has_tenant_tables: self.personal_data.has_tenant_tables() };
+        let (db, streams, shutdown) = (self.db.clone(), self.streams.clone(), self.shutdown.clone());
+        self.consumer = Some(Box::pin(async move {
+            tokio::select! {
+                () = ready => consumer::run(db, streams, handler, shutdown).await,
+                () = shutdown.stop().cancelled() => {}
+            }
+        }));
+        self
+    }
+
+    /// Runs `work` for each account that was deleted, before its rows are: for data outside of Postgres. It may run more
+    /// than once.
+    #[must_use]
+    pub fn before_account_deletion<F, Fut>(mut self, work: F) -> Self
+    where
+        F: Fn(Uuid) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.before_deletion = Some(Arc::new(move |account_id| Box::pin(work(account_id))));
+        self
+    }
+
+    /// Runs the jobs of this kind with `work`: at least once each, see [`jobs::run`]. A kind with a final dot (`mail.`)
+    /// stands for its family.
+    #[must_use]
+    pub fn job<F, Fut>(mut self, kind: &'static str, work: F) -> Self
+    where
+        F: Fn(Db, Job) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let db = self.db.clone();
+        self.jobs.insert(kind, Arc::new(move |job| Box::pin(work(db.clone(), job))));
+        self
+    }
+
+    /// Runs `work` at this interval: see [`periodic`]. `name` (`task.trash`) is its name in logs and metrics.
+    #[must_use]
+    pub fn every<F, Fut, T, E>(self, name: &'static str, interval: Duration, mut work: F) -> Self
+    where
+        F: FnMut(Db) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Into<Next> + Send,
+        E: Display + Send,
+    {
+        let (db, shutdown) = (self.db.clone(), self.shutdown.clone());
+        self.run(async move { periodic(name, interval, &shutdown, || work(db.clone())).await })
+    }
+
+    /// [`Service::every`], and as soon as `wake` is notified.
+    #[must_use]
+    pub fn every_or_notified<F, Fut, T, E>(
+        self,
+        name: &'static str,
+        interval: Duration,
+        wake: Arc<Notify>,
+        mut work: F,
+    ) -> Self
+    where
+        F: FnMut(Db) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Into<Next> + Send,
+        E: Display + Send,
+    {
+        let (db, shutdown) = (self.db.clone(), self.shutdown.clone());
+        self.run(async move { periodic_or_notified(name, interval, &wake, &shutdown, || work(db.clone())).await })
+    }
+
+    /// Runs a worker that ends by itself when the process stops.
+    #[must_use]
+    pub fn run(mut self, worker: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.workers.push(Box::pin(worker));
+        self
+    }
+
+    /// Serves until the process stops, and waits for the work that has begun.
+    ///
+    /// # Errors
+    /// When an RPC service of the contract is not mounted, a mounted one has no access rule, or the server fails.
+    pub async fn serve(mut self, listener: TcpListener) -> anyhow::Result<()> {
+        let access = self.access()?;
+        let (mut names, mut routes) = (Vec::new(), Routes::default());
+        for (name, mount) in std::mem::take(&mut self.rpcs) {
+            names.push(name);
+            routes = mount(routes, &access);
+        }
+        let package = self.spec.package();
+        let contract = baton_proto::pool().services().filter(|it| it.parent_file().package_name() == package);
+        for service in contract {
+            ensure!(names.contains(&service.full_name()), "the RPC service {} is not mounted", service.full_name());
+        }
+
+        if self.consumer.is_none() && self.personal_data.has_tenant_tables() {
+            self = self.consume(account_deletion::Nothing);
+        }
+        if self.personal_data.has_tenant_tables() {
+            let (data, before) = (self.personal_data.clone(), self.before_deletion.clone());
+            self = self.job(account_deletion::JOB, move |db, job| {
+                account_deletion::run(db, data.clone(), before.clone(), job)
+            });
+        }
+        let (db, shutdown) = (self.db, self.shutdown);
+        let mut workers = JoinSet::new();
+        workers.spawn(relay::run(db.clone(), self.streams, shutdown.clone()));
+        workers.spawn(retention::run(db.clone(), shutdown.clone()));
+        workers.spawn(auto_analyze::run(db.clone(), shutdown.clone()));
+        let handlers = self.jobs;
+        workers.spawn(jobs::run(db, shutdown.clone(), move |job| {
+            let family = job.kind.split_once('.').map(|(family, _)| format!("{family}."));
+            let handler = handlers.get(job.kind.as_str()).or_else(|| handlers.get(family?.as_str())).cloned();
+            async move {
+                let handler = handler.with_context(|| format!("no handler of jobs of kind {}", job.kind))?;
+                handler(job).await
+            }
+        }));
+        for worker in self.consumer.into_iter().chain(self.workers) {
+            workers.spawn(worker);
+        }
+        server::serve(listener, &names, routes, shutdown).await?;
+        while let Some(ended) = workers.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! The settings that all services share.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::Context;
+use baton_runtime::{ConfigError, Env, Secret, Settings, Variable, config::Reader};
+use url::Url;
+
+use crate::Spec;
+
+/// All settings of a service: those that all services share, and its own. Several structs of its own are a tuple.
+#[derive(Debug, Clone)]
+pub struct Config<T> {
+    /// Those that all services share.
+    pub service: ServiceConfig,
+    /// Its own.
+    pub own: T,
+}
+
+impl<T: Settings> Config<T> {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// When variables are missing or wrong: all of them, with the reason of each.
+    pub fn from_env(spec: &Spec, env: &Env) -> Result<Self, ConfigError> {
+        let (service, own) = ConfigError::join(ServiceConfig::from_env(spec, env), T::from_env(env))?;
+        Ok(Self { service, own })
+    }
+
+    /// The environment variables that they are read from.
+    pub fn variables(spec: &Spec) -> Vec<Variable> {
+        let mut variables = ServiceConfig::variables(spec);
+        variables.extend(T::variables());
+        variables
+    }
+}
+
+/// The settings that all services share.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Address of the gRPC server.
+    pub listen: SocketAddr,
+    /// Postgres, as the role that serves calls.
+    pub database_url: Secret,
+    /// Postgres, as the role of the relay and of background work.
+    pub system_database_url: Secret,
+    /// Connections to Postgres per role.
+    pub database_connections: u32,
+    /// Redis, which carries events.
+    pub redis_url: Secret,
+    /// Issuer of access tokens.
+    pub issuer: String,
+    /// URLs of the services that this one calls.
+    peers: BTreeMap<&'static str, Url>,
+    /// The secret with which the service identifies itself to auth.
+    service_secret: Option<Secret>,
+}
+
+impl ServiceConfig {
+    fn from_env(spec: &Spec, env: &Env) -> Result<Self, ConfigError> {
+        let variables = Self::variables(spec);
+        let mut reader = Reader::new(env, &variables);
+        // In the order of `variables`.
+        let listen = reader.next();
+        let database_url = reader.next();
+        let system_database_url = reader.next();
+        let database_connections = reader.next();
+        let redis_url = reader.next();
+        let issuer = reader.next();
+        let peers = spec.peers.iter().map(|&peer| Some((peer, reader.next()?))).collect::<Option<_>>();
+        let service_secret = if spec.has_service_secret { reader.next().map(Some) } else { Some(None) };
+        let config = || {
+            Some(Self {
+                listen: listen?,
+                database_url: database_url?,
+                system_database_url: system_database_url?,
+                database_connections: database_connections?,
+                redis_url: redis_url?,
+                issuer: issuer?,
+                peers: peers?,
+                service_secret: service_secret?,
+            })
+        };
+        config().ok_or_else(|| reader.error())
+    }
+
+    /// The environment variables that they are read from.
+    pub fn variables(spec: &Spec) -> Vec<Variable> {
+        let variable = |name: String, default: Option<&str>, doc: &str| Variable {
+            name: name.into(),
+            default: default.map(|default| default.to_owned().into()),
+            doc: doc.to_owned().into(),
+        };
+        let own = |suffix: &str| spec.variable(suffix);
+        let listen = format!("127.0.0.1:{}", spec.port);
+        let issuer = "Issuer of access tokens, the same for all services.";
+        let mut variables = vec![
+            variable(own("LISTEN"), Some(&listen), "Address of the gRPC server."),
+            variable(own("DATABASE_URL"), None, "Postgres, as the role that serves calls."),
+            variable(own("SYSTEM_DATABASE_URL"), None, "Postgres, as the role of the relay and of background work."),
+            variable(own("DATABASE_CONNECTIONS"), Some("10"), "Connections to Postgres per role."),
+            variable("BATON_REDIS_URL".to_owned(), None, "Redis, which carries events."),
+            variable("BATON_ISSUER".to_owned(), Some("https://baton.localhost"), issuer),
+        ];
+        for peer in spec.peers {
+            let doc = format!("URL of the {peer} service, such as http://{peer}:50051.");
+            variables.push(variable(format!("BATON_{}_URL", peer.to_uppercase()), None, &doc));
+        }
+        if spec.has_service_secret {
+            let doc = "Secret with which the service identifies itself to auth, as in `BATON_AUTH_SERVICE_SECRETS`.";
+            variables.push(variable(own("SERVICE_SECRET"), None, doc));
+        }
+        variables
+    }
+
+    /// The URL of a service that this one calls.
+    ///
+    /// # Errors
+    /// When the spec does not name the service as a peer.
+    pub(crate) fn peer(&self, name: &str) -> anyhow::Result<&Url> {
+        self.peers.get(name).with_context(|| format!("{name} is no peer in the spec of the service"))
+    }
+
+    /// The secret of the service.
+    ///
+    /// # Errors
+    /// When the spec says that it has none.
+    pub(crate) fn service_secret(&self) -> anyhow::Result<&Secret> {
+        self.service_secret.as_ref().context("the spec of the service has no service secret")
+    }
+}
