@@ -1,4 +1,4 @@
-"""What Schemathesis is told of Baton: how to sign in, the formats, and what may be refused although its form is right.
+"""Schemathesis hooks for Baton: sign-in, formats, and refusals that are permitted for well-formed requests.
 
 BATON_EMAIL and BATON_PASSWORD are those of a person to begin with.
 """
@@ -11,33 +11,34 @@ import urllib.request
 import schemathesis
 from hypothesis import strategies as st
 
-# JSON Schema knows no such formats, so a generator needs examples.
+# JSON Schema does not define these formats, so the generator needs examples.
 schemathesis.openapi.format("time-zone", st.sampled_from(["Europe/Berlin", "UTC", "Asia/Kolkata", "America/St_Johns"]))
 schemathesis.openapi.format("recurrence-rule", st.sampled_from(["FREQ=DAILY", "FREQ=WEEKLY;BYDAY=MO", "FREQ=MONTHLY;BYMONTHDAY=-1"]))
 schemathesis.openapi.format("emoji", st.sampled_from(["👍", "🎉", "❤️"]))
-# Only the answer before has a page token; without it the list begins.
+# Only a previous response has a page token; without one the list starts at the beginning.
 schemathesis.openapi.format("page-token", st.just(""))
 
-# Reasons that depend on what is there, or on other parts of the request, and not on the form of a field: JSON Schema
-# cannot say them. Each has a reason of its own in the table of the documentation.
+# Error reasons that depend on stored data or on other parts of the request, which JSON Schema cannot express. The
+# documentation describes each of them.
 STATE = {
-    "ASSIGNEE_INVALID",  # the person is no member
+    "ASSIGNEE_INVALID",  # the user is not a member
     "ATTACHMENT_TYPE_NOT_ALLOWED",  # the installation's list
     "ATTACHMENT_TOO_LARGE",  # the installation's limit
-    "ATTACHMENT_MISMATCH",  # what was uploaded
-    "EXPORT_TOO_LARGE",  # how many rows match
-    "HAND_OVER_INVALID",  # the person is no member
-    "IDEMPOTENCY_KEY_REUSED",  # what was sent before under the key
-    "LINK_INVALID",  # only a mail has such a token
-    "MANAGER_INVALID",  # the person is no member
-    "OAUTH_STATE_INVALID",  # only a sign-in has such a state
-    "PAGE_TOKEN_INVALID",  # only a list has such a token
+    "ATTACHMENT_MISMATCH",  # depends on the uploaded content
+    "EXPORT_TOO_LARGE",  # depends on the number of rows
+    "HAND_OVER_INVALID",  # the user is not a member
+    "IDEMPOTENCY_KEY_REUSED",  # depends on an earlier request with the key
+    "LINK_INVALID",  # a valid token comes only by mail
+    "MANAGER_INVALID",  # the user is not a member
+    "OAUTH_STATE_INVALID",  # a valid state comes only from a sign-in
+    "PAGE_TOKEN_INVALID",  # a valid token comes only from a list
     "PASSWORD_TOO_WEAK",  # a strength estimate
-    "TOO_MANY_TASKS",  # how many tasks match
-    "WATCHER_INVALID",  # the person is no member
+    "TOO_MANY_TASKS",  # depends on the number of tasks
+    "WATCHER_INVALID",  # the user is not a member
 }
 
-# Field errors that JSON Schema cannot say: (the field's first name, what the message contains) and why.
+# Field errors that JSON Schema cannot express, as (first segment of the field, substring of the message), with the
+# cause.
 FIELDS = {
     ("ended_at", "after the start"): "compares two fields",
     ("ended_at", "24 hours"): "compares two fields",
@@ -58,7 +59,7 @@ FIELDS = {
     ("reason", "goes with"): "goes with some actions",
     ("assigned_to", "goes with"): "goes with some actions",
     ("task", "go with"): "goes with some actions",
-    ("invitations", "is there twice"): "compares items by one member",
+    ("invitations", "must be unique"): "compares items by one member",
     ("options", "twice"): "compares items by one member",
     ("custom_fields", ""): "limits on depth, size and digits of free JSON, and the account's own fields",
     ("preferences", ""): "limits on depth, size and digits of free JSON",
@@ -74,7 +75,7 @@ FIELDS = {
 
 
 class Person:
-    """Signs in again when a call has ended the session."""
+    """Signs in again if a call has ended the session."""
 
     def __init__(self):
         self.root = os.environ["BATON_API"]
@@ -111,7 +112,7 @@ class Bearer:
 
 @schemathesis.check
 def form_is_accepted(ctx, response, case):
-    """What the schema allows is refused for no reason of its form."""
+    """Checks that a request that is valid by the schema is not refused for its form."""
     if not case.meta or not case.meta.generation.mode.is_positive:
         return
     if response.status_code not in (400, 413, 415, 422):
