@@ -1,12 +1,12 @@
-//! The WebSocket of the real gateway, with the real auth and tenancy behind it. The task service is played:
-//! its events come from an outbox and a relay of schema `task`, and who sees which task is up to the test.
+//! Tests of the WebSocket, with real auth and tenancy. The task service is fake: its events come from an outbox and a
+//! relay in schema `task`, and the test decides who may see which task.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
-mod stage;
+mod fixture;
 
-mod connecting;
-mod following_tasks;
-mod hearing_notifications;
-mod losing_access;
-mod too_much;
+mod access_changes;
+mod connection;
+mod limits;
+mod notification_channel;
+mod task_channel;

@@ -1,4 +1,4 @@
-//! Answers that are files, in pieces.
+//! File responses.
 
 use baton_errors::{Error, Reason};
 use baton_proto::{
@@ -7,7 +7,7 @@ use baton_proto::{
 };
 use tonic::Status;
 
-use crate::gateway::{Gateway, PERSON, header, refused};
+use crate::fixture::{Fixture, USER, expect_problem, header};
 
 const EXPORT: &str = "ActivityService/ExportActivityLogs";
 const PATH: &str = "/v1/activity-logs/export";
@@ -18,50 +18,50 @@ fn piece(content_type: &str, data: &str) -> Result<ExportActivityLogsResponse, S
 }
 
 #[tokio::test]
-async fn a_file_is_its_pieces_as_they_are() {
-    let gateway = Gateway::start().await;
-    gateway.service.streams(EXPORT, vec![piece("text/csv", "a,b\r\n"), piece("", "1,\"\n"), piece("", "2\"\r\n")]);
-    let request = gateway.get(&format!("{PATH}?format=csv&actor={PERSON}&from=2026-11-01T00:00:00Z"));
-    let response = request.send().await.expect("answered");
+async fn a_file_is_streamed_unchanged() {
+    let fixture = Fixture::start().await;
+    fixture.service.stream(EXPORT, vec![piece("text/csv", "a,b\r\n"), piece("", "1,\"\n"), piece("", "2\"\r\n")]);
+    let request = fixture.get(&format!("{PATH}?format=csv&actor={USER}&from=2026-11-01T00:00:00Z"));
+    let response = request.send().await.expect("a response");
     assert_eq!((response.status().as_u16(), header(&response, "content-type")), (200, Some("text/csv")));
     assert_eq!(header(&response, "cache-control"), Some("no-store"));
     assert_eq!(response.text().await.expect("a whole body"), "a,b\r\n1,\"\n2\"\r\n");
-    let asked: ExportActivityLogsRequest = gateway.service.call(EXPORT).as_a();
+    let asked: ExportActivityLogsRequest = fixture.service.call(EXPORT).decode();
     let filter = asked.filter.expect("a filter");
-    assert_eq!((asked.format, filter.actor.as_deref()), (ExportFormat::Csv as i32, Some(PERSON)));
+    assert_eq!((asked.format, filter.actor.as_deref()), (ExportFormat::Csv as i32, Some(USER)));
     assert_eq!(filter.from.expect("a time").seconds, 1_793_491_200);
 }
 
 #[tokio::test]
-async fn what_is_refused_is_a_problem_and_not_a_file() {
-    let gateway = Gateway::start().await;
-    gateway.service.refuses(EXPORT, || Error::from(Reason::ExportTooLarge).into());
-    refused(gateway.get(PATH), 422, "EXPORT_TOO_LARGE").await;
-    refused(gateway.get(&format!("{PATH}?format=pdf")), 400, "VALIDATION_FAILED").await;
-    gateway.service.streams::<ExportActivityLogsResponse>(EXPORT, vec![Err(Error::from(Reason::Busy).into())]);
-    refused(gateway.get(PATH), 429, "BUSY").await;
+async fn an_error_before_the_file_is_a_problem() {
+    let fixture = Fixture::start().await;
+    fixture.service.fail(EXPORT, || Error::from(Reason::ExportTooLarge).into());
+    expect_problem(fixture.get(PATH), 422, "EXPORT_TOO_LARGE").await;
+    expect_problem(fixture.get(&format!("{PATH}?format=pdf")), 400, "VALIDATION_FAILED").await;
+    fixture.service.stream::<ExportActivityLogsResponse>(EXPORT, vec![Err(Error::from(Reason::Busy).into())]);
+    expect_problem(fixture.get(PATH), 429, "BUSY").await;
 }
 
-/// A client that is not told would take a part of the file for all of it.
+/// Otherwise a client would take a part of the file for the whole.
 #[tokio::test]
-async fn a_file_that_breaks_off_is_no_whole_file() {
-    let gateway = Gateway::start().await;
+async fn an_error_within_the_file_aborts_the_body() {
+    let fixture = Fixture::start().await;
     let broken = Err(Status::internal("the secret of the service"));
-    gateway.service.streams(EXPORT, vec![piece("text/csv", "a,b\r\n"), broken]);
-    // Before the first byte or after it: what matters is that no whole answer comes.
-    if let Ok(response) = gateway.get(PATH).send().await {
-        response.text().await.expect_err("the body breaks off");
+    fixture.service.stream(EXPORT, vec![piece("text/csv", "a,b\r\n"), broken]);
+    // The error may come before or after the first byte; the response must not be complete.
+    if let Ok(response) = fixture.get(PATH).send().await {
+        response.text().await.expect_err("an aborted body");
     }
 }
 
 #[tokio::test]
-async fn a_file_without_a_type_is_bytes_and_an_empty_one_is_empty() {
-    let gateway = Gateway::start().await;
-    gateway.service.streams(EXPORT, vec![piece("text/x\r\nevil: 1", "")]);
-    let response = gateway.get(PATH).send().await.expect("answered");
+async fn a_file_without_a_type_is_an_octet_stream() {
+    let fixture = Fixture::start().await;
+    fixture.service.stream(EXPORT, vec![piece("text/x\r\nevil: 1", "")]);
+    let response = fixture.get(PATH).send().await.expect("a response");
     assert_eq!(header(&response, "content-type"), Some("application/octet-stream"));
     assert_eq!(header(&response, "evil"), None);
-    gateway.service.streams::<ExportActivityLogsResponse>(EXPORT, Vec::new());
-    let response = gateway.get(PATH).send().await.expect("answered");
+    fixture.service.stream::<ExportActivityLogsResponse>(EXPORT, Vec::new());
+    let response = fixture.get(PATH).send().await.expect("a response");
     assert_eq!((response.status().as_u16(), response.bytes().await.expect("none").len()), (200, 0));
 }

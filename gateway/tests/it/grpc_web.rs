@@ -1,4 +1,4 @@
-//! gRPC-Web, with frames made by hand (the clients of others have tests of their own).
+//! gRPC-Web, with hand-made frames (`tests/` covers published clients).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use baton_errors::{Error, Reason};
@@ -6,10 +6,10 @@ use baton_proto::baton::task::v1::{GetTaskRequest, GetTaskResponse};
 use prost::Message as _;
 use reqwest::{Method, Response};
 
-use crate::gateway::{Gateway, TASK, header};
+use crate::fixture::{Fixture, TASK, header};
 
 const GET_TASK: &str = "/baton.task.v1.TaskService/GetTask";
-/// The flag of a frame that holds trailers.
+/// The flag of a frame with trailers.
 const TRAILERS: u8 = 0x80;
 
 fn frame(message: &[u8]) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
     [&[0][..], &length.to_be_bytes(), message].concat()
 }
 
-/// The frames of a body: flag and payload.
+/// Splits a body into frames: flag and payload.
 fn frames(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while let [flag, a, b, c, d, rest @ ..] = body {
@@ -28,38 +28,38 @@ fn frames(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// Trailers as a map would have them.
+/// Returns a trailer.
 fn trailer(payload: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(payload).expect("text");
     let lines = text.split("\r\n").filter_map(|line| line.split_once(':'));
     lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned()).next()
 }
 
-async fn call(gateway: &Gateway, path: &str, content_type: &str, body: Vec<u8>) -> Response {
-    let request = gateway.post(path).header("content-type", content_type).header("x-grpc-web", "1").body(body);
-    request.send().await.expect("answered")
+async fn call(fixture: &Fixture, path: &str, content_type: &str, body: Vec<u8>) -> Response {
+    let request = fixture.post(path).header("content-type", content_type).header("x-grpc-web", "1").body(body);
+    request.send().await.expect("a response")
 }
 
 #[tokio::test]
-async fn binary_and_text_answer_in_their_own_dialect() {
-    let gateway = Gateway::start().await;
-    gateway.service.has_task(TASK, 3);
+async fn binary_and_text_requests_get_their_own_format() {
+    let fixture = Fixture::start().await;
+    fixture.service.respond_with_task(TASK, 3);
     let request = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
 
-    let response = call(&gateway, GET_TASK, "application/grpc-web+proto", request.clone()).await;
+    let response = call(&fixture, GET_TASK, "application/grpc-web+proto", request.clone()).await;
     assert_eq!(header(&response, "content-type"), Some("application/grpc-web+proto"));
     let binary = frames(&response.bytes().await.expect("read"));
 
     let encoded = STANDARD.encode(&request).into_bytes();
-    let request = gateway
+    let request = fixture
         .post(GET_TASK)
         .header("content-type", "application/grpc-web-text")
         .header("accept", "application/grpc-web-text")
         .body(encoded);
-    let response = request.send().await.expect("answered");
+    let response = request.send().await.expect("a response");
     assert!(header(&response, "content-type").expect("a type").starts_with("application/grpc-web-text"));
     let text = response.bytes().await.expect("read");
-    // Each piece is padded on its own.
+    // Each chunk is padded separately.
     let text: Vec<u8> = text.chunks(4).flat_map(|quad| STANDARD.decode(quad).expect("base64")).collect();
 
     for frames in [binary, frames(&text)] {
@@ -68,11 +68,11 @@ async fn binary_and_text_answer_in_their_own_dialect() {
         assert_eq!((task.id.as_str(), task.version), (TASK, 3));
         assert_eq!(trailer(trailers, "grpc-status").as_deref(), Some("0"));
     }
-    let asked: GetTaskRequest = gateway.service.calls("TaskService/GetTask")[1].as_a();
+    let asked: GetTaskRequest = fixture.service.calls("TaskService/GetTask")[1].decode();
     assert_eq!(asked.id, TASK);
 }
 
-/// The status, wherever the dialect allows it: in a frame of trailers, or in the headers of an empty answer.
+/// Returns the status: from a frame of trailers, or from the headers of an empty response.
 async fn status_of(response: Response) -> String {
     assert_eq!(response.status(), 200);
     if let Some(status) = header(&response, "grpc-status") {
@@ -85,39 +85,39 @@ async fn status_of(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn refusals_have_their_status() {
-    let gateway = Gateway::start().await;
-    gateway.service.refuses("TaskService/GetTask", || Error::from(Reason::TaskNotFound).into());
+async fn errors_have_a_status() {
+    let fixture = Fixture::start().await;
+    fixture.service.fail("TaskService/GetTask", || Error::from(Reason::TaskNotFound).into());
     let body = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
-    assert_eq!(status_of(call(&gateway, GET_TASK, "application/grpc-web", body.clone()).await).await, "5");
-    let unknown = call(&gateway, "/baton.billing.v1.BillingService/Pay", "application/grpc-web", body).await;
+    assert_eq!(status_of(call(&fixture, GET_TASK, "application/grpc-web", body.clone()).await).await, "5");
+    let unknown = call(&fixture, "/baton.billing.v1.BillingService/Pay", "application/grpc-web", body).await;
     assert_eq!(header(&unknown, "content-type"), Some("application/grpc-web+proto"));
     assert_eq!(status_of(unknown).await, "12");
 }
 
 #[tokio::test]
-async fn browsers_may_call_from_listed_origins() {
-    let gateway = Gateway::start().await;
-    gateway.service.has_task(TASK, 1);
-    let preflight = gateway
+async fn browsers_may_call_from_configured_origins() {
+    let fixture = Fixture::start().await;
+    fixture.service.respond_with_task(TASK, 1);
+    let preflight = fixture
         .request(Method::OPTIONS, GET_TASK)
         .header("origin", "https://app.example.com")
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "content-type,x-grpc-web,x-user-agent");
-    let response = preflight.send().await.expect("answered");
+    let response = preflight.send().await.expect("a response");
     assert_eq!(header(&response, "access-control-allow-origin"), Some("https://app.example.com"));
     let body = frame(&GetTaskRequest { id: TASK.to_owned(), as_of: None }.encode_to_vec());
-    let call = gateway.post(GET_TASK).header("content-type", "application/grpc-web").body(body);
-    let response = call.header("origin", "https://app.example.com").send().await.expect("answered");
+    let call = fixture.post(GET_TASK).header("content-type", "application/grpc-web").body(body);
+    let response = call.header("origin", "https://app.example.com").send().await.expect("a response");
     assert!(header(&response, "access-control-expose-headers").expect("exposed").contains("grpc-status"));
 }
 
 #[tokio::test]
-async fn dialects_that_nobody_speaks_are_refused() {
-    let gateway = Gateway::start().await;
+async fn unsupported_content_types_are_refused() {
+    let fixture = Fixture::start().await;
     // The second is native gRPC, but this client speaks HTTP/1.1.
     for content_type in ["application/grpc-web+json", "application/grpc", "application/grpc+json"] {
-        assert_eq!(call(&gateway, GET_TASK, content_type, frame(&[])).await.status(), 415, "{content_type}");
+        assert_eq!(call(&fixture, GET_TASK, content_type, frame(&[])).await.status(), 415, "{content_type}");
     }
-    assert_eq!(gateway.service.count(), 0);
+    assert_eq!(fixture.service.count(), 0);
 }

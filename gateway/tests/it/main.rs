@@ -1,17 +1,17 @@
-//! The real gateway at a port of its own, in front of a scripted service that speaks real gRPC.
+//! Tests of the real gateway in front of a fake service over gRPC.
 
-mod bad_input;
 mod compression;
-mod edge;
+mod errors;
 mod etag;
+mod fake_service;
 mod files;
-mod gateway;
+mod fixture;
 mod grpc;
 mod grpc_web;
 mod isolation;
 mod merge_patch;
+mod middleware;
 mod openapi;
 mod rate_limit;
 mod rest;
-mod service;
 mod webhook;

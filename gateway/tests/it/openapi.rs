@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use baton_errors::Reason;
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, header, json as get_json};
+use crate::fixture::{Fixture, header, json as get_json};
 
 fn document() -> Value {
     baton_gateway::openapi().expect("the contract has a REST form")
 }
 
-/// Every operation with its verb and path.
+/// Returns all operations with verb and path.
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -27,7 +27,7 @@ fn operation<'d>(document: &'d Value, id: &str) -> &'d Value {
     operations.find(|operation| operation["operationId"] == id).expect(id)
 }
 
-/// Calls the function with every value of the document.
+/// Visits every value of the document.
 fn walk<'d>(value: &'d Value, visit: &mut impl FnMut(&'d Value)) {
     visit(value);
     match value {
@@ -38,20 +38,20 @@ fn walk<'d>(value: &'d Value, visit: &mut impl FnMut(&'d Value)) {
 }
 
 #[tokio::test]
-async fn it_is_served_once_and_known_by_its_etag() {
-    let gateway = Gateway::start_with(|config| config.public_url = Some("https://api.example.com".to_owned())).await;
-    let (status, served) = get_json(gateway.get("/openapi.json")).await;
+async fn the_document_is_served_with_an_etag() {
+    let fixture = Fixture::start_with(|config| config.public_url = Some("https://api.example.com".to_owned())).await;
+    let (status, served) = get_json(fixture.get("/openapi.json")).await;
     assert_eq!((status.as_u16(), &served["servers"]), (200, &json!([{"url": "https://api.example.com"}])));
     let paths = document()["paths"].to_string().replace("http://127.0.0.1:8080", "https://api.example.com");
-    assert_eq!(served["paths"].to_string(), paths, "all but where samples call is the same");
-    let response = gateway.get("/openapi.json").send().await.expect("answered");
+    assert_eq!(served["paths"].to_string(), paths, "equal except for the server of samples");
+    let response = fixture.get("/openapi.json").send().await.expect("a response");
     let etag = header(&response, "etag").expect("an ETag").to_owned();
-    let again = gateway.get("/openapi.json").header("if-none-match", etag).send().await.expect("answered");
+    let again = fixture.get("/openapi.json").header("if-none-match", etag).send().await.expect("a response");
     assert_eq!(again.status(), 304);
 }
 
 #[test]
-fn every_annotated_rpc_is_an_operation_with_words() {
+fn every_annotated_rpc_is_a_documented_operation() {
     let document = document();
     let http = baton_proto::pool().get_extension_by_name("google.api.http").expect("in the contract");
     let methods = baton_proto::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -76,7 +76,7 @@ fn every_annotated_rpc_is_an_operation_with_words() {
 }
 
 #[test]
-fn references_lead_somewhere_and_paths_declare_their_parameters() {
+fn references_resolve_and_paths_declare_their_parameters() {
     let document = document();
     walk(&document, &mut |value| {
         if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
@@ -95,7 +95,7 @@ fn references_lead_somewhere_and_paths_declare_their_parameters() {
 }
 
 #[test]
-fn access_is_told() {
+fn access_rules_are_documented() {
     let document = document();
     let login = operation(&document, "AuthService_Login");
     assert_eq!(login["security"], json!([]));
@@ -108,7 +108,7 @@ fn access_is_told() {
 }
 
 #[test]
-fn bodies_say_what_comes_in_and_goes_out() {
+fn schemas_of_requests_and_responses_are_complete() {
     let document = document();
     let schemas = &document["components"]["schemas"];
     let task = &schemas["Task"]["properties"];
@@ -143,7 +143,7 @@ fn bodies_say_what_comes_in_and_goes_out() {
 }
 
 #[test]
-fn parameters_say_what_they_take() {
+fn schemas_of_parameters_are_complete() {
     let document = document();
     let list = operation(&document, "TaskService_ListTasks")["parameters"].as_array().expect("parameters");
     let of = |name: &str| list.iter().find(|parameter| parameter["name"] == name).expect(name);
@@ -174,8 +174,8 @@ fn every_reason_is_listed() {
 }
 
 #[tokio::test]
-async fn the_page_needs_nothing_from_elsewhere() {
-    let gateway = Gateway::start().await;
+async fn the_page_loads_nothing_from_other_hosts() {
+    let fixture = Fixture::start().await;
     for path in [
         "/docs",
         "/docs/style.css",
@@ -184,7 +184,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
         "/docs/swagger-ui.css",
         "/docs/swagger-ui-bundle.js",
     ] {
-        let response = gateway.get(path).send().await.expect("answered");
+        let response = fixture.get(path).send().await.expect("a response");
         assert_eq!(response.status(), 200, "{path}");
         let policy = header(&response, "content-security-policy").expect("a policy");
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");

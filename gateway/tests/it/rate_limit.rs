@@ -1,4 +1,4 @@
-//! Exactly as many requests as the limit pass, through however many gateways.
+//! Rate limits: exact counts over several gateways, and the quota of each kind of request.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
@@ -19,7 +19,7 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::gateway::{ACCOUNT, Gateway, PERSON, header, problem};
+use crate::fixture::{ACCOUNT, Fixture, USER, header, read_problem};
 
 const TASK: &str = "/v1/tasks/0198c0de-aaaa-7000-8000-000000000000";
 
@@ -29,25 +29,25 @@ pub(crate) async fn redis() -> (Redis, TempDir) {
     (Redis::start(&binary, &folder.path().join("redis"), Options::throw_away()).await.unwrap(), folder)
 }
 
-async fn gateway(redis: &Redis, limit: u32) -> Gateway {
-    let gateway = Gateway::start_with(|config| {
+async fn fixture(redis: &Redis, limit: u32) -> Fixture {
+    let fixture = Fixture::start_with(|config| {
         config.redis_url = Secret::new(redis.url());
         config.requests_per_hour_anonymous = limit;
     })
     .await;
-    gateway.service.has_task("0198c0de-aaaa-7000-8000-000000000000", 1);
-    gateway
+    fixture.service.respond_with_task("0198c0de-aaaa-7000-8000-000000000000", 1);
+    fixture
 }
 
-/// Ten thousand requests from 50 clients, spread over the gateways; answers how many passed.
-async fn storm(gateways: &[Gateway]) -> usize {
+/// Sends ten thousand requests from 50 clients to the gateways, and returns how many passed.
+async fn storm(fixtures: &[Fixture]) -> usize {
     let clients = (0..50).map(|client| async move {
-        let gateway = &gateways[client % gateways.len()];
-        // A kept connection that the gateway ends just then would lose a request.
+        let fixture = &fixtures[client % fixtures.len()];
+        // A request on a kept connection would be lost if the gateway closed it at that moment.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut passed = 0;
         for _ in 0..200 {
-            match client.get(format!("{}{TASK}", gateway.url)).send().await.unwrap().status().as_u16() {
+            match client.get(format!("{}{TASK}", fixture.url)).send().await.unwrap().status().as_u16() {
                 200 => passed += 1,
                 status => assert_eq!(status, 429),
             }
@@ -58,111 +58,111 @@ async fn storm(gateways: &[Gateway]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_ten_thousand_requests_exactly_a_thousand_pass_through_one_gateway() {
+async fn exactly_the_limit_passes_through_one_gateway() {
     let (redis, _folder) = redis().await;
-    let gateways = [gateway(&redis, 1000).await];
-    assert_eq!(storm(&gateways).await, 1000);
-    assert_eq!(gateways[0].service.calls("TaskService/GetTask").len(), 1000);
+    let fixtures = [fixture(&redis, 1000).await];
+    assert_eq!(storm(&fixtures).await, 1000);
+    assert_eq!(fixtures[0].service.calls("TaskService/GetTask").len(), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_ten_thousand_requests_exactly_a_thousand_pass_through_three_gateways() {
+async fn exactly_the_limit_passes_through_three_gateways() {
     let (redis, _folder) = redis().await;
-    let gateways = [gateway(&redis, 1000).await, gateway(&redis, 1000).await, gateway(&redis, 1000).await];
-    assert_eq!(storm(&gateways).await, 1000);
-    let arrived = gateways.iter().map(|gateway| gateway.service.calls("TaskService/GetTask").len());
+    let fixtures = [fixture(&redis, 1000).await, fixture(&redis, 1000).await, fixture(&redis, 1000).await];
+    assert_eq!(storm(&fixtures).await, 1000);
+    let arrived = fixtures.iter().map(|fixture| fixture.service.calls("TaskService/GetTask").len());
     assert_eq!(arrived.sum::<usize>(), 1000);
 }
 
 #[tokio::test]
-async fn when_redis_goes_a_gateway_counts_on_from_where_it_was() {
+async fn a_gateway_without_redis_continues_from_the_last_count() {
     let (redis, _folder) = redis().await;
-    let gateway = gateway(&redis, 3).await;
+    let fixture = fixture(&redis, 3).await;
     for _ in 0..2 {
-        assert_eq!(gateway.get(TASK).send().await.unwrap().status(), 200);
+        assert_eq!(fixture.get(TASK).send().await.unwrap().status(), 200);
     }
     redis.stop().await;
-    let third = gateway.get(TASK).send().await.unwrap();
+    let third = fixture.get(TASK).send().await.unwrap();
     assert_eq!((third.status().as_u16(), header(&third, "x-ratelimit-remaining")), (200, Some("0")));
-    problem(gateway.get(TASK).send().await.unwrap(), 429, "RATE_LIMITED").await;
+    read_problem(fixture.get(TASK).send().await.unwrap(), 429, "RATE_LIMITED").await;
 }
 
 #[tokio::test]
-async fn every_answer_tells_what_is_left_and_a_refusal_when_to_come_back() {
+async fn responses_have_rate_limit_headers_and_refusals_retry_after() {
     let (redis, _folder) = redis().await;
-    let gateway = gateway(&redis, 2).await;
-    let first = gateway.get(TASK).send().await.unwrap();
+    let fixture = fixture(&redis, 2).await;
+    let first = fixture.get(TASK).send().await.unwrap();
     assert_eq!(header(&first, "x-ratelimit-limit"), Some("2"));
     assert_eq!(header(&first, "x-ratelimit-remaining"), Some("1"));
     assert_eq!(header(&first, "ratelimit-policy"), Some(r#""address";q=2;w=3600"#));
     assert!(header(&first, "ratelimit").unwrap().starts_with(r#""address";r=1;t=3"#));
-    // What fails counts as well.
-    let second = gateway.get("/v1/tasks?per_page=x").send().await.unwrap();
+    // Failed requests count too.
+    let second = fixture.get("/v1/tasks?per_page=x").send().await.unwrap();
     assert_eq!((second.status().as_u16(), header(&second, "x-ratelimit-remaining")), (400, Some("0")));
-    let refused = gateway.get(TASK).send().await.unwrap();
+    let refused = fixture.get(TASK).send().await.unwrap();
     let wait: u64 = header(&refused, "retry-after").unwrap().parse().unwrap();
     assert!((3500..=3600).contains(&wait), "{wait}");
     assert_eq!(header(&refused, "x-ratelimit-remaining"), Some("0"));
-    problem(refused, 429, "RATE_LIMITED").await;
-    assert_eq!(gateway.service.calls("TaskService/GetTask").len(), 1);
+    read_problem(refused, 429, "RATE_LIMITED").await;
+    assert_eq!(fixture.service.calls("TaskService/GetTask").len(), 1);
 
-    // Neither the platform's own paths nor what says so in the contract are counted.
-    gateway.service.on("AuthService/GetJwks", |_| Ok(GetJwksResponse::default()));
+    // The gateway's own paths, and RPCs with weight 0, are not counted.
+    fixture.service.respond("AuthService/GetJwks", |_| Ok(GetJwksResponse::default()));
     for path in ["/healthz", "/docs", "/openapi.json", "/.well-known/jwks.json"] {
-        let answer = gateway.get(path).send().await.unwrap();
+        let answer = fixture.get(path).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), header(&answer, "ratelimit")), (200, None), "{path}");
     }
 }
 
 #[tokio::test]
-async fn tokens_that_anybody_can_make_up_do_not_make_another_client() {
+async fn made_up_tokens_use_the_quota_of_the_address() {
     let (redis, _folder) = redis().await;
-    let gateway = gateway(&redis, 3).await;
-    let keyed = format!("bat_{}000000", "x".repeat(40));
-    for token in ["nonsense", "a.b.c", &keyed] {
-        let answer = gateway.get(TASK).bearer_auth(token).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "the services decide about tokens");
+    let fixture = fixture(&redis, 3).await;
+    let malformed_key = format!("bat_{}000000", "x".repeat(40));
+    for token in ["nonsense", "a.b.c", &malformed_key] {
+        let answer = fixture.get(TASK).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "services verify tokens");
     }
     for token in ["other", "d.e.f"] {
-        problem(gateway.get(TASK).bearer_auth(token).send().await.unwrap(), 429, "RATE_LIMITED").await;
+        read_problem(fixture.get(TASK).bearer_auth(token).send().await.unwrap(), 429, "RATE_LIMITED").await;
     }
-    // Nor does the word of who is no proxy of ours.
-    let forged = gateway.get(TASK).header("x-forwarded-for", "203.0.113.9").send().await.unwrap();
-    problem(forged, 429, "RATE_LIMITED").await;
+    // `X-Forwarded-For` of an untrusted peer does not either.
+    let forged = fixture.get(TASK).header("x-forwarded-for", "203.0.113.9").send().await.unwrap();
+    read_problem(forged, 429, "RATE_LIMITED").await;
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_clients_are_told_apart() {
+async fn clients_behind_a_trusted_proxy_have_separate_quotas() {
     let (redis, _folder) = redis().await;
-    let gateway = Gateway::start_with(|config| {
+    let fixture = Fixture::start_with(|config| {
         config.redis_url = Secret::new(redis.url());
         config.requests_per_hour_anonymous = 1;
         config.trusted_proxies = vec!["127.0.0.0/8".to_owned()];
     })
     .await;
-    gateway.service.has_task("0198c0de-aaaa-7000-8000-000000000000", 1);
+    fixture.service.respond_with_task("0198c0de-aaaa-7000-8000-000000000000", 1);
     let from = async |address: &str| {
         let forwarded = format!("198.51.100.1, {address}");
-        gateway.get(TASK).header("x-forwarded-for", forwarded).send().await.unwrap().status().as_u16()
+        fixture.get(TASK).header("x-forwarded-for", forwarded).send().await.unwrap().status().as_u16()
     };
     assert_eq!([from("203.0.113.1").await, from("203.0.113.1").await, from("203.0.113.2").await], [200, 429, 200]);
-    let told = gateway.service.calls("TaskService/GetTask");
-    let told: Vec<_> = told.iter().map(|call| call.header("x-forwarded-for").unwrap()).collect();
-    assert_eq!(told, ["203.0.113.1", "203.0.113.2"]);
-    // One customer of IPv6 is one.
+    let calls = fixture.service.calls("TaskService/GetTask");
+    let forwarded: Vec<_> = calls.iter().map(|call| call.header("x-forwarded-for").unwrap()).collect();
+    assert_eq!(forwarded, ["203.0.113.1", "203.0.113.2"]);
+    // An IPv6 /64 is one client.
     assert_eq!([from("2001:db8::1").await, from("2001:db8::2").await], [200, 429]);
 }
 
 #[tokio::test]
-async fn grpc_is_counted_with_rest_and_refused_with_a_status() {
+async fn grpc_shares_the_quota_of_rest() {
     let (redis, _folder) = redis().await;
-    let gateway = gateway(&redis, 2).await;
-    let channel = tonic::transport::Endpoint::from_shared(gateway.url.clone()).unwrap().connect_lazy();
+    let fixture = fixture(&redis, 2).await;
+    let channel = tonic::transport::Endpoint::from_shared(fixture.url.clone()).unwrap().connect_lazy();
     let mut tasks = baton_proto::baton::task::v1::task_service_client::TaskServiceClient::new(channel);
     let request = GetTaskRequest { id: "0198c0de-aaaa-7000-8000-000000000000".to_owned(), as_of: None };
     let answer = tasks.get_task(request.clone()).await.unwrap();
     assert_eq!(answer.metadata().get("x-ratelimit-remaining").unwrap(), "1");
-    assert_eq!(gateway.get(TASK).send().await.unwrap().status(), 200);
+    assert_eq!(fixture.get(TASK).send().await.unwrap().status(), 200);
     let refused = tasks.get_task(request).await.unwrap_err();
     assert_eq!(baton_errors::reason_of(&refused), Some(baton_errors::Reason::RateLimited));
     assert_eq!(refused.metadata().get("x-ratelimit-remaining").unwrap(), "0");
@@ -170,10 +170,10 @@ async fn grpc_is_counted_with_rest_and_refused_with_a_status() {
 
 const OTHER: &str = "0198c0de-0000-7000-8000-00000000000c";
 
-/// A gateway whose address has 2 requests, every user 3, and the one account 4. `PERSON` and their API keys are its
-/// members; answers a token of theirs, too.
-async fn with_members(redis: &Redis) -> (Gateway, String) {
-    let gateway = Gateway::start_with(|config| {
+/// Starts a gateway with a limit of 2 per address, 3 per user, and 4 for the one account, of which `USER` is a member.
+/// Returns it with a token of `USER`.
+async fn with_members(redis: &Redis) -> (Fixture, String) {
+    let fixture = Fixture::start_with(|config| {
         config.redis_url = Secret::new(redis.url());
         config.requests_per_hour_anonymous = 2;
         config.requests_per_hour_user = 3;
@@ -183,13 +183,13 @@ async fn with_members(redis: &Redis) -> (Gateway, String) {
     let x = URL_SAFE_NO_PAD.encode(Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap().public_key());
     let [kty, crv, kid] = ["OKP", "Ed25519", "one"].map(str::to_owned);
     let key = JsonWebKey { kty, crv, kid, x, ..JsonWebKey::default() };
-    gateway.service.on("AuthService/GetJwks", move |_| Ok(GetJwksResponse { keys: vec![key.clone()] }));
-    gateway.service.on("AuthService/CheckSession", |_| {
-        Ok(CheckSessionResponse { user_id: PERSON.to_owned(), ..CheckSessionResponse::default() })
+    fixture.service.respond("AuthService/GetJwks", move |_| Ok(GetJwksResponse { keys: vec![key.clone()] }));
+    fixture.service.respond("AuthService/CheckSession", |_| {
+        Ok(CheckSessionResponse { user_id: USER.to_owned(), ..CheckSessionResponse::default() })
     });
-    gateway.service.on("UserService/GetMe", |_| Ok(GetMeResponse::default()));
-    gateway.service.refuses("AuthService/Login", || Error::from(Reason::CredentialsInvalid).into());
-    gateway.service.on("MemberService/ResolveMembership", |call| match call.header("x-account-id") {
+    fixture.service.respond("UserService/GetMe", |_| Ok(GetMeResponse::default()));
+    fixture.service.fail("AuthService/Login", || Error::from(Reason::CredentialsInvalid).into());
+    fixture.service.respond("MemberService/ResolveMembership", |call| match call.header("x-account-id") {
         None | Some(ACCOUNT) => Ok(ResolveMembershipResponse {
             account_id: ACCOUNT.to_owned(),
             limits: Some(Limits { api_requests_per_hour: Some(4), ..Limits::default() }),
@@ -197,17 +197,17 @@ async fn with_members(redis: &Redis) -> (Gateway, String) {
         }),
         Some(_) => Err(Error::from(Reason::NotAMember).into()),
     });
-    gateway.service.has_task("0198c0de-aaaa-7000-8000-000000000000", 1);
+    fixture.service.respond_with_task("0198c0de-aaaa-7000-8000-000000000000", 1);
     let claims = json!({
-        "iss": "https://baton.localhost", "aud": "baton", "sub": PERSON, "sid": PERSON, "jti": PERSON, "amr": ["pwd"],
+        "iss": "https://baton.localhost", "aud": "baton", "sub": USER, "sid": USER, "jti": USER, "amr": ["pwd"],
         "iat": get_current_timestamp(), "exp": get_current_timestamp() + 600,
     });
     let head = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::EdDSA) };
-    (gateway, encode(&head, &claims, &EncodingKey::from_ed_der(document.as_ref())).unwrap())
+    (fixture, encode(&head, &claims, &EncodingKey::from_ed_der(document.as_ref())).unwrap())
 }
 
-/// Who pays, and what they have left.
-async fn paid(request: RequestBuilder) -> String {
+/// Returns the quota that a request used, and its rest.
+async fn quota_of(request: RequestBuilder) -> String {
     let response: Response = request.send().await.unwrap();
     let policy = header(&response, "ratelimit-policy").unwrap().split('"').nth(1).unwrap().to_owned();
     let refused = if response.status() == 429 { " refused" } else { "" };
@@ -215,52 +215,52 @@ async fn paid(request: RequestBuilder) -> String {
 }
 
 #[tokio::test]
-async fn what_anyone_may_call_counts_by_address_whatever_token_comes_with_it() {
+async fn public_rpcs_use_the_quota_of_the_address_whatever_the_token() {
     let (redis, _folder) = redis().await;
-    let (gateway, token) = with_members(&redis).await;
+    let (fixture, token) = with_members(&redis).await;
     let login = |token: &str, account: &str| {
         let body = r#"{"email": "a@example.com", "password": "guessed"}"#;
-        gateway.post_json("/v1/auth/login", body).bearer_auth(token).header("x-account-id", account)
+        fixture.post_json("/v1/auth/login", body).bearer_auth(token).header("x-account-id", account)
     };
-    assert_eq!(paid(login(&token, ACCOUNT)).await, "address 1");
-    assert_eq!(paid(login(ApiKey::new().expose(), OTHER)).await, "address 0");
+    assert_eq!(quota_of(login(&token, ACCOUNT)).await, "address 1");
+    assert_eq!(quota_of(login(ApiKey::new().expose(), OTHER)).await, "address 0");
     for token in [&*token, ApiKey::new().expose(), "nonsense"] {
-        assert_eq!(paid(login(token, ACCOUNT)).await, "address 0 refused");
+        assert_eq!(quota_of(login(token, ACCOUNT)).await, "address 0 refused");
     }
-    assert_eq!(gateway.service.calls("MemberService/ResolveMembership").len(), 0, "nobody is asked about it");
-    assert_eq!(paid(gateway.get(TASK).bearer_auth(&token)).await, "account 3", "nobody else has paid");
+    assert_eq!(fixture.service.calls("MemberService/ResolveMembership").len(), 0, "no lookup");
+    assert_eq!(quota_of(fixture.get(TASK).bearer_auth(&token)).await, "account 3", "the account's quota is unused");
 }
 
 #[tokio::test]
-async fn what_is_no_accounts_counts_for_the_user_whatever_account_is_named() {
+async fn authenticated_rpcs_use_the_quota_of_the_user_whatever_the_account() {
     let (redis, _folder) = redis().await;
-    let (gateway, token) = with_members(&redis).await;
-    let me = |token: &str| gateway.get("/v1/users/me").bearer_auth(token);
-    assert_eq!(paid(me(&token)).await, "user 2");
-    assert_eq!(paid(me(&token).header("x-account-id", ACCOUNT)).await, "user 1");
-    // All keys of a person are that person.
-    assert_eq!(paid(me(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 0");
-    assert_eq!(paid(me(ApiKey::new().expose())).await, "user 0 refused");
-    assert_eq!(paid(me(&token).header("x-account-id", OTHER)).await, "user 0 refused");
-    assert_eq!(paid(gateway.get(TASK).bearer_auth(&token)).await, "account 3", "the account has not paid");
+    let (fixture, token) = with_members(&redis).await;
+    let me = |token: &str| fixture.get("/v1/users/me").bearer_auth(token);
+    assert_eq!(quota_of(me(&token)).await, "user 2");
+    assert_eq!(quota_of(me(&token).header("x-account-id", ACCOUNT)).await, "user 1");
+    // All API keys of a user share the user's quota.
+    assert_eq!(quota_of(me(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 0");
+    assert_eq!(quota_of(me(ApiKey::new().expose())).await, "user 0 refused");
+    assert_eq!(quota_of(me(&token).header("x-account-id", OTHER)).await, "user 0 refused");
+    assert_eq!(quota_of(fixture.get(TASK).bearer_auth(&token)).await, "account 3", "the account's quota is unused");
 
-    // A key that auth does not know is nobody's.
-    gateway.service.refuses("AuthService/CheckSession", || Error::from(Reason::TokenInvalid).into());
+    // An unknown key uses the quota of the address.
+    fixture.service.fail("AuthService/CheckSession", || Error::from(Reason::TokenInvalid).into());
     for left in ["address 1", "address 0", "address 0 refused"] {
-        assert_eq!(paid(me(ApiKey::new().expose())).await, left);
+        assert_eq!(quota_of(me(ApiKey::new().expose())).await, left);
     }
 }
 
 #[tokio::test]
-async fn what_needs_a_permission_counts_for_the_account_of_its_members_and_for_the_user_elsewhere() {
+async fn rpcs_with_a_permission_use_the_quota_of_the_account_for_members() {
     let (redis, _folder) = redis().await;
-    let (gateway, token) = with_members(&redis).await;
-    let task = |token: &str| gateway.get(TASK).bearer_auth(token);
-    assert_eq!(paid(task(&token)).await, "account 3");
-    assert_eq!(paid(task(&token).header("x-account-id", ACCOUNT)).await, "account 2");
-    assert_eq!(paid(task(ApiKey::new().expose())).await, "account 1");
-    assert_eq!(paid(task(&token).header("x-account-id", OTHER)).await, "user 2");
-    assert_eq!(paid(task(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 1");
-    assert_eq!(paid(task(&token).header("x-account-id", ACCOUNT)).await, "account 0");
-    assert_eq!(paid(task(&token)).await, "account 0 refused");
+    let (fixture, token) = with_members(&redis).await;
+    let task = |token: &str| fixture.get(TASK).bearer_auth(token);
+    assert_eq!(quota_of(task(&token)).await, "account 3");
+    assert_eq!(quota_of(task(&token).header("x-account-id", ACCOUNT)).await, "account 2");
+    assert_eq!(quota_of(task(ApiKey::new().expose())).await, "account 1");
+    assert_eq!(quota_of(task(&token).header("x-account-id", OTHER)).await, "user 2");
+    assert_eq!(quota_of(task(ApiKey::new().expose()).header("x-account-id", OTHER)).await, "user 1");
+    assert_eq!(quota_of(task(&token).header("x-account-id", ACCOUNT)).await, "account 0");
+    assert_eq!(quota_of(task(&token)).await, "account 0 refused");
 }

@@ -1,4 +1,4 @@
-//! A world with the gateway in it, and clients of its WebSocket.
+//! The fixture: the gateway with real auth and tenancy, a fake task service, and WebSocket clients.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use std::{
 use axum::{Router, body::Body, extract::State, http};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_events::{Streams, relay};
-use baton_gateway::Config;
+use baton_gateway::{Config, UpstreamConfig};
 use baton_proto::{
     baton::{
         notification::v1::{NotificationEvent, NotificationType},
@@ -24,7 +24,7 @@ use baton_proto::{
 };
 use baton_runtime::{Secret, Shutdown};
 use baton_store::{Db, Event, Tenant};
-use baton_testkit::{Person, Team, TestContext};
+use baton_testkit::{Person, Team, TestContext, event};
 use futures_util::{SinkExt, StreamExt};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -41,96 +41,103 @@ use tonic::{Status, server::UnaryService};
 use uuid::Uuid;
 
 static PLATFORM_ONLY: Migrator = Migrator::DEFAULT;
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The origin that may connect.
+/// The allowed origin.
 pub(crate) const ORIGIN: &str = "https://app.example.com";
 
-pub(crate) struct Stage {
-    pub(crate) world: TestContext,
+pub(crate) struct Fixture {
+    pub(crate) context: TestContext,
     pub(crate) team: Team,
-    pub(crate) tasks: Tasks,
+    pub(crate) task_service: FakeTaskService,
     pub(crate) address: SocketAddr,
-    pub(crate) gateway: Shutdown,
+    pub(crate) shutdown: Shutdown,
     pub(crate) streams: Streams,
-    task: Db,
+    task_db: Db,
 }
 
-impl Stage {
-    pub(crate) async fn set() -> Self {
-        Self::set_with(&[]).await
+impl Fixture {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
     }
 
-    /// With these variables for the gateway.
-    pub(crate) async fn set_with(variables: &[(&str, &str)]) -> Self {
-        let world = TestContext::start(&[("task", &PLATFORM_ONLY)]).await;
-        let tasks = Tasks::default();
-        let task_address = tasks.clone().serve().await;
-        let mut env = world.env();
-        env.set("BATON_TASK_URL", format!("http://{task_address}"));
-        env.set("BATON_NOTIFICATION_URL", "http://127.0.0.1:1");
+    /// Starts the gateway with these variables.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let context = TestContext::start(&[("task", &PLATFORM_ONLY)]).await;
+        let task_service = FakeTaskService::default();
+        let task_address = task_service.clone().serve().await;
+        let mut env = context.env();
         env.set("BATON_GATEWAY_CORS_ORIGINS", ORIGIN);
         variables.iter().for_each(|&(name, value)| env.set(name, value));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gateway = Shutdown::new();
+        let shutdown = Shutdown::new();
         let config = Config::from_env(&env).unwrap();
-        tokio::spawn(baton_gateway::start(config, listener, Router::new(), gateway.clone()));
-        let streams = Streams::open(&Secret::new(world.redis_url())).unwrap();
-        let task = world.db("task");
-        tokio::spawn(relay::run(task.clone(), streams.clone(), world.shutdown().clone()));
-        let team = world.team().await;
-        Self { world, team, tasks, address, gateway, streams, task }
+        let url = |name: &str| env.get(name).unwrap().to_owned();
+        let services = [
+            ("auth", url("BATON_AUTH_URL")),
+            ("tenancy", url("BATON_TENANCY_URL")),
+            ("task", format!("http://{task_address}")),
+            ("notification", "http://127.0.0.1:1".to_owned()),
+        ];
+        let services = services.map(|(name, url)| UpstreamConfig { name, url, optional: name == "notification" });
+        let stop = shutdown.clone();
+        tokio::spawn(async move { baton_gateway::start(config, &services, listener, Router::new(), stop).await });
+        let streams = Streams::open(&Secret::new(context.redis_url())).unwrap();
+        let task_db = context.db("task");
+        tokio::spawn(relay::run(task_db.clone(), streams.clone(), context.shutdown().clone()));
+        let team = context.team().await;
+        Self { context, team, task_service, address, shutdown, streams, task_db }
     }
 
-    /// Commits events of the team's account.
+    /// Publishes events of the team's account.
     pub(crate) async fn publish(&self, events: impl IntoIterator<Item = Event>) {
         let tenant = Tenant { account_id: self.team.account_id, user_id: self.team.manager_a.user_id };
-        let mut tx = self.task.begin(tenant).await.unwrap();
+        let mut tx = self.task_db.begin(tenant).await.unwrap();
         tx.publish_all(events).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    /// Something happened to a task.
+    /// An event of a task.
     pub(crate) fn task_event(&self, kind: &'static str, task_id: Uuid, version: i32) -> Event {
-        let event = TaskEvent {
+        let payload = TaskEvent {
             task_id: task_id.to_string(),
             version,
             status: TaskStatus::InProgress.into(),
             assigned_to: self.team.user_a1.user_id.to_string(),
             ..TaskEvent::default()
         };
-        Event::new(kind, self.team.account_id, task_id, &event)
+        event(kind, self.team.account_id, task_id, &payload)
     }
 
-    /// Somebody was told something.
+    /// A notification and its event.
     pub(crate) fn notification(&self, account_id: Uuid, reader: &Person) -> (Uuid, Event) {
         let id = Uuid::now_v7();
-        let told = NotificationEvent {
+        let payload = NotificationEvent {
             notification_id: id.to_string(),
             user_id: reader.user_id.to_string(),
             r#type: NotificationType::TaskAssigned.into(),
             task_id: String::new(),
         };
-        (id, Event::new("notification.created", account_id, id, &told))
+        (id, event("notification.created", account_id, id, &payload))
     }
 
-    /// Runs SQL past all row-level security.
+    /// Runs SQL that changes one row, without row-level security.
     pub(crate) async fn sql(&self, sql: &'static str, id: Uuid) {
-        assert_eq!(sqlx::query(sql).bind(id).execute(&self.world.admin()).await.unwrap().rows_affected(), 1);
+        assert_eq!(sqlx::query(sql).bind(id).execute(&self.context.admin()).await.unwrap().rows_affected(), 1);
     }
 
-    /// The person's token with another expiry, signed by auth's own key.
-    pub(crate) async fn expiring(&self, person: &Person, seconds: i64) -> String {
+    /// The person's token with another expiry, signed with auth's key.
+    pub(crate) async fn token_expiring_in(&self, person: &Person, seconds: i64) -> String {
         let mut claims: Value =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(person.token.split('.').nth(1).unwrap()).unwrap()).unwrap();
         claims["exp"] = json!(chrono::Utc::now().timestamp() + seconds);
-        let (kid, key) = self.world.signing_key().await;
+        let (kid, key) = self.context.signing_key().await;
         let header = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
         encode(&header, &claims, &EncodingKey::from_ed_der(&key)).unwrap()
     }
 
-    /// A request for a socket; its headers may still be changed.
+    /// A connect request, whose headers may be changed.
     pub(crate) fn request(&self, query: &str) -> http::Request<()> {
         let mut request = format!("ws://{}/cable{query}", self.address).into_client_request().unwrap();
         let offered = "actioncable-v1-json, actioncable-unsupported".parse().unwrap();
@@ -138,21 +145,21 @@ impl Stage {
         request
     }
 
-    /// A socket that nothing was said on yet.
+    /// Connects a socket without receiving a message.
     pub(crate) async fn open(&self, query: &str) -> Socket {
         let (socket, answer) = connect_async(self.request(query)).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], "actioncable-v1-json");
         Socket(socket)
     }
 
-    /// Expects that a socket is refused: the status, and the reason.
-    pub(crate) async fn refused(&self, query: &str) -> (u16, String) {
+    /// Expects that connecting is refused, and returns status and reason.
+    pub(crate) async fn connect_refused(&self, query: &str) -> (u16, String) {
         let Err(Error::Http(answer)) = connect_async(self.request(query)).await else { panic!("connected") };
         let problem: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
         (answer.status().as_u16(), problem["reason"].as_str().unwrap().to_owned())
     }
 
-    /// Counts as many requests for the account as gateways let through in an hour.
+    /// Uses up the account's requests of the current hour.
     pub(crate) async fn use_up_requests(&self, account_id: Uuid) {
         let key = baton_access::limits::requests_key(account_id);
         let mut redis = self.streams.connection();
@@ -160,38 +167,38 @@ impl Stage {
             redis::cmd("SET").arg(key).arg(1_000_000).arg("EX").arg(3600).query_async(&mut redis).await.unwrap();
     }
 
-    /// A person's socket in the team's account, welcomed.
+    /// Connects a person to the team's account, and receives the welcome.
     pub(crate) async fn connect(&self, person: &Person) -> Socket {
         let mut socket = self.open(&format!("?token={}&account_id={}", person.token, self.team.account_id)).await;
-        assert_eq!(socket.next().await, json!({"type": "welcome"}));
+        assert_eq!(socket.receive().await, json!({"type": "welcome"}));
         socket
     }
 }
 
-/// A client of the WebSocket.
+/// A WebSocket client.
 pub(crate) struct Socket(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send(&mut self, text: impl Into<String>) {
         self.0.send(Message::text(text.into())).await.unwrap();
     }
 
     pub(crate) async fn command(&mut self, command: &str, identifier: &str) {
-        self.say(json!({"command": command, "identifier": identifier}).to_string()).await;
+        self.send(json!({"command": command, "identifier": identifier}).to_string()).await;
     }
 
-    /// What is said next, pings aside.
-    pub(crate) async fn next(&mut self) -> Value {
+    /// Receives the next message that is not a ping.
+    pub(crate) async fn receive(&mut self) -> Value {
         loop {
-            let message = timeout(PATIENCE, self.raw()).await.expect("a message in time").expect("a message");
+            let message = timeout(TIMEOUT, self.receive_any()).await.expect("a message in time").expect("a message");
             if message["type"] != "ping" {
                 return message;
             }
         }
     }
 
-    /// What is said next, pings included; `None` when the socket is closed.
-    pub(crate) async fn raw(&mut self) -> Option<Value> {
+    /// Receives the next message, pings included; `None` if the socket is closed.
+    pub(crate) async fn receive_any(&mut self) -> Option<Value> {
         loop {
             match self.0.next().await? {
                 Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
@@ -204,10 +211,10 @@ impl Socket {
         }
     }
 
-    /// The code of the close frame.
+    /// Returns the code of the close frame.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("closed in time")? {
+            match timeout(TIMEOUT, self.0.next()).await.expect("closed in time")? {
                 Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
                 Ok(_) => {}
                 Err(_) => return None,
@@ -215,50 +222,50 @@ impl Socket {
         }
     }
 
-    /// Subscribes, and is confirmed.
-    pub(crate) async fn follow(&mut self, identifier: &Value) {
+    /// Subscribes, and expects the confirmation.
+    pub(crate) async fn subscribe(&mut self, identifier: &Value) {
         let identifier = identifier.to_string();
         self.command("subscribe", &identifier).await;
-        assert_eq!(self.next().await, json!({"type": "confirm_subscription", "identifier": identifier}));
+        assert_eq!(self.receive().await, json!({"type": "confirm_subscription", "identifier": identifier}));
     }
 
-    /// The next message of a subscription.
-    pub(crate) async fn hears(&mut self, identifier: &Value) -> Value {
-        let mut said = self.next().await;
-        assert_eq!(said["identifier"], identifier.to_string(), "{said}");
-        said["message"].take()
+    /// Receives the next message of a subscription.
+    pub(crate) async fn next_message(&mut self, identifier: &Value) -> Value {
+        let mut message = self.receive().await;
+        assert_eq!(message["identifier"], identifier.to_string(), "{message}");
+        message["message"].take()
     }
 
-    /// Expects to be told to go, and then the end.
-    pub(crate) async fn is_told_to_go(&mut self, reason: &str, reconnect: bool) {
-        assert_eq!(self.next().await, json!({"type": "disconnect", "reason": reason, "reconnect": reconnect}));
-        assert_eq!(timeout(PATIENCE, self.raw()).await.expect("closed in time"), None);
+    /// Expects a disconnect message and the end of the connection.
+    pub(crate) async fn expect_disconnect(&mut self, reason: &str, reconnect: bool) {
+        assert_eq!(self.receive().await, json!({"type": "disconnect", "reason": reason, "reconnect": reconnect}));
+        assert_eq!(timeout(TIMEOUT, self.receive_any()).await.expect("closed in time"), None);
     }
 }
 
-pub(crate) fn notifications() -> Value {
+pub(crate) fn notification_identifier() -> Value {
     json!({"channel": "NotificationChannel"})
 }
 
-pub(crate) fn task_channel(task_id: Uuid) -> Value {
+pub(crate) fn task_identifier(task_id: Uuid) -> Value {
     json!({"channel": "TaskChannel", "task_id": task_id})
 }
 
-/// A task service that knows nothing but who sees which task.
+/// A task service that only knows which person may see which task.
 #[derive(Clone, Default)]
-pub(crate) struct Tasks(Arc<Inner>);
+pub(crate) struct FakeTaskService(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     seen: Mutex<HashSet<(Uuid, Uuid)>>,
     slow: AtomicBool,
     down: AtomicBool,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
-impl Tasks {
-    /// A new task that this person sees.
-    pub(crate) fn seen_by(&self, person: &Person) -> Uuid {
+impl FakeTaskService {
+    /// Creates a task that this person may see.
+    pub(crate) fn create_visible_to(&self, person: &Person) -> Uuid {
         let task_id = Uuid::now_v7();
         self.0.seen.lock().unwrap().insert((person.user_id, task_id));
         task_id
@@ -276,9 +283,9 @@ impl Tasks {
         self.0.down.store(down, Ordering::Release);
     }
 
-    /// How often it was asked.
-    pub(crate) fn asked(&self) -> usize {
-        self.0.asked.load(Ordering::Acquire)
+    /// Returns the number of calls.
+    pub(crate) fn call_count(&self) -> usize {
+        self.0.calls.load(Ordering::Acquire)
     }
 
     async fn serve(self) -> SocketAddr {
@@ -291,7 +298,10 @@ impl Tasks {
     }
 }
 
-async fn get_task(State(tasks): State<Tasks>, request: http::Request<Body>) -> http::Response<tonic::body::Body> {
+async fn get_task(
+    State(tasks): State<FakeTaskService>,
+    request: http::Request<Body>,
+) -> http::Response<tonic::body::Body> {
     if tasks.0.slow.load(Ordering::Acquire) {
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
@@ -299,7 +309,7 @@ async fn get_task(State(tasks): State<Tasks>, request: http::Request<Body>) -> h
     tonic::server::Grpc::new(codec).unary(GetTask(tasks), request).await
 }
 
-struct GetTask(Tasks);
+struct GetTask(FakeTaskService);
 
 impl UnaryService<GetTaskRequest> for GetTask {
     type Response = GetTaskResponse;
@@ -307,7 +317,7 @@ impl UnaryService<GetTaskRequest> for GetTask {
 
     fn call(&mut self, request: tonic::Request<GetTaskRequest>) -> Self::Future {
         let tasks = &self.0.0;
-        tasks.asked.fetch_add(1, Ordering::AcqRel);
+        tasks.calls.fetch_add(1, Ordering::AcqRel);
         if tasks.down.load(Ordering::Acquire) {
             return ready(Err(Status::unavailable("down")));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use baton_gateway::Config;
+use baton_gateway::{Config, UpstreamConfig};
 use baton_runtime::{Secret, Shutdown};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -12,37 +12,41 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::service::Script;
+use crate::fake_service::FakeService;
 
 pub(crate) const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 pub(crate) const ACCOUNT: &str = "0198c0de-0000-7000-8000-00000000000a";
-pub(crate) const PERSON: &str = "0198c0de-0000-7000-8000-00000000000b";
+pub(crate) const USER: &str = "0198c0de-0000-7000-8000-00000000000b";
 
-/// The gateway in front of one scripted service that plays all of them.
-pub(crate) struct Gateway {
+/// A gateway in front of one fake service that serves all packages.
+pub(crate) struct Fixture {
     pub(crate) url: String,
-    pub(crate) service: Script,
+    pub(crate) service: FakeService,
     pub(crate) shutdown: Shutdown,
     pub(crate) running: JoinHandle<()>,
     client: Client,
 }
 
-impl Gateway {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// Starts it with a changed configuration.
+    /// Starts the gateway with a changed configuration.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        keep_traces();
-        let (service, upstream) = Script::start().await;
-        let url = format!("http://{upstream}");
+        Self::start_changed(change, &[]).await
+    }
+
+    /// Starts the gateway with other URLs of these services.
+    pub(crate) async fn start_with_urls(urls: &[(&str, &str)]) -> Self {
+        Self::start_changed(|_| {}, urls).await
+    }
+
+    async fn start_changed(change: impl FnOnce(&mut Config), urls: &[(&str, &str)]) -> Self {
+        install_tracing();
+        let (service, upstream) = FakeService::start().await;
         let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
-            auth_url: url.clone(),
-            tenancy_url: url.clone(),
-            task_url: url.clone(),
-            notification_url: url,
             redis_url: Secret::new("redis://127.0.0.1:1"),
             public_url: None,
             cors_origins: vec!["https://app.example.com".to_owned()],
@@ -64,8 +68,14 @@ impl Gateway {
         let listener = TcpListener::bind(config.listen).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shutdown = Shutdown::new();
-        let extra = Router::new().route("/panics", get(panics));
-        let serving = baton_gateway::start(config, listener, extra, shutdown.clone());
+        let extra = Router::new().route("/panics", get(panic_handler));
+        let services = ["auth", "tenancy", "task", "notification"].map(|name| {
+            let changed = urls.iter().find(|(of, _)| *of == name);
+            let url = changed.map_or_else(|| format!("http://{upstream}"), |(_, url)| (*url).to_owned());
+            UpstreamConfig { name, url, optional: name == "notification" }
+        });
+        let stop = shutdown.clone();
+        let serving = async move { baton_gateway::start(config, &services, listener, extra, stop).await };
         let running = tokio::spawn(async move { serving.await.expect("served") });
         Self { url, service, shutdown, running, client: Client::new() }
     }
@@ -82,44 +92,44 @@ impl Gateway {
         self.request(Method::POST, path)
     }
 
-    /// A JSON Merge Patch.
+    /// A request with a JSON Merge Patch.
     pub(crate) fn patch(&self, path: &str, body: &str) -> RequestBuilder {
         self.request(Method::PATCH, path).header("content-type", "application/merge-patch+json").body(body.to_owned())
     }
 
-    /// A POST of this JSON text.
+    /// A POST with this JSON body.
     pub(crate) fn post_json(&self, path: &str, body: &str) -> RequestBuilder {
         self.post(path).header("content-type", "application/json").body(body.to_owned())
     }
 }
 
-/// Without a layer for traces, spans have no ids to pass on. Nothing is exported.
-fn keep_traces() {
+/// Installs a tracing layer, which exports nothing: without one, spans have no ids to propagate.
+fn install_tracing() {
     let tracer = SdkTracerProvider::default().tracer("test");
     let layer = tracing_opentelemetry::layer().with_tracer(tracer);
-    // Fails for the second gateway of a process, which finds it there.
+    // Fails for the second gateway of a process; the layer is installed then.
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
-async fn panics() -> &'static str {
+async fn panic_handler() -> &'static str {
     panic!("the secret of the panic")
 }
 
-/// Sends it and reads JSON.
+/// Sends the request and reads the JSON response.
 pub(crate) async fn json(request: RequestBuilder) -> (StatusCode, Value) {
-    let response = request.send().await.expect("answered");
+    let response = request.send().await.expect("a response");
     let status = response.status();
     (status, response.json().await.expect("JSON"))
 }
 
-/// Sends it and expects a problem with this status and reason; answers the problem's field paths.
-pub(crate) async fn refused(request: RequestBuilder, status: u16, reason: &str) -> Vec<String> {
-    let response = request.send().await.expect("answered");
-    problem(response, status, reason).await.1
+/// Sends the request, expects a problem with this status and reason, and returns its field paths.
+pub(crate) async fn expect_problem(request: RequestBuilder, status: u16, reason: &str) -> Vec<String> {
+    let response = request.send().await.expect("a response");
+    read_problem(response, status, reason).await.1
 }
 
-/// Expects a problem with this status and reason; answers it and its field paths.
-pub(crate) async fn problem(response: Response, status: u16, reason: &str) -> (Value, Vec<String>) {
+/// Expects a problem with this status and reason, and returns it with its field paths.
+pub(crate) async fn read_problem(response: Response, status: u16, reason: &str) -> (Value, Vec<String>) {
     let got = response.status();
     assert_eq!(header(&response, "content-type"), Some("application/problem+json"));
     let problem: Value = response.json().await.expect("JSON");
@@ -131,7 +141,7 @@ pub(crate) async fn problem(response: Response, status: u16, reason: &str) -> (V
     (problem, fields)
 }
 
-/// A header of the answer.
+/// Returns a header of the response.
 pub(crate) fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     response.headers().get(name).map(|value| value.to_str().expect("ASCII"))
 }

@@ -1,6 +1,7 @@
-//! A tonic server whose RPCs answer what a test scripts, and that remembers what it was asked.
+//! A tonic server with responses defined by the test, which records its calls.
 //!
-//! It works on bytes, so one handler serves every RPC of the contract, and streams that have none yet.
+//! It handles messages as bytes, so one handler serves every RPC, including streams that no RPC of the contract has
+//! yet.
 
 use std::{
     collections::HashMap,
@@ -29,7 +30,7 @@ use tonic::{
     transport::Server,
 };
 
-/// A call that arrived.
+/// A received call.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) metadata: HeaderMap,
@@ -37,119 +38,119 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The request, as this type.
-    pub(crate) fn as_a<M: Message + Default>(&self) -> M {
+    /// Decodes the request message.
+    pub(crate) fn decode<M: Message + Default>(&self) -> M {
         M::decode(self.message.clone()).expect("the request's type")
     }
 
-    /// A metadata entry.
+    /// Returns a metadata entry.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 }
 
-/// What a stream sends, in its order.
-type Pieces = Vec<Result<Bytes, Status>>;
-type Answer = Arc<dyn Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
+/// The messages of a stream, in order.
+type Messages = Vec<Result<Bytes, Status>>;
+type Handler = Arc<dyn Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
-/// The scripted service.
+/// The service.
 #[derive(Clone, Default)]
-pub(crate) struct Script {
+pub(crate) struct FakeService {
     calls: Arc<Mutex<Vec<(String, Call)>>>,
-    answers: Arc<Mutex<HashMap<String, Answer>>>,
-    streams: Arc<Mutex<HashMap<String, Pieces>>>,
+    handlers: Arc<Mutex<HashMap<String, Handler>>>,
+    streams: Arc<Mutex<HashMap<String, Messages>>>,
     live: Arc<Mutex<HashMap<String, mpsc::Receiver<Bytes>>>>,
     stop: CancellationToken,
     running: TaskTracker,
 }
 
-impl Script {
-    /// Starts it at a free port, its health included.
+impl FakeService {
+    /// Starts the service, with its health, at a free port.
     pub(crate) async fn start() -> (Self, SocketAddr) {
         Self::start_at(([127, 0, 0, 1], 0).into()).await
     }
 
-    /// Starts it at this address.
+    /// Starts the service at this address.
     pub(crate) async fn start_at(address: SocketAddr) -> (Self, SocketAddr) {
-        let script = Self::default();
+        let service = Self::default();
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (_, health) = tonic_health::server::health_reporter();
-        let rpcs = Router::new().fallback(answer).with_state(script.clone());
+        let rpcs = Router::new().fallback(handle).with_state(service.clone());
         let routes = tonic::service::Routes::from(rpcs).add_service(health);
-        let stop = script.stop.clone();
+        let stop = service.stop.clone();
         let incoming = TcpListenerStream::new(listener);
-        script.running.spawn(async move {
+        service.running.spawn(async move {
             let server = Server::builder().add_routes(routes);
             server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await.expect("served");
         });
-        (script, address)
+        (service, address)
     }
 
-    /// Ends it and its connections.
+    /// Stops the service and closes its connections.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.running.close();
         self.running.wait().await;
     }
 
-    /// Answers this RPC (`TaskService/GetTask`) with what the function makes.
-    pub(crate) fn on<M: Message>(
+    /// Responds to this RPC (`TaskService/GetTask`) with the handler's result.
+    pub(crate) fn respond<M: Message>(
         &self,
         rpc: &str,
-        answer: impl Fn(&Call) -> Result<M, Status> + Send + Sync + 'static,
+        handler: impl Fn(&Call) -> Result<M, Status> + Send + Sync + 'static,
     ) {
-        self.on_later(rpc, move |call| {
-            let answer = answer(call).map(|message| message.encode_to_vec().into());
-            Box::pin(async { answer })
+        self.respond_async(rpc, move |call| {
+            let result = handler(call).map(|message| message.encode_to_vec().into());
+            Box::pin(async { result })
         });
     }
 
-    /// Answers this RPC in its own time.
-    pub(crate) fn on_later(
+    /// Responds to this RPC with the handler's future.
+    pub(crate) fn respond_async(
         &self,
         rpc: &str,
-        answer: impl Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync + 'static,
+        handler: impl Fn(&Call) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync + 'static,
     ) {
-        self.answers.lock().expect("unpoisoned").insert(rpc.to_owned(), Arc::new(answer));
+        self.handlers.lock().expect("unpoisoned").insert(rpc.to_owned(), Arc::new(handler));
     }
 
-    /// Answers this RPC with a stream of these.
-    pub(crate) fn streams<M: Message>(&self, rpc: &str, pieces: Vec<Result<M, Status>>) {
-        let pieces = pieces.into_iter().map(|piece| piece.map(|message| message.encode_to_vec().into()));
-        self.streams.lock().expect("unpoisoned").insert(rpc.to_owned(), pieces.collect());
+    /// Responds to this RPC with a stream of these messages.
+    pub(crate) fn stream<M: Message>(&self, rpc: &str, messages: Vec<Result<M, Status>>) {
+        let messages = messages.into_iter().map(|message| message.map(|message| message.encode_to_vec().into()));
+        self.streams.lock().expect("unpoisoned").insert(rpc.to_owned(), messages.collect());
     }
 
-    /// Answers the next call of this RPC with what comes here, as it comes.
-    pub(crate) fn live(&self, rpc: &str, messages: mpsc::Receiver<Bytes>) {
+    /// Responds to the next call of this RPC with a stream of the messages of this channel.
+    pub(crate) fn stream_live(&self, rpc: &str, messages: mpsc::Receiver<Bytes>) {
         self.live.lock().expect("unpoisoned").insert(rpc.to_owned(), messages);
     }
 
-    /// Answers GetTask with a task of this id and version.
-    pub(crate) fn has_task(&self, id: &str, version: i32) {
+    /// Responds to GetTask with a task of this id and version.
+    pub(crate) fn respond_with_task(&self, id: &str, version: i32) {
         let task = task(id, version);
-        self.on("TaskService/GetTask", move |_| Ok(GetTaskResponse { task: Some(task.clone()) }));
+        self.respond("TaskService/GetTask", move |_| Ok(GetTaskResponse { task: Some(task.clone()) }));
     }
 
-    /// Answers this RPC with a status.
-    pub(crate) fn refuses(&self, rpc: &str, status: impl Fn() -> Status + Send + Sync + 'static) {
-        self.on::<()>(rpc, move |_| Err(status()));
+    /// Responds to this RPC with a status.
+    pub(crate) fn fail(&self, rpc: &str, status: impl Fn() -> Status + Send + Sync + 'static) {
+        self.respond::<()>(rpc, move |_| Err(status()));
     }
 
-    /// The calls of this RPC so far.
+    /// Returns the calls of this RPC so far.
     pub(crate) fn calls(&self, rpc: &str) -> Vec<Call> {
         let calls = self.calls.lock().expect("unpoisoned");
         calls.iter().filter(|(name, _)| name == rpc).map(|(_, call)| call.clone()).collect()
     }
 
-    /// The only call of this RPC.
+    /// Returns the only call of this RPC.
     pub(crate) fn call(&self, rpc: &str) -> Call {
         let mut calls = self.calls(rpc);
         assert_eq!(calls.len(), 1, "calls of {rpc}");
         calls.remove(0)
     }
 
-    /// How many calls arrived, of any RPC.
+    /// Returns the number of calls of all RPCs.
     pub(crate) fn count(&self) -> usize {
         self.calls.lock().expect("unpoisoned").len()
     }
@@ -169,15 +170,15 @@ pub(crate) fn task(id: &str, version: i32) -> Task {
     }
 }
 
-/// A service and method without their package: `TaskService/GetTask`.
-fn short(path: &str) -> String {
+/// Returns service and method without package: `TaskService/GetTask`.
+fn short_name(path: &str) -> String {
     path.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-async fn answer(State(script): State<Script>, request: Request<Body>) -> Response<tonic::body::Body> {
-    let rpc = short(request.uri().path());
-    // Answers a message and breaks off, as a process that is killed does.
-    if request.headers().contains_key(BREAK) {
+async fn handle(State(service): State<FakeService>, request: Request<Body>) -> Response<tonic::body::Body> {
+    let rpc = short_name(request.uri().path());
+    // Sends one message and aborts, like a killed process.
+    if request.headers().contains_key(BREAK_HEADER) {
         let message = stream::once(async { Ok(Bytes::from_static(b"\0\0\0\0\x03one")) });
         let end = stream::once(async {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -186,15 +187,15 @@ async fn answer(State(script): State<Script>, request: Request<Body>) -> Respons
         let body = tonic::body::Body::new(Body::from_stream(message.chain(end)));
         return Response::builder().header("content-type", "application/grpc").body(body).expect("a response");
     }
-    Grpc::new(Raw).streaming(Rpc { rpc, script }, request).await
+    Grpc::new(RawCodec).streaming(Rpc { rpc, service }, request).await
 }
 
-/// A header of calls whose answer breaks off.
-pub(crate) const BREAK: &str = "x-break";
+/// Header of calls whose response is aborted.
+pub(crate) const BREAK_HEADER: &str = "x-break";
 
 struct Rpc {
     rpc: String,
-    script: Script,
+    service: FakeService,
 }
 
 impl StreamingService<Bytes> for Rpc {
@@ -203,25 +204,25 @@ impl StreamingService<Bytes> for Rpc {
     type Future = BoxFuture<'static, Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let Self { rpc, script } = Self { rpc: self.rpc.clone(), script: self.script.clone() };
+        let Self { rpc, service } = Self { rpc: self.rpc.clone(), service: self.service.clone() };
         Box::pin(async move {
             let (metadata, _, mut messages) = request.into_parts();
             let metadata = metadata.into_headers();
-            let live = script.live.lock().expect("unpoisoned").remove(&rpc);
+            let live = service.live.lock().expect("unpoisoned").remove(&rpc);
             if let Some(live) = live {
                 return Ok(tonic::Response::new(ReceiverStream::new(live).map(Ok).boxed()));
             }
             let message = messages.next().await.transpose()?.unwrap_or_default();
             let call = Call { metadata, message };
-            script.calls.lock().expect("unpoisoned").push((rpc.clone(), call.clone()));
-            if let Some(pieces) = script.streams.lock().expect("unpoisoned").get(&rpc) {
-                return Ok(tonic::Response::new(stream::iter(pieces.clone()).boxed()));
+            service.calls.lock().expect("unpoisoned").push((rpc.clone(), call.clone()));
+            if let Some(messages) = service.streams.lock().expect("unpoisoned").get(&rpc) {
+                return Ok(tonic::Response::new(stream::iter(messages.clone()).boxed()));
             }
-            let answer = script.answers.lock().expect("unpoisoned").get(&rpc).cloned();
-            let Some(answer) = answer else {
-                return Err(Status::unimplemented("not in the script"));
+            let handler = service.handlers.lock().expect("unpoisoned").get(&rpc).cloned();
+            let Some(handler) = handler else {
+                return Err(Status::unimplemented("no handler"));
             };
-            let bytes = answer(&call).await?;
+            let bytes = handler(&call).await?;
             let mut response = tonic::Response::new(stream::iter([Ok(bytes)]).boxed());
             response.metadata_mut().insert("x-from-service", "yes".parse().expect("ASCII"));
             Ok(response)
@@ -229,11 +230,11 @@ impl StreamingService<Bytes> for Rpc {
     }
 }
 
-/// Messages as the bytes that they are.
+/// A codec that keeps messages as bytes.
 #[derive(Clone)]
-pub(crate) struct Raw;
+pub(crate) struct RawCodec;
 
-impl Codec for Raw {
+impl Codec for RawCodec {
     type Encode = Bytes;
     type Decode = Bytes;
     type Encoder = Self;
@@ -248,7 +249,7 @@ impl Codec for Raw {
     }
 }
 
-impl Encoder for Raw {
+impl Encoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -258,7 +259,7 @@ impl Encoder for Raw {
     }
 }
 
-impl Decoder for Raw {
+impl Decoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -268,12 +269,12 @@ impl Decoder for Raw {
 }
 
 /// Waits until the condition holds, for at most five seconds.
-pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..100 {
         if holds().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("never: {what}");
+    panic!("timed out waiting until {condition}");
 }

@@ -1,0 +1,168 @@
+//! The task channel: events of a task, as long as the subscriber may see it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, task_identifier};
+
+#[tokio::test]
+async fn all_events_of_the_task_arrive_in_order() {
+    let fixture = Fixture::start().await;
+    let (user, account) = (&fixture.team.user_a1, fixture.team.account_id);
+    let (task, other) = (fixture.task_service.create_visible_to(user), fixture.task_service.create_visible_to(user));
+    let mut socket = fixture.connect(user).await;
+    socket.subscribe(&task_identifier(task)).await;
+
+    let kinds = ["task.assigned", "task.started", "task.updated", "task.paused", "task.completed"];
+    fixture.publish([fixture.task_event("task.started", other, 1)]).await;
+    for (version, kind) in kinds.into_iter().enumerate() {
+        fixture.publish([fixture.task_event(kind, task, version as i32)]).await;
+    }
+    for (version, kind) in kinds.into_iter().enumerate() {
+        let message = socket.next_message(&task_identifier(task)).await;
+        assert!(chrono::DateTime::parse_from_rfc3339(message["occurred_at"].as_str().unwrap()).is_ok());
+        let expected = json!({
+            "event": kind.replace('.', "_"), "task_id": task, "version": version, "status": "in_progress",
+            "assigned_to": user.user_id, "actor_id": fixture.team.manager_a.user_id, "occurred_at": message["occurred_at"],
+        });
+        assert_eq!(message, expected);
+    }
+    assert_ne!(account, Uuid::nil());
+}
+
+#[tokio::test]
+async fn only_visible_tasks_can_be_subscribed_and_identifiers_are_verbatim() {
+    let fixture = Fixture::start().await;
+    let (user, other) = (&fixture.team.user_a1, &fixture.team.user_b1);
+    let (own, hidden) = (fixture.task_service.create_visible_to(user), fixture.task_service.create_visible_to(other));
+    let mut socket = fixture.connect(user).await;
+    for identifier in [
+        task_identifier(hidden).to_string(),
+        task_identifier(Uuid::now_v7()).to_string(),
+        json!({"channel": "TaskChannel"}).to_string(),
+        json!({"channel": "NotificationChannel", "user_id": other.user_id}).to_string(),
+        json!({"channel": "PayrollChannel"}).to_string(),
+        "not json at all".to_owned(),
+    ] {
+        socket.command("subscribe", &identifier).await;
+        assert_eq!(socket.receive().await, json!({"type": "reject_subscription", "identifier": identifier}));
+    }
+    // Spaces, order and unknown parameters of an identifier are kept.
+    let odd = format!(r#"{{ "task_id" : "{own}", "mood":"\u00e4",  "channel":"TaskChannel" }}"#);
+    socket.command("subscribe", &odd).await;
+    assert_eq!(socket.receive().await, json!({"type": "confirm_subscription", "identifier": odd}));
+    fixture.publish([fixture.task_event("task.started", own, 1), fixture.task_event("task.started", hidden, 1)]).await;
+    fixture.publish([fixture.task_event("task.paused", own, 2)]).await;
+    for event in ["task_started", "task_paused"] {
+        let message = socket.receive().await;
+        assert_eq!((&message["identifier"], &message["message"]["event"]), (&json!(odd), &json!(event)));
+    }
+}
+
+#[tokio::test]
+async fn subscribing_is_idempotent_and_unsubscribing_ends_it() {
+    let fixture = Fixture::start().await;
+    let user = &fixture.team.user_a1;
+    let (task, other) = (fixture.task_service.create_visible_to(user), fixture.task_service.create_visible_to(user));
+    let mut socket = fixture.connect(user).await;
+    socket.subscribe(&task_identifier(task)).await;
+    socket.subscribe(&task_identifier(task)).await;
+    socket.subscribe(&task_identifier(other)).await;
+    fixture.publish([fixture.task_event("task.started", task, 1), fixture.task_event("task.paused", task, 2)]).await;
+    for event in ["task_started", "task_paused"] {
+        assert_eq!(socket.next_message(&task_identifier(task)).await["event"], event, "once each");
+    }
+    socket.command("unsubscribe", &task_identifier(task).to_string()).await;
+    // Commands are processed in order, so this one is confirmed after the previous one.
+    socket.subscribe(&task_identifier(other)).await;
+    fixture.publish([fixture.task_event("task.resumed", task, 3), fixture.task_event("task.started", other, 1)]).await;
+    assert_eq!(socket.next_message(&task_identifier(other)).await["event"], "task_started");
+    // Unknown commands and actions are ignored.
+    socket.command("unsubscribe", "never subscribed").await;
+    socket.send(json!({"command": "message", "identifier": "x", "data": "{\"action\":\"shout\"}"}).to_string()).await;
+    socket.subscribe(&task_identifier(task)).await;
+}
+
+#[tokio::test]
+async fn a_subscriber_who_loses_access_gets_a_rejection_only() {
+    let fixture = Fixture::start().await;
+    let user = &fixture.team.user_a1;
+    let task = fixture.task_service.create_visible_to(user);
+    let mut socket = fixture.connect(user).await;
+    socket.subscribe(&task_identifier(task)).await;
+    fixture.publish([fixture.task_event("task.started", task, 1)]).await;
+    assert_eq!(socket.next_message(&task_identifier(task)).await["event"], "task_started");
+    fixture.task_service.hide(task);
+    fixture
+        .publish([fixture.task_event("task.reassigned", task, 2), fixture.task_event("task.started", task, 3)])
+        .await;
+    let identifier = task_identifier(task).to_string();
+    assert_eq!(socket.receive().await, json!({"type": "reject_subscription", "identifier": identifier}));
+    socket.command("subscribe", &identifier).await;
+    assert_eq!(socket.receive().await["type"], "reject_subscription");
+}
+
+#[tokio::test]
+async fn events_during_an_access_check_are_held() {
+    let fixture = Fixture::start().await;
+    let user = &fixture.team.user_a1;
+    let (task, other) = (fixture.task_service.create_visible_to(user), fixture.task_service.create_visible_to(user));
+    let mut socket = fixture.connect(user).await;
+    socket.subscribe(&task_identifier(task)).await;
+    socket.subscribe(&task_identifier(other)).await;
+    fixture.task_service.set_slow(true);
+    let calls = fixture.task_service.call_count();
+    let events = [("task.updated", 1), ("task.started", 2), ("task.assigned", 3), ("task.completed", 4)];
+    fixture.publish(events.map(|(kind, version)| fixture.task_event(kind, task, version))).await;
+    fixture.publish([fixture.task_event("task.started", other, 1)]).await;
+    // Other subscriptions are not delayed.
+    assert_eq!(socket.next_message(&task_identifier(other)).await["event"], "task_started");
+    for (_, version) in events {
+        assert_eq!(socket.next_message(&task_identifier(task)).await["version"], version);
+    }
+    assert_eq!(fixture.task_service.call_count(), calls + 2, "checked again, since the first result was stale");
+}
+
+#[tokio::test]
+async fn a_deleted_task_ends_the_subscription() {
+    let fixture = Fixture::start().await;
+    let user = &fixture.team.user_a1;
+    let task = fixture.task_service.create_visible_to(user);
+    let mut socket = fixture.connect(user).await;
+    socket.subscribe(&task_identifier(task)).await;
+    fixture.task_service.hide(task);
+    fixture.publish([fixture.task_event("task.deleted", task, 2)]).await;
+    assert_eq!(socket.next_message(&task_identifier(task)).await["event"], "task_deleted");
+    assert_eq!(socket.receive().await["type"], "reject_subscription");
+}
+
+#[tokio::test]
+async fn an_unavailable_service_delays_new_and_ends_existing_subscriptions() {
+    let fixture = Fixture::start().await;
+    let user = &fixture.team.user_a1;
+    let task = fixture.task_service.create_visible_to(user);
+    let mut socket = fixture.connect(user).await;
+    fixture.task_service.set_down(true);
+    let identifier = task_identifier(task).to_string();
+    // Clients repeat the command until it is confirmed.
+    let subscribe_repeatedly = async |socket: &mut crate::fixture::Socket, times: usize| {
+        for _ in 0..times {
+            socket.command("subscribe", &identifier).await;
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    subscribe_repeatedly(&mut socket, 3).await;
+    fixture.task_service.set_down(false);
+    subscribe_repeatedly(&mut socket, 3).await;
+    assert_eq!(socket.receive().await, json!({"type": "confirm_subscription", "identifier": identifier}));
+    while let Ok(message) = tokio::time::timeout(Duration::from_millis(300), socket.receive_any()).await {
+        let message: Value = message.unwrap();
+        assert!(message["type"] == "confirm_subscription" || message["type"] == "ping", "{message}");
+    }
+    fixture.task_service.set_down(true);
+    fixture.publish([fixture.task_event("task.updated", task, 2)]).await;
+    socket.expect_disconnect("server_restart", true).await;
+}
