@@ -195,7 +195,7 @@ async fn limit_streams(State(guard): State<RequestGuard>, request: Request, next
     let client = guard.trusted_proxies.client_ip(request.headers(), request.extensions());
     let caller = CallerKey::Address(client.map(origin::network));
     match guard.admission.acquire_stream(caller, None) {
-        Ok(slot) => hold_until_read(next.run(request).await, slot),
+        Ok(permit) => hold_until_read(next.run(request).await, permit),
         Err(error) => refuse(error.into()),
     }
 }
