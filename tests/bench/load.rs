@@ -1,13 +1,12 @@
-//! How fast the platform answers: create, get, list 20 of 1,000 tasks and login, over REST and over gRPC.
+//! Latency and throughput: create, get, list 20 of 1,000 tasks and login, over REST and gRPC.
 //!
 //! ```sh
 //! cargo build --release -p baton && BATON_BIN=target/release/baton cargo bench -p baton-tests --bench load
 //! ```
 //!
-//! A whole platform is started with a Postgres that keeps its promises (`fsync` on), and shares the machine
-//! with it and with this driver; so figures of one run compare with each other, and only with those of the
-//! same machine otherwise. `BATON_BENCH_SECONDS` (10) is the time per line, `BATON_BENCH_CLIENTS` (16) the
-//! callers at a time, `BATON_BENCH_ONLY` a part of the names of the lines that are wanted.
+//! The benchmark starts a platform with a durable Postgres (`fsync` on). Both share the machine with this driver, so
+//! figures are comparable only within one run or on the same machine. `BATON_BENCH_SECONDS` (10) is the time per line,
+//! `BATON_BENCH_CLIENTS` (16) the number of concurrent callers, `BATON_BENCH_ONLY` a substring of the lines to run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -27,7 +26,7 @@ use serde_json::json;
 use tonic::transport::Endpoint;
 
 const TASKS: usize = 1000;
-/// Calls `call` from all clients for a while, and prints a line of the table.
+/// Measures `call` from all clients and prints a line of the table.
 async fn measure<F, Fut>(name: &str, call: F)
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
@@ -79,7 +78,7 @@ async fn main() {
         async move { assert_eq!(call.send().await.status, 200) }
     })
     .await;
-    // An account of its own: the one before has many more tasks by now.
+    // A separate account, because the previous one has many more tasks by now.
     let lister = platform.team().await;
     for number in 0..TASKS {
         lister.owner.create_task(&format!("Task {number}")).await;

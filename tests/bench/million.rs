@@ -1,14 +1,14 @@
-//! How fast an account with a million tasks of 200 members is: lists and boards with each filter, the first page and
-//! the 1,000th, search, and changes; and what share of Postgres' own rate with the same statements the service reaches.
+//! Performance of an account with a million tasks and 200 members: lists and boards with each filter, the first and the
+//! 1,000th page, search, and changes. It also compares the service's rate with the rate of Postgres alone for the same
+//! statements.
 //!
 //! ```sh
 //! cargo build --release -p baton && BATON_BIN=target/release/baton cargo bench -p baton-tests --bench million
 //! ```
 //!
 //! Platform, Postgres (`fsync` on), Redis, `pgbench` and this driver share the machine. `BATON_BENCH_SECONDS` (5) is
-//! the time per line, `BATON_BENCH_READS` (1,000,000) how many reads the memory of the platform is watched over,
-//! `BATON_BENCH_ONLY` a part of the names of the lines that are wanted, or `share`, `writing` or `memory`, and
-//! `BATON_BENCH_TASKS` another number of tasks.
+//! the time per line, `BATON_BENCH_READS` (1,000,000) the number of reads of the memory measurement, `BATON_BENCH_ONLY`
+//! a substring of the lines to run, or `share`, `writing` or `memory`, and `BATON_BENCH_TASKS` another number of tasks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -36,24 +36,24 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
-/// How many there are.
+/// The number of tasks.
 fn tasks() -> u64 {
     setting("BATON_BENCH_TASKS", 1_000_000)
 }
 
-/// Callers of the lines about what one person waits for.
+/// Concurrent callers of the latency lines.
 const READERS: u64 = 2;
-/// Callers of the lines about shares: enough to keep two cores busy.
+/// Concurrent callers of the share lines: enough to keep two cores busy.
 const BUSY: u64 = 4;
-/// Callers of the lines about writing.
+/// Concurrent callers of the write lines.
 const WRITERS: u64 = 32;
 
-/// The id of a task by its number, as `million.sql` makes it.
+/// The id of a task by its number, as in `million.sql`.
 fn id(number: u64) -> Uuid {
     format!("019{:09x}70008000000000000000", (1 + number % tasks()) * 65_536).parse().unwrap()
 }
 
-/// A number that jumps about.
+/// A pseudo-random task number.
 fn jump(n: usize) -> u64 {
     (n as u64).wrapping_mul(2_654_435_761) % tasks()
 }
@@ -102,7 +102,7 @@ async fn reading(team: &Team) {
             get(&format!("owner: {name}, page {page}"), &team.owner, &format!("/v1/tasks?page={page}{filter}")).await;
         }
     }
-    // Of these there are 5,000: the 1,000th page is beyond the end.
+    // There are only 5,000 of these, so the 1,000th page is beyond the end.
     for (name, filter) in [
         ("assigned_to", format!("&assigned_to={}", team.user.id)),
         ("created_by", format!("&created_by={}", team.user.id)),
@@ -132,7 +132,7 @@ async fn reading(team: &Team) {
     }
 }
 
-/// Each line twice: as often as the machine can, and as often as 32 people might who do nothing else.
+/// Each line twice: at the maximum rate, and at the rate of 32 users who do nothing else.
 async fn writing(team: &Team) {
     for every in [Duration::ZERO, Duration::from_millis(200)] {
         let often = if every.is_zero() { "each as fast as it can" } else { "each 5 times a second" };
@@ -151,9 +151,9 @@ async fn writing(team: &Team) {
         });
         line("update", &times.await);
         let most = if every.is_zero() { 1_000 } else { 5 * WRITERS };
-        let begun = begun(team, most * (seconds() + 1) + WRITERS).await;
+        let started_tasks = started_tasks(team, most * (seconds() + 1) + WRITERS).await;
         let times = measure_every(every, WRITERS, seconds(), move |n| {
-            let (person, task) = begun.get(n).expect("there are more tasks than this machine can complete");
+            let (person, task) = started_tasks.get(n).expect("there are more tasks than this machine can complete");
             let call = person.post(&format!("/v1/tasks/{task}/complete"), &json!({}));
             async move { assert_eq!(call.send().await.status, 200) }
         });
@@ -161,40 +161,40 @@ async fn writing(team: &Team) {
     }
 }
 
-/// Those who can sign in.
+/// The users who can sign in.
 fn people(team: &Team) -> [Person; 4] {
     [&team.owner, &team.super_manager, &team.manager, &team.user].map(Person::clone)
 }
 
-/// Tasks that these people have made and begun in turn, and whose they are.
-async fn begun(team: &Team, count: u64) -> Vec<(Person, Uuid)> {
+/// Creates and starts tasks of these users in turn, and returns each with its user.
+async fn started_tasks(team: &Team, count: u64) -> Vec<(Person, Uuid)> {
     let callers: Vec<_> = (0..WRITERS)
         .map(|caller| {
             let people = people(team);
             tokio::spawn(async move {
-                let mut begun = Vec::new();
+                let mut started_tasks = Vec::new();
                 for nth in 0..count.div_ceil(WRITERS) {
                     let person = &people[(caller + nth) as usize % people.len()];
                     let task = person.create_task("To be completed").await;
                     person.post(&format!("/v1/tasks/{task}/start"), &json!({})).ok().await;
-                    begun.push((person.clone(), task));
+                    started_tasks.push((person.clone(), task));
                 }
-                begun
+                started_tasks
             })
         })
         .collect();
-    let mut begun = Vec::new();
+    let mut started_tasks = Vec::new();
     for caller in callers {
-        begun.extend(caller.await.unwrap());
+        started_tasks.extend(caller.await.unwrap());
     }
-    begun
+    started_tasks
 }
 
-/// What the services' connections have set, see `crates/store/src/db.rs`.
+/// The settings of the services' connections, see `crates/store/src/db.rs`.
 const PGOPTIONS: &str = "-c role=baton_task -c max_parallel_workers_per_gather=0 -c jit=off -c random_page_cost=1.1 \
                          -c plan_cache_mode=force_generic_plan";
 
-/// What `pgbench` does with these statements, in transactions per second.
+/// The rate of `pgbench` with these statements, in transactions per second.
 fn pgbench(postgres: &Postgres, statements: &str) -> f64 {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(statements.as_bytes()).unwrap();
@@ -211,7 +211,7 @@ fn pgbench(postgres: &Postgres, statements: &str) -> f64 {
     tps.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Beside the server that runs.
+/// The `pgbench` of the running server's version.
 fn pgbench_program() -> std::path::PathBuf {
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let found = debian.map(|version| version.path().join("bin/pgbench")).find(|path| path.exists());
@@ -279,7 +279,7 @@ fn share(name: &str, times: &Times, tps: f64) {
     println!("| {name:<33} | {:>7.0} | {tps:>9.0} | {:>4.0}% |", times.rate(), 100.0 * times.rate() / tps);
 }
 
-/// What the platform's memory does while it answers.
+/// Measures the platform's memory during reads.
 async fn memory(platform: &Platform, team: &Team, channel: &Channel) {
     let reads = setting("BATON_BENCH_READS", 1_000_000);
     let (account, done) = (team.account_id, Arc::new(AtomicU64::new(0)));
@@ -288,7 +288,7 @@ async fn memory(platform: &Platform, team: &Team, channel: &Channel) {
     let mib = || platform.memory_kib().unwrap_or_default() / 1024;
     println!("| {:>15} | {:>27} |", 0, mib());
     for tenth in 1..=10 {
-        // No token holds for a million reads.
+        // A token expires before a million reads are done.
         let owner = platform.sign_in(&team.owner.email).await;
         let until = reads * tenth / 10;
         let callers: Vec<_> = (0..WRITERS)
@@ -315,7 +315,7 @@ async fn memory(platform: &Platform, team: &Team, channel: &Channel) {
     }
 }
 
-/// Makes the million tasks.
+/// Inserts the million tasks.
 async fn fill(postgres: &Postgres, team: &Team) {
     let mut script = include_str!("million.sql").to_owned();
     for (name, id) in [
@@ -334,7 +334,7 @@ async fn fill(postgres: &Postgres, team: &Team) {
     sqlx::raw_sql("vacuum (analyze)").execute(&mut connection).await.unwrap();
 }
 
-/// A token holds for a quarter of an hour, and the whole takes longer.
+/// Signs all users in again, because a token expires after 15 minutes and the benchmark takes longer.
 async fn sign_in_again(platform: &Platform, team: &mut Team) {
     for person in [&mut team.owner, &mut team.super_manager, &mut team.manager, &mut team.user] {
         *person = platform.sign_in(&person.email).await.at(team.account_id);

@@ -1,5 +1,6 @@
--- A million tasks of 200 members in the account that the benchmark made, as if its people had worked for two years.
--- The benchmark replaces :account and the four people who can sign in; the other 196 only hold and create tasks.
+-- A million tasks of 200 members in the benchmark's account, as after two years of work.
+-- The benchmark replaces :account and the four users who can sign in; the other 196 only create tasks and have tasks
+-- assigned.
 create temporary table people as
 select n, case n when 1 then :owner when 2 then :super_manager when 3 then :manager when 4 then :user
           else ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid end as id
@@ -12,7 +13,7 @@ select id, :account, id, 'member' || n || '@example.org', 'member' || n || '@exa
        case when n <= 24 then :manager end, now(), now()
 from people where n > 4;
 
--- What the tables' triggers would do row by row is done for all at once below.
+-- The work of row triggers is done in bulk below.
 alter table task.tasks disable trigger user;
 insert into task.tasks (id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
                         created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
@@ -42,7 +43,7 @@ alter table task.tasks enable trigger user;
 
 insert into task.task_tags (account_id, tag, task_id) select account_id, tag, id from task.tasks, unnest(tags) tag;
 
--- The indexes of what is searched sort in long lists at a time, and short ones again afterwards.
+-- Larger pending lists of the search indexes during the load, the default afterwards.
 set maintenance_work_mem = '1GB';
 alter index task.task_search_document set (gin_pending_list_limit = 2097151);
 alter index task.task_search_words set (gin_pending_list_limit = 2097151);

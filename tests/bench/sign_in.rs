@@ -1,15 +1,15 @@
-//! How much of the machine's Argon2id rate signing in reaches.
+//! The rate of sign-ins in relation to the machine's Argon2id rate.
 //!
 //! ```sh
 //! cargo build --release -p baton && BATON_BIN=target/release/baton cargo bench -p baton-tests --bench sign_in
 //! ```
 //!
-//! Bare hashes (the parameters that auth is configured with, a thread per core) and sign-ins over gRPC take turns,
-//! so that a noisy machine is noisy for both. Then the task API's times, before and while a thousand strangers sign in
-//! at once, until the last of them has an answer. `BATON_BENCH_SECONDS` (10) is the time per turn.
+//! Bare hashes (with the parameters of auth, a thread per core) and sign-ins over gRPC alternate, so that noise of the
+//! machine affects both. Then follow the latencies of the task API before and during a thousand concurrent sign-ins,
+//! until the last of them has a response. `BATON_BENCH_SECONDS` (10) is the time per turn.
 //!
-//! The strangers stand back behind everything else on the machine (nice 19): elsewhere they would have cores of their
-//! own. The platform has to deal with all that they send, all the same.
+//! The sign-in clients run at the lowest priority (nice 19), because in production they would have their own cores. The
+//! platform still has to process all their requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -33,7 +33,7 @@ fn turn() -> Duration {
     Duration::from_secs(std::env::var("BATON_BENCH_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(10))
 }
 
-/// Hashes per second on all cores, with nothing around them.
+/// Bare hashes per second on all cores.
 fn bare(cores: usize) -> f64 {
     let begun = Instant::now();
     let threads: Vec<_> = (0..cores)
@@ -53,7 +53,7 @@ fn bare(cores: usize) -> f64 {
     f64::from(hashes) / begun.elapsed().as_secs_f64()
 }
 
-/// Sign-ins per second of `clients` callers.
+/// Sign-ins per second, with one client per e-mail address.
 async fn sign_ins(auth: &AuthServiceClient<tonic::transport::Channel>, emails: &[String]) -> f64 {
     let begun = Instant::now();
     let callers: Vec<_> = emails
@@ -78,7 +78,7 @@ async fn sign_ins(auth: &AuthServiceClient<tonic::transport::Channel>, emails: &
     f64::from(calls) / begun.elapsed().as_secs_f64()
 }
 
-/// Times of one person who reads a task again and again, one call at a time, until `over`; sorted.
+/// Sorted latencies of one user who reads a task repeatedly, one call at a time, until `over`.
 async fn reading(
     person: &Person,
     account: uuid::Uuid,
@@ -103,7 +103,7 @@ fn line(name: &str, took: &[Duration]) {
     println!("| {name:<30} | {:>8.2} | {:>8.2} | {:>8.2} |", at(0.5), at(0.95), at(0.99));
 }
 
-/// What a flood of sign-ins does to those who work.
+/// Measures the effect of a flood of sign-ins on other users.
 async fn flood(platform: &Platform) {
     let team = platform.team().await;
     let task = team.owner.create_task("Read all the time").await;
@@ -119,11 +119,11 @@ async fn flood(platform: &Platform) {
     println!("\nThe thousand had their answers after {:.1} s: {statuses:?}", took.as_secs_f64());
 }
 
-/// A thousand strangers who sign in at once, each tenth with a password of a megabyte; how many got which status, and
-/// how long it took.
+/// Starts a thousand concurrent sign-ins, each tenth with a password of a megabyte. Returns the number of responses by
+/// status, and the duration.
 fn strangers(rest: baton_tests::Rest) -> thread::JoinHandle<(BTreeMap<u16, u32>, Duration)> {
     thread::spawn(move || {
-        // To Linux, a thread is a process with a priority of its own.
+        // On Linux each thread has its own priority.
         #[cfg(target_os = "linux")]
         rustix::process::nice(19).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

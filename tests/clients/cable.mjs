@@ -1,11 +1,11 @@
 // Drives the published npm client of Action Cable, unchanged. Argument: {url, subscribe: [identifier, ...]}.
 // Reads {"subscribe": identifier} and {"unsubscribe": identifier} from standard input, a line each, and prints
-// what the client's callbacks get. Ends when standard input does.
+// the arguments of the client's callbacks. Exits at the end of standard input.
 import { createInterface } from "node:readline";
 import { adapters, createConsumer } from "@rails/actioncable";
 import { WebSocket } from "ws";
 
-// The client expects a browser: these are the three things of one that it touches.
+// The client expects a browser; these are the three browser objects that it uses.
 adapters.WebSocket = WebSocket;
 globalThis.document ??= { visibilityState: "visible" };
 globalThis.addEventListener ??= () => {};
@@ -18,9 +18,9 @@ const consumer = createConsumer(url);
 const subscriptions = new Map();
 
 const add = (identifier) => {
-  const told = (event) => (data) => print({ event, identifier, data: data ?? null });
+  const callback = (event) => (data) => print({ event, identifier, data: data ?? null });
   const callbacks = Object.fromEntries(
-    ["connected", "disconnected", "rejected", "received"].map((event) => [event, told(event)]),
+    ["connected", "disconnected", "rejected", "received"].map((event) => [event, callback(event)]),
   );
   subscriptions.set(JSON.stringify(identifier), consumer.subscriptions.create(identifier, callbacks));
 };

@@ -1,18 +1,18 @@
-// Opens the documentation page in Chromium, opens every operation, and lets axe look for what people cannot use.
-// Argument: {url, theme, screenshot, whole}. It prints {said} for each message of the page that is no mere note, {elsewhere}
-// for each request to another host, {violation} for each of axe, and in the end {operations, shown, samples}.
+// Opens the documentation page and every operation in Chromium, and checks accessibility with axe.
+// Argument: {url, theme, screenshot, whole}. It prints {problem} for each console warning or error, {foreign_request} for each
+// request to another host, {violation} for each axe violation, and at the end {operations, shown, samples}.
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import puppeteer from "puppeteer-core";
 
 const { url, theme, screenshot, whole } = JSON.parse(process.argv[2]);
-// Operations of each group that axe looks at, unless it is to look at the whole.
+// Operations of each group that axe checks, unless `whole` is set.
 const LOOKED_AT = 2;
 const print = (value) => process.stdout.write(JSON.stringify(value) + "\n");
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const places = ["/usr/bin/chromium", "/Applications/Chromium.app/Contents/MacOS/Chromium"];
-// Chromium's sandbox refuses root, and containers have no namespaces to give it.
+// Chromium's sandbox does not work as root, and not in containers without user namespaces.
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? places.find((place) => existsSync(place)),
   args: ["--no-sandbox", "--disable-dev-shm-usage"],
@@ -22,11 +22,11 @@ try {
   const page = await browser.newPage();
   await page.setViewport({ width: 1280, height: 1600 });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-  page.on("console", (message) => ["error", "warn"].includes(message.type()) && print({ said: message.text() }));
-  page.on("pageerror", (error) => print({ said: error.message }));
-  page.on("requestfailed", (request) => print({ said: `${request.url()}: ${request.failure().errorText}` }));
+  page.on("console", (message) => ["error", "warn"].includes(message.type()) && print({ problem: message.text() }));
+  page.on("pageerror", (error) => print({ problem: error.message }));
+  page.on("requestfailed", (request) => print({ problem: `${request.url()}: ${request.failure().errorText}` }));
   page.on("request", (request) => {
-    if (!request.url().startsWith("data:") && new URL(request.url()).origin !== new URL(url).origin) print({ elsewhere: request.url() });
+    if (!request.url().startsWith("data:") && new URL(request.url()).origin !== new URL(url).origin) print({ foreign_request: request.url() });
   });
   await page.evaluateOnNewDocument(() => {
     globalThis.refused = [];
@@ -39,11 +39,11 @@ try {
   if (screenshot) await page.screenshot({ path: screenshot });
   await page.evaluate(axe);
 
-  // The page as it opens first, then each group of operations with all of them open.
+  // The initial page, then each group with all its operations open.
   const look = async (part) => {
     const violations = await page.evaluate(async (index, dark) => {
       const section = document.querySelectorAll(".opblock-tag-section")[index];
-      // The themes differ in colours alone.
+      // The themes differ only in colours.
       const runOnly = dark ? { runOnly: ["color-contrast"] } : {};
       const found = await axe.run(section ?? document, { resultTypes: ["violations"], ...runOnly });
       return found.violations.flatMap(({ id, nodes }) => nodes.slice(0, 5).map((node) => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`));
@@ -73,7 +73,8 @@ try {
     }, part);
     for (const id of open.ids) shown.add(id);
     samples += open.samples;
-    // axe takes a second or two for each open operation. All are made by the same templates, so some of each group do.
+    // axe takes one to two seconds per open operation. All operations use the same templates, so some of each group
+    // suffice.
     const looked = whole ? count : Math.min(count, LOOKED_AT);
     const click = (from, to) => page.evaluate((index, from, to) => {
       const arrows = document.querySelectorAll(".opblock-tag-section")[index].querySelectorAll(".opblock-control-arrow");
@@ -91,7 +92,7 @@ try {
     }
     await click(0, looked);
   }
-  for (const refused of await page.evaluate(() => globalThis.refused)) print({ said: refused });
+  for (const refused of await page.evaluate(() => globalThis.refused)) print({ problem: refused });
   const tables = await page.$$eval(".markdown table, .renderedMarkdown table", (all) => all.length);
   const missing = operations.filter((id) => !shown.has(id));
   print({ operations: operations.length, missing, samples, tables });

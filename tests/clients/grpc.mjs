@@ -1,4 +1,4 @@
-// Plays the story with grpc-js, which learns the contract from the server's own reflection. Argument: {url}.
+// Runs the task story with grpc-js, which reads the contract by server reflection. Argument: {url}.
 import grpc from "@grpc/grpc-js";
 import { GrpcReflection } from "grpc-js-reflection-client";
 import { story } from "./story.mjs";
@@ -19,7 +19,7 @@ async function clientOf(service) {
   return clients.get(service);
 }
 
-// Reflection knows fields by their names in the contract: first_name.
+// Reflection returns field names as in the contract: first_name.
 const renamed = (rename) => function deep(value) {
   if (Array.isArray(value)) return value.map(deep);
   if (value === null || typeof value !== "object") return value;
@@ -38,7 +38,7 @@ async function call(rpc, message, { token, account } = {}) {
     client[method](toSnake(message), metadata, { deadline: Date.now() + 20_000 }, (error, answer) => {
       if (!error) return resolve(toCamel(answer));
       const [details] = error.metadata.get("grpc-status-details-bin");
-      error.told = { code: error.code, message: error.details, status: details?.toString("base64") };
+      error.refusal = { code: error.code, message: error.details, status: details?.toString("base64") };
       reject(error);
     });
   });

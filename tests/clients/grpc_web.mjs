@@ -1,4 +1,4 @@
-// Plays the story over gRPC-Web with Connect's client, as a browser would: fetch and HTTP/1.1. Argument:
+// Runs the task story over gRPC-Web with the Connect client, as in a browser: fetch and HTTP/1.1. Argument:
 // {url, descriptors}, the latter the path of an encoded FileDescriptorSet.
 import { readFileSync } from "node:fs";
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
@@ -22,7 +22,7 @@ async function call(rpc, message, { token, account } = {}) {
   } catch (caught) {
     const error = ConnectError.from(caught);
     const details = error.details.map(({ type, value }) => ({ type, value: Buffer.from(value).toString("base64") }));
-    error.told = { code: error.code, message: error.rawMessage, details };
+    error.refusal = { code: error.code, message: error.rawMessage, details };
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-// Validates an OpenAPI document with a validator that is not ours. Argument: {document}, its path.
+// Validates an OpenAPI document with a third-party validator. Argument: {document}, its path.
 import { readFileSync } from "node:fs";
 import { Validator } from "@seriousme/openapi-schema-validator";
 

@@ -1,12 +1,12 @@
-// A real provider of identities (the npm package oidc-provider), on a free port of this machine. Argument:
+// A real OpenID provider (the npm package oidc-provider) on a free local port. Argument:
 // {client_id, client_secret, accounts: {name: claims}}. Prints {issuer}; then reads {"redirect_uri": ...} from
-// standard input, opens for it, and prints {"ready": true}. Who signs in is whom the browser's cookie `account`
-// names; nobody is asked for a password. Ends when standard input does.
+// standard input, registers it, and prints {"ready": true}. The browser's cookie `account` selects the user;
+// no password is required. Exits at the end of standard input.
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
-// Standard output is for the test.
+// Standard output is reserved for the test.
 console.info = console.warn = console.log = console.error;
 const print = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const { default: Provider } = await import("oidc-provider");
@@ -41,7 +41,7 @@ function open(redirect_uri) {
   };
 }
 
-// Says yes to whatever the provider would ask the person.
+// Confirms every prompt of the provider.
 async function answer(provider, request, response) {
   const { prompt, params, session, grantId } = await provider.interactionDetails(request, response);
   const accountId = /(?:^|; )account=(\w+)/.exec(request.headers.cookie)?.[1];

@@ -1,17 +1,17 @@
-// The core of the platform's story, told once for every foreign client that can call RPCs.
+// The core of the task story, shared by all third-party clients that can call RPCs.
 //
-// `call(rpc, message, {token, account})` makes a unary call and answers its message, in camelCase with enums as
-// numbers. Prints what a test may want to look at.
+// `call(rpc, message, {token, account})` makes a unary call and returns its message, in camelCase with enums as
+// numbers. Prints the values that the test checks.
 
 const MANAGER = 2;
 const USER = 1;
 
 const print = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
-// An id that is the same for all calls of a run.
+// A unique id of the run.
 const run = `${Date.now()}-${process.pid}`;
 
-// The token of the link that was mailed.
+// Returns the token of the mailed link.
 async function mailed(url, email, path) {
   for (let tries = 0; tries < 400; tries++) {
     const answer = await fetch(`${url}/dev/mailbox?to=${encodeURIComponent(email)}`);
@@ -34,8 +34,8 @@ async function person(call, url, name) {
   return { email, id: session.user.id, token: session.accessToken };
 }
 
-// The types of someone's notifications about a task, once there are as many as expected.
-async function told(call, who, id, expected) {
+// Waits for this number of notifications of a user about a task and returns their types.
+async function notifiedTypes(call, who, id, expected) {
   for (let tries = 0; tries < 400; tries++) {
     const list = await call("baton.notification.v1.NotificationService/ListNotifications", {}, who);
     const types = list.notifications.filter(({ taskId }) => taskId === id).map(({ type }) => type);
@@ -81,10 +81,10 @@ export async function story(call, url) {
   print({ people: { owner: owner.id, manager: manager.id, user: user.id } });
 
   for (const [name, who, expected] of [["owner", owner, 1], ["manager", manager, 3], ["user", user, 1]]) {
-    print({ told: name, types: await told(call, who, id, expected) });
+    print({ notified: name, types: await notifiedTypes(call, who, id, expected) });
   }
 
-  // Each way in which a call can fail: by state, by rule of a field, by permission, by token.
+  // Each kind of refusal: state, field validation, permission, token.
   for (const [what, rpc, message, who] of [
     ["state", "baton.task.v1.TaskService/StartTask", { id }, user],
     ["field", "baton.task.v1.TaskService/CreateTask", { title: "" }, user],
@@ -95,7 +95,7 @@ export async function story(call, url) {
       await call(rpc, message, who);
       print({ refused: what, code: 0 });
     } catch (error) {
-      print({ refused: what, ...error.told });
+      print({ refused: what, ...error.refusal });
     }
   }
 }

@@ -215,9 +215,9 @@ fn played(printed: &[Value]) -> Vec<Value> {
     }
     let (notified, refusals) = rest[1..].split_at(3);
     let [assigned, task_completed, accepted] = [1, 3, 5];
-    assert_eq!(notified[0], json!({"told": "owner", "types": [task_completed]}));
-    assert_eq!(notified[1], json!({"told": "manager", "types": [assigned, task_completed, accepted]}));
-    assert_eq!(notified[2], json!({"told": "user", "types": [assigned]}));
+    assert_eq!(notified[0], json!({"notified": "owner", "types": [task_completed]}));
+    assert_eq!(notified[1], json!({"notified": "manager", "types": [assigned, task_completed, accepted]}));
+    assert_eq!(notified[2], json!({"notified": "user", "types": [assigned]}));
     assert_eq!(refusals.len(), REFUSALS.len(), "{refusals:?}");
     refusals.to_vec()
 }

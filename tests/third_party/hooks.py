@@ -1,6 +1,6 @@
 """Schemathesis hooks for Baton: sign-in, formats, and refusals that are permitted for well-formed requests.
 
-BATON_EMAIL and BATON_PASSWORD are those of a person to begin with.
+BATON_EMAIL and BATON_PASSWORD are the credentials of the first user.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Reads the contract by reflection, as grpcio does it: v1alpha. Argument: host:port."""
+"""Reads the contract by reflection (v1alpha) with grpcio. Argument: host:port."""
 
 import sys
 

@@ -1,4 +1,4 @@
-//! Calls from many clients for a while, and the times that they took.
+//! Load driver: calls from many clients, and their latencies.
 
 use std::{
     sync::{
@@ -15,12 +15,12 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Whether this line is asked for: `BATON_BENCH_ONLY` is a part of the names of those that are.
+/// Whether to run this line: `BATON_BENCH_ONLY` is a substring of its name.
 pub(crate) fn wanted(name: &str) -> bool {
     std::env::var("BATON_BENCH_ONLY").map_or(true, |only| name.contains(&only))
 }
 
-/// What calls took.
+/// Latencies of calls.
 pub(crate) struct Times {
     sorted: Vec<Duration>,
     seconds: Duration,
@@ -32,20 +32,20 @@ impl Times {
         self.sorted.len() as f64 / self.seconds.as_secs_f64()
     }
 
-    /// What this share of the calls did not take longer than, in milliseconds.
+    /// The latency at this quantile, in milliseconds.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         self.sorted[((self.sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0
     }
 
-    /// The middle of a line of a table: rate, p50, p95, p99.
+    /// Table columns: rate, p50, p95, p99.
     pub(crate) fn columns(&self) -> String {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| self.quantile(share));
         format!("{:>9.0} | {p50:>8.2} | {p95:>8.2} | {p99:>8.2}", self.rate())
     }
 }
 
-/// Waits until the machine rests: the events of what was written before are handled for a while after the
-/// answers, and would count against the next line. Gives up after a minute, for machines that never rest.
+/// Waits until the machine is idle, because events of earlier writes are still processed after the responses and would
+/// slow the next line. Gives up after a minute.
 pub(crate) async fn settle() {
     let idle = || {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -63,8 +63,7 @@ pub(crate) async fn settle() {
     }
 }
 
-/// Calls `call` from so many clients for a while, each as often as it is answered, with a number that grows. A failed
-/// call ends the run.
+/// Measures `call` from this many clients in closed loops, with an ascending call number. A failed call aborts the run.
 pub(crate) async fn measure<F, Fut>(clients: u64, seconds: u64, call: F) -> Times
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
@@ -73,8 +72,8 @@ where
     measure_every(Duration::ZERO, clients, seconds, call).await
 }
 
-/// The same with a call from each client `every` so often, whether the one before was answered in time or not: what a
-/// call waits for the one before counts as time that it took.
+/// Measures `call` at a fixed rate per client: a call is due `every` interval, and waiting for the previous call counts
+/// as latency.
 pub(crate) async fn measure_every<F, Fut>(every: Duration, clients: u64, seconds: u64, call: F) -> Times
 where
     F: Fn(usize) -> Fut + Send + Sync + 'static,
@@ -90,7 +89,7 @@ where
             let (call, number) = (Arc::clone(&call), Arc::clone(&number));
             tokio::spawn(async move {
                 let mut took = Vec::new();
-                // The clients take turns.
+                // The clients start staggered.
                 let mut next = begun + every.mul_f64(client as f64 / clients as f64);
                 while begun.elapsed() < WARM_UP + seconds {
                     tokio::time::sleep_until(next.into()).await;

@@ -1,4 +1,4 @@
-//! The RPCs of the contract, and what their options say.
+//! The RPCs of the contract and their access rules.
 
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 

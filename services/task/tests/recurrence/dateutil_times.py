@@ -1,11 +1,11 @@
-"""The times of RRULEs as python-dateutil has them, for services/task/src/schedule/recurrence/tests/differential.rs.
+"""Occurrences of RRULEs by python-dateutil, for services/task/src/schedule/recurrence/tests/differential.rs.
 
 Reads a JSON array of cases from stdin: {"rule", "start": local time, "zone": IANA name, "last_year", "most", "corrected"}.
 Writes a JSON array with one list for each: the first `most` instants after the start up to the end of `last_year`, as
 seconds since 1970 in ascending order; or {"error": text}.
 
-With `corrected`, the rule is given to dateutil in a form that it follows as RFC 5545 has it. Each correction names the
-section of the RFC that dateutil departs from; the Rust test shows each of them with an example.
+With `corrected`, the rule is rewritten so that dateutil follows RFC 5545. Each correction names the section of the RFC
+from which dateutil deviates; the Rust test has an example of each.
 """
 
 import datetime
@@ -27,7 +27,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def week_of_year(day, week_start):
-    """A day's week and how many weeks its year has (3.3.10, BYWEEKNO): the first one has four days in the year."""
+    """A day's week number and its year's number of weeks (3.3.10, BYWEEKNO): week 1 has four days in the year."""
 
     def middle(day):
         return day - DAY * ((day.weekday() - week_start) % 7) + DAY * 3
@@ -38,8 +38,8 @@ def week_of_year(day, week_start):
 
 
 class CorrectWeeks(dateutil.rrule._iterinfo):
-    """3.3.10, BYWEEKNO: dateutil takes the length of the wrong year for the last week of the year before, and no week
-    but the last by its negative number, where a week begins in one year and ends in the next."""
+    """3.3.10, BYWEEKNO: for weeks that span two years, dateutil uses the length of the wrong year for the last week of
+    the previous year, and supports no negative week number but the last."""
 
     def rebuild(self, year, month):
         super().rebuild(year, month)
@@ -53,30 +53,30 @@ class CorrectWeeks(dateutil.rrule._iterinfo):
 
 
 def corrected(parts, start):
-    """The rule, its start, and how many times are left out before `start`."""
+    """Returns the corrected rule and its start."""
     parts = dict(parts)
     frequency = parts["FREQ"]
     month_scope = frequency == "MONTHLY" or (frequency == "YEARLY" and "BYMONTH" in parts)
     if "BYSECOND" in parts:
-        # 3.3.12: without leap seconds, the 60th is the 59th. dateutil fails.
+        # 3.3.12: without leap seconds, second 60 is second 59. dateutil fails.
         parts["BYSECOND"] = ",".join("59" if second == "60" else second for second in parts["BYSECOND"].split(","))
     if frequency == "YEARLY" and "BYWEEKNO" in parts and not parts.keys() & {"BYDAY", "BYMONTHDAY", "BYYEARDAY"}:
-        # 3.3.10: what a rule does not say is as in DTSTART. dateutil takes all days of the week.
+        # 3.3.10: missing parts are taken from DTSTART. dateutil uses all days of the week.
         parts["BYDAY"] = WEEKDAYS[start.weekday()]
     if "BYDAY" in parts:
         days = parts["BYDAY"].split(",")
         if any(len(day) > 2 for day in days):
-            # 3.3.10: BYDAY is a list, and each value adds days. dateutil wants a day to be in both kinds of values.
+            # 3.3.10: the values of BYDAY are a union. dateutil requires a day to match both kinds of values.
             most = 5 if month_scope else 53
             days = [f"{nth}{day}" for day in days for nth in (range(1, most + 1) if len(day) == 2 else [""])]
         if month_scope:
-            # 3.3.10: from 1 to 53, so a sixth Monday of a month is none. dateutil fails.
+            # 3.3.10: numbers are from 1 to 53, so a sixth Monday of a month does not exist. dateutil fails.
             days = [day for day in days if abs(int(day[:-2] or 1)) <= 5]
         if not days:
             return None, start
         parts["BYDAY"] = ",".join(days)
     if frequency == "WEEKLY" and "BYSETPOS" in parts:
-        # 3.3.10: positions are in the whole period. dateutil begins the first week at DTSTART.
+        # 3.3.10: positions refer to the whole period. dateutil starts the first week at DTSTART.
         parts.setdefault("BYDAY", WEEKDAYS[start.weekday()])
         start -= DAY * ((start.weekday() - WEEKDAYS.index(parts.get("WKST", "MO"))) % 7)
     return parts, start
@@ -92,18 +92,18 @@ def times(case):
         parts, first = corrected(parts, start)
         if parts is None:
             return []
-    # Of a rule that begins before the start, COUNT counts from the start.
+    # If the rule starts before `start`, COUNT still counts from `start`.
     count = int(parts.pop("COUNT")) if first != start and "COUNT" in parts else None
-    # Where dateutil stops looking.
+    # The limit of dateutil's search.
     datetime.MAXYEAR = case["last_year"]
     zone = zoneinfo.ZoneInfo(case["zone"])
     text = ";".join(f"{name}={value}" for name, value in parts.items())
     found = rrulestr(text, dtstart=first.replace(tzinfo=zone))
     begin = start.replace(tzinfo=zone).timestamp()
-    # Its last period may end in the next year.
+    # The last period may end in the next year.
     found = itertools.takewhile(lambda time: time.year <= case["last_year"], found)
     found = itertools.islice((time for time in found if time.replace(tzinfo=None) >= start), count)
-    # A time that the zone skips may be later than some that show more, by a day at most, and twice there.
+    # A skipped local time may sort after later ones, by at most a day, and may be duplicated.
     instants = (time.timestamp() for time in itertools.islice(found, case["most"] * 2 + 48))
     return sorted({int(instant) for instant in instants if instant > begin})[: case["most"]]
 
@@ -115,7 +115,7 @@ def answer(case):
     try:
         return times(case)
     except (IndexError, ValueError) as error:
-        # A rule that has no times.
+        # A rule without occurrences.
         if re.match("Invalid combination of interval|Invalid rrule byxxx generates an empty set", str(error)):
             return []
         return {"error": f"{type(error).__name__}: {error}"}
