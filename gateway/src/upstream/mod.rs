@@ -45,7 +45,7 @@ impl Upstreams {
     /// # Errors
     /// If there is none.
     pub(crate) fn get(&self, name: &str) -> Result<Upstream> {
-        let service = self.0.get(name).with_context(|| format!("no upstream is the service {name}"))?;
+        let service = self.0.get(name).with_context(|| format!("no upstream serves {name}"))?;
         Ok(service.upstream.clone())
     }
 
@@ -55,7 +55,7 @@ impl Upstreams {
     /// If there is none.
     pub(crate) fn of_package(&self, package: &str) -> Result<Upstream> {
         let name = package.strip_prefix("baton.").and_then(|rest| rest.split('.').next());
-        self.get(name.with_context(|| format!("{package} is no package of a service"))?)
+        self.get(name.with_context(|| format!("{package} must be the package of a service"))?)
     }
 
     /// All services: name, connections, and whether the gateway is ready without it.
