@@ -1,10 +1,10 @@
-//! The page about the OWASP ASVS names tests that are there.
+//! `docs/asvs.md` names existing tests.
 
 use std::{collections::HashMap, fs, path::Path};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Where the places of the page are.
+/// Folders by the prefix used in the page.
 fn folders() -> HashMap<&'static str, Vec<&'static str>> {
     HashMap::from([
         ("auth", vec!["services/auth/tests/it", "services/auth/src"]),
@@ -36,6 +36,6 @@ fn every_test_named_in_asvs_md_exists() {
             missing.push(name);
         }
     }
-    assert!(missing.is_empty(), "not there: {missing:#?}");
-    assert!(named > 60, "only {named} tests: the page is written otherwise by now");
+    assert!(missing.is_empty(), "missing: {missing:#?}");
+    assert!(named > 60, "only {named} tests: the page's format has changed");
 }

@@ -1,4 +1,5 @@
-//! The Dockerfile builds what `k8s/` runs, from files that are there. No engine runs here, so it is read, not built.
+//! The Dockerfile builds the images of `k8s/` from existing files. The tests read it, because no container engine is
+//! available.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,7 @@ use toml::Table;
 
 use crate::rendered_manifests::{Manifests, container, in_clone};
 
-/// One stage: the image that it starts from, and its instructions.
+/// A build stage: its base image and instructions.
 #[derive(Debug)]
 struct Stage {
     from: String,
@@ -17,7 +18,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The last instruction of a kind.
+    /// The last instruction of this kind.
     fn last(&self, instruction: &str) -> Option<&str> {
         self.instructions.iter().rev().find(|(name, _)| name == instruction).map(|(_, rest)| rest.as_str())
     }
@@ -34,7 +35,7 @@ fn stages() -> BTreeMap<String, Stage> {
             let (from, name) = rest.split_once(" AS ").unwrap();
             current = name.to_owned();
             let fresh = stages.insert(current.clone(), Stage { from: from.to_owned(), instructions: Vec::new() });
-            assert!(fresh.is_none(), "two stages are called {name}");
+            assert!(fresh.is_none(), "two stages are named {name}");
         } else {
             let stage: &mut Stage = stages.get_mut(&current).unwrap();
             stage.instructions.push((instruction.to_owned(), rest.trim().to_owned()));
@@ -43,7 +44,7 @@ fn stages() -> BTreeMap<String, Stage> {
     stages
 }
 
-/// What the build copies from the clone.
+/// Paths that the build copies from the repository.
 fn copied() -> BTreeSet<String> {
     let stages = stages();
     let copies = stages["build"].instructions.iter().filter(|(name, _)| name == "COPY");
@@ -61,16 +62,16 @@ fn copied_paths_exist_and_cover_the_build() {
     let copied = copied();
     let ignored = fs::read_to_string(in_clone(".dockerignore")).unwrap();
     for path in &copied {
-        assert!(in_clone(path).exists(), "there is no {path}");
+        assert!(in_clone(path).exists(), "{path} does not exist");
         let ignores = |line: &str| line.trim_matches('/') == path || line == format!("**/{path}");
         assert!(!ignored.lines().any(ignores), "{path} is ignored");
     }
     let workspace: Table = fs::read_to_string(in_clone("Cargo.toml")).unwrap().parse().unwrap();
     let members = workspace["workspace"]["members"].as_array().unwrap().iter().map(|member| member.as_str().unwrap());
     let folders = members.map(|member| member.trim_end_matches("/*"));
-    // `migrations` and `.sqlx` are read while services are compiled.
+    // Compiling the services reads `migrations` and `.sqlx`.
     for needed in folders.chain(["Cargo.toml", "Cargo.lock", "migrations", ".sqlx"]) {
-        assert!(copied.contains(needed), "the build needs {needed}, and does not copy it");
+        assert!(copied.contains(needed), "the build needs {needed} but does not copy it");
     }
     let version = workspace["workspace"]["package"]["rust-version"].as_str().unwrap();
     assert!(stages()["build"].from.starts_with(&format!("rust:{version}-")), "the toolchain is not Rust {version}");
@@ -93,13 +94,13 @@ fn every_deployed_image_has_a_build_target() {
         }
         assert_eq!(stage.from, "baton");
         assert_eq!(entry, ["/baton", "serve", target]);
-        assert!(container.command.is_none() && container.args.is_none(), "{name}: the image knows what it runs");
+        assert!(container.command.is_none() && container.args.is_none(), "{name}: the image defines its command");
         let exposed: BTreeSet<i32> =
             stage.last("EXPOSE").unwrap().split(' ').map(|port| port.parse().unwrap()).collect();
         let ports: BTreeSet<i32> = container.ports.iter().flatten().map(|port| port.container_port).collect();
         assert_eq!(exposed, ports, "{name}");
     }
-    // Every other stage is one that is run, or the one that builds.
+    // Every other stage is a deployed image or the build stage.
     assert_eq!(stages.len(), base.deployments.len() + 2);
 }
 
@@ -113,7 +114,10 @@ fn image_user_matches_the_pod_user() {
         assert_eq!(security.run_as_group, group.parse().ok(), "{name}");
     }
     for (name, stage) in stages.iter().filter(|(name, _)| *name != "build" && *name != "baton") {
-        assert!(stage.last("USER").is_none() && stage.last("COPY").is_none(), "{name} differs by what it starts only");
+        assert!(
+            stage.last("USER").is_none() && stage.last("COPY").is_none(),
+            "{name} may differ only in what it starts"
+        );
     }
 }
 
@@ -126,7 +130,7 @@ fn production_overlay_pins_images_and_their_migrations() {
         let target = if production.jobs.contains_key(name) { "baton" } else { name };
         assert!(repository.contains('.') && repository.ends_with(&format!("/{target}")), "{name}: {repository}");
         assert!(!tag.contains('/') && tag != "latest", "{name}: {tag}");
-        // A Job cannot be changed, so that of the next release needs another name.
+        // A Job is immutable, so each release needs its own name.
         if production.jobs.contains_key(name) {
             assert_eq!(name, format!("migrate-{tag}"));
         }

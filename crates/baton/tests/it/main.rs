@@ -1,4 +1,4 @@
-//! What belongs to no single service: the data that all of them keep, the manifests that run them.
+//! Tests across services: database schemas and privileges, manifests, generated documents.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

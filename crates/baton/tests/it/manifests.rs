@@ -1,5 +1,4 @@
-//! `k8s/` holds together: every object is one that Kubernetes takes, and the names by which objects call each
-//! other are those of objects that are there.
+//! `k8s/` is consistent: every object is valid, and references between objects resolve.
 
 use std::{collections::BTreeMap, collections::BTreeSet, fs};
 
@@ -10,7 +9,7 @@ use k8s_openapi::{
 
 use crate::rendered_manifests::{BOTH, Manifests, container, in_clone, labels, port};
 
-/// Telemetry may take so long to send what it holds (`Telemetry::flush`).
+/// Maximum duration of `Telemetry::flush`, in seconds.
 const FLUSH_SECONDS: i64 = 6;
 
 type Labels = BTreeMap<String, String>;
@@ -58,7 +57,7 @@ fn all_objects_are_namespaced_and_labelled() {
             assert_eq!(object.metadata.namespace.as_deref(), Some("baton"), "{} {name}", stringify!($kind));
             let labels = object.metadata.labels.as_ref().unwrap();
             assert_eq!(labels["app.kubernetes.io/part-of"], "baton", "{} {name}", stringify!($kind));
-            // The order of a roll-out is by this label (k8s/README.md).
+            // Rollouts are ordered by this label (k8s/README.md).
             assert!(labels.contains_key("app.kubernetes.io/name"), "{} {name}", stringify!($kind));
         })* };
     }
@@ -135,13 +134,13 @@ fn containers_run_with_least_privilege() {
     }
 }
 
-/// The port that a probe asks, in numbers.
+/// The port number of a probe.
 fn probed(container: &Container, probe: &Probe) -> i32 {
     let named = match (&probe.tcp_socket, &probe.http_get, &probe.grpc) {
         (Some(tcp), None, None) => &tcp.port,
         (None, Some(http), None) => &http.port,
         (None, None, Some(grpc)) => return grpc.port,
-        _ => panic!("a probe asks one thing"),
+        _ => panic!("a probe has one check"),
     };
     match named {
         IntOrString::String(name) => port(container, name).unwrap(),
@@ -164,7 +163,7 @@ fn probes_use_the_serving_port() {
             for probe in [startup, alive, ready] {
                 assert_eq!(probed(container, probe), serves, "{name}");
             }
-            // Health says NOT_SERVING while a pod drains, so it must not decide whether the pod lives.
+            // Health is NOT_SERVING while a pod drains, so it must not be the liveness check.
             assert!(startup.grpc.is_none() && alive.grpc.is_none(), "{name}");
             let path = |probe: &Probe| probe.http_get.as_ref().and_then(|http| http.path.clone());
             if name == "gateway" {
@@ -187,7 +186,7 @@ fn termination_grace_period_covers_draining() {
             let needed = delay + seconds("BATON_DRAIN_TIMEOUT_SECONDS") + FLUSH_SECONDS;
             assert!(pod.termination_grace_period_seconds.unwrap() >= needed, "{name} is killed while it drains");
         }
-        assert!(delay > 0, "without a delay, calls are sent to pods that have closed their port");
+        assert!(delay > 0, "without a delay, calls reach pods that have closed their port");
     }
 }
 
@@ -198,7 +197,7 @@ fn rollout_or_lost_node_leaves_enough_pods() {
             let spec = deployment.spec.as_ref().unwrap();
             let rolling = spec.strategy.as_ref().unwrap().rolling_update.as_ref().unwrap();
             assert_eq!(rolling.max_unavailable, Some(IntOrString::Int(0)), "{name}");
-            assert_eq!(spec.replicas, None, "{name}: the autoscaler decides, and an apply would undo it");
+            assert_eq!(spec.replicas, None, "{name}: the autoscaler sets it, and an apply would overwrite it");
             let scaler = manifests.scalers[name].spec.as_ref().unwrap();
             assert!(scaler.min_replicas.unwrap() >= 2 && scaler.max_replicas > scaler.min_replicas.unwrap(), "{name}");
             let budget = manifests.budgets[name].spec.as_ref().unwrap();
@@ -217,7 +216,7 @@ fn rollout_or_lost_node_leaves_enough_pods() {
     }
 }
 
-/// The secrets and keys in the table of `k8s/README.md`: `| secret | key | ... |`.
+/// Secrets and keys in the table of `k8s/README.md`: `| secret | key | ... |`.
 fn documented() -> BTreeSet<(String, String)> {
     let readme = fs::read_to_string(in_clone("k8s/README.md")).unwrap();
     let table = readme.split("\n## Secrets\n").nth(1).unwrap().split("\n## ").next().unwrap();

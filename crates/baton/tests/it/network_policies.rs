@@ -1,4 +1,4 @@
-//! The network policies open what the configuration makes services need, and nothing else.
+//! The network policies permit exactly the connections that the configuration requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,11 +29,11 @@ fn spec(policy: &NetworkPolicy) -> &NetworkPolicySpec {
 }
 
 fn applies(policy: &NetworkPolicy, pod: &Labels) -> bool {
-    // An absent selector selects everything, as an empty one does.
+    // An absent selector selects everything, like an empty one.
     spec(policy).pod_selector.as_ref().is_none_or(|selector| matches(selector, pod))
 }
 
-/// What one rule opens: a side (`None` is everywhere), and ports.
+/// What a rule permits: peers (`None` is any), and ports.
 struct Opening<'a> {
     peers: Option<&'a [NetworkPolicyPeer]>,
     ports: &'a [NetworkPolicyPort],
@@ -59,7 +59,7 @@ fn openings<'a>(manifests: &'a Manifests, pod: &Labels, direction: &str) -> Vec<
 }
 
 impl Opening<'_> {
-    /// Whether it is about a pod of this namespace with these labels.
+    /// Whether it applies to a pod of this namespace with these labels.
     fn is_about(&self, pod: &Labels) -> bool {
         self.peers.into_iter().flatten().any(|peer| {
             peer.namespace_selector.is_none()
@@ -68,25 +68,25 @@ impl Opening<'_> {
         })
     }
 
-    /// Whether it is about what is outside of this namespace.
+    /// Whether it applies to peers outside of this namespace.
     fn is_about_outside(&self) -> bool {
         self.peers.is_none_or(|peers| {
             peers.iter().any(|peer| peer.pod_selector.is_none() || peer.namespace_selector.is_some())
         })
     }
 
-    /// Its ports, in numbers; those with names are the container's.
+    /// Its port numbers; named ports are resolved by the container.
     fn ports(&self, named: impl Fn(&str) -> Option<i32>) -> BTreeSet<i32> {
         let number = |opened: &NetworkPolicyPort| match opened.port.as_ref().expect("a rule names its ports") {
             IntOrString::Int(number) => *number,
-            IntOrString::String(name) => named(name).unwrap_or_else(|| panic!("there is no port {name}")),
+            IntOrString::String(name) => named(name).unwrap_or_else(|| panic!("no port is named {name}")),
         };
         self.ports.iter().map(number).collect()
     }
 }
 
 fn no_names(name: &str) -> Option<i32> {
-    panic!("{name}: the port of another pod goes by its number")
+    panic!("{name}: ports of other pods must be numeric")
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn traffic_is_denied_by_default() {
         assert_eq!(directions, BTreeSet::from(["Egress", "Ingress"]));
         for (name, policy) in &manifests.policies {
             let policy = spec(policy);
-            // A direction that has rules but is not named would be dead; one named without rules is closed anyway.
+            // Rules for a direction that is not in policyTypes have no effect; a direction without rules is denied.
             let named = |direction: &str| policy.policy_types.as_ref().unwrap().iter().any(|known| known == direction);
             assert!(policy.ingress.is_none() || named("Ingress"), "{name}");
             assert!(policy.egress.is_none() || named("Egress"), "{name}");
@@ -122,7 +122,7 @@ fn every_policy_selector_matches_a_pod() {
                 let exact = selector.match_labels.iter().flatten().map(|(_, value)| value);
                 let any = selector.match_expressions.iter().flatten().flat_map(|one| one.values.iter().flatten());
                 for value in exact.chain(any) {
-                    assert!(names.contains(value.as_str()), "{name}: no pod is called {value}");
+                    assert!(names.contains(value.as_str()), "{name}: no pod is named {value}");
                 }
             }
         }
@@ -152,8 +152,8 @@ fn services_reach_exactly_their_upstreams() {
                 } else {
                     BTreeSet::new()
                 };
-                assert_eq!(out, expected, "what {} may send to {callee}", caller.name);
-                assert_eq!(into, expected, "what {callee} takes from {}", caller.name);
+                assert_eq!(out, expected, "egress from {} to {callee}", caller.name);
+                assert_eq!(into, expected, "ingress of {callee} from {}", caller.name);
             }
         }
     }
@@ -210,7 +210,7 @@ fn only_ingress_controller_and_prometheus_enter_from_outside() {
     }
 }
 
-/// The base does not know where Postgres, Redis and the mail server are; an installation does.
+/// The base leaves the addresses of Postgres, Redis and the mail server open; an overlay sets them.
 #[test]
 fn production_overlay_names_every_egress_destination() {
     let production = Manifests::render("overlays/production");

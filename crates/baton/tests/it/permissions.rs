@@ -1,6 +1,6 @@
-//! Who may call what, as a page: made from the descriptors and from the tables of `crates/access`.
+//! `docs/permissions.md` is generated from the descriptors and the tables of `crates/access`.
 //!
-//! `BATON_BLESS=1 cargo nextest run -p baton permissions` writes it anew.
+//! `BATON_BLESS=1 cargo nextest run -p baton permissions` regenerates it.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -12,16 +12,16 @@ use baton_proto::{baton::access::v1::FreshProof, pool};
 
 const PAGE: &str = "docs/permissions.md";
 
-/// The tables of who reaches whom, and what each is about.
-const REACHES: [(&str, &str, &[Grant]); 4] = [
-    ("Tasks", "To whom one may hand tasks.", relation_policy::TASKS),
-    ("Boards", "Whose boards one may see.", relation_policy::BOARDS),
-    ("Memberships", "Whose memberships one may have described and explained.", relation_policy::MEMBERSHIPS),
-    ("Activity", "Of whose doings one may read the log.", relation_policy::ACTIVITY),
+/// The relation tables, with title and description.
+const RELATION_TABLES: [(&str, &str, &[Grant]); 4] = [
+    ("Tasks", "To whom the caller may assign tasks.", relation_policy::TASKS),
+    ("Boards", "Whose boards the caller may read.", relation_policy::BOARDS),
+    ("Memberships", "Whose memberships the caller may describe and explain.", relation_policy::MEMBERSHIPS),
+    ("Activity", "Whose actions the caller may read in the activity log.", relation_policy::ACTIVITY),
 ];
 
-/// The RPCs that name a person, and by which table that person is reached.
-const OF_PEOPLE: [(&str, &str); 7] = [
+/// RPCs with a target user, and the relation table that applies.
+const TARGET_USER_RPCS: [(&str, &str); 7] = [
     ("/baton.task.v1.TaskService/CreateTask", "Tasks"),
     ("/baton.task.v1.TaskService/AssignTask", "Tasks"),
     ("/baton.task.v1.TaskService/ReassignTask", "Tasks"),
@@ -31,21 +31,21 @@ const OF_PEOPLE: [(&str, &str); 7] = [
     ("/baton.tenancy.v1.ActivityService/ListUserActivityLogs", "Activity"),
 ];
 
-const INTRODUCTION: &str = "# Who may do what
+const INTRODUCTION: &str = "# Permissions
 
-Made from the contract and from the tables of `crates/access` by `crates/baton/tests/it/permissions.rs`, which
-fails when this page is not what they say; `BATON_BLESS=1 cargo nextest run -p baton permissions` writes it anew.
+Generated from the contract and from the tables of `crates/access` by `crates/baton/tests/it/permissions.rs`, which
+fails if this page is outdated; `BATON_BLESS=1 cargo nextest run -p baton permissions` regenerates it.
 
-Three things decide about a call: its **rule** (below, by RPC), the caller's **role** in the account that the call
-names, and, where the call is about a person or a thing of theirs, how the caller **relates** to that person. In an
-account that one does not belong to, nobody is anything: NOT_A_MEMBER, whether the account is there or not, and a
-thing of another account is as absent as one that never was.
+Three things decide about a call: the **rule** of the RPC (below), the caller's **role** in the account that the call
+names, and, if the call concerns a user or a resource of a user, the caller's **relation** to that user. In an account
+of which the caller is not a member, every call is NOT_A_MEMBER, whether or not the account exists, and a resource of
+another account is not found.
 ";
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     permissions(&mut page);
-    reaches(&mut page);
+    relations(&mut page);
     services(&mut page);
     page
 }
@@ -58,23 +58,23 @@ fn permissions(page: &mut String) {
     }
 }
 
-fn reaches(page: &mut String) {
+fn relations(page: &mut String) {
     page.push_str(
-        "\n## Relations\n\nA caller stands to a person as *own* (it is they themselves), *report* (the person \
-         reports to them, directly or\nthrough others) or *other*; what a cell names is of whom the caller reaches.\n",
+        "\n## Relations\n\nThe relation of a caller to a user is *own* (the same user), *report* (the user reports to the \
+         caller, directly or\nindirectly) or *other*. A cell names the roles of the users on whom the caller may act.\n",
     );
-    for (name, about, table) in REACHES {
+    for (name, about, table) in RELATION_TABLES {
         write!(page, "\n### {name}\n\n{about}\n\n| caller | own | report | other |\n|---|---|---|---|\n").unwrap();
         for role in Role::ALL {
             let cells =
-                [Relation::Own, Relation::Report, Relation::Other].map(|relation| reached(table, role, relation));
+                [Relation::Own, Relation::Report, Relation::Other].map(|relation| allowed_roles(table, role, relation));
             writeln!(page, "| {} | {} |", role.name(), cells.join(" | ")).unwrap();
         }
     }
 }
 
-/// The roles that one of `role` reaches among those who stand to them like this.
-fn reached(table: &[Grant], role: Role, relation: Relation) -> String {
+/// The roles that `role` may act on for this relation.
+fn allowed_roles(table: &[Grant], role: Role, relation: Relation) -> String {
     let of: Vec<Role> =
         Role::ALL.into_iter().filter(|&of| relation_policy::allows(table, role, of, relation)).collect();
     match of.len() {
@@ -86,10 +86,10 @@ fn reached(table: &[Grant], role: Role, relation: Relation) -> String {
 
 fn services(page: &mut String) {
     page.push_str(
-        "\n## RPCs\n\nRoles: *yes* where the role is let in; then the domain decides about the thing itself, by \
-         the relation where the last\ncolumn names one. Keys: the scope that an API key needs; a session needs none. \
-         Proof: what the call takes beside the token;\n*fresh* is a sign-in, or Reauthenticate, within the last 15 \
-         minutes in the same session, *sometimes* that for some requests\n(the comment of the RPC says which), and \
+        "\n## RPCs\n\nRoles: *yes* if the role has the permission; the domain then decides about the resource, by the \
+         relation if the last\ncolumn names one. Keys: the scope that an API key needs; a session needs none. \
+         Proof: what the call requires beside the token.\n*fresh* is a sign-in or Reauthenticate within the last 15 \
+         minutes in the same session, *sometimes* the same for some\nrequests (listed in the comment of the RPC), and \
          *request* a password or code in the request.\n",
     );
     let services = pool().services().filter(|service| service.full_name().starts_with("baton."));
@@ -126,7 +126,7 @@ fn services(page: &mut String) {
                 FreshProof::Conditional => "sometimes",
                 FreshProof::InRequest => "request",
             };
-            let relation = OF_PEOPLE.iter().find(|(rpc, _)| *rpc == path).map_or("", |(_, table)| *table);
+            let relation = TARGET_USER_RPCS.iter().find(|(rpc, _)| *rpc == path).map_or("", |(_, table)| *table);
             let rest = rest(&method).unwrap_or_default();
             let (rpc, roles) = (method.name(), roles.join(" | "));
             writeln!(page, "| {rpc} | {rest} | {name} | {roles} | {keys} | {proof} | {relation} |").unwrap();
@@ -159,16 +159,13 @@ fn permissions_page_matches_the_tables() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     let differs = written.lines().zip(page.lines()).find(|(written, made)| written != made);
-    assert!(
-        written == page,
-        "{PAGE} is not what the tables say (first difference: {differs:?}); BATON_BLESS=1 writes it anew"
-    );
+    assert!(written == page, "{PAGE} is outdated (first difference: {differs:?}); BATON_BLESS=1 regenerates it");
 }
 
 #[test]
 fn every_rpc_with_a_relation_exists_in_the_contract() {
     let page = page();
-    for (rpc, table) in OF_PEOPLE {
+    for (rpc, table) in TARGET_USER_RPCS {
         let (_, name) = rpc.rsplit_once('/').unwrap();
         assert!(
             page.lines()

@@ -1,4 +1,4 @@
-//! What the roles of the services may do to each table: all of it is listed here, so that a new table is looked at.
+//! Privileges of the service roles on each table. All are listed here, so that a new table gets a review.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ const ALL: &str = "select, insert, update, delete";
 const READ: &str = "select";
 const NONE: &str = "";
 
-/// The platform's tables, which every schema has: what the serving role may do, and what the system role may. But for
-/// `idempotency_keys`, none is behind row-level security: the serving role would read the rows of all tenants.
+/// Platform tables, which every schema has: privileges of the serving role and of the system role. Except for
+/// `idempotency_keys`, none has row-level security: the serving role could read the rows of all tenants.
 const PLATFORM: &[(&str, &str, &str)] = &[
     ("_migrations", READ, READ),
     ("_platform_migrations", READ, READ),
@@ -25,7 +25,7 @@ const PLATFORM: &[(&str, &str, &str)] = &[
     ("relay", NONE, ALL),
 ];
 
-/// What the serving role may do to the services' own tables. One that is not forced behind row-level security holds the
+/// Privileges of the serving role on the services' own tables. A table without forced row-level security exposes the
 /// rows of all tenants: think twice.
 const OWN: &[(&str, &str)] = &[
     ("auth.api_keys", ALL),
@@ -76,7 +76,7 @@ const OWN: &[(&str, &str)] = &[
     ("tenancy.usage_warnings", ALL),
 ];
 
-/// What is expected of a role, by table.
+/// Expected privileges of a role, by table.
 fn expected(schema: &str, system: bool) -> BTreeMap<String, String> {
     let platform =
         PLATFORM.iter().map(|(table, app, sys)| (format!("{schema}.{table}"), if system { sys } else { app }));
@@ -85,8 +85,8 @@ fn expected(schema: &str, system: bool) -> BTreeMap<String, String> {
     platform.chain(own).map(|(table, may)| (table, (*may).to_owned())).collect()
 }
 
-/// What a role may do to every table and view of a schema, columns where it is not the whole table. Partitions are left
-/// out while nothing is allowed to them.
+/// Actual privileges of a role on every table and view of a schema, by column if not on the whole table. Partitions
+/// without privileges are omitted.
 async fn allowed(conn: &mut PgConnection, schema: &str, role: &str) -> BTreeMap<String, String> {
     let rows: Vec<(String, String)> = sqlx::query_as(
         "select n.nspname || '.' || c.relname,
@@ -126,7 +126,7 @@ async fn roles_have_exactly_the_listed_privileges() {
             for (table, may) in &found {
                 match expected.get(table) {
                     Some(listed) if listed == may => {}
-                    // What the system role may do to a service's own tables follows from the schema's defaults.
+                    // Privileges of the system role on a service's own tables follow from the schema's defaults.
                     None if system => {}
                     listed => wrong.push(format!("{role} may [{may}] on {table}, and is to [{listed:?}]")),
                 }
@@ -139,7 +139,7 @@ async fn roles_have_exactly_the_listed_privileges() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// One service's role reaches into no other's schema.
+/// A service role has no access to schemas of other services.
 #[tokio::test]
 async fn service_roles_have_no_privileges_in_other_schemas() {
     let database = Database::create(&schemas()).await;

@@ -22,10 +22,10 @@ use k8s_openapi::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// What all tests look at: the base, and the installation made from it.
+/// The folders under test: the base and the production overlay.
 pub(crate) const BOTH: [&str; 2] = ["base", "overlays/production"];
 
-/// A file or folder of the clone.
+/// A path in the repository.
 pub(crate) fn in_clone(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
@@ -83,14 +83,14 @@ impl Manifests {
         deployments.chain(jobs).map(|(name, template)| (name.as_str(), template)).collect()
     }
 
-    /// The one ConfigMap's values.
+    /// The values of the only ConfigMap.
     pub(crate) fn common(&self) -> &BTreeMap<String, String> {
         assert_eq!(self.config_maps.len(), 1);
         self.config_maps.values().next().unwrap().data.as_ref().unwrap()
     }
 }
 
-/// The one container of a pod.
+/// The only container of a pod.
 pub(crate) fn container(pod: &PodTemplateSpec) -> &Container {
     let spec = pod.spec.as_ref().unwrap();
     assert!(spec.init_containers.is_none() && spec.ephemeral_containers.is_none());
@@ -103,7 +103,7 @@ pub(crate) fn labels(pod: &PodTemplateSpec) -> &BTreeMap<String, String> {
     pod.metadata.as_ref().unwrap().labels.as_ref().unwrap()
 }
 
-/// The port of a container that has this name.
+/// The container port with this name.
 pub(crate) fn port(container: &Container, name: &str) -> Option<i32> {
     let ports = container.ports.iter().flatten();
     ports.filter(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port).next()
@@ -116,17 +116,17 @@ where
     let object: T = typed(document);
     let name = object.metadata().name.clone().unwrap();
     let twice = objects.insert(name.clone(), object);
-    assert!(twice.is_none(), "there are two {} of the name {name}", document["kind"]);
+    assert!(twice.is_none(), "two {} are named {name}", document["kind"]);
 }
 
-/// `document` in its type. What the type does not know, it does not keep; so a field that is misspelt, or
-/// stands in the wrong place, is one that is gone when the typed object is written out again.
+/// Parses `document` into its type. The type drops unknown fields, so a misspelt or misplaced field is missing when the
+/// object is serialized again.
 fn typed<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     let what = format!("{} {}", document["kind"], document["metadata"]["name"]);
     let object: T = serde_json::from_value(document.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut lost = BTreeSet::new();
     compare(document, &serde_json::to_value(&object).unwrap(), String::new(), &mut lost);
-    assert!(lost.is_empty(), "{what}: Kubernetes knows no such field: {lost:?}");
+    assert!(lost.is_empty(), "{what}: unknown fields: {lost:?}");
     object
 }
 

@@ -111,7 +111,7 @@ def times(case):
 PLAIN = dateutil.rrule._iterinfo
 
 
-def answer(case):
+def evaluate(case):
     try:
         return times(case)
     except (IndexError, ValueError) as error:
@@ -123,4 +123,4 @@ def answer(case):
 
 if __name__ == "__main__":
     with multiprocessing.Pool() as pool:
-        json.dump(pool.map(answer, json.load(sys.stdin), chunksize=100), sys.stdout)
+        json.dump(pool.map(evaluate, json.load(sys.stdin), chunksize=100), sys.stdout)
