@@ -11,7 +11,7 @@ use prost_reflect::{
 
 use crate::KeyScope;
 
-/// Who may call an RPC.
+/// The access rule of an RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Anyone.
@@ -20,7 +20,7 @@ pub enum Rule {
     Authenticated,
     /// Other services only.
     ServiceOnly,
-    /// Members whose role holds the permission.
+    /// Members whose role has the permission.
     Permission(Permission),
 }
 
@@ -37,7 +37,7 @@ impl Rules {
     /// The rules of these services, by their full names.
     ///
     /// # Errors
-    /// When a service is unknown or one of its RPCs has no rule: the process must not start.
+    /// If a service is unknown or one of its RPCs has no rule; then the process must not start.
     pub fn of(services: &[&str]) -> anyhow::Result<Self> {
         let pool = baton_proto::pool();
         let (mut rules, mut while_suspended, mut key_scopes) = (HashMap::new(), HashSet::new(), HashMap::new());
@@ -64,24 +64,24 @@ impl Rules {
         Self::of(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Which proof of identity the RPC at this path takes beside the token.
+    /// The proof of identity that the RPC at this path needs besides the token.
     pub fn fresh_proof(&self, path: &str) -> FreshProof {
         self.fresh_proofs.get(path).copied().unwrap_or_default()
     }
 
-    /// What the RPC at this path asks of an API key.
+    /// The scope that the RPC at this path requires of an API key.
     pub fn key_scope(&self, path: &str) -> &KeyScope {
         self.key_scopes.get(path).unwrap_or(&KeyScope::SessionOnly)
     }
 
-    /// Whether the RPC at this path may be called in an account that is suspended.
+    /// Whether the RPC at this path is open in a suspended account.
     pub fn is_open_while_suspended(&self, path: &str) -> bool {
         self.while_suspended.contains(path)
     }
 
-    /// The rule of the RPC at this path; `None` for an unknown one, which nobody may call.
+    /// The rule of the RPC at this path; `None` for an unknown path, which nobody may call.
     pub fn get(&self, path: &str) -> Option<Rule> {
-        // Health and reflection are the platform's own, on every server.
+        // Every server has health and reflection, which are not in the contract.
         if path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.") {
             return Some(Rule::Public);
         }
@@ -102,7 +102,7 @@ fn open_while_suspended(pool: &DescriptorPool, service: &ServiceDescriptor) -> a
     Ok(methods.map(|method| format!("/{}/{}", service.full_name(), method.name())).collect())
 }
 
-/// Which proofs of identity a service's RPCs take, by path.
+/// The proofs of identity that a service's RPCs need, by path.
 fn proofs(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, FreshProof)>> {
     let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
     let proofs = of_service(pool, service)?.into_iter().zip(service.methods()).map(|((path, rule), method)| {
@@ -119,7 +119,7 @@ fn proofs(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<
     proofs.collect()
 }
 
-/// What a service's RPCs ask of API keys, by path.
+/// The scopes that a service's RPCs require of API keys, by path.
 fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, KeyScope)>> {
     let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
     let http = pool.get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
@@ -128,7 +128,7 @@ fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow:
         let options = method.options();
         let http = options.get_extension(&http);
         let get = http.as_message().and_then(|http| http.get_field_by_name("get"));
-        // What changes nothing is a GET, or says so itself.
+        // An RPC that changes nothing is a GET, or has an idempotency level that says so.
         let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
         let reads = get.is_some_and(|path| path.as_str().is_some_and(|path| !path.is_empty()))
             || idempotency == Some(IdempotencyLevel::NoSideEffects);
@@ -153,10 +153,10 @@ fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow:
     scopes.collect()
 }
 
-/// The rules of one service, by path.
+/// The rules of a service, by path.
 ///
 /// # Errors
-/// When one of its RPCs has no rule.
+/// If one of its RPCs has no rule.
 pub fn of_service(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<(String, Rule)>> {
     let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
     service
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_with_an_rpc_without_rule_does_not_start() {
+    fn service_with_an_rpc_without_rule_is_refused() {
         let mut files = pool_as_set();
         for file in &mut files.file {
             for method in file.service.iter_mut().flat_map(|service| &mut service.method) {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_account_can_be_read_and_reopened_only() {
+    fn suspended_account_can_only_be_read_and_reactivated() {
         let rules = Rules::of(&["baton.tenancy.v1.AccountService", "baton.tenancy.v1.MemberService"]).unwrap();
         let open = |rpc: &str| rules.is_open_while_suspended(&format!("/baton.tenancy.v1.{rpc}"));
         for rpc in ["GetAccount", "GetSettings", "ReactivateAccount", "CancelDeletion"] {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_key_follows_from_the_permission_and_the_verb() {
+    fn key_scope_follows_from_permission_and_verb() {
         let rules = Rules::of(&["baton.task.v1.TaskService", "baton.auth.v1.AuthService"]).unwrap();
         let needs = |scope: &str| KeyScope::Needs(scope.to_owned());
         assert_eq!(rules.key_scope("/baton.task.v1.TaskService/ListTasks"), &needs("tasks:read"));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_reach_nothing_that_signs_in_or_makes_keys() {
+    fn api_keys_cannot_sign_in_or_create_keys() {
         let pool = baton_proto::pool();
         let services = pool.services().filter(|service| service.full_name().starts_with("baton.auth."));
         let open: Vec<_> = services.flat_map(|service| scopes_of_keys(pool, &service).unwrap()).collect();
@@ -243,10 +243,10 @@ mod tests {
         assert_eq!(open.collect::<Vec<_>>(), allowed);
     }
 
-    /// What cannot be undone, hands an account over, or changes who signs in: a new RPC of the kind gets its line here
+    /// RPCs that cannot be undone, transfer an account, or change the sign-in. A new RPC of this kind needs a line here
     /// and in the contract.
     #[test]
-    fn critical_rpcs_take_a_fresh_proof() {
+    fn critical_rpcs_require_a_fresh_proof() {
         use FreshProof::{Always, Conditional, InRequest};
         let expected = [
             ("baton.auth.v1.ApiKeyService/CreateApiKey", InRequest),
@@ -284,13 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn no_api_key_makes_a_call_that_takes_a_fresh_proof() {
+    fn rpc_with_a_fresh_proof_refuses_api_keys() {
         let rules = Rules::of(&["baton.tenancy.v1.MemberService"]).unwrap();
         assert_eq!(rules.key_scope("/baton.tenancy.v1.MemberService/LeaveAccount"), &KeyScope::SessionOnly);
     }
 
     #[test]
-    fn what_is_not_in_the_contract_has_no_rule() {
+    fn unknown_path_has_no_rule() {
         let rules = Rules::of(&["baton.auth.v1.AuthService"]).unwrap();
         assert_eq!(rules.get("/baton.auth.v1.AuthService/Login"), Some(Rule::Public));
         assert_eq!(rules.get("/baton.auth.v1.AuthService/CheckSession"), Some(Rule::Authenticated));

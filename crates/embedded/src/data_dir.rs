@@ -9,6 +9,7 @@
 //!   elsewhere         in place of data/: a link to the fallback folder
 //! ```
 
+use baton_runtime::random;
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
@@ -19,7 +20,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Options, run_as::Owner};
+use crate::{Error, Options, run_as::RunAs};
 
 /// Files of which at least one exists in every folder of ours.
 const KNOWN_FILES: [&str; 4] = ["log", "password", "data", "elsewhere"];
@@ -32,18 +33,18 @@ const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// A data folder, locked for as long as `log` stays open, here or in a server.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct DataDir {
     pub(crate) server: &'static str,
     pub(crate) path: PathBuf,
-    pub(crate) owner: Owner,
+    pub(crate) run_as: RunAs,
     pub(crate) durable: bool,
     /// The folder itself, or the target of `elsewhere`.
-    pub(crate) place: PathBuf,
+    pub(crate) root: PathBuf,
     /// Log file of the server, which inherits the lock on it.
     pub(crate) log: File,
 }
 
-impl Folder {
+impl DataDir {
     /// Opens or creates the folder, and locks it. `users` are the candidates to run as if the caller is root.
     pub(crate) async fn open(
         server: &'static str,
@@ -58,51 +59,51 @@ impl Folder {
 
         let link = path.join("elsewhere");
         let linked = fs::read_link(&link).ok();
-        let owner = Owner::choose(server, &linked.as_deref().unwrap_or(&path).join("data"), users)?;
-        let place = match linked {
-            Some(place) if place.is_dir() => place,
-            Some(place) => {
-                let problem = format!("{}, to which {} leads, is gone", place.display(), link.display());
+        let run_as = RunAs::choose(server, &linked.as_deref().unwrap_or(&path).join("data"), users)?;
+        let root = match linked {
+            Some(root) if root.is_dir() => root,
+            Some(root) => {
+                let problem = format!("{}, to which {} leads, is gone", root.display(), link.display());
                 return Err(Error::Broken { server, problem, folder: path });
             }
-            None if owner.can_enter(&path).await => path.clone(),
+            None if run_as.can_enter(&path).await => path.clone(),
             None => {
-                let place = create_fallback(&owner, &path).await?;
-                symlink(&place, &link).map_err(Error::io("create", &link))?;
+                let root = create_fallback(&run_as, &path).await?;
+                symlink(&root, &link).map_err(Error::io("create", &link))?;
                 tracing::info!(
                     "user {} cannot enter {}, so the data of {server} is kept in {}",
-                    owner.name(),
+                    run_as.name(),
                     path.display(),
-                    place.display()
+                    root.display()
                 );
-                place
+                root
             }
         };
-        Ok(Self { server, path, owner, durable, place, log })
+        Ok(Self { server, path, run_as, durable, root, log })
     }
 
     /// The path of the server's files.
     pub(crate) fn data(&self) -> PathBuf {
-        self.place.join("data")
+        self.root.join("data")
     }
 
     /// Creates an empty folder owned by the server's user, next to the data.
     pub(crate) fn create(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.place.join(name);
+        let path = self.root.join(name);
         if path.exists() {
             fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
         fs::create_dir(&path).map_err(Error::io("create", &path))?;
         fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(Error::io("protect", &path))?;
-        self.owner.give(&path)?;
+        self.run_as.chown(&path)?;
         Ok(path)
     }
 
     /// Writes a file of mode 0600 owned by the server's user, next to the data.
     pub(crate) fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
-        let path = self.place.join(name);
+        let path = self.root.join(name);
         write_secret(&path, text)?;
-        self.owner.give(&path)?;
+        self.run_as.chown(&path)?;
         Ok(path)
     }
 
@@ -117,7 +118,7 @@ impl Folder {
         if let Some(password) = self.old_password() {
             return Ok(password);
         }
-        let password: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let password: String = random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
         write_secret(&self.path.join("password"), &password)?;
         Ok(password)
     }
@@ -138,15 +139,15 @@ impl Folder {
 
     /// Paths to remove after a throw-away server has stopped.
     pub(crate) fn cleanup_paths(&self) -> Vec<PathBuf> {
-        if self.durable { Vec::new() } else { vec![self.place.clone(), self.path.clone()] }
+        if self.durable { Vec::new() } else { vec![self.root.clone(), self.path.clone()] }
     }
 
     /// Paths that the watchdog removes. It runs as the server's user.
     pub(crate) fn watchdog_cleanup_paths(&self) -> Vec<PathBuf> {
-        match (self.durable, &self.owner) {
+        match (self.durable, &self.run_as) {
             (true, _) => Vec::new(),
-            (false, Owner::Caller) => vec![self.path.clone()],
-            (false, Owner::Other { .. }) => vec![self.data()],
+            (false, RunAs::Caller) => vec![self.path.clone()],
+            (false, RunAs::User { .. }) => vec![self.data()],
         }
     }
 
@@ -208,9 +209,9 @@ async fn lock(server: &'static str, folder: &Path) -> Result<File, Error> {
 }
 
 fn in_use(folder: &Path, starter: Option<u32>) -> String {
-    let place = fs::read_link(folder.join("elsewhere")).unwrap_or_else(|_| folder.to_owned());
+    let root = fs::read_link(folder.join("elsewhere")).unwrap_or_else(|_| folder.to_owned());
     let server =
-        ["postmaster.pid", "redis.pid"].into_iter().find_map(|name| first_line_pid(&place.join("data").join(name)));
+        ["postmaster.pid", "redis.pid"].into_iter().find_map(|name| first_line_pid(&root.join("data").join(name)));
     let mut parts = Vec::new();
     parts.extend(server.map(|pid| format!("process {pid}")));
     parts.extend(starter.filter(|pid| is_alive(*pid)).map(|pid| format!("started by process {pid}")));
@@ -229,19 +230,20 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 }
 
 /// Creates a new folder for the user below [`FALLBACK`], named after `wanted`.
-async fn create_fallback(owner: &Owner, wanted: &Path) -> Result<PathBuf, Error> {
+async fn create_fallback(run_as: &RunAs, wanted: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(FALLBACK).map_err(Error::io("create", FALLBACK))?;
     let slug = wanted.to_string_lossy().replace('/', "-");
     // The path alone is not enough: removing the folder to start anew must not bring the old data back.
-    let place = Path::new(FALLBACK).join(format!("{}-{:08x}", slug.trim_matches('-'), rand::random::<u32>()));
-    fs::create_dir(&place).map_err(Error::io("create", &place))?;
-    protect(&place)?;
-    if owner.can_enter(&place).await {
-        return Ok(place);
+    let root =
+        Path::new(FALLBACK).join(format!("{}-{:08x}", slug.trim_matches('-'), u32::from_be_bytes(random::bytes())));
+    fs::create_dir(&root).map_err(Error::io("create", &root))?;
+    protect(&root)?;
+    if run_as.can_enter(&root).await {
+        return Ok(root);
     }
     // The folder is empty, so no data is lost. If it cannot be removed, it does no harm.
-    fs::remove_dir(&place).ok();
-    Err(Error::Unreachable { user: owner.name().to_owned(), folder: wanted.to_owned(), fallback: place })
+    fs::remove_dir(&root).ok();
+    Err(Error::Unreachable { user: run_as.name().to_owned(), folder: wanted.to_owned(), fallback: root })
 }
 
 /// Writes the file atomically: a password that exists is complete.

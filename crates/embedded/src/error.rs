@@ -13,7 +13,7 @@ pub enum Error {
         install: &'static str,
     },
 
-    /// An environment variable names a place without the program.
+    /// An environment variable names a path without the program.
     #[error("{variable} is {path}, but no working {program} is there. Correct the variable or unset it")]
     WrongVariable {
         /// The environment variable.

@@ -1,5 +1,6 @@
 //! A private Postgres.
 
+use baton_runtime::random;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use tokio::process::Command;
 
 use crate::{
     Error, Options, PostgresBinaries,
-    data_dir::{Folder, first_line_pid, is_alive},
+    data_dir::{DataDir, first_line_pid, is_alive},
     scram::verifier,
     server::{Launch, Server, failure_reason, prepare_command},
 };
@@ -34,7 +35,7 @@ impl Postgres {
     /// Starts a server with its data in `dir`, which is created if it is missing, and waits until it accepts
     /// connections.
     pub async fn start(binaries: &PostgresBinaries, dir: &Path, options: Options) -> Result<Self, Error> {
-        let folder = Folder::open("Postgres", dir, &["postgres", "_postgres", "nobody"], &options).await?;
+        let folder = DataDir::open("Postgres", dir, &["postgres", "_postgres", "nobody"], &options).await?;
         let data = folder.data();
         let password = if data.exists() {
             check_data(&folder, binaries)?;
@@ -70,7 +71,7 @@ impl Postgres {
     /// The text to quote after `PASSWORD` in `CREATE ROLE` or `ALTER ROLE`, so that [`Postgres::url`] is valid for the
     /// role: the SCRAM verifier of the password, with one iteration so that logins are fast.
     pub fn role_password(&self) -> String {
-        verifier(&self.password, rand::random())
+        verifier(&self.password, random::bytes())
     }
 
     /// The port on 127.0.0.1; a different one at each start.
@@ -124,10 +125,10 @@ fn settings(port: u16, options: &Options) -> Vec<(&'static str, String)> {
 
 /// Creates a new cluster next to its final path, and moves it there when it is complete. So an interrupted `initdb`
 /// leaves nothing that looks like data.
-async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str) -> Result<(), Error> {
+async fn initialize(folder: &DataDir, binaries: &PostgresBinaries, password: &str) -> Result<(), Error> {
     let program = binaries.bin_dir.join("initdb");
     let new = folder.create("data.new")?;
-    let password_file = folder.write_secret("initdb-password", &verifier(password, rand::random()))?;
+    let password_file = folder.write_secret("initdb-password", &verifier(password, random::bytes()))?;
     folder.clear_log()?;
     let cannot = |source| Error::Io { doing: "run", path: program.clone(), source };
     let mut command = Command::new(&program);
@@ -158,7 +159,7 @@ async fn initialize(folder: &Folder, binaries: &PostgresBinaries, password: &str
 }
 
 /// Checks for problems that Postgres itself would report less clearly.
-fn check_data(folder: &Folder, binaries: &PostgresBinaries) -> Result<(), Error> {
+fn check_data(folder: &DataDir, binaries: &PostgresBinaries) -> Result<(), Error> {
     let data = folder.data();
     let version_file = data.join("PG_VERSION");
     let found = match fs::read_to_string(&version_file) {
@@ -182,7 +183,7 @@ fn check_data(folder: &Folder, binaries: &PostgresBinaries) -> Result<(), Error>
 /// Removes the pid file of a crashed server. The lock on the log proves that no server of ours lives. But someone may
 /// have started one by hand, which is refused. And the pid may belong to another program now (in a container that
 /// happens at once), for which Postgres would refuse to start.
-fn remove_stale_pid_file(folder: &Folder) -> Result<(), Error> {
+fn remove_stale_pid_file(folder: &DataDir) -> Result<(), Error> {
     let data = folder.data();
     let pid_file = data.join("postmaster.pid");
     if !pid_file.exists() {

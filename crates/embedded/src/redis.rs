@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     Error, Options, RedisBinary,
-    data_dir::Folder,
+    data_dir::DataDir,
     server::{Launch, Server},
 };
 
@@ -32,7 +32,7 @@ pub struct Redis {
 impl Redis {
     /// Starts a server with its data in `dir`, which is created if it is missing, and waits until it accepts commands.
     pub async fn start(binary: &RedisBinary, dir: &Path, options: Options) -> Result<Self, Error> {
-        let folder = Folder::open("Redis", dir, &["redis", "_redis", "nobody"], &options).await?;
+        let folder = DataDir::open("Redis", dir, &["redis", "_redis", "nobody"], &options).await?;
         let password = folder.password()?;
         let data = folder.data();
         if !data.exists() {

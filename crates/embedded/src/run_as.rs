@@ -12,14 +12,14 @@ use crate::Error;
 
 /// The user that owns a server's data and runs its processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum RunAs {
     /// The caller, who is not root.
     Caller,
     /// An unprivileged user, because the caller is root.
-    Other { name: String, uid: u32, gid: u32 },
+    User { name: String, uid: u32, gid: u32 },
 }
 
-impl Owner {
+impl RunAs {
     /// Chooses the user. As root: the owner of existing data, so that data from elsewhere or from a run without root
     /// stays usable; else the first of `names` that exists.
     pub(crate) fn choose(server: &'static str, data: &Path, names: &[&str]) -> Result<Self, Error> {
@@ -30,7 +30,7 @@ impl Owner {
             && metadata.uid() != 0
         {
             let (uid, gid) = (metadata.uid(), metadata.gid());
-            return Ok(Self::Other { name: format!("with uid {uid}"), uid, gid });
+            return Ok(Self::User { name: format!("with uid {uid}"), uid, gid });
         }
         let passwd = fs::read_to_string("/etc/passwd").map_err(Error::io("read", "/etc/passwd"))?;
         names
@@ -43,15 +43,15 @@ impl Owner {
     pub(crate) fn run<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         match self {
             Self::Caller => command,
-            Self::Other { uid, gid, .. } => command.uid(*uid).gid(*gid),
+            Self::User { uid, gid, .. } => command.uid(*uid).gid(*gid),
         }
     }
 
     /// Makes this user the owner of a file or folder.
-    pub(crate) fn give(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn chown(&self, path: &Path) -> Result<(), Error> {
         match self {
             Self::Caller => Ok(()),
-            Self::Other { uid, gid, .. } => {
+            Self::User { uid, gid, .. } => {
                 chown(path, Some(*uid), Some(*gid)).map_err(Error::io("change the owner of", path))
             }
         }
@@ -68,18 +68,18 @@ impl Owner {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Caller => "yourself",
-            Self::Other { name, .. } => name,
+            Self::User { name, .. } => name,
         }
     }
 }
 
-fn find(passwd: &str, wanted: &str) -> Option<Owner> {
+fn find(passwd: &str, wanted: &str) -> Option<RunAs> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         // macOS writes nobody's ids as -2.
         let id = |text: &str| text.parse::<i64>().ok().map(|id| id as u32);
-        (name == wanted).then_some(Owner::Other { name: name.to_owned(), uid: id(uid)?, gid: id(gid)? })
+        (name == wanted).then_some(RunAs::User { name: name.to_owned(), uid: id(uid)?, gid: id(gid)? })
     })
 }
 
@@ -91,9 +91,9 @@ mod tests {
     fn user_is_found_by_name() {
         let passwd =
             "root:x:0:0:root:/root:/bin/sh\n# a comment\nnobody:*:-2:-2::/:/bin/false\npostgres:x:101:104::/:/bin/sh";
-        let postgres = Owner::Other { name: "postgres".into(), uid: 101, gid: 104 };
+        let postgres = RunAs::User { name: "postgres".into(), uid: 101, gid: 104 };
         assert_eq!(find(passwd, "postgres"), Some(postgres));
-        assert!(matches!(find(passwd, "nobody"), Some(Owner::Other { uid: 4_294_967_294, .. })));
+        assert!(matches!(find(passwd, "nobody"), Some(RunAs::User { uid: 4_294_967_294, .. })));
         assert_eq!(find(passwd, "redis"), None);
     }
 }

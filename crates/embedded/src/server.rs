@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Error, data_dir::Folder};
+use crate::{Error, data_dir::DataDir};
 
 /// Longer than crash recovery of a development database takes.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server on a free port of 127.0.0.1, and waits until `is_ready(pid, port)`.
     pub(crate) async fn start(
-        folder: &Folder,
+        folder: &DataDir,
         launch: impl Fn(u16) -> Result<Launch, Error>,
         is_ready: impl AsyncFn(u32, u16) -> bool,
     ) -> Result<(Self, u16), Error> {
@@ -69,7 +69,7 @@ impl Server {
         unreachable!("the last attempt returns")
     }
 
-    fn spawn(folder: &Folder, launch: Launch) -> Result<Self, Error> {
+    fn spawn(folder: &DataDir, launch: Launch) -> Result<Self, Error> {
         let cannot = |source| Error::Io { doing: "start", path: launch.program.clone(), source };
         let (watched, watchdog) = io::pipe().map_err(cannot)?;
         let mut command = Command::new("/bin/sh");
@@ -159,13 +159,13 @@ impl Server {
 
 /// Prepares a command of a server: sets its user and a working directory that the user can enter, and removes
 /// environment variables that change its behaviour.
-pub(crate) fn prepare_command<'c>(folder: &Folder, command: &'c mut Command) -> &'c mut Command {
+pub(crate) fn prepare_command<'c>(folder: &DataDir, command: &'c mut Command) -> &'c mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);
     }
     // English messages, because this crate parses some.
     command.current_dir("/").env("LC_ALL", "C");
-    folder.owner.run(command)
+    folder.run_as.run(command)
 }
 
 /// Why a server gave up: the text after the last severe mark in its log, or else the last line.
@@ -193,7 +193,7 @@ mod tests {
     async fn taken_port_is_retried() {
         let folder = tempfile::tempdir_in("/tmp").expect("a folder");
         let folder =
-            Folder::open("Test", &folder.path().join("it"), &["nobody"], &Options::kept()).await.expect("ours");
+            DataDir::open("Test", &folder.path().join("it"), &["nobody"], &Options::kept()).await.expect("ours");
         let launch = |script: &str| Launch { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
         let (attempts, taken) = (Cell::new(0), "echo 'bind: Address already in use'; exit 1");
 

@@ -1,8 +1,7 @@
-//! Configuration from environment variables, read and checked before anything is bound.
+//! Configuration from environment variables, read and validated before any port is bound.
 //!
-//! A [`config!`](crate::config!) struct names its variables, defaults and meaning once; from that come
-//! the parser, `baton doctor`'s and the README's lists, and the test that `k8s/` sets no name that no
-//! struct reads.
+//! A [`config!`](crate::config!) struct declares its variables, defaults and documentation once. The parser, the lists
+//! of `baton doctor` and of the README, and the test that `k8s/` sets only known variables derive from it.
 
 use std::{
     borrow::Cow,
@@ -31,12 +30,12 @@ impl Env {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Sets a variable, over one that may be there.
+    /// Sets a variable, or replaces it.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Sets a variable unless it is there.
+    /// Sets a variable unless it is set.
     pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
         if self.get(name).is_none() {
             self.set(name, value);
@@ -50,26 +49,26 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     }
 }
 
-/// One environment variable that a configuration reads.
+/// An environment variable of a configuration.
 #[derive(Debug, Clone)]
 pub struct Variable {
-    /// Its name.
+    /// Name.
     pub name: Cow<'static, str>,
-    /// The value when it is not set; `None` when it is required or optional.
+    /// Default value; `None` if it is required or optional.
     pub default: Option<Cow<'static, str>>,
-    /// Its meaning.
+    /// Documentation.
     pub doc: Cow<'static, str>,
 }
 
-/// Settings that are read from the environment: a [`config!`](crate::config!) struct, or several as a tuple.
+/// A configuration that is read from the environment: a [`config!`](crate::config!) struct, or several as a tuple.
 pub trait Settings: Sized {
-    /// The environment variables that they are read from.
+    /// The environment variables of the configuration.
     fn variables() -> Vec<Variable>;
 
-    /// Reads and checks them.
+    /// Reads and validates the configuration.
     ///
     /// # Errors
-    /// When variables are missing or wrong: all of them, with the reason of each.
+    /// If variables are missing or invalid: all of them, with the reason of each.
     fn from_env(env: &Env) -> Result<Self, ConfigError>;
 }
 
@@ -93,16 +92,16 @@ impl<A: Settings, B: Settings> Settings for (A, B) {
     }
 }
 
-/// All that is wrong with the environment, one line per variable.
+/// All problems of the environment, one line per variable.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is not complete:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
 impl ConfigError {
-    /// Both values, or everything that is wrong with either.
+    /// Both values, or the problems of both.
     ///
     /// # Errors
-    /// When one of them is an error.
+    /// If one of them is an error.
     pub fn join<A, B>(a: Result<A, Self>, b: Result<B, Self>) -> Result<(A, B), Self> {
         match (a, b) {
             (Ok(a), Ok(b)) => Ok((a, b)),
@@ -111,12 +110,12 @@ impl ConfigError {
     }
 }
 
-/// A value that must not be printed.
+/// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `value`.
+    /// Wraps `value`.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
@@ -135,10 +134,10 @@ impl fmt::Debug for Secret {
 
 /// A type that an environment variable can hold.
 pub trait FromVariable: Sized {
-    /// What a value looks like, for the error: `a number above 0`.
+    /// Description of a valid value, for the error: `a number above 0`.
     const EXPECTS: &'static str;
 
-    /// The value, or `None` if it is not one. An absent variable without default arrives as `None`.
+    /// Parses the value; `None` if it is invalid. An absent variable without default is passed as `None`.
     fn from_variable(value: Option<&str>) -> Option<Self>;
 }
 
@@ -203,7 +202,7 @@ impl FromVariable for Vec<String> {
     }
 }
 
-/// Reads variables in their order, and collects everything that is wrong with them.
+/// Reads variables in order, and collects all problems.
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
@@ -217,42 +216,42 @@ impl<'a> Reader<'a> {
         Self { env, variables: variables.iter(), wrong: Vec::new() }
     }
 
-    /// The value of the next variable; `None` if it is missing or wrong, which [`Reader::error`] says.
+    /// The value of the next variable; `None` if it is missing or invalid, which [`Reader::error`] reports.
     #[expect(clippy::should_implement_trait, reason = "every value has a type of its own")]
     pub fn next<T: FromVariable>(&mut self) -> Option<T> {
         let variable = self.variables.next()?;
         let value = self.env.get(&variable.name);
         let parsed = T::from_variable(value.or(variable.default.as_deref()));
         if parsed.is_none() {
-            // Values are not printed: the wrong one may be a secret in the wrong variable.
+            // Values are not printed: an invalid value may be a secret in the wrong variable.
             let state = if value.is_some() { "is not" } else { "is not set; it takes" };
             self.wrong.push(format!("{} {state} {} ({})", variable.name, T::EXPECTS, variable.doc.trim()));
         }
         parsed
     }
 
-    /// Everything that was wrong.
+    /// All problems.
     pub fn error(self) -> ConfigError {
         ConfigError(self.wrong)
     }
 }
 
-/// Declares a configuration struct: fields, their variables, defaults and meaning.
+/// Declares a configuration struct: fields with their variables, defaults and documentation.
 ///
 /// ```
 /// baton_runtime::config! {
-///     /// Configuration of a kettle.
-///     pub struct Kettle {
-///         /// Degrees to heat to.
-///         pub degrees: u32 = "KETTLE_DEGREES", default "100";
-///         /// Who may use it.
-///         pub owner: Option<String> = "KETTLE_OWNER";
+///     /// Configuration of a worker.
+///     pub struct WorkerConfig {
+///         /// Jobs to run at a time.
+///         pub concurrency: u32 = "WORKER_CONCURRENCY", default "4";
+///         /// Queue to read from; all queues when absent.
+///         pub queue: Option<String> = "WORKER_QUEUE";
 ///     }
 /// }
-/// let env = [("KETTLE_OWNER", "ada")].into_iter().collect();
-/// let kettle = Kettle::from_env(&env).unwrap();
-/// assert_eq!((kettle.degrees, kettle.owner.as_deref()), (100, Some("ada")));
-/// assert_eq!(Kettle::VARIABLES[0].name, "KETTLE_DEGREES");
+/// let env = [("WORKER_QUEUE", "mail")].into_iter().collect();
+/// let config = WorkerConfig::from_env(&env).unwrap();
+/// assert_eq!((config.concurrency, config.queue.as_deref()), (4, Some("mail")));
+/// assert_eq!(WorkerConfig::VARIABLES[0].name, "WORKER_CONCURRENCY");
 /// ```
 #[macro_export]
 macro_rules! config {
@@ -276,7 +275,7 @@ macro_rules! config {
                 doc: std::borrow::Cow::Borrowed(concat!($($doc),+)),
             }),*];
 
-            /// Reads and checks it; an error names all that is wrong at once.
+            /// Reads and validates the configuration; an error lists all problems.
             pub fn from_env(env: &$crate::Env) -> Result<Self, $crate::ConfigError> {
                 let mut reader = $crate::config::Reader::new(env, Self::VARIABLES);
                 $(let $field = reader.next::<$type>();)*
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once_without_values() {
+    fn error_lists_all_problems_without_values() {
         let env = [("SAMPLE_COUNT", "0"), ("SAMPLE_PEER", "hunter2")].into_iter().collect();
         let message = Sample::from_env(&env).unwrap_err().to_string();
         for name in ["SAMPLE_KEY is not set", "SAMPLE_COUNT is not a whole number above 0", "SAMPLE_PEER is not"] {
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fill_in_and_secrets_stay_hidden() {
+    fn defaults_apply_and_secrets_are_not_printed() {
         let env = [("SAMPLE_KEY", "hunter2"), ("SAMPLE_NAMES", "a, b,")].into_iter().collect();
         let sample = Sample::from_env(&env).unwrap();
         assert_eq!((sample.count.get(), sample.names.len(), sample.peer.is_none()), (3, 2, true));
