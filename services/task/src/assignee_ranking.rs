@@ -1,57 +1,56 @@
-//! Whom to hand a task to: members ranked by the work that they hold and by how their work went.
+//! Ranks members as assignees by their current workload and past pace.
 
 use baton_proto::baton::task::v1::SuggestionReasonKind;
 
 use crate::policy::assignment::Assignee;
 
-/// A reason: what it counts, the most it can add to a score, and the amount at which it adds half of that.
+/// A criterion: its amount, its weight in the score, and the amount that halves its contribution.
 ///
-/// Each adds `weight * half / (half + amount)`: all of its weight to one without any, ever less with more, never
-/// nothing. So a score hangs on nobody else's work, stays put between 0 and 1, and more of anything never makes it
-/// better.
+/// Its contribution is `weight * half / (half + amount)`: the full weight at zero, decreasing with the amount, always
+/// positive. A score therefore depends on no other member, lies between 0 and 1, and never improves with more of
+/// anything.
 struct Criterion {
     kind: SuggestionReasonKind,
     weight: f64,
     half: f64,
 }
 
-/// The weights come to 1. What somebody has on their desk counts most: how many things (each costs attention) a
-/// little more than how long they take, as estimates are often missing. What is late already says that they are
-/// behind today; what is due before this task will be done before it. How long they took for past work says least:
-/// hard tasks go to the best people.
+/// The weights sum to 1. Current work weighs most: the number of tasks (each costs attention) slightly more than their
+/// duration, because estimates are often missing. Overdue tasks show a backlog; tasks due before this one come first.
+/// Pace weighs least, because the best people get the hardest tasks.
 const CRITERIA: [Criterion; 5] = [
-    // A handful of open tasks is a usual desk.
+    // Five open tasks are usual.
     Criterion { kind: SuggestionReasonKind::OpenTasks, weight: 0.30, half: 5.0 },
     // A week of 40 hours.
     Criterion { kind: SuggestionReasonKind::RemainingSeconds, weight: 0.25, half: 144_000.0 },
-    // One late task can happen to anyone.
+    // One overdue task can happen to anyone.
     Criterion { kind: SuggestionReasonKind::OverdueTasks, weight: 0.20, half: 2.0 },
     Criterion { kind: SuggestionReasonKind::DueBeforeTasks, weight: 0.15, half: 3.0 },
-    // As long as expected, which is also what is thought of those of whom too little is known.
+    // As estimated, which is also assumed with too little data.
     Criterion { kind: SuggestionReasonKind::Pace, weight: 0.10, half: NEUTRAL_PACE },
 ];
 
 const NEUTRAL_PACE: f64 = 1.0;
-/// With fewer tasks than this the pace says more about the tasks than about the person.
+/// With fewer tasks than this, the pace depends more on the tasks than on the person.
 const MIN_PACED_TASKS: i64 = 3;
 
-/// What a member has to do, and how it went so far.
+/// Current work and past pace of a member.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Workload {
     /// Open tasks that they hold.
     pub(crate) open: i64,
-    /// What those are expected to take yet.
+    /// Remaining estimated time of those tasks.
     pub(crate) remaining_seconds: i64,
-    /// Those that are late.
+    /// Overdue ones.
     pub(crate) overdue: i64,
-    /// Those that are not, and due before the task at hand.
+    /// Those that are not overdue, and due before the task to assign.
     pub(crate) due_before: i64,
-    /// The median of actual to estimated time, if they completed anything that tells, and of how many tasks.
+    /// Median of actual to estimated time, if known, and the number of tasks behind it.
     pub(crate) pace: Option<f64>,
     pub(crate) paced: i64,
 }
 
-/// A member, how well the task suits them, and why.
+/// A suggested member with score and reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Suggestion {
     pub(crate) assignee: Assignee,
@@ -59,7 +58,7 @@ pub(crate) struct Suggestion {
     pub(crate) reasons: [Reason; CRITERIA.len()],
 }
 
-/// A reason for a score, which is the sum of what its reasons add.
+/// The contribution of one criterion. The score is the sum of all.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reason {
     pub(crate) kind: SuggestionReasonKind,
@@ -68,8 +67,7 @@ pub(crate) struct Reason {
     pub(crate) weight: f64,
 }
 
-/// The best members first, at most `limit`; equally good ones by their id, so that the same question has the same
-/// answer.
+/// The best candidates first, at most `limit`. Ties are sorted by user id, so the result is deterministic.
 pub(crate) fn rank(assignees: impl IntoIterator<Item = (Assignee, Workload)>, limit: usize) -> Vec<Suggestion> {
     let mut suggestions: Vec<Suggestion> =
         assignees.into_iter().map(|(assignee, workload)| suggest(assignee, &workload)).collect();
@@ -130,7 +128,7 @@ mod tests {
         any_load().prop_map(|workload| Workload { pace: None, paced: 0, ..workload })
     }
 
-    /// The ids, best first.
+    /// Indices of the workloads, best first.
     fn ranked(loads: &[Workload]) -> Vec<u128> {
         let assignees = (1..).zip(loads).map(|(n, workload)| (assignee(n), *workload));
         rank(assignees, loads.len()).iter().map(|suggestion| suggestion.assignee.user_id.as_u128()).collect()
@@ -177,7 +175,7 @@ mod tests {
                 pace: workload.pace.map(|pace| pace + slower),
                 ..workload
             };
-            // The one with more has the lower id, which wins ties only.
+            // The one with more work has the lower id, which only wins ties.
             let order = ranked(&[loaded, workload]);
             prop_assert!(order == [2, 1] || suggest(assignee(1), &loaded).score == suggest(assignee(1), &workload).score);
             prop_assert!(suggest(assignee(1), &loaded).score <= suggest(assignee(1), &workload).score);

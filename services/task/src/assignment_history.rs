@@ -1,4 +1,4 @@
-//! Through whose hands a task goes: what a change of it means for the record of them.
+//! Assignment history: which row a change closes and which it opens.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -7,22 +7,22 @@ use crate::task::{Task, event_kind::EventKind};
 
 macro_rules! origins {
     ($($variant:ident $name:literal $proto:ident;)*) => {
-        /// How a task came into somebody's hands.
+        /// How a task came to its holder.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum AssignmentOrigin { $($variant,)* }
 
         impl AssignmentOrigin {
-            /// As it is stored.
+            /// The stored name.
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The one with this name.
+            /// The origin with this name.
             pub(crate) fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
 
-            /// In the contract.
+            /// The origin in the contract.
             pub(crate) fn to_proto(self) -> baton_proto::baton::task::v1::AssignmentOrigin {
                 match self { $(Self::$variant => baton_proto::baton::task::v1::AssignmentOrigin::$proto,)* }
             }
@@ -39,31 +39,31 @@ origins! {
     Returned "returned" Returned;
 }
 
-/// What a change means for the record of hands.
+/// Effect of a task change on its assignment history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AssignmentChange {
     pub(crate) task_id: Uuid,
-    /// The version of the task after it.
+    /// The task's version after the change.
     pub(crate) version: i32,
     pub(crate) at: DateTime<Utc>,
-    /// What becomes of the time in the hands that had it; `None` when nobody had.
+    /// Effect on the open row; `None` without one, or without an effect.
     pub(crate) previous: Option<PreviousAssignment>,
-    /// The time in the hands that have it now, if those are others.
+    /// The row to open, when the holder changes.
     pub(crate) new: Option<NewAssignment>,
 }
 
-/// What becomes of a time in somebody's hands.
+/// Effect on the row of the previous holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PreviousAssignment {
-    /// They agree to have it.
+    /// The holder accepts the task; the row stays open.
     Accepted(DateTime<Utc>),
-    /// It is over.
+    /// The row is closed.
     Ended,
-    /// They gave it back, and may have said why.
+    /// The row is closed by a rejection, with an optional reason.
     Rejected(Option<String>),
 }
 
-/// A time in somebody's hands, as it begins.
+/// A row to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewAssignment {
     pub(crate) assigned_to: Uuid,
@@ -73,8 +73,8 @@ pub(crate) struct NewAssignment {
 }
 
 impl AssignmentChange {
-    /// What it means that `actor` made `before` into `after`; a new task has no before. `None` when hands have
-    /// nothing to do with it.
+    /// Effect of the change from `before` to `after` by `actor`; a new task has no `before`. `None` when the assignment
+    /// is unaffected.
     pub(crate) fn of(
         before: Option<&Task>,
         after: &Task,
@@ -109,7 +109,7 @@ impl AssignmentChange {
         changes.then_some(Self { task_id: after.id, version: after.version, at: after.updated_at, previous, new })
     }
 
-    /// The same, where `origin` says what the change itself does not tell.
+    /// Replaces the origin of the new row.
     pub(crate) fn with_origin(mut self, origin: Option<AssignmentOrigin>) -> Self {
         if let (Some(new), Some(origin)) = (&mut self.new, origin) {
             new.origin = origin;

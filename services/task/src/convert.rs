@@ -1,4 +1,4 @@
-//! Between the contract and the domain.
+//! Conversion between contract and domain.
 
 pub(crate) mod attachment;
 pub(crate) mod comment;
@@ -24,7 +24,7 @@ use crate::{
     task::{Priority, Status, Task, Visibility, event_kind::EventKind},
 };
 
-/// The task as it stands at `now`.
+/// The task as of `now`.
 pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
     let (actual_seconds, overdue) = (task.worked_seconds(now), task.is_overdue(now));
     let skipped_times = series::skipped_times(&task).into_iter().map(timestamp).collect();
@@ -63,13 +63,13 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
         recurrence_timezone: task.recurrence_timezone,
         series_id: task.series_id.map(|id| id.to_string()),
         skipped_times,
-        // Of other tasks: readers fill them in.
+        // Set by readers that know the task's subtasks and blockers.
         progress: None,
         blocked: false,
     }
 }
 
-/// A line of a timeline.
+/// An entry of a timeline.
 pub(crate) fn entry(entry: Entry) -> proto::TimelineEntry {
     proto::TimelineEntry {
         id: entry.id.to_string(),
@@ -127,7 +127,7 @@ fn to_priority(priority: Priority) -> TaskPriority {
     }
 }
 
-/// The visibility that the account's settings name.
+/// The default visibility in the account's settings.
 pub(crate) fn default_visibility(settings: &Settings) -> Visibility {
     match settings.default_visibility {
         tenancy::Visibility::Account => Visibility::Account,

@@ -1,5 +1,4 @@
-//! Members who leave: their open tasks go to whom tenancy says, each with a line in its timeline, and so do others when
-//! they are open again. Accounts that go take theirs with them.
+//! Offboarding: reassigns the open tasks of departed members to their successors, and later those that are reopened.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,7 +15,7 @@ use crate::{
     },
 };
 
-/// Tasks that are locked, changed and stored with a statement each.
+/// Tasks per statement.
 const BATCH: i64 = 500;
 
 /// Reassigns the open tasks of a member who has left to `to`, in batches, and removes what only the member used:
@@ -52,8 +51,8 @@ async fn reassign_batch(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Resul
     Ok(last)
 }
 
-/// Gives tasks that are open again to who has had the work of their people since these left; answers all as they are
-/// then. [`store::offboarding::lock_departures_shared`] comes before.
+/// Reassigns reopened tasks of departed members to their successors and returns all tasks in their latest versions. The
+/// caller holds [`store::offboarding::lock_departures_shared`].
 pub(crate) async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
     let people: BTreeSet<Uuid> = tasks.iter().flat_map(required_people).flatten().collect();
     let people: Vec<Uuid> = people.into_iter().collect();
@@ -76,7 +75,7 @@ pub(crate) async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) ->
     Ok(tasks)
 }
 
-/// Who an open task could not do without: whose work it is, and who it goes back to if its holder does not accept it.
+/// People that an open task depends on: its worker, and the assigner to whom an unaccepted task can return.
 fn required_people(task: &Task) -> [Option<Uuid>; 2] {
     let offered_by = task.assigned_by.filter(|_| task.accepted_at.is_none());
     if task.is_open() { [Some(task.worker()), offered_by] } else { [None, None] }

@@ -26,7 +26,7 @@ use baton_store::Db;
 
 use crate::clients::{internal::InternalDirectory, tenancy::MemberDirectory};
 
-/// What the methods work with. Clones share it.
+/// State of the methods. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,

@@ -1,5 +1,4 @@
-//! A task: its work, and the time that it took. Around it: what people write into it and hang on it, and what every
-//! change of it leaves behind.
+//! A task and its lifecycle. Submodules hold what is attached to a task; `writer` stores every change.
 
 pub(crate) mod attachment;
 pub(crate) mod bulk;
@@ -24,10 +23,10 @@ use self::{fields::Fields, lifecycle::Transition};
 
 pub(crate) use self::lifecycle::Status;
 
-/// Why work that was under way is paused in the trash, and after it.
+/// Pause reason of a task that was running when it was deleted.
 const DELETED: &str = "deleted";
 
-/// How much a task matters, lowest first.
+/// Priority, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Priority {
     Low = 1,
@@ -39,7 +38,7 @@ pub(crate) enum Priority {
 impl Priority {
     pub(crate) const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Urgent];
 
-    /// The priority as it is stored: a number that sorts.
+    /// The stored number, which sorts.
     pub(crate) fn level(self) -> i16 {
         self as i16
     }
@@ -49,7 +48,7 @@ impl Priority {
         Self::ALL.into_iter().find(|priority| priority.level() == level)
     }
 
-    /// The priority as it is shown.
+    /// The name that is shown.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -60,7 +59,7 @@ impl Priority {
     }
 }
 
-/// Who sees a task besides those it concerns.
+/// Who sees a task besides its creator, its holder and the managers above them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Visibility {
     Private,
@@ -71,7 +70,7 @@ pub(crate) enum Visibility {
 impl Visibility {
     pub(crate) const ALL: [Self; 3] = [Self::Private, Self::Team, Self::Account];
 
-    /// The visibility as it is stored and shown.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Private => "private",
@@ -86,19 +85,19 @@ impl Visibility {
     }
 }
 
-/// A piece of work.
+/// A task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Task {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
-    /// What people write into it.
+    /// The fields that members write.
     pub(crate) fields: Fields,
     pub(crate) status: Status,
     pub(crate) created_by: Uuid,
     pub(crate) assigned_to: Option<Uuid>,
     pub(crate) assigned_by: Option<Uuid>,
     pub(crate) accepted_at: Option<DateTime<Utc>>,
-    /// Time worked in stretches that are over; see [`Task::worked`].
+    /// Worked time in closed intervals, in seconds; see [`Task::worked_seconds`].
     pub(crate) actual_seconds: i32,
     pub(crate) running_since: Option<DateTime<Utc>>,
     pub(crate) pause_reason: Option<String>,
@@ -109,23 +108,23 @@ pub(crate) struct Task {
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) canceled_at: Option<DateTime<Utc>>,
     pub(crate) archived_at: Option<DateTime<Utc>>,
-    /// When it was put into the trash, while it is there.
+    /// Time of deletion, while the task is in the trash.
     pub(crate) deleted_at: Option<DateTime<Utc>>,
-    /// How often it was taken from one person and given to another.
+    /// Number of reassignments from one person to another.
     pub(crate) reassignment_count: i32,
-    /// Its place in the manual order.
+    /// Position in the manual order.
     pub(crate) rank: Option<String>,
-    /// When it comes again (RFC 5545), read in the timezone beside it.
+    /// RRULE (RFC 5545), in the time zone below.
     pub(crate) recurrence_rule: Option<String>,
     pub(crate) recurrence_timezone: Option<String>,
-    /// The series that it is an instance of.
+    /// The series of which this is an instance.
     pub(crate) series_id: Option<Uuid>,
-    /// Times of the series that are skipped, as a clock on the wall of its timezone shows them, sorted.
+    /// Skipped times of the series, sorted, as wall-clock times in its time zone.
     pub(crate) skipped_times: Vec<NaiveDateTime>,
 }
 
 impl Task {
-    /// A new task, held by nobody.
+    /// A new, unassigned task.
     pub(crate) fn new(id: Uuid, account_id: Uuid, created_by: Uuid, fields: Fields, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -156,10 +155,10 @@ impl Task {
         }
     }
 
-    /// OffsetCache the work.
+    /// Starts the work.
     ///
     /// # Errors
-    /// TASK_WRONG_STATE, as for all moves.
+    /// TASK_WRONG_STATE, as for all transitions.
     pub(crate) fn start(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::START)?;
         self.started_at.get_or_insert(now);
@@ -167,28 +166,28 @@ impl Task {
         Ok(())
     }
 
-    /// Lays the work aside.
+    /// Pauses the work.
     pub(crate) fn pause(&mut self, reason: String, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::PAUSE)?;
         self.pause_work(reason, now);
         Ok(())
     }
 
-    /// Pauses work that is in progress.
+    /// Pauses work that is in progress, without checking the transition.
     pub(crate) fn pause_work(&mut self, reason: String, now: DateTime<Utc>) {
         self.status = Status::Paused;
         self.stop_timer(now);
         self.pause_reason = Some(reason);
     }
 
-    /// Goes on with the work.
+    /// Resumes the work.
     pub(crate) fn resume(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::RESUME)?;
         self.start_timer(now);
         Ok(())
     }
 
-    /// Ends the work.
+    /// Completes the task.
     pub(crate) fn complete(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::COMPLETE)?;
         self.stop_timer(now);
@@ -198,7 +197,7 @@ impl Task {
         Ok(())
     }
 
-    /// Gives the work up.
+    /// Cancels the task.
     pub(crate) fn cancel(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::CANCEL)?;
         self.stop_timer(now);
@@ -207,21 +206,21 @@ impl Task {
         Ok(())
     }
 
-    /// Puts work away that is over.
+    /// Archives a closed task.
     pub(crate) fn archive(&mut self, now: DateTime<Utc>) -> Result<()> {
         self.transition(&Transition::ARCHIVE)?;
         self.archived_at = Some(now);
         Ok(())
     }
 
-    /// Makes work that was over pending again. What was worked stays, and whose it is.
+    /// Makes a closed task pending again. Holder and worked time remain.
     pub(crate) fn reopen(&mut self) -> Result<()> {
         self.transition(&Transition::REOPEN)?;
         (self.completed_at, self.canceled_at, self.archived_at) = (None, None, None);
         Ok(())
     }
 
-    /// Puts it into the trash. No time runs there.
+    /// Moves the task to the trash and pauses it.
     pub(crate) fn delete(&mut self, now: DateTime<Utc>) {
         if self.status == Status::InProgress {
             self.pause_work(DELETED.to_owned(), now);
@@ -229,28 +228,28 @@ impl Task {
         self.deleted_at = Some(now);
     }
 
-    /// Takes it out of the trash.
+    /// Takes the task out of the trash.
     pub(crate) fn restore(&mut self) {
         self.deleted_at = None;
     }
 
-    /// Whether there is still work to do: what the quota of its creator counts.
+    /// Whether the task counts as open for its creator's quota.
     pub(crate) fn is_open(&self) -> bool {
         self.status.is_open() && self.deleted_at.is_none()
     }
 
-    /// Whose work it is: the holder's, or the creator's while nobody holds it.
+    /// The person who works on the task: its holder, or its creator while it is unassigned.
     pub(crate) fn worker(&self) -> Uuid {
         self.assigned_to.unwrap_or(self.created_by)
     }
 
-    /// Seconds worked, the running stretch included. A clock that was set back adds nothing.
+    /// Worked seconds up to `now`, including the running interval. A clock that was set back adds nothing.
     pub(crate) fn worked_seconds(&self, now: DateTime<Utc>) -> i32 {
         let running = self.running_since.map_or(0, |since| (now - since).num_seconds().max(0));
         self.actual_seconds.saturating_add(i32::try_from(running).unwrap_or(i32::MAX))
     }
 
-    /// Whether it is late: past its due time and still open.
+    /// Whether the task is open and past its due time.
     pub(crate) fn is_overdue(&self, now: DateTime<Utc>) -> bool {
         self.is_open() && self.fields.due_at.is_some_and(|due| due < now)
     }
@@ -260,7 +259,7 @@ impl Task {
         Ok(())
     }
 
-    /// Its state does not lead to `to`.
+    /// TASK_WRONG_STATE for a transition to `to`.
     pub(crate) fn wrong_state_error(&self, to: Status) -> Error {
         self.status.transition_error(to)
     }
@@ -276,7 +275,7 @@ impl Task {
         self.running_since = None;
     }
 
-    /// Who works on a task that was handed to them has accepted it.
+    /// Working on an assigned task accepts it.
     fn accept_implicitly(&mut self, now: DateTime<Utc>) {
         if self.assigned_to.is_some() {
             self.accepted_at.get_or_insert(now);
@@ -301,7 +300,7 @@ pub(crate) mod tests {
         Task::new(Uuid::from_u128(99), Uuid::nil(), created_by, fields("Sweep"), at(0))
     }
 
-    /// A way, and its name.
+    /// A transition and its name.
     pub(crate) type Named = (&'static str, &'static Transition);
 
     pub(crate) fn go(task: &mut Task, (name, _): Named, now: DateTime<Utc>) -> Result<()> {
@@ -337,7 +336,7 @@ pub(crate) mod tests {
                     prop_assert_eq!(error.reason(), Reason::TaskWrongState);
                     prop_assert_eq!(&task, &before);
                 }
-                // What the database checks as well.
+                // The database checks these as well.
                 let archived = task.status == Status::Archived;
                 prop_assert_eq!(task.status == Status::InProgress, task.running_since.is_some());
                 prop_assert_eq!(task.status == Status::Paused, task.pause_reason.is_some());
@@ -345,7 +344,7 @@ pub(crate) mod tests {
                 prop_assert!(archived || (task.status == Status::Completed) == task.completed_at.is_some());
                 prop_assert!(archived || (task.status == Status::Canceled) == task.canceled_at.is_some());
                 prop_assert!(!archived || task.completed_at.is_some() != task.canceled_at.is_some());
-                // Time never runs backwards, not even when the clock does.
+                // Time never runs backwards, even if the clock does.
                 prop_assert!(task.actual_seconds >= worked && task.worked_seconds(now) >= task.actual_seconds);
                 worked = task.actual_seconds;
             }

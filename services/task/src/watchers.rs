@@ -1,4 +1,4 @@
-//! Who watches a task, who does not wish to, and who of many sees it.
+//! Watchers: the states of watching a task, and visibility for other members.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,21 +8,21 @@ use uuid::Uuid;
 
 use crate::{policy::visibility::Actor, task::Task};
 
-/// Most people that watch a task besides its creator and its holder.
+/// Maximum number of watchers of a task besides creator and holder.
 pub(crate) const MAX_WATCHERS: i64 = 1_000;
-/// Most of them that are told of one change of many tasks.
+/// Maximum number of watchers that one bulk change notifies.
 pub(crate) const MAX_NOTIFIED_WATCHERS: i64 = 10 * MAX_WATCHERS;
 
-/// How somebody stands to what is said about a task, other than by creating or holding it.
+/// Whether and why somebody watches a task, apart from creating or holding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WatchState {
     Chose,
     Commented,
     Mentioned,
     Added,
-    /// They do not wish to watch it.
+    /// They unsubscribed.
     Declined,
-    /// Somebody else does not wish them to.
+    /// Somebody else removed them.
     Removed,
 }
 
@@ -30,7 +30,7 @@ impl WatchState {
     pub(crate) const ALL: [Self; 6] =
         [Self::Chose, Self::Commented, Self::Mentioned, Self::Added, Self::Declined, Self::Removed];
 
-    /// As it is stored.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Chose => "chose",
@@ -42,19 +42,19 @@ impl WatchState {
         }
     }
 
-    /// The standing with this name.
+    /// The state with this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|standing| standing.name() == name)
     }
 
-    /// Whether it is one of who watches.
+    /// Whether the state means watching.
     pub(crate) fn watches(self) -> bool {
         !matches!(self, Self::Declined | Self::Removed)
     }
 }
 
-/// What becomes of who stands like this when `wish` is to be; `None` when nothing does. Who has said no goes by
-/// nobody's wish but their own.
+/// The new state when `requested` is asked for; `None` when the state does not change. Only members themselves can
+/// watch again after declining.
 ///
 /// # Errors
 /// WATCHER_INVALID.
@@ -66,24 +66,24 @@ pub(crate) fn next(now: Option<WatchState>, wish: WatchState) -> Result<Option<W
         (Added, Some(now)) => now == Removed,
         (Declined, Some(now)) => now != Declined,
         (Removed, Some(now)) => now.watches(),
-        // Who comments or is named watches by themselves, unless something was said about it.
+        // Commenters and mentioned members watch automatically, unless they have a state already.
         (Commented | Mentioned, Some(_)) => false,
         (_, None) => true,
     };
     Ok(changes.then_some(wish))
 }
 
-/// A member, as far as tasks that others look at go.
+/// A member with the attributes that decide visibility.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) user_id: Uuid,
     pub(crate) handle: String,
     pub(crate) role: Role,
-    /// Their manager, the manager's manager and so on.
+    /// The direct manager first, up to the top.
     pub(crate) managers: Vec<Uuid>,
 }
 
-/// Some members of the account. Who is not among them sees nothing.
+/// Some members of the account. Nobody else sees anything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemberSet(HashMap<Uuid, Member>);
 
@@ -100,14 +100,14 @@ impl Extend<Member> for MemberSet {
 }
 
 impl MemberSet {
-    /// Those with these handles, in their order.
+    /// The members with these handles, in their order.
     pub(crate) fn named(&self, handles: &[String]) -> Vec<&Member> {
         let by_handle: HashMap<&str, &Member> = self.0.values().map(|one| (one.handle.as_str(), one)).collect();
         handles.iter().filter_map(|handle| by_handle.get(handle.as_str()).copied()).collect()
     }
 
-    /// Whether a member sees the task: by the rule of [`Actor::sees`], with as much of their membership as that needs.
-    /// Its creator and its holder have to be among these members, or else their teams do not see it.
+    /// Whether a member sees the task, by the rule of [`Actor::can_see`]. The set must contain creator and holder,
+    /// otherwise their teams do not see it.
     pub(crate) fn can_see(&self, user_id: Uuid, task: &Task) -> bool {
         let Some(one) = self.0.get(&user_id) else { return false };
         let people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
@@ -131,17 +131,17 @@ impl MemberSet {
     }
 }
 
-/// Those who watch some tasks besides creating or holding them.
+/// Watchers of some tasks besides their creators and holders.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Audience {
-    /// Who watches which task.
+    /// Watchers by task.
     pub(crate) watchers: HashMap<Uuid, Vec<Uuid>>,
-    /// What there is to know of them, and of those whose tasks they are.
+    /// The watchers, and the creators and holders of the tasks.
     pub(crate) people: MemberSet,
 }
 
 impl Audience {
-    /// Those of them who watch this task, and see it.
+    /// The watchers who see this task.
     pub(crate) fn of(&self, task: &Task) -> Vec<Uuid> {
         let watchers = self.watchers.get(&task.id).map(Vec::as_slice).unwrap_or_default();
         watchers.iter().copied().filter(|id| self.people.can_see(*id, task)).collect()
@@ -157,7 +157,7 @@ mod tests {
         ALL, COLLEAGUE, MANAGER, OTHER_MANAGER, OWNER, STRANGER, SUPER, USER, any_task, anyone, membership,
     };
 
-    /// The account of the tests of visibility, as tenancy tells it.
+    /// The account of the visibility tests, as tenancy describes it.
     fn members() -> MemberSet {
         let managers = |person| match person {
             OWNER => vec![],
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(next(Some(Removed), Commented).unwrap(), None);
         for wish in WatchState::ALL {
             assert_eq!(next(None, wish).unwrap(), Some(wish));
-            // Whatever is repeated changes nothing.
+            // Repeating a request changes nothing.
             assert!(!next(Some(wish), wish).is_ok_and(|next| next.is_some()), "{wish:?}");
             assert_eq!(WatchState::from_name(wish.name()), Some(wish));
         }

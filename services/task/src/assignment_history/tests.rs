@@ -1,5 +1,5 @@
-//! Random people hand a task about, and leave. The rules are told once more here, as the plan tells them (2.2 and
-//! 2.3), and nobody gets further than they say; and the record is what happened.
+//! Random people assign, reject and leave. The tests restate the rules independently, and check that nobody exceeds
+//! them and that the history matches what happened.
 
 use std::collections::HashSet;
 
@@ -19,10 +19,10 @@ use crate::{
     task::tests::{at, task},
 };
 
-/// An account: who is there, under whom, and what it wants.
+/// An account: its members, their managers, and its settings.
 struct Account {
     members: Vec<(Uuid, Role, Option<Uuid>)>,
-    /// Managers who may reassign by a right of their own.
+    /// Managers with an individual right to reassign.
     trusted: HashSet<Uuid>,
     managers_may_reassign: bool,
     rejection_enabled: bool,
@@ -58,7 +58,7 @@ impl Account {
         self.role(person) >= Role::SuperManager
     }
 
-    /// What tenancy would tell of a member.
+    /// The membership that tenancy would return.
     fn membership(&self, person: Uuid) -> Membership {
         let role = self.role(person);
         let reports = self.members.iter().map(|&(id, ..)| id).filter(|&id| self.is_above(person, id));
@@ -74,7 +74,7 @@ impl Account {
         membership
     }
 
-    /// Somebody leaves; answers who has their work.
+    /// Removes a member and returns their successor.
     fn leave(&mut self, person: Uuid) -> Uuid {
         let heir = self.members.iter().find(|&&(id, ..)| id == person).unwrap().2.unwrap();
         self.members.retain(|&(id, ..)| id != person);
@@ -86,8 +86,8 @@ impl Account {
         heir
     }
 
-    /// Section 2.2: owners to anyone, super managers to managers and users, managers to the users under them, and
-    /// everyone to themselves.
+    /// Owners assign to anyone, super managers to managers and users, managers to the users below them, and everyone to
+    /// themselves.
     fn can_give(&self, from: Uuid, to: Uuid) -> bool {
         from == to
             || match (self.role(from), self.role(to)) {
@@ -125,7 +125,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A row of the record.
+/// A row of the history.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     to: Uuid,
@@ -136,7 +136,7 @@ struct Row {
     ended: Option<DateTime<Utc>>,
 }
 
-/// What `store::assignment_history::record` makes of a change.
+/// Applies a change as `store::assignment_history::record` does.
 fn record(rows: &mut Vec<Row>, change: Option<AssignmentChange>) {
     let Some(AssignmentChange { at, previous, new, .. }) = change else { return };
     if let Some(previous) = previous {
@@ -154,7 +154,7 @@ fn record(rows: &mut Vec<Row>, change: Option<AssignmentChange>) {
     }
 }
 
-/// One task, as it is, as the record has it, and as this test has seen it happen.
+/// A task with its stored history and the history that the test observed.
 struct Story {
     account: Account,
     task: Task,
@@ -189,7 +189,7 @@ impl Story {
         Assignee { user_id, role: self.account.role(user_id) }
     }
 
-    /// It is seen to go from hand to hand.
+    /// Records an observed assignment.
     fn passes(&mut self, to: Uuid, by: Uuid, origin: AssignmentOrigin, now: DateTime<Utc>) {
         if let Some(row) = self.happened.last_mut() {
             row.ended = Some(now);
@@ -205,7 +205,7 @@ impl Story {
         }
     }
 
-    /// Whether the rules let this person do it; `None` where it is not about hands.
+    /// Whether the rules allow the step; `None` for a step that is no assignment.
     fn allowed(&self, person: Uuid, step: &Step) -> Option<bool> {
         let (task, account) = (&self.task, &self.account);
         let holder = task.assigned_to;
@@ -237,7 +237,7 @@ impl Story {
 
     fn step(&mut self, person: Uuid, step: &Step, now: DateTime<Utc>) -> Result<(), TestCaseError> {
         if matches!(step, Step::Assign(to) | Step::Reassign(to) if !self.account.has(*to)) {
-            // Tenancy knows no such member.
+            // Tenancy finds no such member.
             return Ok(());
         }
         let allowed = self.allowed(person, step);
@@ -294,7 +294,7 @@ impl Story {
             Step::Accept | Step::Start | Step::Complete => self.is_accepted(now),
             _ => {}
         }
-        // To hand a task on shows it to who has it now, and to those above them; to nobody else.
+        // An assignment makes the task visible to its new holder and the managers above them only.
         for gained in self.who_sees().difference(&saw) {
             let holder = self.task.assigned_to.unwrap();
             prop_assert!(*gained == holder || self.account.is_above(*gained, holder), "{} sees it now", gained);
@@ -336,7 +336,7 @@ impl Story {
         self.account.members.iter().filter_map(sees).collect()
     }
 
-    /// What holds whatever happened.
+    /// Checks invariants after every step.
     fn check(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(&self.record, &self.happened);
         let open: Vec<&Row> = self.record.iter().filter(|row| row.ended.is_none()).collect();
@@ -350,7 +350,7 @@ impl Story {
             let giver = self.task.assigned_by.filter(|_| self.task.accepted_at.is_none());
             prop_assert!(giver.is_none_or(|giver| self.account.has(giver)), "there is somebody to give it back to");
         }
-        // What previous taken from people is what previous counted.
+        // The counter equals the number of reassignments in the history.
         let taken = self.record.iter().filter(|row| row.origin == AssignmentOrigin::Reassigned).count();
         let held = |pair: &&[Row]| pair[1].origin == AssignmentOrigin::HandedOver;
         let inherited = self.record.windows(2).filter(held).count();
@@ -377,7 +377,7 @@ proptest! {
             }
             let there: Vec<Uuid> = story.account.members.iter().map(|&(id, ..)| id).collect();
             let rows = story.record.len();
-            // Whom they reach, they reach as things stood before.
+            // Permissions are those before the step.
             let reaches: Vec<Uuid> =
                 there.iter().copied().filter(|&to| story.account.can_give(person, to)).collect();
             story.step(person, &step, at(second))?;
@@ -390,7 +390,7 @@ proptest! {
                     }
                     AssignmentOrigin::Returned => {
                         let (by, to) = given.unwrap();
-                        // To who gave it, or to who has their work since they left.
+                        // To its assigner, or to the assigner's successor.
                         prop_assert!(row.by == to && (row.to == by || !story.account.has(by)), "{:?}", row);
                     }
                     AssignmentOrigin::HandedOver => prop_assert!(story.account.has(row.to) && !story.account.has(person)),

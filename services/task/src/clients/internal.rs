@@ -1,4 +1,4 @@
-//! People and their memberships, on the service's own behalf: for work that runs without a caller, and for facts that a
+//! Users and memberships, read with the service's own credentials: for work without a caller, and for facts that a
 //! caller may not read.
 
 use baton_access::Membership;
@@ -19,7 +19,7 @@ impl InternalDirectory {
         Self { auth, tenancy, tokens }
     }
 
-    /// IANA name of a person's time zone; `None` when the person does not exist any more.
+    /// IANA name of a user's time zone; `None` when the user no longer exists.
     ///
     /// # Errors
     /// UNAVAILABLE.
@@ -28,7 +28,7 @@ impl InternalDirectory {
         Ok(contact.map(|contact| contact.timezone).filter(|timezone| !timezone.is_empty()))
     }
 
-    /// The membership of a person in an account; `None` when they are no member any more.
+    /// The membership of a user in an account; `None` when they are no longer a member.
     ///
     /// # Errors
     /// UNAVAILABLE.

@@ -1,4 +1,4 @@
-//! Members of the account, from the tenancy service, with the caller's rights.
+//! Members of the account, read from the tenancy service with the caller's rights.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -49,7 +49,7 @@ impl MemberDirectory {
         self.profiles(principal, &[], user_ids).await
     }
 
-    /// The members with these handles or user ids, with the managers above them.
+    /// The members with these handles or user ids, with their managers.
     ///
     /// # Errors
     /// Those of [`Tenancy::profiles`].
@@ -65,8 +65,8 @@ impl MemberDirectory {
 
     /// The member to assign a task to.
     ///
-    /// They may leave before the task is theirs: no transaction spans both services. That is no worse than
-    /// their leaving a moment later, with the task assigned; an administrator of the account reassigns it either way.
+    /// The member may leave before the task is assigned, because no transaction spans both services. That is no worse
+    /// than leaving a moment later with the task assigned; an account administrator reassigns it either way.
     ///
     /// # Errors
     /// ASSIGNEE_INVALID, and those of [`MemberDirectory::find`].

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::task::attachment::{Announced, Attachment, checksum};
 
-/// A file that is there.
+/// A completed attachment.
 pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {
     proto::Attachment {
         id: attachment.id.to_string(),
@@ -33,7 +33,7 @@ pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {
     }
 }
 
-/// What a client announces.
+/// The announced file.
 pub(crate) fn announced(request: &CreateAttachmentRequest) -> Result<Announced> {
     Ok(Announced {
         file_name: request.file_name.clone(),
@@ -43,7 +43,7 @@ pub(crate) fn announced(request: &CreateAttachmentRequest) -> Result<Announced> 
     })
 }
 
-/// The answer to it. What is kept of it for a repetition is the same without `upload`: that is a key.
+/// The response. The copy stored for idempotency has no `upload`, because the URL is a credential.
 pub(crate) fn created(id: Uuid, expires_at: DateTime<Utc>, upload: Option<Upload>) -> CreateAttachmentResponse {
     let (url, headers) = upload.map(|upload| (upload.url.into(), upload.headers)).unwrap_or_default();
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));

@@ -14,7 +14,7 @@ use crate::{
     watchers::WatchState,
 };
 
-/// A comment with what belongs to it.
+/// A comment with its mentions, reactions and replies.
 pub(crate) fn comment(comment: Comment, around: Around) -> proto::Comment {
     proto::Comment {
         id: comment.id.to_string(),
@@ -32,7 +32,7 @@ pub(crate) fn comment(comment: Comment, around: Around) -> proto::Comment {
     }
 }
 
-/// Somebody who watches the task.
+/// A watcher of the task.
 pub(crate) fn watcher(watcher: Watcher, task: &Task) -> proto::Watcher {
     let reason = match watcher.standing {
         _ if task.assigned_to == Some(watcher.user_id) => WatchReason::Holder,

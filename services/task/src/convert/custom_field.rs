@@ -23,7 +23,7 @@ pub(crate) fn custom_field(field: CustomField) -> proto::CustomField {
     }
 }
 
-/// The form of the contract; `None` for unspecified or unknown.
+/// The type of the contract; `None` for unspecified or unknown.
 pub(crate) fn field_type(field_type: i32) -> Option<FieldType> {
     FieldType::ALL.into_iter().find(|&known| to_field_type(known) as i32 == field_type)
 }

@@ -1,4 +1,4 @@
-//! Intervals of tasks.
+//! Time entries in the contract.
 
 use baton_proto::{
     baton::task::v1::{self as proto, TimeCorrectionAction, TimeEntryKind, TimeEntrySource, TimeOfPerson, TimeReport},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// An interval as it stands at `now`.
+/// An interval as of `now`.
 pub(crate) fn time_entry(entry: TimeEntry, now: DateTime<Utc>) -> proto::TimeEntry {
     proto::TimeEntry {
         id: entry.id.to_string(),
@@ -41,7 +41,7 @@ pub(crate) fn time_entry(entry: TimeEntry, now: DateTime<Utc>) -> proto::TimeEnt
     }
 }
 
-/// What somebody did to an interval.
+/// A manual correction.
 pub(crate) fn correction(correction: Correction) -> proto::TimeCorrection {
     proto::TimeCorrection {
         id: correction.id.to_string(),
@@ -58,7 +58,7 @@ pub(crate) fn correction(correction: Correction) -> proto::TimeCorrection {
     }
 }
 
-/// What was done, in the contract.
+/// The action in the contract.
 pub(crate) fn to_action(action: CorrectionAction) -> TimeCorrectionAction {
     match action {
         CorrectionAction::Created => TimeCorrectionAction::Created,
@@ -67,7 +67,7 @@ pub(crate) fn to_action(action: CorrectionAction) -> TimeCorrectionAction {
     }
 }
 
-/// What a task took, as it stands at `now`.
+/// The time report of a task as of `now`.
 pub(crate) fn report(task: &Task, figures: TimeTotals, now: DateTime<Utc>) -> TimeReport {
     let (working, paused) = (figures.working_seconds, figures.paused_seconds);
     let until = |end: DateTime<Utc>, start: DateTime<Utc>| whole((end - start).num_seconds());

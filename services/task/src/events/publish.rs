@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// `kind` happened to a task, which made `before` into `after`; `watchers` are told. A new task has no before.
+/// The event for the change from `before` to `after`; a new task has no `before`. `watchers` are notified.
 pub(crate) fn task_event(
     kind: EventKind,
     before: Option<&Task>,
@@ -49,13 +49,13 @@ pub(crate) fn task_event(
     Event::new(payload_of(kind)(event), after.account_id, after.id)
 }
 
-/// A member has made this many tasks that are open.
+/// The number of open tasks that a member has created.
 pub(crate) fn usage_changed(account_id: Uuid, user_id: Uuid, used: i32) -> Event {
     let payload = UsageChanged { quota: Quota::OpenTasksPerUser.into(), user_id: user_id.to_string(), used };
     Event::new(Payload::UsageReported(payload), account_id, user_id)
 }
 
-/// Something was done by hand to an interval of a task; `None` when only its note changed.
+/// A manual change of an interval; `None` when only its note changed.
 pub(crate) fn time_entry_event(task: &Task, entry: &TimeEntry, action: Option<CorrectionAction>) -> Event {
     let payload = TimeEntryEvent {
         time_entry_id: entry.id.to_string(),
@@ -72,7 +72,7 @@ pub(crate) fn time_entry_event(task: &Task, entry: &TimeEntry, action: Option<Co
     Event::new(kind(payload), task.account_id, entry.id)
 }
 
-/// The type of the event of each kind.
+/// The payload type of each kind.
 fn payload_of(kind: EventKind) -> fn(TaskEvent) -> Payload {
     match kind {
         EventKind::Created => Payload::TaskCreated,

@@ -1,7 +1,7 @@
-//! What the object store keeps without need is deleted; how much it keeps is counted anew.
+//! Garbage collection of attachments, and recounting of storage usage.
 //!
-//! A row is marked, then its content deleted, then the row: whatever happens on the way, the next run goes on from
-//! there. Several instances may sweep at once; deleting what is deleted is no error.
+//! A row is marked, then its content deleted, then the row: an interrupted run is continued by the next. Several
+//! instances may run at once; deleting twice is harmless.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,20 +34,19 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) const ORPHAN_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// Pause before the first: a process that crashes and restarts must not list the store each time.
 pub(crate) const ORPHAN_DELAY: Duration = Duration::from_secs(3600);
-/// Content that is younger may belong to a call that is not finished.
+/// Younger content may belong to a running call.
 const ORPHANS_FROM: TimeDelta = TimeDelta::days(1);
-/// Rows that are handled at a time.
+/// Rows per batch.
 const BATCH: i64 = 100;
-/// Attachments whose content is deleted at a time.
+/// Attachments whose content is deleted concurrently.
 const AT_ONCE: usize = 8;
-/// Keys that are looked up at a time.
+/// Keys per lookup.
 const KEYS: usize = 1_000;
 
-/// Deletes uploads that were not completed in time, attachments whose task is gone, and the content of those that were
-/// deleted.
+/// Deletes expired uploads, attachments whose task is gone, and the content of deleted attachments.
 ///
 /// # Errors
-/// Those of the database and the object store; what is left is left to the next run.
+/// Those of the database and the object store; the next run continues.
 pub async fn sweep(db: &Db, files: &Files) -> Result<()> {
     let expired_before = db.clock().now() - COMPLETION_TIMEOUT;
     loop {
@@ -85,8 +84,8 @@ pub async fn sweep(db: &Db, files: &Files) -> Result<()> {
     }
 }
 
-/// Deletes content that belongs to no attachment: what a crash left behind, or was sent after the row had gone. Answers
-/// how many objects.
+/// Deletes content without a row: left by a crash, or uploaded after the row was deleted. Returns the number of
+/// objects.
 ///
 /// # Errors
 /// Those of the database and the object store.
@@ -128,7 +127,7 @@ pub(crate) async fn sweep_orphans_later(db: Db, files: Files, first: bool) -> Re
     Ok(Next::Wait)
 }
 
-/// Deletes the content of all files of an account that was deleted. Safe to repeat.
+/// Deletes the content of all files of a deleted account. Safe to repeat.
 ///
 /// # Errors
 /// Those of the object store.
@@ -136,8 +135,8 @@ pub(crate) async fn delete_account_content(files: &Files, account_id: Uuid) -> a
     Ok(files.delete_below(&attachment::account_folder(account_id)).await?)
 }
 
-/// Counts all files anew and answers the counters that were wrong. Unless it only checks, it corrects them and publishes
-/// what is used, of every account: whoever keeps the figures has the right ones then. Safe while the service runs.
+/// Recounts the storage usage and returns the wrong counters. Unless `only_check`, corrects them and publishes the
+/// usage of every account, which also corrects consumers. Safe while the service runs.
 ///
 /// # Errors
 /// Those of the database.

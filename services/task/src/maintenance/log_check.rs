@@ -1,4 +1,4 @@
-//! Tasks, told by their logs once more: for an operator who wants to know that rows and logs say the same.
+//! Replays the logs of tasks and compares them with rows and snapshots: the operator's check of `baton task rebuild`.
 
 use std::collections::HashMap;
 
@@ -14,27 +14,27 @@ use crate::{
     },
 };
 
-/// Tasks that are held with a transaction.
+/// Tasks locked per transaction.
 const BATCH: i64 = 200;
 
-/// A task that its log tells differently.
+/// A task that differs from its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The account.
     pub account_id: Uuid,
     /// The task.
     pub task_id: Uuid,
-    /// Names of the fields that differ; `snapshot` for a snapshot that does; `log` when the log tells no task, which
-    /// nothing can mend.
+    /// Names of the fields that differ; `snapshot` for a snapshot that does; `log` when the log does not describe a
+    /// task, which cannot be corrected.
     pub fields: Vec<&'static str>,
 }
 
-/// Replays the log of every task, those in the trash as well, and compares it with the row and the snapshots. Unless
-/// it only checks, it makes them what the log says. `report` hears how many tasks were read since the last time, and
-/// what was different. Safe while the service runs: few tasks are held at a time.
+/// Replays the log of every task, including deleted ones, and compares it with the row and the snapshots. Unless
+/// `only_check`, corrects both from the log. `report` receives the number of tasks read since its last call and their
+/// differences. Safe while the service runs, because few tasks are locked at a time.
 ///
 /// # Errors
-/// Those of the database, and when the database refuses what a log tells.
+/// Those of the database, also when it refuses the values of a log.
 pub async fn rebuild(db: &Db, only_check: bool, mut report: impl FnMut(usize, Vec<Difference>)) -> Result<()> {
     let mut last = Uuid::nil();
     loop {
@@ -81,16 +81,16 @@ async fn compare(db: &Db, account_id: Uuid, after: Uuid, only_check: bool) -> Re
     }
     if !only_check && !differences.is_empty() {
         store::task::save_all(&mut tx, &right).await?;
-        // Reading begins at an older one then, or at the beginning.
+        // Readers then start from an older snapshot, or from the beginning.
         store::log_check::delete_snapshots(&mut tx, &wrong).await?;
         tx.commit().await?;
     }
     Ok(Some(Batch { last, read: rows.len(), differences }))
 }
 
-/// What a log tells.
+/// The result of replaying a log.
 struct Replay {
-    /// `None` when it tells no task.
+    /// `None` when the log does not describe a task.
     task: Option<Task>,
     wrong_snapshots: Vec<(Uuid, i32)>,
 }

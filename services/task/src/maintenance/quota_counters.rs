@@ -1,4 +1,4 @@
-//! The counters of open tasks: what was opened and closed is added to them, and they can be counted anew.
+//! Counters of open tasks: folds pending changes into them, and recounts them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{events::publish, store};
 
 pub use crate::store::quota_counters::Counted;
 
-/// How often to look, and so about how late the published figures are.
+/// Pause between two runs, and therefore the delay of published figures.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 
-/// First the counters that nobody holds, of all accounts in turn; then the others one by one, so that nobody waits for a
-/// counter whose holder waits for another. What cannot be done now keeps nothing else from being done.
+/// Folds first the unlocked counters of all accounts, then the locked ones one by one, so that no counter waits for the
+/// lock of another. A failure does not stop the rest.
 ///
 /// # Errors
 /// Those of the database.
@@ -54,11 +54,11 @@ fn log_failure(error: &Error, account: Tenant) {
     tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
 }
 
-/// Answers those whose counters are held.
+/// Folds unlocked counters and returns the members whose counters are locked.
 async fn fold_free(db: &Db, account: Tenant, users: &[Uuid]) -> Result<Vec<Uuid>> {
     let mut tx = db.begin(account).await?;
     if !store::quota_counters::try_claim(&mut tx).await? {
-        // Another instance does it.
+        // Another instance is folding.
         return Ok(Vec::new());
     }
     let counters = store::quota_counters::fold(&mut tx, users).await?;
@@ -81,15 +81,15 @@ fn told(counters: BTreeMap<Uuid, Option<i32>>) -> BTreeMap<Uuid, i32> {
     counters.into_iter().filter_map(|(user_id, used)| Some((user_id, used?))).collect()
 }
 
-/// Tells what is used. The counters are locked, so that what is told of each is in its order.
+/// Publishes the usage. The counters are locked, so the events of each are in order.
 async fn publish(tx: &mut Tx, counters: BTreeMap<Uuid, i32>) -> Result<()> {
     let account_id = tx.tenant().account_id;
     tx.publish_all(counters.into_iter().map(|(user_id, used)| publish::usage_changed(account_id, user_id, used))).await
 }
 
-/// Counts all open tasks anew and answers the counters that were wrong. Unless it only checks, it corrects them
-/// and publishes what is used, of every member: whoever keeps the figures has the right ones then. Safe while
-/// the service runs, and beside another that does the same: each account is held only while it is corrected.
+/// Recounts all open tasks and returns the wrong counters. Unless `only_check`, corrects them and publishes the usage
+/// of every member, which also corrects consumers. Safe while the service runs and next to another run: each account is
+/// locked only while it is corrected.
 ///
 /// # Errors
 /// Those of the database.
@@ -112,7 +112,7 @@ pub async fn rebuild(db: &Db, only_check: bool) -> Result<Vec<Counted>> {
     }
 }
 
-/// What is missing is counted like any change, so whatever is counted meanwhile stays counted.
+/// Inserts the difference as a change, so changes that are counted meanwhile remain counted.
 async fn correct(db: &Db, account: Tenant) -> Result<Vec<Counted>> {
     let mut tx = db.begin(account).await?;
     store::quota_counters::claim(&mut tx).await?;

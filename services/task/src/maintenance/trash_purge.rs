@@ -1,4 +1,4 @@
-//! The trash is emptied of what has been in it for 30 days.
+//! Purges tasks from the trash.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::{
     },
 };
 
-/// How long a task stays in the trash.
+/// Time that a task stays in the trash.
 const KEPT: TimeDelta = TimeDelta::days(30);
-/// How often to look.
+/// Pause between two runs.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(600);
-/// Tasks that go, or lose what they were a part of, with a transaction.
+/// Tasks deleted, or detached from their parent, per transaction.
 const BATCH: i64 = 100;
 
-/// Deletes what has been in the trash long enough, with all that hangs on it. Parts that stay are parts of nothing
-/// then, which their timelines say. Several may do it at once.
+/// Deletes expired tasks with everything attached to them. Their subtasks lose their parent, with a timeline entry.
+/// Several instances may run at once.
 ///
 /// # Errors
 /// Those of the database.
@@ -43,7 +43,7 @@ pub(crate) async fn empty(db: Db) -> Result<()> {
     }
 }
 
-/// Takes the next parts out of these tasks; answers whether there were any.
+/// Detaches the next subtasks of these tasks; returns whether there were any.
 async fn detach_subtasks(db: &Db, account_id: Uuid, wholes: &[Uuid]) -> Result<bool> {
     let mut tx = db.begin(Tenant::account(account_id)).await?;
     let parts = store::trash::lock_parts(&mut tx, wholes, BATCH).await?;

@@ -1,4 +1,4 @@
-//! Who holds a task, and who may hand it to whom.
+//! Assignment rules: who may assign, reassign, accept and reject a task.
 
 use baton_access::{Role, relation_policy};
 use baton_errors::{Reason, Result};
@@ -10,17 +10,17 @@ use crate::{
     task::{Status, Task, event_kind::EventKind},
 };
 
-/// Why a task that was being worked on is paused after it changed hands.
+/// Pause reason of a running task that changed hands.
 const HANDED_OVER: &str = "handed over";
 
-/// An active member of the account, to hand a task to.
+/// An active member of the account to assign a task to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Assignee {
     pub(crate) user_id: Uuid,
     pub(crate) role: Role,
 }
 
-/// Puts a new task into its first hands.
+/// Assigns a new task.
 ///
 /// # Errors
 /// ASSIGNMENT_NOT_ALLOWED.
@@ -30,7 +30,7 @@ pub(crate) fn assign_new(task: &mut Task, actor: Actor<'_>, to: Assignee, now: D
     Ok(())
 }
 
-/// Hands a task down: one that nobody holds, or one that the caller holds. Repeating it changes nothing.
+/// Assigns a task that is unassigned or held by the caller. Repeating it has no effect.
 ///
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, TASK_ALREADY_ASSIGNED, TASK_WRONG_STATE, ASSIGNMENT_NOT_ALLOWED.
@@ -45,7 +45,7 @@ pub(crate) fn assign(task: &mut Task, actor: Actor<'_>, to: Assignee, now: DateT
     Ok(())
 }
 
-/// Takes a task from who holds it and gives it to another. Repeating it changes nothing.
+/// Takes a task from its holder and assigns it to another. Repeating it has no effect.
 ///
 /// # Errors
 /// REASSIGNMENT_NOT_ALLOWED, TASK_NOT_ASSIGNED, TASK_WRONG_STATE, ASSIGNMENT_NOT_ALLOWED.
@@ -61,7 +61,7 @@ pub(crate) fn reassign(task: &mut Task, actor: Actor<'_>, to: Assignee, now: Dat
     Ok(())
 }
 
-/// Whether they may hand the task on to somebody: they have a say in it, and nobody else holds it.
+/// Checks that the actor may assign the task: they are responsible for it, and nobody else holds it.
 ///
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, TASK_ALREADY_ASSIGNED.
@@ -76,7 +76,7 @@ pub(crate) fn can_assign(task: &Task, actor: Actor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether they may put the task into other hands, as [`assign`] or else [`reassign`] would find.
+/// Checks that the actor may transfer the task, by [`assign`] or by [`reassign`].
 ///
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, REASSIGNMENT_NOT_ALLOWED, TASK_WRONG_STATE.
@@ -89,12 +89,12 @@ pub(crate) fn can_transfer(task: &Task, actor: Actor<'_>) -> Result<()> {
     is_open(task)
 }
 
-/// Whether they may take any task from anybody: by role, by their own right, or by the account's setting.
+/// Whether the actor may reassign tasks at all: by role, by an individual right, or by the account's setting.
 pub(crate) fn has_reassign_right(actor: Actor<'_>) -> bool {
     actor.is_account_admin() || actor.membership.may_reassign
 }
 
-/// Whether they may take the task from who holds it.
+/// Checks that the actor may take the task from its holder.
 ///
 /// # Errors
 /// REASSIGNMENT_NOT_ALLOWED, TASK_NOT_ASSIGNED.
@@ -109,7 +109,7 @@ pub(crate) fn can_reassign(task: &Task, actor: Actor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The holder agrees to have it. Repeating it changes nothing.
+/// Accepts the task for its holder. Repeating it has no effect.
 ///
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED.
@@ -119,7 +119,7 @@ pub(crate) fn accept(task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> R
     Ok(())
 }
 
-/// The holder gives it back to who handed it over, who has it without asking: it was theirs to give.
+/// Returns the task to its assigner, for whom it counts as accepted: they could assign it, so it was theirs.
 ///
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, REJECTION_DISABLED, ASSIGNMENT_ALREADY_ACCEPTED.
@@ -128,17 +128,17 @@ pub(crate) fn reject(task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> R
     if !actor.membership.settings.rejection_enabled {
         return Err(Reason::RejectionDisabled.into());
     }
-    // Work accepts, so a task that is not accepted is pending, or paused since it changed hands.
+    // Working accepts, so a task that is not accepted is pending, or paused since it changed hands.
     let back_to = task.assigned_by.filter(|_| task.accepted_at.is_none());
     let back_to = back_to.ok_or(Reason::AssignmentAlreadyAccepted)?;
     give(task, back_to, back_to, now);
     Ok(())
 }
 
-/// Puts an open task of somebody who has left into other hands; answers what happened to it.
+/// Reassigns an open task of a departed member and returns the kind of event.
 ///
-/// The new holder has it without asking: there is nobody it could go back to. A task that the one who left
-/// had offered to another stays theirs to accept, and comes to the new one when they do not.
+/// For the new holder it counts as accepted: there is nobody to return it to. A task that the departed member had
+/// offered to another remains theirs to accept; rejecting it returns it to the successor.
 pub(crate) fn take_over(task: &mut Task, from: Uuid, to: Uuid, now: DateTime<Utc>) -> EventKind {
     if task.worker() == from {
         let kind = if task.assigned_to.is_some() { EventKind::Reassigned } else { EventKind::Assigned };
@@ -159,12 +159,12 @@ fn is_held_by(task: &Task, actor: Actor<'_>) -> Result<()> {
     if task.assigned_to == Some(actor.id) { Ok(()) } else { Err(Reason::TaskChangeNotAllowed.into()) }
 }
 
-/// Work that is done is nobody's to do.
+/// Closed tasks cannot be assigned.
 fn is_open(task: &Task) -> Result<()> {
     if task.status.is_open() { Ok(()) } else { Err(task.wrong_state_error(Status::Pending)) }
 }
 
-/// Whom the caller may hand tasks to is data: [`relation_policy::TASKS`].
+/// Checks [`relation_policy::TASKS`].
 fn can_assign_to(actor: Actor<'_>, to: Assignee) -> Result<()> {
     let may =
         relation_policy::allows(relation_policy::TASKS, actor.membership.role, to.role, actor.relation(to.user_id));
@@ -172,7 +172,7 @@ fn can_assign_to(actor: Actor<'_>, to: Assignee) -> Result<()> {
 }
 
 fn give(task: &mut Task, by: Uuid, to: Uuid, now: DateTime<Utc>) {
-    // Who worked on it no longer does, and who will has not begun: their time must not run yet.
+    // The old worker has stopped and the new one has not started, so no time may run.
     if task.status == Status::InProgress && task.worker() != to {
         task.pause_work(HANDED_OVER.to_owned(), now);
     }
@@ -325,17 +325,17 @@ mod tests {
                 if done.is_err() {
                     prop_assert_eq!(&task, &before);
                 }
-                // What the database checks as well.
+                // The database checks these as well.
                 match task.assigned_to {
                     None => prop_assert!(task.assigned_by.is_none() && task.accepted_at.is_none()),
                     Some(_) => prop_assert!(task.assigned_by.is_some() || task.accepted_at.is_some()),
                 }
                 prop_assert_eq!(task.status == Status::InProgress, task.running_since.is_some());
-                // Nobody works on, or has completed, what they have not accepted.
+                // A task that was worked on or completed is accepted.
                 if task.assigned_to.is_some() && task.accepted_at.is_none() {
                     prop_assert!(matches!(task.status, Status::Pending | Status::Paused));
                 }
-                // Nobody but the worker changes hands of work that is done.
+                // A completed task keeps its holder.
                 if before.status == Status::Completed {
                     prop_assert_eq!(task.assigned_to, before.assigned_to);
                 }

@@ -1,5 +1,5 @@
-//! Why a member may or may not do a thing: the verdict of the matrix and of the rules in `visibility.rs` and
-//! `assignment.rs`, and which of them it was. It decides nothing of its own: it asks the rules that decide.
+//! Explains a permission: the verdict of the role matrix and of the rules in `visibility.rs` and `assignment.rs`, and
+//! the rule behind it. It evaluates those rules and decides nothing itself.
 
 use baton_access::matrix;
 use baton_errors::{Error, Reason, Result};
@@ -13,23 +13,23 @@ use crate::{
     task::{Task, Visibility},
 };
 
-/// Whether, and by what.
+/// A verdict and its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) allowed: bool,
     pub(crate) rule: AccessRule,
 }
 
-/// The verdict on a permission, with a task or without.
+/// The verdict on a permission, with or without a task.
 ///
 /// # Errors
-/// VALIDATION_FAILED when the permission has nothing to do with tasks.
+/// VALIDATION_FAILED when the permission does not concern tasks.
 pub(crate) fn explain(actor: Actor<'_>, permission: Permission, task: Option<&Task>) -> Result<Verdict> {
     if !matrix::holds(actor.membership.role, permission) {
         return Ok(Verdict { allowed: false, rule: AccessRule::Role });
     }
     let Some(task) = task else {
-        // The one permission that a role holds only as far as the account or the member's own right says.
+        // The only permission whose use depends on the account's setting or an individual right.
         let bare = permission == Permission::ReassignTasks && !assignment::has_reassign_right(actor);
         let rule = if bare { AccessRule::NoReassigning } else { AccessRule::Role };
         return Ok(Verdict { allowed: !bare, rule });
@@ -54,7 +54,7 @@ pub(crate) fn explain(actor: Actor<'_>, permission: Permission, task: Option<&Ta
     Ok(Verdict { allowed: false, rule })
 }
 
-/// Whether they see the task, and why: the closest reason that holds.
+/// Whether the actor sees the task, by the closest relation that holds.
 fn visibility_verdict(actor: Actor<'_>, task: &Task) -> Verdict {
     let rule = match relation(actor, task) {
         AccessRelation::Own => AccessRule::OwnTask,
@@ -67,7 +67,7 @@ fn visibility_verdict(actor: Actor<'_>, task: &Task) -> Verdict {
     Verdict { allowed: actor.can_see(task), rule }
 }
 
-/// How they stand to the task.
+/// The actor's relation to the task.
 pub(crate) fn relation(actor: Actor<'_>, task: &Task) -> AccessRelation {
     let people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
     if people.clone().any(|person| person == actor.id) {
@@ -81,7 +81,7 @@ pub(crate) fn relation(actor: Actor<'_>, task: &Task) -> AccessRelation {
     }
 }
 
-/// The rule in a sentence.
+/// A description of the rule in one sentence.
 pub(crate) fn sentence(rule: AccessRule) -> &'static str {
     match rule {
         AccessRule::Unspecified => "",
@@ -129,7 +129,7 @@ mod tests {
             let membership = membership(person);
             let actor = Actor { id: person, membership: &membership };
             prop_assert_eq!(ask(person, Permission::WorkOnTasks, Some(&task)).0, actor.can_see(&task));
-            // Handing on and taking from, tried on everyone: allowed if and only if somebody can be given it.
+            // Assigning and reassigning are allowed if and only if some assignee is possible.
             let anyone_by = |rule: fn(&mut Task, Actor<'_>, Assignee, chrono::DateTime<chrono::Utc>) -> Result<()>| {
                 ALL.into_iter().filter(|&to| Some(to) != task.assigned_to).any(|to| {
                     let role = crate::policy::visibility::tests::membership(to).role;

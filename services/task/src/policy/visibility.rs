@@ -1,4 +1,4 @@
-//! Who sees a task, and who may do what to it.
+//! Visibility and change rules of tasks.
 
 use baton_access::{Membership, Principal, Role, relation_policy::Relation};
 use baton_errors::{Reason, Result};
@@ -19,17 +19,17 @@ impl<'a> Actor<'a> {
         Self { id: principal.user_id(), membership: &principal.membership }
     }
 
-    /// Whether they see every task of the account and stand above everyone in it.
+    /// Whether the actor is a super manager or owner: sees every task and ranks above everyone in it.
     pub(crate) fn is_account_admin(self) -> bool {
         self.membership.role >= Role::SuperManager
     }
 
-    /// Whether this person reports to them, directly or through others.
+    /// Whether this person reports to the actor, directly or indirectly.
     pub(crate) fn manages(self, person: Uuid) -> bool {
         self.membership.reports.contains(&person)
     }
 
-    /// How they stand to this person.
+    /// The actor's relation to this person.
     pub(crate) fn relation(self, person: Uuid) -> Relation {
         match person {
             person if person == self.id => Relation::Own,
@@ -38,18 +38,17 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Whether they share team tasks of this person: one of their own team, one of their reports, or
-    /// themselves.
+    /// Whether the actor sees team tasks of this person: a member of their team, a report, or themselves.
     fn shares_team_with(self, person: Uuid) -> bool {
         person == self.id || self.manages(person) || self.membership.team.contains(&person)
     }
 
-    /// Whether they see the task. Lists say the same in SQL: `store/list.rs`.
+    /// Whether the actor sees the task. `store/list.rs` has the same rule in SQL.
     pub(crate) fn can_see(self, task: &Task) -> bool {
         self.can_see_task_of(task.created_by, task.assigned_to, task.fields.visibility)
     }
 
-    /// The same of a task of which only this is known.
+    /// [`Self::can_see`] for a task of which only these fields are known.
     pub(crate) fn can_see_task_of(self, created_by: Uuid, assigned_to: Option<Uuid>, visibility: Visibility) -> bool {
         let mut people = [Some(created_by), assigned_to].into_iter().flatten();
         self.is_account_admin()
@@ -61,10 +60,11 @@ impl<'a> Actor<'a> {
             }
     }
 
-    /// They may write the task's fields, cancel and archive it: its creator, and those above creator or holder.
+    /// Checks that the actor may update, cancel and archive the task: its creator, and managers above its creator or
+    /// holder.
     ///
     /// # Errors
-    /// TASK_CHANGE_NOT_ALLOWED, as for those below.
+    /// TASK_CHANGE_NOT_ALLOWED, as for the methods below.
     pub(crate) fn can_change(self, task: &Task) -> Result<()> {
         allowed(
             task.created_by == self.id
@@ -74,17 +74,17 @@ impl<'a> Actor<'a> {
         )
     }
 
-    /// They may delete and restore the task: its creator, and those who run the account.
+    /// Checks that the actor may delete and restore the task: its creator, and account administrators.
     pub(crate) fn can_delete(self, task: &Task) -> Result<()> {
         allowed(task.created_by == self.id || self.is_account_admin())
     }
 
-    /// They may have it done after all: who may change it, and whose work it is.
+    /// Checks that the actor may reopen the task: its worker, and everyone who may change it.
     pub(crate) fn can_reopen(self, task: &Task) -> Result<()> {
         self.can_work_on(task).or_else(|_| self.can_change(task))
     }
 
-    /// They may start, pause, resume and complete the task: it is their work.
+    /// Checks that the actor may start, pause, resume and complete the task: its worker.
     pub(crate) fn can_work_on(self, task: &Task) -> Result<()> {
         allowed(task.worker() == self.id)
     }

@@ -1,4 +1,4 @@
-//! What a board looks like: columns, a calendar, a timeline.
+//! Layouts of boards: Kanban, calendar, timeline.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,25 +16,25 @@ use crate::{
     task::{Task, fields::time},
 };
 
-/// The longest range of a calendar or timeline.
+/// Maximum range of a calendar or timeline.
 const MAX_RANGE: TimeDelta = TimeDelta::days(62);
-/// The range of those that name none.
+/// Range when the request has none.
 const DEFAULT_RANGE: TimeDelta = TimeDelta::days(31);
 
-/// From a time on, until before another.
+/// Start (inclusive) and end (exclusive).
 pub(crate) type Range = (DateTime<Utc>, DateTime<Utc>);
 
-/// How to show a board.
+/// The layout of a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// As it is, or as it was at a time.
+    /// The current board, or the board as of a time.
     Kanban(Option<DateTime<Utc>>),
     Calendar(Range, Tz),
     Timeline(Range),
 }
 
 impl Layout {
-    /// What the caller asked for at `now`; days are those of the account's timezone when they name none.
+    /// Parses the options of a request. Days are those of the account's time zone when the request has none.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -49,7 +49,7 @@ impl Layout {
         let layout = options.layout();
         if !matches!(layout, BoardLayout::Calendar | BoardLayout::Timeline) {
             let as_of = options.as_of.map(|at| time(&at, "options.as_of")).transpose()?;
-            // What is to come is not known: the board as it is.
+            // A time in the future means the current board.
             return Ok(Self::Kanban(as_of.filter(|&at| at < now)));
         }
         if options.as_of.is_some() {
@@ -77,12 +77,12 @@ impl Layout {
     }
 }
 
-/// The begin of the day in this timezone.
+/// Start of the current day in this time zone.
 fn midnight(now: DateTime<Utc>, timezone: Tz) -> DateTime<Utc> {
     begin_of(now.with_timezone(&timezone).date_naive(), timezone).unwrap_or(now)
 }
 
-/// The days on which tasks are due, in this timezone.
+/// Tasks grouped by due day in this time zone.
 pub(crate) fn days(tasks: &[Task], timezone: Tz) -> Vec<BoardDay> {
     let mut days: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for task in tasks {
@@ -92,7 +92,7 @@ pub(crate) fn days(tasks: &[Task], timezone: Tz) -> Vec<BoardDay> {
     days.into_iter().map(|(date, task_ids)| BoardDay { date: date.to_string(), task_ids }).collect()
 }
 
-/// The bars of tasks; `blocks` are pairs of a task and one that has to be done before it.
+/// The bars of a timeline; `blocks` are pairs of a task and its blocker.
 pub(crate) fn bars(tasks: &[Task], blocks: &[(Uuid, Uuid)]) -> Vec<BoardBar> {
     let shown: HashSet<Uuid> = tasks.iter().map(|task| task.id).collect();
     let mut blocked_by: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
@@ -126,7 +126,7 @@ mod tests {
     fn a_range_is_bounded_and_begins_today_when_nothing_is_said() {
         let of = |options| Layout::parse(Some(options), "Europe/Berlin", at(10 * DAY + 5));
         let usual = of(options(BoardLayout::Timeline, None, None)).unwrap();
-        // Berlin is an hour ahead: its day had begun at 23:00 UTC.
+        // Berlin is an hour ahead: its day started at 23:00 UTC.
         assert_eq!(usual, Layout::Timeline((at(10 * DAY - 3600), at(41 * DAY - 3600))));
         let longest = of(options(BoardLayout::Calendar, Some(0), Some(62 * DAY))).unwrap();
         assert_eq!(longest, Layout::Calendar((at(0), at(62 * DAY)), Tz::Europe__Berlin));

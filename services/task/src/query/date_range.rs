@@ -1,11 +1,11 @@
-//! Ranges of days by name: `today`, `this_week`, `next_7_days`.
+//! Named date ranges: `today`, `this_week`, `next_7_days`.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::query::board_layout::Range;
 
-/// What a range is made of. Weeks begin on Monday (ISO 8601).
+/// The unit of a range. Weeks start on Monday (ISO 8601).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Day,
@@ -15,7 +15,7 @@ pub(crate) enum Unit {
     Year,
 }
 
-/// So many whole units of the calendar. `first` counts from the current one: -1 is the one before it.
+/// A number of whole calendar units. `first` is relative to the current unit: -1 is the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NamedRange {
     unit: Unit,
@@ -24,7 +24,7 @@ pub(crate) struct NamedRange {
 }
 
 impl NamedRange {
-    /// The range of this name; `None` when it is no name of one. `TaskFilter.due` in the contract has the grammar.
+    /// Parses a name; `None` when it is unknown. `TaskFilter.due` in the contract documents the grammar.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "today" => return Some(Self { unit: Unit::Day, first: 0, count: 1 }),
@@ -64,7 +64,7 @@ impl NamedRange {
         Some(Self { unit, first, count: 1 })
     }
 
-    /// From when on and until before when it is, for somebody in this timezone at `now`; `None` beyond the calendar.
+    /// Start (inclusive) and end (exclusive) in this time zone at `now`; `None` beyond the calendar.
     pub(crate) fn at(self, now: DateTime<Utc>, timezone: Tz) -> Option<Range> {
         let today = now.with_timezone(&timezone).date_naive();
         let months = |first: u32, each: i32| -> Option<(NaiveDate, NaiveDate)> {
@@ -85,10 +85,10 @@ impl NamedRange {
     }
 }
 
-/// When a day begins: at midnight, or at the first time that clocks show where they skip it.
+/// Start of a day: midnight, or the first valid time where clocks skip it.
 pub(crate) fn begin_of(day: NaiveDate, timezone: Tz) -> Option<DateTime<Utc>> {
     let midnight = day.and_time(NaiveTime::MIN);
-    // Two days at most: an island that crosses the date line skips a whole one.
+    // At most two days: an island that crosses the date line skips a whole one.
     let times = (0..=2 * 24 * 60).map(|minute| midnight.checked_add_signed(TimeDelta::minutes(minute)));
     times
         .map_while(|time| time)
@@ -160,9 +160,9 @@ mod tests {
         expect("today", "2026-03-29T10:00:00Z", Tz::Europe__Berlin, "2026-03-28T23:00Z", "2026-03-29T22:00Z");
         expect("today", "2026-10-25T10:00:00Z", Tz::Europe__Berlin, "2026-10-24T22:00Z", "2026-10-25T23:00Z");
         expect("this_week", "2026-03-29T10:00:00Z", Tz::Europe__Berlin, "2026-03-22T23:00Z", "2026-03-29T22:00Z");
-        // It is tomorrow already.
+        // Already the next day there.
         expect("today", "2026-02-11T12:00:00Z", Tz::Pacific__Auckland, "2026-02-11T11:00Z", "2026-02-12T11:00Z");
-        // Clocks skip midnight: the day begins at one.
+        // Clocks skip midnight: the day starts at one.
         expect("today", "2025-04-25T12:00:00Z", Tz::Africa__Cairo, "2025-04-24T22:00Z", "2025-04-25T21:00Z");
         // Samoa skipped 30 December 2011.
         expect("tomorrow", "2011-12-29T12:00:00Z", Tz::Pacific__Apia, "2011-12-30T10:00Z", "2011-12-30T10:00Z");

@@ -1,4 +1,4 @@
-//! Which tasks a list shows, and in which order.
+//! Filters and sort orders of task lists.
 
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{SortOrder, TaskFilter, TaskSort};
@@ -15,23 +15,23 @@ use crate::{
     },
 };
 
-/// What to sort by.
+/// Sort key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Sort {
     #[default]
     CreatedAt,
     UpdatedAt,
-    /// Tasks without a due time come last, either way.
+    /// Tasks without a due time are last in both directions.
     DueAt,
     Priority,
     /// The manual order.
     Rank,
 }
 
-/// What stands for the caller in a filter.
+/// Placeholder for the caller in a filter.
 pub(crate) const ME: &str = "me";
 
-/// Who asks, and when: what `me` and the names of ranges stand for.
+/// The caller and the time, which resolve `me` and named dates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader {
     pub(crate) user_id: Uuid,
@@ -40,7 +40,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Somebody, at some time: enough to see whether a filter is one.
+    /// Any reader: sufficient to validate a filter.
     pub(crate) const ANONYMOUS: Self =
         Self { user_id: Uuid::nil(), timezone: Tz::UTC, now: DateTime::<Utc>::UNIX_EPOCH };
 
@@ -54,12 +54,12 @@ impl Reader {
     }
 }
 
-/// Whether it takes the timezone of who asks to understand the filter.
+/// Whether the filter depends on the caller's time zone.
 pub(crate) fn has_named_dates(filter: &TaskFilter) -> bool {
     [&filter.due, &filter.created, &filter.updated, &filter.completed].into_iter().any(Option::is_some)
 }
 
-/// Which of the tasks in scope. All that are given must hold; of several values of one field any may.
+/// A filter of the tasks in scope. All conditions must hold; of several values of one field, any may.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) status: Vec<Status>,
@@ -77,32 +77,31 @@ pub(crate) struct Filter {
     pub(crate) unassigned: Option<bool>,
     pub(crate) parent_task_id: Option<Uuid>,
     pub(crate) has_due: Option<bool>,
-    /// Worked on, or planned, between these times: what a timeline shows. No caller asks for it by name.
+    /// Overlap with this range, as timelines need. Not part of the contract.
     pub(crate) within: Option<Range>,
-    /// There, and as it is, since this time: what time travel has not to work out.
+    /// Exists and is unchanged since this time, as time travel needs. Not part of the contract.
     pub(crate) unchanged_since: Option<DateTime<Utc>>,
     pub(crate) sort: Sort,
     pub(crate) descending: bool,
 }
 
-/// The tasks that a list is about. What the caller does not see is in none.
+/// The base set of a list. It never contains tasks that the caller does not see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
-    /// All.
+    /// All visible tasks.
     Visible,
-    /// Those that this person holds, and those they created that nobody holds.
+    /// Tasks that this person holds, and unassigned tasks that they created.
     BoardOf(Uuid),
-    /// Those that this person holds.
+    /// Tasks that this person holds.
     HeldBy(Uuid),
-    /// Those that another holds because this person handed them over.
+    /// Tasks that others hold because this person assigned them.
     GivenBy(Uuid),
-    /// Those that the caller or who reports to them holds or created. Everyone reports to those who run
-    /// the account.
+    /// Tasks that the caller or their reports hold or created. For an account administrator, all tasks.
     Team,
 }
 
 impl Filter {
-    /// Whether it shows what was due, changed or completed in a hundred days or fewer, in another order than that.
+    /// Whether the filter covers at most a hundred days of due, update or completion times, sorted by something else.
     pub(crate) fn spans_few_days(&self) -> bool {
         let ranges = [
             self.due_from.zip(self.due_to).filter(|_| self.sort != Sort::DueAt),
@@ -112,12 +111,12 @@ impl Filter {
         ranges.into_iter().flatten().any(|(from, to)| to.signed_duration_since(from) <= TimeDelta::days(100))
     }
 
-    /// Whether it shows all that is in scope, in whatever order.
+    /// Whether the filter has no condition.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self { sort: self.sort, descending: self.descending, ..Self::default() }
     }
 
-    /// What `reader` asks for.
+    /// Parses a filter of `reader`.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -126,7 +125,7 @@ impl Filter {
         let (sort, order) = (filter.sort(), filter.order());
         let mut tags = Vec::with_capacity(filter.tags.len());
         for tag in filter.tags {
-            // Tags are kept trimmed.
+            // Stored tags are trimmed.
             tags.push(text(tag.trim().to_owned(), "filter.tags")?);
         }
         let range = |name: Option<String>, field: &str| name.map(|name| reader.range(&name, field)).transpose();
@@ -161,13 +160,13 @@ impl Filter {
             descending: match order {
                 SortOrder::Asc => false,
                 SortOrder::Desc => true,
-                // People's own order begins at the top.
+                // The manual order is ascending by default.
                 SortOrder::Unspecified => sort != TaskSort::Rank,
             },
         })
     }
 
-    /// Whether boards have a column for this state: archived tasks are shown when asked for only.
+    /// Whether boards have a column for this state: for archived tasks only on request.
     pub(crate) fn shows(&self, status: Status) -> bool {
         status != Status::Archived || self.status.contains(&status)
     }

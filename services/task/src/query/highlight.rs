@@ -1,7 +1,7 @@
-//! Where in a text the words stand that were looked for.
+//! Highlights of search hits.
 //!
-//! Postgres finds tasks; this shows people why. It reads texts as `task.search_words` does (migration 0017), and keeps in mind
-//! where each word came from. What it costs is bounded for a task and for a page.
+//! Postgres finds the tasks; this marks the words in their texts. It tokenizes texts as `task.search_words` does
+//! (migration 0017), and keeps the position of each token. Its cost is bounded per task and per page.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -12,41 +12,41 @@ use uuid::Uuid;
 
 use crate::query::search::SearchTerms;
 
-/// Characters of a description that are looked through.
+/// Maximum length of a searched description, in characters.
 pub(crate) const MAX_DESCRIPTION_CHARS: i32 = 5_000;
-/// Characters of a comment that are looked through.
+/// Maximum length of a searched comment, in characters.
 pub(crate) const MAX_COMMENT_CHARS: i32 = 2_000;
-/// Comments of a task that are looked through, the newest.
+/// Searched comments per task, newest first.
 const MAX_COMMENTS_OF_A_TASK: i64 = 10;
-/// Comments of all tasks of a page.
+/// Searched comments per page.
 const MAX_COMMENTS_OF_A_PAGE: i64 = 200;
-/// Extracts of a long text, and the words that each has before and in all.
+/// Maximum number of extracts of a long text, followed by their words before the first hit and in total.
 const MAX_EXTRACTS: usize = 2;
 const WORDS_BEFORE: usize = 8;
 const WORDS_OF_AN_EXTRACT: usize = 20;
-/// What stands between two extracts.
+/// Separator of two extracts.
 const GAP: &str = " … ";
 
-/// How many comments each of so many tasks may have looked through.
+/// Searched comments per task on a page with this many tasks.
 pub(crate) fn comments_each(tasks: usize) -> i64 {
     let tasks = i64::try_from(tasks).unwrap_or(i64::MAX).max(1);
     (MAX_COMMENTS_OF_A_PAGE / tasks).clamp(1, MAX_COMMENTS_OF_A_TASK)
 }
 
-/// Texts of a task that was found.
+/// The texts of a hit.
 #[derive(Debug)]
 pub(crate) struct Texts {
     pub(crate) id: Uuid,
     pub(crate) title: String,
-    /// Its begin.
+    /// Beginning of the description.
     pub(crate) description: String,
-    /// The newest first, the begin of each.
+    /// Beginnings of the comments, newest first.
     pub(crate) comments: Vec<String>,
-    /// The text search configuration of the account: `english`.
+    /// The account's text search configuration, such as `english`.
     pub(crate) config: String,
 }
 
-/// The highlights of these tasks.
+/// Highlights of these tasks.
 pub(crate) fn of_tasks(words: &SearchTerms, tasks: Vec<Texts>) -> HashMap<Uuid, Vec<Highlight>> {
     let Some(config) = tasks.first().map(|task| task.config.clone()) else { return HashMap::new() };
     let finder = Finder::new(words, &config);
@@ -59,19 +59,19 @@ pub(crate) fn of_tasks(words: &SearchTerms, tasks: Vec<Texts>) -> HashMap<Uuid, 
     tasks.into_iter().map(of_task).collect()
 }
 
-/// A word of a text, or a part of a compound one, folded.
+/// A folded word, or a part of a compound word.
 #[derive(Debug, Clone, PartialEq)]
 struct Token {
     text: String,
-    /// Where it stands in the text.
+    /// Its byte range in the text.
     at: Range<usize>,
-    /// One character of a script without spaces.
+    /// A single character of a script without spaces.
     is_lone: bool,
-    /// It goes on from the piece before without anything between them.
+    /// It directly follows the previous token.
     is_joined: bool,
 }
 
-/// A term that is looked for.
+/// A term of the query.
 struct SearchedTerm {
     tokens: Vec<Token>,
     stems: Vec<Option<String>>,
@@ -102,7 +102,7 @@ impl Finder {
         Self { sought, stemmer }
     }
 
-    /// All of a text, cut at what was found; `None` when nothing was.
+    /// The whole text with marked hits; `None` without a hit.
     fn whole(&self, field: &str, text: &str) -> Option<Highlight> {
         let marks = self.marks(text, &tokens(text));
         let mut parts = Parts::default();
@@ -110,14 +110,14 @@ impl Finder {
         (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
     }
 
-    /// Extracts of a text around what was found first; `None` when nothing was.
+    /// Extracts of the text around the first hits; `None` without a hit.
     fn extract(&self, field: &str, text: &str) -> Option<Highlight> {
         let tokens = tokens(text);
         let marks = self.marks(text, &tokens);
         let mut parts = Parts::default();
         let mut end = 0;
         for _ in 0..MAX_EXTRACTS {
-            // The next that no extract shows yet.
+            // The first token after the extracts so far.
             let from = tokens.get(end).map_or(text.len(), |token| token.at.start);
             let Some(mark) = marks.iter().find(|mark| mark.start >= from) else { break };
             let first = tokens.partition_point(|token| token.at.start < mark.start);
@@ -133,7 +133,7 @@ impl Finder {
         (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
     }
 
-    /// Where in the text something stands that was looked for, in order; what touches is one.
+    /// Ranges of the hits, in order. Adjacent ranges are merged.
     fn marks(&self, text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
         let wholes = joined(tokens);
         let mut marks: Vec<Range<usize>> = Vec::new();
@@ -170,7 +170,7 @@ impl SearchedTerm {
     }
 }
 
-/// Parts of a highlight as they come; neighbours of one kind are one.
+/// Builds a highlight; neighbouring parts of one kind are merged.
 #[derive(Default)]
 struct Parts(Vec<HighlightPart>);
 
@@ -183,7 +183,7 @@ impl Parts {
         }
     }
 
-    /// This range of the text.
+    /// Adds this range of the text.
     fn add(&mut self, text: &str, range: Range<usize>, marks: &[Range<usize>]) {
         let mut at = range.start;
         for mark in marks.iter().filter(|mark| mark.start < range.end && mark.end > range.start) {
@@ -196,13 +196,13 @@ impl Parts {
     }
 }
 
-/// What a character is for the words of a text.
+/// The class of a character for tokenization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CharClass {
     Separator,
-    /// An accent, or nothing to be seen: belongs to what is before it.
+    /// An accent or an invisible character: belongs to the character before it.
     Mark,
-    /// Of a script without spaces, or a picture.
+    /// A character of a script without spaces, or a pictograph.
     Lone,
     Large,
     Small,
@@ -255,7 +255,7 @@ impl CharClass {
     }
 }
 
-/// The words of a text, and parts of compound ones: fooBar, HTTPServer, v2.
+/// The words of a text, and the parts of compound words: fooBar, HTTPServer, v2.
 fn tokens(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut before = CharClass::Separator;
@@ -296,7 +296,7 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// Compound words as one piece.
+/// Tokens with compound words merged into one.
 fn joined(tokens: &[Token]) -> Vec<Token> {
     let mut wholes: Vec<Token> = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -311,7 +311,7 @@ fn joined(tokens: &[Token]) -> Vec<Token> {
     wholes
 }
 
-/// A character without case, accents and compatibility forms.
+/// Folds case, accents and compatibility forms.
 fn fold(c: char, to: &mut String) {
     decompose_compatible(c, |c| {
         if CharClass::of(c) == CharClass::Mark {
@@ -341,7 +341,7 @@ fn stem(stemmer: Option<&Stemmer>, token: &Token) -> Option<String> {
     Some(stemmer.stem(&token.text).into_owned())
 }
 
-/// The rules of a language, by the name that Postgres has for it. Of the others, words are shown as they stand.
+/// The stemmer for a text search configuration. Without one, words match unstemmed.
 fn algorithm(config: &str) -> Option<Algorithm> {
     Some(match config {
         "arabic" => Algorithm::Arabic,

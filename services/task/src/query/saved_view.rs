@@ -1,4 +1,4 @@
-//! Views that people save: of what they are, and which filter they hold.
+//! Saved views: a source, a layout and a filter.
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
@@ -18,7 +18,7 @@ use crate::{
     task::fields::{id, required},
 };
 
-/// How many views one person may have.
+/// Maximum number of views per member.
 pub(crate) const MAX_VIEWS: i64 = 100;
 
 /// A saved view.
@@ -40,12 +40,12 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Whether somebody sees it: their own, and what is shared.
+    /// Whether the actor sees the view: their own, and shared ones.
     pub(crate) fn is_visible_to(&self, actor: Actor<'_>) -> bool {
         self.owner_id == actor.id || self.visibility == ViewVisibility::Shared
     }
 
-    /// They may change and delete it: its owner; of a shared one those who run the account as well.
+    /// Checks that the actor may change and delete the view: its owner, and account administrators if it is shared.
     ///
     /// # Errors
     /// VIEW_CHANGE_NOT_ALLOWED.
@@ -54,7 +54,7 @@ impl View {
         if may { Ok(()) } else { Err(Reason::ViewChangeNotAllowed.into()) }
     }
 
-    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+    /// Sets the fields in `mask` from `new`; a field that is absent there is cleared.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -85,8 +85,8 @@ impl View {
         self.check("view.")
     }
 
-    /// What no single field tells: a board of a person names them, no other does, and lists take the filter. `above`
-    /// is where the fields stand in the request.
+    /// Checks rules that involve several fields: a view names a user if and only if it shows a user's board, and its
+    /// filter is valid. `above` prefixes field names in errors.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -119,12 +119,12 @@ impl From<View> for proto::View {
     }
 }
 
-/// Kanban when nothing is said.
+/// The layout, Kanban by default.
 pub(crate) fn layout_or_kanban(layout: BoardLayout) -> BoardLayout {
     if layout == BoardLayout::Unspecified { BoardLayout::Kanban } else { layout }
 }
 
-/// Private when nothing is said.
+/// The visibility, private by default.
 pub(crate) fn visibility_or_private(visibility: ViewVisibility) -> ViewVisibility {
     if visibility == ViewVisibility::Unspecified { ViewVisibility::Private } else { visibility }
 }
@@ -133,7 +133,7 @@ fn unknown() -> Error {
     Error::invalid("update_mask", "names a field that a view does not have")
 }
 
-/// Takes one field of a filter.
+/// Copies one field of a filter.
 fn copy_field(to: &mut TaskFilter, from: &TaskFilter, field: &str) -> Result<()> {
     macro_rules! fields {
         ($($name:ident)*) => {
@@ -148,7 +148,7 @@ fn copy_field(to: &mut TaskFilter, from: &TaskFilter, field: &str) -> Result<()>
     Ok(())
 }
 
-/// A filter as it is stored: its fields as REST names them, without those that are empty.
+/// A filter as stored: field names as in REST, without empty fields.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StoredFilter {
@@ -195,12 +195,12 @@ const PRIORITY: &str = "TASK_PRIORITY_";
 const SORT: &str = "TASK_SORT_";
 const ORDER: &str = "SORT_ORDER_";
 
-/// An enum as REST shows it.
+/// The enum value's name in REST.
 pub(crate) fn to_short_name(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The enum's own name for what REST shows.
+/// The enum value's name in the contract.
 pub(crate) fn to_full_name(name: &str, prefix: &str) -> String {
     format!("{prefix}{}", name.to_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! What people look for.
+//! Parsing of search queries, and languages.
 
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
@@ -7,16 +7,16 @@ use uuid::Uuid;
 
 use crate::{store, task::fields::text};
 
-/// Tasks that one search ranks.
+/// Maximum number of tasks that one search ranks.
 pub(crate) const MAX_RANKED: i32 = 1_000;
-/// Tasks that a list with words to search for looks among.
+/// Maximum number of candidates of a list with `search`.
 pub(crate) const MAX_LISTED: i32 = 10_000;
-/// Job: read an account's tasks anew, in another language.
+/// Job kind: tokenizes an account's tasks again, in another language.
 pub(crate) const REINDEX_JOB: &str = "search.reindex";
-/// Tasks that are read with a statement.
+/// Tasks per statement.
 const REINDEX_BATCH: i64 = 500;
 
-/// Languages with word forms that Postgres knows, and what it calls them.
+/// Languages with word forms in Postgres, and the names of their configurations.
 const LANGUAGES: &[(&str, &str)] = &[
     ("ar", "arabic"),
     ("ca", "catalan"),
@@ -48,29 +48,29 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("yi", "yiddish"),
 ];
 
-/// What to look for: a word, a compound, or words side by side.
+/// A word, a compound, or adjacent words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Term {
     pub(crate) text: String,
-    /// Which alternative it belongs to. All terms of one must hold, and one alternative.
+    /// The alternative that the term belongs to. All terms of one alternative must match, and one alternative suffices.
     pub(crate) alternative: i32,
-    /// Tasks with it are not meant.
+    /// Excludes tasks with this term.
     pub(crate) is_negated: bool,
 }
 
-/// Words to look for.
+/// A parsed query.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SearchTerms {
-    /// As somebody typed them.
+    /// The query as typed.
     pub(crate) typed: String,
     pub(crate) terms: Vec<Term>,
-    /// The last term is perhaps not typed to its end.
+    /// The last term may be incomplete.
     pub(crate) is_open: bool,
 }
 
 impl SearchTerms {
-    /// What somebody typed into `field`, as web search engines read it: `two words`, `"two words"` side by side,
-    /// `-word`, `one or other`.
+    /// Parses a query with the syntax of web search engines: `two words`, `"two words"` adjacent, `-word`, `one or
+    /// other`. `field` names it in errors.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -93,7 +93,7 @@ impl SearchTerms {
                 let (term, after) = rest.split_at(end);
                 // Punctuation ends a word.
                 (rest, is_open) = (after, !is_negated && !term.ends_with(|c: char| c.is_ascii_punctuation()));
-                // It stands between two terms, or is one.
+                // `or` between two terms is an operator; elsewhere it is a term.
                 if !is_negated
                     && term.eq_ignore_ascii_case("or")
                     && !terms.is_empty()
@@ -114,10 +114,10 @@ impl SearchTerms {
     }
 }
 
-/// What Postgres calls the configuration for a language (BCP 47); what follows the first hyphen has no say.
+/// The text search configuration of a language (BCP 47). Subtags after the first are ignored.
 ///
 /// # Errors
-/// VALIDATION_FAILED for a language that is not known.
+/// VALIDATION_FAILED for an unknown language.
 pub(crate) fn configuration(language: &str) -> Result<String> {
     if language.is_empty() {
         return Ok("pg_catalog.simple".to_owned());
@@ -129,7 +129,7 @@ pub(crate) fn configuration(language: &str) -> Result<String> {
         .ok_or_else(|| Error::invalid("language", "is not one whose word forms are known"))
 }
 
-/// Does the job. Each statement commits by itself, so one that runs again does the same once more.
+/// Runs the job. Each statement commits by itself; running it again repeats the work.
 pub(crate) async fn reindex(db: Db, job: Job) -> anyhow::Result<()> {
     let account_id: Uuid = job.payload()?;
     let mut after = Some(Uuid::nil());

@@ -1,5 +1,5 @@
-//! A board as it was: the list's filters and orders once more, for tasks that are told by their logs. What has not
-//! changed since is read as always; a test holds the two against each other.
+//! Boards in the past: the filters and orders of lists for replayed tasks. Unchanged tasks come from the list query; a
+//! test checks that both agree.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::{
     task::{Status, Task},
 };
 
-/// Whether a board in this scope with this filter showed the task at `then`.
+/// Whether a board with this scope and filter contained the task at `then`.
 pub(crate) fn shows(actor: Actor<'_>, scope: Scope, filter: &Filter, task: &Task, then: DateTime<Utc>) -> bool {
     let fields = &task.fields;
     let in_state =
@@ -53,7 +53,7 @@ fn in_scope(actor: Actor<'_>, scope: Scope, task: &Task) -> bool {
     }
 }
 
-/// Which of two tasks comes first.
+/// Compares two tasks by the filter's sort order.
 pub(crate) fn compare(filter: &Filter, one: &Task, other: &Task) -> Ordering {
     let by_key = match filter.sort {
         Sort::CreatedAt => Ordering::Equal,

@@ -1,4 +1,4 @@
-//! Through whose hands tasks went, whose they are in, and whose would be good ones.
+//! Assignment RPCs: assignment history, assigned tasks, and suggested assignees.
 
 use baton_access::principal;
 use baton_errors::Result;
@@ -28,9 +28,9 @@ use crate::{
     store::{self, assignment_history::AssignmentRow},
 };
 
-/// How many members are suggested to who does not say.
+/// Suggestions when the request has no limit.
 const DEFAULT_SUGGESTIONS: i32 = 5;
-/// What is due within this counts as due before a task that has no due time.
+/// For a task without a due time, tasks due within this count as due before it.
 const DEFAULT_HORIZON: TimeDelta = TimeDelta::days(7);
 
 #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! Files that belong to tasks. Their content goes between clients and the object store.
+//! Attachment RPCs. Clients exchange content with the object store directly.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,13 +32,13 @@ use crate::{
     },
 };
 
-/// What the methods work with. Clones share it.
+/// State of the methods. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,
     pub(crate) files: Files,
     pub(crate) limits: Limits,
-    /// Wakes the sweep.
+    /// Wakes the garbage collection.
     pub(crate) deleted: Arc<Notify>,
 }
 
@@ -50,7 +50,7 @@ impl AttachmentService for Rpc {
     ) -> Result<Response<CreateAttachmentResponse>, Status> {
         let change = Mutation::of("CreateAttachment", &request)?;
         let attachment = self.create(&change, request.get_ref()).await?;
-        // After the commit, as it may have to ask for credentials. A call that is repeated gets a new URL.
+        // After the commit, because signing may have to fetch credentials. A repeated call gets a new URL.
         let left = (attachment.expires_at - self.db.clock().now()).to_std().unwrap_or_default();
         let file = baton_files::Announced {
             content_type: &attachment.content_type,
@@ -125,7 +125,7 @@ impl AttachmentService for Rpc {
         if !store::attachment::delete(&mut tx, id).await? {
             return Err(absent().into());
         }
-        // What nobody was told of, nobody misses.
+        // An upload that was never completed was not announced to anyone.
         if attachment.object_id.is_some() {
             tx.publish(events::removed(&attachment, &task)).await?;
         }
@@ -138,13 +138,13 @@ impl AttachmentService for Rpc {
 }
 
 impl Rpc {
-    /// Stores what is announced, in one transaction; a repeated call gets the first one's.
+    /// Stores the announced file in one transaction. A repeated call returns the first one's.
     async fn create(&self, change: &Mutation<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if let Some(CreateAttachmentResponse { id, .. }) = tx.replay(change.idempotency()).await? {
             return store::attachment::get(&mut tx, parse(&id)?).await?.ok_or_else(absent);
         }
-        // The lock makes one file at a time the last that the task may have.
+        // The task's lock decides which file is the last that fits the limit.
         let task = lock(&mut tx, change, &request.task_id).await?;
         let file = convert::announced(request)?;
         self.limits.check(&file)?;
@@ -161,14 +161,14 @@ impl Rpc {
         Ok(attachment)
     }
 
-    /// Checks what the client sent, and lets all see it.
+    /// Verifies the upload and makes the attachment visible.
     async fn complete(&self, principal: &Principal, attachment: Attachment) -> Result<Attachment> {
         let kept = self.keep(&attachment).await;
         let completed = self.publish(principal, attachment.id, &kept).await;
-        // After an error nobody knows whether the copy is the one that is read; if not, the sweep finds it.
+        // After an error it is unknown whether the copy became the attachment's content; if not, the sweep deletes it.
         if let Ok(completed) = &completed {
             self.discard(&attachment.upload_key()).await;
-            // Of two that complete the same, one's copy is.
+            // Of two concurrent completions, the other's copy was stored.
             if let Some(object_id) = kept.ok().filter(|id| completed.object_id != Some(*id)) {
                 self.discard(&attachment.kept_key(object_id)).await;
             }
@@ -176,8 +176,8 @@ impl Rpc {
         completed
     }
 
-    /// Copies what the client sent to where no client can write, and reads the copy: what is checked is what is kept.
-    /// Nobody knows of the copy yet.
+    /// Copies the upload to a key that no client can write and verifies the copy: the verified content is the stored
+    /// content. No row refers to the copy yet.
     async fn keep(&self, attachment: &Attachment) -> Result<Uuid> {
         let upload = attachment.upload_key();
         let size = self.files.size(&upload).await?.ok_or_else(|| Error::from(Reason::AttachmentNotUploaded))?;
@@ -202,7 +202,7 @@ impl Rpc {
         }
     }
 
-    /// Lets all see what was kept, unless another call has, or it was deleted meanwhile.
+    /// Makes the verified copy visible, unless another call has done so or the attachment was deleted meanwhile.
     async fn publish(&self, principal: &Principal, id: Uuid, kept: &Result<Uuid>) -> Result<Attachment> {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (task, mut attachment) = find(&mut tx, principal, id).await?;
@@ -224,7 +224,7 @@ impl Rpc {
         Ok(attachment)
     }
 
-    /// Deletes what is of no use. If that fails, the sweep finds it.
+    /// Deletes an object that is not needed. If that fails, the sweep deletes it.
     async fn discard(&self, key: &str) {
         if let Err(error) = self.files.delete(key).await {
             tracing::warn!(%error, "cannot delete an object; the sweep will");
@@ -232,8 +232,8 @@ impl Rpc {
     }
 }
 
-/// An attachment and its task, if the caller sees both. What is not completed, only its uploader does, for as long as
-/// it can be.
+/// An attachment and its task, if the caller sees both. An incomplete attachment is visible to its uploader only, until
+/// it expires.
 async fn find(tx: &mut Tx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
     let attachment = store::attachment::get(tx, id).await?.ok_or_else(absent)?;
     let now = tx.db().clock().now();

@@ -1,4 +1,4 @@
-//! Tasks by whose they are.
+//! Board RPCs: my, user, team and account boards.
 
 use baton_access::{
     Principal, principal,
@@ -36,10 +36,10 @@ use crate::{
     task::Task,
 };
 
-/// Tasks of a calendar or timeline, and tasks that time travel works out.
+/// Maximum number of tasks of a calendar, of a timeline, and of a board in the past.
 const MAX_TASKS: u32 = 1_000;
 
-/// A board in whatever shape.
+/// A board in any layout.
 #[derive(Default)]
 struct RenderedBoard {
     columns: Vec<proto::BoardColumn>,
@@ -50,7 +50,7 @@ struct RenderedBoard {
     truncated: bool,
 }
 
-/// What a call asks of a board.
+/// Request fields that all boards share.
 struct BoardRequest {
     filter: Option<proto::TaskFilter>,
     page: Option<ProtoPage>,
@@ -100,7 +100,7 @@ impl BoardService for Rpc {
     ) -> Result<Response<GetAccountBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
         let GetAccountBoardRequest { filter, page, options } = request.into_inner();
-        // Whose role opens this board sees every task of the account.
+        // Roles with access to this board see every task of the account.
         let RenderedBoard { columns, tasks, meta, days, bars, truncated } =
             self.show(&principal, Scope::Visible, BoardRequest { filter, page, options }).await?;
         Ok(Response::new(GetAccountBoardResponse { columns, tasks, meta, days, bars, truncated }))
@@ -121,11 +121,11 @@ impl BoardService for Rpc {
 }
 
 impl Rpc {
-    /// Whose boards one may see is data: [`relation_policy::BOARDS`]. Of strangers the role has to be asked.
+    /// Checks [`relation_policy::BOARDS`]. For a person outside the caller's reports, their role is read first.
     pub(super) async fn can_see_board_of(&self, principal: &Principal, person: Uuid) -> Result<()> {
         let actor = Actor::of(principal);
         let relation = actor.relation(person);
-        // Of one's own people the table opens all boards, whatever their roles.
+        // The policy opens the boards of all reports, whatever their roles.
         let may = relation < Relation::Other
             || actor.is_account_admin()
                 && self.members.find(principal, person).await?.is_some_and(|member| {
@@ -177,7 +177,7 @@ impl Rpc {
         Ok(RenderedBoard { bars: board_layout::bars(&tasks, &blocks), ..shown })
     }
 
-    /// All tasks that pass the filter, if they are not too many: on one page.
+    /// All tasks that match the filter, on one page and truncated at [`MAX_TASKS`].
     async fn all_tasks(
         &self,
         principal: &Principal,
@@ -196,7 +196,7 @@ impl Rpc {
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
         let total: RowCount = columns.iter().map(|&(_, total)| total).sum();
-        // These pages have no next one.
+        // There is no next page.
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
         let show = |task: Task| {
             let summary = summaries.get(&task.id).copied().unwrap_or_default();
@@ -212,7 +212,7 @@ impl Rpc {
         Ok((shown, tasks))
     }
 
-    /// The board at `then`: of what has not changed since, what lists say; of the rest, what its log tells.
+    /// The Kanban board as of `then`: unchanged tasks come from the list query, changed ones from their replayed logs.
     async fn kanban_as_of(
         &self,
         principal: &Principal,

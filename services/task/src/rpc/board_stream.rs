@@ -1,4 +1,4 @@
-//! A board, live: committed events as they come, for as long as the caller may see them.
+//! Server stream of a board's committed events, for as long as the caller may see the board.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,41 +26,39 @@ use super::Rpc;
 
 const PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
 
-/// What watchers are served from. Clones share it.
+/// Shared state of all streams. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) access: AccessLayer,
-    /// Every event of the platform. A watcher's queue is what they have not read of it: who falls too far behind loses
-    /// events, and is told so.
+    /// Every event of the platform. A slow stream loses events, and receives a resync message.
     pub(crate) events: broadcast::Sender<Arc<Envelope>>,
-    /// How often a watcher is told that the watch goes on, and it is asked whether it may: word of what ended it may
-    /// have been missed.
+    /// Interval of keepalive messages and access checks. The event that ended the access may have been lost.
     pub(crate) keepalive: Duration,
     pub(crate) shutdown: Shutdown,
 }
 
-/// One watcher.
+/// One stream.
 struct Watch {
     rpc: Rpc,
     principal: Principal,
     asked: WatchBoardRequest,
     board: Board,
     events: broadcast::Receiver<Arc<Envelope>>,
-    /// When to ask again whether they may.
+    /// Time of the next access check.
     look: Instant,
-    /// When the token does not hold any more.
+    /// Expiry of the token.
     expires: Option<Instant>,
     begun: bool,
 }
 
 impl Rpc {
-    /// The stream of what happens on a board.
+    /// Opens the stream.
     pub(super) async fn watch(
         &self,
         principal: Principal,
         asked: WatchBoardRequest,
     ) -> Result<BoxStream<'static, Result<WatchBoardResponse, Status>>> {
-        // First, so that nothing is missed while it is asked what the caller may.
+        // Subscribes before the access check, so that no event is lost in between.
         let events = self.live.events.subscribe();
         let board = self.board_of(&principal, &asked).await?;
         let left = principal.caller.expires_at.map(|at| at - self.db.clock().now().timestamp());
@@ -85,7 +83,7 @@ impl Rpc {
         Ok(messages.boxed())
     }
 
-    /// Whose tasks the board has that is asked for, if the caller may see it.
+    /// The requested board, if the caller may see it.
     async fn board_of(&self, principal: &Principal, asked: &WatchBoardRequest) -> Result<Board> {
         let needs = |permission: Permission| {
             if matrix::holds(principal.role(), permission) {
@@ -118,7 +116,7 @@ impl Rpc {
 }
 
 impl Watch {
-    /// The next message.
+    /// Waits for the next message.
     async fn next(&mut self) -> Result<WatchBoardResponse> {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(say(BoardEventKind::Watching));
@@ -144,7 +142,7 @@ impl Watch {
                 Ok(event) => match AccessChange::of(&event, &self.principal) {
                     Some(AccessChange::SessionClosed) => return Err(Reason::SessionClosed.into()),
                     Some(AccessChange::Own | AccessChange::Account) => {
-                        // What comes meanwhile waits, and is told by the new rights.
+                        // Later events wait, and are filtered by the new access.
                         sleep(SETTLE_TIME).await;
                         if !self.ask_again().await? {
                             return Ok(say(BoardEventKind::Resync));
@@ -157,8 +155,8 @@ impl Watch {
                     }
                 },
                 Err(RecvError::Lagged(_)) => {
-                    // Whoever reads the board anew needs nothing of what still waits; but some of it, or of what was
-                    // missed, may have been about their rights.
+                    // After a resync the client reads the whole board, so waiting events can be dropped. One of them,
+                    // or of the lost ones, may have changed the caller's access.
                     self.events = self.events.resubscribe();
                     sleep(SETTLE_TIME).await;
                     self.ask_again().await?;
@@ -169,10 +167,11 @@ impl Watch {
         }
     }
 
-    /// Whether the board still has the tasks of the same people. An error when the caller may not see it any more.
+    /// Checks access again and returns whether the board still covers the same people. Fails when the caller may no
+    /// longer see it.
     async fn ask_again(&mut self) -> Result<bool> {
         self.look = Instant::now() + self.rpc.live.keepalive;
-        self.principal = self.rpc.live.access.again(PATH, &self.principal).await?;
+        self.principal = self.rpc.live.access.reauthorize(PATH, &self.principal).await?;
         let board = self.rpc.board_of(&self.principal, &self.asked).await?;
         Ok(std::mem::replace(&mut self.board, board) == self.board)
     }
@@ -206,7 +205,7 @@ impl Watch {
     }
 }
 
-/// A message that is about no task.
+/// A message without a task.
 fn say(kind: BoardEventKind) -> WatchBoardResponse {
     WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
 }

@@ -1,4 +1,4 @@
-//! One change of many tasks.
+//! Bulk changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ impl BulkService for Rpc {
         let (principal, actor, message) = (change.principal(), change.actor(), request.get_ref());
         let selection = Selection::of(message)?;
         let pending = PendingAction::of(message, principal)?;
-        // Asked before a transaction begins; a failure counts only once it is known that this is no repetition.
+        // No transaction waits for another service. The error is propagated only after the idempotency check.
         let assignee = match pending {
             PendingAction::Assign(_, to) => Some(self.members.assignee(principal, to).await),
             PendingAction::Ready(_) => None,
@@ -79,7 +79,7 @@ impl BulkService for Rpc {
     }
 }
 
-/// Which tasks.
+/// The selected tasks.
 enum Selection {
     Ids(Vec<Uuid>),
     Filter(Box<TaskFilter>),
@@ -102,7 +102,7 @@ impl Selection {
     }
 }
 
-/// What to do, before it is known to whom tasks are handed.
+/// An action whose assignee may not be resolved yet.
 enum PendingAction {
     Ready(TaskAction),
     Assign(fn(Assignee) -> TaskAction, Uuid),
@@ -171,7 +171,7 @@ impl PendingAction {
     }
 }
 
-/// Holds what has to stay as it is before tasks are locked, and reads what values are checked by.
+/// Takes the locks that must precede task locks, and reads the custom field definitions.
 async fn prepare(tx: &mut Tx, action: &mut TaskAction) -> Result<()> {
     if action.kind().reopens() {
         store::offboarding::lock_departures_shared(tx).await?;
@@ -188,7 +188,7 @@ async fn prepare(tx: &mut Tx, action: &mut TaskAction) -> Result<()> {
 }
 
 impl Rpc {
-    /// The tasks that match and that they see.
+    /// Ids of the matching tasks that the caller sees.
     ///
     /// # Errors
     /// TOO_MANY_TASKS.
@@ -207,7 +207,7 @@ impl Rpc {
     }
 }
 
-/// Those of the tasks that they see, locked, in the order of their ids.
+/// Locks the tasks that the caller sees, ordered by id.
 async fn lock(tx: &mut Tx, actor: Actor<'_>, action: &TaskAction, ids: &[Uuid]) -> Result<Vec<Task>> {
     let mut tasks = match action {
         TaskAction::Restore => store::bulk::lock_in_trash(tx, ids).await?,
@@ -217,7 +217,7 @@ async fn lock(tx: &mut Tx, actor: Actor<'_>, action: &TaskAction, ids: &[Uuid]) 
     Ok(tasks)
 }
 
-/// What the deed makes of the tasks, within what the account allows.
+/// Applies the action to the tasks within the account's limits.
 async fn apply_action(
     tx: &mut Tx,
     change: &Mutation<'_>,
@@ -228,7 +228,7 @@ async fn apply_action(
     let mut outcome = BulkOutcome::of(action, tasks, actor, tx.db().clock().now());
     let mut busy = false;
     if policy.one_running_timer && outcome.starts_timer() {
-        // Only the worker begins work, so it is the caller's.
+        // Only the worker of a task starts it, so the caller is the worker.
         store::task::lock_timers(tx, &[actor.id]).await?;
         busy = store::task::running(tx, &[actor.id], &[]).await?.is_some();
     }
@@ -242,7 +242,7 @@ async fn apply_action(
     Ok(outcome)
 }
 
-/// A line for each task. What they do not see was not there to be locked.
+/// One result per requested id. A task that the caller does not see is not found.
 fn response(ids: &[Uuid], outcome: &BulkOutcome) -> ChangeTasksResponse {
     let succeeded: BTreeSet<Uuid> = outcome.changed.iter().map(|change| change.before.id).collect();
     let result = |id: &Uuid| {

@@ -1,4 +1,4 @@
-//! What people say about tasks.
+//! Comment and reaction RPCs.
 
 use std::slice;
 
@@ -75,7 +75,7 @@ impl CommentService for Rpc {
         tx.commit().await?;
         let mut watchers: Vec<Uuid> = watchers.into_iter().map(|watcher| watcher.user_id).collect();
         watchers.retain(|id| *id != actor.id);
-        // A failure counts only once it is known that this is no repetition.
+        // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         let people = if watchers.is_empty() && handles.is_empty() {
             Ok(MemberSet::default())
         } else {
@@ -207,7 +207,7 @@ impl CommentService for Rpc {
 }
 
 impl Rpc {
-    /// Gives a comment an emoji, or takes it back.
+    /// Adds or removes the caller's reaction.
     async fn react(&self, principal: &Principal, comment_id: &str, emoji: &str, add: bool) -> Result<Answer> {
         let emoji = comment::emoji(emoji)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
@@ -227,7 +227,7 @@ impl Rpc {
     }
 }
 
-/// The comment with this id, deleted or not, and its task, if the caller sees that.
+/// The comment, deleted or not, and its task, if the caller sees the task.
 async fn find(tx: &mut Tx, actor: Actor<'_>, comment_id: &str) -> Result<(Comment, Task)> {
     let absent = || Error::from(Reason::CommentNotFound);
     let comment_id: Uuid = comment_id.parse().map_err(|_| absent())?;
@@ -236,17 +236,18 @@ async fn find(tx: &mut Tx, actor: Actor<'_>, comment_id: &str) -> Result<(Commen
     Ok((comment, task.ok_or_else(absent)?))
 }
 
-/// A comment that was found, locked.
+/// Locks a comment that exists.
 async fn lock(tx: &mut Tx, comment_id: Uuid) -> Result<Comment> {
     store::comment::lock(tx, comment_id).await?.ok_or_else(|| Reason::CommentNotFound.into())
 }
 
-/// Whose teams may see the task: they have to be known to say who does.
+/// Creator and holder of the task. Visibility for their teams depends on their memberships.
 fn people_of(task: &Task) -> impl Iterator<Item = Uuid> {
     [Some(task.created_by), task.assigned_to].into_iter().flatten()
 }
 
-/// Notes whom a comment names. Who sees the task, and was not named before, watches it and is told; answers them.
+/// Stores the mentions of a comment. Newly mentioned members who see the task become watchers and are notified; they
+/// are returned.
 async fn mention(
     tx: &mut Tx,
     comment: &Comment,
@@ -271,11 +272,11 @@ async fn mention(
     Ok(told)
 }
 
-/// These people watch the task by themselves from now on, if nothing was said about it.
+/// Makes these people watchers, unless they already have a watch state.
 async fn join(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: WatchState) -> Result<()> {
     let now = tx.db().clock().now();
     let joined = store::watcher::join(tx, task.id, user_ids, standing, now).await?;
-    // Its creator and its holder watch it anyway.
+    // Creator and holder watch implicitly.
     let new = joined.into_iter().filter(|id| !people_of(task).any(|person| person == *id));
     tx.publish_all(new.map(|id| events::watcher(task.account_id, task.id, id, true))).await
 }

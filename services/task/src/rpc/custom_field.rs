@@ -1,4 +1,4 @@
-//! Definitions of custom fields.
+//! Custom field RPCs.
 
 use baton_access::principal;
 use baton_catalog::Payload;
@@ -103,7 +103,7 @@ impl CustomFieldService for Rpc {
     }
 }
 
-/// Takes the fields that `mask` names from `new`; one that is absent there is cleared.
+/// Sets the fields in `mask` from `new`; a field that is absent there is cleared.
 fn change(field: &mut CustomField, mask: &[String], new: CustomFieldChange) -> Result<()> {
     if mask.is_empty() {
         return Err(Error::invalid("update_mask", "must name a field"));

@@ -1,4 +1,4 @@
-//! Why somebody may or may not do a thing.
+//! Access RPC: explains why a member may or may not use a permission.
 
 use baton_access::{matrix, principal};
 use baton_errors::{Error, Result};

@@ -1,4 +1,4 @@
-//! What all lists of tasks have in common.
+//! Reads pages of tasks for all list and board RPCs.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ pub(super) struct Listed {
     pub(super) meta: PageMeta,
 }
 
-/// A page of a board, and the columns of the whole.
+/// A page of a board, and its column counts.
 pub(super) struct Board {
     pub(super) columns: Vec<proto::BoardColumn>,
     pub(super) tasks: Vec<proto::Task>,
@@ -42,7 +42,7 @@ pub(super) struct Board {
 }
 
 impl Rpc {
-    /// Reads a page of the tasks in scope that the caller sees.
+    /// A page of the visible tasks in scope.
     pub(super) async fn list(
         &self,
         principal: &Principal,
@@ -62,8 +62,8 @@ impl Rpc {
         Ok(self.listed(tasks, &summaries, total, list, &page))
     }
 
-    /// What the caller asks for. Days are those of their own timezone, or of the account's when they have none or nobody
-    /// can tell; it is asked before a transaction begins.
+    /// Parses the filter. Named dates use the caller's time zone; the account's if they have none or auth is
+    /// unavailable. The time zone is read before a transaction begins.
     pub(super) async fn filter(&self, principal: &Principal, filter: Option<proto::TaskFilter>) -> Result<Filter> {
         let timezone = match &filter {
             Some(filter) if has_named_dates(filter) => self.own_timezone(principal).await,
@@ -81,7 +81,7 @@ impl Rpc {
         known.or_else(|| principal.membership.settings.timezone.parse().ok()).unwrap_or(Tz::UTC)
     }
 
-    /// As [`Self::list`], with the columns of the whole.
+    /// As [`Self::list`], with the column counts.
     pub(super) async fn board(
         &self,
         principal: &Principal,

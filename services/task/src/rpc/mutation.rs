@@ -1,4 +1,4 @@
-//! What all changes of a task have in common: see it, lock it, apply a rule, save it, tell of it.
+//! Steps that all writes of a task share: check visibility, lock, apply a rule, save, publish.
 
 use baton_access::{Principal, principal};
 use baton_errors::{Reason, Result};
@@ -25,16 +25,16 @@ use crate::{
     watchers::Audience,
 };
 
-/// A change that a caller asks for.
+/// Caller, preconditions and idempotency key of a write.
 pub(super) struct Mutation<'a> {
     principal: &'a Principal,
-    /// What the caller expects of the task.
+    /// Preconditions (`If-Match`).
     expected: Preconditions,
     idempotency: Idempotency,
 }
 
 impl<'a> Mutation<'a> {
-    /// Reads who calls, and what comes with the call.
+    /// Reads them from a request.
     pub(super) fn of<T: Message>(rpc: &'static str, request: &'a Request<T>) -> Result<Self> {
         Ok(Self {
             principal: principal(request)?,
@@ -61,7 +61,7 @@ impl<'a> Mutation<'a> {
 }
 
 impl Rpc {
-    /// Changes a task by `rule`, in one transaction; a repeated call gets its first answer.
+    /// Applies `rule` to a task in one transaction. A repeated call returns its first response.
     pub(super) async fn change(
         &self,
         change: &Mutation<'_>,
@@ -71,7 +71,7 @@ impl Rpc {
         rule: impl FnOnce(&mut Task, Actor<'_>, DateTime<Utc>) -> Result<()> + Send,
     ) -> Result<proto::Task> {
         let id = parse(id)?;
-        // A failure counts only once it is known that this is no repetition.
+        // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         let audience = if kind.notifies_watchers() {
             self.audience(change.principal, &[id]).await
         } else {
@@ -101,8 +101,8 @@ impl Rpc {
         Ok(task)
     }
 
-    /// Stores a new task, in one transaction; a repeated call gets its first answer. `assign` puts it into
-    /// its first hands.
+    /// Stores a new task in one transaction. A repeated call returns its first response. `assign` sets the first
+    /// holder.
     pub(super) async fn create(
         &self,
         change: &Mutation<'_>,
@@ -114,7 +114,7 @@ impl Rpc {
             return Ok(response);
         }
         if let Some(parent) = task.fields.parent_task_id {
-            // Before any task is locked, as always; and no place moves while something is put into it.
+            // The hierarchy is locked before any task, so no ancestor moves meanwhile.
             store::subtasks::lock_hierarchy_shared(&mut tx).await?;
             parent_check(&mut tx, change.actor(), &[], parent, "parent_task_id")
                 .await?
@@ -133,12 +133,12 @@ impl Rpc {
     }
 }
 
-/// The task with this id, if the caller sees it.
+/// The task, if the caller sees it.
 pub(super) async fn get(tx: &mut Tx, actor: Actor<'_>, id: &str) -> Result<Task> {
     visible(store::task::get(tx, parse(id)?).await?, actor)
 }
 
-/// The same, with what stands around it at `now`.
+/// The task with its summary at `now`, if the caller sees it.
 pub(super) async fn get_with_summary(
     tx: &mut Tx,
     actor: Actor<'_>,
@@ -149,20 +149,20 @@ pub(super) async fn get_with_summary(
     Ok((visible(task, actor)?, summary.unwrap_or_default()))
 }
 
-/// The task, locked, and in the version that the caller expects.
+/// Locks the task and checks that it has the expected version.
 pub(super) async fn lock(tx: &mut Tx, change: &Mutation<'_>, id: &str) -> Result<Task> {
     let task = visible(store::task::lock(tx, parse(id)?).await?, change.actor())?;
     change.expected.check(task.version)?;
     Ok(task)
 }
 
-/// The task that another shall be a part of, as `field` names it.
+/// The parent task that `field` names, if the caller sees it.
 pub(super) async fn parent_of(tx: &mut Tx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
     let task = store::task::get(tx, id).await?;
     visible(task, actor).map_err(|absent| absent.field(field, "names no task that the caller sees"))
 }
 
-/// A task that the caller does not see is as absent as one that never was.
+/// An invisible task is indistinguishable from a missing one.
 fn visible(task: Option<Task>, actor: Actor<'_>) -> Result<Task> {
     task.filter(|task| actor.can_see(task)).ok_or_else(|| Reason::TaskNotFound.into())
 }

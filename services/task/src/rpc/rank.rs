@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-/// Tasks before and after a crowded place that are spread out with it.
+/// Tasks on each side that are spread out when a rank would be too long.
 const NEIGHBOURS: usize = 256;
 
 impl Rpc {
-    /// Puts a task right before or after another.
+    /// Moves a task directly before or after another.
     pub(super) async fn move_to(&self, request: &Request<MoveTaskRequest>) -> Result<proto::Task> {
         let change = Mutation::of("MoveTask", request)?;
         let MoveTaskRequest { id, before_id, after_id } = request.get_ref();
@@ -61,8 +61,8 @@ impl Rpc {
     }
 }
 
-/// What is to be changed so that the task is next to its neighbour: it, and where ranks have become too long those
-/// around it.
+/// The changes that put the task next to its neighbour: of the task alone, or also of tasks around it when ranks have
+/// become too long.
 async fn place(tx: &mut Tx, task: Task, neighbour: &Task, before: bool) -> Result<Vec<Changed>> {
     let at = neighbour.rank.clone().unwrap_or_default();
     let beyond = if before {
@@ -87,7 +87,7 @@ async fn place(tx: &mut Tx, task: Task, neighbour: &Task, before: bool) -> Resul
     spread(tx, task, &rank).await
 }
 
-/// Spreads tasks out around a place where there is no room for a short rank, and puts the task there.
+/// Spreads the tasks around `at` evenly and places the task among them.
 async fn spread(tx: &mut Tx, task: Task, at: &str) -> Result<Vec<Changed>> {
     let limit = NEIGHBOURS as i64 + 1;
     let mut below = store::rank::before(tx, at, task.id, limit).await?;
@@ -100,7 +100,7 @@ async fn spread(tx: &mut Tx, task: Task, at: &str) -> Result<Vec<Changed>> {
     let ranks = rank::spread(bound(&lower).as_deref(), bound(&upper).as_deref(), ids.len());
     let mut ranks: HashMap<Uuid, String> = ids.iter().copied().zip(ranks).collect();
     let tasks = store::task::lock_all(tx, &ids).await?;
-    // What went to the trash meanwhile stays where it is.
+    // Tasks deleted meanwhile keep their ranks.
     Ok(tasks.into_iter().filter_map(|task| Some(moved(task.clone(), ranks.remove(&task.id)?))).collect())
 }
 

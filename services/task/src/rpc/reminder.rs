@@ -1,4 +1,4 @@
-//! Reminders of tasks.
+//! Reminder RPCs.
 
 use baton_access::principal;
 use baton_catalog::Payload;
@@ -24,7 +24,7 @@ use crate::{
     task::fields::{id, time},
 };
 
-/// Reminders that one may have of a task.
+/// Maximum number of reminders of one member for one task.
 const MOST: i64 = 20;
 
 #[tonic::async_trait]
@@ -40,7 +40,7 @@ impl ReminderService for Rpc {
         if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
             return Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }));
         }
-        // Locked, so that of many reminders at once one is the twentieth, and the due time is the one that it goes by.
+        // The lock serializes the count of reminders, and fixes the due time that the reminder refers to.
         let task = lock(&mut tx, &change, &message.task_id).await?;
         let remind_at = message.at.as_ref().map(|at| time(at, "at")).transpose()?;
         let fires_at = fires_at(remind_at, message.before_seconds, task.fields.due_at, clock.now())?;
@@ -95,7 +95,7 @@ impl ReminderService for Rpc {
     }
 }
 
-/// When a reminder is to remind first; `None` for one that waits for a due time.
+/// The first time to fire; `None` while the task has no due time.
 fn fires_at(
     at: Option<DateTime<Utc>>,
     before_seconds: Option<i32>,

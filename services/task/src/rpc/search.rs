@@ -1,4 +1,4 @@
-//! Full-text search.
+//! Search RPCs.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ use crate::{
     task::Task,
 };
 
-/// What is said of a language when nothing is.
+/// Language of accounts that have not set one.
 const DEFAULT_LANGUAGE: &str = "en";
 
 #[tonic::async_trait]
@@ -67,14 +67,14 @@ impl SearchService for Rpc {
         hide_parents(&mut tx, list.actor, &mut tasks).await?;
         let mut summaries = summaries(&mut tx, &tasks).await?;
         let texts = if spelled_alike { Vec::new() } else { store::search::texts(&mut tx, &ids).await? };
-        // Texts are looked through without a connection, and off the threads that serve calls.
+        // Highlighting runs without a connection, and off the threads that serve calls.
         drop(tx);
         let mut highlights =
             task::spawn_blocking(move || highlight::of_tasks(&words, texts)).await.map_err(Error::internal)?;
 
         let mut tasks: HashMap<Uuid, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
         let hits = shown.iter().filter_map(|found| {
-            // Gone between the two statements.
+            // Deleted between the two statements.
             let task = tasks.remove(&found.id)?;
             let highlight = highlights.remove(&found.id).unwrap_or_default();
             let summary = summaries.remove(&found.id).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Times of series that are skipped.
+//! Skipping occurrences of a series.
 
 use baton_access::Principal;
 use baton_errors::{Reason, Result};
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Rpc {
-    /// Changes the last task of a series by `rule`, which is shown its place, in one transaction; a repeated call gets
-    /// its first answer. Whoever makes the next task has to lock this one as well, so it comes before that or after.
+    /// Applies `rule` to the last task of a series in one transaction. A repeated call returns its first response.
+    /// Creating the next task locks this one too, so both are serialized.
     pub(super) async fn change_series(
         &self,
         change: &Mutation<'_>,
@@ -51,7 +51,7 @@ impl Rpc {
         Ok(task)
     }
 
-    /// Those who may be told that the task is canceled.
+    /// Watchers to notify if the task is canceled.
     pub(super) async fn audience_of(&self, principal: &Principal, id: &str) -> Result<Audience> {
         match id.parse() {
             Ok(id) => self.audience(principal, &[id]).await,

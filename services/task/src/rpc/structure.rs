@@ -1,4 +1,4 @@
-//! What waits for what, and what is a part of what.
+//! Dependency and subtask RPCs.
 
 use baton_access::principal;
 use baton_errors::{Error, Result};

@@ -1,4 +1,4 @@
-//! Summaries of subtasks, parents that the caller does not see, and checks of a new parent.
+//! Summaries of tasks, parents that the caller does not see, and checks of a new parent.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::{
 /// The field of timeline entries that holds a task's parent.
 const PARENT: &str = "parent_task_id";
 
-/// What stands around these tasks now.
+/// Current summaries of these tasks.
 pub(super) async fn summaries(tx: &mut Tx, tasks: &[Task]) -> Result<HashMap<Uuid, TaskSummary>> {
     if tasks.is_empty() {
         return Ok(HashMap::new());
@@ -25,13 +25,13 @@ pub(super) async fn summaries(tx: &mut Tx, tasks: &[Task]) -> Result<HashMap<Uui
     store::subtasks::summaries(tx, &ids, now).await
 }
 
-/// Takes out of tasks what they are parts of, where the caller does not see it: it is as absent as what never was.
+/// Clears parents that the caller does not see: an invisible task is indistinguishable from a missing one.
 pub(super) async fn hide_parents(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [Task]) -> Result<()> {
     let mut parents = tasks.iter_mut().map(|task| &mut task.fields.parent_task_id).collect::<Vec<_>>();
     hide_invisible(tx, actor, &mut parents).await
 }
 
-/// The same in lines of a timeline.
+/// Clears invisible parents in timeline entries.
 pub(super) async fn hide_logged_parents(tx: &mut Tx, actor: Actor<'_>, entries: &mut [Entry]) -> Result<()> {
     let logged = |entry: &Entry| entry.changes.get(PARENT).and_then(|parent| parent.as_str()?.parse().ok());
     let mut parents: Vec<Option<Uuid>> = entries.iter().map(logged).collect();
@@ -58,7 +58,7 @@ async fn hide_invisible(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [&mut Option<
     Ok(())
 }
 
-/// Where tasks would be as parts of `parent`, which the caller sees. The hierarchy is held already.
+/// The check for moving tasks below `parent`, which the caller must see. The caller holds the hierarchy's lock.
 ///
 /// # Errors
 /// TASK_NOT_FOUND, at `field`.

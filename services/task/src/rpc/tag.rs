@@ -1,4 +1,4 @@
-//! The words that tasks are tagged with.
+//! Tag RPCs.
 
 use baton_access::principal;
 use baton_errors::Result;
@@ -19,7 +19,7 @@ impl TagService for Rpc {
         let actor = Actor::of(principal);
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (tags, truncated) = store::tag::seen(&mut tx, actor, prefix).await?;
-        // Few enough to be cut into pages here.
+        // Few enough to page in memory.
         let total = tags.len() as i64;
         let after = page.after().and_then(|cursor| cursor.key.clone());
         let rest = tags.into_iter().filter(|tag| after.as_ref().is_none_or(|after| tag > after));

@@ -1,4 +1,4 @@
-//! Tasks, their work and their hands.
+//! Task RPCs: fields, lifecycle, trash, assignment.
 
 use std::slice;
 
@@ -50,7 +50,7 @@ impl TaskService for Rpc {
         let (actor, clock) = (change.actor(), self.db.clock());
         let mut message = request.get_ref().clone();
         let assignee = match &message.assigned_to {
-            // A failure counts only once it is known that this is no repetition.
+            // Propagate this error only after the idempotency check, so that a retry still gets its first response.
             Some(id) => Some(self.assignee(change.principal(), id).await),
             None => None,
         };
@@ -318,7 +318,7 @@ impl TaskService for Rpc {
 }
 
 impl Rpc {
-    /// The member to hand a task to. Asked before a transaction begins: none waits for another service.
+    /// The member to assign the task to. Read before a transaction begins: no transaction waits for another service.
     async fn assignee(&self, principal: &Principal, user_id: &str) -> Result<Assignee> {
         let user_id: Uuid = user_id.parse().map_err(|_| Error::from(Reason::AssigneeInvalid))?;
         self.members.assignee(principal, user_id).await
@@ -326,8 +326,8 @@ impl Rpc {
 }
 
 impl Rpc {
-    /// The timezone for a rule that names none: the holder's own, or the account's when nobody can tell. Asked before
-    /// a transaction begins.
+    /// The time zone for a rule without one: the holder's, or `None` for the account's if auth is unavailable. Read
+    /// before a transaction begins.
     async fn timezone(&self, principal: &Principal, patch: &RecurrencePatch, holder: Uuid) -> Option<String> {
         if !patch.needs_timezone() {
             return None;
@@ -339,7 +339,7 @@ impl Rpc {
         Some(own.unwrap_or_else(|| principal.membership.settings.timezone.clone()))
     }
 
-    /// The same for a task that is there already.
+    /// The time zone for a rule of an existing task.
     async fn timezone_of_task(
         &self,
         principal: &Principal,
@@ -356,7 +356,7 @@ impl Rpc {
     }
 }
 
-/// Whether the task may be a part of the one that it names: one that the caller sees, no part of it, and not too deep.
+/// Checks that the caller sees the new parent, that it is not a subtask of this task, and that the depth limit holds.
 async fn can_be_subtask_of(tx: &mut Tx, actor: Actor<'_>, task: &Task) -> Result<()> {
     let Some(parent) = task.fields.parent_task_id else { return Ok(()) };
     let field = "task.parent_task_id";

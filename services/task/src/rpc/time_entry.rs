@@ -1,4 +1,4 @@
-//! How long tasks took.
+//! Time entry RPCs.
 
 use baton_access::principal;
 use baton_errors::{Error, Reason, Result};
@@ -60,8 +60,7 @@ impl TimeEntryService for Rpc {
             Some(user_id) => id(user_id, "user_id")?,
             None => change.actor().id,
         };
-        // Whether there is such a person, and the caller is above them. A failure counts only once it is known that
-        // this is no repetition.
+        // Checks that the person is a member below the caller. Propagate the error only after the idempotency check.
         let member = self.members.describe(change.principal(), person).await;
         let mut tx = self.db.begin(change.principal().tenant()).await?;
         if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
@@ -225,8 +224,8 @@ impl Rpc {
     }
 }
 
-/// An interval that the caller may correct, in the version that they expect, and its task, which is locked: whoever
-/// writes one locks its task first, so that the interval stands still too.
+/// A working interval that the caller may correct, in the expected version, and its locked task. Every writer locks the
+/// task first, so the interval is stable too.
 async fn lock_entry(tx: &mut Tx, actor: Actor<'_>, id: &str, expected: &Preconditions) -> Result<(Task, TimeEntry)> {
     let absent = || Error::from(Reason::TimeEntryNotFound);
     let id: Uuid = id.parse().map_err(|_| absent())?;
@@ -238,7 +237,7 @@ async fn lock_entry(tx: &mut Tx, actor: Actor<'_>, id: &str, expected: &Precondi
     Ok((task, entry))
 }
 
-/// Has the task count what became of an interval, and tells of it: its timeline, and who listens.
+/// Applies a correction to the task, appends it to the timeline and publishes it.
 async fn correct(tx: &mut Tx, before: Task, entry: &TimeEntry, difference: Adjustment) -> Result<()> {
     let mut after = before.clone();
     after.correct_time(difference);

@@ -1,4 +1,4 @@
-//! Saved views.
+//! Saved view RPCs.
 
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
@@ -48,7 +48,7 @@ impl ViewService for Rpc {
         if let Some(answer) = tx.replay(&idempotency).await? {
             return Ok(Response::new(answer));
         }
-        // A failure counts only once it is known that this is no repetition.
+        // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         reachable?;
         view.position = store::saved_view::next_position(&mut tx).await?;
         store::saved_view::insert(&mut tx, &view).await?;
@@ -86,7 +86,7 @@ impl ViewService for Rpc {
         let actor = Actor::of(&principal);
         let UpdateViewRequest { id, view: new, update_mask } = request.into_inner();
         let (mask, new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
-        // Asked before a transaction begins: none waits for another service.
+        // Read before a transaction begins: no transaction waits for another service.
         let reachable = match &new.user_id {
             Some(user) if mask.iter().any(|path| path == "user_id") => {
                 self.can_see_board_of(&principal, fields::id(user, "view.user_id")?).await
@@ -125,7 +125,7 @@ impl ViewService for Rpc {
 }
 
 impl Rpc {
-    /// Whose board a view is of: somebody whose board the caller may see.
+    /// Checks that the caller may see the board that the view shows.
     async fn can_save(&self, principal: &Principal, view: &View) -> Result<()> {
         match view.user_id {
             Some(person) => self.can_see_board_of(principal, person).await,
@@ -134,7 +134,7 @@ impl Rpc {
     }
 }
 
-/// A view that the caller does not see is as absent as one that never was.
+/// An invisible view is indistinguishable from a missing one.
 fn visible(view: Option<View>, actor: Actor<'_>) -> Result<View> {
     view.filter(|view| view.is_visible_to(actor)).ok_or_else(|| Reason::ViewNotFound.into())
 }

@@ -1,4 +1,4 @@
-//! Who is told what is said about a task.
+//! Watcher RPCs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +37,7 @@ impl WatcherService for Rpc {
         let page = Page::of(page.as_ref(), task_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Actor::of(principal), task_id).await?;
-        // Few enough to be cut into pages here: whoever creates or holds the task is in no table of watchers.
+        // Few enough to page in memory; creator and holder are not in the table.
         let all = store::watcher::all(&mut tx, &task).await?;
         drop(tx);
         let total = all.len() as i64;
@@ -102,8 +102,8 @@ impl WatcherService for Rpc {
 }
 
 impl Rpc {
-    /// Who watches these tasks besides the caller, their creators and their holders. Asked before a transaction changes
-    /// them: none waits for another service.
+    /// Watchers of these tasks, except the caller, creators and holders. Read before a transaction changes the tasks:
+    /// no transaction waits for another service.
     pub(super) async fn audience(&self, principal: &Principal, tasks: &[Uuid]) -> Result<Audience> {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MAX_NOTIFIED_WATCHERS).await?;
@@ -135,14 +135,14 @@ impl Rpc {
     }
 }
 
-/// Somebody watches a task from now on; answers how.
+/// Makes somebody a watcher and returns the resulting state.
 async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<Answer> {
     let now = stand(tx, task, user_id, wish).await?;
     Ok(convert::watcher(Watcher { user_id, standing: Some(now) }, task))
 }
 
-/// Somebody stands to a task as `wish` says, if the rule agrees; answers how they do. Tells of it when they watch it
-/// now and did not, or the other way round.
+/// Changes a watch state if [`watchers::next`] allows it, and returns the resulting state. Publishes an event when the
+/// person starts or stops watching.
 async fn stand(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<WatchState> {
     store::watcher::lock(tx, task.id).await?;
     let before = store::watcher::standing(tx, task.id, user_id).await?;

@@ -1,5 +1,5 @@
-//! What changes of tasks make happen later: timers, and places in series. [`crate::task::writer`] shows it every
-//! change, and has it keep what follows in the same transaction; `scheduler.rs` does the rest when the time has come.
+//! Collects the timers and series instances that a batch of task changes requires. [`crate::task::writer`] passes every
+//! change, and writes the follow-ups in the same transaction; `scheduler.rs` fires the timers.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -16,10 +16,10 @@ use crate::{
     task::Task,
 };
 
-/// People are told so long before a task is due.
+/// Lead time of `task.due_soon`.
 const DUE_SOON_LEAD: TimeDelta = TimeDelta::days(1);
 
-/// What is to be kept.
+/// Collected timers and instances.
 #[derive(Debug, Default)]
 pub(crate) struct FollowUps {
     timers: Vec<Timer>,
@@ -28,10 +28,10 @@ pub(crate) struct FollowUps {
 }
 
 impl FollowUps {
-    /// Takes in what became of a task. A new one has no before.
+    /// Collects the follow-ups of a change; a new task has no `before`.
     ///
     /// # Errors
-    /// INTERNAL when the task's recurrence is none that was checked before.
+    /// INTERNAL when the stored recurrence is invalid.
     pub(crate) fn collect(&mut self, before: Option<&Task>, after: &Task, now: DateTime<Utc>) -> Result<()> {
         let was_open = before.is_some_and(Task::is_open);
         if let Some(due_at) = after.fields.due_at
@@ -44,18 +44,18 @@ impl FollowUps {
                 due_at: Some(due_at),
                 at: due_at.max(now),
             });
-            // Who sets a time that is nearer knows that it is near.
+            // A nearer due time needs no notice: whoever sets it knows it.
             if due_at - DUE_SOON_LEAD > now {
                 let at = due_at - DUE_SOON_LEAD;
                 self.timers.push(Timer { task_id: after.id, kind: TimerKind::DueSoon, due_at: Some(due_at), at });
             }
-            // A new task has no reminders yet.
+            // A new task has no reminders.
             self.due.extend(before.map(|_| (after.id, due_at)));
         }
         if after.recurrence_rule.is_none() {
             return Ok(());
         }
-        // It ended, and is not in the trash: who throws an instance away ends its series.
+        // Deleting an instance ends its series.
         let ended = !after.status.is_open() && after.deleted_at.is_none();
         if ended && before.is_some_and(|before| was_open || before.deleted_at.is_some()) {
             self.timers.push(Timer { task_id: after.id, kind: TimerKind::NextInstance, due_at: None, at: now });
@@ -67,7 +67,7 @@ impl FollowUps {
         Ok(())
     }
 
-    /// Writes it, in the transaction that makes it true.
+    /// Writes the follow-ups, in the transaction of the changes.
     ///
     /// # Errors
     /// Those of the database.

@@ -1,9 +1,8 @@
-//! When a task comes again: an RRULE of RFC 5545, read as wall-clock time in a timezone.
+//! Recurrence: an RRULE of RFC 5545 in the wall-clock time of a time zone.
 //!
-//! The rule is worked out without a timezone, on the dates and times that a clock on the wall shows, and each of them
-//! then becomes an instant: nine in the morning stays nine in the morning, whatever the zone does to its offset. A
-//! time that the zone skips is read with the offset before the gap, one that it has twice is the first of both (RFC
-//! 5545, section 3.3.5).
+//! The rule is expanded on wall-clock dates and times without a time zone, and each occurrence is then converted to an
+//! instant: nine in the morning stays nine in the morning, whatever the zone's offset. A time that the zone skips uses
+//! the offset before the gap; a time that occurs twice is the first one (RFC 5545, section 3.3.5).
 
 mod occurrences;
 mod rule;
@@ -14,31 +13,31 @@ use chrono_tz::Tz;
 use occurrences::Occurrences;
 use rule::{Rule, Until};
 
-/// A rule that counts its times, and began longer before the present, would have to be followed all the way.
+/// Maximum age of a rule's start: a rule with COUNT has to be expanded from there.
 const MAX_PAST_START: TimeDelta = TimeDelta::days(366);
-/// How far ahead the next time may be. The rarest day that people name, a 29th of February on a Monday, comes after 40
-/// years at most. It bounds the work that a rule makes: so many days are looked at, and no more.
+/// Maximum distance of the next occurrence. The rarest day that rules name, a 29 February on a Monday, occurs within 40
+/// years. It bounds the work of a rule: no later day is examined.
 pub(crate) const MAX_HORIZON: TimeDelta = TimeDelta::days(50 * 366);
-/// The last year that JSON can show.
+/// The last year that RFC 3339 can express.
 const LAST_YEAR: i32 = 9999;
 
-/// A rule and the timezone that it is read in.
+/// A rule and its time zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Recurrence {
     rule: Rule,
     zone: Tz,
 }
 
-/// One of the times of a rule.
+/// An occurrence of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Occurrence {
-    /// What a clock on the wall shows.
+    /// Wall-clock time.
     pub(crate) local: NaiveDateTime,
     /// The instant.
     pub(crate) at: DateTime<Utc>,
 }
 
-/// The zone with this IANA name.
+/// The time zone with this IANA name.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
@@ -46,25 +45,25 @@ pub(crate) fn parse_timezone(name: &str, field: &str) -> Result<Tz> {
     name.parse().map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))
 }
 
-/// A rule as it is kept: in upper case.
+/// The stored form of a rule: upper case.
 pub(crate) fn normalize(rule: &str) -> String {
     rule.trim().to_ascii_uppercase()
 }
 
 impl Recurrence {
-    /// Reads a rule, as [`normalize`] leaves it.
+    /// Parses a normalized rule; see [`normalize`].
     ///
     /// # Errors
-    /// VALIDATION_FAILED, with a sentence about the first thing that is wrong.
+    /// VALIDATION_FAILED, with a sentence about the first problem.
     pub(crate) fn parse(rule: &str, zone: Tz, field: &str) -> Result<Self> {
         let rule = rule.parse().map_err(|why: String| Error::invalid(field, why))?;
         Ok(Self { rule, zone })
     }
 
-    /// Whether tasks can come by this rule from `due_at` on.
+    /// Checks that a task due at `due_at` can recur by this rule.
     ///
     /// # Errors
-    /// VALIDATION_FAILED, with a sentence about what is wrong.
+    /// VALIDATION_FAILED, with a sentence about the problem.
     pub(crate) fn check(&self, due_at: DateTime<Utc>, now: DateTime<Utc>, field: &str) -> Result<()> {
         if due_at < now - MAX_PAST_START {
             return Err(Error::invalid(field, "begins at a due time that is more than a year ago"));
@@ -77,13 +76,13 @@ impl Recurrence {
         }
     }
 
-    /// What a clock on the wall shows at this instant, in whole seconds.
+    /// Wall-clock time of an instant, in whole seconds.
     pub(crate) fn local(&self, at: DateTime<Utc>) -> NaiveDateTime {
         at.with_timezone(&self.zone).naive_local().trunc_subsecs(0)
     }
 
-    /// The first time of the rule after `last` that is in the future of `now` and not `skipped`, if there is one in the
-    /// next fifty years. The rule begins at `start`.
+    /// The first occurrence after `last` that is after `now` and not in `skipped`, within fifty years. The rule starts
+    /// at `start`.
     pub(crate) fn next(
         &self,
         start: NaiveDateTime,
@@ -95,7 +94,7 @@ impl Recurrence {
         self.first(start, after, start.max(self.local(after)) + MAX_HORIZON, skipped)
     }
 
-    /// The first time of the rule that is later than an instant and not `skipped`, up to what a clock on the wall shows.
+    /// The first occurrence after an instant that is not in `skipped`, up to a wall-clock time.
     fn first(
         &self,
         start: NaiveDateTime,
@@ -106,7 +105,7 @@ impl Recurrence {
         let skipped: Vec<_> = skipped.iter().map(|local| self.instant(*local)).collect();
         let mut first: Option<Occurrence> = None;
         for time in self.between(start, after, to) {
-            // Only a time that its zone skips can be later than one that shows more.
+            // Only an occurrence in a gap can be later than one with a later wall-clock time.
             if first.is_some_and(|first| time.local > self.local(first.at)) {
                 break;
             }
@@ -120,14 +119,13 @@ impl Recurrence {
         first
     }
 
-    /// What the wall shows at the rule's time that is this instant, if it has such a time. The rule begins at `start`.
+    /// Wall-clock time of the occurrence at this instant, if there is one. The rule starts at `start`.
     pub(crate) fn falls(&self, start: NaiveDateTime, at: DateTime<Utc>) -> Option<NaiveDateTime> {
         let time = self.between(start, at, self.local(at)).find(|time| time.at == at)?;
         Some(time.local)
     }
 
-    /// The times of the rule that may be this instant or later, up to what a clock on the wall shows, in the order of
-    /// what it shows.
+    /// Candidates at or after this instant, up to a wall-clock time, in wall-clock order.
     fn between(
         &self,
         start: NaiveDateTime,
@@ -135,12 +133,12 @@ impl Recurrence {
         to: NaiveDateTime,
     ) -> impl Iterator<Item = Occurrence> {
         let to = match self.rule.until {
-            // An hour that comes twice may show more than the end does.
+            // A repeated hour may show later times than the end.
             Some(Until::Instant(until)) => to.min(self.local(until) + TimeDelta::days(1)),
             Some(Until::Day(day)) => day.and_hms_opt(23, 59, 59).map_or(to, |end| to.min(end)),
             None => to,
         };
-        // A time that the zone skips is up to a day later than it shows.
+        // An occurrence in a gap is up to a day later than its wall-clock time.
         let day = self.local(from).date() - TimeDelta::days(1);
         Occurrences { rule: &self.rule, start }
             .between(start.date().max(day), to.date())
@@ -152,12 +150,12 @@ impl Recurrence {
             })
     }
 
-    /// The instant at which a clock on the wall shows this, or would.
+    /// The instant of a wall-clock time, also of one in a gap.
     pub(crate) fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         match local.and_local_timezone(self.zone).earliest() {
             Some(time) => time.to_utc(),
             None => {
-                // A gap: no zone has skipped more than a day.
+                // In a gap. No zone has skipped more than a day.
                 let before = self.zone.offset_from_utc_datetime(&(local - TimeDelta::days(1))).fix();
                 (local - before).and_utc()
             }

@@ -1,8 +1,8 @@
-//! What happens when a time has come: people are told of due dates and reminders, and series go on.
+//! Fires timers: notifies of due dates and reminders, and continues series.
 //!
-//! Any number of these may run. They find the same timers, but the transaction that acts on one has it locked, and
-//! notes in the same breath that it has fired: of several workers, and of one that dies and comes back, one does it,
-//! once. What could not be done in time is done when it can be, and says that it is late.
+//! Any number of schedulers may run. They find the same timers, but the transaction that fires one locks it and marks
+//! it as fired: of several workers, and of one that crashes and restarts, one fires it, once. A timer that is fired
+//! late says so.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,21 +31,21 @@ use crate::{
     task::{Task, writer},
 };
 
-/// How often to look, at least: another process may have set a timer that is next.
+/// Maximum pause between polls: another process may have set an earlier timer.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Timers that are looked at together.
+/// Timers per poll.
 const BATCH: i64 = 200;
-/// What fires longer after its time is late.
+/// A timer that fires longer than this after its time is late.
 const LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// When to look again at what could not be done.
+/// Delay before a failed timer is retried.
 const RETRY_DELAY: TimeDelta = TimeDelta::seconds(30);
-/// When to look again whether somebody may have another open task.
+/// Delay before a series that exceeds its creator's quota is retried.
 const QUOTA_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 
-/// Those whom timers are about; `None` for who is no member of the account any more.
+/// Memberships of the people whom timers concern; `None` for former members.
 type Memberships = HashMap<Uuid, Option<Membership>>;
 
-/// Acts on due timers, and returns when to look again.
+/// Fires due timers and returns the time of the next poll.
 ///
 /// # Errors
 /// Those of the database.
@@ -57,11 +57,11 @@ pub(crate) async fn poll(db: Db, directory: InternalDirectory) -> Result<Next> {
 async fn time_until_next(db: &Db) -> Duration {
     let next = store::timer::next(db).await.ok().flatten();
     let left = next.and_then(|next| (next - db.clock().now()).to_std().ok()).unwrap_or(POLL_INTERVAL);
-    // One that is due now is locked by another worker.
+    // A timer that is due now is locked by another worker.
     if left.is_zero() { POLL_INTERVAL } else { left.min(POLL_INTERVAL) }
 }
 
-/// Acts on the timers whose time has come, some at a time; answers how many are settled.
+/// Fires a batch of due timers and returns the number of settled ones.
 async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
     let due = store::timer::due(db, db.clock().now(), BATCH).await?;
     let mut accounts: BTreeMap<Uuid, Vec<Due>> = BTreeMap::new();
@@ -74,7 +74,7 @@ async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
             due.into_iter().partition(|timer| timer.kind == TimerKind::NextInstance);
         let span = info_span!("timers", otel.name = "timers", account.id = %account_id);
         settled += attempt(db, &news, notify(db, directory, account_id, &news)).instrument(span.clone()).await;
-        // Each by itself: one that cannot go on holds up no other.
+        // One by one, so that a failing series does not delay others.
         for timer in &instances {
             let timer = std::slice::from_ref(timer);
             settled += attempt(db, timer, continue_series(db, directory, &timer[0])).instrument(span.clone()).await;
@@ -83,7 +83,7 @@ async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
     Ok(settled)
 }
 
-/// Puts timers off that cannot be acted on: they must not stand before others for ever.
+/// Postpones timers that fail, so that they do not block others.
 async fn attempt(db: &Db, timers: &[Due], work: impl Future<Output = Result<usize>>) -> usize {
     match work.await {
         Ok(settled) => settled,
@@ -98,7 +98,7 @@ async fn attempt(db: &Db, timers: &[Due], work: impl Future<Output = Result<usiz
     }
 }
 
-/// Asked before the transaction: none waits for another service.
+/// Read before the transaction: no transaction waits for another service.
 async fn members(directory: &InternalDirectory, account_id: Uuid, ids: HashSet<Uuid>) -> Result<Memberships> {
     let mut members = Memberships::new();
     for id in ids {
@@ -107,7 +107,7 @@ async fn members(directory: &InternalDirectory, account_id: Uuid, ids: HashSet<U
     Ok(members)
 }
 
-/// Tells people of due dates and reminders of one account.
+/// Publishes due dates and reminders of one account.
 async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[Due]) -> Result<usize> {
     if due.is_empty() {
         return Ok(0);
@@ -122,7 +122,7 @@ async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &
     let now = db.clock().now();
     let (mut fired, mut dropped, mut published) = (Vec::new(), Vec::new(), Vec::new());
     for timer in &timers {
-        // Somebody is changing the task; the timer has time until they are done.
+        // The task is locked by a change; the timer is retried.
         let Some(task) = tasks.iter().find(|task| task.id == timer.task_id) else { continue };
         match event_for(timer, task, &members, now) {
             Some(event) => {
@@ -138,14 +138,14 @@ async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &
     Ok(fired.len() + dropped.len())
 }
 
-/// What a timer says of its task as it is now; `None` for nothing.
+/// The event that the timer publishes for the current task; `None` if it is obsolete.
 fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<Utc>) -> Option<Event> {
     let stands = task.is_open() && (timer.due_at.is_none() || timer.due_at == task.fields.due_at);
     let late = now - timer.fires_at > LATE_AFTER;
     match timer.kind {
         _ if !stands => None,
         TimerKind::Overdue => Some(events::due(Payload::TaskOverdue, task, late)),
-        // After a downtime it may be overdue, which another timer says.
+        // After a downtime the task may be overdue, which has its own timer.
         TimerKind::DueSoon => {
             timer.due_at.is_some_and(|due| due > now).then(|| events::due(Payload::TaskDueSoon, task, late))
         }
@@ -159,18 +159,18 @@ fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<U
     }
 }
 
-/// Makes the next instance of a series, if there is to be one.
+/// Creates the next instance of a series, if there is one.
 async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) -> Result<usize> {
     let (creator, account_id) = (timer.created_by, timer.account_id);
     let concerned = [creator].into_iter().chain(timer.assigned_to).collect();
     let members = members(directory, account_id, concerned).await?;
     let limit = members.get(&creator).and_then(Option::as_ref).and_then(|member| member.limits.open_tasks_per_user);
-    // The series is its creator's, and so are its instances.
+    // The creator of a series is the creator of its instances.
     let mut tx = db.begin(Tenant { account_id, user_id: creator }).await?;
     let Some(locked) = store::timer::lock(&mut tx, &[timer.id]).await?.pop() else { return Ok(0) };
     let last = store::task::lock(&mut tx, locked.task_id).await?;
     let Some(last) = last.filter(|last| !last.is_open() && last.recurrence_rule.is_some()) else {
-        // Reopened, thrown away or not to come again: it sets another timer when it ends again.
+        // Reopened, deleted or no longer recurring. Closing it again sets another timer.
         store::timer::settle(&mut tx, &[], &[locked.id]).await?;
         tx.commit().await?;
         return Ok(1);
@@ -194,7 +194,8 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) ->
     Ok(1)
 }
 
-/// The task after `last`, with its place in the series; `None` when the series is over, or another has that place.
+/// The task after `last`, with its instance in the series; `None` when the series has ended, or another worker has
+/// created it.
 async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<Option<Task>> {
     let clock = tx.db().clock().clone();
     let instance = store::series::place(tx, last.id).await?;
@@ -213,7 +214,7 @@ async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<
     Ok(Some(series::next(last, task_id, holder, time, clock.now())))
 }
 
-/// Leaves a series until its creator may have another open task; the first time, they are told.
+/// Postpones a series that exceeds its creator's quota, and publishes `series.paused` the first time.
 async fn pause_series(db: &Db, timer: &Locked, last: &Task) -> Result<()> {
     let mut tx = db.begin(Tenant::account(last.account_id)).await?;
     if store::timer::pause(&mut tx, timer.id, QUOTA_RETRY_DELAY).await? == Some(1) {

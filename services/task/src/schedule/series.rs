@@ -1,5 +1,5 @@
-//! Series: tasks that come again. When an instance is completed or canceled, the next one is made, due at the rule's
-//! next time that has not passed; times that went by meanwhile are left out. So there is one open instance at a time.
+//! Series of recurring tasks. Completing or canceling an instance creates the next one, due at the rule's next time
+//! that has not passed; missed times are left out. One instance is open at a time.
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange};
@@ -12,14 +12,14 @@ use crate::{
     task::{Status, Task, event_kind::EventKind},
 };
 
-/// The fields that this is about.
+/// The recurrence fields of a task.
 const RULE: &str = "recurrence_rule";
 const TIMEZONE: &str = "recurrence_timezone";
 
-/// Times ahead that a series skips at most.
+/// Maximum number of skipped future times of a series.
 const MAX_SKIPPED_TIMES: usize = 100;
 
-/// What somebody wants to come again, and how. A field that is `None` stays as it is.
+/// A requested change of the recurrence fields. `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RecurrencePatch {
     rule: Option<Option<String>>,
@@ -32,7 +32,7 @@ impl RecurrencePatch {
         Self { rule: request.recurrence_rule.take().map(Some), timezone: request.recurrence_timezone.take().map(Some) }
     }
 
-    /// Takes the fields that `mask` names out of both.
+    /// Takes the fields that `mask` names out of mask and change.
     pub(crate) fn of_change(mask: &mut Vec<String>, change: &mut TaskChange) -> Self {
         let mut patch = Self::default();
         mask.retain(|path| {
@@ -46,12 +46,12 @@ impl RecurrencePatch {
         patch
     }
 
-    /// Whether anything is wanted.
+    /// Whether nothing changes.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether the timezone has to be found for it: a rule is set, or a timezone cleared.
+    /// Whether a default time zone is needed: a rule is set without one, or the time zone is cleared.
     pub(crate) fn needs_timezone(&self) -> bool {
         match &self.timezone {
             Some(timezone) => timezone.is_none(),
@@ -59,7 +59,7 @@ impl RecurrencePatch {
         }
     }
 
-    /// Gives it to a task. `timezone` is for a rule that has none yet, `under` stands before the names of fields.
+    /// Applies the patch. `timezone` is the default for a rule without one; `under` prefixes field names in errors.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -79,7 +79,7 @@ impl RecurrencePatch {
             if self.timezone.flatten().is_some() {
                 return Err(Error::invalid(field(TIMEZONE), "goes with a recurrence_rule only"));
             }
-            // The series ends with this task, which stays a part of it.
+            // The series ends with this task, which remains part of it.
             task.recurrence_timezone = None;
             task.skipped_times.clear();
             return Ok(());
@@ -101,18 +101,19 @@ impl RecurrencePatch {
     }
 }
 
-/// The rule of a task that has one.
+/// The recurrence of a task, if it has one.
 ///
 /// # Errors
-/// INTERNAL when it is none that was checked before.
+/// INTERNAL when the stored recurrence is invalid.
 pub(crate) fn recurrence(task: &Task) -> Result<Option<Recurrence>> {
     let (Some(rule), Some(timezone)) = (&task.recurrence_rule, &task.recurrence_timezone) else { return Ok(None) };
-    // What is wrong with a task that is stored is nothing that its caller could mend.
+    // The caller cannot correct a stored task, so the error is internal.
     let zone = recurrence::parse_timezone(timezone, TIMEZONE).map_err(Error::internal)?;
     Recurrence::parse(rule, zone, RULE).map(Some).map_err(Error::internal)
 }
 
-/// The place of a task in its series whose rule begins with it. `again` says that the task had one before.
+/// The first instance of the series that starts with this task. `again` marks a restart by a task that has an instance
+/// already.
 pub(crate) fn first(task: &Task, again: bool) -> Result<Option<Instance>> {
     let (Some(recurrence), Some(series_id), Some(due_at)) = (recurrence(task)?, task.series_id, task.fields.due_at)
     else {
@@ -122,8 +123,8 @@ pub(crate) fn first(task: &Task, again: bool) -> Result<Option<Instance>> {
     Ok(Some(Instance { task_id: task.id, series_id, nth: 1, starts, falls: starts, again }))
 }
 
-/// Skips a time of a series whose last task this is, or the time of the task itself; `instance` is where it stands. What has
-/// been skipped already stays as it is.
+/// Skips a time of a series: a future one, or the time of its last task, which is `task` at `instance`. Skipping twice
+/// has no effect.
 ///
 /// # Errors
 /// TASK_NOT_RECURRING, TASK_WRONG_STATE, SKIP_LIMIT, VALIDATION_FAILED.
@@ -136,10 +137,10 @@ pub(crate) fn skip(
     let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
     let own = recurrence.instant(instance.falls);
     let ahead = occurrence_at.map(|at| at.trunc_subsecs(0)).filter(|at| *at != own);
-    // Only what is ahead of this task is of any use to those after it.
+    // Times before this task do not matter any more.
     task.skipped_times.retain(|time| *time >= instance.falls);
     let Some(at) = ahead else {
-        // Its own time: the task is there already, so it is given up, which makes the next one.
+        // The task of this time exists, so it is canceled, which creates the next one.
         let skipped = task.canceled_at.is_some() && task.skipped_times.contains(&instance.falls);
         if !skipped {
             task.cancel(now)?;
@@ -156,7 +157,7 @@ pub(crate) fn skip(
     Ok(EventKind::Updated)
 }
 
-/// Skips a time ahead no more.
+/// Removes a skipped future time.
 ///
 /// # Errors
 /// TASK_NOT_RECURRING.
@@ -173,18 +174,18 @@ fn add(task: &mut Task, time: NaiveDateTime) {
     }
 }
 
-/// The times that are skipped.
+/// The instants of the skipped times.
 pub(crate) fn skipped_times(task: &Task) -> Vec<DateTime<Utc>> {
     if task.skipped_times.is_empty() {
         return Vec::new();
     }
-    // A task that is stored has a rule that was checked.
+    // A stored rule is valid.
     let Ok(Some(recurrence)) = recurrence(task) else { return Vec::new() };
     task.skipped_times.iter().map(|time| recurrence.instant(*time)).collect()
 }
 
-/// The instance after `last`, at one of the rule's times: the same work, not begun. Whoever held it is asked anew, unless it was theirs to take;
-/// `holder` is nobody when they have left the account.
+/// The task of the next instance: the same fields, not started. A holder to whom the task was assigned must accept
+/// again; `holder` is `None` when they have left the account.
 pub(crate) fn next(last: &Task, id: Uuid, holder: Option<Uuid>, time: Occurrence, now: DateTime<Utc>) -> Task {
     let mut task = Task::new(id, last.account_id, last.created_by, last.fields.clone(), now);
     task.fields.due_at = Some(time.at);
@@ -284,7 +285,7 @@ mod tests {
     }
     const DAY: i64 = 86_400;
 
-    /// A daily task, and its place.
+    /// A daily task and its instance.
     fn daily() -> (Task, Instance) {
         let mut task = due();
         apply(&mut task, patch(Some(Some("FREQ=DAILY;COUNT=200")), Some(Some("UTC")))).unwrap();

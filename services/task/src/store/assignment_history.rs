@@ -1,4 +1,4 @@
-//! The record of the hands that tasks go through.
+//! SQL of the assignment history.
 
 use baton_errors::Result;
 use baton_store::{Page, Tx};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::assignment_history::{AssignmentChange, PreviousAssignment};
 
-/// A task's time in one pair of hands.
+/// A row of the assignment history.
 pub(crate) struct AssignmentRow {
     pub(crate) id: Uuid,
     pub(crate) version: i32,
@@ -21,7 +21,7 @@ pub(crate) struct AssignmentRow {
     pub(crate) ended_at: Option<DateTime<Utc>>,
 }
 
-/// Notes what changes of locked tasks mean for it, in the transaction that stores them; of each task one.
+/// Writes the assignment changes of locked tasks, at most one per task, in the transaction that stores the tasks.
 pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = AssignmentChange> + Send) -> Result<()> {
     let (mut previous, mut new) = (Vec::new(), Vec::new());
     for change in changes {
@@ -96,7 +96,7 @@ pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = Assign
     Ok(())
 }
 
-/// A page of the hands that a task went through, the first first, and how many there are.
+/// A page of a task's assignments, oldest first, and their total number.
 pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<AssignmentRow>, i64)> {
     let account_id = tx.tenant().account_id;
     let hands = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! Files that belong to tasks: what is known of them. Their content is in the object store.
+//! Rows of attachments. Their content is in the object store.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{Page, Tx};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::task::attachment::{Announced, Attachment};
 
-/// An attachment that was not deleted, whoever may see it.
+/// An attachment that is not deleted. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
@@ -24,7 +24,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {
     Ok(found)
 }
 
-/// How many a task has, those that are still sent among them. The caller holds the task's lock.
+/// Number of the task's attachments, including incomplete ones. The caller holds the task's lock.
 pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
     let account_id = tx.tenant().account_id;
     let count = sqlx::query_scalar!(
@@ -38,7 +38,7 @@ pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
     Ok(count)
 }
 
-/// Stores one that was announced.
+/// Stores an announced attachment.
 pub(crate) async fn insert(tx: &mut Tx, attachment: &Attachment) -> Result<()> {
     sqlx::query!(
         "insert into task.attachments (id, account_id, task_id, uploaded_by, file_name, content_type, size_bytes,
@@ -64,7 +64,7 @@ pub(crate) async fn insert(tx: &mut Tx, attachment: &Attachment) -> Result<()> {
     Ok(())
 }
 
-/// Lets all see it, with this content. `false` when another has, or it is deleted.
+/// Makes the attachment visible with this content. `false` if another call completed it, or it is deleted.
 pub(crate) async fn complete(tx: &mut Tx, id: Uuid, object_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "update task.attachments set state = 'ready', object_id = $3, completed_at = $4
@@ -79,7 +79,7 @@ pub(crate) async fn complete(tx: &mut Tx, id: Uuid, object_id: Uuid, now: DateTi
     Ok(done.rows_affected() == 1)
 }
 
-/// Marks one as deleted. `false` when it was before: then it counts no longer either.
+/// Marks the attachment as deleted. `false` if it already was: it is no longer counted then.
 pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<bool> {
     let done = sqlx::query!(
         "update task.attachments set state = 'deleting' where account_id = $1 and id = $2 and state <> 'deleting'",
@@ -91,7 +91,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// A page of what all see of a task, oldest first, and how many that are.
+/// A page of the task's completed attachments, oldest first, and their total number.
 pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Attachment>, i64)> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
@@ -121,7 +121,7 @@ pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
 }
 
 impl Attachment {
-    /// One that is announced now.
+    /// A newly announced attachment.
     pub(crate) fn new(tx: &Tx, task_id: Uuid, file: Announced, expires_at: DateTime<Utc>) -> Self {
         let (clock, tenant) = (tx.db().clock(), tx.tenant());
         Self {

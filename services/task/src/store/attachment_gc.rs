@@ -1,18 +1,18 @@
-//! Attachments that nobody needs any more. Of all tenants, but for what changes an account's counter.
+//! Garbage collection of attachments, across tenants. Only changes of an account's counter run as its tenant.
 
 use baton_errors::Result;
 use baton_store::{Db, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// An attachment, by what it takes to find its content.
+/// An attachment to delete.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
 }
 
-/// Those whose upload was not completed although its URL expired before `expired_before`, and those whose task is gone.
+/// Incomplete attachments whose URL expired before `expired_before`, and attachments whose task is gone.
 pub(crate) async fn useless(db: &Db, expired_before: DateTime<Utc>, limit: i64) -> Result<Vec<Left>> {
     let found = sqlx::query_as!(
         Left,
@@ -28,7 +28,7 @@ pub(crate) async fn useless(db: &Db, expired_before: DateTime<Utc>, limit: i64) 
     Ok(found)
 }
 
-/// Marks those of them that are useless still; answers how many bytes they had.
+/// Marks those that still qualify and returns their size in bytes.
 pub(crate) async fn mark(tx: &mut Tx, ids: &[Uuid], expired_before: DateTime<Utc>) -> Result<i64> {
     let bytes = sqlx::query_scalar!(
         r#"with marked as (
@@ -47,7 +47,7 @@ pub(crate) async fn mark(tx: &mut Tx, ids: &[Uuid], expired_before: DateTime<Utc
     Ok(bytes)
 }
 
-/// Those whose content is to be deleted, after `after` in the order of their ids.
+/// Marked attachments after `after`, ordered by id.
 pub(crate) async fn deleting(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Left>> {
     let found = sqlx::query_as!(
         Left,
@@ -60,7 +60,7 @@ pub(crate) async fn deleting(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Lef
     Ok(found)
 }
 
-/// Forgets those whose content is deleted.
+/// Deletes the rows of attachments whose content is deleted.
 pub(crate) async fn forget(db: &Db, ids: &[Uuid]) -> Result<()> {
     sqlx::query!("delete from task.attachments where id = any($1) and state = 'deleting'", ids)
         .execute(db.system())
@@ -68,7 +68,7 @@ pub(crate) async fn forget(db: &Db, ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Of these attachments, those that are there, each with what was kept of it.
+/// Those of the attachments that exist, each with its object.
 pub(crate) async fn known(db: &Db, ids: &[Uuid]) -> Result<Vec<(Uuid, Option<Uuid>)>> {
     let known = sqlx::query!("select id, object_id from task.attachments where id = any($1)", ids)
         .fetch_all(db.system())

@@ -1,4 +1,4 @@
-//! What boards ask for beside lists of tasks.
+//! Queries of boards besides lists of tasks.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -9,8 +9,7 @@ use uuid::Uuid;
 use super::list::visible;
 use crate::policy::visibility::Actor;
 
-/// The tasks that the caller sees which were there at `then` and have changed since, at most so many. Deleted ones are
-/// seen by nobody.
+/// Visible tasks that existed at `then` and have changed since, at most `limit`. Deleted tasks are not visible.
 pub(crate) async fn changed_since(tx: &mut Tx, actor: Actor<'_>, then: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>> {
     let mut query =
         QueryBuilder::<Postgres>::new("select id from task.tasks where deleted_at is null and account_id = ");
@@ -22,7 +21,7 @@ pub(crate) async fn changed_since(tx: &mut Tx, actor: Actor<'_>, then: DateTime<
     Ok(query.build_query_scalar().fetch_all(&mut **tx).await?)
 }
 
-/// Of these tasks, those that have to be done before others of them: pairs of the one that waits and the other.
+/// Dependencies among these tasks: pairs of a task and its blocker.
 pub(crate) async fn blocks(tx: &mut Tx, tasks: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
     let account_id = tx.tenant().account_id;
     let pairs = sqlx::query!(

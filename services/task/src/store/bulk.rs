@@ -1,4 +1,4 @@
-//! What one change of many tasks holds until it ends.
+//! Locks of bulk changes.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::task::{Row, select};
 use crate::task::Task;
 
-/// Tasks in the trash, locked in the order of their ids; those that are not there are missing.
+/// Locks deleted tasks, ordered by id. Tasks outside the trash are left out.
 pub(crate) async fn lock_in_trash(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!(
         "where account_id = $1 and id = any($2) and deleted_at is not null order by id for no key update"

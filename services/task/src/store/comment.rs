@@ -1,4 +1,4 @@
-//! Comments, and whom they name.
+//! Comments and their mentions.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::task::comment::Comment;
 
-/// A comment of the account, whoever may see it.
+/// A comment of the account. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     let comment = sqlx::query_as!(
         Comment,
@@ -23,7 +23,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     Ok(comment)
 }
 
-/// The same if it is not deleted, locked: of several who change it at once, one goes first.
+/// Locks a comment that is not deleted.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     let comment = sqlx::query_as!(
         Comment,
@@ -37,7 +37,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     Ok(comment)
 }
 
-/// The comment that begins the thread of this one, which is on this task.
+/// The root of this comment's thread on this task.
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.
@@ -54,7 +54,7 @@ pub(crate) async fn thread(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid>
     thread.ok_or_else(|| Reason::CommentNotFound.into())
 }
 
-/// The same for who replies: it stays while the transaction lasts.
+/// The root of this comment's thread, locked shared for a reply: it is not deleted meanwhile.
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.
@@ -74,7 +74,7 @@ pub(crate) async fn lock_thread_shared(tx: &mut Tx, task_id: Uuid, id: Uuid) -> 
     thread.ok_or_else(|| Reason::CommentNotFound.into())
 }
 
-/// Locks a thread by the comment that begins it: nobody replies to it, or deletes of it, at the same time.
+/// Locks a thread by its root, against concurrent replies and deletions.
 pub(crate) async fn lock_thread(tx: &mut Tx, thread: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("select id from task.comments where account_id = $1 and id = $2 for update", account_id, thread)
@@ -102,7 +102,7 @@ pub(crate) async fn insert(tx: &mut Tx, comment: &Comment) -> Result<()> {
     Ok(())
 }
 
-/// Stores what can change of a comment that the transaction has locked.
+/// Stores the mutable columns of a locked comment.
 pub(crate) async fn save(tx: &mut Tx, comment: &Comment) -> Result<()> {
     sqlx::query!(
         "update task.comments set body = $3, version = $4, edited_at = $5, deleted_at = $6
@@ -119,8 +119,8 @@ pub(crate) async fn save(tx: &mut Tx, comment: &Comment) -> Result<()> {
     Ok(())
 }
 
-/// Takes a comment out of a thread that the transaction has locked. One with replies stays, empty; one without goes,
-/// and takes the thread's beginning along if that is empty and was kept for it alone.
+/// Deletes a comment of a locked thread. A comment with replies stays, empty. One without is deleted, together with an
+/// empty root that was kept for it alone.
 pub(crate) async fn delete(tx: &mut Tx, comment: &Comment, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "with emptied as (
@@ -152,12 +152,12 @@ pub(crate) async fn delete(tx: &mut Tx, comment: &Comment, now: DateTime<Utc>) -
     Ok(())
 }
 
-/// A page of the comments on a task, or of the replies in a thread, oldest first, and how many there are in all.
+/// A page of the task's comments, or of a thread's replies, oldest first, and their total number.
 pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page: &Page) -> Result<(Vec<Comment>, i64)> {
     let account_id = tx.tenant().account_id;
-    // Before all ids when no cursor was sent.
+    // Without a cursor, before all ids.
     let after = page.after().map(|cursor| cursor.id).unwrap_or_default();
-    // Statements of their own, so that each has its index.
+    // Two statements, so that each has its index.
     let (comments, total) = match thread {
         None => {
             let comments = sqlx::query_as!(
@@ -212,7 +212,7 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page:
     Ok((comments, total))
 }
 
-/// Somebody whom a comment names.
+/// A mentioned member.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Mention {
     pub(crate) user_id: Uuid,
@@ -220,8 +220,8 @@ pub(crate) struct Mention {
     pub(crate) sees_task: bool,
 }
 
-/// Stores whom a comment names, that the transaction has made or locked, and forgets whom it named before. Who was
-/// named before stands as they stood. Answers those who were not, in their order.
+/// Replaces the mentions of a comment that the transaction has created or locked. Existing mentions keep their values.
+/// Returns the new ones, in order.
 pub(crate) async fn mention(tx: &mut Tx, comment: &Comment, mentions: Vec<Mention>) -> Result<Vec<Mention>> {
     let ids: Vec<Uuid> = mentions.iter().map(|mention| mention.user_id).collect();
     let handles: Vec<String> = mentions.iter().map(|mention| mention.handle.clone()).collect();
@@ -257,7 +257,7 @@ pub(crate) async fn mention(tx: &mut Tx, comment: &Comment, mentions: Vec<Mentio
     Ok(mentions.into_iter().filter(|mention| !before.contains(&mention.user_id)).collect())
 }
 
-/// What belongs to a comment.
+/// Mentions, reactions and number of replies of a comment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Around {
     pub(crate) mentions: Vec<Mention>,
@@ -265,7 +265,7 @@ pub(crate) struct Around {
     pub(crate) replies: i64,
 }
 
-/// How many gave the same emoji.
+/// An emoji and its number of reactions.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reaction {
     pub(crate) emoji: String,
@@ -273,8 +273,8 @@ pub(crate) struct Reaction {
     pub(crate) mine: bool,
 }
 
-/// What belongs to these comments, which are on one task, by their ids; nothing for those without. Reactions say
-/// whether they are the caller's.
+/// Details of comments on one task, by comment id; a comment without any is left out. Reactions include whether the
+/// caller gave them.
 pub(crate) async fn around(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<Uuid, Around>> {
     let mut around: HashMap<Uuid, Around> = HashMap::new();
     let Some(task_id) = comments.first().map(|comment| comment.task_id) else { return Ok(around) };

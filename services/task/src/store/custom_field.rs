@@ -42,7 +42,7 @@ impl TryFrom<Row> for CustomField {
     }
 }
 
-/// All of the account, oldest first.
+/// All definitions of the account, oldest first.
 pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<CustomField>> {
     let rows = sqlx::query_as!(
         Row,
@@ -56,7 +56,7 @@ pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<CustomField>> {
     rows.into_iter().map(CustomField::try_from).collect()
 }
 
-/// One of the account's, locked until the transaction ends.
+/// Locks a definition of the account.
 ///
 /// # Errors
 /// CUSTOM_FIELD_NOT_FOUND.
@@ -74,7 +74,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<CustomField> {
     row.ok_or_else(|| Error::from(Reason::CustomFieldNotFound))?.try_into()
 }
 
-/// Stores a new one. Of many at once who want the last place, one gets it.
+/// Stores a new definition. Concurrent calls cannot exceed the limit.
 ///
 /// # Errors
 /// CUSTOM_FIELD_KEY_TAKEN, CUSTOM_FIELD_LIMIT.
@@ -106,7 +106,7 @@ pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
     Ok(())
 }
 
-/// Stores what can change of one that the transaction has locked.
+/// Stores the mutable columns of a locked definition.
 pub(crate) async fn save(tx: &mut Tx, field: &CustomField) -> Result<()> {
     sqlx::query!(
         "update task.custom_fields set name = $3, options = $4, required = $5, version = $6, updated_at = $7
@@ -124,7 +124,7 @@ pub(crate) async fn save(tx: &mut Tx, field: &CustomField) -> Result<()> {
     Ok(())
 }
 
-/// Deletes one that the transaction has locked.
+/// Deletes a locked definition.
 pub(crate) async fn delete(tx: &mut Tx, field: &CustomField) -> Result<()> {
     sqlx::query!("delete from task.custom_fields where account_id = $1 and id = $2", field.account_id, field.id)
         .execute(&mut **tx)

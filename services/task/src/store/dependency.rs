@@ -1,4 +1,4 @@
-//! What waits for what.
+//! Dependencies.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
@@ -10,7 +10,7 @@ use crate::task::{
     dependency::{Linked, MAX_ANCESTORS, MOST},
 };
 
-/// What this task waits for and what waits for it, but for what is in the trash; oldest link first.
+/// The task's blockers and the tasks that it blocks, without deleted ones, oldest link first.
 pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
@@ -46,13 +46,13 @@ pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
     linked.collect()
 }
 
-/// Lets one transaction at a time add dependencies in this account: two could close a circle that neither sees, or
-/// both take the last place. Delivery before tasks are locked, always.
+/// Serializes additions of dependencies in the account: two could close a cycle that neither sees, or exceed the limit.
+/// Taken before task locks.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
     advisory_lock::exclusive(tx, "dependencies").await
 }
 
-/// Notes that a task waits for another, under [`lock`]; answers whether that is new.
+/// Adds a dependency under [`lock`]; returns whether it is new.
 ///
 /// # Errors
 /// TASK_NOT_FOUND, DEPENDENCY_CYCLE, DEPENDENCY_LIMIT.
@@ -76,7 +76,7 @@ pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<
     Ok(true)
 }
 
-/// Whether what was just added leaves no circle, and no task with too many dependencies.
+/// Checks that the added dependency closes no cycle, and that neither task exceeds the limit.
 async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query!(
@@ -94,7 +94,7 @@ async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
         account_id,
         task_id,
         blocked_by,
-        // One more than may be tells that there are more.
+        // One more than the limit shows that there are more.
         MAX_ANCESTORS + 1
     )
     .fetch_one(&mut **tx)
@@ -112,7 +112,7 @@ async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Forgets that a task waits for another.
+/// Removes a dependency.
 ///
 /// # Errors
 /// DEPENDENCY_NOT_FOUND.

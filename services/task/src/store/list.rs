@@ -1,4 +1,4 @@
-//! Lists of tasks: one builder for ListTasks and the boards.
+//! The query builder of all task lists and boards.
 
 use baton_errors::{Error, Reason, Result};
 use baton_store::{Cursor, Db, Page, RowCount, Tenant, Tx, page_cache::PageWindow};
@@ -21,16 +21,16 @@ use crate::{
 
 type Query = QueryBuilder<Postgres>;
 
-/// How far the time in a task's id may be from the time of its creation.
+/// Maximum difference between the time in a task's id and its creation time.
 const ID_SLACK: TimeDelta = TimeDelta::minutes(1);
 
-/// A list: whose, of what, in which order.
+/// A list of tasks: actor, scope, filter and order.
 #[derive(Clone, Copy)]
 pub(crate) struct ListQuery<'a> {
     pub(crate) actor: Actor<'a>,
     pub(crate) scope: Scope,
     pub(crate) filter: &'a Filter,
-    /// What is overdue is so by now.
+    /// The time that decides which tasks are overdue.
     pub(crate) now: DateTime<Utc>,
 }
 
@@ -38,15 +38,15 @@ pub(crate) struct ListQuery<'a> {
 pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let stretch = page.window(tx, &(list.scope, list.filter));
-    // The ids first, from an index alone: what a deep page skips is never read.
+    // Reads the ids from an index first, so that rows skipped by the offset are never read.
     let mut query = Query::new("with page as materialized (select id");
     let column = column(list.filter.sort);
     let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
     if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
         list.parts(&mut query, account_id, person, &columns, &stretch)?;
     } else if list.filter.spans_few_days() {
-        // All of them before they are sorted, which is what `offset 0` is for: Postgres hopes to find them soon in the
-        // order of the list, but what is due in one month was created in one as well.
+        // `offset 0` sorts all candidates. Postgres would otherwise scan in list order, expecting early matches; but
+        // tasks due in one month were created in one as well.
         query.push(format_args!(" from (select {columns}"));
         list.matching(&mut query, account_id, None);
         query.push(" offset 0) few where true");
@@ -57,7 +57,7 @@ pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Resul
         after(&mut query, list.filter, cursor)?;
     }
     order(&mut query, list.filter);
-    // The limit is part of the text: whoever plans without it takes a page for a tenth of all tasks.
+    // The limit is part of the text: a plan without it assumes a tenth of all tasks.
     query.push(format_args!(" limit {} offset ", stretch.limit())).push_bind(stretch.offset());
     query.push(") select ").push(COLUMNS).push(" from page join task.tasks using (id) where account_id = ");
     query.push_bind(account_id);
@@ -68,9 +68,9 @@ pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Resul
     Ok(tasks)
 }
 
-/// How many tasks the list has, on all pages; `read` is what was read of this page.
+/// Total number of tasks in the list; `read` is the number of rows read for this page.
 pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: usize) -> Result<RowCount> {
-    // The last page knows it already.
+    // The last page implies the total.
     let read = read as i64;
     if page.after().is_none() && read < page.limit() && (read > 0 || page.offset() == 0) {
         return Ok((page.offset() + read).into());
@@ -80,7 +80,7 @@ pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: u
     Ok(totals.into_iter().sum())
 }
 
-/// How many tasks a board has in each of its columns, on all pages.
+/// Number of tasks per column of a board, over all pages.
 pub(crate) async fn columns(tx: &mut Tx, list: ListQuery<'_>) -> Result<Vec<(Status, RowCount)>> {
     let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
     let columns = Status::ALL.into_iter().filter(|&status| list.filter.shows(status));
@@ -96,11 +96,11 @@ pub(crate) async fn columns(tx: &mut Tx, list: ListQuery<'_>) -> Result<Vec<(Sta
     Ok(columns)
 }
 
-/// The key of a task in this order, as page tokens carry it.
+/// The task's sort key, as in page tokens.
 pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
     match sort {
-        // Ids are made in this order.
+        // Ids are in creation order.
         Sort::CreatedAt => None,
         Sort::UpdatedAt => Some(time(task.updated_at)),
         Sort::DueAt => task.fields.due_at.map(time),
@@ -110,8 +110,8 @@ pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
 }
 
 impl ListQuery<'_> {
-    /// OffsetCache the transaction that reads it. The whole account is read by the index of the order, whatever the values
-    /// are: one plan will do, and takes half of the time that the first page costs.
+    /// Begins the transaction that reads the list. The whole account is read by the index of the sort order, whatever
+    /// the values, so one generic plan suffices; it saves half of the first page's time.
     pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<Tx> {
         if self.is_whole() && self.filter.is_empty() {
             db.begin_read(tenant).await
@@ -120,7 +120,7 @@ impl ListQuery<'_> {
         }
     }
 
-    /// The tag, if the list is all that has it, by age: the table of tags knows enough of them.
+    /// The tag, if the list is all tasks with it in creation order: the table of tags suffices.
     fn only_tag(&self) -> Option<&str> {
         let by_age = self.is_whole() && self.filter.sort == Sort::CreatedAt;
         let [tag] = &*self.filter.tags else { return None };
@@ -128,13 +128,13 @@ impl ListQuery<'_> {
         (by_age && rest.is_empty()).then_some(tag)
     }
 
-    /// Whether no task of the account is out of its scope.
+    /// Whether the scope contains every task of the account.
     fn is_whole(&self) -> bool {
         self.actor.is_account_admin() && matches!(self.scope, Scope::Visible | Scope::Team)
     }
 
-    /// Which tasks: those of the account that the caller sees, in scope, that pass the filter; with a `column`, those of
-    /// them in this state.
+    /// Conditions of the list: visible tasks of the account in scope that match the filter; with `column`, those in
+    /// this state.
     pub(super) fn matching(self, query: &mut Query, account_id: Uuid, column: Option<Status>) {
         query.push(" from ");
         match self.scope {
@@ -151,9 +151,8 @@ impl ListQuery<'_> {
         self.conditions(query, account_id, column);
     }
 
-    /// The board of this person, as what comes first of each of its parts. An index gives the order if that is by age.
-    /// In any other order all of a part before it is sorted, which is what `offset 0` is for: Postgres hopes to find it soon
-    /// in the order of the whole account.
+    /// A person's board as the union of the first rows of its parts. In creation order an index sorts each part. In any
+    /// other order `offset 0` sorts a whole part; Postgres would otherwise scan the whole account in list order.
     fn parts(
         self,
         query: &mut Query,
@@ -162,7 +161,7 @@ impl ListQuery<'_> {
         columns: &str,
         stretch: &PageWindow,
     ) -> Result<()> {
-        // Few numbers, so few statements.
+        // Powers of two keep the number of distinct statements small.
         let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
         for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
             query.push(format_args!("{begin}(select {columns} from (select {columns} from task.tasks where "));
@@ -179,18 +178,18 @@ impl ListQuery<'_> {
         Ok(())
     }
 
-    /// Those conditions that do not say whose board it is.
+    /// All conditions except those of the board's owner.
     fn conditions(self, query: &mut Query, account_id: Uuid, column: Option<Status>) {
         query.push(" and deleted_at is null and account_id = ").push_bind(account_id);
         match column {
             Some(status) => in_states(query, &[status]),
             None if self.filter.status.is_empty() => {
-                // Put away: shown when asked for only.
+                // Archived tasks only on request.
                 query.push(" and status <> ").push_bind(Status::Archived.name());
             }
             None => in_states(query, &self.filter.status),
         }
-        // Of what is on their own board they hold or have created everything.
+        // A person sees everything on their own board.
         if self.scope != Scope::BoardOf(self.actor.id) {
             visible(query, self.actor);
         }
@@ -205,7 +204,7 @@ impl ListQuery<'_> {
         tagged(query, account_id, &self.filter.tags);
     }
 
-    /// The same for what asks for ids alone.
+    /// [`Self::conditions`] for queries that read ids only.
     fn identified(self, query: &mut Query, account_id: Uuid) {
         let Some(tag) = self.only_tag() else { return self.matching(query, account_id, None) };
         query.push(" from (select task_id as id from task.task_tags where account_id = ").push_bind(account_id);
@@ -213,13 +212,12 @@ impl ListQuery<'_> {
     }
 }
 
-/// What a person's board consists of. Each part has an index that knows all that decides; of an `or` Postgres would read
-/// the rows themselves.
+/// The parts of a person's board. Each has a covering index; with an `or` Postgres would read the rows.
 #[derive(Clone, Copy)]
 enum Part {
-    /// What they hold.
+    /// Tasks that the person holds.
     Held,
-    /// What they have made for nobody yet.
+    /// Unassigned tasks that the person created.
     Kept,
 }
 
@@ -235,7 +233,7 @@ impl Part {
     }
 }
 
-/// One state is asked for by itself: then its index gives the order as well.
+/// A single state has a condition of its own, so that its index provides the order too.
 fn in_states(query: &mut Query, states: &[Status]) {
     if let [status] = states {
         query.push(" and status = ").push_bind(status.name());
@@ -245,7 +243,7 @@ fn in_states(query: &mut Query, states: &[Status]) {
     }
 }
 
-/// Through the table of tags: `tags @>` would have to look at every task, see the migration.
+/// Uses the table of tags: `tags @>` would scan every task, see the migration.
 fn tagged(query: &mut Query, account_id: Uuid, tags: &[String]) {
     for tag in tags {
         query.push(" and id in (select task_id from task.task_tags where account_id = ").push_bind(account_id);
@@ -253,7 +251,7 @@ fn tagged(query: &mut Query, account_id: Uuid, tags: &[String]) {
     }
 }
 
-/// [`Actor::sees`] in SQL.
+/// [`Actor::can_see`] in SQL.
 pub(super) fn visible(query: &mut Query, actor: Actor<'_>) {
     if actor.is_account_admin() {
         return;
@@ -270,7 +268,7 @@ pub(super) fn visible(query: &mut Query, actor: Actor<'_>) {
 
 fn scope(query: &mut Query, actor: Actor<'_>, scope: Scope) {
     match scope {
-        // The board of a person is what is read from.
+        // The parts select the owner of the board.
         Scope::Visible | Scope::BoardOf(_) => {}
         Scope::HeldBy(person) => {
             query.push(" and assigned_to = ").push_bind(person);
@@ -313,7 +311,7 @@ fn filter(query: &mut Query, filter: &Filter) {
     }
     if let Some((from, to)) = filter.created {
         query.push(" and created_at >= ").push_bind(from).push(" and created_at < ").push_bind(to);
-        // Ids are made in this order, a moment before or after: their index leads there.
+        // Ids are in creation order within [`ID_SLACK`], so their index finds the range.
         query
             .push(" and id >= ")
             .push_bind(first_id(from - ID_SLACK))
@@ -325,7 +323,7 @@ fn filter(query: &mut Query, filter: &Filter) {
     }
     if let Some((from, to)) = filter.completed {
         query.push(" and completed_at >= ").push_bind(from).push(" and completed_at < ").push_bind(to);
-        // As the index of ends puts it.
+        // The expression of the index.
         query.push(" and coalesce(completed_at, canceled_at, due_at, 'infinity') >= ").push_bind(from);
         query.push(" and coalesce(completed_at, canceled_at, due_at, 'infinity') < ").push_bind(to);
     }
@@ -347,23 +345,23 @@ fn filter(query: &mut Query, filter: &Filter) {
     }
 }
 
-/// The first id (UUIDv7) that can be made at this time.
+/// The lowest id (UUIDv7) of this time.
 fn first_id(at: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(at.timestamp_millis().max(0).unsigned_abs()) << 80)
 }
 
-/// [`Task::overdue`] in SQL.
+/// [`Task::is_overdue`] in SQL.
 fn overdue(query: &mut Query, overdue: Option<bool>, now: DateTime<Utc>) {
     let Some(overdue) = overdue else { return };
     let open: Vec<&str> = Status::ALL.into_iter().filter(|status| status.is_open()).map(Status::name).collect();
     query.push(if overdue { " and (" } else { " and not (" });
-    // Null is not late.
+    // Null is not overdue.
     query.push("coalesce(due_at < ").push_bind(now).push(", false) and status = any(").push_bind(open).push("))");
 }
 
 fn column(sort: Sort) -> &'static str {
     match sort {
-        // Ids are made in this order (UUIDv7), and every index ends in them.
+        // Ids are in creation order (UUIDv7), and every index ends with the id.
         Sort::CreatedAt => "id",
         Sort::UpdatedAt => "updated_at",
         Sort::DueAt => "due_at",
@@ -374,16 +372,16 @@ fn column(sort: Sort) -> &'static str {
 
 fn order(query: &mut Query, filter: &Filter) {
     let direction = if filter.descending { "desc" } else { "asc" };
-    // Ascending, Postgres puts nulls last by itself.
+    // Ascending order puts nulls last by default.
     let nulls = if filter.sort == Sort::DueAt && filter.descending { " nulls last" } else { "" };
     query.push(format_args!(" order by {} {direction}{nulls}", column(filter.sort)));
-    // No two tasks share these.
+    // These keys are unique.
     if !matches!(filter.sort, Sort::CreatedAt | Sort::Rank) {
         query.push(format_args!(", id {direction}"));
     }
 }
 
-/// What comes after the cursor's row in [`order`].
+/// Rows after the cursor in [`order`].
 fn after(query: &mut Query, filter: &Filter, cursor: &Cursor) -> Result<()> {
     let (column, than) = (column(filter.sort), if filter.descending { "<" } else { ">" });
     let foreign = || Error::from(Reason::PageTokenInvalid);
@@ -395,7 +393,7 @@ fn after(query: &mut Query, filter: &Filter, cursor: &Cursor) -> Result<()> {
         if filter.sort != Sort::DueAt {
             return Err(foreign());
         }
-        // Among the tasks without a due time, which come last.
+        // Among the tasks without a due time, which are last.
         query.push(format_args!(" and due_at is null and id {than} ")).push_bind(cursor.id);
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! Tasks of an account beside their logs.
+//! Queries of the log check.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::task::{
     event_log::{ReplayedState, StoredEntry, Values},
 };
 
-/// The next tasks of the account, those in the trash as well, locked: nothing is added to their logs meanwhile.
+/// Locks the next tasks of the account, including deleted ones, so that their logs do not grow.
 pub(crate) async fn lock(tx: &mut Tx, after: Uuid, limit: i64) -> Result<Vec<Task>> {
     let rows: Vec<Row> =
         sqlx::query_as(select!("where account_id = $1 and id > $2 order by id limit $3 for no key update"))
@@ -27,7 +27,7 @@ pub(crate) async fn lock(tx: &mut Tx, after: Uuid, limit: i64) -> Result<Vec<Tas
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// All lines of their logs, in order.
+/// All entries of their logs, in order.
 pub(crate) async fn logs(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<StoredEntry>>> {
     let lines = sqlx::query!(
         r#"select task_id, version, kind, actor_id, occurred_at, changes as "changes: Json<Values>", reason
@@ -78,7 +78,7 @@ pub(crate) async fn snapshots(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<(Uuid
     Ok(snapshots.map(|snapshot| ((snapshot.task_id, snapshot.version), snapshot)).collect())
 }
 
-/// Forgets snapshots.
+/// Deletes snapshots.
 pub(crate) async fn delete_snapshots(tx: &mut Tx, snapshots: &[(Uuid, i32)]) -> Result<()> {
     let (ids, versions): (Vec<Uuid>, Vec<i32>) = snapshots.iter().copied().unzip();
     sqlx::query!(

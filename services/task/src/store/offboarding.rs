@@ -1,4 +1,4 @@
-//! Tasks of somebody who has left, many at a time; and who has left.
+//! Tasks of departed members, and their successors.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::task::Task;
 
-/// Open tasks of the account that are this person's to do, or that they handed to somebody who has not
-/// accepted yet, locked; in the order of their ids, after `after`.
+/// Locks open tasks whose worker is this person, or that they assigned and nobody has accepted; ordered by id, after
+/// `after`.
 pub(crate) async fn lock_tasks(tx: &mut Tx, user_id: Uuid, after: Uuid, limit: i64) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let rows: Vec<Row> = sqlx::query_as(select!(
@@ -31,7 +31,7 @@ pub(crate) async fn lock_tasks(tx: &mut Tx, user_id: Uuid, after: Uuid, limit: i
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Notes who has the work of a member that has left. Until the end of the transaction nothing is opened again.
+/// Stores the successor of a departed member. Until the transaction ends no task is reopened.
 pub(crate) async fn record_departure(tx: &mut Tx, user_id: Uuid, hand_over_to: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     advisory_lock::exclusive(tx, "departures").await?;
@@ -47,7 +47,7 @@ pub(crate) async fn record_departure(tx: &mut Tx, user_id: Uuid, hand_over_to: U
     Ok(())
 }
 
-/// Forgets that somebody had left.
+/// Deletes the departure of a member who has returned.
 pub(crate) async fn clear_departure(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.departures where account_id = $1 and user_id = $2", account_id, user_id)
@@ -56,13 +56,13 @@ pub(crate) async fn clear_departure(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Lets nobody leave while this transaction opens tasks again; others may as well. Delivery before tasks are locked, as
-/// who leaves has it before their tasks are.
+/// Blocks departures while this transaction reopens tasks; others may reopen tasks too. Taken before task locks, as in
+/// offboarding.
 pub(crate) async fn lock_departures_shared(tx: &mut Tx) -> Result<()> {
     advisory_lock::shared(tx, "departures").await
 }
 
-/// Of these people those who have left, with who has their work now: if that one has left as well, the next.
+/// The departed ones among these people with their successors. If a successor has departed as well, theirs.
 pub(crate) async fn successors(tx: &mut Tx, people: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(

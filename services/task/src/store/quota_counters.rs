@@ -1,4 +1,4 @@
-//! How many open tasks each member has made: a counter, and the changes that are not added to it yet.
+//! Number of open tasks per creator: a counter, and changes that are not yet folded into it.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::advisory_lock;
 
-/// The lock of who adds changes to the counters of an account.
+/// Name of the lock that serializes folding in an account.
 const FOLD: &str = "usage";
 
-/// Counts so many tasks more, or less, as open that these members have made. Nobody waits for anybody: each change is a
-/// row of its own until [`fold`] adds it to the counter.
+/// Records changes in the number of open tasks per creator. It never waits: each change is a row of its own until
+/// [`fold`] adds it to the counter.
 pub(crate) async fn count(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<()> {
     let (users, changes): (Vec<Uuid>, Vec<i32>) =
         changes.iter().filter(|&(_, &change)| change != 0).map(|(&user, &change)| (user, change)).unzip();
@@ -31,8 +31,8 @@ pub(crate) async fn count(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<
     Ok(())
 }
 
-/// How many open tasks these members have made, with what this transaction has counted. Until it ends nobody else who
-/// holds them counts more; tasks may still be closed.
+/// Locks the counters of these members and returns their open tasks, including changes of this transaction. Others who
+/// lock them wait; closing tasks does not.
 pub(crate) async fn lock(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i32>> {
     let used = sqlx::query!(
         r#"select member as "member!", open_tasks as "open_tasks!" from task.hold_usage($1, $2)"#,
@@ -44,10 +44,9 @@ pub(crate) async fn lock(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i
     Ok(used.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
 
-/// Accounts and members with changes that are not added to the counters yet, in order, after `after`, some at a time. Of
-/// all tenants.
+/// Accounts and members with changes to fold, in order, after `after`, a batch at a time, across tenants.
 pub(crate) async fn changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Result<Vec<(Uuid, Uuid)>> {
-    // One step in the index per member, however many changes each has made.
+    // One index step per member, however many changes they have.
     let changed = sqlx::query!(
         r#"with recursive changed (account_id, user_id) as (
                select $1::uuid, $2::uuid
@@ -66,18 +65,18 @@ pub(crate) async fn changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Res
     Ok(changed.into_iter().map(|row| (row.account_id, row.user_id)).collect())
 }
 
-/// Lets nobody else add changes of this account to its counters, until the transaction ends; `false` where somebody does.
+/// Takes the folding lock of the account; `false` if another transaction holds it.
 pub(crate) async fn try_claim(tx: &mut Tx) -> Result<bool> {
     advisory_lock::try_exclusive(tx, FOLD).await
 }
 
-/// The same, after a wait.
+/// Takes the folding lock of the account, waiting for it.
 pub(crate) async fn claim(tx: &mut Tx) -> Result<()> {
     advisory_lock::exclusive(tx, FOLD).await
 }
 
-/// Adds the changes of these members to their counters; answers how many open tasks each has made then, and `None` for
-/// those whose counter another holds.
+/// Folds the changes of these members into their counters. Returns their open tasks, or `None` where another
+/// transaction has locked the counter.
 pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, Option<i32>>> {
     let counters = sqlx::query!(
         r#"select member as "member!", open_tasks from task.fold_usage($1, $2)"#,
@@ -89,13 +88,13 @@ pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, O
     Ok(counters.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
 
-/// Has the transaction wait no longer than this for a lock.
+/// Limits the time that the transaction waits for a lock.
 pub(crate) async fn set_short_lock_timeout(tx: &mut Tx) -> Result<()> {
     sqlx::query!("set local lock_timeout = '200ms'").execute(&mut **tx).await?;
     Ok(())
 }
 
-/// Accounts that have counters or tasks, in order, after `after`, few at a time. Of all tenants.
+/// Accounts with counters or tasks, in order, after `after`, a batch at a time, across tenants.
 pub(crate) async fn accounts(db: &Db, after: Uuid) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         r#"select account_id as "id!" from (
@@ -110,21 +109,21 @@ pub(crate) async fn accounts(db: &Db, after: Uuid) -> Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// A counter, and what counting the tasks says.
+/// A counter, and the recounted number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// The account.
     pub account_id: Uuid,
     /// The member.
     pub user_id: Uuid,
-    /// What the counter said.
+    /// Value of the counter.
     pub counted: i32,
-    /// How many open tasks of theirs there are.
+    /// Open tasks that the member has created.
     pub actual: i32,
 }
 
-/// Counts an account's open tasks anew; answers every counter as it was and as it is. Whoever changes a task counts it in
-/// the same transaction, and one statement sees both or none.
+/// Recounts the account's open tasks; returns all counters. A task and its change are written in one transaction, so
+/// one statement sees both or neither.
 pub(crate) async fn recount(tx: &mut Tx) -> Result<Vec<Counted>> {
     let counters = sqlx::query_as!(
         Counted,

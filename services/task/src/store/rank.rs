@@ -1,4 +1,4 @@
-//! Places in the manual order.
+//! Ranks of the manual order.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::advisory_lock;
 
-/// Lets one transaction at a time move tasks in the account's order. Delivery before tasks are locked, always.
+/// Serializes moves in the account. Taken before task locks.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
     advisory_lock::exclusive(tx, "order").await
 }
@@ -17,7 +17,7 @@ pub(crate) struct Placed {
     pub(crate) rank: String,
 }
 
-/// The tasks before this rank, but for `moved`: the nearest first. Those in the trash keep their places.
+/// The tasks before this rank except `moved`, nearest first. Deleted tasks keep their ranks.
 pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
@@ -33,7 +33,7 @@ pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> 
     Ok(found)
 }
 
-/// The same after it.
+/// The tasks after this rank except `moved`, nearest first.
 pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(

@@ -1,4 +1,4 @@
-//! What people make of comments.
+//! Reactions to comments.
 
 use baton_errors::{Reason, Result};
 use baton_store::Tx;
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::task::comment::{Comment, MAX_REACTIONS};
 
-/// The caller gives an emoji to a comment that the transaction has locked; `false` when they had before.
+/// Adds the caller's reaction to a locked comment; `false` if it exists.
 ///
 /// # Errors
 /// REACTION_LIMIT.
@@ -40,7 +40,7 @@ pub(crate) async fn add(tx: &mut Tx, comment: &Comment, emoji: &str, now: DateTi
     Ok(added.rows_affected() == 1)
 }
 
-/// The caller takes an emoji back; `false` when they had not given it.
+/// Removes the caller's reaction; `false` if there is none.
 pub(crate) async fn remove(tx: &mut Tx, comment: &Comment, emoji: &str) -> Result<bool> {
     let user_id = tx.tenant().user_id;
     let removed = sqlx::query!(

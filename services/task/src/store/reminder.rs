@@ -1,4 +1,4 @@
-//! Reminders: each its maker's own.
+//! Reminders. Each belongs to the member who created it.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -13,11 +13,11 @@ pub(crate) struct Reminder {
     pub(crate) remind_at: Option<DateTime<Utc>>,
     pub(crate) before_seconds: Option<i32>,
     pub(crate) created_at: DateTime<Utc>,
-    /// When it is next to remind.
+    /// The next time to fire.
     pub(crate) fires_at: Option<DateTime<Utc>>,
 }
 
-/// Those of the caller for a task, oldest first.
+/// The caller's reminders of a task, oldest first.
 pub(crate) async fn list(tx: &mut Tx, task_id: Uuid) -> Result<Vec<Reminder>> {
     let tenant = tx.tenant();
     let reminders = sqlx::query_as!(
@@ -37,7 +37,7 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid) -> Result<Vec<Reminder>> {
     Ok(reminders)
 }
 
-/// How many the caller has for a task.
+/// Number of the caller's reminders of a task.
 pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
     let tenant = tx.tenant();
     let count = sqlx::query_scalar!(
@@ -51,7 +51,7 @@ pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
     Ok(count)
 }
 
-/// Stores a reminder of the caller's, and its timer if it is to remind. `due_at` is the due time that it goes by.
+/// Stores a reminder of the caller, and its timer if it fires. `due_at` is the due time that it refers to.
 pub(crate) async fn insert(tx: &mut Tx, reminder: &Reminder, due_at: Option<DateTime<Utc>>) -> Result<()> {
     let tenant = tx.tenant();
     sqlx::query!(
@@ -76,7 +76,7 @@ pub(crate) async fn insert(tx: &mut Tx, reminder: &Reminder, due_at: Option<Date
     Ok(())
 }
 
-/// Deletes a reminder of the caller's; answers of which task it was.
+/// Deletes a reminder of the caller and returns its task.
 pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<Option<Uuid>> {
     let tenant = tx.tenant();
     let task_id = sqlx::query_scalar!(
@@ -90,7 +90,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<Option<Uuid>> {
     Ok(task_id)
 }
 
-/// Gives the next instance of a series the reminders of the last one that go by the due time.
+/// Copies reminders relative to the due time to the next instance of a series.
 pub(crate) async fn copy(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
     sqlx::query!(

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-// The queries name the type of a column in their text: `Saved`.
+// The SQL texts name the column's type `Saved`.
 use crate::query::saved_view::{MAX_VIEWS, StoredFilter as Saved, View, to_full_name, to_short_name};
 
 const SOURCE: &str = "VIEW_SOURCE_";
@@ -54,7 +54,7 @@ impl TryFrom<Row> for View {
     }
 }
 
-/// The place of the next view of the caller's. Until the transaction ends they make no other.
+/// The position of the caller's next view. Serializes the caller's creation of views.
 ///
 /// # Errors
 /// VIEW_LIMIT.
@@ -111,7 +111,7 @@ pub(crate) async fn insert(tx: &mut Tx, view: &View) -> Result<()> {
     Ok(())
 }
 
-/// A view of the account, whoever may see it.
+/// A view of the account. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
     let row = sqlx::query_as!(
         Row,
@@ -126,7 +126,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
     row.map(View::try_from).transpose()
 }
 
-/// The same, locked: of several changes at once, one goes first.
+/// Locks a view of the account. The caller checks visibility.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
     let row = sqlx::query_as!(
         Row,
@@ -141,12 +141,12 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
     row.map(View::try_from).transpose()
 }
 
-/// Where a view stands in the list of who asks: their own first.
+/// The view's sort key for a reader: their own views first.
 pub(crate) fn key(view: &View, reader: Uuid) -> String {
     if view.owner_id == reader { format!("0{:07}", view.position) } else { format!("1{}", view.id) }
 }
 
-/// A page of the views that the caller sees, and how many they are.
+/// A page of the views that the caller sees, and their total number.
 pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
     let tenant = tx.tenant();
     let after = page.after().map(|cursor| (cursor.key.clone().unwrap_or_default(), cursor.id));
@@ -181,7 +181,7 @@ pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
     Ok((rows.into_iter().map(View::try_from).collect::<Result<_>>()?, total))
 }
 
-/// Stores what can change of a view that the transaction has locked.
+/// Stores the mutable columns of a locked view.
 ///
 /// # Errors
 /// VIEW_NAME_TAKEN.
@@ -217,8 +217,7 @@ pub(crate) async fn delete(tx: &mut Tx, view: &View) -> Result<()> {
     Ok(())
 }
 
-/// Deletes the private views of a member who has left; what they shared stays, and those who run the account care
-/// for it.
+/// Deletes the private views of a departed member. Shared ones stay; account administrators maintain them.
 pub(crate) async fn forget(tx: &mut Tx, owner_id: Uuid) -> Result<()> {
     sqlx::query!(
         "delete from task.saved_views where account_id = $1 and owner_id = $2 and visibility = 'private'",

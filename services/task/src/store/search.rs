@@ -20,25 +20,25 @@ use crate::{
 
 type Query = QueryBuilder<Postgres>;
 
-/// A task that was found, and how well it fits.
+/// A hit and its score.
 #[derive(sqlx::FromRow)]
 pub(crate) struct SearchHit {
     pub(crate) id: Uuid,
     pub(crate) score: f32,
 }
 
-/// What was found, the best first; and whether more may match than were ranked.
+/// Hits, best first, and whether more tasks may match than were ranked.
 pub(crate) struct Ranking {
     pub(crate) found: Vec<SearchHit>,
     pub(crate) is_cut: bool,
 }
 
-/// The tasks of a list that have these words.
+/// The tasks of a list that match the query.
 pub(crate) async fn find(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| with_terms(query, "*", words)).await
 }
 
-/// The tasks of a list with words in title or tags that are spelled like these.
+/// The tasks of a list with words in title or tags of similar spelling.
 pub(crate) async fn find_similar(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| {
         query.push("select * from task.search_alike(").push_bind(words.typed.clone()).push(", ");
@@ -46,7 +46,7 @@ pub(crate) async fn find_similar(tx: &mut Tx, list: ListQuery<'_>, words: &Searc
     .await
 }
 
-/// `candidates` calls the function that finds them, up to who may see them.
+/// `candidates` appends the call of the candidate function, up to its visibility arguments.
 async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Query)) -> Result<Ranking> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("with found as materialized (");
@@ -55,7 +55,7 @@ async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Que
     query.push(", ").push_bind(MAX_RANKED).push(")), seen as (select id, created_at");
     list.matching(&mut query, account_id, None);
     query.push(" and id in (select id from found)) select id, ");
-    // What is half a year old counts two thirds of what is new, and nothing ever less than half.
+    // The weight decays with age: two thirds after half a year, never less than half.
     query.push("(score * (0.5 + 0.5 * exp(-greatest(extract(epoch from ").push_bind(list.now);
     query.push(" - created_at), 0) / 15552000)))::real as score, (select count(*) from found) as candidates");
     query.push(" from seen join found using (id) order by 2 desc, id desc");
@@ -64,14 +64,14 @@ async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Que
     Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_cut })
 }
 
-/// The ids of tasks that have these words, as a list asks for them.
+/// Appends the ids of matching tasks, as a condition of a list.
 pub(super) fn candidates(query: &mut Query, actor: Actor<'_>, words: &SearchTerms, limit: i32) {
     with_terms(query, "id", words);
     visibility_keys(query, actor);
     query.push(", ").push_bind(limit).push(")");
 }
 
-/// Calls the function that finds tasks by their words, up to who may see them.
+/// Appends the call of the function that finds tasks by words, up to its visibility arguments.
 fn with_terms(query: &mut Query, columns: &str, words: &SearchTerms) {
     let texts: Vec<String> = words.terms.iter().map(|term| term.text.clone()).collect();
     let alternatives: Vec<i32> = words.terms.iter().map(|term| term.alternative).collect();
@@ -81,7 +81,7 @@ fn with_terms(query: &mut Query, columns: &str, words: &SearchTerms) {
     query.push_bind(words.is_open).push(", ");
 }
 
-/// Who looks, for the functions that find candidates: nobody in particular when they see all.
+/// Appends the visibility arguments of the candidate functions: null when the actor sees all tasks.
 fn visibility_keys(query: &mut Query, actor: Actor<'_>) {
     if actor.is_account_admin() {
         query.push("null, null");
@@ -92,7 +92,7 @@ fn visibility_keys(query: &mut Query, actor: Actor<'_>) {
     query.push_bind(own).push(", ").push_bind(close);
 }
 
-/// These tasks of the account, in no order.
+/// These tasks of the account, unordered.
 pub(crate) async fn tasks(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!("where account_id = $1 and id = any($2) and deleted_at is null"))
         .bind(tx.tenant().account_id)
@@ -102,8 +102,7 @@ pub(crate) async fn tasks(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Texts of these tasks in which what was found can be shown, as far as there is room: the begin of a description, and of
-/// the newest comments.
+/// The texts of these tasks to highlight: the beginnings of descriptions and of the newest comments.
 pub(crate) async fn texts(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Texts>> {
     let found = sqlx::query_as!(
         Texts,
@@ -122,7 +121,7 @@ pub(crate) async fn texts(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Texts>> {
     Ok(found)
 }
 
-/// The language that the account's tasks are searched in; `None` when nobody has said.
+/// The account's search language; `None` when it is not set.
 pub(crate) async fn language(tx: &mut Tx) -> Result<Option<String>> {
     let account_id = tx.tenant().account_id;
     let language = sqlx::query_scalar!("select language from task.search_settings where account_id = $1", account_id)
@@ -131,7 +130,7 @@ pub(crate) async fn language(tx: &mut Tx) -> Result<Option<String>> {
     Ok(language)
 }
 
-/// Sets it; answers whether it was another before.
+/// Sets the search language; returns whether it changed.
 pub(crate) async fn set_language(tx: &mut Tx, language: &str, config: &str) -> Result<bool> {
     let done = sqlx::query!(
         "insert into task.search_settings as s (account_id, language, config) values ($1, $2, $3)
@@ -146,7 +145,8 @@ pub(crate) async fn set_language(tx: &mut Tx, language: &str, config: &str) -> R
     Ok(done.rows_affected() > 0)
 }
 
-/// Reads the next tasks of an account anew, by their ids; answers the last of them, `None` when there are no more.
+/// Tokenizes the next tasks of an account again, in id order. Returns the id of the last one, or `None` when there are
+/// no more.
 pub(crate) async fn reindex(db: &Db, account_id: Uuid, after: Uuid, limit: i64) -> Result<Option<Uuid>> {
     let ids = sqlx::query_scalar!(
         "with next as materialized (

@@ -1,26 +1,26 @@
-//! The places of tasks in their series.
+//! Instances of series.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::NaiveDateTime;
 use uuid::Uuid;
 
-/// A task's place in a series.
+/// A task's position in a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Instance {
     pub(crate) task_id: Uuid,
     pub(crate) series_id: Uuid,
     pub(crate) nth: i32,
-    /// Where the rule begins, as a clock on the wall shows it.
+    /// Start of the rule, in wall-clock time.
     pub(crate) starts: NaiveDateTime,
-    /// Which of the rule's times it is.
+    /// The rule's time of this instance, in wall-clock time.
     pub(crate) falls: NaiveDateTime,
-    /// Whether the task may have a place already, and the rule begins anew with it.
+    /// Whether the task may have an instance already, with which the rule restarts.
     pub(crate) again: bool,
 }
 
-/// OffsetCache series with tasks, or begins their rules anew; a task that keeps its number. One that has been given a
-/// place before it was made keeps that.
+/// Starts series with tasks, or restarts their rules; a restarted task keeps its number. An instance that was claimed
+/// before its task existed is kept.
 pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
     if instances.is_empty() {
         return Ok(());
@@ -51,7 +51,7 @@ pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
     Ok(())
 }
 
-/// The place of a task, if it has one.
+/// The instance of a task, if it has one.
 pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>> {
     let account_id = tx.tenant().account_id;
     let place = sqlx::query_as!(
@@ -66,7 +66,7 @@ pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>
     Ok(place)
 }
 
-/// Whether the task after this place was made.
+/// Whether the task after this instance exists.
 pub(crate) async fn has_next(tx: &mut Tx, place: &Instance) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let has_next = sqlx::query_scalar!(
@@ -82,8 +82,8 @@ pub(crate) async fn has_next(tx: &mut Tx, place: &Instance) -> Result<bool> {
     Ok(has_next)
 }
 
-/// Takes a place for a task that is about to be made; `false` when another has it. Of many who want it at once, one
-/// gets it.
+/// Claims an instance for a task to be created; `false` if another transaction has it. Of concurrent claims one
+/// succeeds.
 pub(crate) async fn claim(tx: &mut Tx, instance: &Instance) -> Result<bool> {
     let Instance { task_id, series_id, nth, starts, falls, again: _ } = instance;
     let taken = sqlx::query!(

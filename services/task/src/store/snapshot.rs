@@ -1,4 +1,4 @@
-//! Tasks as they were: what the log tells, read from the nearest snapshot on.
+//! Snapshots of tasks, and past states replayed from the nearest snapshot.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::task::{
     event_log::{ReplayedState, StoredEntry, Values},
 };
 
-/// Keeps all that these tasks are now.
+/// Stores snapshots of the current tasks.
 pub(crate) async fn keep<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
     let tasks: Vec<&Task> = tasks.into_iter().collect();
     if tasks.is_empty() {
@@ -42,8 +42,8 @@ pub(crate) async fn keep<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Ta
     Ok(())
 }
 
-/// These tasks of the account as they were at `time`, in no order. One that was not there then, or in the trash, is
-/// missing. Who may see them is the caller's business.
+/// These tasks of the account as of `time`, unordered. Tasks that did not exist or were deleted are left out. The
+/// caller checks visibility.
 pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let snapshots = sqlx::query!(

@@ -1,17 +1,16 @@
-//! How many bytes an account's files have.
+//! Storage usage of accounts.
 
 use baton_access::limits;
 use baton_errors::Result;
 use baton_store::{Db, Tenant, Tx};
 use uuid::Uuid;
 
-/// The quota, as errors name it. It counts in MiB; a row counts in bytes.
+/// Name of the quota in errors. The quota is in MiB, a counter in bytes.
 const QUOTA: &str = "storage_mebibytes";
 const MEBIBYTE: i64 = 1024 * 1024;
 
-/// Counts so many more bytes; answers how many MiB were used before and are then, each begun one whole. The row
-/// decides: of many at once who want the last place, one gets it. Whoever changes it does so last, as all others of the
-/// account wait from there to the commit.
+/// Adds bytes and returns the usage in MiB before and after, rounded up. Concurrent calls cannot exceed the limit. Call
+/// it last in a transaction: all others of the account wait from there to the commit.
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
@@ -43,7 +42,7 @@ pub(crate) async fn add(tx: &mut Tx, bytes: i32, limit: Option<i32>) -> Result<(
     Err(limits::exceeded(QUOTA, limit.unwrap_or(i32::MAX), mebibytes(used).into()))
 }
 
-/// Counts so many bytes less; answers as [`add`] does.
+/// Subtracts bytes and returns the usage as [`add`] does.
 pub(crate) async fn subtract(tx: &mut Tx, bytes: i64) -> Result<(i32, i32)> {
     let used = sqlx::query_scalar!(
         "update task.storage_usage set used_bytes = greatest(used_bytes - $2, 0) where account_id = $1
@@ -57,12 +56,12 @@ pub(crate) async fn subtract(tx: &mut Tx, bytes: i64) -> Result<(i32, i32)> {
     Ok((mebibytes(used + bytes), mebibytes(used)))
 }
 
-/// Bytes in MiB; each begun one counts whole.
+/// Bytes in MiB, rounded up.
 pub(crate) fn mebibytes(bytes: i64) -> i32 {
     i32::try_from((bytes + MEBIBYTE - 1) / MEBIBYTE).unwrap_or(i32::MAX)
 }
 
-/// Accounts that have a counter or files, in order, after `after`, few at a time. Of all tenants.
+/// Accounts with a counter or files, in order, after `after`, a batch at a time, across tenants.
 pub(crate) async fn accounts(db: &Db, after: Uuid) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         r#"select account_id as "id!" from (
@@ -77,19 +76,19 @@ pub(crate) async fn accounts(db: &Db, after: Uuid) -> Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// A counter, and what counting the files says.
+/// A counter, and the recounted size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountedBytes {
     /// The account.
     pub account_id: Uuid,
-    /// What the counter said.
+    /// Value of the counter.
     pub counted: i64,
-    /// How many bytes there are.
+    /// Total size in bytes.
     pub actual: i64,
 }
 
-/// Counts an account's files anew; answers the counter as it was and as it is. The counter is locked before files are
-/// counted, and whoever adds or deletes one changes it: nothing slips in between.
+/// Recounts the account's files. The counter is locked before the files are counted, and everyone who adds or deletes a
+/// file updates it, so no change is missed.
 pub(crate) async fn recount(db: &Db, account_id: Uuid, write: bool) -> Result<(Tx, CountedBytes)> {
     let mut tx = db.begin(Tenant::account(account_id)).await?;
     sqlx::query!(

@@ -1,4 +1,4 @@
-//! Tasks and what they are parts of.
+//! The hierarchy of tasks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,12 +14,12 @@ use crate::{
     task::subtasks::{MAX_DEPTH, MAX_ROLLED_UP, Progress},
 };
 
-/// What stands around a task, and is not in its row.
+/// Facts about a task that are not in its row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TaskSummary {
-    /// `None` without parts.
+    /// `None` without subtasks.
     pub(crate) progress: Option<Progress>,
-    /// Whether it waits for an open task.
+    /// Whether it has an open blocker.
     pub(crate) blocked: bool,
 }
 
@@ -45,10 +45,10 @@ impl From<SummaryRow> for TaskSummary {
     }
 }
 
-/// What stands around these tasks at `now`, of all with one statement.
+/// Summaries of these tasks at `now`, with one statement.
 pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> Result<HashMap<Uuid, TaskSummary>> {
     let account_id = tx.tenant().account_id;
-    // The inner `select` hides how many there are: one plan serves all numbers of them.
+    // The inner `select` hides the number of ids, so one plan serves all.
     let rows = sqlx::query!(
         r#"select root.id as "id!", parts as "parts!", parts_completed as "parts_completed!",
                   parts_estimated as "parts_estimated!", parts_actual as "parts_actual!", blocked as "blocked!"
@@ -75,7 +75,7 @@ pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -
     Ok(around.collect())
 }
 
-/// Those of these tasks that somebody sees.
+/// Those of these tasks that the actor sees.
 pub(crate) async fn visible(tx: &mut Tx, actor: Actor<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
     let mut query = QueryBuilder::new("select id from task.tasks where account_id = ");
     query.push_bind(tx.tenant().account_id).push(" and id = any(").push_bind(tasks.to_vec()).push(")");
@@ -84,13 +84,13 @@ pub(crate) async fn visible(tx: &mut Tx, actor: Actor<'_>, tasks: &[Uuid]) -> Re
     Ok(ids.into_iter().collect())
 }
 
-/// Keeps the hierarchy of the account as it is while this transaction adds to it; others may add as well. Delivery
-/// before tasks are locked, as [`super::task::lock_hierarchy`].
+/// Blocks moves within the account's hierarchy while this transaction adds to it; others may add too. Taken before task
+/// locks, like [`super::task::lock_hierarchy`].
 pub(crate) async fn lock_hierarchy_shared(tx: &mut Tx) -> Result<()> {
     advisory_lock::shared(tx, "hierarchy").await
 }
 
-/// The task and all that it is a part of, up to the top.
+/// The task and all its ancestors, up to the root.
 pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
     let account_id = tx.tenant().account_id;
     let ids = sqlx::query_scalar!(
@@ -109,8 +109,7 @@ pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// How many levels there are from each of these tasks down to its last part, itself included; of all with one
-/// statement. Nothing lies deeper than is allowed, so nothing is looked for there.
+/// Height of the subtree of each task, itself included, with one statement. The search ends at the maximum depth.
 pub(crate) async fn levels(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(

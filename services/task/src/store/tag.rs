@@ -1,4 +1,4 @@
-//! The tags of an account, read from the table that its tasks' triggers keep.
+//! Tags, read from the table that triggers on tasks maintain.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -10,18 +10,18 @@ use crate::policy::visibility::Actor;
 
 type Query = QueryBuilder<Postgres>;
 
-/// Tags that are looked at.
+/// Maximum number of examined tags.
 const MAX_TAGS: usize = 1_000;
-/// Tasks of each tag that are looked at: all of a tag may be a seventh of the account's.
+/// Maximum number of examined tasks per tag: one tag may have a seventh of the account's tasks.
 const MAX_TASKS_PER_TAG: i32 = 1_000;
-/// No text that begins so comes after the same with this behind it.
+/// Appended to a prefix, it sorts after every text with that prefix.
 const LAST: char = char::MAX;
 
-/// The tags with this prefix that they see a task of, in order; and whether the account has more than were looked at.
+/// The tags with this prefix of visible tasks, in order, and whether the account has more tags than were examined.
 pub(crate) async fn seen(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
     let account_id = tx.tenant().account_id;
     let end = format!("{prefix}{LAST}");
-    // From each tag the index is asked for the next: it is not read from begin to end.
+    // Skips from each tag to the next by the index, instead of scanning it.
     let mut query = Query::new("with recursive tags (tag) as ((");
     let next = |query: &mut Query, than: &str| {
         query.push("select next.tag from task.task_tags next where next.account_id = ").push_bind(account_id);
@@ -46,8 +46,7 @@ pub(crate) async fn seen(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<
     Ok((rows.into_iter().filter_map(|(tag, seen)| seen.then_some(tag)).collect(), truncated))
 }
 
-/// Of each of these tags, in their order, how many of the tasks that are looked at they see; and whether there are
-/// more tasks.
+/// The number of visible tasks per tag, among the examined ones, and whether there are more.
 pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Result<Vec<(String, i32, bool)>> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("select tag, ");
@@ -67,13 +66,13 @@ pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Res
     Ok(query.build_query_as().fetch_all(&mut **tx).await?)
 }
 
-/// The newest tasks with the tag `known.tag`: ids are made in the order of creation.
+/// The newest tasks with the tag `known.tag`; ids are in creation order.
 fn newest(query: &mut Query, account_id: Uuid, limit: i32) {
     query.push(" from (select task_id from task.task_tags tagged where tagged.account_id = ").push_bind(account_id);
     query.push(" and tagged.tag = known.tag order by task_id desc limit ").push_bind(limit).push(") newest");
 }
 
-/// Those of them that they see.
+/// Those of them that the actor sees.
 fn seen_of(query: &mut Query, account_id: Uuid, actor: Actor<'_>) {
     newest(query, account_id, MAX_TASKS_PER_TAG);
     query.push(" join task.tasks on id = task_id where deleted_at is null and account_id = ").push_bind(account_id);

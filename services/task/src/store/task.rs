@@ -1,4 +1,4 @@
-//! Tasks, one at a time.
+//! Rows of tasks.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
@@ -18,7 +18,7 @@ use crate::task::{
     subtasks::{MAX_DEPTH, MAX_ROLLED_UP},
 };
 
-/// A task as Postgres has it.
+/// A row of `task.tasks`.
 #[derive(sqlx::FromRow, Serialize)]
 pub(super) struct Row {
     pub(super) id: Uuid,
@@ -69,7 +69,8 @@ macro_rules! columns {
     };
 }
 
-/// A statement that reads [`Row`]s: `select!("where ...")`. [`get`] is checked when it is compiled, and stands for all.
+/// A statement that reads [`Row`]s: `select!("where ...")`. The one in [`get`] is checked at compile time, and
+/// represents all.
 macro_rules! select {
     ($rest:literal) => {
         concat!("select ", $crate::store::task::columns!(), " from task.tasks ", $rest)
@@ -77,7 +78,7 @@ macro_rules! select {
 }
 pub(super) use {columns, select};
 
-/// The columns of [`Row`], for statements that are put together at run time.
+/// The columns of [`Row`], for statements that are built at run time.
 pub(super) const COLUMNS: &str = columns!();
 
 impl TryFrom<Row> for Task {
@@ -166,7 +167,7 @@ impl From<&Task> for Row {
     }
 }
 
-/// A task of the account, whoever may see it.
+/// A task of the account. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
@@ -185,7 +186,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
     row.map(Task::try_from).transpose()
 }
 
-/// The same, with what stands around it at `now`: what people look at most costs one round trip.
+/// A task with its summary at `now`, in one round trip. The caller checks visibility.
 pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<(Task, TaskSummary)>> {
     #[derive(sqlx::FromRow)]
     struct RowWithSummary {
@@ -206,18 +207,17 @@ pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) 
     shown.map(|RowWithSummary { row, summary }| Ok((row.try_into()?, summary.into()))).transpose()
 }
 
-/// The same, locked until the transaction ends: of several changes at once, one goes first. The lock
-/// leaves tasks alone that become a part of this one.
+/// Locks a task until the transaction ends. The lock does not block tasks that become its subtasks.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
     one(tx, select!("where account_id = $1 and id = $2 and deleted_at is null for no key update"), id).await
 }
 
-/// [`lock`] for a task in the trash.
+/// [`lock`] for a deleted task.
 pub(crate) async fn lock_in_trash(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
     one(tx, select!("where account_id = $1 and id = $2 and deleted_at is not null for no key update"), id).await
 }
 
-/// [`lock`] for many at once, in the order of their ids; those that are not there are missing.
+/// [`lock`] for many tasks, ordered by id; missing ones are left out.
 pub(crate) async fn lock_all(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!(
         "where account_id = $1 and id = any($2) and deleted_at is null order by id for no key update"
@@ -229,7 +229,7 @@ pub(crate) async fn lock_all(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// [`lock_all`] without waiting, in the trash as well: those that somebody else has locked are missing.
+/// [`lock_all`] without waiting, including deleted tasks; those that another transaction has locked are left out.
 pub(crate) async fn lock_free(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> =
         sqlx::query_as(select!("where account_id = $1 and id = any($2) order by id for no key update skip locked"))
@@ -251,7 +251,7 @@ pub(crate) async fn insert(tx: &mut Tx, task: &Task) -> Result<()> {
     insert_all(tx, std::slice::from_ref(task)).await
 }
 
-/// Stores new tasks, with one statement.
+/// Stores new tasks with one statement.
 pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
     let rows: Vec<Row> = tasks.iter().map(Row::from).collect();
     sqlx::query!(
@@ -276,10 +276,10 @@ pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
     Ok(())
 }
 
-/// Stores what can change of tasks that the transaction has locked, with one statement.
+/// Stores the mutable columns of locked tasks with one statement.
 pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
     let rows: Vec<Row> = tasks.into_iter().map(Row::from).collect();
-    // By the ids alone Postgres knows that these are few.
+    // The separate list of ids lets Postgres estimate few rows.
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     sqlx::query!(
         "update task.tasks t set
@@ -305,13 +305,13 @@ pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'
     Ok(())
 }
 
-/// Lets one transaction at a time move tasks about in this account. Two that make each other's task a part
-/// of their own would not see what the other has not committed. Delivery before tasks are locked, always.
+/// Serializes moves within the account's hierarchy: two transactions that make each other's task a subtask would not
+/// see each other. Taken before task locks.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
     advisory_lock::exclusive(tx, "hierarchy").await
 }
 
-/// Lets one transaction at a time start the work of each of these people, in the order given.
+/// Serializes starts of work per worker, in the given order.
 pub(crate) async fn lock_timers(tx: &mut Tx, workers: &[Uuid]) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!(
@@ -325,7 +325,7 @@ pub(crate) async fn lock_timers(tx: &mut Tx, workers: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// A task, other than these, that one of these people is at work on.
+/// A running task of one of these workers, other than `others`.
 pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> Result<Option<Uuid>> {
     let account_id = tx.tenant().account_id;
     let id = sqlx::query_scalar!(
@@ -344,7 +344,7 @@ pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> R
 fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("tasks_parent") => Reason::TaskNotFound.into(),
-        // Two took the same place at once.
+        // Two concurrent moves chose the same rank.
         Some("tasks_rank") => Error::from(Reason::Conflict).with_source(error),
         _ => error.into(),
     }

@@ -1,4 +1,4 @@
-//! Intervals of tasks. Whoever writes one has locked its task's row before.
+//! Time entries. Writers hold the lock of the task's row.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{Page, Tx};
@@ -10,7 +10,7 @@ use crate::task::{
     time_entry::{Adjustment, CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, TimerChange},
 };
 
-/// An interval as Postgres has it.
+/// A row of `task.time_entries`.
 struct Row {
     id: Uuid,
     task_id: Uuid,
@@ -48,7 +48,7 @@ impl TryFrom<Row> for TimeEntry {
     }
 }
 
-/// Notes what became of the timers of locked tasks: ends the intervals that ran, and begins the next.
+/// Ends and starts the timer's intervals of locked tasks.
 pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -91,7 +91,7 @@ pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) ->
     Ok(())
 }
 
-/// Stores an interval that a person entered.
+/// Stores an entered interval.
 pub(crate) async fn insert(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!(
@@ -118,7 +118,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     Ok(())
 }
 
-/// Stores what can change of an interval.
+/// Stores the mutable columns of an interval.
 pub(crate) async fn save(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!(
@@ -138,7 +138,7 @@ pub(crate) async fn save(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
     Ok(())
 }
 
-/// Takes an interval out.
+/// Deletes an interval.
 pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.time_entries where account_id = $1 and id = $2", account_id, id)
@@ -147,7 +147,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// An interval of the account, whoever may see it.
+/// An interval of the account. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<TimeEntry>> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
@@ -163,7 +163,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<TimeEntry>> {
     row.map(TimeEntry::try_from).transpose()
 }
 
-/// A page of a task's intervals, latest first, and how many there are.
+/// A page of a task's intervals, latest first, and their total number.
 pub(crate) async fn of_task(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<TimeEntry>, i64)> {
     let account_id = tx.tenant().account_id;
     let (before, id) = before(page)?;
@@ -192,12 +192,12 @@ pub(crate) async fn of_task(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(
     Ok((rows.into_iter().map(TimeEntry::try_from).collect::<Result<_>>()?, total))
 }
 
-/// What a person worked, in intervals that began in a time.
+/// A person's working intervals that started in a range.
 pub(crate) struct Timesheet {
     pub(crate) entries: Vec<TimeEntry>,
-    /// Of all pages.
+    /// Over all pages.
     pub(crate) count: i64,
-    /// Of all pages.
+    /// Over all pages.
     pub(crate) working_seconds: i64,
 }
 
@@ -248,8 +248,7 @@ pub(crate) async fn of_person(
     Ok(Timesheet { entries, count: all.count, working_seconds: all.seconds })
 }
 
-/// What the intervals of a task sum up to; those that run, up to now. A pause counts where nobody worked in it, as
-/// people may have said later.
+/// Totals of a task's intervals, running ones up to now. A pause counts unless somebody entered work for it later.
 pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query!(
@@ -295,7 +294,7 @@ pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> R
     })
 }
 
-/// What somebody did to an interval by hand.
+/// A manual correction of an interval.
 pub(crate) struct Correction {
     pub(crate) id: Uuid,
     pub(crate) time_entry_id: Uuid,
@@ -310,8 +309,7 @@ pub(crate) struct Correction {
     pub(crate) actual_seconds: i32,
 }
 
-/// Keeps what a correction made of an interval, beside the line of the timeline that tells of it: `task` is the task
-/// after it.
+/// Stores a correction beside its timeline entry; `task` is the task after it.
 pub(crate) async fn note_correction(
     tx: &mut Tx,
     task: &Task,
@@ -344,7 +342,7 @@ pub(crate) async fn note_correction(
     Ok(())
 }
 
-/// A page of what people did to a task's intervals, oldest first, and how much that is.
+/// A page of the corrections of a task's intervals, oldest first, and their total number.
 pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<(i32, Correction)>, i64)> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
@@ -388,21 +386,21 @@ pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Resu
     Ok((corrections.collect::<Result<_>>()?, total))
 }
 
-/// The key of an interval in lists, as page tokens carry it.
+/// The interval's sort key, as in page tokens.
 pub(crate) fn key(entry: &TimeEntry) -> (Option<String>, Uuid) {
     (Some(entry.started_at.to_rfc3339_opts(SecondsFormat::Micros, true)), entry.id)
 }
 
-/// Where a page goes on: before this interval.
+/// The exclusive upper bound of a page.
 fn before(page: &Page) -> Result<(DateTime<Utc>, Uuid)> {
     let Some(cursor) = page.after() else { return Ok((LATEST, Uuid::max())) };
     let time = cursor.key.as_deref().and_then(|key| DateTime::parse_from_rfc3339(key).ok());
     Ok((time.ok_or(Reason::PageTokenInvalid)?.to_utc(), cursor.id))
 }
 
-/// After every time that JSON can show.
+/// After every time that RFC 3339 can express.
 pub(crate) const LATEST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_800, 0).unwrap();
-/// Before every time that JSON can show.
+/// Before every time that RFC 3339 can express.
 pub(crate) const EARLIEST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
 
 fn map_constraint(error: sqlx::Error) -> Error {

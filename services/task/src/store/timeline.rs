@@ -1,4 +1,4 @@
-//! What happened to tasks.
+//! Timelines of tasks.
 
 use baton_errors::Result;
 use baton_store::{Page, Tx};
@@ -12,7 +12,7 @@ use crate::{
     task::event_log::{LogEntry, SNAPSHOT_EVERY},
 };
 
-/// One thing that happened to a task.
+/// An entry of a timeline.
 pub(crate) struct Entry {
     pub(crate) id: Uuid,
     pub(crate) kind: String,
@@ -23,8 +23,7 @@ pub(crate) struct Entry {
     pub(crate) reason: Option<String>,
 }
 
-/// Notes what made tasks what they are now, in the transaction that stores them; and every so often, all that a task
-/// is.
+/// Appends entries in the transaction that stores the tasks, and a snapshot every [`SNAPSHOT_EVERY`] versions.
 pub(crate) async fn append(tx: &mut Tx, happened: &[LogEntry]) -> Result<()> {
     let clock = tx.db().clock().clone();
     let (account_id, actor_id) = (tx.tenant().account_id, tx.tenant().user_id);
@@ -56,7 +55,7 @@ pub(crate) async fn append(tx: &mut Tx, happened: &[LogEntry]) -> Result<()> {
     store::snapshot::keep(tx, due).await
 }
 
-/// A page of a task's timeline, oldest first, and how long it is.
+/// A page of a task's timeline, oldest first, and its length.
 pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Entry>, i64)> {
     let account_id = tx.tenant().account_id;
     let entries = sqlx::query_as!(

@@ -1,11 +1,11 @@
-//! Timers: what is to be looked at when its time has come.
+//! Timers.
 
 use baton_errors::{Error, Result};
 use baton_store::{Db, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimerKind {
     DueSoon,
@@ -37,13 +37,13 @@ impl TimerKind {
 pub(crate) struct Timer {
     pub(crate) task_id: Uuid,
     pub(crate) kind: TimerKind,
-    /// The due time that it goes by.
+    /// The due time that it refers to.
     pub(crate) due_at: Option<DateTime<Utc>>,
-    /// When it fires.
+    /// The time to fire.
     pub(crate) at: DateTime<Utc>,
 }
 
-/// Sets timers. One that was set before stays as it is, whether it has fired or not.
+/// Sets timers. An existing timer stays unchanged, fired or not.
 pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
     if timers.is_empty() {
         return Ok(());
@@ -68,7 +68,7 @@ pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
     Ok(())
 }
 
-/// Sets the timers of all reminders that go by these tasks' new due times, but for those whose time has passed.
+/// Sets the timers of all reminders relative to these tasks' new due times, except those whose time has passed.
 pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) -> Result<()> {
     if due.is_empty() {
         return Ok(());
@@ -93,7 +93,7 @@ pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) ->
     Ok(())
 }
 
-/// A timer whose time has come, and whom it is about.
+/// A due timer.
 #[derive(Debug, Clone)]
 pub(crate) struct Due {
     pub(crate) id: Uuid,
@@ -101,11 +101,11 @@ pub(crate) struct Due {
     pub(crate) kind: TimerKind,
     pub(crate) created_by: Uuid,
     pub(crate) assigned_to: Option<Uuid>,
-    /// Whom it reminds.
+    /// The member to remind.
     pub(crate) reminds: Option<Uuid>,
 }
 
-/// The timers whose time has come, of all tenants; the oldest few. Nothing is locked: [`lock`] decides.
+/// The oldest due timers, across tenants. Nothing is locked; [`lock`] decides.
 pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
     let rows = sqlx::query!(
         r#"select m.id, m.account_id, m.kind, t.created_by, t.assigned_to, r.user_id as "reminds?"
@@ -133,12 +133,12 @@ pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<D
         .collect()
 }
 
-/// When the next timer is to be looked at, if there is one.
+/// The time of the next timer, if there is one.
 pub(crate) async fn next(db: &Db) -> Result<Option<DateTime<Utc>>> {
     Ok(sqlx::query_scalar!("select min(try_at) from task.timers where fired_at is null").fetch_one(db.system()).await?)
 }
 
-/// Looks at timers later: something is in the way of them.
+/// Postpones timers that failed.
 pub(crate) async fn postpone(db: &Db, ids: &[Uuid], by: TimeDelta) -> Result<()> {
     let until = db.clock().now() + by;
     sqlx::query!("update task.timers set try_at = $2 where id = any($1) and fired_at is null", ids, until)
@@ -147,7 +147,7 @@ pub(crate) async fn postpone(db: &Db, ids: &[Uuid], by: TimeDelta) -> Result<()>
     Ok(())
 }
 
-/// Puts off the next instance of a series for which there is no place; answers how often it was.
+/// Postpones the next instance of a series that exceeds a quota; returns how often it was postponed.
 pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option<i32>> {
     let (account_id, until) = (tx.tenant().account_id, tx.db().clock().now() + by);
     let pauses = sqlx::query_scalar!(
@@ -162,21 +162,20 @@ pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option
     Ok(pauses)
 }
 
-/// A timer that the transaction has locked.
+/// A locked timer.
 #[derive(Debug, Clone)]
 pub(crate) struct Locked {
     pub(crate) id: Uuid,
     pub(crate) task_id: Uuid,
     pub(crate) kind: TimerKind,
     pub(crate) reminder_id: Option<Uuid>,
-    /// Whom it reminds.
+    /// The member to remind.
     pub(crate) reminds: Option<Uuid>,
     pub(crate) due_at: Option<DateTime<Utc>>,
     pub(crate) fires_at: DateTime<Utc>,
 }
 
-/// Locks those of these timers that have not fired and that nobody else has locked: each is one worker's at a time,
-/// and nobody's any more once it has fired.
+/// Locks those of these timers that have not fired and are not locked by another transaction, so each fires once.
 pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
     let rows = sqlx::query!(
         r#"select m.id, m.task_id, m.kind, m.reminder_id, r.user_id as "reminds?", m.due_at, m.fires_at
@@ -204,7 +203,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
         .collect()
 }
 
-/// Notes that timers have fired, and drops those that had nothing to say.
+/// Marks timers as fired, and deletes obsolete ones.
 pub(crate) async fn settle(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) -> Result<()> {
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
     sqlx::query!(

@@ -1,4 +1,4 @@
-//! Tasks in the trash.
+//! Deleted tasks.
 
 use baton_errors::{Error, Reason, Result};
 use baton_store::{Db, Page, Tx};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::task::{COLUMNS, Row, select};
 use crate::{policy::visibility::Actor, task::Task};
 
-/// A task that has been in the trash long enough.
+/// An expired task.
 #[derive(Debug)]
 pub(crate) struct Expired {
     pub(crate) account_id: Uuid,
@@ -17,8 +17,8 @@ pub(crate) struct Expired {
     pub(crate) deleted_at: DateTime<Utc>,
 }
 
-/// A page of the tasks that they may restore ([`Actor::can_delete`]), those deleted last first, with one more if another
-/// page follows; and how many there are.
+/// A page of the tasks that the actor may restore ([`Actor::can_delete`]), latest deleted first, with one more if
+/// another page follows, and their total number.
 pub(crate) async fn read(tx: &mut Tx, actor: Actor<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
     let account_id = tx.tenant().account_id;
     let theirs = |what: &str| {
@@ -42,13 +42,13 @@ pub(crate) async fn read(tx: &mut Tx, actor: Actor<'_>, page: &Page) -> Result<(
     Ok((rows.into_iter().map(Task::try_from).collect::<Result<_>>()?, total))
 }
 
-/// The key of a task in this order, as page tokens carry it.
+/// The task's sort key, as in page tokens.
 pub(crate) fn key(task: &Task) -> (Option<String>, Uuid) {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
     (task.deleted_at.map(time), task.id)
 }
 
-/// Tasks of all tenants that were deleted before `before`, oldest first, after `after`, few at a time.
+/// Tasks deleted before `before`, oldest first, after `after`, a batch at a time, across tenants.
 pub(crate) async fn expired(
     db: &Db,
     before: DateTime<Utc>,
@@ -69,7 +69,7 @@ pub(crate) async fn expired(
     Ok(expired)
 }
 
-/// Parts of these tasks, those in the trash as well, locked.
+/// Locks subtasks of these tasks, including deleted ones.
 pub(crate) async fn lock_parts(tx: &mut Tx, wholes: &[Uuid], limit: i64) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!(
         "where account_id = $1 and parent_task_id = any($2) order by id limit $3 for no key update"
@@ -82,7 +82,7 @@ pub(crate) async fn lock_parts(tx: &mut Tx, wholes: &[Uuid], limit: i64) -> Resu
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Deletes these tasks with all that hangs on them, but for one that was restored meanwhile.
+/// Deletes these tasks with everything attached to them, except tasks that were restored meanwhile.
 pub(crate) async fn delete(db: &Db, ids: &[Uuid], before: DateTime<Utc>) -> Result<()> {
     sqlx::query!("delete from task.tasks where id = any($1) and deleted_at < $2", ids, before)
         .execute(db.system())

@@ -1,4 +1,4 @@
-//! Who watches tasks.
+//! Watchers of tasks.
 
 use baton_errors::{Error, Reason, Result};
 use baton_store::Tx;
@@ -10,16 +10,16 @@ use crate::{
     watchers::{MAX_WATCHERS, WatchState},
 };
 
-/// Somebody who watches a task.
+/// A watcher of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Watcher {
     pub(crate) user_id: Uuid,
-    /// How they stand to it, if they would watch it without holding or having created it.
+    /// Their state, if they would watch without being creator or holder.
     pub(crate) standing: Option<WatchState>,
 }
 
-/// All who watch a task, by user id: those who stand so, its creator and its holder, unless they said no. They are
-/// [`MAX_WATCHERS`] and two at most.
+/// All watchers of the task by user id, including creator and holder unless they declined: at most [`MAX_WATCHERS`]
+/// plus two.
 pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
     let by_themselves: Vec<Uuid> = [Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
     let rows = sqlx::query!(
@@ -40,7 +40,7 @@ pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
     rows.into_iter().map(|row| watcher(row.user_id, row.standing)).collect()
 }
 
-/// Somebody who watches a task that is another's, and whose it is.
+/// A watcher with the task's creator and holder.
 #[derive(Debug)]
 pub(crate) struct Watching {
     pub(crate) task_id: Uuid,
@@ -49,7 +49,7 @@ pub(crate) struct Watching {
     pub(crate) assigned_to: Option<Uuid>,
 }
 
-/// Who watches these tasks without having created or holding them, but for `user_id`; in the trash as well.
+/// Watchers of these tasks, including deleted ones, who are neither creator nor holder, except `user_id`.
 pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<Watching>> {
     let watching = sqlx::query_as!(
         Watching,
@@ -68,7 +68,7 @@ pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i6
     Ok(watching)
 }
 
-/// How somebody stands to a task.
+/// The watch state of a member.
 pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
     let name = sqlx::query_scalar!(
         "select standing from task.task_watchers where account_id = $1 and task_id = $2 and user_id = $3",
@@ -81,8 +81,7 @@ pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Resul
     name.map(|name| known(&name)).transpose()
 }
 
-/// Lets one transaction at a time change who watches a task: how somebody stands stays true after this, and so does
-/// how many there are.
+/// Serializes changes of a task's watchers: states and their number stay as read.
 pub(crate) async fn lock(tx: &mut Tx, task_id: Uuid) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.watchers:' || $1, 0))", task_id.to_string())
         .execute(&mut **tx)
@@ -90,10 +89,10 @@ pub(crate) async fn lock(tx: &mut Tx, task_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Stores how somebody stands to a task whose watchers the transaction has locked.
+/// Stores a watch state. The caller holds the lock of the task's watchers.
 ///
 /// # Errors
-/// WATCHER_LIMIT when there is no room for one more who watches.
+/// WATCHER_LIMIT when a new watcher would exceed the limit.
 pub(crate) async fn set(
     tx: &mut Tx,
     task_id: Uuid,
@@ -120,8 +119,8 @@ pub(crate) async fn set(
     if stored.rows_affected() == 1 { Ok(()) } else { Err(Reason::WatcherLimit.into()) }
 }
 
-/// These people watch a task by themselves from now on, in their order, as far as there is room, but for those of whom
-/// something is said already. Answers who does now and did not. Its watchers are locked.
+/// Makes these people watchers, in order and within the limit, unless they have a state already. Returns the new
+/// watchers. The caller holds the lock of the task's watchers.
 pub(crate) async fn join(
     tx: &mut Tx,
     task_id: Uuid,
@@ -150,7 +149,7 @@ pub(crate) async fn join(
     Ok(joined)
 }
 
-/// Forgets how a member who has left stood to all tasks.
+/// Deletes all watch states of a departed member.
 pub(crate) async fn forget(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.task_watchers where account_id = $1 and user_id = $2", account_id, user_id)

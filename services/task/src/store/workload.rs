@@ -1,4 +1,4 @@
-//! How much work members hold, and how their work went: each answered from an index alone.
+//! Workloads of members, each read from an index alone.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::assignee_ranking::Workload;
 
-/// How far back past work tells of a person's pace.
+/// Period of completed tasks that determines the pace.
 const HISTORY_WINDOW: TimeDelta = TimeDelta::days(90);
-/// Of how many of a person's latest tasks the pace is taken: a bound for those who complete thousands.
+/// Latest tasks per person that determine the pace: a bound for those who complete thousands.
 const MAX_SAMPLE: i64 = 50;
 
-/// The loads of these people at `now`; what is due by `horizon` counts as due before the task at hand. Who has
-/// nothing to do and did nothing is not in it.
+/// Workloads of these people at `now`; tasks due by `horizon` count as due before the task to assign. People without
+/// any work are left out.
 pub(crate) async fn of(
     tx: &mut Tx,
     people: &[Uuid],

@@ -1,4 +1,4 @@
-//! Files that belong to tasks: what is taken, and where it is kept.
+//! Attachments: accepted files, and their keys in the object store.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Attachments that a task may have, those that are still sent among them.
+/// Maximum number of attachments of a task, including incomplete ones.
 pub(crate) const MAX_ATTACHMENTS_PER_TASK: i64 = 100;
-/// How long the URL to send content to is good.
+/// Lifetime of an upload URL.
 pub(crate) const UPLOAD_URL_TTL: Duration = Duration::from_secs(15 * 60);
-/// How long after that the upload may be completed: a slow client began to send in time.
+/// Time to complete an upload after its URL has expired: a slow client may have started in time.
 pub(crate) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// How long the URL to read content from is good.
+/// Lifetime of a download URL.
 pub(crate) const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(5 * 60);
-/// Above all keys.
+/// Prefix of all keys.
 pub(crate) const ROOT: &str = "accounts";
-/// What a browser is told of content whose type is not on [`SERVED`].
+/// Content type of a download whose own type is not in [`SAFE_CONTENT_TYPES`].
 const OPAQUE: &str = "application/octet-stream";
 
-/// Types that are told to those who read. No browser runs anything of these, even if it would show them.
+/// Content types that downloads keep. No browser executes any of them, even if it displays them.
 const SERVED: &[&str] = &[
     "application/gzip",
     "application/json",
@@ -58,15 +58,15 @@ const SERVED: &[&str] = &[
     "video/webm",
 ];
 
-/// What this installation takes.
+/// Limits of this installation.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) max_bytes: i32,
-    /// Empty for [`SERVED`].
+    /// Accepted types; [`SAFE_CONTENT_TYPES`] when empty.
     pub(crate) content_types: Vec<String>,
 }
 
-/// A file, as a client announces it.
+/// A file that a client announces.
 #[derive(Debug, Clone)]
 pub(crate) struct Announced {
     pub(crate) file_name: String,
@@ -75,7 +75,7 @@ pub(crate) struct Announced {
     pub(crate) checksum: Vec<u8>,
 }
 
-/// A file that belongs to a task.
+/// A file attached to a task.
 #[derive(Debug, Clone)]
 pub(crate) struct Attachment {
     pub(crate) id: Uuid,
@@ -86,7 +86,7 @@ pub(crate) struct Attachment {
     pub(crate) content_type: String,
     pub(crate) size_bytes: i32,
     pub(crate) checksum: Vec<u8>,
-    /// What was checked and kept; `None` while its upload is not completed.
+    /// The verified object; `None` until the upload is completed.
     pub(crate) object_id: Option<Uuid>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) expires_at: DateTime<Utc>,
@@ -94,7 +94,7 @@ pub(crate) struct Attachment {
 }
 
 impl Limits {
-    /// Refuses a file that is not taken.
+    /// Checks that the file is accepted.
     ///
     /// # Errors
     /// ATTACHMENT_TYPE_NOT_ALLOWED, ATTACHMENT_TOO_LARGE.
@@ -115,43 +115,43 @@ impl Limits {
 }
 
 impl Attachment {
-    /// The folder of keys that holds all of it.
+    /// Prefix of the attachment's keys.
     pub(crate) fn folder(&self) -> String {
         folder(self.account_id, self.id)
     }
 
-    /// Where the client sends its content.
+    /// The key that the client uploads to.
     pub(crate) fn upload_key(&self) -> String {
         format!("{}/upload", self.folder())
     }
 
-    /// Where what was checked is kept. No client ever writes there.
+    /// The key of verified content. No client can write it.
     pub(crate) fn kept_key(&self, object_id: Uuid) -> String {
         format!("{}/{object_id}", self.folder())
     }
 
-    /// The type that those who read it are told.
+    /// Content type of downloads.
     pub(crate) fn served_as(&self) -> &str {
         if SERVED.contains(&self.content_type.as_str()) { &self.content_type } else { OPAQUE }
     }
 
-    /// Whether this content is what was announced.
+    /// Whether content of this size and checksum is the announced one.
     pub(crate) fn is(&self, size: u64, checksum: &[u8]) -> bool {
         u64::try_from(self.size_bytes) == Ok(size) && self.checksum == checksum
     }
 }
 
-/// The folder of keys of an attachment.
+/// Prefix of an attachment's keys.
 pub(crate) fn folder(account_id: Uuid, id: Uuid) -> String {
     format!("{}/attachments/{id}", account_folder(account_id))
 }
 
-/// The folder of keys of an account.
+/// Prefix of an account's keys.
 pub(crate) fn account_folder(account_id: Uuid) -> String {
     format!("{ROOT}/{account_id}")
 }
 
-/// Which attachment a key belongs to, and the last part of it. `None` for keys that are not ours.
+/// Attachment id and last segment of a key; `None` for a foreign key.
 pub(crate) fn of_key(key: &str) -> Option<(Uuid, &str)> {
     let mut parts = key.strip_prefix(ROOT)?.strip_prefix('/')?.split('/');
     let (_account, "attachments", id, last, None) =
@@ -162,7 +162,7 @@ pub(crate) fn of_key(key: &str) -> Option<(Uuid, &str)> {
     Some((id.parse().ok()?, last))
 }
 
-/// SHA-256 from its hexadecimal form, whose length and letters were checked when the message was decoded.
+/// Parses a hexadecimal SHA-256. Its length and digits were validated when the message was decoded.
 pub(crate) fn checksum(hex: &str) -> Result<Vec<u8>> {
     let byte = |at| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();

@@ -1,4 +1,4 @@
-//! One change of many tasks: the rules of each single call, and who gets what only some can have.
+//! Bulk changes: the rules of the single calls, and the order in which tasks get scarce quota and timers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// Tasks that one call changes.
+/// Maximum number of tasks per call.
 pub(crate) const MAX_TASKS: usize = 1_000;
 
-/// What to do to each task.
+/// The action to apply to each task.
 #[derive(Debug, Clone)]
 pub(crate) enum TaskAction {
     Start,
@@ -44,7 +44,7 @@ pub(crate) enum TaskAction {
 }
 
 impl TaskAction {
-    /// What it is in timelines.
+    /// The kind of its timeline entries.
     pub(crate) fn kind(&self) -> EventKind {
         match self {
             Self::Start => EventKind::Started,
@@ -70,8 +70,8 @@ impl TaskAction {
         }
     }
 
-    /// Does it to a task that they see, by the rules of the call for one task: `rpc/task.rs` asks the same of them,
-    /// and a test holds the two against each other.
+    /// Applies the action to a visible task by the rules of the single call in `rpc/task.rs`. A test checks that both
+    /// agree.
     fn apply(&self, task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> Result<()> {
         match self {
             Self::Start => actor.can_work_on(task).and_then(|()| task.start(now)),
@@ -90,23 +90,23 @@ impl TaskAction {
     }
 }
 
-/// New values for fields.
+/// New values of fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) mask: Vec<String>,
     pub(crate) new: TaskChange,
-    /// The visibility that clearing leads back to.
+    /// The account's default visibility, which clearing restores.
     pub(crate) default: Visibility,
     pub(crate) definitions: Vec<CustomField>,
-    /// Where the tasks go, when they become parts of another.
+    /// Checks new positions in the hierarchy, when the parent changes.
     pub(crate) parent_check: Option<ParentCheck>,
 }
 
-/// What makes a task come again: its timezone would have to be asked for, task by task.
+/// Fields of recurrence: each task would need its own time zone lookup.
 const SINGLE_TASK_FIELDS: [&str; 2] = ["recurrence_rule", "recurrence_timezone"];
 
 impl Update {
-    /// Values that are there are set, and what `clear` names is cleared. What is wrong for every task is refused here.
+    /// Sets the given values and clears the fields in `clear`. Refuses values that are invalid for every task.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -128,25 +128,25 @@ impl Update {
         Ok(update)
     }
 
-    /// The task that they shall be parts of.
+    /// The new parent.
     pub(crate) fn parent(&self) -> Option<Uuid> {
         self.sample_fields().ok()?.parent_task_id
     }
 
-    /// Whether they come to other places in the hierarchy.
+    /// Whether the parent changes.
     pub(crate) fn changes_parent(&self) -> bool {
         self.mask.iter().any(|path| path == "parent_task_id")
     }
 
-    /// Whether members of `custom_fields` change.
+    /// Whether custom fields change.
     pub(crate) fn changes_custom_fields(&self) -> bool {
         self.mask.iter().any(|path| path.starts_with("custom_fields"))
     }
 
-    /// Keeps the definitions that hold now.
+    /// Stores the account's current definitions.
     ///
     /// # Errors
-    /// VALIDATION_FAILED when a new value has not the form that is defined.
+    /// VALIDATION_FAILED when a new value does not have the defined type.
     pub(crate) fn set_definitions(&mut self, definitions: Vec<CustomField>) -> Result<()> {
         let none = serde_json::Map::new();
         custom_field::check(&definitions, Some(&none), &self.sample_fields()?.custom_fields, "task.custom_fields")?;
@@ -154,7 +154,7 @@ impl Update {
         Ok(())
     }
 
-    /// The fields of some task after the change.
+    /// The fields of a sample task after the update.
     fn sample_fields(&self) -> Result<Fields> {
         let any = CreateTaskRequest { title: "any".to_owned(), ..CreateTaskRequest::default() };
         let mut fields = Fields::new(any, self.default)?;
@@ -171,7 +171,7 @@ impl Update {
             &task.fields.custom_fields,
             "task.custom_fields",
         )?;
-        // Nothing is wished, but a task that comes again needs its due time.
+        // The rule does not change, but a recurring task must keep its due time.
         RecurrencePatch::default().apply(task, None, "task.", (now, task.id))?;
         match &self.parent_check {
             Some(parent_check) if task.fields.parent_task_id != before.parent_task_id => {
@@ -182,7 +182,7 @@ impl Update {
     }
 }
 
-/// Names of the values that are there; members of `custom_fields` one by one.
+/// Paths of the values that are set, with one path per custom field.
 fn set_paths(new: &TaskChange) -> Vec<String> {
     let plain = [
         ("title", !new.title.is_empty()),
@@ -205,7 +205,7 @@ fn set_paths(new: &TaskChange) -> Vec<String> {
         .collect()
 }
 
-/// What a deed makes of tasks, and what is wrong with each of the others.
+/// The changed tasks, and the error of each refused one.
 #[derive(Debug, Default)]
 pub(crate) struct BulkOutcome {
     pub(crate) changed: Vec<Changed>,
@@ -213,7 +213,7 @@ pub(crate) struct BulkOutcome {
 }
 
 impl BulkOutcome {
-    /// Does `action` to each of these tasks, which they see.
+    /// Applies `action` to visible tasks.
     pub(crate) fn of(action: &TaskAction, tasks: Vec<Task>, actor: Actor<'_>, now: DateTime<Utc>) -> Self {
         let mut outcome = Self::default();
         for before in tasks {
@@ -231,12 +231,12 @@ impl BulkOutcome {
         outcome
     }
 
-    /// Whether work begins on any task.
+    /// Whether any task starts running.
     pub(crate) fn starts_timer(&self) -> bool {
         self.changed.iter().any(starts_work)
     }
 
-    /// Who has how many more open tasks after it.
+    /// Number of newly opened tasks per creator.
     pub(crate) fn opened_per_creator(&self) -> BTreeMap<Uuid, i32> {
         let mut counts = BTreeMap::new();
         for change in self.changed.iter().filter(|change| opens(change)) {
@@ -245,8 +245,8 @@ impl BulkOutcome {
         counts
     }
 
-    /// Refuses what there is no room for: as many are opened as `used` leaves of the quota, and one begun if nobody
-    /// works on two at once and the worker, who is the caller, is not at work (`busy`) on another. The first come first.
+    /// Refuses changes beyond the limits, in order: each creator opens what `used` leaves of their quota, and with a
+    /// single timer one task starts if its worker (the caller) has no other running task (`busy`).
     pub(crate) fn enforce_limits(&mut self, policy: AccountPolicy, mut used: BTreeMap<Uuid, i32>, mut busy: bool) {
         let refused = &mut self.refused;
         self.changed.retain(|change| {

@@ -1,4 +1,4 @@
-//! Comments: what they may say, who may change them, and what can be made of them.
+//! Comments: valid bodies, permissions, and emoji.
 
 use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
@@ -9,16 +9,16 @@ use crate::{
     task::{fields::required, mention},
 };
 
-/// Most different reactions to a comment.
+/// Maximum number of different emoji on a comment.
 pub(crate) const MAX_REACTIONS: i64 = 50;
 
-/// What somebody has to say.
+/// A comment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comment {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
     pub(crate) task_id: Uuid,
-    /// The comment that begins its thread.
+    /// The root of its thread.
     pub(crate) parent_id: Option<Uuid>,
     pub(crate) author_id: Uuid,
     pub(crate) body: String,
@@ -29,29 +29,29 @@ pub(crate) struct Comment {
 }
 
 impl Comment {
-    /// Its author may edit it.
+    /// Checks that the actor may edit the comment: its author.
     ///
     /// # Errors
-    /// COMMENT_CHANGE_NOT_ALLOWED, as for the one below.
+    /// COMMENT_CHANGE_NOT_ALLOWED, as for the method below.
     pub(crate) fn can_edit(&self, actor: Actor<'_>) -> Result<()> {
         if self.author_id == actor.id { Ok(()) } else { Err(Reason::CommentChangeNotAllowed.into()) }
     }
 
-    /// Its author may delete it, and those who run the account.
+    /// Checks that the actor may delete the comment: its author, and account administrators.
     pub(crate) fn can_delete(&self, actor: Actor<'_>) -> Result<()> {
         if actor.is_account_admin() { Ok(()) } else { self.can_edit(actor) }
     }
 
-    /// The comment that begins the thread that it is in.
+    /// The root of the comment's thread.
     pub(crate) fn thread(&self) -> Uuid {
         self.parent_id.unwrap_or(self.id)
     }
 }
 
-/// What a comment says, and the handles that it names. `field` is where it was given.
+/// Validates a body and returns it with the handles that it mentions. `field` names it in errors.
 ///
 /// # Errors
-/// VALIDATION_FAILED when it is blank, or names too many.
+/// VALIDATION_FAILED when it is blank or mentions too many members.
 pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
     let body = required(body, field)?;
     let handles = mention::handles(&body);
@@ -61,8 +61,8 @@ pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
     Ok((body, handles))
 }
 
-/// The emoji that is meant: one that Unicode recommends for general use (RGI), by itself or by its shortcode. Forms of
-/// one emoji, with and without a variation selector, are the same.
+/// Resolves an emoji that Unicode recommends for general use (RGI), given as itself or by its shortcode. Forms with and
+/// without a variation selector are the same emoji.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
@@ -103,7 +103,7 @@ mod tests {
         let names = |count: usize| (0..count).map(|n| format!("@anna{n} ")).collect::<String>();
         assert_eq!(body(names(50), "body").unwrap().1.len(), 50);
         assert!(body(names(51), "body").is_err());
-        // The same one again is not another.
+        // A repeated handle counts once.
         assert!(body(names(50) + "@anna1 @anna2", "body").is_ok());
         assert_eq!(body(" *kept* as it is ".to_owned(), "body").unwrap().0, " *kept* as it is ");
     }
@@ -125,7 +125,7 @@ mod tests {
         for text in ["", "hello", "👍👍", "👍 ", "nonsense", "<b>", "\u{200d}", "🏻‍", "🇩"] {
             assert!(emoji(text).is_err(), "{text:?}");
         }
-        // The database keeps them in so many bytes.
+        // The limit of the database column, in bytes.
         assert!(emojis::iter().all(|emoji| emoji.as_str().len() <= 40));
     }
 }

@@ -1,5 +1,5 @@
-//! What the account wants noted in `custom_fields` of its tasks, and in which form. Only values that a call writes
-//! are checked, so a definition that changes or goes breaks no task that is stored.
+//! Custom fields: the account's definitions, and validation of `custom_fields` of tasks. Only values that a call writes
+//! are validated, so changing or deleting a definition does not invalidate stored tasks.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
-/// Definitions that an account may have.
+/// Maximum number of definitions per account.
 pub(crate) const MAX_DEFINITIONS: i64 = 50;
-/// Characters of a text, and of an address.
+/// Maximum length of a text or URL, in characters.
 const MAX_VALUE_LEN: usize = 2_000;
 
-/// The form of a value.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldType {
     Text,
@@ -40,7 +40,7 @@ impl FieldType {
         Self::Url,
     ];
 
-    /// The form as it is stored.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -54,7 +54,7 @@ impl FieldType {
         }
     }
 
-    /// The form with this name.
+    /// The type with this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field_type| field_type.name() == name)
     }
@@ -64,7 +64,7 @@ impl FieldType {
     }
 }
 
-/// One of the values of a field to select from.
+/// An option of a select field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Choice {
     pub(crate) id: String,
@@ -87,7 +87,7 @@ pub(crate) struct CustomField {
 }
 
 impl CustomField {
-    /// Whether the definition makes sense; `under` stands before the names of its fields.
+    /// Checks that the definition is consistent. `under` prefixes field names in errors.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -106,7 +106,7 @@ impl CustomField {
         Ok(())
     }
 
-    /// Names of what differs from `before`.
+    /// Names of the fields that differ from `before`.
     pub(crate) fn changes_since(&self, before: &Self) -> Vec<String> {
         let fields = [
             ("name", self.name != before.name),
@@ -116,7 +116,7 @@ impl CustomField {
         fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// What is wrong with a value, if anything is.
+    /// Describes why the value violates the definition; `None` if it does not.
     fn violation(&self, value: &Value) -> Option<String> {
         let needs = |what: &str| Some(format!("must be {what}"));
         let offered = |value: &Value| value.as_str().is_some_and(|id| self.options.iter().any(|it| it.id == id));
@@ -143,8 +143,8 @@ impl CustomField {
     }
 }
 
-/// Whether what a call makes of `custom_fields` has the forms that are defined. `before` is what they were, `None`
-/// for a new task: what stays as it was is not looked at. All that is wrong is named, under `field`.
+/// Validates the custom fields that a call writes. `before` are the old values, `None` for a new task; unchanged values
+/// are not validated. The error lists all violations, at `field`.
 ///
 /// # Errors
 /// VALIDATION_FAILED.
@@ -176,7 +176,7 @@ pub(crate) fn check(
     wrong.map_or(Ok(()), Err)
 }
 
-/// A day as RFC 3339 writes it; chrono alone would take `2026-1-2` as well.
+/// A full-date of RFC 3339; chrono alone would accept `2026-1-2`.
 fn date(text: &str) -> Option<NaiveDate> {
     let fits = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
     let written = text.len() == 10 && text.bytes().enumerate().all(fits);

@@ -1,19 +1,19 @@
-//! What waits for what. A dependency tells in which order to work and stops nobody; what does not fit is reported.
+//! Dependencies. They state an order of work and prevent nothing; conflicts are reported.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::task::{Status, Visibility};
 
-/// Tasks that one may wait for, and that may wait for one.
+/// Maximum number of tasks that a task depends on, and that depend on a task.
 pub(crate) const MOST: i64 = 100;
-/// Tasks that a task waits for, directly or through others, as far as anybody looks for a circle.
+/// Maximum number of direct and indirect blockers that cycle detection visits.
 pub(crate) const MAX_ANCESTORS: i64 = 10_000;
 
-/// A task on the other side of a dependency, as far as it matters here.
+/// The task on the other side of a dependency.
 #[derive(Debug, Clone)]
 pub(crate) struct Linked {
-    /// Whether it waits, and the task in question is what it waits for; else the other way round.
+    /// Whether the other task is the blocked one; otherwise it is the blocker.
     pub(crate) waits: bool,
     pub(crate) linked_at: DateTime<Utc>,
     pub(crate) id: Uuid,
@@ -25,19 +25,19 @@ pub(crate) struct Linked {
     pub(crate) visibility: Visibility,
 }
 
-/// What is wrong with due times.
+/// A conflict of due times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conflict {
-    /// The task is due before what it waits for.
+    /// The task is due before its blocker.
     DueBeforeBlocker,
-    /// What it waits for is late already.
+    /// The blocker is overdue.
     BlockerOverdue,
 }
 
-/// A task on one side: where its work stands, and when it should be done.
+/// State and due time of a task.
 pub(crate) type Side = (Status, Option<DateTime<Utc>>);
 
-/// What is wrong with the due times of a task and what it waits for. What is done with has no conflicts.
+/// Conflicts between the due times of a task and its blocker. Closed tasks have none.
 pub(crate) fn conflicts(task: Side, blocker: Side, now: DateTime<Utc>) -> Vec<Conflict> {
     let ((status, due_at), (blocker_status, blocker_due_at)) = (task, blocker);
     let Some(blocker_due_at) = blocker_due_at.filter(|_| status.is_open() && blocker_status.is_open()) else {

@@ -4,12 +4,12 @@ use baton_proto::baton::task::v1::TaskEventKind;
 
 macro_rules! kinds {
     ($($variant:ident $name:literal;)*) => {
-        /// What can happen to a task.
+        /// The kind of an event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum EventKind { $($variant,)* }
 
         impl EventKind {
-            /// The kind as timelines keep it.
+            /// The stored name.
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -48,12 +48,12 @@ kinds! {
 }
 
 impl EventKind {
-    /// Whether it opens work that was none: its people may have left meanwhile.
+    /// Whether a closed task becomes open. Its people may have left meanwhile.
     pub(crate) fn reopens(self) -> bool {
         matches!(self, Self::Reopened | Self::Restored)
     }
 
-    /// Whether those who watch the task are told.
+    /// Whether watchers are notified.
     pub(crate) fn notifies_watchers(self) -> bool {
         matches!(self, Self::Canceled | Self::Reopened | Self::Restored)
     }

@@ -1,4 +1,4 @@
-//! A task told by its log. Every line of the timeline holds the values that changed; all lines together are the task.
+//! The event log of a task. An entry has the new values of the changed fields; replaying all entries yields the task.
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
@@ -8,17 +8,17 @@ use uuid::Uuid;
 
 use crate::task::{Priority, Status, Task, Visibility, event_kind::EventKind, fields::Fields, rank};
 
-/// How many versions lie between two snapshots of a task.
+/// Versions between two snapshots of a task.
 pub(crate) const SNAPSHOT_EVERY: i32 = 50;
 
-/// Names and values.
+/// Field names and values.
 pub(crate) type Values = Map<String, Value>;
 
-/// One line of a task's log.
+/// A stored entry of a task's log.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredEntry {
     pub(crate) version: i32,
-    /// `None` for one that this release does not know.
+    /// `None` for a kind that this release does not know.
     pub(crate) kind: Option<EventKind>,
     pub(crate) actor_id: Uuid,
     pub(crate) occurred_at: DateTime<Utc>,
@@ -26,7 +26,7 @@ pub(crate) struct StoredEntry {
     pub(crate) reason: Option<String>,
 }
 
-/// What happened to a task, which is `after` since: its next line, to be written.
+/// The next entry of a task's log, with the task `after` it.
 #[derive(Debug, Clone)]
 pub(crate) struct LogEntry {
     pub(crate) kind: EventKind,
@@ -35,7 +35,7 @@ pub(crate) struct LogEntry {
     pub(crate) after: Task,
 }
 
-/// What `kind` made of `before`, in its next version; nothing when it is what it was.
+/// The entry for the change from `before` to `after`, and the next version; `None` if nothing changed.
 pub(crate) fn next(
     before: &Task,
     after: &Task,
@@ -45,7 +45,7 @@ pub(crate) fn next(
 ) -> Option<LogEntry> {
     let mut changes = after.changes_since(before);
     if kind == EventKind::TimeCorrected {
-        // Work that only moved is corrected too.
+        // Moving work without changing its length is a correction too.
         changes.entry("actual_seconds").or_insert(json!(after.actual_seconds));
     }
     if changes.is_empty() {
@@ -53,19 +53,19 @@ pub(crate) fn next(
     }
     let mut after = Task { version: before.version + 1, updated_at: now, ..after.clone() };
     if changes.contains_key("status") && after.status == Status::Paused {
-        // The line alone tells why.
+        // The reason is stored in the entry only.
         reason = reason.or_else(|| after.pause_reason.take());
         after.pause_reason.clone_from(&reason);
     }
     Some(LogEntry { kind, changes, reason, after })
 }
 
-/// A task between two lines of its log: what a snapshot keeps.
+/// A task's fields between two entries of its log: the content of a snapshot.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ReplayedState(pub(crate) Values);
 
 impl ReplayedState {
-    /// Takes in the next line.
+    /// Applies the next entry.
     pub(crate) fn apply(&mut self, entry: StoredEntry) {
         let StoredEntry { version, kind, actor_id, occurred_at, mut changes, reason } = entry;
         let time = time(Some(occurred_at));
@@ -75,9 +75,9 @@ impl ReplayedState {
         }
         if let Some(status) = changes.get("status") {
             let (paused, running) = (status == Status::Paused.name(), status == Status::InProgress.name());
-            // Timelines keep the reason by itself, so that it can be erased.
+            // Timelines store the reason separately, so that it can be erased.
             self.0.insert("pause_reason".to_owned(), json!(reason.filter(|_| paused)));
-            // Lines of the first releases did not say these two.
+            // Entries of the first releases lack these two fields.
             changes.entry("running_since").or_insert(if running { time.clone() } else { Value::Null });
         }
         if kind == Some(EventKind::Deleted) {
@@ -88,10 +88,10 @@ impl ReplayedState {
         self.0.insert("version".to_owned(), json!(version));
     }
 
-    /// The task that it tells.
+    /// The replayed task.
     ///
     /// # Errors
-    /// When it does not tell one.
+    /// INTERNAL when the log does not describe a task.
     pub(crate) fn task(self, account_id: Uuid, id: Uuid) -> Result<Task> {
         let unknown = |what: &str| Error::internal(format!("the log of a task has an unknown {what}"));
         let told: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
@@ -127,7 +127,7 @@ impl ReplayedState {
             archived_at: told.archived_at,
             deleted_at: told.deleted_at,
             reassignment_count: told.reassignment_count,
-            // Logs from before there were ranks do not tell one.
+            // Logs from before ranks existed have none.
             rank: told.rank.or_else(|| Some(rank::initial(id))),
             recurrence_rule: told.recurrence_rule,
             recurrence_timezone: told.recurrence_timezone,
@@ -137,7 +137,7 @@ impl ReplayedState {
     }
 }
 
-/// What the values of a log are. A value that is missing is the one that a new task has.
+/// Typed values of a log. A missing value is that of a new task.
 #[derive(Deserialize)]
 struct StoredState {
     title: String,
@@ -180,7 +180,7 @@ struct StoredState {
 }
 
 impl Task {
-    /// Names and values of what differs from `before`, as the contract shows them.
+    /// Names and values of the fields that differ from `before`, as the contract shows them.
     pub(crate) fn changes_since(&self, before: &Self) -> Values {
         self.logged_fields()
             .into_iter()
@@ -190,26 +190,26 @@ impl Task {
             .collect()
     }
 
-    /// Names and values of what a new task has.
+    /// Names and values of a new task that are not defaults.
     pub(crate) fn initial_values(&self) -> Values {
         self.logged_fields().into_iter().filter(|(name, value)| !is_default(name, value)).map(own).collect()
     }
 
-    /// What its log has told so far, when it tells this.
+    /// The state that replaying this task's log up to now yields.
     pub(crate) fn replayed_state(&self) -> ReplayedState {
         let mut values = self.initial_values();
         values.extend(self.derived_fields().map(own));
         ReplayedState(values)
     }
 
-    /// Names of what differs in two accounts of the same task.
+    /// Names of the fields that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let mine = self.logged_fields().into_iter().chain(self.derived_fields());
         let theirs = other.logged_fields().into_iter().chain(other.derived_fields());
         mine.zip(theirs).filter(|(mine, theirs)| mine != theirs).map(|((name, _), _)| name).collect()
     }
 
-    /// What can change. A line of the timeline says which of it did; so what is here, and `derived_fields`, is the task.
+    /// Fields that log entries contain when they change. Together with `derived_fields` they are the whole task.
     fn logged_fields(&self) -> [(&'static str, Value); 27] {
         let fields = &self.fields;
         [
@@ -243,7 +243,7 @@ impl Task {
         ]
     }
 
-    /// What follows from the lines themselves: their number, their times, and the reason of the one that paused it.
+    /// Fields that follow from the entries themselves: their number, times, and the reason of a pause.
     fn derived_fields(&self) -> [(&'static str, Value); 4] {
         [
             ("version", json!(self.version)),
@@ -254,7 +254,7 @@ impl Task {
     }
 }
 
-/// Whether a log that does not name the value says the same.
+/// Whether a log without the value implies it.
 fn is_default(name: &str, value: &Value) -> bool {
     match name {
         "description" => value == "",
@@ -359,7 +359,7 @@ mod tests {
     }
 
     fn entry(it: &LogEntry, actor_id: Uuid) -> StoredEntry {
-        // As Postgres keeps it.
+        // Round trip, as through Postgres.
         let changes = serde_json::from_str(&serde_json::to_string(&it.changes).unwrap()).unwrap();
         let LogEntry { kind, reason, after, .. } = it;
         let (version, occurred_at) = (after.version, after.updated_at);
@@ -390,7 +390,7 @@ mod tests {
                     None => prop_assert_eq!(&task, &before, "a change that no line tells"),
                 }
             }
-            // From the beginning, and from any snapshot.
+            // From the start, and from any snapshot.
             let from = from.min(snapshots.len() - 1);
             for (mut state, rest) in [(ReplayedState::default(), &lines[..]), (snapshots[from].clone(), &lines[from + 1..])] {
                 for entry in rest {

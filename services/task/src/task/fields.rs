@@ -1,7 +1,7 @@
-//! What people write into a task, and what of it is refused.
+//! The fields that members write, and their validation.
 //!
-//! When the message was decoded, its text was brought into its normal form (`baton.text.v1.kind`), and lengths and counts
-//! that `buf.validate` can express were checked.
+//! Text was normalized (`baton.text.v1.kind`) when the message was decoded, and the limits that `buf.validate`
+//! expresses were checked.
 
 use baton_errors::{Error, Result};
 use baton_proto::{
@@ -22,7 +22,7 @@ use crate::{
 const MAX_CUSTOM_FIELDS: usize = 50;
 const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
-/// The fields of a task that can be written.
+/// The writable fields of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fields {
     pub(crate) title: String,
@@ -37,7 +37,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Those of a new task; `default` is the account's visibility for tasks that name none.
+    /// The fields of a new task. `default` is the account's default visibility.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -57,8 +57,8 @@ impl Fields {
         })
     }
 
-    /// Takes the fields that `mask` names from `new`; one that is absent there is cleared. `default` is the account's
-    /// visibility, which clearing leads back to.
+    /// Sets the fields in `mask` from `new`; a field that is absent there is cleared. `default` is the account's
+    /// default visibility, which clearing restores.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
@@ -114,28 +114,28 @@ impl Fields {
     }
 }
 
-/// Text that Postgres can keep: all but the character U+0000.
+/// Text that Postgres can store: without U+0000.
 pub(crate) fn text(text: String, field: &str) -> Result<String> {
     if text.contains('\0') { Err(Error::invalid(field, "contains the character U+0000")) } else { Ok(text) }
 }
 
-/// Text that has to be there. That it has something to see was checked when the message was decoded.
+/// Text that must not be empty. Blank text was refused when the message was decoded.
 pub(crate) fn required(given: String, field: &str) -> Result<String> {
     if given.is_empty() { Err(Error::invalid(field, "must not be empty")) } else { Ok(given) }
 }
 
-/// A time that JSON can show (RFC 3339), in the microseconds that Postgres keeps.
+/// A time that RFC 3339 can express, truncated to microseconds as in Postgres.
 pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
     let time = datetime(time).ok_or_else(|| Error::invalid(field, "is not a time of the years 1 to 9999"))?;
     Ok(time.trunc_subsecs(6))
 }
 
-/// An id.
+/// Parses an id.
 pub(crate) fn id(id: &str, field: &str) -> Result<Uuid> {
     id.parse().map_err(|_| Error::invalid(field, "must be a UUID"))
 }
 
-/// Each tag once, in order.
+/// Sorts the tags and removes duplicates.
 fn tags(mut tags: Vec<String>) -> Vec<String> {
     tags.sort();
     tags.dedup();

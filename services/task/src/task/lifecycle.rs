@@ -1,8 +1,8 @@
-//! The states of a task's work, and every way from one to another.
+//! The states of a task, and all transitions between them.
 
 use baton_errors::{Error, Reason, Result};
 
-/// Where the work stands.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Status {
     Pending,
@@ -14,11 +14,11 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// All states, in the order of the work.
+    /// All states, in lifecycle order.
     pub(crate) const ALL: [Self; 6] =
         [Self::Pending, Self::InProgress, Self::Paused, Self::Completed, Self::Canceled, Self::Archived];
 
-    /// The state as it is stored and shown.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -35,26 +35,25 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Whether there is still work to do. The database says the same: `status in ('pending', 'in_progress',
-    /// 'paused')`.
+    /// Whether work remains. In SQL: `status in ('pending', 'in_progress', 'paused')`.
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::InProgress | Self::Paused)
     }
 
-    /// Its work does not lead from here to `to`.
+    /// TASK_WRONG_STATE for a transition to `to`.
     pub(crate) fn transition_error(self, to: Self) -> Error {
         Error::from(Reason::TaskWrongState).with("from", self.name()).with("to", to.name())
     }
 }
 
-/// A way from some states to another.
+/// A transition from some states to another.
 #[derive(Debug)]
 pub(crate) struct Transition {
     pub(crate) from: &'static [Status],
     pub(crate) to: Status,
 }
 
-/// Every way there is. What is not in this table does not happen.
+/// All transitions.
 impl Transition {
     pub(crate) const START: Self = Self { from: &[Status::Pending], to: Status::InProgress };
     pub(crate) const PAUSE: Self = Self { from: &[Status::InProgress], to: Status::Paused };
@@ -66,10 +65,10 @@ impl Transition {
     pub(crate) const REOPEN: Self =
         Self { from: &[Status::Completed, Status::Canceled, Status::Archived], to: Status::Pending };
 
-    /// Where it leads from `status`.
+    /// The state after the transition.
     ///
     /// # Errors
-    /// TASK_WRONG_STATE, which names both states.
+    /// TASK_WRONG_STATE, with both states.
     pub(crate) fn apply(&self, status: Status) -> Result<Status> {
         if self.from.contains(&status) { Ok(self.to) } else { Err(status.transition_error(self.to)) }
     }
@@ -79,7 +78,7 @@ impl Transition {
 pub(crate) mod tests {
     use super::*;
 
-    /// Every way, as callers name it.
+    /// All transitions, by the names of their RPCs.
     pub(crate) const TRANSITIONS: [(&str, &Transition); 7] = [
         ("start", &Transition::START),
         ("pause", &Transition::PAUSE),

@@ -1,16 +1,16 @@
-//! Whom a comment names.
+//! Mentions in comments.
 
 use std::ops::Range;
 
 use baton_text::handle::{MAX_LENGTH, MIN_LENGTH, is_character, is_separator};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd, TextMergeWithOffset};
 
-/// Most people that a comment can name.
+/// Maximum number of members that a comment mentions.
 pub(crate) const MOST: usize = 50;
 
-/// The handles that Markdown names by `@handle`, in lower case, each once, in their order. Code names nobody, nor
-/// does a part of an address or a path. A handle ends at the first character that no handle has: many scripts write
-/// no space behind it. Of more than [`MOST`] it is enough to know that they are.
+/// Handles mentioned as `@handle` in Markdown: lower case, without duplicates, in order. Code and parts of an address
+/// or path are no mentions. A handle ends at the first character that handles cannot have, because many scripts write
+/// no space after it. Stops after more than [`MAX_MENTIONS`].
 pub(crate) fn handles(markdown: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_code = false;
@@ -25,7 +25,8 @@ pub(crate) fn handles(markdown: &str) -> Vec<String> {
     found
 }
 
-/// Looks into the source of a text. A handle may go on behind it: what is in it can look like emphasis.
+/// Collects handles from the source of a text node. A handle may continue after the node, where its underscores look
+/// like emphasis.
 fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
     let text = &markdown[place.clone()];
     for (at, _) in text.match_indices('@') {
@@ -39,7 +40,7 @@ fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
         if rest.starts_with('@') {
             continue;
         }
-        // The dot that ends a sentence is none of the handle.
+        // A period that ends a sentence is not part of the handle.
         let handle = run.trim_end_matches(is_separator).to_ascii_lowercase();
         let begins = handle.starts_with(|c: char| c.is_ascii_alphanumeric());
         if begins && (MIN_LENGTH..=MAX_LENGTH).contains(&handle.len()) && !found.contains(&handle) {
@@ -48,8 +49,7 @@ fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
     }
 }
 
-/// The characters that a handle can have, and what comes after them. They may be escaped: editors do that to
-/// underscores.
+/// Reads handle characters and returns the rest. They may be escaped: editors do that to underscores.
 fn read(source: &str) -> (String, &str) {
     let mut run = String::new();
     let mut rest = source;
@@ -75,11 +75,11 @@ mod tests {
             ("ask (@Anna.Doe) or @bob_2 or @anna.doe.", vec!["anna.doe", "bob_2"]),
             ("**@anna** and [@bob](https://example.org) and\n> @carl-", vec!["anna", "bob", "carl"]),
             ("- @jo\n- @al", vec!["jo", "al"]),
-            // What looks like emphasis within a name is none, around it is.
+            // Emphasis characters within a handle are part of it, those around it are not.
             ("_@anna_, __@bob__ and @a-_b_-c or @carl\\_d\\_e", vec!["anna", "bob", "a-_b_-c", "carl_d_e"]),
             ("mail anna@example.org or see https://example.org/@bob", vec![]),
             ("@a, @-anna, @, @@bob, @anna@example.org, a.@bob, a+@bob", vec![]),
-            // No space stands between words of many scripts.
+            // Many scripts write no spaces between words.
             ("@johnさん、こんにちは@bobさん", vec!["john", "bob"]),
             ("@anna님 @bob.님 @carl的 (@dave)，@eve。", vec!["anna", "bob", "carl", "dave", "eve"]),
             ("@annaé, @bob’s @carl's", vec!["anna", "bob", "carl"]),

@@ -1,25 +1,25 @@
-//! The manual order: a text per task, compared byte by byte.
+//! The manual order: one text per task, compared byte by byte.
 //!
-//! Between any two there is always room for a third (fractional indexing, as LexoRank does it). A new task gets a rank
-//! that follows from its id, so from the time: it is last, and creating takes no lock and no look at other tasks. Ranks
-//! above all others are made of the time as well. So only moves between the same two tasks over and over make ranks
-//! longer; when one gets longer than [`LONGEST`], its neighbours are spread out anew (`rpc/order.rs`).
+//! There is room for a third rank between any two (fractional indexing, as in LexoRank). A new task's rank follows from
+//! its id and therefore from the time: it is last, and creating takes no lock and reads no other task. Ranks after all
+//! others follow from the time too. Only repeated moves into the same gap make ranks longer; beyond [`MAX_LEN`] the
+//! neighbours are spread out (`rpc/rank.rs`).
 
 use uuid::Uuid;
 
-/// The digits, in the order of their bytes.
+/// The digits, in byte order.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// The longest rank that a move may make.
+/// Maximum length of a rank that a move creates, in bytes.
 pub(crate) const LONGEST: usize = 64;
 
-/// The rank of a new task: after all older ones. Migration `task/0012` says the same in SQL.
+/// The rank of a new task: after all older ones. Migration `task/0012` has the same rule in SQL.
 pub(crate) fn initial(id: Uuid) -> String {
-    // The last digit is never the lowest: nothing could be put before it.
+    // The last digit is never the lowest, so there is room before it.
     format!("V{}V", id.simple())
 }
 
-/// A rank between two, where `None` is no bound. `fresh` is a new id: what is put at either end of all gets a rank
-/// by the time, as long as the clock goes forward.
+/// A rank between two; `None` is unbounded. A rank at either end is made from `new_id`, so later ranks sort further out
+/// as long as the clock moves forward.
 pub(crate) fn place(lower: Option<&str>, upper: Option<&str>, fresh: Uuid) -> String {
     let by_time = match (lower, upper) {
         (_, None) => Some(initial(fresh)),
@@ -31,7 +31,7 @@ pub(crate) fn place(lower: Option<&str>, upper: Option<&str>, fresh: Uuid) -> St
     by_time.filter(fits).unwrap_or_else(|| between(lower.unwrap_or_default(), upper))
 }
 
-/// `count` ranks between two, far from each other, in order.
+/// `count` ranks between two, evenly spread and in order.
 pub(crate) fn spread(lower: Option<&str>, upper: Option<&str>, count: usize) -> Vec<String> {
     if count == 0 {
         return Vec::new();
@@ -44,7 +44,7 @@ pub(crate) fn spread(lower: Option<&str>, upper: Option<&str>, count: usize) -> 
     ranks
 }
 
-/// A short rank after `lower` and before `upper`; the empty one is before all.
+/// A short rank after `lower` and before `upper`; an empty `lower` is unbounded.
 fn between(lower: &str, upper: Option<&str>) -> String {
     let (mut lower, mut upper) = (lower.as_bytes(), upper.map(str::as_bytes));
     let mut rank = String::new();
@@ -57,7 +57,7 @@ fn between(lower: &str, upper: Option<&str>) -> String {
         }
         let next = lower.get(1..).unwrap_or_default();
         match upper {
-            // The upper one goes on after this digit, so the digit alone is before it.
+            // The upper rank continues after this digit, so the digit alone sorts before it.
             Some([digit, _, ..]) if high > low => {
                 rank.push(char::from(*digit));
                 return rank;
@@ -66,7 +66,7 @@ fn between(lower: &str, upper: Option<&str>) -> String {
                 rank.push(char::from(DIGITS[low]));
                 (lower, upper) = (next, Some(rest));
             }
-            // From here on only the lower one matters.
+            // From here on only the lower bound matters.
             _ => {
                 rank.push(char::from(DIGITS[low]));
                 (lower, upper) = (next, None);
@@ -75,7 +75,7 @@ fn between(lower: &str, upper: Option<&str>) -> String {
     }
 }
 
-/// What a digit counts.
+/// The value of a digit.
 fn value(digit: u8) -> usize {
     DIGITS.iter().position(|&known| known == digit).unwrap_or_default()
 }
@@ -94,7 +94,7 @@ mod tests {
         "[0-9A-Za-z]{0,5}[1-9A-Za-z]"
     }
 
-    /// The place of a new key among sorted ones, before the one at `at`.
+    /// Inserts a new rank before the one at `at`.
     fn insert(ranks: &mut Vec<String>, at: usize, fresh: Uuid) {
         let lower = at.checked_sub(1).map(|before| ranks[before].as_str());
         let rank = place(lower, ranks.get(at).map(String::as_str), fresh);

@@ -1,16 +1,16 @@
-//! Tasks that are parts of others: how deep they may lie, and what they come to.
+//! Subtasks: depth limit and progress.
 
 use std::collections::HashMap;
 
 use baton_errors::{Error, Result};
 use uuid::Uuid;
 
-/// Levels that there may be, from the task that is a part of nothing down to the last.
+/// Maximum depth of the hierarchy, counting the root.
 pub(crate) const MAX_DEPTH: i32 = 10;
-/// Parts that progress is counted of.
+/// Maximum number of subtasks that progress counts.
 pub(crate) const MAX_ROLLED_UP: i64 = 1_000;
 
-/// What the parts of a task come to.
+/// Progress of a task's subtasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) total: i32,
@@ -20,31 +20,31 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Completed ones of a hundred, rounded down.
+    /// Percentage of completed subtasks, rounded down.
     pub(crate) fn percent(self) -> i32 {
         (self.completed * 100).checked_div(self.total).unwrap_or_default()
     }
 }
 
-/// Where tasks are to become parts.
+/// Checks whether tasks fit below a parent.
 #[derive(Debug, Clone)]
 pub(crate) struct ParentCheck {
-    /// The task that they shall be parts of, and all that it is a part of, up to the top.
+    /// The parent and all its ancestors, up to the root.
     pub(crate) ancestors: Vec<Uuid>,
-    /// How many levels there are below each task that is moved, itself included.
+    /// Height of the subtree of each moved task, itself included.
     pub(crate) levels: HashMap<Uuid, i32>,
 }
 
 impl ParentCheck {
-    /// Whether the task may become a part there.
+    /// Checks that the task fits below the parent.
     ///
     /// # Errors
-    /// VALIDATION_FAILED, at `field`, for what would be a part of itself or lie too deep.
+    /// VALIDATION_FAILED, at `field`, when the task would be its own ancestor or too deep.
     pub(crate) fn accepts(&self, task: Uuid, field: &str) -> Result<()> {
         if self.ancestors.contains(&task) {
             return Err(Error::invalid(field, "is the task itself or a part of it"));
         }
-        // A new task has nothing below it.
+        // A new task has no subtasks.
         let levels = self.levels.get(&task).copied().unwrap_or(1);
         if self.ancestors.len() as i32 + levels > MAX_DEPTH {
             return Err(Error::invalid(field, format!("leads to more than {MAX_DEPTH} levels of parts")));

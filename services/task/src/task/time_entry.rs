@@ -1,8 +1,8 @@
-//! How long people worked on a task, and how long it lay aside: what the timer notes, and what people may say of it.
+//! Time tracking: intervals of the timer, and corrections by members.
 //!
-//! A task's `actual_seconds` is the sum of its working intervals that are over. It stays so because both change in one
-//! transaction that holds the task's row: a stretch of work adds its whole seconds when it ends ([`Task::worked`]), and
-//! a correction the difference that it makes ([`Task::correct_time`]).
+//! A task's `actual_seconds` is the sum of its closed working intervals. Both change in one transaction that locks the
+//! task's row: the timer adds an interval's whole seconds when it ends ([`Task::worked_seconds`]), a correction adds
+//! the difference ([`Task::correct_time`]).
 
 use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,10 +13,10 @@ use crate::{
     task::{Status, Task},
 };
 
-/// The longest interval that people can enter.
+/// Maximum duration of an entered interval.
 const LONGEST: TimeDelta = TimeDelta::hours(24);
 
-/// What an interval was.
+/// The kind of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IntervalKind {
     Working,
@@ -24,7 +24,7 @@ pub(crate) enum IntervalKind {
 }
 
 impl IntervalKind {
-    /// The kind as it is stored.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Working => "working",
@@ -38,7 +38,7 @@ impl IntervalKind {
     }
 }
 
-/// Where an interval comes from.
+/// The source of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntrySource {
     Timer,
@@ -46,7 +46,7 @@ pub(crate) enum EntrySource {
 }
 
 impl EntrySource {
-    /// The source as it is stored.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Timer => "timer",
@@ -60,7 +60,7 @@ impl EntrySource {
     }
 }
 
-/// An interval that is over: from its start to just before its end.
+/// A closed, half-open interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval {
     pub(crate) started_at: DateTime<Utc>,
@@ -68,7 +68,7 @@ pub(crate) struct Interval {
 }
 
 impl Interval {
-    /// One that a person says they worked; `field` is where they said its end.
+    /// Validates an entered interval. `field` names its end in errors.
     ///
     /// # Errors
     /// VALIDATION_FAILED when it is reversed, empty, too long, or not over yet.
@@ -85,13 +85,13 @@ impl Interval {
         Ok(self)
     }
 
-    /// Its length in whole seconds.
+    /// Duration in whole seconds.
     pub(crate) fn seconds(self) -> i32 {
         whole((self.ended_at - self.started_at).num_seconds())
     }
 }
 
-/// Seconds as the contract has them: none below zero, and none that no number holds.
+/// Seconds clamped to the range of the contract: from 0 to `i32::MAX`.
 pub(crate) fn whole(seconds: i64) -> i32 {
     i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
 }
@@ -101,7 +101,7 @@ pub(crate) fn whole(seconds: i64) -> i32 {
 pub(crate) struct TimeEntry {
     pub(crate) id: Uuid,
     pub(crate) task_id: Uuid,
-    /// Whose time it is.
+    /// The person whose time it is.
     pub(crate) user_id: Uuid,
     pub(crate) kind: IntervalKind,
     pub(crate) source: EntrySource,
@@ -116,12 +116,12 @@ pub(crate) struct TimeEntry {
 }
 
 impl TimeEntry {
-    /// Its length in whole seconds, up to now while it runs.
+    /// Duration in whole seconds, up to `now` while it runs.
     pub(crate) fn seconds(&self, now: DateTime<Utc>) -> i32 {
         Interval { started_at: self.started_at, ended_at: self.ended_at.unwrap_or(now) }.seconds()
     }
 
-    /// The work that can be corrected: not what runs, nor a pause, which both are the timer's.
+    /// The working interval, if it can be corrected. Running and paused intervals belong to the timer.
     ///
     /// # Errors
     /// TIME_ENTRY_FIXED.
@@ -133,7 +133,7 @@ impl TimeEntry {
     }
 }
 
-/// What somebody does to an interval by hand.
+/// A manual correction of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CorrectionAction {
     Created,
@@ -142,7 +142,7 @@ pub(crate) enum CorrectionAction {
 }
 
 impl CorrectionAction {
-    /// The action as it is stored.
+    /// The stored name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -157,7 +157,7 @@ impl CorrectionAction {
     }
 }
 
-/// What a correction makes of an interval: what it was, if it was there, and what it is, if it is.
+/// An interval before and after a correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Adjustment {
     pub(crate) action: CorrectionAction,
@@ -166,35 +166,35 @@ pub(crate) struct Adjustment {
 }
 
 impl Adjustment {
-    /// An interval is entered.
+    /// The interval is entered.
     pub(crate) fn created(new: Interval) -> Self {
         Self { action: CorrectionAction::Created, old: None, new: Some(new) }
     }
 
-    /// Its times change.
+    /// The interval's times change.
     pub(crate) fn updated(old: Interval, new: Interval) -> Self {
         Self { action: CorrectionAction::Updated, old: Some(old), new: Some(new) }
     }
 
-    /// It is taken out.
+    /// The interval is deleted.
     pub(crate) fn deleted(old: Interval) -> Self {
         Self { action: CorrectionAction::Deleted, old: Some(old), new: None }
     }
 }
 
-/// What the timer notes when a task changes: the interval that ran ends, and another may begin.
+/// The timer's part of a task change: the running interval ends, and another may start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimerChange {
     pub(crate) task_id: Uuid,
     pub(crate) at: DateTime<Utc>,
-    /// What begins, and whose time it is.
+    /// Kind and person of the interval that starts.
     pub(crate) next: Option<(IntervalKind, Uuid)>,
 }
 
 impl TimerChange {
-    /// What a change of a task at `now` is to its timer, if anything; and the time of the change, which is never before
-    /// the one of the change before. A clock that was set back would have intervals overlap otherwise: work begins
-    /// when it says, but not before the task changed last, and ends when it has the seconds that the task counted.
+    /// The timer change that follows from a task change, and the time of the change, which is never before the previous
+    /// one. If the clock was set back, an interval starts no earlier than the task's last change, and ends after the
+    /// seconds that the task counted, so that intervals do not overlap.
     pub(crate) fn of(before: &Task, after: &mut Task, now: DateTime<Utc>) -> (DateTime<Utc>, Option<Self>) {
         let now = now.max(before.updated_at);
         let next = running(after);
@@ -215,7 +215,7 @@ impl TimerChange {
     }
 }
 
-/// What a task's time goes to, and whose it is.
+/// Kind and person of the task's running interval.
 fn running(task: &Task) -> Option<(IntervalKind, Uuid)> {
     let kind = match task.status {
         _ if task.deleted_at.is_some() => return None,
@@ -227,7 +227,7 @@ fn running(task: &Task) -> Option<(IntervalKind, Uuid)> {
 }
 
 impl Task {
-    /// Counts work that was entered, corrected or taken out by hand.
+    /// Applies a correction to `actual_seconds`.
     pub(crate) fn correct_time(&mut self, difference: Adjustment) {
         let seconds = |span: Option<Interval>| span.map_or(0, Interval::seconds);
         let without = self.actual_seconds.saturating_sub(seconds(difference.old));
@@ -237,8 +237,8 @@ impl Task {
 }
 
 impl Actor<'_> {
-    /// They may enter this person's work on the task: their own while the task is theirs to work on, and that of
-    /// people they stand above on tasks that they may change.
+    /// Checks that the actor may enter this person's time: their own while they work on the task, and their reports' on
+    /// tasks that they may change.
     ///
     /// # Errors
     /// TASK_CHANGE_NOT_ALLOWED.
@@ -246,8 +246,8 @@ impl Actor<'_> {
         if person == self.id { self.can_work_on(task) } else { self.can_correct_time(task, person) }
     }
 
-    /// They may correct this person's work on a task that they see: their own, whoever has the task now, and that of
-    /// people they stand above on tasks that they may change.
+    /// Checks that the actor may correct this person's time on a visible task: their own, whoever holds the task now,
+    /// and their reports' on tasks that they may change.
     ///
     /// # Errors
     /// TASK_CHANGE_NOT_ALLOWED.
@@ -262,14 +262,14 @@ impl Actor<'_> {
     }
 }
 
-/// What the intervals of a task sum up to.
+/// Totals of a task's intervals.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TimeTotals {
     pub(crate) working_seconds: i64,
     pub(crate) paused_seconds: i64,
     pub(crate) pauses: i64,
     pub(crate) first_started_at: Option<DateTime<Utc>>,
-    /// Each person's working seconds and intervals.
+    /// Working seconds and number of intervals per person.
     pub(crate) people: Vec<(Uuid, i64, i64)>,
 }
 

@@ -1,5 +1,5 @@
-//! What every change of tasks leaves behind, in the transaction that makes it: the rows, a line in each timeline, the
-//! events, and the counters of open tasks.
+//! The unit of work of every task change: in one transaction it writes rows, timeline entries, assignment history,
+//! timers, events, and quota changes.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +23,20 @@ use crate::{
     watchers::Audience,
 };
 
-/// The quota, as errors name it.
+/// Name of the quota in errors.
 const QUOTA: &str = "open_tasks_per_user";
 
-/// What the account lets its members do.
+/// Settings and limits that restrict members.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AccountPolicy {
-    /// How many open tasks one may have made; `None` for any number.
+    /// Maximum number of open tasks that a member has created; `None` for no limit.
     pub(crate) open_tasks: Option<i32>,
-    /// Whether nobody works on two tasks at once.
+    /// Whether a worker has at most one running task.
     pub(crate) one_running_timer: bool,
 }
 
 impl AccountPolicy {
-    /// Those of this member.
+    /// The policy of this member.
     pub(crate) fn of(membership: &Membership) -> Self {
         Self {
             open_tasks: membership.limits.open_tasks_per_user,
@@ -45,7 +45,7 @@ impl AccountPolicy {
     }
 }
 
-/// A task that the transaction has locked, what was made of it, and how.
+/// A change of a locked task.
 #[derive(Debug, Clone)]
 pub(crate) struct Changed {
     pub(crate) before: Task,
@@ -54,8 +54,8 @@ pub(crate) struct Changed {
     pub(crate) reason: Option<String>,
 }
 
-/// Stores a new task, with the first line of its timeline. It is to be counted as well, by [`tell`], which
-/// publishes the events that are answered.
+/// Stores a new task and its first timeline entry. Pass the returned events to [`publish`], last in the transaction; it
+/// also updates the counters.
 pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
     let changes = task.initial_values();
     let changed = changes.keys().cloned().collect();
@@ -69,34 +69,33 @@ pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
     follow_ups.write(tx).await?;
     let mut events = vec![task_event(EventKind::Created, None, task, changed, &[])];
     if task.assigned_by.is_some() {
-        // One version, so one line in the timeline; but two things for those who listen.
+        // One version and one timeline entry, but two events.
         let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
         events.push(task_event(EventKind::Assigned, None, task, changed, &[]));
     }
     Ok(events)
 }
 
-/// Stores what was made of a task; see [`save_all`].
+/// Stores one change; see [`save_all`].
 pub(crate) async fn save(tx: &mut Tx, changed: Changed, policy: AccountPolicy) -> Result<Task> {
     single(save_all(tx, vec![changed], policy).await?)
 }
 
-/// The task of a change of one.
+/// The task of a single change.
 pub(crate) fn single(mut tasks: Vec<Task>) -> Result<Task> {
     tasks.pop().ok_or_else(|| Error::internal("a change without a task"))
 }
 
-/// Stores what was made of tasks, and answers them in their new versions. A change that changes nothing leaves
-/// everything as it is.
+/// Stores changes and returns the tasks in their new versions. A change without effect writes nothing.
 ///
 /// # Errors
-/// QUOTA_EXCEEDED when it opens more tasks than their creators may have; TIMER_ALREADY_RUNNING.
+/// QUOTA_EXCEEDED when a creator would have too many open tasks; TIMER_ALREADY_RUNNING.
 pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<Changed>, policy: AccountPolicy) -> Result<Vec<Task>> {
     write_changes(tx, changed, policy, None, &Audience::default()).await
 }
 
-/// The same where those who watch are told, and where tasks may be opened whose people have left: these change hands
-/// in a version of their own. Then [`store::offboarding::lock_departures_shared`] comes before.
+/// As [`save_all`], with notified watchers. Tasks that are reopened are also reassigned from departed members, in a
+/// version of their own; the caller holds [`store::offboarding::lock_departures_shared`].
 pub(crate) async fn save_and_publish(
     tx: &mut Tx,
     changed: Vec<Changed>,
@@ -108,13 +107,12 @@ pub(crate) async fn save_and_publish(
     if reopens { offboarding::reassign_from_departed(tx, tasks).await } else { Ok(tasks) }
 }
 
-/// The same for tasks whose worker has left the account. Nothing is opened or begun by it, so there is nothing to be
-/// allowed.
+/// Stores reassignments from a departed member. They open and start nothing, so no limits apply.
 pub(crate) async fn hand_over(tx: &mut Tx, changed: Vec<Changed>) -> Result<Vec<Task>> {
     write_changes(tx, changed, AccountPolicy::default(), Some(AssignmentOrigin::HandedOver), &Audience::default()).await
 }
 
-/// `origin` says how tasks come into other hands where the change itself does not tell.
+/// `origin` overrides the origin of new assignments.
 async fn write_changes(
     tx: &mut Tx,
     changed: Vec<Changed>,
@@ -166,12 +164,12 @@ async fn write_changes(
     Ok(tasks)
 }
 
-/// Tells of everything, and counts so many tasks more, or less, as open that these members have made. Last in a
-/// transaction: where there is a limit, all who open tasks of the same person wait for each other from here to the
-/// commit, and of many who want the last place one gets it.
+/// Publishes the events and adds `counts` to the number of open tasks per creator. Call it last in a transaction: with
+/// a limit, all transactions that open tasks of the same creator are serialized from here to the commit, so that of
+/// many that want the last place one gets it.
 ///
 /// # Errors
-/// QUOTA_EXCEEDED when one of them has opened more than `limit`.
+/// QUOTA_EXCEEDED when a creator exceeds `limit`.
 pub(crate) async fn publish(
     tx: &mut Tx,
     events: Vec<Event>,
@@ -189,8 +187,8 @@ pub(crate) async fn publish(
     }
 }
 
-/// Refuses to let anybody work on two tasks at once; `starts` are workers and what they begin. Who starts one waits
-/// for others who start one of the same person's, so of many at once one is first.
+/// Refuses a second running task per worker. `starts` are workers and the tasks that they start. A lock per worker
+/// serializes concurrent starts.
 async fn enforce_single_timer(tx: &mut Tx, starts: &[(Uuid, Uuid)]) -> Result<()> {
     if starts.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What is told of files: ids, no names.
+//! Attachment events. They carry ids, no names.
 
 use baton_catalog::Payload;
 use baton_proto::baton::{
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::task::{Task, attachment::Attachment};
 
-/// All who see the task see the file.
+/// An attachment was completed.
 pub(crate) fn added(attachment: &Attachment, task: &Task) -> Event {
     about(Payload::AttachmentAdded, attachment, task)
 }
 
-/// Nobody does any more.
+/// An attachment was deleted.
 pub(crate) fn removed(attachment: &Attachment, task: &Task) -> Event {
     about(Payload::AttachmentRemoved, attachment, task)
 }
@@ -31,7 +31,7 @@ fn about(kind: fn(AttachmentEvent) -> Payload, attachment: &Attachment, task: &T
     Event::new(kind(payload), attachment.account_id, attachment.id)
 }
 
-/// The account's files have this many MiB, where that is another number than `before`.
+/// The account's storage usage in MiB; `None` when it equals `before`.
 pub(crate) fn storage_changed(account_id: Uuid, (before, used): (i32, i32)) -> Option<Event> {
     let quota = Quota::StorageMebibytes.into();
     let payload = UsageChanged { quota, user_id: String::new(), used };

@@ -1,4 +1,4 @@
-//! What is told of comments, and of who watches: ids, no text.
+//! Comment and watcher events. They carry ids, no text.
 
 use baton_catalog::Payload;
 use baton_proto::baton::task::v1::{CommentEvent, MentionEvent, ReactionEvent, WatcherEvent};
@@ -7,22 +7,22 @@ use uuid::Uuid;
 
 use crate::task::comment::Comment;
 
-/// There is a new comment. `watchers` are those who shall know, but for who is named in it.
+/// A comment was created. `watchers` are notified; mentioned members are not among them.
 pub(crate) fn created(comment: &Comment, watchers: &[Uuid]) -> Event {
     about(Payload::CommentCreated, comment, CommentEvent { watcher_ids: texts(watchers), ..payload(comment) })
 }
 
-/// A comment says something else now.
+/// A comment was edited.
 pub(crate) fn updated(comment: &Comment) -> Event {
     about(Payload::CommentUpdated, comment, payload(comment))
 }
 
-/// A comment says nothing any more.
+/// A comment was deleted.
 pub(crate) fn deleted(comment: &Comment) -> Event {
     about(Payload::CommentDeleted, comment, CommentEvent { version: comment.version + 1, ..payload(comment) })
 }
 
-/// A comment names people whom it did not name before.
+/// A comment mentions members whom it did not mention before.
 pub(crate) fn mentioned(comment: &Comment, user_ids: &[Uuid]) -> Event {
     let payload = MentionEvent {
         comment_id: comment.id.to_string(),
@@ -32,7 +32,7 @@ pub(crate) fn mentioned(comment: &Comment, user_ids: &[Uuid]) -> Event {
     Event::new(Payload::CommentMentioned(payload), comment.account_id, comment.id)
 }
 
-/// Somebody gave a comment an emoji, or took it back.
+/// A reaction was added or removed.
 pub(crate) fn reaction(comment: &Comment, user_id: Uuid, added: bool) -> Event {
     let payload = ReactionEvent {
         comment_id: comment.id.to_string(),
@@ -43,7 +43,7 @@ pub(crate) fn reaction(comment: &Comment, user_id: Uuid, added: bool) -> Event {
     Event::new(kind(payload), comment.account_id, comment.id)
 }
 
-/// Somebody watches a task, or does not any more.
+/// Somebody started or stopped watching a task.
 pub(crate) fn watcher(account_id: Uuid, task_id: Uuid, user_id: Uuid, watches: bool) -> Event {
     let payload = WatcherEvent { task_id: task_id.to_string(), user_id: user_id.to_string() };
     let kind = if watches { Payload::WatcherAdded } else { Payload::WatcherRemoved };

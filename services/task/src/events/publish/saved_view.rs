@@ -6,17 +6,17 @@ use baton_store::Event;
 
 use crate::query::saved_view::View;
 
-/// Somebody saved a view.
+/// A view was created.
 pub(crate) fn created(view: &View) -> Event {
     about(Payload::ViewCreated, view)
 }
 
-/// Somebody changed one.
+/// A view was updated.
 pub(crate) fn updated(view: &View) -> Event {
     about(Payload::ViewUpdated, view)
 }
 
-/// Somebody deleted one.
+/// A view was deleted.
 pub(crate) fn deleted(view: &View) -> Event {
     about(Payload::ViewDeleted, view)
 }

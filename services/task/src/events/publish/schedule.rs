@@ -1,4 +1,4 @@
-//! Events of times that have come.
+//! Events of timers.
 
 use baton_catalog::Payload;
 use baton_proto::baton::task::v1::{ReminderEvent, TaskEvent};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{convert::to_status, task::Task};
 
-/// A task is due soon, or overdue. It did not change by that.
+/// A task is due soon or overdue. Its version does not change.
 pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Event {
     let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let event = TaskEvent {
@@ -24,7 +24,7 @@ pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Ev
     Event::new(kind(event), task.account_id, task.id)
 }
 
-/// Somebody made or deleted a reminder, or it reminds them.
+/// A reminder was created, deleted or fired.
 pub(crate) fn reminder(
     kind: fn(ReminderEvent) -> Payload,
     account_id: Uuid,
@@ -42,7 +42,7 @@ pub(crate) fn reminder(
     Event::new(kind(payload), account_id, reminder_id)
 }
 
-/// A series waits until its creator may have another open task.
+/// A series waits until its creator's quota allows another open task.
 pub(crate) fn series_paused(account_id: Uuid, series_id: Uuid, task_id: Uuid, user_id: Uuid) -> Event {
     let payload =
         ReminderEvent { task_id: task_id.to_string(), user_id: user_id.to_string(), ..ReminderEvent::default() };

@@ -1,7 +1,7 @@
-//! The times of an RRULE on the wall, a period of its FREQ after the other: the days of the period that the BYxxx parts
-//! let through, each at the rule's times of day (RFC 5545, section 3.3.10).
+//! Expands an RRULE in wall-clock time, one period of its FREQ after the other: the days of the period that the BYxxx
+//! parts select, each at the rule's times of day (RFC 5545, section 3.3.10).
 //!
-//! What is looked at is a range of days, and no more, so a rule that never has a time ends as soon as any other.
+//! It examines a bounded range of days, so a rule without occurrences ends like any other.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDe
 
 use super::rule::{DayOfWeek, Frequency, Rule};
 
-/// Seconds.
+/// Seconds per day.
 const DAY: u32 = 86_400;
 
-/// A rule that begins at a time.
+/// A rule with its start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Occurrences<'a> {
     pub(super) rule: &'a Rule,
     pub(super) start: NaiveDateTime,
 }
 
-/// The days of one period, with the last.
+/// First and last day of a period.
 type Period = (NaiveDate, NaiveDate);
 
 impl Occurrences<'_> {
-    /// The times from the period of the day `from` up to the day `to`, in order. A rule that counts its times is counted
-    /// from its beginning.
+    /// The occurrences from the period of the day `from` up to the day `to`, in order. A rule with COUNT is counted
+    /// from its start.
     pub(super) fn between(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = NaiveDateTime> {
         let from = if self.rule.count.is_some() { self.start.date() } else { from };
         let most = self.rule.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
@@ -32,7 +32,7 @@ impl Occurrences<'_> {
         times.skip_while(move |time| *time < self.start).take(most).take_while(move |time| time.date() <= to)
     }
 
-    /// The periods that the rule's INTERVAL does not skip. Of rules that repeat within a day, those are days all the same.
+    /// The periods that INTERVAL selects. For frequencies below a day, every day is a period.
     pub(super) fn periods(self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = Period> {
         let first = self.nth_period(0);
         let between = |days: i64| u32::try_from(days.max(0)).unwrap_or(u32::MAX);
@@ -47,7 +47,7 @@ impl Occurrences<'_> {
         (nth..).map_while(move |nth| self.nth_period(nth)).take_while(move |(begin, _)| *begin <= to)
     }
 
-    /// Periods from one to the next.
+    /// Periods from one occurrence to the next.
     fn interval(self) -> u32 {
         if self.rule.frequency < Frequency::Hourly { self.rule.interval } else { 1 }
     }
@@ -69,14 +69,14 @@ impl Occurrences<'_> {
         }
     }
 
-    /// The first day of a day's week.
+    /// First day of the day's week.
     fn week_of(self, day: NaiveDate) -> Option<NaiveDate> {
         day.checked_sub_days(Days::new(u64::from(day.weekday().days_since(self.rule.week_start))))
     }
 
     fn of_period(self, period: Period) -> Vec<NaiveDateTime> {
         let positions = &self.rule.positions;
-        // Rule::check lets a period that is shorter than a day have one time only.
+        // `Rule::check` allows one occurrence per period that is shorter than a day.
         let one_each = self.rule.frequency >= Frequency::Hourly;
         if one_each && !positions.is_empty() && !positions.iter().any(|at| at.abs() == 1) {
             return Vec::new();
@@ -95,10 +95,10 @@ impl Occurrences<'_> {
         chosen.into_iter().filter_map(|index| times.get(index).copied()).collect()
     }
 
-    /// The times of a day that the rule has, in order.
+    /// The rule's times on a day, in order.
     fn times_of(self, day: NaiveDate) -> Vec<NaiveTime> {
         let (rule, start) = (self.rule, self.start.time());
-        // What the period is, or else what a part names, or else what the start shows.
+        // From the period, else from the BYxxx part, else from the start.
         let each = |named: &[i32], fixed: Option<u32>, start: u32| match fixed {
             Some(fixed) => vec![fixed],
             None if named.is_empty() => vec![start],
@@ -122,7 +122,7 @@ impl Occurrences<'_> {
         times
     }
 
-    /// The periods of a day: which hour, minute and second each one is.
+    /// The periods within a day, as hour, minute and second.
     fn periods_of(self, day: NaiveDate) -> Vec<(Option<u32>, Option<u32>, Option<u32>)> {
         let start = self.start.time();
         let (unit, into_unit) = match self.rule.frequency {
@@ -134,7 +134,7 @@ impl Occurrences<'_> {
         let step = i64::from(self.rule.interval) * unit;
         let first_period = self.start - TimeDelta::seconds(into_unit.into());
         let since = (day.and_time(NaiveTime::MIN) - first_period).num_seconds();
-        // The first of the day: so many seconds after midnight.
+        // The first one on this day, in seconds after midnight.
         let mut next = (step - since.rem_euclid(step)) % step;
         let mut periods = Vec::new();
         while let Ok(second @ 0..DAY) = u32::try_from(next) {
@@ -145,7 +145,7 @@ impl Occurrences<'_> {
         periods
     }
 
-    /// Whether the BYxxx parts let a day of the period through. What a rule does not name it has from its beginning.
+    /// Whether the BYxxx parts select a day of the period. A missing part is taken from the start.
     fn has(self, day: NaiveDate, period: Period) -> bool {
         let (rule, start) = (self.rule, self.start);
         if !rule.months.is_empty() && !has(&rule.months, day.month()) {
@@ -170,7 +170,7 @@ impl Occurrences<'_> {
             && (rule.weekdays.is_empty() || rule.weekdays.iter().any(|named| self.is_weekday(*named, day, period)))
     }
 
-    /// Whether a day is this weekday: which one of its year or month, when that is named.
+    /// Whether a day is this weekday, and the nth of its year or month if numbered.
     fn is_weekday(self, named: DayOfWeek, day: NaiveDate, period: Period) -> bool {
         let Some(nth) = named.nth else { return day.weekday() == named.weekday };
         let of_year = self.rule.frequency == Frequency::Yearly && self.rule.months.is_empty();
@@ -183,18 +183,19 @@ impl Occurrences<'_> {
         day.weekday() == named.weekday && (nth == before / 7 + 1 || nth == -(after / 7) - 1)
     }
 
-    /// Which week of its year a day is in, and how many there are: the first is the one with four days in the year.
+    /// The number of the day's week in its year, and the number of weeks in that year (ISO 8601: the first week has
+    /// four days of the year).
     fn week(self, day: NaiveDate) -> Option<(i64, i64)> {
         let middle = |day: NaiveDate| self.week_of(day)?.checked_add_days(Days::new(3));
         let fourth = middle(day)?;
-        // The 28th of December is always in the last.
+        // 28 December is always in the last week.
         let last = middle(NaiveDate::from_ymd_opt(fourth.year(), 12, 28)?)?;
         let nth = |fourth: NaiveDate| i64::from(fourth.ordinal0()) / 7 + 1;
         Some((nth(fourth), nth(last)))
     }
 }
 
-/// Whether one of these numbers, which count from the end when they are negative, is the `nth` of so many.
+/// Whether one of `named` is `nth` of `of`; negative numbers count from the end.
 fn any_is(named: &[i32], nth: i64, of: i64) -> bool {
     named.iter().any(|&named| [nth, nth - of - 1].contains(&named.into()))
 }

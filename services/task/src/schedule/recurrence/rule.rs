@@ -1,17 +1,17 @@
-//! The value of an RRULE (RFC 5545, section 3.3.10), read and written.
+//! Parsing and validation of an RRULE value (RFC 5545, section 3.3.10).
 //!
-//! No crate reads rules as the RFC has them: `rrule` 0.14 refuses `BYDAY=-5MO` and `BYSECOND=60`, narrows BYSETPOS by
-//! FREQ, and follows a rule that has no time for 100,000 periods. So a rule is read here and followed in `times.rs`, and
-//! a test compares both with python-dateutil (`differential.rs`).
+//! No crate parses rules as the RFC specifies: `rrule` 0.14 refuses `BYDAY=-5MO` and `BYSECOND=60`, restricts BYSETPOS
+//! by FREQ, and iterates 100,000 periods of a rule without occurrences. This file parses rules, `occurrences.rs`
+//! expands them, and a test compares both with python-dateutil (`differential.rs`).
 
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc, Weekday};
 
-/// Sentences for who wrote a rule; they go on after the name of the field.
+/// Errors are sentences for the author of the rule. They follow the field's name.
 type Result<T> = std::result::Result<T, String>;
 
-/// The period that a rule repeats by, the longest first.
+/// FREQ, the longest period first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Frequency {
     Yearly,
@@ -23,23 +23,23 @@ pub(super) enum Frequency {
     Secondly,
 }
 
-/// The last time that a rule may give.
+/// UNTIL, the last possible occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
     Instant(DateTime<Utc>),
-    /// That day in the rule's timezone, with all of its times.
+    /// The whole day in the rule's time zone.
     Day(NaiveDate),
 }
 
 /// A value of BYDAY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DayOfWeek {
-    /// Which one of the month or year, from its end when negative; `None` for each.
+    /// The nth one in the month or year, from the end if negative; `None` for each.
     pub(super) nth: Option<i32>,
     pub(super) weekday: Weekday,
 }
 
-/// An RRULE. The lists are sorted and without duplicates; a list that is empty stands for a part that is not there.
+/// An RRULE. Lists are sorted and without duplicates; an empty list stands for a missing part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) frequency: Frequency,
@@ -81,9 +81,9 @@ pub(super) const WEEKDAYS: [(&str, Weekday); 7] = [
 impl FromStr for Rule {
     type Err = String;
 
-    /// Reads the parts of a rule, each within its range. [`Rule::check`] says whether they go together.
+    /// Parses the parts, each within its range. [`Rule::check`] checks their combination.
     fn from_str(text: &str) -> Result<Self> {
-        // Neither a line more, such as a DTSTART, nor anything else that an RRULE's value does not have.
+        // Refuses further lines, such as DTSTART, and all characters that an RRULE value cannot have.
         if !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b";=,+-".contains(&b)) {
             return Err("is not the value of an RRULE (RFC 5545): FREQ=WEEKLY;BYDAY=MO".to_owned());
         }
@@ -111,7 +111,7 @@ impl FromStr for Rule {
                 "BYHOUR" => rule.hours = numbers(name, value, 0, 23, false)?,
                 "BYMINUTE" => rule.minutes = numbers(name, value, 0, 59, false)?,
                 "BYSECOND" => {
-                    // No zone here has leap seconds, so the 60th is the 59th (section 3.3.12).
+                    // No time zone has leap seconds, so second 60 is 59 (section 3.3.12).
                     let seconds = numbers(name, value, 0, 60, false)?;
                     rule.seconds = sorted(seconds.into_iter().map(|second| second.min(59)).collect());
                 }
@@ -127,7 +127,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// Every one of these periods.
+    /// A rule with this frequency only.
     fn of(frequency: Frequency) -> Self {
         Self {
             frequency,
@@ -147,10 +147,11 @@ impl Rule {
         }
     }
 
-    /// Whether the parts go together (RFC 5545, section 3.3.10), and the times are an hour apart.
+    /// Checks that the parts may be combined (RFC 5545, section 3.3.10), and that occurrences are at least an hour
+    /// apart.
     ///
     /// # Errors
-    /// The first that do not.
+    /// The first violation.
     pub(super) fn check(&self) -> Result<()> {
         use Frequency::{Daily, Hourly, Minutely, Monthly, Secondly, Weekly, Yearly};
         let frequency = self.frequency;
@@ -191,7 +192,7 @@ impl FromStr for Until {
     fn from_str(text: &str) -> Result<Self> {
         let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").map(|time| Self::Instant(time.and_utc()));
         let day = || NaiveDate::parse_from_str(text, "%Y%m%d").map(Self::Day);
-        // The parser takes signs and fewer digits as well.
+        // The parser would accept signs and fewer digits.
         let whole = (text.len() == 8 || text.len() == 16) && text.as_bytes().iter().all(u8::is_ascii_alphanumeric);
         time.or_else(|_| day()).ok().filter(|_| whole).ok_or_else(|| {
             "has an UNTIL that is neither a date (20301231) nor a time in UTC (20301231T170000Z)".to_owned()
@@ -212,7 +213,7 @@ fn positive(name: &str, value: &str) -> Result<u32> {
     }
 }
 
-/// A list of numbers between two, of either sign when `signed`.
+/// A list of numbers in a range, also negative if `signed`.
 fn numbers(name: &str, value: &str, least: i32, most: i32, signed: bool) -> Result<Vec<i32>> {
     let number = |text: &str| {
         let number: i32 = text.parse().ok()?;
@@ -246,7 +247,7 @@ fn sorted(mut numbers: Vec<i32>) -> Vec<i32> {
     numbers
 }
 
-/// The beginning of what somebody wrote.
+/// The beginning of a text, for an error.
 fn quoted(text: &str) -> String {
     format!("“{}”", text.chars().take(20).collect::<String>())
 }

@@ -21,7 +21,7 @@ fn rule(text: &str, zone: Tz) -> Recurrence {
     Recurrence::parse(text, zone, "rule").unwrap()
 }
 
-/// The first `many` times after a task that is due at `due_at`, each worked out from the one before.
+/// The first `many` occurrences after a task due at `due_at`, each computed from the previous one.
 fn times(recurrence: &Recurrence, due_at: &str, many: usize) -> Vec<DateTime<Utc>> {
     let start = recurrence.local(utc(due_at));
     let mut last = start;
@@ -56,7 +56,7 @@ fn nine_in_the_morning_stays_nine_when_the_clocks_change() {
 
 #[test]
 fn a_time_that_is_skipped_is_read_with_the_offset_before_and_one_that_comes_twice_is_the_first() {
-    // 02:30 is not there on 29 March in Berlin, and there twice on 25 October.
+    // 02:30 does not exist on 29 March in Berlin, and exists twice on 25 October.
     let daily = rule("FREQ=DAILY", Berlin);
     assert_eq!(
         shown(&daily, "2026-03-28T01:30:00Z", 2),
@@ -64,10 +64,10 @@ fn a_time_that_is_skipped_is_read_with_the_offset_before_and_one_that_comes_twic
         "03:30 on the day of the change, and 02:30 again on the next"
     );
     assert_eq!(shown(&daily, "2026-10-24T00:30:00Z", 2), ["2026-10-25 00:30", "2026-10-26 01:30"]);
-    // Half an hour only, and in the south.
+    // Half an hour only, on the southern hemisphere.
     let howe = rule("FREQ=DAILY", Lord_Howe);
     assert_eq!(shown(&howe, "2026-10-02T15:45:00Z", 2), ["2026-10-03 15:45", "2026-10-04 15:15"]);
-    // Samoa went without 30 December 2011.
+    // Samoa skipped 30 December 2011.
     let apia = rule("FREQ=DAILY", Apia);
     assert_eq!(
         shown(&apia, "2011-12-29T19:00:00Z", 2),
@@ -175,7 +175,7 @@ fn what_is_no_rule_is_refused_with_a_sentence() {
 
 #[test]
 fn weeks_of_a_year_are_those_of_iso_8601() {
-    // 2026 has 53 of them, and the last ends in January.
+    // 2026 has 53 weeks, and the last one ends in January.
     let last = rule("FREQ=YEARLY;BYWEEKNO=53;BYDAY=MO,SU", London);
     assert_eq!(shown(&last, "2026-06-01T11:00:00Z", 2), ["2026-12-28 12:00", "2027-01-03 12:00"]);
     let negative = rule("FREQ=YEARLY;BYWEEKNO=-1;BYDAY=MO", London);
@@ -186,14 +186,14 @@ fn weeks_of_a_year_are_those_of_iso_8601() {
 fn days_of_the_week_are_added_up_and_the_rarest_day_is_found() {
     let both = rule("FREQ=MONTHLY;BYDAY=MO,1TU", London);
     assert_eq!(shown(&both, "2026-01-05T12:00:00Z", 2), ["2026-01-06 12:00", "2026-01-12 12:00"]);
-    // Not 2100, which has none.
+    // Not in 2100, which is no leap year.
     let rarest = rule("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO", London);
     assert_eq!(shown(&rarest, "2072-02-29T12:00:00Z", 1), ["2112-02-29 12:00"]);
 }
 
 #[test]
 fn no_time_is_looked_for_after_the_last_day() {
-    // The fiftieth year begins on the last day, and has its time in December.
+    // The fiftieth year starts on the last day, and has its occurrence in December.
     let rule = rule("FREQ=YEARLY;BYDAY=-4MO;INTERVAL=2", chrono_tz::UTC);
     let start = rule.local(utc("2000-01-01T00:00:00Z"));
     let times = Occurrences { rule: &rule.rule, start };
@@ -211,11 +211,11 @@ fn a_series_that_began_long_ago_goes_on_at_once() {
 }
 
 proptest! {
-    // Each case follows a rule for more than a year.
+    // Each case expands more than a year.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Over every change of the clocks of ten zones: a daily task shows the same time on the wall each day, or, where
-    /// that time is not there, one that is later by the gap, on that day alone.
+    /// Over every clock change of the test zones: a daily task has the same wall-clock time each day, or, in a gap, one
+    /// that is later by the gap, on that day only.
     #[test]
     fn wall_clock_time_stays(zone in any_zone(), start in any_start(), interval in 1u16..4) {
         let daily = rule(&format!("FREQ=DAILY;INTERVAL={interval}"), zone);
@@ -223,7 +223,7 @@ proptest! {
         for nth in 1..400 {
             let Some(next) = daily.next(last, last, before, &[]) else { break };
             prop_assert!(next.at > before, "time goes on");
-            // What it should show: so many days later, the same time. A day that the zone skipped is none.
+            // The expected time is that many days later. A skipped day has none.
             let expected = start + TimeDelta::days(i64::from(interval) * nth);
             let shows = next.at.with_timezone(&zone).naive_local();
             match expected.and_local_timezone(zone) {
@@ -239,7 +239,7 @@ proptest! {
         }
     }
 
-    /// Working the times out one by one, as tasks are completed, gives those of the rule from its beginning.
+    /// Computing occurrences one by one, as tasks are completed, yields those of the rule from its start.
     #[test]
     fn one_by_one_is_all_at_once(zone in any_zone(), start in any_start(), days in prop::sample::subsequence(
         vec!["MO", "TU", "WE", "TH", "FR", "SA", "SU"], 1..4), interval in 1u16..4, count in 2u32..20)
@@ -259,12 +259,12 @@ proptest! {
         let named = |day: Weekday| weekdays.iter().position(|&d| d == day).map(|nth| ["MO", "TU", "WE", "TH", "FR", "SA", "SU"][nth]);
         prop_assert!(one_by_one.iter().all(|time| days.contains(&named(time.weekday()).unwrap())));
         prop_assert!(one_by_one.iter().all(|time| (time.hour(), time.minute()) == (start.hour(), start.minute())));
-        // All of them, but for the first when it is the task itself, and days that a zone went without.
+        // All of them, except the first when it is the task itself, and days that the zone skipped.
         let skipped = all.iter().filter(|local| local.and_local_timezone(zone).earliest().is_none()).count();
         prop_assert!(one_by_one.len() + skipped + 1 >= all.iter().filter(|&&local| local > start).count());
     }
 
-    /// From a later day on, the times are the same but for those before it.
+    /// From a later start on, the occurrences are the same, without earlier ones.
     #[test]
     fn a_later_beginning_leaves_out_what_was_before(text in any_rule(), start in any_start(), later in 0i64..500) {
         let recurrence = rule(&text, chrono_tz::UTC);
@@ -275,7 +275,7 @@ proptest! {
         prop_assert_eq!(on, all.take(9).collect::<Vec<_>>());
     }
 
-    /// Whatever people send, and however long ago it began: so many days are looked at, and no more.
+    /// For any input and any start, the number of examined days is bounded.
     #[test]
     fn no_rule_makes_more_than_so_much_work(parts in prop::collection::vec(any_part(), 0..6), start in any_start(),
         age in 0i64..20_000)
@@ -284,11 +284,11 @@ proptest! {
         let from = start.date() + TimeDelta::days(age);
         let times = Occurrences { rule: &recurrence.rule, start };
         let days: i64 = times.periods(from, from + MAX_HORIZON).map(|(first, last)| (last - first).num_days() + 1).sum();
-        // A period may begin before the range, and end after it.
+        // A period may start before the range and end after it.
         prop_assert!(days <= MAX_HORIZON.num_days() + 2 * 366, "{} days", days);
     }
 
-    /// Whatever people send: a rule or a refusal, and soon.
+    /// Any input is parsed or refused quickly.
     #[test]
     fn no_text_breaks_it(parts in prop::collection::vec(any_part(), 0..6), zone in any_zone(), start in any_start()) {
         let text = parts.join(";");
@@ -302,7 +302,7 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever people send, in whatever script: a rule or a sentence.
+    /// Any input in any script is parsed, or refused with a sentence.
     #[test]
     fn any_text_is_a_rule_or_a_refusal(text in prop_oneof![".{0,500}", "(FREQ|BYDAY|UNTIL|BYSETPOS|;|=|,|-|[0-9A-Z]){0,60}"]) {
         if let Err(error) = Recurrence::parse(&normalize(&text), Berlin, "rule") {
@@ -310,7 +310,7 @@ proptest! {
         }
     }
 
-    /// A rule that is written down and read is the same, in whatever order its parts are.
+    /// Formatting and parsing a rule yields the same rule, for any order of its parts.
     #[test]
     fn what_is_written_is_read(text in any_rule(), nth in 0usize..5) {
         let read: Rule = text.parse().unwrap();
@@ -331,7 +331,7 @@ fn a_sign_a_zero_before_and_an_order_of_numbers_do_not_matter() {
 fn every_number_that_the_rfc_allows_is_taken() {
     let due = "2026-03-02T08:00:00Z";
     let last_but_four = rule("FREQ=MONTHLY;BYDAY=-5MO", London);
-    // Of months with five Mondays the first.
+    // The first of months with five Mondays.
     assert_eq!(shown(&last_but_four, due, 2), ["2026-06-01 07:00", "2026-08-03 07:00"]);
     for nth in (1..=53).flat_map(|nth| [nth, -nth]) {
         let yearly = rule(&format!("FREQ=YEARLY;BYDAY={nth}FR"), Berlin);
@@ -354,13 +354,13 @@ fn what_is_skipped_is_left_out_whatever_the_zone_does() {
     let next =
         |days: &[i64]| daily.next(start, start, utc("2026-03-27T01:30:00Z"), &skip(days)).unwrap().at.to_string();
     assert_eq!(next(&[]), "2026-03-28 01:30:00 UTC");
-    // 02:30 is not there on the 29th.
+    // 02:30 does not exist on the 29th.
     assert_eq!(next(&[1]), "2026-03-29 01:30:00 UTC");
     assert_eq!(next(&[1, 2]), "2026-03-30 00:30:00 UTC");
     assert_eq!(daily.falls(start, utc("2026-03-29T01:30:00Z")), Some(start + TimeDelta::days(2)));
     assert_eq!(daily.falls(start, utc("2026-03-29T01:31:00Z")), None);
     assert_eq!(rule("FREQ=DAILY;COUNT=2", Berlin).falls(start, utc("2026-03-29T01:30:00Z")), None, "the third");
-    // Both names of an instant that has two.
+    // Both wall-clock times of a repeated hour.
     let hourly = rule("FREQ=HOURLY", New_York);
     let start = hourly.local(utc("2026-03-08T06:30:00Z"));
     let gap = hourly.next(start, start, utc("2026-03-08T06:30:00Z"), &[]).unwrap();

@@ -47,7 +47,7 @@ fn only_work_that_is_over_is_corrected_by_hand() {
 
 #[test]
 fn who_may_say_what_a_person_worked() {
-    // A user's task that their colleague holds.
+    // A user's task, held by a colleague.
     let mut task = task(USER);
     task.assigned_to = Some(COLLEAGUE);
     let may = |rule: fn(Actor<'_>, &Task, Uuid) -> Result<()>, person| {
@@ -61,12 +61,12 @@ fn who_may_say_what_a_person_worked() {
     assert_eq!(of_user, [true, true, true, false, false, false, false], "the creator does not work on it now");
     let of_user = may(|actor, task, of| actor.can_correct_time(task, of), USER);
     assert_eq!(of_user, [true, true, true, false, true, false, false], "they may have, and correct their own");
-    // The stranger's manager has no say in the task, though they stand above the stranger.
+    // The stranger's manager ranks above the stranger, but may not change the task.
     let of_stranger = may(|actor, task, of| actor.can_correct_time(task, of), STRANGER);
     assert_eq!(of_stranger, [true, true, false, false, false, false, true]);
 }
 
-/// A task's intervals, as the database keeps them.
+/// A task's intervals, as the database stores them.
 #[derive(Debug, Default)]
 struct Sheet(Vec<TimeEntry>);
 
@@ -87,7 +87,7 @@ fn entry(user_id: Uuid, source: EntrySource, started_at: DateTime<Utc>) -> TimeE
     }
 }
 
-/// Whether two half-open intervals have a time in common.
+/// Whether two half-open intervals overlap.
 fn meet(a: &TimeEntry, b: &TimeEntry) -> bool {
     let ends = |entry: &TimeEntry| entry.ended_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
     let empty = |entry: &TimeEntry| entry.ended_at == Some(entry.started_at);
@@ -126,9 +126,9 @@ enum Step {
     Delete,
     Restore,
     HandOver(bool),
-    /// An interval that ended so many seconds ago, of so many milliseconds.
+    /// An interval that ended so many seconds ago, with a duration in milliseconds.
     Enter(i64, i64),
-    /// The interval with this number, moved and stretched by so many milliseconds.
+    /// The interval at this index, moved and lengthened by so many milliseconds.
     Correct(prop::sample::Index, i64, i64),
     Remove(prop::sample::Index),
 }
@@ -145,9 +145,9 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Applies a step as a call does; `false` when it is refused.
+/// Applies a step as the RPC does; `false` when it is refused.
 fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, saved_at: DateTime<Utc>) -> bool {
-    // What is in the trash can only be taken out.
+    // A deleted task can only be restored.
     if task.deleted_at.is_some() != matches!(step, Step::Restore) {
         return false;
     }
@@ -221,7 +221,7 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-    /// Whatever people do, and however the clock jumps, even between deciding a change and storing it.
+    /// Holds for any steps and any clock, even if the clock jumps between deciding and storing a change.
     #[test]
     fn intervals_never_overlap_never_run_backwards_and_sum_up(
         steps in prop::collection::vec((any_step(), -400_000i64..900_000, -5_000i64..5_000), 1..40),
@@ -279,7 +279,7 @@ fn a_report_says_what_it_can() {
     let done = report(&task, figures.clone(), at(9_999));
     assert_eq!((done.elapsed_seconds, done.cycle_time_seconds, done.lead_time_seconds), (500, Some(500), Some(510)));
     assert_eq!(done.estimate_ratio, Some(1.5));
-    // Work that somebody entered for after the end.
+    // Work that was entered for a time after the end.
     let late = report(&task, TimeTotals { first_started_at: Some(at(600)), ..figures }, at(9_999));
     assert_eq!((late.elapsed_seconds, late.cycle_time_seconds), (0, Some(0)));
 }

@@ -1,7 +1,7 @@
-//! The times of random rules beside those of python-dateutil, in zones whose clocks change.
+//! Compares occurrences of random rules with python-dateutil, in time zones whose clocks change.
 //!
-//! Where dateutil departs from RFC 5545, [`DEPARTURES`] says so with an example, and `dateutil_times.py` gives it the
-//! rule in a form that it follows rightly: so nothing is left out of the comparison.
+//! Where dateutil departs from RFC 5545, [`DEPARTURES`] has an example, and `dateutil_times.py` rewrites the rule into
+//! a form that dateutil expands correctly, so no rule is left out.
 
 use std::{
     env,
@@ -26,12 +26,12 @@ use super::{
     strategies::{ZONES, any_rule, any_zone},
 };
 
-/// Rules that are compared.
+/// Number of compared rules.
 const RULES: usize = 10_000;
-/// Times of each.
+/// Compared occurrences per rule.
 const MAX_TIMES: usize = 8;
 
-/// A rule that begins at a time.
+/// A rule with its start.
 #[derive(Debug, Clone)]
 struct Case {
     rule: String,
@@ -40,7 +40,7 @@ struct Case {
 }
 
 impl Case {
-    /// The last year of which times are compared: the longer the period, the later.
+    /// The last compared year: later for longer periods.
     fn last_year(&self) -> i32 {
         let rule: Rule = self.rule.parse().unwrap();
         let years = match rule.frequency {
@@ -52,7 +52,7 @@ impl Case {
         self.start.year() + years
     }
 
-    /// What the scheduler would make of it, one by one.
+    /// The occurrences as the scheduler computes them, one by one.
     fn times(&self) -> Vec<i64> {
         let recurrence = rule(&self.rule, self.zone);
         let end = NaiveDate::from_ymd_opt(self.last_year(), 12, 31).unwrap().and_hms_opt(23, 59, 59).unwrap();
@@ -79,8 +79,8 @@ impl Case {
     }
 }
 
-/// A Python that has dateutil, and the zones as this program has them: the first on the PATH, to which `scripts/env.sh`
-/// adds where `scripts/setup` installs it.
+/// A Python with dateutil and the same time zone data: the first on the PATH, to which `scripts/env.sh` adds the one of
+/// `scripts/setup`.
 fn python() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let import = "import dateutil.rrule, sys, tzdata; sys.exit(tzdata.IANA_VERSION != sys.argv[1])";
@@ -105,7 +105,7 @@ fn dateutil(cases: &[Case], corrected: bool) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The days on which the clocks of a zone change.
+/// The days on which a zone's clocks change.
 fn changes(zone: Tz) -> Vec<NaiveDate> {
     let first = NaiveDate::from_ymd_opt(1996, 1, 1).unwrap();
     let offset = |day: NaiveDate| zone.offset_from_utc_datetime(&day.and_time(NaiveTime::MIN)).fix();
@@ -117,7 +117,7 @@ fn changes(zone: Tz) -> Vec<NaiveDate> {
         .collect()
 }
 
-/// Half of them begin a few days before the clocks change, at an hour at which they do.
+/// Half of the cases start a few days before a clock change, at the hour of the change.
 fn random_cases(seed: u64) -> Vec<Case> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -138,7 +138,7 @@ fn random_cases(seed: u64) -> Vec<Case> {
     std::iter::repeat_with(case).take(RULES).collect()
 }
 
-/// BATON_TEST_SEED chooses other rules.
+/// BATON_TEST_SEED selects other rules.
 #[test]
 fn times_are_those_of_dateutil() {
     let seed = env::var("BATON_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5_545);
@@ -162,7 +162,8 @@ fn times_are_those_of_dateutil() {
     assert!(with_times > RULES / 2, "{with_times} rules have times");
 }
 
-/// Where dateutil is not RFC 5545: the section, why, and a rule with its start in London and its first times.
+/// Where dateutil departs from RFC 5545: the section, the reason, and a rule with its start in London and its first
+/// occurrences.
 const DEPARTURES: &[(&str, &str, &str, &str, &[&str])] = &[
     (
         "3.3.10",

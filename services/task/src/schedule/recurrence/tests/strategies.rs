@@ -1,4 +1,4 @@
-//! Rules, zones and times for tests.
+//! Strategies for rules, time zones and starts.
 
 use chrono::{NaiveDate, Weekday};
 use proptest::{collection::btree_set, option::weighted, prelude::*, sample::select};
@@ -8,8 +8,8 @@ use super::super::{
     *,
 };
 
-/// Zones whose clocks change in ways of their own: by half an hour, at midnight, twice around Ramadan, by a whole day,
-/// no more since lately, and never.
+/// Zones with distinct clock changes: by half an hour, at midnight, twice around Ramadan, by a whole day, abolished
+/// recently, and never.
 pub(super) const ZONES: [Tz; 12] = [
     chrono_tz::UTC,
     chrono_tz::Europe::Berlin,
@@ -30,7 +30,7 @@ pub(super) fn any_zone() -> impl Strategy<Value = Tz> {
 }
 
 pub(super) fn any_start() -> impl Strategy<Value = NaiveDateTime> {
-    // Around the middle of the night, where clocks change, more often than not.
+    // Mostly around the middle of the night, when clocks change.
     let hour = prop_oneof![3 => 0u32..4, 1 => 0u32..24];
     (2000i32..2037, 1u32..=366, hour, 0u32..60).prop_map(|(year, day, hour, minute)| {
         let first = NaiveDate::from_yo_opt(year, 1).unwrap();
@@ -39,7 +39,7 @@ pub(super) fn any_start() -> impl Strategy<Value = NaiveDateTime> {
     })
 }
 
-/// Numbers up to `most`, mostly few of them, and mostly near the ends.
+/// Numbers up to `most`, mostly few, and mostly near the limits.
 fn some(least: i32, most: i32, signed: bool) -> impl Strategy<Value = String> {
     let size = prop_oneof![
         2 => least..=most,
@@ -60,7 +60,7 @@ fn some_weekdays(numbered: bool) -> impl Strategy<Value = String> {
     btree_set(day, 1..4).prop_map(|days| days.into_iter().collect::<Vec<_>>().join(","))
 }
 
-/// Something, or more often nothing; never something where `chance` is 0.
+/// A value, or more often `None`; always `None` where `chance` is 0.
 fn maybe<S: Strategy + 'static>(chance: f64, strategy: S) -> BoxedStrategy<Option<S::Value>>
 where
     S::Value: Clone,
@@ -68,7 +68,7 @@ where
     if chance > 0.0 { weighted(chance, strategy).boxed() } else { Just(None).boxed() }
 }
 
-/// Rules that RFC 5545 has and Baton takes, with each part that may be beside the others.
+/// Rules of RFC 5545 that Baton accepts, with any combination of allowed parts.
 pub(super) fn any_rule() -> impl Strategy<Value = String> {
     select(&FREQUENCIES[..])
         .prop_flat_map(of_frequency)
@@ -129,7 +129,7 @@ fn of_frequency((name, frequency): (&'static str, Frequency)) -> impl Strategy<V
     })
 }
 
-/// What people might send as a part of a rule.
+/// Anything that a client might send as a part of a rule.
 pub(super) fn any_part() -> impl Strategy<Value = String> {
     let freq = select(&FREQUENCIES[..]).prop_map(|(name, _)| format!("FREQ={name}"));
     let name = select(vec![
@@ -156,7 +156,7 @@ pub(super) fn any_part() -> impl Strategy<Value = String> {
     prop_oneof![freq, (name, value).prop_map(|(name, value)| format!("{name}={value}"))]
 }
 
-/// A rule as the RFC writes it.
+/// Formats a rule as the RFC does.
 pub(super) fn written(rule: &Rule) -> String {
     let weekday = |weekday: Weekday| WEEKDAYS.iter().find(|(_, known)| *known == weekday).unwrap().0;
     let numbers = |list: &[i32]| list.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
