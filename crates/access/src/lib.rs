@@ -1,12 +1,11 @@
-//! Who calls, and may they.
+//! Authentication and authorization of callers.
 //!
-//! [`AccessLayer`] stands before every RPC of a service: token → session → membership → [`Principal`] →
-//! the rule that the RPC's proto option demands. Rules are data: [`rules`] reads them from the
-//! descriptors, [`matrix`] is the one table of which role holds which permission. What a role may do *to
-//! which rows* is a domain rule beside the data, and not here.
+//! [`AccessLayer`] runs before every RPC of a service: token → session → membership → [`Principal`] → the rule of the
+//! RPC's proto option. Rules are data: [`rules`] reads them from the descriptors, and [`matrix`] is the only table of
+//! roles and permissions. Which *rows* a role may act on is a domain rule next to the data, and not part of this crate.
 //!
-//! Unknown means no: an RPC without a rule keeps its service from starting, and whatever cannot be
-//! established about a caller counts against the call.
+//! The default is to refuse: a service with an RPC without a rule does not start, and a caller about whom something
+//! cannot be established is refused.
 
 mod api_key;
 mod board;
@@ -37,5 +36,5 @@ pub use rules::{Rule, Rules};
 pub use scopes::{KeyScope, SCOPES};
 pub use token::{Claims, TokenVerifier};
 
-/// The metadata that names the account of a call.
+/// The metadata key of a call's account.
 pub const ACCOUNT_HEADER: &str = "x-account-id";

@@ -64,7 +64,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_opens_with_its_key_and_purpose_only(a: u128, b: u128) {
+        fn token_opens_only_with_its_key_and_purpose(a: u128, b: u128) {
             let ids = [Uuid::from_u128(a), Uuid::from_u128(b)];
             let token = tokens(1).issue("invite", ids);
             prop_assert_eq!(tokens(1).open("invite", &token), Some(ids));
@@ -74,7 +74,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_is_a_token(text in ".*") {
+        fn arbitrary_text_is_not_a_token(text in ".*") {
             prop_assert_eq!(tokens(1).open::<1>("invite", &text), None);
         }
     }

@@ -43,7 +43,7 @@ pub async fn run(db: Db, streams: Streams, shutdown: Shutdown) {
             Ok(Progress::Follower) => RETRY_DELAY,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "cannot publish events; they wait in the outbox");
-                relay.led = None;
+                relay.leadership = None;
                 RETRY_DELAY
             }
         };
@@ -63,8 +63,8 @@ struct Relay {
     id: Uuid,
     db: Db,
     streams: Streams,
-    /// What is known since the lead was last renewed.
-    led: Option<(Leadership, Instant)>,
+    /// The leadership, and the time of its last renewal.
+    leadership: Option<(Leadership, Instant)>,
     measured: Option<Instant>,
     waiting: Gauge<i64>,
     lag: Gauge<f64>,
@@ -86,7 +86,7 @@ impl Relay {
             id: Uuid::new_v4(),
             db,
             streams,
-            led: None,
+            leadership: None,
             measured: None,
             waiting: meter.i64_gauge("baton.outbox.waiting").build(),
             lag: meter.f64_gauge("baton.outbox.lag").with_unit("s").build(),
@@ -94,14 +94,14 @@ impl Relay {
     }
 
     async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
-        let Some(led) = self.acquire_leadership().await? else { return Ok(Progress::Follower) };
+        let Some(leadership) = self.acquire_leadership().await? else { return Ok(Progress::Follower) };
         self.measure().await?;
-        let Some(held) = self.last_batch_in_stream(led).await? else { return Ok(Progress::More) };
+        let Some(last_batch) = self.last_batch_in_stream(leadership).await? else { return Ok(Progress::More) };
         let waiting = outbox::waiting(&self.db, BATCH_SIZE).await?;
         if waiting.is_empty() {
             return Ok(Progress::Done);
         }
-        let batch = held + 1;
+        let batch = last_batch + 1;
         let mut pipeline = redis::pipe();
         for event in &waiting {
             pipeline
@@ -121,8 +121,8 @@ impl Relay {
             .arg("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2]) return 1 end return 0")
             .arg(1)
             .arg(mark_key(self.db.schema()))
-            .arg(stream_marker(Leadership { batch: held, ..led }))
-            .arg(stream_marker(Leadership { batch, ..led }));
+            .arg(stream_marker(Leadership { batch: last_batch, ..leadership }))
+            .arg(stream_marker(Leadership { batch, ..leadership }));
         let (marked,): (bool,) =
             pipeline.query_async(&mut self.streams.connection()).await.context("the stream server does not respond")?;
         if !marked {
@@ -131,8 +131,8 @@ impl Relay {
         // After a crash here the batch is published twice; the inboxes of its readers deduplicate it.
         let positions: Vec<i64> = waiting.iter().map(|event| event.position).collect();
         outbox::published(&self.db, &positions, batch).await?;
-        if let Some((led, _)) = &mut self.led {
-            led.batch = batch;
+        if let Some((leadership, _)) = &mut self.leadership {
+            leadership.batch = batch;
         }
         Ok(if waiting.len() as i64 == BATCH_SIZE { Progress::More } else { Progress::Some })
     }
@@ -140,38 +140,38 @@ impl Relay {
     /// Acquires or renews the leadership, unless another relay has it. If it is lost between two renewals, at most one
     /// batch is published twice.
     async fn acquire_leadership(&mut self) -> anyhow::Result<Option<Leadership>> {
-        if let Some((led, renewed)) = self.led
+        if let Some((leadership, renewed)) = self.leadership
             && renewed.elapsed() < RENEW_INTERVAL
         {
-            return Ok(Some(led));
+            return Ok(Some(leadership));
         }
         let renewed = Instant::now();
-        let led = outbox::acquire_leadership(&self.db, self.id).await?;
-        self.led = led.map(|led| (led, renewed));
-        Ok(led)
+        let leadership = outbox::acquire_leadership(&self.db, self.id).await?;
+        self.leadership = leadership.map(|leadership| (leadership, renewed));
+        Ok(leadership)
     }
 
     /// The last batch in the stream server, if that is the last published one. A server without our marker was emptied;
     /// a server with the marker of an older batch was reset (a restart from a dump, a failover to a replica that was
     /// behind). Then the later batches are marked as unpublished, and the result is `None` until that is complete.
-    async fn last_batch_in_stream(&mut self, led: Leadership) -> anyhow::Result<Option<i64>> {
+    async fn last_batch_in_stream(&mut self, leadership: Leadership) -> anyhow::Result<Option<i64>> {
         let key = mark_key(self.db.schema());
         let mut connection = self.streams.connection();
         let found: Option<String> = connection.get(&key).await.context("the stream server does not respond")?;
-        let held = found.as_deref().and_then(|found| batch_of(led.mark, found));
-        if held.is_some_and(|held| held >= led.batch) {
-            return Ok(held);
+        let last_batch = found.as_deref().and_then(|found| batch_of(leadership.mark, found));
+        if last_batch.is_some_and(|last_batch| last_batch >= leadership.batch) {
+            return Ok(last_batch);
         }
-        let kept = held.unwrap_or_default();
+        let kept = last_batch.unwrap_or_default();
         let events = outbox::unpublish(&self.db, kept).await?;
         if events > 0 {
             tracing::warn!(events, "the stream server lost events; they will be published again");
             return Ok(None);
         }
         // The next leadership is read from the database, whose last batch is `kept` now.
-        self.led = None;
+        self.leadership = None;
         let () = connection
-            .set(&key, stream_marker(Leadership { batch: kept, ..led }))
+            .set(&key, stream_marker(Leadership { batch: kept, ..leadership }))
             .await
             .context("the stream server does not respond")?;
         Ok(None)
@@ -191,8 +191,8 @@ impl Relay {
 }
 
 /// The marker that is stored in the stream server.
-fn stream_marker(led: Leadership) -> String {
-    format!("{}:{}", led.mark, led.batch)
+fn stream_marker(leadership: Leadership) -> String {
+    format!("{}:{}", leadership.mark, leadership.batch)
 }
 
 /// The batch of a marker; `None` if it is another outbox's, or malformed.
