@@ -1,12 +1,9 @@
 # syntax=docker/dockerfile:1
 #
-# Images of Baton: docker build --target task --tag registry.example.com/baton/task:0.1.0 .
+# The image of Baton: docker build --tag registry.example.com/baton:0.1.0 .
 #
-#   auth, tenancy, task, notification, gateway   a service, as k8s/base/<service> runs it
-#   baton                                        the program itself: migrate, doctor, openapi
-#
-# One program is in all of them, so it is compiled once, and a node that runs several services keeps one copy of its
-# layer. What is given up: an image also holds the code of the other services, which is never run.
+# It holds one program, which is every service (`serve task`), the migration (`migrate`) and the operator's commands
+# (`doctor`, `keys`). The manifests in k8s/ say by `args` which of them a pod runs.
 
 FROM rust:1.95-bookworm AS build
 # protoc, with the types of google/protobuf, which Debian packs apart.
@@ -45,28 +42,3 @@ COPY --from=build /baton /baton
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/baton"]
-
-FROM baton AS auth
-LABEL org.opencontainers.image.title="Baton auth"
-EXPOSE 50051 9090
-ENTRYPOINT ["/baton", "serve", "auth"]
-
-FROM baton AS tenancy
-LABEL org.opencontainers.image.title="Baton tenancy"
-EXPOSE 50052 9090
-ENTRYPOINT ["/baton", "serve", "tenancy"]
-
-FROM baton AS task
-LABEL org.opencontainers.image.title="Baton task"
-EXPOSE 50053 9090
-ENTRYPOINT ["/baton", "serve", "task"]
-
-FROM baton AS notification
-LABEL org.opencontainers.image.title="Baton notification"
-EXPOSE 50054 9090
-ENTRYPOINT ["/baton", "serve", "notification"]
-
-FROM baton AS gateway
-LABEL org.opencontainers.image.title="Baton gateway"
-EXPOSE 8080 9090
-ENTRYPOINT ["/baton", "serve", "gateway"]
