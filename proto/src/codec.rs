@@ -77,15 +77,15 @@ impl<U: Message + Name + Default + Normalize + Validate> Decoder for ValidatingD
         if let Some(TooMany { field, max_items }) = first_exceeded(&U::full_name(), &bytes) {
             let mut details = validation_failed();
             details.add_bad_request_violation(field, format!("must have at most {max_items} items"));
-            return Err(broken_rules(details));
+            return Err(rule_violations(details));
         }
         let mut message = U::decode(bytes).map_err(|e| malformed(&e.to_string()))?;
         // Normalization comes first: lengths are checked on the stored form.
         let text = text::normalize(&mut message);
         match message.validate() {
             Ok(()) if text.is_empty() => Ok(Some(message)),
-            Ok(()) => Err(refused(&text, &[])),
-            Err(error) => Err(refused(&text, error.violations())),
+            Ok(()) => Err(violations_status(&text, &[])),
+            Err(error) => Err(violations_status(&text, error.violations())),
         }
     }
 }
@@ -106,7 +106,7 @@ fn malformed(error: &str) -> Status {
     Status::with_error_details(tonic::Code::InvalidArgument, "the request is not a valid message", details)
 }
 
-fn refused(text: &Problems, violations: &[Violation]) -> Status {
+fn violations_status(text: &Problems, violations: &[Violation]) -> Status {
     let mut details = validation_failed();
     let of_text = text.iter().map(|(field, problem)| (field.to_owned(), problem.to_string()));
     let of_rules = violations.iter().map(|violation| (violation.field_path(), description(violation)));
@@ -120,11 +120,11 @@ fn refused(text: &Problems, violations: &[Violation]) -> Status {
         let metadata = std::collections::HashMap::from([(MORE_VIOLATIONS.to_owned(), more.to_string())]);
         details.set_error_info(VALIDATION_FAILED, ERROR_DOMAIN, metadata);
     }
-    broken_rules(details)
+    rule_violations(details)
 }
 
-fn broken_rules(details: ErrorDetails) -> Status {
-    Status::with_error_details(tonic::Code::InvalidArgument, "the request breaks the rules of its fields", details)
+fn rule_violations(details: ErrorDetails) -> Status {
+    Status::with_error_details(tonic::Code::InvalidArgument, "the request violates the rules of its fields", details)
 }
 
 /// The status for a message that is larger than `limit` bytes: RESOURCE_EXHAUSTED.
@@ -152,7 +152,7 @@ fn description(violation: &Violation) -> String {
     }
     match violation.rule_id().trim_end_matches("_empty") {
         "string.uuid" => "must be a UUID".to_owned(),
-        id if id.starts_with("int32.") => "is out of range".to_owned(),
-        id => format!("breaks the rule {id}"),
+        id if id.starts_with("int32.") => "must be in the allowed range".to_owned(),
+        id => format!("violates the rule {id}"),
     }
 }

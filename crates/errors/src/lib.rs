@@ -53,7 +53,7 @@ impl Error {
 
     /// An error for a field (a proto path) whose value is invalid in a way that `buf.validate` cannot express.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::new(Reason::ValidationFailed, "the request breaks the rules of its fields").field(field, description)
+        Self::new(Reason::ValidationFailed, "the request violates the rules of its fields").field(field, description)
     }
 
     /// An internal error. The caller does not see the source.
