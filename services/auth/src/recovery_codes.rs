@@ -1,5 +1,6 @@
 //! Recovery codes: one-time codes for users who have lost their authenticator app.
 
+use baton_runtime::random;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,7 @@ const GROUP_LEN: usize = 4;
 pub(crate) fn generate() -> (Vec<String>, Vec<Vec<u8>>) {
     (0..CODE_COUNT)
         .map(|_| {
-            let code = BASE32_NOPAD.encode(&rand::random::<[u8; CODE_BYTES]>()).to_lowercase();
+            let code = BASE32_NOPAD.encode(&random::bytes::<CODE_BYTES>()).to_lowercase();
             let hash = hash(&code);
             (with_hyphens(&code), hash)
         })

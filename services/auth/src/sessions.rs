@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_access::{Caller, KeyGrant, PresentedKey, Sessions};
 use baton_errors::{Reason, Result};
+use baton_runtime::random;
 use baton_store::{Db, Tenant, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
@@ -41,7 +42,7 @@ pub(crate) struct RefreshToken {
 impl RefreshToken {
     /// Generates 256 random bits.
     pub(crate) fn new() -> Self {
-        let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let text = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
         let hash = hash(&text);
         Self { text, hash }
     }

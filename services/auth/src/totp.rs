@@ -3,6 +3,7 @@
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use baton_runtime::random;
 use chrono::{DateTime, Utc};
 use data_encoding::BASE32_NOPAD;
 use png::{BitDepth, ColorType, Encoder};
@@ -25,7 +26,7 @@ pub(crate) struct TotpSecret(Vec<u8>);
 impl TotpSecret {
     /// Generates 160 random bits.
     pub(crate) fn new() -> Self {
-        Self(rand::random::<[u8; SECRET_BYTES]>().to_vec())
+        Self(random::bytes::<SECRET_BYTES>().to_vec())
     }
 
     /// Wraps a stored secret.

@@ -64,9 +64,9 @@ mod tests {
     #[tokio::test]
     async fn document_is_fetched_once_and_failed_fetches_pause() {
         let (cached, fetches) = (DocumentCache::new(), AtomicU32::new(0));
-        let fetch = |answer: Result<u32>| async {
+        let fetch = |response: Result<u32>| async {
             fetches.fetch_add(1, Ordering::Relaxed);
-            answer
+            response
         };
         let hour = Duration::from_secs(3600);
         for _ in 0..3 {

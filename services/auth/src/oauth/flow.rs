@@ -6,6 +6,7 @@
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_runtime::random;
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ pub(crate) struct Flow {
 impl Flow {
     /// Generates a new flow.
     pub(crate) fn new() -> Self {
-        let random = || URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let random = || URL_SAFE_NO_PAD.encode(random::bytes::<32>());
         Self { state: random(), browser_token: random() }
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Http(Client);
 
 impl Http {
     pub(super) fn new() -> anyhow::Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one client: bounded in time, without redirects")]
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(6))

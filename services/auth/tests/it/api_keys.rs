@@ -52,8 +52,8 @@ async fn with_key(context: &TestContext, person: &Person, scopes: &[&str], accou
     Person { token: key.key, ..person.clone() }
 }
 
-fn refused<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Reason {
-    let status = answer.unwrap_err();
+fn refused<T: std::fmt::Debug>(response: Result<Response<T>, Status>) -> Reason {
+    let status = response.unwrap_err();
     reason(&status).unwrap_or_else(|| panic!("no reason in {status:?}"))
 }
 
@@ -258,13 +258,13 @@ async fn key_without_scopes_gets_all_and_invalid_input_is_refused() {
         CreateApiKeyRequest { name: String::new(), ..wanted(&[], None) },
         CreateApiKeyRequest { account_id: Some("mine".to_owned()), ..wanted(&[], None) },
     ] {
-        let answer = keys(&context).create_api_key(eve.call_without_account(bad)).await;
-        assert_eq!(refused(answer), Reason::ValidationFailed);
+        let response = keys(&context).create_api_key(eve.call_without_account(bad)).await;
+        assert_eq!(refused(response), Reason::ValidationFailed);
     }
     // Another user's key is as unknown as one that never existed.
     for id in [all.id.clone(), Uuid::now_v7().to_string()] {
-        let answer = keys(&context).delete_api_key(eve.call_without_account(DeleteApiKeyRequest { id })).await;
-        assert_eq!(refused(answer), Reason::ApiKeyNotFound);
+        let response = keys(&context).delete_api_key(eve.call_without_account(DeleteApiKeyRequest { id })).await;
+        assert_eq!(refused(response), Reason::ApiKeyNotFound);
     }
     let list = keys(&context).list_api_keys(eve.call_without_account(ListApiKeysRequest {})).await.unwrap();
     assert_eq!(list.into_inner().api_keys, []);
@@ -295,9 +295,9 @@ async fn parallel_creations_do_not_exceed_the_limit() {
         let (mut keys, request) = (keys(&context), ada.call_without_account(wanted(&[], None)));
         async move { keys.create_api_key(request).await }
     });
-    let answers = join_all(calls).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    for status in answers.into_iter().filter_map(Result::err) {
+    let responses = join_all(calls).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1);
+    for status in responses.into_iter().filter_map(Result::err) {
         assert_eq!(reason(&status), Some(Reason::ApiKeyLimit));
     }
 }

@@ -23,7 +23,7 @@ async fn request_change(context: &TestContext, person: &Person, email: &str, pas
 
 async fn confirm(context: &TestContext, token: &str) -> Result<User, Status> {
     let request = ConfirmEmailChangeRequest { token: token.to_owned() };
-    addresses(context).confirm_email_change(request).await.map(|answer| answer.into_inner().user.unwrap())
+    addresses(context).confirm_email_change(request).await.map(|response| response.into_inner().user.unwrap())
 }
 
 #[tokio::test]

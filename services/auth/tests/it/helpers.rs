@@ -34,8 +34,8 @@ pub(crate) async fn me(context: &TestContext, person: &Person) -> User {
 }
 
 /// The reason of a refusal.
-pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> baton_errors::Reason {
-    reason(&answer.unwrap_err()).unwrap()
+pub(crate) fn refusal<T: std::fmt::Debug>(response: Result<T, Status>) -> baton_errors::Reason {
+    reason(&response.unwrap_err()).unwrap()
 }
 
 /// A call from this address, as a gateway forwards it.

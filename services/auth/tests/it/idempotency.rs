@@ -42,7 +42,11 @@ async fn retried_enrollment_calls_apply_once() {
     let code = app.code(&fixture.clock, 0);
     let confirm = async |code: &str| {
         let request = ConfirmTotpRequest { code: code.to_owned() };
-        fixture.client().confirm_totp(keyed(&ada, "2", request)).await.map(|answer| answer.into_inner().recovery_codes)
+        fixture
+            .client()
+            .confirm_totp(keyed(&ada, "2", request))
+            .await
+            .map(|response| response.into_inner().recovery_codes)
     };
     // A wrong code counts, and does not claim the key.
     assert_eq!(refusal(confirm(&app.wrong_code(&fixture.clock)).await), Reason::ProofInvalid);
@@ -52,8 +56,8 @@ async fn retried_enrollment_calls_apply_once() {
 
     let renew = async || {
         let request = RenewRecoveryCodesRequest { code: Some(codes[0].clone()), password: None };
-        let answer = fixture.client().renew_recovery_codes(keyed(&ada, "3", request)).await;
-        answer.map(|answer| answer.into_inner().recovery_codes)
+        let response = fixture.client().renew_recovery_codes(keyed(&ada, "3", request)).await;
+        response.map(|response| response.into_inner().recovery_codes)
     };
     let renewed = renew().await.unwrap();
     assert_eq!(renew().await.unwrap(), renewed, "the code is used up");

@@ -1,5 +1,6 @@
 //! Tests of the auth service, with real Postgres and Redis.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod api_keys;

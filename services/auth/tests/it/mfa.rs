@@ -83,8 +83,8 @@ async fn one_of_two_parallel_sign_ins_with_one_code_wins() {
         // Each has its own token, so that they share only the code.
         let tokens = [fixture.challenge(&ada).await, fixture.challenge(&ada).await, fixture.challenge(&ada).await];
         let calls = tokens.iter().map(|token| fixture.verify(token, &code));
-        let answers = futures_util::future::join_all(calls).await;
-        let lost: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err().and_then(reason)).collect();
+        let responses = futures_util::future::join_all(calls).await;
+        let lost: Vec<_> = responses.iter().filter_map(|response| response.as_ref().err().and_then(reason)).collect();
         assert_eq!(lost, [Reason::MfaCodeInvalid; 2], "{code}");
     }
 }
@@ -95,8 +95,8 @@ async fn one_of_two_calls_with_one_mfa_token_opens_a_session() {
     let (ada, app, _) = fixture.person_with_mfa("ada").await;
     let token = fixture.challenge(&ada).await;
     let codes = [app.code(&fixture.clock, 0), app.code(&fixture.clock, 1)];
-    let answers = futures_util::future::join_all(codes.iter().map(|code| fixture.verify(&token, code))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    let responses = futures_util::future::join_all(codes.iter().map(|code| fixture.verify(&token, code))).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1);
     let again = fixture.verify(&token, &app.code(&fixture.clock, 1)).await.unwrap_err();
     assert_eq!(reason(&again), Some(Reason::MfaTokenInvalid));
 }
@@ -106,8 +106,8 @@ async fn one_step_of_clock_skew_is_accepted() {
     let fixture = Fixture::start().await;
     let (ada, app, _) = fixture.person_with_mfa("ada").await;
     for (steps_away, taken) in [(-2, false), (2, false), (-1, true), (1, true)] {
-        let answer = fixture.verify(&fixture.challenge(&ada).await, &app.code(&fixture.clock, steps_away)).await;
-        assert_eq!(answer.is_ok(), taken, "{steps_away}");
+        let response = fixture.verify(&fixture.challenge(&ada).await, &app.code(&fixture.clock, steps_away)).await;
+        assert_eq!(response.is_ok(), taken, "{steps_away}");
     }
 }
 

@@ -81,9 +81,9 @@ impl Fixture {
     /// Starts a sign-in.
     async fn authorize(&self, provider: &str) -> Redirected {
         let request = AuthorizeRequest { provider: provider.to_owned(), redirect: "/inbox".to_owned() };
-        let answer = self.oauth().authorize(request).await.unwrap().into_inner();
-        assert_eq!(answer.expires_in, 600);
-        Redirected::to(provider, &answer.authorization_url, answer.browser_token)
+        let response = self.oauth().authorize(request).await.unwrap().into_inner();
+        assert_eq!(response.expires_in, 600);
+        Redirected::to(provider, &response.authorization_url, response.browser_token)
     }
 
     /// Returns the provider's code for a user with these claims.
@@ -152,8 +152,8 @@ fn bearer<T>(token: &str, message: T) -> Request<T> {
     request
 }
 
-fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Reason {
-    reason(&answer.unwrap_err()).unwrap()
+fn refusal<T: std::fmt::Debug>(response: Result<T, Status>) -> Reason {
+    reason(&response.unwrap_err()).unwrap()
 }
 
 #[tokio::test]
@@ -191,8 +191,8 @@ async fn new_identity_registers_a_user_and_signs_in_again() {
 async fn unverified_address_registers_nobody() {
     let fixture = Fixture::start().await;
     for change in [json!(false), json!("false"), json!(null)] {
-        let answer = fixture.forged(|claims| claims["email_verified"] = change.clone(), None).await;
-        assert_eq!(refusal(answer), Reason::EmailNotVerified, "{change}");
+        let response = fixture.forged(|claims| claims["email_verified"] = change.clone(), None).await;
+        assert_eq!(refusal(response), Reason::EmailNotVerified, "{change}");
     }
     assert_eq!(
         refusal(fixture.forged(|claims| claims["email"] = json!("nobody"), None).await),
@@ -296,9 +296,12 @@ async fn second_factor_is_required_after_a_provider_sign_in() {
         .execute(&fixture.context.admin())
         .await
         .unwrap();
-    let answer = fixture.sign_in("acme", "1", &email).await.unwrap();
-    assert!(answer.mfa_required && answer.mfa_token.is_some(), "{answer:?}");
-    assert!(answer.access_token.is_none() && answer.refresh_token.is_none() && answer.user.is_none(), "{answer:?}");
+    let response = fixture.sign_in("acme", "1", &email).await.unwrap();
+    assert!(response.mfa_required && response.mfa_token.is_some(), "{response:?}");
+    assert!(
+        response.access_token.is_none() && response.refresh_token.is_none() && response.user.is_none(),
+        "{response:?}"
+    );
 }
 
 #[tokio::test]

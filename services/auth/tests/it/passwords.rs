@@ -124,8 +124,8 @@ async fn reset_link_sets_a_password_once() {
     assert_eq!(older, newest, "a repeated request keeps the link valid");
     assert_eq!(refusal(confirm(&context, &newest, "password1234").await), Reason::PasswordTooWeak);
     let calls = (0..5).map(|_| confirm(&context, &newest, OTHER));
-    let answers = futures_util::future::join_all(calls).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let responses = futures_util::future::join_all(calls).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1, "{responses:?}");
     assert_eq!(refusal(confirm(&context, &newest, OTHER).await), Reason::LinkInvalid);
 
     assert_signed_out(&context, &ada).await;
@@ -270,14 +270,14 @@ async fn reset_request_does_not_reveal_whether_an_address_is_known() {
             // Every attempt comes from another address, so none is throttled.
             let address = format!("198.51.100.{}", round * 2 + which).parse().unwrap();
             let begun = Instant::now();
-            let answer = passwords(&context).request_password_reset(from(address, reset(&email))).await.unwrap();
+            let response = passwords(&context).request_password_reset(from(address, reset(&email))).await.unwrap();
             resets[which].push(begun.elapsed());
-            assert_eq!(answer.into_inner(), Default::default());
+            assert_eq!(response.into_inner(), Default::default());
             let begun = Instant::now();
             let resend = from(address, ResendVerificationRequest { email });
-            let answer = addresses(&context).resend_verification(resend).await.unwrap();
+            let response = addresses(&context).resend_verification(resend).await.unwrap();
             resends[which].push(begun.elapsed());
-            assert_eq!(answer.into_inner(), Default::default());
+            assert_eq!(response.into_inner(), Default::default());
         }
     }
     let median = |times: &mut Vec<Duration>| {

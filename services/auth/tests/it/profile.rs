@@ -18,7 +18,7 @@ fn change(mask: &[&str], user: UserChange) -> UpdateMeRequest {
 }
 
 async fn update(context: &TestContext, request: Request<UpdateMeRequest>) -> Result<User, Status> {
-    users(context).update_me(request).await.map(|answer| answer.into_inner().user.unwrap())
+    users(context).update_me(request).await.map(|response| response.into_inner().user.unwrap())
 }
 
 fn preferences(user: &User) -> Value {
@@ -74,13 +74,13 @@ async fn read_only_fields_are_refused() {
     let before = me(&context, &ada).await;
     for path in ["email", "email_verified", "sign_in_count", "id", "version", "data_retention_date", "password", "role"]
     {
-        let answer =
+        let response =
             update(&context, ada.call_without_account(change(&["company", path], UserChange::default()))).await;
-        assert_eq!(refusal(answer), Reason::ValidationFailed, "{path}");
+        assert_eq!(refusal(response), Reason::ValidationFailed, "{path}");
     }
     let nul = UserChange { company: "nul\0".to_owned(), ..Default::default() };
-    let answer = update(&context, ada.call_without_account(change(&["company"], nul))).await;
-    assert_eq!(refusal(answer), Reason::ValidationFailed);
+    let response = update(&context, ada.call_without_account(change(&["company"], nul))).await;
+    assert_eq!(refusal(response), Reason::ValidationFailed);
     assert_eq!(me(&context, &ada).await, before);
 }
 

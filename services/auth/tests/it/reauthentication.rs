@@ -36,15 +36,16 @@ async fn reauthenticate(
     code: Option<&str>,
 ) -> Result<TimeDelta, Status> {
     let request = ReauthenticateRequest { password: password.map(str::to_owned), code: code.map(str::to_owned) };
-    let answer = sessions(channel).reauthenticate(person.call_without_account(request)).await?.into_inner();
-    let until = baton_proto::convert::datetime(&answer.fresh_until.unwrap()).unwrap();
+    let response = sessions(channel).reauthenticate(person.call_without_account(request)).await?.into_inner();
+    let until = baton_proto::convert::datetime(&response.fresh_until.unwrap()).unwrap();
     Ok(until - Utc::now())
 }
 
 async fn make_key(context: &TestContext, person: &Person) -> Result<String, Status> {
     let request = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
-    let answer = ApiKeyServiceClient::new(context.auth()).create_api_key(person.call_without_account(request)).await?;
-    Ok(answer.into_inner().id)
+    let response =
+        ApiKeyServiceClient::new(context.auth()).create_api_key(person.call_without_account(request)).await?;
+    Ok(response.into_inner().id)
 }
 
 async fn delete_key(context: &TestContext, person: &Person, id: &str) -> Result<(), Status> {

@@ -71,8 +71,8 @@ async fn twenty_parallel_refreshes_succeed_and_any_token_continues() {
     let context = TestContext::start(&[]).await;
     let ada = context.person("ada").await;
     let calls = (0..20).map(|_| refresh(&context, &ada.refresh_token));
-    let answers = futures_util::future::join_all(calls).await;
-    let tokens: HashSet<_> = answers.into_iter().map(|answer| answer.unwrap().refresh_token).collect();
+    let responses = futures_util::future::join_all(calls).await;
+    let tokens: HashSet<_> = responses.into_iter().map(|response| response.unwrap().refresh_token).collect();
     assert_eq!(tokens.len(), 20, "each call gets its own token");
     for token in tokens.iter().take(2) {
         refresh(&context, token).await.unwrap();
@@ -85,7 +85,7 @@ async fn refresh_can_be_retried_for_ten_seconds() {
     let (clock, auth) = start_with_fixed_clock(&context).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|answer| answer.into_inner()) }
+        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
     };
     let (ada, ben) = (context.person("ada").await, context.person("ben").await);
     for person in [&ada, &ben] {
@@ -108,7 +108,7 @@ async fn theft_within_the_reuse_interval_is_detected_later() {
     let (clock, auth) = start_with_fixed_clock(&context).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|answer| answer.into_inner()) }
+        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
     };
     let ada = context.person("ada").await;
     let honest = refresh(ada.refresh_token.clone()).await.unwrap().refresh_token;
@@ -128,7 +128,7 @@ async fn session_expires_when_idle_and_when_old() {
     let (clock, auth) = start_with_fixed_clock(&context).await;
     let refresh = |token: String| {
         let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|answer| answer.into_inner()) }
+        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
     };
     let (ada, ben) = (context.person("ada").await, context.person("ben").await);
     let mut token = ben.refresh_token;

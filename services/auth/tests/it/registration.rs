@@ -195,7 +195,7 @@ async fn activation_link_expires_after_a_week_and_with_an_address_change() {
     let token = mailed_token(&context, "ada@example.org", 1).await;
     let verify = async || {
         let request = VerifyEmailRequest { token: token.clone(), password: None };
-        client(&context).verify_email(request).await.map(|answer| answer.into_inner().user.unwrap().email)
+        client(&context).verify_email(request).await.map(|response| response.into_inner().user.unwrap().email)
     };
     assert_eq!(verify().await.unwrap(), "ada@example.org");
     let session = login(&context, "ada@example.org", PASSWORD).await.unwrap();

@@ -27,9 +27,9 @@ async fn issue(context: &TestContext, service: &str, secret: &str, audience: &st
         secret: secret.to_owned(),
         audience: audience.to_owned(),
     };
-    let answer = InternalServiceClient::new(context.auth()).issue_service_token(request).await?.into_inner();
-    assert_eq!((answer.token_type.as_str(), answer.expires_in), ("Bearer", 300));
-    Ok(answer.access_token)
+    let response = InternalServiceClient::new(context.auth()).issue_service_token(request).await?.into_inner();
+    assert_eq!((response.token_type.as_str(), response.expires_in), ("Bearer", 300));
+    Ok(response.access_token)
 }
 
 fn secret(context: &TestContext) -> String {

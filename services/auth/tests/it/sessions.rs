@@ -25,13 +25,13 @@ fn sessions(context: &TestContext) -> SessionServiceClient<Channel> {
 
 async fn sign_in(context: &TestContext, person: &Person, address: &str, user_agent: &str) -> (LoginResponse, Person) {
     let request = LoginRequest { email: person.email.clone(), password: PASSWORD.to_owned() };
-    let answer = client(context).login(from(request, address, user_agent)).await.unwrap().into_inner();
+    let response = client(context).login(from(request, address, user_agent)).await.unwrap().into_inner();
     let there = Person {
-        token: answer.access_token().to_owned(),
-        refresh_token: answer.refresh_token().to_owned(),
+        token: response.access_token().to_owned(),
+        refresh_token: response.refresh_token().to_owned(),
         ..person.clone()
     };
-    (answer, there)
+    (response, there)
 }
 
 async fn open(context: &TestContext, person: &Person) -> Vec<Session> {
@@ -101,8 +101,8 @@ async fn revoke_all_closes_the_other_sessions_or_all() {
     let [mine, other] = open(&context, &here).await.try_into().unwrap();
     let revoke = |include_current| here.call_without_account(RevokeAllSessionsRequest { include_current });
     for expected in [1, 0] {
-        let answer = sessions(&context).revoke_all_sessions(revoke(false)).await.unwrap().into_inner();
-        assert_eq!(answer.revoked_count, expected);
+        let response = sessions(&context).revoke_all_sessions(revoke(false)).await.unwrap().into_inner();
+        assert_eq!(response.revoked_count, expected);
     }
     assert_signed_out(&context, &ada).await;
     assert_eq!(open(&context, &here).await.len(), 1);

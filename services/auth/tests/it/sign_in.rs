@@ -40,8 +40,8 @@ async fn excess_parallel_sign_ins_are_refused_at_once() {
         let context = &context;
         async move { login(context, &format!("{n}@example.org"), PASSWORD).await.unwrap_err() }
     });
-    let answers = futures_util::future::join_all(calls).await;
-    let count = |expected| answers.iter().filter(|status| reason(status) == Some(expected)).count();
+    let responses = futures_util::future::join_all(calls).await;
+    let count = |expected| responses.iter().filter(|status| reason(status) == Some(expected)).count();
     let (busy, served) = (count(Reason::Busy), count(Reason::CredentialsInvalid));
     assert!(busy > 0 && served >= 34, "{busy} refused, {served} served");
     assert_eq!(busy + served, 80);

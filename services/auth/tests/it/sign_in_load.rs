@@ -47,8 +47,8 @@ async fn memory_is_bounded_by_the_hashing_threads() {
 
     let huge = "x".repeat(1 << 20);
     let calls = (0..300).map(|n| login(format!("{n}@example.org"), if n % 10 == 0 { &huge } else { PASSWORD }));
-    let answers = futures_util::future::join_all(calls).await;
-    let count = |expected| answers.iter().filter(|&&reason| reason == Some(expected)).count();
+    let responses = futures_util::future::join_all(calls).await;
+    let count = |expected| responses.iter().filter(|&&reason| reason == Some(expected)).count();
     let (hashed, busy) = (count(Reason::CredentialsInvalid), count(Reason::Busy));
     assert_eq!(count(Reason::ValidationFailed), 30, "the huge ones");
     assert_eq!(hashed + busy, 270);

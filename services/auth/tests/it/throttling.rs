@@ -101,19 +101,19 @@ async fn registration_and_sign_in_do_not_reveal_whether_an_address_is_known() {
     for email in [ada.email.as_str(), "nobody@example.org"] {
         let register = RegisterRequest { password: OTHER.to_owned(), ..registration(email) };
         auth.clone().register(from(register, "198.51.100.99", "curl/8.5.0")).await.unwrap();
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         // Past the free attempts, where a reset counter would reveal the address too.
         for n in 0..9 {
             let (why, status) = login(&auth, email, OTHER, &format!("198.51.100.{n}")).await.unwrap_err();
-            answers.push((why, status.code(), status.message().to_owned(), status.details().to_vec()));
+            responses.push((why, status.code(), status.message().to_owned(), status.details().to_vec()));
             if why == Some(Reason::TooManyAttempts) {
                 clock.advance(TimeDelta::seconds(seconds(&status) as i64));
             }
         }
-        outcomes.push(answers);
+        outcomes.push(responses);
     }
     assert_eq!(outcomes[0], outcomes[1], "known and unknown");
-    assert_eq!(outcomes[0].iter().filter(|answer| answer.0 == Some(Reason::TooManyAttempts)).count(), 2);
+    assert_eq!(outcomes[0].iter().filter(|response| response.0 == Some(Reason::TooManyAttempts)).count(), 2);
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn parallel_attempts_are_counted_before_any_response() {
         let auth = &auth;
         async move { login(auth, "ada@example.org", "wrong", &format!("198.51.100.{n}")).await.unwrap_err().0 }
     });
-    let answers = futures_util::future::join_all(calls).await;
-    let admitted = answers.iter().filter(|&&why| why == Some(Reason::CredentialsInvalid)).count();
-    assert_eq!(admitted, 5, "a burst does not bypass the limit: {answers:?}");
+    let responses = futures_util::future::join_all(calls).await;
+    let admitted = responses.iter().filter(|&&why| why == Some(Reason::CredentialsInvalid)).count();
+    assert_eq!(admitted, 5, "a burst does not bypass the limit: {responses:?}");
 }

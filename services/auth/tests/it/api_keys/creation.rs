@@ -10,8 +10,8 @@ use crate::helpers::{OTHER, link, passwords, reset, wait_for_email};
 
 async fn events(context: &TestContext, person: &Person) -> Vec<(AuthEventKind, bool)> {
     let request = person.call_without_account(ListAuthEventsRequest { page: None });
-    let answer = SessionServiceClient::new(context.auth()).list_auth_events(request).await.unwrap().into_inner();
-    answer.events.iter().map(|event| (event.kind(), !event.session_id.is_empty())).collect()
+    let response = SessionServiceClient::new(context.auth()).list_auth_events(request).await.unwrap().into_inner();
+    response.events.iter().map(|event| (event.kind(), !event.session_id.is_empty())).collect()
 }
 
 async fn sign_in_was(context: &TestContext, person: &Person, ago: &str) {

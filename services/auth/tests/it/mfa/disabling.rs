@@ -18,8 +18,8 @@ async fn disable(fixture: &Fixture, person: &Person, code: Option<&str>, passwor
 
 async fn renew(fixture: &Fixture, person: &Person, code: Option<&str>) -> Result<Vec<String>, Status> {
     let request = RenewRecoveryCodesRequest { code: code.map(str::to_owned), password: None };
-    let answer = fixture.client().renew_recovery_codes(call(person, request)).await;
-    answer.map(|answer| answer.into_inner().recovery_codes)
+    let response = fixture.client().renew_recovery_codes(call(person, request)).await;
+    response.map(|response| response.into_inner().recovery_codes)
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn reset_removes_a_second_factor_only_in_its_first_week_and_on_request() {
             remove_second_factor: remove,
             ..ConfirmPasswordResetRequest::default()
         };
-        passwords.confirm_password_reset(request).await.map(|answer| answer.into_inner().second_factor_enabled)
+        passwords.confirm_password_reset(request).await.map(|response| response.into_inner().second_factor_enabled)
     };
     let (ada, ..) = fixture.person_with_mfa("ada").await;
     assert!(reset(&ada, 1, false).await.unwrap());

@@ -20,8 +20,8 @@ async fn unconfirmed_enrollment_does_not_change_the_sign_in() {
     let app = App::scan(&fixture.enroll(&ada, None, None).await.unwrap());
     let refused = fixture.confirm(&ada, &app.wrong_code(&fixture.clock)).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::ProofInvalid));
-    let answer = fixture.login(&ada).await;
-    assert!(!answer.mfa_required && answer.access_token.is_some() && answer.mfa_token.is_none());
+    let response = fixture.login(&ada).await;
+    assert!(!response.mfa_required && response.access_token.is_some() && response.mfa_token.is_none());
 
     // Another enrollment replaces the secret, and a pending secret expires.
     let replaced = app;
@@ -82,7 +82,7 @@ async fn one_of_two_parallel_confirmations_returns_recovery_codes() {
     let app = App::scan(&fixture.enroll(&ada, None, None).await.unwrap());
     let code = app.code(&fixture.clock, 0);
     let (first, second) = tokio::join!(fixture.confirm(&ada, &code), fixture.confirm(&ada, &code));
-    let codes = [&first, &second].into_iter().filter_map(|answer| answer.as_ref().ok()).collect::<Vec<_>>();
+    let codes = [&first, &second].into_iter().filter_map(|response| response.as_ref().ok()).collect::<Vec<_>>();
     assert_eq!(codes.len(), 1);
     fixture.verify(&fixture.challenge(&ada).await, &codes[0][0]).await.unwrap();
 }

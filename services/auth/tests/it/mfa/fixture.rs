@@ -53,9 +53,9 @@ impl Fixture {
 
     /// Passes the first factor, and returns the mfa token.
     pub(crate) async fn challenge(&self, person: &Person) -> String {
-        let answer = self.login(person).await;
-        assert!(answer.mfa_required);
-        answer.mfa_token.unwrap()
+        let response = self.login(person).await;
+        assert!(response.mfa_required);
+        response.mfa_token.unwrap()
     }
 
     pub(crate) async fn verify(&self, mfa_token: &str, code: &str) -> Result<VerifySecondFactorResponse, Status> {
@@ -75,7 +75,7 @@ impl Fixture {
 
     pub(crate) async fn confirm(&self, person: &Person, code: &str) -> Result<Vec<String>, Status> {
         let request = person.call_without_account(ConfirmTotpRequest { code: code.to_owned() });
-        self.client().confirm_totp(request).await.map(|answer| answer.into_inner().recovery_codes)
+        self.client().confirm_totp(request).await.map(|response| response.into_inner().recovery_codes)
     }
 
     /// A user with a second factor, which was enabled some minutes ago.

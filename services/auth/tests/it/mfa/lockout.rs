@@ -49,9 +49,10 @@ async fn a_hundred_parallel_guesses_count_as_five() {
     let (ada, app, _) = fixture.person_with_mfa("ada").await;
     let token = fixture.challenge(&ada).await;
     let wrong = app.wrong_code(&fixture.clock);
-    let answers = futures_util::future::join_all((0..100).map(|_| fixture.verify(&token, &wrong))).await;
-    let count =
-        |expected| answers.iter().filter(|answer| answer.as_ref().err().and_then(reason) == Some(expected)).count();
+    let responses = futures_util::future::join_all((0..100).map(|_| fixture.verify(&token, &wrong))).await;
+    let count = |expected| {
+        responses.iter().filter(|response| response.as_ref().err().and_then(reason) == Some(expected)).count()
+    };
     assert_eq!(count(Reason::MfaCodeInvalid), 5);
     assert!(count(Reason::TooManyAttempts) > 0, "the rest waits or is refused");
 }

@@ -39,8 +39,8 @@ async fn one_of_many_parallel_callbacks_signs_in() {
         let code = fixture.code(&sent, fixture.claims(&sent, "1", "ada@example.org"));
         fixture.callback(sent.callback_request(&code))
     });
-    let answers = futures_util::future::join_all(calls).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let responses = futures_util::future::join_all(calls).await;
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1, "{responses:?}");
 }
 
 #[tokio::test]
@@ -91,10 +91,10 @@ async fn callback_of_another_provider_is_refused() {
     ] {
         let sent = fixture.authorize(provider).await;
         let code = fixture.code(&sent, fixture.claims(&sent, "1", &address("ada")));
-        let answer = fixture.callback(CallbackRequest { iss: iss.clone(), ..sent.callback_request(&code) }).await;
+        let response = fixture.callback(CallbackRequest { iss: iss.clone(), ..sent.callback_request(&code) }).await;
         match holds {
-            true => assert!(answer.is_ok(), "{provider} {iss}: {answer:?}"),
-            false => assert_eq!(refusal(answer), Reason::ProviderRefused, "{provider} {iss}"),
+            true => assert!(response.is_ok(), "{provider} {iss}: {response:?}"),
+            false => assert_eq!(refusal(response), Reason::ProviderRefused, "{provider} {iss}"),
         }
     }
 }
@@ -157,8 +157,8 @@ async fn id_token_must_match_issuer_audience_nonce_and_times() {
         ("nonce", json!(null)),
         ("sub", json!("")),
     ] {
-        let answer = fixture.forged(|claims| claims[claim] = value.clone(), None).await;
-        assert_eq!(refusal(answer), Reason::ProviderRefused, "{claim}: {value}");
+        let response = fixture.forged(|claims| claims[claim] = value.clone(), None).await;
+        assert_eq!(refusal(response), Reason::ProviderRefused, "{claim}: {value}");
     }
 }
 

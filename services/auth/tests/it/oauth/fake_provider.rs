@@ -210,9 +210,9 @@ async fn token(State(fake): State<FakeProvider>, headers: HeaderMap, body: Strin
 
 /// The access token holds the response itself: JSON, or a JWT.
 async fn userinfo(headers: HeaderMap) -> Response {
-    let answer = headers[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
-    let media_type = if answer.starts_with('{') { "application/json" } else { "application/jwt; charset=utf-8" };
-    ([(header::CONTENT_TYPE, media_type)], answer).into_response()
+    let response = headers[header::AUTHORIZATION].to_str().unwrap().trim_start_matches("Bearer ").to_owned();
+    let media_type = if response.starts_with('{') { "application/json" } else { "application/jwt; charset=utf-8" };
+    ([(header::CONTENT_TYPE, media_type)], response).into_response()
 }
 
 async fn github_token(State(fake): State<FakeProvider>, body: String) -> Json<Value> {

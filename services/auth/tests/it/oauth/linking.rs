@@ -20,8 +20,8 @@ impl Fixture {
             password: password.to_owned(),
             redirect: "/settings".to_owned(),
         };
-        let answer = self.identities().link_identity(bearer(token, request)).await?.into_inner();
-        Ok(Redirected::to(provider, &answer.authorization_url, answer.browser_token))
+        let response = self.identities().link_identity(bearer(token, request)).await?.into_inner();
+        Ok(Redirected::to(provider, &response.authorization_url, response.browser_token))
     }
 
     /// Links an identity of a provider to a user.
@@ -130,8 +130,8 @@ async fn identity_belongs_to_one_user_and_is_unique_per_provider() {
 #[tokio::test]
 async fn last_way_to_sign_in_cannot_be_unlinked() {
     let fixture = Fixture::start().await;
-    let answer = fixture.sign_in("acme", "1", &address("ada")).await.unwrap();
-    let token = answer.access_token();
+    let response = fixture.sign_in("acme", "1", &address("ada")).await.unwrap();
+    let token = response.access_token();
     assert_eq!(refusal(fixture.unlink(token, "acme").await), Reason::LastWayToSignIn);
     let sent = fixture.begin_link(token, "evil", "").await.unwrap();
     let code = fixture.code(&sent, fixture.claims(&sent, "2", &address("there")));
@@ -163,9 +163,9 @@ async fn password_reset_unlinks_later_identities_unless_kept() {
         passwords.confirm_password_reset(request).await.unwrap().into_inner()
     };
     let named = |identities: &[Identity]| identities.iter().map(|it| it.provider.clone()).collect::<Vec<_>>();
-    let answer = set(1, &ada.email, &["acme", "nothing"]).await;
+    let response = set(1, &ada.email, &["acme", "nothing"]).await;
     assert_eq!(
-        (named(&answer.unlinked_identities), named(&answer.identities)),
+        (named(&response.unlinked_identities), named(&response.identities)),
         (vec!["evil".into()], vec!["acme".into()])
     );
     let mails = fixture.context.mailbox().mails(Some(&ada.email));
@@ -180,8 +180,8 @@ async fn password_reset_unlinks_later_identities_unless_kept() {
     // The identity of the registration is kept: no stranger can have linked it.
     let email = address("ben");
     fixture.sign_in("acme", "ben", &email).await.unwrap();
-    let answer = set(1, &email, &[]).await;
-    assert_eq!((named(&answer.unlinked_identities), named(&answer.identities)), (vec![], vec!["acme".to_owned()]));
+    let response = set(1, &email, &[]).await;
+    assert_eq!((named(&response.unlinked_identities), named(&response.identities)), (vec![], vec!["acme".to_owned()]));
 }
 
 /// "Classic-federated merge": an attacker registers with another's address and waits for the owner.
@@ -227,6 +227,6 @@ async fn closing_session_links_nothing() {
         assert_eq!(came.await, 0, "linked");
         other.commit().await.unwrap();
     };
-    let (answer, ()) = tokio::join!(fixture.callback(sent.callback_request(&code)), closes);
-    assert_eq!(refusal(answer), Reason::SessionClosed);
+    let (response, ()) = tokio::join!(fixture.callback(sent.callback_request(&code)), closes);
+    assert_eq!(refusal(response), Reason::SessionClosed);
 }
