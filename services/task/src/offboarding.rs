@@ -11,7 +11,7 @@ use crate::{
     store,
     task::{
         Task,
-        writer::{self, Changed},
+        writer::{self, AppliedChange},
     },
 };
 
@@ -28,8 +28,8 @@ const BATCH: i64 = 500;
 /// Those of the database.
 pub(crate) async fn offboard(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
     store::offboarding::record_departure(tx, from, to).await?;
-    store::watcher::forget(tx, from).await?;
-    store::saved_view::forget(tx, from).await?;
+    store::watcher::delete_member(tx, from).await?;
+    store::saved_view::delete_private(tx, from).await?;
     let mut after = Uuid::nil();
     while let Some(last) = reassign_batch(tx, from, to, after).await? {
         after = last;
@@ -45,9 +45,9 @@ async fn reassign_batch(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Resul
     let reassigned = tasks.into_iter().map(|before| {
         let mut after = before.clone();
         let kind = assignment::take_over(&mut after, from, to, now);
-        Changed { before, after, kind, reason: None }
+        AppliedChange { before, after, kind, reason: None }
     });
-    writer::hand_over(tx, reassigned.collect()).await?;
+    writer::save_reassigned(tx, reassigned.collect()).await?;
     Ok(last)
 }
 
@@ -63,9 +63,9 @@ pub(crate) async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) ->
             required_people(before).into_iter().flatten().find_map(|from| Some((from, *successors.get(&from)?)))?;
         let mut after = before.clone();
         let kind = assignment::take_over(&mut after, from, to, now);
-        Some(Changed { before: before.clone(), after, kind, reason: None })
+        Some(AppliedChange { before: before.clone(), after, kind, reason: None })
     });
-    let reassigned = writer::hand_over(tx, reassigned.collect()).await?.into_iter();
+    let reassigned = writer::save_reassigned(tx, reassigned.collect()).await?.into_iter();
     let mut reassigned: HashMap<Uuid, Task> = reassigned.map(|task| (task.id, task)).collect();
     for task in &mut tasks {
         if let Some(reassigned) = reassigned.remove(&task.id) {

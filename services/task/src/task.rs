@@ -24,7 +24,7 @@ use self::{fields::Fields, lifecycle::Transition};
 pub(crate) use self::lifecycle::Status;
 
 /// Pause reason of a task that was running when it was deleted.
-const DELETED: &str = "deleted";
+const DELETED_REASON: &str = "deleted";
 
 /// Priority, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,7 +223,7 @@ impl Task {
     /// Moves the task to the trash and pauses it.
     pub(crate) fn delete(&mut self, now: DateTime<Utc>) {
         if self.status == Status::InProgress {
-            self.pause_work(DELETED.to_owned(), now);
+            self.pause_work(DELETED_REASON.to_owned(), now);
         }
         self.deleted_at = Some(now);
     }
@@ -301,9 +301,9 @@ pub(crate) mod tests {
     }
 
     /// A transition and its name.
-    pub(crate) type Named = (&'static str, &'static Transition);
+    pub(crate) type NamedTransition = (&'static str, &'static Transition);
 
-    pub(crate) fn go(task: &mut Task, (name, _): Named, now: DateTime<Utc>) -> Result<()> {
+    pub(crate) fn apply_named(task: &mut Task, (name, _): NamedTransition, now: DateTime<Utc>) -> Result<()> {
         match name {
             "start" => task.start(now),
             "pause" => task.pause("lunch".to_owned(), now),
@@ -316,23 +316,23 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn any_transition() -> impl Strategy<Value = Named> {
+    pub(crate) fn any_transition() -> impl Strategy<Value = NamedTransition> {
         prop::sample::select(TRANSITIONS.to_vec())
     }
 
     proptest! {
         #[test]
-        fn only_the_table_moves_a_task(ways in prop::collection::vec((any_transition(), -50i64..500), 0..30)) {
+        fn only_the_table_moves_a_task(transitions in prop::collection::vec((any_transition(), -50i64..500), 0..30)) {
             let mut task = task(Uuid::from_u128(1));
             let (mut now, mut worked) = (at(0), 0);
-            for (named, seconds) in ways {
+            for (named, seconds) in transitions {
                 now += TimeDelta::seconds(seconds);
-                let (way, before) = (named.1, task.clone());
-                if way.from.contains(&before.status) {
-                    prop_assert!(go(&mut task, named, now).is_ok());
-                    prop_assert_eq!(task.status, way.to);
+                let (transition, before) = (named.1, task.clone());
+                if transition.from.contains(&before.status) {
+                    prop_assert!(apply_named(&mut task, named, now).is_ok());
+                    prop_assert_eq!(task.status, transition.to);
                 } else {
-                    let error = go(&mut task, named, now).unwrap_err();
+                    let error = apply_named(&mut task, named, now).unwrap_err();
                     prop_assert_eq!(error.reason(), Reason::TaskWrongState);
                     prop_assert_eq!(&task, &before);
                 }
@@ -401,6 +401,9 @@ pub(crate) mod tests {
         task.delete(at(10));
         assert_eq!((task.is_open(), task.worked_seconds(at(100))), (false, 10));
         task.restore();
-        assert_eq!((task.is_open(), task.status, task.pause_reason.as_deref()), (true, Status::Paused, Some(DELETED)));
+        assert_eq!(
+            (task.is_open(), task.status, task.pause_reason.as_deref()),
+            (true, Status::Paused, Some(DELETED_REASON))
+        );
     }
 }

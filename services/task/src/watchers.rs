@@ -58,9 +58,9 @@ impl WatchState {
 ///
 /// # Errors
 /// WATCHER_INVALID.
-pub(crate) fn next(now: Option<WatchState>, wish: WatchState) -> Result<Option<WatchState>> {
+pub(crate) fn next(now: Option<WatchState>, requested: WatchState) -> Result<Option<WatchState>> {
     use WatchState::{Added, Chose, Commented, Declined, Mentioned, Removed};
-    let changes = match (wish, now) {
+    let changes = match (requested, now) {
         (Added, Some(Declined)) => return Err(Reason::WatcherInvalid.into()),
         (Chose, Some(now)) => !now.watches(),
         (Added, Some(now)) => now == Removed,
@@ -70,7 +70,7 @@ pub(crate) fn next(now: Option<WatchState>, wish: WatchState) -> Result<Option<W
         (Commented | Mentioned, Some(_)) => false,
         (_, None) => true,
     };
-    Ok(changes.then_some(wish))
+    Ok(changes.then_some(requested))
 }
 
 /// A member with the attributes that decide visibility.
@@ -101,7 +101,7 @@ impl Extend<Member> for MemberSet {
 
 impl MemberSet {
     /// The members with these handles, in their order.
-    pub(crate) fn named(&self, handles: &[String]) -> Vec<&Member> {
+    pub(crate) fn by_handles(&self, handles: &[String]) -> Vec<&Member> {
         let by_handle: HashMap<&str, &Member> = self.0.values().map(|one| (one.handle.as_str(), one)).collect();
         handles.iter().filter_map(|handle| by_handle.get(handle.as_str()).copied()).collect()
     }
@@ -137,14 +137,14 @@ pub(crate) struct Audience {
     /// Watchers by task.
     pub(crate) watchers: HashMap<Uuid, Vec<Uuid>>,
     /// The watchers, and the creators and holders of the tasks.
-    pub(crate) people: MemberSet,
+    pub(crate) members: MemberSet,
 }
 
 impl Audience {
     /// The watchers who see this task.
     pub(crate) fn of(&self, task: &Task) -> Vec<Uuid> {
         let watchers = self.watchers.get(&task.id).map(Vec::as_slice).unwrap_or_default();
-        watchers.iter().copied().filter(|id| self.people.can_see(*id, task)).collect()
+        watchers.iter().copied().filter(|id| self.members.can_see(*id, task)).collect()
     }
 }
 
@@ -196,25 +196,25 @@ mod tests {
     #[test]
     fn members_are_found_by_handle_in_the_order_of_the_handles() {
         let handles = [USER, Uuid::from_u128(99), OWNER].map(|id| id.to_string());
-        let named: Vec<Uuid> = members().named(&handles).into_iter().map(|one| one.user_id).collect();
+        let named: Vec<Uuid> = members().by_handles(&handles).into_iter().map(|one| one.user_id).collect();
         assert_eq!(named, [USER, OWNER]);
     }
 
     #[test]
     fn no_is_taken_back_by_who_said_it_only() {
         use WatchState::{Added, Chose, Commented, Declined, Mentioned, Removed};
-        for wish in [Commented, Mentioned, Removed] {
-            assert_eq!(next(Some(Declined), wish).unwrap(), None);
+        for requested in [Commented, Mentioned, Removed] {
+            assert_eq!(next(Some(Declined), requested).unwrap(), None);
         }
         assert_eq!(next(Some(Declined), Added).unwrap_err().reason(), Reason::WatcherInvalid);
         assert_eq!(next(Some(Declined), Chose).unwrap(), Some(Chose));
         assert_eq!(next(Some(Removed), Added).unwrap(), Some(Added));
         assert_eq!(next(Some(Removed), Commented).unwrap(), None);
-        for wish in WatchState::ALL {
-            assert_eq!(next(None, wish).unwrap(), Some(wish));
+        for requested in WatchState::ALL {
+            assert_eq!(next(None, requested).unwrap(), Some(requested));
             // Repeating a request changes nothing.
-            assert!(!next(Some(wish), wish).is_ok_and(|next| next.is_some()), "{wish:?}");
-            assert_eq!(WatchState::from_name(wish.name()), Some(wish));
+            assert!(!next(Some(requested), requested).is_ok_and(|next| next.is_some()), "{requested:?}");
+            assert_eq!(WatchState::from_name(requested.name()), Some(requested));
         }
     }
 }

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::task::attachment::{Announced, Attachment, checksum};
+use crate::task::attachment::{AnnouncedFile, Attachment, checksum};
 
 /// A completed attachment.
 pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {
@@ -34,8 +34,8 @@ pub(crate) fn attachment(attachment: Attachment) -> proto::Attachment {
 }
 
 /// The announced file.
-pub(crate) fn announced(request: &CreateAttachmentRequest) -> Result<Announced> {
-    Ok(Announced {
+pub(crate) fn announced_file(request: &CreateAttachmentRequest) -> Result<AnnouncedFile> {
+    Ok(AnnouncedFile {
         file_name: request.file_name.clone(),
         content_type: request.content_type.to_ascii_lowercase(),
         size_bytes: request.size_bytes,
@@ -44,7 +44,7 @@ pub(crate) fn announced(request: &CreateAttachmentRequest) -> Result<Announced> 
 }
 
 /// The response. The copy stored for idempotency has no `upload`, because the URL is a credential.
-pub(crate) fn created(id: Uuid, expires_at: DateTime<Utc>, upload: Option<Upload>) -> CreateAttachmentResponse {
+pub(crate) fn create_response(id: Uuid, expires_at: DateTime<Utc>, upload: Option<Upload>) -> CreateAttachmentResponse {
     let (url, headers) = upload.map(|upload| (upload.url.into(), upload.headers)).unwrap_or_default();
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));
     CreateAttachmentResponse {

@@ -7,7 +7,7 @@ use baton_proto::{
 
 use crate::{
     store::{
-        comment::{Around, Mention, Reaction},
+        comment::{CommentDetails, Mention, Reaction},
         watcher::Watcher,
     },
     task::{Task, comment::Comment},
@@ -15,16 +15,16 @@ use crate::{
 };
 
 /// A comment with its mentions, reactions and replies.
-pub(crate) fn comment(comment: Comment, around: Around) -> proto::Comment {
+pub(crate) fn comment(comment: Comment, details: CommentDetails) -> proto::Comment {
     proto::Comment {
         id: comment.id.to_string(),
         task_id: comment.task_id.to_string(),
         parent_id: comment.parent_id.map(|id| id.to_string()),
         author_id: comment.author_id.to_string(),
         body: comment.body,
-        mentions: around.mentions.into_iter().map(mention).collect(),
-        reactions: around.reactions.into_iter().map(reaction).collect(),
-        reply_count: number(around.replies),
+        mentions: details.mentions.into_iter().map(mention).collect(),
+        reactions: details.reactions.into_iter().map(reaction).collect(),
+        reply_count: number(details.replies),
         version: comment.version,
         created_at: Some(timestamp(comment.created_at)),
         edited_at: comment.edited_at.map(timestamp),

@@ -11,14 +11,14 @@ use crate::{
     policy::visibility::Actor,
     task::{
         Task,
-        dependency::{Conflict, Linked, conflicts},
+        dependency::{Conflict, LinkedTask, conflicts},
     },
 };
 
 /// The links of a task. `actor` sees the task; a linked task that they do not see has neither id nor title.
 pub(crate) fn dependencies(
     task: &Task,
-    linked: Vec<Linked>,
+    linked: Vec<LinkedTask>,
     actor: Actor<'_>,
     now: DateTime<Utc>,
 ) -> proto::TaskDependencies {

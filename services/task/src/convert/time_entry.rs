@@ -10,7 +10,7 @@ use crate::{
     store::time_entry::Correction,
     task::{
         Task,
-        time_entry::{CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, whole},
+        time_entry::{CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, clamp_seconds},
     },
 };
 
@@ -68,28 +68,28 @@ pub(crate) fn to_action(action: CorrectionAction) -> TimeCorrectionAction {
 }
 
 /// The time report of a task as of `now`.
-pub(crate) fn report(task: &Task, figures: TimeTotals, now: DateTime<Utc>) -> TimeReport {
-    let (working, paused) = (figures.working_seconds, figures.paused_seconds);
-    let until = |end: DateTime<Utc>, start: DateTime<Utc>| whole((end - start).num_seconds());
+pub(crate) fn report(task: &Task, totals: TimeTotals, now: DateTime<Utc>) -> TimeReport {
+    let (working, paused) = (totals.working_seconds, totals.paused_seconds);
+    let until = |end: DateTime<Utc>, start: DateTime<Utc>| clamp_seconds((end - start).num_seconds());
     let ratio = |part: i64, of: i64| (of > 0).then(|| part as f64 / of as f64);
     let end = task.completed_at.or(task.canceled_at).unwrap_or(now);
-    let started = figures.first_started_at;
+    let started = totals.first_started_at;
     TimeReport {
         task_id: task.id.to_string(),
         estimated_seconds: task.fields.estimated_seconds,
-        working_seconds: whole(working),
-        paused_seconds: whole(paused),
+        working_seconds: clamp_seconds(working),
+        paused_seconds: clamp_seconds(paused),
         elapsed_seconds: started.map_or(0, |start| until(end, start)),
         estimate_ratio: ratio(working, task.fields.estimated_seconds.map_or(0, i64::from)),
         focus_ratio: ratio(working, working + paused),
-        pause_count: whole(figures.pauses),
-        by_user: figures
-            .people
+        pause_count: clamp_seconds(totals.pauses),
+        by_user: totals
+            .by_user
             .into_iter()
             .map(|(user_id, seconds, entries)| TimeOfPerson {
                 user_id: user_id.to_string(),
-                working_seconds: whole(seconds),
-                entry_count: whole(entries),
+                working_seconds: clamp_seconds(seconds),
+                entry_count: clamp_seconds(entries),
             })
             .collect(),
         first_started_at: started.map(timestamp),

@@ -21,9 +21,9 @@ use crate::{
     events::publish::attachment as events,
     store::{
         self,
-        attachment_gc::{self, Left},
+        attachment_gc::{self, GarbageAttachment},
     },
-    task::attachment::{self, COMPLETION_TIMEOUT, ROOT},
+    task::attachment::{self, COMPLETION_TIMEOUT, KEY_PREFIX},
 };
 
 pub use crate::store::storage_usage::CountedBytes;
@@ -35,13 +35,13 @@ pub(crate) const ORPHAN_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// Pause before the first: a process that crashes and restarts must not list the store each time.
 pub(crate) const ORPHAN_DELAY: Duration = Duration::from_secs(3600);
 /// Younger content may belong to a running call.
-const ORPHANS_FROM: TimeDelta = TimeDelta::days(1);
+const ORPHAN_MIN_AGE: TimeDelta = TimeDelta::days(1);
 /// Rows per batch.
 const BATCH: i64 = 100;
 /// Attachments whose content is deleted concurrently.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_DELETES: usize = 8;
 /// Keys per lookup.
-const KEYS: usize = 1_000;
+const ORPHAN_BATCH: usize = 1_000;
 
 /// Deletes expired uploads, attachments whose task is gone, and the content of deleted attachments.
 ///
@@ -50,12 +50,12 @@ const KEYS: usize = 1_000;
 pub async fn sweep(db: &Db, files: &Files) -> Result<()> {
     let expired_before = db.clock().now() - COMPLETION_TIMEOUT;
     loop {
-        let useless = attachment_gc::useless(db, expired_before, BATCH).await?;
-        if useless.is_empty() {
+        let expired = attachment_gc::list_expired(db, expired_before, BATCH).await?;
+        if expired.is_empty() {
             break;
         }
         let mut accounts: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-        for Left { id, account_id } in useless {
+        for GarbageAttachment { id, account_id } in expired {
             accounts.entry(account_id).or_default().push(id);
         }
         for (account_id, ids) in accounts {
@@ -68,16 +68,16 @@ pub async fn sweep(db: &Db, files: &Files) -> Result<()> {
     }
     let mut after = Uuid::nil();
     loop {
-        let deleting = attachment_gc::deleting(db, after, BATCH).await?;
+        let deleting = attachment_gc::list_marked(db, after, BATCH).await?;
         let Some(last) = deleting.last() else { return Ok(()) };
         after = last.id;
-        let deleted = stream::iter(deleting).map(|left| async move {
-            files.delete_below(&attachment::folder(left.account_id, left.id)).await.map(|()| left.id)
+        let deleted = stream::iter(deleting).map(|garbage| async move {
+            files.delete_below(&attachment::key_prefix(garbage.account_id, garbage.id)).await.map(|()| garbage.id)
         });
-        let deleted: Vec<Result<Uuid>> = deleted.buffer_unordered(AT_ONCE).collect().await;
+        let deleted: Vec<Result<Uuid>> = deleted.buffer_unordered(MAX_CONCURRENT_DELETES).collect().await;
         let (deleted, failed): (Vec<_>, Vec<_>) = deleted.into_iter().partition(Result::is_ok);
         let ids: Vec<Uuid> = deleted.into_iter().flatten().collect();
-        attachment_gc::forget(db, &ids).await?;
+        attachment_gc::delete_rows(db, &ids).await?;
         if let Some(error) = failed.into_iter().find_map(Result::err) {
             return Err(error);
         }
@@ -91,19 +91,19 @@ pub async fn sweep(db: &Db, files: &Files) -> Result<()> {
 /// Those of the database and the object store.
 pub async fn sweep_orphans(db: &Db, files: &Files) -> Result<u64> {
     let mut deleted = 0;
-    let mut keys = pin!(files.older_than(ROOT, db.clock().now() - ORPHANS_FROM).try_chunks(KEYS));
+    let mut keys = pin!(files.older_than(KEY_PREFIX, db.clock().now() - ORPHAN_MIN_AGE).try_chunks(ORPHAN_BATCH));
     while let Some(keys) = keys.try_next().await.map_err(|chunk| chunk.1)? {
-        let found: Vec<_> = keys.iter().filter_map(|key| Some((key, attachment::of_key(key)?))).collect();
+        let found: Vec<_> = keys.iter().filter_map(|key| Some((key, attachment::parse_key(key)?))).collect();
         let mut ids: Vec<Uuid> = found.iter().map(|(_, (id, _))| *id).collect();
         ids.dedup();
-        let known: HashMap<_, _> = attachment_gc::known(db, &ids).await?.into_iter().collect();
+        let known: HashMap<_, _> = attachment_gc::objects(db, &ids).await?.into_iter().collect();
         for (key, (id, last)) in found {
-            let belongs = match known.get(&id) {
+            let is_used = match known.get(&id) {
                 None => false,
                 Some(None) => true,
-                Some(Some(kept)) => last == kept.to_string(),
+                Some(Some(object_id)) => last == object_id.to_string(),
             };
-            if !belongs {
+            if !is_used {
                 files.delete(key).await?;
                 deleted += 1;
             }
@@ -132,7 +132,7 @@ pub(crate) async fn sweep_orphans_later(db: Db, files: Files, first: bool) -> Re
 /// # Errors
 /// Those of the object store.
 pub(crate) async fn delete_account_content(files: &Files, account_id: Uuid) -> anyhow::Result<()> {
-    Ok(files.delete_below(&attachment::account_folder(account_id)).await?)
+    Ok(files.delete_below(&attachment::account_key_prefix(account_id)).await?)
 }
 
 /// Recounts the storage usage and returns the wrong counters. Unless `only_check`, corrects them and publishes the

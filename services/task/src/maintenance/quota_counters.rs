@@ -21,9 +21,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 /// Those of the database.
 pub(crate) async fn fold_all(db: Db, shutdown: Shutdown) -> Result<()> {
     let db = &db;
-    let (mut last, mut held) = ((Uuid::nil(), Uuid::nil()), Vec::new());
+    let (mut last, mut locked) = ((Uuid::nil(), Uuid::nil()), Vec::new());
     loop {
-        let changed = store::quota_counters::changed(db, last).await?;
+        let changed = store::quota_counters::list_changed(db, last).await?;
         let Some(&end) = changed.last() else { break };
         for of_account in changed.chunk_by(|(one, _), (other, _)| one == other) {
             if shutdown.stop().is_cancelled() {
@@ -31,18 +31,18 @@ pub(crate) async fn fold_all(db: Db, shutdown: Shutdown) -> Result<()> {
             }
             let account = Tenant::account(of_account[0].0);
             let users: Vec<Uuid> = of_account.iter().map(|&(_, user_id)| user_id).collect();
-            match fold_free(db, account, &users).await {
-                Ok(left) => held.extend(left.into_iter().map(|user_id| (account, user_id))),
+            match fold_unlocked(db, account, &users).await {
+                Ok(left) => locked.extend(left.into_iter().map(|user_id| (account, user_id))),
                 Err(error) => log_failure(&error, account),
             }
         }
         last = end;
     }
-    for (account, user_id) in held {
+    for (account, user_id) in locked {
         if shutdown.stop().is_cancelled() {
             return Ok(());
         }
-        if let Err(error) = fold_held(db, account, user_id).await {
+        if let Err(error) = fold_waiting(db, account, user_id).await {
             log_failure(&error, account);
         }
     }
@@ -55,29 +55,29 @@ fn log_failure(error: &Error, account: Tenant) {
 }
 
 /// Folds unlocked counters and returns the members whose counters are locked.
-async fn fold_free(db: &Db, account: Tenant, users: &[Uuid]) -> Result<Vec<Uuid>> {
+async fn fold_unlocked(db: &Db, account: Tenant, users: &[Uuid]) -> Result<Vec<Uuid>> {
     let mut tx = db.begin(account).await?;
-    if !store::quota_counters::try_claim(&mut tx).await? {
+    if !store::quota_counters::try_lock_folding(&mut tx).await? {
         // Another instance is folding.
         return Ok(Vec::new());
     }
     let counters = store::quota_counters::fold(&mut tx, users).await?;
-    let held = counters.iter().filter(|(_, used)| used.is_none()).map(|(&user_id, _)| user_id).collect();
-    publish(&mut tx, told(counters)).await?;
+    let locked = counters.iter().filter(|(_, used)| used.is_none()).map(|(&user_id, _)| user_id).collect();
+    publish(&mut tx, known_counters(counters)).await?;
     tx.commit().await?;
-    Ok(held)
+    Ok(locked)
 }
 
-async fn fold_held(db: &Db, account: Tenant, user_id: Uuid) -> Result<()> {
+async fn fold_waiting(db: &Db, account: Tenant, user_id: Uuid) -> Result<()> {
     let mut tx = db.begin(account).await?;
     store::quota_counters::set_short_lock_timeout(&mut tx).await?;
     store::quota_counters::lock(&mut tx, &[user_id]).await?;
     let counter = store::quota_counters::fold(&mut tx, &[user_id]).await?;
-    publish(&mut tx, told(counter)).await?;
+    publish(&mut tx, known_counters(counter)).await?;
     tx.commit().await
 }
 
-fn told(counters: BTreeMap<Uuid, Option<i32>>) -> BTreeMap<Uuid, i32> {
+fn known_counters(counters: BTreeMap<Uuid, Option<i32>>) -> BTreeMap<Uuid, i32> {
     counters.into_iter().filter_map(|(user_id, used)| Some((user_id, used?))).collect()
 }
 
@@ -115,14 +115,14 @@ pub async fn rebuild(db: &Db, only_check: bool) -> Result<Vec<Counted>> {
 /// Inserts the difference as a change, so changes that are counted meanwhile remain counted.
 async fn correct(db: &Db, account: Tenant) -> Result<Vec<Counted>> {
     let mut tx = db.begin(account).await?;
-    store::quota_counters::claim(&mut tx).await?;
+    store::quota_counters::lock_folding(&mut tx).await?;
     let counters = store::quota_counters::recount(&mut tx).await?;
     let missing: BTreeMap<Uuid, i32> =
         counters.iter().map(|counter| (counter.user_id, counter.actual - counter.counted)).collect();
-    store::quota_counters::count(&mut tx, &missing).await?;
+    store::quota_counters::record_changes(&mut tx, &missing).await?;
     let users: Vec<Uuid> = missing.into_keys().collect();
     let mut used = store::quota_counters::lock(&mut tx, &users).await?;
-    used.extend(told(store::quota_counters::fold(&mut tx, &users).await?));
+    used.extend(known_counters(store::quota_counters::fold(&mut tx, &users).await?));
     publish(&mut tx, used).await?;
     tx.commit().await?;
     Ok(counters)

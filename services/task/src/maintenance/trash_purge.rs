@@ -11,12 +11,12 @@ use crate::{
     store,
     task::{
         event_kind::EventKind,
-        writer::{self, AccountPolicy, Changed},
+        writer::{self, AccountPolicy, AppliedChange},
     },
 };
 
 /// Time that a task stays in the trash.
-const KEPT: TimeDelta = TimeDelta::days(30);
+const RETENTION: TimeDelta = TimeDelta::days(30);
 /// Pause between two runs.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(600);
 /// Tasks deleted, or detached from their parent, per transaction.
@@ -27,9 +27,9 @@ const BATCH: i64 = 100;
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn empty(db: Db) -> Result<()> {
+pub(crate) async fn sweep(db: Db) -> Result<()> {
     let db = &db;
-    let before = db.clock().now() - KEPT;
+    let before = db.clock().now() - RETENTION;
     let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
     loop {
         let expired = store::trash::expired(db, before, after, BATCH).await?;
@@ -44,18 +44,18 @@ pub(crate) async fn empty(db: Db) -> Result<()> {
 }
 
 /// Detaches the next subtasks of these tasks; returns whether there were any.
-async fn detach_subtasks(db: &Db, account_id: Uuid, wholes: &[Uuid]) -> Result<bool> {
+async fn detach_subtasks(db: &Db, account_id: Uuid, parents: &[Uuid]) -> Result<bool> {
     let mut tx = db.begin(Tenant::account(account_id)).await?;
-    let parts = store::trash::lock_parts(&mut tx, wholes, BATCH).await?;
-    if parts.is_empty() {
+    let subtasks = store::trash::lock_subtasks(&mut tx, parents, BATCH).await?;
+    if subtasks.is_empty() {
         return Ok(false);
     }
-    let alone = parts.into_iter().map(|before| {
+    let detached = subtasks.into_iter().map(|before| {
         let mut after = before.clone();
         after.fields.parent_task_id = None;
-        Changed { before, after, kind: EventKind::Updated, reason: None }
+        AppliedChange { before, after, kind: EventKind::Updated, reason: None }
     });
-    writer::save_all(&mut tx, alone.collect(), AccountPolicy::default()).await?;
+    writer::save_all(&mut tx, detached.collect(), AccountPolicy::default()).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Pause reason of a running task that changed hands.
-const HANDED_OVER: &str = "handed over";
+const REASSIGNED_REASON: &str = "handed over";
 
 /// An active member of the account to assign a task to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Assignee {
 /// ASSIGNMENT_NOT_ALLOWED.
 pub(crate) fn assign_new(task: &mut Task, actor: Actor<'_>, to: Assignee, now: DateTime<Utc>) -> Result<()> {
     can_assign_to(actor, to)?;
-    give(task, actor.id, to.user_id, now);
+    set_holder(task, actor.id, to.user_id, now);
     Ok(())
 }
 
@@ -39,9 +39,9 @@ pub(crate) fn assign(task: &mut Task, actor: Actor<'_>, to: Assignee, now: DateT
         return Ok(());
     }
     can_assign(task, actor)?;
-    is_open(task)?;
+    check_open(task)?;
     can_assign_to(actor, to)?;
-    give(task, actor.id, to.user_id, now);
+    set_holder(task, actor.id, to.user_id, now);
     Ok(())
 }
 
@@ -54,9 +54,9 @@ pub(crate) fn reassign(task: &mut Task, actor: Actor<'_>, to: Assignee, now: Dat
     if task.assigned_to == Some(to.user_id) {
         return Ok(());
     }
-    is_open(task)?;
+    check_open(task)?;
     can_assign_to(actor, to)?;
-    give(task, actor.id, to.user_id, now);
+    set_holder(task, actor.id, to.user_id, now);
     task.reassignment_count += 1;
     Ok(())
 }
@@ -66,8 +66,8 @@ pub(crate) fn reassign(task: &mut Task, actor: Actor<'_>, to: Assignee, now: Dat
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, TASK_ALREADY_ASSIGNED.
 pub(crate) fn can_assign(task: &Task, actor: Actor<'_>) -> Result<()> {
-    let theirs = task.assigned_to == Some(actor.id) || task.created_by == actor.id;
-    if !theirs && !actor.is_account_admin() && !actor.manages(task.created_by) {
+    let is_responsible = task.assigned_to == Some(actor.id) || task.created_by == actor.id;
+    if !is_responsible && !actor.is_account_admin() && !actor.manages(task.created_by) {
         return Err(Reason::TaskChangeNotAllowed.into());
     }
     if task.assigned_to.is_some_and(|holder| holder != actor.id) {
@@ -86,7 +86,7 @@ pub(crate) fn can_transfer(task: &Task, actor: Actor<'_>) -> Result<()> {
     } else {
         can_assign(task, actor)?;
     }
-    is_open(task)
+    check_open(task)
 }
 
 /// Whether the actor may reassign tasks at all: by role, by an individual right, or by the account's setting.
@@ -114,7 +114,7 @@ pub(crate) fn can_reassign(task: &Task, actor: Actor<'_>) -> Result<()> {
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED.
 pub(crate) fn accept(task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> Result<()> {
-    is_held_by(task, actor)?;
+    check_holder(task, actor)?;
     task.accepted_at.get_or_insert(now);
     Ok(())
 }
@@ -124,14 +124,14 @@ pub(crate) fn accept(task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> R
 /// # Errors
 /// TASK_CHANGE_NOT_ALLOWED, REJECTION_DISABLED, ASSIGNMENT_ALREADY_ACCEPTED.
 pub(crate) fn reject(task: &mut Task, actor: Actor<'_>, now: DateTime<Utc>) -> Result<()> {
-    is_held_by(task, actor)?;
+    check_holder(task, actor)?;
     if !actor.membership.settings.rejection_enabled {
         return Err(Reason::RejectionDisabled.into());
     }
     // Working accepts, so a task that is not accepted is pending, or paused since it changed hands.
     let back_to = task.assigned_by.filter(|_| task.accepted_at.is_none());
     let back_to = back_to.ok_or(Reason::AssignmentAlreadyAccepted)?;
-    give(task, back_to, back_to, now);
+    set_holder(task, back_to, back_to, now);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn take_over(task: &mut Task, from: Uuid, to: Uuid, now: DateTime<Utc
     if task.worker() == from {
         let kind = if task.assigned_to.is_some() { EventKind::Reassigned } else { EventKind::Assigned };
         task.reassignment_count += i32::from(kind == EventKind::Reassigned);
-        give(task, to, to, now);
+        set_holder(task, to, to, now);
         kind
     } else {
         if task.assigned_to == Some(to) {
@@ -155,26 +155,26 @@ pub(crate) fn take_over(task: &mut Task, from: Uuid, to: Uuid, now: DateTime<Utc
     }
 }
 
-fn is_held_by(task: &Task, actor: Actor<'_>) -> Result<()> {
+fn check_holder(task: &Task, actor: Actor<'_>) -> Result<()> {
     if task.assigned_to == Some(actor.id) { Ok(()) } else { Err(Reason::TaskChangeNotAllowed.into()) }
 }
 
 /// Closed tasks cannot be assigned.
-fn is_open(task: &Task) -> Result<()> {
+fn check_open(task: &Task) -> Result<()> {
     if task.status.is_open() { Ok(()) } else { Err(task.wrong_state_error(Status::Pending)) }
 }
 
 /// Checks [`relation_policy::TASKS`].
 fn can_assign_to(actor: Actor<'_>, to: Assignee) -> Result<()> {
-    let may =
+    let allowed =
         relation_policy::allows(relation_policy::TASKS, actor.membership.role, to.role, actor.relation(to.user_id));
-    if may { Ok(()) } else { Err(Reason::AssignmentNotAllowed.into()) }
+    if allowed { Ok(()) } else { Err(Reason::AssignmentNotAllowed.into()) }
 }
 
-fn give(task: &mut Task, by: Uuid, to: Uuid, now: DateTime<Utc>) {
+fn set_holder(task: &mut Task, by: Uuid, to: Uuid, now: DateTime<Utc>) {
     // The old worker has stopped and the new one has not started, so no time may run.
     if task.status == Status::InProgress && task.worker() != to {
-        task.pause_work(HANDED_OVER.to_owned(), now);
+        task.pause_work(REASSIGNED_REASON.to_owned(), now);
     }
     task.assigned_to = Some(to);
     (task.assigned_by, task.accepted_at) = if by == to { (None, Some(now)) } else { (Some(by), None) };
@@ -214,8 +214,8 @@ mod tests {
             (OTHER_MANAGER, [false, false, false, true, false, false, true]),
             (USER, [false, false, false, false, true, false, false]),
         ] {
-            let may = ALL.map(|to| with(from, |actor| can_assign_to(actor, assignee(to)).is_ok()));
-            assert_eq!(may, expected, "{from}");
+            let allowed = ALL.map(|to| with(from, |actor| can_assign_to(actor, assignee(to)).is_ok()));
+            assert_eq!(allowed, expected, "{from}");
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) fn relation(actor: Actor<'_>, task: &Task) -> AccessRelation {
 }
 
 /// A description of the rule in one sentence.
-pub(crate) fn sentence(rule: AccessRule) -> &'static str {
+pub(crate) fn description(rule: AccessRule) -> &'static str {
     match rule {
         AccessRule::Unspecified => "",
         AccessRule::Role => "The role matrix decides: least_role and every higher role hold the permission.",
@@ -152,7 +152,7 @@ mod tests {
                         | AccessRule::VisibleToTeam | AccessRule::VisibleToAccount
                 );
                 prop_assert_eq!(allowed, grants, "{:?}", rule);
-                prop_assert!(!sentence(rule).is_empty());
+                prop_assert!(!description(rule).is_empty());
             }
         }
     }

@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::{
-    query::date_range::begin_of,
+    query::date_range::start_of_day,
     task::{Task, fields::time},
 };
 
@@ -79,7 +79,7 @@ impl Layout {
 
 /// Start of the current day in this time zone.
 fn midnight(now: DateTime<Utc>, timezone: Tz) -> DateTime<Utc> {
-    begin_of(now.with_timezone(&timezone).date_naive(), timezone).unwrap_or(now)
+    start_of_day(now.with_timezone(&timezone).date_naive(), timezone).unwrap_or(now)
 }
 
 /// Tasks grouped by due day in this time zone.

@@ -81,12 +81,12 @@ impl NamedRange {
             Unit::Quarter => months(today.month0() / 3 * 3 + 1, 3),
             Unit::Year => months(1, 12),
         }?;
-        Some((begin_of(from, timezone)?, begin_of(to, timezone)?))
+        Some((start_of_day(from, timezone)?, start_of_day(to, timezone)?))
     }
 }
 
 /// Start of a day: midnight, or the first valid time where clocks skip it.
-pub(crate) fn begin_of(day: NaiveDate, timezone: Tz) -> Option<DateTime<Utc>> {
+pub(crate) fn start_of_day(day: NaiveDate, timezone: Tz) -> Option<DateTime<Utc>> {
     let midnight = day.and_time(NaiveTime::MIN);
     // At most two days: an island that crosses the date line skips a whole one.
     let times = (0..=2 * 24 * 60).map(|minute| midnight.checked_add_signed(TimeDelta::minutes(minute)));

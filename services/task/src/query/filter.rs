@@ -93,9 +93,9 @@ pub(crate) enum Scope {
     /// Tasks that this person holds, and unassigned tasks that they created.
     BoardOf(Uuid),
     /// Tasks that this person holds.
-    HeldBy(Uuid),
+    AssignedTo(Uuid),
     /// Tasks that others hold because this person assigned them.
-    GivenBy(Uuid),
+    AssignedBy(Uuid),
     /// Tasks that the caller or their reports hold or created. For an account administrator, all tasks.
     Team,
 }
@@ -120,7 +120,7 @@ impl Filter {
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn of(filter: Option<TaskFilter>, reader: Reader) -> Result<Self> {
+    pub(crate) fn parse(filter: Option<TaskFilter>, reader: Reader) -> Result<Self> {
         let filter = filter.unwrap_or_default();
         let (sort, order) = (filter.sort(), filter.order());
         let mut tags = Vec::with_capacity(filter.tags.len());
@@ -143,7 +143,7 @@ impl Filter {
             updated: range(filter.updated, "filter.updated")?,
             completed: range(filter.completed, "filter.completed")?,
             tags,
-            search: filter.search.map(|search| SearchTerms::of(&search, "filter.search")).transpose()?,
+            search: filter.search.map(|search| SearchTerms::parse(&search, "filter.search")).transpose()?,
             overdue: filter.overdue,
             unassigned: filter.unassigned,
             parent_task_id: filter.parent_task_id.map(|task| id(&task, "filter.parent_task_id")).transpose()?,
@@ -167,7 +167,7 @@ impl Filter {
     }
 
     /// Whether boards have a column for this state: for archived tasks only on request.
-    pub(crate) fn shows(&self, status: Status) -> bool {
+    pub(crate) fn includes(&self, status: Status) -> bool {
         status != Status::Archived || self.status.contains(&status)
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn of_tasks(words: &SearchTerms, tasks: Vec<Texts>) -> HashMap<Uuid, 
     let of_task = |task: Texts| {
         let Texts { id, title, description, comments, .. } = task;
         let comment = || comments.iter().find_map(|body| finder.extract("comment", body));
-        let found = [finder.whole("title", &title), finder.extract("description", &description), comment()];
+        let found = [finder.mark_all("title", &title), finder.extract("description", &description), comment()];
         (id, found.into_iter().flatten().collect())
     };
     tasks.into_iter().map(of_task).collect()
@@ -103,7 +103,7 @@ impl Finder {
     }
 
     /// The whole text with marked hits; `None` without a hit.
-    fn whole(&self, field: &str, text: &str) -> Option<Highlight> {
+    fn mark_all(&self, field: &str, text: &str) -> Option<Highlight> {
         let marks = self.marks(text, &tokens(text));
         let mut parts = Parts::default();
         parts.add(text, 0..text.len(), &marks);
@@ -208,7 +208,7 @@ enum CharClass {
     Small,
     Digit,
     /// Any other letter.
-    Email,
+    Letter,
 }
 
 impl CharClass {
@@ -245,7 +245,7 @@ impl CharClass {
             c if c.is_uppercase() => Self::Large,
             c if c.is_lowercase() => Self::Small,
             c if c.is_numeric() => Self::Digit,
-            c if c.is_alphabetic() || is_combining_mark(c) => Self::Email,
+            c if c.is_alphabetic() || is_combining_mark(c) => Self::Letter,
             _ => Self::Separator,
         }
     }
@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     fn finder(q: &str, config: &str) -> Finder {
-        Finder::new(&SearchTerms::of(q, "q").unwrap(), config)
+        Finder::new(&SearchTerms::parse(q, "q").unwrap(), config)
     }
 
     fn hits(highlight: Option<Highlight>) -> Vec<String> {
@@ -402,10 +402,10 @@ mod tests {
             ("final", "ﬁnal", &["ﬁnal"]),
             ("mop", "Sweep", &[]),
         ] {
-            assert_eq!(hits(finder(q, "english").whole("title", text)), marked, "{q} in {text}");
+            assert_eq!(hits(finder(q, "english").mark_all("title", text)), marked, "{q} in {text}");
         }
-        assert_eq!(hits(finder("streichst", "german").whole("title", "Häuser streichen")), ["streichen"]);
-        assert!(hits(finder("sweeping", "simple").whole("title", "sweep")).is_empty());
+        assert_eq!(hits(finder("streichst", "german").mark_all("title", "Häuser streichen")), ["streichen"]);
+        assert!(hits(finder("sweeping", "simple").mark_all("title", "sweep")).is_empty());
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_highlight_is_the_whole_text_in_order(text in ".{0,60}", q in "[^\"\0-]{1,10}") {
-            if let Some(found) = finder(&q, "english").whole("title", &text) {
+            if let Some(found) = finder(&q, "english").mark_all("title", &text) {
                 let read: String = found.parts.iter().map(|part| part.text.as_str()).collect();
                 prop_assert_eq!(read, text);
                 prop_assert!(found.parts.iter().any(|part| part.hit));
@@ -437,7 +437,7 @@ mod tests {
         fn each_word_of_a_text_is_marked_when_it_is_looked_for(words in prop::collection::vec("[a-zà-öø-ÿA-Z0-9準備会議]{1,8}", 1..6), n in any::<prop::sample::Index>()) {
             let text = words.join(" - ");
             let q = &words[n.index(words.len())];
-            prop_assert!(finder(q, "english").whole("title", &text).is_some(), "{} in {}", q, text);
+            prop_assert!(finder(q, "english").mark_all("title", &text).is_some(), "{} in {}", q, text);
             prop_assert!(finder(q, "english").extract("comment", &text).is_some());
         }
     }

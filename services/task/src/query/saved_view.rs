@@ -94,7 +94,7 @@ impl View {
         if (self.source == ViewSource::User) != self.user_id.is_some() {
             return Err(Error::invalid(format!("{above}user_id"), "goes with the source `user`, and with no other"));
         }
-        Filter::of(Some(self.filter.clone()), Reader::ANONYMOUS)?;
+        Filter::parse(Some(self.filter.clone()), Reader::ANONYMOUS)?;
         Ok(())
     }
 }

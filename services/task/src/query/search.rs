@@ -74,10 +74,10 @@ impl SearchTerms {
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn of(typed: &str, field: &str) -> Result<Self> {
+    pub(crate) fn parse(typed: &str, field: &str) -> Result<Self> {
         let typed = text(typed.trim().to_owned(), field)?;
         let mut terms: Vec<Term> = Vec::new();
-        let (mut alternative, mut is_open, mut or_stands) = (0, false, false);
+        let (mut alternative, mut is_open, mut after_or) = (0, false, false);
         let mut rest = typed.as_str();
         while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
             rest = &rest[start..];
@@ -97,16 +97,16 @@ impl SearchTerms {
                 if !is_negated
                     && term.eq_ignore_ascii_case("or")
                     && !terms.is_empty()
-                    && !or_stands
+                    && !after_or
                     && !after.trim().is_empty()
                 {
-                    or_stands = true;
+                    after_or = true;
                     continue;
                 }
                 term
             };
-            if or_stands {
-                (alternative, or_stands) = (alternative + 1, false);
+            if after_or {
+                (alternative, after_or) = (alternative + 1, false);
             }
             terms.push(Term { text: term.to_owned(), alternative, is_negated });
         }
@@ -118,7 +118,7 @@ impl SearchTerms {
 ///
 /// # Errors
 /// VALIDATION_FAILED for an unknown language.
-pub(crate) fn configuration(language: &str) -> Result<String> {
+pub(crate) fn text_search_config(language: &str) -> Result<String> {
     if language.is_empty() {
         return Ok("pg_catalog.simple".to_owned());
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn terms(typed: &str) -> (Vec<String>, bool) {
-        let words = SearchTerms::of(typed, "q").unwrap();
+        let words = SearchTerms::parse(typed, "q").unwrap();
         let mut shown: Vec<String> = Vec::new();
         for (n, term) in words.terms.iter().enumerate() {
             if n > 0 && words.terms[n - 1].alternative != term.alternative {
@@ -182,21 +182,21 @@ mod tests {
             let expected: Vec<String> = expected.iter().map(|&term| term.to_owned()).collect();
             assert_eq!(terms(typed), (expected, is_open), "{typed}");
         }
-        assert!(SearchTerms::of("a\0", "q").is_err());
+        assert!(SearchTerms::parse("a\0", "q").is_err());
     }
 
     #[test]
     fn languages_are_known_by_their_first_subtag() {
-        assert_eq!(configuration("de-AT").unwrap(), "pg_catalog.german");
-        assert_eq!(configuration("PT").unwrap(), "pg_catalog.portuguese");
-        assert_eq!(configuration("").unwrap(), "pg_catalog.simple");
-        assert!(configuration("tlh").is_err());
+        assert_eq!(text_search_config("de-AT").unwrap(), "pg_catalog.german");
+        assert_eq!(text_search_config("PT").unwrap(), "pg_catalog.portuguese");
+        assert_eq!(text_search_config("").unwrap(), "pg_catalog.simple");
+        assert!(text_search_config("tlh").is_err());
     }
 
     proptest! {
         #[test]
         fn nothing_that_is_typed_gets_lost(typed in "[a-z\" -]{0,20}") {
-            let words = SearchTerms::of(&typed, "q").unwrap();
+            let words = SearchTerms::parse(&typed, "q").unwrap();
             let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
             let kept: String = words.terms.iter().map(|term| letters(&term.text)).collect();
             let ors = words.terms.last().map_or(0, |term| term.alternative) as usize;

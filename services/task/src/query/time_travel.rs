@@ -44,8 +44,8 @@ fn in_scope(actor: Actor<'_>, scope: Scope, task: &Task) -> bool {
     match scope {
         Scope::Visible => true,
         Scope::BoardOf(person) => task.worker() == person,
-        Scope::HeldBy(person) => task.assigned_to == Some(person),
-        Scope::GivenBy(person) => task.assigned_by == Some(person),
+        Scope::AssignedTo(person) => task.assigned_to == Some(person),
+        Scope::AssignedBy(person) => task.assigned_by == Some(person),
         Scope::Team => {
             let mut people = [Some(task.created_by), task.assigned_to].into_iter().flatten();
             actor.is_account_admin() || people.any(|person| person == actor.id || actor.manages(person))

@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, list::Listed, mutation::get};
+use super::{Rpc, list::TaskPage, mutation::get};
 use crate::{
     assignee_ranking::{self, Suggestion},
     assignment_history::AssignmentOrigin,
@@ -57,8 +57,8 @@ impl AssignmentService for Rpc {
     ) -> Result<Response<ListTasksAssignedToMeResponse>, Status> {
         let principal = principal(&request)?.clone();
         let ListTasksAssignedToMeRequest { filter, page } = request.into_inner();
-        let scope = Scope::HeldBy(principal.user_id());
-        let Listed { tasks, meta, .. } = self.list(&principal, scope, filter, page).await?;
+        let scope = Scope::AssignedTo(principal.user_id());
+        let TaskPage { tasks, meta, .. } = self.list(&principal, scope, filter, page).await?;
         Ok(Response::new(ListTasksAssignedToMeResponse { tasks, meta: Some(meta) }))
     }
 
@@ -68,8 +68,8 @@ impl AssignmentService for Rpc {
     ) -> Result<Response<ListTasksAssignedByMeResponse>, Status> {
         let principal = principal(&request)?.clone();
         let ListTasksAssignedByMeRequest { filter, page } = request.into_inner();
-        let scope = Scope::GivenBy(principal.user_id());
-        let Listed { tasks, meta, .. } = self.list(&principal, scope, filter, page).await?;
+        let scope = Scope::AssignedBy(principal.user_id());
+        let TaskPage { tasks, meta, .. } = self.list(&principal, scope, filter, page).await?;
         Ok(Response::new(ListTasksAssignedByMeResponse { tasks, meta: Some(meta) }))
     }
 
@@ -79,7 +79,7 @@ impl AssignmentService for Rpc {
     ) -> Result<Response<ListTeamTasksResponse>, Status> {
         let principal = principal(&request)?.clone();
         let ListTeamTasksRequest { filter, page } = request.into_inner();
-        let Listed { tasks, meta, .. } = self.list(&principal, Scope::Team, filter, page).await?;
+        let TaskPage { tasks, meta, .. } = self.list(&principal, Scope::Team, filter, page).await?;
         Ok(Response::new(ListTeamTasksResponse { tasks, meta: Some(meta) }))
     }
 

@@ -48,8 +48,8 @@ impl AttachmentService for Rpc {
         &self,
         request: Request<CreateAttachmentRequest>,
     ) -> Result<Response<CreateAttachmentResponse>, Status> {
-        let change = Mutation::of("CreateAttachment", &request)?;
-        let attachment = self.create(&change, request.get_ref()).await?;
+        let mutation = Mutation::of("CreateAttachment", &request)?;
+        let attachment = self.create(&mutation, request.get_ref()).await?;
         // After the commit, because signing may have to fetch credentials. A repeated call gets a new URL.
         let left = (attachment.expires_at - self.db.clock().now()).to_std().unwrap_or_default();
         let file = baton_files::Announced {
@@ -58,7 +58,7 @@ impl AttachmentService for Rpc {
             checksum: &attachment.checksum,
         };
         let upload = self.files.upload(&attachment.upload_key(), file, left.max(Duration::from_secs(1))).await?;
-        Ok(Response::new(convert::created(attachment.id, attachment.expires_at, Some(upload))))
+        Ok(Response::new(convert::create_response(attachment.id, attachment.expires_at, Some(upload))))
     }
 
     async fn complete_attachment(
@@ -66,7 +66,7 @@ impl AttachmentService for Rpc {
         request: Request<CompleteAttachmentRequest>,
     ) -> Result<Response<CompleteAttachmentResponse>, Status> {
         let principal = principal(&request)?;
-        let id = parse(&request.get_ref().attachment_id)?;
+        let id = parse_id(&request.get_ref().attachment_id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (_, attachment) = find(&mut tx, principal, id).await?;
         tx.commit().await?;
@@ -96,13 +96,16 @@ impl AttachmentService for Rpc {
         request: Request<GetAttachmentRequest>,
     ) -> Result<Response<GetAttachmentResponse>, Status> {
         let principal = principal(&request)?;
-        let id = parse(&request.get_ref().attachment_id)?;
+        let id = parse_id(&request.get_ref().attachment_id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (_, attachment) = find(&mut tx, principal, id).await?;
         drop(tx);
-        let object_id = attachment.object_id.ok_or_else(absent)?;
-        let key = attachment.kept_key(object_id);
-        let url = self.files.download(&key, &attachment.file_name, attachment.served_as(), DOWNLOAD_URL_TTL).await?;
+        let object_id = attachment.object_id.ok_or_else(not_found)?;
+        let key = attachment.object_key(object_id);
+        let url = self
+            .files
+            .download(&key, &attachment.file_name, attachment.response_content_type(), DOWNLOAD_URL_TTL)
+            .await?;
         let expires_at = self.db.clock().now() + DOWNLOAD_URL_TTL;
         Ok(Response::new(GetAttachmentResponse {
             attachment: Some(convert::attachment(attachment)),
@@ -116,14 +119,14 @@ impl AttachmentService for Rpc {
         request: Request<DeleteAttachmentRequest>,
     ) -> Result<Response<DeleteAttachmentResponse>, Status> {
         let principal = principal(&request)?;
-        let id = parse(&request.get_ref().attachment_id)?;
+        let id = parse_id(&request.get_ref().attachment_id)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (task, attachment) = find(&mut tx, principal, id).await?;
         if attachment.uploaded_by != principal.user_id() {
             Actor::of(principal).can_change(&task)?;
         }
         if !store::attachment::delete(&mut tx, id).await? {
-            return Err(absent().into());
+            return Err(not_found().into());
         }
         // An upload that was never completed was not announced to anyone.
         if attachment.object_id.is_some() {
@@ -139,22 +142,23 @@ impl AttachmentService for Rpc {
 
 impl Rpc {
     /// Stores the announced file in one transaction. A repeated call returns the first one's.
-    async fn create(&self, change: &Mutation<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(CreateAttachmentResponse { id, .. }) = tx.replay(change.idempotency()).await? {
-            return store::attachment::get(&mut tx, parse(&id)?).await?.ok_or_else(absent);
+    async fn create(&self, mutation: &Mutation<'_>, request: &CreateAttachmentRequest) -> Result<Attachment> {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(CreateAttachmentResponse { id, .. }) = tx.replay(mutation.idempotency()).await? {
+            return store::attachment::get(&mut tx, parse_id(&id)?).await?.ok_or_else(not_found);
         }
         // The task's lock decides which file is the last that fits the limit.
-        let task = lock(&mut tx, change, &request.task_id).await?;
-        let file = convert::announced(request)?;
+        let task = lock(&mut tx, mutation, &request.task_id).await?;
+        let file = convert::announced_file(request)?;
         self.limits.check(&file)?;
         if store::attachment::count(&mut tx, task.id).await? >= MAX_ATTACHMENTS_PER_TASK {
             return Err(Reason::AttachmentLimit.into());
         }
         let attachment = Attachment::new(&tx, task.id, file, self.db.clock().now() + UPLOAD_URL_TTL);
         store::attachment::insert(&mut tx, &attachment).await?;
-        tx.remember(change.idempotency(), &convert::created(attachment.id, attachment.expires_at, None)).await?;
-        let limit = change.principal().membership.limits.storage_mebibytes;
+        tx.remember(mutation.idempotency(), &convert::create_response(attachment.id, attachment.expires_at, None))
+            .await?;
+        let limit = mutation.principal().membership.limits.storage_mebibytes;
         let used = store::storage_usage::add(&mut tx, attachment.size_bytes, limit).await?;
         tx.publish_all(events::storage_changed(attachment.account_id, used)).await?;
         tx.commit().await?;
@@ -163,14 +167,14 @@ impl Rpc {
 
     /// Verifies the upload and makes the attachment visible.
     async fn complete(&self, principal: &Principal, attachment: Attachment) -> Result<Attachment> {
-        let kept = self.keep(&attachment).await;
-        let completed = self.publish(principal, attachment.id, &kept).await;
+        let copied = self.copy_upload(&attachment).await;
+        let completed = self.publish(principal, attachment.id, &copied).await;
         // After an error it is unknown whether the copy became the attachment's content; if not, the sweep deletes it.
         if let Ok(completed) = &completed {
             self.discard(&attachment.upload_key()).await;
             // Of two concurrent completions, the other's copy was stored.
-            if let Some(object_id) = kept.ok().filter(|id| completed.object_id != Some(*id)) {
-                self.discard(&attachment.kept_key(object_id)).await;
+            if let Some(object_id) = copied.ok().filter(|id| completed.object_id != Some(*id)) {
+                self.discard(&attachment.object_key(object_id)).await;
             }
         }
         completed
@@ -178,7 +182,7 @@ impl Rpc {
 
     /// Copies the upload to a key that no client can write and verifies the copy: the verified content is the stored
     /// content. No row refers to the copy yet.
-    async fn keep(&self, attachment: &Attachment) -> Result<Uuid> {
+    async fn copy_upload(&self, attachment: &Attachment) -> Result<Uuid> {
         let upload = attachment.upload_key();
         let size = self.files.size(&upload).await?.ok_or_else(|| Error::from(Reason::AttachmentNotUploaded))?;
         let announced = attachment.size_bytes.unsigned_abs().into();
@@ -187,12 +191,12 @@ impl Rpc {
             return Err(Reason::AttachmentMismatch.into());
         }
         let object_id = self.db.clock().new_id();
-        let key = attachment.kept_key(object_id);
+        let key = attachment.object_key(object_id);
         if !self.files.copy(&upload, &key).await? {
             return Err(Reason::AttachmentNotUploaded.into());
         }
         match self.files.measure(&key, announced).await {
-            Ok(Some((size, checksum))) if attachment.is(size, &checksum) => Ok(object_id),
+            Ok(Some((size, checksum))) if attachment.matches(size, &checksum) => Ok(object_id),
             other => {
                 self.discard(&key).await;
                 other?;
@@ -203,13 +207,13 @@ impl Rpc {
     }
 
     /// Makes the verified copy visible, unless another call has done so or the attachment was deleted meanwhile.
-    async fn publish(&self, principal: &Principal, id: Uuid, kept: &Result<Uuid>) -> Result<Attachment> {
+    async fn publish(&self, principal: &Principal, id: Uuid, copied: &Result<Uuid>) -> Result<Attachment> {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (task, mut attachment) = find(&mut tx, principal, id).await?;
         if attachment.object_id.is_some() {
             return Ok(attachment);
         }
-        let object_id = match kept {
+        let object_id = match copied {
             Ok(object_id) => *object_id,
             Err(error) => return Err(Error::from(error.reason())),
         };
@@ -235,21 +239,21 @@ impl Rpc {
 /// An attachment and its task, if the caller sees both. An incomplete attachment is visible to its uploader only, until
 /// it expires.
 async fn find(tx: &mut Tx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
-    let attachment = store::attachment::get(tx, id).await?.ok_or_else(absent)?;
+    let attachment = store::attachment::get(tx, id).await?.ok_or_else(not_found)?;
     let now = tx.db().clock().now();
     let open = attachment.uploaded_by == principal.user_id() && now < attachment.expires_at + COMPLETION_TIMEOUT;
     if attachment.object_id.is_none() && !open {
-        return Err(absent());
+        return Err(not_found());
     }
     let task = store::task::get(tx, attachment.task_id).await?;
-    let task = task.filter(|task| Actor::of(principal).can_see(task)).ok_or_else(absent)?;
+    let task = task.filter(|task| Actor::of(principal).can_see(task)).ok_or_else(not_found)?;
     Ok((task, attachment))
 }
 
-fn absent() -> Error {
+fn not_found() -> Error {
     Reason::AttachmentNotFound.into()
 }
 
-fn parse(id: &str) -> Result<Uuid> {
-    id.parse().map_err(|_| absent())
+fn parse_id(id: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| not_found())
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    list::Board,
+    list::BoardPage,
     subtasks::{hide_parents, summaries},
 };
 use crate::{
@@ -126,20 +126,20 @@ impl Rpc {
         let actor = Actor::of(principal);
         let relation = actor.relation(person);
         // The policy opens the boards of all reports, whatever their roles.
-        let may = relation < Relation::Other
+        let allowed = relation < Relation::Other
             || actor.is_account_admin()
                 && self.members.find(principal, person).await?.is_some_and(|member| {
                     relation_policy::allows(relation_policy::BOARDS, principal.role(), member.role, relation)
                 });
-        if may { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
+        if allowed { Ok(()) } else { Err(Reason::BoardNotFound.into()) }
     }
 
-    async fn show(&self, principal: &Principal, scope: Scope, asked: BoardRequest) -> Result<RenderedBoard> {
-        let BoardRequest { filter, page, options } = asked;
+    async fn show(&self, principal: &Principal, scope: Scope, request: BoardRequest) -> Result<RenderedBoard> {
+        let BoardRequest { filter, page, options } = request;
         let timezone = &principal.membership.settings.timezone;
         match Layout::parse(options, timezone, self.db.clock().now())? {
             Layout::Kanban(None) => {
-                let Board { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
+                let BoardPage { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
                 Ok(RenderedBoard { columns, tasks, meta: Some(meta), ..RenderedBoard::default() })
             }
             Layout::Kanban(Some(then)) => {
@@ -151,8 +151,8 @@ impl Rpc {
                 let mut filter = Filter { sort: Sort::DueAt, descending: false, ..filter };
                 filter.due_from = Some(filter.due_from.map_or(range.0, |from| from.max(range.0)));
                 filter.due_to = Some(filter.due_to.map_or(range.1, |to| to.min(range.1)));
-                let (shown, tasks) = self.all_tasks(principal, scope, filter).await?;
-                Ok(RenderedBoard { days: board_layout::days(&tasks, timezone), ..shown })
+                let (board, tasks) = self.all_tasks(principal, scope, filter).await?;
+                Ok(RenderedBoard { days: board_layout::days(&tasks, timezone), ..board })
             }
             Layout::Timeline(range) => {
                 let filter = self.filter(principal, filter).await?;
@@ -169,12 +169,12 @@ impl Rpc {
         range: Range,
     ) -> Result<RenderedBoard> {
         let filter = Filter { within: Some(range), ..filter };
-        let (shown, tasks) = self.all_tasks(principal, scope, filter).await?;
+        let (board, tasks) = self.all_tasks(principal, scope, filter).await?;
         let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let blocks = store::board::blocks(&mut tx, &ids).await?;
         drop(tx);
-        Ok(RenderedBoard { bars: board_layout::bars(&tasks, &blocks), ..shown })
+        Ok(RenderedBoard { bars: board_layout::bars(&tasks, &blocks), ..board })
     }
 
     /// All tasks that match the filter, on one page and truncated at [`MAX_TASKS`].
@@ -202,14 +202,14 @@ impl Rpc {
             let summary = summaries.get(&task.id).copied().unwrap_or_default();
             convert::subtasks::task(task, summary, now)
         };
-        let shown = RenderedBoard {
+        let board = RenderedBoard {
             columns: columns.into_iter().map(convert::column).collect(),
             tasks: tasks.iter().cloned().map(show).collect(),
             meta: Some(meta),
             truncated,
             ..RenderedBoard::default()
         };
-        Ok((shown, tasks))
+        Ok((board, tasks))
     }
 
     /// The Kanban board as of `then`: unchanged tasks come from the list query, changed ones from their replayed logs.
@@ -224,11 +224,11 @@ impl Rpc {
         if filter.search.is_some() {
             return Err(Error::invalid("filter.search", "does not go with options.as_of"));
         }
-        let asked = page.unwrap_or_default();
-        if !asked.page_token.is_empty() {
+        let request = page.unwrap_or_default();
+        if !request.page_token.is_empty() {
             return Err(Reason::PageTokenInvalid.into());
         }
-        let page = Page::of(Some(&asked), &())?;
+        let page = Page::of(Some(&request), &())?;
         let end = page.offset() + i64::from(page.per_page);
         let Some(end) = u32::try_from(end).ok().filter(|&end| end <= MAX_TASKS) else {
             return Err(Error::invalid("page.page", "is beyond the first 1,000 tasks of a board as it was"));

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::Rpc;
 
-const PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
+const WATCH_BOARD_PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
 
 /// Shared state of all streams. Clones share it.
 #[derive(Debug, Clone)]
@@ -38,17 +38,17 @@ pub(crate) struct Live {
 }
 
 /// One stream.
-struct Watch {
+struct BoardStream {
     rpc: Rpc,
     principal: Principal,
-    asked: WatchBoardRequest,
+    request: WatchBoardRequest,
     board: Board,
     events: broadcast::Receiver<Arc<Envelope>>,
     /// Time of the next access check.
-    look: Instant,
+    recheck_at: Instant,
     /// Expiry of the token.
     expires: Option<Instant>,
-    begun: bool,
+    started: bool,
 }
 
 impl Rpc {
@@ -56,22 +56,22 @@ impl Rpc {
     pub(super) async fn watch(
         &self,
         principal: Principal,
-        asked: WatchBoardRequest,
+        request: WatchBoardRequest,
     ) -> Result<BoxStream<'static, Result<WatchBoardResponse, Status>>> {
         // Subscribes before the access check, so that no event is lost in between.
         let events = self.live.events.subscribe();
-        let board = self.board_of(&principal, &asked).await?;
+        let board = self.board_of(&principal, &request).await?;
         let left = principal.caller.expires_at.map(|at| at - self.db.clock().now().timestamp());
         let now = Instant::now();
-        let watch = Watch {
+        let watch = BoardStream {
             rpc: self.clone(),
             principal,
-            asked,
+            request,
             board,
             events,
-            look: now + self.live.keepalive,
+            recheck_at: now + self.live.keepalive,
             expires: left.map(|left| now + Duration::from_secs(u64::try_from(left).unwrap_or_default())),
-            begun: false,
+            started: false,
         };
         let messages = stream::unfold(Some(watch), async |watch| {
             let mut watch = watch?;
@@ -84,30 +84,30 @@ impl Rpc {
     }
 
     /// The requested board, if the caller may see it.
-    async fn board_of(&self, principal: &Principal, asked: &WatchBoardRequest) -> Result<Board> {
-        let needs = |permission: Permission| {
+    async fn board_of(&self, principal: &Principal, request: &WatchBoardRequest) -> Result<Board> {
+        let require = |permission: Permission| {
             if matrix::holds(principal.role(), permission) {
                 Ok(())
             } else {
                 Err(Error::from(Reason::PermissionMissing).with("permission", permission.as_str_name()))
             }
         };
-        match (asked.board(), &asked.user_id) {
+        match (request.board(), &request.user_id) {
             (BoardKind::User, Some(user_id)) => {
                 let person: Uuid = user_id.parse().map_err(|_| Error::from(Reason::BoardNotFound))?;
                 if person != principal.user_id() {
-                    needs(Permission::ViewUserBoards)?;
+                    require(Permission::ViewUserBoards)?;
                 }
                 self.can_see_board_of(principal, person).await?;
                 Ok(Board::Of(person))
             }
             (BoardKind::User, None) => Err(Error::invalid("user_id", "is missing: whose board?")),
             (BoardKind::Team, _) => {
-                needs(Permission::ViewUserBoards)?;
+                require(Permission::ViewUserBoards)?;
                 Ok(Board::of_team(principal.user_id(), &principal.membership))
             }
             (BoardKind::Account, _) => {
-                needs(Permission::ViewManagerBoards)?;
+                require(Permission::ViewManagerBoards)?;
                 Ok(Board::Account)
             }
             (BoardKind::My | BoardKind::Unspecified, _) => Ok(Board::Of(principal.user_id())),
@@ -115,11 +115,11 @@ impl Rpc {
     }
 }
 
-impl Watch {
+impl BoardStream {
     /// Waits for the next message.
     async fn next(&mut self) -> Result<WatchBoardResponse> {
-        if !std::mem::replace(&mut self.begun, true) {
-            return Ok(say(BoardEventKind::Watching));
+        if !std::mem::replace(&mut self.started, true) {
+            return Ok(message_of(BoardEventKind::Watching));
         }
         let shutdown = self.rpc.live.shutdown.clone();
         loop {
@@ -132,9 +132,9 @@ impl Watch {
             let event = tokio::select! {
                 () = shutdown.draining().cancelled() => return Err(Reason::Unavailable.into()),
                 () = expiry => return Err(Reason::TokenInvalid.into()),
-                () = sleep_until(self.look) => {
-                    let same = self.ask_again().await?;
-                    return Ok(say(if same { BoardEventKind::Keepalive } else { BoardEventKind::Resync }));
+                () = sleep_until(self.recheck_at) => {
+                    let same = self.recheck_access().await?;
+                    return Ok(message_of(if same { BoardEventKind::Keepalive } else { BoardEventKind::Resync }));
                 }
                 event = self.events.recv() => event,
             };
@@ -144,12 +144,12 @@ impl Watch {
                     Some(AccessChange::Own | AccessChange::Account) => {
                         // Later events wait, and are filtered by the new access.
                         sleep(SETTLE_TIME).await;
-                        if !self.ask_again().await? {
-                            return Ok(say(BoardEventKind::Resync));
+                        if !self.recheck_access().await? {
+                            return Ok(message_of(BoardEventKind::Resync));
                         }
                     }
                     None => {
-                        if let Some(message) = self.told(&event) {
+                        if let Some(message) = self.message_for(&event) {
                             return Ok(message);
                         }
                     }
@@ -159,8 +159,8 @@ impl Watch {
                     // or of the lost ones, may have changed the caller's access.
                     self.events = self.events.resubscribe();
                     sleep(SETTLE_TIME).await;
-                    self.ask_again().await?;
-                    return Ok(say(BoardEventKind::Resync));
+                    self.recheck_access().await?;
+                    return Ok(message_of(BoardEventKind::Resync));
                 }
                 Err(RecvError::Closed) => return Err(Reason::Unavailable.into()),
             }
@@ -169,14 +169,14 @@ impl Watch {
 
     /// Checks access again and returns whether the board still covers the same people. Fails when the caller may no
     /// longer see it.
-    async fn ask_again(&mut self) -> Result<bool> {
-        self.look = Instant::now() + self.rpc.live.keepalive;
-        self.principal = self.rpc.live.access.reauthorize(PATH, &self.principal).await?;
-        let board = self.rpc.board_of(&self.principal, &self.asked).await?;
+    async fn recheck_access(&mut self) -> Result<bool> {
+        self.recheck_at = Instant::now() + self.rpc.live.keepalive;
+        self.principal = self.rpc.live.access.reauthorize(WATCH_BOARD_PATH, &self.principal).await?;
+        let board = self.rpc.board_of(&self.principal, &self.request).await?;
         Ok(std::mem::replace(&mut self.board, board) == self.board)
     }
 
-    fn told(&self, event: &Envelope) -> Option<WatchBoardResponse> {
+    fn message_for(&self, event: &Envelope) -> Option<WatchBoardResponse> {
         if !self.is_of_account(event) {
             return None;
         }
@@ -206,6 +206,6 @@ impl Watch {
 }
 
 /// A message without a task.
-fn say(kind: BoardEventKind) -> WatchBoardResponse {
+fn message_of(kind: BoardEventKind) -> WatchBoardResponse {
     WatchBoardResponse { kind: kind.into(), ..WatchBoardResponse::default() }
 }

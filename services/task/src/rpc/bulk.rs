@@ -35,8 +35,8 @@ impl BulkService for Rpc {
         &self,
         request: Request<ChangeTasksRequest>,
     ) -> Result<Response<ChangeTasksResponse>, Status> {
-        let change = Mutation::of("ChangeTasks", &request)?;
-        let (principal, actor, message) = (change.principal(), change.actor(), request.get_ref());
+        let mutation = Mutation::of("ChangeTasks", &request)?;
+        let (principal, actor, message) = (mutation.principal(), mutation.actor(), request.get_ref());
         let selection = Selection::of(message)?;
         let pending = PendingAction::of(message, principal)?;
         // No transaction waits for another service. The error is propagated only after the idempotency check.
@@ -56,7 +56,7 @@ impl BulkService for Rpc {
             _ => Ok(Audience::default()),
         };
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(response) = tx.replay(change.idempotency()).await? {
+        if let Some(response) = tx.replay(mutation.idempotency()).await? {
             return Ok(Response::new(response));
         }
         let (mut action, ids) = (pending.with(assignee)?, ids?);
@@ -68,11 +68,11 @@ impl BulkService for Rpc {
             let moved: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
             update.parent_check = Some(parent_check(&mut tx, actor, &moved, parent, "task.parent_task_id").await?);
         }
-        let outcome = apply_action(&mut tx, &change, &action, tasks).await?;
+        let outcome = apply_action(&mut tx, &mutation, &action, tasks).await?;
         let response = response(&ids, &outcome);
         if !message.dry_run {
-            writer::save_and_publish(&mut tx, outcome.changed, change.policy(), &audience?).await?;
-            tx.remember(change.idempotency(), &response).await?;
+            writer::save_and_publish(&mut tx, outcome.changed, mutation.policy(), &audience?).await?;
+            tx.remember(mutation.idempotency(), &response).await?;
             tx.commit().await?;
         }
         Ok(Response::new(response))
@@ -220,11 +220,11 @@ async fn lock(tx: &mut Tx, actor: Actor<'_>, action: &TaskAction, ids: &[Uuid]) 
 /// Applies the action to the tasks within the account's limits.
 async fn apply_action(
     tx: &mut Tx,
-    change: &Mutation<'_>,
+    mutation: &Mutation<'_>,
     action: &TaskAction,
     tasks: Vec<Task>,
 ) -> Result<BulkOutcome> {
-    let (actor, policy) = (change.actor(), change.policy());
+    let (actor, policy) = (mutation.actor(), mutation.policy());
     let mut outcome = BulkOutcome::of(action, tasks, actor, tx.db().clock().now());
     let mut busy = false;
     if policy.one_running_timer && outcome.starts_timer() {

@@ -45,16 +45,16 @@ impl CommentService for Rpc {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Actor::of(principal), task_id).await?;
         let thread = match parent {
-            Some(parent) => Some(store::comment::thread(&mut tx, task.id, parent).await?),
+            Some(parent) => Some(store::comment::thread_root(&mut tx, task.id, parent).await?),
             None => None,
         };
         let (mut comments, total) = store::comment::list(&mut tx, task.id, thread, &page).await?;
         let meta = page.meta(&mut comments, total, &list, |comment| (None, comment.id));
-        let mut around = store::comment::around(&mut tx, &comments).await?;
+        let mut details = store::comment::details(&mut tx, &comments).await?;
         drop(tx);
         let comments = comments.into_iter().map(|comment| {
-            let around = around.remove(&comment.id).unwrap_or_default();
-            convert::comment(comment, around)
+            let details = details.remove(&comment.id).unwrap_or_default();
+            convert::comment(comment, details)
         });
         Ok(Response::new(ListCommentsResponse { comments: comments.collect(), meta: Some(meta) }))
     }
@@ -63,8 +63,8 @@ impl CommentService for Rpc {
         &self,
         request: Request<CreateCommentRequest>,
     ) -> Result<Response<CreateCommentResponse>, Status> {
-        let change = Mutation::of("CreateComment", &request)?;
-        let (principal, actor) = (change.principal(), change.actor());
+        let mutation = Mutation::of("CreateComment", &request)?;
+        let (principal, actor) = (mutation.principal(), mutation.actor());
         let CreateCommentRequest { task_id, body, parent_id } = request.get_ref();
         let (body, handles) = comment::body(body.clone(), "body")?;
         let parent = parent_id.as_deref().map(|text| id(text, "parent_id")).transpose()?;
@@ -79,12 +79,12 @@ impl CommentService for Rpc {
         let people = if watchers.is_empty() && handles.is_empty() {
             Ok(MemberSet::default())
         } else {
-            let concerned = watchers.iter().copied().chain(people_of(&task)).collect();
+            let concerned = watchers.iter().copied().chain(creator_and_holder(&task)).collect();
             self.members.profiles(principal, &handles, concerned).await
         };
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(answer) = tx.replay(change.idempotency()).await? {
+        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
             return Ok(Response::new(answer));
         }
         let (task, people) = (get(&mut tx, actor, task_id).await?, people?);
@@ -107,12 +107,12 @@ impl CommentService for Rpc {
         };
         store::comment::insert(&mut tx, &comment).await?;
         store::watcher::lock(&mut tx, task.id).await?;
-        join(&mut tx, &task, &[actor.id], WatchState::Commented).await?;
-        let mentioned = mention(&mut tx, &comment, &task, &people, &handles).await?;
+        watch_implicitly(&mut tx, &task, &[actor.id], WatchState::Commented).await?;
+        let mentioned = store_mentions(&mut tx, &comment, &task, &people, &handles).await?;
         watchers.retain(|id| !mentioned.contains(id) && people.can_see(*id, &task));
         tx.publish(events::created(&comment, &watchers)).await?;
-        let answer = CreateCommentResponse { comment: Some(shown(&mut tx, comment).await?) };
-        tx.remember(change.idempotency(), &answer).await?;
+        let answer = CreateCommentResponse { comment: Some(to_response(&mut tx, comment).await?) };
+        tx.remember(mutation.idempotency(), &answer).await?;
         tx.commit().await?;
         Ok(Response::new(answer))
     }
@@ -121,7 +121,7 @@ impl CommentService for Rpc {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, Actor::of(principal), &request.get_ref().comment_id).await?;
-        let comment = shown(&mut tx, comment).await?;
+        let comment = to_response(&mut tx, comment).await?;
         drop(tx);
         Ok(Response::new(GetCommentResponse { comment: Some(comment) }))
     }
@@ -147,7 +147,7 @@ impl CommentService for Rpc {
         let people = if handles.is_empty() {
             MemberSet::default()
         } else {
-            self.members.profiles(&principal, &handles, people_of(&task).collect()).await?
+            self.members.profiles(&principal, &handles, creator_and_holder(&task).collect()).await?
         };
 
         let mut tx = self.db.begin(principal.tenant()).await?;
@@ -160,10 +160,10 @@ impl CommentService for Rpc {
             comment.edited_at = Some(self.db.clock().now());
             store::comment::save(&mut tx, &comment).await?;
             store::watcher::lock(&mut tx, task.id).await?;
-            mention(&mut tx, &comment, &task, &people, &handles).await?;
+            store_mentions(&mut tx, &comment, &task, &people, &handles).await?;
             tx.publish(events::updated(&comment)).await?;
         }
-        let comment = shown(&mut tx, comment).await?;
+        let comment = to_response(&mut tx, comment).await?;
         tx.commit().await?;
         Ok(Response::new(UpdateCommentResponse { comment: Some(comment) }))
     }
@@ -221,7 +221,7 @@ impl Rpc {
         if changed {
             tx.publish(events::reaction(&comment, principal.user_id(), add)).await?;
         }
-        let comment = shown(&mut tx, comment).await?;
+        let comment = to_response(&mut tx, comment).await?;
         tx.commit().await?;
         Ok(comment)
     }
@@ -242,46 +242,46 @@ async fn lock(tx: &mut Tx, comment_id: Uuid) -> Result<Comment> {
 }
 
 /// Creator and holder of the task. Visibility for their teams depends on their memberships.
-fn people_of(task: &Task) -> impl Iterator<Item = Uuid> {
+fn creator_and_holder(task: &Task) -> impl Iterator<Item = Uuid> {
     [Some(task.created_by), task.assigned_to].into_iter().flatten()
 }
 
 /// Stores the mentions of a comment. Newly mentioned members who see the task become watchers and are notified; they
 /// are returned.
-async fn mention(
+async fn store_mentions(
     tx: &mut Tx,
     comment: &Comment,
     task: &Task,
     people: &MemberSet,
     handles: &[String],
 ) -> Result<Vec<Uuid>> {
-    let named = people.named(handles).into_iter().map(|one| Mention {
+    let named = people.by_handles(handles).into_iter().map(|one| Mention {
         user_id: one.user_id,
         handle: one.handle.clone(),
         sees_task: people.can_see(one.user_id, task),
     });
-    let new = store::comment::mention(tx, comment, named.collect()).await?.into_iter();
-    let told: Vec<Uuid> = new
+    let new = store::comment::replace_mentions(tx, comment, named.collect()).await?.into_iter();
+    let notified: Vec<Uuid> = new
         .filter(|mention| mention.sees_task && mention.user_id != comment.author_id)
         .map(|mention| mention.user_id)
         .collect();
-    if !told.is_empty() {
-        join(tx, task, &told, WatchState::Mentioned).await?;
-        tx.publish(events::mentioned(comment, &told)).await?;
+    if !notified.is_empty() {
+        watch_implicitly(tx, task, &notified, WatchState::Mentioned).await?;
+        tx.publish(events::mentioned(comment, &notified)).await?;
     }
-    Ok(told)
+    Ok(notified)
 }
 
 /// Makes these people watchers, unless they already have a watch state.
-async fn join(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: WatchState) -> Result<()> {
+async fn watch_implicitly(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing: WatchState) -> Result<()> {
     let now = tx.db().clock().now();
-    let joined = store::watcher::join(tx, task.id, user_ids, standing, now).await?;
+    let joined = store::watcher::add_implicit(tx, task.id, user_ids, standing, now).await?;
     // Creator and holder watch implicitly.
-    let new = joined.into_iter().filter(|id| !people_of(task).any(|person| person == *id));
+    let new = joined.into_iter().filter(|id| !creator_and_holder(task).any(|person| person == *id));
     tx.publish_all(new.map(|id| events::watcher(task.account_id, task.id, id, true))).await
 }
 
-async fn shown(tx: &mut Tx, comment: Comment) -> Result<Answer> {
-    let around = store::comment::around(tx, slice::from_ref(&comment)).await?.remove(&comment.id);
-    Ok(convert::comment(comment, around.unwrap_or_default()))
+async fn to_response(tx: &mut Tx, comment: Comment) -> Result<Answer> {
+    let details = store::comment::details(tx, slice::from_ref(&comment)).await?.remove(&comment.id);
+    Ok(convert::comment(comment, details.unwrap_or_default()))
 }

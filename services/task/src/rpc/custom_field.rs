@@ -36,9 +36,9 @@ impl CustomFieldService for Rpc {
         &self,
         request: Request<CreateCustomFieldRequest>,
     ) -> Result<Response<CreateCustomFieldResponse>, Status> {
-        let change = Mutation::of("CreateCustomField", &request)?;
+        let mutation = Mutation::of("CreateCustomField", &request)?;
         let CreateCustomFieldRequest { key, name, r#type, options, required } = request.get_ref().clone();
-        let (clock, account_id) = (self.db.clock(), change.principal().account_id());
+        let (clock, account_id) = (self.db.clock(), mutation.principal().account_id());
         let now = clock.now();
         let field = CustomField {
             id: clock.new_id(),
@@ -53,14 +53,14 @@ impl CustomFieldService for Rpc {
             updated_at: now,
         };
         field.check("")?;
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
             return Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }));
         }
         store::custom_field::insert(&mut tx, &field).await?;
         tx.publish(events::custom_field(Payload::CustomFieldCreated, account_id, field.id, Vec::new())).await?;
         let answer = convert::custom_field(field);
-        tx.remember(change.idempotency(), &answer).await?;
+        tx.remember(mutation.idempotency(), &answer).await?;
         tx.commit().await?;
         Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }))
     }

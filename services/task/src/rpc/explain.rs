@@ -37,7 +37,7 @@ impl AccessService for Rpc {
             relation: relation.into(),
             role: membership.role.to_proto().into(),
             least_role: least.into(),
-            explanation: explain::sentence(verdict.rule).to_owned(),
+            explanation: explain::description(verdict.rule).to_owned(),
             task_rights: task.map(|task| TaskRights {
                 see: actor.can_see(&task),
                 change: actor.can_change(&task).is_ok(),

@@ -29,13 +29,13 @@ use crate::{
 };
 
 /// A page of tasks.
-pub(super) struct Listed {
+pub(super) struct TaskPage {
     pub(super) tasks: Vec<proto::Task>,
     pub(super) meta: PageMeta,
 }
 
 /// A page of a board, and its column counts.
-pub(super) struct Board {
+pub(super) struct BoardPage {
     pub(super) columns: Vec<proto::BoardColumn>,
     pub(super) tasks: Vec<proto::Task>,
     pub(super) meta: PageMeta,
@@ -49,7 +49,7 @@ impl Rpc {
         scope: Scope,
         filter: Option<proto::TaskFilter>,
         page: Option<ProtoPage>,
-    ) -> Result<Listed> {
+    ) -> Result<TaskPage> {
         let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = ListQuery { actor: Actor::of(principal), scope, filter: &filter, now: self.db.clock().now() };
@@ -59,7 +59,7 @@ impl Rpc {
         let summaries = summaries(&mut tx, &tasks).await?;
         let total = store::list::total(&mut tx, list, &page, tasks.len()).await?;
         drop(tx);
-        Ok(self.listed(tasks, &summaries, total, list, &page))
+        Ok(self.to_page(tasks, &summaries, total, list, &page))
     }
 
     /// Parses the filter. Named dates use the caller's time zone; the account's if they have none or auth is
@@ -69,7 +69,7 @@ impl Rpc {
             Some(filter) if has_named_dates(filter) => self.own_timezone(principal).await,
             _ => Tz::UTC,
         };
-        Filter::of(filter, Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
+        Filter::parse(filter, Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
     }
 
     async fn own_timezone(&self, principal: &Principal) -> Tz {
@@ -88,7 +88,7 @@ impl Rpc {
         scope: Scope,
         filter: Option<proto::TaskFilter>,
         page: Option<ProtoPage>,
-    ) -> Result<Board> {
+    ) -> Result<BoardPage> {
         let filter = self.filter(principal, filter).await?;
         let page = Page::of(page.as_ref(), &(scope, &filter))?;
         let list = ListQuery { actor: Actor::of(principal), scope, filter: &filter, now: self.db.clock().now() };
@@ -99,18 +99,18 @@ impl Rpc {
         let columns = store::list::columns(&mut tx, list).await?;
         drop(tx);
         let total = columns.iter().map(|&(_, total)| total).sum();
-        let Listed { tasks, meta } = self.listed(tasks, &summaries, total, list, &page);
-        Ok(Board { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })
+        let TaskPage { tasks, meta } = self.to_page(tasks, &summaries, total, list, &page);
+        Ok(BoardPage { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })
     }
 
-    fn listed(
+    fn to_page(
         &self,
         mut tasks: Vec<Task>,
         summaries: &HashMap<Uuid, TaskSummary>,
         total: RowCount,
         list: ListQuery<'_>,
         page: &Page,
-    ) -> Listed {
+    ) -> TaskPage {
         let meta =
             page.meta(&mut tasks, total, &(list.scope, list.filter), |task| (key(task, list.filter.sort), task.id));
         let now = self.db.clock().now();
@@ -118,6 +118,6 @@ impl Rpc {
             let summary = summaries.get(&task.id).copied().unwrap_or_default();
             convert::subtasks::task(task, summary, now)
         };
-        Listed { tasks: tasks.into_iter().map(show).collect(), meta }
+        TaskPage { tasks: tasks.into_iter().map(show).collect(), meta }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     task::{
         Task, custom_field,
         event_kind::EventKind,
-        writer::{self, AccountPolicy, Changed},
+        writer::{self, AccountPolicy, AppliedChange},
     },
     watchers::Audience,
 };
@@ -64,21 +64,21 @@ impl Rpc {
     /// Applies `rule` to a task in one transaction. A repeated call returns its first response.
     pub(super) async fn change(
         &self,
-        change: &Mutation<'_>,
+        mutation: &Mutation<'_>,
         id: &str,
         kind: EventKind,
         reason: Option<&str>,
         rule: impl FnOnce(&mut Task, Actor<'_>, DateTime<Utc>) -> Result<()> + Send,
     ) -> Result<proto::Task> {
-        let id = parse(id)?;
+        let id = parse_id(id)?;
         // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         let audience = if kind.notifies_watchers() {
-            self.audience(change.principal, &[id]).await
+            self.audience(mutation.principal, &[id]).await
         } else {
             Ok(Audience::default())
         };
-        let mut tx = self.db.begin(change.principal.tenant()).await?;
-        if let Some(response) = tx.replay(&change.idempotency).await? {
+        let mut tx = self.db.begin(mutation.principal.tenant()).await?;
+        if let Some(response) = tx.replay(&mutation.idempotency).await? {
             return Ok(response);
         }
         if kind.reopens() {
@@ -88,15 +88,15 @@ impl Rpc {
             EventKind::Restored => store::task::lock_in_trash(&mut tx, id).await?,
             _ => store::task::lock(&mut tx, id).await?,
         };
-        let before = visible(found, change.actor())?;
-        change.expected.check(before.version)?;
+        let before = visible(found, mutation.actor())?;
+        mutation.expected.check(before.version)?;
         let mut after = before.clone();
-        rule(&mut after, change.actor(), self.db.clock().now())?;
-        let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
-        let mut tasks = writer::save_and_publish(&mut tx, vec![changed], change.policy(), &audience?).await?;
-        hide_parents(&mut tx, change.actor(), &mut tasks).await?;
-        let task = convert::task(writer::single(tasks)?, self.db.clock().now());
-        tx.remember(&change.idempotency, &task).await?;
+        rule(&mut after, mutation.actor(), self.db.clock().now())?;
+        let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
+        let mut tasks = writer::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
+        hide_parents(&mut tx, mutation.actor(), &mut tasks).await?;
+        let task = convert::task(writer::only(tasks)?, self.db.clock().now());
+        tx.remember(&mutation.idempotency, &task).await?;
         tx.commit().await?;
         Ok(task)
     }
@@ -105,18 +105,18 @@ impl Rpc {
     /// holder.
     pub(super) async fn create(
         &self,
-        change: &Mutation<'_>,
+        mutation: &Mutation<'_>,
         mut task: Task,
         assign: impl FnOnce(&mut Task) -> Result<()> + Send,
     ) -> Result<proto::Task> {
-        let mut tx = self.db.begin(change.principal.tenant()).await?;
-        if let Some(response) = tx.replay(&change.idempotency).await? {
+        let mut tx = self.db.begin(mutation.principal.tenant()).await?;
+        if let Some(response) = tx.replay(&mutation.idempotency).await? {
             return Ok(response);
         }
         if let Some(parent) = task.fields.parent_task_id {
             // The hierarchy is locked before any task, so no ancestor moves meanwhile.
             store::subtasks::lock_hierarchy_shared(&mut tx).await?;
-            parent_check(&mut tx, change.actor(), &[], parent, "parent_task_id")
+            parent_check(&mut tx, mutation.actor(), &[], parent, "parent_task_id")
                 .await?
                 .accepts(task.id, "parent_task_id")?;
         }
@@ -126,8 +126,8 @@ impl Rpc {
         let events = writer::create(&mut tx, &task).await?;
         let (creator, now) = (task.created_by, task.created_at);
         let task = convert::task(task, now);
-        tx.remember(&change.idempotency, &task).await?;
-        writer::publish(&mut tx, events, &[(creator, 1)].into(), change.policy().open_tasks).await?;
+        tx.remember(&mutation.idempotency, &task).await?;
+        writer::publish(&mut tx, events, &[(creator, 1)].into(), mutation.policy().open_tasks).await?;
         tx.commit().await?;
         Ok(task)
     }
@@ -135,7 +135,7 @@ impl Rpc {
 
 /// The task, if the caller sees it.
 pub(super) async fn get(tx: &mut Tx, actor: Actor<'_>, id: &str) -> Result<Task> {
-    visible(store::task::get(tx, parse(id)?).await?, actor)
+    visible(store::task::get(tx, parse_id(id)?).await?, actor)
 }
 
 /// The task with its summary at `now`, if the caller sees it.
@@ -145,14 +145,14 @@ pub(super) async fn get_with_summary(
     id: &str,
     now: DateTime<Utc>,
 ) -> Result<(Task, TaskSummary)> {
-    let (task, summary) = store::task::get_with_summary(tx, parse(id)?, now).await?.unzip();
+    let (task, summary) = store::task::get_with_summary(tx, parse_id(id)?, now).await?.unzip();
     Ok((visible(task, actor)?, summary.unwrap_or_default()))
 }
 
 /// Locks the task and checks that it has the expected version.
-pub(super) async fn lock(tx: &mut Tx, change: &Mutation<'_>, id: &str) -> Result<Task> {
-    let task = visible(store::task::lock(tx, parse(id)?).await?, change.actor())?;
-    change.expected.check(task.version)?;
+pub(super) async fn lock(tx: &mut Tx, mutation: &Mutation<'_>, id: &str) -> Result<Task> {
+    let task = visible(store::task::lock(tx, parse_id(id)?).await?, mutation.actor())?;
+    mutation.expected.check(task.version)?;
     Ok(task)
 }
 
@@ -167,6 +167,6 @@ fn visible(task: Option<Task>, actor: Actor<'_>) -> Result<Task> {
     task.filter(|task| actor.can_see(task)).ok_or_else(|| Reason::TaskNotFound.into())
 }
 
-fn parse(id: &str) -> Result<Uuid> {
+fn parse_id(id: &str) -> Result<Uuid> {
     id.parse().map_err(|_| Reason::TaskNotFound.into())
 }

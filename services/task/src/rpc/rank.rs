@@ -15,22 +15,22 @@ use super::{
 };
 use crate::{
     convert,
-    store::{self, rank::Placed},
+    store::{self, rank::RankedTask},
     task::{
         Task,
         event_kind::EventKind,
         rank,
-        writer::{self, Changed},
+        writer::{self, AppliedChange},
     },
 };
 
 /// Tasks on each side that are spread out when a rank would be too long.
-const NEIGHBOURS: usize = 256;
+const SPREAD_NEIGHBOURS: usize = 256;
 
 impl Rpc {
     /// Moves a task directly before or after another.
     pub(super) async fn move_to(&self, request: &Request<MoveTaskRequest>) -> Result<proto::Task> {
-        let change = Mutation::of("MoveTask", request)?;
+        let mutation = Mutation::of("MoveTask", request)?;
         let MoveTaskRequest { id, before_id, after_id } = request.get_ref();
         let (field, neighbour) = match (before_id, after_id) {
             (Some(before), None) => ("before_id", before),
@@ -40,22 +40,22 @@ impl Rpc {
         if neighbour.parse::<Uuid>() == id.parse::<Uuid>() {
             return Err(Error::invalid(field, "is the task itself"));
         }
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(answer) = tx.replay(change.idempotency()).await? {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
             return Ok(answer);
         }
         store::rank::lock(&mut tx).await?;
-        let task = lock(&mut tx, &change, id).await?;
-        change.actor().can_change(&task).or_else(|_| change.actor().can_work_on(&task))?;
-        let neighbour = get(&mut tx, change.actor(), neighbour)
+        let task = lock(&mut tx, &mutation, id).await?;
+        mutation.actor().can_change(&task).or_else(|_| mutation.actor().can_work_on(&task))?;
+        let neighbour = get(&mut tx, mutation.actor(), neighbour)
             .await
             .map_err(|absent| absent.field(field, "names no task that the caller sees"))?;
-        let changed = place(&mut tx, task.clone(), &neighbour, before_id.is_some()).await?;
-        let saved = writer::save_all(&mut tx, changed, change.policy()).await?;
+        let changed = place_beside(&mut tx, task.clone(), &neighbour, before_id.is_some()).await?;
+        let saved = writer::save_all(&mut tx, changed, mutation.policy()).await?;
         let mut moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);
-        hide_parents(&mut tx, change.actor(), slice::from_mut(&mut moved)).await?;
+        hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut moved)).await?;
         let answer = convert::task(moved, self.db.clock().now());
-        tx.remember(change.idempotency(), &answer).await?;
+        tx.remember(mutation.idempotency(), &answer).await?;
         tx.commit().await?;
         Ok(answer)
     }
@@ -63,7 +63,7 @@ impl Rpc {
 
 /// The changes that put the task next to its neighbour: of the task alone, or also of tasks around it when ranks have
 /// become too long.
-async fn place(tx: &mut Tx, task: Task, neighbour: &Task, before: bool) -> Result<Vec<Changed>> {
+async fn place_beside(tx: &mut Tx, task: Task, neighbour: &Task, before: bool) -> Result<Vec<AppliedChange>> {
     let at = neighbour.rank.clone().unwrap_or_default();
     let beyond = if before {
         store::rank::before(tx, &at, task.id, 1).await?
@@ -80,31 +80,36 @@ async fn place(tx: &mut Tx, task: Task, neighbour: &Task, before: bool) -> Resul
     if is_there {
         return Ok(Vec::new());
     }
-    let rank = rank::place(lower, upper, tx.db().clock().new_id());
-    if rank.len() <= rank::LONGEST {
-        return Ok(vec![moved(task, rank)]);
+    let rank = rank::between(lower, upper, tx.db().clock().new_id());
+    if rank.len() <= rank::MAX_LEN {
+        return Ok(vec![with_rank(task, rank)]);
     }
     spread(tx, task, &rank).await
 }
 
 /// Spreads the tasks around `at` evenly and places the task among them.
-async fn spread(tx: &mut Tx, task: Task, at: &str) -> Result<Vec<Changed>> {
-    let limit = NEIGHBOURS as i64 + 1;
+async fn spread(tx: &mut Tx, task: Task, at: &str) -> Result<Vec<AppliedChange>> {
+    let limit = SPREAD_NEIGHBOURS as i64 + 1;
     let mut below = store::rank::before(tx, at, task.id, limit).await?;
     let mut above = store::rank::after(tx, at, task.id, limit).await?;
-    let beyond = |near: &mut Vec<Placed>| if near.len() > NEIGHBOURS { near.pop() } else { None };
+    let beyond = |near: &mut Vec<RankedTask>| if near.len() > SPREAD_NEIGHBOURS { near.pop() } else { None };
     let (lower, upper) = (beyond(&mut below), beyond(&mut above));
-    let ids: Vec<Uuid> =
-        below.iter().rev().map(|it| it.id).chain([task.id]).chain(above.iter().map(|it| it.id)).collect();
-    let bound = |placed: &Option<Placed>| placed.as_ref().map(|it| it.rank.clone());
+    let ids: Vec<Uuid> = below
+        .iter()
+        .rev()
+        .map(|placed| placed.id)
+        .chain([task.id])
+        .chain(above.iter().map(|placed| placed.id))
+        .collect();
+    let bound = |placed: &Option<RankedTask>| placed.as_ref().map(|placed| placed.rank.clone());
     let ranks = rank::spread(bound(&lower).as_deref(), bound(&upper).as_deref(), ids.len());
     let mut ranks: HashMap<Uuid, String> = ids.iter().copied().zip(ranks).collect();
     let tasks = store::task::lock_all(tx, &ids).await?;
     // Tasks deleted meanwhile keep their ranks.
-    Ok(tasks.into_iter().filter_map(|task| Some(moved(task.clone(), ranks.remove(&task.id)?))).collect())
+    Ok(tasks.into_iter().filter_map(|task| Some(with_rank(task.clone(), ranks.remove(&task.id)?))).collect())
 }
 
-fn moved(before: Task, rank: String) -> Changed {
+fn with_rank(before: Task, rank: String) -> AppliedChange {
     let after = Task { rank: Some(rank), ..before.clone() };
-    Changed { before, after, kind: EventKind::Moved, reason: None }
+    AppliedChange { before, after, kind: EventKind::Moved, reason: None }
 }

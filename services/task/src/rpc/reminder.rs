@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Maximum number of reminders of one member for one task.
-const MOST: i64 = 20;
+const MAX_REMINDERS: i64 = 20;
 
 #[tonic::async_trait]
 impl ReminderService for Rpc {
@@ -33,19 +33,19 @@ impl ReminderService for Rpc {
         &self,
         request: Request<CreateReminderRequest>,
     ) -> Result<Response<CreateReminderResponse>, Status> {
-        let change = Mutation::of("CreateReminder", &request)?;
+        let mutation = Mutation::of("CreateReminder", &request)?;
         let message = request.get_ref();
         let clock = self.db.clock();
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
             return Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }));
         }
         // The lock serializes the count of reminders, and fixes the due time that the reminder refers to.
-        let task = lock(&mut tx, &change, &message.task_id).await?;
+        let task = lock(&mut tx, &mutation, &message.task_id).await?;
         let remind_at = message.at.as_ref().map(|at| time(at, "at")).transpose()?;
         let fires_at = fires_at(remind_at, message.before_seconds, task.fields.due_at, clock.now())?;
-        if store::reminder::count(&mut tx, task.id).await? >= MOST {
-            return Err(Error::from(Reason::ReminderLimit).with("limit", MOST.to_string()).into());
+        if store::reminder::count(&mut tx, task.id).await? >= MAX_REMINDERS {
+            return Err(Error::from(Reason::ReminderLimit).with("limit", MAX_REMINDERS.to_string()).into());
         }
         let reminder = Reminder {
             id: clock.new_id(),
@@ -57,11 +57,11 @@ impl ReminderService for Rpc {
         };
         let goes_by = task.fields.due_at.filter(|_| remind_at.is_none());
         store::reminder::insert(&mut tx, &reminder, goes_by).await?;
-        let (account_id, user_id) = (task.account_id, change.actor().id);
+        let (account_id, user_id) = (task.account_id, mutation.actor().id);
         tx.publish(events::reminder(Payload::ReminderCreated, account_id, reminder.id, task.id, user_id, false))
             .await?;
         let answer = to_proto(reminder);
-        tx.remember(change.idempotency(), &answer).await?;
+        tx.remember(mutation.idempotency(), &answer).await?;
         tx.commit().await?;
         Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }))
     }

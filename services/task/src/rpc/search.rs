@@ -26,7 +26,7 @@ use crate::{
     query::{
         filter::Scope,
         highlight,
-        search::{REINDEX_JOB, SearchTerms, configuration},
+        search::{REINDEX_JOB, SearchTerms, text_search_config},
     },
     store::{self, list::ListQuery, search::SearchHit},
     task::Task,
@@ -43,7 +43,7 @@ impl SearchService for Rpc {
     ) -> Result<Response<SearchTasksResponse>, Status> {
         let principal = principal(&request)?.clone();
         let SearchTasksRequest { q, filter, page } = request.into_inner();
-        let words = SearchTerms::of(&q, "q")?;
+        let words = SearchTerms::parse(&q, "q")?;
         let filter = self.filter(&principal, filter).await?;
         if page.as_ref().is_some_and(|page| !page.page_token.is_empty()) {
             return Err(Error::from(Reason::PageTokenInvalid).into());
@@ -104,7 +104,7 @@ impl SearchService for Rpc {
     ) -> Result<Response<UpdateSearchSettingsResponse>, Status> {
         let principal = principal(&request)?.clone();
         let UpdateSearchSettingsRequest { language } = request.into_inner();
-        let config = configuration(&language)?;
+        let config = text_search_config(&language)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         if store::search::set_language(&mut tx, &language, &config).await? {
             tx.enqueue(REINDEX_JOB, &principal.account_id()).await?;

@@ -15,7 +15,7 @@ use crate::{
     task::{
         Task,
         event_kind::EventKind,
-        writer::{self, Changed},
+        writer::{self, AppliedChange},
     },
     watchers::Audience,
 };
@@ -25,28 +25,28 @@ impl Rpc {
     /// Creating the next task locks this one too, so both are serialized.
     pub(super) async fn change_series(
         &self,
-        change: &Mutation<'_>,
+        mutation: &Mutation<'_>,
         id: &str,
         reason: Option<&str>,
         audience: Result<Audience>,
         rule: impl FnOnce(&mut Task, &Instance, DateTime<Utc>) -> Result<EventKind> + Send,
     ) -> Result<proto::Task> {
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(answer) = tx.replay(change.idempotency()).await? {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
             return Ok(answer);
         }
-        let before = lock(&mut tx, change, id).await?;
-        change.actor().can_change(&before)?;
-        let place = store::series::place(&mut tx, before.id).await?.ok_or(Reason::TaskNotRecurring)?;
-        if store::series::has_next(&mut tx, &place).await? {
+        let before = lock(&mut tx, mutation, id).await?;
+        mutation.actor().can_change(&before)?;
+        let instance = store::series::instance_of(&mut tx, before.id).await?.ok_or(Reason::TaskNotRecurring)?;
+        if store::series::has_next(&mut tx, &instance).await? {
             return Err(Reason::TaskNotRecurring.into());
         }
         let mut after = before.clone();
-        let kind = rule(&mut after, &place, self.db.clock().now())?;
-        let changed = Changed { before, after, kind, reason: reason.map(str::to_owned) };
-        let tasks = writer::save_and_publish(&mut tx, vec![changed], change.policy(), &audience?).await?;
-        let task = convert::task(writer::single(tasks)?, self.db.clock().now());
-        tx.remember(change.idempotency(), &task).await?;
+        let kind = rule(&mut after, &instance, self.db.clock().now())?;
+        let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
+        let tasks = writer::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
+        let task = convert::task(writer::only(tasks)?, self.db.clock().now());
+        tx.remember(mutation.idempotency(), &task).await?;
         tx.commit().await?;
         Ok(task)
     }

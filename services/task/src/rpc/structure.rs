@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Rpc,
-    list::Listed,
+    list::TaskPage,
     mutation::{Mutation, get, parent_of},
 };
 use crate::{
@@ -43,24 +43,24 @@ impl StructureService for Rpc {
         &self,
         request: Request<AddDependencyRequest>,
     ) -> Result<Response<AddDependencyResponse>, Status> {
-        let change = Mutation::of("AddDependency", &request)?;
+        let mutation = Mutation::of("AddDependency", &request)?;
         let AddDependencyRequest { id: task_id, blocked_by } = request.get_ref();
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(dependencies) = tx.replay(change.idempotency()).await? {
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(dependencies) = tx.replay(mutation.idempotency()).await? {
             return Ok(Response::new(AddDependencyResponse { dependencies: Some(dependencies) }));
         }
         store::dependency::lock(&mut tx).await?;
-        let task = get(&mut tx, change.actor(), task_id).await?;
-        change.actor().can_change(&task)?;
-        let blocker = parent_of(&mut tx, change.actor(), id(blocked_by, "blocked_by")?, "blocked_by").await?;
+        let task = get(&mut tx, mutation.actor(), task_id).await?;
+        mutation.actor().can_change(&task)?;
+        let blocker = parent_of(&mut tx, mutation.actor(), id(blocked_by, "blocked_by")?, "blocked_by").await?;
         if blocker.id == task.id {
             return Err(Error::invalid("blocked_by", "is the task itself").into());
         }
         if store::dependency::add(&mut tx, task.id, blocker.id).await? {
             tx.publish(events::dependency(&task, blocker.id, true)).await?;
         }
-        let dependencies = dependencies(&mut tx, change.actor(), &task).await?;
-        tx.remember(change.idempotency(), &dependencies).await?;
+        let dependencies = dependencies(&mut tx, mutation.actor(), &task).await?;
+        tx.remember(mutation.idempotency(), &dependencies).await?;
         tx.commit().await?;
         Ok(Response::new(AddDependencyResponse { dependencies: Some(dependencies) }))
     }
@@ -93,12 +93,12 @@ impl StructureService for Rpc {
         drop(tx);
         let mut filter = filter.unwrap_or_default();
         filter.parent_task_id = Some(parent.id.to_string());
-        let Listed { tasks, meta } = self.list(&principal, Scope::Visible, Some(filter), page).await?;
+        let TaskPage { tasks, meta } = self.list(&principal, Scope::Visible, Some(filter), page).await?;
         Ok(Response::new(ListSubtasksResponse { tasks, meta: Some(meta) }))
     }
 }
 
 async fn dependencies(tx: &mut Tx, actor: Actor<'_>, task: &Task) -> Result<TaskDependencies> {
-    let linked = store::dependency::around(tx, task.id).await?;
+    let linked = store::dependency::linked(tx, task.id).await?;
     Ok(convert::dependency::dependencies(task, linked, actor, tx.db().clock().now()))
 }

@@ -71,6 +71,6 @@ pub(super) async fn parent_check(
 ) -> Result<ParentCheck> {
     parent_of(tx, actor, parent, field).await?;
     let ancestors = store::subtasks::ancestors(tx, parent).await?;
-    let levels = if moved.is_empty() { HashMap::new() } else { store::subtasks::levels(tx, moved).await? };
-    Ok(ParentCheck { ancestors, levels })
+    let heights = if moved.is_empty() { HashMap::new() } else { store::subtasks::heights(tx, moved).await? };
+    Ok(ParentCheck { ancestors, heights })
 }

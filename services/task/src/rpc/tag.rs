@@ -18,7 +18,7 @@ impl TagService for Rpc {
         let page = Page::of(page.as_ref(), prefix)?;
         let actor = Actor::of(principal);
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let (tags, truncated) = store::tag::seen(&mut tx, actor, prefix).await?;
+        let (tags, truncated) = store::tag::list_visible(&mut tx, actor, prefix).await?;
         // Few enough to page in memory.
         let total = tags.len() as i64;
         let after = page.after().and_then(|cursor| cursor.key.clone());

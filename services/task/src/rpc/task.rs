@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    list::Listed,
+    list::TaskPage,
     mutation::{Mutation, get, get_with_summary, lock},
     subtasks::{hide_logged_parents, hide_parents, parent_check},
 };
@@ -38,7 +38,7 @@ use crate::{
         Task, custom_field,
         event_kind::EventKind,
         fields::{self, Fields},
-        writer::{self, Changed},
+        writer::{self, AppliedChange},
     },
     watchers::Audience,
 };
@@ -46,19 +46,19 @@ use crate::{
 #[tonic::async_trait]
 impl TaskService for Rpc {
     async fn create_task(&self, request: Request<CreateTaskRequest>) -> Result<Response<CreateTaskResponse>, Status> {
-        let change = Mutation::of("CreateTask", &request)?;
-        let (actor, clock) = (change.actor(), self.db.clock());
+        let mutation = Mutation::of("CreateTask", &request)?;
+        let (actor, clock) = (mutation.actor(), self.db.clock());
         let mut message = request.get_ref().clone();
         let assignee = match &message.assigned_to {
             // Propagate this error only after the idempotency check, so that a retry still gets its first response.
-            Some(id) => Some(self.assignee(change.principal(), id).await),
+            Some(id) => Some(self.assignee(mutation.principal(), id).await),
             None => None,
         };
         let patch = RecurrencePatch::of_new(&mut message);
         let holder = assignee.as_ref().and_then(|assignee| assignee.as_ref().ok()).map_or(actor.id, |it| it.user_id);
-        let timezone = self.timezone(change.principal(), &patch, holder).await;
+        let timezone = self.timezone(mutation.principal(), &patch, holder).await;
         let now = clock.now();
-        let account_id = change.principal().account_id();
+        let account_id = mutation.principal().account_id();
         let fields = Fields::new(message, convert::default_visibility(&actor.membership.settings))?;
         let mut task = Task::new(clock.new_id(), account_id, actor.id, fields, now);
         patch.apply(&mut task, timezone.as_deref(), "", (now, clock.new_id()))?;
@@ -66,7 +66,7 @@ impl TaskService for Rpc {
             Some(assignee) => assignment::assign_new(task, actor, assignee?, now),
             None => Ok(()),
         };
-        let task = self.create(&change, task, assign).await?;
+        let task = self.create(&mutation, task, assign).await?;
         Ok(Response::new(CreateTaskResponse { task: Some(task) }))
     }
 
@@ -88,47 +88,47 @@ impl TaskService for Rpc {
     }
 
     async fn update_task(&self, request: Request<UpdateTaskRequest>) -> Result<Response<UpdateTaskResponse>, Status> {
-        let change = Mutation::of("UpdateTask", &request)?;
+        let mutation = Mutation::of("UpdateTask", &request)?;
         let UpdateTaskRequest { id, task: new, update_mask } = request.get_ref().clone();
         let (mut mask, mut new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
         let patch = RecurrencePatch::of_change(&mut mask, &mut new);
-        let timezone = self.timezone_of_task(change.principal(), &patch, &id).await?;
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
+        let timezone = self.timezone_of_task(mutation.principal(), &patch, &id).await?;
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
         if mask.iter().any(|path| path == "parent_task_id") {
             store::task::lock_hierarchy(&mut tx).await?;
         }
-        let before = lock(&mut tx, &change, &id).await?;
-        change.actor().can_change(&before)?;
+        let before = lock(&mut tx, &mutation, &id).await?;
+        mutation.actor().can_change(&before)?;
         let mut after = before.clone();
-        let default = convert::default_visibility(&change.actor().membership.settings);
+        let default = convert::default_visibility(&mutation.actor().membership.settings);
         if !mask.is_empty() || patch.is_empty() {
             after.fields.change(&mask, new, default)?;
         }
         patch.apply(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
         if after.fields.parent_task_id != before.fields.parent_task_id {
-            can_be_subtask_of(&mut tx, change.actor(), &after).await?;
+            can_be_subtask_of(&mut tx, mutation.actor(), &after).await?;
         }
         if after.fields.custom_fields != before.fields.custom_fields {
             let definitions = store::custom_field::all(&mut tx).await?;
             let (was, is) = (&before.fields.custom_fields, &after.fields.custom_fields);
             custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
         }
-        let changed = Changed { before, after, kind: EventKind::Updated, reason: None };
-        let mut task = writer::save(&mut tx, changed, change.policy()).await?;
-        hide_parents(&mut tx, change.actor(), slice::from_mut(&mut task)).await?;
+        let changed = AppliedChange { before, after, kind: EventKind::Updated, reason: None };
+        let mut task = writer::save(&mut tx, changed, mutation.policy()).await?;
+        hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut task)).await?;
         tx.commit().await?;
         let task = convert::task(task, self.db.clock().now());
         Ok(Response::new(UpdateTaskResponse { task: Some(task) }))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<DeleteTaskResponse>, Status> {
-        let change = Mutation::of("DeleteTask", &request)?;
+        let mutation = Mutation::of("DeleteTask", &request)?;
         let delete = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_delete(task)?;
             task.delete(now);
             Ok(())
         };
-        self.change(&change, &request.get_ref().id, EventKind::Deleted, None, delete).await?;
+        self.change(&mutation, &request.get_ref().id, EventKind::Deleted, None, delete).await?;
         Ok(Response::new(DeleteTaskResponse {}))
     }
 
@@ -136,13 +136,13 @@ impl TaskService for Rpc {
         &self,
         request: Request<RestoreTaskRequest>,
     ) -> Result<Response<RestoreTaskResponse>, Status> {
-        let change = Mutation::of("RestoreTask", &request)?;
+        let mutation = Mutation::of("RestoreTask", &request)?;
         let restore = |task: &mut Task, actor: Actor<'_>, _| {
             actor.can_delete(task)?;
             task.restore();
             Ok(())
         };
-        let task = self.change(&change, &request.get_ref().id, EventKind::Restored, None, restore).await?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Restored, None, restore).await?;
         Ok(Response::new(RestoreTaskResponse { task: Some(task) }))
     }
 
@@ -162,7 +162,7 @@ impl TaskService for Rpc {
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
         let principal = principal(&request)?.clone();
         let ListTasksRequest { filter, page } = request.into_inner();
-        let Listed { tasks, meta, .. } = self.list(&principal, Scope::Visible, filter, page).await?;
+        let TaskPage { tasks, meta, .. } = self.list(&principal, Scope::Visible, filter, page).await?;
         Ok(Response::new(ListTasksResponse { tasks, meta: Some(meta) }))
     }
 
@@ -184,33 +184,33 @@ impl TaskService for Rpc {
     }
 
     async fn start_task(&self, request: Request<StartTaskRequest>) -> Result<Response<StartTaskResponse>, Status> {
-        let change = Mutation::of("StartTask", &request)?;
+        let mutation = Mutation::of("StartTask", &request)?;
         let start = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_work_on(task)?;
             task.start(now)
         };
-        let task = self.change(&change, &request.get_ref().id, EventKind::Started, None, start).await?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Started, None, start).await?;
         Ok(Response::new(StartTaskResponse { task: Some(task) }))
     }
 
     async fn pause_task(&self, request: Request<PauseTaskRequest>) -> Result<Response<PauseTaskResponse>, Status> {
-        let change = Mutation::of("PauseTask", &request)?;
+        let mutation = Mutation::of("PauseTask", &request)?;
         let PauseTaskRequest { id, reason } = request.get_ref();
         let pause = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_work_on(task)?;
             task.pause(fields::required(reason.clone(), "reason")?, now)
         };
-        let task = self.change(&change, id, EventKind::Paused, Some(reason), pause).await?;
+        let task = self.change(&mutation, id, EventKind::Paused, Some(reason), pause).await?;
         Ok(Response::new(PauseTaskResponse { task: Some(task) }))
     }
 
     async fn resume_task(&self, request: Request<ResumeTaskRequest>) -> Result<Response<ResumeTaskResponse>, Status> {
-        let change = Mutation::of("ResumeTask", &request)?;
+        let mutation = Mutation::of("ResumeTask", &request)?;
         let resume = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_work_on(task)?;
             task.resume(now)
         };
-        let task = self.change(&change, &request.get_ref().id, EventKind::Resumed, None, resume).await?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Resumed, None, resume).await?;
         Ok(Response::new(ResumeTaskResponse { task: Some(task) }))
     }
 
@@ -218,23 +218,23 @@ impl TaskService for Rpc {
         &self,
         request: Request<CompleteTaskRequest>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        let change = Mutation::of("CompleteTask", &request)?;
+        let mutation = Mutation::of("CompleteTask", &request)?;
         let complete = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_work_on(task)?;
             task.complete(now)
         };
-        let task = self.change(&change, &request.get_ref().id, EventKind::Completed, None, complete).await?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Completed, None, complete).await?;
         Ok(Response::new(CompleteTaskResponse { task: Some(task) }))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {
-        let change = Mutation::of("CancelTask", &request)?;
+        let mutation = Mutation::of("CancelTask", &request)?;
         let CancelTaskRequest { id, reason } = request.get_ref();
         let cancel = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_change(task)?;
             task.cancel(now)
         };
-        let task = self.change(&change, id, EventKind::Canceled, reason.as_deref(), cancel).await?;
+        let task = self.change(&mutation, id, EventKind::Canceled, reason.as_deref(), cancel).await?;
         Ok(Response::new(CancelTaskResponse { task: Some(task) }))
     }
 
@@ -242,51 +242,51 @@ impl TaskService for Rpc {
         &self,
         request: Request<ArchiveTaskRequest>,
     ) -> Result<Response<ArchiveTaskResponse>, Status> {
-        let change = Mutation::of("ArchiveTask", &request)?;
+        let mutation = Mutation::of("ArchiveTask", &request)?;
         let archive = |task: &mut Task, actor: Actor<'_>, now| {
             actor.can_change(task)?;
             task.archive(now)
         };
-        let task = self.change(&change, &request.get_ref().id, EventKind::Archived, None, archive).await?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Archived, None, archive).await?;
         Ok(Response::new(ArchiveTaskResponse { task: Some(task) }))
     }
 
     async fn reopen_task(&self, request: Request<ReopenTaskRequest>) -> Result<Response<ReopenTaskResponse>, Status> {
-        let change = Mutation::of("ReopenTask", &request)?;
+        let mutation = Mutation::of("ReopenTask", &request)?;
         let ReopenTaskRequest { id, reason } = request.get_ref();
         let reopen = |task: &mut Task, actor: Actor<'_>, _| {
             actor.can_reopen(task)?;
             task.reopen()
         };
-        let task = self.change(&change, id, EventKind::Reopened, reason.as_deref(), reopen).await?;
+        let task = self.change(&mutation, id, EventKind::Reopened, reason.as_deref(), reopen).await?;
         Ok(Response::new(ReopenTaskResponse { task: Some(task) }))
     }
 
     async fn skip_task(&self, request: Request<SkipTaskRequest>) -> Result<Response<SkipTaskResponse>, Status> {
-        let change = Mutation::of("SkipTask", &request)?;
+        let mutation = Mutation::of("SkipTask", &request)?;
         let SkipTaskRequest { id, occurrence_at, reason } = request.get_ref();
         let at = occurrence_at.as_ref().map(|time| fields::time(time, "occurrence_at")).transpose()?;
-        let audience = self.audience_of(change.principal(), id).await;
+        let audience = self.audience_of(mutation.principal(), id).await;
         let skip = |task: &mut Task, place: &_, now| series::skip(task, place, at, now);
-        let task = self.change_series(&change, id, reason.as_deref(), audience, skip).await?;
+        let task = self.change_series(&mutation, id, reason.as_deref(), audience, skip).await?;
         Ok(Response::new(SkipTaskResponse { task: Some(task) }))
     }
 
     async fn unskip_task(&self, request: Request<UnskipTaskRequest>) -> Result<Response<UnskipTaskResponse>, Status> {
-        let change = Mutation::of("UnskipTask", &request)?;
+        let mutation = Mutation::of("UnskipTask", &request)?;
         let UnskipTaskRequest { id, occurrence_at } = request.get_ref();
         let at = fields::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
         let unskip = |task: &mut Task, place: &_, _| series::unskip(task, place, at);
-        let task = self.change_series(&change, id, None, Ok(Audience::default()), unskip).await?;
+        let task = self.change_series(&mutation, id, None, Ok(Audience::default()), unskip).await?;
         Ok(Response::new(UnskipTaskResponse { task: Some(task) }))
     }
 
     async fn assign_task(&self, request: Request<AssignTaskRequest>) -> Result<Response<AssignTaskResponse>, Status> {
-        let change = Mutation::of("AssignTask", &request)?;
+        let mutation = Mutation::of("AssignTask", &request)?;
         let AssignTaskRequest { id, assigned_to } = request.get_ref();
-        let assignee = self.assignee(change.principal(), assigned_to).await;
+        let assignee = self.assignee(mutation.principal(), assigned_to).await;
         let assign = |task: &mut Task, actor: Actor<'_>, now| assignment::assign(task, actor, assignee?, now);
-        let task = self.change(&change, id, EventKind::Assigned, None, assign).await?;
+        let task = self.change(&mutation, id, EventKind::Assigned, None, assign).await?;
         Ok(Response::new(AssignTaskResponse { task: Some(task) }))
     }
 
@@ -294,25 +294,25 @@ impl TaskService for Rpc {
         &self,
         request: Request<ReassignTaskRequest>,
     ) -> Result<Response<ReassignTaskResponse>, Status> {
-        let change = Mutation::of("ReassignTask", &request)?;
+        let mutation = Mutation::of("ReassignTask", &request)?;
         let ReassignTaskRequest { id, assigned_to } = request.get_ref();
-        let assignee = self.assignee(change.principal(), assigned_to).await;
+        let assignee = self.assignee(mutation.principal(), assigned_to).await;
         let reassign = |task: &mut Task, actor: Actor<'_>, now| assignment::reassign(task, actor, assignee?, now);
-        let task = self.change(&change, id, EventKind::Reassigned, None, reassign).await?;
+        let task = self.change(&mutation, id, EventKind::Reassigned, None, reassign).await?;
         Ok(Response::new(ReassignTaskResponse { task: Some(task) }))
     }
 
     async fn accept_task(&self, request: Request<AcceptTaskRequest>) -> Result<Response<AcceptTaskResponse>, Status> {
-        let change = Mutation::of("AcceptTask", &request)?;
-        let task = self.change(&change, &request.get_ref().id, EventKind::Accepted, None, assignment::accept).await?;
+        let mutation = Mutation::of("AcceptTask", &request)?;
+        let task = self.change(&mutation, &request.get_ref().id, EventKind::Accepted, None, assignment::accept).await?;
         Ok(Response::new(AcceptTaskResponse { task: Some(task) }))
     }
 
     async fn reject_task(&self, request: Request<RejectTaskRequest>) -> Result<Response<RejectTaskResponse>, Status> {
-        let change = Mutation::of("RejectTask", &request)?;
+        let mutation = Mutation::of("RejectTask", &request)?;
         let RejectTaskRequest { id, reason } = request.get_ref();
         let reject = |task: &mut Task, actor: Actor<'_>, now| assignment::reject(task, actor, now);
-        let task = self.change(&change, id, EventKind::Rejected, reason.as_deref(), reject).await?;
+        let task = self.change(&mutation, id, EventKind::Rejected, reason.as_deref(), reject).await?;
         Ok(Response::new(RejectTaskResponse { task: Some(task) }))
     }
 }

@@ -22,14 +22,14 @@ use crate::{
     policy::visibility::Actor,
     store::{
         self,
-        time_entry::{EARLIEST, LATEST, key},
+        time_entry::{MAX_TIME, MIN_TIME, key},
     },
     task::{
         Task,
         event_kind::EventKind,
         fields::{id, time},
-        time_entry::{Adjustment, EntrySource, Interval, IntervalKind, TimeEntry, whole},
-        writer::{self, AccountPolicy, Changed},
+        time_entry::{Adjustment, EntrySource, Interval, IntervalKind, TimeEntry, clamp_seconds},
+        writer::{self, AccountPolicy, AppliedChange},
     },
 };
 
@@ -47,34 +47,34 @@ impl TimeEntryService for Rpc {
         let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page.meta(&mut entries, total, task_id, key);
-        Ok(Response::new(ListTimeEntriesResponse { time_entries: self.shown(entries), meta: Some(meta) }))
+        Ok(Response::new(ListTimeEntriesResponse { time_entries: self.to_responses(entries), meta: Some(meta) }))
     }
 
     async fn create_time_entry(
         &self,
         request: Request<CreateTimeEntryRequest>,
     ) -> Result<Response<CreateTimeEntryResponse>, Status> {
-        let change = Mutation::of("CreateTimeEntry", &request)?;
+        let mutation = Mutation::of("CreateTimeEntry", &request)?;
         let message = request.get_ref();
         let person = match &message.user_id {
             Some(user_id) => id(user_id, "user_id")?,
-            None => change.actor().id,
+            None => mutation.actor().id,
         };
         // Checks that the person is a member below the caller. Propagate the error only after the idempotency check.
-        let member = self.members.describe(change.principal(), person).await;
-        let mut tx = self.db.begin(change.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(change.idempotency()).await? {
+        let member = self.members.describe(mutation.principal(), person).await;
+        let mut tx = self.db.begin(mutation.principal().tenant()).await?;
+        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
             return Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }));
         }
-        let task = lock(&mut tx, &change, &message.task_id).await?;
+        let task = lock(&mut tx, &mutation, &message.task_id).await?;
         member?;
-        change.actor().can_enter_time(&task, person)?;
+        mutation.actor().can_enter_time(&task, person)?;
         let (clock, now) = (self.db.clock(), self.db.clock().now());
         let span = Interval {
             started_at: time(&message.started_at.unwrap_or_default(), "started_at")?,
             ended_at: time(&message.ended_at.unwrap_or_default(), "ended_at")?,
         };
-        let span = span.said("ended_at", now)?;
+        let span = span.validated("ended_at", now)?;
         let entry = TimeEntry {
             id: clock.new_id(),
             task_id: task.id,
@@ -84,15 +84,15 @@ impl TimeEntryService for Rpc {
             started_at: span.started_at,
             ended_at: Some(span.ended_at),
             note: message.note.clone(),
-            created_by: change.actor().id,
+            created_by: mutation.actor().id,
             version: 1,
             created_at: now,
             updated_at: now,
         };
         store::time_entry::insert(&mut tx, &entry).await?;
-        correct(&mut tx, task, &entry, Adjustment::created(span)).await?;
+        apply_correction(&mut tx, task, &entry, Adjustment::created(span)).await?;
         let answer = convert::time_entry(entry, now);
-        tx.remember(change.idempotency(), &answer).await?;
+        tx.remember(mutation.idempotency(), &answer).await?;
         tx.commit().await?;
         Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }))
     }
@@ -108,7 +108,7 @@ impl TimeEntryService for Rpc {
         let new = time_entry.clone().unwrap_or_default();
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (task, before) = lock_entry(&mut tx, Actor::of(principal), time_entry_id, &expected).await?;
-        let (old, now) = (before.work()?, self.db.clock().now());
+        let (old, now) = (before.correctable()?, self.db.clock().now());
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "must name a field").into());
         }
@@ -123,7 +123,7 @@ impl TimeEntryService for Rpc {
             }
         }
         if span != old {
-            span = span.said("time_entry.ended_at", now)?;
+            span = span.validated("time_entry.ended_at", now)?;
             (after.started_at, after.ended_at) = (span.started_at, Some(span.ended_at));
         }
         if after != before {
@@ -132,7 +132,7 @@ impl TimeEntryService for Rpc {
             if span == old {
                 tx.publish(time_entry_event(&task, &after, None)).await?;
             } else {
-                correct(&mut tx, task, &after, Adjustment::updated(old, span)).await?;
+                apply_correction(&mut tx, task, &after, Adjustment::updated(old, span)).await?;
             }
         }
         tx.commit().await?;
@@ -149,9 +149,9 @@ impl TimeEntryService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let time_entry_id = &request.get_ref().time_entry_id;
         let (task, entry) = lock_entry(&mut tx, Actor::of(principal), time_entry_id, &expected).await?;
-        let old = entry.work()?;
+        let old = entry.correctable()?;
         store::time_entry::delete(&mut tx, entry.id).await?;
-        correct(&mut tx, task, &entry, Adjustment::deleted(old)).await?;
+        apply_correction(&mut tx, task, &entry, Adjustment::deleted(old)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteTimeEntryResponse {}))
     }
@@ -181,9 +181,9 @@ impl TimeEntryService for Rpc {
         let now = self.db.clock().now();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let task = get(&mut tx, Actor::of(principal), &request.get_ref().task_id).await?;
-        let figures = store::time_entry::figures(&mut tx, task.id, now).await?;
+        let totals = store::time_entry::totals(&mut tx, task.id, now).await?;
         drop(tx);
-        Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, figures, now)) }))
+        Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, totals, now)) }))
     }
 
     async fn get_timesheet(
@@ -197,8 +197,8 @@ impl TimeEntryService for Rpc {
             None => principal.user_id(),
         };
         self.members.describe(principal, person).await?;
-        let from = from.map_or(Ok(EARLIEST), |at| time(&at, "from"))?;
-        let to = to.map_or(Ok(LATEST), |at| time(&at, "to"))?;
+        let from = from.map_or(Ok(MIN_TIME), |at| time(&at, "from"))?;
+        let to = to.map_or(Ok(MAX_TIME), |at| time(&at, "to"))?;
         if to < from {
             return Err(Error::invalid("to", "is before from").into());
         }
@@ -206,19 +206,19 @@ impl TimeEntryService for Rpc {
         let page = Page::of(page.as_ref(), &list)?;
         let now = self.db.clock().now();
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let mut sheet = store::time_entry::of_person(&mut tx, person, (from, to), &page, now).await?;
+        let mut timesheet = store::time_entry::of_person(&mut tx, person, (from, to), &page, now).await?;
         drop(tx);
-        let meta = page.meta(&mut sheet.entries, sheet.count, &list, key);
+        let meta = page.meta(&mut timesheet.entries, timesheet.count, &list, key);
         Ok(Response::new(GetTimesheetResponse {
-            time_entries: self.shown(sheet.entries),
-            working_seconds: whole(sheet.working_seconds),
+            time_entries: self.to_responses(timesheet.entries),
+            working_seconds: clamp_seconds(timesheet.working_seconds),
             meta: Some(meta),
         }))
     }
 }
 
 impl Rpc {
-    fn shown(&self, entries: Vec<TimeEntry>) -> Vec<Answer> {
+    fn to_responses(&self, entries: Vec<TimeEntry>) -> Vec<Answer> {
         let now = self.db.clock().now();
         entries.into_iter().map(|entry| convert::time_entry(entry, now)).collect()
     }
@@ -238,11 +238,11 @@ async fn lock_entry(tx: &mut Tx, actor: Actor<'_>, id: &str, expected: &Precondi
 }
 
 /// Applies a correction to the task, appends it to the timeline and publishes it.
-async fn correct(tx: &mut Tx, before: Task, entry: &TimeEntry, difference: Adjustment) -> Result<()> {
+async fn apply_correction(tx: &mut Tx, before: Task, entry: &TimeEntry, adjustment: Adjustment) -> Result<()> {
     let mut after = before.clone();
-    after.correct_time(difference);
-    let changed = Changed { before, after, kind: EventKind::TimeCorrected, reason: None };
+    after.correct_time(adjustment);
+    let changed = AppliedChange { before, after, kind: EventKind::TimeCorrected, reason: None };
     let after = writer::save(tx, changed, AccountPolicy::default()).await?;
-    store::time_entry::note_correction(tx, &after, entry, difference).await?;
-    tx.publish(time_entry_event(&after, entry, Some(difference.action))).await
+    store::time_entry::insert_correction(tx, &after, entry, adjustment).await?;
+    tx.publish(time_entry_event(&after, entry, Some(adjustment.action))).await
 }

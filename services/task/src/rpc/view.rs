@@ -62,7 +62,7 @@ impl ViewService for Rpc {
     async fn get_view(&self, request: Request<GetViewRequest>) -> Result<Response<GetViewResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let view = store::saved_view::get(&mut tx, parse(&request.get_ref().id)?).await?;
+        let view = store::saved_view::get(&mut tx, parse_id(&request.get_ref().id)?).await?;
         drop(tx);
         let view = visible(view, Actor::of(principal))?;
         Ok(Response::new(GetViewResponse { view: Some(view.into()) }))
@@ -94,7 +94,7 @@ impl ViewService for Rpc {
             _ => Ok(()),
         };
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let before = visible(store::saved_view::lock(&mut tx, parse(&id)?).await?, actor)?;
+        let before = visible(store::saved_view::lock(&mut tx, parse_id(&id)?).await?, actor)?;
         before.can_be_changed_by(actor)?;
         expected.check(before.version)?;
         reachable?;
@@ -114,7 +114,7 @@ impl ViewService for Rpc {
         let principal = principal(&request)?;
         let actor = Actor::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let view = visible(store::saved_view::lock(&mut tx, parse(&request.get_ref().id)?).await?, actor)?;
+        let view = visible(store::saved_view::lock(&mut tx, parse_id(&request.get_ref().id)?).await?, actor)?;
         view.can_be_changed_by(actor)?;
         expected.check(view.version)?;
         store::saved_view::delete(&mut tx, &view).await?;
@@ -139,6 +139,6 @@ fn visible(view: Option<View>, actor: Actor<'_>) -> Result<View> {
     view.filter(|view| view.is_visible_to(actor)).ok_or_else(|| Reason::ViewNotFound.into())
 }
 
-fn parse(id: &str) -> Result<Uuid> {
+fn parse_id(id: &str) -> Result<Uuid> {
     id.parse().map_err(|_| Error::from(Reason::ViewNotFound))
 }

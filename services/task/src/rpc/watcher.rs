@@ -20,7 +20,7 @@ use crate::{
     policy::visibility::Actor,
     store::{
         self,
-        watcher::{Watcher, Watching},
+        watcher::{TaskWatcher, Watcher},
     },
     task::{Task, fields::id},
     watchers::{self, Audience, MAX_NOTIFIED_WATCHERS, WatchState},
@@ -77,13 +77,13 @@ impl WatcherService for Rpc {
         let task = get(&mut tx, actor, task_id).await?;
         actor.can_change(&task)?;
         tx.commit().await?;
-        let concerned = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
-        let people = self.members.profiles(principal, &[], concerned).await?;
+        let people = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
+        let members = self.members.profiles(principal, &[], people).await?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, actor, task_id).await?;
         actor.can_change(&task)?;
-        if !people.can_see(user_id, &task) {
+        if !members.can_see(user_id, &task) {
             return Err(Error::from(Reason::WatcherInvalid).into());
         }
         let watcher = watch(&mut tx, &task, user_id, WatchState::Added).await?;
@@ -106,47 +106,47 @@ impl Rpc {
     /// no transaction waits for another service.
     pub(super) async fn audience(&self, principal: &Principal, tasks: &[Uuid]) -> Result<Audience> {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let watching = store::watcher::of_all(&mut tx, tasks, principal.user_id(), MAX_NOTIFIED_WATCHERS).await?;
+        let watching = store::watcher::of_tasks(&mut tx, tasks, principal.user_id(), MAX_NOTIFIED_WATCHERS).await?;
         drop(tx);
         let mut watchers: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        let mut concerned = HashSet::new();
-        for Watching { task_id, user_id, created_by, assigned_to } in watching {
+        let mut people = HashSet::new();
+        for TaskWatcher { task_id, user_id, created_by, assigned_to } in watching {
             watchers.entry(task_id).or_default().push(user_id);
-            concerned.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
+            people.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
         }
-        let people = self.members.by_ids(principal, concerned).await?;
-        Ok(Audience { watchers, people })
+        let members = self.members.by_ids(principal, people).await?;
+        Ok(Audience { watchers, members })
     }
 
     async fn end_watch(&self, principal: &Principal, task_id: &str, user_id: Uuid) -> Result<()> {
         let actor = Actor::of(principal);
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, actor, task_id).await?;
-        let wish = if user_id == actor.id { WatchState::Declined } else { WatchState::Removed };
-        if wish == WatchState::Removed {
+        let requested = if user_id == actor.id { WatchState::Declined } else { WatchState::Removed };
+        if requested == WatchState::Removed {
             actor.can_change(&task)?;
             let watchers = store::watcher::all(&mut tx, &task).await?;
             if watchers.iter().all(|watcher| watcher.user_id != user_id) {
                 return Err(Reason::WatcherNotFound.into());
             }
         }
-        stand(&mut tx, &task, user_id, wish).await?;
+        set_state(&mut tx, &task, user_id, requested).await?;
         tx.commit().await
     }
 }
 
 /// Makes somebody a watcher and returns the resulting state.
-async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<Answer> {
-    let now = stand(tx, task, user_id, wish).await?;
+async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, requested: WatchState) -> Result<Answer> {
+    let now = set_state(tx, task, user_id, requested).await?;
     Ok(convert::watcher(Watcher { user_id, standing: Some(now) }, task))
 }
 
 /// Changes a watch state if [`watchers::next`] allows it, and returns the resulting state. Publishes an event when the
 /// person starts or stops watching.
-async fn stand(tx: &mut Tx, task: &Task, user_id: Uuid, wish: WatchState) -> Result<WatchState> {
+async fn set_state(tx: &mut Tx, task: &Task, user_id: Uuid, requested: WatchState) -> Result<WatchState> {
     store::watcher::lock(tx, task.id).await?;
-    let before = store::watcher::standing(tx, task.id, user_id).await?;
-    let Some(after) = watchers::next(before, wish)? else { return Ok(before.unwrap_or(wish)) };
+    let before = store::watcher::state(tx, task.id, user_id).await?;
+    let Some(after) = watchers::next(before, requested)? else { return Ok(before.unwrap_or(requested)) };
     let now = tx.db().clock().now();
     store::watcher::set(tx, task.id, user_id, after, now).await?;
     let by_themselves = user_id == task.created_by || task.assigned_to == Some(user_id);

@@ -62,7 +62,7 @@ impl FollowUps {
         }
         let recurrence = |task: &Task| (task.recurrence_rule.clone(), task.recurrence_timezone.clone());
         if before.is_none_or(|before| recurrence(before) != recurrence(after)) {
-            self.instances.extend(series::first(after, before.is_some())?);
+            self.instances.extend(series::first_instance(after, before.is_some())?);
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl FollowUps {
     pub(crate) async fn write(self, tx: &mut Tx) -> Result<()> {
         store::timer::set(tx, &self.timers).await?;
         store::timer::set_reminders(tx, &self.due).await?;
-        store::series::begin(tx, &self.instances).await
+        store::series::start(tx, &self.instances).await
     }
 }
 

@@ -90,7 +90,7 @@ impl Recurrence {
         now: DateTime<Utc>,
         skipped: &[NaiveDateTime],
     ) -> Option<Occurrence> {
-        let after = now.max(self.instant(last));
+        let after = now.max(self.to_instant(last));
         self.first(start, after, start.max(self.local(after)) + MAX_HORIZON, skipped)
     }
 
@@ -102,7 +102,7 @@ impl Recurrence {
         to: NaiveDateTime,
         skipped: &[NaiveDateTime],
     ) -> Option<Occurrence> {
-        let skipped: Vec<_> = skipped.iter().map(|local| self.instant(*local)).collect();
+        let skipped: Vec<_> = skipped.iter().map(|local| self.to_instant(*local)).collect();
         let mut first: Option<Occurrence> = None;
         for time in self.between(start, after, to) {
             // Only an occurrence in a gap can be later than one with a later wall-clock time.
@@ -120,7 +120,7 @@ impl Recurrence {
     }
 
     /// Wall-clock time of the occurrence at this instant, if there is one. The rule starts at `start`.
-    pub(crate) fn falls(&self, start: NaiveDateTime, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+    pub(crate) fn local_time_of(&self, start: NaiveDateTime, at: DateTime<Utc>) -> Option<NaiveDateTime> {
         let time = self.between(start, at, self.local(at)).find(|time| time.at == at)?;
         Some(time.local)
     }
@@ -143,7 +143,7 @@ impl Recurrence {
         Occurrences { rule: &self.rule, start }
             .between(start.date().max(day), to.date())
             .take_while(move |local| *local <= to && local.year() <= LAST_YEAR)
-            .map(|local| Occurrence { local, at: self.instant(local) })
+            .map(|local| Occurrence { local, at: self.to_instant(local) })
             .filter(|time| match self.rule.until {
                 Some(Until::Instant(until)) => time.at <= until,
                 _ => true,
@@ -151,7 +151,7 @@ impl Recurrence {
     }
 
     /// The instant of a wall-clock time, also of one in a gap.
-    pub(crate) fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
+    pub(crate) fn to_instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         match local.and_local_timezone(self.zone).earliest() {
             Some(time) => time.to_utc(),
             None => {

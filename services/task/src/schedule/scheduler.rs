@@ -26,7 +26,7 @@ use crate::{
     store::{
         self,
         series::Instance,
-        timer::{Due, Locked, TimerKind},
+        timer::{DueTimer, LockedTimer, TimerKind},
     },
     task::{Task, writer},
 };
@@ -64,16 +64,16 @@ async fn time_until_next(db: &Db) -> Duration {
 /// Fires a batch of due timers and returns the number of settled ones.
 async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
     let due = store::timer::due(db, db.clock().now(), BATCH).await?;
-    let mut accounts: BTreeMap<Uuid, Vec<Due>> = BTreeMap::new();
+    let mut accounts: BTreeMap<Uuid, Vec<DueTimer>> = BTreeMap::new();
     for timer in due {
         accounts.entry(timer.account_id).or_default().push(timer);
     }
     let mut settled = 0;
     for (account_id, due) in accounts {
-        let (instances, news): (Vec<_>, Vec<_>) =
+        let (instances, notices): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|timer| timer.kind == TimerKind::NextInstance);
         let span = info_span!("timers", otel.name = "timers", account.id = %account_id);
-        settled += attempt(db, &news, notify(db, directory, account_id, &news)).instrument(span.clone()).await;
+        settled += attempt(db, &notices, notify(db, directory, account_id, &notices)).instrument(span.clone()).await;
         // One by one, so that a failing series does not delay others.
         for timer in &instances {
             let timer = std::slice::from_ref(timer);
@@ -84,7 +84,7 @@ async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
 }
 
 /// Postpones timers that fail, so that they do not block others.
-async fn attempt(db: &Db, timers: &[Due], work: impl Future<Output = Result<usize>>) -> usize {
+async fn attempt(db: &Db, timers: &[DueTimer], work: impl Future<Output = Result<usize>>) -> usize {
     match work.await {
         Ok(settled) => settled,
         Err(error) => {
@@ -108,7 +108,7 @@ async fn members(directory: &InternalDirectory, account_id: Uuid, ids: HashSet<U
 }
 
 /// Publishes due dates and reminders of one account.
-async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[Due]) -> Result<usize> {
+async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[DueTimer]) -> Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
@@ -133,17 +133,17 @@ async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &
         }
     }
     tx.publish_all(published).await?;
-    store::timer::settle(&mut tx, &fired, &dropped).await?;
+    store::timer::mark_fired(&mut tx, &fired, &dropped).await?;
     tx.commit().await?;
     Ok(fired.len() + dropped.len())
 }
 
 /// The event that the timer publishes for the current task; `None` if it is obsolete.
-fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<Utc>) -> Option<Event> {
-    let stands = task.is_open() && (timer.due_at.is_none() || timer.due_at == task.fields.due_at);
+fn event_for(timer: &LockedTimer, task: &Task, members: &Memberships, now: DateTime<Utc>) -> Option<Event> {
+    let applies = task.is_open() && (timer.due_at.is_none() || timer.due_at == task.fields.due_at);
     let late = now - timer.fires_at > LATE_AFTER;
     match timer.kind {
-        _ if !stands => None,
+        _ if !applies => None,
         TimerKind::Overdue => Some(events::due(Payload::TaskOverdue, task, late)),
         // After a downtime the task may be overdue, which has its own timer.
         TimerKind::DueSoon => {
@@ -160,10 +160,10 @@ fn event_for(timer: &Locked, task: &Task, members: &Memberships, now: DateTime<U
 }
 
 /// Creates the next instance of a series, if there is one.
-async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) -> Result<usize> {
+async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &DueTimer) -> Result<usize> {
     let (creator, account_id) = (timer.created_by, timer.account_id);
-    let concerned = [creator].into_iter().chain(timer.assigned_to).collect();
-    let members = members(directory, account_id, concerned).await?;
+    let people = [creator].into_iter().chain(timer.assigned_to).collect();
+    let members = members(directory, account_id, people).await?;
     let limit = members.get(&creator).and_then(Option::as_ref).and_then(|member| member.limits.open_tasks_per_user);
     // The creator of a series is the creator of its instances.
     let mut tx = db.begin(Tenant { account_id, user_id: creator }).await?;
@@ -171,7 +171,7 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) ->
     let last = store::task::lock(&mut tx, locked.task_id).await?;
     let Some(last) = last.filter(|last| !last.is_open() && last.recurrence_rule.is_some()) else {
         // Reopened, deleted or no longer recurring. Closing it again sets another timer.
-        store::timer::settle(&mut tx, &[], &[locked.id]).await?;
+        store::timer::mark_fired(&mut tx, &[], &[locked.id]).await?;
         tx.commit().await?;
         return Ok(1);
     };
@@ -189,7 +189,7 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) ->
             published => published?,
         }
     }
-    store::timer::settle(&mut tx, &[locked.id], &[]).await?;
+    store::timer::mark_fired(&mut tx, &[locked.id], &[]).await?;
     tx.commit().await?;
     Ok(1)
 }
@@ -198,7 +198,7 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &Due) ->
 /// created it.
 async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<Option<Task>> {
     let clock = tx.db().clock().clone();
-    let instance = store::series::place(tx, last.id).await?;
+    let instance = store::series::instance_of(tx, last.id).await?;
     let instance = instance.ok_or_else(|| Error::internal("a recurring task has no place in its series"))?;
     let recurrence = series::recurrence(last)?.ok_or_else(|| Error::internal("a recurring task has no rule"))?;
     let Some(time) = recurrence.next(instance.starts, instance.falls, clock.now(), &last.skipped_times) else {
@@ -211,13 +211,13 @@ async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<
     }
     let is_member = |id: &Uuid| members.get(id).is_some_and(Option::is_some);
     let holder = last.assigned_to.filter(is_member);
-    Ok(Some(series::next(last, task_id, holder, time, clock.now())))
+    Ok(Some(series::next_task(last, task_id, holder, time, clock.now())))
 }
 
 /// Postpones a series that exceeds its creator's quota, and publishes `series.paused` the first time.
-async fn pause_series(db: &Db, timer: &Locked, last: &Task) -> Result<()> {
+async fn pause_series(db: &Db, timer: &LockedTimer, last: &Task) -> Result<()> {
     let mut tx = db.begin(Tenant::account(last.account_id)).await?;
-    if store::timer::pause(&mut tx, timer.id, QUOTA_RETRY_DELAY).await? == Some(1) {
+    if store::timer::postpone_instance(&mut tx, timer.id, QUOTA_RETRY_DELAY).await? == Some(1) {
         let series_id = last.series_id.unwrap_or_default();
         tx.publish(events::series_paused(last.account_id, series_id, last.id, last.created_by)).await?;
     }

@@ -114,7 +114,7 @@ pub(crate) fn recurrence(task: &Task) -> Result<Option<Recurrence>> {
 
 /// The first instance of the series that starts with this task. `again` marks a restart by a task that has an instance
 /// already.
-pub(crate) fn first(task: &Task, again: bool) -> Result<Option<Instance>> {
+pub(crate) fn first_instance(task: &Task, again: bool) -> Result<Option<Instance>> {
     let (Some(recurrence), Some(series_id), Some(due_at)) = (recurrence(task)?, task.series_id, task.fields.due_at)
     else {
         return Ok(None);
@@ -135,7 +135,7 @@ pub(crate) fn skip(
     now: DateTime<Utc>,
 ) -> Result<EventKind> {
     let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
-    let own = recurrence.instant(instance.falls);
+    let own = recurrence.to_instant(instance.falls);
     let ahead = occurrence_at.map(|at| at.trunc_subsecs(0)).filter(|at| *at != own);
     // Times before this task do not matter any more.
     task.skipped_times.retain(|time| *time >= instance.falls);
@@ -144,13 +144,13 @@ pub(crate) fn skip(
         let skipped = task.canceled_at.is_some() && task.skipped_times.contains(&instance.falls);
         if !skipped {
             task.cancel(now)?;
-            add(task, instance.falls);
+            insert_skipped(task, instance.falls);
         }
         return Ok(EventKind::Canceled);
     };
-    let falls = if at > own && at <= now + MAX_HORIZON { recurrence.falls(instance.starts, at) } else { None };
+    let falls = if at > own && at <= now + MAX_HORIZON { recurrence.local_time_of(instance.starts, at) } else { None };
     let falls = falls.ok_or_else(|| Error::invalid("occurrence_at", "is no time of the series after this task's"))?;
-    add(task, falls);
+    insert_skipped(task, falls);
     if task.skipped_times.iter().filter(|time| **time > instance.falls).count() > MAX_SKIPPED_TIMES {
         return Err(Error::from(Reason::SkipLimit).with("limit", MAX_SKIPPED_TIMES.to_string()));
     }
@@ -164,11 +164,11 @@ pub(crate) fn skip(
 pub(crate) fn unskip(task: &mut Task, instance: &Instance, occurrence_at: DateTime<Utc>) -> Result<EventKind> {
     let recurrence = recurrence(task)?.ok_or(Reason::TaskNotRecurring)?;
     let at = occurrence_at.trunc_subsecs(0);
-    task.skipped_times.retain(|time| *time <= instance.falls || recurrence.instant(*time) != at);
+    task.skipped_times.retain(|time| *time <= instance.falls || recurrence.to_instant(*time) != at);
     Ok(EventKind::Updated)
 }
 
-fn add(task: &mut Task, time: NaiveDateTime) {
+fn insert_skipped(task: &mut Task, time: NaiveDateTime) {
     if let Err(index) = task.skipped_times.binary_search(&time) {
         task.skipped_times.insert(index, time);
     }
@@ -181,12 +181,12 @@ pub(crate) fn skipped_times(task: &Task) -> Vec<DateTime<Utc>> {
     }
     // A stored rule is valid.
     let Ok(Some(recurrence)) = recurrence(task) else { return Vec::new() };
-    task.skipped_times.iter().map(|time| recurrence.instant(*time)).collect()
+    task.skipped_times.iter().map(|time| recurrence.to_instant(*time)).collect()
 }
 
 /// The task of the next instance: the same fields, not started. A holder to whom the task was assigned must accept
 /// again; `holder` is `None` when they have left the account.
-pub(crate) fn next(last: &Task, id: Uuid, holder: Option<Uuid>, time: Occurrence, now: DateTime<Utc>) -> Task {
+pub(crate) fn next_task(last: &Task, id: Uuid, holder: Option<Uuid>, time: Occurrence, now: DateTime<Utc>) -> Task {
     let mut task = Task::new(id, last.account_id, last.created_by, last.fields.clone(), now);
     task.fields.due_at = Some(time.at);
     task.assigned_to = holder;
@@ -268,19 +268,19 @@ mod tests {
         (last.assigned_to, last.assigned_by) = (Some(holder), Some(giver));
         last.start(at(1)).unwrap();
         last.complete(at(50)).unwrap();
-        let after = next(&last, ID, Some(holder), due_at(200), at(60));
+        let after = next_task(&last, ID, Some(holder), due_at(200), at(60));
         assert_eq!((after.fields.title.clone(), after.fields.due_at), (last.fields.title.clone(), Some(at(200))));
         assert_eq!((after.assigned_to, after.assigned_by, after.accepted_at), (Some(holder), Some(giver), None));
         assert_eq!((after.actual_seconds, after.started_at, after.version), (0, None, 1));
         assert_eq!((after.series_id, after.recurrence_rule.clone()), (last.series_id, last.recurrence_rule.clone()));
-        let after = next(&last, ID, None, due_at(200), at(60));
+        let after = next_task(&last, ID, None, due_at(200), at(60));
         assert_eq!(
             (after.assigned_to, after.assigned_by, after.accepted_at),
             (None, None, None),
             "who held it has left"
         );
         last.assigned_by = None;
-        let after = next(&last, ID, Some(holder), due_at(200), at(60));
+        let after = next_task(&last, ID, Some(holder), due_at(200), at(60));
         assert_eq!((after.assigned_by, after.accepted_at), (None, Some(at(60))), "it was theirs to take");
     }
     const DAY: i64 = 86_400;
@@ -289,7 +289,7 @@ mod tests {
     fn daily() -> (Task, Instance) {
         let mut task = due();
         apply(&mut task, patch(Some(Some("FREQ=DAILY;COUNT=200")), Some(Some("UTC")))).unwrap();
-        let instance = first(&task, false).unwrap().unwrap();
+        let instance = first_instance(&task, false).unwrap().unwrap();
         (task, instance)
     }
 
@@ -331,8 +331,8 @@ mod tests {
             recurrence.next(instance.starts, days(last).naive_utc(), at(0), &task.skipped_times).unwrap()
         };
         assert_eq!((next_time(0, &task).at, next_time(1, &task).at), (days(1), days(3)));
-        assert_eq!(next(&task, ID, None, next_time(0, &task), at(5)).skipped_times, [days(2).naive_utc()]);
-        assert!(next(&task, ID, None, next_time(1, &task), at(5)).skipped_times.is_empty(), "it has passed");
+        assert_eq!(next_task(&task, ID, None, next_time(0, &task), at(5)).skipped_times, [days(2).naive_utc()]);
+        assert!(next_task(&task, ID, None, next_time(1, &task), at(5)).skipped_times.is_empty(), "it has passed");
         for _ in 0..2 {
             assert_eq!(unskip(&mut task, &instance, days(2)).unwrap(), EventKind::Updated);
             assert!(task.skipped_times.is_empty());

@@ -4,26 +4,26 @@ use baton_errors::Result;
 use baton_store::Tx;
 
 /// Takes the lock exclusively.
-pub(super) async fn exclusive(tx: &mut Tx, what: &str) -> Result<()> {
-    let key = key(tx, what);
+pub(super) async fn exclusive(tx: &mut Tx, name: &str) -> Result<()> {
+    let key = key(tx, name);
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", key).execute(&mut **tx).await?;
     Ok(())
 }
 
 /// Takes the lock exclusively without waiting; `false` if another transaction holds it.
-pub(super) async fn try_exclusive(tx: &mut Tx, what: &str) -> Result<bool> {
-    let key = key(tx, what);
+pub(super) async fn try_exclusive(tx: &mut Tx, name: &str) -> Result<bool> {
+    let key = key(tx, name);
     let locked = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as "locked!""#, key);
     Ok(locked.fetch_one(&mut **tx).await?)
 }
 
 /// Takes the lock shared.
-pub(super) async fn shared(tx: &mut Tx, what: &str) -> Result<()> {
-    let key = key(tx, what);
+pub(super) async fn shared(tx: &mut Tx, name: &str) -> Result<()> {
+    let key = key(tx, name);
     sqlx::query!("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))", key).execute(&mut **tx).await?;
     Ok(())
 }
 
-fn key(tx: &Tx, what: &str) -> String {
-    format!("task.{what}:{}", tx.tenant().account_id)
+fn key(tx: &Tx, name: &str) -> String {
+    format!("task.{name}:{}", tx.tenant().account_id)
 }

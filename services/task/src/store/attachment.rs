@@ -5,7 +5,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::task::attachment::{Announced, Attachment};
+use crate::task::attachment::{AnnouncedFile, Attachment};
 
 /// An attachment that is not deleted. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {
@@ -122,7 +122,7 @@ pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
 
 impl Attachment {
     /// A newly announced attachment.
-    pub(crate) fn new(tx: &Tx, task_id: Uuid, file: Announced, expires_at: DateTime<Utc>) -> Self {
+    pub(crate) fn new(tx: &Tx, task_id: Uuid, file: AnnouncedFile, expires_at: DateTime<Utc>) -> Self {
         let (clock, tenant) = (tx.db().clock(), tx.tenant());
         Self {
             id: clock.new_id(),

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 /// An attachment to delete.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Left {
+pub(crate) struct GarbageAttachment {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
 }
 
 /// Incomplete attachments whose URL expired before `expired_before`, and attachments whose task is gone.
-pub(crate) async fn useless(db: &Db, expired_before: DateTime<Utc>, limit: i64) -> Result<Vec<Left>> {
+pub(crate) async fn list_expired(db: &Db, expired_before: DateTime<Utc>, limit: i64) -> Result<Vec<GarbageAttachment>> {
     let found = sqlx::query_as!(
-        Left,
+        GarbageAttachment,
         r#"(select id as "id!", account_id as "account_id!" from task.attachments
             where state = 'pending' and expires_at < $1 order by expires_at limit $2)
            union
@@ -48,9 +48,9 @@ pub(crate) async fn mark(tx: &mut Tx, ids: &[Uuid], expired_before: DateTime<Utc
 }
 
 /// Marked attachments after `after`, ordered by id.
-pub(crate) async fn deleting(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Left>> {
+pub(crate) async fn list_marked(db: &Db, after: Uuid, limit: i64) -> Result<Vec<GarbageAttachment>> {
     let found = sqlx::query_as!(
-        Left,
+        GarbageAttachment,
         "select id, account_id from task.attachments where state = 'deleting' and id > $1 order by id limit $2",
         after,
         limit
@@ -61,7 +61,7 @@ pub(crate) async fn deleting(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Lef
 }
 
 /// Deletes the rows of attachments whose content is deleted.
-pub(crate) async fn forget(db: &Db, ids: &[Uuid]) -> Result<()> {
+pub(crate) async fn delete_rows(db: &Db, ids: &[Uuid]) -> Result<()> {
     sqlx::query!("delete from task.attachments where id = any($1) and state = 'deleting'", ids)
         .execute(db.system())
         .await?;
@@ -69,7 +69,7 @@ pub(crate) async fn forget(db: &Db, ids: &[Uuid]) -> Result<()> {
 }
 
 /// Those of the attachments that exist, each with its object.
-pub(crate) async fn known(db: &Db, ids: &[Uuid]) -> Result<Vec<(Uuid, Option<Uuid>)>> {
+pub(crate) async fn objects(db: &Db, ids: &[Uuid]) -> Result<Vec<(Uuid, Option<Uuid>)>> {
     let known = sqlx::query!("select id, object_id from task.attachments where id = any($1)", ids)
         .fetch_all(db.system())
         .await?;

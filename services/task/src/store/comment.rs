@@ -41,7 +41,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.
-pub(crate) async fn thread(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
+pub(crate) async fn thread_root(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
     let thread = sqlx::query_scalar!(
         r#"select coalesce(parent_id, id) as "thread!" from task.comments
            where account_id = $1 and task_id = $2 and id = $3"#,
@@ -222,7 +222,7 @@ pub(crate) struct Mention {
 
 /// Replaces the mentions of a comment that the transaction has created or locked. Existing mentions keep their values.
 /// Returns the new ones, in order.
-pub(crate) async fn mention(tx: &mut Tx, comment: &Comment, mentions: Vec<Mention>) -> Result<Vec<Mention>> {
+pub(crate) async fn replace_mentions(tx: &mut Tx, comment: &Comment, mentions: Vec<Mention>) -> Result<Vec<Mention>> {
     let ids: Vec<Uuid> = mentions.iter().map(|mention| mention.user_id).collect();
     let handles: Vec<String> = mentions.iter().map(|mention| mention.handle.clone()).collect();
     let seeing: Vec<bool> = mentions.iter().map(|mention| mention.sees_task).collect();
@@ -259,7 +259,7 @@ pub(crate) async fn mention(tx: &mut Tx, comment: &Comment, mentions: Vec<Mentio
 
 /// Mentions, reactions and number of replies of a comment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Around {
+pub(crate) struct CommentDetails {
     pub(crate) mentions: Vec<Mention>,
     pub(crate) reactions: Vec<Reaction>,
     pub(crate) replies: i64,
@@ -275,9 +275,9 @@ pub(crate) struct Reaction {
 
 /// Details of comments on one task, by comment id; a comment without any is left out. Reactions include whether the
 /// caller gave them.
-pub(crate) async fn around(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<Uuid, Around>> {
-    let mut around: HashMap<Uuid, Around> = HashMap::new();
-    let Some(task_id) = comments.first().map(|comment| comment.task_id) else { return Ok(around) };
+pub(crate) async fn details(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<Uuid, CommentDetails>> {
+    let mut details: HashMap<Uuid, CommentDetails> = HashMap::new();
+    let Some(task_id) = comments.first().map(|comment| comment.task_id) else { return Ok(details) };
     let tenant = tx.tenant();
     let ids: Vec<Uuid> = comments.iter().map(|comment| comment.id).collect();
     let mentions = sqlx::query!(
@@ -291,7 +291,7 @@ pub(crate) async fn around(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<
     .await?;
     for row in mentions {
         let mention = Mention { user_id: row.user_id, handle: row.handle, sees_task: row.sees_task };
-        around.entry(row.comment_id).or_default().mentions.push(mention);
+        details.entry(row.comment_id).or_default().mentions.push(mention);
     }
     let reactions = sqlx::query!(
         r#"select comment_id, emoji, count(*) as "count!", bool_or(user_id = $4) as "mine!" from task.comment_reactions
@@ -306,7 +306,7 @@ pub(crate) async fn around(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<
     .await?;
     for row in reactions {
         let reaction = Reaction { emoji: row.emoji, count: row.count, mine: row.mine };
-        around.entry(row.comment_id).or_default().reactions.push(reaction);
+        details.entry(row.comment_id).or_default().reactions.push(reaction);
     }
     let replies = sqlx::query!(
         r#"select parent_id as "parent_id!", count(*) as "count!" from task.comments
@@ -318,7 +318,7 @@ pub(crate) async fn around(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<
     .fetch_all(&mut **tx)
     .await?;
     for row in replies {
-        around.entry(row.parent_id).or_default().replies = row.count;
+        details.entry(row.parent_id).or_default().replies = row.count;
     }
-    Ok(around)
+    Ok(details)
 }

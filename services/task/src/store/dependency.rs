@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::advisory_lock;
 use crate::task::{
     Status, Visibility,
-    dependency::{Linked, MAX_ANCESTORS, MOST},
+    dependency::{LinkedTask, MAX_ANCESTORS, MAX_LINKS},
 };
 
 /// The task's blockers and the tasks that it blocks, without deleted ones, oldest link first.
-pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
+pub(crate) async fn linked(tx: &mut Tx, id: Uuid) -> Result<Vec<LinkedTask>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"select link.waits as "waits!", link.created_at as "linked_at!", t.id, t.title, t.status, t.due_at,
@@ -31,7 +31,7 @@ pub(crate) async fn around(tx: &mut Tx, id: Uuid) -> Result<Vec<Linked>> {
     .await?;
     let linked = rows.into_iter().map(|row| {
         let unknown = |what: &str| Error::internal(format!("a task has an unknown {what}"));
-        Ok(Linked {
+        Ok(LinkedTask {
             waits: row.waits,
             linked_at: row.linked_at,
             id: row.id,
@@ -72,12 +72,12 @@ pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<
     if added.rows_affected() == 0 {
         return Ok(false);
     }
-    fits(tx, task_id, blocked_by).await?;
+    check_limits(tx, task_id, blocked_by).await?;
     Ok(true)
 }
 
 /// Checks that the added dependency closes no cycle, and that neither task exceeds the limit.
-async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
+async fn check_limits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query!(
         r#"with recursive above as (
@@ -103,8 +103,8 @@ async fn fits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     if found.circle {
         return Err(Reason::DependencyCycle.into());
     }
-    if found.waits_for > MOST || found.blocks > MOST {
-        return limit(MOST);
+    if found.waits_for > MAX_LINKS || found.blocks > MAX_LINKS {
+        return limit(MAX_LINKS);
     }
     if found.above > MAX_ANCESTORS {
         return limit(MAX_ANCESTORS);

@@ -37,13 +37,13 @@ pub(crate) struct ListQuery<'a> {
 /// The tasks of a page, and one more if another page follows.
 pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
-    let stretch = page.window(tx, &(list.scope, list.filter));
+    let window = page.window(tx, &(list.scope, list.filter));
     // Reads the ids from an index first, so that rows skipped by the offset are never read.
     let mut query = Query::new("with page as materialized (select id");
     let column = column(list.filter.sort);
     let columns = if column == "id" { "id".to_owned() } else { format!("id, {column}") };
     if let (Scope::BoardOf(person), None) = (list.scope, &list.filter.search) {
-        list.parts(&mut query, account_id, person, &columns, &stretch)?;
+        list.parts(&mut query, account_id, person, &columns, &window)?;
     } else if list.filter.spans_few_days() {
         // `offset 0` sorts all candidates. Postgres would otherwise scan in list order, expecting early matches; but
         // tasks due in one month were created in one as well.
@@ -51,20 +51,20 @@ pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Resul
         list.matching(&mut query, account_id, None);
         query.push(" offset 0) few where true");
     } else {
-        list.identified(&mut query, account_id);
+        list.id_conditions(&mut query, account_id);
     }
-    if let Some(cursor) = stretch.after() {
+    if let Some(cursor) = window.after() {
         after(&mut query, list.filter, cursor)?;
     }
     order(&mut query, list.filter);
     // The limit is part of the text: a plan without it assumes a tenth of all tasks.
-    query.push(format_args!(" limit {} offset ", stretch.limit())).push_bind(stretch.offset());
+    query.push(format_args!(" limit {} offset ", window.limit())).push_bind(window.offset());
     query.push(") select ").push(COLUMNS).push(" from page join task.tasks using (id) where account_id = ");
     query.push_bind(account_id);
     order(&mut query, list.filter);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
     let mut tasks = rows.into_iter().map(Task::try_from).collect::<Result<Vec<Task>>>()?;
-    stretch.trim(&mut tasks, |task| (key(task, list.filter.sort), task.id));
+    window.trim(&mut tasks, |task| (key(task, list.filter.sort), task.id));
     Ok(tasks)
 }
 
@@ -76,14 +76,15 @@ pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: u
         return Ok((page.offset() + read).into());
     }
     let account_id = tx.tenant().account_id;
-    let totals = RowCount::of(tx, &(list.scope, list.filter), 1, |query, _| list.identified(query, account_id)).await?;
+    let totals =
+        RowCount::of(tx, &(list.scope, list.filter), 1, |query, _| list.id_conditions(query, account_id)).await?;
     Ok(totals.into_iter().sum())
 }
 
 /// Number of tasks per column of a board, over all pages.
 pub(crate) async fn columns(tx: &mut Tx, list: ListQuery<'_>) -> Result<Vec<(Status, RowCount)>> {
     let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
-    let columns = Status::ALL.into_iter().filter(|&status| list.filter.shows(status));
+    let columns = Status::ALL.into_iter().filter(|&status| list.filter.includes(status));
     let mut columns: Vec<_> = columns.map(|status| (status, RowCount::default())).collect();
     let asked = columns.iter_mut().filter(|(status, _)| states.is_empty() || states.contains(status));
     let asked: Vec<_> = asked.collect();
@@ -139,7 +140,7 @@ impl ListQuery<'_> {
         query.push(" from ");
         match self.scope {
             Scope::BoardOf(person) => {
-                let [held, kept] = Part::BOTH;
+                let [held, kept] = BoardPart::BOTH;
                 held.of(query.push("(select * from task.tasks where "), person);
                 kept.of(query.push(" union all select * from task.tasks where "), person);
                 query.push(") tasks where true");
@@ -159,20 +160,20 @@ impl ListQuery<'_> {
         account_id: Uuid,
         person: Uuid,
         columns: &str,
-        stretch: &PageWindow,
+        window: &PageWindow,
     ) -> Result<()> {
         // Powers of two keep the number of distinct statements small.
-        let most = (stretch.offset() + stretch.limit()).unsigned_abs().next_power_of_two();
-        for (part, begin) in Part::BOTH.into_iter().zip([" from (", " union all "]) {
+        let rows = (window.offset() + window.limit()).unsigned_abs().next_power_of_two();
+        for (part, begin) in BoardPart::BOTH.into_iter().zip([" from (", " union all "]) {
             query.push(format_args!("{begin}(select {columns} from (select {columns} from task.tasks where "));
             part.of(query, person);
             self.conditions(query, account_id, None);
             query.push(if self.filter.sort == Sort::CreatedAt { "" } else { " offset 0" }).push(") part where true");
-            if let Some(cursor) = stretch.after() {
+            if let Some(cursor) = window.after() {
                 after(query, self.filter, cursor)?;
             }
             order(query, self.filter);
-            query.push(format_args!(" limit {most})"));
+            query.push(format_args!(" limit {rows})"));
         }
         query.push(") both_parts where true");
         Ok(())
@@ -205,7 +206,7 @@ impl ListQuery<'_> {
     }
 
     /// [`Self::conditions`] for queries that read ids only.
-    fn identified(self, query: &mut Query, account_id: Uuid) {
+    fn id_conditions(self, query: &mut Query, account_id: Uuid) {
         let Some(tag) = self.only_tag() else { return self.matching(query, account_id, None) };
         query.push(" from (select task_id as id from task.task_tags where account_id = ").push_bind(account_id);
         query.push(" and tag = ").push_bind(tag.to_owned()).push(" and not archived) tagged where true");
@@ -214,20 +215,20 @@ impl ListQuery<'_> {
 
 /// The parts of a person's board. Each has a covering index; with an `or` Postgres would read the rows.
 #[derive(Clone, Copy)]
-enum Part {
+enum BoardPart {
     /// Tasks that the person holds.
     Held,
     /// Unassigned tasks that the person created.
-    Kept,
+    Unassigned,
 }
 
-impl Part {
-    const BOTH: [Self; 2] = [Self::Held, Self::Kept];
+impl BoardPart {
+    const BOTH: [Self; 2] = [Self::Held, Self::Unassigned];
 
     fn of(self, query: &mut Query, person: Uuid) {
         query.push(match self {
             Self::Held => "assigned_to = ",
-            Self::Kept => "assigned_to is null and created_by = ",
+            Self::Unassigned => "assigned_to is null and created_by = ",
         });
         query.push_bind(person);
     }
@@ -270,10 +271,10 @@ fn scope(query: &mut Query, actor: Actor<'_>, scope: Scope) {
     match scope {
         // The parts select the owner of the board.
         Scope::Visible | Scope::BoardOf(_) => {}
-        Scope::HeldBy(person) => {
+        Scope::AssignedTo(person) => {
             query.push(" and assigned_to = ").push_bind(person);
         }
-        Scope::GivenBy(person) => {
+        Scope::AssignedBy(person) => {
             query.push(" and assigned_by = ").push_bind(person);
         }
         Scope::Team if actor.is_account_admin() => {}

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::advisory_lock;
 
 /// Name of the lock that serializes folding in an account.
-const FOLD: &str = "usage";
+const FOLD_LOCK: &str = "usage";
 
 /// Records changes in the number of open tasks per creator. It never waits: each change is a row of its own until
 /// [`fold`] adds it to the counter.
-pub(crate) async fn count(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<()> {
+pub(crate) async fn record_changes(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -> Result<()> {
     let (users, changes): (Vec<Uuid>, Vec<i32>) =
         changes.iter().filter(|&(_, &change)| change != 0).map(|(&user, &change)| (user, change)).unzip();
     if users.is_empty() {
@@ -45,7 +45,7 @@ pub(crate) async fn lock(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i
 }
 
 /// Accounts and members with changes to fold, in order, after `after`, a batch at a time, across tenants.
-pub(crate) async fn changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Result<Vec<(Uuid, Uuid)>> {
+pub(crate) async fn list_changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Result<Vec<(Uuid, Uuid)>> {
     // One index step per member, however many changes they have.
     let changed = sqlx::query!(
         r#"with recursive changed (account_id, user_id) as (
@@ -66,13 +66,13 @@ pub(crate) async fn changed(db: &Db, (account_id, user_id): (Uuid, Uuid)) -> Res
 }
 
 /// Takes the folding lock of the account; `false` if another transaction holds it.
-pub(crate) async fn try_claim(tx: &mut Tx) -> Result<bool> {
-    advisory_lock::try_exclusive(tx, FOLD).await
+pub(crate) async fn try_lock_folding(tx: &mut Tx) -> Result<bool> {
+    advisory_lock::try_exclusive(tx, FOLD_LOCK).await
 }
 
 /// Takes the folding lock of the account, waiting for it.
-pub(crate) async fn claim(tx: &mut Tx) -> Result<()> {
-    advisory_lock::exclusive(tx, FOLD).await
+pub(crate) async fn lock_folding(tx: &mut Tx) -> Result<()> {
+    advisory_lock::exclusive(tx, FOLD_LOCK).await
 }
 
 /// Folds the changes of these members into their counters. Returns their open tasks, or `None` where another

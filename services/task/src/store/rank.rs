@@ -12,16 +12,16 @@ pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
 }
 
 /// A task and its rank.
-pub(crate) struct Placed {
+pub(crate) struct RankedTask {
     pub(crate) id: Uuid,
     pub(crate) rank: String,
 }
 
 /// The tasks before this rank except `moved`, nearest first. Deleted tasks keep their ranks.
-pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
+pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
-        Placed,
+        RankedTask,
         "select id, rank from task.tasks where account_id = $1 and rank < $2 and id <> $3 order by rank desc limit $4",
         account_id,
         rank,
@@ -34,10 +34,10 @@ pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> 
 }
 
 /// The tasks after this rank except `moved`, nearest first.
-pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<Placed>> {
+pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
-        Placed,
+        RankedTask,
         "select id, rank from task.tasks where account_id = $1 and rank > $2 and id <> $3 order by rank limit $4",
         account_id,
         rank,

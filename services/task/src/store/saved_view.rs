@@ -218,7 +218,7 @@ pub(crate) async fn delete(tx: &mut Tx, view: &View) -> Result<()> {
 }
 
 /// Deletes the private views of a departed member. Shared ones stay; account administrators maintain them.
-pub(crate) async fn forget(tx: &mut Tx, owner_id: Uuid) -> Result<()> {
+pub(crate) async fn delete_private(tx: &mut Tx, owner_id: Uuid) -> Result<()> {
     sqlx::query!(
         "delete from task.saved_views where account_id = $1 and owner_id = $2 and visibility = 'private'",
         tx.tenant().account_id,

@@ -21,7 +21,7 @@ pub(crate) struct Instance {
 
 /// Starts series with tasks, or restarts their rules; a restarted task keeps its number. An instance that was claimed
 /// before its task existed is kept.
-pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
+pub(crate) async fn start(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
     if instances.is_empty() {
         return Ok(());
     }
@@ -52,9 +52,9 @@ pub(crate) async fn begin(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
 }
 
 /// The instance of a task, if it has one.
-pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>> {
+pub(crate) async fn instance_of(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>> {
     let account_id = tx.tenant().account_id;
-    let place = sqlx::query_as!(
+    let instance = sqlx::query_as!(
         Instance,
         r#"select task_id, series_id, nth, starts, falls, false as "again!"
            from task.occurrences where account_id = $1 and task_id = $2"#,
@@ -63,19 +63,19 @@ pub(crate) async fn place(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(place)
+    Ok(instance)
 }
 
 /// Whether the task after this instance exists.
-pub(crate) async fn has_next(tx: &mut Tx, place: &Instance) -> Result<bool> {
+pub(crate) async fn has_next(tx: &mut Tx, instance: &Instance) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let has_next = sqlx::query_scalar!(
         r#"select exists (
                select from task.occurrences where account_id = $1 and series_id = $2 and nth = $3
            ) as "has_next!""#,
         account_id,
-        place.series_id,
-        place.nth + 1
+        instance.series_id,
+        instance.nth + 1
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -110,7 +110,7 @@ pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
 }
 
 /// Height of the subtree of each task, itself included, with one statement. The search ends at the maximum depth.
-pub(crate) async fn levels(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
+pub(crate) async fn heights(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"with recursive below as (

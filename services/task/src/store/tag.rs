@@ -15,12 +15,12 @@ const MAX_TAGS: usize = 1_000;
 /// Maximum number of examined tasks per tag: one tag may have a seventh of the account's tasks.
 const MAX_TASKS_PER_TAG: i32 = 1_000;
 /// Appended to a prefix, it sorts after every text with that prefix.
-const LAST: char = char::MAX;
+const LAST_CHAR: char = char::MAX;
 
 /// The tags with this prefix of visible tasks, in order, and whether the account has more tags than were examined.
-pub(crate) async fn seen(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
+pub(crate) async fn list_visible(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
     let account_id = tx.tenant().account_id;
-    let end = format!("{prefix}{LAST}");
+    let end = format!("{prefix}{LAST_CHAR}");
     // Skips from each tag to the next by the index, instead of scanning it.
     let mut query = Query::new("with recursive tags (tag) as ((");
     let next = |query: &mut Query, than: &str| {
@@ -35,7 +35,7 @@ pub(crate) async fn seen(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<
         query.push("true");
     } else {
         query.push("exists (select");
-        seen_of(&mut query, account_id, actor);
+        push_visible(&mut query, account_id, actor);
         query.push(")");
     }
     query.push(" from (select tag from tags where tag is not null limit ").push_bind(MAX_TAGS as i64 + 1);
@@ -54,7 +54,7 @@ pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Res
         query.push("least(looked_at, ").push_bind(MAX_TASKS_PER_TAG).push(")");
     } else {
         query.push("(select count(*)::integer");
-        seen_of(&mut query, account_id, actor);
+        push_visible(&mut query, account_id, actor);
         query.push(")");
     }
     query.push(", looked_at > ").push_bind(MAX_TASKS_PER_TAG).push(" from unnest(").push_bind(tags);
@@ -73,7 +73,7 @@ fn newest(query: &mut Query, account_id: Uuid, limit: i32) {
 }
 
 /// Those of them that the actor sees.
-fn seen_of(query: &mut Query, account_id: Uuid, actor: Actor<'_>) {
+fn push_visible(query: &mut Query, account_id: Uuid, actor: Actor<'_>) {
     newest(query, account_id, MAX_TASKS_PER_TAG);
     query.push(" join task.tasks on id = task_id where deleted_at is null and account_id = ").push_bind(account_id);
     visible(query, actor);

@@ -60,7 +60,7 @@ pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) ->
     let ids: Vec<Uuid> = changes.iter().map(|_| clock.new_id()).collect();
     let kinds: Vec<Option<String>> =
         changes.iter().map(|change| change.next.map(|(kind, _)| kind.name().to_owned())).collect();
-    let people: Vec<Option<Uuid>> = changes.iter().map(|change| change.next.map(|(_, person)| person)).collect();
+    let by_user: Vec<Option<Uuid>> = changes.iter().map(|change| change.next.map(|(_, person)| person)).collect();
     sqlx::query!(
         "with turns as (
              select * from unnest($2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[], $6::uuid[])
@@ -83,7 +83,7 @@ pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) ->
         &times,
         &ids,
         &kinds as &[Option<String>],
-        &people as &[Option<Uuid>],
+        &by_user as &[Option<Uuid>],
         tenant.user_id,
     )
     .execute(&mut **tx)
@@ -249,7 +249,7 @@ pub(crate) async fn of_person(
 }
 
 /// Totals of a task's intervals, running ones up to now. A pause counts unless somebody entered work for it later.
-pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
+pub(crate) async fn totals(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query!(
         r#"with spans as (
@@ -290,7 +290,7 @@ pub(crate) async fn figures(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> R
         paused_seconds: row.paused_seconds,
         pauses: row.pauses,
         first_started_at: row.first_started_at,
-        people: row.people.into_iter().zip(row.seconds).zip(row.entries).map(|((id, s), n)| (id, s, n)).collect(),
+        by_user: row.people.into_iter().zip(row.seconds).zip(row.entries).map(|((id, s), n)| (id, s, n)).collect(),
     })
 }
 
@@ -310,7 +310,7 @@ pub(crate) struct Correction {
 }
 
 /// Stores a correction beside its timeline entry; `task` is the task after it.
-pub(crate) async fn note_correction(
+pub(crate) async fn insert_correction(
     tx: &mut Tx,
     task: &Task,
     entry: &TimeEntry,
@@ -393,15 +393,15 @@ pub(crate) fn key(entry: &TimeEntry) -> (Option<String>, Uuid) {
 
 /// The exclusive upper bound of a page.
 fn before(page: &Page) -> Result<(DateTime<Utc>, Uuid)> {
-    let Some(cursor) = page.after() else { return Ok((LATEST, Uuid::max())) };
+    let Some(cursor) = page.after() else { return Ok((MAX_TIME, Uuid::max())) };
     let time = cursor.key.as_deref().and_then(|key| DateTime::parse_from_rfc3339(key).ok());
     Ok((time.ok_or(Reason::PageTokenInvalid)?.to_utc(), cursor.id))
 }
 
 /// After every time that RFC 3339 can express.
-pub(crate) const LATEST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_800, 0).unwrap();
+pub(crate) const MAX_TIME: DateTime<Utc> = DateTime::from_timestamp(253_402_300_800, 0).unwrap();
 /// Before every time that RFC 3339 can express.
-pub(crate) const EARLIEST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
+pub(crate) const MIN_TIME: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
 
 fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {

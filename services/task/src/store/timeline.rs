@@ -24,16 +24,16 @@ pub(crate) struct Entry {
 }
 
 /// Appends entries in the transaction that stores the tasks, and a snapshot every [`SNAPSHOT_EVERY`] versions.
-pub(crate) async fn append(tx: &mut Tx, happened: &[LogEntry]) -> Result<()> {
+pub(crate) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
     let clock = tx.db().clock().clone();
     let (account_id, actor_id) = (tx.tenant().account_id, tx.tenant().user_id);
-    let ids: Vec<Uuid> = happened.iter().map(|_| clock.new_id()).collect();
-    let tasks: Vec<Uuid> = happened.iter().map(|it| it.after.id).collect();
-    let versions: Vec<i32> = happened.iter().map(|it| it.after.version).collect();
-    let kinds: Vec<String> = happened.iter().map(|it| it.kind.name().to_owned()).collect();
-    let times: Vec<DateTime<Utc>> = happened.iter().map(|it| it.after.updated_at).collect();
-    let changes: Vec<Value> = happened.iter().map(|it| Value::Object(it.changes.clone())).collect();
-    let reasons: Vec<Option<String>> = happened.iter().map(|it| it.reason.clone()).collect();
+    let ids: Vec<Uuid> = entries.iter().map(|_| clock.new_id()).collect();
+    let tasks: Vec<Uuid> = entries.iter().map(|it| it.after.id).collect();
+    let versions: Vec<i32> = entries.iter().map(|it| it.after.version).collect();
+    let kinds: Vec<String> = entries.iter().map(|it| it.kind.name().to_owned()).collect();
+    let times: Vec<DateTime<Utc>> = entries.iter().map(|it| it.after.updated_at).collect();
+    let changes: Vec<Value> = entries.iter().map(|it| Value::Object(it.changes.clone())).collect();
+    let reasons: Vec<Option<String>> = entries.iter().map(|it| it.reason.clone()).collect();
     sqlx::query!(
         "insert into task.task_events (id, account_id, task_id, version, kind, actor_id, occurred_at, changes, reason)
          select id, $1, task_id, version, kind, $2, occurred_at, changes, reason
@@ -51,8 +51,8 @@ pub(crate) async fn append(tx: &mut Tx, happened: &[LogEntry]) -> Result<()> {
     )
     .execute(&mut **tx)
     .await?;
-    let due = happened.iter().map(|it| &it.after).filter(|task| task.version % SNAPSHOT_EVERY == 0);
-    store::snapshot::keep(tx, due).await
+    let due = entries.iter().map(|it| &it.after).filter(|task| task.version % SNAPSHOT_EVERY == 0);
+    store::snapshot::insert(tx, due).await
 }
 
 /// A page of a task's timeline, oldest first, and its length.

@@ -95,7 +95,7 @@ pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) ->
 
 /// A due timer.
 #[derive(Debug, Clone)]
-pub(crate) struct Due {
+pub(crate) struct DueTimer {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
     pub(crate) kind: TimerKind,
@@ -106,7 +106,7 @@ pub(crate) struct Due {
 }
 
 /// The oldest due timers, across tenants. Nothing is locked; [`lock`] decides.
-pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
+pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<DueTimer>> {
     let rows = sqlx::query!(
         r#"select m.id, m.account_id, m.kind, t.created_by, t.assigned_to, r.user_id as "reminds?"
            from task.timers m
@@ -121,7 +121,7 @@ pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<D
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Due {
+            Ok(DueTimer {
                 id: row.id,
                 account_id: row.account_id,
                 kind: TimerKind::from_name(&row.kind)?,
@@ -148,7 +148,7 @@ pub(crate) async fn postpone(db: &Db, ids: &[Uuid], by: TimeDelta) -> Result<()>
 }
 
 /// Postpones the next instance of a series that exceeds a quota; returns how often it was postponed.
-pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option<i32>> {
+pub(crate) async fn postpone_instance(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option<i32>> {
     let (account_id, until) = (tx.tenant().account_id, tx.db().clock().now() + by);
     let pauses = sqlx::query_scalar!(
         "update task.timers set try_at = $3, pauses = pauses + 1
@@ -164,7 +164,7 @@ pub(crate) async fn pause(tx: &mut Tx, id: Uuid, by: TimeDelta) -> Result<Option
 
 /// A locked timer.
 #[derive(Debug, Clone)]
-pub(crate) struct Locked {
+pub(crate) struct LockedTimer {
     pub(crate) id: Uuid,
     pub(crate) task_id: Uuid,
     pub(crate) kind: TimerKind,
@@ -176,7 +176,7 @@ pub(crate) struct Locked {
 }
 
 /// Locks those of these timers that have not fired and are not locked by another transaction, so each fires once.
-pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
+pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<LockedTimer>> {
     let rows = sqlx::query!(
         r#"select m.id, m.task_id, m.kind, m.reminder_id, r.user_id as "reminds?", m.due_at, m.fires_at
            from task.timers m
@@ -190,7 +190,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Locked {
+            Ok(LockedTimer {
                 id: row.id,
                 task_id: row.task_id,
                 kind: TimerKind::from_name(&row.kind)?,
@@ -204,7 +204,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Locked>> {
 }
 
 /// Marks timers as fired, and deletes obsolete ones.
-pub(crate) async fn settle(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) -> Result<()> {
+pub(crate) async fn mark_fired(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) -> Result<()> {
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
     sqlx::query!(
         "with dropped as (delete from task.timers where account_id = $1 and id = any($3))

@@ -70,12 +70,12 @@ pub(crate) async fn expired(
 }
 
 /// Locks subtasks of these tasks, including deleted ones.
-pub(crate) async fn lock_parts(tx: &mut Tx, wholes: &[Uuid], limit: i64) -> Result<Vec<Task>> {
+pub(crate) async fn lock_subtasks(tx: &mut Tx, parents: &[Uuid], limit: i64) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!(
         "where account_id = $1 and parent_task_id = any($2) order by id limit $3 for no key update"
     ))
     .bind(tx.tenant().account_id)
-    .bind(wholes)
+    .bind(parents)
     .bind(limit)
     .fetch_all(&mut **tx)
     .await?;

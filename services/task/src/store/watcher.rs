@@ -42,7 +42,7 @@ pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
 
 /// A watcher with the task's creator and holder.
 #[derive(Debug)]
-pub(crate) struct Watching {
+pub(crate) struct TaskWatcher {
     pub(crate) task_id: Uuid,
     pub(crate) user_id: Uuid,
     pub(crate) created_by: Uuid,
@@ -50,9 +50,9 @@ pub(crate) struct Watching {
 }
 
 /// Watchers of these tasks, including deleted ones, who are neither creator nor holder, except `user_id`.
-pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<Watching>> {
+pub(crate) async fn of_tasks(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<TaskWatcher>> {
     let watching = sqlx::query_as!(
-        Watching,
+        TaskWatcher,
         "select w.task_id, w.user_id, t.created_by, t.assigned_to
          from task.task_watchers w join task.tasks t on t.account_id = $1 and t.id = w.task_id
          where w.account_id = $1 and w.task_id = any($2) and w.watching and w.user_id <> $3
@@ -69,7 +69,7 @@ pub(crate) async fn of_all(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i6
 }
 
 /// The watch state of a member.
-pub(crate) async fn standing(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
+pub(crate) async fn state(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
     let name = sqlx::query_scalar!(
         "select standing from task.task_watchers where account_id = $1 and task_id = $2 and user_id = $3",
         tx.tenant().account_id,
@@ -121,7 +121,7 @@ pub(crate) async fn set(
 
 /// Makes these people watchers, in order and within the limit, unless they have a state already. Returns the new
 /// watchers. The caller holds the lock of the task's watchers.
-pub(crate) async fn join(
+pub(crate) async fn add_implicit(
     tx: &mut Tx,
     task_id: Uuid,
     user_ids: &[Uuid],
@@ -150,7 +150,7 @@ pub(crate) async fn join(
 }
 
 /// Deletes all watch states of a departed member.
-pub(crate) async fn forget(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+pub(crate) async fn delete_member(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.task_watchers where account_id = $1 and user_id = $2", account_id, user_id)
         .execute(&mut **tx)

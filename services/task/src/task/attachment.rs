@@ -15,12 +15,12 @@ pub(crate) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Lifetime of a download URL.
 pub(crate) const DOWNLOAD_URL_TTL: Duration = Duration::from_secs(5 * 60);
 /// Prefix of all keys.
-pub(crate) const ROOT: &str = "accounts";
+pub(crate) const KEY_PREFIX: &str = "accounts";
 /// Content type of a download whose own type is not in [`SAFE_CONTENT_TYPES`].
-const OPAQUE: &str = "application/octet-stream";
+const FALLBACK_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Content types that downloads keep. No browser executes any of them, even if it displays them.
-const SERVED: &[&str] = &[
+const SAFE_CONTENT_TYPES: &[&str] = &[
     "application/gzip",
     "application/json",
     "application/msword",
@@ -68,7 +68,7 @@ pub(crate) struct Limits {
 
 /// A file that a client announces.
 #[derive(Debug, Clone)]
-pub(crate) struct Announced {
+pub(crate) struct AnnouncedFile {
     pub(crate) file_name: String,
     pub(crate) content_type: String,
     pub(crate) size_bytes: i32,
@@ -98,9 +98,9 @@ impl Limits {
     ///
     /// # Errors
     /// ATTACHMENT_TYPE_NOT_ALLOWED, ATTACHMENT_TOO_LARGE.
-    pub(crate) fn check(&self, file: &Announced) -> Result<()> {
+    pub(crate) fn check(&self, file: &AnnouncedFile) -> Result<()> {
         let taken = if self.content_types.is_empty() {
-            SERVED.contains(&file.content_type.as_str())
+            SAFE_CONTENT_TYPES.contains(&file.content_type.as_str())
         } else {
             self.content_types.contains(&file.content_type)
         };
@@ -116,44 +116,48 @@ impl Limits {
 
 impl Attachment {
     /// Prefix of the attachment's keys.
-    pub(crate) fn folder(&self) -> String {
-        folder(self.account_id, self.id)
+    pub(crate) fn key_prefix(&self) -> String {
+        key_prefix(self.account_id, self.id)
     }
 
     /// The key that the client uploads to.
     pub(crate) fn upload_key(&self) -> String {
-        format!("{}/upload", self.folder())
+        format!("{}/upload", self.key_prefix())
     }
 
     /// The key of verified content. No client can write it.
-    pub(crate) fn kept_key(&self, object_id: Uuid) -> String {
-        format!("{}/{object_id}", self.folder())
+    pub(crate) fn object_key(&self, object_id: Uuid) -> String {
+        format!("{}/{object_id}", self.key_prefix())
     }
 
     /// Content type of downloads.
-    pub(crate) fn served_as(&self) -> &str {
-        if SERVED.contains(&self.content_type.as_str()) { &self.content_type } else { OPAQUE }
+    pub(crate) fn response_content_type(&self) -> &str {
+        if SAFE_CONTENT_TYPES.contains(&self.content_type.as_str()) {
+            &self.content_type
+        } else {
+            FALLBACK_CONTENT_TYPE
+        }
     }
 
     /// Whether content of this size and checksum is the announced one.
-    pub(crate) fn is(&self, size: u64, checksum: &[u8]) -> bool {
+    pub(crate) fn matches(&self, size: u64, checksum: &[u8]) -> bool {
         u64::try_from(self.size_bytes) == Ok(size) && self.checksum == checksum
     }
 }
 
 /// Prefix of an attachment's keys.
-pub(crate) fn folder(account_id: Uuid, id: Uuid) -> String {
-    format!("{}/attachments/{id}", account_folder(account_id))
+pub(crate) fn key_prefix(account_id: Uuid, id: Uuid) -> String {
+    format!("{}/attachments/{id}", account_key_prefix(account_id))
 }
 
 /// Prefix of an account's keys.
-pub(crate) fn account_folder(account_id: Uuid) -> String {
-    format!("{ROOT}/{account_id}")
+pub(crate) fn account_key_prefix(account_id: Uuid) -> String {
+    format!("{KEY_PREFIX}/{account_id}")
 }
 
 /// Attachment id and last segment of a key; `None` for a foreign key.
-pub(crate) fn of_key(key: &str) -> Option<(Uuid, &str)> {
-    let mut parts = key.strip_prefix(ROOT)?.strip_prefix('/')?.split('/');
+pub(crate) fn parse_key(key: &str) -> Option<(Uuid, &str)> {
+    let mut parts = key.strip_prefix(KEY_PREFIX)?.strip_prefix('/')?.split('/');
     let (_account, "attachments", id, last, None) =
         (parts.next()?.parse::<Uuid>().ok()?, parts.next()?, parts.next()?, parts.next()?, parts.next())
     else {
@@ -175,8 +179,8 @@ mod tests {
 
     use super::*;
 
-    fn file(name: &str, content_type: &str, size_bytes: i32) -> Announced {
-        Announced {
+    fn file(name: &str, content_type: &str, size_bytes: i32) -> AnnouncedFile {
+        AnnouncedFile {
             file_name: name.to_owned(),
             content_type: content_type.to_owned(),
             size_bytes,
@@ -222,9 +226,9 @@ mod tests {
 
     #[test]
     fn what_an_operator_lets_in_is_not_run_by_browsers() {
-        assert_eq!(attachment("text/html").served_as(), "application/octet-stream");
-        assert_eq!(attachment("image/png").served_as(), "image/png");
-        for content_type in SERVED {
+        assert_eq!(attachment("text/html").response_content_type(), "application/octet-stream");
+        assert_eq!(attachment("image/png").response_content_type(), "image/png");
+        for content_type in SAFE_CONTENT_TYPES {
             assert!(!["html", "xml", "svg", "script"].iter().any(|bad| content_type.ends_with(bad)), "{content_type}");
         }
     }
@@ -236,12 +240,12 @@ mod tests {
             attachment.upload_key(),
             "accounts/00000000-0000-0000-0000-000000000001/attachments/00000000-0000-0000-0000-000000000002/upload"
         );
-        assert_eq!(of_key(&attachment.upload_key()), Some((attachment.id, "upload")));
+        assert_eq!(parse_key(&attachment.upload_key()), Some((attachment.id, "upload")));
         let kept = Uuid::from_u128(9);
-        assert_eq!(of_key(&attachment.kept_key(kept)), Some((attachment.id, kept.to_string().as_str())));
+        assert_eq!(parse_key(&attachment.object_key(kept)), Some((attachment.id, kept.to_string().as_str())));
         let other = attachment.upload_key();
         for key in ["", "accounts", "accounts/x/attachments/y/upload", "other", &format!("{other}/x"), &other[9..]] {
-            assert_eq!(of_key(key), None, "{key}");
+            assert_eq!(parse_key(key), None, "{key}");
         }
     }
 
@@ -255,7 +259,7 @@ mod tests {
 
         #[test]
         fn no_text_is_a_key_by_accident(key in ".{0,80}") {
-            prop_assert_eq!(of_key(&key), None);
+            prop_assert_eq!(parse_key(&key), None);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         event_kind::EventKind,
         fields::Fields,
         subtasks::ParentCheck,
-        writer::{AccountPolicy, Changed},
+        writer::{AccountPolicy, AppliedChange},
     },
 };
 
@@ -208,7 +208,7 @@ fn set_paths(new: &TaskChange) -> Vec<String> {
 /// The changed tasks, and the error of each refused one.
 #[derive(Debug, Default)]
 pub(crate) struct BulkOutcome {
-    pub(crate) changed: Vec<Changed>,
+    pub(crate) changed: Vec<AppliedChange>,
     pub(crate) refused: HashMap<Uuid, Reason>,
 }
 
@@ -221,7 +221,7 @@ impl BulkOutcome {
             match action.apply(&mut after, actor, now) {
                 Ok(()) => {
                     let reason = action.reason().map(str::to_owned);
-                    outcome.changed.push(Changed { before, after, kind: action.kind(), reason });
+                    outcome.changed.push(AppliedChange { before, after, kind: action.kind(), reason });
                 }
                 Err(error) => {
                     outcome.refused.insert(before.id, error.reason());
@@ -268,10 +268,10 @@ impl BulkOutcome {
     }
 }
 
-fn starts_work(change: &Changed) -> bool {
+fn starts_work(change: &AppliedChange) -> bool {
     change.before.running_since.is_none() && change.after.running_since.is_some()
 }
 
-fn opens(change: &Changed) -> bool {
+fn opens(change: &AppliedChange) -> bool {
     !change.before.is_open() && change.after.is_open()
 }

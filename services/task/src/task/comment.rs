@@ -55,8 +55,8 @@ impl Comment {
 pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
     let body = required(body, field)?;
     let handles = mention::handles(&body);
-    if handles.len() > mention::MOST {
-        return Err(Error::invalid(field, format!("names more than {} people", mention::MOST)));
+    if handles.len() > mention::MAX_MENTIONS {
+        return Err(Error::invalid(field, format!("names more than {} people", mention::MAX_MENTIONS)));
     }
     Ok((body, handles))
 }

@@ -6,13 +6,13 @@ use uuid::Uuid;
 use crate::task::{Status, Visibility};
 
 /// Maximum number of tasks that a task depends on, and that depend on a task.
-pub(crate) const MOST: i64 = 100;
+pub(crate) const MAX_LINKS: i64 = 100;
 /// Maximum number of direct and indirect blockers that cycle detection visits.
 pub(crate) const MAX_ANCESTORS: i64 = 10_000;
 
 /// The task on the other side of a dependency.
 #[derive(Debug, Clone)]
-pub(crate) struct Linked {
+pub(crate) struct LinkedTask {
     /// Whether the other task is the blocked one; otherwise it is the blocker.
     pub(crate) waits: bool,
     pub(crate) linked_at: DateTime<Utc>,

@@ -94,45 +94,45 @@ impl ReplayedState {
     /// INTERNAL when the log does not describe a task.
     pub(crate) fn task(self, account_id: Uuid, id: Uuid) -> Result<Task> {
         let unknown = |what: &str| Error::internal(format!("the log of a task has an unknown {what}"));
-        let told: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
-        let level = Priority::ALL.into_iter().find(|priority| priority.name() == told.priority);
+        let stored: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
+        let level = Priority::ALL.into_iter().find(|priority| priority.name() == stored.priority);
         Ok(Task {
             id,
             account_id,
             fields: Fields {
-                title: told.title,
-                description: told.description,
+                title: stored.title,
+                description: stored.description,
                 priority: level.ok_or_else(|| unknown("priority"))?,
-                due_at: told.due_at,
-                tags: told.tags,
-                visibility: Visibility::from_name(&told.visibility).ok_or_else(|| unknown("visibility"))?,
-                estimated_seconds: told.estimated_seconds,
-                custom_fields: told.custom_fields,
-                parent_task_id: told.parent_task_id,
+                due_at: stored.due_at,
+                tags: stored.tags,
+                visibility: Visibility::from_name(&stored.visibility).ok_or_else(|| unknown("visibility"))?,
+                estimated_seconds: stored.estimated_seconds,
+                custom_fields: stored.custom_fields,
+                parent_task_id: stored.parent_task_id,
             },
-            status: Status::from_name(&told.status).ok_or_else(|| unknown("status"))?,
-            created_by: told.created_by,
-            assigned_to: told.assigned_to,
-            assigned_by: told.assigned_by,
-            accepted_at: told.accepted_at,
-            actual_seconds: told.actual_seconds,
-            running_since: told.running_since,
-            pause_reason: told.pause_reason,
-            version: told.version,
-            created_at: told.created_at,
-            updated_at: told.updated_at,
-            started_at: told.started_at,
-            completed_at: told.completed_at,
-            canceled_at: told.canceled_at,
-            archived_at: told.archived_at,
-            deleted_at: told.deleted_at,
-            reassignment_count: told.reassignment_count,
+            status: Status::from_name(&stored.status).ok_or_else(|| unknown("status"))?,
+            created_by: stored.created_by,
+            assigned_to: stored.assigned_to,
+            assigned_by: stored.assigned_by,
+            accepted_at: stored.accepted_at,
+            actual_seconds: stored.actual_seconds,
+            running_since: stored.running_since,
+            pause_reason: stored.pause_reason,
+            version: stored.version,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+            started_at: stored.started_at,
+            completed_at: stored.completed_at,
+            canceled_at: stored.canceled_at,
+            archived_at: stored.archived_at,
+            deleted_at: stored.deleted_at,
+            reassignment_count: stored.reassignment_count,
             // Logs from before ranks existed have none.
-            rank: told.rank.or_else(|| Some(rank::initial(id))),
-            recurrence_rule: told.recurrence_rule,
-            recurrence_timezone: told.recurrence_timezone,
-            series_id: told.series_id,
-            skipped_times: told.skipped_times,
+            rank: stored.rank.or_else(|| Some(rank::initial(id))),
+            recurrence_rule: stored.recurrence_rule,
+            recurrence_timezone: stored.recurrence_timezone,
+            series_id: stored.series_id,
+            skipped_times: stored.skipped_times,
         })
     }
 }
@@ -283,12 +283,12 @@ mod tests {
             assignment::take_over,
             visibility::tests::{OWNER, anyone},
         },
-        task::tests::{Named, any_transition, at, go, task},
+        task::tests::{NamedTransition, any_transition, apply_named, at, task},
     };
 
     #[derive(Debug, Clone)]
     enum Step {
-        Transition(Named),
+        Transition(NamedTransition),
         Hand { from: Uuid, to: Uuid },
         Write(&'static str, u8),
         Delete,
@@ -345,7 +345,7 @@ mod tests {
 
     fn happens(task: &mut Task, step: &Step, now: DateTime<Utc>) -> EventKind {
         match *step {
-            Step::Transition(way) => drop(go(task, way, now)),
+            Step::Transition(way) => drop(apply_named(task, way, now)),
             Step::Hand { from, to } if task.is_open() => return take_over(task, from, to, now),
             Step::Write(field, value) => write(task, field, value),
             Step::Delete => {
@@ -396,9 +396,9 @@ mod tests {
                 for entry in rest {
                     state.apply(entry.clone());
                 }
-                let told = state.task(task.account_id, task.id).unwrap();
-                prop_assert_eq!(told.differences(&task), Vec::<&str>::new());
-                prop_assert_eq!(&told, &task);
+                let stored = state.task(task.account_id, task.id).unwrap();
+                prop_assert_eq!(stored.differences(&task), Vec::<&str>::new());
+                prop_assert_eq!(&stored, &task);
             }
         }
     }
@@ -440,10 +440,10 @@ mod tests {
         (task.created_at, task.updated_at) = (at(1), at(1));
         assert_eq!(tell(entry(1, EventKind::Created, created, None)), task);
         let started = json!({"status": "in_progress", "started_at": "1970-01-01T00:00:02Z"});
-        let told = tell(entry(2, EventKind::Started, started, None));
-        assert_eq!((told.running_since, told.created_by), (Some(at(2)), OWNER));
-        let told = tell(entry(3, EventKind::Paused, json!({"status": "paused", "actual_seconds": 1}), Some("lunch")));
-        assert_eq!((told.running_since, told.pause_reason.as_deref()), (None, Some("lunch")));
+        let stored = tell(entry(2, EventKind::Started, started, None));
+        assert_eq!((stored.running_since, stored.created_by), (Some(at(2)), OWNER));
+        let stored = tell(entry(3, EventKind::Paused, json!({"status": "paused", "actual_seconds": 1}), Some("lunch")));
+        assert_eq!((stored.running_since, stored.pause_reason.as_deref()), (None, Some("lunch")));
         assert_eq!(tell(entry(4, EventKind::Deleted, json!({}), None)).deleted_at, Some(at(4)));
     }
 

@@ -6,7 +6,7 @@ use baton_text::handle::{MAX_LENGTH, MIN_LENGTH, is_character, is_separator};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd, TextMergeWithOffset};
 
 /// Maximum number of members that a comment mentions.
-pub(crate) const MOST: usize = 50;
+pub(crate) const MAX_MENTIONS: usize = 50;
 
 /// Handles mentioned as `@handle` in Markdown: lower case, without duplicates, in order. Code and parts of an address
 /// or path are no mentions. A handle ends at the first character that handles cannot have, because many scripts write
@@ -18,7 +18,7 @@ pub(crate) fn handles(markdown: &str) -> Vec<String> {
         match event {
             Event::Start(Tag::CodeBlock(_)) => in_code = true,
             Event::End(TagEnd::CodeBlock) => in_code = false,
-            Event::Text(_) if !in_code => find(markdown, place, &mut found),
+            Event::Text(_) if !in_code => collect(markdown, place, &mut found),
             _ => {}
         }
     }
@@ -27,16 +27,16 @@ pub(crate) fn handles(markdown: &str) -> Vec<String> {
 
 /// Collects handles from the source of a text node. A handle may continue after the node, where its underscores look
 /// like emphasis.
-fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
+fn collect(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
     let text = &markdown[place.clone()];
     for (at, _) in text.match_indices('@') {
-        if found.len() > MOST {
+        if found.len() > MAX_MENTIONS {
             return;
         }
         if text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '@' | '+')) {
             continue;
         }
-        let (run, rest) = read(&markdown[place.start + at + 1..]);
+        let (run, rest) = read_handle(&markdown[place.start + at + 1..]);
         if rest.starts_with('@') {
             continue;
         }
@@ -50,7 +50,7 @@ fn find(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
 }
 
 /// Reads handle characters and returns the rest. They may be escaped: editors do that to underscores.
-fn read(source: &str) -> (String, &str) {
+fn read_handle(source: &str) -> (String, &str) {
     let mut run = String::new();
     let mut rest = source;
     loop {

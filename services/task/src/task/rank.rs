@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// The digits, in byte order.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Maximum length of a rank that a move creates, in bytes.
-pub(crate) const LONGEST: usize = 64;
+pub(crate) const MAX_LEN: usize = 64;
 
 /// The rank of a new task: after all older ones. Migration `task/0012` has the same rule in SQL.
 pub(crate) fn initial(id: Uuid) -> String {
@@ -20,15 +20,15 @@ pub(crate) fn initial(id: Uuid) -> String {
 
 /// A rank between two; `None` is unbounded. A rank at either end is made from `new_id`, so later ranks sort further out
 /// as long as the clock moves forward.
-pub(crate) fn place(lower: Option<&str>, upper: Option<&str>, fresh: Uuid) -> String {
+pub(crate) fn between(lower: Option<&str>, upper: Option<&str>, new_id: Uuid) -> String {
     let by_time = match (lower, upper) {
-        (_, None) => Some(initial(fresh)),
-        (None, Some(_)) => Some(format!("U{}V", Uuid::from_u128(!fresh.as_u128()).simple())),
+        (_, None) => Some(initial(new_id)),
+        (None, Some(_)) => Some(format!("U{}V", Uuid::from_u128(!new_id.as_u128()).simple())),
         (Some(_), Some(_)) => None,
     };
     let fits =
         |rank: &String| lower.is_none_or(|lower| lower < rank.as_str()) && upper.is_none_or(|upper| &**rank < upper);
-    by_time.filter(fits).unwrap_or_else(|| between(lower.unwrap_or_default(), upper))
+    by_time.filter(fits).unwrap_or_else(|| shortest_between(lower.unwrap_or_default(), upper))
 }
 
 /// `count` ranks between two, evenly spread and in order.
@@ -36,7 +36,7 @@ pub(crate) fn spread(lower: Option<&str>, upper: Option<&str>, count: usize) -> 
     if count == 0 {
         return Vec::new();
     }
-    let middle = between(lower.unwrap_or_default(), upper);
+    let middle = shortest_between(lower.unwrap_or_default(), upper);
     let mut ranks = spread(lower, Some(&middle), count / 2);
     let after = spread(Some(&middle), upper, count - count / 2 - 1);
     ranks.push(middle);
@@ -45,7 +45,7 @@ pub(crate) fn spread(lower: Option<&str>, upper: Option<&str>, count: usize) -> 
 }
 
 /// A short rank after `lower` and before `upper`; an empty `lower` is unbounded.
-fn between(lower: &str, upper: Option<&str>) -> String {
+fn shortest_between(lower: &str, upper: Option<&str>) -> String {
     let (mut lower, mut upper) = (lower.as_bytes(), upper.map(str::as_bytes));
     let mut rank = String::new();
     loop {
@@ -95,9 +95,9 @@ mod tests {
     }
 
     /// Inserts a new rank before the one at `at`.
-    fn insert(ranks: &mut Vec<String>, at: usize, fresh: Uuid) {
+    fn insert(ranks: &mut Vec<String>, at: usize, new_id: Uuid) {
         let lower = at.checked_sub(1).map(|before| ranks[before].as_str());
-        let rank = place(lower, ranks.get(at).map(String::as_str), fresh);
+        let rank = between(lower, ranks.get(at).map(String::as_str), new_id);
         ranks.insert(at, rank);
     }
 
@@ -108,7 +108,7 @@ mod tests {
             for (lower, upper) in [(Some(lower), Some(upper)), (None, Some(upper)), (Some(lower), None)] {
                 if lower == upper { continue }
                 let (lower, upper) = (lower.map(String::as_str), upper.map(String::as_str));
-                let middle = between(lower.unwrap_or_default(), upper);
+                let middle = shortest_between(lower.unwrap_or_default(), upper);
                 prop_assert!(is_rank(&middle), "{}", middle);
                 prop_assert!(lower.is_none_or(|lower| lower < &*middle), "{:?} {}", lower, middle);
                 prop_assert!(upper.is_none_or(|upper| &*middle < upper), "{} {:?}", middle, upper);
@@ -142,7 +142,7 @@ mod tests {
             insert(&mut ranks, at, Uuid::from_u128((n + 11) << 80));
         }
         assert!(ranks.is_sorted_by(|a, b| a < b));
-        assert!(ranks.iter().all(|rank| is_rank(rank) && rank.len() <= LONGEST));
+        assert!(ranks.iter().all(|rank| is_rank(rank) && rank.len() <= MAX_LEN));
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
         let bounds = ids.map(|id| initial(Uuid::from_u128(id)));
         let mut ranks = bounds.to_vec();
         let mut moves = 0;
-        while ranks[1].len() <= LONGEST {
+        while ranks[1].len() <= MAX_LEN {
             insert(&mut ranks, 1, Uuid::nil());
             moves += 1;
         }

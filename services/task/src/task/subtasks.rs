@@ -32,7 +32,7 @@ pub(crate) struct ParentCheck {
     /// The parent and all its ancestors, up to the root.
     pub(crate) ancestors: Vec<Uuid>,
     /// Height of the subtree of each moved task, itself included.
-    pub(crate) levels: HashMap<Uuid, i32>,
+    pub(crate) heights: HashMap<Uuid, i32>,
 }
 
 impl ParentCheck {
@@ -45,8 +45,8 @@ impl ParentCheck {
             return Err(Error::invalid(field, "is the task itself or a part of it"));
         }
         // A new task has no subtasks.
-        let levels = self.levels.get(&task).copied().unwrap_or(1);
-        if self.ancestors.len() as i32 + levels > MAX_DEPTH {
+        let heights = self.heights.get(&task).copied().unwrap_or(1);
+        if self.ancestors.len() as i32 + heights > MAX_DEPTH {
             return Err(Error::invalid(field, format!("leads to more than {MAX_DEPTH} levels of parts")));
         }
         Ok(())
@@ -62,9 +62,9 @@ mod tests {
     #[test]
     fn a_part_lies_on_the_tenth_level_at_most_and_never_in_itself() {
         let id = Uuid::from_u128;
-        let place = |depth: u128, levels: i32| ParentCheck {
+        let place = |depth: u128, heights: i32| ParentCheck {
             ancestors: (0..depth).map(|n| id(100 + n)).collect(),
-            levels: [(id(1), levels)].into(),
+            heights: [(id(1), heights)].into(),
         };
         assert!(place(9, 1).accepts(id(1), "parent").is_ok() && place(10, 1).accepts(id(1), "parent").is_err());
         assert!(place(7, 3).accepts(id(1), "parent").is_ok() && place(8, 3).accepts(id(1), "parent").is_err());

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Maximum duration of an entered interval.
-const LONGEST: TimeDelta = TimeDelta::hours(24);
+const MAX_DURATION: TimeDelta = TimeDelta::hours(24);
 
 /// The kind of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +72,11 @@ impl Interval {
     ///
     /// # Errors
     /// VALIDATION_FAILED when it is reversed, empty, too long, or not over yet.
-    pub(crate) fn said(self, field: &str, now: DateTime<Utc>) -> Result<Self> {
+    pub(crate) fn validated(self, field: &str, now: DateTime<Utc>) -> Result<Self> {
         if self.ended_at <= self.started_at {
             return Err(Error::invalid(field, "is not after the start"));
         }
-        if self.ended_at - self.started_at > LONGEST {
+        if self.ended_at - self.started_at > MAX_DURATION {
             return Err(Error::invalid(field, "is more than 24 hours after the start"));
         }
         if self.ended_at > now {
@@ -87,12 +87,12 @@ impl Interval {
 
     /// Duration in whole seconds.
     pub(crate) fn seconds(self) -> i32 {
-        whole((self.ended_at - self.started_at).num_seconds())
+        clamp_seconds((self.ended_at - self.started_at).num_seconds())
     }
 }
 
 /// Seconds clamped to the range of the contract: from 0 to `i32::MAX`.
-pub(crate) fn whole(seconds: i64) -> i32 {
+pub(crate) fn clamp_seconds(seconds: i64) -> i32 {
     i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
 }
 
@@ -125,7 +125,7 @@ impl TimeEntry {
     ///
     /// # Errors
     /// TIME_ENTRY_FIXED.
-    pub(crate) fn work(&self) -> Result<Interval> {
+    pub(crate) fn correctable(&self) -> Result<Interval> {
         match (self.kind, self.ended_at) {
             (IntervalKind::Working, Some(ended_at)) => Ok(Interval { started_at: self.started_at, ended_at }),
             _ => Err(Reason::TimeEntryFixed.into()),
@@ -197,8 +197,8 @@ impl TimerChange {
     /// seconds that the task counted, so that intervals do not overlap.
     pub(crate) fn of(before: &Task, after: &mut Task, now: DateTime<Utc>) -> (DateTime<Utc>, Option<Self>) {
         let now = now.max(before.updated_at);
-        let next = running(after);
-        if next == running(before) {
+        let next = running_interval(after);
+        if next == running_interval(before) {
             return (now, None);
         }
         let mut at = now;
@@ -216,7 +216,7 @@ impl TimerChange {
 }
 
 /// Kind and person of the task's running interval.
-fn running(task: &Task) -> Option<(IntervalKind, Uuid)> {
+fn running_interval(task: &Task) -> Option<(IntervalKind, Uuid)> {
     let kind = match task.status {
         _ if task.deleted_at.is_some() => return None,
         Status::InProgress => IntervalKind::Working,
@@ -228,10 +228,10 @@ fn running(task: &Task) -> Option<(IntervalKind, Uuid)> {
 
 impl Task {
     /// Applies a correction to `actual_seconds`.
-    pub(crate) fn correct_time(&mut self, difference: Adjustment) {
+    pub(crate) fn correct_time(&mut self, adjustment: Adjustment) {
         let seconds = |span: Option<Interval>| span.map_or(0, Interval::seconds);
-        let without = self.actual_seconds.saturating_sub(seconds(difference.old));
-        let corrected = without.saturating_add(seconds(difference.new));
+        let without = self.actual_seconds.saturating_sub(seconds(adjustment.old));
+        let corrected = without.saturating_add(seconds(adjustment.new));
         self.actual_seconds = corrected.max(0);
     }
 }
@@ -270,7 +270,7 @@ pub(crate) struct TimeTotals {
     pub(crate) pauses: i64,
     pub(crate) first_started_at: Option<DateTime<Utc>>,
     /// Working seconds and number of intervals per person.
-    pub(crate) people: Vec<(Uuid, i64, i64)>,
+    pub(crate) by_user: Vec<(Uuid, i64, i64)>,
 }
 
 #[cfg(test)]

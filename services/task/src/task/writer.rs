@@ -47,7 +47,7 @@ impl AccountPolicy {
 
 /// A change of a locked task.
 #[derive(Debug, Clone)]
-pub(crate) struct Changed {
+pub(crate) struct AppliedChange {
     pub(crate) before: Task,
     pub(crate) after: Task,
     pub(crate) kind: EventKind,
@@ -77,12 +77,12 @@ pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
 }
 
 /// Stores one change; see [`save_all`].
-pub(crate) async fn save(tx: &mut Tx, changed: Changed, policy: AccountPolicy) -> Result<Task> {
-    single(save_all(tx, vec![changed], policy).await?)
+pub(crate) async fn save(tx: &mut Tx, changed: AppliedChange, policy: AccountPolicy) -> Result<Task> {
+    only(save_all(tx, vec![changed], policy).await?)
 }
 
 /// The task of a single change.
-pub(crate) fn single(mut tasks: Vec<Task>) -> Result<Task> {
+pub(crate) fn only(mut tasks: Vec<Task>) -> Result<Task> {
     tasks.pop().ok_or_else(|| Error::internal("a change without a task"))
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn single(mut tasks: Vec<Task>) -> Result<Task> {
 ///
 /// # Errors
 /// QUOTA_EXCEEDED when a creator would have too many open tasks; TIMER_ALREADY_RUNNING.
-pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<Changed>, policy: AccountPolicy) -> Result<Vec<Task>> {
+pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<AppliedChange>, policy: AccountPolicy) -> Result<Vec<Task>> {
     write_changes(tx, changed, policy, None, &Audience::default()).await
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<Changed>, policy: Account
 /// version of their own; the caller holds [`store::offboarding::lock_departures_shared`].
 pub(crate) async fn save_and_publish(
     tx: &mut Tx,
-    changed: Vec<Changed>,
+    changed: Vec<AppliedChange>,
     policy: AccountPolicy,
     audience: &Audience,
 ) -> Result<Vec<Task>> {
@@ -108,14 +108,14 @@ pub(crate) async fn save_and_publish(
 }
 
 /// Stores reassignments from a departed member. They open and start nothing, so no limits apply.
-pub(crate) async fn hand_over(tx: &mut Tx, changed: Vec<Changed>) -> Result<Vec<Task>> {
+pub(crate) async fn save_reassigned(tx: &mut Tx, changed: Vec<AppliedChange>) -> Result<Vec<Task>> {
     write_changes(tx, changed, AccountPolicy::default(), Some(AssignmentOrigin::HandedOver), &Audience::default()).await
 }
 
 /// `origin` overrides the origin of new assignments.
 async fn write_changes(
     tx: &mut Tx,
-    changed: Vec<Changed>,
+    changed: Vec<AppliedChange>,
     policy: AccountPolicy,
     origin: Option<AssignmentOrigin>,
     audience: &Audience,
@@ -125,7 +125,7 @@ async fn write_changes(
     let (mut assignment_changes, mut follow_ups) = (Vec::new(), FollowUps::default());
     let mut counts = BTreeMap::new();
     let (mut starts, mut timer_changes) = (Vec::new(), Vec::new());
-    for Changed { before, mut after, kind, reason } in changed {
+    for AppliedChange { before, mut after, kind, reason } in changed {
         let (at, timer_change) = TimerChange::of(&before, &mut after, now);
         let Some(entry) = event_log::next(&before, &after, kind, reason, at) else {
             tasks.push(after);
@@ -176,7 +176,7 @@ pub(crate) async fn publish(
     counts: &BTreeMap<Uuid, i32>,
     limit: Option<i32>,
 ) -> Result<()> {
-    store::quota_counters::count(tx, counts).await?;
+    store::quota_counters::record_changes(tx, counts).await?;
     tx.publish_all(events).await?;
     let opened: Vec<Uuid> = counts.iter().filter(|&(_, &count)| count > 0).map(|(&user, _)| user).collect();
     let Some(limit) = limit.filter(|_| !opened.is_empty()) else { return Ok(()) };

@@ -219,7 +219,7 @@ proptest! {
     #[test]
     fn wall_clock_time_stays(zone in any_zone(), start in any_start(), interval in 1u16..4) {
         let daily = rule(&format!("FREQ=DAILY;INTERVAL={interval}"), zone);
-        let (mut last, mut before) = (start, daily.instant(start));
+        let (mut last, mut before) = (start, daily.to_instant(start));
         for nth in 1..400 {
             let Some(next) = daily.next(last, last, before, &[]) else { break };
             prop_assert!(next.at > before, "time goes on");
@@ -293,7 +293,7 @@ proptest! {
     fn no_text_breaks_it(parts in prop::collection::vec(any_part(), 0..6), zone in any_zone(), start in any_start()) {
         let text = parts.join(";");
         if let Ok(recurrence) = Recurrence::parse(&normalize(&text), zone, "rule") {
-            let due_at = recurrence.instant(start);
+            let due_at = recurrence.to_instant(start);
             if recurrence.check(due_at, due_at, "rule").is_ok() {
                 prop_assert!(recurrence.next(start, start, due_at, &[]).unwrap().at > due_at);
             }
@@ -357,9 +357,9 @@ fn what_is_skipped_is_left_out_whatever_the_zone_does() {
     // 02:30 does not exist on the 29th.
     assert_eq!(next(&[1]), "2026-03-29 01:30:00 UTC");
     assert_eq!(next(&[1, 2]), "2026-03-30 00:30:00 UTC");
-    assert_eq!(daily.falls(start, utc("2026-03-29T01:30:00Z")), Some(start + TimeDelta::days(2)));
-    assert_eq!(daily.falls(start, utc("2026-03-29T01:31:00Z")), None);
-    assert_eq!(rule("FREQ=DAILY;COUNT=2", Berlin).falls(start, utc("2026-03-29T01:30:00Z")), None, "the third");
+    assert_eq!(daily.local_time_of(start, utc("2026-03-29T01:30:00Z")), Some(start + TimeDelta::days(2)));
+    assert_eq!(daily.local_time_of(start, utc("2026-03-29T01:31:00Z")), None);
+    assert_eq!(rule("FREQ=DAILY;COUNT=2", Berlin).local_time_of(start, utc("2026-03-29T01:30:00Z")), None, "the third");
     // Both wall-clock times of a repeated hour.
     let hourly = rule("FREQ=HOURLY", New_York);
     let start = hourly.local(utc("2026-03-08T06:30:00Z"));

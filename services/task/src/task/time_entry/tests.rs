@@ -28,20 +28,20 @@ fn what_people_say_is_over_forward_and_no_longer_than_a_day() {
         (2 * day - 1, 2 * day + 1, false),
         (2 * day + 1, 2 * day + 2, false),
     ] {
-        assert_eq!(span(start, end).said("ended_at", now).is_ok(), holds, "{start} to {end}");
+        assert_eq!(span(start, end).validated("ended_at", now).is_ok(), holds, "{start} to {end}");
     }
 }
 
 #[test]
 fn only_work_that_is_over_is_corrected_by_hand() {
     let entry = |kind, ended_at| TimeEntry { kind, ended_at, ..entry(USER, EntrySource::Timer, at(0)) };
-    assert_eq!(entry(IntervalKind::Working, Some(at(9))).work().unwrap(), span(0, 9));
+    assert_eq!(entry(IntervalKind::Working, Some(at(9))).correctable().unwrap(), span(0, 9));
     for fixed in [
         entry(IntervalKind::Working, None),
         entry(IntervalKind::Paused, None),
         entry(IntervalKind::Paused, Some(at(9))),
     ] {
-        assert_eq!(fixed.work().unwrap_err().reason(), Reason::TimeEntryFixed);
+        assert_eq!(fixed.correctable().unwrap_err().reason(), Reason::TimeEntryFixed);
     }
 }
 
@@ -88,18 +88,20 @@ fn entry(user_id: Uuid, source: EntrySource, started_at: DateTime<Utc>) -> TimeE
 }
 
 /// Whether two half-open intervals overlap.
-fn meet(a: &TimeEntry, b: &TimeEntry) -> bool {
+fn overlap(a: &TimeEntry, b: &TimeEntry) -> bool {
     let ends = |entry: &TimeEntry| entry.ended_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
     let empty = |entry: &TimeEntry| entry.ended_at == Some(entry.started_at);
     !empty(a) && !empty(b) && a.started_at < ends(b) && b.started_at < ends(a)
 }
 
 impl Sheet {
-    fn turn(&mut self, turn: TimerChange) {
+    fn timer_change(&mut self, timer_change: TimerChange) {
         for entry in self.0.iter_mut().filter(|entry| entry.ended_at.is_none()) {
-            entry.ended_at = Some(entry.started_at.max(turn.at));
+            entry.ended_at = Some(entry.started_at.max(timer_change.at));
         }
-        let next = turn.next.map(|(kind, user_id)| TimeEntry { kind, ..entry(user_id, EntrySource::Timer, turn.at) });
+        let next = timer_change
+            .next
+            .map(|(kind, user_id)| TimeEntry { kind, ..entry(user_id, EntrySource::Timer, timer_change.at) });
         self.0.extend(next);
     }
 
@@ -107,7 +109,7 @@ impl Sheet {
         let others = self.0.iter().enumerate().filter(|(index, _)| Some(*index) != but).map(|(_, entry)| entry);
         others
             .filter(|entry| entry.kind == IntervalKind::Working && entry.user_id == new.user_id)
-            .any(|entry| meet(entry, new))
+            .any(|entry| overlap(entry, new))
     }
 
     fn work(&self) -> impl Iterator<Item = &TimeEntry> {
@@ -177,23 +179,25 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
         }
         Step::Enter(ago, long) => {
             let ended_at = now - TimeDelta::seconds(*ago);
-            let said = Interval { started_at: ended_at - milliseconds(*long), ended_at };
-            let new =
-                TimeEntry { ended_at: Some(ended_at), ..entry(task.worker(), EntrySource::Manual, said.started_at) };
-            if said.said("ended_at", now).is_err() || sheet.overlaps(&new, None) {
+            let validated = Interval { started_at: ended_at - milliseconds(*long), ended_at };
+            let new = TimeEntry {
+                ended_at: Some(ended_at),
+                ..entry(task.worker(), EntrySource::Manual, validated.started_at)
+            };
+            if validated.validated("ended_at", now).is_err() || sheet.overlaps(&new, None) {
                 return false;
             }
             sheet.0.push(new);
-            after.correct_time(Adjustment::created(said));
+            after.correct_time(Adjustment::created(validated));
             Ok(())
         }
         Step::Correct(which, by, longer) => {
             let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
-            let Ok(old) = sheet.0[index].work() else { return false };
+            let Ok(old) = sheet.0[index].correctable() else { return false };
             let started_at = old.started_at + milliseconds(*by);
             let new = Interval { started_at, ended_at: old.ended_at + milliseconds(by + longer) };
             let moved = TimeEntry { started_at, ended_at: Some(new.ended_at), ..sheet.0[index].clone() };
-            if new.said("ended_at", now).is_err() || sheet.overlaps(&moved, Some(index)) {
+            if new.validated("ended_at", now).is_err() || sheet.overlaps(&moved, Some(index)) {
                 return false;
             }
             sheet.0[index] = moved;
@@ -202,7 +206,7 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
         }
         Step::Remove(which) => {
             let Some(index) = (!sheet.0.is_empty()).then(|| which.index(sheet.0.len())) else { return false };
-            let Ok(old) = sheet.0[index].work() else { return false };
+            let Ok(old) = sheet.0[index].correctable() else { return false };
             sheet.0.remove(index);
             after.correct_time(Adjustment::deleted(old));
             Ok(())
@@ -211,9 +215,9 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
     if done.is_err() {
         return false;
     }
-    let (time, turn) = TimerChange::of(&before, &mut after, saved_at);
+    let (time, timer_change) = TimerChange::of(&before, &mut after, saved_at);
     after.updated_at = time;
-    turn.into_iter().for_each(|turn| sheet.turn(turn));
+    timer_change.into_iter().for_each(|timer_change| sheet.timer_change(timer_change));
     *task = after;
     true
 }
@@ -246,7 +250,7 @@ proptest! {
             let mut runs = sheet.0.iter().filter(|entry| entry.ended_at.is_none());
             let run = runs.next();
             prop_assert!(runs.next().is_none(), "a task runs once");
-            prop_assert_eq!(run.map(|entry| (entry.kind, entry.user_id)), running(&task));
+            prop_assert_eq!(run.map(|entry| (entry.kind, entry.user_id)), running_interval(&task));
             let since = run.filter(|entry| entry.kind == IntervalKind::Working).map(|entry| entry.started_at);
             prop_assert_eq!(since, task.running_since);
         }
@@ -261,14 +265,14 @@ fn a_report_says_what_it_can() {
     assert_eq!((nothing.first_started_at, nothing.cycle_time_seconds, nothing.lead_time_seconds), (None, None, None));
 
     task.fields.estimated_seconds = Some(0);
-    let figures = TimeTotals {
+    let totals = TimeTotals {
         working_seconds: 300,
         paused_seconds: 100,
         pauses: 2,
         first_started_at: Some(at(10)),
-        people: vec![(USER, 200, 3), (COLLEAGUE, 100, 1)],
+        by_user: vec![(USER, 200, 3), (COLLEAGUE, 100, 1)],
     };
-    let open = report(&task, figures.clone(), at(1_010));
+    let open = report(&task, totals.clone(), at(1_010));
     assert_eq!((open.elapsed_seconds, open.cycle_time_seconds), (1_000, None));
     assert_eq!((open.estimate_ratio, open.focus_ratio), (None, Some(0.75)), "nothing was expected to take no time");
     assert_eq!(open.by_user.iter().map(|person| person.entry_count).collect::<Vec<_>>(), [3, 1]);
@@ -276,10 +280,10 @@ fn a_report_says_what_it_can() {
     task.fields.estimated_seconds = Some(200);
     task.start(at(10)).unwrap();
     task.complete(at(510)).unwrap();
-    let done = report(&task, figures.clone(), at(9_999));
+    let done = report(&task, totals.clone(), at(9_999));
     assert_eq!((done.elapsed_seconds, done.cycle_time_seconds, done.lead_time_seconds), (500, Some(500), Some(510)));
     assert_eq!(done.estimate_ratio, Some(1.5));
     // Work that was entered for a time after the end.
-    let late = report(&task, TimeTotals { first_started_at: Some(at(600)), ..figures }, at(9_999));
+    let late = report(&task, TimeTotals { first_started_at: Some(at(600)), ..totals }, at(9_999));
     assert_eq!((late.elapsed_seconds, late.cycle_time_seconds), (0, Some(0)));
 }

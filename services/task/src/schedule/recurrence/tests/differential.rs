@@ -57,7 +57,7 @@ impl Case {
         let recurrence = rule(&self.rule, self.zone);
         let end = NaiveDate::from_ymd_opt(self.last_year(), 12, 31).unwrap().and_hms_opt(23, 59, 59).unwrap();
         let mut times = Vec::new();
-        let mut after = recurrence.instant(self.start);
+        let mut after = recurrence.to_instant(self.start);
         while times.len() < MAX_TIMES
             && let Some(next) = recurrence.first(self.start, after, end, &[])
         {
