@@ -8,6 +8,7 @@
 //! figures are comparable only within one run or on the same machine. `BATON_BENCH_SECONDS` (10) is the time per line,
 //! `BATON_BENCH_CLIENTS` (16) the number of concurrent callers, `BATON_BENCH_ONLY` a substring of the lines to run.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
 mod driver;

@@ -10,6 +10,7 @@
 //! the time per line, `BATON_BENCH_READS` (1,000,000) the number of reads of the memory measurement, `BATON_BENCH_ONLY`
 //! a substring of the lines to run, or `share`, `writing` or `memory`, and `BATON_BENCH_TASKS` another number of tasks.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
 mod driver;

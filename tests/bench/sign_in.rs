@@ -11,6 +11,7 @@
 //! The sign-in clients run at the lowest priority (nice 19), because in production they would have their own cores. The
 //! platform still has to process all their requests.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::{
@@ -35,13 +36,13 @@ fn turn() -> Duration {
 
 /// Bare hashes per second on all cores.
 fn bare(cores: usize) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     let threads: Vec<_> = (0..cores)
         .map(|_| {
             thread::spawn(move || {
                 let salt = SaltString::encode_b64(&[7; 16]).unwrap();
                 let mut hashes = 0_u32;
-                while begun.elapsed() < turn() {
+                while started.elapsed() < turn() {
                     Argon2::default().hash_password(PASSWORD.as_bytes(), &salt).unwrap();
                     hashes += 1;
                 }
@@ -50,19 +51,19 @@ fn bare(cores: usize) -> f64 {
         })
         .collect();
     let hashes: u32 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-    f64::from(hashes) / begun.elapsed().as_secs_f64()
+    f64::from(hashes) / started.elapsed().as_secs_f64()
 }
 
 /// Sign-ins per second, with one client per e-mail address.
 async fn sign_ins(auth: &AuthServiceClient<tonic::transport::Channel>, emails: &[String]) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     let callers: Vec<_> = emails
         .iter()
         .map(|email| {
             let (mut auth, email) = (auth.clone(), email.clone());
             tokio::spawn(async move {
                 let mut calls = 0_u32;
-                while begun.elapsed() < turn() {
+                while started.elapsed() < turn() {
                     let request = LoginRequest { email: email.clone(), password: PASSWORD.to_owned() };
                     auth.login(request).await.expect("signed in");
                     calls += 1;
@@ -75,7 +76,7 @@ async fn sign_ins(auth: &AuthServiceClient<tonic::transport::Channel>, emails: &
     for caller in callers {
         calls += caller.await.unwrap();
     }
-    f64::from(calls) / begun.elapsed().as_secs_f64()
+    f64::from(calls) / started.elapsed().as_secs_f64()
 }
 
 /// Sorted latencies of one user who reads a task repeatedly, one call at a time, until `over`.
@@ -109,8 +110,8 @@ async fn flood(platform: &Platform) {
     let task = team.owner.create_task("Read all the time").await;
     println!("\n| get task over gRPC, ms         |  p50     |  p95     |  p99     |");
     println!("|--------------------------------|---------:|---------:|---------:|");
-    let begun = Instant::now();
-    let calm = reading(&team.owner, team.account_id, task, platform.grpc(), || begun.elapsed() >= turn()).await;
+    let started = Instant::now();
+    let calm = reading(&team.owner, team.account_id, task, platform.grpc(), || started.elapsed() >= turn()).await;
     line("before", &calm);
     let strangers = strangers(platform.rest());
     let flooded = reading(&team.owner, team.account_id, task, platform.grpc(), || strangers.is_finished()).await;
@@ -128,7 +129,7 @@ fn strangers(rest: baton_tests::Rest) -> thread::JoinHandle<(BTreeMap<u16, u32>,
         rustix::process::nice(19).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let begun = Instant::now();
+            let started = Instant::now();
             let calls: Vec<_> = (0..1000)
                 .map(|n| {
                     let password = if n % 10 == 0 { "a".repeat(1_000_000) } else { format!("wrong password {n}") };
@@ -141,7 +142,7 @@ fn strangers(rest: baton_tests::Rest) -> thread::JoinHandle<(BTreeMap<u16, u32>,
             for call in calls {
                 *statuses.entry(call.await.unwrap()).or_default() += 1;
             }
-            (statuses, begun.elapsed())
+            (statuses, started.elapsed())
         })
     })
 }

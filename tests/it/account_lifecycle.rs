@@ -114,14 +114,15 @@ async fn members_are_invited_leave_and_hand_over_with_explained_access() {
     assert_eq!((&why["allowed"], &why["rule"]), (&json!(false), &json!("no_reassigning")), "{why}");
     ask(&team.user, &team.manager, "work_on_tasks").refused(403, "NOT_ABOVE_MEMBER").await;
 
-    let holder = || async { team.owner.get(&format!("/v1/tasks/{task}")).ok().await["assigned_to"].clone() };
+    let assignee = || async { team.owner.get(&format!("/v1/tasks/{task}")).ok().await["assigned_to"].clone() };
     team.user.post(&format!("{account}/leave"), &json!({})).ok().await;
-    eventually("the manager is the assignee", || async { (holder().await == json!(team.manager.id)).then_some(()) })
+    eventually("the manager is the assignee", || async { (assignee().await == json!(team.manager.id)).then_some(()) })
         .await;
     let member = format!("{account}/members/{}", team.manager.id);
     team.owner.delete(&format!("{member}?hand_over_to={}", Uuid::now_v7())).refused(422, "HAND_OVER_INVALID").await;
     team.owner.delete(&format!("{member}?hand_over_to={}", team.owner.id)).ok().await;
-    eventually("the owner is the assignee", || async { (holder().await == json!(team.owner.id)).then_some(()) }).await;
+    eventually("the owner is the assignee", || async { (assignee().await == json!(team.owner.id)).then_some(()) })
+        .await;
     let timeline = team.owner.get(&format!("/v1/tasks/{task}/timeline")).ok().await;
     let kinds: Vec<_> = timeline["events"].as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
     assert_eq!(kinds, [json!("created"), json!("assigned"), json!("reassigned")]);

@@ -77,7 +77,7 @@ async fn comments_notify_mentioned_users_and_watchers() {
     let known = manager.get(&comment).header("if-none-match", again.header("etag")).send().await;
     assert_eq!(known.status, 304);
 
-    // An edit notifies added mentions and changes the ETag.
+    // An edit notifies added mentions and is protected by If-Match.
     let path = format!("/v1/comments/{id}");
     let edit = json!({"body": "Which broom, @user? Or @owner?"});
     user.patch(&path, &edit).refused(403, "COMMENT_CHANGE_NOT_ALLOWED").await;

@@ -19,7 +19,7 @@ async fn etag_skips_the_second_read_and_refuses_the_second_write() {
         let again = user.get(&path).header("if-none-match", &known).send().await;
         assert_eq!((again.status, again.text.as_str(), again.header("etag")), (304, "", &*tag), "{known}");
     }
-    // Users without visibility get 404, with and without a matching tag.
+    // A user without visibility gets 404, even with a matching tag.
     let other = platform.team().await;
     other.user.get(&path).header("if-none-match", &tag).refused(404, "TASK_NOT_FOUND").await;
 
@@ -48,7 +48,7 @@ async fn etags_differ_between_readers_of_the_same_version() {
     let team = platform.team().await;
     let id = team.user.create_task("First").await;
     let account = format!("/v1/accounts/{}", team.account_id);
-    // Two profiles, both in version 1, and a task that both users see.
+    // Own profiles, both in version 1, and resources that both users see.
     for path in ["/v1/users/me", "/v1/tasks", &account, &format!("/v1/tasks/{id}")] {
         let first = team.user.get(path).send().await;
         let second = team.manager.get(path).send().await;

@@ -25,13 +25,13 @@ async fn fifty_in_flight_requests_complete_after_sigterm() {
     let mut platform = Platform::start().await;
     let team = platform.team().await;
     let mut live = cable(&platform, &team.user, team.account_id, &[notifications()]).await;
-    let begun = join_all((0..50).map(|_| InFlightRequest::new(&platform, &team.user))).await;
+    let started = join_all((0..50).map(|_| InFlightRequest::new(&platform, &team.user))).await;
 
     platform.sigterm();
     // From here on no connection is accepted; open ones still send the second half of their request, slowly.
     platform.wait_until_closed().await;
     tokio::time::sleep(SLOW_CLIENT_DELAY).await;
-    let responses = join_all(begun.into_iter().enumerate().map(|(n, begun)| begun.finish(n))).await;
+    let responses = join_all(started.into_iter().enumerate().map(|(n, started)| started.finish(n))).await;
     let gone = live.wait_for("the end", |line| line["event"] == "disconnected").await;
     assert_eq!(gone["data"]["willAttemptReconnect"], true, "{gone}");
     assert!(platform.wait_for_exit().await.success(), "{}", platform.output());

@@ -1,5 +1,6 @@
 //! The whole platform from outside, a file per story. Each test starts a platform of its own.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod access_revocation;

@@ -228,14 +228,14 @@ async fn existing_email_is_linked_only_with_proof_of_its_owner() {
     let link = "/v1/users/me/identities/acme";
     ada.post(link, &json!({})).refused(403, "PROOF_REQUIRED").await;
     ada.post(link, &json!({"password": "not her password"})).refused(403, "PROOF_INVALID").await;
-    let begun = ada.post(link, &json!({"password": PASSWORD, "redirect": "/settings"})).send().await;
-    assert_eq!(begun.status, 200, "{}", begun.text);
-    let cookie = begun.header("set-cookie").split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
-    let begun: Value = serde_json::from_str(&begun.text).unwrap();
-    assert_eq!(begun["browser_token"], "", "the browser token is only in the cookie");
+    let started = ada.post(link, &json!({"password": PASSWORD, "redirect": "/settings"})).send().await;
+    assert_eq!(started.status, 200, "{}", started.text);
+    let cookie = started.header("set-cookie").split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+    let started: Value = serde_json::from_str(&started.text).unwrap();
+    assert_eq!(started["browser_token"], "", "the browser token is only in the cookie");
     let jar = browser.cookies.entry(platform.url()).or_default();
     jar.insert("__Host-baton_oauth".to_owned(), cookie);
-    let callback = browser.through(&platform, begun["authorization_url"].as_str().unwrap()).await;
+    let callback = browser.through(&platform, started["authorization_url"].as_str().unwrap()).await;
     let linked: Value = browser.get(&callback, None).await.json().await.unwrap();
     assert_eq!((&linked["identity"]["provider"], &linked["access_token"]), (&json!("acme"), &Value::Null), "{linked}");
 

@@ -104,7 +104,7 @@ async fn roles_follow_the_matrix_and_ids_of_other_accounts_are_not_found() {
 
 #[tokio::test]
 async fn rpcs_without_a_permission_require_a_token_or_nothing() {
-    // Including internal RPCs, which are called directly at the services.
+    // Internal RPCs are exposed, so that the services themselves decide about them.
     let platform = Platform::start_with(&[("BATON_GATEWAY_INTERNAL_RPCS", "true")]).await;
     // Ada creates accounts here; the stranger is never a member of one.
     let (ada, stranger) = (platform.person("ada").await, platform.person("stranger").await);
@@ -333,7 +333,7 @@ impl Case<'_> {
         let pay = "update tenancy.accounts set subscription_tier = 'pro' where id = $1";
         sqlx::query(pay).bind(fresh).execute(&mut conn).await.unwrap();
         if self.method.name() == "TransferOwnership" {
-            let successor = self.fixture.platform.person("heir").await;
+            let successor = self.fixture.platform.person("successor").await;
             self.fixture.platform.join(fresh, self.person, &successor, "user", None).await;
             samples.member = Some(successor.id);
         }

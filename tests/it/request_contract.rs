@@ -97,8 +97,8 @@ async fn idempotency_key_replays_the_first_response_where_documented() {
         if LIFE.iter().any(|step| name == format!("TaskService_{step}Task")) {
             variables.insert("TASK_ID", fresh.to_string());
             // Assigned to another user, then back to the caller, who makes the other transitions.
-            let holder = if name.contains("_Assign") { team.user.id } else { team.owner.id };
-            variables.insert("USER_ID", holder.to_string());
+            let assignee = if name.contains("_Assign") { team.user.id } else { team.owner.id };
+            variables.insert("USER_ID", assignee.to_string());
         }
         if name.contains("Transfer") {
             variables.insert("USER_ID", team.user.id.to_string());

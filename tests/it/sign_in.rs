@@ -54,9 +54,9 @@ async fn unknown_email_and_wrong_password_are_indistinguishable() {
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..9 {
         for (email, times) in [(ada.email.clone(), &mut wrong), (format!("nobody-{n}@example.com"), &mut unknown)] {
-            let begun = Instant::now();
+            let started = Instant::now();
             login(&email).refused(401, "CREDENTIALS_INVALID").await;
-            times.push(begun.elapsed());
+            times.push(started.elapsed());
         }
     }
     let [wrong, unknown] = [wrong, unknown].map(|mut times| {

@@ -207,9 +207,9 @@ fn played(printed: &[Value]) -> Vec<Value> {
         ("Resume", in_progress, user.clone()),
         ("Complete", completed, user),
     ];
-    for (number, (step, (name, status, holder))) in steps.iter().zip(expected).enumerate() {
+    for (number, (step, (name, status, assignee))) in steps.iter().zip(expected).enumerate() {
         let expected = json!({
-            "step": name, "title": "Grüße, 世界", "status": status, "version": number + 1, "assigned_to": holder,
+            "step": name, "title": "Grüße, 世界", "status": status, "version": number + 1, "assigned_to": assignee,
         });
         assert_eq!(*step, expected);
     }

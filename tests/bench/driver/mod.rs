@@ -83,20 +83,20 @@ where
     settle().await;
     let call = Arc::new(call);
     let number = Arc::new(AtomicUsize::new(0));
-    let begun = Instant::now();
+    let started = Instant::now();
     let callers: Vec<_> = (0..clients)
         .map(|client| {
             let (call, number) = (Arc::clone(&call), Arc::clone(&number));
             tokio::spawn(async move {
                 let mut took = Vec::new();
                 // The clients start staggered.
-                let mut next = begun + every.mul_f64(client as f64 / clients as f64);
-                while begun.elapsed() < WARM_UP + seconds {
+                let mut next = started + every.mul_f64(client as f64 / clients as f64);
+                while started.elapsed() < WARM_UP + seconds {
                     tokio::time::sleep_until(next.into()).await;
                     let at = if every.is_zero() { Instant::now() } else { next };
                     next += every;
                     call(number.fetch_add(1, Ordering::Relaxed)).await;
-                    if begun.elapsed() > WARM_UP {
+                    if started.elapsed() > WARM_UP {
                         took.push(at.elapsed());
                     }
                 }

@@ -47,7 +47,7 @@ impl Attacker {
         ids
     }
 
-    /// Creates this many events on the account's board. Refused calls are ignored.
+    /// Creates this many tasks, each an event on the account's board. Failed calls are ignored.
     pub(super) async fn create_tasks(&self, count: usize) {
         let create = |n| {
             let call = self.person.post("/v1/tasks", &json!({"title": format!("Event {n}")}));
@@ -102,7 +102,7 @@ pub(super) struct Http2 {
     window: u32,
     connections: Vec<Connection>,
     /// Streams that were opened on the last connection.
-    begun: usize,
+    streams_on_last: usize,
 }
 
 struct Connection {
@@ -111,7 +111,7 @@ struct Connection {
 }
 
 /// A started request. It is reset on drop.
-pub(super) struct Begun {
+pub(super) struct StartedRequest {
     pub(super) response: ResponseFuture,
     pub(super) body: SendStream<Bytes>,
 }
@@ -120,29 +120,34 @@ impl Http2 {
     /// Connects. `window` is the initial flow-control window of each stream (RFC 9113, section 5.2): with 0 the client
     /// accepts headers only.
     pub(super) async fn connect(address: SocketAddr, window: u32) -> Self {
-        Self { address, window, connections: vec![Connection::open(address, window).await], begun: 0 }
+        Self { address, window, connections: vec![Connection::open(address, window).await], streams_on_last: 0 }
     }
 
-    /// Starts a request with the first part of its body; `end` completes it.
+    /// Starts a request with the first part of its body, or with all of it if `is_complete`.
     ///
     /// # Errors
     /// Fails if the connection is closed.
-    pub(super) async fn begin(&mut self, head: Request<()>, body: &[u8], is_all: bool) -> Result<Begun, h2::Error> {
-        if self.begun == STREAMS_PER_CONNECTION {
+    pub(super) async fn start(
+        &mut self,
+        head: Request<()>,
+        body: &[u8],
+        is_complete: bool,
+    ) -> Result<StartedRequest, h2::Error> {
+        if self.streams_on_last == STREAMS_PER_CONNECTION {
             self.connections.push(Connection::open(self.address, self.window).await);
-            self.begun = 0;
+            self.streams_on_last = 0;
         }
-        self.begun += 1;
+        self.streams_on_last += 1;
         let connection = self.connections.last().expect("at least one");
         let mut requests = connection.requests.clone().ready().await?;
         let (response, mut stream) = requests.send_request(head, false)?;
-        stream.send_data(Bytes::copy_from_slice(body), is_all)?;
-        Ok(Begun { response, body: stream })
+        stream.send_data(Bytes::copy_from_slice(body), is_complete)?;
+        Ok(StartedRequest { response, body: stream })
     }
 
     /// Starts a complete gRPC call.
-    pub(super) async fn call(&mut self, head: Request<()>, message: &impl Message) -> Begun {
-        self.begin(head, &frame(message), true).await.expect("the connection is open")
+    pub(super) async fn call(&mut self, head: Request<()>, message: &impl Message) -> StartedRequest {
+        self.start(head, &frame(message), true).await.expect("the connection is open")
     }
 }
 

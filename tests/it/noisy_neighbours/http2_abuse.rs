@@ -36,9 +36,9 @@ async fn hundreds_of_unread_streams_of_one_board_end_no_other_stream() {
                 for _ in 0..WATCHES {
                     unread.push(client.call(attacker.grpc(WATCH), &watch).await);
                 }
-                for begun in &mut unread {
+                for started in &mut unread {
                     // Each starts, unless the attacker's own connection is already closed.
-                    drop(timeout(Duration::from_secs(5), &mut begun.response).await.expect("an answer, or an end"));
+                    drop(timeout(Duration::from_secs(5), &mut started.response).await.expect("an answer, or an end"));
                 }
                 // An event is 300 small frames.
                 attacker.create_tasks(20).await;
@@ -69,13 +69,13 @@ async fn hundreds_of_resets_a_second_break_no_other_call() {
                 attacker.request("GET", "/v1/tasks", "application/json")
             };
             let body: &[u8] = if made % 2 == 0 { &list } else { &[] };
-            match client.begin(head, body, true).await {
-                Ok(begun) => {
+            match client.start(head, body, true).await {
+                Ok(started) => {
                     made += 1;
                     tokio::spawn(async move {
                         // Long enough for the request to reach a service.
                         sleep(Duration::from_micros(rand::random_range(500..6000))).await;
-                        drop(begun);
+                        drop(started);
                     });
                 }
                 // The platform may close the attacker's connection.

@@ -206,9 +206,9 @@ impl Neighbour {
                 break;
             }
             let (dialect, action) = (dialects[n % dialects.len()], actions[n / dialects.len() % actions.len()]);
-            let begun = Instant::now();
+            let started = Instant::now();
             match timeout(CALL_TIMEOUT, self.act(dialect, action)).await {
-                Ok(Ok(())) => seen.took.push(begun.elapsed()),
+                Ok(Ok(())) => seen.took.push(started.elapsed()),
                 Ok(Err(error)) => seen.errors.push(format!("{action:?} over {dialect:?}: {error}")),
                 Err(_) => seen.errors.push(format!("{action:?} over {dialect:?}: no answer within {CALL_TIMEOUT:?}")),
             }
@@ -365,8 +365,8 @@ impl Live {
         let identifier = json!({"channel": "BoardChannel", "board_id": "account"}).to_string();
         let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
         socket.send(tungstenite::Message::text(subscribe)).await.expect("the socket is open");
-        let (seen, begun) = (live.clone(), Arc::new(tokio::sync::Notify::new()));
-        let begins = Arc::clone(&begun);
+        let (seen, started) = (live.clone(), Arc::new(tokio::sync::Notify::new()));
+        let begins = Arc::clone(&started);
         tokio::spawn(async move {
             while let Some(Ok(message)) = socket.next().await {
                 let message: Value =
@@ -379,7 +379,7 @@ impl Live {
             }
             seen.ended("the socket closed".to_owned());
         });
-        timeout(CALL_TIMEOUT, begun.notified()).await.expect("the subscription is confirmed");
+        timeout(CALL_TIMEOUT, started.notified()).await.expect("the subscription is confirmed");
         live
     }
 }

@@ -11,7 +11,7 @@ use tokio_tungstenite::{connect_async, tungstenite};
 use tonic::Code;
 
 use super::{
-    attacker::{Attacker, Begun, Http2},
+    attacker::{Attacker, Http2, StartedRequest},
     neighbours::Neighbours,
 };
 
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The outcome of opening a stream.
 enum OpenResult {
-    Open(Begun, h2::RecvStream),
+    Open(StartedRequest, h2::RecvStream),
     /// Refused with RESOURCE_EXHAUSTED.
     Refused,
     /// DEADLINE_EXCEEDED or UNAVAILABLE: so many concurrent calls can overload a small machine.
@@ -40,8 +40,8 @@ fn refused(code: &str) -> OpenResult {
 }
 
 /// Waits for the headers and the first message of a stream.
-async fn answered(mut begun: Begun) -> OpenResult {
-    let response = timeout(TIMEOUT, &mut begun.response).await.expect("an answer").expect("no reset");
+async fn answered(mut started: StartedRequest) -> OpenResult {
+    let response = timeout(TIMEOUT, &mut started.response).await.expect("an answer").expect("no reset");
     assert_eq!(response.status(), 200);
     match response.headers().get("grpc-status") {
         None => {
@@ -50,7 +50,7 @@ async fn answered(mut begun: Begun) -> OpenResult {
             let first =
                 timeout(TIMEOUT, body.data()).await.expect("a first frame").expect("a frame").expect("no reset");
             if first[0] & 0x80 == 0 {
-                return OpenResult::Open(begun, body);
+                return OpenResult::Open(started, body);
             }
             let trailers = String::from_utf8_lossy(&first);
             let code = trailers.lines().find_map(|line| line.split_once("grpc-status:"));
@@ -66,19 +66,19 @@ async fn open(
     attacker: &Attacker,
     web: bool,
     count: usize,
-) -> (Vec<(Begun, h2::RecvStream)>, usize) {
+) -> (Vec<(StartedRequest, h2::RecvStream)>, usize) {
     let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
     let (mut open, mut refused, mut left) = (Vec::new(), 0, count);
     while left > 0 {
-        let mut begun = Vec::new();
+        let mut started = Vec::new();
         for _ in 0..left.min(BATCH) {
             let head = if web { attacker.grpc_web(WATCH) } else { attacker.grpc(WATCH) };
-            begun.push(client.call(head, &watch).await);
+            started.push(client.call(head, &watch).await);
         }
-        left -= begun.len();
-        for begun in begun {
-            match answered(begun).await {
-                OpenResult::Open(begun, body) => open.push((begun, body)),
+        left -= started.len();
+        for started in started {
+            match answered(started).await {
+                OpenResult::Open(started, body) => open.push((started, body)),
                 OpenResult::Refused => refused += 1,
                 OpenResult::Overloaded => {}
             }

@@ -17,7 +17,7 @@ use tokio::{
 use tonic::codegen::http::Request;
 
 use super::{
-    attacker::{Attacker, Begun, Http2, closed_within},
+    attacker::{Attacker, Http2, StartedRequest, closed_within},
     neighbours::Neighbours,
 };
 
@@ -34,18 +34,18 @@ fn half(body: &[u8]) -> &[u8] {
 
 /// Waits for the end of an HTTP/2 request; with `drips` it sends a byte now and then. The end is a reset, a timeout
 /// status, or a concurrency refusal.
-async fn ends(mut begun: Begun, drips: bool) {
+async fn ends(mut started: StartedRequest, drips: bool) {
     let feed = async {
         loop {
             sleep(Duration::from_millis(500)).await;
             if drips {
                 // An error means that the request has ended.
-                begun.body.send_data(vec![b' '].into(), false).ok();
+                started.body.send_data(vec![b' '].into(), false).ok();
             }
         }
     };
     let response = tokio::select! {
-        response = timeout(CLOSE_TIMEOUT, begun.response) => response.expect("the request ends within seconds"),
+        response = timeout(CLOSE_TIMEOUT, started.response) => response.expect("the request ends within seconds"),
         () = feed => unreachable!("it feeds for ever"),
     };
     let Ok(response) = response else { return };
@@ -81,9 +81,9 @@ async fn unfinished_sign_ins_block_no_other_sign_in() {
                     1 => (stranger(&format!("/{LOGIN}"), "application/grpc"), &framed),
                     _ => (stranger(&format!("/{LOGIN}"), "application/grpc-web+proto"), &framed),
                 };
-                let begun = client.begin(head, half(body), false).await.expect("the connection is open");
+                let started = client.start(head, half(body), false).await.expect("the connection is open");
                 // A second half of spaces is neither valid JSON nor a valid message.
-                unfinished.push(ends(begun, n % 2 == 0));
+                unfinished.push(ends(started, n % 2 == 0));
             }
             // And each over a separate connection.
             let cut = (0..UNFINISHED).map(|n| {
@@ -129,9 +129,9 @@ async fn thousand_unfinished_calls_of_one_user_overload_no_service() {
                     _ => (attacker.grpc_web("baton.task.v1.TaskService/CreateTask"), half(&create)),
                 };
                 // Beyond the user's limit they are refused, individually or with the connection.
-                unfinished.extend(client.begin(head, body, false).await.ok());
+                unfinished.extend(client.start(head, body, false).await.ok());
             }
-            join_all(unfinished.into_iter().map(|begun| ends(begun, false))).await;
+            join_all(unfinished.into_iter().map(|started| ends(started, false))).await;
         })
         .await;
     // The user's own slots are free again.
@@ -140,6 +140,6 @@ async fn thousand_unfinished_calls_of_one_user_overload_no_service() {
         assert_eq!(response.status, 200, "{}", response.text);
     }
     let mut client = Http2::connect(attacker.address, 65_535).await;
-    let begun = client.call(attacker.grpc("baton.task.v1.TaskService/ListTasks"), &ListTasksRequest::default()).await;
-    assert_eq!(begun.response.await.expect("an answer").status(), 200);
+    let started = client.call(attacker.grpc("baton.task.v1.TaskService/ListTasks"), &ListTasksRequest::default()).await;
+    assert_eq!(started.response.await.expect("an answer").status(), 200);
 }

@@ -56,8 +56,8 @@ async fn unread_grpc_responses_delay_no_other_call() {
                     unread.push(client.call(attacker.grpc(LIST), &list()).await);
                 }
             }
-            for begun in &mut unread {
-                let response = timeout(UNREAD_FOR, &mut begun.response).await.expect("an answer begins");
+            for started in &mut unread {
+                let response = timeout(UNREAD_FOR, &mut started.response).await.expect("an answer begins");
                 assert_eq!(response.expect("no reset").status(), 200);
             }
             sleep(UNREAD_FOR).await;
@@ -134,7 +134,7 @@ async fn slow_downloads_delay_no_other_call() {
             unread.push(client.call(attacker.grpc_web(LIST), &list()).await);
             for path in ["/v1/activity-logs/export", "/v1/tasks?per_page=100"] {
                 let head = attacker.request("GET", path, "application/json");
-                unread.push(client.begin(head, &[], true).await.expect("the connection is open"));
+                unread.push(client.start(head, &[], true).await.expect("the connection is open"));
             }
         }
         sleep(UNREAD_FOR).await;

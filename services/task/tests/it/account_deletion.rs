@@ -61,7 +61,7 @@ async fn deleted_account_loses_all_its_rows_and_other_accounts_none() {
     .unwrap();
     let theirs = rows(&fixture, other_account.team.account_id).await;
     assert!(theirs.0 > 0 && theirs.1 > 0 && theirs.2 > 0, "{theirs:?}");
-    // Counters are published by a timer, so it is not compared.
+    // Counters are published by a timer, so they are excluded.
     let published = "select count(*) from task.outbox where position('usage.changed'::bytea in envelope) = 0";
     let before: i64 = sqlx::query_scalar(published).fetch_one(&admin).await.unwrap();
 

@@ -44,8 +44,8 @@ async fn each_role_assigns_tasks_to_lower_roles_only() {
             } else {
                 assert_eq!(error_reason(created), Reason::AssignmentNotAllowed);
             }
-            let unheld = fixture.create(from, new_task("Mop")).await.unwrap().id;
-            let assigned = fixture.assign(from, &unheld, to.user_id).await;
+            let unassigned = fixture.create(from, new_task("Mop")).await.unwrap().id;
+            let assigned = fixture.assign(from, &unassigned, to.user_id).await;
             match (allowed, from.user_id == team.user_a1.user_id) {
                 (_, true) => {
                     assert_eq!(error_reason(assigned), Reason::PermissionMissing, "users assign tasks to nobody")

@@ -60,7 +60,7 @@ impl Service {
 
     async fn watch(&self, fixture: &Fixture, actor: &Person, board: BoardKind) -> Watch {
         let to = Endpoint::from_shared(format!("http://{}", self.0)).unwrap();
-        // Small windows, so that little is buffered for a client that does not read.
+        // A small window, so that little is buffered for a client that does not read.
         let channel = to.initial_stream_window_size(65_535).connect_lazy();
         let request = fixture.call(actor, WatchBoardRequest { board: board.into(), user_id: None });
         let mut watch = BoardServiceClient::new(channel).watch_board(request).await.unwrap().into_inner();

@@ -56,7 +56,7 @@ async fn each_board_returns_its_tasks_and_column_counts() {
     let running = fixture.create(&team.user_a1, new_task("running")).await.unwrap().id;
     fixture.start(&team.user_a1, &running).await.unwrap();
     let given = fixture.create(&team.manager_a, new_task_for("given", &team.user_a1)).await.unwrap().id;
-    fixture.create(&team.manager_a, new_task("unheld")).await.unwrap();
+    fixture.create(&team.manager_a, new_task("unassigned")).await.unwrap();
     fixture.create(&team.user_a2, new_task("colleague's")).await.unwrap();
     fixture.create(&team.owner, new_task_for("other team's", &team.user_b1)).await.unwrap();
     fixture.create(&team.owner, new_task("owner's")).await.unwrap();
@@ -69,13 +69,13 @@ async fn each_board_returns_its_tasks_and_column_counts() {
     assert_eq!(columns, [(Pending, 1), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
     assert_eq!(of(&fixture, &team.manager_a, team.user_a1.user_id).await.unwrap(), (shown, columns), "the same board");
     let (shown, _) = mine(&fixture, &team.manager_a).await.unwrap();
-    assert_eq!(shown, titles(&["unheld"]), "an assigned task is on its assignee's board");
+    assert_eq!(shown, titles(&["unassigned"]), "an assigned task is on its assignee's board");
 
     let (shown, columns) = teams(&fixture, &team.manager_a).await.unwrap();
-    assert_eq!(shown, titles(&["running", "given", "unheld", "colleague's"]));
+    assert_eq!(shown, titles(&["running", "given", "unassigned", "colleague's"]));
     assert_eq!(columns, [(Pending, 3), (InProgress, 1), (Paused, 0), (Completed, 0), (Canceled, 0)]);
 
-    let all = ["running", "given", "unheld", "colleague's", "other team's", "owner's"];
+    let all = ["running", "given", "unassigned", "colleague's", "other team's", "owner's"];
     for person in [&team.super_manager, &team.owner] {
         assert_eq!(teams(&fixture, person).await.unwrap().0, titles(&all), "everyone reports to them");
         assert_eq!(accounts(&fixture, person, GetAccountBoardRequest::default()).await.unwrap().0, titles(&all));

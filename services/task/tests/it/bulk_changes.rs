@@ -103,8 +103,8 @@ async fn each_task_gets_the_result_of_the_single_call() {
     };
     let mut ids = vec![Uuid::now_v7().to_string()];
     while ids.len() < 14 {
-        let (creator, holder) = (people[choose(7)], people[choose(7)]);
-        let mut request = if choose(2) == 0 { new_task("Sweep") } else { new_task_for("Sweep", holder) };
+        let (creator, assignee) = (people[choose(7)], people[choose(7)]);
+        let mut request = if choose(2) == 0 { new_task("Sweep") } else { new_task_for("Sweep", assignee) };
         request.visibility = 1 + choose(3) as i32;
         if let Ok(task) = fixture.create(creator, request).await {
             ids.push(task.id);

@@ -188,7 +188,7 @@ async fn closed_task_sends_no_due_event_until_reopened() {
     assert_eq!(
         events::<TaskEvent>(&fixture.context, "task.due_soon").await.len(),
         0,
-        "the lead time passed while the task was closed"
+        "the clock jumped past the lead time"
     );
 
     fixture.reopen(me, &done.id, None).await.unwrap();

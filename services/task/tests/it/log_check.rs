@@ -13,10 +13,10 @@ use uuid::Uuid;
 use crate::fixture::{Fixture, new_task, new_task_for, title_change};
 
 /// A pseudo-random generator with a fixed seed.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Rng {
+    fn next_below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -36,24 +36,24 @@ async fn differences(fixture: &Fixture, only_check: bool) -> (usize, Vec<Differe
 }
 
 /// Calls a random action on a random task and returns whether it succeeded.
-async fn random_action(fixture: &Fixture, dice: &mut Dice, people: &[&Person], ids: &[String]) -> bool {
-    let (actor, other) = (people[dice.roll(people.len())], people[dice.roll(people.len())].user_id);
-    let id = &ids[dice.roll(ids.len())];
+async fn random_action(fixture: &Fixture, rng: &mut Rng, people: &[&Person], ids: &[String]) -> bool {
+    let (actor, other) = (people[rng.next_below(people.len())], people[rng.next_below(people.len())].user_id);
+    let id = &ids[rng.next_below(ids.len())];
     let change = TaskChange {
-        title: format!("Title {}", dice.roll(100)),
-        description: ["", "With \"quotes\" and ünïcode"][dice.roll(2)].to_owned(),
-        priority: dice.roll(5) as i32,
-        due_at: [None, Some(Timestamp { seconds: 4_000_000_000, nanos: 123_456_789 })][dice.roll(2)],
-        tags: vec![format!("tag {}", dice.roll(3))],
+        title: format!("Title {}", rng.next_below(100)),
+        description: ["", "With \"quotes\" and ünïcode"][rng.next_below(2)].to_owned(),
+        priority: rng.next_below(5) as i32,
+        due_at: [None, Some(Timestamp { seconds: 4_000_000_000, nanos: 123_456_789 })][rng.next_below(2)],
+        tags: vec![format!("tag {}", rng.next_below(3))],
         visibility: TaskVisibility::Team.into(),
-        estimated_seconds: [None, Some(0), Some(60)][dice.roll(3)],
-        parent_task_id: [None, Some(ids[dice.roll(ids.len())].clone())][dice.roll(2)].clone(),
+        estimated_seconds: [None, Some(0), Some(60)][rng.next_below(3)],
+        parent_task_id: [None, Some(ids[rng.next_below(ids.len())].clone())][rng.next_below(2)].clone(),
         ..Default::default()
     };
     let fields =
         ["title", "description", "priority", "due_at", "tags", "visibility", "estimated_seconds", "parent_task_id"];
-    fixture.clock.advance(TimeDelta::microseconds(dice.roll(5_000_000) as i64 - 100_000));
-    match dice.roll(16) {
+    fixture.clock.advance(TimeDelta::microseconds(rng.next_below(5_000_000) as i64 - 100_000));
+    match rng.next_below(16) {
         0 | 1 => fixture.start(actor, id).await.is_ok(),
         2 => fixture.pause(actor, id, "lunch").await.is_ok(),
         3 => fixture.resume(actor, id).await.is_ok(),
@@ -67,7 +67,7 @@ async fn random_action(fixture: &Fixture, dice: &mut Dice, people: &[&Person], i
         12 => fixture.reject(actor, id, Some("not mine")).await.is_ok(),
         13 => fixture.delete(actor, id).await.is_ok(),
         14 => fixture.restore(actor, id).await.is_ok(),
-        _ => fixture.update(actor, id, &[fields[dice.roll(fields.len())]], change).await.is_ok(),
+        _ => fixture.update(actor, id, &[fields[rng.next_below(fields.len())]], change).await.is_ok(),
     }
 }
 
@@ -82,10 +82,10 @@ async fn replayed_log_matches_every_row_after_random_changes() {
         ids.push(fixture.create(actor, plain).await.unwrap().id);
         ids.push(fixture.create(&team.owner, new_task_for("Held", actor)).await.unwrap().id);
     }
-    let mut dice = Dice(0x5eed);
+    let mut rng = Rng(0x5eed);
     let mut done = 0;
     for _ in 0..3_000 {
-        done += usize::from(random_action(&fixture, &mut dice, &people, &ids).await);
+        done += usize::from(random_action(&fixture, &mut rng, &people, &ids).await);
         if done == 150 {
             break;
         }
@@ -94,7 +94,7 @@ async fn replayed_log_matches_every_row_after_random_changes() {
     // And several concurrently.
     let many = (0..60).map(|seed| {
         let (fixture, people, ids) = (&fixture, &people, &ids);
-        async move { random_action(fixture, &mut Dice(seed * 7 + 1), people, ids).await }
+        async move { random_action(fixture, &mut Rng(seed * 7 + 1), people, ids).await }
     });
     join_all(many).await;
     assert_eq!(differences(&fixture, true).await, (6, Vec::new()));

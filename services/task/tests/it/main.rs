@@ -1,5 +1,6 @@
 //! Tests of the task service over gRPC, with real Postgres, Redis, auth and tenancy.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 mod account_deletion;

@@ -59,7 +59,7 @@ async fn open_tasks_of_a_removed_member_go_to_the_named_successor() {
     let owner = &team.owner;
     let running = fixture.get(owner, &running).await.unwrap();
     assert_eq!((running.status(), running.assigned_by.clone()), (TaskStatus::Paused, None));
-    assert!(running.accepted_at.is_some(), "a running task is accepted, as nobody can take it back");
+    assert!(running.accepted_at.is_some(), "the task is accepted, as there is no assigner to return it to");
     let entries = fixture.entries(owner, &running.id).await.unwrap();
     let run: Vec<_> = entries.iter().filter(|entry| entry.ended_at.is_none()).map(|it| it.user_id.clone()).collect();
     assert_eq!(
@@ -89,14 +89,14 @@ async fn tasks_offered_by_a_leaving_manager_return_to_the_successor() {
     let offered = fixture.create(&team.manager_a, new_task_for("Offered", &team.user_a1)).await.unwrap().id;
     leave(&fixture, &team.manager_a).await;
     // Without a named successor the manager is used, here the manager of a manager.
-    let heir = team.super_manager.user_id.to_string();
+    let successor = team.super_manager.user_id.to_string();
     eventually(|| async {
         let task = fixture.get(&team.owner, &offered).await.unwrap();
-        (task.assigned_by.as_ref() == Some(&heir)).then_some(())
+        (task.assigned_by.as_ref() == Some(&successor)).then_some(())
     })
     .await;
     let rejected = fixture.reject(&team.user_a1, &offered, None).await.unwrap();
-    assert_eq!(rejected.assigned_to, Some(heir));
+    assert_eq!(rejected.assigned_to, Some(successor));
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn redelivered_removal_reassigns_each_task_once() {
 async fn reopened_or_restored_task_goes_to_the_successor() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    let (leaving, heir, last) = (&team.user_a1, &team.manager_a, &team.manager_b);
+    let (leaving, successor, last) = (&team.user_a1, &team.manager_a, &team.manager_b);
     let given = async |title: &str| fixture.create(&team.owner, new_task_for(title, leaving)).await.unwrap().id;
     let (done, trashed, bulk) = (given("Done").await, given("Thrown away").await, given("Canceled").await);
     let own = fixture.create(leaving, new_task("Own")).await.unwrap().id;
@@ -163,8 +163,8 @@ async fn reopened_or_restored_task_goes_to_the_successor() {
     for id in [&trashed, &kept] {
         fixture.delete(&team.owner, id).await.unwrap();
     }
-    let offered = fixture.create(heir, new_task_for("Offered", &team.user_a2)).await.unwrap().id;
-    fixture.delete(heir, &offered).await.unwrap();
+    let offered = fixture.create(successor, new_task_for("Offered", &team.user_a2)).await.unwrap().id;
+    fixture.delete(successor, &offered).await.unwrap();
     // In sequence: the successor of the first leaves as well.
     let left = async |count: i64| {
         eventually(async || {
@@ -176,9 +176,9 @@ async fn reopened_or_restored_task_goes_to_the_successor() {
         })
         .await;
     };
-    remove(&fixture, &team.owner, leaving, Some(heir)).await;
+    remove(&fixture, &team.owner, leaving, Some(successor)).await;
     left(1).await;
-    remove(&fixture, &team.owner, heir, Some(last)).await;
+    remove(&fixture, &team.owner, successor, Some(last)).await;
     left(2).await;
 
     let owner = &team.owner;

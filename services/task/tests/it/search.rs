@@ -157,8 +157,8 @@ async fn fuzzy_match_applies_only_without_an_exact_match() {
 async fn search_returns_visible_tasks_only() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
-    let make = async |title: &str, visibility: TaskVisibility, creator: &Person, holder: Option<&Person>| {
-        let mut request = holder.map_or_else(|| new_task(title), |holder| new_task_for(title, holder));
+    let make = async |title: &str, visibility: TaskVisibility, creator: &Person, assignee: Option<&Person>| {
+        let mut request = assignee.map_or_else(|| new_task(title), |assignee| new_task_for(title, assignee));
         request.visibility = visibility.into();
         fixture.create(creator, request).await.unwrap()
     };
@@ -276,7 +276,7 @@ async fn search_handles_compounds_accents_and_scripts_without_spaces() {
         ("Release v2.10.3-rc1", &["2.10", "10.3", "v2.10.3", "rc1"]),
         ("Rename getUserByHTTPName", &["user", "HTTP", "getuserbyhttpname", "userBy"]),
         ("Drop old_user_table", &["user_table", "old", "table"]),
-        ("RowCount 1,234.56 EUR", &["234.56", "1,234"]),
+        ("Total 1,234.56 EUR", &["234.56", "1,234"]),
         ("Caf\u{e9} menu", &["cafe", "CAFE", "cafe\u{301}", "caf\u{e9}"]),
         ("Die Stra\u{df}e fegen", &["strasse", "STRASSE", "straße"]),
         ("\u{130}stanbul trip", &["istanbul", "İSTANBUL"]),
@@ -375,7 +375,8 @@ async fn every_word_of_a_title_finds_the_title() {
             2 => (half, true),
             _ => (word.to_lowercase(), true),
         };
-        // Compounds are split into words; a half-typed compound matches as a prefix of its first word.
+        // Compounds are split into words; half of a compound is a prefix of its first word, so compounds are typed
+        // whole.
         let is_mixed = word.chars().any(char::is_lowercase) && word.chars().any(char::is_uppercase);
         typed.push(if is_mixed { word.clone() } else { text });
         open.push(is_open);

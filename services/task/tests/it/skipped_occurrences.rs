@@ -110,7 +110,7 @@ async fn skipping_the_last_occurrence_ends_the_series() {
     for series in [&twice.series_id, &once.series_id] {
         assert!(open(&fixture, me, series).await.is_empty());
     }
-    // No task follows, so skipping the last one again changes nothing.
+    // No task follows, so the last one can be skipped again with the same result.
     assert_eq!(fixture.skip(me, &last.id, None).await.unwrap().status(), TaskStatus::Canceled);
 }
 

@@ -27,14 +27,14 @@ async fn page(fixture: &Fixture, actor: &Person, filter: &TaskFilter, page: Page
 /// Thirteen tasks with ties in every key, some without a due time.
 async fn thirteen(fixture: &Fixture) -> HashMap<String, Task> {
     let me = &fixture.team.manager_a;
-    let begun = fixture.clock.now();
+    let started = fixture.clock.now();
     for n in 0..13 {
         if n % 3 == 0 {
             fixture.clock.advance(TimeDelta::seconds(1));
         }
         let mut request = new_task(&format!("Task {n}"));
         request.priority = 1 + n % 4;
-        request.due_at = (n % 3 != 0).then(|| timestamp(begun + TimeDelta::days(i64::from(n % 2))));
+        request.due_at = (n % 3 != 0).then(|| timestamp(started + TimeDelta::days(i64::from(n % 2))));
         let task = fixture.create(me, request).await.unwrap();
         if n % 4 == 0 {
             fixture.clock.advance(TimeDelta::microseconds(1));

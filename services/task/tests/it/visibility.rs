@@ -36,9 +36,9 @@ async fn lists_contain_exactly_the_readable_tasks() {
     ];
     let visibilities = [TaskVisibility::Private, TaskVisibility::Team, TaskVisibility::Account];
     let mut tasks = Vec::new();
-    for (creator, holder, when_private, when_team) in cases {
+    for (creator, assignee, when_private, when_team) in cases {
         for visibility in visibilities {
-            let mut request = holder.map_or_else(|| new_task("Sweep"), |holder| new_task_for("Sweep", holder));
+            let mut request = assignee.map_or_else(|| new_task("Sweep"), |assignee| new_task_for("Sweep", assignee));
             request.visibility = visibility.into();
             let id = fixture.create(creator, request).await.unwrap().id;
             tasks.push((id, visibility, when_private, when_team));

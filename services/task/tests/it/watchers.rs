@@ -81,8 +81,8 @@ async fn participants_watch_a_task_automatically() {
     let fixture = Fixture::new().await;
     let team = &fixture.team;
     let task = fixture.create(&team.manager_a, new_task_for("Sweep", &team.user_a1)).await.unwrap().id;
-    let creator_and_holder = ids(&[&team.manager_a, &team.user_a1]);
-    assert_eq!(user_ids(watchers(&fixture, &team.owner, &task).await.unwrap()), creator_and_holder);
+    let creator_and_assignee = ids(&[&team.manager_a, &team.user_a1]);
+    assert_eq!(user_ids(watchers(&fixture, &team.owner, &task).await.unwrap()), creator_and_assignee);
 
     let owners = handle(&fixture, &team.owner).await;
     let body = format!("Ask @{}, and `@nobody` else", owners.to_uppercase());
@@ -95,7 +95,7 @@ async fn participants_watch_a_task_automatically() {
     ];
     expected.sort();
     assert_eq!(watchers(&fixture, &team.owner, &task).await.unwrap(), expected);
-    assert_eq!(notified(&fixture).await, creator_and_holder, "neither the author nor mentioned users");
+    assert_eq!(notified(&fixture).await, creator_and_assignee, "neither the author nor mentioned users");
 
     // The former assignee stops watching, unless they have commented.
     fixture.reassign(&team.super_manager, &task, team.user_a2.user_id).await.unwrap();
