@@ -1,9 +1,11 @@
 //! Tests across services: database schemas and privileges, manifests, generated documents.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod asvs;
 mod dockerfile;
+mod docs;
 mod environment;
 mod manifests;
 mod network_policies;
