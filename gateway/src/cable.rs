@@ -51,7 +51,7 @@ use axum::{
 };
 use baton_errors::Reason;
 use baton_proto::baton::events::v1::Envelope;
-use baton_runtime::Shutdown;
+use baton_runtime::{Clock, Shutdown};
 use http::{
     Extensions, HeaderMap, Uri,
     header::{AUTHORIZATION, ORIGIN},
@@ -85,6 +85,7 @@ pub(crate) struct Cable(Arc<Shared>);
 struct Shared {
     authorizer: Authorizer,
     guard: RequestGuard,
+    clock: Clock,
     hub: Hub,
     origins: Vec<String>,
     shutdown: Shutdown,
@@ -121,6 +122,7 @@ impl Cable {
         Ok(Self(Arc::new(Shared {
             authorizer,
             guard,
+            clock: Clock::system(),
             hub,
             origins: config.cors_origins.clone(),
             shutdown,

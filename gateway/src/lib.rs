@@ -42,7 +42,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     routing::{MethodFilter, MethodRouter},
 };
-use baton_runtime::Shutdown;
+use baton_runtime::{Clock, Shutdown};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -126,7 +126,7 @@ fn start_cable(
         tenancy: upstreams.get("tenancy")?,
         task: upstreams.get("task")?,
     };
-    let events = tail::start(streams, shutdown);
+    let events = tail::start(streams, &Clock::system(), shutdown);
     Cable::start(services, config, guard.clone(), &events, shutdown.clone())
 }
 

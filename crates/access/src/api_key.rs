@@ -1,7 +1,7 @@
 //! API keys as text: `bat_`, 40 random letters and digits, and a checksum of six. Prefix and checksum let secret
 //! scanners recognize a leaked key (`bat_[0-9A-Za-z]{46}`), and let a service refuse a mistyped key without a look-up.
 
-use rand::{Rng, distr::Alphanumeric};
+use baton_runtime::random;
 use sha2::{Digest, Sha256};
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -18,7 +18,7 @@ pub struct ApiKey(String);
 impl ApiKey {
     /// Generates a key with 238 random bits.
     pub fn new() -> Self {
-        let random: String = rand::rng().sample_iter(Alphanumeric).take(RANDOM_LEN).map(char::from).collect();
+        let random = random::alphanumeric(RANDOM_LEN);
         let text = format!("{PREFIX}{random}");
         let checksum = checksum(&text);
         Self(text + &checksum)

@@ -9,6 +9,7 @@ use std::{
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::FreshProof;
+use baton_runtime::Clock;
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::{Layer, Service};
@@ -31,19 +32,20 @@ struct Access {
     rules: Rules,
     tokens: TokenVerifier,
     directory: IdentityCache,
+    clock: Clock,
 }
 
 impl AccessLayer {
     /// A layer that enforces `rules`, with `tokens` and `directory` to identify callers.
-    pub fn new(rules: Rules, tokens: TokenVerifier, directory: IdentityCache) -> Self {
-        Self(Arc::new(Access { rules, tokens, directory }))
+    pub fn new(rules: Rules, tokens: TokenVerifier, directory: IdentityCache, clock: Clock) -> Self {
+        Self(Arc::new(Access { rules, tokens, directory, clock }))
     }
 
     /// Authorizes the caller of a long-running call again, such as a stream, with current data.
     ///
     /// # Errors
     /// Those of calling the RPC at `path` with the same token in the same account.
-    pub async fn again(&self, path: &str, principal: &Principal) -> Result<Principal> {
+    pub async fn reauthorize(&self, path: &str, principal: &Principal) -> Result<Principal> {
         let mut headers = HeaderMap::new();
         let authorization = HeaderValue::from_bytes(principal.caller.authorization.as_bytes());
         headers.insert(AUTHORIZATION, authorization.map_err(Error::internal)?);
@@ -79,7 +81,9 @@ impl Access {
         };
         let proof = self.rules.fresh_proof(path);
         let mut caller = self.caller(headers).await?;
-        if matches!(proof, FreshProof::Always | FreshProof::Conditional) && caller.require_fresh_proof().is_err() {
+        if matches!(proof, FreshProof::Always | FreshProof::Conditional)
+            && caller.require_fresh_proof(self.clock.now()).is_err()
+        {
             self.refresh_proof(&mut caller).await?;
         }
         if let Credential::ApiKey(key) = &caller.credential {
@@ -95,7 +99,7 @@ impl Access {
         }
         let Some(permission) = permission else {
             if proof == FreshProof::Always {
-                caller.require_fresh_proof()?;
+                caller.require_fresh_proof(self.clock.now())?;
             }
             return Ok(Decision::Caller(caller));
         };
@@ -113,7 +117,7 @@ impl Access {
         }
         // Checked last: a caller who may not make the call at all is not asked for a proof.
         if proof == FreshProof::Always {
-            caller.require_fresh_proof()?;
+            caller.require_fresh_proof(self.clock.now())?;
         }
         Ok(Decision::Principal(Principal { caller, membership }))
     }

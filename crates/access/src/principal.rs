@@ -85,10 +85,10 @@ impl Caller {
     ///
     /// # Errors
     /// SESSION_REQUIRED with an API key, REAUTHENTICATION_REQUIRED.
-    pub fn require_fresh_proof(&self) -> Result<()> {
+    pub fn require_fresh_proof(&self, now: DateTime<Utc>) -> Result<()> {
         match (&self.credential, self.proved_at) {
             (Credential::ApiKey(_), _) => Err(Reason::SessionRequired.into()),
-            (Credential::Session, Some(proved_at)) if is_fresh(proved_at, Utc::now()) => Ok(()),
+            (Credential::Session, Some(proved_at)) if is_fresh(proved_at, now) => Ok(()),
             (Credential::Session, _) => Err(Reason::ReauthenticationRequired.into()),
         }
     }

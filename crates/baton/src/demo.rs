@@ -16,8 +16,8 @@ use baton_proto::{
     },
     convert::timestamp,
 };
-use baton_runtime::Env;
-use chrono::{TimeDelta, Utc};
+use baton_runtime::{Clock, Env};
+use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection};
 use tonic::{
     Request,
@@ -211,7 +211,7 @@ async fn mailed_token(mailbox: &Mailbox, email: &str, path: &str) -> anyhow::Res
 async fn task(clients: &mut Clients, people: &[Person], account_id: &str, number: usize) -> anyhow::Result<()> {
     let holder = 4 + number % 4;
     let manager = PEOPLE[holder].4.context("users report to someone")?;
-    let due_at = Utc::now() + TimeDelta::days(number as i64 - 6);
+    let due_at = Clock::system().now() + TimeDelta::days(number as i64 - 6);
     let priorities = [TaskPriority::Low, TaskPriority::Medium, TaskPriority::High, TaskPriority::Urgent];
     let create = CreateTaskRequest {
         title: format!("{}{}", WORK[number % WORK.len()], if number < WORK.len() { "" } else { ", second round" }),

@@ -4,6 +4,7 @@
 //! second. "asked" is the same with nothing of that remembered: a gRPC call to an auth on loopback that answers at once,
 //! so the least that it can cost.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark talks to people")]
 
 use std::{
@@ -23,6 +24,7 @@ use baton_access::{
 use baton_clients::{Auth, Peer};
 use baton_errors::Result;
 use baton_proto::baton::auth::v1::{CheckSessionResponse, JsonWebKey, KeyGrant};
+use baton_runtime::Clock;
 use bytes::Bytes;
 use http::{Request, Response};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -113,7 +115,7 @@ async fn main() {
     let remembers = IdentityCache::new(auth.clone(), NoMemberships);
     let asks = IdentityCache::uncached(auth);
     for (what, directory) in [("remembered", remembers), ("asked", asks)] {
-        let layer = AccessLayer::new(rules(), verifier.clone(), directory);
+        let layer = AccessLayer::new(rules(), verifier.clone(), directory, Clock::system());
         let service = layer.layer(Nothing);
         for (of, bearer) in [("a token", token.as_str()), ("an API key", key.expose())] {
             let service = &service;

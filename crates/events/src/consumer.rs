@@ -281,7 +281,7 @@ impl<H: Handler> Reader<H> {
             .arg("holder")
             .arg("COUNT")
             .arg(BATCH)
-            .arg("BLOCK_TIMEOUT")
+            .arg("BLOCK")
             .arg(BLOCK_TIMEOUT.as_millis() as u64)
             .arg("STREAMS")
             .arg(&self.stream)

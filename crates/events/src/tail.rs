@@ -7,8 +7,8 @@ use std::{
 };
 
 use baton_proto::{baton::events::v1::Envelope, convert::datetime};
-use baton_runtime::Shutdown;
-use chrono::{TimeDelta, Utc};
+use baton_runtime::{Clock, Shutdown};
+use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::broadcast;
@@ -25,16 +25,17 @@ const MAX_EVENT_AGE: TimeDelta = TimeDelta::minutes(5);
 const DEDUP_CAPACITY: usize = 20_000;
 
 /// Starts to tail all streams, from now on, until the process stops. Subscribe to the returned channel.
-pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<Envelope>> {
+pub fn start(streams: &Streams, clock: &Clock, shutdown: &Shutdown) -> broadcast::Sender<Arc<Envelope>> {
     let (sender, _) = broadcast::channel(BACKLOG);
     let seen = Arc::new(Mutex::new(Dedup::default()));
     let started = Instant::now();
     for partition in 0..PARTITIONS {
-        let (streams, sender, seen, shutdown) = (streams.clone(), sender.clone(), Arc::clone(&seen), shutdown.clone());
+        let (streams, sender, seen) = (streams.clone(), sender.clone(), Arc::clone(&seen));
+        let (clock, shutdown) = (clock.clone(), shutdown.clone());
         tokio::spawn(async move {
             let mut last = None;
             while !shutdown.stop().is_cancelled() {
-                let follow = follow(&streams, partition, started, &mut last, &sender, &seen);
+                let follow = follow(&streams, &clock, partition, started, &mut last, &sender, &seen);
                 let error = tokio::select! {
                     error = follow => error,
                     () = shutdown.stop().cancelled() => return,
@@ -51,6 +52,7 @@ pub fn start(streams: &Streams, shutdown: &Shutdown) -> broadcast::Sender<Arc<En
 /// no entry is missed.
 async fn follow(
     streams: &Streams,
+    clock: &Clock,
     partition: u16,
     started: Instant,
     last: &mut Option<EntryId>,
@@ -69,7 +71,7 @@ async fn follow(
             let answer: Answer<Vec<Vec<u8>>> = redis::cmd("XREAD")
                 .arg("COUNT")
                 .arg(BATCH)
-                .arg("BLOCK_TIMEOUT")
+                .arg("BLOCK")
                 .arg(BLOCK_TIMEOUT.as_millis() as u64)
                 .arg("STREAMS")
                 .arg(&stream)
@@ -83,9 +85,9 @@ async fn follow(
             for (id, mut fields) in answer.into_iter().flatten().flat_map(|(_, entries)| entries) {
                 *last = EntryId::parse(&id).or(*last);
                 let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
-                if let Some(event) =
-                    event.filter(|event| is_live(event) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id)))
-                {
+                if let Some(event) = event.filter(|event| {
+                    is_live(event, clock.now()) && seen.lock().is_ok_and(|mut seen| seen.first(&event.id))
+                }) {
                     // It is not an error if there is no listener.
                     let _ = sender.send(Arc::new(event));
                 }
@@ -128,8 +130,8 @@ impl std::fmt::Display for EntryId {
     }
 }
 
-fn is_live(event: &Envelope) -> bool {
-    event.occurred_at.as_ref().and_then(datetime).is_some_and(|at| Utc::now() - at < MAX_EVENT_AGE)
+fn is_live(event: &Envelope, now: DateTime<Utc>) -> bool {
+    event.occurred_at.as_ref().and_then(datetime).is_some_and(|at| now - at < MAX_EVENT_AGE)
 }
 
 /// Ids of recent events.

@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use baton_runtime::host;
+use baton_runtime::{Clock, host};
 use chrono::{DateTime, Utc};
 use mail_parser::MessageParser;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ impl Mailbox {
                 subject: parsed.and_then(|m| m.subject()).unwrap_or_default().to_owned(),
                 text: body(parsed.and_then(|m| m.body_text(0))),
                 html: body(parsed.and_then(|m| m.body_html(0))),
-                created_at: Utc::now(),
+                created_at: Clock::system().now(),
             });
         }
         while mails.len() > MAX_MAILS {

@@ -35,6 +35,7 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             Some(fixed) => fixed.micros.load(Ordering::Acquire),
+            #[expect(clippy::disallowed_methods, reason = "this is the source of time")]
             None => Utc::now().timestamp_micros(),
         };
         DateTime::from_timestamp_micros(micros).unwrap_or_default()

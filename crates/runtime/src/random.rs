@@ -2,18 +2,28 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::{Rng, distr::Alphanumeric, rngs::ThreadRng};
+
+#[expect(clippy::disallowed_methods, reason = "this module is the source of randomness")]
+fn generator() -> ThreadRng {
+    rand::rng()
+}
 
 /// Random bytes from a cryptographically secure generator, for keys, tokens and nonces.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::rng().fill(&mut bytes[..]);
+    generator().fill(&mut bytes[..]);
     bytes
+}
+
+/// A random text of ASCII letters and digits, from a cryptographically secure generator.
+pub fn alphanumeric(len: usize) -> String {
+    generator().sample_iter(Alphanumeric).take(len).map(char::from).collect()
 }
 
 /// A random number from 0 (inclusive) to 1 (exclusive).
 pub fn fraction() -> f64 {
-    rand::rng().random()
+    generator().random()
 }
 
 /// `duration`, varied by up to 10 % either way, so that instances that start together do not act together.

@@ -137,7 +137,8 @@ impl Service {
     /// # Errors
     /// When an RPC of the service has no access rule.
     pub fn identify_by(mut self, tokens: TokenVerifier, identities: IdentityCache) -> anyhow::Result<Self> {
-        self.access = Some(AccessLayer::new(Rules::of_package(&self.spec.package())?, tokens, identities));
+        let rules = Rules::of_package(&self.spec.package())?;
+        self.access = Some(AccessLayer::new(rules, tokens, identities, self.db.clock().clone()));
         Ok(self)
     }
 
@@ -150,7 +151,8 @@ impl Service {
             let (auth, tenancy) = (self.auth()?, self.tenancy()?);
             let tokens = TokenVerifier::new(&self.issuer, auth.clone());
             let rules = Rules::of_package(&self.spec.package())?;
-            self.access = Some(AccessLayer::new(rules, tokens, IdentityCache::new(auth, tenancy)));
+            self.access =
+                Some(AccessLayer::new(rules, tokens, IdentityCache::new(auth, tenancy), self.db.clock().clone()));
         }
         self.access.clone().context("the access layer was just made")
     }

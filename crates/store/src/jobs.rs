@@ -18,7 +18,7 @@ use crate::{Db, Tx};
 const LEASE: Duration = Duration::from_secs(60);
 /// How often to look for jobs that nothing in this process announced.
 const POLL: Duration = Duration::from_secs(2);
-/// Jobs that a worker does at a time; it claims no more than it offsets at once.
+/// Jobs that a worker does at a time; it claims no more than it begins at once.
 const MOST: usize = 8;
 
 /// A job that is due.

@@ -6,6 +6,7 @@
 //!
 //! Helpers panic on failure, which fails the test.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic fails the test")]
 
 pub mod database;

@@ -93,7 +93,7 @@ impl TestContext {
         self.env.clone()
     }
 
-    /// Runs a service on a free port, and answers a channel to it.
+    /// Runs a service on a free port and returns a channel to it.
     pub async fn spawn<F, Fut>(&self, start: F) -> Channel
     where
         F: FnOnce(TcpListener, Shutdown) -> Fut,
@@ -114,12 +114,12 @@ impl TestContext {
         channel(self.env.get("BATON_TENANCY_URL").expect("set at the start"))
     }
 
-    /// The database as a superuser sees it, for looking behind a service's back.
+    /// The database as superuser, to read and change rows directly.
     pub fn admin(&self) -> PgPool {
         self.admin.clone()
     }
 
-    /// The database of one service, as the service opens it.
+    /// A service's database, opened as the service does.
     pub fn db(&self, schema: &'static str) -> baton_store::Db {
         self.database.open(schema)
     }
@@ -134,17 +134,17 @@ impl TestContext {
         self.redis.url()
     }
 
-    /// The mails that were sent.
+    /// The sent mails.
     pub fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
 
-    /// Stops and starts with the world.
+    /// The shutdown signal of all services of this environment.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
 
-    /// Id and private half (PKCS#8) of the key that signs at present, for tests that forge tokens with it.
+    /// Id and private key (PKCS#8) of the current signing key, for tests that forge tokens.
     pub async fn signing_key(&self) -> (String, Vec<u8>) {
         let (kid, sealed): (String, Vec<u8>) = sqlx::query_as(
             "select kid, sealed from auth.signing_keys where signs_from <= now() order by signs_from desc, kid desc",

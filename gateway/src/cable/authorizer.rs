@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use baton_access::{AccessLayer, Board, Principal, Rules, TokenVerifier};
+use baton_access::{AccessLayer, Board, IdentityCache, Principal, Rules, TokenVerifier};
 use baton_clients::{Auth, Peer, Tenancy};
 use baton_proto::baton::task::v1::{
     BoardKind, GetTaskRequest, WatchBoardRequest, board_service_client::BoardServiceClient,
     task_service_client::TaskServiceClient,
 };
-use baton_runtime::propagation;
+use baton_runtime::{Clock, propagation};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use serde::Deserialize;
 use tonic::{
@@ -163,7 +163,7 @@ impl Authorizer {
         let tokens = TokenVerifier::new(issuer, auth.clone());
         let rules = Rules::of(&["baton.notification.v1.NotificationService"])?;
         Ok(Self {
-            access: AccessLayer::new(rules, tokens, baton_access::IdentityCache::new(auth, tenancy)),
+            access: AccessLayer::new(rules, tokens, IdentityCache::new(auth, tenancy), Clock::system()),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
             // WatchBoard returns a stream, even if it is closed at once.
             boards: BoardServiceClient::new(upstreams.task.streams()),

@@ -6,8 +6,7 @@ use axum::extract::ws::{Message, WebSocket, close_code};
 use baton_access::{AccessChange, Board, REAUTHORIZE_INTERVAL, SETTLE_TIME};
 use baton_catalog::{AccessEffect, EventType};
 use baton_proto::baton::events::v1::Envelope;
-use baton_runtime::propagation;
-use chrono::Utc;
+use baton_runtime::{propagation, random};
 use futures_util::{
     StreamExt,
     future::BoxFuture,
@@ -69,7 +68,7 @@ async fn authenticate(
         Ok(identity) => Ok((credentials.in_account(identity.account_id()), identity)),
         Err(AccessError::Unavailable) => Err(CloseReason::ServerRestart),
         // The expiry is that of an unverified token. It helps honest clients and reveals nothing to others.
-        Err(AccessError::Denied) if credentials.claims().exp <= Utc::now().timestamp() => {
+        Err(AccessError::Denied) if credentials.claims().exp <= shared.clock.now().timestamp() => {
             Err(CloseReason::TokenExpired { while_connected: false })
         }
         Err(AccessError::Denied) => Err(CloseReason::Unauthorized),
@@ -164,7 +163,7 @@ impl<'a> Session<'a> {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut pings_sent, mut last_received) = (0, Instant::now());
-        let valid_for = self.credentials.claims().exp - Utc::now().timestamp();
+        let valid_for = self.credentials.claims().exp - self.shared.clock.now().timestamp();
         let mut expiry = pin!(sleep(Duration::from_secs(u64::try_from(valid_for).unwrap_or_default())));
         loop {
             tokio::select! {
@@ -178,7 +177,7 @@ impl<'a> Session<'a> {
                     self.handle_message(message.ok_or(CloseReason::Disconnected)?.map_err(CloseReason::from_error)?)?;
                 }
                 _ = pings.tick() => {
-                    self.queue.send(&ServerMessage::ping(Utc::now().timestamp()))?;
+                    self.queue.send(&ServerMessage::ping(self.shared.clock.now().timestamp()))?;
                     pings_sent += 1;
                     if pings_sent % PINGS_PER_PROBE == 0 {
                         self.queue.ping()?;
@@ -294,7 +293,7 @@ impl<'a> Session<'a> {
         }
         self.identity_check = Some(false);
         // Many sockets receive the same event at the same time.
-        let jitter = if hold_events { 0.0 } else { rand::random::<f64>() };
+        let jitter = if hold_events { 0.0 } else { random::fraction() };
         let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
         self.lookups.push(Box::pin(async move {
             sleep(SETTLE_TIME + Duration::from_secs_f64(jitter)).await;

@@ -1,5 +1,7 @@
 //! Tests of the real gateway in front of a fake service over gRPC.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
+
 mod compression;
 mod errors;
 mod etag;

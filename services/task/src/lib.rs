@@ -71,7 +71,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let directory = InternalDirectory::new(service.auth()?, service.tenancy()?, service.service_tokens()?);
     let live = rpc::board_stream::Live {
         access: service.access()?,
-        events: tail::start(&service.streams(), &shutdown),
+        events: tail::start(&service.streams(), service.db().clock(), &shutdown),
         keepalive: Duration::from_secs(config.watch_keepalive_seconds.get().into()),
         shutdown: shutdown.clone(),
     };
@@ -107,7 +107,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         })
         .job(search::REINDEX_JOB, search::reindex)
         .every("task.timers", scheduler::POLL_INTERVAL, move |db| scheduler::poll(db, directory.clone()))
-        .every("task.trash", trash_purge::INTERVAL, trash_purge::empty)
+        .every("task.trash", trash_purge::INTERVAL, trash_purge::sweep)
         .every("task.quota_counters", quota_counters::INTERVAL, move |db| {
             quota_counters::fold_all(db, shutdown.clone())
         })

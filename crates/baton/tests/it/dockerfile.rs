@@ -1,4 +1,4 @@
-//! The Dockerfile builds the images of `k8s/` from existing files. The tests read it, because no container engine is
+//! The Dockerfile builds the image of `k8s/` from existing files. The tests read it, because no container engine is
 //! available.
 
 use std::{
@@ -78,30 +78,23 @@ fn copied_paths_exist_and_cover_the_build() {
 }
 
 #[test]
-fn every_deployed_image_has_a_build_target() {
+fn every_pod_runs_the_one_image() {
     let stages = stages();
+    assert!(stages.keys().eq(["baton", "build"]), "the Dockerfile has a build stage and one image");
+    let entry: Vec<String> = serde_json::from_str(stages["baton"].last("ENTRYPOINT").unwrap()).unwrap();
+    assert_eq!(entry, ["/baton"]);
     let base = Manifests::render("base");
     for (name, pod) in base.pods() {
         let container = container(pod);
-        let image = container.image.as_deref().unwrap();
-        let target = if base.jobs.contains_key(name) { "baton" } else { name };
-        assert!(image == "baton" && target == "baton" || image == format!("baton-{target}"), "{name} runs {image}");
-        let stage = &stages[target];
-        let entry: Vec<String> = serde_json::from_str(stage.last("ENTRYPOINT").unwrap()).unwrap();
-        if target == "baton" {
-            assert_eq!(entry, ["/baton"]);
-            continue;
+        assert_eq!(container.image.as_deref(), Some("baton"), "{name}");
+        assert!(container.command.is_none(), "{name}: the image defines its command");
+        let args: Vec<&str> = container.args.iter().flatten().map(String::as_str).collect();
+        if base.jobs.contains_key(name) {
+            assert_eq!(args, ["migrate"], "{name}");
+        } else {
+            assert_eq!(args, ["serve", name]);
         }
-        assert_eq!(stage.from, "baton");
-        assert_eq!(entry, ["/baton", "serve", target]);
-        assert!(container.command.is_none() && container.args.is_none(), "{name}: the image defines its command");
-        let exposed: BTreeSet<i32> =
-            stage.last("EXPOSE").unwrap().split(' ').map(|port| port.parse().unwrap()).collect();
-        let ports: BTreeSet<i32> = container.ports.iter().flatten().map(|port| port.container_port).collect();
-        assert_eq!(exposed, ports, "{name}");
     }
-    // Every other stage is a deployed image or the build stage.
-    assert_eq!(stages.len(), base.deployments.len() + 2);
 }
 
 #[test]
@@ -113,26 +106,22 @@ fn image_user_matches_the_pod_user() {
         assert_eq!(security.run_as_user, user.parse().ok(), "{name}");
         assert_eq!(security.run_as_group, group.parse().ok(), "{name}");
     }
-    for (name, stage) in stages.iter().filter(|(name, _)| *name != "build" && *name != "baton") {
-        assert!(
-            stage.last("USER").is_none() && stage.last("COPY").is_none(),
-            "{name} may differ only in what it starts"
-        );
-    }
 }
 
 #[test]
-fn production_overlay_pins_images_and_their_migrations() {
+fn production_overlay_pins_the_image_and_its_migration() {
     let production = Manifests::render("overlays/production");
+    let mut images = BTreeSet::new();
     for (name, pod) in production.pods() {
         let image = container(pod).image.as_deref().unwrap();
         let (repository, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{name}: {image} has no tag"));
-        let target = if production.jobs.contains_key(name) { "baton" } else { name };
-        assert!(repository.contains('.') && repository.ends_with(&format!("/{target}")), "{name}: {repository}");
+        assert!(repository.contains('.') && repository.ends_with("/baton"), "{name}: {repository}");
         assert!(!tag.contains('/') && tag != "latest", "{name}: {tag}");
         // A Job is immutable, so each release needs its own name.
         if production.jobs.contains_key(name) {
             assert_eq!(name, format!("migrate-{tag}"));
         }
+        images.insert(image);
     }
+    assert_eq!(images.len(), 1, "{images:?}");
 }

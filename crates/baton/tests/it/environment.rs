@@ -1,58 +1,29 @@
-//! What the manifests tell a program is what the program reads.
+//! The manifests set exactly the variables that each program reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     process::Command,
 };
 
-use baton_runtime::{ConfigError, Env, Variable, process::ProcessConfig, telemetry::TelemetryConfig};
+use baton_platform::platform::{SERVICES, Service, specs};
+use baton_runtime::{Env, process::ProcessConfig, telemetry::TelemetryConfig};
+use baton_service::Spec;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use url::Url;
 
 use crate::rendered_manifests::{BOTH, Manifests, container, port};
 
-/// A service: the variables that it reads, and its address when it can read them.
-pub(crate) struct Reader {
-    pub(crate) name: &'static str,
-    variables: Vec<&'static Variable>,
-    listen: fn(&Env) -> Result<SocketAddr, ConfigError>,
-}
-
-pub(crate) fn readers() -> [Reader; 5] {
-    macro_rules! service {
-        ($package:ident, $name:literal, $field:ident) => {
-            Reader {
-                name: $name,
-                variables: $package::Config::variables().collect(),
-                listen: |env| Ok($package::Config::from_env(env)?.$field.listen),
-            }
-        };
-    }
-    [
-        service!(baton_auth, "auth", auth),
-        service!(baton_tenancy, "tenancy", tenancy),
-        service!(baton_task, "task", task),
-        service!(baton_notification, "notification", notification),
-        Reader {
-            name: "gateway",
-            variables: baton_gateway::Config::VARIABLES.iter().collect(),
-            listen: |env| Ok(baton_gateway::Config::from_env(env)?.listen),
-        },
-    ]
-}
-
-/// Where a variable's value comes from.
+/// The source of a variable's value.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
     Plain,
     Secret,
 }
 
-/// The environment of a pod's container, with stand-ins for the values of Secrets.
+/// The environment of a pod's container, with placeholders for Secrets.
 fn environment(manifests: &Manifests, pod: &PodTemplateSpec) -> BTreeMap<String, (String, Source)> {
     let container = container(pod);
-    assert!(container.env_from.is_none(), "every variable is named, so that a missing one is noticed");
+    assert!(container.env_from.is_none(), "variables are listed by name, so that a missing one is noticed");
     let variables = container.env.as_deref().unwrap();
     let mut found = BTreeMap::new();
     for variable in variables {
@@ -61,16 +32,16 @@ fn environment(manifests: &Manifests, pod: &PodTemplateSpec) -> BTreeMap<String,
             (Some(value), None) => (value.clone(), Source::Plain),
             (None, Some(source)) => match (&source.config_map_key_ref, &source.secret_key_ref) {
                 (Some(map), None) => {
-                    assert_eq!(map.key, *name, "a variable has one name");
+                    assert_eq!(map.key, *name, "variable and key have the same name");
                     let map = manifests.config_maps.get(&map.name).unwrap_or_else(|| panic!("{name}: no {map:?}"));
                     let value = map.data.as_ref().unwrap().get(name);
                     (value.unwrap_or_else(|| panic!("the ConfigMap has no {name}")).clone(), Source::Plain)
                 }
                 (None, Some(secret)) => {
-                    assert_eq!((&secret.key, secret.optional), (name, None), "a variable has one name");
+                    assert_eq!((&secret.key, secret.optional), (name, None), "variable and key have the same name");
                     ("scheme://stand-in".to_owned(), Source::Secret)
                 }
-                _ => panic!("{name} has a source that these tests do not know"),
+                _ => panic!("{name} has an unknown source"),
             },
             _ => panic!("{name} has no value"),
         };
@@ -79,43 +50,42 @@ fn environment(manifests: &Manifests, pod: &PodTemplateSpec) -> BTreeMap<String,
     found
 }
 
+/// The name of the port that a service serves.
+pub(crate) fn serving_port(service: &Service) -> &'static str {
+    if service.spec.is_some() { "grpc" } else { "http" }
+}
+
 fn is_secret(name: &str) -> bool {
     let ends = ["_KEY", "_KEYS", "_SECRET", "_SECRETS", "_PROVIDERS", "DATABASE_URL", "REDIS_URL", "SMTP_URL"];
     ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Which services a service calls, by the addresses that it is told.
-pub(crate) fn called(reader: &Reader) -> BTreeSet<&'static str> {
-    let calls = |name: &str| reader.reads(&format!("BATON_{}_URL", name.to_uppercase()));
-    ["auth", "tenancy", "task", "notification"].into_iter().filter(|name| calls(name)).collect()
-}
-
-impl Reader {
-    pub(crate) fn reads(&self, variable: &str) -> bool {
-        self.variables.iter().any(|known| known.name == variable)
-    }
+/// The services that a service calls: its peers; the gateway calls all.
+pub(crate) fn called(service: &Service) -> Vec<&'static Spec> {
+    specs().filter(|callee| service.spec.is_none_or(|spec| spec.peers.contains(&callee.name))).collect()
 }
 
 #[test]
 fn each_service_gets_exactly_the_variables_it_reads() {
     for manifests in BOTH.map(Manifests::render) {
-        let pods = manifests.pods();
-        for reader in readers() {
-            let name = reader.name;
-            let environment = environment(&manifests, pods[name]);
+        for service in SERVICES {
+            let name = service.name;
+            let environment = environment(&manifests, manifests.pod(name));
+            let variables = (service.variables)();
             let process = TelemetryConfig::VARIABLES.iter().chain(ProcessConfig::VARIABLES);
-            let known: BTreeSet<_> = reader.variables.iter().copied().chain(process).map(|known| known.name).collect();
+            let known: BTreeSet<&str> = variables.iter().chain(process).map(|known| known.name.as_ref()).collect();
             for (variable, (_, source)) in &environment {
                 assert!(known.contains(variable.as_str()), "{name} does not read {variable}");
-                assert_eq!(*source == Source::Secret, is_secret(variable), "{name}: {variable} is in the wrong place");
+                let expected = if is_secret(variable) { Source::Secret } else { Source::Plain };
+                assert_eq!(*source, expected, "{name}: {variable}");
             }
             let env: Env = environment.into_iter().map(|(variable, (value, _))| (variable, value)).collect();
-            (reader.listen)(&env).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (service.check)(&env).unwrap_or_else(|error| panic!("k8s/base/{name}/deployment.yaml: {error}"));
             TelemetryConfig::from_env(&env).unwrap();
             ProcessConfig::from_env(&env).unwrap();
-            // Those have defaults, which hold on one machine only.
-            for variable in reader.variables.iter().filter(|known| known.default.is_some_and(is_local)) {
-                assert!(env.get(variable.name).is_some(), "{name}: {} must be set", variable.name);
+            // These defaults are only valid on one machine.
+            for variable in variables.iter().filter(|known| known.default.as_deref().is_some_and(is_local)) {
+                assert!(env.get(&variable.name).is_some(), "{name}: {} must be set", variable.name);
             }
         }
     }
@@ -131,39 +101,41 @@ fn every_shared_variable_is_used() {
         let used: BTreeSet<String> =
             manifests.pods().into_values().flat_map(|pod| environment(&manifests, pod).into_keys()).collect();
         let unused: Vec<_> = manifests.common().keys().filter(|name| !used.contains(*name)).collect();
-        assert!(unused.is_empty(), "no pod takes {unused:?}");
+        assert!(unused.is_empty(), "no pod uses {unused:?}");
     }
 }
 
 #[test]
-fn service_ports_match_the_urls_of_their_callers() {
+fn service_ports_match_the_registry_and_the_urls_of_callers() {
     for manifests in BOTH.map(Manifests::render) {
-        let pods = manifests.pods();
-        for reader in readers() {
-            let name = reader.name;
-            let container = container(pods[name]);
-            let env: Env =
-                environment(&manifests, pods[name]).into_iter().map(|(name, (value, _))| (name, value)).collect();
+        for service in SERVICES {
+            let name = service.name;
+            let pod = manifests.pod(name);
+            let container = container(pod);
+            let env: Env = environment(&manifests, pod).into_iter().map(|(name, (value, _))| (name, value)).collect();
             let metrics = TelemetryConfig::from_env(&env).unwrap().metrics_listen.unwrap();
-            let serves = if name == "gateway" { "http" } else { "grpc" };
-            for (address, named) in [((reader.listen)(&env).unwrap(), serves), (metrics, "metrics")] {
-                assert!(address.ip().is_unspecified(), "{name} listens to itself only: {address}");
+            let listen = (service.check)(&env).unwrap();
+            if let Some(spec) = service.spec {
+                assert_eq!(listen.port(), spec.port, "{name}");
+            }
+            for (address, named) in [(listen, serving_port(service)), (metrics, "metrics")] {
+                assert!(address.ip().is_unspecified(), "{name} listens on loopback only: {address}");
                 assert_eq!(port(container, named), Some(i32::from(address.port())), "{name}: {named}");
             }
-            let annotations = pods[name].metadata.as_ref().unwrap().annotations.as_ref().unwrap();
+            let annotations = pod.metadata.as_ref().unwrap().annotations.as_ref().unwrap();
             assert_eq!(annotations["prometheus.io/port"], metrics.port().to_string(), "{name}");
 
-            for callee in called(&reader) {
-                let url: Url = env.get(&format!("BATON_{}_URL", callee.to_uppercase())).unwrap().parse().unwrap();
-                assert_eq!((url.scheme(), url.host_str()), ("http", Some(callee)), "{name}");
-                let ports = manifests.services[callee].spec.as_ref().unwrap().ports.as_ref().unwrap();
-                assert_eq!(i32::from(url.port().unwrap()), ports[0].port, "{name} calls {callee}");
+            for callee in called(service) {
+                let url: Url = env.get(&callee.url_variable()).unwrap().parse().unwrap();
+                assert_eq!((url.scheme(), url.host_str()), ("http", Some(callee.name)), "{name}");
+                let ports = manifests.services[callee.name].spec.as_ref().unwrap().ports.as_ref().unwrap();
+                assert_eq!(i32::from(url.port().unwrap()), ports[0].port, "{name} calls {}", callee.name);
             }
         }
     }
 }
 
-/// The program itself, told what the Job tells it: it gets past its configuration, to a database that is not there.
+/// Runs the program with the Job's variables: it passes configuration and fails at the missing database.
 #[test]
 fn migration_job_gets_the_variables_it_reads() {
     for manifests in BOTH.map(Manifests::render) {
@@ -171,7 +143,7 @@ fn migration_job_gets_the_variables_it_reads() {
         let pods = manifests.pods();
         let environment = environment(&manifests, pods[name.as_str()]);
         let secrets: Vec<_> = environment.iter().filter(|(_, (_, source))| *source == Source::Secret).collect();
-        assert_eq!(secrets.len(), 1, "the owner's credentials, and no others");
+        assert_eq!(secrets.len(), 1, "the owner's credentials and no others");
         let ran = Command::new(env!("CARGO_BIN_EXE_baton"))
             .env_clear()
             .envs(environment.keys().map(|name| (name, "postgres://owner@127.0.0.1:1/none")))

@@ -2,12 +2,18 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fs};
 
+use baton_platform::platform::SERVICES;
 use k8s_openapi::{
     api::core::v1::{Container, EnvVar, Probe},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use crate::rendered_manifests::{BOTH, Manifests, container, in_clone, labels, port};
+use serde::Deserialize;
+
+use crate::{
+    environment::serving_port,
+    rendered_manifests::{BOTH, Manifests, container, how_to_add, in_clone, labels, port},
+};
 
 /// Maximum duration of `Telemetry::flush`, in seconds.
 const FLUSH_SECONDS: i64 = 6;
@@ -37,16 +43,36 @@ fn every_folder_renders_to_valid_kubernetes_objects() {
         }
     }
     let [base, production] = BOTH.map(Manifests::render);
-    let services = ["auth", "gateway", "notification", "task", "tenancy"];
+    let services: BTreeSet<&str> = SERVICES.iter().map(|service| service.name).collect();
     for manifests in [&base, &production] {
-        assert!(manifests.deployments.keys().eq(services));
-        assert!(manifests.services.keys().eq(services));
-        assert!(manifests.scalers.keys().eq(services));
-        assert!(manifests.budgets.keys().eq(services));
+        assert!(manifests.deployments.keys().eq(&services));
+        assert!(manifests.services.keys().eq(&services));
+        assert!(manifests.scalers.keys().eq(&services));
+        assert!(manifests.budgets.keys().eq(&services));
         assert_eq!(manifests.jobs.len(), 1);
     }
     assert!(base.ingresses.is_empty() && base.namespaces.is_empty());
     assert!(production.namespaces.contains_key("baton"));
+}
+
+#[test]
+fn every_registered_service_is_in_the_base() {
+    let base: Kustomization =
+        serde_yaml_ng::from_str(&fs::read_to_string(in_clone("k8s/base/kustomization.yaml")).unwrap()).unwrap();
+    for service in SERVICES {
+        let name = service.name;
+        let has_folder = in_clone(&format!("k8s/base/{name}/kustomization.yaml")).exists();
+        assert!(has_folder && base.resources.contains(name), "{name} is not deployed: {}", how_to_add(name));
+    }
+    // Nothing stays behind when a service is removed.
+    for name in base.resources.iter().filter(|name| !["shared", "migrate"].contains(&name.as_str())) {
+        assert!(SERVICES.iter().any(|service| service.name == name), "no service is named {name}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Kustomization {
+    resources: BTreeSet<String>,
 }
 
 #[test]
@@ -151,26 +177,24 @@ fn probed(container: &Container, probe: &Probe) -> i32 {
 #[test]
 fn probes_use_the_serving_port() {
     for manifests in BOTH.map(Manifests::render) {
-        for (name, pod) in manifests.pods() {
-            if manifests.jobs.contains_key(name) {
-                continue;
-            }
-            let container = container(pod);
+        for service in SERVICES {
+            let name = service.name;
+            let container = container(manifests.pod(name));
             let [startup, alive, ready] =
                 [&container.startup_probe, &container.liveness_probe, &container.readiness_probe]
                     .map(|probe| probe.as_ref().unwrap());
-            let serves = port(container, if name == "gateway" { "http" } else { "grpc" }).unwrap();
+            let serves = port(container, serving_port(service)).unwrap();
             for probe in [startup, alive, ready] {
                 assert_eq!(probed(container, probe), serves, "{name}");
             }
             // Health is NOT_SERVING while a pod drains, so it must not be the liveness check.
             assert!(startup.grpc.is_none() && alive.grpc.is_none(), "{name}");
             let path = |probe: &Probe| probe.http_get.as_ref().and_then(|http| http.path.clone());
-            if name == "gateway" {
+            if service.spec.is_some() {
+                assert!(ready.grpc.is_some(), "{name}");
+            } else {
                 assert_eq!([startup, alive].map(path), [Some("/healthz".to_owned()), Some("/healthz".to_owned())]);
                 assert_eq!(path(ready).as_deref(), Some("/readyz"));
-            } else {
-                assert!(ready.grpc.is_some(), "{name}");
             }
         }
     }

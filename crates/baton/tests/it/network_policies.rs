@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use baton_platform::platform::{SERVICES, Service};
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
 use crate::{
-    environment::{called, readers},
+    environment::called,
     rendered_manifests::{BOTH, Manifests, container, labels, port},
 };
 
@@ -18,9 +19,8 @@ fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
     let mut exact = selector.match_labels.iter().flatten();
     exact.all(|(name, value)| labels.get(name) == Some(value))
         && selector.match_expressions.iter().flatten().all(|expression| {
-            assert_eq!(expression.operator, "In");
-            let values = expression.values.as_ref().unwrap();
-            labels.get(&expression.key).is_some_and(|value| values.contains(value))
+            assert_eq!((expression.operator.as_str(), &expression.values), ("Exists", &None));
+            labels.contains_key(&expression.key)
         })
 }
 
@@ -112,18 +112,30 @@ fn traffic_is_denied_by_default() {
 fn every_policy_selector_matches_a_pod() {
     for manifests in BOTH.map(Manifests::render) {
         let pods = manifests.pods();
-        let names: BTreeSet<&str> = pods.values().map(|pod| labels(pod)["app.kubernetes.io/name"].as_str()).collect();
         for (name, policy) in &manifests.policies {
             let policy = spec(policy);
             let from = policy.ingress.iter().flatten().flat_map(|rule| rule.from.iter().flatten());
             let to = policy.egress.iter().flatten().flat_map(|rule| rule.to.iter().flatten());
             let peers = from.chain(to).filter(|peer| peer.namespace_selector.is_none());
             for selector in peers.filter_map(|peer| peer.pod_selector.as_ref()).chain(&policy.pod_selector) {
-                let exact = selector.match_labels.iter().flatten().map(|(_, value)| value);
-                let any = selector.match_expressions.iter().flatten().flat_map(|one| one.values.iter().flatten());
-                for value in exact.chain(any) {
-                    assert!(names.contains(value.as_str()), "{name}: no pod is named {value}");
-                }
+                assert!(pods.values().any(|pod| matches(selector, labels(pod))), "{name}: {selector:?}");
+            }
+        }
+    }
+}
+
+/// A pod's labels `calls.baton/...` are what it may connect to.
+#[test]
+fn every_label_for_a_connection_has_a_policy() {
+    for manifests in BOTH.map(Manifests::render) {
+        let selectors = manifests.policies.values().filter_map(|policy| spec(policy).pod_selector.as_ref());
+        let keys: BTreeSet<&str> = selectors
+            .flat_map(|selector| selector.match_expressions.iter().flatten())
+            .map(|expression| expression.key.as_str())
+            .collect();
+        for (name, pod) in manifests.pods() {
+            for label in labels(pod).keys().filter(|label| label.starts_with("calls.baton/")) {
+                assert!(keys.contains(label.as_str()), "{name}: no policy is for {label}");
             }
         }
     }
@@ -133,9 +145,10 @@ fn every_policy_selector_matches_a_pod() {
 fn services_reach_exactly_their_upstreams() {
     for manifests in BOTH.map(Manifests::render) {
         let pods = manifests.pods();
-        for caller in readers() {
+        for caller in SERVICES {
+            let peers = called(caller);
             for (callee, pod) in &pods {
-                let (from, to) = (labels(pods[caller.name]), labels(pod));
+                let (from, to) = (labels(manifests.pod(caller.name)), labels(pod));
                 let there = container(pod);
                 let out: BTreeSet<i32> = openings(&manifests, from, "Egress")
                     .iter()
@@ -147,11 +160,8 @@ fn services_reach_exactly_their_upstreams() {
                     .filter(|opening| opening.is_about(from))
                     .flat_map(|opening| opening.ports(|name| port(there, name)))
                     .collect();
-                let expected: BTreeSet<i32> = if called(&caller).contains(callee) {
-                    port(there, "grpc").into_iter().collect()
-                } else {
-                    BTreeSet::new()
-                };
+                let peer = peers.iter().find(|peer| peer.name == *callee);
+                let expected: BTreeSet<i32> = peer.map(|peer| i32::from(peer.port)).into_iter().collect();
                 assert_eq!(out, expected, "egress from {} to {callee}", caller.name);
                 assert_eq!(into, expected, "ingress of {callee} from {}", caller.name);
             }
@@ -159,11 +169,27 @@ fn services_reach_exactly_their_upstreams() {
     }
 }
 
+const DNS: i32 = 53;
+const OTLP: i32 = 4317;
+
+/// The ports of servers outside of Baton, by the end of the variable that says where the server is.
+const SERVERS: [(&str, &[i32]); 5] = [
+    ("_DATABASE_URL", &[5432]),
+    ("_REDIS_URL", &[6379]),
+    ("_SMTP_URL", &[465, 587]),
+    ("_ATTACHMENTS_URL", &[443]),
+    ("_PROVIDERS", &[443]),
+];
+
+/// The ports of the servers that a service connects to.
+fn ports_of_servers(service: &Service) -> BTreeSet<i32> {
+    let variables = (service.variables)();
+    let reads = |end: &str| variables.iter().any(|variable| variable.name.ends_with(end));
+    SERVERS.iter().filter(|(end, _)| reads(end)).flat_map(|(_, ports)| ports.iter().copied()).collect()
+}
+
 #[test]
 fn pods_reach_exactly_their_configured_servers() {
-    const DNS: i32 = 53;
-    const OTLP: i32 = 4317;
-    const HTTPS: i32 = 443;
     for manifests in BOTH.map(Manifests::render) {
         let outside = |pod: &Labels| -> BTreeSet<i32> {
             let open = openings(&manifests, pod, "Egress");
@@ -172,17 +198,12 @@ fn pods_reach_exactly_their_configured_servers() {
                 .flat_map(|opening| opening.ports(no_names))
                 .collect()
         };
-        let pods = manifests.pods();
-        for reader in readers() {
-            let database = format!("BATON_{}_DATABASE_URL", reader.name.to_uppercase());
-            let mut expected = BTreeSet::from([DNS, OTLP]);
-            expected.extend(reader.reads(&database).then_some(5432));
-            expected.extend(reader.reads("BATON_REDIS_URL").then_some(6379));
-            expected.extend(reader.reads("BATON_AUTH_PROVIDERS").then_some(HTTPS));
-            expected.extend(reader.reads("BATON_TASK_ATTACHMENTS_URL").then_some(HTTPS));
-            expected.extend(reader.reads("BATON_SMTP_URL").then_some([465, 587]).into_iter().flatten());
-            assert_eq!(outside(labels(pods[reader.name])), expected, "{}", reader.name);
+        let everyone = BTreeSet::from([DNS, OTLP]);
+        for service in SERVICES {
+            let expected: BTreeSet<i32> = everyone.union(&ports_of_servers(service)).copied().collect();
+            assert_eq!(outside(labels(manifests.pod(service.name))), expected, "{}", service.name);
         }
+        let pods = manifests.pods();
         let migration = manifests.jobs.keys().next().unwrap().as_str();
         assert_eq!(outside(labels(pods[migration])), BTreeSet::from([DNS, 5432]), "{migration}");
     }

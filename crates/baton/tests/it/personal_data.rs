@@ -1,67 +1,94 @@
-//! Every column of every schema is classified, and every classification has its column.
+//! The catalogue of personal data is complete: every column of every schema is classified, and every classification has its
+//! column. `docs/data-retention.md` is generated from it; `BATON_BLESS=1 cargo nextest run -p baton retention` regenerates it.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use baton_testkit::database::Database;
-use sqlx::{Connection, PgConnection, migrate::Migrator};
-use toml::{Table, Value};
+use baton_platform::platform::specs;
+use baton_service::Spec;
+use baton_store::personal_data::{Class, OnAccountDeletion, PersonalData, SubjectId};
+use baton_testkit::database::{Database, Schema};
+use sqlx::{Connection, PgConnection};
 
-const CLASSES: [&str; 6] = ["none", "identifier", "contact", "content", "behaviour", "secret"];
-const EXPORT: [&str; 2] = ["yes", "no"];
-const ERASE: [&str; 4] = ["delete", "pseudonymise", "keep", "expires"];
-
-pub(crate) fn schemas() -> [(&'static str, &'static Migrator); 4] {
-    [
-        (baton_auth::SCHEMA, &baton_auth::MIGRATIONS),
-        (baton_tenancy::SCHEMA, &baton_tenancy::MIGRATIONS),
-        (baton_task::SCHEMA, &baton_task::MIGRATIONS),
-        (baton_notification::SCHEMA, &baton_notification::MIGRATIONS),
-    ]
+/// Schemas of all services.
+pub(crate) fn schemas() -> Vec<Schema<'static>> {
+    specs().map(Spec::schema).collect()
 }
 
-fn migrations() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations")
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The `table.column`s that a folder's file classifies. What is wrong with a line is added to `wrong`.
-fn classified(folder: &str, wrong: &mut Vec<String>) -> BTreeSet<String> {
-    let path = migrations().join(folder).join("personal_data.toml");
-    let file: Table = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).parse().unwrap();
-    let mut found = BTreeSet::new();
-    for (table, value) in &file {
-        if value.get("retention").and_then(Value::as_str).is_none_or(str::is_empty) {
-            wrong.push(format!("{folder}: {table} has no retention"));
-        }
-        for (column, line) in value.get("columns").and_then(Value::as_table).into_iter().flatten() {
-            let name = format!("{table}.{column}");
-            let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
-            let class = text("class");
-            let complete = match class {
-                "none" => line.as_table().is_some_and(|line| line.len() == 1),
-                _ => {
-                    !text("subject").is_empty()
-                        && !text("why").is_empty()
-                        && EXPORT.contains(&text("export"))
-                        && ERASE.contains(&text("erase"))
-                }
+/// The catalogue of the tables that every schema has.
+fn platform() -> PersonalData {
+    let text = fs::read_to_string(repository().join("migrations/platform/personal_data.toml")).unwrap();
+    PersonalData::parse(&text).unwrap()
+}
+
+/// The catalogues by schema, the platform's first.
+fn catalogues() -> Vec<(&'static str, PersonalData)> {
+    let own = specs().map(|spec| (spec.name, PersonalData::parse(spec.personal_data).unwrap()));
+    [("platform", platform())].into_iter().chain(own).collect()
+}
+
+/// The `table.column`s of a catalogue.
+fn columns(data: &PersonalData) -> BTreeSet<String> {
+    let tables = data.tables.iter();
+    tables.flat_map(|(name, table)| table.columns.keys().map(move |column| format!("{name}.{column}"))).collect()
+}
+
+#[test]
+fn every_line_is_complete_and_every_subject_has_an_id() {
+    let mut wrong = Vec::new();
+    for (schema, data) in catalogues() {
+        for (name, table) in &data.tables {
+            let has = |table: &str, column: &str| {
+                data.tables.get(table).is_some_and(|table| table.columns.contains_key(column))
             };
-            if !CLASSES.contains(&class) || !complete {
-                wrong.push(format!("{folder}: the line of {name} is not complete (see migrations/README.md)"));
+            for (subject, id) in &table.subjects {
+                let found = match id {
+                    SubjectId::Column(column) => has(name, column),
+                    SubjectId::Through { through, table, column } => has(name, through) && has(table, column),
+                    SubjectId::Within { within } => has(name, within),
+                };
+                if !found {
+                    wrong.push(format!("{schema}.{name}: the id of the {subject} is in no column"));
+                }
+                if !table.columns.values().any(|column| column.subject.as_ref() == Some(subject)) {
+                    wrong.push(format!("{schema}.{name}: no column is about the {subject}"));
+                }
             }
-            found.insert(name);
+            for (column, line) in &table.columns {
+                let of_person = [line.why.is_some(), line.export.is_some(), line.erase.is_some()];
+                let known = line.subject.as_ref().is_some_and(|subject| table.subjects.contains_key(subject));
+                let complete = match line.class {
+                    Class::None => !of_person.contains(&true) && line.subject.is_none(),
+                    _ => !of_person.contains(&false) && known,
+                };
+                if !complete {
+                    wrong.push(format!(
+                        "{schema}: the line of {name}.{column} is incomplete (see migrations/README.md)"
+                    ));
+                }
+            }
         }
     }
-    found
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]
-async fn every_column_is_classified() {
+async fn every_column_has_a_line() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     let mut wrong = Vec::new();
-    let platform = classified("platform", &mut wrong);
-    for (schema, _) in schemas() {
-        let columns: Vec<String> = sqlx::query_scalar(
+    let platform = columns(&platform());
+    for spec in specs() {
+        let schema = spec.name;
+        let found: Vec<String> = sqlx::query_scalar(
             "select table_name || '.' || column_name from information_schema.columns
              where table_schema = $1 and table_name not like '\\_%' order by 1",
         )
@@ -69,28 +96,87 @@ async fn every_column_is_classified() {
         .fetch_all(&mut conn)
         .await
         .unwrap();
-        let columns: BTreeSet<String> = columns.into_iter().collect();
-        let mut lines = classified(schema, &mut wrong);
+        let found: BTreeSet<String> = found.into_iter().collect();
+        let mut lines = columns(&PersonalData::parse(spec.personal_data).unwrap());
         lines.extend(platform.iter().cloned());
         wrong.extend(
-            columns.difference(&lines).map(|column| format!("{schema}.{column} has no line in personal_data.toml")),
+            found.difference(&lines).map(|column| format!("{schema}.{column} has no line in personal_data.toml")),
         );
-        wrong.extend(lines.difference(&columns).map(|line| format!("{schema}: there is no column {line}")));
+        wrong.extend(lines.difference(&found).map(|line| format!("{schema}: there is no column {line}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_migrations_folder_belongs_to_a_schema() {
-    let known: BTreeSet<_> =
-        schemas().iter().map(|(name, _)| (*name).to_owned()).chain(["platform".to_owned()]).collect();
-    let folders = fs::read_dir(migrations()).unwrap().map(|entry| entry.unwrap());
+    let known: BTreeSet<_> = catalogues().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let folders = fs::read_dir(repository().join("migrations")).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
     let found: BTreeSet<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert_eq!(found, known);
 }
 
-/// Tables with an account are behind forced row-level security, and no service's role can get around it.
+const RETENTION_PAGE: &str = "docs/data-retention.md";
+
+const RETENTION_INTRODUCTION: &str = "# Data retention
+
+Generated from `migrations/*/personal_data.toml` by `crates/baton/tests/it/personal_data.rs`, which fails if this page is
+outdated; `BATON_BLESS=1 cargo nextest run -p baton retention` regenerates it.
+
+*Kept until* is the event that ends the retention of a row. With a number, that many days follow. *Deleted by* names the
+periodic work (the label `work` of the metric `baton.periodic.duration`), or: `request`, the RPC of that name;
+`cascade`, a foreign key; `events`, the service's handler of events; `account deletion`, the job that follows the account
+(`crates/store/src/personal_data.rs`). *Classes* are those of the table's columns (`migrations/README.md`). When an account is
+deleted, its rows are deleted in every table of the services that has an `account_id`, except where *kept* says otherwise.
+";
+
+fn retention_page() -> String {
+    let mut page = RETENTION_INTRODUCTION.to_owned();
+    for (schema, data) in catalogues() {
+        write!(page, "\n## {schema}\n\n").unwrap();
+        page.push_str("| table | classes | kept until | deleted by | note |\n|---|---|---|---|---|\n");
+        for (name, table) in &data.tables {
+            let classes: BTreeMap<String, ()> = table
+                .columns
+                .values()
+                .filter(|column| column.class != Class::None)
+                .map(|column| (format!("{:?}", column.class).to_lowercase(), ()))
+                .collect();
+            let classes: Vec<String> = classes.into_keys().collect();
+            let retention = &table.retention;
+            let days = match retention.days {
+                Some(1) => " + 1 day".to_owned(),
+                Some(days) => format!(" + {days} days"),
+                None => String::new(),
+            };
+            let kept = (table.account_deletion == OnAccountDeletion::Keep)
+                .then_some("Kept when the account is deleted.".to_owned());
+            let notes: Vec<String> = retention.note.iter().cloned().chain(kept).collect();
+            let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
+            writeln!(
+                page,
+                "| `{name}` | {classes} | {}{days} | {} | {} |",
+                retention.until,
+                retention.by,
+                notes.join(" ")
+            )
+            .unwrap();
+        }
+    }
+    page
+}
+
+#[test]
+fn the_retention_page_is_up_to_date() {
+    let path = repository().join(RETENTION_PAGE);
+    if std::env::var_os("BATON_BLESS").is_some() {
+        fs::write(&path, retention_page()).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, retention_page(), "{RETENTION_PAGE} is outdated; BATON_BLESS=1 regenerates it");
+}
+
+/// Tables with an account id have forced row-level security, and no service role can bypass it.
 #[tokio::test]
 async fn every_tenant_table_has_row_level_security() {
     let database = Database::create(&schemas()).await;
@@ -103,7 +189,7 @@ async fn every_tenant_table_has_row_level_security() {
            -- The functions that search read it as its owner, and keep to the account themselves (migrations/task/0012).
            and not (c.relrowsecurity and n.nspname || '.' || c.relname = 'task.task_search')",
     )
-    .bind(schemas().map(|(name, _)| name).as_slice())
+    .bind(specs().map(|spec| spec.name).collect::<Vec<_>>())
     .fetch_all(&mut conn)
     .await
     .unwrap();
@@ -114,8 +200,8 @@ async fn every_tenant_table_has_row_level_security() {
     .fetch_all(&mut conn)
     .await
     .unwrap();
-    assert!(strong.is_empty(), "roles that can get around it: {}", strong.join(", "));
-    // The serving role only adds to the outbox; so it needs no policy there.
+    assert!(strong.is_empty(), "roles that can bypass it: {}", strong.join(", "));
+    // The serving role only inserts into the outbox, so the outbox needs no policy.
     let reads: bool = sqlx::query_scalar("select has_table_privilege('baton_task', 'task.outbox', 'select')")
         .fetch_one(&mut conn)
         .await

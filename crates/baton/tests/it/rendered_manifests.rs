@@ -83,11 +83,26 @@ impl Manifests {
         deployments.chain(jobs).map(|(name, template)| (name.as_str(), template)).collect()
     }
 
+    /// The pod of a service.
+    pub(crate) fn pod(&self, service: &str) -> &PodTemplateSpec {
+        let deployment = self.deployments.get(service);
+        let deployment = deployment.unwrap_or_else(|| panic!("{service} has no Deployment: {}", how_to_add(service)));
+        &deployment.spec.as_ref().unwrap().template
+    }
+
     /// The values of the only ConfigMap.
     pub(crate) fn common(&self) -> &BTreeMap<String, String> {
         assert_eq!(self.config_maps.len(), 1);
         self.config_maps.values().next().unwrap().data.as_ref().unwrap()
     }
+}
+
+/// How the manifests get a service of the registry.
+pub(crate) fn how_to_add(service: &str) -> String {
+    format!(
+        "add k8s/base/{service}/ with kustomization.yaml and deployment.yaml, and `- {service}` to \
+         k8s/base/kustomization.yaml, as described in k8s/README.md under \"A new service\""
+    )
 }
 
 /// The only container of a pod.

@@ -1,6 +1,7 @@
 //! Tests with real servers from the binaries of this machine. As root the servers run as an unprivileged user; the
 //! tests support both.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod postgres;

@@ -52,13 +52,13 @@ impl AuthService for Rpc {
         let id = waiting_id.filter(|_| repeated).unwrap_or_else(|| clock.new_id());
         let registration = Registration { id, email, password_hash, first_name, last_name, created_at: now };
         let mut tx = self.db.begin(Tenant::user(id)).await?;
-        let waits = if repeated {
+        let is_pending = if repeated {
             store::registration::update(&mut tx, &registration, mailed).await?;
             true
         } else {
             store::registration::insert(&mut tx, &registration, mailed).await?
         };
-        if waits {
+        if is_pending {
             if mailed {
                 tx.enqueue(emails::ACTIVATION, &emails::ToUser { user_id: id }).await?;
             }
@@ -87,7 +87,7 @@ impl AuthService for Rpc {
         let mut tx = self.db.begin_read(Tenant::user(id)).await?;
         let linked = store::registration::find_by_link(&mut tx, id, nonce, since).await?;
         drop(tx);
-        let waits = linked.is_some();
+        let is_pending = linked.is_some();
         if let Some(linked) = linked
             && (linked.contested || password.is_some())
         {
@@ -98,7 +98,7 @@ impl AuthService for Rpc {
             }
         }
         let mut tx = self.db.begin(Tenant::user(id)).await?;
-        let first = if waits {
+        let first = if is_pending {
             store::registration::activate(&mut tx, id, nonce, since, now).await?
         } else {
             store::user::confirm_email(&mut tx, id, nonce, since, now).await?

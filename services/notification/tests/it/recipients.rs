@@ -5,6 +5,7 @@ use baton_proto::baton::{
     task::v1::{CommentEvent, MentionEvent, TaskEvent},
     tenancy::v1::MemberEvent,
 };
+use baton_runtime::Clock;
 use baton_testkit::{Person, event};
 use uuid::Uuid;
 
@@ -139,7 +140,8 @@ async fn a_cancel_reopen_or_restore_notifies_creator_assignee_and_watchers() {
 async fn every_notification_is_published_to_gateways() {
     use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent};
     let fixture = Fixture::start().await;
-    let mut tail = baton_events::tail::start(&fixture.streams, fixture.context.shutdown()).subscribe();
+    let mut tail =
+        baton_events::tail::start(&fixture.streams, &Clock::system(), fixture.context.shutdown()).subscribe();
     let task_id = fixture.assign(&fixture.team.manager_a, &fixture.team.user_a1).await;
     let event: std::sync::Arc<Envelope> = loop {
         let event = tokio::time::timeout(std::time::Duration::from_secs(10), tail.recv()).await.unwrap().unwrap();

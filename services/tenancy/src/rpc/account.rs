@@ -237,7 +237,7 @@ impl AccountService for Rpc {
         expected.check(version)?;
         let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
         if before.require_second_factor && !settings.require_second_factor {
-            principal.caller.require_fresh_proof()?;
+            principal.caller.require_fresh_proof(self.db.clock().now())?;
         }
         let changed = settings.changes_since(&before);
         if !changed.is_empty() {

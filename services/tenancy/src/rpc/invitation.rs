@@ -43,7 +43,7 @@ impl Rpc {
             return Ok(response);
         }
         let members = lock_members(&mut tx, principal, &[&invited]).await?;
-        check_invitation(&members, principal, &invited)?;
+        check_invitation(&members, principal, &invited, self.db.clock().now())?;
         let member = add_invitations(&mut tx, &self.tiers, account_id, vec![invited]).await?.take_result(&email)?;
         let response = InviteMemberResponse { member: Some(member.into()) };
         tx.remember(call, &response).await?;
@@ -76,7 +76,7 @@ impl Rpc {
         }
         let members = lock_members(&mut tx, principal, &invited.iter().collect::<Vec<_>>()).await?;
         for (n, member) in invited.iter().enumerate() {
-            check_invitation(&members, principal, member)
+            check_invitation(&members, principal, member, now)
                 .map_err(|error| error.field(format!("invitations[{n}]"), "must be a permitted invitation"))?;
         }
         let emails: Vec<String> = invited.iter().map(|member| member.email.clone()).collect();
@@ -206,12 +206,12 @@ async fn lock_members(tx: &mut Tx, principal: &Principal, invited: &[&Member]) -
 }
 
 /// Checks that the caller may send this invitation.
-fn check_invitation(members: &[Member], principal: &Principal, invited: &Member) -> Result<()> {
+fn check_invitation(members: &[Member], principal: &Principal, invited: &Member, now: DateTime<Utc>) -> Result<()> {
     let role_of = |user_id| members.iter().find(|member| member.user_id == Some(user_id)).map(|member| member.role);
     let actor = role_of(principal.user_id()).ok_or_else(|| Error::from(Reason::NotAMember))?;
     member::check_invite(actor, invited.role, invited.manager_id, invited.manager_id.and_then(role_of))?;
     if invited.role == Role::Owner {
-        principal.caller.require_fresh_proof()?;
+        principal.caller.require_fresh_proof(now)?;
     }
     Ok(())
 }

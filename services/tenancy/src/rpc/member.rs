@@ -120,7 +120,7 @@ impl MemberService for Rpc {
         let context = store::member::hierarchy_context(&mut tx, account_id, user_id, after.manager_id).await?;
         member::check_change(actor.role, &before, &after, &context)?;
         if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
-            principal.caller.require_fresh_proof()?;
+            principal.caller.require_fresh_proof(self.db.clock().now())?;
         }
         // A change without effect creates no version and no event.
         if after != before {
@@ -176,7 +176,7 @@ impl MemberService for Rpc {
         let context = store::member::hierarchy_context(&mut tx, account_id, user_id, member.manager_id).await?;
         member::check_remove(actor.role, member.role, context.owners)?;
         if member.role == Role::Owner {
-            principal.caller.require_fresh_proof()?;
+            principal.caller.require_fresh_proof(self.db.clock().now())?;
         }
         self.remove(&mut tx, &actor, &member, hand_over_to).await?;
         tx.commit().await?;

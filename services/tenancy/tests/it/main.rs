@@ -1,5 +1,6 @@
 //! The tenancy service on a real Postgres and Redis, with the real auth service. One file per subject.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod account_creation;
