@@ -114,7 +114,7 @@ async fn key_cannot_manage_keys_or_sessions() {
     let id = Uuid::now_v7().to_string();
     let delete = keys(&context).delete_api_key(script.call_without_account(DeleteApiKeyRequest { id })).await;
     assert_eq!(refused(delete), Reason::SessionRequired);
-    // All RPCs of the contract: crates/access, rules::tests::keys_reach_nothing_that_signs_in_or_makes_keys.
+    // All RPCs of the contract: crates/access, rules::tests::api_keys_cannot_sign_in_or_create_keys.
 }
 
 #[tokio::test]
