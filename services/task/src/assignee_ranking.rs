@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weights_come_to_one_and_every_kind_has_its_line() {
+    fn weights_sum_to_one_and_cover_every_kind() {
         assert!((CRITERIA.iter().map(|line| line.weight).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(CRITERIA.is_sorted_by(|a, b| a.weight >= b.weight), "the weightiest first, as the contract says");
         for number in 1.. {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_comes_after_who_is_not() {
+    fn overdue_work_ranks_below_work_on_time() {
         let free = Workload::default();
         let busy = Workload { open: 5, remaining_seconds: 20_000, ..free };
         let late = Workload { overdue: 2, ..busy };
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scores_are_shares_made_of_their_reasons(workload in any_load()) {
+        fn score_is_the_sum_of_its_reasons(workload in any_load()) {
             let Suggestion { score, reasons, .. } = suggest(assignee(1), &workload);
             prop_assert!((0.0..=1.0).contains(&score));
             prop_assert!(reasons.iter().all(|reason| (0.0..=reason.weight).contains(&reason.adds)));
@@ -166,7 +166,7 @@ mod tests {
         }
 
         #[test]
-        fn more_to_do_never_ranks_higher(workload in any_load(), more in more(), slower in 0.0..5.0_f64) {
+        fn more_work_never_ranks_higher(workload in any_load(), more in more(), slower in 0.0..5.0_f64) {
             let loaded = Workload {
                 open: workload.open + more.open,
                 remaining_seconds: workload.remaining_seconds + more.remaining_seconds,
@@ -182,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_hangs_on_the_loads_alone(loads in prop::collection::vec(any_load(), 1..12), turn in 0..12_usize) {
+        fn order_depends_on_workloads_only(loads in prop::collection::vec(any_load(), 1..12), turn in 0..12_usize) {
             let assignees: Vec<(Assignee, Workload)> = (1..).zip(&loads).map(|(n, workload)| (assignee(n), *workload)).collect();
             let mut turned = assignees.clone();
             turned.rotate_left(turn % assignees.len());
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn others_do_not_change_how_two_compare(a in any_load(), b in any_load(), other in any_load()) {
+        fn comparison_is_independent_of_other_candidates(a in any_load(), b in any_load(), other in any_load()) {
             let order = ranked(&[a, b, other]);
             let without: Vec<u128> = order.into_iter().filter(|&n| n != 3).collect();
             prop_assert_eq!(without, ranked(&[a, b]));

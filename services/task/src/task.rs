@@ -322,7 +322,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn only_the_table_moves_a_task(transitions in prop::collection::vec((any_transition(), -50i64..500), 0..30)) {
+        fn only_listed_transitions_change_a_task(transitions in prop::collection::vec((any_transition(), -50i64..500), 0..30)) {
             let mut task = task(Uuid::from_u128(1));
             let (mut now, mut worked) = (at(0), 0);
             for (named, seconds) in transitions {
@@ -351,7 +351,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn worked_is_the_sum_of_the_stretches(stretches in prop::collection::vec((0i64..10_000, 0i64..10_000), 1..10)) {
+        fn worked_seconds_are_the_sum_of_intervals(stretches in prop::collection::vec((0i64..10_000, 0i64..10_000), 1..10)) {
             let mut task = task(Uuid::from_u128(1));
             let (mut now, mut sum) = (at(0), 0);
             for (index, (work, rest)) in stretches.into_iter().enumerate() {
@@ -367,7 +367,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wrong_state_names_both() {
+    fn wrong_state_error_contains_both_states() {
         let mut task = task(Uuid::from_u128(1));
         let status = tonic::Status::from(task.complete(at(1)).unwrap_err());
         let info = tonic_types::StatusExt::get_details_error_info(&status).unwrap();
@@ -375,7 +375,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn time_that_no_number_holds_is_the_largest() {
+    fn worked_seconds_saturate() {
         let mut task = task(Uuid::from_u128(1));
         task.start(at(0)).unwrap();
         assert_eq!(task.worked_seconds(at(i64::from(i32::MAX) + 5)), i32::MAX);
@@ -384,7 +384,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn late_is_past_due_and_not_done() {
+    fn overdue_means_past_due_and_open() {
         let mut task = task(Uuid::from_u128(1));
         assert!(!task.is_overdue(at(100)));
         task.fields.due_at = Some(at(10));
@@ -395,7 +395,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_time_runs_in_the_trash() {
+    fn deleted_task_is_paused() {
         let mut task = task(Uuid::from_u128(1));
         task.start(at(0)).unwrap();
         task.delete(at(10));

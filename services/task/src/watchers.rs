@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_member_sees_by_what_tenancy_tells_what_they_see_themselves(task in any_task(), person in anyone()) {
+        fn member_set_and_membership_agree_on_visibility(task in any_task(), person in anyone()) {
             let own = membership(person);
             let sees = Actor { id: person, membership: &own }.can_see(&task);
             prop_assert_eq!(members().can_see(person, &task), sees);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_member_sees_nothing() {
+    fn non_member_sees_nothing() {
         let mut task = crate::task::tests::task(USER);
         task.fields.visibility = crate::task::Visibility::Account;
         assert!(members().can_see(COLLEAGUE, &task));
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn members_are_found_by_handle_in_the_order_of_the_handles() {
+    fn members_are_found_in_the_order_of_handles() {
         let handles = [USER, Uuid::from_u128(99), OWNER].map(|id| id.to_string());
         let named: Vec<Uuid> = members().by_handles(&handles).into_iter().map(|one| one.user_id).collect();
         assert_eq!(named, [USER, OWNER]);
     }
 
     #[test]
-    fn no_is_taken_back_by_who_said_it_only() {
+    fn only_the_member_reverts_declining() {
         use WatchState::{Added, Chose, Commented, Declined, Mentioned, Removed};
         for requested in [Commented, Mentioned, Removed] {
             assert_eq!(next(Some(Declined), requested).unwrap(), None);

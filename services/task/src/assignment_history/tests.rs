@@ -41,7 +41,7 @@ impl Account {
         Self { members, trusted, managers_may_reassign, rejection_enabled }
     }
 
-    fn has(&self, person: Uuid) -> bool {
+    fn is_member(&self, person: Uuid) -> bool {
         self.members.iter().any(|&(id, ..)| id == person)
     }
 
@@ -54,7 +54,7 @@ impl Account {
         manager.is_some_and(|manager| manager == above || self.is_above(above, manager))
     }
 
-    fn runs(&self, person: Uuid) -> bool {
+    fn is_account_admin(&self, person: Uuid) -> bool {
         self.role(person) >= Role::SuperManager
     }
 
@@ -65,8 +65,8 @@ impl Account {
         let may = role == Role::Manager && (self.managers_may_reassign || self.trusted.contains(&person));
         let mut membership = Membership {
             role,
-            may_reassign: self.runs(person) || may,
-            reports: if self.runs(person) { HashSet::new() } else { reports.collect() },
+            may_reassign: self.is_account_admin(person) || may,
+            reports: if self.is_account_admin(person) { HashSet::new() } else { reports.collect() },
             team: HashSet::new(),
             ..membership(person)
         };
@@ -76,14 +76,14 @@ impl Account {
 
     /// Removes a member and returns their successor.
     fn leave(&mut self, person: Uuid) -> Uuid {
-        let heir = self.members.iter().find(|&&(id, ..)| id == person).unwrap().2.unwrap();
+        let successor = self.members.iter().find(|&&(id, ..)| id == person).unwrap().2.unwrap();
         self.members.retain(|&(id, ..)| id != person);
         for (_, _, manager) in &mut self.members {
             if *manager == Some(person) {
-                *manager = Some(heir);
+                *manager = Some(successor);
             }
         }
-        heir
+        successor
     }
 
     /// Owners assign to anyone, super managers to managers and users, managers to the users below them, and everyone to
@@ -155,34 +155,34 @@ fn record(rows: &mut Vec<Row>, change: Option<AssignmentChange>) {
 }
 
 /// A task with its stored history and the history that the test observed.
-struct Story {
+struct Scenario {
     account: Account,
     task: Task,
     record: Vec<Row>,
-    happened: Vec<Row>,
+    observed: Vec<Row>,
 }
 
-impl Story {
+impl Scenario {
     fn begin(account: Account, creator: Uuid, to: Option<Uuid>) -> Self {
         let mut task = task(creator);
         let membership = account.membership(creator);
         let actor = Actor { id: creator, membership: &membership };
-        let mut story = Self { account, task: task.clone(), record: Vec::new(), happened: Vec::new() };
+        let mut scenario = Self { account, task: task.clone(), record: Vec::new(), observed: Vec::new() };
         if let Some(to) = to {
-            let given = assignment::assign_new(&mut task, actor, story.member(to), at(0));
-            assert_eq!(given.is_ok(), story.account.can_give(creator, to));
+            let given = assignment::assign_new(&mut task, actor, scenario.member(to), at(0));
+            assert_eq!(given.is_ok(), scenario.account.can_give(creator, to));
             if given.is_ok() {
-                story.passes(
+                scenario.observe_assignment(
                     to,
                     creator,
                     if to == creator { AssignmentOrigin::Oneself } else { AssignmentOrigin::Assigned },
                     at(0),
                 );
-                story.task = task;
+                scenario.task = task;
             }
         }
-        record(&mut story.record, AssignmentChange::of(None, &story.task, EventKind::Created, creator, None));
-        story
+        record(&mut scenario.record, AssignmentChange::of(None, &scenario.task, EventKind::Created, creator, None));
+        scenario
     }
 
     fn member(&self, user_id: Uuid) -> Assignee {
@@ -190,17 +190,17 @@ impl Story {
     }
 
     /// Records an observed assignment.
-    fn passes(&mut self, to: Uuid, by: Uuid, origin: AssignmentOrigin, now: DateTime<Utc>) {
-        if let Some(row) = self.happened.last_mut() {
+    fn observe_assignment(&mut self, to: Uuid, by: Uuid, origin: AssignmentOrigin, now: DateTime<Utc>) {
+        if let Some(row) = self.observed.last_mut() {
             row.ended = Some(now);
         }
         let at_once = to == by || matches!(origin, AssignmentOrigin::Returned | AssignmentOrigin::HandedOver);
         let accepted = at_once.then_some(now);
-        self.happened.push(Row { to, by, origin, accepted, rejected: None, ended: None });
+        self.observed.push(Row { to, by, origin, accepted, rejected: None, ended: None });
     }
 
-    fn is_accepted(&mut self, now: DateTime<Utc>) {
-        if let Some(row) = self.happened.last_mut().filter(|row| row.ended.is_none()) {
+    fn observe_acceptance(&mut self, now: DateTime<Utc>) {
+        if let Some(row) = self.observed.last_mut().filter(|row| row.ended.is_none()) {
             row.accepted.get_or_insert(now);
         }
     }
@@ -216,7 +216,9 @@ impl Story {
                 let free_for_them = match holder {
                     Some(holder) => holder == person,
                     None => {
-                        task.created_by == person || account.runs(person) || account.is_above(person, task.created_by)
+                        task.created_by == person
+                            || account.is_account_admin(person)
+                            || account.is_above(person, task.created_by)
                     }
                 };
                 Some(open && free_for_them && account.can_give(person, *to))
@@ -226,7 +228,7 @@ impl Story {
                 let trusted = role == Role::Manager
                     && (account.managers_may_reassign || account.trusted.contains(&person))
                     && holder.is_some_and(|holder| holder == person || account.is_above(person, holder));
-                let can_take = holder.is_some() && (account.runs(person) || trusted);
+                let can_take = holder.is_some() && (account.is_account_admin(person) || trusted);
                 Some(can_take && (holder == Some(*to) || (open && account.can_give(person, *to))))
             }
             Step::Accept => Some(holder == Some(person)),
@@ -236,13 +238,13 @@ impl Story {
     }
 
     fn step(&mut self, person: Uuid, step: &Step, now: DateTime<Utc>) -> Result<(), TestCaseError> {
-        if matches!(step, Step::Assign(to) | Step::Reassign(to) if !self.account.has(*to)) {
+        if matches!(step, Step::Assign(to) | Step::Reassign(to) if !self.account.is_member(*to)) {
             // Tenancy finds no such member.
             return Ok(());
         }
         let allowed = self.allowed(person, step);
         let before = self.task.clone();
-        let saw = self.who_sees();
+        let viewers_before = self.viewers();
         if matches!(step, Step::Leave) {
             return self.leave(person, now);
         }
@@ -280,22 +282,22 @@ impl Story {
                     None if *to == person => AssignmentOrigin::Oneself,
                     None => AssignmentOrigin::Assigned,
                 };
-                self.passes(*to, person, origin, now);
+                self.observe_assignment(*to, person, origin, now);
             }
             Step::Reassign(to) if before.assigned_to != Some(*to) => {
-                self.passes(*to, person, AssignmentOrigin::Reassigned, now);
+                self.observe_assignment(*to, person, AssignmentOrigin::Reassigned, now);
                 prop_assert_eq!(self.task.reassignment_count, before.reassignment_count + 1);
             }
             Step::Reject(reason) => {
                 let back = before.assigned_by.unwrap();
-                self.happened.last_mut().unwrap().rejected = Some(reason.clone());
-                self.passes(back, person, AssignmentOrigin::Returned, now);
+                self.observed.last_mut().unwrap().rejected = Some(reason.clone());
+                self.observe_assignment(back, person, AssignmentOrigin::Returned, now);
             }
-            Step::Accept | Step::Start | Step::Complete => self.is_accepted(now),
+            Step::Accept | Step::Start | Step::Complete => self.observe_acceptance(now),
             _ => {}
         }
         // An assignment makes the task visible to its new holder and the managers above them only.
-        for gained in self.who_sees().difference(&saw) {
+        for gained in self.viewers().difference(&viewers_before) {
             let holder = self.task.assigned_to.unwrap();
             prop_assert!(*gained == holder || self.account.is_above(*gained, holder), "{} sees it now", gained);
         }
@@ -307,29 +309,29 @@ impl Story {
         if person == OWNER {
             return Ok(());
         }
-        let heir = self.account.leave(person);
+        let successor = self.account.leave(person);
         let before = self.task.clone();
         let offered = before.assigned_by == Some(person) && before.accepted_at.is_none();
         if !before.status.is_open() || (before.worker() != person && !offered) {
             return Ok(());
         }
         let mut after = before.clone();
-        let kind = assignment::take_over(&mut after, person, heir, now);
+        let kind = assignment::take_over(&mut after, person, successor, now);
         after.updated_at = now;
         let change = AssignmentChange::of(Some(&before), &after, kind, person, None);
         record(&mut self.record, change.map(|change| change.with_origin(Some(AssignmentOrigin::HandedOver))));
         if before.worker() == person {
-            self.passes(heir, person, AssignmentOrigin::HandedOver, now);
+            self.observe_assignment(successor, person, AssignmentOrigin::HandedOver, now);
             let taken = i32::from(before.assigned_to.is_some());
             prop_assert_eq!(after.reassignment_count, before.reassignment_count + taken);
-        } else if before.assigned_to == Some(heir) {
-            self.is_accepted(now);
+        } else if before.assigned_to == Some(successor) {
+            self.observe_acceptance(now);
         }
         self.task = after;
         Ok(())
     }
 
-    fn who_sees(&self) -> HashSet<Uuid> {
+    fn viewers(&self) -> HashSet<Uuid> {
         let sees = |&(id, ..): &(Uuid, Role, Option<Uuid>)| {
             Actor { id, membership: &self.account.membership(id) }.can_see(&self.task).then_some(id)
         };
@@ -338,7 +340,7 @@ impl Story {
 
     /// Checks invariants after every step.
     fn check(&self) -> Result<(), TestCaseError> {
-        prop_assert_eq!(&self.record, &self.happened);
+        prop_assert_eq!(&self.record, &self.observed);
         let open: Vec<&Row> = self.record.iter().filter(|row| row.ended.is_none()).collect();
         prop_assert_eq!(open.iter().map(|row| row.to).next(), self.task.assigned_to);
         prop_assert!(open.len() <= 1);
@@ -346,9 +348,12 @@ impl Story {
             prop_assert_eq!(row.accepted.is_some(), self.task.accepted_at.is_some());
         }
         if self.task.status.is_open() {
-            prop_assert!(self.account.has(self.task.worker()), "an open task is somebody's who is here");
+            prop_assert!(self.account.is_member(self.task.worker()), "an open task is somebody's who is here");
             let giver = self.task.assigned_by.filter(|_| self.task.accepted_at.is_none());
-            prop_assert!(giver.is_none_or(|giver| self.account.has(giver)), "there is somebody to give it back to");
+            prop_assert!(
+                giver.is_none_or(|giver| self.account.is_member(giver)),
+                "there is somebody to give it back to"
+            );
         }
         // The counter equals the number of reassignments in the history.
         let taken = self.record.iter().filter(|row| row.origin == AssignmentOrigin::Reassigned).count();
@@ -363,27 +368,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn nobody_gets_further_than_the_rules_and_the_record_is_what_happened(
+    fn rules_hold_and_history_matches_events(
         (creator, to) in (anyone(), prop::option::of(anyone())),
         (trusted, managers_may, rejection) in (prop::collection::hash_set(anyone(), 0..4), any::<bool>(), prop::bool::weighted(0.8)),
         steps in prop::collection::vec((anyone(), any_step()), 1..50),
     ) {
-        let mut story = Story::begin(Account::new(trusted, managers_may, rejection), creator, to);
-        story.check()?;
-        let mut given = story.record.last().map(|row| (row.by, row.to));
+        let mut scenario = Scenario::begin(Account::new(trusted, managers_may, rejection), creator, to);
+        scenario.check()?;
+        let mut given = scenario.record.last().map(|row| (row.by, row.to));
         for (second, (person, step)) in (1..).zip(steps) {
-            if !story.account.has(person) {
+            if !scenario.account.is_member(person) {
                 continue;
             }
-            let there: Vec<Uuid> = story.account.members.iter().map(|&(id, ..)| id).collect();
-            let rows = story.record.len();
+            let there: Vec<Uuid> = scenario.account.members.iter().map(|&(id, ..)| id).collect();
+            let rows = scenario.record.len();
             // Permissions are those before the step.
             let reaches: Vec<Uuid> =
-                there.iter().copied().filter(|&to| story.account.can_give(person, to)).collect();
-            story.step(person, &step, at(second))?;
-            story.check()?;
-            if story.record.len() > rows {
-                let row = story.record.last().unwrap();
+                there.iter().copied().filter(|&to| scenario.account.can_give(person, to)).collect();
+            scenario.step(person, &step, at(second))?;
+            scenario.check()?;
+            if scenario.record.len() > rows {
+                let row = scenario.record.last().unwrap();
                 match row.origin {
                     AssignmentOrigin::Assigned | AssignmentOrigin::Reassigned | AssignmentOrigin::Delegated | AssignmentOrigin::Oneself => {
                         prop_assert!(row.by == person && reaches.contains(&row.to), "{:?}", row);
@@ -391,9 +396,9 @@ proptest! {
                     AssignmentOrigin::Returned => {
                         let (by, to) = given.unwrap();
                         // To its assigner, or to the assigner's successor.
-                        prop_assert!(row.by == to && (row.to == by || !story.account.has(by)), "{:?}", row);
+                        prop_assert!(row.by == to && (row.to == by || !scenario.account.is_member(by)), "{:?}", row);
                     }
-                    AssignmentOrigin::HandedOver => prop_assert!(story.account.has(row.to) && !story.account.has(person)),
+                    AssignmentOrigin::HandedOver => prop_assert!(scenario.account.is_member(row.to) && !scenario.account.is_member(person)),
                 }
                 given = Some((row.by, row.to));
             }
@@ -402,9 +407,9 @@ proptest! {
 }
 
 #[test]
-fn the_chain_of_hands_is_visible() {
+fn assignment_chain_is_recorded() {
     let account = Account::new(HashSet::new(), false, true);
-    let mut story = Story::begin(account, SUPER, Some(MANAGER));
+    let mut scenario = Scenario::begin(account, SUPER, Some(MANAGER));
     let steps = [
         (MANAGER, Step::Accept),
         (MANAGER, Step::Assign(USER)),
@@ -415,9 +420,9 @@ fn the_chain_of_hands_is_visible() {
         (STRANGER, Step::Leave),
     ];
     for (second, (person, step)) in (1..).zip(steps) {
-        story.step(person, &step, at(second)).unwrap();
+        scenario.step(person, &step, at(second)).unwrap();
     }
-    let chain: Vec<_> = story.record.iter().map(|row| (row.by, row.to, row.origin)).collect();
+    let chain: Vec<_> = scenario.record.iter().map(|row| (row.by, row.to, row.origin)).collect();
     assert_eq!(
         chain,
         [
@@ -429,8 +434,8 @@ fn the_chain_of_hands_is_visible() {
             (STRANGER, OTHER_MANAGER, AssignmentOrigin::HandedOver),
         ]
     );
-    let accepted: Vec<bool> = story.record.iter().map(|row| row.accepted.is_some()).collect();
+    let accepted: Vec<bool> = scenario.record.iter().map(|row| row.accepted.is_some()).collect();
     assert_eq!(accepted, [true, false, true, true, false, true]);
-    assert_eq!(story.record[1].rejected, Some(Some("no broom".to_owned())));
-    assert_eq!(story.task.reassignment_count, 2);
+    assert_eq!(scenario.record[1].rejected, Some(Some("no broom".to_owned())));
+    assert_eq!(scenario.task.reassignment_count, 2);
 }

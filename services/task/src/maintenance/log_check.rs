@@ -96,7 +96,7 @@ struct Replay {
 }
 
 fn replay(row: &Task, log: Vec<StoredEntry>, snapshots: &HashMap<(Uuid, i32), Snapshot>) -> Replay {
-    let whole = log.iter().zip(1..).all(|(entry, version)| entry.version == version);
+    let is_complete = log.iter().zip(1..).all(|(entry, version)| entry.version == version);
     let task_of = |state: &ReplayedState| state.clone().task(row.account_id, row.id).ok();
     let (mut state, mut wrong_snapshots) = (ReplayedState::default(), Vec::new());
     for entry in log {
@@ -105,11 +105,11 @@ fn replay(row: &Task, log: Vec<StoredEntry>, snapshots: &HashMap<(Uuid, i32), Sn
         if version % SNAPSHOT_EVERY != 0 {
             continue;
         }
-        if let Some(kept) = snapshots.get(&(row.id, version))
-            && (kept.taken_at != time || task_of(&kept.state) != task_of(&state))
+        if let Some(snapshot) = snapshots.get(&(row.id, version))
+            && (snapshot.taken_at != time || task_of(&snapshot.state) != task_of(&state))
         {
             wrong_snapshots.push((row.id, version));
         }
     }
-    Replay { task: task_of(&state).filter(|_| whole), wrong_snapshots }
+    Replay { task: task_of(&state).filter(|_| is_complete), wrong_snapshots }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn fold_all(db: Db, shutdown: Shutdown) -> Result<()> {
 
 fn log_failure(error: &Error, account: Tenant) {
     let account_id = account.account_id;
-    tracing::warn!(%error, account.id = %account_id, "cannot add to counters of open tasks; it is tried again");
+    tracing::warn!(%error, account.id = %account_id, "cannot fold the counters of open tasks; they are retried");
 }
 
 /// Folds unlocked counters and returns the members whose counters are locked.

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_hand_to_whom() {
+    fn assignees_follow_the_relation_policy() {
         for (from, expected) in [
             (OWNER, [true; 7]),
             (SUPER, [false, true, true, true, true, true, true]),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_flows_down_and_comes_back() {
+    fn rejected_task_returns_to_its_assigner() {
         let mut task = task(OWNER);
         with(OWNER, |actor| assign(&mut task, actor, assignee(MANAGER), at(1))).unwrap();
         assert_eq!((task.assigned_by, task.accepted_at), (Some(OWNER), None));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_has_a_say_hands_it_on() {
+    fn assigning_is_refused_to_others_than_the_holder() {
         let mut held = task(OWNER);
         held.assigned_to = Some(MANAGER);
         held.fields.visibility = crate::task::Visibility::Account;
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn reassigning_needs_the_right_and_the_people() {
+    fn reassigning_requires_right_and_relation() {
         let mut held = task(USER);
         held.assigned_to = Some(USER);
         let by = |id: Uuid, membership: Membership, mut task: Task, to: Uuid| {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn time_stops_when_a_running_task_changes_hands() {
+    fn running_task_is_paused_on_reassignment() {
         let mut task = task(MANAGER);
         task.start(at(0)).unwrap();
         with(MANAGER, |actor| assign(&mut task, actor, assignee(MANAGER), at(5))).unwrap();
@@ -304,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_task_is_never_between_two_hands(steps in prop::collection::vec((anyone(), any_step()), 1..40)) {
+        fn assignment_state_is_consistent_after_any_steps(steps in prop::collection::vec((anyone(), any_step()), 1..40)) {
             let mut task = task(OWNER);
             for (second, (person, step)) in (1..).zip(steps) {
                 let (now, before, membership) = (at(second), task.clone(), trusted(person));

@@ -34,16 +34,16 @@ pub(crate) fn explain(actor: Actor<'_>, permission: Permission, task: Option<&Ta
         let rule = if bare { AccessRule::NoReassigning } else { AccessRule::Role };
         return Ok(Verdict { allowed: !bare, rule });
     };
-    let seen = visibility_verdict(actor, task);
+    let visibility = visibility_verdict(actor, task);
     let refusal = match permission {
-        _ if !seen.allowed => return Ok(seen),
+        _ if !visibility.allowed => return Ok(visibility),
         Permission::WorkOnTasks => None,
         Permission::AssignToUsers | Permission::AssignToManagers => assignment::can_assign(task, actor).err(),
         Permission::ReassignTasks => assignment::can_reassign(task, actor).err(),
-        _ => return Err(Error::invalid("task_id", "the permission has nothing to do with tasks")),
+        _ => return Err(Error::invalid("task_id", "must be empty for a permission that does not concern tasks")),
     };
     let rule = match refusal.as_ref().map(Error::reason) {
-        None => return Ok(seen),
+        None => return Ok(visibility),
         Some(Reason::TaskAlreadyAssigned) => AccessRule::HeldByAnother,
         Some(Reason::TaskNotAssigned) => AccessRule::HeldByNobody,
         Some(_) if permission == Permission::ReassignTasks && !assignment::has_reassign_right(actor) => {
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_verdict_is_what_the_rules_do(task in any_task(), person in anyone()) {
+        fn verdict_agrees_with_the_rules(task in any_task(), person in anyone()) {
             let membership = membership(person);
             let actor = Actor { id: person, membership: &membership };
             prop_assert_eq!(ask(person, Permission::WorkOnTasks, Some(&task)).0, actor.can_see(&task));
@@ -143,7 +143,7 @@ mod tests {
         }
 
         #[test]
-        fn what_allows_is_not_what_refuses(task in any_task(), person in anyone()) {
+        fn allowing_and_refusing_rules_are_disjoint(task in any_task(), person in anyone()) {
             for permission in [Permission::WorkOnTasks, Permission::AssignToUsers, Permission::ReassignTasks] {
                 let (allowed, rule) = ask(person, permission, Some(&task));
                 let grants = matches!(
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_task_that_a_manager_holds() {
+    fn explains_a_users_task_held_by_a_manager() {
         let mut task = task(USER);
         task.assigned_to = Some(MANAGER);
         for (person, permission, expected) in [
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_task_the_matrix_decides() {
+    fn matrix_decides_without_a_task() {
         assert_eq!(ask(MANAGER, Permission::Billing, None), (false, AccessRule::Role));
         assert_eq!(ask(OWNER, Permission::Billing, None), (true, AccessRule::Role));
         assert_eq!(ask(MANAGER, Permission::ReassignTasks, None), (false, AccessRule::NoReassigning));

@@ -155,7 +155,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn nobody_may_do_anything_to_what_they_do_not_see(task in any_task(), person in anyone()) {
+        fn invisible_task_cannot_be_changed(task in any_task(), person in anyone()) {
             let membership = membership(person);
             let actor = Actor { id: person, membership: &membership };
             if !actor.can_see(&task) {
@@ -166,19 +166,19 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn showing_a_task_to_more_people_hides_it_from_nobody(mut task in any_task(), person in anyone()) {
+        fn wider_visibility_hides_the_task_from_nobody(mut task in any_task(), person in anyone()) {
             let membership = membership(person);
             let actor = Actor { id: person, membership: &membership };
-            let mut seen = Vec::new();
+            let mut visible = Vec::new();
             for visibility in Visibility::ALL {
                 task.fields.visibility = visibility;
-                seen.push(actor.can_see(&task));
+                visible.push(actor.can_see(&task));
             }
-            prop_assert!(seen.is_sorted() && seen[2]);
+            prop_assert!(visible.is_sorted() && visible[2]);
         }
 
         #[test]
-        fn work_belongs_to_one_person(task in any_task()) {
+        fn exactly_one_person_works_on_a_task(task in any_task()) {
             let workers = ALL.into_iter().filter(|&id| {
                 let membership = membership(id);
                 Actor { id, membership: &membership }.can_work_on(&task).is_ok()
@@ -188,7 +188,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_sees_a_users_task() {
+    fn visibility_of_a_users_task() {
         let mut task = task(USER);
         for (visibility, expected) in [
             (Visibility::Private, [true, true, true, false, true, false, false]),
@@ -196,13 +196,13 @@ pub(crate) mod tests {
             (Visibility::Account, [true; 7]),
         ] {
             task.fields.visibility = visibility;
-            let seen = ALL.map(|id| Actor { id, membership: &membership(id) }.can_see(&task));
-            assert_eq!(seen, expected, "{visibility:?}");
+            let visible = ALL.map(|id| Actor { id, membership: &membership(id) }.can_see(&task));
+            assert_eq!(visible, expected, "{visibility:?}");
         }
     }
 
     #[test]
-    fn who_may_do_what_to_a_users_task_that_another_holds() {
+    fn permissions_on_a_users_task_held_by_a_colleague() {
         let mut task = task(USER);
         task.assigned_to = Some(COLLEAGUE);
         let may = |rule: fn(Actor<'_>, &Task) -> Result<()>| {

@@ -41,9 +41,9 @@ impl Layout {
     pub(crate) fn parse(options: Option<BoardOptions>, account_timezone: &str, now: DateTime<Utc>) -> Result<Self> {
         let options = options.unwrap_or_default();
         let timezone = match &options.timezone {
-            Some(name) => name.parse().map_err(|_| {
-                Error::invalid("options.timezone", "must be a time zone of the IANA database, such as Europe/Berlin")
-            })?,
+            Some(name) => {
+                name.parse().map_err(|_| Error::invalid("options.timezone", "must be an IANA time zone name"))?
+            }
             None => account_timezone.parse().unwrap_or(Tz::UTC),
         };
         let layout = options.layout();
@@ -53,7 +53,7 @@ impl Layout {
             return Ok(Self::Kanban(as_of.filter(|&at| at < now)));
         }
         if options.as_of.is_some() {
-            return Err(Error::invalid("options.as_of", "goes with Kanban only"));
+            return Err(Error::invalid("options.as_of", "must be empty except for Kanban"));
         }
         let from = match &options.from {
             Some(from) => time(from, "options.from")?,
@@ -64,10 +64,10 @@ impl Layout {
             None => from.checked_add_signed(DEFAULT_RANGE).unwrap_or(from),
         };
         if to <= from {
-            return Err(Error::invalid("options.to", "is not after options.from"));
+            return Err(Error::invalid("options.to", "must be after options.from"));
         }
         if to - from > MAX_RANGE {
-            return Err(Error::invalid("options.to", "is more than 62 days after options.from"));
+            return Err(Error::invalid("options.to", "must be at most 62 days after options.from"));
         }
         Ok(if layout == BoardLayout::Calendar {
             Self::Calendar((from, to), timezone)
@@ -94,9 +94,9 @@ pub(crate) fn days(tasks: &[Task], timezone: Tz) -> Vec<BoardDay> {
 
 /// The bars of a timeline; `blocks` are pairs of a task and its blocker.
 pub(crate) fn bars(tasks: &[Task], blocks: &[(Uuid, Uuid)]) -> Vec<BoardBar> {
-    let shown: HashSet<Uuid> = tasks.iter().map(|task| task.id).collect();
+    let ids: HashSet<Uuid> = tasks.iter().map(|task| task.id).collect();
     let mut blocked_by: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
-    for (task, by) in blocks.iter().filter(|(_, by)| shown.contains(by)) {
+    for (task, by) in blocks.iter().filter(|(_, by)| ids.contains(by)) {
         blocked_by.entry(*task).or_default().push(by.to_string());
     }
     let bar = |task: &Task| BoardBar {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_bounded_and_begins_today_when_nothing_is_said() {
+    fn range_is_bounded_and_defaults_to_today() {
         let of = |options| Layout::parse(Some(options), "Europe/Berlin", at(10 * DAY + 5));
         let usual = of(options(BoardLayout::Timeline, None, None)).unwrap();
         // Berlin is an hour ahead: its day started at 23:00 UTC.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_past_is_travelled_to() {
+    fn as_of_the_future_is_the_current_board() {
         let of = |seconds| {
             let options = BoardOptions { as_of: Some(Timestamp { seconds, nanos: 0 }), ..Default::default() };
             Layout::parse(Some(options), "UTC", at(100)).unwrap()
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_those_of_the_timezone() {
+    fn days_follow_the_timezone() {
         let mut tasks: Vec<Task> = (0..3).map(|_| task(Uuid::nil())).collect();
         // 23:30 UTC on the first day of 1970 is the second in Berlin, and the first in New York.
         for (task, due) in tasks.iter_mut().zip([Some(at(23 * 3600 + 1800)), Some(at(24 * 3600)), None]) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_names_what_blocks_it_within_the_timeline() {
+    fn bar_lists_blockers_within_the_timeline() {
         let mut tasks = [task(Uuid::nil()), task(Uuid::nil())];
         (tasks[0].id, tasks[1].id) = (Uuid::from_u128(1), Uuid::from_u128(2));
         tasks[0].fields.due_at = Some(at(50));

@@ -118,12 +118,12 @@ mod tests {
 
     fn range(name: &str, now: &str, timezone: Tz) -> (String, String) {
         let (from, to) = NamedRange::parse(name).unwrap().at(at(now), timezone).unwrap();
-        let shown = |time: DateTime<Utc>| time.format("%Y-%m-%dT%H:%MZ").to_string();
-        (shown(from), shown(to))
+        let formatted = |time: DateTime<Utc>| time.format("%Y-%m-%dT%H:%MZ").to_string();
+        (formatted(from), formatted(to))
     }
 
     #[test]
-    fn ranges_are_whole_days_of_the_calendar() {
+    fn ranges_are_whole_calendar_days() {
         // A Wednesday.
         let now = "2026-02-11T12:00:00Z";
         for (name, from, to) in [
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_those_of_the_timezone_also_where_clocks_change() {
+    fn days_follow_the_timezone_across_clock_changes() {
         let expect = |name, now, timezone, from: &str, to: &str| {
             assert_eq!(range(name, now, timezone), (from.to_owned(), to.to_owned()), "{name} {timezone}");
         };
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_none() {
+    fn unknown_names_are_none() {
         for name in [
             "",
             "_",
@@ -207,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_a_range_that_ends_after_it_begins(
+        fn every_named_range_ends_after_it_starts(
             name in name(), seconds in 0_i64..4_000_000_000, zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
         ) {
             let now = DateTime::from_timestamp(seconds, 0).unwrap();
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn neighbouring_ranges_leave_no_gap(
+        fn adjacent_ranges_leave_no_gap(
             unit in "(week|month|quarter|year)", seconds in 0_i64..4_000_000_000,
             zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
         ) {
@@ -232,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn the_contract_and_the_parser_accept_the_same(
+        fn contract_and_parser_accept_the_same_names(
             name in prop_oneof![name(), "[a-z0-9_]{0,16}", "(this|last|next|in)_[0-9]{0,4}_?(day|days|week|weeks|month|year)", ".{0,8}"],
         ) {
             use baton_proto::baton::task::v1::{ListTasksRequest, TaskFilter};

@@ -79,7 +79,7 @@ struct SearchedTerm {
 }
 
 struct Finder {
-    sought: Vec<SearchedTerm>,
+    terms: Vec<SearchedTerm>,
     stemmer: Option<Stemmer>,
 }
 
@@ -87,19 +87,19 @@ impl Finder {
     fn new(words: &SearchTerms, config: &str) -> Self {
         let stemmer = algorithm(config.trim_start_matches("pg_catalog.")).map(Stemmer::create);
         let last = words.terms.len().saturating_sub(1);
-        let terms = words.terms.iter().enumerate().filter(|(_, term)| !term.is_negated);
-        let mut sought = Vec::new();
-        for (n, term) in terms {
+        let positive = words.terms.iter().enumerate().filter(|(_, term)| !term.is_negated);
+        let mut terms = Vec::new();
+        for (n, term) in positive {
             let parts = tokens(&term.text);
-            let wholes = joined(&parts);
+            let compounds = joined(&parts);
             let mut readings = vec![parts];
-            readings.extend((wholes != readings[0]).then_some(wholes));
+            readings.extend((compounds != readings[0]).then_some(compounds));
             for tokens in readings.into_iter().filter(|tokens| !tokens.is_empty()) {
                 let stems = tokens.iter().map(|token| stem(stemmer.as_ref(), token)).collect();
-                sought.push(SearchedTerm { tokens, stems, is_open: words.is_open && n == last });
+                terms.push(SearchedTerm { tokens, stems, is_open: words.is_open && n == last });
             }
         }
-        Self { sought, stemmer }
+        Self { terms, stemmer }
     }
 
     /// The whole text with marked hits; `None` without a hit.
@@ -135,14 +135,14 @@ impl Finder {
 
     /// Ranges of the hits, in order. Adjacent ranges are merged.
     fn marks(&self, text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
-        let wholes = joined(tokens);
+        let compounds = joined(tokens);
         let mut marks: Vec<Range<usize>> = Vec::new();
-        for tokens in [tokens, &wholes] {
+        for tokens in [tokens, &compounds] {
             let stems: Vec<Option<String>> = tokens.iter().map(|token| stem(self.stemmer.as_ref(), token)).collect();
-            for sought in &self.sought {
-                let size = sought.tokens.len();
+            for terms in &self.terms {
+                let size = terms.tokens.len();
                 let fits = (0..(tokens.len() + 1).saturating_sub(size))
-                    .filter(|&n| sought.is_at(&tokens[n..n + size], &stems[n..n + size]));
+                    .filter(|&n| terms.is_at(&tokens[n..n + size], &stems[n..n + size]));
                 marks.extend(fits.flat_map(|n| tokens[n..n + size].iter().map(|token| token.at.clone())));
             }
         }
@@ -162,9 +162,9 @@ impl Finder {
 impl SearchedTerm {
     fn is_at(&self, tokens: &[Token], stems: &[Option<String>]) -> bool {
         let last = self.tokens.len() - 1;
-        self.tokens.iter().enumerate().all(|(n, sought)| {
-            tokens[n].text == sought.text
-                || self.is_open && n == last && !sought.is_lone && tokens[n].text.starts_with(&sought.text)
+        self.tokens.iter().enumerate().all(|(n, terms)| {
+            tokens[n].text == terms.text
+                || self.is_open && n == last && !terms.is_lone && tokens[n].text.starts_with(&terms.text)
                 || self.stems[n].is_some() && self.stems[n] == stems[n]
         })
     }
@@ -298,17 +298,17 @@ fn tokens(text: &str) -> Vec<Token> {
 
 /// Tokens with compound words merged into one.
 fn joined(tokens: &[Token]) -> Vec<Token> {
-    let mut wholes: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut compounds: Vec<Token> = Vec::with_capacity(tokens.len());
     for token in tokens {
-        match wholes.last_mut() {
-            Some(whole) if token.is_joined => {
-                whole.text.push_str(&token.text);
-                whole.at.end = token.at.end;
+        match compounds.last_mut() {
+            Some(joined) if token.is_joined => {
+                joined.text.push_str(&token.text);
+                joined.at.end = token.at.end;
             }
-            _ => wholes.push(Token { is_joined: false, ..token.clone() }),
+            _ => compounds.push(Token { is_joined: false, ..token.clone() }),
         }
     }
-    wholes
+    compounds
 }
 
 /// Folds case, accents and compatibility forms.
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_for_is_marked_in_any_of_its_forms() {
+    fn all_forms_of_a_term_are_marked() {
         for (q, text, marked) in [
             ("sweep", "Sweep the yard, sweeping", &["Sweep", "sweeping"][..]),
             ("yard swe", "Sweep the yard", &["Sweep", "yard"]),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extract_is_short_and_shows_what_was_found() {
+    fn extract_is_short_and_contains_the_hit() {
         let long = format!("{}broom {}broom {}", "far ".repeat(60), "away ".repeat(60), "off ".repeat(60));
         let found = finder("broom", "english").extract("comment", &long).unwrap();
         assert_eq!(hits(Some(found.clone())), ["broom", "broom"]);
@@ -418,14 +418,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_so_many_comments_looked_through_and_no_more() {
+    fn searched_comments_per_page_are_bounded() {
         assert_eq!([0, 1, 20, 50, 100, 1_000].map(comments_each), [10, 10, 10, 4, 2, 1]);
         assert!((1..=100).all(|tasks| comments_each(tasks) * tasks as i64 <= MAX_COMMENTS_OF_A_PAGE));
     }
 
     proptest! {
         #[test]
-        fn a_highlight_is_the_whole_text_in_order(text in ".{0,60}", q in "[^\"\0-]{1,10}") {
+        fn highlight_contains_the_whole_text_in_order(text in ".{0,60}", q in "[^\"\0-]{1,10}") {
             if let Some(found) = finder(&q, "english").mark_all("title", &text) {
                 let read: String = found.parts.iter().map(|part| part.text.as_str()).collect();
                 prop_assert_eq!(read, text);
@@ -434,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn each_word_of_a_text_is_marked_when_it_is_looked_for(words in prop::collection::vec("[a-zà-öø-ÿA-Z0-9準備会議]{1,8}", 1..6), n in any::<prop::sample::Index>()) {
+        fn every_word_of_a_text_is_found(words in prop::collection::vec("[a-zà-öø-ÿA-Z0-9準備会議]{1,8}", 1..6), n in any::<prop::sample::Index>()) {
             let text = words.join(" - ");
             let q = &words[n.index(words.len())];
             prop_assert!(finder(q, "english").mark_all("title", &text).is_some(), "{} in {}", q, text);

@@ -66,7 +66,7 @@ impl View {
             match path.as_str() {
                 "name" => self.name = required(new.name.clone(), "view.name")?,
                 "source" if new.source() == ViewSource::Unspecified => {
-                    return Err(Error::invalid("view.source", "cannot be cleared"));
+                    return Err(Error::invalid("view.source", "must not be empty"));
                 }
                 "source" => self.source = new.source(),
                 "user_id" => {
@@ -92,7 +92,7 @@ impl View {
     /// VALIDATION_FAILED.
     pub(crate) fn check(&self, above: &str) -> Result<()> {
         if (self.source == ViewSource::User) != self.user_id.is_some() {
-            return Err(Error::invalid(format!("{above}user_id"), "goes with the source `user`, and with no other"));
+            return Err(Error::invalid(format!("{above}user_id"), "must be given for the source `user` only"));
         }
         Filter::parse(Some(self.filter.clone()), Reader::ANONYMOUS)?;
         Ok(())
@@ -130,7 +130,7 @@ pub(crate) fn visibility_or_private(visibility: ViewVisibility) -> ViewVisibilit
 }
 
 fn unknown() -> Error {
-    Error::invalid("update_mask", "names a field that a view does not have")
+    Error::invalid("update_mask", "must name fields of a view")
 }
 
 /// Copies one field of a filter.
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_comes_back_as_it_was_saved() {
+    fn stored_filter_round_trips() {
         for filter in [full(), TaskFilter::default()] {
             let json = serde_json::to_value(StoredFilter::from(&filter)).unwrap();
             let saved: StoredFilter = serde_json::from_value(json).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_filter_can_be_changed_by_itself() {
+    fn every_filter_field_can_be_copied() {
         let (full, mut to) = (full(), TaskFilter::default());
         let of = baton_proto::pool().get_message_by_name("baton.task.v1.TaskFilter").unwrap();
         for field in of.fields() {

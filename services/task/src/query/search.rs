@@ -134,7 +134,9 @@ pub(crate) async fn reindex(db: Db, job: Job) -> anyhow::Result<()> {
     let account_id: Uuid = job.payload()?;
     let mut after = Some(Uuid::nil());
     while let Some(last) = after {
-        after = store::search::reindex(&db, account_id, last, REINDEX_BATCH).await.context("reading tasks anew")?;
+        after = store::search::reindex(&db, account_id, last, REINDEX_BATCH)
+            .await
+            .context("cannot tokenize tasks again")?;
     }
     Ok(())
 }
@@ -147,18 +149,18 @@ mod tests {
 
     fn terms(typed: &str) -> (Vec<String>, bool) {
         let words = SearchTerms::parse(typed, "q").unwrap();
-        let mut shown: Vec<String> = Vec::new();
+        let mut formatted: Vec<String> = Vec::new();
         for (n, term) in words.terms.iter().enumerate() {
             if n > 0 && words.terms[n - 1].alternative != term.alternative {
-                shown.push("|".to_owned());
+                formatted.push("|".to_owned());
             }
-            shown.push(format!("{}{}", if term.is_negated { "!" } else { "" }, term.text));
+            formatted.push(format!("{}{}", if term.is_negated { "!" } else { "" }, term.text));
         }
-        (shown, words.is_open)
+        (formatted, words.is_open)
     }
 
     #[test]
-    fn words_are_read_as_web_search_engines_do() {
+    fn queries_are_parsed_like_web_searches() {
         for (typed, expected, is_open) in [
             ("broom", &["broom"][..], true),
             ("  new   broom ", &["new", "broom"], true),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn languages_are_known_by_their_first_subtag() {
+    fn language_is_determined_by_its_first_subtag() {
         assert_eq!(text_search_config("de-AT").unwrap(), "pg_catalog.german");
         assert_eq!(text_search_config("PT").unwrap(), "pg_catalog.portuguese");
         assert_eq!(text_search_config("").unwrap(), "pg_catalog.simple");
@@ -195,12 +197,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_typed_gets_lost(typed in "[a-z\" -]{0,20}") {
+        fn no_letter_of_a_query_is_lost(typed in "[a-z\" -]{0,20}") {
             let words = SearchTerms::parse(&typed, "q").unwrap();
             let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
-            let kept: String = words.terms.iter().map(|term| letters(&term.text)).collect();
+            let letters_kept: String = words.terms.iter().map(|term| letters(&term.text)).collect();
             let ors = words.terms.last().map_or(0, |term| term.alternative) as usize;
-            prop_assert_eq!(kept.len() + 2 * ors, letters(&typed).len());
+            prop_assert_eq!(letters_kept.len() + 2 * ors, letters(&typed).len());
         }
     }
 }

@@ -231,7 +231,7 @@ impl Rpc {
     /// Deletes an object that is not needed. If that fails, the sweep deletes it.
     async fn discard(&self, key: &str) {
         if let Err(error) = self.files.delete(key).await {
-            tracing::warn!(%error, "cannot delete an object; the sweep will");
+            tracing::warn!(%error, "cannot delete an object; the garbage collection retries");
         }
     }
 }

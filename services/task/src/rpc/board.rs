@@ -222,7 +222,7 @@ impl Rpc {
         then: DateTime<Utc>,
     ) -> Result<RenderedBoard> {
         if filter.search.is_some() {
-            return Err(Error::invalid("filter.search", "does not go with options.as_of"));
+            return Err(Error::invalid("filter.search", "must be empty with options.as_of"));
         }
         let request = page.unwrap_or_default();
         if !request.page_token.is_empty() {
@@ -231,7 +231,7 @@ impl Rpc {
         let page = Page::of(Some(&request), &())?;
         let end = page.offset() + i64::from(page.per_page);
         let Some(end) = u32::try_from(end).ok().filter(|&end| end <= MAX_TASKS) else {
-            return Err(Error::invalid("page.page", "is beyond the first 1,000 tasks of a board as it was"));
+            return Err(Error::invalid("page.page", "must end within the first 1,000 tasks with options.as_of"));
         };
         let actor = Actor::of(principal);
         let unchanged = Filter { unchanged_since: Some(then), ..filter.clone() };
@@ -239,7 +239,7 @@ impl Rpc {
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let changed = store::board::changed_since(&mut tx, actor, then, i64::from(MAX_TASKS) + 1).await?;
         if changed.len() > MAX_TASKS as usize {
-            return Err(Error::invalid("options.as_of", "is too long ago: more than 1,000 tasks have changed since"));
+            return Err(Error::invalid("options.as_of", "must be a time since which at most 1,000 tasks have changed"));
         }
         let mut tasks = store::list::page(&mut tx, list, &Page::first(end)).await?;
         let mut columns = store::list::columns(&mut tx, list).await?;

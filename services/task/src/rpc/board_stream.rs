@@ -101,7 +101,7 @@ impl Rpc {
                 self.can_see_board_of(principal, person).await?;
                 Ok(Board::Of(person))
             }
-            (BoardKind::User, None) => Err(Error::invalid("user_id", "is missing: whose board?")),
+            (BoardKind::User, None) => Err(Error::invalid("user_id", "must not be empty for a user's board")),
             (BoardKind::Team, _) => {
                 require(Permission::ViewUserBoards)?;
                 Ok(Board::of_team(principal.user_id(), &principal.membership))

@@ -88,12 +88,12 @@ enum Selection {
 impl Selection {
     fn of(message: &ChangeTasksRequest) -> Result<Self> {
         match (message.task_ids.as_slice(), &message.filter) {
-            ([], None) => Err(Error::invalid("task_ids", "are needed, or a filter")),
+            ([], None) => Err(Error::invalid("task_ids", "must not be empty without a filter")),
             ([], Some(_)) if message.action() == BulkAction::Restore => {
-                Err(Error::invalid("filter", "finds nothing in the trash; name the tasks"))
+                Err(Error::invalid("filter", "must be empty for restore; use task_ids"))
             }
             ([], Some(filter)) => Ok(Self::Filter(Box::new(filter.clone()))),
-            (_, Some(_)) => Err(Error::invalid("filter", "goes without task_ids")),
+            (_, Some(_)) => Err(Error::invalid("filter", "must be empty with task_ids")),
             (ids, None) => {
                 let ids = ids.iter().map(|one| id(one, "task_ids")).collect::<Result<BTreeSet<_>>>()?;
                 Ok(Self::Ids(ids.into_iter().collect()))
@@ -113,23 +113,23 @@ impl PendingAction {
         let ChangeTasksRequest { assigned_to, reason, task, clear, .. } = message;
         let action = message.action();
         let invalid = |field: &str, problem: &str| Err(Error::invalid(field, problem));
-        let hands = matches!(action, BulkAction::Assign | BulkAction::Reassign);
-        let explains = matches!(action, BulkAction::Pause | BulkAction::Cancel | BulkAction::Reopen);
-        if assigned_to.is_some() != hands {
-            return invalid("assigned_to", "goes with assign and reassign, which need it");
+        let assigns = matches!(action, BulkAction::Assign | BulkAction::Reassign);
+        let takes_reason = matches!(action, BulkAction::Pause | BulkAction::Cancel | BulkAction::Reopen);
+        if assigned_to.is_some() != assigns {
+            return invalid("assigned_to", "must be given for assign and reassign only");
         }
-        if reason.is_some() && !explains {
-            return invalid("reason", "goes with pause, cancel and reopen");
+        if reason.is_some() && !takes_reason {
+            return invalid("reason", "must be given for pause, cancel and reopen only");
         }
         if action != BulkAction::Update && (task.is_some() || !clear.is_empty()) {
-            return invalid("task", "and `clear` go with update");
+            return invalid("task", "must be given for update only, like `clear`");
         }
         let reason = reason.clone();
         let action = match action {
             BulkAction::Start => TaskAction::Start,
             BulkAction::Pause => match reason {
                 Some(reason) => TaskAction::Pause(required(reason, "reason")?),
-                None => return invalid("reason", "is needed for a pause"),
+                None => return invalid("reason", "must not be empty for a pause"),
             },
             BulkAction::Resume => TaskAction::Resume,
             BulkAction::Complete => TaskAction::Complete,

@@ -136,7 +136,7 @@ impl CommentService for Rpc {
         let UpdateCommentRequest { comment_id, comment: new, update_mask } = request.into_inner();
         let paths = update_mask.unwrap_or_default().paths;
         if paths.is_empty() || paths.iter().any(|path| path != "body") {
-            return Err(Error::invalid("update_mask", "takes only body").into());
+            return Err(Error::invalid("update_mask", "must be `body`").into());
         }
         let (body, handles) = comment::body(new.unwrap_or_default().body, "comment.body")?;
 

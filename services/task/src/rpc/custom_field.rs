@@ -113,7 +113,7 @@ fn change(field: &mut CustomField, mask: &[String], new: CustomFieldChange) -> R
             "name" => field.name.clone_from(&new.name),
             "options" => field.options = convert::options(new.options.clone()),
             "required" => field.required = new.required,
-            _ => return Err(Error::invalid("update_mask", "names a field of a definition that cannot be changed")),
+            _ => return Err(Error::invalid("update_mask", "must name changeable fields of a definition")),
         }
     }
     Ok(())

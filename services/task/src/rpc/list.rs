@@ -74,7 +74,7 @@ impl Rpc {
 
     async fn own_timezone(&self, principal: &Principal) -> Tz {
         let own = self.directory.timezone(principal.user_id()).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "days are those of the account's timezone, not of the reader's");
+            tracing::warn!(%error, "cannot read the caller's time zone; named dates use the account's");
             None
         });
         let known = own.and_then(|name| name.parse().ok());

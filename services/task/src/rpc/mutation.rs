@@ -159,7 +159,7 @@ pub(super) async fn lock(tx: &mut Tx, mutation: &Mutation<'_>, id: &str) -> Resu
 /// The parent task that `field` names, if the caller sees it.
 pub(super) async fn parent_of(tx: &mut Tx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
     let task = store::task::get(tx, id).await?;
-    visible(task, actor).map_err(|absent| absent.field(field, "names no task that the caller sees"))
+    visible(task, actor).map_err(|absent| absent.field(field, "must be a task that the caller sees"))
 }
 
 /// An invisible task is indistinguishable from a missing one.

@@ -35,10 +35,10 @@ impl Rpc {
         let (field, neighbour) = match (before_id, after_id) {
             (Some(before), None) => ("before_id", before),
             (None, Some(after)) => ("after_id", after),
-            _ => return Err(Error::invalid("before_id", "give either this or after_id")),
+            _ => return Err(Error::invalid("before_id", "must be given, or after_id, but not both")),
         };
         if neighbour.parse::<Uuid>() == id.parse::<Uuid>() {
-            return Err(Error::invalid(field, "is the task itself"));
+            return Err(Error::invalid(field, "must not be the task itself"));
         }
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
         if let Some(answer) = tx.replay(mutation.idempotency()).await? {
@@ -49,7 +49,7 @@ impl Rpc {
         mutation.actor().can_change(&task).or_else(|_| mutation.actor().can_work_on(&task))?;
         let neighbour = get(&mut tx, mutation.actor(), neighbour)
             .await
-            .map_err(|absent| absent.field(field, "names no task that the caller sees"))?;
+            .map_err(|absent| absent.field(field, "must be a task that the caller sees"))?;
         let changed = place_beside(&mut tx, task.clone(), &neighbour, before_id.is_some()).await?;
         let saved = writer::save_all(&mut tx, changed, mutation.policy()).await?;
         let mut moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);

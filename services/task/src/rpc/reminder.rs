@@ -105,10 +105,10 @@ fn fires_at(
     let (fires_at, field) = match (at, before_seconds) {
         (Some(at), None) => (Some(at), "at"),
         (None, Some(seconds)) => (due_at.map(|due| due - TimeDelta::seconds(seconds.into())), "before_seconds"),
-        _ => return Err(Error::invalid("at", "goes without before_seconds, and one of both is needed")),
+        _ => return Err(Error::invalid("at", "must be given, or before_seconds, but not both")),
     };
     if fires_at.is_some_and(|at| at < now) {
-        return Err(Error::invalid(field, "is a time that has passed"));
+        return Err(Error::invalid(field, "must not be in the past"));
     }
     Ok(fires_at)
 }

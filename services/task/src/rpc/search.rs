@@ -59,10 +59,10 @@ impl SearchService for Rpc {
             ranking = store::search::find_similar(&mut tx, list, &words).await?;
         }
         let spelled_alike = spelled_alike && !ranking.found.is_empty();
-        let total = RowCount { count: ranking.found.len() as i64, is_estimate: ranking.is_cut };
-        let shown: Vec<SearchHit> =
+        let total = RowCount { count: ranking.found.len() as i64, is_estimate: ranking.is_truncated };
+        let page_hits: Vec<SearchHit> =
             ranking.found.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
-        let ids: Vec<Uuid> = shown.iter().map(|found| found.id).collect();
+        let ids: Vec<Uuid> = page_hits.iter().map(|hit| hit.id).collect();
         let mut tasks = store::search::tasks(&mut tx, &ids).await?;
         hide_parents(&mut tx, list.actor, &mut tasks).await?;
         let mut summaries = summaries(&mut tx, &tasks).await?;
@@ -73,13 +73,13 @@ impl SearchService for Rpc {
             task::spawn_blocking(move || highlight::of_tasks(&words, texts)).await.map_err(Error::internal)?;
 
         let mut tasks: HashMap<Uuid, Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
-        let hits = shown.iter().filter_map(|found| {
+        let hits = page_hits.iter().filter_map(|hit| {
             // Deleted between the two statements.
-            let task = tasks.remove(&found.id)?;
-            let highlight = highlights.remove(&found.id).unwrap_or_default();
-            let summary = summaries.remove(&found.id).unwrap_or_default();
+            let task = tasks.remove(&hit.id)?;
+            let highlight = highlights.remove(&hit.id).unwrap_or_default();
+            let summary = summaries.remove(&hit.id).unwrap_or_default();
             let task = convert::subtasks::task(task, summary, now);
-            Some(TaskHit { task: Some(task), highlight, rank: found.score })
+            Some(TaskHit { task: Some(task), highlight, rank: hit.score })
         });
         let tasks = hits.collect();
         let mut nothing: Vec<Uuid> = Vec::new();

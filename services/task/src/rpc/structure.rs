@@ -54,7 +54,7 @@ impl StructureService for Rpc {
         mutation.actor().can_change(&task)?;
         let blocker = parent_of(&mut tx, mutation.actor(), id(blocked_by, "blocked_by")?, "blocked_by").await?;
         if blocker.id == task.id {
-            return Err(Error::invalid("blocked_by", "is the task itself").into());
+            return Err(Error::invalid("blocked_by", "must not be the task itself").into());
         }
         if store::dependency::add(&mut tx, task.id, blocker.id).await? {
             tx.publish(events::dependency(&task, blocker.id, true)).await?;

@@ -333,7 +333,7 @@ impl Rpc {
             return None;
         }
         let own = self.directory.timezone(holder).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a rule is read in the account's timezone, not in its holder's");
+            tracing::warn!(%error, "cannot read the holder's time zone; the rule uses the account's");
             None
         });
         Some(own.unwrap_or_else(|| principal.membership.settings.timezone.clone()))

@@ -114,12 +114,13 @@ impl TimeEntryService for Rpc {
         }
         let (mut after, mut span) = (before.clone(), old);
         for path in mask {
-            let given = |at: Option<_>, field| time(&at.ok_or_else(|| Error::invalid(field, "is missing"))?, field);
+            let given =
+                |at: Option<_>, field| time(&at.ok_or_else(|| Error::invalid(field, "must not be empty"))?, field);
             match path.as_str() {
                 "started_at" => span.started_at = given(new.started_at, "time_entry.started_at")?,
                 "ended_at" => span.ended_at = given(new.ended_at, "time_entry.ended_at")?,
                 "note" => after.note = new.note.clone(),
-                _ => return Err(Error::invalid("update_mask", "names a field that an interval does not have").into()),
+                _ => return Err(Error::invalid("update_mask", "must name fields of an interval").into()),
             }
         }
         if span != old {
@@ -200,7 +201,7 @@ impl TimeEntryService for Rpc {
         let from = from.map_or(Ok(MIN_TIME), |at| time(&at, "from"))?;
         let to = to.map_or(Ok(MAX_TIME), |at| time(&at, "to"))?;
         if to < from {
-            return Err(Error::invalid("to", "is before from").into());
+            return Err(Error::invalid("to", "must not be before from").into());
         }
         let list = (person, from, to);
         let page = Page::of(page.as_ref(), &list)?;

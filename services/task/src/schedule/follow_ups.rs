@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_due_time_sets_timers_when_it_is_new_and_not_when_it_stays() {
+    fn timers_are_set_for_a_new_due_time_only() {
         let before = due(10 * DAY);
         let set = [(TimerKind::Overdue, 10 * DAY), (TimerKind::DueSoon, 9 * DAY)];
         assert_eq!(timers(None, &before, 0), set);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_has_none_and_what_is_opened_again_has_them_again() {
+    fn closed_task_has_no_timers_and_reopened_task_has_them() {
         let open = due(10 * DAY);
         let mut closed = open.clone();
         closed.cancel(at(1)).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_instance_follows_an_end_but_not_the_trash() {
+    fn closing_creates_the_next_instance_and_deleting_does_not() {
         let open = recurring();
         let next = [(TimerKind::NextInstance, 5)];
         let mut canceled = open.clone();

@@ -42,7 +42,7 @@ pub(crate) struct Occurrence {
 /// # Errors
 /// VALIDATION_FAILED.
 pub(crate) fn parse_timezone(name: &str, field: &str) -> Result<Tz> {
-    name.parse().map_err(|_| Error::invalid(field, "must be a time zone of the IANA database, such as Europe/Berlin"))
+    name.parse().map_err(|_| Error::invalid(field, "must be an IANA time zone name"))
 }
 
 /// The stored form of a rule: upper case.
@@ -56,7 +56,7 @@ impl Recurrence {
     /// # Errors
     /// VALIDATION_FAILED, with a sentence about the first problem.
     pub(crate) fn parse(rule: &str, zone: Tz, field: &str) -> Result<Self> {
-        let rule = rule.parse().map_err(|why: String| Error::invalid(field, why))?;
+        let rule = rule.parse().map_err(|reason: String| Error::invalid(field, reason))?;
         Ok(Self { rule, zone })
     }
 
@@ -66,13 +66,13 @@ impl Recurrence {
     /// VALIDATION_FAILED, with a sentence about the problem.
     pub(crate) fn check(&self, due_at: DateTime<Utc>, now: DateTime<Utc>, field: &str) -> Result<()> {
         if due_at < now - MAX_PAST_START {
-            return Err(Error::invalid(field, "begins at a due time that is more than a year ago"));
+            return Err(Error::invalid(field, "must not start at a due time more than a year ago"));
         }
-        self.rule.check().map_err(|why| Error::invalid(field, why))?;
+        self.rule.check().map_err(|reason| Error::invalid(field, reason))?;
         let start = self.local(due_at);
         match self.next(start, start, due_at, &[]) {
             Some(_) => Ok(()),
-            None => Err(Error::invalid(field, "has no time in the fifty years after the due time")),
+            None => Err(Error::invalid(field, "must have a time in the fifty years after the due time")),
         }
     }
 

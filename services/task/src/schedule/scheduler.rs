@@ -88,10 +88,10 @@ async fn attempt(db: &Db, timers: &[DueTimer], work: impl Future<Output = Result
     match work.await {
         Ok(settled) => settled,
         Err(error) => {
-            tracing::warn!(%error, timers = timers.len(), "cannot act on timers; they are tried again");
+            tracing::warn!(%error, timers = timers.len(), "cannot fire timers; they are retried");
             let ids: Vec<Uuid> = timers.iter().map(|timer| timer.id).collect();
             if let Err(error) = store::timer::postpone(db, &ids, RETRY_DELAY).await {
-                tracing::warn!(%error, "cannot put timers off");
+                tracing::warn!(%error, "cannot postpone timers");
             }
             0
         }
@@ -199,7 +199,7 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &DueTime
 async fn create_next(tx: &mut Tx, last: &Task, members: &Memberships) -> Result<Option<Task>> {
     let clock = tx.db().clock().clone();
     let instance = store::series::instance_of(tx, last.id).await?;
-    let instance = instance.ok_or_else(|| Error::internal("a recurring task has no place in its series"))?;
+    let instance = instance.ok_or_else(|| Error::internal("a recurring task has no instance in its series"))?;
     let recurrence = series::recurrence(last)?.ok_or_else(|| Error::internal("a recurring task has no rule"))?;
     let Some(time) = recurrence.next(instance.starts, instance.falls, clock.now(), &last.skipped_times) else {
         return Ok(None);

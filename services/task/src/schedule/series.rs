@@ -77,7 +77,7 @@ impl RecurrencePatch {
         }
         let Some(rule) = &task.recurrence_rule else {
             if self.timezone.flatten().is_some() {
-                return Err(Error::invalid(field(TIMEZONE), "goes with a recurrence_rule only"));
+                return Err(Error::invalid(field(TIMEZONE), "must be empty without a recurrence_rule"));
             }
             // The series ends with this task, which remains part of it.
             task.recurrence_timezone = None;
@@ -91,7 +91,10 @@ impl RecurrencePatch {
         let zone = recurrence::parse_timezone(named.as_deref().or(timezone).unwrap_or("UTC"), &field(TIMEZONE))?;
         task.recurrence_timezone = Some(zone.name().to_owned());
         let Some(due_at) = task.fields.due_at else {
-            return Err(Error::invalid(field("due_at"), "is needed by a task that comes again: its rule begins there"));
+            return Err(Error::invalid(
+                field("due_at"),
+                "must not be empty for a recurring task: its rule starts there",
+            ));
         };
         if before != (task.recurrence_rule.clone(), task.recurrence_timezone.clone()) {
             Recurrence::parse(rule, zone, &field(RULE))?.check(due_at, now, &field(RULE))?;
@@ -149,7 +152,8 @@ pub(crate) fn skip(
         return Ok(EventKind::Canceled);
     };
     let falls = if at > own && at <= now + MAX_HORIZON { recurrence.local_time_of(instance.starts, at) } else { None };
-    let falls = falls.ok_or_else(|| Error::invalid("occurrence_at", "is no time of the series after this task's"))?;
+    let falls =
+        falls.ok_or_else(|| Error::invalid("occurrence_at", "must be a time of the series after this task's"))?;
     insert_skipped(task, falls);
     if task.skipped_times.iter().filter(|time| **time > instance.falls).count() > MAX_SKIPPED_TIMES {
         return Err(Error::from(Reason::SkipLimit).with("limit", MAX_SKIPPED_TIMES.to_string()));
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_needs_a_due_time_and_finds_a_timezone() {
+    fn rule_requires_due_time_and_defaults_its_timezone() {
         let mut task = due();
         apply(&mut task, patch(Some(Some(" freq=daily ")), None)).unwrap();
         assert_eq!(task.recurrence_rule.as_deref(), Some("FREQ=DAILY"));
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused_by_its_name() {
+    fn conflicting_fields_are_refused_by_name() {
         assert_eq!(refused(due(), patch(Some(Some("often")), None)), "task.recurrence_rule");
         assert_eq!(refused(due(), patch(Some(Some("FREQ=DAILY")), Some(Some("Mars")))), "task.recurrence_timezone");
         assert_eq!(refused(due(), patch(None, Some(Some("Asia/Tokyo")))), "task.recurrence_timezone");
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_instance_is_the_same_work_not_begun() {
+    fn next_instance_copies_the_task_unstarted() {
         let mut last = due();
         apply(&mut last, patch(Some(Some("FREQ=DAILY")), None)).unwrap();
         let (holder, giver) = (Uuid::from_u128(7), Uuid::from_u128(8));
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_time_cancels_a_task_once() {
+    fn skipping_its_own_time_cancels_the_task_once() {
         let (mut task, instance) = daily();
         assert_eq!(skip(&mut task, &instance, None, at(5)).unwrap(), EventKind::Canceled);
         assert_eq!((task.status, task.canceled_at), (Status::Canceled, Some(at(5))));
@@ -315,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ahead_is_one_of_the_rule_and_can_be_taken_back() {
+    fn future_time_can_be_skipped_and_unskipped() {
         let (mut task, instance) = daily();
         let days = |days: i64| at(100 + days * DAY);
         for _ in 0..2 {
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_times_are_skipped_and_no_more_and_none_without_a_series() {
+    fn skips_are_limited_and_require_a_series() {
         let (mut task, instance) = daily();
         for day in 1..=100 {
             skip(&mut task, &instance, Some(at(100 + day * DAY)), at(5)).unwrap();

@@ -99,7 +99,7 @@ pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = Assign
 /// A page of a task's assignments, oldest first, and their total number.
 pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<AssignmentRow>, i64)> {
     let account_id = tx.tenant().account_id;
-    let hands = sqlx::query_as!(
+    let rows = sqlx::query_as!(
         AssignmentRow,
         "select id, version, assigned_to, assigned_by, how, assigned_at, accepted_at, rejected_at, rejection_reason,
                 ended_at
@@ -120,5 +120,5 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok((hands, total))
+    Ok((rows, total))
 }

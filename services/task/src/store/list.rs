@@ -140,9 +140,9 @@ impl ListQuery<'_> {
         query.push(" from ");
         match self.scope {
             Scope::BoardOf(person) => {
-                let [held, kept] = BoardPart::BOTH;
-                held.of(query.push("(select * from task.tasks where "), person);
-                kept.of(query.push(" union all select * from task.tasks where "), person);
+                let [assigned, unassigned] = BoardPart::BOTH;
+                assigned.of(query.push("(select * from task.tasks where "), person);
+                unassigned.of(query.push(" union all select * from task.tasks where "), person);
                 query.push(") tasks where true");
             }
             _ => {

@@ -30,7 +30,7 @@ pub(crate) struct SearchHit {
 /// Hits, best first, and whether more tasks may match than were ranked.
 pub(crate) struct Ranking {
     pub(crate) found: Vec<SearchHit>,
-    pub(crate) is_cut: bool,
+    pub(crate) is_truncated: bool,
 }
 
 /// The tasks of a list that match the query.
@@ -60,8 +60,8 @@ async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Que
     query.push(" - created_at), 0) / 15552000)))::real as score, (select count(*) from found) as candidates");
     query.push(" from seen join found using (id) order by 2 desc, id desc");
     let rows: Vec<(Uuid, f32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let is_cut = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(MAX_RANKED));
-    Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_cut })
+    let is_truncated = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(MAX_RANKED));
+    Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_truncated })
 }
 
 /// Appends the ids of matching tasks, as a condition of a list.

@@ -62,17 +62,17 @@ pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -
     )
     .fetch_all(&mut **tx)
     .await?;
-    let around = rows.into_iter().map(|row| {
-        let around = SummaryRow {
+    let summaries = rows.into_iter().map(|row| {
+        let summary = SummaryRow {
             parts: row.parts,
             parts_completed: row.parts_completed,
             parts_estimated: row.parts_estimated,
             parts_actual: row.parts_actual,
             blocked: row.blocked,
         };
-        (row.id, around.into())
+        (row.id, summary.into())
     });
-    Ok(around.collect())
+    Ok(summaries.collect())
 }
 
 /// Those of these tasks that the actor sees.

@@ -43,7 +43,7 @@ pub(crate) async fn list_visible(tx: &mut Tx, actor: Actor<'_>, prefix: &str) ->
     let mut rows: Vec<(String, bool)> = query.build_query_as().fetch_all(&mut **tx).await?;
     let truncated = rows.len() > MAX_TAGS;
     rows.truncate(MAX_TAGS);
-    Ok((rows.into_iter().filter_map(|(tag, seen)| seen.then_some(tag)).collect(), truncated))
+    Ok((rows.into_iter().filter_map(|(tag, is_visible)| is_visible.then_some(tag)).collect(), truncated))
 }
 
 /// The number of visible tasks per tag, among the examined ones, and whether there are more.

@@ -203,8 +203,8 @@ pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) 
     );
     let account_id = tx.tenant().account_id;
     let query = sqlx::query_as(SQL).bind(account_id).bind(id).bind(now).bind(MAX_DEPTH).bind(MAX_ROLLED_UP);
-    let shown: Option<RowWithSummary> = query.fetch_optional(&mut **tx).await?;
-    shown.map(|RowWithSummary { row, summary }| Ok((row.try_into()?, summary.into()))).transpose()
+    let row: Option<RowWithSummary> = query.fetch_optional(&mut **tx).await?;
+    row.map(|RowWithSummary { row, summary }| Ok((row.try_into()?, summary.into()))).transpose()
 }
 
 /// Locks a task until the transaction ends. The lock does not block tasks that become its subtasks.

@@ -159,5 +159,5 @@ pub(crate) async fn delete_member(tx: &mut Tx, user_id: Uuid) -> Result<()> {
 }
 
 fn known(name: &str) -> Result<WatchState> {
-    WatchState::from_name(name).ok_or_else(|| Error::internal("a watcher has an unknown standing"))
+    WatchState::from_name(name).ok_or_else(|| Error::internal("a watcher has an unknown state"))
 }

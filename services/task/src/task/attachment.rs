@@ -170,7 +170,7 @@ pub(crate) fn parse_key(key: &str) -> Option<(Uuid, &str)> {
 pub(crate) fn checksum(hex: &str) -> Result<Vec<u8>> {
     let byte = |at| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
-    bytes.ok_or_else(|| Error::invalid("checksum_sha256", "is not hexadecimal"))
+    bytes.ok_or_else(|| Error::invalid("checksum_sha256", "must be hexadecimal"))
 }
 
 #[cfg(test)]
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn types_and_sizes_are_limited() {
+    fn types_and_sizes_are_checked() {
         let check = |types, kind, size| limits(types).check(&file("a", kind, size)).map_err(|error| error.reason());
         assert_eq!(check(&[], "image/png", 0), Ok(()));
         assert_eq!(check(&[], "image/png", 100), Ok(()));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_lets_in_is_not_run_by_browsers() {
+    fn unsafe_types_are_served_as_octet_stream() {
         assert_eq!(attachment("text/html").response_content_type(), "application/octet-stream");
         assert_eq!(attachment("image/png").response_content_type(), "image/png");
         for content_type in SAFE_CONTENT_TYPES {
@@ -234,15 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_hold_ids_only_and_tell_whose_they_are() {
+    fn keys_contain_ids_only_and_parse_back() {
         let attachment = attachment("image/png");
         assert_eq!(
             attachment.upload_key(),
             "accounts/00000000-0000-0000-0000-000000000001/attachments/00000000-0000-0000-0000-000000000002/upload"
         );
         assert_eq!(parse_key(&attachment.upload_key()), Some((attachment.id, "upload")));
-        let kept = Uuid::from_u128(9);
-        assert_eq!(parse_key(&attachment.object_key(kept)), Some((attachment.id, kept.to_string().as_str())));
+        let object_id = Uuid::from_u128(9);
+        assert_eq!(parse_key(&attachment.object_key(object_id)), Some((attachment.id, object_id.to_string().as_str())));
         let other = attachment.upload_key();
         for key in ["", "accounts", "accounts/x/attachments/y/upload", "other", &format!("{other}/x"), &other[9..]] {
             assert_eq!(parse_key(key), None, "{key}");
@@ -251,14 +251,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn checksums_are_read_in_either_case(bytes in any::<[u8; 32]>(), upper: bool) {
+        fn checksums_parse_in_either_case(bytes in any::<[u8; 32]>(), upper: bool) {
             let hex: String =
                 bytes.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") }).collect();
             prop_assert_eq!(checksum(&hex).unwrap(), bytes.to_vec());
         }
 
         #[test]
-        fn no_text_is_a_key_by_accident(key in ".{0,80}") {
+        fn arbitrary_text_is_no_key(key in ".{0,80}") {
             prop_assert_eq!(parse_key(&key), None);
         }
     }

@@ -114,14 +114,14 @@ impl Update {
         let set_paths = set_paths(&new);
         let alone = |path: &&String| SINGLE_TASK_FIELDS.contains(&path.as_str());
         if let Some(path) = set_paths.iter().chain(&clear).find(alone) {
-            return Err(Error::invalid(format!("task.{path}"), "is changed one by one"));
+            return Err(Error::invalid(format!("task.{path}"), "must be changed task by task"));
         }
         if let Some(index) = clear.iter().position(|path| set_paths.contains(path)) {
-            return Err(Error::invalid(format!("clear[{index}]"), "is set as well"));
+            return Err(Error::invalid(format!("clear[{index}]"), "must not be set as well"));
         }
         let mask: Vec<String> = set_paths.into_iter().chain(clear).collect();
         if mask.is_empty() {
-            return Err(Error::invalid("task", "sets nothing, and nothing is cleared"));
+            return Err(Error::invalid("task", "must set a field, unless `clear` names one"));
         }
         let update = Self { mask, new, default, definitions: Vec::new(), parent_check: None };
         update.sample_fields()?;

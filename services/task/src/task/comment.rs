@@ -56,7 +56,7 @@ pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
     let body = required(body, field)?;
     let handles = mention::handles(&body);
     if handles.len() > mention::MAX_MENTIONS {
-        return Err(Error::invalid(field, format!("names more than {} people", mention::MAX_MENTIONS)));
+        return Err(Error::invalid(field, format!("must mention at most {} members", mention::MAX_MENTIONS)));
     }
     Ok((body, handles))
 }
@@ -68,7 +68,7 @@ pub(crate) fn body(body: String, field: &str) -> Result<(String, Vec<String>)> {
 /// VALIDATION_FAILED.
 pub(crate) fn emoji(text: &str) -> Result<&'static str> {
     let emoji = emojis::get(text).or_else(|| emojis::get_by_shortcode(text.trim_matches(':')));
-    emoji.map(|emoji| emoji.as_str()).ok_or_else(|| Error::invalid("emoji", "is not an emoji"))
+    emoji.map(|emoji| emoji.as_str()).ok_or_else(|| Error::invalid("emoji", "must be an emoji"))
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     use crate::policy::visibility::tests::{ALL, USER, membership};
 
     #[test]
-    fn who_may_do_what_to_a_users_comment() {
+    fn permissions_on_a_users_comment() {
         let comment = Comment {
             id: Uuid::nil(),
             account_id: Uuid::nil(),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_says_something_and_names_at_most_fifty() {
+    fn body_must_not_be_blank_and_mentions_at_most_fifty() {
         assert!(body(String::new(), "body").is_err());
         let names = |count: usize| (0..count).map(|n| format!("@anna{n} ")).collect::<String>();
         assert_eq!(body(names(50), "body").unwrap().1.len(), 50);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emoji_is_one_by_any_of_its_names() {
+    fn emoji_is_resolved_by_any_of_its_names() {
         for (text, expected) in [
             ("👍", "👍"),
             ("+1", "👍"),

@@ -92,16 +92,16 @@ impl CustomField {
     /// # Errors
     /// VALIDATION_FAILED.
     pub(crate) fn check(&self, under: &str) -> Result<()> {
-        let wrong = |field: &str, why: &str| Err(Error::invalid(format!("{under}{field}"), why));
+        let invalid = |field: &str, violation: &str| Err(Error::invalid(format!("{under}{field}"), violation));
         if self.name.is_empty() {
-            return wrong("name", "must not be empty");
+            return invalid("name", "must not be empty");
         }
         if self.field_type.has_options() == self.options.is_empty() {
-            return wrong("options", "are for select and multi_select, which need at least one");
+            return invalid("options", "are for select and multi_select, which need at least one");
         }
         let ids: HashSet<_> = self.options.iter().map(|option| &option.id).collect();
         if ids.len() < self.options.len() {
-            return wrong("options", "has an id twice");
+            return invalid("options", "must not contain an id twice");
         }
         Ok(())
     }
@@ -125,18 +125,18 @@ impl CustomField {
         match self.field_type {
             FieldType::Text if text.filter(short).is_none() => needs("a text of at most 2,000 characters"),
             FieldType::Number if !value.is_number() => needs("a number"),
-            FieldType::Date if text.and_then(date).is_none() => needs("a day, such as 2026-11-22"),
+            FieldType::Date if text.and_then(date).is_none() => needs("a date such as 2026-11-22"),
             FieldType::Checkbox if !value.is_boolean() => needs("true or false"),
             FieldType::Select if !offered(value) => needs("the id of an option"),
             FieldType::MultiSelect => {
                 let chosen = value.as_array().filter(|chosen| chosen.iter().all(offered));
                 let each_once = chosen
                     .filter(|ids| ids.iter().filter_map(Value::as_str).collect::<HashSet<_>>().len() == ids.len());
-                if each_once.is_none() { needs("a list of option ids, each once") } else { None }
+                if each_once.is_none() { needs("a list of distinct option ids") } else { None }
             }
-            FieldType::Person if text.and_then(|id| Uuid::try_parse(id).ok()).is_none() => needs("a user id"),
+            FieldType::Person if text.and_then(|id| Uuid::try_parse(id).ok()).is_none() => needs("a UUID"),
             FieldType::Url if text.filter(short).filter(|text| is_address(text)).is_none() => {
-                needs("an address that begins with http:// or https://, of at most 2,000 characters")
+                needs("an http:// or https:// URL of at most 2,000 characters")
             }
             _ => None,
         }
@@ -154,26 +154,26 @@ pub(crate) fn check(
     after: &Map<String, Value>,
     field: &str,
 ) -> Result<()> {
-    let mut wrong: Option<Error> = None;
+    let mut invalid: Option<Error> = None;
     for definition in definitions {
         let key = definition.key.as_str();
         let value = after.get(key);
         if before.is_some_and(|before| before.get(key) == value) {
             continue;
         }
-        let why = match value {
+        let violation = match value {
             None | Some(Value::Null) => definition.required.then(|| "is required".to_owned()),
             Some(value) => definition.violation(value),
         };
-        if let Some(why) = why {
+        if let Some(violation) = violation {
             let at = format!("{field}.{key}");
-            wrong = Some(match wrong {
-                None => Error::invalid(at, why),
-                Some(error) => error.field(at, why),
+            invalid = Some(match invalid {
+                None => Error::invalid(at, violation),
+                Some(error) => error.field(at, violation),
             });
         }
     }
-    wrong.map_or(Ok(()), Err)
+    invalid.map_or(Ok(()), Err)
 }
 
 /// A full-date of RFC 3339; chrono alone would accept `2026-1-2`.
@@ -221,7 +221,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_form_takes_its_own_values_only() {
+    fn every_type_accepts_its_own_values_only() {
         let person = Uuid::from_u128(7).to_string();
         let (long, long_url) = ("x".repeat(2_001), format!("https://example.com/{}", "x".repeat(2_000)));
         for (field_type, good, bad) in [
@@ -259,7 +259,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_named_by_its_key() {
+    fn every_violation_is_reported_by_key() {
         let mut must = field("must", FieldType::Text, &[]);
         must.required = true;
         let definitions = [must, field("cost", FieldType::Number, &[]), field("on", FieldType::Date, &[])];
@@ -271,7 +271,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_stored_before_the_definition_stays() {
+    fn values_stored_before_the_definition_are_kept() {
         let mut cost = field("cost", FieldType::Number, &[]);
         cost.required = true;
         let check =
@@ -284,7 +284,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn options_are_for_what_is_selected_and_told_apart() {
+    fn options_require_a_select_type_and_distinct_ids() {
         for (field_type, options, fine) in [
             (FieldType::Select, &["a", "b"][..], true),
             (FieldType::Select, &[], false),
@@ -299,7 +299,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn a_change_of_definitions_alone_refuses_nothing(
+        fn changed_definitions_do_not_invalidate_stored_values(
             stored in prop::collection::btree_map("[a-d]", any::<i8>(), 0..4),
             forms in prop::collection::vec((prop::sample::select(FieldType::ALL.to_vec()), any::<bool>()), 4),
         ) {

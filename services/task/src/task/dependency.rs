@@ -54,7 +54,7 @@ mod tests {
     use crate::task::tests::at;
 
     #[test]
-    fn due_times_fit_when_what_is_waited_for_is_due_first_and_not_late() {
+    fn due_times_conflict_when_the_blocker_is_later_or_overdue() {
         use Conflict::{BlockerOverdue, DueBeforeBlocker};
         use Status::{Completed, Paused, Pending};
         for (task, blocker, expected) in [

@@ -368,7 +368,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_the_log_tells_the_task(
+        fn replaying_the_log_yields_the_task(
             steps in prop::collection::vec((any_step(), anyone(), -9i64..99), 0..60),
             from in 0usize..60,
         ) {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_what_differs() {
+    fn changes_contain_differing_fields_only() {
         let before = task(OWNER);
         let mut after = before.clone();
         assert!(after.changes_since(&before).is_empty());
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_first_releases_tell_the_same() {
+    fn entries_of_the_first_releases_replay() {
         let entry = |version, kind, changes: Value, reason: Option<&str>| {
             let Value::Object(changes) = changes else { panic!("an object") };
             let reason = reason.map(str::to_owned);
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_tells_no_task_says_so() {
+    fn invalid_log_is_an_error() {
         assert!(ReplayedState::default().task(Uuid::nil(), Uuid::nil()).is_err());
     }
 }

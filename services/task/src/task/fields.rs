@@ -88,7 +88,7 @@ impl Fields {
                 }
                 path => {
                     let Some(member) = path.strip_prefix("custom_fields.") else {
-                        return Err(Error::invalid("update_mask", "names a field that a task does not have"));
+                        return Err(Error::invalid("update_mask", "must name fields of a task"));
                     };
                     self.change_custom_field(member, new.custom_fields.as_ref());
                     custom_fields_changed = true;
@@ -116,7 +116,7 @@ impl Fields {
 
 /// Text that Postgres can store: without U+0000.
 pub(crate) fn text(text: String, field: &str) -> Result<String> {
-    if text.contains('\0') { Err(Error::invalid(field, "contains the character U+0000")) } else { Ok(text) }
+    if text.contains('\0') { Err(Error::invalid(field, "must not contain U+0000")) } else { Ok(text) }
 }
 
 /// Text that must not be empty. Blank text was refused when the message was decoded.
@@ -126,7 +126,7 @@ pub(crate) fn required(given: String, field: &str) -> Result<String> {
 
 /// A time that RFC 3339 can express, truncated to microseconds as in Postgres.
 pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
-    let time = datetime(time).ok_or_else(|| Error::invalid(field, "is not a time of the years 1 to 9999"))?;
+    let time = datetime(time).ok_or_else(|| Error::invalid(field, "must be a time in the years 1 to 9999"))?;
     Ok(time.trunc_subsecs(6))
 }
 
@@ -144,7 +144,7 @@ fn tags(mut tags: Vec<String>) -> Vec<String> {
 
 fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
     if fields.len() > MAX_CUSTOM_FIELDS {
-        return Err(Error::invalid(field, format!("has more than {MAX_CUSTOM_FIELDS} members")));
+        return Err(Error::invalid(field, format!("must have at most {MAX_CUSTOM_FIELDS} members")));
     }
     json::check(fields, field, CUSTOM_FIELDS)
 }
@@ -181,7 +181,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused_by_its_name() {
+    fn invalid_fields_are_refused_by_name() {
         let plain = || CreateTaskRequest { title: "Sweep".to_owned(), ..Default::default() };
         let deep = object(json!({"a": [{"b\0": 1}]}));
         let many = object((0..51).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>().into());
@@ -199,7 +199,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_absent_value_under_the_mask_clears() {
+    fn absent_value_in_the_mask_clears() {
         let mut fields = fields("Sweep");
         let new = TaskChange {
             description: "All of it".to_owned(),
@@ -218,7 +218,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_mask_that_names_nothing_of_a_task_is_refused() {
+    fn unknown_mask_path_is_refused() {
         for mask in [&[][..], &["status"], &["title", "custom_field.a"], &["TITLE"], &["title.x"], &[""]] {
             let new = TaskChange { title: "New".to_owned(), ..Default::default() };
             assert!(change(&mut fields("Sweep"), mask, new).is_err(), "{mask:?}");
@@ -227,7 +227,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn free_fields_change_as_a_whole_or_one_by_one() {
+    fn custom_fields_change_as_a_whole_or_by_member() {
         let mut fields = fields("Sweep");
         let new = |value| TaskChange { custom_fields: Some(object(value)), ..Default::default() };
         change(&mut fields, &["custom_fields"], new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
@@ -240,14 +240,14 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn tags_come_once_and_in_order(given in prop::collection::vec("[a-c]{1,3}", 0..20)) {
+        fn tags_are_sorted_and_distinct(given in prop::collection::vec("[a-c]{1,3}", 0..20)) {
             let tidy = tags(given.clone());
             prop_assert!(tidy.is_sorted_by(|a, b| a < b));
             prop_assert!(given.iter().all(|tag| tidy.contains(tag)));
         }
 
         #[test]
-        fn changing_to_the_same_changes_nothing(title in "[a-z]{1,9}", tags in prop::collection::vec("[a-z]{1,3}", 0..5)) {
+        fn setting_equal_values_has_no_effect(title in "[a-z]{1,9}", tags in prop::collection::vec("[a-z]{1,3}", 0..5)) {
             let request = CreateTaskRequest { title: title.clone(), tags: tags.clone(), ..Default::default() };
             let before = Fields::new(request, Visibility::Private).unwrap();
             let mut after = before.clone();

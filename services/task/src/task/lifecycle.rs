@@ -90,7 +90,7 @@ pub(crate) mod tests {
     ];
 
     #[test]
-    fn the_readme_shows_the_table() {
+    fn readme_contains_every_transition() {
         for (name, Transition { from, to }) in TRANSITIONS {
             let from: Vec<_> = from.iter().map(|status| status.name()).collect();
             let row = format!("| {name} | {} | {} |", from.join(", "), to.name());
@@ -99,7 +99,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_state_can_be_left_and_reached() {
+    fn every_state_can_be_reached_and_left() {
         for status in Status::ALL {
             assert!(TRANSITIONS.iter().any(|(_, way)| way.from.contains(&status)), "{status:?} is a dead end");
             assert!(TRANSITIONS.iter().any(|(_, way)| way.to == status), "{status:?} is out of reach");

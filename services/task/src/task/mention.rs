@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_names_in_prose() {
+    fn handles_are_found_in_prose() {
         for (markdown, expected) in [
             ("@anna, have a look", vec!["anna"]),
             ("ask (@Anna.Doe) or @bob_2 or @anna.doe.", vec!["anna.doe", "bob_2"]),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn code_names_nobody() {
+    fn code_contains_no_mentions() {
         for markdown in
             ["`@anna`", "```\n@anna\n```", "~~~java\n@Override\n~~~", "    @anna", "``a ` @anna``", "```\n@anna"]
         {
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_written_only_handles_come_out(markdown in r"[@a-cA-C0-9é`~*_<>\[\]()#&;:/. \n\\-]{0,80}") {
+        fn any_markdown_yields_valid_handles_only(markdown in r"[@a-cA-C0-9é`~*_<>\[\]()#&;:/. \n\\-]{0,80}") {
             for handle in handles(&markdown) {
                 let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
                 prop_assert!((2..=30).contains(&handle.len()));
@@ -112,7 +112,7 @@ mod tests {
         }
 
         #[test]
-        fn a_name_between_words_is_found_and_in_code_it_is_not(
+        fn handle_is_found_in_prose_and_not_in_code(
             before in "[a-z ,.!?]{0,20}", name in "[a-z0-9][a-z0-9_.-]{0,28}[a-z0-9]", after in "([ ,!?][a-z ,.!?]{0,20})?",
         ) {
             prop_assert_eq!(handles(&format!("x{before} @{name}{after}")), [name.clone()]);

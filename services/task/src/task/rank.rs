@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn between_is_between(one in any_rank(), other in any_rank()) {
+        fn between_lies_between_its_bounds(one in any_rank(), other in any_rank()) {
             let (lower, upper) = if one < other { (&one, &other) } else { (&other, &one) };
             for (lower, upper) in [(Some(lower), Some(upper)), (None, Some(upper)), (Some(lower), None)] {
                 if lower == upper { continue }
@@ -116,7 +116,7 @@ mod tests {
         }
 
         #[test]
-        fn spread_ranks_are_in_order_and_short(one in any_rank(), other in any_rank(), count in 0usize..600) {
+        fn spread_ranks_are_ordered_and_short(one in any_rank(), other in any_rank(), count in 0usize..600) {
             prop_assume!(one != other);
             let (lower, upper) = if one < other { (&one, &other) } else { (&other, &one) };
             let ranks = spread(Some(lower), Some(upper), count);
@@ -127,7 +127,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_new_ranks_is_that_of_ids(one: u128, other: u128) {
+        fn initial_ranks_are_in_id_order(one: u128, other: u128) {
             let (a, b) = (Uuid::from_u128(one), Uuid::from_u128(other));
             prop_assert!(is_rank(&initial(a)));
             prop_assert_eq!(initial(a).cmp(&initial(b)), one.cmp(&other));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_moves_keep_the_order() {
+    fn order_holds_over_ten_thousand_moves() {
         let mut ranks: Vec<String> = (1..=10).map(|id| initial(Uuid::from_u128(id << 80))).collect();
         for n in 0..10_000u128 {
             let at = (n.wrapping_mul(2_654_435_761) % (ranks.len() as u128 + 1)) as usize;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_never_run_out() {
+    fn ends_never_run_out() {
         let mut ranks = vec![initial(Uuid::from_u128(1 << 80))];
         for n in 2..5_000u128 {
             insert(&mut ranks, 0, Uuid::from_u128(n << 80));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_gap_again_and_again_makes_ranks_longer_until_they_are_spread() {
+    fn repeated_moves_into_one_gap_lengthen_ranks_until_spread() {
         let ids = [0x019a_ac8e_cc98_7b2c_9f3e_5a7d_1c2e_4f61, 0x019a_ac8e_cf01_7c11_8a2b_77d0_3e95_a1b2_u128];
         let bounds = ids.map(|id| initial(Uuid::from_u128(id)));
         let mut ranks = bounds.to_vec();

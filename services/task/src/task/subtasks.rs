@@ -42,12 +42,12 @@ impl ParentCheck {
     /// VALIDATION_FAILED, at `field`, when the task would be its own ancestor or too deep.
     pub(crate) fn accepts(&self, task: Uuid, field: &str) -> Result<()> {
         if self.ancestors.contains(&task) {
-            return Err(Error::invalid(field, "is the task itself or a part of it"));
+            return Err(Error::invalid(field, "must not be the task itself or one of its subtasks"));
         }
         // A new task has no subtasks.
         let heights = self.heights.get(&task).copied().unwrap_or(1);
         if self.ancestors.len() as i32 + heights > MAX_DEPTH {
-            return Err(Error::invalid(field, format!("leads to more than {MAX_DEPTH} levels of parts")));
+            return Err(Error::invalid(field, format!("must not be nested more than {MAX_DEPTH} levels deep")));
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_lies_on_the_tenth_level_at_most_and_never_in_itself() {
+    fn depth_is_limited_and_cycles_are_refused() {
         let id = Uuid::from_u128;
         let place = |depth: u128, heights: i32| ParentCheck {
             ancestors: (0..depth).map(|n| id(100 + n)).collect(),
@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_of_a_hundred_only_when_all_are_completed(total in 0i32..=1_000, completed in 0i32..=1_000) {
+        fn percent_is_a_hundred_only_when_all_are_completed(total in 0i32..=1_000, completed in 0i32..=1_000) {
             prop_assume!(completed <= total);
             let percent = Progress { total, completed, ..Progress::default() }.percent();
             prop_assert!((0..=100).contains(&percent));

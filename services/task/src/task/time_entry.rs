@@ -74,13 +74,13 @@ impl Interval {
     /// VALIDATION_FAILED when it is reversed, empty, too long, or not over yet.
     pub(crate) fn validated(self, field: &str, now: DateTime<Utc>) -> Result<Self> {
         if self.ended_at <= self.started_at {
-            return Err(Error::invalid(field, "is not after the start"));
+            return Err(Error::invalid(field, "must be after the start"));
         }
         if self.ended_at - self.started_at > MAX_DURATION {
-            return Err(Error::invalid(field, "is more than 24 hours after the start"));
+            return Err(Error::invalid(field, "must be at most 24 hours after the start"));
         }
         if self.ended_at > now {
-            return Err(Error::invalid(field, "is in the future"));
+            return Err(Error::invalid(field, "must not be in the future"));
         }
         Ok(self)
     }

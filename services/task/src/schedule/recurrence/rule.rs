@@ -85,16 +85,16 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self> {
         // Refuses further lines, such as DTSTART, and all characters that an RRULE value cannot have.
         if !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b";=,+-".contains(&b)) {
-            return Err("is not the value of an RRULE (RFC 5545): FREQ=WEEKLY;BYDAY=MO".to_owned());
+            return Err("must be the value of an RRULE (RFC 5545), such as FREQ=WEEKLY;BYDAY=MO".to_owned());
         }
         let mut rule = Self::of(Frequency::Daily);
         let mut named: Vec<&str> = Vec::new();
         for part in text.split(';') {
             let (name, value) = part.split_once('=').ok_or_else(|| {
-                "is not an RRULE (RFC 5545): its parts are NAME=VALUE, with a semicolon between two".to_owned()
+                "must be an RRULE (RFC 5545): parts are NAME=VALUE, separated by semicolons".to_owned()
             })?;
             if named.contains(&name) {
-                return Err(format!("has more than one {name}"));
+                return Err(format!("must not have more than one {name}"));
             }
             named.push(name);
             match name {
@@ -116,11 +116,11 @@ impl FromStr for Rule {
                     rule.seconds = sorted(seconds.into_iter().map(|second| second.min(59)).collect());
                 }
                 "BYSETPOS" => rule.positions = numbers(name, value, 1, 366, true)?,
-                _ => return Err(format!("is not an RRULE (RFC 5545): it has no part {}", quoted(name))),
+                _ => return Err(format!("must be an RRULE (RFC 5545): unknown part {}", quoted(name))),
             }
         }
         if !named.contains(&"FREQ") {
-            return Err("is not an RRULE (RFC 5545): FREQ is missing".to_owned());
+            return Err("must be an RRULE (RFC 5545): FREQ is missing".to_owned());
         }
         Ok(rule)
     }
@@ -160,27 +160,27 @@ impl Rule {
         let other =
             others.iter().any(|list| !list.is_empty()) || !(self.weekdays.is_empty() && self.seconds.is_empty());
         let refused = [
-            (self.until.is_some() && self.count.is_some(), "has both UNTIL and COUNT"),
-            (numbered && frequency > Monthly, "has a number in BYDAY, which only MONTHLY and YEARLY have"),
-            (numbered && !self.weeks.is_empty(), "has a number in BYDAY beside BYWEEKNO"),
-            (!self.month_days.is_empty() && frequency == Weekly, "has BYMONTHDAY, which WEEKLY does not have"),
+            (self.until.is_some() && self.count.is_some(), "must not have both UNTIL and COUNT"),
+            (numbered && frequency > Monthly, "must not have a number in BYDAY except with MONTHLY and YEARLY"),
+            (numbered && !self.weeks.is_empty(), "must not have a number in BYDAY with BYWEEKNO"),
+            (!self.month_days.is_empty() && frequency == Weekly, "must not have BYMONTHDAY with WEEKLY"),
             (
                 !self.year_days.is_empty() && matches!(frequency, Monthly | Weekly | Daily),
-                "has BYYEARDAY, which MONTHLY, WEEKLY and DAILY do not have",
+                "must not have BYYEARDAY with MONTHLY, WEEKLY or DAILY",
             ),
-            (!self.weeks.is_empty() && frequency != Yearly, "has BYWEEKNO, which only YEARLY has"),
-            (!self.positions.is_empty() && !other, "has BYSETPOS without another BY… part"),
+            (!self.weeks.is_empty() && frequency != Yearly, "must not have BYWEEKNO except with YEARLY"),
+            (!self.positions.is_empty() && !other, "must not have BYSETPOS without another BY… part"),
             (
                 match frequency {
                     Secondly => self.interval < 3_600,
                     Minutely => self.interval < 60 || self.seconds.len() > 1,
                     Yearly | Monthly | Weekly | Daily | Hourly => self.minutes.len() > 1 || self.seconds.len() > 1,
                 },
-                "has times that are less than an hour apart",
+                "must have times at least an hour apart",
             ),
         ];
         match refused.into_iter().find(|(map_constraint, _)| *map_constraint) {
-            Some((_, why)) => Err(why.to_owned()),
+            Some((_, reason)) => Err(reason.to_owned()),
             None => Ok(()),
         }
     }
@@ -193,37 +193,39 @@ impl FromStr for Until {
         let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").map(|time| Self::Instant(time.and_utc()));
         let day = || NaiveDate::parse_from_str(text, "%Y%m%d").map(Self::Day);
         // The parser would accept signs and fewer digits.
-        let whole = (text.len() == 8 || text.len() == 16) && text.as_bytes().iter().all(u8::is_ascii_alphanumeric);
-        time.or_else(|_| day()).ok().filter(|_| whole).ok_or_else(|| {
-            "has an UNTIL that is neither a date (20301231) nor a time in UTC (20301231T170000Z)".to_owned()
-        })
+        let is_complete =
+            (text.len() == 8 || text.len() == 16) && text.as_bytes().iter().all(u8::is_ascii_alphanumeric);
+        time.or_else(|_| day())
+            .ok()
+            .filter(|_| is_complete)
+            .ok_or_else(|| "must have a date (20301231) or a time in UTC (20301231T170000Z) as UNTIL".to_owned())
     }
 }
 
 fn one_of<T: Copy>(known: &[(&str, T)], name: &str, value: &str) -> Result<T> {
     let found = known.iter().find(|(known, _)| *known == value).map(|(_, one)| *one);
-    found.ok_or_else(|| format!("is not an RRULE (RFC 5545): {name} is no {}", quoted(value)))
+    found.ok_or_else(|| format!("must be an RRULE (RFC 5545): unknown {name} {}", quoted(value)))
 }
 
 fn positive(name: &str, value: &str) -> Result<u32> {
     match value.parse() {
-        Ok(0) => Err(format!("has {name}=0, and it counts from 1")),
+        Ok(0) => Err(format!("must have {name} of at least 1")),
         Ok(number) => Ok(number),
-        Err(_) => Err(format!("is not an RRULE (RFC 5545): {name} is no number: {}", quoted(value))),
+        Err(_) => Err(format!("must be an RRULE (RFC 5545): {name} must be a number, not {}", quoted(value))),
     }
 }
 
 /// A list of numbers in a range, also negative if `signed`.
-fn numbers(name: &str, value: &str, least: i32, most: i32, signed: bool) -> Result<Vec<i32>> {
+fn numbers(name: &str, value: &str, min: i32, max: i32, signed: bool) -> Result<Vec<i32>> {
     let number = |text: &str| {
         let number: i32 = text.parse().ok()?;
         let size = if signed { number.abs() } else { number };
-        (text.len() <= 4 && (least..=most).contains(&size)).then_some(number)
+        (text.len() <= 4 && (min..=max).contains(&size)).then_some(number)
     };
     let numbers: Option<Vec<i32>> = value.split(',').map(number).collect();
     numbers.map(sorted).ok_or_else(|| {
         let sign = if signed { ", or as many from the end with a minus" } else { "" };
-        format!("is not an RRULE (RFC 5545): {name} takes numbers from {least} to {most}{sign}")
+        format!("must be an RRULE (RFC 5545): {name} takes numbers from {min} to {max}{sign}")
     })
 }
 

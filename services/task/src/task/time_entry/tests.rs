@@ -15,7 +15,7 @@ fn span(start: i64, end: i64) -> Interval {
 }
 
 #[test]
-fn what_people_say_is_over_forward_and_no_longer_than_a_day() {
+fn entered_interval_is_past_ordered_and_at_most_a_day() {
     let day = 24 * 3_600;
     let now = at(2 * day);
     for (start, end, holds) in [
@@ -33,7 +33,7 @@ fn what_people_say_is_over_forward_and_no_longer_than_a_day() {
 }
 
 #[test]
-fn only_work_that_is_over_is_corrected_by_hand() {
+fn only_closed_work_can_be_corrected() {
     let entry = |kind, ended_at| TimeEntry { kind, ended_at, ..entry(USER, EntrySource::Timer, at(0)) };
     assert_eq!(entry(IntervalKind::Working, Some(at(9))).correctable().unwrap(), span(0, 9));
     for fixed in [
@@ -46,7 +46,7 @@ fn only_work_that_is_over_is_corrected_by_hand() {
 }
 
 #[test]
-fn who_may_say_what_a_person_worked() {
+fn permissions_on_a_persons_time() {
     // A user's task, held by a colleague.
     let mut task = task(USER);
     task.assigned_to = Some(COLLEAGUE);
@@ -227,7 +227,7 @@ proptest! {
 
     /// Holds for any steps and any clock, even if the clock jumps between deciding and storing a change.
     #[test]
-    fn intervals_never_overlap_never_run_backwards_and_sum_up(
+    fn intervals_are_disjoint_ordered_and_sum_up(
         steps in prop::collection::vec((any_step(), -400_000i64..900_000, -5_000i64..5_000), 1..40),
     ) {
         let (mut task, mut sheet, mut now) = (task(USER), Sheet::default(), at(10_000));
@@ -258,7 +258,7 @@ proptest! {
 }
 
 #[test]
-fn a_report_says_what_it_can() {
+fn report_omits_unknown_figures() {
     let mut task = task(USER);
     let nothing = report(&task, TimeTotals::default(), at(50));
     assert_eq!((nothing.elapsed_seconds, nothing.estimate_ratio, nothing.focus_ratio), (0, None, None));

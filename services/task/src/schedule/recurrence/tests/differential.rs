@@ -140,7 +140,7 @@ fn random_cases(seed: u64) -> Vec<Case> {
 
 /// BATON_TEST_SEED selects other rules.
 #[test]
-fn times_are_those_of_dateutil() {
+fn occurrences_agree_with_dateutil() {
     let seed = env::var("BATON_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5_545);
     let cases = random_cases(seed);
     let (ours, expected) = thread::scope(|scope| {
@@ -217,18 +217,18 @@ const DEPARTURES: &[(&str, &str, &str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn dateutil_departs_from_the_rfc_where_it_is_said() {
+fn dateutil_departures_are_as_listed() {
     let case = |rule: &str, start: &str| Case { rule: rule.to_owned(), start: start.parse().unwrap(), zone: London };
     let cases: Vec<Case> = DEPARTURES.iter().map(|(_, _, rule, start, _)| case(rule, start)).collect();
     let (plain, corrected) = (dateutil(&cases, false), dateutil(&cases, true));
-    for ((case, (section, why, .., expected)), (plain, corrected)) in
+    for ((case, (section, reason, .., expected)), (plain, corrected)) in
         cases.iter().zip(DEPARTURES).zip(plain.iter().zip(&corrected))
     {
         let times = case.times();
-        let shown = |at: &i64| DateTime::from_timestamp(*at, 0).unwrap().format("%F %R").to_string();
-        let first: Vec<String> = times.iter().take(expected.len()).map(shown).collect();
-        assert_eq!(first, *expected, "RFC 5545, {section}: {why}");
-        assert_eq!(*corrected, Value::from(times), "RFC 5545, {section}: {why}");
-        assert_ne!(plain, corrected, "dateutil does as the RFC says now: {why}");
+        let formatted = |at: &i64| DateTime::from_timestamp(*at, 0).unwrap().format("%F %R").to_string();
+        let first: Vec<String> = times.iter().take(expected.len()).map(formatted).collect();
+        assert_eq!(first, *expected, "RFC 5545, {section}: {reason}");
+        assert_eq!(*corrected, Value::from(times), "RFC 5545, {section}: {reason}");
+        assert_ne!(plain, corrected, "dateutil does as the RFC says now: {reason}");
     }
 }
