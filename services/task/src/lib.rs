@@ -69,7 +69,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let (config, files) = config.own;
     let (db, files) = (service.db(), Files::open(&files, clock)?);
     let directory = InternalDirectory::new(service.auth()?, service.tenancy()?, service.service_tokens()?);
-    let live = rpc::board_stream::Live {
+    let live = rpc::board_stream::StreamContext {
         access: service.access()?,
         events: tail::start(&service.streams(), service.db().clock(), &shutdown),
         keepalive: Duration::from_secs(config.watch_keepalive_seconds.get().into()),

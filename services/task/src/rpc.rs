@@ -32,5 +32,5 @@ pub(crate) struct Rpc {
     pub(crate) db: Db,
     pub(crate) members: MemberDirectory,
     pub(crate) directory: InternalDirectory,
-    pub(crate) live: board_stream::Live,
+    pub(crate) live: board_stream::StreamContext,
 }

@@ -99,9 +99,9 @@ impl AssignmentService for Rpc {
 
         let now = self.db.clock().now();
         let horizon = task.fields.due_at.unwrap_or(now + DEFAULT_HORIZON);
-        let people: Vec<Uuid> = members.iter().map(|member| member.user_id).collect();
+        let ids: Vec<Uuid> = members.iter().map(|member| member.user_id).collect();
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let workloads = store::workload::of(&mut tx, &people, now, horizon).await?;
+        let workloads = store::workload::of(&mut tx, &ids, now, horizon).await?;
         tx.commit().await?;
         let workload = |member: Assignee| (member, workloads.get(&member.user_id).copied().unwrap_or_default());
         let limit = usize::try_from(limit.unwrap_or(DEFAULT_SUGGESTIONS)).unwrap_or_default();

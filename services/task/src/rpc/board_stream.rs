@@ -28,7 +28,7 @@ const WATCH_BOARD_PATH: &str = "/baton.task.v1.BoardService/WatchBoard";
 
 /// Shared state of all streams. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Live {
+pub(crate) struct StreamContext {
     pub(crate) access: AccessLayer,
     /// Every event of the platform. A slow stream loses events, and receives a resync message.
     pub(crate) events: broadcast::Sender<Arc<Envelope>>,

@@ -5,7 +5,7 @@ use std::slice;
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
-    AddReactionRequest, AddReactionResponse, Comment as Answer, CreateCommentRequest, CreateCommentResponse,
+    AddReactionRequest, AddReactionResponse, Comment as ProtoComment, CreateCommentRequest, CreateCommentResponse,
     DeleteCommentRequest, DeleteCommentResponse, GetCommentRequest, GetCommentResponse, ListCommentsRequest,
     ListCommentsResponse, RemoveReactionRequest, RemoveReactionResponse, UpdateCommentRequest, UpdateCommentResponse,
     comment_service_server::CommentService,
@@ -76,7 +76,7 @@ impl CommentService for Rpc {
         let mut watchers: Vec<Uuid> = watchers.into_iter().map(|watcher| watcher.user_id).collect();
         watchers.retain(|id| *id != actor.id);
         // Propagate this error only after the idempotency check, so that a retry still gets its first response.
-        let people = if watchers.is_empty() && handles.is_empty() {
+        let members = if watchers.is_empty() && handles.is_empty() {
             Ok(MemberSet::default())
         } else {
             let concerned = watchers.iter().copied().chain(creator_and_holder(&task)).collect();
@@ -84,10 +84,10 @@ impl CommentService for Rpc {
         };
 
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
-            return Ok(Response::new(answer));
+        if let Some(response) = tx.replay(mutation.idempotency()).await? {
+            return Ok(Response::new(response));
         }
-        let (task, people) = (get(&mut tx, actor, task_id).await?, people?);
+        let (task, members) = (get(&mut tx, actor, task_id).await?, members?);
         let parent_id = match parent {
             Some(parent) => Some(store::comment::lock_thread_shared(&mut tx, task.id, parent).await?),
             None => None,
@@ -108,20 +108,20 @@ impl CommentService for Rpc {
         store::comment::insert(&mut tx, &comment).await?;
         store::watcher::lock(&mut tx, task.id).await?;
         watch_implicitly(&mut tx, &task, &[actor.id], WatchState::Commented).await?;
-        let mentioned = store_mentions(&mut tx, &comment, &task, &people, &handles).await?;
-        watchers.retain(|id| !mentioned.contains(id) && people.can_see(*id, &task));
+        let mentioned = store_mentions(&mut tx, &comment, &task, &members, &handles).await?;
+        watchers.retain(|id| !mentioned.contains(id) && members.can_see(*id, &task));
         tx.publish(events::created(&comment, &watchers)).await?;
-        let answer = CreateCommentResponse { comment: Some(to_response(&mut tx, comment).await?) };
-        tx.remember(mutation.idempotency(), &answer).await?;
+        let response = CreateCommentResponse { comment: Some(to_proto(&mut tx, comment).await?) };
+        tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 
     async fn get_comment(&self, request: Request<GetCommentRequest>) -> Result<Response<GetCommentResponse>, Status> {
         let principal = principal(&request)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, Actor::of(principal), &request.get_ref().comment_id).await?;
-        let comment = to_response(&mut tx, comment).await?;
+        let comment = to_proto(&mut tx, comment).await?;
         drop(tx);
         Ok(Response::new(GetCommentResponse { comment: Some(comment) }))
     }
@@ -144,7 +144,7 @@ impl CommentService for Rpc {
         let (comment, task) = find(&mut tx, actor, &comment_id).await?;
         comment.can_edit(actor)?;
         tx.commit().await?;
-        let people = if handles.is_empty() {
+        let members = if handles.is_empty() {
             MemberSet::default()
         } else {
             self.members.profiles(&principal, &handles, creator_and_holder(&task).collect()).await?
@@ -160,10 +160,10 @@ impl CommentService for Rpc {
             comment.edited_at = Some(self.db.clock().now());
             store::comment::save(&mut tx, &comment).await?;
             store::watcher::lock(&mut tx, task.id).await?;
-            store_mentions(&mut tx, &comment, &task, &people, &handles).await?;
+            store_mentions(&mut tx, &comment, &task, &members, &handles).await?;
             tx.publish(events::updated(&comment)).await?;
         }
-        let comment = to_response(&mut tx, comment).await?;
+        let comment = to_proto(&mut tx, comment).await?;
         tx.commit().await?;
         Ok(Response::new(UpdateCommentResponse { comment: Some(comment) }))
     }
@@ -208,7 +208,7 @@ impl CommentService for Rpc {
 
 impl Rpc {
     /// Adds or removes the caller's reaction.
-    async fn react(&self, principal: &Principal, comment_id: &str, emoji: &str, add: bool) -> Result<Answer> {
+    async fn react(&self, principal: &Principal, comment_id: &str, emoji: &str, add: bool) -> Result<ProtoComment> {
         let emoji = comment::emoji(emoji)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         let (comment, _) = find(&mut tx, Actor::of(principal), comment_id).await?;
@@ -221,7 +221,7 @@ impl Rpc {
         if changed {
             tx.publish(events::reaction(&comment, principal.user_id(), add)).await?;
         }
-        let comment = to_response(&mut tx, comment).await?;
+        let comment = to_proto(&mut tx, comment).await?;
         tx.commit().await?;
         Ok(comment)
     }
@@ -252,13 +252,13 @@ async fn store_mentions(
     tx: &mut Tx,
     comment: &Comment,
     task: &Task,
-    people: &MemberSet,
+    members: &MemberSet,
     handles: &[String],
 ) -> Result<Vec<Uuid>> {
-    let named = people.by_handles(handles).into_iter().map(|one| Mention {
-        user_id: one.user_id,
-        handle: one.handle.clone(),
-        sees_task: people.can_see(one.user_id, task),
+    let named = members.by_handles(handles).into_iter().map(|member| Mention {
+        user_id: member.user_id,
+        handle: member.handle.clone(),
+        sees_task: members.can_see(member.user_id, task),
     });
     let new = store::comment::replace_mentions(tx, comment, named.collect()).await?.into_iter();
     let notified: Vec<Uuid> = new
@@ -281,7 +281,7 @@ async fn watch_implicitly(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing:
     tx.publish_all(new.map(|id| events::watcher(task.account_id, task.id, id, true))).await
 }
 
-async fn to_response(tx: &mut Tx, comment: Comment) -> Result<Answer> {
+async fn to_proto(tx: &mut Tx, comment: Comment) -> Result<ProtoComment> {
     let details = store::comment::details(tx, slice::from_ref(&comment)).await?.remove(&comment.id);
     Ok(convert::comment(comment, details.unwrap_or_default()))
 }

@@ -4,7 +4,7 @@ use baton_access::principal;
 use baton_catalog::Payload;
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{
-    CreateCustomFieldRequest, CreateCustomFieldResponse, CustomField as Answer, CustomFieldChange,
+    CreateCustomFieldRequest, CreateCustomFieldResponse, CustomField as ProtoCustomField, CustomFieldChange,
     DeleteCustomFieldRequest, DeleteCustomFieldResponse, ListCustomFieldsRequest, ListCustomFieldsResponse,
     UpdateCustomFieldRequest, UpdateCustomFieldResponse, custom_field_service_server::CustomFieldService,
 };
@@ -54,15 +54,15 @@ impl CustomFieldService for Rpc {
         };
         field.check("")?;
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
-            return Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }));
+        if let Some(response) = tx.replay::<ProtoCustomField>(mutation.idempotency()).await? {
+            return Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(response) }));
         }
         store::custom_field::insert(&mut tx, &field).await?;
         tx.publish(events::custom_field(Payload::CustomFieldCreated, account_id, field.id, Vec::new())).await?;
-        let answer = convert::custom_field(field);
-        tx.remember(mutation.idempotency(), &answer).await?;
+        let response = convert::custom_field(field);
+        tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
-        Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(answer) }))
+        Ok(Response::new(CreateCustomFieldResponse { custom_field: Some(response) }))
     }
 
     async fn update_custom_field(

@@ -41,8 +41,8 @@ impl Rpc {
             return Err(Error::invalid(field, "must not be the task itself"));
         }
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
-        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
-            return Ok(answer);
+        if let Some(response) = tx.replay(mutation.idempotency()).await? {
+            return Ok(response);
         }
         store::rank::lock(&mut tx).await?;
         let task = lock(&mut tx, &mutation, id).await?;
@@ -54,10 +54,10 @@ impl Rpc {
         let saved = writer::save_all(&mut tx, changed, mutation.policy()).await?;
         let mut moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);
         hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut moved)).await?;
-        let answer = convert::task(moved, self.db.clock().now());
-        tx.remember(mutation.idempotency(), &answer).await?;
+        let response = convert::task(moved, self.db.clock().now());
+        tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
-        Ok(answer)
+        Ok(response)
     }
 }
 

@@ -6,7 +6,8 @@ use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::task::v1::{
         CreateReminderRequest, CreateReminderResponse, DeleteReminderRequest, DeleteReminderResponse,
-        ListRemindersRequest, ListRemindersResponse, Reminder as Answer, reminder_service_server::ReminderService,
+        ListRemindersRequest, ListRemindersResponse, Reminder as ProtoReminder,
+        reminder_service_server::ReminderService,
     },
     convert::timestamp,
 };
@@ -37,8 +38,8 @@ impl ReminderService for Rpc {
         let message = request.get_ref();
         let clock = self.db.clock();
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
-            return Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }));
+        if let Some(response) = tx.replay::<ProtoReminder>(mutation.idempotency()).await? {
+            return Ok(Response::new(CreateReminderResponse { reminder: Some(response) }));
         }
         // The lock serializes the count of reminders, and fixes the due time that the reminder refers to.
         let task = lock(&mut tx, &mutation, &message.task_id).await?;
@@ -60,10 +61,10 @@ impl ReminderService for Rpc {
         let (account_id, user_id) = (task.account_id, mutation.actor().id);
         tx.publish(events::reminder(Payload::ReminderCreated, account_id, reminder.id, task.id, user_id, false))
             .await?;
-        let answer = to_proto(reminder);
-        tx.remember(mutation.idempotency(), &answer).await?;
+        let response = to_proto(reminder);
+        tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
-        Ok(Response::new(CreateReminderResponse { reminder: Some(answer) }))
+        Ok(Response::new(CreateReminderResponse { reminder: Some(response) }))
     }
 
     async fn list_reminders(
@@ -113,8 +114,8 @@ fn fires_at(
     Ok(fires_at)
 }
 
-fn to_proto(reminder: Reminder) -> Answer {
-    Answer {
+fn to_proto(reminder: Reminder) -> ProtoReminder {
+    ProtoReminder {
         id: reminder.id.to_string(),
         task_id: reminder.task_id.to_string(),
         at: reminder.remind_at.map(timestamp),

@@ -32,8 +32,8 @@ impl Rpc {
         rule: impl FnOnce(&mut Task, &Instance, DateTime<Utc>) -> Result<EventKind> + Send,
     ) -> Result<proto::Task> {
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
-        if let Some(answer) = tx.replay(mutation.idempotency()).await? {
-            return Ok(answer);
+        if let Some(response) = tx.replay(mutation.idempotency()).await? {
+            return Ok(response);
         }
         let before = lock(&mut tx, mutation, id).await?;
         mutation.actor().can_change(&before)?;

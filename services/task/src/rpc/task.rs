@@ -267,7 +267,7 @@ impl TaskService for Rpc {
         let SkipTaskRequest { id, occurrence_at, reason } = request.get_ref();
         let at = occurrence_at.as_ref().map(|time| fields::time(time, "occurrence_at")).transpose()?;
         let audience = self.audience_of(mutation.principal(), id).await;
-        let skip = |task: &mut Task, place: &_, now| series::skip(task, place, at, now);
+        let skip = |task: &mut Task, instance: &_, now| series::skip(task, instance, at, now);
         let task = self.change_series(&mutation, id, reason.as_deref(), audience, skip).await?;
         Ok(Response::new(SkipTaskResponse { task: Some(task) }))
     }
@@ -276,7 +276,7 @@ impl TaskService for Rpc {
         let mutation = Mutation::of("UnskipTask", &request)?;
         let UnskipTaskRequest { id, occurrence_at } = request.get_ref();
         let at = fields::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
-        let unskip = |task: &mut Task, place: &_, _| series::unskip(task, place, at);
+        let unskip = |task: &mut Task, instance: &_, _| series::unskip(task, instance, at);
         let task = self.change_series(&mutation, id, None, Ok(Audience::default()), unskip).await?;
         Ok(Response::new(UnskipTaskResponse { task: Some(task) }))
     }

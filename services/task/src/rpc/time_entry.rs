@@ -5,7 +5,7 @@ use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
     CreateTimeEntryRequest, CreateTimeEntryResponse, DeleteTimeEntryRequest, DeleteTimeEntryResponse,
     GetTimeReportRequest, GetTimeReportResponse, GetTimesheetRequest, GetTimesheetResponse, ListTimeCorrectionsRequest,
-    ListTimeCorrectionsResponse, ListTimeEntriesRequest, ListTimeEntriesResponse, TimeEntry as Answer,
+    ListTimeCorrectionsResponse, ListTimeEntriesRequest, ListTimeEntriesResponse, TimeEntry as ProtoTimeEntry,
     UpdateTimeEntryRequest, UpdateTimeEntryResponse, time_entry_service_server::TimeEntryService,
 };
 use baton_store::{Page, Preconditions, Tx};
@@ -47,7 +47,7 @@ impl TimeEntryService for Rpc {
         let (mut entries, total) = store::time_entry::of_task(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page.meta(&mut entries, total, task_id, key);
-        Ok(Response::new(ListTimeEntriesResponse { time_entries: self.to_responses(entries), meta: Some(meta) }))
+        Ok(Response::new(ListTimeEntriesResponse { time_entries: self.to_proto(entries), meta: Some(meta) }))
     }
 
     async fn create_time_entry(
@@ -63,8 +63,8 @@ impl TimeEntryService for Rpc {
         // Checks that the person is a member below the caller. Propagate the error only after the idempotency check.
         let member = self.members.describe(mutation.principal(), person).await;
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
-        if let Some(answer) = tx.replay::<Answer>(mutation.idempotency()).await? {
-            return Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }));
+        if let Some(response) = tx.replay::<ProtoTimeEntry>(mutation.idempotency()).await? {
+            return Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(response) }));
         }
         let task = lock(&mut tx, &mutation, &message.task_id).await?;
         member?;
@@ -91,10 +91,10 @@ impl TimeEntryService for Rpc {
         };
         store::time_entry::insert(&mut tx, &entry).await?;
         apply_correction(&mut tx, task, &entry, Adjustment::created(span)).await?;
-        let answer = convert::time_entry(entry, now);
-        tx.remember(mutation.idempotency(), &answer).await?;
+        let response = convert::time_entry(entry, now);
+        tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
-        Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(answer) }))
+        Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(response) }))
     }
 
     async fn update_time_entry(
@@ -137,8 +137,8 @@ impl TimeEntryService for Rpc {
             }
         }
         tx.commit().await?;
-        let answer = convert::time_entry(after, now);
-        Ok(Response::new(UpdateTimeEntryResponse { time_entry: Some(answer) }))
+        let response = convert::time_entry(after, now);
+        Ok(Response::new(UpdateTimeEntryResponse { time_entry: Some(response) }))
     }
 
     async fn delete_time_entry(
@@ -211,7 +211,7 @@ impl TimeEntryService for Rpc {
         drop(tx);
         let meta = page.meta(&mut timesheet.entries, timesheet.count, &list, key);
         Ok(Response::new(GetTimesheetResponse {
-            time_entries: self.to_responses(timesheet.entries),
+            time_entries: self.to_proto(timesheet.entries),
             working_seconds: clamp_seconds(timesheet.working_seconds),
             meta: Some(meta),
         }))
@@ -219,7 +219,7 @@ impl TimeEntryService for Rpc {
 }
 
 impl Rpc {
-    fn to_responses(&self, entries: Vec<TimeEntry>) -> Vec<Answer> {
+    fn to_proto(&self, entries: Vec<TimeEntry>) -> Vec<ProtoTimeEntry> {
         let now = self.db.clock().now();
         entries.into_iter().map(|entry| convert::time_entry(entry, now)).collect()
     }

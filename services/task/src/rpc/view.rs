@@ -45,18 +45,18 @@ impl ViewService for Rpc {
         view.check("")?;
         let reachable = self.can_save(&principal, &view).await;
         let mut tx = self.db.begin(principal.tenant()).await?;
-        if let Some(answer) = tx.replay(&idempotency).await? {
-            return Ok(Response::new(answer));
+        if let Some(response) = tx.replay(&idempotency).await? {
+            return Ok(Response::new(response));
         }
         // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         reachable?;
         view.position = store::saved_view::next_position(&mut tx).await?;
         store::saved_view::insert(&mut tx, &view).await?;
         tx.publish(events::created(&view)).await?;
-        let answer = CreateViewResponse { view: Some(view.into()) };
-        tx.remember(&idempotency, &answer).await?;
+        let response = CreateViewResponse { view: Some(view.into()) };
+        tx.remember(&idempotency, &response).await?;
         tx.commit().await?;
-        Ok(Response::new(answer))
+        Ok(Response::new(response))
     }
 
     async fn get_view(&self, request: Request<GetViewRequest>) -> Result<Response<GetViewResponse>, Status> {

@@ -7,7 +7,7 @@ use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
     AddWatcherRequest, AddWatcherResponse, ListWatchersRequest, ListWatchersResponse, RemoveWatcherRequest,
     RemoveWatcherResponse, UnwatchTaskRequest, UnwatchTaskResponse, WatchTaskRequest, WatchTaskResponse,
-    Watcher as Answer, watcher_service_server::WatcherService,
+    Watcher as ProtoWatcher, watcher_service_server::WatcherService,
 };
 use baton_store::{Page, Tx};
 use tonic::{Request, Response, Status};
@@ -77,8 +77,8 @@ impl WatcherService for Rpc {
         let task = get(&mut tx, actor, task_id).await?;
         actor.can_change(&task)?;
         tx.commit().await?;
-        let people = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
-        let members = self.members.profiles(principal, &[], people).await?;
+        let ids = [Some(user_id), Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
+        let members = self.members.profiles(principal, &[], ids).await?;
 
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, actor, task_id).await?;
@@ -109,12 +109,12 @@ impl Rpc {
         let watching = store::watcher::of_tasks(&mut tx, tasks, principal.user_id(), MAX_NOTIFIED_WATCHERS).await?;
         drop(tx);
         let mut watchers: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        let mut people = HashSet::new();
+        let mut ids = HashSet::new();
         for TaskWatcher { task_id, user_id, created_by, assigned_to } in watching {
             watchers.entry(task_id).or_default().push(user_id);
-            people.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
+            ids.extend([Some(user_id), Some(created_by), assigned_to].into_iter().flatten());
         }
-        let members = self.members.by_ids(principal, people).await?;
+        let members = self.members.by_ids(principal, ids).await?;
         Ok(Audience { watchers, members })
     }
 
@@ -136,7 +136,7 @@ impl Rpc {
 }
 
 /// Makes somebody a watcher and returns the resulting state.
-async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, requested: WatchState) -> Result<Answer> {
+async fn watch(tx: &mut Tx, task: &Task, user_id: Uuid, requested: WatchState) -> Result<ProtoWatcher> {
     let now = set_state(tx, task, user_id, requested).await?;
     Ok(convert::watcher(Watcher { user_id, standing: Some(now) }, task))
 }
