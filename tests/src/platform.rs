@@ -10,6 +10,7 @@ use std::{
 
 use baton_embedded::Redis;
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::{Channel, Endpoint};
@@ -220,12 +221,25 @@ impl Drop for Platform {
                 eprintln!("---- {name} of the platform ----\n{}", excerpt(&self.folder.path().join(name)));
             }
         } else {
+            self.check_dead_letters();
             self.check_task_logs();
         }
     }
 }
 
 impl Platform {
+    /// Checks that no service has dead-lettered an event.
+    fn check_dead_letters(&self) {
+        let url = self.database.to_string();
+        // A thread of its own: a runtime cannot block inside another.
+        let checked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(dead_letters(&url)).expect("the database of the platform")
+        });
+        let found = checked.join().expect("the check of dead letters ends");
+        assert!(found.is_empty(), "dead letters remain: {}", found.join(", "));
+    }
+
     /// Checks that the event log reproduces every stored task, whatever the test did.
     fn check_task_logs(&self) {
         // A database provided by the caller may contain other data.
@@ -243,6 +257,22 @@ impl Platform {
         let stderr = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "`baton task rebuild --check` printed:\n{stdout}{stderr}");
     }
+}
+
+/// The dead letters of all schemas: schema and error.
+async fn dead_letters(url: &str) -> sqlx::Result<Vec<String>> {
+    let mut conn = PgConnection::connect(url).await?;
+    let schemas: Vec<String> =
+        sqlx::query_scalar("select schemaname::text from pg_tables where tablename = 'dead_letters'")
+            .fetch_all(&mut conn)
+            .await?;
+    let mut found: Vec<String> = Vec::new();
+    for schema in schemas {
+        let select = format!("select '{schema}: ' || error from {schema}.dead_letters");
+        found.extend(sqlx::query_scalar::<_, String>(AssertSqlSafe(select)).fetch_all(&mut conn).await?);
+    }
+    conn.close().await?;
+    Ok(found)
 }
 
 fn spawn(env: &[(String, String)], folder: &Path) -> Child {

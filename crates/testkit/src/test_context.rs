@@ -1,12 +1,14 @@
 //! The environment that a service needs: database, Redis, mailbox, auth, tenancy.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use baton_access::MailedTokens;
 use baton_embedded::{Options, Redis, RedisBinary};
 use baton_mailbox::Mailbox;
 use baton_runtime::{Clock, Env, Secret, Shutdown};
 use baton_sealing::Sealer;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 
@@ -23,6 +25,8 @@ pub struct TestContext {
     env: Env,
     shutdown: Shutdown,
     admin: PgPool,
+    /// Whether the test causes dead letters or failing jobs on purpose.
+    failures_expected: AtomicBool,
 }
 
 impl TestContext {
@@ -79,7 +83,16 @@ impl TestContext {
         env.set("BATON_TENANCY_MAILED_TOKEN_KEY", STANDARD.encode([2; 32]));
 
         let admin = PgPool::connect_lazy(&database.admin_url()).expect("a URL of our own");
-        let world = Self { database, redis, _folder: folder, mailbox, env, shutdown, admin };
+        let world = Self {
+            database,
+            redis,
+            _folder: folder,
+            mailbox,
+            env,
+            shutdown,
+            admin,
+            failures_expected: AtomicBool::new(false),
+        };
         let config = baton_auth::Config::from_env(&baton_auth::SPEC, &world.env).expect("a complete configuration");
         world.run(baton_auth::start(config, Clock::system(), auth, world.shutdown.clone()));
         let config =
@@ -144,6 +157,11 @@ impl TestContext {
         &self.shutdown
     }
 
+    /// Declares that the test causes dead letters or failing jobs.
+    pub fn expect_failures(&self) {
+        self.failures_expected.store(true, Ordering::Relaxed);
+    }
+
     /// Id and private key (PKCS#8) of the current signing key, for tests that forge tokens.
     pub async fn signing_key(&self) -> (String, Vec<u8>) {
         let (kid, sealed): (String, Vec<u8>) = sqlx::query_as(
@@ -170,9 +188,45 @@ impl TestContext {
 }
 
 impl Drop for TestContext {
+    /// Fails the test if an event was dead-lettered or a job keeps failing, unless the test expects it.
     fn drop(&mut self) {
         self.shutdown.now();
+        if std::thread::panicking() || self.failures_expected.load(Ordering::Relaxed) {
+            return;
+        }
+        let url = self.database.admin_url();
+        // A thread of its own: a runtime cannot block inside another.
+        let failures = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(failures(&url)).expect("the database of the test")
+        });
+        let failures = failures.join().expect("the check of failures ends");
+        assert!(
+            failures.is_empty(),
+            "the test left failures behind ({}); `TestContext::expect_failures` is for tests that cause them",
+            failures.join(", ")
+        );
     }
+}
+
+/// The dead letters of all schemas, and the jobs that failed three times or more.
+async fn failures(url: &str) -> sqlx::Result<Vec<String>> {
+    let mut conn = PgConnection::connect(url).await?;
+    let schemas: Vec<String> =
+        sqlx::query_scalar("select schemaname::text from pg_tables where tablename = 'dead_letters'")
+            .fetch_all(&mut conn)
+            .await?;
+    let mut found = Vec::new();
+    for schema in schemas {
+        let select = format!(
+            "select '{schema}: an event (' || error || ')' from {schema}.dead_letters
+             union all select '{schema}: a job (' || kind || ')' from {schema}.jobs where attempts >= 3"
+        );
+        let failures: Vec<String> = sqlx::query_scalar(AssertSqlSafe(select)).fetch_all(&mut conn).await?;
+        found.extend(failures);
+    }
+    conn.close().await?;
+    Ok(found)
 }
 
 async fn listen() -> (TcpListener, std::net::SocketAddr) {
