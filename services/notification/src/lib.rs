@@ -2,6 +2,7 @@
 
 mod convert;
 mod events;
+mod notification;
 mod notification_type;
 mod routing;
 mod rpc;

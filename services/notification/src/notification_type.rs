@@ -1,6 +1,5 @@
 //! Notification types, with their titles and links.
 
-use baton_proto::baton::notification::v1 as proto;
 use uuid::Uuid;
 
 /// Why a notification was sent.
@@ -71,28 +70,6 @@ impl NotificationType {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The contract's value.
-    pub(crate) fn to_proto(self) -> proto::NotificationType {
-        match self {
-            Self::TaskAssigned => proto::NotificationType::TaskAssigned,
-            Self::TaskReassigned => proto::NotificationType::TaskReassigned,
-            Self::TaskCompleted => proto::NotificationType::TaskCompleted,
-            Self::Invited => proto::NotificationType::Invited,
-            Self::TaskAccepted => proto::NotificationType::TaskAccepted,
-            Self::TaskRejected => proto::NotificationType::TaskRejected,
-            Self::UsageWarning => proto::NotificationType::UsageWarning,
-            Self::TaskDueSoon => proto::NotificationType::TaskDueSoon,
-            Self::TaskOverdue => proto::NotificationType::TaskOverdue,
-            Self::TaskReminder => proto::NotificationType::TaskReminder,
-            Self::SeriesPaused => proto::NotificationType::SeriesPaused,
-            Self::Mentioned => proto::NotificationType::Mentioned,
-            Self::Commented => proto::NotificationType::Commented,
-            Self::TaskCanceled => proto::NotificationType::TaskCanceled,
-            Self::TaskReopened => proto::NotificationType::TaskReopened,
-            Self::TaskRestored => proto::NotificationType::TaskRestored,
-        }
-    }
-
     /// The notification's title, one line of English.
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -123,21 +100,5 @@ impl NotificationType {
             (Self::UsageWarning, None) => account("usage"),
             (_, None) => account("members"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_contract_type_has_a_domain_type_with_its_name() {
-        for number in 1.. {
-            let Ok(known) = proto::NotificationType::try_from(number) else { break };
-            let kind = NotificationType::ALL.into_iter().find(|kind| kind.to_proto() == known).unwrap();
-            assert_eq!(known.as_str_name(), format!("NOTIFICATION_TYPE_{}", kind.name().to_uppercase()));
-            assert_eq!(NotificationType::from_name(kind.name()), Some(kind));
-        }
-        assert_eq!(NotificationType::from_name("nonsense"), None);
     }
 }

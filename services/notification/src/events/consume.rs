@@ -7,10 +7,12 @@ use baton_proto::baton::events::v1::Envelope;
 use baton_store::Tx;
 use uuid::Uuid;
 
-use super::notification_created;
+use super::publish::notification_created;
 use crate::{
-    routing,
-    store::{self, notification::Notification},
+    convert,
+    notification::Notification,
+    routing::{self, Notice},
+    store,
 };
 
 /// The service's event handler.
@@ -24,7 +26,7 @@ impl baton_events::Handler for Handler {
     }
 
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
-        let Some(notice) = routing::route(event)? else { return Ok(()) };
+        let Some(notice) = route(event)? else { return Ok(()) };
         let source_event_id: Uuid = event.id.parse().map_err(Error::internal)?;
         let account_id = tx.tenant().account_id;
         if account_id.is_nil() {
@@ -49,3 +51,14 @@ impl baton_events::Handler for Handler {
         tx.publish_all(notifications.iter().filter(|n| added.contains(&n.id)).map(notification_created)).await
     }
 }
+
+/// The notice of an event; `None` when its type causes no notifications.
+///
+/// # Errors
+/// INTERNAL when the payload does not match the event type.
+fn route(event: &Envelope) -> Result<Option<Notice>> {
+    Ok(convert::event::parse(event)?.and_then(routing::route))
+}
+
+#[cfg(test)]
+mod tests;

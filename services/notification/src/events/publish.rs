@@ -5,7 +5,7 @@ use baton_proto::baton::notification::v1::NotificationEvent;
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::store::notification::Notification;
+use crate::{convert, notification::Notification};
 
 /// A notification was created.
 pub(crate) fn notification_created(notification: &Notification) -> Event {
@@ -37,7 +37,7 @@ fn notification_event(kind: fn(NotificationEvent) -> Payload, notification: &Not
     let payload = NotificationEvent {
         notification_id: notification.id.to_string(),
         user_id: notification.user_id.to_string(),
-        r#type: notification.kind.to_proto().into(),
+        r#type: convert::notification_type(notification.kind).into(),
         task_id: notification.task_id.map(|id| id.to_string()).unwrap_or_default(),
     };
     Event::new(kind(payload), notification.account_id, notification.id)

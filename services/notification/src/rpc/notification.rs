@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{events, store};
+use crate::{events::publish, store};
 
 #[tonic::async_trait]
 impl NotificationService for Rpc {
@@ -46,7 +46,7 @@ impl NotificationService for Rpc {
         let marked = store::notification::mark_read(&mut tx, principal.user_id(), id, self.db.clock().now()).await?;
         let (notification, was_unread) = marked.ok_or_else(|| Error::from(Reason::NotificationNotFound))?;
         if was_unread {
-            tx.publish(events::notification_read(&notification)).await?;
+            tx.publish(publish::notification_read(&notification)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(MarkNotificationReadResponse { notification: Some(notification.into()) }))
@@ -60,7 +60,7 @@ impl NotificationService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let marked = store::notification::mark_all_read(&mut tx, principal.user_id(), self.db.clock().now()).await?;
         if marked > 0 {
-            tx.publish(events::notifications_read(principal.account_id(), principal.user_id())).await?;
+            tx.publish(publish::notifications_read(principal.account_id(), principal.user_id())).await?;
         }
         tx.commit().await?;
         let updated_count = i32::try_from(marked).unwrap_or(i32::MAX);
@@ -77,7 +77,7 @@ impl NotificationService for Rpc {
         if !store::notification::delete(&mut tx, principal.user_id(), id).await? {
             return Err(Error::from(Reason::NotificationNotFound).into());
         }
-        tx.publish(events::notification_deleted(principal.account_id(), principal.user_id(), id)).await?;
+        tx.publish(publish::notification_deleted(principal.account_id(), principal.user_id(), id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteNotificationResponse {}))
     }
