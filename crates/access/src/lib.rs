@@ -21,6 +21,8 @@ pub mod rules;
 pub mod scopes;
 pub mod token;
 
+pub use baton_proto::baton::access::v1::Permission;
+
 pub use api_key::{ApiKey, PresentedKey};
 pub use board::{Board, BoardChange};
 pub use change::{AccessChange, REAUTHORIZE_INTERVAL, SETTLE_TIME};

@@ -3,7 +3,6 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use baton_errors::{Error, Result};
-use baton_proto::baton::tenancy::v1::ExportFormat;
 use chrono::{NaiveDate, SecondsFormat};
 use serde::Serialize;
 use uuid::Uuid;
@@ -58,11 +57,6 @@ struct ExportRow<'a> {
 }
 
 impl Format {
-    /// The format of a request; NDJSON by default.
-    pub(crate) fn from_proto(format: i32) -> Self {
-        if format == ExportFormat::Csv as i32 { Self::Csv } else { Self::NdJson }
-    }
-
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::NdJson => "application/x-ndjson",

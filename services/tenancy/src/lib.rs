@@ -2,20 +2,17 @@
 
 mod account;
 mod activity;
+mod application;
 mod billing;
 mod clients;
 mod config;
 mod convert;
 mod emails;
 mod events;
-mod expiry;
 mod export;
+mod maintenance;
 mod member;
-mod member_email;
 mod membership_resolver;
-mod offboarding;
-mod ownership;
-mod payment_grace;
 mod rpc;
 mod settings;
 mod slug;
@@ -37,6 +34,14 @@ use baton_runtime::{Clock, Shutdown};
 use baton_service::{Service, Spec};
 use chrono::TimeDelta;
 use tokio::{net::TcpListener, sync::Notify};
+
+use crate::{
+    application::{
+        invitation_emails::{EmailJobs, INVITATION_JOB},
+        member_email,
+    },
+    maintenance::{activity_log, expiry, payment_grace},
+};
 
 pub use config::TenancyConfig;
 
@@ -79,7 +84,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     };
     let identities = IdentityCache::new(service.auth()?, membership_resolver::LocalMemberships(db.clone(), tiers));
     let tokens = service.token_verifier()?;
-    let mails = emails::EmailJobs { db, mailer: Mailer::new(&mail)?, tokens: mailed_tokens, auth };
+    let mails = EmailJobs { db, mailer: Mailer::new(&mail)?, tokens: mailed_tokens, auth };
     let refresh = mails.clone();
     let partitions = Arc::new(Notify::new());
     let ready = partitions.clone();
@@ -92,16 +97,16 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .rpc(UsageServiceServer::new(rpc.clone()))
         .rpc(MemberServiceServer::new(rpc))
         .consume_after(async move { ready.notified().await }, events::consume::Handler(tiers))
-        .job(emails::INVITATION_JOB, move |_, job| {
+        .job(INVITATION_JOB, move |_, job| {
             let mails = mails.clone();
             async move { mails.run_job(job).await }
         })
         .job(member_email::REFRESH_JOB, move |_, job| {
-            let emails::EmailJobs { db, auth, .. } = refresh.clone();
+            let EmailJobs { db, auth, .. } = refresh.clone();
             async move { member_email::refresh(&db, &auth, &job).await }
         })
-        .every("tenancy.activity_log", events::consume::PARTITION_INTERVAL, move |db| {
-            events::consume::maintain_partitions(db, days, partitions.clone())
+        .every("tenancy.activity_log", activity_log::INTERVAL, move |db| {
+            activity_log::maintain_partitions(db, days, partitions.clone())
         })
         .every("tenancy.expiry", expiry::INTERVAL, expiry::sweep)
         .every("tenancy.payment_grace", payment_grace::INTERVAL, payment_grace::sweep)

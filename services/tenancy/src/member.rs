@@ -1,11 +1,10 @@
 //! Members: the lifecycle of a membership, and who may change it.
 
 use baton_access::{
-    Role, matrix,
+    Permission, Role, matrix,
     relation_policy::{self, Relation},
 };
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::access::v1::Permission;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -35,6 +34,21 @@ pub(crate) struct Member {
     /// Name for mentions in comments. `None` until the member joins: the database then derives one from the address.
     pub(crate) handle: Option<String>,
     pub(crate) version: i32,
+}
+
+/// A member with their chain of managers.
+pub(crate) struct FoundMember {
+    pub(crate) user_id: Uuid,
+    pub(crate) handle: String,
+    pub(crate) role: Role,
+    /// The manager, the manager's manager, and so on.
+    pub(crate) above: Vec<Uuid>,
+}
+
+/// A member to whom tasks can be assigned.
+pub(crate) struct Assignee {
+    pub(crate) user_id: Uuid,
+    pub(crate) role: Role,
 }
 
 /// Status of a membership.
@@ -92,6 +106,14 @@ impl Member {
             can_reassign_tasks: change.can_reassign_tasks.unwrap_or(self.can_reassign_tasks),
             ..self.clone()
         }
+    }
+
+    /// The user id of an active member.
+    ///
+    /// # Errors
+    /// INTERNAL when the member has not joined.
+    pub(crate) fn joined_user_id(&self) -> Result<Uuid> {
+        self.user_id.ok_or_else(|| Error::internal("an active member has no user id"))
     }
 
     /// The membership after removal.

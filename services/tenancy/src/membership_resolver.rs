@@ -1,15 +1,12 @@
 //! Resolves a user's membership. Every service does this before it admits a call.
 
-use std::collections::HashSet;
-
 use async_trait::async_trait;
 use baton_access::{Caller, Membership, Memberships, Role, Settings};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::tenancy::v1::{AccountStatus, ResolveMembershipResponse};
 use baton_store::{Db, Tenant};
 use uuid::Uuid;
 
-use crate::{account, member, store, tier::Tiers, usage};
+use crate::{account, application::usage, convert, member, store, tier::Tiers};
 
 /// Resolves a user's membership in an account, or in the one that they joined first when `account_id` is `None`.
 ///
@@ -37,33 +34,12 @@ pub(crate) async fn resolve(db: &Db, tiers: &Tiers, user_id: Uuid, account_id: O
         settings: Settings {
             second_factor_required: own.require_second_factor,
             rejection_enabled: own.rejection_enabled,
-            default_visibility: own.default_visibility.to_proto(),
+            default_visibility: convert::visibility(own.default_visibility),
             timezone: own.timezone,
             one_running_timer: own.one_running_timer,
         },
         limits,
     })
-}
-
-/// Converts a membership to the contract's message.
-pub(crate) fn to_proto(membership: Membership) -> ResolveMembershipResponse {
-    let texts = |ids: &HashSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
-    let status = if membership.suspended { AccountStatus::Suspended } else { AccountStatus::Active };
-    let settings = membership.settings;
-    ResolveMembershipResponse {
-        account_id: membership.account_id.to_string(),
-        role: membership.role.to_proto().into(),
-        may_reassign: membership.may_reassign,
-        report_ids: texts(&membership.reports),
-        team_ids: texts(&membership.team),
-        account_status: status.into(),
-        second_factor_required: settings.second_factor_required,
-        rejection_enabled: settings.rejection_enabled,
-        default_visibility: settings.default_visibility.into(),
-        timezone: settings.timezone,
-        one_running_timer: settings.one_running_timer,
-        limits: Some(membership.limits.into()),
-    }
 }
 
 /// Resolves memberships from the service's own tables.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use baton_access::Limits;
 use baton_errors::Result;
-use baton_proto::baton::tenancy::v1 as proto;
 use chrono::{DateTime, Datelike, Utc};
 
 use crate::account::SubscriptionTier;
@@ -36,20 +35,6 @@ impl Quota {
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|quota| quota.name() == name)
-    }
-
-    pub(crate) fn to_proto(self) -> proto::Quota {
-        match self {
-            Self::Users => proto::Quota::Users,
-            Self::OpenTasksPerUser => proto::Quota::OpenTasksPerUser,
-            Self::StorageMebibytes => proto::Quota::StorageMebibytes,
-            Self::AiTokensPerMonth => proto::Quota::AiTokensPerMonth,
-            Self::ApiRequestsPerHour => proto::Quota::ApiRequestsPerHour,
-        }
-    }
-
-    pub(crate) fn from_proto(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|quota| quota.to_proto() as i32 == number)
     }
 
     /// Whether another service counts usage and reports it by `usage.changed`.

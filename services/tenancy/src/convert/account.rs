@@ -18,7 +18,7 @@ impl From<Account> for proto::Account {
             name: account.name,
             slug: account.slug,
             subscription_tier: tier(account.subscription_tier).into(),
-            status: account.status.to_proto().into(),
+            status: status(account.status).into(),
             created_at: Some(timestamp(account.created_at)),
             updated_at: Some(timestamp(account.updated_at)),
             branding: Some(proto::Branding {
@@ -43,25 +43,20 @@ pub(crate) fn tier(tier: SubscriptionTier) -> proto::SubscriptionTier {
     }
 }
 
-impl AccountStatus {
-    /// Converts to the contract's enum.
-    pub(crate) fn to_proto(self) -> proto::AccountStatus {
-        match self {
-            Self::Active => proto::AccountStatus::Active,
-            Self::Suspended => proto::AccountStatus::Suspended,
-            Self::Canceled => proto::AccountStatus::Canceled,
-        }
+fn status(status: AccountStatus) -> proto::AccountStatus {
+    match status {
+        AccountStatus::Active => proto::AccountStatus::Active,
+        AccountStatus::Suspended => proto::AccountStatus::Suspended,
+        AccountStatus::Canceled => proto::AccountStatus::Canceled,
     }
 }
 
-impl Visibility {
-    /// Converts to the contract's enum.
-    pub(crate) fn to_proto(self) -> proto::Visibility {
-        match self {
-            Self::Private => proto::Visibility::Private,
-            Self::Team => proto::Visibility::Team,
-            Self::Account => proto::Visibility::Account,
-        }
+/// Converts a visibility to the contract's enum.
+pub(crate) fn visibility(visibility: Visibility) -> proto::Visibility {
+    match visibility {
+        Visibility::Private => proto::Visibility::Private,
+        Visibility::Team => proto::Visibility::Team,
+        Visibility::Account => proto::Visibility::Account,
     }
 }
 
@@ -73,7 +68,7 @@ pub(crate) fn settings(settings: Settings, version: i32) -> proto::AccountSettin
         require_second_factor: settings.require_second_factor,
         working_hours: Some(working_hours(&settings.working_hours)),
         timezone: settings.timezone,
-        default_visibility: settings.default_visibility.to_proto().into(),
+        default_visibility: visibility(settings.default_visibility).into(),
         ai_enabled: settings.ai_enabled,
         analytics_enabled: settings.analytics_enabled,
         one_running_timer: settings.one_running_timer,

@@ -5,7 +5,7 @@ use baton_proto::baton::tenancy::v1::{AccountEvent, MemberEvent, UsageWarning};
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::{member::Member, tier::Quota};
+use crate::{convert, member::Member, tier::Quota};
 
 /// An account was created.
 pub(crate) fn account_created(account_id: Uuid) -> Event {
@@ -118,7 +118,7 @@ pub(crate) fn account_tier_changed(account_id: Uuid) -> Event {
 /// Usage of a quota crossed a warning threshold. `user_id` is the user whose usage it is; nil for the account.
 pub(crate) fn usage_warning(account_id: Uuid, quota: Quota, percent: i32, user_id: Uuid, owners: &[Uuid]) -> Event {
     let payload = UsageWarning {
-        quota: quota.to_proto().into(),
+        quota: convert::quota(quota).into(),
         percent,
         user_id: if user_id.is_nil() { String::new() } else { user_id.to_string() },
         owner_ids: owners.iter().map(Uuid::to_string).collect(),

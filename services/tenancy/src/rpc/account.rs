@@ -20,9 +20,11 @@ use uuid::Uuid;
 use super::{Rpc, member::lock_actor_and_member, parse_account_id};
 use crate::{
     account::Account,
-    convert, events,
+    application::ownership,
+    convert,
+    events::publish,
     member::{self, Member},
-    ownership, slug, store,
+    slug, store,
 };
 
 /// Maximal number of free accounts per owner. Each account has its own quotas, so without this limit they would limit
@@ -80,8 +82,8 @@ impl AccountService for Rpc {
             }
         }
         store::member::add(&mut tx, &owner).await?;
-        tx.publish(events::account_created(account.id)).await?;
-        tx.publish(events::member_joined(&owner)).await?;
+        tx.publish(publish::account_created(account.id)).await?;
+        tx.publish(publish::member_joined(&owner)).await?;
         let response = CreateAccountResponse { account: Some(account.into()) };
         tx.switch(outside).await?;
         tx.remember(&call, &response).await?;
@@ -121,7 +123,7 @@ impl AccountService for Rpc {
         let UpdateAccountRequest { account_id, account: new, update_mask } = request.get_ref().clone();
         let merge = |account: &mut Account| convert::merge_account(account, &new.unwrap_or_default(), update_mask);
         let account = self
-            .change_account(&request, &account_id, Permission::AccountSettings, events::account_updated, merge)
+            .change_account(&request, &account_id, Permission::AccountSettings, publish::account_updated, merge)
             .await?;
         Ok(Response::new(UpdateAccountResponse { account: Some(account) }))
     }
@@ -141,7 +143,7 @@ impl AccountService for Rpc {
                 &request,
                 id,
                 Permission::AccountLifecycle,
-                events::account_deletion_requested,
+                publish::account_deletion_requested,
                 schedule_deletion,
             )
             .await?;
@@ -162,7 +164,7 @@ impl AccountService for Rpc {
                 &request,
                 id,
                 Permission::AccountLifecycle,
-                events::account_deletion_canceled,
+                publish::account_deletion_canceled,
                 cancel_deletion,
             )
             .await?;
@@ -179,8 +181,9 @@ impl AccountService for Rpc {
             Ok(())
         };
         let id = &request.get_ref().account_id;
-        let account =
-            self.change_account(&request, id, Permission::AccountLifecycle, events::account_suspended, suspend).await?;
+        let account = self
+            .change_account(&request, id, Permission::AccountLifecycle, publish::account_suspended, suspend)
+            .await?;
         Ok(Response::new(SuspendAccountResponse { account: Some(account) }))
     }
 
@@ -194,7 +197,7 @@ impl AccountService for Rpc {
                 &request,
                 id,
                 Permission::AccountLifecycle,
-                events::account_reactivated,
+                publish::account_reactivated,
                 Account::reactivate,
             )
             .await?;
@@ -242,7 +245,7 @@ impl AccountService for Rpc {
         let changed = settings.changes_since(&before);
         if !changed.is_empty() {
             version = store::settings::save(&mut tx, account_id, &settings, self.db.clock().now()).await?;
-            tx.publish(events::account_settings_changed(account_id, &changed)).await?;
+            tx.publish(publish::account_settings_changed(account_id, &changed)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateSettingsResponse { settings: Some(convert::settings(settings, version)) }))

@@ -8,8 +8,8 @@ use baton_proto::{
     baton::{
         api::v1::{Page as PageRequest, PageMeta},
         tenancy::v1::{
-            self as proto, ActivityFilter, ExportActivityLogsRequest, ExportActivityLogsResponse,
-            GetAccountAnalyticsRequest, GetAccountAnalyticsResponse, ListActivityLogsRequest, ListActivityLogsResponse,
+            ActivityFilter, ExportActivityLogsRequest, ExportActivityLogsResponse, GetAccountAnalyticsRequest,
+            GetAccountAnalyticsResponse, ListActivityLogsRequest, ListActivityLogsResponse,
             ListTaskActivityLogsRequest, ListTaskActivityLogsResponse, ListUserActivityLogsRequest,
             ListUserActivityLogsResponse, activity_service_server::ActivityService,
         },
@@ -26,7 +26,6 @@ use super::{Rpc, parse_account_id};
 use crate::{
     activity::{self, LogEntry},
     convert,
-    export::Format,
     store::{
         self,
         activity::{Cursor, Filter},
@@ -104,7 +103,7 @@ impl ActivityService for Rpc {
         let principal = principal(&request)?.clone();
         let message = request.get_ref();
         let filter = self.parse_filter(&principal, message.filter.as_ref())?;
-        let (format, account_id) = (Format::from_proto(message.format), principal.account_id());
+        let (format, account_id) = (convert::export_format(message.format), principal.account_id());
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (count, last) = store::activity::count_and_last_seq(&mut tx, &filter).await?;
         drop(tx);
@@ -205,27 +204,4 @@ fn parse_cursor(key: &str) -> Result<Cursor> {
         Some((time, seq.parse().ok()?)).filter(|(time, _)| *time >= chrono::DateTime::UNIX_EPOCH)
     };
     parse(key).ok_or_else(|| Reason::PageTokenInvalid.into())
-}
-
-impl From<LogEntry> for proto::ActivityLog {
-    fn from(row: LogEntry) -> Self {
-        let details = row.activity.details.into_iter().map(|(name, value)| (name, value.into())).collect();
-        Self {
-            id: row.activity.id.to_string(),
-            account_id: row.activity.account_id.to_string(),
-            // Saturates after 68 events per second for a year in one account.
-            sequence: i32::try_from(row.position.seq).unwrap_or(i32::MAX),
-            actor_id: row.activity.actor_id.map(|id| id.to_string()),
-            action: row.activity.action,
-            resource_type: row.activity.resource_type,
-            resource_id: row.activity.resource_id.to_string(),
-            changed_fields: row.activity.changed_fields,
-            details: Some(baton_proto::convert::to_struct(details)),
-            address: row.activity.address,
-            user_agent: row.activity.user_agent,
-            request_id: row.activity.request_id,
-            occurred_at: Some(baton_proto::convert::timestamp(row.activity.occurred_at)),
-            leaf_hash: crate::export::to_hex(&row.leaf_hash),
-        }
-    }
 }

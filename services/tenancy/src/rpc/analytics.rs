@@ -6,8 +6,7 @@ use baton_proto::{
     baton::{
         access::v1::Permission,
         tenancy::v1::{
-            self as proto, AccountAnalytics, ActivityAction, ActivityDay, ActivityHour, InvitationCounts, MemberCount,
-            MemberWeek,
+            AccountAnalytics, ActivityAction, ActivityDay, ActivityHour, InvitationCounts, MemberCount, MemberWeek,
         },
     },
     convert::timestamp,
@@ -17,6 +16,7 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
+    convert,
     member::{INVITATION_TTL, MemberStatus},
     store::analytics::{self, ActivityCount, MemberGroup, WeekCounts},
 };
@@ -64,11 +64,7 @@ fn visible_users(principal: &Principal) -> Option<Vec<Uuid>> {
 fn member_count(row: &MemberGroup) -> Result<MemberCount> {
     let unknown = || Error::internal("unknown role or status");
     let role = Role::from_name(&row.role).ok_or_else(unknown)?;
-    let status = match MemberStatus::from_name(&row.status).ok_or_else(unknown)? {
-        MemberStatus::Invited => proto::MemberStatus::Invited,
-        MemberStatus::Active => proto::MemberStatus::Active,
-        MemberStatus::Removed => proto::MemberStatus::Removed,
-    };
+    let status = convert::member_status(MemberStatus::from_name(&row.status).ok_or_else(unknown)?);
     Ok(MemberCount { role: role.to_proto().into(), status: status.into(), count: to_i32(row.count) })
 }
 

@@ -2,12 +2,9 @@
 
 use baton_access::principal;
 use baton_errors::{Error, Reason, Result};
-use baton_proto::{
-    baton::tenancy::v1::{
-        self as proto, GetBillingRequest, GetBillingResponse, HandleStripeWebhookRequest, HandleStripeWebhookResponse,
-        billing_service_server::BillingService,
-    },
-    convert::timestamp,
+use baton_proto::baton::tenancy::v1::{
+    GetBillingRequest, GetBillingResponse, HandleStripeWebhookRequest, HandleStripeWebhookResponse,
+    billing_service_server::BillingService,
 };
 use baton_store::Tenant;
 use tonic::{Request, Response, Status};
@@ -15,9 +12,9 @@ use uuid::Uuid;
 
 use super::{Rpc, parse_account_id};
 use crate::{
-    account::SubscriptionTier,
+    application::entitlement,
     billing::{self, StripeEvent, Subscription, SubscriptionEvent},
-    convert, payment_grace, store,
+    convert, store,
 };
 
 #[tonic::async_trait]
@@ -30,7 +27,7 @@ impl BillingService for Rpc {
         let plan = plan.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         let subscriptions = store::billing::list_of_account(&mut tx, account_id).await?;
         let decisive = billing::find_decisive(&subscriptions, self.db.clock().now());
-        Ok(Response::new(GetBillingResponse { billing: Some(billing_to_proto(plan.tier, decisive)) }))
+        Ok(Response::new(GetBillingResponse { billing: Some(convert::billing(plan.tier, decisive)) }))
     }
 
     async fn handle_stripe_webhook(
@@ -72,13 +69,12 @@ impl Rpc {
                 ));
                 subscriptions.len() - 1
             });
-        let before = payment_grace::previous_entitlement(&mut tx, account_id, &subscriptions, now).await?;
+        let before = entitlement::previous(&mut tx, account_id, &subscriptions, now).await?;
         let subscription = &mut subscriptions[index];
         subscription.apply(&subscription_event.change, event.created_at, &self.prices)?;
         let lapses_at = subscription.lapses_at(now);
         store::billing::save(&mut tx, account_id, subscription, lapses_at).await?;
-        payment_grace::apply_entitlement(&mut tx, account_id, before, billing::entitlement(&subscriptions, now))
-            .await?;
+        entitlement::apply(&mut tx, account_id, before, billing::entitlement(&subscriptions, now)).await?;
         tx.commit().await
     }
 
@@ -97,36 +93,5 @@ impl Rpc {
             named => named,
         };
         account_id.ok_or_else(|| Error::from(Reason::BillingAccountUnknown))
-    }
-}
-
-fn billing_to_proto(tier: SubscriptionTier, subscription: Option<&Subscription>) -> proto::Billing {
-    let tier = convert::tier(tier).into();
-    let Some(subscription) = subscription else {
-        return proto::Billing { subscription_tier: tier, ..proto::Billing::default() };
-    };
-    proto::Billing {
-        subscription_tier: tier,
-        status: subscription.effective_status().map(|status| status_to_proto(status).into()),
-        customer_id: Some(subscription.customer_id.clone()),
-        subscription_id: Some(subscription.id.clone()),
-        price_id: subscription.price_id.clone(),
-        current_period_end: subscription.current_period_end.map(timestamp),
-        cancel_at_period_end: subscription.cancel_at_period_end,
-        trial_ends_at: subscription.trial_ends_at.map(timestamp),
-        grace_ends_at: subscription.grace_ends_at().map(timestamp),
-    }
-}
-
-fn status_to_proto(status: billing::SubscriptionStatus) -> proto::SubscriptionStatus {
-    match status {
-        billing::SubscriptionStatus::Incomplete => proto::SubscriptionStatus::Incomplete,
-        billing::SubscriptionStatus::IncompleteExpired => proto::SubscriptionStatus::IncompleteExpired,
-        billing::SubscriptionStatus::Trialing => proto::SubscriptionStatus::Trialing,
-        billing::SubscriptionStatus::Active => proto::SubscriptionStatus::Active,
-        billing::SubscriptionStatus::PastDue => proto::SubscriptionStatus::PastDue,
-        billing::SubscriptionStatus::Unpaid => proto::SubscriptionStatus::Unpaid,
-        billing::SubscriptionStatus::Canceled => proto::SubscriptionStatus::Canceled,
-        billing::SubscriptionStatus::Paused => proto::SubscriptionStatus::Paused,
     }
 }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::membership_resolver;
+use crate::{convert, membership_resolver};
 
 #[tonic::async_trait]
 impl InternalService for Rpc {
@@ -21,6 +21,6 @@ impl InternalService for Rpc {
         let id = |id: &str| id.parse::<Uuid>().map_err(|_| Error::from(Reason::NotAMember));
         let (account_id, user_id) = (id(&request.get_ref().account_id)?, id(&request.get_ref().user_id)?);
         let membership = membership_resolver::resolve(&self.db, &self.tiers, user_id, Some(account_id)).await?;
-        Ok(Response::new(DescribeMemberResponse { membership: Some(membership_resolver::to_proto(membership)) }))
+        Ok(Response::new(DescribeMemberResponse { membership: Some(convert::membership(membership)) }))
     }
 }

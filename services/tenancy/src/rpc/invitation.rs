@@ -19,11 +19,15 @@ use uuid::Uuid;
 use super::{Rpc, parse_account_id};
 use crate::{
     account::AccountStatus,
-    convert, emails, events,
+    application::{
+        invitation_emails::{INVITATION_JOB, INVITATION_TOKEN, InvitationJob},
+        usage,
+    },
+    convert,
+    events::publish,
     member::{self, Acceptance, INVITATION_EMAIL_INTERVAL, INVITATION_TTL, Member, MemberStatus, email_key},
     store,
     tier::Tiers,
-    usage,
 };
 
 impl Rpc {
@@ -132,8 +136,8 @@ impl Rpc {
             // Resending makes the caller the inviter.
             store::invitation::resend(&mut tx, &mut invited, principal.user_id(), now).await?;
             usage::reserve_seats(&mut tx, &self.tiers, account_id, was_expired.into()).await?;
-            tx.enqueue(emails::INVITATION_JOB, &emails::InvitationJob { account_id, member_id: invited.id }).await?;
-            tx.publish(events::member_invitation_resent(&invited)).await?;
+            tx.enqueue(INVITATION_JOB, &InvitationJob { account_id, member_id: invited.id }).await?;
+            tx.publish(publish::member_invitation_resent(&invited)).await?;
         }
         tx.commit().await?;
         Ok(ResendInvitationResponse { member: Some(invited.into()) })
@@ -149,7 +153,7 @@ impl Rpc {
         let invited = lock_open_invitation(&mut tx, principal, &request.invitation_id).await?;
         let mut ended = invited.removed(self.db.clock().now());
         store::member::save(&mut tx, &mut ended).await?;
-        tx.publish(events::member_invitation_ended(&ended)).await?;
+        tx.publish(publish::member_invitation_ended(&ended)).await?;
         tx.commit().await?;
         Ok(RevokeInvitationResponse {})
     }
@@ -160,7 +164,7 @@ impl Rpc {
         request: AcceptInvitationRequest,
     ) -> Result<AcceptInvitationResponse> {
         let invalid = || Error::from(Reason::LinkInvalid);
-        let ids = self.mailed_tokens.open(emails::INVITATION_TOKEN, &request.token);
+        let ids = self.mailed_tokens.open(INVITATION_TOKEN, &request.token);
         let [account_id, member_id] = ids.ok_or_else(invalid)?;
         let email = self.auth.email(caller).await?;
         let now = self.db.clock().now();
@@ -182,14 +186,14 @@ impl Rpc {
         if !member::can_still_invite(role_of(invited.invited_by), invited.role) {
             let mut ended = invited.removed(now);
             store::member::save(&mut tx, &mut ended).await?;
-            tx.publish(events::member_invitation_ended(&ended)).await?;
+            tx.publish(publish::member_invitation_ended(&ended)).await?;
             tx.commit().await?;
             return Err(invalid());
         }
         let mut joined = invited.joined(caller.user_id, role_of(invited.manager_id), now);
         store::member::save(&mut tx, &mut joined).await?;
         usage::check_member_seat(&mut tx, &self.tiers, account_id).await?;
-        tx.publish(events::member_joined(&joined)).await?;
+        tx.publish(publish::member_joined(&joined)).await?;
         tx.commit().await?;
         Ok(AcceptInvitationResponse { member: Some(joined.into()) })
     }
@@ -257,10 +261,10 @@ async fn add_invitations(
     let added: HashSet<Uuid> = store::invitation::add_all(tx, &invited).await?.into_iter().collect();
     invited.retain(|member| added.contains(&member.id));
     usage::reserve_seats(tx, tiers, account_id, invited.len()).await?;
-    let to: Vec<_> = invited.iter().map(|member| emails::InvitationJob { account_id, member_id: member.id }).collect();
-    tx.enqueue_all(emails::INVITATION_JOB, &to).await?;
-    let ended = ended.iter().map(events::member_invitation_ended);
-    tx.publish_all(ended.chain(invited.iter().map(events::member_invited))).await?;
+    let to: Vec<_> = invited.iter().map(|member| InvitationJob { account_id, member_id: member.id }).collect();
+    tx.enqueue_all(INVITATION_JOB, &to).await?;
+    let ended = ended.iter().map(publish::member_invitation_ended);
+    tx.publish_all(ended.chain(invited.iter().map(publish::member_invited))).await?;
     let wait = |at: DateTime<Utc>| (at + INVITATION_EMAIL_INTERVAL - now).to_std().unwrap_or_default();
     Ok(AddedInvitations {
         members: invited.into_iter().map(|member| (member.email.clone(), member)).collect(),

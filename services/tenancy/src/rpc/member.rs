@@ -20,9 +20,11 @@ use uuid::Uuid;
 
 use super::{Rpc, parse_account_id};
 use crate::{
-    convert, events,
+    application::{invitations, offboarding},
+    convert,
+    events::publish,
     member::{self, Member},
-    membership_resolver, offboarding,
+    membership_resolver,
     store::{self, member::Filter},
 };
 
@@ -126,11 +128,11 @@ impl MemberService for Rpc {
         if after != before {
             store::member::save(&mut tx, &mut after).await?;
             if after.role != before.role {
-                offboarding::end_invitations(&mut tx, account_id, user_id, Some(after.role)).await?;
-                tx.publish(events::member_role_changed(&after)).await?;
+                invitations::end_unpermitted(&mut tx, account_id, user_id, Some(after.role)).await?;
+                tx.publish(publish::member_role_changed(&after)).await?;
             }
             if (after.manager_id, after.can_reassign_tasks) != (before.manager_id, before.can_reassign_tasks) {
-                tx.publish(events::member_updated(&after)).await?;
+                tx.publish(publish::member_updated(&after)).await?;
             }
         }
         tx.commit().await?;
@@ -152,7 +154,7 @@ impl MemberService for Rpc {
         if member.handle.as_ref() != Some(&handle) {
             member.handle = Some(handle);
             store::member::save(&mut tx, &mut member).await?;
-            tx.publish(events::member_updated(&member)).await?;
+            tx.publish(publish::member_updated(&member)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateOwnMemberResponse { member: Some(member.into()) }))
@@ -221,7 +223,7 @@ impl MemberService for Rpc {
         if !relation_policy::allows(relation_policy::MEMBERSHIPS, principal.role(), described.role, relation) {
             return Err(Error::from(Reason::NotAboveMember).into());
         }
-        Ok(Response::new(DescribeMembershipResponse { membership: Some(membership_resolver::to_proto(described)) }))
+        Ok(Response::new(DescribeMembershipResponse { membership: Some(convert::membership(described)) }))
     }
 
     async fn list_assignees(
@@ -255,7 +257,7 @@ impl MemberService for Rpc {
         let membership =
             membership_resolver::resolve(&self.db, &self.tiers, user_id, parse_account_header(request.metadata())?)
                 .await?;
-        Ok(Response::new(membership_resolver::to_proto(membership)))
+        Ok(Response::new(convert::membership(membership)))
     }
 }
 
@@ -267,7 +269,7 @@ impl Rpc {
     /// HAND_OVER_INVALID, LAST_OWNER.
     async fn remove(&self, tx: &mut Tx, actor: &Member, leaving: &Member, hand_over_to: Option<Uuid>) -> Result<()> {
         let account_id = leaving.account_id;
-        let (actor_id, user_id) = (offboarding::user_id_of(actor)?, offboarding::user_id_of(leaving)?);
+        let (actor_id, user_id) = (actor.joined_user_id()?, leaving.joined_user_id()?);
         let successor = match hand_over_to {
             Some(to) => {
                 let member = store::member::list_active(tx, account_id, &[to]).await?.pop();

@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::{Rpc, parse_account_id};
 use crate::{
+    application::usage,
     convert,
     member::INVITATION_TTL,
     store,
     tier::{Quota, percent_used},
-    usage,
 };
 
 #[tonic::async_trait]
@@ -41,7 +41,7 @@ impl UsageService for Rpc {
             };
             let limit = quota.limit(&limits);
             QuotaUsage {
-                quota: quota.to_proto().into(),
+                quota: convert::quota(quota).into(),
                 limit,
                 used,
                 percent: limit.zip(used).map(|(limit, used)| percent_used(used.into(), limit)),

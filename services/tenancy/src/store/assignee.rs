@@ -5,18 +5,13 @@ use baton_access::{
     relation_policy::{self, Relation},
 };
 use baton_errors::Result;
-use baton_proto::baton::tenancy::v1 as proto;
 use baton_store::Tx;
 use uuid::Uuid;
 
+use crate::member::Assignee;
+
 /// Maximal number of assignees in a response.
 const MAX_ASSIGNEES: i64 = 1_000;
-
-/// A member to whom tasks can be assigned.
-pub(crate) struct Assignee {
-    user_id: Uuid,
-    role: Role,
-}
 
 /// Active members to whom this member may assign tasks by [`relation_policy::TASKS`], without the member. Direct
 /// reports come first, then the order of joining.
@@ -43,10 +38,4 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) ->
     rows.into_iter()
         .map(|row| Ok(Assignee { user_id: row.user_id, role: super::member::parse_role(&row.role)? }))
         .collect()
-}
-
-impl From<Assignee> for proto::Assignee {
-    fn from(assignee: Assignee) -> Self {
-        Self { user_id: assignee.user_id.to_string(), role: assignee.role.to_proto().into() }
-    }
 }

@@ -1,19 +1,10 @@
 //! Looks up members by handle or user id, with their managers.
 
-use baton_access::Role;
 use baton_errors::Result;
-use baton_proto::baton::tenancy::v1 as proto;
 use baton_store::Tx;
 use uuid::Uuid;
 
-/// A member with their chain of managers.
-pub(crate) struct FoundMember {
-    user_id: Uuid,
-    handle: String,
-    role: Role,
-    /// The manager, the manager's manager, and so on.
-    above: Vec<Uuid>,
-}
+use crate::member::FoundMember;
 
 /// Active members with these handles or user ids, each once.
 pub(crate) async fn find(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<FoundMember>> {
@@ -46,15 +37,4 @@ pub(crate) async fn find(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> 
             Ok(FoundMember { user_id: row.user_id, handle: row.handle, role, above: row.above })
         })
         .collect()
-}
-
-impl From<FoundMember> for proto::FoundMember {
-    fn from(found: FoundMember) -> Self {
-        Self {
-            user_id: found.user_id.to_string(),
-            handle: found.handle,
-            role: found.role.to_proto().into(),
-            above_ids: found.above.iter().map(Uuid::to_string).collect(),
-        }
-    }
 }

@@ -9,7 +9,7 @@ use baton_errors::Result;
 use baton_store::{Db, Tenant};
 use uuid::Uuid;
 
-use crate::{events, member::INVITATION_TTL, store};
+use crate::{events::publish, member::INVITATION_TTL, store};
 
 /// Time between two sweeps.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -34,14 +34,14 @@ async fn end_invitations(db: &Db, account_id: Uuid) -> Result<()> {
     let now = db.clock().now();
     let mut tx = db.begin(Tenant::account(account_id)).await?;
     let ended = store::invitation::end_expired(&mut tx, account_id, now - INVITATION_TTL, now).await?;
-    tx.publish_all(ended.iter().map(events::member_invitation_ended)).await?;
+    tx.publish_all(ended.iter().map(publish::member_invitation_ended)).await?;
     tx.commit().await
 }
 
 async fn delete_account(db: &Db, account_id: Uuid) -> Result<()> {
     let mut tx = db.begin(Tenant::account(account_id)).await?;
     if store::account::delete(&mut tx, account_id, db.clock().now()).await? {
-        tx.publish(events::account_deleted(account_id)).await?;
+        tx.publish(publish::account_deleted(account_id)).await?;
         tx.commit().await?;
         tracing::info!(%account_id, "deleted an account after its grace period");
     }

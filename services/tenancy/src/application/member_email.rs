@@ -1,12 +1,11 @@
 //! Keeps the e-mail addresses of memberships up to date when a user changes theirs.
 
 use baton_errors::Result;
-use baton_proto::baton::events::v1::Envelope;
 use baton_store::{Db, Tenant, Tx, jobs::Job};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{clients::auth::AuthClient, events, offboarding::parse_user_id, store};
+use crate::{clients::auth::AuthClient, events::publish, store};
 
 /// Job: copy a user's address from auth into their memberships.
 pub(crate) const REFRESH_JOB: &str = "member.email";
@@ -17,12 +16,12 @@ struct RefreshJob {
     user_id: Uuid,
 }
 
-/// Enqueues the refresh for the event's user. A job calls auth, so that no transaction waits for another service.
+/// Enqueues the refresh for a user. A job calls auth, so that no transaction waits for another service.
 ///
 /// # Errors
-/// Those of the database; INTERNAL when the event has no user id.
-pub(crate) async fn enqueue_refresh(tx: &mut Tx, event: &Envelope) -> Result<()> {
-    tx.enqueue(REFRESH_JOB, &RefreshJob { user_id: parse_user_id(event)? }).await
+/// Those of the database.
+pub(crate) async fn enqueue_refresh(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    tx.enqueue(REFRESH_JOB, &RefreshJob { user_id }).await
 }
 
 /// Runs [`REFRESH_JOB`]: stores the user's address in all their memberships. Ends open invitations to the new address
@@ -41,8 +40,8 @@ pub(crate) async fn refresh(db: &Db, auth: &AuthClient, job: &Job) -> anyhow::Re
         let emails = std::slice::from_ref(&contact.email);
         let ended = store::invitation::end_for_emails(&mut tx, account_id, emails, now, now).await?;
         let changed = store::member::set_email(&mut tx, account_id, user_id, &contact.email).await?;
-        let ended = ended.iter().map(events::member_invitation_ended);
-        tx.publish_all(ended.chain(changed.iter().map(events::member_updated))).await?;
+        let ended = ended.iter().map(publish::member_invitation_ended);
+        tx.publish_all(ended.chain(changed.iter().map(publish::member_updated))).await?;
     }
     tx.commit().await?;
     Ok(())
