@@ -1,8 +1,16 @@
 //! Ranks members as assignees by their current workload and past pace.
 
-use baton_proto::baton::task::v1::SuggestionReasonKind;
-
 use crate::policy::assignment::Assignee;
+
+/// What a criterion measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReasonKind {
+    OpenTasks,
+    RemainingSeconds,
+    OverdueTasks,
+    DueBeforeTasks,
+    Pace,
+}
 
 /// A criterion: its amount, its weight in the score, and the amount that halves its contribution.
 ///
@@ -10,7 +18,7 @@ use crate::policy::assignment::Assignee;
 /// positive. A score therefore depends on no other member, lies between 0 and 1, and never improves with more of
 /// anything.
 struct Criterion {
-    kind: SuggestionReasonKind,
+    kind: ReasonKind,
     weight: f64,
     half: f64,
 }
@@ -20,14 +28,14 @@ struct Criterion {
 /// Pace weighs least, because the best people get the hardest tasks.
 const CRITERIA: [Criterion; 5] = [
     // Five open tasks are usual.
-    Criterion { kind: SuggestionReasonKind::OpenTasks, weight: 0.30, half: 5.0 },
+    Criterion { kind: ReasonKind::OpenTasks, weight: 0.30, half: 5.0 },
     // A week of 40 hours.
-    Criterion { kind: SuggestionReasonKind::RemainingSeconds, weight: 0.25, half: 144_000.0 },
+    Criterion { kind: ReasonKind::RemainingSeconds, weight: 0.25, half: 144_000.0 },
     // One overdue task can happen to anyone.
-    Criterion { kind: SuggestionReasonKind::OverdueTasks, weight: 0.20, half: 2.0 },
-    Criterion { kind: SuggestionReasonKind::DueBeforeTasks, weight: 0.15, half: 3.0 },
+    Criterion { kind: ReasonKind::OverdueTasks, weight: 0.20, half: 2.0 },
+    Criterion { kind: ReasonKind::DueBeforeTasks, weight: 0.15, half: 3.0 },
     // As estimated, which is also assumed with too little data.
-    Criterion { kind: SuggestionReasonKind::Pace, weight: 0.10, half: NEUTRAL_PACE },
+    Criterion { kind: ReasonKind::Pace, weight: 0.10, half: NEUTRAL_PACE },
 ];
 
 const NEUTRAL_PACE: f64 = 1.0;
@@ -61,7 +69,7 @@ pub(crate) struct Suggestion {
 /// The contribution of one criterion. The score is the sum of all.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reason {
-    pub(crate) kind: SuggestionReasonKind,
+    pub(crate) kind: ReasonKind,
     pub(crate) value: f64,
     pub(crate) adds: f64,
     pub(crate) weight: f64,
@@ -85,16 +93,13 @@ fn suggest(assignee: Assignee, workload: &Workload) -> Suggestion {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody holds 2^52 tasks")]
-fn amount(kind: SuggestionReasonKind, workload: &Workload) -> f64 {
+fn amount(kind: ReasonKind, workload: &Workload) -> f64 {
     match kind {
-        SuggestionReasonKind::OpenTasks => workload.open as f64,
-        SuggestionReasonKind::RemainingSeconds => workload.remaining_seconds as f64,
-        SuggestionReasonKind::OverdueTasks => workload.overdue as f64,
-        SuggestionReasonKind::DueBeforeTasks => workload.due_before as f64,
-        SuggestionReasonKind::Pace => {
-            workload.pace.filter(|_| workload.paced >= MIN_PACED_TASKS).unwrap_or(NEUTRAL_PACE)
-        }
-        SuggestionReasonKind::Unspecified => 0.0,
+        ReasonKind::OpenTasks => workload.open as f64,
+        ReasonKind::RemainingSeconds => workload.remaining_seconds as f64,
+        ReasonKind::OverdueTasks => workload.overdue as f64,
+        ReasonKind::DueBeforeTasks => workload.due_before as f64,
+        ReasonKind::Pace => workload.pace.filter(|_| workload.paced >= MIN_PACED_TASKS).unwrap_or(NEUTRAL_PACE),
     }
 }
 
@@ -135,12 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn weights_sum_to_one_and_cover_every_kind() {
+    fn weights_sum_to_one_and_each_kind_counts_once() {
         assert!((CRITERIA.iter().map(|line| line.weight).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(CRITERIA.is_sorted_by(|a, b| a.weight >= b.weight), "the weightiest first, as the contract says");
-        for number in 1.. {
-            let Ok(kind) = SuggestionReasonKind::try_from(number) else { break };
-            assert_eq!(CRITERIA.iter().filter(|line| line.kind == kind).count(), 1, "{kind:?}");
+        for (n, line) in CRITERIA.iter().enumerate() {
+            assert!(CRITERIA[..n].iter().all(|other| other.kind != line.kind), "{:?}", line.kind);
         }
     }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::task::{Task, event_kind::EventKind};
 
 macro_rules! origins {
-    ($($variant:ident $name:literal $proto:ident;)*) => {
+    ($($variant:ident $name:literal;)*) => {
         /// How a task came to its holder.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum AssignmentOrigin { $($variant,)* }
@@ -21,22 +21,34 @@ macro_rules! origins {
             pub(crate) fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
-
-            /// The origin in the contract.
-            pub(crate) fn to_proto(self) -> baton_proto::baton::task::v1::AssignmentOrigin {
-                match self { $(Self::$variant => baton_proto::baton::task::v1::AssignmentOrigin::$proto,)* }
-            }
         }
     };
 }
 
 origins! {
-    Assigned "assigned" Assigned;
-    Reassigned "reassigned" Reassigned;
-    Delegated "delegated" Delegated;
-    HandedOver "handed_over" HandedOver;
-    Oneself "self" Self_;
-    Returned "returned" Returned;
+    Assigned "assigned";
+    Reassigned "reassigned";
+    Delegated "delegated";
+    HandedOver "handed_over";
+    Oneself "self";
+    Returned "returned";
+}
+
+/// An assignment of the history: a task and one of its holders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) id: Uuid,
+    /// The task's version at the assignment.
+    pub(crate) version: i32,
+    pub(crate) assigned_to: Uuid,
+    pub(crate) assigned_by: Uuid,
+    /// `None` for an origin that this release does not know.
+    pub(crate) origin: Option<AssignmentOrigin>,
+    pub(crate) assigned_at: DateTime<Utc>,
+    pub(crate) accepted_at: Option<DateTime<Utc>>,
+    pub(crate) rejected_at: Option<DateTime<Utc>>,
+    pub(crate) rejection_reason: Option<String>,
+    pub(crate) ended_at: Option<DateTime<Utc>>,
 }
 
 /// Effect of a task change on its assignment history.

@@ -1,27 +1,39 @@
 //! Conversion between contract and domain.
 
+pub(crate) mod assignment;
 pub(crate) mod attachment;
+pub(crate) mod board;
+pub(crate) mod bulk;
 pub(crate) mod comment;
 pub(crate) mod custom_field;
 pub(crate) mod dependency;
+pub(crate) mod explain;
+pub(crate) mod fields;
+pub(crate) mod filter;
+pub(crate) mod saved_view;
+pub(crate) mod search;
 pub(crate) mod subtasks;
 pub(crate) mod time_entry;
 
 use baton_access::Settings;
+use baton_errors::{Error, Result};
 use baton_proto::{
     baton::{
-        task::v1::{self as proto, TaskPriority, TaskStatus, TaskVisibility},
+        task::v1::{self as proto, TaskEventKind, TaskPriority, TaskStatus, TaskVisibility},
         tenancy::v1 as tenancy,
     },
-    convert::{timestamp, to_struct},
+    convert::{datetime, timestamp, to_struct},
 };
-use baton_store::RowCount;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
+use prost_types::Timestamp;
 
 use crate::{
     schedule::series,
-    store::timeline::Entry,
-    task::{Priority, Status, Task, Visibility, event_kind::EventKind},
+    task::{
+        Priority, Status, Task, Visibility,
+        event_kind::EventKind,
+        event_log::{StoredEntry, TimelineEntry},
+    },
 };
 
 /// The task as of `now`.
@@ -70,25 +82,53 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
 }
 
 /// An entry of a timeline.
-pub(crate) fn entry(entry: Entry) -> proto::TimelineEntry {
+pub(crate) fn entry(TimelineEntry { id, logged }: TimelineEntry) -> proto::TimelineEntry {
+    let StoredEntry { version, kind, actor_id, occurred_at, changes, reason } = logged;
     proto::TimelineEntry {
-        id: entry.id.to_string(),
-        kind: EventKind::from_name(&entry.kind).map_or(proto::TaskEventKind::Unspecified, EventKind::to_proto).into(),
-        actor_id: entry.actor_id.to_string(),
-        version: entry.version,
-        occurred_at: Some(timestamp(entry.occurred_at)),
-        changes: Some(to_struct(entry.changes.0)),
-        reason: entry.reason,
+        id: id.to_string(),
+        kind: kind.map_or(TaskEventKind::Unspecified, to_event_kind).into(),
+        actor_id: actor_id.to_string(),
+        version,
+        occurred_at: Some(timestamp(occurred_at)),
+        changes: Some(to_struct(changes)),
+        reason,
     }
 }
 
-/// A column of a board.
-pub(crate) fn column((status, total): (Status, RowCount)) -> proto::BoardColumn {
-    proto::BoardColumn {
-        status: to_status(status).into(),
-        count: i32::try_from(total.count).unwrap_or(i32::MAX),
-        count_is_estimate: total.is_estimate,
+/// The kind of an event in the contract.
+pub(crate) fn to_event_kind(kind: EventKind) -> TaskEventKind {
+    match kind {
+        EventKind::Created => TaskEventKind::Created,
+        EventKind::Updated => TaskEventKind::Updated,
+        EventKind::Deleted => TaskEventKind::Deleted,
+        EventKind::Started => TaskEventKind::Started,
+        EventKind::Paused => TaskEventKind::Paused,
+        EventKind::Resumed => TaskEventKind::Resumed,
+        EventKind::Completed => TaskEventKind::Completed,
+        EventKind::Assigned => TaskEventKind::Assigned,
+        EventKind::Reassigned => TaskEventKind::Reassigned,
+        EventKind::Accepted => TaskEventKind::Accepted,
+        EventKind::Rejected => TaskEventKind::Rejected,
+        EventKind::Archived => TaskEventKind::Archived,
+        EventKind::Canceled => TaskEventKind::Canceled,
+        EventKind::Reopened => TaskEventKind::Reopened,
+        EventKind::Restored => TaskEventKind::Restored,
+        EventKind::Moved => TaskEventKind::Moved,
+        EventKind::TimeCorrected => TaskEventKind::TimeCorrected,
     }
+}
+
+/// A time that RFC 3339 can express, truncated to microseconds as in Postgres. `field` names it in errors.
+///
+/// # Errors
+/// VALIDATION_FAILED.
+pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
+    Ok(exact_time(time, field)?.trunc_subsecs(6))
+}
+
+/// [`time`] without truncation.
+fn exact_time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
+    datetime(time).ok_or_else(|| Error::invalid(field, "must be a time in the years 1 to 9999"))
 }
 
 /// The state in the contract.
@@ -118,6 +158,7 @@ pub(crate) fn visibility(visibility: i32) -> Option<Visibility> {
     Visibility::ALL.into_iter().find(|&known| to_visibility(known) as i32 == visibility)
 }
 
+/// The priority in the contract.
 fn to_priority(priority: Priority) -> TaskPriority {
     match priority {
         Priority::Low => TaskPriority::Low,
@@ -136,6 +177,7 @@ pub(crate) fn default_visibility(settings: &Settings) -> Visibility {
     }
 }
 
+/// The visibility in the contract.
 fn to_visibility(visibility: Visibility) -> TaskVisibility {
     match visibility {
         Visibility::Private => TaskVisibility::Private,

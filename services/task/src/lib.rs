@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod application;
 mod assignee_ranking;
 mod assignment_history;
 mod clients;
@@ -7,7 +8,6 @@ mod config;
 mod convert;
 mod events;
 pub mod maintenance;
-mod offboarding;
 mod policy;
 mod query;
 mod rpc;
@@ -35,11 +35,10 @@ use baton_service::{Service, Spec};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
+    application::{reindex, scheduler},
     clients::{internal::InternalDirectory, tenancy::MemberDirectory},
     events::consume,
     maintenance::{attachment_gc, quota_counters, trash_purge},
-    query::search,
-    schedule::scheduler,
     task::attachment,
 };
 
@@ -105,7 +104,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
             let files = files.clone();
             async move { attachment_gc::delete_account_content(&files, account_id).await }
         })
-        .job(search::REINDEX_JOB, search::reindex)
+        .job(reindex::JOB, reindex::run)
         .every("task.timers", scheduler::POLL_INTERVAL, move |db| scheduler::poll(db, directory.clone()))
         .every("task.trash", trash_purge::INTERVAL, trash_purge::sweep)
         .every("task.quota_counters", quota_counters::INTERVAL, move |db| {

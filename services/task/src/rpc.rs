@@ -9,6 +9,7 @@ mod comment;
 mod custom_field;
 mod explain;
 mod list;
+mod lookup;
 mod mutation;
 mod rank;
 mod reminder;

@@ -2,5 +2,5 @@
 
 pub(crate) mod follow_ups;
 pub(crate) mod recurrence;
-pub(crate) mod scheduler;
 pub(crate) mod series;
+pub(crate) mod timer;

@@ -1,7 +1,8 @@
-//! A task and its lifecycle. Submodules hold what is attached to a task; `writer` stores every change.
+//! A task and its lifecycle. Submodules hold what is attached to a task, its changes and its log.
 
 pub(crate) mod attachment;
 pub(crate) mod bulk;
+pub(crate) mod change;
 pub(crate) mod comment;
 pub(crate) mod custom_field;
 pub(crate) mod dependency;
@@ -13,7 +14,6 @@ pub(crate) mod mention;
 pub(crate) mod rank;
 pub(crate) mod subtasks;
 pub(crate) mod time_entry;
-pub(crate) mod writer;
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -56,6 +56,11 @@ impl Priority {
             Self::High => "high",
             Self::Urgent => "urgent",
         }
+    }
+
+    /// The priority with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.name() == name)
     }
 }
 

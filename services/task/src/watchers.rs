@@ -53,6 +53,14 @@ impl WatchState {
     }
 }
 
+/// A watcher of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watcher {
+    pub(crate) user_id: Uuid,
+    /// Their state, if they would watch without being creator or holder.
+    pub(crate) standing: Option<WatchState>,
+}
+
 /// The new state when `requested` is asked for; `None` when the state does not change. Only members themselves can
 /// watch again after declining.
 ///

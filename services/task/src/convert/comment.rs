@@ -6,12 +6,11 @@ use baton_proto::{
 };
 
 use crate::{
-    store::{
-        comment::{CommentDetails, Mention, Reaction},
-        watcher::Watcher,
+    task::{
+        Task,
+        comment::{Comment, CommentDetails, Mention, Reaction},
     },
-    task::{Task, comment::Comment},
-    watchers::WatchState,
+    watchers::{WatchState, Watcher},
 };
 
 /// A comment with its mentions, reactions and replies.

@@ -3,9 +3,9 @@
 use baton_proto::baton::task::v1 as proto;
 use chrono::{DateTime, Utc};
 
-use crate::{
-    store::subtasks::TaskSummary,
-    task::{Task, subtasks::Progress},
+use crate::task::{
+    Task,
+    subtasks::{Progress, TaskSummary},
 };
 
 /// The task as of `now`, with its progress and whether it is blocked.

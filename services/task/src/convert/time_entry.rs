@@ -6,12 +6,9 @@ use baton_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::{
-    store::time_entry::Correction,
-    task::{
-        Task,
-        time_entry::{CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, clamp_seconds},
-    },
+use crate::task::{
+    Task,
+    time_entry::{Correction, CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, clamp_seconds},
 };
 
 /// An interval as of `now`.

@@ -6,7 +6,7 @@ use baton_proto::baton::events::v1::Envelope;
 use baton_store::{Tenant, Tx};
 use uuid::Uuid;
 
-use crate::{offboarding, store};
+use crate::{application::offboarding, store};
 
 /// Offboards members who have left, and clears the departure of members who return.
 #[derive(Debug)]

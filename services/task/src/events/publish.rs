@@ -16,7 +16,7 @@ use baton_store::Event;
 use uuid::Uuid;
 
 use crate::{
-    convert::{time_entry::to_action, to_status},
+    convert::{time_entry::to_action, to_event_kind, to_status},
     task::{
         Task,
         event_kind::EventKind,
@@ -35,7 +35,7 @@ pub(crate) fn task_event(
     let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let event = TaskEvent {
         task_id: after.id.to_string(),
-        kind: kind.to_proto().into(),
+        kind: to_event_kind(kind).into(),
         version: after.version,
         status: to_status(after.status).into(),
         created_by: after.created_by.to_string(),

@@ -8,10 +8,11 @@ use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
 use crate::{
+    application::writer,
     store,
     task::{
+        change::{AccountPolicy, AppliedChange},
         event_kind::EventKind,
-        writer::{self, AccountPolicy, AppliedChange},
     },
 };
 

@@ -1,17 +1,41 @@
 //! Explains a permission: the verdict of the role matrix and of the rules in `visibility.rs` and `assignment.rs`, and
 //! the rule behind it. It evaluates those rules and decides nothing itself.
 
-use baton_access::matrix;
+use baton_access::{Permission, matrix};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::{
-    access::v1::Permission,
-    task::v1::{AccessRelation, AccessRule},
-};
 
 use crate::{
     policy::{assignment, visibility::Actor},
     task::{Task, Visibility},
 };
+
+/// The rule behind a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessRule {
+    Role,
+    OwnTask,
+    TaskOfReport,
+    WholeAccount,
+    VisibleToTeam,
+    VisibleToAccount,
+    TaskNotVisible,
+    TaskOfAnother,
+    NoReassigning,
+    HeldByAnother,
+    HeldByNobody,
+}
+
+/// The actor's relation to a task, the closest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessRelation {
+    /// They created or hold it.
+    Own,
+    /// Its creator or holder reports to them.
+    Report,
+    /// They see it.
+    Other,
+    None,
+}
 
 /// A verdict and its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +108,6 @@ pub(crate) fn relation(actor: Actor<'_>, task: &Task) -> AccessRelation {
 /// A description of the rule in one sentence.
 pub(crate) fn description(rule: AccessRule) -> &'static str {
     match rule {
-        AccessRule::Unspecified => "",
         AccessRule::Role => "The role matrix decides: least_role and every higher role hold the permission.",
         AccessRule::OwnTask => "They created or hold the task.",
         AccessRule::TaskOfReport => "Who created or holds the task reports to them.",

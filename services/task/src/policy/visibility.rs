@@ -43,7 +43,7 @@ impl<'a> Actor<'a> {
         person == self.id || self.manages(person) || self.membership.team.contains(&person)
     }
 
-    /// Whether the actor sees the task. `store/list.rs` has the same rule in SQL.
+    /// Whether the actor sees the task. `store/visibility.rs` has the same rule in SQL.
     pub(crate) fn can_see(self, task: &Task) -> bool {
         self.can_see_task_of(task.created_by, task.assigned_to, task.fields.visibility)
     }

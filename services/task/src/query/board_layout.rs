@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use baton_errors::{Error, Result};
-use baton_proto::{
-    baton::task::v1::{BoardBar, BoardDay, BoardLayout, BoardOptions},
-    convert::timestamp,
-};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::{
-    query::date_range::start_of_day,
-    task::{Task, fields::time},
+    query::date_range::{Range, start_of_day},
+    task::Task,
 };
 
 /// Maximum range of a calendar or timeline.
@@ -21,8 +17,32 @@ const MAX_RANGE: TimeDelta = TimeDelta::days(62);
 /// Range when the request has none.
 const DEFAULT_RANGE: TimeDelta = TimeDelta::days(31);
 
-/// Start (inclusive) and end (exclusive).
-pub(crate) type Range = (DateTime<Utc>, DateTime<Utc>);
+/// The kind of a layout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum LayoutKind {
+    #[default]
+    Kanban,
+    Calendar,
+    Timeline,
+}
+
+impl LayoutKind {
+    const ALL: [Self; 3] = [Self::Kanban, Self::Calendar, Self::Timeline];
+
+    /// The stored name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kanban => "kanban",
+            Self::Calendar => "calendar",
+            Self::Timeline => "timeline",
+        }
+    }
+
+    /// The kind with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
 
 /// The layout of a board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,48 +53,25 @@ pub(crate) enum Layout {
     Timeline(Range),
 }
 
-impl Layout {
-    /// Parses the options of a request. Days are those of the account's time zone when the request has none.
-    ///
-    /// # Errors
-    /// VALIDATION_FAILED.
-    pub(crate) fn parse(options: Option<BoardOptions>, account_timezone: &str, now: DateTime<Utc>) -> Result<Self> {
-        let options = options.unwrap_or_default();
-        let timezone = match &options.timezone {
-            Some(name) => {
-                name.parse().map_err(|_| Error::invalid("options.timezone", "must be an IANA time zone name"))?
-            }
-            None => account_timezone.parse().unwrap_or(Tz::UTC),
-        };
-        let layout = options.layout();
-        if !matches!(layout, BoardLayout::Calendar | BoardLayout::Timeline) {
-            let as_of = options.as_of.map(|at| time(&at, "options.as_of")).transpose()?;
-            // A time in the future means the current board.
-            return Ok(Self::Kanban(as_of.filter(|&at| at < now)));
-        }
-        if options.as_of.is_some() {
-            return Err(Error::invalid("options.as_of", "must be empty except for Kanban"));
-        }
-        let from = match &options.from {
-            Some(from) => time(from, "options.from")?,
-            None => midnight(now, timezone),
-        };
-        let to = match &options.to {
-            Some(to) => time(to, "options.to")?,
-            None => from.checked_add_signed(DEFAULT_RANGE).unwrap_or(from),
-        };
-        if to <= from {
-            return Err(Error::invalid("options.to", "must be after options.from"));
-        }
-        if to - from > MAX_RANGE {
-            return Err(Error::invalid("options.to", "must be at most 62 days after options.from"));
-        }
-        Ok(if layout == BoardLayout::Calendar {
-            Self::Calendar((from, to), timezone)
-        } else {
-            Self::Timeline((from, to))
-        })
+/// The range of a calendar or timeline: from today in this time zone, and for a month, unless the request says otherwise.
+///
+/// # Errors
+/// VALIDATION_FAILED when it is empty or too long.
+pub(crate) fn range(
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+    timezone: Tz,
+    now: DateTime<Utc>,
+) -> Result<Range> {
+    let from = from.unwrap_or_else(|| midnight(now, timezone));
+    let to = to.unwrap_or_else(|| from.checked_add_signed(DEFAULT_RANGE).unwrap_or(from));
+    if to <= from {
+        return Err(Error::invalid("options.to", "must be after options.from"));
     }
+    if to - from > MAX_RANGE {
+        return Err(Error::invalid("options.to", "must be at most 62 days after options.from"));
+    }
+    Ok((from, to))
 }
 
 /// Start of the current day in this time zone.
@@ -82,27 +79,44 @@ fn midnight(now: DateTime<Utc>, timezone: Tz) -> DateTime<Utc> {
     start_of_day(now.with_timezone(&timezone).date_naive(), timezone).unwrap_or(now)
 }
 
+/// The tasks that are due on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Day {
+    pub(crate) date: NaiveDate,
+    pub(crate) task_ids: Vec<Uuid>,
+}
+
 /// Tasks grouped by due day in this time zone.
-pub(crate) fn days(tasks: &[Task], timezone: Tz) -> Vec<BoardDay> {
-    let mut days: BTreeMap<_, Vec<String>> = BTreeMap::new();
+pub(crate) fn days(tasks: &[Task], timezone: Tz) -> Vec<Day> {
+    let mut days: BTreeMap<_, Vec<Uuid>> = BTreeMap::new();
     for task in tasks {
         let Some(due) = task.fields.due_at else { continue };
-        days.entry(due.with_timezone(&timezone).date_naive()).or_default().push(task.id.to_string());
+        days.entry(due.with_timezone(&timezone).date_naive()).or_default().push(task.id);
     }
-    days.into_iter().map(|(date, task_ids)| BoardDay { date: date.to_string(), task_ids }).collect()
+    days.into_iter().map(|(date, task_ids)| Day { date, task_ids }).collect()
+}
+
+/// The bar of a task in a timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bar {
+    pub(crate) task_id: Uuid,
+    pub(crate) start_at: DateTime<Utc>,
+    pub(crate) end_at: Option<DateTime<Utc>>,
+    /// Its blockers within the timeline.
+    pub(crate) blocked_by: Vec<Uuid>,
 }
 
 /// The bars of a timeline; `blocks` are pairs of a task and its blocker.
-pub(crate) fn bars(tasks: &[Task], blocks: &[(Uuid, Uuid)]) -> Vec<BoardBar> {
+pub(crate) fn bars(tasks: &[Task], blocks: &[(Uuid, Uuid)]) -> Vec<Bar> {
     let ids: HashSet<Uuid> = tasks.iter().map(|task| task.id).collect();
-    let mut blocked_by: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
-    for (task, by) in blocks.iter().filter(|(_, by)| ids.contains(by)) {
-        blocked_by.entry(*task).or_default().push(by.to_string());
+    let mut blocked_by: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for &(task, by) in blocks.iter().filter(|(_, by)| ids.contains(by)) {
+        blocked_by.entry(task).or_default().push(by);
     }
-    let bar = |task: &Task| BoardBar {
-        task_id: task.id.to_string(),
-        start_at: Some(timestamp(task.started_at.unwrap_or(task.created_at))),
-        end_at: task.completed_at.or(task.canceled_at).or(task.fields.due_at).map(timestamp),
+    let bar = |task: &Task| Bar {
+        task_id: task.id,
+        start_at: task.started_at.unwrap_or(task.created_at),
+        end_at: task.completed_at.or(task.canceled_at).or(task.fields.due_at),
         blocked_by: blocked_by.get(&task.id).cloned().unwrap_or_default(),
     };
     tasks.iter().map(bar).collect()
@@ -110,42 +124,8 @@ pub(crate) fn bars(tasks: &[Task], blocks: &[(Uuid, Uuid)]) -> Vec<BoardBar> {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::Timestamp;
-
     use super::*;
     use crate::task::tests::{at, task};
-
-    const DAY: i64 = 86_400;
-
-    fn options(layout: BoardLayout, from: Option<i64>, to: Option<i64>) -> BoardOptions {
-        let time = |seconds| Timestamp { seconds, nanos: 0 };
-        BoardOptions { layout: layout.into(), from: from.map(time), to: to.map(time), timezone: None, as_of: None }
-    }
-
-    #[test]
-    fn range_is_bounded_and_defaults_to_today() {
-        let of = |options| Layout::parse(Some(options), "Europe/Berlin", at(10 * DAY + 5));
-        let usual = of(options(BoardLayout::Timeline, None, None)).unwrap();
-        // Berlin is an hour ahead: its day started at 23:00 UTC.
-        assert_eq!(usual, Layout::Timeline((at(10 * DAY - 3600), at(41 * DAY - 3600))));
-        let longest = of(options(BoardLayout::Calendar, Some(0), Some(62 * DAY))).unwrap();
-        assert_eq!(longest, Layout::Calendar((at(0), at(62 * DAY)), Tz::Europe__Berlin));
-        for (from, to) in [(0, 0), (5, 0), (0, 62 * DAY + 1)] {
-            assert!(of(options(BoardLayout::Calendar, Some(from), Some(to))).is_err(), "{from} {to}");
-            assert!(of(options(BoardLayout::Kanban, Some(from), Some(to))).is_ok(), "a range is not for it");
-        }
-        let nowhere = BoardOptions { timezone: Some("Europe/Atlantis".to_owned()), ..Default::default() };
-        assert!(of(nowhere).is_err());
-    }
-
-    #[test]
-    fn as_of_the_future_is_the_current_board() {
-        let of = |seconds| {
-            let options = BoardOptions { as_of: Some(Timestamp { seconds, nanos: 0 }), ..Default::default() };
-            Layout::parse(Some(options), "UTC", at(100)).unwrap()
-        };
-        assert_eq!((of(99), of(100)), (Layout::Kanban(Some(at(99))), Layout::Kanban(None)));
-    }
 
     #[test]
     fn days_follow_the_timezone() {
@@ -155,8 +135,9 @@ mod tests {
             task.id = Uuid::now_v7();
             task.fields.due_at = due;
         }
-        let dates =
-            |timezone| days(&tasks, timezone).into_iter().map(|day| (day.date, day.task_ids.len())).collect::<Vec<_>>();
+        let dates = |timezone| {
+            days(&tasks, timezone).into_iter().map(|day| (day.date.to_string(), day.task_ids.len())).collect::<Vec<_>>()
+        };
         assert_eq!(dates(Tz::Europe__Berlin), [("1970-01-02".to_owned(), 2)]);
         assert_eq!(dates(Tz::UTC), [("1970-01-01".to_owned(), 1), ("1970-01-02".to_owned(), 1)]);
         assert_eq!(dates(Tz::America__New_York), [("1970-01-01".to_owned(), 2)]);
@@ -170,8 +151,8 @@ mod tests {
         tasks[1].started_at = Some(at(7));
         let outside = Uuid::from_u128(3);
         let bars = bars(&tasks, &[(tasks[1].id, tasks[0].id), (tasks[1].id, outside)]);
-        assert_eq!((bars[0].end_at, bars[0].blocked_by.len()), (Some(timestamp(at(50))), 0));
-        assert_eq!((bars[1].start_at, bars[1].end_at), (Some(timestamp(at(7))), None));
-        assert_eq!(bars[1].blocked_by, [tasks[0].id.to_string()]);
+        assert_eq!((bars[0].end_at, bars[0].blocked_by.len()), (Some(at(50)), 0));
+        assert_eq!((bars[1].start_at, bars[1].end_at), (at(7), None));
+        assert_eq!(bars[1].blocked_by, [tasks[0].id]);
     }
 }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::query::board_layout::Range;
+/// Start (inclusive) and end (exclusive).
+pub(crate) type Range = (DateTime<Utc>, DateTime<Utc>);
 
 /// The unit of a range. Weeks start on Monday (ISO 8601).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

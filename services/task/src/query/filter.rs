@@ -1,17 +1,18 @@
 //! Filters and sort orders of task lists.
 
 use baton_errors::{Error, Result};
-use baton_proto::baton::task::v1::{SortOrder, TaskFilter, TaskSort};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::{
-    convert,
-    query::{board_layout::Range, date_range::NamedRange, search::SearchTerms},
+    query::{
+        date_range::{NamedRange, Range},
+        search::SearchTerms,
+    },
     task::{
         Priority, Status,
-        fields::{id, text, time},
+        fields::{id, text},
     },
 };
 
@@ -26,6 +27,48 @@ pub(crate) enum Sort {
     Priority,
     /// The manual order.
     Rank,
+}
+
+impl Sort {
+    const ALL: [Self; 5] = [Self::CreatedAt, Self::UpdatedAt, Self::DueAt, Self::Priority, Self::Rank];
+
+    /// The stored name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CreatedAt => "created_at",
+            Self::UpdatedAt => "updated_at",
+            Self::DueAt => "due_at",
+            Self::Priority => "priority",
+            Self::Rank => "rank",
+        }
+    }
+
+    /// The sort key with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.name() == name)
+    }
+}
+
+/// Direction of a sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Ascending,
+    Descending,
+}
+
+impl Order {
+    /// The stored name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
+    }
+
+    /// The order with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Ascending, Self::Descending].into_iter().find(|order| order.name() == name)
+    }
 }
 
 /// Placeholder for the caller in a filter.
@@ -54,9 +97,89 @@ impl Reader {
     }
 }
 
-/// Whether the filter depends on the caller's time zone.
-pub(crate) fn has_named_dates(filter: &TaskFilter) -> bool {
-    [&filter.due, &filter.created, &filter.updated, &filter.completed].into_iter().any(Option::is_some)
+/// A filter as a member writes it: `me` and named dates mean something else for each reader and day.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct FilterTemplate {
+    pub(crate) status: Vec<Status>,
+    pub(crate) priority: Vec<Priority>,
+    pub(crate) assigned_to: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) due_from: Option<DateTime<Utc>>,
+    pub(crate) due_to: Option<DateTime<Utc>>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) search: Option<String>,
+    pub(crate) sort: Option<Sort>,
+    pub(crate) order: Option<Order>,
+    pub(crate) overdue: Option<bool>,
+    pub(crate) unassigned: Option<bool>,
+    pub(crate) parent_task_id: Option<String>,
+    pub(crate) has_due: Option<bool>,
+    pub(crate) due: Option<String>,
+    pub(crate) created: Option<String>,
+    pub(crate) updated: Option<String>,
+    pub(crate) completed: Option<String>,
+}
+
+impl FilterTemplate {
+    /// Whether the filter depends on the reader's time zone.
+    pub(crate) fn has_named_dates(&self) -> bool {
+        [&self.due, &self.created, &self.updated, &self.completed].into_iter().any(Option::is_some)
+    }
+
+    /// Copies one field from another filter; `false` when there is none of this name.
+    pub(crate) fn copy_field(&mut self, from: &Self, field: &str) -> bool {
+        macro_rules! fields {
+            ($($name:ident)*) => {
+                match field {
+                    $(stringify!($name) => self.$name.clone_from(&from.$name),)*
+                    _ => return false,
+                }
+            };
+        }
+        fields!(status priority assigned_to created_by due_from due_to tags search sort order overdue unassigned
+                parent_task_id has_due due created updated completed);
+        true
+    }
+
+    /// The filter of `reader`.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED.
+    pub(crate) fn resolve(self, reader: Reader) -> Result<Filter> {
+        let mut tags = Vec::with_capacity(self.tags.len());
+        for tag in self.tags {
+            // Stored tags are trimmed.
+            tags.push(text(tag.trim().to_owned(), "filter.tags")?);
+        }
+        let range = |name: Option<String>, field: &str| name.map(|name| reader.range(&name, field)).transpose();
+        let due = range(self.due, "filter.due")?;
+        // Stored times have microseconds.
+        let (due_from, due_to) =
+            (self.due_from.map(|at| at.trunc_subsecs(6)), self.due_to.map(|at| at.trunc_subsecs(6)));
+        let sort = self.sort.unwrap_or_default();
+        Ok(Filter {
+            status: self.status,
+            priority: self.priority,
+            assigned_to: self.assigned_to.map(|user| reader.person(&user, "filter.assigned_to")).transpose()?,
+            created_by: self.created_by.map(|user| reader.person(&user, "filter.created_by")).transpose()?,
+            due_from: due_from.into_iter().chain(due.map(|(from, _)| from)).max(),
+            due_to: due_to.into_iter().chain(due.map(|(_, to)| to)).min(),
+            created: range(self.created, "filter.created")?,
+            updated: range(self.updated, "filter.updated")?,
+            completed: range(self.completed, "filter.completed")?,
+            tags,
+            search: self.search.map(|search| SearchTerms::parse(&search, "filter.search")).transpose()?,
+            overdue: self.overdue,
+            unassigned: self.unassigned,
+            parent_task_id: self.parent_task_id.map(|task| id(&task, "filter.parent_task_id")).transpose()?,
+            has_due: self.has_due,
+            within: None,
+            unchanged_since: None,
+            sort,
+            // The manual order is ascending by default.
+            descending: self.order.map_or(sort != Sort::Rank, |order| order == Order::Descending),
+        })
+    }
 }
 
 /// A filter of the tasks in scope. All conditions must hold; of several values of one field, any may.
@@ -114,56 +237,6 @@ impl Filter {
     /// Whether the filter has no condition.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self { sort: self.sort, descending: self.descending, ..Self::default() }
-    }
-
-    /// Parses a filter of `reader`.
-    ///
-    /// # Errors
-    /// VALIDATION_FAILED.
-    pub(crate) fn parse(filter: Option<TaskFilter>, reader: Reader) -> Result<Self> {
-        let filter = filter.unwrap_or_default();
-        let (sort, order) = (filter.sort(), filter.order());
-        let mut tags = Vec::with_capacity(filter.tags.len());
-        for tag in filter.tags {
-            // Stored tags are trimmed.
-            tags.push(text(tag.trim().to_owned(), "filter.tags")?);
-        }
-        let range = |name: Option<String>, field: &str| name.map(|name| reader.range(&name, field)).transpose();
-        let due = range(filter.due, "filter.due")?;
-        let due_from = filter.due_from.map(|at| time(&at, "filter.due_from")).transpose()?;
-        let due_to = filter.due_to.map(|at| time(&at, "filter.due_to")).transpose()?;
-        Ok(Self {
-            status: filter.status.iter().copied().filter_map(convert::status).collect(),
-            priority: filter.priority.iter().copied().filter_map(convert::priority).collect(),
-            assigned_to: filter.assigned_to.map(|user| reader.person(&user, "filter.assigned_to")).transpose()?,
-            created_by: filter.created_by.map(|user| reader.person(&user, "filter.created_by")).transpose()?,
-            due_from: due_from.into_iter().chain(due.map(|(from, _)| from)).max(),
-            due_to: due_to.into_iter().chain(due.map(|(_, to)| to)).min(),
-            created: range(filter.created, "filter.created")?,
-            updated: range(filter.updated, "filter.updated")?,
-            completed: range(filter.completed, "filter.completed")?,
-            tags,
-            search: filter.search.map(|search| SearchTerms::parse(&search, "filter.search")).transpose()?,
-            overdue: filter.overdue,
-            unassigned: filter.unassigned,
-            parent_task_id: filter.parent_task_id.map(|task| id(&task, "filter.parent_task_id")).transpose()?,
-            has_due: filter.has_due,
-            within: None,
-            unchanged_since: None,
-            sort: match sort {
-                TaskSort::UpdatedAt => Sort::UpdatedAt,
-                TaskSort::DueAt => Sort::DueAt,
-                TaskSort::Priority => Sort::Priority,
-                TaskSort::Rank => Sort::Rank,
-                TaskSort::CreatedAt | TaskSort::Unspecified => Sort::CreatedAt,
-            },
-            descending: match order {
-                SortOrder::Asc => false,
-                SortOrder::Desc => true,
-                // The manual order is ascending by default.
-                SortOrder::Unspecified => sort != TaskSort::Rank,
-            },
-        })
     }
 
     /// Whether boards have a column for this state: for archived tasks only on request.

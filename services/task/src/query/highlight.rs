@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use baton_proto::baton::task::v1::{Highlight, HighlightPart};
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 use uuid::Uuid;
@@ -44,6 +43,21 @@ pub(crate) struct Texts {
     pub(crate) comments: Vec<String>,
     /// The account's text search configuration, such as `english`.
     pub(crate) config: String,
+}
+
+/// A text of a hit, or extracts of it, with its hits marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Highlight {
+    /// `title`, `description` or `comment`.
+    pub(crate) field: &'static str,
+    pub(crate) parts: Vec<HighlightPart>,
+}
+
+/// A part of a highlight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HighlightPart {
+    pub(crate) text: String,
+    pub(crate) hit: bool,
 }
 
 /// Highlights of these tasks.
@@ -103,15 +117,15 @@ impl Finder {
     }
 
     /// The whole text with marked hits; `None` without a hit.
-    fn mark_all(&self, field: &str, text: &str) -> Option<Highlight> {
+    fn mark_all(&self, field: &'static str, text: &str) -> Option<Highlight> {
         let marks = self.marks(text, &tokens(text));
         let mut parts = Parts::default();
         parts.add(text, 0..text.len(), &marks);
-        (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
+        (!marks.is_empty()).then(|| Highlight { field, parts: parts.0 })
     }
 
     /// Extracts of the text around the first hits; `None` without a hit.
-    fn extract(&self, field: &str, text: &str) -> Option<Highlight> {
+    fn extract(&self, field: &'static str, text: &str) -> Option<Highlight> {
         let tokens = tokens(text);
         let marks = self.marks(text, &tokens);
         let mut parts = Parts::default();
@@ -130,7 +144,7 @@ impl Finder {
             let ends_at = if end == tokens.len() { text.len() } else { tokens[end - 1].at.end };
             parts.add(text, begins_at..ends_at, &marks);
         }
-        (!marks.is_empty()).then(|| Highlight { field: field.to_owned(), parts: parts.0 })
+        (!marks.is_empty()).then(|| Highlight { field, parts: parts.0 })
     }
 
     /// Ranges of the hits, in order. Adjacent ranges are merged.

@@ -1,20 +1,13 @@
 //! Parsing of search queries, and languages.
 
-use anyhow::Context as _;
 use baton_errors::{Error, Result};
-use baton_store::{Db, jobs::Job};
-use uuid::Uuid;
 
-use crate::{store, task::fields::text};
+use crate::task::fields::text;
 
 /// Maximum number of tasks that one search ranks.
 pub(crate) const MAX_RANKED: i32 = 1_000;
 /// Maximum number of candidates of a list with `search`.
 pub(crate) const MAX_LISTED: i32 = 10_000;
-/// Job kind: tokenizes an account's tasks again, in another language.
-pub(crate) const REINDEX_JOB: &str = "search.reindex";
-/// Tasks per statement.
-const REINDEX_BATCH: i64 = 500;
 
 /// Languages with word forms in Postgres, and the names of their configurations.
 const LANGUAGES: &[(&str, &str)] = &[
@@ -127,18 +120,6 @@ pub(crate) fn text_search_config(language: &str) -> Result<String> {
     known
         .map(|(_, name)| format!("pg_catalog.{name}"))
         .ok_or_else(|| Error::invalid("language", "is not one whose word forms are known"))
-}
-
-/// Runs the job. Each statement commits by itself; running it again repeats the work.
-pub(crate) async fn reindex(db: Db, job: Job) -> anyhow::Result<()> {
-    let account_id: Uuid = job.payload()?;
-    let mut after = Some(Uuid::nil());
-    while let Some(last) = after {
-        after = store::search::reindex(&db, account_id, last, REINDEX_BATCH)
-            .await
-            .context("cannot tokenize tasks again")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

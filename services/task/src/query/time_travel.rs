@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     policy::visibility::Actor,
     query::{
-        board_layout::Range,
+        date_range::Range,
         filter::{Filter, Scope, Sort},
     },
     task::{Status, Task},

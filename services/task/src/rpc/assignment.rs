@@ -2,30 +2,27 @@
 
 use baton_access::principal;
 use baton_errors::Result;
-use baton_proto::{
-    baton::task::v1::{
-        self as proto, GetAssignmentHistoryRequest, GetAssignmentHistoryResponse, ListTasksAssignedByMeRequest,
-        ListTasksAssignedByMeResponse, ListTasksAssignedToMeRequest, ListTasksAssignedToMeResponse,
-        ListTeamTasksRequest, ListTeamTasksResponse, SuggestAssigneesRequest, SuggestAssigneesResponse,
-        assignment_service_server::AssignmentService,
-    },
-    convert::timestamp,
+use baton_proto::baton::task::v1::{
+    GetAssignmentHistoryRequest, GetAssignmentHistoryResponse, ListTasksAssignedByMeRequest,
+    ListTasksAssignedByMeResponse, ListTasksAssignedToMeRequest, ListTasksAssignedToMeResponse, ListTeamTasksRequest,
+    ListTeamTasksResponse, SuggestAssigneesRequest, SuggestAssigneesResponse,
+    assignment_service_server::AssignmentService,
 };
 use baton_store::Page;
 use chrono::TimeDelta;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, list::TaskPage, mutation::get};
+use super::{Rpc, list::TaskPage, lookup::get};
 use crate::{
-    assignee_ranking::{self, Suggestion},
-    assignment_history::AssignmentOrigin,
+    assignee_ranking,
+    convert::assignment as convert,
     policy::{
         assignment::{self, Assignee},
         visibility::Actor,
     },
     query::filter::Scope,
-    store::{self, assignment_history::AssignmentRow},
+    store,
 };
 
 /// Suggestions when the request has no limit.
@@ -47,7 +44,7 @@ impl AssignmentService for Rpc {
         let (mut rows, total) = store::assignment_history::read(&mut tx, task.id, &page).await?;
         drop(tx);
         let meta = page.meta(&mut rows, total, id, |row| (Some(row.version.to_string()), row.id));
-        let assignments = rows.into_iter().map(Into::into).collect();
+        let assignments = rows.into_iter().map(convert::assignment).collect();
         Ok(Response::new(GetAssignmentHistoryResponse { assignments, meta: Some(meta) }))
     }
 
@@ -106,41 +103,7 @@ impl AssignmentService for Rpc {
         let workload = |member: Assignee| (member, workloads.get(&member.user_id).copied().unwrap_or_default());
         let limit = usize::try_from(limit.unwrap_or(DEFAULT_SUGGESTIONS)).unwrap_or_default();
         let suggestions = assignee_ranking::rank(members.into_iter().map(workload), limit);
-        Ok(Response::new(SuggestAssigneesResponse { suggestions: suggestions.into_iter().map(Into::into).collect() }))
-    }
-}
-
-impl From<AssignmentRow> for proto::Assignment {
-    fn from(row: AssignmentRow) -> Self {
-        let origin = AssignmentOrigin::from_name(&row.how)
-            .map_or(proto::AssignmentOrigin::Unspecified, AssignmentOrigin::to_proto);
-        Self {
-            id: row.id.to_string(),
-            assigned_to: row.assigned_to.to_string(),
-            assigned_by: row.assigned_by.to_string(),
-            origin: origin.into(),
-            assigned_at: Some(timestamp(row.assigned_at)),
-            accepted_at: row.accepted_at.map(timestamp),
-            rejected_at: row.rejected_at.map(timestamp),
-            rejection_reason: row.rejection_reason,
-            ended_at: row.ended_at.map(timestamp),
-        }
-    }
-}
-
-impl From<Suggestion> for proto::SuggestedAssignee {
-    fn from(suggestion: Suggestion) -> Self {
-        let reason = |reason: assignee_ranking::Reason| proto::SuggestionReason {
-            kind: reason.kind.into(),
-            value: reason.value,
-            adds: reason.adds,
-            weight: reason.weight,
-        };
-        Self {
-            user_id: suggestion.assignee.user_id.to_string(),
-            role: suggestion.assignee.role.to_proto().into(),
-            score: suggestion.score,
-            reasons: suggestion.reasons.into_iter().map(reason).collect(),
-        }
+        let suggestions = suggestions.into_iter().map(convert::suggestion).collect();
+        Ok(Response::new(SuggestAssigneesResponse { suggestions }))
     }
 }

@@ -18,7 +18,10 @@ use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::mutation::{Mutation, get, lock};
+use super::{
+    lookup::get,
+    mutation::{Mutation, lock},
+};
 use crate::{
     convert::attachment as convert,
     events::publish::attachment as events,

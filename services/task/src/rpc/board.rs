@@ -28,7 +28,8 @@ use crate::{
     convert,
     policy::visibility::Actor,
     query::{
-        board_layout::{self, Layout, Range},
+        board_layout::{self, Layout},
+        date_range::Range,
         filter::{Filter, Scope, Sort},
         time_travel,
     },
@@ -137,7 +138,7 @@ impl Rpc {
     async fn show(&self, principal: &Principal, scope: Scope, request: BoardRequest) -> Result<RenderedBoard> {
         let BoardRequest { filter, page, options } = request;
         let timezone = &principal.membership.settings.timezone;
-        match Layout::parse(options, timezone, self.db.clock().now())? {
+        match convert::board::layout(options, timezone, self.db.clock().now())? {
             Layout::Kanban(None) => {
                 let BoardPage { columns, tasks, meta } = self.board(principal, scope, filter, page).await?;
                 Ok(RenderedBoard { columns, tasks, meta: Some(meta), ..RenderedBoard::default() })
@@ -152,7 +153,8 @@ impl Rpc {
                 filter.due_from = Some(filter.due_from.map_or(range.0, |from| from.max(range.0)));
                 filter.due_to = Some(filter.due_to.map_or(range.1, |to| to.min(range.1)));
                 let (board, tasks) = self.all_tasks(principal, scope, filter).await?;
-                Ok(RenderedBoard { days: board_layout::days(&tasks, timezone), ..board })
+                let days = board_layout::days(&tasks, timezone).into_iter().map(convert::board::day).collect();
+                Ok(RenderedBoard { days, ..board })
             }
             Layout::Timeline(range) => {
                 let filter = self.filter(principal, filter).await?;
@@ -174,7 +176,8 @@ impl Rpc {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let blocks = store::board::blocks(&mut tx, &ids).await?;
         drop(tx);
-        Ok(RenderedBoard { bars: board_layout::bars(&tasks, &blocks), ..board })
+        let bars = board_layout::bars(&tasks, &blocks).into_iter().map(convert::board::bar).collect();
+        Ok(RenderedBoard { bars, ..board })
     }
 
     /// All tasks that match the filter, on one page and truncated at [`MAX_TASKS`].
@@ -203,7 +206,7 @@ impl Rpc {
             convert::subtasks::task(task, summary, now)
         };
         let board = RenderedBoard {
-            columns: columns.into_iter().map(convert::column).collect(),
+            columns: columns.into_iter().map(convert::board::column).collect(),
             tasks: tasks.iter().cloned().map(show).collect(),
             meta: Some(meta),
             truncated,
@@ -260,7 +263,7 @@ impl Rpc {
             tasks.into_iter().skip(page.offset() as usize).take(page.per_page as usize).collect();
         let meta = page.meta(&mut tasks, total, &(), |task| (None, task.id));
         Ok(RenderedBoard {
-            columns: columns.into_iter().map(convert::column).collect(),
+            columns: columns.into_iter().map(convert::board::column).collect(),
             tasks: tasks.into_iter().map(|task| convert::task(task, then)).collect(),
             meta: Some(meta),
             ..RenderedBoard::default()

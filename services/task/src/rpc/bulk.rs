@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use super::{Rpc, mutation::Mutation, subtasks::parent_check};
 use crate::{
+    application::offboarding,
     convert,
     policy::{assignment::Assignee, visibility::Actor},
     query::filter::{Filter, Scope},
     store::{self, list::ListQuery},
     task::{
         Task,
-        bulk::{BulkOutcome, MAX_TASKS, TaskAction, Update},
+        bulk::{BulkOutcome, MAX_TASKS, TaskAction},
         fields::{id, required},
-        writer,
     },
     watchers::Audience,
 };
@@ -71,7 +71,7 @@ impl BulkService for Rpc {
         let outcome = apply_action(&mut tx, &mutation, &action, tasks).await?;
         let response = response(&ids, &outcome);
         if !message.dry_run {
-            writer::save_and_publish(&mut tx, outcome.changed, mutation.policy(), &audience?).await?;
+            offboarding::save_and_publish(&mut tx, outcome.changed, mutation.policy(), &audience?).await?;
             tx.remember(mutation.idempotency(), &response).await?;
             tx.commit().await?;
         }
@@ -151,7 +151,11 @@ impl PendingAction {
             }
             BulkAction::Update => {
                 let default = convert::default_visibility(&principal.membership.settings);
-                TaskAction::Update(Box::new(Update::new(task.clone().unwrap_or_default(), clear.clone(), default)?))
+                TaskAction::Update(Box::new(convert::bulk::update(
+                    task.clone().unwrap_or_default(),
+                    clear.clone(),
+                    default,
+                )?))
             }
             BulkAction::Unspecified => return invalid("action", "must be a known action"),
         };

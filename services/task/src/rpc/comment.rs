@@ -14,18 +14,15 @@ use baton_store::{Page, Preconditions, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{
-    Rpc,
-    mutation::{Mutation, get},
-};
+use super::{Rpc, lookup::get, mutation::Mutation};
 use crate::{
     convert::comment as convert,
     events::publish::comment as events,
     policy::visibility::Actor,
-    store::{self, comment::Mention},
+    store,
     task::{
         Task,
-        comment::{self, Comment},
+        comment::{self, Comment, Mention},
         fields::id,
     },
     watchers::{MemberSet, WatchState},

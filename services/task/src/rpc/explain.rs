@@ -9,8 +9,11 @@ use baton_proto::baton::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, mutation::get};
-use crate::policy::{explain, visibility::Actor};
+use super::{Rpc, lookup::get};
+use crate::{
+    convert::explain as convert,
+    policy::{explain, visibility::Actor},
+};
 
 #[tonic::async_trait]
 impl AccessService for Rpc {
@@ -29,12 +32,12 @@ impl AccessService for Rpc {
         };
         let actor = Actor { id: user_id, membership: &membership };
         let verdict = explain::explain(actor, permission, task.as_ref())?;
-        let relation = task.as_ref().map_or(AccessRelation::Unspecified, |task| explain::relation(actor, task));
+        let relation = task.as_ref().map(|task| convert::to_relation(explain::relation(actor, task)));
         let least = matrix::least(permission).map_or(Role::Unspecified, |role| role.to_proto());
         Ok(Response::new(ExplainResponse {
             allowed: verdict.allowed,
-            rule: verdict.rule.into(),
-            relation: relation.into(),
+            rule: convert::to_rule(verdict.rule).into(),
+            relation: relation.unwrap_or(AccessRelation::Unspecified).into(),
             role: membership.role.to_proto().into(),
             least_role: least.into(),
             explanation: explain::description(verdict.rule).to_owned(),

@@ -19,13 +19,12 @@ use super::{
 use crate::{
     convert,
     policy::visibility::Actor,
-    query::filter::{Filter, Reader, Scope, has_named_dates},
+    query::filter::{Filter, Reader, Scope},
     store::{
         self,
         list::{ListQuery, key},
-        subtasks::TaskSummary,
     },
-    task::Task,
+    task::{Task, subtasks::TaskSummary},
 };
 
 /// A page of tasks.
@@ -65,11 +64,9 @@ impl Rpc {
     /// Parses the filter. Named dates use the caller's time zone; the account's if they have none or auth is
     /// unavailable. The time zone is read before a transaction begins.
     pub(super) async fn filter(&self, principal: &Principal, filter: Option<proto::TaskFilter>) -> Result<Filter> {
-        let timezone = match &filter {
-            Some(filter) if has_named_dates(filter) => self.own_timezone(principal).await,
-            _ => Tz::UTC,
-        };
-        Filter::parse(filter, Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
+        let filter = convert::filter::template(filter.unwrap_or_default())?;
+        let timezone = if filter.has_named_dates() { self.own_timezone(principal).await } else { Tz::UTC };
+        filter.resolve(Reader { user_id: principal.user_id(), timezone, now: self.db.clock().now() })
     }
 
     async fn own_timezone(&self, principal: &Principal) -> Tz {
@@ -100,7 +97,7 @@ impl Rpc {
         drop(tx);
         let total = columns.iter().map(|&(_, total)| total).sum();
         let TaskPage { tasks, meta } = self.to_page(tasks, &summaries, total, list, &page);
-        Ok(BoardPage { columns: columns.into_iter().map(convert::column).collect(), tasks, meta })
+        Ok(BoardPage { columns: columns.into_iter().map(convert::board::column).collect(), tasks, meta })
     }
 
     fn to_page(

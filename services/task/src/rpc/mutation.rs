@@ -1,26 +1,28 @@
 //! Steps that all writes of a task share: check visibility, lock, apply a rule, save, publish.
 
 use baton_access::{Principal, principal};
-use baton_errors::{Reason, Result};
+use baton_errors::Result;
 use baton_proto::baton::task::v1 as proto;
 use baton_store::{Idempotency, Preconditions, Tx};
 use chrono::{DateTime, Utc};
 use prost::Message;
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{
     Rpc,
+    lookup::{parse_id, visible},
     subtasks::{hide_parents, parent_check},
 };
 use crate::{
+    application::{offboarding, writer},
     convert,
     policy::visibility::Actor,
-    store::{self, subtasks::TaskSummary},
+    store,
     task::{
-        Task, custom_field,
+        Task,
+        change::{AccountPolicy, AppliedChange},
+        custom_field,
         event_kind::EventKind,
-        writer::{self, AccountPolicy, AppliedChange},
     },
     watchers::Audience,
 };
@@ -93,7 +95,7 @@ impl Rpc {
         let mut after = before.clone();
         rule(&mut after, mutation.actor(), self.db.clock().now())?;
         let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
-        let mut tasks = writer::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
+        let mut tasks = offboarding::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
         hide_parents(&mut tx, mutation.actor(), &mut tasks).await?;
         let task = convert::task(writer::only(tasks)?, self.db.clock().now());
         tx.remember(&mutation.idempotency, &task).await?;
@@ -133,40 +135,9 @@ impl Rpc {
     }
 }
 
-/// The task, if the caller sees it.
-pub(super) async fn get(tx: &mut Tx, actor: Actor<'_>, id: &str) -> Result<Task> {
-    visible(store::task::get(tx, parse_id(id)?).await?, actor)
-}
-
-/// The task with its summary at `now`, if the caller sees it.
-pub(super) async fn get_with_summary(
-    tx: &mut Tx,
-    actor: Actor<'_>,
-    id: &str,
-    now: DateTime<Utc>,
-) -> Result<(Task, TaskSummary)> {
-    let (task, summary) = store::task::get_with_summary(tx, parse_id(id)?, now).await?.unzip();
-    Ok((visible(task, actor)?, summary.unwrap_or_default()))
-}
-
 /// Locks the task and checks that it has the expected version.
 pub(super) async fn lock(tx: &mut Tx, mutation: &Mutation<'_>, id: &str) -> Result<Task> {
     let task = visible(store::task::lock(tx, parse_id(id)?).await?, mutation.actor())?;
     mutation.expected.check(task.version)?;
     Ok(task)
-}
-
-/// The parent task that `field` names, if the caller sees it.
-pub(super) async fn parent_of(tx: &mut Tx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
-    let task = store::task::get(tx, id).await?;
-    visible(task, actor).map_err(|absent| absent.field(field, "must be a task that the caller sees"))
-}
-
-/// An invisible task is indistinguishable from a missing one.
-fn visible(task: Option<Task>, actor: Actor<'_>) -> Result<Task> {
-    task.filter(|task| actor.can_see(task)).ok_or_else(|| Reason::TaskNotFound.into())
-}
-
-fn parse_id(id: &str) -> Result<Uuid> {
-    id.parse().map_err(|_| Reason::TaskNotFound.into())
 }

@@ -10,18 +10,15 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    mutation::{Mutation, get, lock},
+    lookup::get,
+    mutation::{Mutation, lock},
     subtasks::hide_parents,
 };
 use crate::{
+    application::writer,
     convert,
     store::{self, rank::RankedTask},
-    task::{
-        Task,
-        event_kind::EventKind,
-        rank,
-        writer::{self, AppliedChange},
-    },
+    task::{Task, change::AppliedChange, event_kind::EventKind, rank},
 };
 
 /// Tasks on each side that are spread out when a rank would be too long.

@@ -16,13 +16,15 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Rpc,
-    mutation::{Mutation, get, lock},
+    lookup::get,
+    mutation::{Mutation, lock},
 };
 use crate::{
+    convert::time,
     events::publish::schedule as events,
     policy::visibility::Actor,
     store::{self, reminder::Reminder},
-    task::fields::{id, time},
+    task::fields::id,
 };
 
 /// Maximum number of reminders of one member for one task.

@@ -21,12 +21,13 @@ use super::{
     subtasks::{hide_parents, summaries},
 };
 use crate::{
+    application::reindex,
     convert,
     policy::visibility::Actor,
     query::{
         filter::Scope,
         highlight,
-        search::{REINDEX_JOB, SearchTerms, text_search_config},
+        search::{SearchTerms, text_search_config},
     },
     store::{self, list::ListQuery, search::SearchHit},
     task::Task,
@@ -76,7 +77,8 @@ impl SearchService for Rpc {
         let hits = page_hits.iter().filter_map(|hit| {
             // Deleted between the two statements.
             let task = tasks.remove(&hit.id)?;
-            let highlight = highlights.remove(&hit.id).unwrap_or_default();
+            let highlights = highlights.remove(&hit.id).unwrap_or_default();
+            let highlight = highlights.into_iter().map(convert::search::highlight).collect();
             let summary = summaries.remove(&hit.id).unwrap_or_default();
             let task = convert::subtasks::task(task, summary, now);
             Some(TaskHit { task: Some(task), highlight, rank: hit.score })
@@ -107,7 +109,7 @@ impl SearchService for Rpc {
         let config = text_search_config(&language)?;
         let mut tx = self.db.begin(principal.tenant()).await?;
         if store::search::set_language(&mut tx, &language, &config).await? {
-            tx.enqueue(REINDEX_JOB, &principal.account_id()).await?;
+            tx.enqueue(reindex::JOB, &principal.account_id()).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateSearchSettingsResponse { settings: Some(SearchSettings { language }) }))

@@ -10,13 +10,11 @@ use super::{
     mutation::{Mutation, lock},
 };
 use crate::{
+    application::{offboarding, writer},
     convert,
-    store::{self, series::Instance},
-    task::{
-        Task,
-        event_kind::EventKind,
-        writer::{self, AppliedChange},
-    },
+    schedule::series::Instance,
+    store,
+    task::{Task, change::AppliedChange, event_kind::EventKind},
     watchers::Audience,
 };
 
@@ -44,7 +42,7 @@ impl Rpc {
         let mut after = before.clone();
         let kind = rule(&mut after, &instance, self.db.clock().now())?;
         let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
-        let tasks = writer::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
+        let tasks = offboarding::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
         let task = convert::task(writer::only(tasks)?, self.db.clock().now());
         tx.remember(mutation.idempotency(), &task).await?;
         tx.commit().await?;

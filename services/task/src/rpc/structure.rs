@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status};
 use super::{
     Rpc,
     list::TaskPage,
-    mutation::{Mutation, get, parent_of},
+    lookup::{get, parent_of},
+    mutation::Mutation,
 };
 use crate::{
     convert,

@@ -6,11 +6,15 @@ use baton_errors::Result;
 use baton_store::Tx;
 use uuid::Uuid;
 
-use super::mutation::parent_of;
+use super::lookup::parent_of;
 use crate::{
     policy::visibility::Actor,
-    store::{self, subtasks::TaskSummary, timeline::Entry},
-    task::{Task, subtasks::ParentCheck},
+    store,
+    task::{
+        Task,
+        event_log::TimelineEntry,
+        subtasks::{ParentCheck, TaskSummary},
+    },
 };
 
 /// The field of timeline entries that holds a task's parent.
@@ -32,13 +36,14 @@ pub(super) async fn hide_parents(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [Tas
 }
 
 /// Clears invisible parents in timeline entries.
-pub(super) async fn hide_logged_parents(tx: &mut Tx, actor: Actor<'_>, entries: &mut [Entry]) -> Result<()> {
-    let logged = |entry: &Entry| entry.changes.get(PARENT).and_then(|parent| parent.as_str()?.parse().ok());
+pub(super) async fn hide_logged_parents(tx: &mut Tx, actor: Actor<'_>, entries: &mut [TimelineEntry]) -> Result<()> {
+    let logged =
+        |entry: &TimelineEntry| entry.logged.changes.get(PARENT).and_then(|parent| parent.as_str()?.parse().ok());
     let mut parents: Vec<Option<Uuid>> = entries.iter().map(logged).collect();
     hide_invisible(tx, actor, &mut parents.iter_mut().collect::<Vec<_>>()).await?;
     for (entry, parent) in entries.iter_mut().zip(parents) {
         if parent.is_none()
-            && let Some(logged) = entry.changes.get_mut(PARENT)
+            && let Some(logged) = entry.logged.changes.get_mut(PARENT)
         {
             *logged = serde_json::Value::Null;
         }

@@ -22,10 +22,12 @@ use uuid::Uuid;
 use super::{
     Rpc,
     list::TaskPage,
-    mutation::{Mutation, get, get_with_summary, lock},
+    lookup::{get, get_with_summary},
+    mutation::{Mutation, lock},
     subtasks::{hide_logged_parents, hide_parents, parent_check},
 };
 use crate::{
+    application::writer,
     convert,
     policy::{
         assignment::{self, Assignee},
@@ -33,12 +35,14 @@ use crate::{
     },
     query::filter::Scope,
     schedule::series::{self, RecurrencePatch},
-    store::{self, subtasks::TaskSummary},
+    store,
     task::{
-        Task, custom_field,
+        Task,
+        change::AppliedChange,
+        custom_field,
         event_kind::EventKind,
         fields::{self, Fields},
-        writer::{self, AppliedChange},
+        subtasks::TaskSummary,
     },
     watchers::Audience,
 };
@@ -48,18 +52,19 @@ impl TaskService for Rpc {
     async fn create_task(&self, request: Request<CreateTaskRequest>) -> Result<Response<CreateTaskResponse>, Status> {
         let mutation = Mutation::of("CreateTask", &request)?;
         let (actor, clock) = (mutation.actor(), self.db.clock());
-        let mut message = request.get_ref().clone();
+        let message = request.get_ref();
         let assignee = match &message.assigned_to {
             // Propagate this error only after the idempotency check, so that a retry still gets its first response.
             Some(id) => Some(self.assignee(mutation.principal(), id).await),
             None => None,
         };
-        let patch = RecurrencePatch::of_new(&mut message);
+        let patch = convert::fields::new_recurrence(message);
         let holder = assignee.as_ref().and_then(|assignee| assignee.as_ref().ok()).map_or(actor.id, |it| it.user_id);
         let timezone = self.timezone(mutation.principal(), &patch, holder).await;
         let now = clock.now();
         let account_id = mutation.principal().account_id();
-        let fields = Fields::new(message, convert::default_visibility(&actor.membership.settings))?;
+        let new = convert::fields::new_task(message.clone())?;
+        let fields = Fields::new(new, convert::default_visibility(&actor.membership.settings))?;
         let mut task = Task::new(clock.new_id(), account_id, actor.id, fields, now);
         patch.apply(&mut task, timezone.as_deref(), "", (now, clock.new_id()))?;
         let assign = |task: &mut Task| match assignee {
@@ -77,7 +82,7 @@ impl TaskService for Rpc {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let (mut task, mut summary) = get_with_summary(&mut tx, Actor::of(principal), id, now).await?;
         if let Some(time) = as_of {
-            now = fields::time(time, "as_of")?;
+            now = convert::time(time, "as_of")?;
             let then = store::snapshot::as_of(&mut tx, &[task.id], now).await?.pop();
             task = then.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
             summary = TaskSummary::default();
@@ -90,8 +95,8 @@ impl TaskService for Rpc {
     async fn update_task(&self, request: Request<UpdateTaskRequest>) -> Result<Response<UpdateTaskResponse>, Status> {
         let mutation = Mutation::of("UpdateTask", &request)?;
         let UpdateTaskRequest { id, task: new, update_mask } = request.get_ref().clone();
-        let (mut mask, mut new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
-        let patch = RecurrencePatch::of_change(&mut mask, &mut new);
+        let (mut mask, new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
+        let patch = convert::fields::recurrence_change(&mut mask, &new);
         let timezone = self.timezone_of_task(mutation.principal(), &patch, &id).await?;
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
         if mask.iter().any(|path| path == "parent_task_id") {
@@ -102,7 +107,7 @@ impl TaskService for Rpc {
         let mut after = before.clone();
         let default = convert::default_visibility(&mutation.actor().membership.settings);
         if !mask.is_empty() || patch.is_empty() {
-            after.fields.change(&mask, new, default)?;
+            after.fields.change(&mask, &convert::fields::change(&mask, new)?, default)?;
         }
         patch.apply(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
         if after.fields.parent_task_id != before.fields.parent_task_id {
@@ -178,7 +183,7 @@ impl TaskService for Rpc {
         let (mut entries, total) = store::timeline::read(&mut tx, task.id, &page).await?;
         hide_logged_parents(&mut tx, Actor::of(principal), &mut entries).await?;
         drop(tx);
-        let meta = page.meta(&mut entries, total, id, |entry| (Some(entry.version.to_string()), entry.id));
+        let meta = page.meta(&mut entries, total, id, |entry| (Some(entry.logged.version.to_string()), entry.id));
         let events = entries.into_iter().map(convert::entry).collect();
         Ok(Response::new(GetTimelineResponse { events, meta: Some(meta) }))
     }
@@ -265,7 +270,7 @@ impl TaskService for Rpc {
     async fn skip_task(&self, request: Request<SkipTaskRequest>) -> Result<Response<SkipTaskResponse>, Status> {
         let mutation = Mutation::of("SkipTask", &request)?;
         let SkipTaskRequest { id, occurrence_at, reason } = request.get_ref();
-        let at = occurrence_at.as_ref().map(|time| fields::time(time, "occurrence_at")).transpose()?;
+        let at = occurrence_at.as_ref().map(|time| convert::time(time, "occurrence_at")).transpose()?;
         let audience = self.audience_of(mutation.principal(), id).await;
         let skip = |task: &mut Task, instance: &_, now| series::skip(task, instance, at, now);
         let task = self.change_series(&mutation, id, reason.as_deref(), audience, skip).await?;
@@ -275,7 +280,7 @@ impl TaskService for Rpc {
     async fn unskip_task(&self, request: Request<UnskipTaskRequest>) -> Result<Response<UnskipTaskResponse>, Status> {
         let mutation = Mutation::of("UnskipTask", &request)?;
         let UnskipTaskRequest { id, occurrence_at } = request.get_ref();
-        let at = fields::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
+        let at = convert::time(occurrence_at.as_ref().unwrap_or(&Timestamp::default()), "occurrence_at")?;
         let unskip = |task: &mut Task, instance: &_, _| series::unskip(task, instance, at);
         let task = self.change_series(&mutation, id, None, Ok(Audience::default()), unskip).await?;
         Ok(Response::new(UnskipTaskResponse { task: Some(task) }))

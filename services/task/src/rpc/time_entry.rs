@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use super::{
     Rpc,
-    mutation::{Mutation, get, lock},
+    lookup::get,
+    mutation::{Mutation, lock},
 };
 use crate::{
-    convert::time_entry as convert,
+    application::writer,
+    convert::{self, time},
     events::publish::time_entry_event,
     policy::visibility::Actor,
     store::{
@@ -26,10 +28,10 @@ use crate::{
     },
     task::{
         Task,
+        change::{AccountPolicy, AppliedChange},
         event_kind::EventKind,
-        fields::{id, time},
+        fields::id,
         time_entry::{Adjustment, EntrySource, Interval, IntervalKind, TimeEntry, clamp_seconds},
-        writer::{self, AccountPolicy, AppliedChange},
     },
 };
 
@@ -91,7 +93,7 @@ impl TimeEntryService for Rpc {
         };
         store::time_entry::insert(&mut tx, &entry).await?;
         apply_correction(&mut tx, task, &entry, Adjustment::created(span)).await?;
-        let response = convert::time_entry(entry, now);
+        let response = convert::time_entry::time_entry(entry, now);
         tx.remember(mutation.idempotency(), &response).await?;
         tx.commit().await?;
         Ok(Response::new(CreateTimeEntryResponse { time_entry: Some(response) }))
@@ -137,7 +139,7 @@ impl TimeEntryService for Rpc {
             }
         }
         tx.commit().await?;
-        let response = convert::time_entry(after, now);
+        let response = convert::time_entry::time_entry(after, now);
         Ok(Response::new(UpdateTimeEntryResponse { time_entry: Some(response) }))
     }
 
@@ -170,7 +172,8 @@ impl TimeEntryService for Rpc {
         drop(tx);
         let meta = page
             .meta(&mut corrections, total, task_id, |(version, correction)| (Some(version.to_string()), correction.id));
-        let corrections = corrections.into_iter().map(|(_, correction)| convert::correction(correction)).collect();
+        let corrections =
+            corrections.into_iter().map(|(_, correction)| convert::time_entry::correction(correction)).collect();
         Ok(Response::new(ListTimeCorrectionsResponse { corrections, meta: Some(meta) }))
     }
 
@@ -184,7 +187,7 @@ impl TimeEntryService for Rpc {
         let task = get(&mut tx, Actor::of(principal), &request.get_ref().task_id).await?;
         let totals = store::time_entry::totals(&mut tx, task.id, now).await?;
         drop(tx);
-        Ok(Response::new(GetTimeReportResponse { report: Some(convert::report(&task, totals, now)) }))
+        Ok(Response::new(GetTimeReportResponse { report: Some(convert::time_entry::report(&task, totals, now)) }))
     }
 
     async fn get_timesheet(
@@ -221,7 +224,7 @@ impl TimeEntryService for Rpc {
 impl Rpc {
     fn to_proto(&self, entries: Vec<TimeEntry>) -> Vec<ProtoTimeEntry> {
         let now = self.db.clock().now();
-        entries.into_iter().map(|entry| convert::time_entry(entry, now)).collect()
+        entries.into_iter().map(|entry| convert::time_entry::time_entry(entry, now)).collect()
     }
 }
 

@@ -3,9 +3,8 @@
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
-    self as proto, CreateViewRequest, CreateViewResponse, DeleteViewRequest, DeleteViewResponse, GetViewRequest,
-    GetViewResponse, ListViewsRequest, ListViewsResponse, UpdateViewRequest, UpdateViewResponse,
-    view_service_server::ViewService,
+    CreateViewRequest, CreateViewResponse, DeleteViewRequest, DeleteViewResponse, GetViewRequest, GetViewResponse,
+    ListViewsRequest, ListViewsResponse, UpdateViewRequest, UpdateViewResponse, view_service_server::ViewService,
 };
 use baton_store::{Idempotency, Page, Preconditions};
 use tonic::{Request, Response, Status};
@@ -13,9 +12,10 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
+    convert::{board::layout_kind, filter::template, saved_view as convert},
     events::publish::saved_view as events,
     policy::visibility::Actor,
-    query::saved_view::{View, layout_or_kanban, visibility_or_private},
+    query::saved_view::View,
     store,
     task::fields::{self, id},
 };
@@ -32,11 +32,11 @@ impl ViewService for Rpc {
             account_id: principal.account_id(),
             owner_id: principal.user_id(),
             name: fields::required(new.name.clone(), "name")?,
-            source: new.source(),
+            source: convert::source(new.source(), "source")?,
             user_id: new.user_id.as_deref().map(|user| id(user, "user_id")).transpose()?,
-            layout: layout_or_kanban(new.layout()),
-            visibility: visibility_or_private(new.visibility()),
-            filter: new.filter.unwrap_or_default(),
+            layout: layout_kind(new.layout()),
+            visibility: convert::visibility(new.visibility()),
+            filter: template(new.filter.unwrap_or_default())?,
             position: 0,
             version: 1,
             created_at: now,
@@ -53,7 +53,7 @@ impl ViewService for Rpc {
         view.position = store::saved_view::next_position(&mut tx).await?;
         store::saved_view::insert(&mut tx, &view).await?;
         tx.publish(events::created(&view)).await?;
-        let response = CreateViewResponse { view: Some(view.into()) };
+        let response = CreateViewResponse { view: Some(convert::view(view)) };
         tx.remember(&idempotency, &response).await?;
         tx.commit().await?;
         Ok(Response::new(response))
@@ -65,7 +65,7 @@ impl ViewService for Rpc {
         let view = store::saved_view::get(&mut tx, parse_id(&request.get_ref().id)?).await?;
         drop(tx);
         let view = visible(view, Actor::of(principal))?;
-        Ok(Response::new(GetViewResponse { view: Some(view.into()) }))
+        Ok(Response::new(GetViewResponse { view: Some(convert::view(view)) }))
     }
 
     async fn list_views(&self, request: Request<ListViewsRequest>) -> Result<Response<ListViewsResponse>, Status> {
@@ -76,7 +76,7 @@ impl ViewService for Rpc {
         drop(tx);
         let reader = principal.user_id();
         let meta = page.meta(&mut views, total, &"views", |view| (Some(store::saved_view::key(view, reader)), view.id));
-        let views = views.into_iter().map(proto::View::from).collect();
+        let views = views.into_iter().map(convert::view).collect();
         Ok(Response::new(ListViewsResponse { views, meta: Some(meta) }))
     }
 
@@ -99,14 +99,14 @@ impl ViewService for Rpc {
         expected.check(before.version)?;
         reachable?;
         let mut after = before.clone();
-        after.change(&mask, &new)?;
+        convert::change(&mut after, &mask, &new)?;
         if after != before {
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::saved_view::save(&mut tx, &after).await?;
             tx.publish(events::updated(&after)).await?;
         }
         tx.commit().await?;
-        Ok(Response::new(UpdateViewResponse { view: Some(after.into()) }))
+        Ok(Response::new(UpdateViewResponse { view: Some(convert::view(after)) }))
     }
 
     async fn delete_view(&self, request: Request<DeleteViewRequest>) -> Result<Response<DeleteViewResponse>, Status> {

@@ -13,17 +13,14 @@ use baton_store::{Page, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, mutation::get};
+use super::{Rpc, lookup::get};
 use crate::{
     convert::comment as convert,
     events::publish::comment as events,
     policy::visibility::Actor,
-    store::{
-        self,
-        watcher::{TaskWatcher, Watcher},
-    },
+    store::{self, watcher::TaskWatcher},
     task::{Task, fields::id},
-    watchers::{self, Audience, MAX_NOTIFIED_WATCHERS, WatchState},
+    watchers::{self, Audience, MAX_NOTIFIED_WATCHERS, WatchState, Watcher},
 };
 
 #[tonic::async_trait]

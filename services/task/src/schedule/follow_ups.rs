@@ -1,16 +1,13 @@
-//! Collects the timers and series instances that a batch of task changes requires. [`crate::task::writer`] passes every
-//! change, and writes the follow-ups in the same transaction; `scheduler.rs` fires the timers.
+//! Collects the timers and series instances that a batch of task changes requires. `application/writer.rs` passes every
+//! change, and writes the follow-ups in the same transaction; `application/scheduler.rs` fires the timers.
 
 use baton_errors::Result;
-use baton_store::Tx;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
-    schedule::series,
-    store::{
-        self,
-        series::Instance,
+    schedule::{
+        series::{self, Instance},
         timer::{Timer, TimerKind},
     },
     task::Task,
@@ -22,9 +19,10 @@ const DUE_SOON_LEAD: TimeDelta = TimeDelta::days(1);
 /// Collected timers and instances.
 #[derive(Debug, Default)]
 pub(crate) struct FollowUps {
-    timers: Vec<Timer>,
-    due: Vec<(Uuid, DateTime<Utc>)>,
-    instances: Vec<Instance>,
+    pub(crate) timers: Vec<Timer>,
+    /// Tasks with new due times, which their reminders follow.
+    pub(crate) due: Vec<(Uuid, DateTime<Utc>)>,
+    pub(crate) instances: Vec<Instance>,
 }
 
 impl FollowUps {
@@ -65,16 +63,6 @@ impl FollowUps {
             self.instances.extend(series::first_instance(after, before.is_some())?);
         }
         Ok(())
-    }
-
-    /// Writes the follow-ups, in the transaction of the changes.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub(crate) async fn write(self, tx: &mut Tx) -> Result<()> {
-        store::timer::set(tx, &self.timers).await?;
-        store::timer::set_reminders(tx, &self.due).await?;
-        store::series::start(tx, &self.instances).await
     }
 }
 

@@ -2,50 +2,43 @@
 //! that has not passed; missed times are left out. One instance is open at a time.
 
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 use crate::{
     schedule::recurrence::{self, MAX_HORIZON, Occurrence, Recurrence},
-    store::series::Instance,
     task::{Status, Task, event_kind::EventKind},
 };
 
 /// The recurrence fields of a task.
-const RULE: &str = "recurrence_rule";
-const TIMEZONE: &str = "recurrence_timezone";
+pub(crate) const RULE: &str = "recurrence_rule";
+pub(crate) const TIMEZONE: &str = "recurrence_timezone";
 
 /// Maximum number of skipped future times of a series.
 const MAX_SKIPPED_TIMES: usize = 100;
 
+/// A task's position in a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Instance {
+    pub(crate) task_id: Uuid,
+    pub(crate) series_id: Uuid,
+    pub(crate) nth: i32,
+    /// Start of the rule, in wall-clock time.
+    pub(crate) starts: NaiveDateTime,
+    /// The rule's time of this instance, in wall-clock time.
+    pub(crate) falls: NaiveDateTime,
+    /// Whether the task may have an instance already, with which the rule restarts.
+    pub(crate) again: bool,
+}
+
 /// A requested change of the recurrence fields. `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RecurrencePatch {
-    rule: Option<Option<String>>,
-    timezone: Option<Option<String>>,
+    pub(crate) rule: Option<Option<String>>,
+    pub(crate) timezone: Option<Option<String>>,
 }
 
 impl RecurrencePatch {
-    /// Takes the fields out of a request for a new task.
-    pub(crate) fn of_new(request: &mut CreateTaskRequest) -> Self {
-        Self { rule: request.recurrence_rule.take().map(Some), timezone: request.recurrence_timezone.take().map(Some) }
-    }
-
-    /// Takes the fields that `mask` names out of mask and change.
-    pub(crate) fn of_change(mask: &mut Vec<String>, change: &mut TaskChange) -> Self {
-        let mut patch = Self::default();
-        mask.retain(|path| {
-            match path.as_str() {
-                RULE => patch.rule = Some(change.recurrence_rule.take()),
-                TIMEZONE => patch.timezone = Some(change.recurrence_timezone.take()),
-                _ => return true,
-            }
-            false
-        });
-        patch
-    }
-
     /// Whether nothing changes.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()

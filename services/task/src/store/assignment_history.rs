@@ -5,21 +5,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::assignment_history::{AssignmentChange, PreviousAssignment};
-
-/// A row of the assignment history.
-pub(crate) struct AssignmentRow {
-    pub(crate) id: Uuid,
-    pub(crate) version: i32,
-    pub(crate) assigned_to: Uuid,
-    pub(crate) assigned_by: Uuid,
-    pub(crate) how: String,
-    pub(crate) assigned_at: DateTime<Utc>,
-    pub(crate) accepted_at: Option<DateTime<Utc>>,
-    pub(crate) rejected_at: Option<DateTime<Utc>>,
-    pub(crate) rejection_reason: Option<String>,
-    pub(crate) ended_at: Option<DateTime<Utc>>,
-}
+use crate::assignment_history::{Assignment, AssignmentChange, AssignmentOrigin, PreviousAssignment};
 
 /// Writes the assignment changes of locked tasks, at most one per task, in the transaction that stores the tasks.
 pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = AssignmentChange> + Send) -> Result<()> {
@@ -97,10 +83,9 @@ pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = Assign
 }
 
 /// A page of a task's assignments, oldest first, and their total number.
-pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<AssignmentRow>, i64)> {
+pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Assignment>, i64)> {
     let account_id = tx.tenant().account_id;
-    let rows = sqlx::query_as!(
-        AssignmentRow,
+    let rows = sqlx::query!(
         "select id, version, assigned_to, assigned_by, how, assigned_at, accepted_at, rejected_at, rejection_reason,
                 ended_at
          from task.task_assignments where account_id = $1 and task_id = $2 and version > $3
@@ -120,5 +105,17 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok((rows, total))
+    let assignments = rows.into_iter().map(|row| Assignment {
+        id: row.id,
+        version: row.version,
+        assigned_to: row.assigned_to,
+        assigned_by: row.assigned_by,
+        origin: AssignmentOrigin::from_name(&row.how),
+        assigned_at: row.assigned_at,
+        accepted_at: row.accepted_at,
+        rejected_at: row.rejected_at,
+        rejection_reason: row.rejection_reason,
+        ended_at: row.ended_at,
+    });
+    Ok((assignments.collect(), total))
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::list::visible;
+use super::visibility::visible;
 use crate::policy::visibility::Actor;
 
 /// Visible tasks that existed at `then` and have changed since, at most `limit`. Deleted tasks are not visible.

@@ -7,7 +7,7 @@ use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::task::comment::Comment;
+use crate::task::comment::{Comment, CommentDetails, Mention, Reaction};
 
 /// A comment of the account. The caller checks visibility.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
@@ -212,14 +212,6 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page:
     Ok((comments, total))
 }
 
-/// A mentioned member.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Mention {
-    pub(crate) user_id: Uuid,
-    pub(crate) handle: String,
-    pub(crate) sees_task: bool,
-}
-
 /// Replaces the mentions of a comment that the transaction has created or locked. Existing mentions keep their values.
 /// Returns the new ones, in order.
 pub(crate) async fn replace_mentions(tx: &mut Tx, comment: &Comment, mentions: Vec<Mention>) -> Result<Vec<Mention>> {
@@ -255,22 +247,6 @@ pub(crate) async fn replace_mentions(tx: &mut Tx, comment: &Comment, mentions: V
     .execute(&mut **tx)
     .await?;
     Ok(mentions.into_iter().filter(|mention| !before.contains(&mention.user_id)).collect())
-}
-
-/// Mentions, reactions and number of replies of a comment.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct CommentDetails {
-    pub(crate) mentions: Vec<Mention>,
-    pub(crate) reactions: Vec<Reaction>,
-    pub(crate) replies: i64,
-}
-
-/// An emoji and its number of reactions.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Reaction {
-    pub(crate) emoji: String,
-    pub(crate) count: i64,
-    pub(crate) mine: bool,
 }
 
 /// Details of comments on one task, by comment id; a comment without any is left out. Reactions include whether the

@@ -7,8 +7,9 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{
-    search,
+    search_terms,
     task::{COLUMNS, Row},
+    visibility::{holds_or_created, visible},
 };
 use crate::{
     policy::visibility::Actor,
@@ -16,7 +17,7 @@ use crate::{
         filter::{Filter, Scope, Sort},
         search::MAX_LISTED,
     },
-    task::{Status, Task, Visibility},
+    task::{Status, Task},
 };
 
 type Query = QueryBuilder<Postgres>;
@@ -199,7 +200,7 @@ impl ListQuery<'_> {
         overdue(query, self.filter.overdue, self.now);
         if let Some(words) = &self.filter.search {
             query.push(" and id in (");
-            search::candidates(query, self.actor, words, MAX_LISTED);
+            search_terms::candidates(query, self.actor, words, MAX_LISTED);
             query.push(")");
         }
         tagged(query, account_id, &self.filter.tags);
@@ -252,21 +253,6 @@ fn tagged(query: &mut Query, account_id: Uuid, tags: &[String]) {
     }
 }
 
-/// [`Actor::can_see`] in SQL.
-pub(super) fn visible(query: &mut Query, actor: Actor<'_>) {
-    if actor.is_account_admin() {
-        return;
-    }
-    let with_reports: Vec<Uuid> = actor.membership.reports.iter().copied().chain([actor.id]).collect();
-    let close: Vec<Uuid> = actor.membership.team.iter().copied().chain(with_reports.iter().copied()).collect();
-    query.push(" and (");
-    holds_or_created(query, with_reports);
-    query.push(" or visibility = ").push_bind(Visibility::Account.name());
-    query.push(" or visibility = ").push_bind(Visibility::Team.name()).push(" and (");
-    holds_or_created(query, close);
-    query.push("))");
-}
-
 fn scope(query: &mut Query, actor: Actor<'_>, scope: Scope) {
     match scope {
         // The parts select the owner of the board.
@@ -284,11 +270,6 @@ fn scope(query: &mut Query, actor: Actor<'_>, scope: Scope) {
             query.push(")");
         }
     }
-}
-
-fn holds_or_created(query: &mut Query, people: Vec<Uuid>) {
-    query.push("created_by = any(").push_bind(people.clone()).push(") or assigned_to = any(");
-    query.push_bind(people).push(")");
 }
 
 fn filter(query: &mut Query, filter: &Filter) {

@@ -1,18 +1,113 @@
 //! Saved views.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_proto::baton::task::v1::{BoardLayout, ViewSource, ViewVisibility};
 use baton_store::{Page, Tx};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-// The SQL texts name the column's type `Saved`.
-use crate::query::saved_view::{MAX_VIEWS, StoredFilter as Saved, View, to_full_name, to_short_name};
+use crate::{
+    query::{
+        board_layout::LayoutKind,
+        filter::{FilterTemplate, Order, Sort},
+        saved_view::{MAX_VIEWS, View, ViewSource, ViewVisibility},
+    },
+    task::{Priority, Status},
+};
 
-const SOURCE: &str = "VIEW_SOURCE_";
-const LAYOUT: &str = "BOARD_LAYOUT_";
-const VISIBILITY: &str = "VIEW_VISIBILITY_";
+/// A filter as stored: field names as in REST, without empty fields. The SQL texts name it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Saved {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    status: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    priority: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assigned_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_from: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_to: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sort: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overdue: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unassigned: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_task_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_due: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<String>,
+}
+
+impl From<&FilterTemplate> for Saved {
+    fn from(filter: &FilterTemplate) -> Self {
+        let filter = filter.clone();
+        Self {
+            status: filter.status.into_iter().map(|status| status.name().to_owned()).collect(),
+            priority: filter.priority.into_iter().map(|priority| priority.name().to_owned()).collect(),
+            assigned_to: filter.assigned_to,
+            created_by: filter.created_by,
+            due_from: filter.due_from,
+            due_to: filter.due_to,
+            tags: filter.tags,
+            search: filter.search,
+            sort: filter.sort.map(|sort| sort.name().to_owned()),
+            order: filter.order.map(|order| order.name().to_owned()),
+            overdue: filter.overdue,
+            unassigned: filter.unassigned,
+            parent_task_id: filter.parent_task_id,
+            has_due: filter.has_due,
+            due: filter.due,
+            created: filter.created,
+            updated: filter.updated,
+            completed: filter.completed,
+        }
+    }
+}
+
+impl From<Saved> for FilterTemplate {
+    fn from(saved: Saved) -> Self {
+        Self {
+            status: saved.status.iter().filter_map(|name| Status::from_name(name)).collect(),
+            priority: saved.priority.iter().filter_map(|name| Priority::from_name(name)).collect(),
+            assigned_to: saved.assigned_to,
+            created_by: saved.created_by,
+            due_from: saved.due_from,
+            due_to: saved.due_to,
+            tags: saved.tags,
+            search: saved.search,
+            sort: saved.sort.and_then(|name| Sort::from_name(&name)),
+            order: saved.order.and_then(|name| Order::from_name(&name)),
+            overdue: saved.overdue,
+            unassigned: saved.unassigned,
+            parent_task_id: saved.parent_task_id,
+            has_due: saved.has_due,
+            due: saved.due,
+            created: saved.created,
+            updated: saved.updated,
+            completed: saved.completed,
+        }
+    }
+}
 
 struct Row {
     id: Uuid,
@@ -40,12 +135,11 @@ impl TryFrom<Row> for View {
             account_id: row.account_id,
             owner_id: row.owner_id,
             name: row.name,
-            source: ViewSource::from_str_name(&to_full_name(&row.source, SOURCE)).ok_or_else(|| unknown("source"))?,
+            source: ViewSource::from_name(&row.source).ok_or_else(|| unknown("source"))?,
             user_id: row.user_id,
-            layout: BoardLayout::from_str_name(&to_full_name(&row.look, LAYOUT)).ok_or_else(|| unknown("layout"))?,
+            layout: LayoutKind::from_name(&row.look).ok_or_else(|| unknown("layout"))?,
             filter: row.filter.0.into(),
-            visibility: ViewVisibility::from_str_name(&to_full_name(&row.visibility, VISIBILITY))
-                .ok_or_else(|| unknown("visibility"))?,
+            visibility: ViewVisibility::from_name(&row.visibility).ok_or_else(|| unknown("visibility"))?,
             position: row.position,
             version: row.version,
             created_at: row.created_at,
@@ -94,11 +188,11 @@ pub(crate) async fn insert(tx: &mut Tx, view: &View) -> Result<()> {
         view.account_id,
         view.owner_id,
         view.name,
-        to_short_name(view.source.as_str_name(), SOURCE),
+        view.source.name(),
         view.user_id,
-        to_short_name(view.layout.as_str_name(), LAYOUT),
+        view.layout.name(),
         Json(Saved::from(&view.filter)) as _,
-        to_short_name(view.visibility.as_str_name(), VISIBILITY),
+        view.visibility.name(),
         view.position,
         view.version,
         view.created_at,
@@ -193,11 +287,11 @@ pub(crate) async fn save(tx: &mut Tx, view: &View) -> Result<()> {
         view.account_id,
         view.id,
         view.name,
-        to_short_name(view.source.as_str_name(), SOURCE),
+        view.source.name(),
         view.user_id,
-        to_short_name(view.layout.as_str_name(), LAYOUT),
+        view.layout.name(),
         Json(Saved::from(&view.filter)) as _,
-        to_short_name(view.visibility.as_str_name(), VISIBILITY),
+        view.visibility.name(),
         view.position,
         view.version,
         view.updated_at,
@@ -233,5 +327,24 @@ fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("saved_views_name" | "saved_views_name_key") => Error::from(Reason::ViewNameTaken).with_source(error),
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::filter::{template, tests::full};
+
+    #[test]
+    fn stored_filter_round_trips() {
+        for filter in [template(full()).unwrap(), FilterTemplate::default()] {
+            let json = serde_json::to_value(Saved::from(&filter)).unwrap();
+            let saved: Saved = serde_json::from_value(json).unwrap();
+            assert_eq!(FilterTemplate::from(saved), filter);
+        }
+        let filter = FilterTemplate { status: vec![Status::InProgress], ..FilterTemplate::default() };
+        assert_eq!(serde_json::to_value(Saved::from(&filter)).unwrap(), json!({"status": ["in_progress"]}));
     }
 }

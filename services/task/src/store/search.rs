@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::{
     list::ListQuery,
+    search_terms::with_terms,
     task::{Row, select},
+    visibility::visibility_keys,
 };
 use crate::{
-    policy::visibility::Actor,
     query::{
         highlight::{MAX_COMMENT_CHARS, MAX_DESCRIPTION_CHARS, Texts, comments_each},
         search::{MAX_RANKED, SearchTerms},
@@ -62,34 +63,6 @@ async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Que
     let rows: Vec<(Uuid, f32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
     let is_truncated = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(MAX_RANKED));
     Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_truncated })
-}
-
-/// Appends the ids of matching tasks, as a condition of a list.
-pub(super) fn candidates(query: &mut Query, actor: Actor<'_>, words: &SearchTerms, limit: i32) {
-    with_terms(query, "id", words);
-    visibility_keys(query, actor);
-    query.push(", ").push_bind(limit).push(")");
-}
-
-/// Appends the call of the function that finds tasks by words, up to its visibility arguments.
-fn with_terms(query: &mut Query, columns: &str, words: &SearchTerms) {
-    let texts: Vec<String> = words.terms.iter().map(|term| term.text.clone()).collect();
-    let alternatives: Vec<i32> = words.terms.iter().map(|term| term.alternative).collect();
-    let negated: Vec<bool> = words.terms.iter().map(|term| term.is_negated).collect();
-    query.push(format_args!("select {columns} from task.search_terms_in_tasks(")).push_bind(texts);
-    query.push(", ").push_bind(alternatives).push(", ").push_bind(negated).push(", ");
-    query.push_bind(words.is_open).push(", ");
-}
-
-/// Appends the visibility arguments of the candidate functions: null when the actor sees all tasks.
-fn visibility_keys(query: &mut Query, actor: Actor<'_>) {
-    if actor.is_account_admin() {
-        query.push("null, null");
-        return;
-    }
-    let own: Vec<Uuid> = actor.membership.reports.iter().copied().chain([actor.id]).collect();
-    let close: Vec<Uuid> = actor.membership.team.iter().copied().chain(own.iter().copied()).collect();
-    query.push_bind(own).push(", ").push_bind(close);
 }
 
 /// These tasks of the account, unordered.

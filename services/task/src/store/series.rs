@@ -5,19 +5,7 @@ use baton_store::Tx;
 use chrono::NaiveDateTime;
 use uuid::Uuid;
 
-/// A task's position in a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Instance {
-    pub(crate) task_id: Uuid,
-    pub(crate) series_id: Uuid,
-    pub(crate) nth: i32,
-    /// Start of the rule, in wall-clock time.
-    pub(crate) starts: NaiveDateTime,
-    /// The rule's time of this instance, in wall-clock time.
-    pub(crate) falls: NaiveDateTime,
-    /// Whether the task may have an instance already, with which the rule restarts.
-    pub(crate) again: bool,
-}
+use crate::schedule::series::Instance;
 
 /// Starts series with tasks, or restarts their rules; a restarted task keeps its number. An instance that was claimed
 /// before its task existed is kept.

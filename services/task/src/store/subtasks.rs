@@ -8,20 +8,11 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{advisory_lock, list};
+use super::{advisory_lock, visibility};
 use crate::{
     policy::visibility::Actor,
-    task::subtasks::{MAX_DEPTH, MAX_ROLLED_UP, Progress},
+    task::subtasks::{MAX_DEPTH, MAX_ROLLED_UP, Progress, TaskSummary},
 };
-
-/// Facts about a task that are not in its row.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct TaskSummary {
-    /// `None` without subtasks.
-    pub(crate) progress: Option<Progress>,
-    /// Whether it has an open blocker.
-    pub(crate) blocked: bool,
-}
 
 /// A row of `task.task_around`.
 #[derive(sqlx::FromRow)]
@@ -79,7 +70,7 @@ pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -
 pub(crate) async fn visible(tx: &mut Tx, actor: Actor<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
     let mut query = QueryBuilder::new("select id from task.tasks where account_id = ");
     query.push_bind(tx.tenant().account_id).push(" and id = any(").push_bind(tasks.to_vec()).push(")");
-    list::visible(&mut query, actor);
+    visibility::visible(&mut query, actor);
     let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut **tx).await?;
     Ok(ids.into_iter().collect())
 }

@@ -5,7 +5,7 @@ use baton_store::Tx;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::list::visible;
+use super::visibility::visible;
 use crate::policy::visibility::Actor;
 
 type Query = QueryBuilder<Postgres>;

@@ -8,14 +8,11 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{
-    advisory_lock,
-    subtasks::{SummaryRow, TaskSummary},
-};
+use super::{advisory_lock, subtasks::SummaryRow};
 use crate::task::{
     Priority, Status, Task, Visibility,
     fields::Fields,
-    subtasks::{MAX_DEPTH, MAX_ROLLED_UP},
+    subtasks::{MAX_DEPTH, MAX_ROLLED_UP, TaskSummary},
 };
 
 /// A row of `task.tasks`.

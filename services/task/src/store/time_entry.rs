@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use crate::task::{
     Task,
-    time_entry::{Adjustment, CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, TimerChange},
+    time_entry::{
+        Adjustment, Correction, CorrectionAction, EntrySource, IntervalKind, TimeEntry, TimeTotals, TimerChange,
+    },
 };
 
 /// A row of `task.time_entries`.
@@ -292,21 +294,6 @@ pub(crate) async fn totals(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Re
         first_started_at: row.first_started_at,
         by_user: row.people.into_iter().zip(row.seconds).zip(row.entries).map(|((id, s), n)| (id, s, n)).collect(),
     })
-}
-
-/// A manual correction of an interval.
-pub(crate) struct Correction {
-    pub(crate) id: Uuid,
-    pub(crate) time_entry_id: Uuid,
-    pub(crate) user_id: Uuid,
-    pub(crate) action: CorrectionAction,
-    pub(crate) actor_id: Uuid,
-    pub(crate) occurred_at: DateTime<Utc>,
-    pub(crate) old_started_at: Option<DateTime<Utc>>,
-    pub(crate) old_ended_at: Option<DateTime<Utc>>,
-    pub(crate) new_started_at: Option<DateTime<Utc>>,
-    pub(crate) new_ended_at: Option<DateTime<Utc>>,
-    pub(crate) actual_seconds: i32,
 }
 
 /// Stores a correction beside its timeline entry; `task` is the task after it.

@@ -9,19 +9,11 @@ use uuid::Uuid;
 
 use crate::{
     store,
-    task::event_log::{LogEntry, SNAPSHOT_EVERY},
+    task::{
+        event_kind::EventKind,
+        event_log::{LogEntry, SNAPSHOT_EVERY, StoredEntry, TimelineEntry},
+    },
 };
-
-/// An entry of a timeline.
-pub(crate) struct Entry {
-    pub(crate) id: Uuid,
-    pub(crate) kind: String,
-    pub(crate) actor_id: Uuid,
-    pub(crate) version: i32,
-    pub(crate) occurred_at: DateTime<Utc>,
-    pub(crate) changes: Json<Map<String, Value>>,
-    pub(crate) reason: Option<String>,
-}
 
 /// Appends entries in the transaction that stores the tasks, and a snapshot every [`SNAPSHOT_EVERY`] versions.
 pub(crate) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
@@ -56,10 +48,9 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
 }
 
 /// A page of a task's timeline, oldest first, and its length.
-pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Entry>, i64)> {
+pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<TimelineEntry>, i64)> {
     let account_id = tx.tenant().account_id;
-    let entries = sqlx::query_as!(
-        Entry,
+    let rows = sqlx::query!(
         r#"select id, kind, actor_id, version, occurred_at, changes as "changes: Json<Map<String, Value>>", reason
            from task.task_events where account_id = $1 and task_id = $2 and version > $3
            order by version limit $4 offset $5"#,
@@ -78,5 +69,16 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok((entries, total))
+    let entries = rows.into_iter().map(|row| TimelineEntry {
+        id: row.id,
+        logged: StoredEntry {
+            version: row.version,
+            kind: EventKind::from_name(&row.kind),
+            actor_id: row.actor_id,
+            occurred_at: row.occurred_at,
+            changes: row.changes.0,
+            reason: row.reason,
+        },
+    });
+    Ok((entries.collect(), total))
 }

@@ -5,43 +5,7 @@ use baton_store::{Db, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// The purpose of a timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimerKind {
-    DueSoon,
-    Overdue,
-    Reminder,
-    NextInstance,
-}
-
-impl TimerKind {
-    const ALL: [Self; 4] = [Self::DueSoon, Self::Overdue, Self::Reminder, Self::NextInstance];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::DueSoon => "due_soon",
-            Self::Overdue => "overdue",
-            Self::Reminder => "reminder",
-            Self::NextInstance => "next_instance",
-        }
-    }
-
-    fn from_name(name: &str) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| Error::internal("a timer of an unknown kind"))
-    }
-}
-
-/// A timer to set.
-#[derive(Debug, Clone)]
-pub(crate) struct Timer {
-    pub(crate) task_id: Uuid,
-    pub(crate) kind: TimerKind,
-    /// The due time that it refers to.
-    pub(crate) due_at: Option<DateTime<Utc>>,
-    /// The time to fire.
-    pub(crate) at: DateTime<Utc>,
-}
+use crate::schedule::timer::{Timer, TimerKind};
 
 /// Sets timers. An existing timer stays unchanged, fired or not.
 pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
@@ -124,7 +88,7 @@ pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<D
             Ok(DueTimer {
                 id: row.id,
                 account_id: row.account_id,
-                kind: TimerKind::from_name(&row.kind)?,
+                kind: kind(&row.kind)?,
                 created_by: row.created_by,
                 assigned_to: row.assigned_to,
                 reminds: row.reminds,
@@ -193,7 +157,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<LockedTimer>> 
             Ok(LockedTimer {
                 id: row.id,
                 task_id: row.task_id,
-                kind: TimerKind::from_name(&row.kind)?,
+                kind: kind(&row.kind)?,
                 reminder_id: row.reminder_id,
                 reminds: row.reminds,
                 due_at: row.due_at,
@@ -217,4 +181,8 @@ pub(crate) async fn mark_fired(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) ->
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+fn kind(name: &str) -> Result<TimerKind> {
+    TimerKind::from_name(name).ok_or_else(|| Error::internal("a timer of an unknown kind"))
 }

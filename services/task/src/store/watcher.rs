@@ -7,16 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     task::Task,
-    watchers::{MAX_WATCHERS, WatchState},
+    watchers::{MAX_WATCHERS, WatchState, Watcher},
 };
-
-/// A watcher of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Watcher {
-    pub(crate) user_id: Uuid,
-    /// Their state, if they would watch without being creator or holder.
-    pub(crate) standing: Option<WatchState>,
-}
 
 /// All watchers of the task by user id, including creator and holder unless they declined: at most [`MAX_WATCHERS`]
 /// plus two.

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::task::v1::{CreateTaskRequest, TaskChange};
+use baton_errors::{Reason, Result};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -15,11 +14,11 @@ use crate::{
     schedule::series::RecurrencePatch,
     task::{
         Task, Visibility,
+        change::{AccountPolicy, AppliedChange},
         custom_field::{self, CustomField},
         event_kind::EventKind,
-        fields::Fields,
+        fields::{Fields, NewValues},
         subtasks::ParentCheck,
-        writer::{AccountPolicy, AppliedChange},
     },
 };
 
@@ -94,7 +93,7 @@ impl TaskAction {
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) mask: Vec<String>,
-    pub(crate) new: TaskChange,
+    pub(crate) new: NewValues,
     /// The account's default visibility, which clearing restores.
     pub(crate) default: Visibility,
     pub(crate) definitions: Vec<CustomField>,
@@ -102,27 +101,12 @@ pub(crate) struct Update {
     pub(crate) parent_check: Option<ParentCheck>,
 }
 
-/// Fields of recurrence: each task would need its own time zone lookup.
-const SINGLE_TASK_FIELDS: [&str; 2] = ["recurrence_rule", "recurrence_timezone"];
-
 impl Update {
-    /// Sets the given values and clears the fields in `clear`. Refuses values that are invalid for every task.
+    /// Sets the fields in `mask` from `new`. Refuses values that are invalid for every task.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn new(new: TaskChange, clear: Vec<String>, default: Visibility) -> Result<Self> {
-        let set_paths = set_paths(&new);
-        let alone = |path: &&String| SINGLE_TASK_FIELDS.contains(&path.as_str());
-        if let Some(path) = set_paths.iter().chain(&clear).find(alone) {
-            return Err(Error::invalid(format!("task.{path}"), "must be changed task by task"));
-        }
-        if let Some(index) = clear.iter().position(|path| set_paths.contains(path)) {
-            return Err(Error::invalid(format!("clear[{index}]"), "must not be set as well"));
-        }
-        let mask: Vec<String> = set_paths.into_iter().chain(clear).collect();
-        if mask.is_empty() {
-            return Err(Error::invalid("task", "must set a field, unless `clear` names one"));
-        }
+    pub(crate) fn new(mask: Vec<String>, new: NewValues, default: Visibility) -> Result<Self> {
         let update = Self { mask, new, default, definitions: Vec::new(), parent_check: None };
         update.sample_fields()?;
         Ok(update)
@@ -156,15 +140,15 @@ impl Update {
 
     /// The fields of a sample task after the update.
     fn sample_fields(&self) -> Result<Fields> {
-        let any = CreateTaskRequest { title: "any".to_owned(), ..CreateTaskRequest::default() };
+        let any = NewValues { title: "any".to_owned(), ..NewValues::default() };
         let mut fields = Fields::new(any, self.default)?;
-        fields.change(&self.mask, self.new.clone(), self.default)?;
+        fields.change(&self.mask, &self.new, self.default)?;
         Ok(fields)
     }
 
     fn apply(&self, task: &mut Task, now: DateTime<Utc>) -> Result<()> {
         let before = task.fields.clone();
-        task.fields.change(&self.mask, self.new.clone(), self.default)?;
+        task.fields.change(&self.mask, &self.new, self.default)?;
         custom_field::check(
             &self.definitions,
             Some(&before.custom_fields),
@@ -180,29 +164,6 @@ impl Update {
             _ => Ok(()),
         }
     }
-}
-
-/// Paths of the values that are set, with one path per custom field.
-fn set_paths(new: &TaskChange) -> Vec<String> {
-    let plain = [
-        ("title", !new.title.is_empty()),
-        ("description", !new.description.is_empty()),
-        ("priority", new.priority != 0),
-        ("due_at", new.due_at.is_some()),
-        ("tags", !new.tags.is_empty()),
-        ("visibility", new.visibility != 0),
-        ("estimated_seconds", new.estimated_seconds.is_some()),
-        ("parent_task_id", new.parent_task_id.is_some()),
-        ("recurrence_rule", new.recurrence_rule.is_some()),
-        ("recurrence_timezone", new.recurrence_timezone.is_some()),
-    ];
-    let members = new.custom_fields.iter().flat_map(|object| object.fields.keys());
-    plain
-        .into_iter()
-        .filter(|(_, is_there)| *is_there)
-        .map(|(name, _)| name.to_owned())
-        .chain(members.map(|member| format!("custom_fields.{member}")))
-        .collect()
 }
 
 /// The changed tasks, and the error of each refused one.

@@ -48,6 +48,30 @@ impl Comment {
     }
 }
 
+/// A mentioned member.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mention {
+    pub(crate) user_id: Uuid,
+    pub(crate) handle: String,
+    pub(crate) sees_task: bool,
+}
+
+/// Mentions, reactions and number of replies of a comment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct CommentDetails {
+    pub(crate) mentions: Vec<Mention>,
+    pub(crate) reactions: Vec<Reaction>,
+    pub(crate) replies: i64,
+}
+
+/// An emoji and its number of reactions.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reaction {
+    pub(crate) emoji: String,
+    pub(crate) count: i64,
+    pub(crate) mine: bool,
+}
+
 /// Validates a body and returns it with the handles that it mentions. `field` names it in errors.
 ///
 /// # Errors

@@ -1,7 +1,5 @@
 //! The kinds of events in a task's log.
 
-use baton_proto::baton::task::v1::TaskEventKind;
-
 macro_rules! kinds {
     ($($variant:ident $name:literal;)*) => {
         /// The kind of an event.
@@ -17,11 +15,6 @@ macro_rules! kinds {
             /// The kind with this name.
             pub(crate) fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
-            }
-
-            /// The kind in the contract.
-            pub(crate) fn to_proto(self) -> TaskEventKind {
-                match self { $(Self::$variant => TaskEventKind::$variant,)* }
             }
         }
     };

@@ -26,6 +26,13 @@ pub(crate) struct StoredEntry {
     pub(crate) reason: Option<String>,
 }
 
+/// An entry of a timeline: a stored entry and its id.
+#[derive(Debug, Clone)]
+pub(crate) struct TimelineEntry {
+    pub(crate) id: Uuid,
+    pub(crate) logged: StoredEntry,
+}
+
 /// The next entry of a task's log, with the task `after` it.
 #[derive(Debug, Clone)]
 pub(crate) struct LogEntry {
@@ -95,14 +102,13 @@ impl ReplayedState {
     pub(crate) fn task(self, account_id: Uuid, id: Uuid) -> Result<Task> {
         let unknown = |what: &str| Error::internal(format!("the log of a task has an unknown {what}"));
         let stored: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
-        let level = Priority::ALL.into_iter().find(|priority| priority.name() == stored.priority);
         Ok(Task {
             id,
             account_id,
             fields: Fields {
                 title: stored.title,
                 description: stored.description,
-                priority: level.ok_or_else(|| unknown("priority"))?,
+                priority: Priority::from_name(&stored.priority).ok_or_else(|| unknown("priority"))?,
                 due_at: stored.due_at,
                 tags: stored.tags,
                 visibility: Visibility::from_name(&stored.visibility).ok_or_else(|| unknown("visibility"))?,

@@ -4,20 +4,12 @@
 //! expresses were checked.
 
 use baton_errors::{Error, Result};
-use baton_proto::{
-    baton::task::v1::{CreateTaskRequest, TaskChange},
-    convert::{datetime, to_object},
-};
 use baton_store::json::{self, Limits};
-use chrono::{DateTime, SubsecRound, Utc};
-use prost_types::{Struct, Timestamp};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{
-    convert,
-    task::{Priority, Visibility},
-};
+use crate::task::{Priority, Visibility};
 
 const MAX_CUSTOM_FIELDS: usize = 50;
 const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
@@ -36,33 +28,45 @@ pub(crate) struct Fields {
     pub(crate) parent_task_id: Option<Uuid>,
 }
 
+/// New values of fields. A value that is absent is the default of a new task, and clears the field of an existing one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct NewValues {
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) visibility: Option<Visibility>,
+    pub(crate) estimated_seconds: Option<i32>,
+    pub(crate) custom_fields: Map<String, Value>,
+    pub(crate) parent_task_id: Option<Uuid>,
+}
+
 impl Fields {
     /// The fields of a new task. `default` is the account's default visibility.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn new(request: CreateTaskRequest, default: Visibility) -> Result<Self> {
-        let custom_fields = request.custom_fields.map(to_object).unwrap_or_default();
-        check_custom_fields(&custom_fields, "custom_fields")?;
+    pub(crate) fn new(new: NewValues, default: Visibility) -> Result<Self> {
+        check_custom_fields(&new.custom_fields, "custom_fields")?;
         Ok(Self {
-            title: required(request.title, "title")?,
-            description: request.description,
-            priority: convert::priority(request.priority).unwrap_or(Priority::Medium),
-            due_at: request.due_at.as_ref().map(|time| self::time(time, "due_at")).transpose()?,
-            tags: tags(request.tags),
-            visibility: convert::visibility(request.visibility).unwrap_or(default),
-            estimated_seconds: request.estimated_seconds,
-            custom_fields,
-            parent_task_id: request.parent_task_id.as_deref().map(|id| self::id(id, "parent_task_id")).transpose()?,
+            title: required(new.title, "title")?,
+            description: new.description,
+            priority: new.priority.unwrap_or(Priority::Medium),
+            due_at: new.due_at,
+            tags: tags(new.tags),
+            visibility: new.visibility.unwrap_or(default),
+            estimated_seconds: new.estimated_seconds,
+            custom_fields: new.custom_fields,
+            parent_task_id: new.parent_task_id,
         })
     }
 
-    /// Sets the fields in `mask` from `new`; a field that is absent there is cleared. `default` is the account's
-    /// default visibility, which clearing restores.
+    /// Sets the fields in `mask` from `new`. `default` is the account's default visibility, which clearing restores.
     ///
     /// # Errors
     /// VALIDATION_FAILED.
-    pub(crate) fn change(&mut self, mask: &[String], mut new: TaskChange, default: Visibility) -> Result<()> {
+    pub(crate) fn change(&mut self, mask: &[String], new: &NewValues, default: Visibility) -> Result<()> {
         if mask.is_empty() {
             return Err(Error::invalid("update_mask", "must name a field"));
         }
@@ -70,27 +74,25 @@ impl Fields {
         for path in mask {
             match path.as_str() {
                 "title" => self.title = required(new.title.clone(), "task.title")?,
-                "description" => self.description = std::mem::take(&mut new.description),
-                "priority" => self.priority = convert::priority(new.priority).unwrap_or(Priority::Medium),
-                "due_at" => self.due_at = new.due_at.as_ref().map(|at| time(at, "task.due_at")).transpose()?,
+                "description" => self.description.clone_from(&new.description),
+                "priority" => self.priority = new.priority.unwrap_or(Priority::Medium),
+                "due_at" => self.due_at = new.due_at,
                 "tags" => self.tags = tags(new.tags.clone()),
-                "visibility" => {
-                    self.visibility = convert::visibility(new.visibility).unwrap_or(default);
-                }
+                "visibility" => self.visibility = new.visibility.unwrap_or(default),
                 "estimated_seconds" => self.estimated_seconds = new.estimated_seconds,
-                "parent_task_id" => {
-                    let parent = new.parent_task_id.as_deref();
-                    self.parent_task_id = parent.map(|parent| id(parent, "task.parent_task_id")).transpose()?;
-                }
+                "parent_task_id" => self.parent_task_id = new.parent_task_id,
                 "custom_fields" => {
-                    self.custom_fields = new.custom_fields.clone().map(to_object).unwrap_or_default();
+                    self.custom_fields.clone_from(&new.custom_fields);
                     custom_fields_changed = true;
                 }
                 path => {
                     let Some(member) = path.strip_prefix("custom_fields.") else {
                         return Err(Error::invalid("update_mask", "must name fields of a task"));
                     };
-                    self.change_custom_field(member, new.custom_fields.as_ref());
+                    match new.custom_fields.get(member) {
+                        Some(value) => self.custom_fields.insert(member.to_owned(), value.clone()),
+                        None => self.custom_fields.remove(member),
+                    };
                     custom_fields_changed = true;
                 }
             }
@@ -99,18 +101,6 @@ impl Fields {
             check_custom_fields(&self.custom_fields, "task.custom_fields")?;
         }
         Ok(())
-    }
-
-    fn change_custom_field(&mut self, member: &str, new: Option<&Struct>) {
-        match new.and_then(|new| new.fields.get(member)) {
-            Some(value) => {
-                let one = Struct { fields: [(member.to_owned(), value.clone())].into() };
-                self.custom_fields.extend(to_object(one));
-            }
-            None => {
-                self.custom_fields.remove(member);
-            }
-        }
     }
 }
 
@@ -122,12 +112,6 @@ pub(crate) fn text(text: String, field: &str) -> Result<String> {
 /// Text that must not be empty. Blank text was refused when the message was decoded.
 pub(crate) fn required(given: String, field: &str) -> Result<String> {
     if given.is_empty() { Err(Error::invalid(field, "must not be empty")) } else { Ok(given) }
-}
-
-/// A time that RFC 3339 can express, truncated to microseconds as in Postgres.
-pub(crate) fn time(time: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
-    let time = datetime(time).ok_or_else(|| Error::invalid(field, "must be a time in the years 1 to 9999"))?;
-    Ok(time.trunc_subsecs(6))
 }
 
 /// Parses an id.
@@ -151,90 +135,84 @@ fn check_custom_fields(fields: &Map<String, Value>, field: &str) -> Result<()> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use baton_proto::{
-        baton::task::v1::{TaskPriority, TaskVisibility},
-        convert::to_struct,
-    };
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
     pub(crate) fn fields(title: &str) -> Fields {
-        Fields::new(CreateTaskRequest { title: title.to_owned(), ..Default::default() }, Visibility::Private).unwrap()
+        Fields::new(NewValues { title: title.to_owned(), ..NewValues::default() }, Visibility::Private).unwrap()
     }
 
-    fn object(value: Value) -> Struct {
+    fn object(value: Value) -> Map<String, Value> {
         let Value::Object(fields) = value else { panic!("an object") };
-        to_struct(fields)
+        fields
     }
 
-    fn refused(request: CreateTaskRequest) -> String {
-        let status = tonic::Status::from(Fields::new(request, Visibility::Private).unwrap_err());
+    fn refused(new: NewValues) -> String {
+        let status = tonic::Status::from(Fields::new(new, Visibility::Private).unwrap_err());
         let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
         details.field_violations[0].field.clone()
     }
 
-    fn change(fields: &mut Fields, mask: &[&str], new: TaskChange) -> Result<()> {
+    fn change(fields: &mut Fields, mask: &[&str], new: &NewValues) -> Result<()> {
         let mask: Vec<_> = mask.iter().map(|&path| path.to_owned()).collect();
         fields.change(&mask, new, Visibility::Private)
     }
 
     #[test]
     fn invalid_fields_are_refused_by_name() {
-        let plain = || CreateTaskRequest { title: "Sweep".to_owned(), ..Default::default() };
+        let plain = || NewValues { title: "Sweep".to_owned(), ..NewValues::default() };
         let deep = object(json!({"a": [{"b\0": 1}]}));
-        let many = object((0..51).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>().into());
+        let many = (0..51).map(|n| (n.to_string(), json!(n))).collect();
         let long = object(json!({"text": "x".repeat(CUSTOM_FIELDS.bytes)}));
-        for (request, field) in [
-            (CreateTaskRequest { title: String::new(), ..plain() }, "title"),
-            (CreateTaskRequest { due_at: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..plain() }, "due_at"),
-            (CreateTaskRequest { due_at: Some(Timestamp { seconds: 0, nanos: -1 }), ..plain() }, "due_at"),
-            (CreateTaskRequest { custom_fields: Some(deep), ..plain() }, "custom_fields"),
-            (CreateTaskRequest { custom_fields: Some(many), ..plain() }, "custom_fields"),
-            (CreateTaskRequest { custom_fields: Some(long), ..plain() }, "custom_fields"),
+        for (new, field) in [
+            (NewValues { title: String::new(), ..plain() }, "title"),
+            (NewValues { custom_fields: deep, ..plain() }, "custom_fields"),
+            (NewValues { custom_fields: many, ..plain() }, "custom_fields"),
+            (NewValues { custom_fields: long, ..plain() }, "custom_fields"),
         ] {
-            assert_eq!(refused(request), field);
+            assert_eq!(refused(new), field);
         }
     }
 
     #[test]
     fn absent_value_in_the_mask_clears() {
         let mut fields = fields("Sweep");
-        let new = TaskChange {
+        let new = NewValues {
             description: "All of it".to_owned(),
-            priority: TaskPriority::Urgent as i32,
-            due_at: Some(Timestamp { seconds: 5, nanos: 1_999 }),
-            visibility: TaskVisibility::Team as i32,
+            priority: Some(Priority::Urgent),
+            due_at: Some(DateTime::UNIX_EPOCH),
+            visibility: Some(Visibility::Team),
             estimated_seconds: Some(60),
-            ..Default::default()
+            ..NewValues::default()
         };
         let mask = ["description", "priority", "due_at", "visibility", "estimated_seconds"];
-        change(&mut fields, &mask, new).unwrap();
+        change(&mut fields, &mask, &new).unwrap();
         assert_eq!((fields.priority, fields.estimated_seconds), (Priority::Urgent, Some(60)));
-        assert_eq!(fields.due_at.unwrap().timestamp_subsec_nanos(), 1_000, "what Postgres keeps");
-        change(&mut fields, &mask, TaskChange::default()).unwrap();
+        assert_eq!((fields.due_at, fields.visibility), (new.due_at, Visibility::Team));
+        change(&mut fields, &mask, &NewValues::default()).unwrap();
         assert_eq!(fields, self::fields("Sweep"));
     }
 
     #[test]
     fn unknown_mask_path_is_refused() {
         for mask in [&[][..], &["status"], &["title", "custom_field.a"], &["TITLE"], &["title.x"], &[""]] {
-            let new = TaskChange { title: "New".to_owned(), ..Default::default() };
-            assert!(change(&mut fields("Sweep"), mask, new).is_err(), "{mask:?}");
+            let new = NewValues { title: "New".to_owned(), ..NewValues::default() };
+            assert!(change(&mut fields("Sweep"), mask, &new).is_err(), "{mask:?}");
         }
-        assert!(change(&mut fields("Sweep"), &["title"], TaskChange::default()).is_err(), "a title stays");
+        assert!(change(&mut fields("Sweep"), &["title"], &NewValues::default()).is_err(), "a title stays");
     }
 
     #[test]
     fn custom_fields_change_as_a_whole_or_by_member() {
         let mut fields = fields("Sweep");
-        let new = |value| TaskChange { custom_fields: Some(object(value)), ..Default::default() };
-        change(&mut fields, &["custom_fields"], new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
+        let new = |value| NewValues { custom_fields: object(value), ..NewValues::default() };
+        change(&mut fields, &["custom_fields"], &new(json!({"keep": 1, "gone": 2, "a.b": 3}))).unwrap();
         let mask = ["custom_fields.gone", "custom_fields.a.b", "custom_fields.new"];
-        change(&mut fields, &mask, new(json!({"a.b": {"c": [4]}, "new": "x", "unnamed": true}))).unwrap();
+        change(&mut fields, &mask, &new(json!({"a.b": {"c": [4]}, "new": "x", "unnamed": true}))).unwrap();
         assert_eq!(Value::Object(fields.custom_fields.clone()), json!({"keep": 1, "a.b": {"c": [4]}, "new": "x"}));
-        change(&mut fields, &["custom_fields"], TaskChange::default()).unwrap();
+        change(&mut fields, &["custom_fields"], &NewValues::default()).unwrap();
         assert!(fields.custom_fields.is_empty());
     }
 
@@ -248,11 +226,11 @@ pub(crate) mod tests {
 
         #[test]
         fn setting_equal_values_has_no_effect(title in "[a-z]{1,9}", tags in prop::collection::vec("[a-z]{1,3}", 0..5)) {
-            let request = CreateTaskRequest { title: title.clone(), tags: tags.clone(), ..Default::default() };
-            let before = Fields::new(request, Visibility::Private).unwrap();
+            let new = NewValues { title, tags, ..NewValues::default() };
+            let before = Fields::new(new.clone(), Visibility::Private).unwrap();
             let mut after = before.clone();
             let mask = ["title", "tags", "priority", "visibility", "due_at", "custom_fields", "parent_task_id"];
-            change(&mut after, &mask, TaskChange { title, tags, ..Default::default() }).unwrap();
+            change(&mut after, &mask, &new).unwrap();
             prop_assert_eq!(before, after);
         }
     }

@@ -26,6 +26,15 @@ impl Progress {
     }
 }
 
+/// Facts about a task that are not in its row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TaskSummary {
+    /// `None` without subtasks.
+    pub(crate) progress: Option<Progress>,
+    /// Whether it has an open blocker.
+    pub(crate) blocked: bool,
+}
+
 /// Checks whether tasks fit below a parent.
 #[derive(Debug, Clone)]
 pub(crate) struct ParentCheck {

@@ -182,6 +182,22 @@ impl Adjustment {
     }
 }
 
+/// A manual correction of an interval, as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Correction {
+    pub(crate) id: Uuid,
+    pub(crate) time_entry_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) action: CorrectionAction,
+    pub(crate) actor_id: Uuid,
+    pub(crate) occurred_at: DateTime<Utc>,
+    pub(crate) old_started_at: Option<DateTime<Utc>>,
+    pub(crate) old_ended_at: Option<DateTime<Utc>>,
+    pub(crate) new_started_at: Option<DateTime<Utc>>,
+    pub(crate) new_ended_at: Option<DateTime<Utc>>,
+    pub(crate) actual_seconds: i32,
+}
+
 /// The timer's part of a task change: the running interval ends, and another may start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimerChange {

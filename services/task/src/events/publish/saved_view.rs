@@ -4,7 +4,7 @@ use baton_catalog::Payload;
 use baton_proto::baton::task::v1::ViewEvent;
 use baton_store::Event;
 
-use crate::query::saved_view::View;
+use crate::{convert::saved_view::to_visibility, query::saved_view::View};
 
 /// A view was created.
 pub(crate) fn created(view: &View) -> Event {
@@ -25,7 +25,7 @@ fn about(kind: fn(ViewEvent) -> Payload, view: &View) -> Event {
     let event = ViewEvent {
         view_id: view.id.to_string(),
         owner_id: view.owner_id.to_string(),
-        visibility: view.visibility.into(),
+        visibility: to_visibility(view.visibility).into(),
         version: view.version,
     };
     Event::new(kind(event), view.account_id, view.id)

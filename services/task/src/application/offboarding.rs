@@ -7,12 +7,14 @@ use baton_store::Tx;
 use uuid::Uuid;
 
 use crate::{
+    application::writer,
     policy::assignment,
     store,
     task::{
         Task,
-        writer::{self, AppliedChange},
+        change::{AccountPolicy, AppliedChange},
     },
+    watchers::Audience,
 };
 
 /// Tasks per statement.
@@ -51,9 +53,22 @@ async fn reassign_batch(tx: &mut Tx, from: Uuid, to: Uuid, after: Uuid) -> Resul
     Ok(last)
 }
 
+/// Stores changes with notified watchers, as [`writer::save_for`]. Tasks that are reopened are also reassigned from departed members, in a
+/// version of their own; the caller holds [`store::offboarding::lock_departures_shared`].
+pub(crate) async fn save_and_publish(
+    tx: &mut Tx,
+    changed: Vec<AppliedChange>,
+    policy: AccountPolicy,
+    audience: &Audience,
+) -> Result<Vec<Task>> {
+    let reopens = changed.iter().any(|change| change.kind.reopens());
+    let tasks = writer::save_for(tx, changed, policy, audience).await?;
+    if reopens { reassign_from_departed(tx, tasks).await } else { Ok(tasks) }
+}
+
 /// Reassigns reopened tasks of departed members to their successors and returns all tasks in their latest versions. The
 /// caller holds [`store::offboarding::lock_departures_shared`].
-pub(crate) async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
+async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
     let people: BTreeSet<Uuid> = tasks.iter().flat_map(required_people).flatten().collect();
     let people: Vec<Uuid> = people.into_iter().collect();
     let successors = store::offboarding::successors(tx, &people).await?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_access::{Membership, limits};
+use baton_access::limits;
 use baton_errors::{Error, Reason, Result};
 use baton_store::{Event, Tx};
 use uuid::Uuid;
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use crate::{
     assignment_history::{AssignmentChange, AssignmentOrigin},
     events::publish::task_event,
-    offboarding,
     schedule::follow_ups::FollowUps,
     store,
     task::{
         Task,
+        change::{AccountPolicy, AppliedChange},
         event_kind::EventKind,
         event_log::{self, LogEntry},
         time_entry::TimerChange,
@@ -25,34 +25,6 @@ use crate::{
 
 /// Name of the quota in errors.
 const QUOTA: &str = "open_tasks_per_user";
-
-/// Settings and limits that restrict members.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct AccountPolicy {
-    /// Maximum number of open tasks that a member has created; `None` for no limit.
-    pub(crate) open_tasks: Option<i32>,
-    /// Whether a worker has at most one running task.
-    pub(crate) one_running_timer: bool,
-}
-
-impl AccountPolicy {
-    /// The policy of this member.
-    pub(crate) fn of(membership: &Membership) -> Self {
-        Self {
-            open_tasks: membership.limits.open_tasks_per_user,
-            one_running_timer: membership.settings.one_running_timer,
-        }
-    }
-}
-
-/// A change of a locked task.
-#[derive(Debug, Clone)]
-pub(crate) struct AppliedChange {
-    pub(crate) before: Task,
-    pub(crate) after: Task,
-    pub(crate) kind: EventKind,
-    pub(crate) reason: Option<String>,
-}
 
 /// Stores a new task and its first timeline entry. Pass the returned events to [`publish`], last in the transaction; it
 /// also updates the counters.
@@ -66,7 +38,7 @@ pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
     store::assignment_history::record(tx, assignment_change).await?;
     let mut follow_ups = FollowUps::default();
     follow_ups.collect(None, task, task.created_at)?;
-    follow_ups.write(tx).await?;
+    write_follow_ups(tx, &follow_ups).await?;
     let mut events = vec![task_event(EventKind::Created, None, task, changed, &[])];
     if task.assigned_by.is_some() {
         // One version and one timeline entry, but two events.
@@ -94,17 +66,14 @@ pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<AppliedChange>, policy: A
     write_changes(tx, changed, policy, None, &Audience::default()).await
 }
 
-/// As [`save_all`], with notified watchers. Tasks that are reopened are also reassigned from departed members, in a
-/// version of their own; the caller holds [`store::offboarding::lock_departures_shared`].
-pub(crate) async fn save_and_publish(
+/// As [`save_all`], with notified watchers.
+pub(crate) async fn save_for(
     tx: &mut Tx,
     changed: Vec<AppliedChange>,
     policy: AccountPolicy,
     audience: &Audience,
 ) -> Result<Vec<Task>> {
-    let reopens = changed.iter().any(|change| change.kind.reopens());
-    let tasks = write_changes(tx, changed, policy, None, audience).await?;
-    if reopens { offboarding::reassign_from_departed(tx, tasks).await } else { Ok(tasks) }
+    write_changes(tx, changed, policy, None, audience).await
 }
 
 /// Stores reassignments from a departed member. They open and start nothing, so no limits apply.
@@ -159,9 +128,15 @@ async fn write_changes(
     store::time_entry::apply_timer_changes(tx, &timer_changes).await?;
     store::timeline::append(tx, &entries).await?;
     store::assignment_history::record(tx, assignment_changes).await?;
-    follow_ups.write(tx).await?;
+    write_follow_ups(tx, &follow_ups).await?;
     publish(tx, events, &counts, policy.open_tasks).await?;
     Ok(tasks)
+}
+
+async fn write_follow_ups(tx: &mut Tx, follow_ups: &FollowUps) -> Result<()> {
+    store::timer::set(tx, &follow_ups.timers).await?;
+    store::timer::set_reminders(tx, &follow_ups.due).await?;
+    store::series::start(tx, &follow_ups.instances).await
 }
 
 /// Publishes the events and adds `counts` to the number of open tasks per creator. Call it last in a transaction: with

@@ -19,16 +19,19 @@ use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use crate::{
+    application::writer,
     clients::internal::InternalDirectory,
     events::publish::schedule as events,
     policy::visibility::Actor,
-    schedule::series,
+    schedule::{
+        series::{self, Instance},
+        timer::TimerKind,
+    },
     store::{
         self,
-        series::Instance,
-        timer::{DueTimer, LockedTimer, TimerKind},
+        timer::{DueTimer, LockedTimer},
     },
-    task::{Task, writer},
+    task::Task,
 };
 
 /// Maximum pause between polls: another process may have set an earlier timer.
