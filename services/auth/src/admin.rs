@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use crate::{
     SPEC,
-    signing_keys::{KeyInfo, SigningKeys},
+    application::signing_keys::{KeyInfo, SigningKeys},
 };
 
 baton_runtime::config! {

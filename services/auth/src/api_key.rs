@@ -1,17 +1,12 @@
-//! API keys: the scopes of a new key, and the grant of a presented one.
+//! API keys, and the scopes of a new one.
 
-use baton_access::{KeyGrant, SCOPES};
-use baton_errors::{Error, Reason, Result};
-use baton_store::{Db, Tenant};
-use chrono::{DateTime, TimeDelta, Utc};
+use baton_access::SCOPES;
+use baton_errors::{Error, Result};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
-
-use crate::store;
 
 /// API keys that one user may have.
 pub(crate) const MAX_KEYS_PER_USER: i64 = 50;
-/// The last use is written at most once per interval.
-const LAST_USED_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
 /// A stored key, without its hash.
 #[derive(Debug, Clone)]
@@ -42,28 +37,6 @@ pub(crate) fn parse_scopes(requested: &[String]) -> Result<Vec<String>> {
     }
     let wanted = |scope: &&&str| requested.is_empty() || requested.iter().any(|requested| requested == **scope);
     Ok(SCOPES.iter().filter(wanted).map(|&scope| scope.to_owned()).collect())
-}
-
-/// Returns the grant of the key with this hash.
-///
-/// # Errors
-/// TOKEN_INVALID when the key is unknown, expired or deleted, or when its user cannot sign in.
-pub(crate) async fn resolve(db: &Db, hash: &[u8]) -> Result<KeyGrant> {
-    let now = db.clock().now();
-    let mut tx = db.begin(Tenant::NONE).await?;
-    let key = store::api_key::find_usable(&mut tx, hash, now).await?;
-    let key = key.ok_or_else(|| Error::from(Reason::TokenInvalid))?;
-    if key.last_used_at.is_none_or(|last| last + LAST_USED_INTERVAL <= now) {
-        store::api_key::record_use(&mut tx, key.id, now, now - LAST_USED_INTERVAL).await?;
-        tx.commit().await?;
-    }
-    Ok(KeyGrant {
-        id: key.id,
-        user_id: key.user_id,
-        account_id: key.bound_account_id,
-        scopes: key.scopes,
-        amr: key.amr,
-    })
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::signing_keys::ACCESS_TOKEN_TTL_SECONDS;
+use crate::sessions::ACCESS_TOKEN_TTL_SECONDS;
 
 /// A key is published this long before it signs. That is longer than any cache of a JWKS: five seconds in an instance
-/// (`signing_keys`), five minutes in transit (the gateway's `Cache-Control`), five minutes in a service
+/// (`maintenance::signing_keys`), five minutes in transit (the gateway's `Cache-Control`), five minutes in a service
 /// (`baton_access::token::REFRESHED_AFTER`).
 pub(crate) const PUBLISH_LEAD: TimeDelta = TimeDelta::minutes(15);
 /// A retired key stays published until its last token has expired, plus this time for clock skew.

@@ -2,26 +2,29 @@
 
 mod admin;
 mod api_key;
+mod application;
+mod auth_event;
 mod config;
 mod convert;
 mod emails;
 mod events;
+mod identity;
 mod key_rotation;
+mod maintenance;
 mod mfa;
 mod oauth;
 mod password;
 mod password_hasher;
 mod profile;
 mod recovery_codes;
-mod retention;
+mod registration;
 mod rpc;
 mod service_credentials;
 mod sessions;
-mod sign_in;
-mod signing_keys;
 mod store;
 mod throttle;
 mod totp;
+mod user;
 mod user_agent;
 
 use anyhow::Context as _;
@@ -41,10 +44,15 @@ use baton_service::{Service, Spec};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 
+use crate::{
+    application::{sessions::LocalSessions, signing_keys::SigningKeys},
+    maintenance::retention,
+};
+
 pub use admin::{KeysConfig, signing_keys};
+pub use application::signing_keys::KeyInfo;
 pub use config::AuthConfig;
 pub use key_rotation::KeyState;
-pub use signing_keys::KeyInfo;
 
 /// The service.
 pub static SPEC: Spec = Spec {
@@ -78,7 +86,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
     let sealer = Sealer::new(&config.sealing_keys).context("BATON_AUTH_SEALING_KEYS")?;
     let every = TimeDelta::days(config.signing_key_days.get().into());
-    let keys = signing_keys::SigningKeys::new(db.clone(), sealer.clone(), &issuer, every);
+    let keys = SigningKeys::new(db.clone(), sealer.clone(), &issuer, every);
     // So that the first call finds keys. Without a database there are none yet, and the worker tries again.
     if let Err(error) = keys.refresh().await {
         tracing::warn!(%error, "no signing keys yet");
@@ -99,7 +107,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     };
     let mails = emails::EmailSender { db: db.clone(), mailer: Mailer::new(&mail)?, tokens: mailed_tokens };
     service
-        .identify_by(TokenVerifier::new(&issuer, keys.clone()), IdentityCache::uncached(sessions::LocalSessions(db)))?
+        .identify_by(TokenVerifier::new(&issuer, keys.clone()), IdentityCache::uncached(LocalSessions(db)))?
         .rpc(AuthServiceServer::new(rpc.clone()))
         .rpc(ApiKeyServiceServer::new(rpc.clone()))
         .rpc(InternalServiceServer::new(rpc.clone()))
@@ -114,7 +122,9 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
             let mails = mails.clone();
             async move { mails.send(job).await }
         })
-        .every("auth.signing_keys", signing_keys::POLL_INTERVAL, move |_| keys.clone().maintain())
+        .every("auth.signing_keys", maintenance::signing_keys::INTERVAL, move |_| {
+            maintenance::signing_keys::maintain(keys.clone())
+        })
         .every("auth.retention", retention::INTERVAL, retention::sweep)
         .serve(listener)
         .await

@@ -17,8 +17,8 @@ use baton_sealing::Sealer;
 use baton_store::Db;
 
 use crate::{
-    oauth::Providers, password_hasher::PasswordHasher, service_credentials::ServiceCredentials,
-    signing_keys::SigningKeys, throttle::Throttle,
+    application::signing_keys::SigningKeys, oauth::Providers, password_hasher::PasswordHasher,
+    service_credentials::ServiceCredentials, throttle::Throttle,
 };
 
 /// State of the methods. Clones share it.

@@ -5,6 +5,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use baton_runtime::Secret;
 use sha2::{Digest, Sha256};
 
+/// Lifetime of a service token, in seconds.
+pub(crate) const SERVICE_TOKEN_TTL_SECONDS: i32 = 300;
 /// Minimum length of a secret, in characters.
 const MIN_SECRET_LEN: usize = 32;
 

@@ -7,18 +7,18 @@
 //! generation invalidate each other. A thief who acts within the interval is therefore detected as soon as both client
 //! and thief have refreshed again.
 
-use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use baton_access::{Caller, KeyGrant, PresentedKey, Sessions};
-use baton_errors::{Reason, Result};
 use baton_runtime::random;
-use baton_store::{Db, Tenant, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{api_key, events, store};
-
+/// Method reference of a password (RFC 8176).
+pub(crate) const AMR_PASSWORD: &str = "pwd";
+/// Method reference of another identity provider. RFC 8176 has no name for it.
+pub(crate) const AMR_FEDERATED: &str = "fed";
+/// Lifetime of an access token, in seconds.
+pub(crate) const ACCESS_TOKEN_TTL_SECONDS: i32 = 900;
 /// A session expires when it has not been refreshed for this long.
 const IDLE_TIMEOUT: TimeDelta = TimeDelta::days(30);
 /// A session expires after this time however it is used (ASVS 5.0, 7.3.2).
@@ -27,6 +27,18 @@ const MAX_LIFETIME: TimeDelta = TimeDelta::days(180);
 const REUSE_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 /// Maximum number of tokens in a generation.
 const MAX_TOKENS_PER_GENERATION: i32 = 32;
+
+/// A session.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) id: Uuid,
+    pub(crate) device: String,
+    pub(crate) address: Option<String>,
+    pub(crate) amr: Vec<String>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_used_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
+}
 
 /// Returns when a session expires that was opened and last used at these times.
 pub(crate) fn expires_at(opened_at: DateTime<Utc>, used_at: DateTime<Utc>) -> DateTime<Utc> {
@@ -79,32 +91,6 @@ impl Generation {
             && now - self.started_at <= REUSE_INTERVAL
             && self.tokens < MAX_TOKENS_PER_GENERATION;
         again.then_some(Self { tokens: self.tokens + 1, ..self })
-    }
-}
-
-/// Closes a user's open sessions, except `except`, publishes an event for each, and returns their number.
-pub(crate) async fn close_all(tx: &mut Tx, user_id: Uuid, except: Option<Uuid>, reason: &str) -> Result<usize> {
-    let now = tx.db().clock().now();
-    let closed = store::session::close_all(tx, user_id, except, reason, now).await?;
-    let count = closed.len();
-    tx.publish_all(closed.into_iter().map(|id| events::session_closed(user_id, id))).await?;
-    Ok(count)
-}
-
-/// Session checks against the service's own tables.
-pub(crate) struct LocalSessions(pub(crate) Db);
-
-#[async_trait]
-impl Sessions for LocalSessions {
-    async fn check(&self, caller: &Caller) -> Result<Option<DateTime<Utc>>> {
-        let mut tx = self.0.begin_read(Tenant::user(caller.user_id)).await?;
-        let now = self.0.clock().now();
-        let proved_at = store::session::proved_at(&mut tx, caller.session_id, caller.user_id, now).await?;
-        proved_at.map(Some).ok_or_else(|| Reason::SessionClosed.into())
-    }
-
-    async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {
-        api_key::resolve(&self.0, &key.hash).await
     }
 }
 

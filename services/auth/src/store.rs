@@ -8,6 +8,7 @@ pub(crate) mod identity;
 pub(crate) mod mfa;
 pub(crate) mod oauth_flow;
 pub(crate) mod registration;
+pub(crate) mod retention;
 pub(crate) mod session;
 pub(crate) mod signing_key;
 pub(crate) mod user;

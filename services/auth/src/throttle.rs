@@ -33,7 +33,7 @@ use redis::{Script, aio::ConnectionManager};
 
 use counter::{Limit, LocalCounters};
 
-use crate::store::user::email_key;
+use baton_text::email::key as email_key;
 
 /// How long a counter is kept after its last attempt.
 const COUNTER_TTL: Duration = Duration::from_secs(3600);

@@ -6,11 +6,13 @@ use baton_store::Tenant;
 use uuid::Uuid;
 
 use super::EmailSender;
-use crate::store::{
-    self,
-    email_link::{EmailLink, LinkPurpose},
+use crate::{
     identity::Identity,
-    user::Recipient,
+    store::{
+        self,
+        email_link::{EmailLink, LinkPurpose},
+        user::Recipient,
+    },
 };
 
 /// Job: sends the link that sets a new password.

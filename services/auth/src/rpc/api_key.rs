@@ -5,8 +5,8 @@ use baton_access::{ApiKey, Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        self as proto, AuthEventKind, CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest,
-        DeleteApiKeyResponse, ListApiKeysRequest, ListApiKeysResponse, api_key_service_server::ApiKeyService,
+        CreateApiKeyRequest, CreateApiKeyResponse, DeleteApiKeyRequest, DeleteApiKeyResponse, ListApiKeysRequest,
+        ListApiKeysResponse, api_key_service_server::ApiKeyService,
     },
     convert::{datetime, timestamp},
 };
@@ -17,7 +17,10 @@ use uuid::Uuid;
 use super::Rpc;
 use crate::{
     api_key::{self, MAX_KEYS_PER_USER, StoredKey},
-    emails, events, store,
+    auth_event::AuthEventKind,
+    emails,
+    events::publish,
+    store,
 };
 
 #[tonic::async_trait]
@@ -73,7 +76,7 @@ impl ApiKeyService for Rpc {
         if !store::api_key::insert(&mut tx, &key, &secret.hash(), MAX_KEYS_PER_USER).await? {
             return Err(Error::from(Reason::ApiKeyLimit).into());
         }
-        tx.publish(events::api_key_created(key.id, user_id, key.bound_account_id)).await?;
+        tx.publish(publish::api_key_created(key.id, user_id, key.bound_account_id)).await?;
         tx.enqueue(emails::API_KEY_CREATED, &emails::ToUser { user_id }).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyCreated, Some(session_id)).await?;
         let response = CreateApiKeyResponse {
@@ -112,7 +115,7 @@ impl ApiKeyService for Rpc {
         let id: Uuid = request.into_inner().id.parse().map_err(|_| not_found())?;
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
         let bound = store::api_key::delete(&mut tx, id, user_id).await?.ok_or_else(not_found)?;
-        tx.publish(events::api_key_revoked(id, user_id, bound)).await?;
+        tx.publish(publish::api_key_revoked(id, user_id, bound)).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, Some(session_id)).await?;
         tx.commit().await?;
         Ok(Response::new(DeleteApiKeyResponse {}))
@@ -130,19 +133,4 @@ impl Rpc {
 /// Context in which the key of a stored response is sealed.
 fn seal_context(id: &str) -> String {
     format!("api_key:{id}")
-}
-
-impl From<StoredKey> for proto::ApiKey {
-    fn from(key: StoredKey) -> Self {
-        Self {
-            id: key.id.to_string(),
-            name: key.name,
-            prefix: key.prefix,
-            scopes: key.scopes,
-            account_id: key.bound_account_id.map(|id| id.to_string()),
-            created_at: Some(timestamp(key.created_at)),
-            expires_at: key.expires_at.map(timestamp),
-            last_used_at: key.last_used_at.map(timestamp),
-        }
-    }
 }

@@ -4,8 +4,8 @@ use baton_access::{Credential, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        AuthEventKind, CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant,
-        LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest,
+        CheckSessionRequest, CheckSessionResponse, GetJwksRequest, GetJwksResponse, KeyGrant, LoginRequest,
+        LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest,
         RegisterResponse, VerifyEmailRequest, VerifyEmailResponse, auth_service_server::AuthService,
     },
     convert::timestamp,
@@ -18,13 +18,17 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    convert, emails, events, password,
+    application::sign_in,
+    auth_event::AuthEventKind,
+    convert, emails,
+    events::publish,
+    password,
     password_hasher::Verification,
-    sessions::{self, RefreshToken},
-    sign_in,
-    signing_keys::ACCESS_TOKEN_TTL_SECONDS,
-    store::{self, registration::Registration, user::User},
+    registration::Registration,
+    sessions::{self, ACCESS_TOKEN_TTL_SECONDS, AMR_PASSWORD, RefreshToken},
+    store,
     throttle::{Bucket, EmailCap},
+    user::User,
 };
 
 /// Lifetime of an activation link.
@@ -63,7 +67,7 @@ impl AuthService for Rpc {
                 tx.enqueue(emails::ACTIVATION, &emails::ToUser { user_id: id }).await?;
             }
             if !repeated {
-                tx.publish(events::user_registered(id)).await?;
+                tx.publish(publish::user_registered(id)).await?;
             }
         } else if let Some(user_id) = store::user::id_by_email(&mut tx, &registration.email).await?
             && mailed
@@ -105,7 +109,7 @@ impl AuthService for Rpc {
         };
         let user = store::user::find_confirmed_by(&mut tx, id, nonce, since).await?.ok_or_else(invalid)?;
         if first {
-            tx.publish(events::user_verified(id)).await?;
+            tx.publish(publish::user_verified(id)).await?;
         }
         tx.commit().await?;
         self.throttle.trust_network(Bucket::Login, &user.email).await;
@@ -125,7 +129,7 @@ impl AuthService for Rpc {
             }
         };
         attempt.record_success().await;
-        Ok(Response::new(self.after_first_factor(user, &[sign_in::AMR_PASSWORD]).await?))
+        Ok(Response::new(self.after_first_factor(user, &[AMR_PASSWORD]).await?))
     }
 
     async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
@@ -142,7 +146,7 @@ impl AuthService for Rpc {
         let Some(generation) = presented.newest.exchange(presented.generation, now) else {
             // Two parties hold the same token, and one is a thief: both are signed out.
             store::session::close(&mut tx, session_id, "reuse", now).await?;
-            tx.publish(events::session_closed(user_id, session_id)).await?;
+            tx.publish(publish::session_closed(user_id, session_id)).await?;
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::TokenReused, Some(session_id)).await?;
             tx.enqueue(emails::TOKEN_REUSED, &emails::AboutSession { user_id, session_id }).await?;
             tx.commit().await?;
@@ -171,7 +175,7 @@ impl AuthService for Rpc {
             && store::session::close(&mut tx, presented.session_id, "logout", now).await?
         {
             let (user_id, session_id) = (presented.user_id, presented.session_id);
-            tx.publish(events::session_closed(user_id, session_id)).await?;
+            tx.publish(publish::session_closed(user_id, session_id)).await?;
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::SignedOut, Some(session_id)).await?;
         }
         tx.commit().await?;
@@ -203,6 +207,19 @@ impl AuthService for Rpc {
 }
 
 impl Rpc {
+    /// Continues a sign-in after the first factor; `amr` names its method (RFC 8176). Returns tokens, or a challenge
+    /// for the second factor.
+    ///
+    /// # Errors
+    /// USER_DEACTIVATED or CREDENTIALS_INVALID when the user is deactivated.
+    pub(crate) async fn after_first_factor(&self, user: User, amr: &[&str]) -> Result<LoginResponse> {
+        self.reject_deactivated(&user).await?;
+        match self.create_challenge(&user, amr).await? {
+            Some(token) => Ok(LoginResponse { mfa_required: true, mfa_token: Some(token), ..LoginResponse::default() }),
+            None => sign_in::open_session(&self.db, &self.keys, user, amr).await,
+        }
+    }
+
     /// Returns the user with this confirmed address and this password, in the same time for known and unknown
     /// addresses. An unconfirmed address counts as unknown. Otherwise whoever registers it and then signs in learns
     /// whether it was in use.

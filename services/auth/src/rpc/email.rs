@@ -3,7 +3,7 @@
 use baton_access::{Caller, caller};
 use baton_errors::{Error, Reason};
 use baton_proto::baton::auth::v1::{
-    AuthEventKind, ChangeEmailRequest, ChangeEmailResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse,
+    ChangeEmailRequest, ChangeEmailResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse,
     ResendVerificationRequest, ResendVerificationResponse, email_service_server::EmailService,
 };
 use baton_store::Tenant;
@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use super::{Rpc, auth::ACTIVATION_LINK_TTL};
 use crate::{
-    convert, emails, events,
+    auth_event::AuthEventKind,
+    convert, emails,
+    events::publish,
     store::{self, email_link::LinkPurpose},
     throttle::{Bucket, EmailCap},
 };
@@ -74,7 +76,7 @@ impl EmailService for Rpc {
         store::email_link::replace_unless_valid(&mut tx, user_id, LinkPurpose::EmailChanged, before, kept_until, now)
             .await?;
         tx.enqueue(emails::EMAIL_CHANGED, &emails::ToUser { user_id }).await?;
-        tx.publish(events::user_email_changed(user_id)).await?;
+        tx.publish(publish::user_email_changed(user_id)).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::EmailChanged, None).await?;
         let user = store::user::get(&mut tx, user_id).await?.ok_or_else(invalid)?;
         tx.commit().await?;

@@ -2,13 +2,9 @@
 
 use baton_access::{Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::{
-    baton::auth::v1::{
-        self as proto, AuthEventKind, LinkIdentityRequest, LinkIdentityResponse, ListIdentitiesRequest,
-        ListIdentitiesResponse, UnlinkIdentityRequest, UnlinkIdentityResponse,
-        identity_service_server::IdentityService,
-    },
-    convert::timestamp,
+use baton_proto::baton::auth::v1::{
+    LinkIdentityRequest, LinkIdentityResponse, ListIdentitiesRequest, ListIdentitiesResponse, UnlinkIdentityRequest,
+    UnlinkIdentityResponse, identity_service_server::IdentityService,
 };
 use baton_store::Tenant;
 use tonic::{Request, Response, Status};
@@ -16,8 +12,11 @@ use uuid::Uuid;
 
 use super::{Rpc, oauth::StartedFlow};
 use crate::{
-    emails, events,
-    store::{self, identity::Identity, oauth_flow::LinkRequest},
+    auth_event::AuthEventKind,
+    emails,
+    events::publish,
+    identity::Identity,
+    store::{self, oauth_flow::LinkRequest},
 };
 
 #[tonic::async_trait]
@@ -69,7 +68,7 @@ impl IdentityService for Rpc {
             return Err(Error::from(Reason::LastWayToSignIn).into());
         }
         store::identity::unlink(&mut tx, user_id, identity.id).await?;
-        tx.publish(events::identity_unlinked(user_id, identity.id, &identity.provider)).await?;
+        tx.publish(publish::identity_unlinked(user_id, identity.id, &identity.provider)).await?;
         tx.enqueue(emails::IDENTITY_UNLINKED, &emails::ToUser { user_id }).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::IdentityUnlinked, Some(session_id)).await?;
         tx.commit().await?;
@@ -88,17 +87,5 @@ impl Rpc {
         let opened = store::mfa::session_proof(&mut tx, session_id).await?;
         let fresh = opened.is_some_and(|session| is_fresh(session.proved_at, self.db.clock().now()));
         if !has_password && fresh { Ok(()) } else { Err(Reason::ProofRequired.into()) }
-    }
-}
-
-impl From<Identity> for proto::Identity {
-    fn from(identity: Identity) -> Self {
-        Self {
-            id: identity.id.to_string(),
-            provider: identity.provider,
-            email: identity.email,
-            created_at: Some(timestamp(identity.created_at)),
-            last_used_at: Some(timestamp(identity.last_used_at)),
-        }
     }
 }

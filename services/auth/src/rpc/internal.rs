@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{signing_keys::SERVICE_TOKEN_TTL_SECONDS, store};
+use crate::{service_credentials::SERVICE_TOKEN_TTL_SECONDS, store};
 
 #[tonic::async_trait]
 impl InternalService for Rpc {

@@ -4,9 +4,9 @@ use baton_access::{Caller, caller, is_fresh};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        AuthEventKind, ConfirmTotpRequest, ConfirmTotpResponse, DisableTotpRequest, DisableTotpResponse,
-        EnrollTotpRequest, EnrollTotpResponse, GetSecondFactorRequest, GetSecondFactorResponse,
-        RenewRecoveryCodesRequest, RenewRecoveryCodesResponse, VerifySecondFactorRequest, VerifySecondFactorResponse,
+        ConfirmTotpRequest, ConfirmTotpResponse, DisableTotpRequest, DisableTotpResponse, EnrollTotpRequest,
+        EnrollTotpResponse, GetSecondFactorRequest, GetSecondFactorResponse, RenewRecoveryCodesRequest,
+        RenewRecoveryCodesResponse, VerifySecondFactorRequest, VerifySecondFactorResponse,
         mfa_service_server::MfaService,
     },
     convert::timestamp,
@@ -18,12 +18,16 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
-    emails, events,
+    application::sign_in,
+    auth_event::AuthEventKind,
+    emails,
+    events::publish,
     mfa::{AMR_METHODS, FREE_WRONG_CODES, SecondFactor, lockout, seal_context},
     recovery_codes,
     sessions::{self, RefreshToken},
-    store::{self, mfa::Challenge, user::User},
+    store::{self, mfa::Challenge},
     totp::{self, TotpSecret},
+    user::User,
 };
 
 /// Lifetime of a secret that awaits its first code.
@@ -119,7 +123,7 @@ impl MfaService for Rpc {
         store::mfa::enable(&mut tx, user_id, step, now).await?;
         store::mfa::add_session_methods(&mut tx, session_id, &AMR_METHODS.map(str::to_owned)).await?;
         let recovery_codes = replace_recovery_codes(&mut tx, user_id).await?;
-        tx.publish(events::second_factor_enabled(user_id, session_id)).await?;
+        tx.publish(publish::second_factor_enabled(user_id, session_id)).await?;
         tx.enqueue(emails::SECOND_FACTOR_ON, &emails::ToUser { user_id }).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::SecondFactorEnabled, Some(session_id)).await?;
         let response = ConfirmTotpResponse { recovery_codes };
@@ -145,7 +149,7 @@ impl MfaService for Rpc {
         }
         store::mfa::disable(&mut tx, user_id).await?;
         if was_on {
-            tx.publish(events::second_factor_disabled(user_id, Some(session_id))).await?;
+            tx.publish(publish::second_factor_disabled(user_id, Some(session_id))).await?;
             tx.enqueue(emails::SECOND_FACTOR_OFF, &emails::ToUser { user_id }).await?;
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::SecondFactorDisabled, Some(session_id)).await?;
         }
@@ -172,7 +176,7 @@ impl MfaService for Rpc {
             return Ok(Response::new(response));
         }
         let recovery_codes = replace_recovery_codes(&mut tx, user_id).await?;
-        tx.publish(events::recovery_codes_renewed(user_id, session_id)).await?;
+        tx.publish(publish::recovery_codes_renewed(user_id, session_id)).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::RecoveryCodesRenewed, Some(session_id)).await?;
         let response = RenewRecoveryCodesResponse { recovery_codes };
         self.remember(&mut tx, &call, &response).await?;
@@ -202,7 +206,7 @@ impl MfaService for Rpc {
         // Keep the time of the verified password, so that a password set since invalidates the sign-in.
         user.password_changed_at = challenge.password_changed_at;
         let amr: Vec<&str> = challenge.amr.iter().map(String::as_str).chain(AMR_METHODS).collect();
-        let opened = self.open_session(user, &amr).await?;
+        let opened = sign_in::open_session(&self.db, &self.keys, user, &amr).await?;
         Ok(Response::new(VerifySecondFactorResponse {
             access_token: opened.access_token.unwrap_or_default(),
             refresh_token: opened.refresh_token.unwrap_or_default(),
@@ -244,7 +248,7 @@ impl Rpc {
         let lockout_check = factor.check_lockout(now);
         if let Some(hash) = recovery_codes::parse(code) {
             if store::mfa::consume_recovery_code(&mut tx, user_id, &hash).await? {
-                tx.publish(events::recovery_code_used(user_id)).await?;
+                tx.publish(publish::recovery_code_used(user_id)).await?;
                 tx.enqueue(emails::RECOVERY_CODE_USED, &emails::ToUser { user_id }).await?;
                 store::auth_event::insert(&mut tx, user_id, AuthEventKind::RecoveryCodeUsed, session_id).await?;
                 return Ok(tx);

@@ -2,7 +2,7 @@
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::{
-    AuthEventKind, AuthorizeRequest, AuthorizeResponse, CallbackRequest, CallbackResponse, ListProvidersRequest,
+    AuthorizeRequest, AuthorizeResponse, CallbackRequest, CallbackResponse, ListProvidersRequest,
     ListProvidersResponse, LoginResponse, Provider, o_auth_service_server::OAuthService,
 };
 use baton_store::Tenant;
@@ -11,17 +11,19 @@ use url::Url;
 
 use super::Rpc;
 use crate::{
-    emails, events,
+    auth_event::AuthEventKind,
+    emails,
+    events::publish,
     oauth::{
         self, ExternalIdentity,
         flow::{FLOW_TTL, Flow},
     },
-    sign_in,
+    sessions::AMR_FEDERATED,
     store::{
         self,
         oauth_flow::{LinkRequest, StoredFlow},
-        user::User,
     },
+    user::User,
 };
 
 /// A started flow: the provider's URL, and the token that identifies the browser in the callback.
@@ -65,7 +67,7 @@ impl OAuthService for Rpc {
             Some(link_request) => self.complete_linking(provider, &external, link_request).await?,
             None => {
                 let user = self.find_or_register(provider, &external).await?;
-                callback_response(self.after_first_factor(user, &[sign_in::AMR_FEDERATED]).await?)
+                callback_response(self.after_first_factor(user, &[AMR_FEDERATED]).await?)
             }
         };
         Ok(Response::new(CallbackResponse { redirect: stored.redirect, ..response }))
@@ -125,9 +127,9 @@ impl Rpc {
                 if store::identity::register_user(&mut tx, user_id, external, email, now).await? {
                     tx.switch(Tenant::user(user_id)).await?;
                     let (identity, _) = store::identity::link(&mut tx, user_id, provider.name(), external, now).await?;
-                    tx.publish(events::user_registered(user_id)).await?;
-                    tx.publish(events::user_verified(user_id)).await?;
-                    tx.publish(events::identity_linked(user_id, identity.id, provider.name())).await?;
+                    tx.publish(publish::user_registered(user_id)).await?;
+                    tx.publish(publish::user_verified(user_id)).await?;
+                    tx.publish(publish::identity_linked(user_id, identity.id, provider.name())).await?;
                     store::auth_event::insert(&mut tx, user_id, AuthEventKind::IdentityLinked, None).await?;
                     user_id
                 } else {
@@ -161,7 +163,7 @@ impl Rpc {
             .ok_or_else(|| Error::from(Reason::SessionClosed))?;
         let (identity, new) = store::identity::link(&mut tx, user_id, provider.name(), external, now).await?;
         if new {
-            tx.publish(events::identity_linked(user_id, identity.id, provider.name())).await?;
+            tx.publish(publish::identity_linked(user_id, identity.id, provider.name())).await?;
             tx.enqueue(emails::IDENTITY_LINKED, &emails::ToUser { user_id }).await?;
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::IdentityLinked, Some(session_id)).await?;
         }

@@ -3,9 +3,8 @@
 use baton_access::{Caller, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::{
-    AuthEventKind, ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest,
-    ConfirmPasswordResetResponse, RequestPasswordResetRequest, RequestPasswordResetResponse,
-    password_service_server::PasswordService,
+    ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest, ConfirmPasswordResetResponse,
+    RequestPasswordResetRequest, RequestPasswordResetResponse, password_service_server::PasswordService,
 };
 use baton_store::{Tenant, Tx};
 use chrono::TimeDelta;
@@ -14,11 +13,16 @@ use uuid::Uuid;
 
 use super::{Rpc, auth::ACTIVATION_LINK_TTL};
 use crate::{
-    emails, events, password,
+    application::sessions,
+    auth_event::AuthEventKind,
+    emails,
+    events::publish,
+    identity::Identity,
+    password,
     password_hasher::Verification,
-    sessions,
-    store::{self, email_link::LinkPurpose, identity::Identity, user::User},
+    store::{self, email_link::LinkPurpose},
     throttle::{Bucket, EmailCap},
+    user::User,
 };
 
 /// Lifetime of a link that sets a new password.
@@ -120,7 +124,7 @@ impl PasswordService for Rpc {
         if !ended.is_empty() {
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, None).await?;
         }
-        tx.publish_all(ended.iter().map(|key| events::api_key_revoked(key.id, user_id, key.bound_account_id))).await?;
+        tx.publish_all(ended.iter().map(|key| publish::api_key_revoked(key.id, user_id, key.bound_account_id))).await?;
         let unlinked = unlink_later(&mut tx, &user, &keep_identities).await?;
         if remove_second_factor {
             remove_recent_second_factor(&mut tx, user_id).await?;
@@ -128,7 +132,7 @@ impl PasswordService for Rpc {
         let identities = store::identity::list(&mut tx, user_id).await?;
         let second_factor = store::mfa::status(&mut tx, user_id).await?;
         if user.email_verified_at.is_none() {
-            tx.publish(events::user_verified(user_id)).await?;
+            tx.publish(publish::user_verified(user_id)).await?;
         }
         tx.commit().await?;
         self.throttle.trust_network(Bucket::Login, &user.email).await;
@@ -182,7 +186,7 @@ impl Rpc {
 async fn unlink_later(tx: &mut Tx, user: &User, keep: &[String]) -> Result<Vec<Identity>> {
     let unlinked = store::identity::unlink_later(tx, user.id, keep).await?;
     for identity in &unlinked {
-        tx.publish(events::identity_unlinked(user.id, identity.id, &identity.provider)).await?;
+        tx.publish(publish::identity_unlinked(user.id, identity.id, &identity.provider)).await?;
         store::auth_event::insert(tx, user.id, AuthEventKind::IdentityUnlinked, None).await?;
     }
     if !unlinked.is_empty() {
@@ -204,7 +208,7 @@ async fn remove_recent_second_factor(tx: &mut Tx, user_id: Uuid) -> Result<()> {
         return Err(Reason::SecondFactorEstablished.into());
     }
     store::mfa::disable(tx, user_id).await?;
-    tx.publish(events::second_factor_disabled(user_id, None)).await?;
+    tx.publish(publish::second_factor_disabled(user_id, None)).await?;
     tx.enqueue(emails::SECOND_FACTOR_OFF, &emails::ToUser { user_id }).await?;
     store::auth_event::insert(tx, user_id, AuthEventKind::SecondFactorDisabled, None).await
 }
@@ -224,7 +228,7 @@ async fn set_password(
     }
     store::email_link::delete_all(tx, user.id).await?;
     sessions::close_all(tx, user.id, session_id, "password").await?;
-    tx.publish(events::user_password_changed(user.id)).await?;
+    tx.publish(publish::user_password_changed(user.id)).await?;
     tx.enqueue(emails::PASSWORD_CHANGED, &emails::ToUser { user_id: user.id }).await?;
     store::auth_event::insert(tx, user.id, kind, session_id).await?;
     Ok(true)

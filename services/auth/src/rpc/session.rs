@@ -4,7 +4,7 @@ use baton_access::{Caller, FRESH_FOR, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        AuthEventKind, ListAuthEventsRequest, ListAuthEventsResponse, ListSessionsRequest, ListSessionsResponse,
+        ListAuthEventsRequest, ListAuthEventsResponse, ListSessionsRequest, ListSessionsResponse,
         ReauthenticateRequest, ReauthenticateResponse, RevokeAllSessionsRequest, RevokeAllSessionsResponse,
         RevokeSessionRequest, RevokeSessionResponse, session_service_server::SessionService,
     },
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{convert, events, sessions, store};
+use crate::{application::sessions, auth_event::AuthEventKind, convert, events::publish, store};
 
 #[tonic::async_trait]
 impl SessionService for Rpc {
@@ -43,7 +43,7 @@ impl SessionService for Rpc {
             return Err(Error::from(Reason::SessionNotFound).into());
         }
         if store::session::close(&mut tx, id, "revoked", self.db.clock().now()).await? {
-            tx.publish(events::session_closed(user_id, id)).await?;
+            tx.publish(publish::session_closed(user_id, id)).await?;
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::SessionRevoked, Some(id)).await?;
         }
         tx.commit().await?;

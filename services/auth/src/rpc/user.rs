@@ -4,8 +4,8 @@ use baton_access::{Caller, caller};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::auth::v1::{
-        AuthEventKind, DeactivateRequest, DeactivateResponse, GetMeRequest, GetMeResponse, ReactivateRequest,
-        ReactivateResponse, UpdateMeRequest, UpdateMeResponse, user_service_server::UserService,
+        DeactivateRequest, DeactivateResponse, GetMeRequest, GetMeResponse, ReactivateRequest, ReactivateResponse,
+        UpdateMeRequest, UpdateMeResponse, user_service_server::UserService,
     },
     convert::timestamp,
 };
@@ -15,8 +15,12 @@ use tonic::{Request, Response, Status};
 
 use super::Rpc;
 use crate::{
-    emails, events, sessions,
-    store::{self, email_link::LinkPurpose, user::User},
+    application::sessions,
+    auth_event::AuthEventKind,
+    convert, emails,
+    events::publish,
+    store::{self, email_link::LinkPurpose},
+    user::User,
 };
 
 /// How long a deactivation can be undone.
@@ -46,11 +50,11 @@ impl UserService for Rpc {
         let before = before.ok_or_else(|| Error::from(Reason::SessionClosed))?;
         expected.check(before.version)?;
         let mut after = before.clone();
-        after.apply(&mask, new.unwrap_or_default())?;
+        convert::merge_user(&mut after, &mask, new.unwrap_or_default())?;
         if after != before {
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::user::save_profile(&mut tx, &after).await?;
-            tx.publish(events::user_updated(user_id)).await?;
+            tx.publish(publish::user_updated(user_id)).await?;
         }
         tx.commit().await?;
         Ok(Response::new(UpdateMeResponse { user: Some(after.into()) }))
@@ -68,7 +72,7 @@ impl UserService for Rpc {
         }
         store::email_link::delete_all(&mut tx, user_id).await?;
         sessions::close_all(&mut tx, user_id, None, "deactivated").await?;
-        tx.publish(events::user_deactivated(user_id)).await?;
+        tx.publish(publish::user_deactivated(user_id)).await?;
         tx.enqueue(emails::DEACTIVATED, &emails::ToUser { user_id }).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::Deactivated, Some(session_id)).await?;
         tx.commit().await?;
@@ -86,7 +90,7 @@ impl UserService for Rpc {
         if !store::user::reactivate(&mut tx, user_id, now).await? {
             return Err(invalid().into());
         }
-        tx.publish(events::user_reactivated(user_id)).await?;
+        tx.publish(publish::user_reactivated(user_id)).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::Reactivated, None).await?;
         tx.commit().await?;
         Ok(Response::new(ReactivateResponse {}))

@@ -1,29 +1,11 @@
 //! Security events: the history of users' sign-ins.
 
 use baton_errors::Result;
-use baton_proto::baton::auth::v1::AuthEventKind;
 use baton_runtime::Origin;
 use baton_store::{Page, Tx};
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// A security event of a user.
-#[derive(Debug, Clone)]
-pub(crate) struct AuthEvent {
-    pub(crate) id: Uuid,
-    pub(crate) kind: AuthEventKind,
-    pub(crate) session_id: Option<Uuid>,
-    pub(crate) address: Option<String>,
-    pub(crate) user_agent: String,
-    pub(crate) created_at: DateTime<Utc>,
-}
-
-const PREFIX: &str = "AUTH_EVENT_KIND_";
-
-/// Returns the stored name of a kind: `SIGNED_IN`.
-fn stored_name(kind: AuthEventKind) -> &'static str {
-    kind.as_str_name().trim_start_matches(PREFIX)
-}
+use crate::auth_event::{AuthEvent, AuthEventKind};
 
 /// Inserts an event with the origin of the current call. `session_id` is the session that it concerns, or that caused
 /// it.
@@ -34,7 +16,7 @@ pub(crate) async fn insert(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, sess
          values ($1, $2, $3, $4, $5, $6, $7)",
         id,
         user_id,
-        stored_name(kind),
+        kind.name(),
         session_id,
         origin.address.map(|address| address.to_string()),
         origin.user_agent,
@@ -62,8 +44,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec
         .await?;
     let events = rows.into_iter().map(|row| AuthEvent {
         id: row.id,
-        // A kind that only a newer version knows becomes unspecified.
-        kind: AuthEventKind::from_str_name(&format!("{PREFIX}{}", row.kind)).unwrap_or_default(),
+        kind: AuthEventKind::from_name(&row.kind),
         session_id: row.session_id,
         address: row.address,
         user_agent: row.user_agent,

@@ -2,10 +2,9 @@
 
 use baton_errors::Result;
 use baton_store::Tx;
+use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-
-use super::user::email_key;
 
 /// Purpose of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,21 +2,12 @@
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
+use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{registration, user::email_key};
-use crate::oauth::ExternalIdentity;
-
-/// An identity that is linked to a user.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) id: Uuid,
-    pub(crate) provider: String,
-    pub(crate) email: String,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) last_used_at: DateTime<Utc>,
-}
+use super::registration;
+use crate::{identity::Identity, oauth::ExternalIdentity};
 
 /// Records a sign-in with an identity, and returns its user.
 pub(crate) async fn record_use(tx: &mut Tx, external: &ExternalIdentity, now: DateTime<Utc>) -> Result<Option<Uuid>> {

@@ -2,21 +2,11 @@
 
 use baton_errors::Result;
 use baton_store::Tx;
+use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::user::email_key;
-
-/// A registration.
-pub(crate) struct Registration {
-    /// Id of the future user.
-    pub(crate) id: Uuid,
-    pub(crate) email: String,
-    pub(crate) password_hash: String,
-    pub(crate) first_name: String,
-    pub(crate) last_name: String,
-    pub(crate) created_at: DateTime<Utc>,
-}
+use crate::registration::Registration;
 
 /// Inserts a registration beside others for the same address. `emailed` says whether its link is mailed. Returns
 /// `false` when the address belongs to a confirmed user.

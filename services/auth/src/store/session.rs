@@ -9,19 +9,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::mfa::SessionProof;
-use crate::sessions::Generation;
-
-/// A session.
-#[derive(Debug, Clone)]
-pub(crate) struct Session {
-    pub(crate) id: Uuid,
-    pub(crate) device: String,
-    pub(crate) address: Option<String>,
-    pub(crate) amr: Vec<String>,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) last_used_at: DateTime<Utc>,
-    pub(crate) expires_at: DateTime<Utc>,
-}
+use crate::sessions::{Generation, Session};
 
 fn ip_text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_string())

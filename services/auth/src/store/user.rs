@@ -4,43 +4,73 @@ use std::net::IpAddr;
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
+use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::registration;
+use crate::user::User;
 
-/// A user, without secrets.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct User {
-    pub(crate) id: Uuid,
-    pub(crate) email: String,
-    pub(crate) email_verified_at: Option<DateTime<Utc>>,
-    pub(crate) password_changed_at: Option<DateTime<Utc>>,
-    pub(crate) deactivated_at: Option<DateTime<Utc>>,
-    pub(crate) data_retention_date: Option<DateTime<Utc>>,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) updated_at: DateTime<Utc>,
-    pub(crate) version: i32,
-    pub(crate) first_name: String,
-    pub(crate) last_name: String,
-    pub(crate) mobile: String,
-    pub(crate) avatar_url: String,
-    pub(crate) company: String,
-    pub(crate) job_role: String,
-    pub(crate) timezone: String,
-    pub(crate) language: String,
-    pub(crate) preferences: Json<Map<String, Value>>,
-    pub(crate) consent_version: i32,
-    pub(crate) sign_in_count: i32,
-    pub(crate) current_sign_in_at: Option<DateTime<Utc>>,
-    pub(crate) current_sign_in_address: Option<String>,
-    pub(crate) last_sign_in_at: Option<DateTime<Utc>>,
-    pub(crate) last_sign_in_address: Option<String>,
+/// A user as it is stored.
+struct Row {
+    id: Uuid,
+    email: String,
+    email_verified_at: Option<DateTime<Utc>>,
+    password_changed_at: Option<DateTime<Utc>>,
+    deactivated_at: Option<DateTime<Utc>>,
+    data_retention_date: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    version: i32,
+    first_name: String,
+    last_name: String,
+    mobile: String,
+    avatar_url: String,
+    company: String,
+    job_role: String,
+    timezone: String,
+    language: String,
+    preferences: Json<Map<String, Value>>,
+    consent_version: i32,
+    sign_in_count: i32,
+    current_sign_in_at: Option<DateTime<Utc>>,
+    current_sign_in_address: Option<String>,
+    last_sign_in_at: Option<DateTime<Utc>>,
+    last_sign_in_address: Option<String>,
 }
 
-pub(crate) use baton_text::email::key as email_key;
+impl From<Row> for User {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            email_verified_at: row.email_verified_at,
+            password_changed_at: row.password_changed_at,
+            deactivated_at: row.deactivated_at,
+            data_retention_date: row.data_retention_date,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            mobile: row.mobile,
+            avatar_url: row.avatar_url,
+            company: row.company,
+            job_role: row.job_role,
+            timezone: row.timezone,
+            language: row.language,
+            preferences: row.preferences.0,
+            consent_version: row.consent_version,
+            sign_in_count: row.sign_in_count,
+            current_sign_in_at: row.current_sign_in_at,
+            current_sign_in_address: row.current_sign_in_address,
+            last_sign_in_at: row.last_sign_in_at,
+            last_sign_in_address: row.last_sign_in_address,
+        }
+    }
+}
 
 /// Returns the id of the user with this address.
 pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
@@ -110,7 +140,7 @@ pub(crate) async fn find_confirmed_by(
 macro_rules! select_user {
     ($condition:literal, $argument:expr) => {
         sqlx::query_as!(
-            User,
+            Row,
             r#"select id, email, email_verified_at, password_changed_at, deactivated_at, data_retention_date, created_at,
                       updated_at, version, first_name, last_name, mobile, avatar_url, company, job_role, timezone,
                       language, preferences as "preferences: Json<Map<String, Value>>", consent_version,
@@ -124,18 +154,18 @@ macro_rules! select_user {
 
 /// Returns a user.
 pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
-    Ok(select_user!("id = $1", id).fetch_optional(&mut **tx).await?)
+    Ok(select_user!("id = $1", id).fetch_optional(&mut **tx).await?.map(User::from))
 }
 
 /// Returns a user, locked against concurrent changes.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
-    Ok(select_user!("id = $1 for no key update", id).fetch_optional(&mut **tx).await?)
+    Ok(select_user!("id = $1 for no key update", id).fetch_optional(&mut **tx).await?.map(User::from))
 }
 
 /// Returns the user with this address and their password hash, if any. An unknown address takes the same statements, so
 /// the time reveals nothing.
 pub(crate) async fn find_credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>> {
-    let user = select_user!("email_key = $1", email_key(email)).fetch_optional(&mut **tx).await?;
+    let user = select_user!("email_key = $1", email_key(email)).fetch_optional(&mut **tx).await?.map(User::from);
     // Read after the user: if the password changes in between, `record_sign_in` refuses the session.
     let hash = password_hash(tx, user.as_ref().map_or_else(Uuid::nil, |user| user.id)).await?;
     Ok(user.map(|user| (user, hash)))
@@ -164,7 +194,7 @@ pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
         user.job_role,
         user.timezone,
         user.language,
-        Json(&user.preferences.0) as _,
+        Json(&user.preferences) as _,
         user.consent_version,
         user.version,
         user.updated_at

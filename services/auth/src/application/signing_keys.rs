@@ -1,9 +1,6 @@
 //! Signing keys for tokens: Ed25519 (RFC 8037), sealed in the database. Every instance loads the same keys.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -15,7 +12,7 @@ use baton_access::{
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::JsonWebKey;
-use baton_runtime::{Clock, Next};
+use baton_runtime::Clock;
 use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,17 +23,10 @@ use uuid::Uuid;
 
 use crate::{
     key_rotation::{self, KeyState, PUBLISH_LEAD},
+    service_credentials::SERVICE_TOKEN_TTL_SECONDS,
+    sessions::ACCESS_TOKEN_TTL_SECONDS,
     store::signing_key::{self, StoredSigningKey},
 };
-
-/// Lifetime of an access token, in seconds.
-pub(crate) const ACCESS_TOKEN_TTL_SECONDS: i32 = 900;
-/// Lifetime of a service token, in seconds.
-pub(crate) const SERVICE_TOKEN_TTL_SECONDS: i32 = 300;
-/// How often an instance reloads the keys and checks whether one is due.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause after a failure while no keys are loaded.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The signing keys. Clones share them.
 #[derive(Clone)]
@@ -75,20 +65,8 @@ impl SigningKeys {
         Self(Arc::new(Inner { db, sealer, issuer, rotation_interval, keys: RwLock::new(Arc::new([])) }))
     }
 
-    /// Creates, deletes and loads keys. Any number of instances may run it: a lock decides.
-    ///
-    /// # Errors
-    /// Those of [`SigningKeys::refresh`].
-    pub(crate) async fn maintain(self) -> Result<Next> {
-        let maintained = self.refresh().await;
-        if let (Err(error), true) = (&maintained, self.keys().is_empty()) {
-            tracing::warn!(%error, "no signing keys yet");
-            return Ok(Next::After(RETRY_DELAY));
-        }
-        maintained.map(Next::from)
-    }
-
-    /// Creates the key that is due, deletes keys whose tokens have all expired, and loads the rest.
+    /// Creates the key that is due, deletes keys whose tokens have all expired, and loads the rest. Any
+    /// number of instances may run it: a lock decides.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let stored = self.load_stored().await?;
         let now = self.0.db.clock().now();
@@ -172,6 +150,11 @@ impl SigningKeys {
         let keys = keys.map_err(Error::internal)?;
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         Ok(())
+    }
+
+    /// Whether no keys are loaded yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys().is_empty()
     }
 
     fn keys(&self) -> Arc<[SigningKey]> {
