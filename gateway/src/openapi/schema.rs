@@ -150,6 +150,19 @@ impl Schemas {
         number.and_then(|number| Text::try_from(number).ok()).unwrap_or_default()
     }
 
+    /// Adds the part of the rule of the field's kind of text (`crates/text`) that JSON Schema can express.
+    fn restrict(&self, schema: &mut Value, field: &FieldDescriptor) {
+        let text = self.text(field);
+        if text == Text::Email {
+            schema["format"] = "email".into();
+        }
+        if let Some(pattern) = text_pattern(text)
+            && schema.get("pattern").is_none()
+        {
+            schema["pattern"] = pattern.into();
+        }
+    }
+
     /// Whether the comment on a field contains these words.
     fn comment_contains(&self, field: &FieldDescriptor, words: &str) -> bool {
         self.comments.on(&field.parent_file(), field.path()).contains(words)
@@ -165,8 +178,8 @@ impl Schemas {
                 if let Some((_, format)) = known.filter(|_| direction != Direction::Response) {
                     schema["format"] = (*format).into();
                 }
-                if direction != Direction::Response && self.text(field) == Text::Email {
-                    schema["format"] = "email".into();
+                if direction != Direction::Response {
+                    self.restrict(&mut schema, field);
                 }
             }
             return schema;
@@ -175,7 +188,11 @@ impl Schemas {
         // A patch replaces a list as a whole (RFC 7396).
         let direction = if direction == Direction::Patch { Direction::Request } else { direction };
         schema.insert("type".to_owned(), "array".into());
-        schema.insert("items".to_owned(), self.single(&field.kind(), items.as_ref(), direction));
+        let mut items = self.single(&field.kind(), items.as_ref(), direction);
+        if items["type"] == "string" && direction != Direction::Response {
+            self.restrict(&mut items, field);
+        }
+        schema.insert("items".to_owned(), items);
         schema.into()
     }
 
@@ -243,7 +260,21 @@ fn is_ours(package: &str) -> bool {
     package.starts_with("baton.")
 }
 
-/// Describes the rule of a kind of text (`crates/text`), which JSON Schema cannot express.
+/// The characters of a kind of text, as a regular expression of ECMA-262: no control characters, and none that override the
+/// direction of text. Space around a line is trimmed.
+fn text_pattern(text: Text) -> Option<&'static str> {
+    match text {
+        Text::Line | Text::Name | Text::FileName => {
+            Some(r"^\s*[^\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]*\s*$")
+        }
+        Text::Text => {
+            Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$")
+        }
+        Text::Unspecified | Text::Query | Text::Phone | Text::Email => None,
+    }
+}
+
+/// Describes the rule of a kind of text (`crates/text`), which JSON Schema cannot express in full.
 fn text_rule(text: Text) -> &'static str {
     match text {
         Text::Unspecified | Text::Query | Text::Phone => "",
