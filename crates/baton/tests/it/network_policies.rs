@@ -162,7 +162,8 @@ fn services_reach_exactly_their_upstreams() {
                     .collect();
                 let peer = peers.iter().find(|peer| peer.name == *callee);
                 let expected: BTreeSet<i32> = peer.map(|peer| i32::from(peer.port)).into_iter().collect();
-                assert_eq!(out, expected, "egress from {} to {callee}", caller.name);
+                let hint = "peers of the registry have the label calls.baton/<peer> in deployment.yaml";
+                assert_eq!(out, expected, "egress from {} to {callee}: {hint}", caller.name);
                 assert_eq!(into, expected, "ingress of {callee} from {}", caller.name);
             }
         }
