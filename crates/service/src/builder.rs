@@ -291,11 +291,14 @@ impl Service {
                 account_deletion::run(db, data.clone(), before.clone(), job)
             });
         }
+        self = self.every("platform.retention", retention::INTERVAL, retention::sweep).every(
+            "platform.auto_analyze",
+            auto_analyze::INTERVAL,
+            auto_analyze::analyze_grown_tables,
+        );
         let (db, shutdown) = (self.db, self.shutdown);
         let mut workers = JoinSet::new();
         workers.spawn(relay::run(db.clone(), self.streams, shutdown.clone()));
-        workers.spawn(retention::run(db.clone(), shutdown.clone()));
-        workers.spawn(auto_analyze::run(db.clone(), shutdown.clone()));
         let handlers = self.jobs;
         workers.spawn(jobs::run(db, shutdown.clone(), move |job| {
             let family = job.kind.split_once('.').map(|(family, _)| format!("{family}."));

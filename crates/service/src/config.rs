@@ -129,3 +129,79 @@ impl ServiceConfig {
         self.service_secret.as_ref().context("the spec of the service has no service secret")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static SPEC: Spec = Spec {
+        name: "example",
+        port: 50099,
+        migrations: &sqlx::migrate::Migrator::DEFAULT,
+        personal_data: "",
+        peers: &["auth", "tenancy"],
+        generated_keys: &[],
+        has_service_secret: true,
+        optional: true,
+    };
+
+    baton_runtime::config! {
+        /// Settings of an example.
+        pub struct ExampleConfig {
+            /// Items per page.
+            pub items: u32 = "BATON_EXAMPLE_ITEMS";
+        }
+    }
+
+    fn complete() -> Env {
+        [
+            ("BATON_EXAMPLE_DATABASE_URL", "postgres://app@db/baton"),
+            ("BATON_EXAMPLE_SYSTEM_DATABASE_URL", "postgres://system@db/baton"),
+            ("BATON_REDIS_URL", "redis://cache"),
+            ("BATON_AUTH_URL", "http://auth:50051"),
+            ("BATON_TENANCY_URL", "http://tenancy:50052"),
+            ("BATON_EXAMPLE_SERVICE_SECRET", "secret"),
+            ("BATON_EXAMPLE_ITEMS", "7"),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    #[test]
+    fn settings_are_named_after_the_service_and_have_its_defaults() {
+        let Config { service, own } = Config::<ExampleConfig>::from_env(&SPEC, &complete()).unwrap();
+        assert_eq!((service.listen, own.items), (([127, 0, 0, 1], 50099).into(), 7));
+        assert_eq!(service.database_connections, 10);
+        assert_eq!(service.peer("tenancy").unwrap().as_str(), "http://tenancy:50052/");
+        assert!(service.peer("task").is_err(), "it is no peer");
+        assert_eq!(service.service_secret().unwrap().expose(), "secret");
+    }
+
+    #[test]
+    fn an_error_names_every_variable_that_is_missing_or_wrong() {
+        let mut env = complete();
+        for (name, value) in [
+            ("BATON_EXAMPLE_DATABASE_URL", ""),
+            ("BATON_TENANCY_URL", "tenancy"),
+            ("BATON_EXAMPLE_ITEMS", "many"),
+            ("BATON_EXAMPLE_SERVICE_SECRET", ""),
+        ] {
+            env.set(name, value);
+        }
+        let ConfigError(lines) = Config::<ExampleConfig>::from_env(&SPEC, &env).unwrap_err();
+        let named: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(
+            named,
+            ["BATON_EXAMPLE_DATABASE_URL", "BATON_TENANCY_URL", "BATON_EXAMPLE_SERVICE_SECRET", "BATON_EXAMPLE_ITEMS"]
+        );
+    }
+
+    #[test]
+    fn every_variable_is_listed_once() {
+        let variables = Config::<(ExampleConfig, ())>::variables(&SPEC);
+        let names: std::collections::BTreeSet<_> = variables.iter().map(|variable| &variable.name).collect();
+        assert_eq!(names.len(), variables.len());
+        assert!(names.iter().any(|name| *name == "BATON_EXAMPLE_LISTEN"));
+        assert!(names.iter().any(|name| *name == "BATON_EXAMPLE_ITEMS"));
+    }
+}

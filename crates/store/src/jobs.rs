@@ -15,11 +15,11 @@ use uuid::Uuid;
 use crate::{Db, Tx};
 
 /// How long a claimed job is its worker's. It is renewed while the job runs, so only a worker that died loses one.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE_TTL: Duration = Duration::from_secs(60);
 /// How often to look for jobs that nothing in this process announced.
-const POLL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Jobs that a worker does at a time; it claims no more than it begins at once.
-const MOST: usize = 8;
+const MAX_RUNNING: usize = 8;
 
 /// A job that is due.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ where
     F: Fn(Job) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    run_with_lease(db, shutdown, LEASE, work).await;
+    run_with_lease(db, shutdown, LEASE_TTL, work).await;
 }
 
 /// [`run`] with another lease: that long after its worker has died, a job is begun again.
@@ -94,7 +94,7 @@ where
     let stop = shutdown.stop();
     let mut running = FuturesUnordered::new();
     loop {
-        let free = if stop.is_cancelled() { 0 } else { MOST - running.len() };
+        let free = if stop.is_cancelled() { 0 } else { MAX_RUNNING - running.len() };
         let mut claimed = pin!(claim(&db, lease, free));
         let jobs = loop {
             // Those that run go on meanwhile: one of them may hold the connection that this waits for.
@@ -126,7 +126,7 @@ where
             Some(()) = running.next() => {}
             () = stop.cancelled() => {}
             () = db.enqueued() => {}
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
@@ -192,15 +192,15 @@ async fn renew(db: &Db, id: Uuid, attempts: i32, lease: Duration) -> Result<()> 
 }
 
 async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Result<()>) -> Result<()> {
-    const GIVE_UP_AFTER: i32 = 20;
-    const LONGEST_DELAY_SECONDS: f64 = 7200.0;
+    const MAX_ATTEMPTS: i32 = 20;
+    const MAX_DELAY_SECONDS: f64 = 7200.0;
     let Err(error) = done else {
         let delete = db.sql("delete from {schema}.jobs where id = $1");
         sqlx::query(delete).bind(id).execute(db.system()).await?;
         return Ok(());
     };
     let permanent = Permanent::is_cause_of(&error);
-    if permanent || attempts >= GIVE_UP_AFTER {
+    if permanent || attempts >= MAX_ATTEMPTS {
         let cause = if permanent { "permanent" } else { "attempts" };
         tracing::error!(error = format!("{error:#}"), job.id = %id, job.kind = kind, attempts, cause, "dropped a job");
         let dropped = global::meter("baton").u64_counter("baton.jobs.dropped").build();
@@ -210,7 +210,7 @@ async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Resu
         sqlx::query(delete).bind(id).execute(db.system()).await?;
     } else {
         tracing::warn!(error = format!("{error:#}"), job.id = %id, attempts, "a job failed; it will run again");
-        let delay = f64::from(attempts).exp2().min(LONGEST_DELAY_SECONDS);
+        let delay = f64::from(attempts).exp2().min(MAX_DELAY_SECONDS);
         let update = db.sql("update {schema}.jobs set run_at = now() + make_interval(secs => $2) where id = $1");
         sqlx::query(update).bind(id).bind(delay).execute(db.system()).await?;
     }

@@ -10,7 +10,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     fake_service::eventually,
-    fixture::{Fixture, TASK, header, json, read_problem},
+    fixture::{Fixture, TASK, expect_problem, header, json, read_problem},
 };
 
 #[tokio::test]
@@ -102,6 +102,16 @@ async fn a_gateway_without_a_service_is_not_ready() {
     let (status, body) = json(fixture.get("/readyz")).await;
     assert_eq!((status.as_u16(), &body["services"]["task"]), (503, &json!("unreachable")));
     assert_eq!(body["services"]["auth"], "serving");
+}
+
+#[tokio::test]
+async fn an_optional_service_that_is_down_affects_its_own_calls_only() {
+    let fixture = Fixture::start_with_urls(&[("notification", "http://127.0.0.1:1")]).await;
+    let (status, body) = json(fixture.get("/readyz")).await;
+    assert_eq!((status.as_u16(), &body["status"]), (200, &json!("ready")), "{body}");
+    assert_eq!((&body["services"]["notification"], &body["services"]["task"]), (&json!("unreachable"), &json!("serving")));
+    expect_problem(fixture.get("/v1/notifications"), 503, "UNAVAILABLE").await;
+    assert_eq!(fixture.get(&format!("/v1/tasks/{TASK}")).send().await.expect("a response").status(), 200);
 }
 
 #[tokio::test]
