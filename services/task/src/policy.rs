@@ -2,4 +2,5 @@
 
 pub(crate) mod assignment;
 pub(crate) mod explain;
+pub(crate) mod succession;
 pub(crate) mod visibility;

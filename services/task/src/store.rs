@@ -25,6 +25,7 @@ pub(crate) mod storage_usage;
 pub(crate) mod subtasks;
 pub(crate) mod tag;
 pub(crate) mod task;
+pub(crate) mod task_batch;
 pub(crate) mod time_entry;
 pub(crate) mod timeline;
 pub(crate) mod timer;

@@ -19,7 +19,7 @@ use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use crate::{
-    application::writer,
+    application::writer::UnitOfWork,
     clients::internal::InternalDirectory,
     events::publish::schedule as events,
     policy::visibility::Actor,
@@ -31,7 +31,7 @@ use crate::{
         self,
         timer::{DueTimer, LockedTimer},
     },
-    task::Task,
+    task::{Task, change::AccountPolicy},
 };
 
 /// Maximum pause between polls: another process may have set an earlier timer.
@@ -179,17 +179,16 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &DueTime
         return Ok(1);
     };
     if let Some(task) = create_next(&mut tx, &last, &members).await? {
-        let created = writer::create(&mut tx, &task).await?;
-        store::reminder::copy(&mut tx, last.id, task.id).await?;
-        let due: Vec<_> = task.fields.due_at.map(|due_at| (task.id, due_at)).into_iter().collect();
-        store::timer::set_reminders(&mut tx, &due).await?;
-        match writer::publish(&mut tx, created, &BTreeMap::from([(creator, 1)]), limit).await {
+        let policy = AccountPolicy { open_tasks: limit, ..AccountPolicy::default() };
+        match UnitOfWork::create(task, policy).with_reminders_of(last.id).write(&mut tx).await {
             Err(error) if error.reason() == Reason::QuotaExceeded => {
                 drop(tx);
                 pause_series(db, &locked, &last).await?;
                 return Ok(0);
             }
-            published => published?,
+            created => {
+                created?;
+            }
         }
     }
     store::timer::mark_fired(&mut tx, &[locked.id], &[]).await?;

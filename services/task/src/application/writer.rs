@@ -1,18 +1,19 @@
 //! The unit of work of every task change: in one transaction it writes rows, timeline entries, assignment history,
 //! timers, events, and quota changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use baton_access::limits;
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Event, Tx};
+use baton_store::Tx;
 use uuid::Uuid;
 
 use crate::{
     assignment_history::{AssignmentChange, AssignmentOrigin},
     events::publish::task_event,
+    policy::succession,
     schedule::follow_ups::FollowUps,
-    store,
+    store::{self, task_batch::TaskBatch},
     task::{
         Task,
         change::{AccountPolicy, AppliedChange},
@@ -26,138 +27,169 @@ use crate::{
 /// Name of the quota in errors.
 const QUOTA: &str = "open_tasks_per_user";
 
-/// Stores a new task and its first timeline entry. Pass the returned events to [`publish`], last in the transaction; it
-/// also updates the counters.
-pub(crate) async fn create(tx: &mut Tx, task: &Task) -> Result<Vec<Event>> {
-    let changes = task.initial_values();
-    let changed = changes.keys().cloned().collect();
-    store::task::insert(tx, task).await?;
-    let entries = LogEntry { kind: EventKind::Created, changes, reason: None, after: task.clone() };
-    store::timeline::append(tx, &[entries]).await?;
-    let assignment_change = AssignmentChange::of(None, task, EventKind::Created, tx.tenant().user_id, None);
-    store::assignment_history::record(tx, assignment_change).await?;
-    let mut follow_ups = FollowUps::default();
-    follow_ups.collect(None, task, task.created_at)?;
-    write_follow_ups(tx, &follow_ups).await?;
-    let mut events = vec![task_event(EventKind::Created, None, task, changed, &[])];
-    if task.assigned_by.is_some() {
-        // One version and one timeline entry, but two events.
-        let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
-        events.push(task_event(EventKind::Assigned, None, task, changed, &[]));
-    }
-    Ok(events)
-}
-
-/// Stores one change; see [`save_all`].
-pub(crate) async fn save(tx: &mut Tx, changed: AppliedChange, policy: AccountPolicy) -> Result<Task> {
-    only(save_all(tx, vec![changed], policy).await?)
-}
-
-/// The task of a single change.
-pub(crate) fn only(mut tasks: Vec<Task>) -> Result<Task> {
-    tasks.pop().ok_or_else(|| Error::internal("a change without a task"))
-}
-
-/// Stores changes and returns the tasks in their new versions. A change without effect writes nothing.
-///
-/// # Errors
-/// QUOTA_EXCEEDED when a creator would have too many open tasks; TIMER_ALREADY_RUNNING.
-pub(crate) async fn save_all(tx: &mut Tx, changed: Vec<AppliedChange>, policy: AccountPolicy) -> Result<Vec<Task>> {
-    write_changes(tx, changed, policy, None, &Audience::default()).await
-}
-
-/// As [`save_all`], with notified watchers.
-pub(crate) async fn save_for(
-    tx: &mut Tx,
+/// A unit of work: new tasks and changes of locked tasks. [`Self::write`] stores them with everything that follows from
+/// them.
+#[must_use = "nothing is stored until `write`"]
+#[derive(Debug, Default)]
+pub(crate) struct UnitOfWork<'a> {
+    created: Vec<Task>,
     changed: Vec<AppliedChange>,
     policy: AccountPolicy,
-    audience: &Audience,
-) -> Result<Vec<Task>> {
-    write_changes(tx, changed, policy, None, audience).await
-}
-
-/// Stores reassignments from a departed member. They open and start nothing, so no limits apply.
-pub(crate) async fn save_reassigned(tx: &mut Tx, changed: Vec<AppliedChange>) -> Result<Vec<Task>> {
-    write_changes(tx, changed, AccountPolicy::default(), Some(AssignmentOrigin::HandedOver), &Audience::default()).await
-}
-
-/// `origin` overrides the origin of new assignments.
-async fn write_changes(
-    tx: &mut Tx,
-    changed: Vec<AppliedChange>,
-    policy: AccountPolicy,
+    audience: Option<&'a Audience>,
+    /// Overrides the origin of new assignments.
     origin: Option<AssignmentOrigin>,
-    audience: &Audience,
-) -> Result<Vec<Task>> {
-    let (now, actor) = (tx.db().clock().now(), tx.tenant().user_id);
-    let (mut tasks, mut entries, mut events) = (Vec::with_capacity(changed.len()), Vec::new(), Vec::new());
-    let (mut assignment_changes, mut follow_ups) = (Vec::new(), FollowUps::default());
-    let mut counts = BTreeMap::new();
-    let (mut starts, mut timer_changes) = (Vec::new(), Vec::new());
-    for AppliedChange { before, mut after, kind, reason } in changed {
-        let (at, timer_change) = TimerChange::of(&before, &mut after, now);
-        let Some(entry) = event_log::next(&before, &after, kind, reason, at) else {
-            tasks.push(after);
-            continue;
-        };
-        let after = &entry.after;
-        timer_changes.extend(timer_change);
-        assignment_changes.extend(
-            AssignmentChange::of(Some(&before), after, kind, actor, entry.reason.as_deref())
-                .map(|assignment_change| assignment_change.with_origin(origin)),
-        );
-        follow_ups.collect(Some(&before), after, at)?;
-        if before.is_open() != after.is_open() {
-            *counts.entry(after.created_by).or_insert(0) += if after.is_open() { 1 } else { -1 };
+    /// The task whose reminders the new tasks get.
+    reminders_of: Option<Uuid>,
+}
+
+impl<'a> UnitOfWork<'a> {
+    /// A new task.
+    pub(crate) fn create(task: Task, policy: AccountPolicy) -> Self {
+        Self { created: vec![task], policy, ..Self::default() }
+    }
+
+    /// Changes of locked tasks. A change without effect writes nothing. If one reopens a task, the caller holds
+    /// [`store::offboarding::lock_departures_shared`].
+    pub(crate) fn change(changed: Vec<AppliedChange>, policy: AccountPolicy) -> Self {
+        Self { changed, policy, ..Self::default() }
+    }
+
+    /// Reassignments from a departed member. They open and start nothing, so no limits apply.
+    pub(crate) fn hand_over(changed: Vec<AppliedChange>) -> Self {
+        Self { changed, origin: Some(AssignmentOrigin::HandedOver), ..Self::default() }
+    }
+
+    /// Notifies these watchers.
+    pub(crate) fn notifying(self, audience: &'a Audience) -> Self {
+        Self { audience: Some(audience), ..self }
+    }
+
+    /// Copies the reminders of this task that are relative to its due time.
+    pub(crate) fn with_reminders_of(self, task_id: Uuid) -> Self {
+        Self { reminders_of: Some(task_id), ..self }
+    }
+
+    /// [`Self::write`] for one task.
+    pub(crate) async fn write_one(self, tx: &mut Tx) -> Result<Task> {
+        self.write(tx).await?.pop().ok_or_else(|| Error::internal("a unit of work without a task"))
+    }
+
+    /// Stores the unit of work and returns its tasks in their new versions, new ones first. Tasks that are reopened are
+    /// also reassigned from departed members, in a version of their own.
+    ///
+    /// Call it late in a transaction: with a limit, all transactions that open tasks of the same creator are serialized
+    /// from here to the commit, so that of many that want the last place one gets it.
+    ///
+    /// # Errors
+    /// QUOTA_EXCEEDED when a creator would have too many open tasks; TIMER_ALREADY_RUNNING.
+    pub(crate) async fn write(self, tx: &mut Tx) -> Result<Vec<Task>> {
+        let reopens = self.changed.iter().any(|change| change.kind.reopens());
+        let tasks = self.write_batch(tx).await?;
+        if reopens { reassign_from_departed(tx, tasks).await } else { Ok(tasks) }
+    }
+
+    async fn write_batch(self, tx: &mut Tx) -> Result<Vec<Task>> {
+        let policy = self.policy;
+        let Collected { tasks, starts, batch } = self.collect(tx)?;
+        if batch.entries.is_empty() {
+            return Ok(tasks);
         }
-        if before.running_since.is_none() && after.running_since.is_some() {
-            starts.push((after.worker(), after.id));
+        if policy.one_running_timer {
+            enforce_single_timer(tx, &starts).await?;
         }
-        let watchers = if kind.notifies_watchers() { audience.of(after) } else { Vec::new() };
-        events.push(task_event(kind, Some(&before), after, entry.changes.keys().cloned().collect(), &watchers));
-        tasks.push(after.clone());
-        entries.push(entry);
+        let opened = batch.opened.clone();
+        batch.write(tx).await?;
+        enforce_quota(tx, &opened, policy.open_tasks).await?;
+        Ok(tasks)
     }
-    if entries.is_empty() {
-        return Ok(tasks);
+
+    /// Collects what follows from the changes.
+    fn collect(self, tx: &Tx) -> Result<Collected> {
+        let (now, actor) = (tx.db().clock().now(), tx.tenant().user_id);
+        let mut tasks = Vec::with_capacity(self.created.len() + self.changed.len());
+        let (mut entries, mut events, mut assignments) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut timers, mut starts, mut reminders) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut follow_ups, mut opened) = (FollowUps::default(), BTreeMap::new());
+        for task in self.created {
+            let changes = task.initial_values();
+            follow_ups.collect(None, &task, task.created_at)?;
+            if let Some(from) = self.reminders_of {
+                reminders.push((from, task.id));
+                follow_ups.due.extend(task.fields.due_at.map(|due_at| (task.id, due_at)));
+            }
+            assignments.extend(AssignmentChange::of(None, &task, EventKind::Created, actor, None));
+            *opened.entry(task.created_by).or_insert(0) += 1;
+            events.push(task_event(EventKind::Created, None, &task, changes.keys().cloned().collect(), &[]));
+            if task.assigned_by.is_some() {
+                // One version and one timeline entry, but two events.
+                let changed = vec!["assigned_to".to_owned(), "assigned_by".to_owned()];
+                events.push(task_event(EventKind::Assigned, None, &task, changed, &[]));
+            }
+            entries.push(LogEntry { kind: EventKind::Created, changes, reason: None, after: task.clone() });
+            tasks.push(task);
+        }
+        for AppliedChange { before, mut after, kind, reason } in self.changed {
+            let (at, timer_change) = TimerChange::of(&before, &mut after, now);
+            let Some(entry) = event_log::next(&before, &after, kind, reason, at) else {
+                tasks.push(after);
+                continue;
+            };
+            let after = &entry.after;
+            timers.extend(timer_change);
+            assignments.extend(
+                AssignmentChange::of(Some(&before), after, kind, actor, entry.reason.as_deref())
+                    .map(|assignment_change| assignment_change.with_origin(self.origin)),
+            );
+            follow_ups.collect(Some(&before), after, at)?;
+            if before.is_open() != after.is_open() {
+                *opened.entry(after.created_by).or_insert(0) += if after.is_open() { 1 } else { -1 };
+            }
+            if before.running_since.is_none() && after.running_since.is_some() {
+                starts.push((after.worker(), after.id));
+            }
+            let audience = self.audience.filter(|_| kind.notifies_watchers());
+            let watchers = audience.map(|audience| audience.of(after)).unwrap_or_default();
+            events.push(task_event(kind, Some(&before), after, entry.changes.keys().cloned().collect(), &watchers));
+            tasks.push(after.clone());
+            entries.push(entry);
+        }
+        let batch = TaskBatch { entries, assignments, timers, follow_ups, reminders, opened, events };
+        Ok(Collected { tasks, starts, batch })
     }
-    if policy.one_running_timer {
-        enforce_single_timer(tx, &starts).await?;
+}
+
+/// What follows from a unit of work.
+struct Collected {
+    /// All tasks, changed or not.
+    tasks: Vec<Task>,
+    /// Workers and the tasks that they start.
+    starts: Vec<(Uuid, Uuid)>,
+    batch: TaskBatch,
+}
+
+/// Reassigns reopened tasks of departed members to their successors and returns all tasks in their latest versions.
+async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec<Task>> {
+    let people: BTreeSet<Uuid> = tasks.iter().flat_map(succession::required_people).collect();
+    let people: Vec<Uuid> = people.into_iter().collect();
+    let successors = store::offboarding::successors(tx, &people).await?;
+    let changes = succession::hand_over_all(&tasks, &successors, tx.db().clock().now());
+    let reassigned = UnitOfWork::hand_over(changes).write_batch(tx).await?.into_iter();
+    let mut reassigned: HashMap<Uuid, Task> = reassigned.map(|task| (task.id, task)).collect();
+    for task in &mut tasks {
+        if let Some(reassigned) = reassigned.remove(&task.id) {
+            *task = reassigned;
+        }
     }
-    store::task::save_all(tx, entries.iter().map(|entry| &entry.after)).await?;
-    store::time_entry::apply_timer_changes(tx, &timer_changes).await?;
-    store::timeline::append(tx, &entries).await?;
-    store::assignment_history::record(tx, assignment_changes).await?;
-    write_follow_ups(tx, &follow_ups).await?;
-    publish(tx, events, &counts, policy.open_tasks).await?;
     Ok(tasks)
 }
 
-async fn write_follow_ups(tx: &mut Tx, follow_ups: &FollowUps) -> Result<()> {
-    store::timer::set(tx, &follow_ups.timers).await?;
-    store::timer::set_reminders(tx, &follow_ups.due).await?;
-    store::series::start(tx, &follow_ups.instances).await
-}
-
-/// Publishes the events and adds `counts` to the number of open tasks per creator. Call it last in a transaction: with
-/// a limit, all transactions that open tasks of the same creator are serialized from here to the commit, so that of
-/// many that want the last place one gets it.
-///
-/// # Errors
-/// QUOTA_EXCEEDED when a creator exceeds `limit`.
-pub(crate) async fn publish(
-    tx: &mut Tx,
-    events: Vec<Event>,
-    counts: &BTreeMap<Uuid, i32>,
-    limit: Option<i32>,
-) -> Result<()> {
-    store::quota_counters::record_changes(tx, counts).await?;
-    tx.publish_all(events).await?;
-    let opened: Vec<Uuid> = counts.iter().filter(|&(_, &count)| count > 0).map(|(&user, _)| user).collect();
-    let Some(limit) = limit.filter(|_| !opened.is_empty()) else { return Ok(()) };
-    let used = store::quota_counters::lock(tx, &opened).await?;
+/// Refuses more open tasks of a creator than `limit`. `opened` are the changes that the transaction has recorded.
+async fn enforce_quota(tx: &mut Tx, opened: &BTreeMap<Uuid, i32>, limit: Option<i32>) -> Result<()> {
+    let creators: Vec<Uuid> = opened.iter().filter(|&(_, &count)| count > 0).map(|(&user, _)| user).collect();
+    let Some(limit) = limit.filter(|_| !creators.is_empty()) else { return Ok(()) };
+    let used = store::quota_counters::lock(tx, &creators).await?;
     match used.into_iter().find(|&(_, used)| used > limit) {
-        Some((user, used)) => Err(limits::exceeded(QUOTA, limit, (used - counts[&user]).into())),
+        Some((user, used)) => Err(limits::exceeded(QUOTA, limit, (used - opened[&user]).into())),
         None => Ok(()),
     }
 }

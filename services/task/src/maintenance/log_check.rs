@@ -80,7 +80,7 @@ async fn compare(db: &Db, account_id: Uuid, after: Uuid, only_check: bool) -> Re
         }
     }
     if !only_check && !differences.is_empty() {
-        store::task::save_all(&mut tx, &right).await?;
+        store::log_check::overwrite(&mut tx, &right).await?;
         // Readers then start from an older snapshot, or from the beginning.
         store::log_check::delete_snapshots(&mut tx, &wrong).await?;
         tx.commit().await?;

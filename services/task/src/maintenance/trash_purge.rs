@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
 use crate::{
-    application::writer,
+    application::writer::UnitOfWork,
     store,
     task::{
         change::{AccountPolicy, AppliedChange},
@@ -56,7 +56,7 @@ async fn detach_subtasks(db: &Db, account_id: Uuid, parents: &[Uuid]) -> Result<
         after.fields.parent_task_id = None;
         AppliedChange { before, after, kind: EventKind::Updated, reason: None }
     });
-    writer::save_all(&mut tx, detached.collect(), AccountPolicy::default()).await?;
+    UnitOfWork::change(detached.collect(), AccountPolicy::default()).write(&mut tx).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Rpc, mutation::Mutation, subtasks::parent_check};
 use crate::{
-    application::offboarding,
+    application::writer::UnitOfWork,
     convert,
     policy::{assignment::Assignee, visibility::Actor},
     query::filter::{Filter, Scope},
@@ -71,7 +71,7 @@ impl BulkService for Rpc {
         let outcome = apply_action(&mut tx, &mutation, &action, tasks).await?;
         let response = response(&ids, &outcome);
         if !message.dry_run {
-            offboarding::save_and_publish(&mut tx, outcome.changed, mutation.policy(), &audience?).await?;
+            UnitOfWork::change(outcome.changed, mutation.policy()).notifying(&audience?).write(&mut tx).await?;
             tx.remember(mutation.idempotency(), &response).await?;
             tx.commit().await?;
         }

@@ -1,5 +1,7 @@
 //! Steps that all writes of a task share: check visibility, lock, apply a rule, save, publish.
 
+use std::slice;
+
 use baton_access::{Principal, principal};
 use baton_errors::Result;
 use baton_proto::baton::task::v1 as proto;
@@ -14,7 +16,7 @@ use super::{
     subtasks::{hide_parents, parent_check},
 };
 use crate::{
-    application::{offboarding, writer},
+    application::writer::UnitOfWork,
     convert,
     policy::visibility::Actor,
     store,
@@ -95,9 +97,10 @@ impl Rpc {
         let mut after = before.clone();
         rule(&mut after, mutation.actor(), self.db.clock().now())?;
         let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
-        let mut tasks = offboarding::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
-        hide_parents(&mut tx, mutation.actor(), &mut tasks).await?;
-        let task = convert::task(writer::only(tasks)?, self.db.clock().now());
+        let work = UnitOfWork::change(vec![changed], mutation.policy());
+        let mut task = work.notifying(&audience?).write_one(&mut tx).await?;
+        hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut task)).await?;
+        let task = convert::task(task, self.db.clock().now());
         tx.remember(&mutation.idempotency, &task).await?;
         tx.commit().await?;
         Ok(task)
@@ -125,13 +128,11 @@ impl Rpc {
         let definitions = store::custom_field::all(&mut tx).await?;
         custom_field::check(&definitions, None, &task.fields.custom_fields, "custom_fields")?;
         assign(&mut task)?;
-        let events = writer::create(&mut tx, &task).await?;
-        let (creator, now) = (task.created_by, task.created_at);
-        let task = convert::task(task, now);
-        tx.remember(&mutation.idempotency, &task).await?;
-        writer::publish(&mut tx, events, &[(creator, 1)].into(), mutation.policy().open_tasks).await?;
+        let response = convert::task(task.clone(), task.created_at);
+        tx.remember(&mutation.idempotency, &response).await?;
+        UnitOfWork::create(task, mutation.policy()).write(&mut tx).await?;
         tx.commit().await?;
-        Ok(task)
+        Ok(response)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     subtasks::hide_parents,
 };
 use crate::{
-    application::writer,
+    application::writer::UnitOfWork,
     convert,
     store::{self, rank::RankedTask},
     task::{Task, change::AppliedChange, event_kind::EventKind, rank},
@@ -48,7 +48,7 @@ impl Rpc {
             .await
             .map_err(|absent| absent.field(field, "must be a task that the caller sees"))?;
         let changed = place_beside(&mut tx, task.clone(), &neighbour, before_id.is_some()).await?;
-        let saved = writer::save_all(&mut tx, changed, mutation.policy()).await?;
+        let saved = UnitOfWork::change(changed, mutation.policy()).write(&mut tx).await?;
         let mut moved = saved.into_iter().find(|saved| saved.id == task.id).unwrap_or(task);
         hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut moved)).await?;
         let response = convert::task(moved, self.db.clock().now());

@@ -10,7 +10,7 @@ use super::{
     mutation::{Mutation, lock},
 };
 use crate::{
-    application::{offboarding, writer},
+    application::writer::UnitOfWork,
     convert,
     schedule::series::Instance,
     store,
@@ -42,8 +42,9 @@ impl Rpc {
         let mut after = before.clone();
         let kind = rule(&mut after, &instance, self.db.clock().now())?;
         let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
-        let tasks = offboarding::save_and_publish(&mut tx, vec![changed], mutation.policy(), &audience?).await?;
-        let task = convert::task(writer::only(tasks)?, self.db.clock().now());
+        let work = UnitOfWork::change(vec![changed], mutation.policy());
+        let task = work.notifying(&audience?).write_one(&mut tx).await?;
+        let task = convert::task(task, self.db.clock().now());
         tx.remember(mutation.idempotency(), &task).await?;
         tx.commit().await?;
         Ok(task)

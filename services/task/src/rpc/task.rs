@@ -27,7 +27,7 @@ use super::{
     subtasks::{hide_logged_parents, hide_parents, parent_check},
 };
 use crate::{
-    application::writer,
+    application::writer::UnitOfWork,
     convert,
     policy::{
         assignment::{self, Assignee},
@@ -119,7 +119,7 @@ impl TaskService for Rpc {
             custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
         }
         let changed = AppliedChange { before, after, kind: EventKind::Updated, reason: None };
-        let mut task = writer::save(&mut tx, changed, mutation.policy()).await?;
+        let mut task = UnitOfWork::change(vec![changed], mutation.policy()).write_one(&mut tx).await?;
         hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut task)).await?;
         tx.commit().await?;
         let task = convert::task(task, self.db.clock().now());

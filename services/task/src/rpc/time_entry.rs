@@ -18,7 +18,7 @@ use super::{
     mutation::{Mutation, lock},
 };
 use crate::{
-    application::writer,
+    application::writer::UnitOfWork,
     convert::{self, time},
     events::publish::time_entry_event,
     policy::visibility::Actor,
@@ -246,7 +246,7 @@ async fn apply_correction(tx: &mut Tx, before: Task, entry: &TimeEntry, adjustme
     let mut after = before.clone();
     after.correct_time(adjustment);
     let changed = AppliedChange { before, after, kind: EventKind::TimeCorrected, reason: None };
-    let after = writer::save(tx, changed, AccountPolicy::default()).await?;
+    let after = UnitOfWork::change(vec![changed], AccountPolicy::default()).write_one(tx).await?;
     store::time_entry::insert_correction(tx, &after, entry, adjustment).await?;
     tx.publish(time_entry_event(&after, entry, Some(adjustment.action))).await
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::assignment_history::{Assignment, AssignmentChange, AssignmentOrigin, PreviousAssignment};
 
 /// Writes the assignment changes of locked tasks, at most one per task, in the transaction that stores the tasks.
-pub(crate) async fn record(tx: &mut Tx, changes: impl IntoIterator<Item = AssignmentChange> + Send) -> Result<()> {
+pub(super) async fn record(tx: &mut Tx, changes: Vec<AssignmentChange>) -> Result<()> {
     let (mut previous, mut new) = (Vec::new(), Vec::new());
     for change in changes {
         let at = (change.task_id, change.version, change.at);

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::task::{Row, select};
+use super::task::{self, Row, select};
 use crate::task::{
     Task,
     event_kind::EventKind,
@@ -49,6 +49,11 @@ pub(crate) async fn logs(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<
         });
     }
     Ok(logs)
+}
+
+/// Overwrites the rows of locked tasks with what their logs say.
+pub(crate) async fn overwrite(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
+    task::save_all(tx, &tasks.iter().collect::<Vec<_>>()).await
 }
 
 /// A snapshot of a task.

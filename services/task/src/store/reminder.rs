@@ -91,7 +91,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<Option<Uuid>> {
 }
 
 /// Copies reminders relative to the due time to the next instance of a series.
-pub(crate) async fn copy(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
+pub(super) async fn copy(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
     sqlx::query!(
         "insert into task.reminders (id, account_id, task_id, user_id, before_seconds, created_at)

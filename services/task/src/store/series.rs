@@ -9,7 +9,7 @@ use crate::schedule::series::Instance;
 
 /// Starts series with tasks, or restarts their rules; a restarted task keeps its number. An instance that was claimed
 /// before its task existed is kept.
-pub(crate) async fn start(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
+pub(super) async fn start(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
     if instances.is_empty() {
         return Ok(());
     }

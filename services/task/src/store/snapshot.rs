@@ -15,7 +15,7 @@ use crate::task::{
 };
 
 /// Stores snapshots of the current tasks.
-pub(crate) async fn insert<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
+pub(super) async fn insert<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
     let tasks: Vec<&Task> = tasks.into_iter().collect();
     if tasks.is_empty() {
         return Ok(());

@@ -243,14 +243,12 @@ async fn one(tx: &mut Tx, select: &'static str, id: Uuid) -> Result<Option<Task>
     row.map(Task::try_from).transpose()
 }
 
-/// Stores a new task.
-pub(crate) async fn insert(tx: &mut Tx, task: &Task) -> Result<()> {
-    insert_all(tx, std::slice::from_ref(task)).await
-}
-
 /// Stores new tasks with one statement.
-pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
-    let rows: Vec<Row> = tasks.iter().map(Row::from).collect();
+pub(super) async fn insert_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Row> = tasks.iter().copied().map(Row::from).collect();
     sqlx::query!(
         "insert into task.tasks (
              id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
@@ -274,8 +272,11 @@ pub(crate) async fn insert_all(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
 }
 
 /// Stores the mutable columns of locked tasks with one statement.
-pub(crate) async fn save_all<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
-    let rows: Vec<Row> = tasks.into_iter().map(Row::from).collect();
+pub(super) async fn save_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Row> = tasks.iter().copied().map(Row::from).collect();
     // The separate list of ids lets Postgres estimate few rows.
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     sqlx::query!(

@@ -51,7 +51,7 @@ impl TryFrom<Row> for TimeEntry {
 }
 
 /// Ends and starts the timer's intervals of locked tasks.
-pub(crate) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) -> Result<()> {
+pub(super) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Appends entries in the transaction that stores the tasks, and a snapshot every [`SNAPSHOT_EVERY`] versions.
-pub(crate) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
+pub(super) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
     let clock = tx.db().clock().clone();
     let (account_id, actor_id) = (tx.tenant().account_id, tx.tenant().user_id);
     let ids: Vec<Uuid> = entries.iter().map(|_| clock.new_id()).collect();

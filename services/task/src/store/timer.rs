@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::schedule::timer::{Timer, TimerKind};
 
 /// Sets timers. An existing timer stays unchanged, fired or not.
-pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
+pub(super) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
     if timers.is_empty() {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub(crate) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
 }
 
 /// Sets the timers of all reminders relative to these tasks' new due times, except those whose time has passed.
-pub(crate) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) -> Result<()> {
+pub(super) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) -> Result<()> {
     if due.is_empty() {
         return Ok(());
     }
