@@ -5,7 +5,6 @@ pub(crate) mod assignment_history;
 pub(crate) mod attachment;
 pub(crate) mod attachment_gc;
 pub(crate) mod board;
-pub(crate) mod bulk;
 pub(crate) mod comment;
 pub(crate) mod custom_field;
 pub(crate) mod dependency;

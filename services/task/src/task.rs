@@ -1,5 +1,6 @@
 //! A task and its lifecycle. Submodules hold what is attached to a task, its changes and its log.
 
+pub(crate) mod action;
 pub(crate) mod attachment;
 pub(crate) mod bulk;
 pub(crate) mod change;

@@ -4,7 +4,7 @@ use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::TaskChange;
 
 use super::fields;
-use crate::task::{Visibility, bulk::Update};
+use crate::task::{Visibility, action::Update};
 
 /// Fields of recurrence: each task would need its own time zone lookup.
 const SINGLE_TASK_FIELDS: [&str; 2] = ["recurrence_rule", "recurrence_timezone"];
@@ -27,7 +27,9 @@ pub(crate) fn update(new: TaskChange, clear: Vec<String>, default: Visibility) -
         return Err(Error::invalid("task", "must set a field, unless `clear` names one"));
     }
     let new = fields::change(&mask, new)?;
-    Update::new(mask, new, default)
+    let update = Update::new(mask, new, default);
+    update.check()?;
+    Ok(update)
 }
 
 /// Paths of the values that are set, with one path per custom field.

@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 use super::{Rpc, mutation::Mutation, subtasks::parent_check};
 use crate::{
-    application::writer::UnitOfWork,
+    application::{action, writer::UnitOfWork},
     convert,
     policy::{assignment::Assignee, visibility::Actor},
     query::filter::{Filter, Scope},
     store::{self, list::ListQuery},
     task::{
         Task,
-        bulk::{BulkOutcome, MAX_TASKS, TaskAction},
+        action::TaskAction,
+        bulk::{BulkOutcome, MAX_TASKS},
         fields::{id, required},
     },
     watchers::Audience,
@@ -61,7 +62,7 @@ impl BulkService for Rpc {
         }
         let (mut action, ids) = (pending.with(assignee)?, ids?);
         prepare(&mut tx, &mut action).await?;
-        let tasks = lock(&mut tx, actor, &action, &ids).await?;
+        let tasks = action::lock(&mut tx, actor, action.kind(), &ids).await?;
         if let TaskAction::Update(update) = &mut action
             && let Some(parent) = update.parent()
         {
@@ -177,9 +178,6 @@ impl PendingAction {
 
 /// Takes the locks that must precede task locks, and reads the custom field definitions.
 async fn prepare(tx: &mut Tx, action: &mut TaskAction) -> Result<()> {
-    if action.kind().reopens() {
-        store::offboarding::lock_departures_shared(tx).await?;
-    }
     let TaskAction::Update(update) = action else { return Ok(()) };
     if update.changes_parent() {
         store::task::lock_hierarchy(tx).await?;
@@ -209,16 +207,6 @@ impl Rpc {
         let ids: BTreeSet<Uuid> = tasks.iter().map(|task| task.id).collect();
         Ok(ids.into_iter().collect())
     }
-}
-
-/// Locks the tasks that the caller sees, ordered by id.
-async fn lock(tx: &mut Tx, actor: Actor<'_>, action: &TaskAction, ids: &[Uuid]) -> Result<Vec<Task>> {
-    let mut tasks = match action {
-        TaskAction::Restore => store::bulk::lock_in_trash(tx, ids).await?,
-        _ => store::task::lock_all(tx, ids).await?,
-    };
-    tasks.retain(|task| actor.can_see(task));
-    Ok(tasks)
 }
 
 /// Applies the action to the tasks within the account's limits.

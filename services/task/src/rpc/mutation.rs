@@ -3,10 +3,9 @@
 use std::slice;
 
 use baton_access::{Principal, principal};
-use baton_errors::Result;
+use baton_errors::{Reason, Result};
 use baton_proto::baton::task::v1 as proto;
 use baton_store::{Idempotency, Preconditions, Tx};
-use chrono::{DateTime, Utc};
 use prost::Message;
 use tonic::Request;
 
@@ -16,16 +15,11 @@ use super::{
     subtasks::{hide_parents, parent_check},
 };
 use crate::{
-    application::writer::UnitOfWork,
+    application::{action, writer::UnitOfWork},
     convert,
     policy::visibility::Actor,
     store,
-    task::{
-        Task,
-        change::{AccountPolicy, AppliedChange},
-        custom_field,
-        event_kind::EventKind,
-    },
+    task::{Task, action::TaskAction, change::AccountPolicy, custom_field, event_kind::EventKind},
     watchers::Audience,
 };
 
@@ -65,17 +59,21 @@ impl<'a> Mutation<'a> {
 }
 
 impl Rpc {
-    /// Applies `rule` to a task in one transaction. A repeated call returns its first response.
-    pub(super) async fn change(
+    /// Applies an action to a task in one transaction. A repeated call returns its first response.
+    pub(super) async fn change(&self, mutation: &Mutation<'_>, id: &str, action: TaskAction) -> Result<proto::Task> {
+        self.try_change(mutation, id, action.kind(), Ok(action)).await
+    }
+
+    /// [`Self::change`] with an action of this kind that may be invalid. Its error is propagated only after the
+    /// idempotency check, so that a retry still gets its first response, and to callers who see the task.
+    pub(super) async fn try_change(
         &self,
         mutation: &Mutation<'_>,
         id: &str,
         kind: EventKind,
-        reason: Option<&str>,
-        rule: impl FnOnce(&mut Task, Actor<'_>, DateTime<Utc>) -> Result<()> + Send,
+        action: Result<TaskAction>,
     ) -> Result<proto::Task> {
         let id = parse_id(id)?;
-        // Propagate this error only after the idempotency check, so that a retry still gets its first response.
         let audience = if kind.notifies_watchers() {
             self.audience(mutation.principal, &[id]).await
         } else {
@@ -85,19 +83,10 @@ impl Rpc {
         if let Some(response) = tx.replay(&mutation.idempotency).await? {
             return Ok(response);
         }
-        if kind.reopens() {
-            store::offboarding::lock_departures_shared(&mut tx).await?;
-        }
-        let found = match kind {
-            EventKind::Restored => store::task::lock_in_trash(&mut tx, id).await?,
-            _ => store::task::lock(&mut tx, id).await?,
-        };
-        let before = visible(found, mutation.actor())?;
+        let before = action::lock(&mut tx, mutation.actor(), kind, &[id]).await?.pop().ok_or(Reason::TaskNotFound)?;
         mutation.expected.check(before.version)?;
-        let mut after = before.clone();
-        rule(&mut after, mutation.actor(), self.db.clock().now())?;
-        let changed = AppliedChange { before, after, kind, reason: reason.map(str::to_owned) };
-        let work = UnitOfWork::change(vec![changed], mutation.policy());
+        let change = action?.apply(before, mutation.actor(), self.db.clock().now())?;
+        let work = UnitOfWork::change(vec![change], mutation.policy());
         let mut task = work.notifying(&audience?).write_one(&mut tx).await?;
         hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut task)).await?;
         let task = convert::task(task, self.db.clock().now());

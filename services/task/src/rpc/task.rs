@@ -14,7 +14,7 @@ use baton_proto::baton::task::v1::{
     ResumeTaskRequest, ResumeTaskResponse, SkipTaskRequest, SkipTaskResponse, StartTaskRequest, StartTaskResponse,
     UnskipTaskRequest, UnskipTaskResponse, UpdateTaskRequest, UpdateTaskResponse, task_service_server::TaskService,
 };
-use baton_store::{Page, Tx};
+use baton_store::Page;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -38,10 +38,9 @@ use crate::{
     store,
     task::{
         Task,
-        change::AppliedChange,
-        custom_field,
+        action::{TaskAction, Update},
         event_kind::EventKind,
-        fields::{self, Fields},
+        fields::Fields,
         subtasks::TaskSummary,
     },
     watchers::Audience,
@@ -96,29 +95,26 @@ impl TaskService for Rpc {
         let mutation = Mutation::of("UpdateTask", &request)?;
         let UpdateTaskRequest { id, task: new, update_mask } = request.get_ref().clone();
         let (mut mask, new) = (update_mask.unwrap_or_default().paths, new.unwrap_or_default());
-        let patch = convert::fields::recurrence_change(&mut mask, &new);
-        let timezone = self.timezone_of_task(mutation.principal(), &patch, &id).await?;
+        let recurrence = convert::fields::recurrence_change(&mut mask, &new);
+        let timezone = self.timezone_of_task(mutation.principal(), &recurrence, &id).await?;
+        let default = convert::default_visibility(&mutation.actor().membership.settings);
         let mut tx = self.db.begin(mutation.principal().tenant()).await?;
         if mask.iter().any(|path| path == "parent_task_id") {
             store::task::lock_hierarchy(&mut tx).await?;
         }
         let before = lock(&mut tx, &mutation, &id).await?;
         mutation.actor().can_change(&before)?;
-        let mut after = before.clone();
-        let default = convert::default_visibility(&mutation.actor().membership.settings);
-        if !mask.is_empty() || patch.is_empty() {
-            after.fields.change(&mask, &convert::fields::change(&mask, new)?, default)?;
+        let (new, series_id) = (convert::fields::change(&mask, new)?, Some(self.db.clock().new_id()));
+        let mut update = Update { recurrence, timezone, series_id, ..Update::new(mask, new, default) };
+        if let Some(parent) = update.parent().filter(|&parent| before.fields.parent_task_id != Some(parent)) {
+            let check = parent_check(&mut tx, mutation.actor(), &[before.id], parent, "task.parent_task_id").await?;
+            update.parent_check = Some(check);
         }
-        patch.apply(&mut after, timezone.as_deref(), "task.", (self.db.clock().now(), self.db.clock().new_id()))?;
-        if after.fields.parent_task_id != before.fields.parent_task_id {
-            can_be_subtask_of(&mut tx, mutation.actor(), &after).await?;
+        if update.changes_custom_fields() {
+            update.definitions = store::custom_field::all(&mut tx).await?;
         }
-        if after.fields.custom_fields != before.fields.custom_fields {
-            let definitions = store::custom_field::all(&mut tx).await?;
-            let (was, is) = (&before.fields.custom_fields, &after.fields.custom_fields);
-            custom_field::check(&definitions, Some(was), is, "task.custom_fields")?;
-        }
-        let changed = AppliedChange { before, after, kind: EventKind::Updated, reason: None };
+        let action = TaskAction::Update(Box::new(update));
+        let changed = action.apply(before, mutation.actor(), self.db.clock().now())?;
         let mut task = UnitOfWork::change(vec![changed], mutation.policy()).write_one(&mut tx).await?;
         hide_parents(&mut tx, mutation.actor(), slice::from_mut(&mut task)).await?;
         tx.commit().await?;
@@ -128,12 +124,7 @@ impl TaskService for Rpc {
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<DeleteTaskResponse>, Status> {
         let mutation = Mutation::of("DeleteTask", &request)?;
-        let delete = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_delete(task)?;
-            task.delete(now);
-            Ok(())
-        };
-        self.change(&mutation, &request.get_ref().id, EventKind::Deleted, None, delete).await?;
+        self.change(&mutation, &request.get_ref().id, TaskAction::Delete).await?;
         Ok(Response::new(DeleteTaskResponse {}))
     }
 
@@ -142,12 +133,7 @@ impl TaskService for Rpc {
         request: Request<RestoreTaskRequest>,
     ) -> Result<Response<RestoreTaskResponse>, Status> {
         let mutation = Mutation::of("RestoreTask", &request)?;
-        let restore = |task: &mut Task, actor: Actor<'_>, _| {
-            actor.can_delete(task)?;
-            task.restore();
-            Ok(())
-        };
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Restored, None, restore).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Restore).await?;
         Ok(Response::new(RestoreTaskResponse { task: Some(task) }))
     }
 
@@ -190,32 +176,20 @@ impl TaskService for Rpc {
 
     async fn start_task(&self, request: Request<StartTaskRequest>) -> Result<Response<StartTaskResponse>, Status> {
         let mutation = Mutation::of("StartTask", &request)?;
-        let start = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_work_on(task)?;
-            task.start(now)
-        };
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Started, None, start).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Start).await?;
         Ok(Response::new(StartTaskResponse { task: Some(task) }))
     }
 
     async fn pause_task(&self, request: Request<PauseTaskRequest>) -> Result<Response<PauseTaskResponse>, Status> {
         let mutation = Mutation::of("PauseTask", &request)?;
         let PauseTaskRequest { id, reason } = request.get_ref();
-        let pause = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_work_on(task)?;
-            task.pause(fields::required(reason.clone(), "reason")?, now)
-        };
-        let task = self.change(&mutation, id, EventKind::Paused, Some(reason), pause).await?;
+        let task = self.change(&mutation, id, TaskAction::Pause(reason.clone())).await?;
         Ok(Response::new(PauseTaskResponse { task: Some(task) }))
     }
 
     async fn resume_task(&self, request: Request<ResumeTaskRequest>) -> Result<Response<ResumeTaskResponse>, Status> {
         let mutation = Mutation::of("ResumeTask", &request)?;
-        let resume = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_work_on(task)?;
-            task.resume(now)
-        };
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Resumed, None, resume).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Resume).await?;
         Ok(Response::new(ResumeTaskResponse { task: Some(task) }))
     }
 
@@ -224,22 +198,14 @@ impl TaskService for Rpc {
         request: Request<CompleteTaskRequest>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
         let mutation = Mutation::of("CompleteTask", &request)?;
-        let complete = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_work_on(task)?;
-            task.complete(now)
-        };
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Completed, None, complete).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Complete).await?;
         Ok(Response::new(CompleteTaskResponse { task: Some(task) }))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Result<Response<CancelTaskResponse>, Status> {
         let mutation = Mutation::of("CancelTask", &request)?;
         let CancelTaskRequest { id, reason } = request.get_ref();
-        let cancel = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_change(task)?;
-            task.cancel(now)
-        };
-        let task = self.change(&mutation, id, EventKind::Canceled, reason.as_deref(), cancel).await?;
+        let task = self.change(&mutation, id, TaskAction::Cancel(reason.clone())).await?;
         Ok(Response::new(CancelTaskResponse { task: Some(task) }))
     }
 
@@ -248,22 +214,14 @@ impl TaskService for Rpc {
         request: Request<ArchiveTaskRequest>,
     ) -> Result<Response<ArchiveTaskResponse>, Status> {
         let mutation = Mutation::of("ArchiveTask", &request)?;
-        let archive = |task: &mut Task, actor: Actor<'_>, now| {
-            actor.can_change(task)?;
-            task.archive(now)
-        };
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Archived, None, archive).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Archive).await?;
         Ok(Response::new(ArchiveTaskResponse { task: Some(task) }))
     }
 
     async fn reopen_task(&self, request: Request<ReopenTaskRequest>) -> Result<Response<ReopenTaskResponse>, Status> {
         let mutation = Mutation::of("ReopenTask", &request)?;
         let ReopenTaskRequest { id, reason } = request.get_ref();
-        let reopen = |task: &mut Task, actor: Actor<'_>, _| {
-            actor.can_reopen(task)?;
-            task.reopen()
-        };
-        let task = self.change(&mutation, id, EventKind::Reopened, reason.as_deref(), reopen).await?;
+        let task = self.change(&mutation, id, TaskAction::Reopen(reason.clone())).await?;
         Ok(Response::new(ReopenTaskResponse { task: Some(task) }))
     }
 
@@ -289,9 +247,8 @@ impl TaskService for Rpc {
     async fn assign_task(&self, request: Request<AssignTaskRequest>) -> Result<Response<AssignTaskResponse>, Status> {
         let mutation = Mutation::of("AssignTask", &request)?;
         let AssignTaskRequest { id, assigned_to } = request.get_ref();
-        let assignee = self.assignee(mutation.principal(), assigned_to).await;
-        let assign = |task: &mut Task, actor: Actor<'_>, now| assignment::assign(task, actor, assignee?, now);
-        let task = self.change(&mutation, id, EventKind::Assigned, None, assign).await?;
+        let action = self.assignee(mutation.principal(), assigned_to).await.map(TaskAction::Assign);
+        let task = self.try_change(&mutation, id, EventKind::Assigned, action).await?;
         Ok(Response::new(AssignTaskResponse { task: Some(task) }))
     }
 
@@ -301,23 +258,21 @@ impl TaskService for Rpc {
     ) -> Result<Response<ReassignTaskResponse>, Status> {
         let mutation = Mutation::of("ReassignTask", &request)?;
         let ReassignTaskRequest { id, assigned_to } = request.get_ref();
-        let assignee = self.assignee(mutation.principal(), assigned_to).await;
-        let reassign = |task: &mut Task, actor: Actor<'_>, now| assignment::reassign(task, actor, assignee?, now);
-        let task = self.change(&mutation, id, EventKind::Reassigned, None, reassign).await?;
+        let action = self.assignee(mutation.principal(), assigned_to).await.map(TaskAction::Reassign);
+        let task = self.try_change(&mutation, id, EventKind::Reassigned, action).await?;
         Ok(Response::new(ReassignTaskResponse { task: Some(task) }))
     }
 
     async fn accept_task(&self, request: Request<AcceptTaskRequest>) -> Result<Response<AcceptTaskResponse>, Status> {
         let mutation = Mutation::of("AcceptTask", &request)?;
-        let task = self.change(&mutation, &request.get_ref().id, EventKind::Accepted, None, assignment::accept).await?;
+        let task = self.change(&mutation, &request.get_ref().id, TaskAction::Accept).await?;
         Ok(Response::new(AcceptTaskResponse { task: Some(task) }))
     }
 
     async fn reject_task(&self, request: Request<RejectTaskRequest>) -> Result<Response<RejectTaskResponse>, Status> {
         let mutation = Mutation::of("RejectTask", &request)?;
         let RejectTaskRequest { id, reason } = request.get_ref();
-        let reject = |task: &mut Task, actor: Actor<'_>, now| assignment::reject(task, actor, now);
-        let task = self.change(&mutation, id, EventKind::Rejected, reason.as_deref(), reject).await?;
+        let task = self.change(&mutation, id, TaskAction::Reject(reason.clone())).await?;
         Ok(Response::new(RejectTaskResponse { task: Some(task) }))
     }
 }
@@ -359,11 +314,4 @@ impl Rpc {
         drop(tx);
         Ok(self.timezone(principal, patch, task.worker()).await)
     }
-}
-
-/// Checks that the caller sees the new parent, that it is not a subtask of this task, and that the depth limit holds.
-async fn can_be_subtask_of(tx: &mut Tx, actor: Actor<'_>, task: &Task) -> Result<()> {
-    let Some(parent) = task.fields.parent_task_id else { return Ok(()) };
-    let field = "task.parent_task_id";
-    parent_check(tx, actor, &[task.id], parent, field).await?.accepts(task.id, field)
 }

@@ -206,18 +206,31 @@ pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) 
 
 /// Locks a task until the transaction ends. The lock does not block tasks that become its subtasks.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
-    one(tx, select!("where account_id = $1 and id = $2 and deleted_at is null for no key update"), id).await
-}
-
-/// [`lock`] for a deleted task.
-pub(crate) async fn lock_in_trash(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
-    one(tx, select!("where account_id = $1 and id = $2 and deleted_at is not null for no key update"), id).await
+    let row: Option<Row> =
+        sqlx::query_as(select!("where account_id = $1 and id = $2 and deleted_at is null for no key update"))
+            .bind(tx.tenant().account_id)
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await?;
+    row.map(Task::try_from).transpose()
 }
 
 /// [`lock`] for many tasks, ordered by id; missing ones are left out.
 pub(crate) async fn lock_all(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!(
         "where account_id = $1 and id = any($2) and deleted_at is null order by id for no key update"
+    ))
+    .bind(tx.tenant().account_id)
+    .bind(ids)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+/// [`lock_all`] for deleted tasks; tasks outside the trash are left out.
+pub(crate) async fn lock_all_in_trash(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "where account_id = $1 and id = any($2) and deleted_at is not null order by id for no key update"
     ))
     .bind(tx.tenant().account_id)
     .bind(ids)
@@ -235,12 +248,6 @@ pub(crate) async fn lock_free(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
             .fetch_all(&mut **tx)
             .await?;
     rows.into_iter().map(Task::try_from).collect()
-}
-
-async fn one(tx: &mut Tx, select: &'static str, id: Uuid) -> Result<Option<Task>> {
-    let account_id = tx.tenant().account_id;
-    let row: Option<Row> = sqlx::query_as(select).bind(account_id).bind(id).fetch_optional(&mut **tx).await?;
-    row.map(Task::try_from).transpose()
 }
 
 /// Stores new tasks with one statement.
