@@ -228,7 +228,7 @@ pub(crate) async fn was_member(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> 
     Ok(was)
 }
 
-/// Creates the next partitions and drops those older than `retention_days`. Returns how count were dropped. Calls a
+/// Creates the next partitions and drops those older than `retention_days`. Returns the number of dropped partitions. Calls a
 /// database function, since no role of the service may delete from the log.
 pub(crate) async fn maintain_partitions(db: &Db, retention_days: i32) -> Result<i32> {
     let dropped = sqlx::query_scalar!(r#"select tenancy.keep_activity($1) as "dropped!""#, retention_days)
