@@ -33,7 +33,7 @@ pub(crate) async fn run(env: &Env, command: &Command) -> anyhow::Result<ExitCode
         read += more;
         different += differences.len();
         for Difference { account_id, task_id, fields } in differences {
-            untold += usize::from(fields.contains(&"log"));
+            untold += usize::from(fields.iter().any(|field| field == "log"));
             println!("account {account_id}, task {task_id}: {}", fields.join(", "));
         }
     })

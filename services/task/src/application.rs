@@ -1,6 +1,6 @@
-//! Use cases: what combines rules of the domain with stores and events in one transaction, and is called from more than
-//! one entry (RPCs, consumed events, periodic work). It decides nothing that a rule of the domain could decide, and
-//! knows neither requests nor responses.
+//! Use cases: operations that combine rules of the domain with stores and events in one transaction, for RPCs, consumed
+//! events and periodic work. They decide nothing that a rule of the domain could decide, and know neither requests nor
+//! responses.
 
 pub(crate) mod action;
 pub(crate) mod offboarding;

@@ -18,6 +18,7 @@ pub(crate) mod time_entry;
 
 use baton_errors::{Error, Result};
 use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::{fields::Fields, lifecycle::Transition};
@@ -28,7 +29,8 @@ pub(crate) use self::lifecycle::Status;
 const DELETED_REASON: &str = "deleted";
 
 /// Priority, lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Priority {
     Low = 1,
     Medium,
@@ -66,7 +68,8 @@ impl Priority {
 }
 
 /// Who sees a task besides its creator, its holder and the managers above them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Visibility {
     Private,
     Team,
@@ -91,12 +94,14 @@ impl Visibility {
     }
 }
 
-/// A task.
-#[derive(Debug, Clone, PartialEq)]
+/// A task. Serialized, it has the names and values that logs and the contract show; what the first logs lack has the value
+/// of a new task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) id: Uuid,
     pub(crate) account_id: Uuid,
     /// The fields that members write.
+    #[serde(flatten)]
     pub(crate) fields: Fields,
     pub(crate) status: Status,
     pub(crate) created_by: Uuid,
@@ -104,6 +109,7 @@ pub(crate) struct Task {
     pub(crate) assigned_by: Option<Uuid>,
     pub(crate) accepted_at: Option<DateTime<Utc>>,
     /// Worked time in closed intervals, in seconds; see [`Task::worked_seconds`].
+    #[serde(default)]
     pub(crate) actual_seconds: i32,
     pub(crate) running_since: Option<DateTime<Utc>>,
     pub(crate) pause_reason: Option<String>,
@@ -117,6 +123,7 @@ pub(crate) struct Task {
     /// Time of deletion, while the task is in the trash.
     pub(crate) deleted_at: Option<DateTime<Utc>>,
     /// Number of reassignments from one person to another.
+    #[serde(default)]
     pub(crate) reassignment_count: i32,
     /// Position in the manual order.
     pub(crate) rank: Option<String>,
@@ -126,6 +133,7 @@ pub(crate) struct Task {
     /// The series of which this is an instance.
     pub(crate) series_id: Option<Uuid>,
     /// Skipped times of the series, sorted, as wall-clock times in its time zone.
+    #[serde(default)]
     pub(crate) skipped_times: Vec<NaiveDateTime>,
 }
 

@@ -24,9 +24,9 @@ pub struct Difference {
     pub account_id: Uuid,
     /// The task.
     pub task_id: Uuid,
-    /// Names of the fields that differ; `snapshot` for a snapshot that does; `log` when the log does not describe a
+    /// Names of the fields that differ, sorted; `snapshot` for a snapshot that does; `log` when the log does not describe a
     /// task, which cannot be corrected.
-    pub fields: Vec<&'static str>,
+    pub fields: Vec<String>,
 }
 
 /// Replays the log of every task, including deleted ones, and compares it with the row and the snapshots. Unless
@@ -67,12 +67,12 @@ async fn compare(db: &Db, account_id: Uuid, after: Uuid, only_check: bool) -> Re
     let (mut differences, mut right, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         let replayed = replay(row, logs.remove(&row.id).unwrap_or_default(), &snapshots);
-        let mut fields = replayed.task.as_ref().map_or(vec!["log"], |task| row.differences(task));
+        let mut fields = replayed.task.as_ref().map_or_else(|| vec!["log".to_owned()], |task| row.differences(task));
         if !fields.is_empty() {
             right.extend(replayed.task);
         }
         if !replayed.wrong_snapshots.is_empty() {
-            fields.push("snapshot");
+            fields.push("snapshot".to_owned());
             wrong.extend(replayed.wrong_snapshots);
         }
         if !fields.is_empty() {

@@ -3,8 +3,7 @@
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::Tx;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -16,7 +15,7 @@ use crate::task::{
 };
 
 /// A row of `task.tasks`.
-#[derive(sqlx::FromRow, Serialize)]
+#[derive(sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) account_id: Uuid,
@@ -123,45 +122,14 @@ impl TryFrom<Row> for Task {
     }
 }
 
-impl From<&Task> for Row {
-    fn from(task: &Task) -> Self {
-        let (task, fields) = (task.clone(), task.fields.clone());
-        Self {
-            id: task.id,
-            account_id: task.account_id,
-            title: fields.title,
-            description: fields.description,
-            status: task.status.name().to_owned(),
-            priority: fields.priority.level(),
-            visibility: fields.visibility.name().to_owned(),
-            due_at: fields.due_at,
-            tags: fields.tags,
-            custom_fields: Json(fields.custom_fields),
-            parent_task_id: fields.parent_task_id,
-            created_by: task.created_by,
-            assigned_to: task.assigned_to,
-            assigned_by: task.assigned_by,
-            accepted_at: task.accepted_at,
-            estimated_seconds: fields.estimated_seconds,
-            actual_seconds: task.actual_seconds,
-            running_since: task.running_since,
-            pause_reason: task.pause_reason,
-            version: task.version,
-            created_at: task.created_at,
-            updated_at: task.updated_at,
-            started_at: task.started_at,
-            completed_at: task.completed_at,
-            canceled_at: task.canceled_at,
-            archived_at: task.archived_at,
-            deleted_at: task.deleted_at,
-            reassignment_count: task.reassignment_count,
-            rank: task.rank,
-            recurrence_rule: task.recurrence_rule,
-            recurrence_timezone: task.recurrence_timezone,
-            series_id: task.series_id,
-            skipped_times: task.skipped_times,
-        }
-    }
+/// The tasks as rows of `task.tasks` in JSON. Names and values are those of the task, except the priority's.
+fn json_rows(tasks: &[&Task]) -> Json<Vec<Value>> {
+    let row = |task: &&Task| {
+        let mut row = json!(task);
+        row["priority"] = json!(task.fields.priority.level());
+        row
+    };
+    Json(tasks.iter().map(row).collect())
 }
 
 /// A task of the account. The caller checks visibility.
@@ -255,7 +223,6 @@ pub(super) async fn insert_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Row> = tasks.iter().copied().map(Row::from).collect();
     sqlx::query!(
         "insert into task.tasks (
              id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
@@ -270,7 +237,7 @@ pub(super) async fn insert_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
              archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id,
              skipped_times
          from jsonb_populate_recordset(null::task.tasks, $1)",
-        Json(rows) as _
+        json_rows(tasks) as _
     )
     .execute(&mut **tx)
     .await
@@ -283,9 +250,8 @@ pub(super) async fn save_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Row> = tasks.iter().copied().map(Row::from).collect();
     // The separate list of ids lets Postgres estimate few rows.
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
     sqlx::query!(
         "update task.tasks t set
              title = n.title, description = n.description, status = n.status, priority = n.priority,
@@ -302,7 +268,7 @@ pub(super) async fn save_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
          where t.account_id = $1 and t.id = any($2) and n.id = t.id",
         tx.tenant().account_id,
         &ids,
-        Json(rows) as _
+        json_rows(tasks) as _
     )
     .execute(&mut **tx)
     .await

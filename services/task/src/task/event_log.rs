@@ -1,12 +1,11 @@
 //! The event log of a task. An entry has the new values of the changed fields; replaying all entries yields the task.
 
 use baton_errors::{Error, Result};
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
-use serde::Deserialize;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::task::{Priority, Status, Task, Visibility, event_kind::EventKind, fields::Fields, rank};
+use crate::task::{Status, Task, event_kind::EventKind, rank};
 
 /// Versions between two snapshots of a task.
 pub(crate) const SNAPSHOT_EVERY: i32 = 50;
@@ -75,7 +74,7 @@ impl ReplayedState {
     /// Applies the next entry.
     pub(crate) fn apply(&mut self, entry: StoredEntry) {
         let StoredEntry { version, kind, actor_id, occurred_at, mut changes, reason } = entry;
-        let time = time(Some(occurred_at));
+        let time = json!(occurred_at);
         if self.0.is_empty() {
             self.0.insert("created_at".to_owned(), time.clone());
             self.0.insert("created_by".to_owned(), json!(actor_id));
@@ -99,164 +98,56 @@ impl ReplayedState {
     ///
     /// # Errors
     /// INTERNAL when the log does not describe a task.
-    pub(crate) fn task(self, account_id: Uuid, id: Uuid) -> Result<Task> {
-        let unknown = |what: &str| Error::internal(format!("the log of a task has an unknown {what}"));
-        let stored: StoredState = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
-        Ok(Task {
-            id,
-            account_id,
-            fields: Fields {
-                title: stored.title,
-                description: stored.description,
-                priority: Priority::from_name(&stored.priority).ok_or_else(|| unknown("priority"))?,
-                due_at: stored.due_at,
-                tags: stored.tags,
-                visibility: Visibility::from_name(&stored.visibility).ok_or_else(|| unknown("visibility"))?,
-                estimated_seconds: stored.estimated_seconds,
-                custom_fields: stored.custom_fields,
-                parent_task_id: stored.parent_task_id,
-            },
-            status: Status::from_name(&stored.status).ok_or_else(|| unknown("status"))?,
-            created_by: stored.created_by,
-            assigned_to: stored.assigned_to,
-            assigned_by: stored.assigned_by,
-            accepted_at: stored.accepted_at,
-            actual_seconds: stored.actual_seconds,
-            running_since: stored.running_since,
-            pause_reason: stored.pause_reason,
-            version: stored.version,
-            created_at: stored.created_at,
-            updated_at: stored.updated_at,
-            started_at: stored.started_at,
-            completed_at: stored.completed_at,
-            canceled_at: stored.canceled_at,
-            archived_at: stored.archived_at,
-            deleted_at: stored.deleted_at,
-            reassignment_count: stored.reassignment_count,
-            // Logs from before ranks existed have none.
-            rank: stored.rank.or_else(|| Some(rank::initial(id))),
-            recurrence_rule: stored.recurrence_rule,
-            recurrence_timezone: stored.recurrence_timezone,
-            series_id: stored.series_id,
-            skipped_times: stored.skipped_times,
-        })
+    pub(crate) fn task(mut self, account_id: Uuid, id: Uuid) -> Result<Task> {
+        self.0.insert("id".to_owned(), json!(id));
+        self.0.insert("account_id".to_owned(), json!(account_id));
+        let mut task: Task = serde_json::from_value(Value::Object(self.0)).map_err(Error::internal)?;
+        // Logs from before ranks existed have none.
+        task.rank.get_or_insert_with(|| rank::initial(id));
+        Ok(task)
     }
 }
 
-/// Typed values of a log. A missing value is that of a new task.
-#[derive(Deserialize)]
-struct StoredState {
-    title: String,
-    #[serde(default)]
-    description: String,
-    priority: String,
-    due_at: Option<DateTime<Utc>>,
-    #[serde(default)]
-    tags: Vec<String>,
-    visibility: String,
-    estimated_seconds: Option<i32>,
-    #[serde(default)]
-    custom_fields: Map<String, Value>,
-    parent_task_id: Option<Uuid>,
-    status: String,
-    created_by: Uuid,
-    assigned_to: Option<Uuid>,
-    assigned_by: Option<Uuid>,
-    accepted_at: Option<DateTime<Utc>>,
-    #[serde(default)]
-    actual_seconds: i32,
-    running_since: Option<DateTime<Utc>>,
-    pause_reason: Option<String>,
-    version: i32,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    completed_at: Option<DateTime<Utc>>,
-    canceled_at: Option<DateTime<Utc>>,
-    archived_at: Option<DateTime<Utc>>,
-    deleted_at: Option<DateTime<Utc>>,
-    #[serde(default)]
-    reassignment_count: i32,
-    rank: Option<String>,
-    recurrence_rule: Option<String>,
-    recurrence_timezone: Option<String>,
-    series_id: Option<Uuid>,
-    #[serde(default)]
-    skipped_times: Vec<NaiveDateTime>,
-}
+/// Fields that no log contains: they belong to all of its entries.
+const IDENTITY: [&str; 2] = ["id", "account_id"];
+/// Fields that follow from the entries themselves: their number, times, and the reason of a pause.
+const DERIVED: [&str; 4] = ["version", "created_at", "updated_at", "pause_reason"];
 
 impl Task {
     /// Names and values of the fields that differ from `before`, as the contract shows them.
     pub(crate) fn changes_since(&self, before: &Self) -> Values {
-        self.logged_fields()
-            .into_iter()
-            .zip(before.logged_fields())
-            .filter(|(now, before)| now != before)
-            .map(|(now, _)| own(now))
-            .collect()
+        let before = before.logged_fields();
+        self.logged_fields().into_iter().filter(|(name, value)| before.get(name) != Some(value)).collect()
     }
 
     /// Names and values of a new task that are not defaults.
     pub(crate) fn initial_values(&self) -> Values {
-        self.logged_fields().into_iter().filter(|(name, value)| !is_default(name, value)).map(own).collect()
+        self.logged_fields().into_iter().filter(|(name, value)| !is_default(name, value)).collect()
     }
 
     /// The state that replaying this task's log up to now yields.
     pub(crate) fn replayed_state(&self) -> ReplayedState {
-        let mut values = self.initial_values();
-        values.extend(self.derived_fields().map(own));
-        ReplayedState(values)
+        let is_kept = |name: &str, value: &Value| DERIVED.contains(&name) || !is_default(name, value);
+        ReplayedState(self.values().into_iter().filter(|(name, value)| is_kept(name, value)).collect())
     }
 
-    /// Names of the fields that differ.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let mine = self.logged_fields().into_iter().chain(self.derived_fields());
-        let theirs = other.logged_fields().into_iter().chain(other.derived_fields());
-        mine.zip(theirs).filter(|(mine, theirs)| mine != theirs).map(|((name, _), _)| name).collect()
+    /// Names of the fields that differ, sorted.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let other = other.values();
+        let differing = self.values().into_iter().filter(|(name, value)| other.get(name) != Some(value));
+        differing.map(|(name, _)| name).collect()
     }
 
-    /// Fields that log entries contain when they change. Together with `derived_fields` they are the whole task.
-    fn logged_fields(&self) -> [(&'static str, Value); 27] {
-        let fields = &self.fields;
-        [
-            ("title", json!(fields.title)),
-            ("description", json!(fields.description)),
-            ("priority", json!(fields.priority.name())),
-            ("due_at", time(fields.due_at)),
-            ("tags", json!(fields.tags)),
-            ("visibility", json!(fields.visibility.name())),
-            ("estimated_seconds", json!(fields.estimated_seconds)),
-            ("custom_fields", json!(fields.custom_fields)),
-            ("parent_task_id", json!(fields.parent_task_id)),
-            ("status", json!(self.status.name())),
-            ("created_by", json!(self.created_by)),
-            ("assigned_to", json!(self.assigned_to)),
-            ("assigned_by", json!(self.assigned_by)),
-            ("accepted_at", time(self.accepted_at)),
-            ("actual_seconds", json!(self.actual_seconds)),
-            ("running_since", time(self.running_since)),
-            ("started_at", time(self.started_at)),
-            ("completed_at", time(self.completed_at)),
-            ("canceled_at", time(self.canceled_at)),
-            ("archived_at", time(self.archived_at)),
-            ("deleted_at", time(self.deleted_at)),
-            ("reassignment_count", json!(self.reassignment_count)),
-            ("rank", json!(self.rank)),
-            ("recurrence_rule", json!(self.recurrence_rule)),
-            ("recurrence_timezone", json!(self.recurrence_timezone)),
-            ("series_id", json!(self.series_id)),
-            ("skipped_times", json!(self.skipped_times)),
-        ]
+    /// Fields that log entries contain when they change.
+    fn logged_fields(&self) -> Values {
+        self.values().into_iter().filter(|(name, _)| !DERIVED.contains(&name.as_str())).collect()
     }
 
-    /// Fields that follow from the entries themselves: their number, times, and the reason of a pause.
-    fn derived_fields(&self) -> [(&'static str, Value); 4] {
-        [
-            ("version", json!(self.version)),
-            ("created_at", time(Some(self.created_at))),
-            ("updated_at", time(Some(self.updated_at))),
-            ("pause_reason", json!(self.pause_reason)),
-        ]
+    /// Names and values of all fields but the identity.
+    fn values(&self) -> Values {
+        let Value::Object(mut values) = json!(self) else { unreachable!("a struct is an object") };
+        values.retain(|name, _| !IDENTITY.contains(&name.as_str()));
+        values
     }
 }
 
@@ -270,14 +161,6 @@ fn is_default(name: &str, value: &Value) -> bool {
     }
 }
 
-fn time(time: Option<DateTime<Utc>>) -> Value {
-    json!(time.map(|t| t.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
-}
-
-fn own((name, value): (&'static str, Value)) -> (String, Value) {
-    (name.to_owned(), value)
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -289,7 +172,10 @@ mod tests {
             assignment::take_over,
             visibility::tests::{OWNER, anyone},
         },
-        task::tests::{NamedTransition, any_transition, apply_named, at, task},
+        task::{
+            Priority, Visibility,
+            tests::{NamedTransition, any_transition, apply_named, at, task},
+        },
     };
 
     #[derive(Debug, Clone)]
@@ -403,10 +289,22 @@ mod tests {
                     state.apply(entry.clone());
                 }
                 let stored = state.task(task.account_id, task.id).unwrap();
-                prop_assert_eq!(stored.differences(&task), Vec::<&str>::new());
+                prop_assert_eq!(stored.differences(&task), Vec::<String>::new());
                 prop_assert_eq!(&stored, &task);
             }
         }
+    }
+
+    #[test]
+    fn logged_names_are_those_of_the_columns() {
+        let names =
+            |names: Vec<Value>| names.into_iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(Status::ALL.map(|status| json!(status)).into()), Status::ALL.map(Status::name));
+        assert_eq!(names(Priority::ALL.map(|priority| json!(priority)).into()), Priority::ALL.map(Priority::name));
+        assert_eq!(names(Visibility::ALL.map(|one| json!(one)).into()), Visibility::ALL.map(Visibility::name));
+        let all = task(OWNER).values();
+        assert!(DERIVED.iter().all(|name| all.contains_key(*name)), "{all:?}");
+        assert_eq!(all.len(), 31, "a new column belongs into the log");
     }
 
     #[test]

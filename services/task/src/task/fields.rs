@@ -6,6 +6,7 @@
 use baton_errors::{Error, Result};
 use baton_store::json::{self, Limits};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -15,15 +16,18 @@ const MAX_CUSTOM_FIELDS: usize = 50;
 const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 /// The writable fields of a task.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Fields {
     pub(crate) title: String,
+    #[serde(default)]
     pub(crate) description: String,
     pub(crate) priority: Priority,
     pub(crate) due_at: Option<DateTime<Utc>>,
+    #[serde(default)]
     pub(crate) tags: Vec<String>,
     pub(crate) visibility: Visibility,
     pub(crate) estimated_seconds: Option<i32>,
+    #[serde(default)]
     pub(crate) custom_fields: Map<String, Value>,
     pub(crate) parent_task_id: Option<Uuid>,
 }

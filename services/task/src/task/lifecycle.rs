@@ -1,9 +1,11 @@
 //! The states of a task, and all transitions between them.
 
 use baton_errors::{Error, Reason, Result};
+use serde::{Deserialize, Serialize};
 
 /// The state of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     Pending,
     InProgress,
