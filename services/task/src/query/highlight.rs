@@ -121,7 +121,7 @@ impl Finder {
         let marks = self.marks(text, &tokens(text));
         let mut parts = Parts::default();
         parts.add(text, 0..text.len(), &marks);
-        (!marks.is_empty()).then(|| Highlight { field, parts: parts.0 })
+        (!marks.is_empty()).then_some(Highlight { field, parts: parts.0 })
     }
 
     /// Extracts of the text around the first hits; `None` without a hit.
@@ -144,7 +144,7 @@ impl Finder {
             let ends_at = if end == tokens.len() { text.len() } else { tokens[end - 1].at.end };
             parts.add(text, begins_at..ends_at, &marks);
         }
-        (!marks.is_empty()).then(|| Highlight { field, parts: parts.0 })
+        (!marks.is_empty()).then_some(Highlight { field, parts: parts.0 })
     }
 
     /// Ranges of the hits, in order. Adjacent ranges are merged.
