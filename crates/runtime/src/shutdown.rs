@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The two steps of a graceful shutdown, shared by all parts of a process.
 ///
-/// 1. *draining*: readiness reports failure, so that load balancers send nothing new; everything still works. 2.
-/// *stop*: listeners close, accepted requests complete, workers end after their current item.
+/// 1. *draining*: readiness reports failure, so that load balancers send nothing new; everything still works.
+/// 2. *stop*: listeners close, accepted requests complete, workers end after their current item.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
