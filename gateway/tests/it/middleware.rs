@@ -111,6 +111,7 @@ async fn an_optional_service_that_is_down_affects_its_own_calls_only() {
     assert_eq!((status.as_u16(), &body["status"]), (200, &json!("ready")), "{body}");
     assert_eq!((&body["services"]["notification"], &body["services"]["task"]), (&json!("unreachable"), &json!("serving")));
     expect_problem(fixture.get("/v1/notifications"), 503, "UNAVAILABLE").await;
+    fixture.service.respond_with_task(TASK, 1);
     assert_eq!(fixture.get(&format!("/v1/tasks/{TASK}")).send().await.expect("a response").status(), 200);
 }
 
