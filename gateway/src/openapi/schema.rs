@@ -267,9 +267,7 @@ fn text_pattern(text: Text) -> Option<&'static str> {
         Text::Line | Text::Name | Text::FileName => {
             Some(r"^\s*[^\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]*\s*$")
         }
-        Text::Text => {
-            Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$")
-        }
+        Text::Text => Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$"),
         Text::Unspecified | Text::Query | Text::Phone | Text::Email => None,
     }
 }

@@ -109,7 +109,10 @@ async fn an_optional_service_that_is_down_affects_its_own_calls_only() {
     let fixture = Fixture::start_with_urls(&[("notification", "http://127.0.0.1:1")]).await;
     let (status, body) = json(fixture.get("/readyz")).await;
     assert_eq!((status.as_u16(), &body["status"]), (200, &json!("ready")), "{body}");
-    assert_eq!((&body["services"]["notification"], &body["services"]["task"]), (&json!("unreachable"), &json!("serving")));
+    assert_eq!(
+        (&body["services"]["notification"], &body["services"]["task"]),
+        (&json!("unreachable"), &json!("serving"))
+    );
     expect_problem(fixture.get("/v1/notifications"), 503, "UNAVAILABLE").await;
     fixture.service.respond_with_task(TASK, 1);
     assert_eq!(fixture.get(&format!("/v1/tasks/{TASK}")).send().await.expect("a response").status(), 200);
