@@ -99,7 +99,8 @@ async fn call_event_and_push_share_one_trace_across_five_processes() {
     };
     let arrived = eventually("all spans reach the collector", || async {
         let spans = of_this_trace();
-        expected.iter().all(|(_, name)| spans.iter().any(|span| span.name == *name)).then_some(())
+        let has = |service: &str, name: &str| spans.iter().any(|span| span.service == service && span.name == name);
+        expected.iter().all(|(service, name)| has(service, name)).then_some(())
     });
     // On a timeout the assertions below name the missing span.
     tokio::time::timeout(std::time::Duration::from_secs(15), arrived).await.ok();
