@@ -84,7 +84,7 @@ async fn weekly_task_recurs_until_its_series_is_ended() {
     assert_eq!((&ended["recurrence_rule"], &ended["recurrence_timezone"]), (&Value::Null, &Value::Null), "{ended}");
     let wrong = manager.patch(&path(&second), &json!({"recurrence_rule": "FREQ=SECONDLY"})).send().await;
     assert_eq!(wrong.status, 400, "{}", wrong.text);
-    assert!(wrong.text.contains("less than an hour apart"), "{}", wrong.text);
+    assert!(wrong.text.contains("at least an hour apart"), "{}", wrong.text);
 }
 
 #[tokio::test]
