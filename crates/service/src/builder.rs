@@ -147,14 +147,13 @@ impl Service {
     /// # Errors
     /// When an RPC of the service has no access rule, or auth and tenancy are no peers.
     pub fn access(&mut self) -> anyhow::Result<AccessLayer> {
-        if self.access.is_none() {
-            let (auth, tenancy) = (self.auth()?, self.tenancy()?);
-            let tokens = TokenVerifier::new(&self.issuer, auth.clone());
-            let rules = Rules::of_package(&self.spec.package())?;
-            self.access =
-                Some(AccessLayer::new(rules, tokens, IdentityCache::new(auth, tenancy), self.db.clock().clone()));
+        if let Some(access) = &self.access {
+            return Ok(access.clone());
         }
-        self.access.clone().context("the access layer was just made")
+        let identities = IdentityCache::new(self.auth()?, self.tenancy()?);
+        let rules = Rules::of_package(&self.spec.package())?;
+        let access = AccessLayer::new(rules, self.token_verifier()?, identities, self.db.clock().clone());
+        Ok(self.access.insert(access).clone())
     }
 
     /// The verifier of access tokens of auth, for [`Service::identify_by`].

@@ -156,7 +156,7 @@ pub(crate) fn parse_logo_url(text: &str, field: &str) -> Result<String> {
         url.scheme() == "https" && url.host().is_some() && url.username().is_empty() && url.password().is_none()
     });
     let url = url.filter(|url| url.as_str().len() <= 2048);
-    Ok(url.ok_or_else(|| Error::invalid(field, "must be an https URL, without a user name"))?.into())
+    Ok(url.ok_or_else(|| Error::invalid(field, "must be an https URL without credentials"))?.into())
 }
 
 impl SubscriptionTier {

@@ -12,8 +12,11 @@ use tonic::{Code, Status, transport::Channel};
 use crate::client;
 
 async fn refresh(context: &TestContext, token: &str) -> Result<RefreshResponse, Status> {
-    let request = RefreshRequest { refresh_token: token.to_owned() };
-    client(context).refresh(request).await.map(tonic::Response::into_inner)
+    refresh_with(client(context), token.to_owned()).await
+}
+
+async fn refresh_with(mut auth: AuthServiceClient<Channel>, refresh_token: String) -> Result<RefreshResponse, Status> {
+    auth.refresh(RefreshRequest { refresh_token }).await.map(tonic::Response::into_inner)
 }
 
 /// Waits until the user's access token is refused, which must happen within a second.
@@ -83,10 +86,7 @@ async fn twenty_parallel_refreshes_succeed_and_any_token_continues() {
 async fn refresh_can_be_retried_for_ten_seconds() {
     let context = TestContext::start(&[]).await;
     let (clock, auth) = start_with_fixed_clock(&context).await;
-    let refresh = |token: String| {
-        let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
-    };
+    let refresh = |token| refresh_with(auth.clone(), token);
     let (ada, ben) = (context.person("ada").await, context.person("ben").await);
     for person in [&ada, &ben] {
         refresh(person.refresh_token.clone()).await.unwrap();
@@ -106,10 +106,7 @@ async fn refresh_can_be_retried_for_ten_seconds() {
 async fn theft_within_the_reuse_interval_is_detected_later() {
     let context = TestContext::start(&[]).await;
     let (clock, auth) = start_with_fixed_clock(&context).await;
-    let refresh = |token: String| {
-        let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
-    };
+    let refresh = |token| refresh_with(auth.clone(), token);
     let ada = context.person("ada").await;
     let honest = refresh(ada.refresh_token.clone()).await.unwrap().refresh_token;
     let thief = refresh(ada.refresh_token.clone()).await.unwrap().refresh_token;
@@ -126,10 +123,7 @@ async fn theft_within_the_reuse_interval_is_detected_later() {
 async fn session_expires_when_idle_and_when_old() {
     let context = TestContext::start(&[]).await;
     let (clock, auth) = start_with_fixed_clock(&context).await;
-    let refresh = |token: String| {
-        let mut auth = auth.clone();
-        async move { auth.refresh(RefreshRequest { refresh_token: token }).await.map(|response| response.into_inner()) }
-    };
+    let refresh = |token| refresh_with(auth.clone(), token);
     let (ada, ben) = (context.person("ada").await, context.person("ben").await);
     let mut token = ben.refresh_token;
     for _ in 0..6 {
