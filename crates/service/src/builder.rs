@@ -94,11 +94,6 @@ impl Service {
         self.streams.clone()
     }
 
-    /// The end of the process.
-    pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
-    }
-
     /// A peer of the spec.
     ///
     /// # Errors
