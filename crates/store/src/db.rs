@@ -127,7 +127,7 @@ impl Db {
     /// # Errors
     /// BUSY if no connection is free in time, UNAVAILABLE without a database.
     pub async fn begin(&self, tenant: Tenant) -> Result<Tx> {
-        self.begin_with("begin", tenant, "").await
+        Ok(Tx { read: self.begin_with("begin", tenant, "").await?, published: false, enqueued: false })
     }
 
     /// Begins a read-only transaction with one snapshot for all its statements, so that a page and its total are
@@ -135,7 +135,7 @@ impl Db {
     ///
     /// # Errors
     /// Those of [`Db::begin`].
-    pub async fn begin_read(&self, tenant: Tenant) -> Result<Tx> {
+    pub async fn begin_read(&self, tenant: Tenant) -> Result<ReadTx> {
         self.begin_with(SNAPSHOT, tenant, "").await
     }
 
@@ -144,11 +144,11 @@ impl Db {
     ///
     /// # Errors
     /// Those of [`Db::begin`].
-    pub async fn begin_list(&self, tenant: Tenant) -> Result<Tx> {
+    pub async fn begin_list(&self, tenant: Tenant) -> Result<ReadTx> {
         self.begin_with(SNAPSHOT, tenant, "; set local plan_cache_mode = auto").await
     }
 
-    async fn begin_with(&self, begin: &str, tenant: Tenant, and: &str) -> Result<Tx> {
+    async fn begin_with(&self, begin: &str, tenant: Tenant, and: &str) -> Result<ReadTx> {
         // Safe to interpolate: both are UUIDs.
         let Tenant { account_id, user_id } = tenant;
         let begin =
@@ -163,7 +163,7 @@ impl Db {
         // which is still 0). A transaction that begins after its caller is gone is dropped, and rolled back.
         unstoppable(async move {
             let inner = Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await?;
-            Ok(Tx { inner, db, tenant, published: false, enqueued: false, _share: share })
+            Ok(ReadTx { inner, db, tenant, share })
         })
         .await
     }
@@ -232,17 +232,56 @@ fn measure(schema: &'static str, role: &'static str, pool: PgPool) {
         .build();
 }
 
-/// A transaction of one tenant. [`Tx::commit`] commits it. Dropping it rolls back, which is also how a read-only
-/// transaction ends: the rollback is sent with the message by which the pool checks the connection, and nobody waits
-/// for it.
+/// A transaction of one tenant that only reads: the parameter of functions without effect. [`Db::begin_read`] returns
+/// it, and a [`Tx`] is one too.
+///
+/// Dropping it rolls back: that is sent with the message by which the pool checks the connection, and nobody waits for
+/// it.
 #[derive(Debug)]
-pub struct Tx {
+pub struct ReadTx {
     inner: Transaction<'static, Postgres>,
     db: Db,
     tenant: Tenant,
+    share: Share<Uuid>,
+}
+
+impl ReadTx {
+    /// The connection, for statements.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// The tenant of the transaction.
+    pub fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// The database of the transaction.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Switches to another tenant, for the few calls that find or create their account midway.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn switch(&mut self, tenant: Tenant) -> Result<()> {
+        sqlx::query("select set_config('baton.account_id', $1, true), set_config('baton.user_id', $2, true)")
+            .bind(tenant.account_id.to_string())
+            .bind(tenant.user_id.to_string())
+            .execute(self.connection())
+            .await?;
+        self.tenant = tenant;
+        Ok(())
+    }
+}
+
+/// A transaction of one tenant that writes. [`Tx::commit`] commits it, dropping it rolls back.
+#[derive(Debug)]
+pub struct Tx {
+    read: ReadTx,
     pub(crate) published: bool,
     pub(crate) enqueued: bool,
-    _share: Share<Uuid>,
 }
 
 impl Tx {
@@ -256,7 +295,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         unstoppable(async move {
             // Moves the whole Tx: the tenant's share is returned with the connection, not when the caller is gone.
-            let Self { inner, db, published, enqueued, _share: share, .. } = self;
+            let Self { read: ReadTx { inner, db, share, .. }, published, enqueued } = self;
             inner.commit().await?;
             drop(share);
             if published {
@@ -269,42 +308,18 @@ impl Tx {
         })
         .await
     }
-
-    /// Switches to another tenant, for the few calls that find or create their account midway.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn switch(&mut self, tenant: Tenant) -> Result<()> {
-        sqlx::query("select set_config('baton.account_id', $1, true), set_config('baton.user_id', $2, true)")
-            .bind(tenant.account_id.to_string())
-            .bind(tenant.user_id.to_string())
-            .execute(&mut *self.inner)
-            .await?;
-        self.tenant = tenant;
-        Ok(())
-    }
-
-    /// The tenant of the transaction.
-    pub fn tenant(&self) -> Tenant {
-        self.tenant
-    }
-
-    /// The database of the transaction.
-    pub fn db(&self) -> &Db {
-        &self.db
-    }
 }
 
 impl Deref for Tx {
-    type Target = PgConnection;
+    type Target = ReadTx;
 
-    fn deref(&self) -> &PgConnection {
-        &self.inner
+    fn deref(&self) -> &ReadTx {
+        &self.read
     }
 }
 
 impl DerefMut for Tx {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.inner
+    fn deref_mut(&mut self) -> &mut ReadTx {
+        &mut self.read
     }
 }

@@ -60,7 +60,7 @@ impl Tx {
              select id, account_id, envelope from unnest($1::uuid[], $2::uuid[], $3::bytea[])
              with ordinality as events (id, account_id, envelope, nth) order by nth",
         );
-        sqlx::query(insert).bind(ids).bind(accounts).bind(envelopes).execute(&mut **self).await?;
+        sqlx::query(insert).bind(ids).bind(accounts).bind(envelopes).execute(self.connection()).await?;
         self.published = true;
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Tx {
         let insert = self.db().sql(
             "insert into {schema}.inbox (event_id) select unnest($1::uuid[]) on conflict do nothing returning event_id",
         );
-        let new: Vec<Uuid> = sqlx::query_scalar(insert).bind(events).fetch_all(&mut **self).await?;
+        let new: Vec<Uuid> = sqlx::query_scalar(insert).bind(events).fetch_all(self.connection()).await?;
         Ok(new.into_iter().collect())
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use tonic::metadata::MetadataMap;
 
-use crate::Tx;
+use crate::{ReadTx, Tx};
 
 /// Name of the header, and of the gRPC metadata.
 pub const HEADER: &str = "idempotency-key";
@@ -36,6 +36,35 @@ impl Idempotency {
     }
 }
 
+impl ReadTx {
+    /// Returns the response of an earlier call with this key, if that has completed. It does not reserve the key. For
+    /// calls that commit even when they fail, for example to count a wrong code: they reserve the key only on success.
+    ///
+    /// # Errors
+    /// IDEMPOTENCY_KEY_REUSED if another request used the key.
+    pub async fn recall<M: Message + Default>(&mut self, call: &Idempotency) -> Result<Option<M>> {
+        let Some(call) = &call.0 else { return Ok(None) };
+        let tenant = self.tenant();
+        let select = self.db().sql(
+            "select request_hash, response from {schema}.idempotency_keys
+             where account_id = $1 and user_id = $2 and rpc = $3 and key = $4",
+        );
+        let row = sqlx::query(select)
+            .bind(tenant.account_id)
+            .bind(tenant.user_id)
+            .bind(call.rpc)
+            .bind(&call.key)
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.get::<Vec<u8>, _>("request_hash") != call.request_hash {
+            return Err(Reason::IdempotencyKeyReused.into());
+        }
+        let response: Vec<u8> = row.get::<Option<_>, _>("response").unwrap_or_default();
+        M::decode(response.as_slice()).map(Some).map_err(Error::internal)
+    }
+}
+
 impl Tx {
     /// Reserves the key, or returns the response of an earlier call with it. Waits for a call that is still running.
     ///
@@ -55,7 +84,7 @@ impl Tx {
             .bind(call.rpc)
             .bind(&call.key)
             .bind(&call.request_hash)
-            .execute(&mut **self)
+            .execute(self.connection())
             .await
             .map_err(|e| match Error::from(e) {
                 e if e.reason() == Reason::Conflict => Reason::IdempotencyKeyInUse.into(),
@@ -65,33 +94,6 @@ impl Tx {
             return Ok(None);
         }
         self.recall(&Idempotency(Some(call.clone()))).await
-    }
-
-    /// Returns the response of an earlier call with this key, if that has completed. It does not reserve the key. For
-    /// calls that commit even when they fail, for example to count a wrong code: they reserve the key only on success.
-    ///
-    /// # Errors
-    /// IDEMPOTENCY_KEY_REUSED if another request used the key.
-    pub async fn recall<M: Message + Default>(&mut self, call: &Idempotency) -> Result<Option<M>> {
-        let Some(call) = &call.0 else { return Ok(None) };
-        let tenant = self.tenant();
-        let select = self.db().sql(
-            "select request_hash, response from {schema}.idempotency_keys
-             where account_id = $1 and user_id = $2 and rpc = $3 and key = $4",
-        );
-        let row = sqlx::query(select)
-            .bind(tenant.account_id)
-            .bind(tenant.user_id)
-            .bind(call.rpc)
-            .bind(&call.key)
-            .fetch_optional(&mut **self)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        if row.get::<Vec<u8>, _>("request_hash") != call.request_hash {
-            return Err(Reason::IdempotencyKeyReused.into());
-        }
-        let response: Vec<u8> = row.get::<Option<_>, _>("response").unwrap_or_default();
-        M::decode(response.as_slice()).map(Some).map_err(Error::internal)
     }
 
     /// Stores the response for a repetition of the call.
@@ -111,7 +113,7 @@ impl Tx {
             .bind(call.rpc)
             .bind(&call.key)
             .bind(response.encode_to_vec())
-            .execute(&mut **self)
+            .execute(self.connection())
             .await?;
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Tx {
              select id, $2, payload from unnest($1::uuid[], $3::jsonb[]) as jobs (id, payload)",
         );
         let payloads = payloads.map_err(Error::internal)?;
-        sqlx::query(insert).bind(ids).bind(kind).bind(payloads).execute(&mut **self).await?;
+        sqlx::query(insert).bind(ids).bind(kind).bind(payloads).execute(self.connection()).await?;
         self.enqueued = true;
         Ok(())
     }

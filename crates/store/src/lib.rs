@@ -1,9 +1,9 @@
 //! Postgres, as every service uses it.
 //!
 //! [`Db`] holds two pools: one whose role is bound to a tenant by row-level security, one for the work
-//! that crosses tenants. A [`Tx`] is begun for a [`Tenant`] and is the only handle that store functions
-//! take; what follows from a write ([`Event`]s, jobs, the answer to an idempotent call) is written in
-//! the same transaction.
+//! that crosses tenants. A transaction is begun for a [`Tenant`] and is the only handle that store functions
+//! take: a [`ReadTx`] if they only read, else a [`Tx`]. What follows from a write ([`Event`]s, jobs, the answer to an
+//! idempotent call) is written in the same transaction.
 
 pub mod auto_analyze;
 pub mod db;
@@ -20,7 +20,7 @@ mod precondition;
 pub mod retention;
 pub mod row_count;
 
-pub use db::{Db, Tenant, Tx};
+pub use db::{Db, ReadTx, Tenant, Tx};
 pub use event::Event;
 pub use idempotency::Idempotency;
 pub use page::{Cursor, Page};

@@ -6,7 +6,7 @@ use std::{hash::Hash, time::Duration};
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::{Cursor, Page, Tenant, Tx, page::hash};
+use crate::{Cursor, Page, ReadTx, Tenant, page::hash};
 
 /// Below this offset pages are not cached: OFFSET is cheap and the result is fresh.
 const CACHED_FROM_OFFSET: i64 = 1_000;
@@ -40,7 +40,7 @@ pub struct PageWindow {
 
 impl Page {
     /// The rows of `list`, which is filter and sort, to read for this page. Pass them to [`PageWindow::trim`].
-    pub fn window(&self, tx: &Tx, list: &impl Hash) -> PageWindow {
+    pub fn window(&self, tx: &ReadTx, list: &impl Hash) -> PageWindow {
         let (offsets, tenant, list) = (tx.db().offsets().clone(), tx.tenant(), hash(list));
         let (offset, limit) = (self.offset(), self.limit());
         let known = if offset < CACHED_FROM_OFFSET { None } else { offsets.0.get(&(tenant, list, offset)) };

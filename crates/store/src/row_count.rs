@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder, types::Json};
 
-use crate::{Tenant, Tx, page::hash};
+use crate::{ReadTx, Tenant, page::hash};
 
 /// Row counts up to this are exact.
 const MAX_EXACT: i64 = 10_000;
@@ -63,7 +63,7 @@ impl RowCount {
     /// # Errors
     /// If a statement fails.
     pub async fn of(
-        tx: &mut Tx,
+        tx: &mut ReadTx,
         of: &impl Hash,
         lists: usize,
         push: impl Fn(&mut QueryBuilder<Postgres>, usize),
@@ -92,7 +92,7 @@ impl RowCount {
     /// # Errors
     /// If a statement fails.
     pub async fn of_groups(
-        tx: &mut Tx,
+        tx: &mut ReadTx,
         of: &impl Hash,
         column: &str,
         groups: &[&str],
@@ -106,7 +106,8 @@ impl RowCount {
             let mut query = QueryBuilder::new(format!("select {column}, count(*) from (select {column} "));
             push(&mut query, None);
             query.push(format_args!(" limit {}) rows group by {column}", MAX_EXACT + 1));
-            let counts: HashMap<String, i64> = query.build_query_as().fetch_all(&mut **tx).await?.into_iter().collect();
+            let counts: HashMap<String, i64> =
+                query.build_query_as().fetch_all(tx.connection()).await?.into_iter().collect();
             if counts.values().sum::<i64>() <= MAX_EXACT {
                 return Ok(groups.iter().map(|&group| counts.get(group).copied().unwrap_or_default().into()).collect());
             }
@@ -116,7 +117,11 @@ impl RowCount {
 }
 
 /// Counts the lists, or estimates them.
-async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgres>, usize)) -> Result<Vec<RowCount>> {
+async fn count(
+    tx: &mut ReadTx,
+    lists: usize,
+    push: impl Fn(&mut QueryBuilder<Postgres>, usize),
+) -> Result<Vec<RowCount>> {
     let guesses = planner_estimate(tx, lists, &push).await?;
     let mut totals: Vec<RowCount> = guesses.iter().map(|&count| RowCount { count, is_estimate: true }).collect();
     let counted: Vec<usize> = (0..lists).filter(|&list| guesses[list] <= TRUST_ESTIMATE_ABOVE).collect();
@@ -130,7 +135,7 @@ async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgr
         push(&mut query, list);
         query.push(format_args!(" limit {}) rows", MAX_EXACT + 1));
     }
-    let counts: Vec<(i32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let counts: Vec<(i32, i64)> = query.build_query_as().fetch_all(tx.connection()).await?;
     for (list, count) in counts {
         let Some(total) = usize::try_from(list).ok().and_then(|list| totals.get_mut(list)) else { continue };
         *total = if count <= MAX_EXACT {
@@ -144,7 +149,7 @@ async fn count(tx: &mut Tx, lists: usize, push: impl Fn(&mut QueryBuilder<Postgr
 
 /// The planner's estimate for each list; 0 if the plan does not show it.
 async fn planner_estimate(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     lists: usize,
     push: &impl Fn(&mut QueryBuilder<Postgres>, usize),
 ) -> Result<Vec<i64>> {
@@ -153,7 +158,7 @@ async fn planner_estimate(
         query.push(if list > 0 { " union all " } else { "" }).push("select 1 ");
         push(&mut query, list);
     }
-    let Json(plan): Json<Value> = query.build_query_scalar().fetch_one(&mut **tx).await?;
+    let Json(plan): Json<Value> = query.build_query_scalar().fetch_one(tx.connection()).await?;
     Ok(rows(&plan, lists))
 }
 

@@ -4,7 +4,7 @@
 //! sealed.
 
 use baton_errors::{Error, Result};
-use baton_store::{Idempotency, Tx};
+use baton_store::{Idempotency, ReadTx, Tx};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 
@@ -25,8 +25,8 @@ impl Rpc {
         Idempotency::of(rpc, metadata, &tag.as_ref().to_vec())
     }
 
-    /// Returns the response of an earlier call with this key, without claiming the key; see [`Tx::recall`].
-    pub(super) async fn recall<M: Message + Default>(&self, tx: &mut Tx, call: &Idempotency) -> Result<Option<M>> {
+    /// Returns the response of an earlier call with this key, without claiming the key; see [`ReadTx::recall`].
+    pub(super) async fn recall<M: Message + Default>(&self, tx: &mut ReadTx, call: &Idempotency) -> Result<Option<M>> {
         let sealed = tx.recall::<Vec<u8>>(call).await?;
         sealed.map(|sealed| self.unseal(tx, &sealed)).transpose()
     }
@@ -43,13 +43,13 @@ impl Rpc {
         tx.remember(call, &sealed).await
     }
 
-    fn unseal<M: Message + Default>(&self, tx: &Tx, sealed: &[u8]) -> Result<M> {
+    fn unseal<M: Message + Default>(&self, tx: &ReadTx, sealed: &[u8]) -> Result<M> {
         let response = self.sealer.open(&seal_context(tx), sealed).map_err(Error::internal)?;
         M::decode(response.as_slice()).map_err(Error::internal)
     }
 }
 
 /// Context in which a response is sealed.
-fn seal_context(tx: &Tx) -> String {
+fn seal_context(tx: &ReadTx) -> String {
     format!("replay:{}", tx.tenant().user_id)
 }

@@ -1,7 +1,7 @@
 //! API keys.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -27,20 +27,20 @@ pub(crate) async fn insert(tx: &mut Tx, key: &StoredKey, hash: &[u8], limit: i64
         key.expires_at,
         limit
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(added.rows_affected() == 1)
 }
 
 /// Lists a user's keys, newest first.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<StoredKey>> {
+pub(crate) async fn list(tx: &mut ReadTx, user_id: Uuid) -> Result<Vec<StoredKey>> {
     let keys = sqlx::query_as!(
         StoredKey,
         "select id, user_id, name, prefix, scopes, bound_account_id, amr, created_at, expires_at, last_used_at
          from auth.api_keys where user_id = $1 order by created_at desc, id desc",
         user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(keys)
 }
@@ -52,7 +52,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Optio
         id,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(bound)
 }
@@ -70,13 +70,13 @@ pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Deleted
         "delete from auth.api_keys where user_id = $1 returning id, bound_account_id",
         user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(deleted)
 }
 
 /// Finds the key with this hash, if it has not expired and its user is confirmed and active.
-pub(crate) async fn find_usable(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<StoredKey>> {
+pub(crate) async fn find_usable(tx: &mut ReadTx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<StoredKey>> {
     let key = sqlx::query_as!(
         StoredKey,
         "select k.id, k.user_id, k.name, k.prefix, k.scopes, k.bound_account_id, k.amr, k.created_at, k.expires_at,
@@ -87,7 +87,7 @@ pub(crate) async fn find_usable(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) ->
         hash,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(key)
 }
@@ -100,7 +100,7 @@ pub(crate) async fn record_use(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, since:
         now,
         since
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use baton_errors::Result;
 use baton_runtime::Origin;
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use uuid::Uuid;
 
 use crate::auth_event::{AuthEvent, AuthEventKind};
@@ -22,13 +22,13 @@ pub(crate) async fn insert(tx: &mut Tx, user_id: Uuid, kind: AuthEventKind, sess
         origin.user_agent,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// Returns a page of a user's events, newest first, and the total.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec<AuthEvent>, i64)> {
+pub(crate) async fn list(tx: &mut ReadTx, user_id: Uuid, page: &Page) -> Result<(Vec<AuthEvent>, i64)> {
     let rows = sqlx::query!(
         "select id, kind, session_id, address, user_agent, created_at from auth.auth_events
          where user_id = $1 and id < $2 order by id desc limit $3 offset $4",
@@ -37,10 +37,10 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, page: &Page) -> Result<(Vec
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(r#"select count(*) as "count!" from auth.auth_events where user_id = $1"#, user_id)
-        .fetch_one(&mut **tx)
+        .fetch_one(tx.connection())
         .await?;
     let events = rows.into_iter().map(|row| AuthEvent {
         id: row.id,

@@ -1,7 +1,7 @@
 //! Contact data of users.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use uuid::Uuid;
 
 /// A user's name, address and time zone.
@@ -14,14 +14,14 @@ pub(crate) struct Contact {
 }
 
 /// Returns the users with these ids that are confirmed and active.
-pub(crate) async fn by_ids(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Contact>> {
+pub(crate) async fn by_ids(tx: &mut ReadTx, ids: &[Uuid]) -> Result<Vec<Contact>> {
     let contacts = sqlx::query_as!(
         Contact,
         "select id, email, first_name, last_name, timezone from auth.users
          where id = any($1) and email_verified_at is not null and deactivated_at is null",
         ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(contacts)
 }

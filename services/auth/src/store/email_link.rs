@@ -1,7 +1,7 @@
 //! Mailed links: one per user and purpose.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -56,7 +56,7 @@ pub(crate) async fn replace(
         email,
         expires_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(crate) async fn replace_unless_valid(
         expires_at,
         valid_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -109,14 +109,14 @@ pub(crate) async fn get_or_create_by_email(
         expires_at,
         valid_at
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(user_id)
 }
 
 /// Returns a user's link, unless it has expired.
 pub(crate) async fn get(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     user_id: Uuid,
     purpose: LinkPurpose,
     now: DateTime<Utc>,
@@ -128,7 +128,7 @@ pub(crate) async fn get(
         purpose.name(),
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(link)
 }
@@ -150,7 +150,7 @@ pub(crate) async fn consume(
         nonce,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(link)
 }
@@ -158,7 +158,7 @@ pub(crate) async fn consume(
 /// Deletes all mailed links of a user, because their basis has changed.
 pub(crate) async fn delete_all(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     sqlx::query!("delete from auth.links where user_id = $1 and purpose <> 'email_changed'", user_id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Identities at other providers.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ pub(crate) async fn record_use(tx: &mut Tx, external: &ExternalIdentity, now: Da
         external.subject,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(user_id)
 }
@@ -50,7 +50,7 @@ pub(crate) async fn register_user(
         Uuid::new_v4(),
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     let registered = done.rows_affected() == 1;
     if registered {
@@ -86,7 +86,7 @@ pub(crate) async fn link(
         external.email.as_deref().unwrap_or_default(),
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await
     .map_err(|error| match violated_constraint(&error) {
         Some("identities_provider") => Error::from(Reason::IdentityExists),
@@ -98,14 +98,14 @@ pub(crate) async fn link(
 }
 
 /// Lists a user's identities, oldest first. There is at most one per provider.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Identity>> {
+pub(crate) async fn list(tx: &mut ReadTx, user_id: Uuid) -> Result<Vec<Identity>> {
     let identities = sqlx::query_as!(
         Identity,
         "select id, provider, email, created_at, last_used_at from auth.identities
          where user_id = $1 order by created_at, id",
         user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(identities)
 }
@@ -120,7 +120,7 @@ pub(crate) async fn lock_sign_in_methods(tx: &mut Tx, user_id: Uuid) -> Result<b
         r#"select password_hash is not null as "has_password!" from auth.users where id = $1 for update"#,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     has_password.ok_or_else(|| Reason::SessionClosed.into())
 }
@@ -135,12 +135,14 @@ pub(crate) async fn unlink_later(tx: &mut Tx, user_id: Uuid, keep: &[String]) ->
         user_id,
         keep
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(unlinked)
 }
 
 pub(crate) async fn unlink(tx: &mut Tx, user_id: Uuid, id: Uuid) -> Result<()> {
-    sqlx::query!("delete from auth.identities where user_id = $1 and id = $2", user_id, id).execute(&mut **tx).await?;
+    sqlx::query!("delete from auth.identities where user_id = $1 and id = $2", user_id, id)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Second factors, recovery codes, and challenges of sign-ins.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ pub(crate) struct MfaStatus {
 }
 
 /// Returns the state of a user's second factor.
-pub(crate) async fn status(tx: &mut Tx, user_id: Uuid) -> Result<Option<MfaStatus>> {
+pub(crate) async fn status(tx: &mut ReadTx, user_id: Uuid) -> Result<Option<MfaStatus>> {
     let status = sqlx::query_as!(
         MfaStatus,
         r#"select f.enabled_at,
@@ -22,7 +22,7 @@ pub(crate) async fn status(tx: &mut Tx, user_id: Uuid) -> Result<Option<MfaStatu
            from auth.second_factors f where f.user_id = $1"#,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(status)
 }
@@ -35,7 +35,7 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<Option<SecondFact
          from auth.second_factors where user_id = $1 for update",
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(factor)
 }
@@ -59,7 +59,7 @@ pub(crate) async fn save_pending_secret(
         until,
         replace
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(begun.rows_affected() == 1)
 }
@@ -75,29 +75,29 @@ pub(crate) async fn enable(tx: &mut Tx, user_id: Uuid, step: i64, now: DateTime<
         step,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// Deletes a second factor, its challenges, and its methods in sessions and API keys.
 pub(crate) async fn disable(tx: &mut Tx, user_id: Uuid) -> Result<()> {
-    sqlx::query!("delete from auth.mfa_challenges where user_id = $1", user_id).execute(&mut **tx).await?;
-    sqlx::query!("delete from auth.second_factors where user_id = $1", user_id).execute(&mut **tx).await?;
+    sqlx::query!("delete from auth.mfa_challenges where user_id = $1", user_id).execute(tx.connection()).await?;
+    sqlx::query!("delete from auth.second_factors where user_id = $1", user_id).execute(tx.connection()).await?;
     // A proof by a deleted factor no longer counts.
     sqlx::query!(
         "update auth.sessions set amr = array_remove(array_remove(amr, 'mfa'), 'otp')
          where user_id = $1 and closed_at is null and 'mfa' = any(amr)",
         user_id
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     sqlx::query!(
         "update auth.api_keys set amr = array_remove(array_remove(amr, 'mfa'), 'otp')
          where user_id = $1 and 'mfa' = any(amr)",
         user_id
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -112,7 +112,7 @@ pub(crate) async fn consume_step(tx: &mut Tx, user_id: Uuid, step: i64, sealed: 
         step,
         sealed
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(used.rows_affected() == 1)
 }
@@ -125,7 +125,7 @@ pub(crate) async fn consume_recovery_code(tx: &mut Tx, user_id: Uuid, hash: &[u8
         user_id,
         hash
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(used.rows_affected() == 1)
 }
@@ -143,20 +143,20 @@ pub(crate) async fn record_wrong_code(
         wrong_codes,
         blocked_until
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// Replaces all recovery codes.
 pub(crate) async fn replace_recovery_codes(tx: &mut Tx, user_id: Uuid, hashes: &[Vec<u8>]) -> Result<()> {
-    sqlx::query!("delete from auth.recovery_codes where user_id = $1", user_id).execute(&mut **tx).await?;
+    sqlx::query!("delete from auth.recovery_codes where user_id = $1", user_id).execute(tx.connection()).await?;
     sqlx::query!(
         "insert into auth.recovery_codes (user_id, hash) select $1, hash from unnest($2::bytea[]) hash",
         user_id,
         hashes
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -180,7 +180,7 @@ pub(crate) async fn insert_challenge(
         now,
         expires_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(stored.rows_affected() == 1)
 }
@@ -194,7 +194,7 @@ pub(crate) struct Challenge {
 }
 
 /// Finds a challenge; `None` when it has expired, or its user was deactivated or has changed the password since.
-pub(crate) async fn find_challenge(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Challenge>> {
+pub(crate) async fn find_challenge(tx: &mut ReadTx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Challenge>> {
     let found = sqlx::query_as!(
         Challenge,
         "select c.user_id, c.amr, c.password_changed_at
@@ -204,7 +204,7 @@ pub(crate) async fn find_challenge(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>)
         hash,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(found)
 }
@@ -215,14 +215,14 @@ pub(crate) async fn lock_enabled(tx: &mut Tx, user_id: Uuid) -> Result<bool> {
         "select user_id from auth.second_factors where user_id = $1 and secret is not null for share",
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(held.is_some())
 }
 
 /// Deletes a challenge. Returns `false` when another call has.
 pub(crate) async fn consume_challenge(tx: &mut Tx, hash: &[u8]) -> Result<bool> {
-    let used = sqlx::query!("delete from auth.mfa_challenges where hash = $1", hash).execute(&mut **tx).await?;
+    let used = sqlx::query!("delete from auth.mfa_challenges where hash = $1", hash).execute(tx.connection()).await?;
     Ok(used.rows_affected() == 1)
 }
 
@@ -233,13 +233,13 @@ pub(crate) struct SessionProof {
 }
 
 /// Returns the last proof of identity in a session.
-pub(crate) async fn session_proof(tx: &mut Tx, session_id: Uuid) -> Result<Option<SessionProof>> {
+pub(crate) async fn session_proof(tx: &mut ReadTx, session_id: Uuid) -> Result<Option<SessionProof>> {
     let proof = sqlx::query_as!(
         SessionProof,
         r#"select coalesce(proved_at, created_at) as "proved_at!", amr from auth.sessions where id = $1"#,
         session_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(proof)
 }
@@ -247,7 +247,7 @@ pub(crate) async fn session_proof(tx: &mut Tx, session_id: Uuid) -> Result<Optio
 /// Adds authentication methods to a session.
 pub(crate) async fn add_session_methods(tx: &mut Tx, session_id: Uuid, methods: &[String]) -> Result<()> {
     sqlx::query!("update auth.sessions set amr = amr || $2 where id = $1 and not amr @> $2", session_id, methods)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) async fn insert(
          )",
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     sqlx::query!(
         "insert into auth.oauth_flows (state_hash, browser_hash, provider, redirect, user_id, session_id, expires_at)
@@ -51,7 +51,7 @@ pub(crate) async fn insert(
         link_request.map(|link_request| link_request.session_id),
         now + FLOW_TTL
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -64,7 +64,7 @@ pub(crate) async fn consume(tx: &mut Tx, flow: &Flow) -> Result<Option<StoredFlo
         flow.state_hash(),
         flow.browser_hash()
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(row.map(|row| StoredFlow {
         provider: row.provider,

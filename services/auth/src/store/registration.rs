@@ -1,7 +1,7 @@
 //! Registrations: users who have not confirmed their address yet.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(crate) async fn insert(tx: &mut Tx, registration: &Registration, emailed: bo
         registration.created_at,
         emailed,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -39,7 +39,7 @@ pub(crate) struct PendingRegistration {
 
 /// Returns the newest registration of this address whose link is younger than `since`.
 pub(crate) async fn newest_pending(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     email: &str,
     since: DateTime<Utc>,
 ) -> Result<Option<PendingRegistration>> {
@@ -50,7 +50,7 @@ pub(crate) async fn newest_pending(
         email_key(email),
         since
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(newest)
 }
@@ -68,7 +68,7 @@ pub(crate) async fn update(tx: &mut Tx, registration: &Registration, emailed: bo
         emailed,
         registration.created_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -92,7 +92,7 @@ pub(crate) async fn renew_link(
         now,
         Uuid::new_v4()
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(id)
 }
@@ -107,7 +107,7 @@ pub(crate) struct LinkedRegistration {
 
 /// Returns the registration of this link, if the link is younger than `since`.
 pub(crate) async fn find_by_link(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     id: Uuid,
     nonce: Uuid,
     since: DateTime<Utc>,
@@ -123,7 +123,7 @@ pub(crate) async fn find_by_link(
         nonce,
         since
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(linked)
 }
@@ -160,14 +160,16 @@ pub(crate) async fn activate(
         since,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() > 0)
 }
 
 /// Deletes the registrations of an address that belongs to a user now.
 pub(crate) async fn delete_all(tx: &mut Tx, email: &str) -> Result<()> {
-    sqlx::query!("delete from auth.registrations where email_key = $1", email_key(email)).execute(&mut **tx).await?;
+    sqlx::query!("delete from auth.registrations where email_key = $1", email_key(email))
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -189,7 +191,7 @@ pub(crate) async fn create_user_for_reset(
         now,
         Uuid::new_v4()
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -203,7 +205,7 @@ pub(crate) struct Recipient {
 }
 
 /// Returns the recipient of a registration's link; `None` when the registration is gone.
-pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>> {
+pub(crate) async fn recipient(tx: &mut ReadTx, id: Uuid) -> Result<Option<Recipient>> {
     let recipient = sqlx::query_as!(
         Recipient,
         r#"select r.email, r.nonce,
@@ -213,7 +215,7 @@ pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>
            from auth.registrations r where r.id = $1"#,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(recipient)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use baton_errors::Result;
 use baton_runtime::Origin;
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_
         session.device,
         network
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let generation = Generation::first(session.created_at);
     sqlx::query!(
@@ -48,14 +48,14 @@ pub(crate) async fn open(tx: &mut Tx, user_id: Uuid, session: &Session, refresh_
         generation.tokens,
         refresh_hash
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(is_new)
 }
 
 /// Returns when the user last proved their identity in an open session; `None` when the session is not open.
 pub(crate) async fn proved_at(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     id: Uuid,
     user_id: Uuid,
     now: DateTime<Utc>,
@@ -67,7 +67,7 @@ pub(crate) async fn proved_at(
         user_id,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(proved_at)
 }
@@ -81,7 +81,7 @@ pub(crate) async fn record_proof(tx: &mut Tx, id: Uuid, user_id: Uuid, now: Date
         user_id,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -95,7 +95,7 @@ pub(crate) async fn lock_open(
 ) -> Result<Option<SessionProof>> {
     // Calls that close sessions lock the user first. The same order prevents a deadlock.
     sqlx::query!("select id from auth.users where id = $1 for no key update", user_id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx.connection())
         .await?;
     let proof = sqlx::query_as!(
         SessionProof,
@@ -105,13 +105,18 @@ pub(crate) async fn lock_open(
         user_id,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(proof)
 }
 
 /// Returns a page of a user's open sessions, newest first, and the total.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &Page) -> Result<(Vec<Session>, i64)> {
+pub(crate) async fn list(
+    tx: &mut ReadTx,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+    page: &Page,
+) -> Result<(Vec<Session>, i64)> {
     let sessions = sqlx::query_as!(
         Session,
         "select id, device, address, amr, created_at, last_used_at, expires_at from auth.sessions
@@ -123,7 +128,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from auth.sessions
@@ -131,7 +136,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>, page: &
         user_id,
         now
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok((sessions, total))
 }
@@ -157,7 +162,7 @@ pub(crate) async fn lock_by_refresh_token(tx: &mut Tx, hash: &[u8]) -> Result<Op
          from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id where t.hash = $1 for update of s",
         hash
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(row.map(|row| PresentedToken {
         session_id: row.session_id,
@@ -196,7 +201,7 @@ pub(crate) async fn rotate_refresh_token(
         generation.started_at,
         generation.tokens
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -209,13 +214,13 @@ pub(crate) async fn close(tx: &mut Tx, id: Uuid, reason: &str, now: DateTime<Utc
         reason,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(closed.rows_affected() == 1)
 }
 
 /// Returns a user's session, open or closed.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Option<Session>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid, user_id: Uuid) -> Result<Option<Session>> {
     let session = sqlx::query_as!(
         Session,
         "select id, device, address, amr, created_at, last_used_at, expires_at from auth.sessions
@@ -223,7 +228,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid, user_id: Uuid) -> Result<Option<S
         id,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(session)
 }
@@ -244,7 +249,7 @@ pub(crate) async fn close_all(
         reason,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(closed)
 }

@@ -1,7 +1,7 @@
 //! Signing keys.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 
 /// A stored signing key.
@@ -15,19 +15,19 @@ pub(crate) struct StoredSigningKey {
 }
 
 /// Lists all keys in the order in which they sign.
-pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<StoredSigningKey>> {
+pub(crate) async fn list(tx: &mut ReadTx) -> Result<Vec<StoredSigningKey>> {
     let keys = sqlx::query_as!(
         StoredSigningKey,
         "select kid, public_key, sealed, created_at, signs_from from auth.signing_keys order by signs_from, kid"
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(keys)
 }
 
 /// Locks the table for writes by other instances until the transaction ends. Reads continue.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
-    sqlx::query!("lock table auth.signing_keys in share row exclusive mode").execute(&mut **tx).await?;
+    sqlx::query!("lock table auth.signing_keys in share row exclusive mode").execute(tx.connection()).await?;
     Ok(())
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn insert(tx: &mut Tx, key: &StoredSigningKey) -> Result<()> {
         key.created_at,
         key.signs_from
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -53,12 +53,12 @@ pub(crate) async fn update_sealed(tx: &mut Tx, kids: &[String], sealed: &[Vec<u8
         kids,
         sealed
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 pub(crate) async fn delete(tx: &mut Tx, kids: &[String]) -> Result<()> {
-    sqlx::query!("delete from auth.signing_keys where kid = any($1)", kids).execute(&mut **tx).await?;
+    sqlx::query!("delete from auth.signing_keys where kid = any($1)", kids).execute(tx.connection()).await?;
     Ok(())
 }

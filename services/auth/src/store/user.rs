@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use baton_text::email::key as email_key;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -73,20 +73,20 @@ impl From<Row> for User {
 }
 
 /// Returns the id of the user with this address.
-pub(crate) async fn id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
+pub(crate) async fn id_by_email(tx: &mut ReadTx, email: &str) -> Result<Option<Uuid>> {
     let id = sqlx::query_scalar!("select id from auth.users where email_key = $1", email_key(email))
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx.connection())
         .await?;
     Ok(id)
 }
 
 /// Returns the id of the confirmed user with this address.
-pub(crate) async fn confirmed_id_by_email(tx: &mut Tx, email: &str) -> Result<Option<Uuid>> {
+pub(crate) async fn confirmed_id_by_email(tx: &mut ReadTx, email: &str) -> Result<Option<Uuid>> {
     let id = sqlx::query_scalar!(
         "select id from auth.users where email_key = $1 and email_verified_at is not null",
         email_key(email)
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(id)
 }
@@ -109,14 +109,14 @@ pub(crate) async fn confirm_email(
         since,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(confirmed.rows_affected() == 1)
 }
 
 /// Returns the user whose address this link has confirmed, if it is younger than `since`.
 pub(crate) async fn find_confirmed_by(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     id: Uuid,
     nonce: Uuid,
     since: DateTime<Utc>,
@@ -129,7 +129,7 @@ pub(crate) async fn find_confirmed_by(
         nonce,
         since
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     match confirmed {
         Some(id) => get(tx, id).await,
@@ -153,28 +153,29 @@ macro_rules! select_user {
 }
 
 /// Returns a user.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
-    Ok(select_user!("id = $1", id).fetch_optional(&mut **tx).await?.map(User::from))
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<User>> {
+    Ok(select_user!("id = $1", id).fetch_optional(tx.connection()).await?.map(User::from))
 }
 
 /// Returns a user, locked against concurrent changes.
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<User>> {
-    Ok(select_user!("id = $1 for no key update", id).fetch_optional(&mut **tx).await?.map(User::from))
+    Ok(select_user!("id = $1 for no key update", id).fetch_optional(tx.connection()).await?.map(User::from))
 }
 
 /// Returns the user with this address and their password hash, if any. An unknown address takes the same statements, so
 /// the time reveals nothing.
-pub(crate) async fn find_credentials(tx: &mut Tx, email: &str) -> Result<Option<(User, Option<String>)>> {
-    let user = select_user!("email_key = $1", email_key(email)).fetch_optional(&mut **tx).await?.map(User::from);
+pub(crate) async fn find_credentials(tx: &mut ReadTx, email: &str) -> Result<Option<(User, Option<String>)>> {
+    let user = select_user!("email_key = $1", email_key(email)).fetch_optional(tx.connection()).await?.map(User::from);
     // Read after the user: if the password changes in between, `record_sign_in` refuses the session.
     let hash = password_hash(tx, user.as_ref().map_or_else(Uuid::nil, |user| user.id)).await?;
     Ok(user.map(|user| (user, hash)))
 }
 
 /// Returns a user's password hash, if any.
-pub(crate) async fn password_hash(tx: &mut Tx, id: Uuid) -> Result<Option<String>> {
-    let hash =
-        sqlx::query_scalar!("select password_hash from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;
+pub(crate) async fn password_hash(tx: &mut ReadTx, id: Uuid) -> Result<Option<String>> {
+    let hash = sqlx::query_scalar!("select password_hash from auth.users where id = $1", id)
+        .fetch_optional(tx.connection())
+        .await?;
     Ok(hash.flatten())
 }
 
@@ -199,7 +200,7 @@ pub(crate) async fn save_profile(tx: &mut Tx, user: &User) -> Result<()> {
         user.version,
         user.updated_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -226,7 +227,7 @@ pub(crate) async fn record_sign_in(
         now,
         address.map(|address| address.to_string())
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?
     .ok_or_else(|| Error::from(Reason::CredentialsInvalid))?;
     (user.sign_in_count, user.current_sign_in_at) = (counted.sign_in_count, Some(now));
@@ -238,7 +239,7 @@ pub(crate) async fn record_sign_in(
 /// Replaces a hash by one of the same password with the current parameters.
 pub(crate) async fn replace_password_hash(tx: &mut Tx, id: Uuid, before: &str, after: &str) -> Result<()> {
     sqlx::query!("update auth.users set password_hash = $3 where id = $1 and password_hash = $2", id, before, after)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -263,7 +264,7 @@ pub(crate) async fn set_password(
         verified,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     if verified {
         registration::delete_all(tx, &user.email).await?;
@@ -282,7 +283,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
         email_key(email),
         id
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     registration::delete_all(tx, email).await?;
     sqlx::query!(
@@ -295,7 +296,7 @@ pub(crate) async fn set_email(tx: &mut Tx, id: Uuid, email: &str, now: DateTime<
         now,
         Uuid::new_v4()
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(|error| match violated_constraint(&error) {
         Some("users_email_key") => Error::from(Reason::EmailTaken),
@@ -313,7 +314,7 @@ pub(crate) async fn deactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>, until:
         now,
         until
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -326,7 +327,7 @@ pub(crate) async fn reactivate(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Res
         id,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -337,8 +338,9 @@ pub(crate) struct Recipient {
 }
 
 /// Returns the address of a user; `None` when they are gone.
-pub(crate) async fn recipient(tx: &mut Tx, id: Uuid) -> Result<Option<Recipient>> {
-    let recipient =
-        sqlx::query_as!(Recipient, "select email from auth.users where id = $1", id).fetch_optional(&mut **tx).await?;
+pub(crate) async fn recipient(tx: &mut ReadTx, id: Uuid) -> Result<Option<Recipient>> {
+    let recipient = sqlx::query_as!(Recipient, "select email from auth.users where id = $1", id)
+        .fetch_optional(tx.connection())
+        .await?;
     Ok(recipient)
 }

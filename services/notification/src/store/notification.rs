@@ -1,7 +1,7 @@
 //! Notifications. Every query is limited to one user in the transaction's account.
 
 use baton_errors::{Error, Result};
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -59,13 +59,18 @@ pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Not
         source_event_id,
         first.created_at,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(added)
 }
 
 /// A page of a user's notifications, newest first, and their total count.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) -> Result<(Vec<Notification>, i64)> {
+pub(crate) async fn list(
+    tx: &mut ReadTx,
+    user_id: Uuid,
+    unread: bool,
+    page: &Page,
+) -> Result<(Vec<Notification>, i64)> {
     let account_id = tx.tenant().account_id;
     // Separate statements, so that the planner can use the partial index on unread rows.
     let rows = if unread {
@@ -81,7 +86,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             page.limit(),
             page.offset(),
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(tx.connection())
         .await?
     } else {
         sqlx::query_as!(
@@ -96,7 +101,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             page.limit(),
             page.offset(),
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(tx.connection())
         .await?
     };
     let total = if unread {
@@ -106,7 +111,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             account_id,
             user_id,
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(tx.connection())
         .await?
     } else {
         sqlx::query_scalar!(
@@ -114,7 +119,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, unread: bool, page: &Page) 
             account_id,
             user_id,
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(tx.connection())
         .await?
     };
     let notifications = rows.into_iter().map(Notification::try_from).collect::<Result<_>>()?;
@@ -142,7 +147,7 @@ pub(crate) async fn mark_read(
         id,
         now,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     let Some(row) = row else { return Ok(None) };
     let notification = Notification::try_from(Row {
@@ -167,7 +172,7 @@ pub(crate) async fn mark_all_read(tx: &mut Tx, user_id: Uuid, now: DateTime<Utc>
         user_id,
         now,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(marked.rows_affected())
 }
@@ -180,7 +185,7 @@ pub(crate) async fn delete(tx: &mut Tx, user_id: Uuid, id: Uuid) -> Result<bool>
         user_id,
         id,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(deleted.rows_affected() == 1)
 }

@@ -59,7 +59,7 @@ async fn row_level_security_alone_isolates_accounts() {
     let db = fixture.context.db(baton_notification::SPEC.name);
     let visible = async |tenant: Tenant| -> i64 {
         let mut tx = db.begin(tenant).await.unwrap();
-        sqlx::query("select count(*) from notification.notifications").fetch_one(&mut *tx).await.unwrap().get(0)
+        sqlx::query("select count(*) from notification.notifications").fetch_one(tx.connection()).await.unwrap().get(0)
     };
     assert_eq!(visible(Tenant::account(account_id)).await, 1);
     assert_eq!(visible(Tenant::account(other.account_id)).await, 0);
@@ -70,7 +70,7 @@ async fn row_level_security_alone_isolates_accounts() {
 
     let mut tx = db.begin(Tenant::account(other.account_id)).await.unwrap();
     for change in ["update notification.notifications set read_at = now()", "delete from notification.notifications"] {
-        assert_eq!(sqlx::query(change).execute(&mut *tx).await.unwrap().rows_affected(), 0);
+        assert_eq!(sqlx::query(change).execute(tx.connection()).await.unwrap().rows_affected(), 0);
     }
     let inserted = sqlx::query(
         "insert into notification.notifications (id, account_id, user_id, type, source_event_id, created_at)
@@ -78,7 +78,7 @@ async fn row_level_security_alone_isolates_accounts() {
     )
     .bind(Uuid::now_v7())
     .bind(account_id)
-    .execute(&mut *tx)
+    .execute(tx.connection())
     .await;
     assert!(inserted.unwrap_err().to_string().contains("row-level security"));
 }

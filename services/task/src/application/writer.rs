@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use baton_access::limits;
 use baton_errors::{Error, Reason, Result};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use uuid::Uuid;
 
 use crate::{
@@ -104,7 +104,7 @@ impl<'a> UnitOfWork<'a> {
     }
 
     /// Collects what follows from the changes.
-    fn collect(self, tx: &Tx) -> Result<Collected> {
+    fn collect(self, tx: &ReadTx) -> Result<Collected> {
         let (now, actor) = (tx.db().clock().now(), tx.tenant().user_id);
         let mut tasks = Vec::with_capacity(self.created.len() + self.changed.len());
         let (mut entries, mut events, mut assignments) = (Vec::new(), Vec::new(), Vec::new());

@@ -34,7 +34,8 @@ impl baton_events::Handler for Handler {
         let (from, to) = (id(&member.user_id)?, id(&member.hand_over_to)?);
         // Timelines and events name the member who removed this one; a member who leaves is their own actor.
         let user_id = if event.actor_id.is_empty() { from } else { id(&event.actor_id)? };
-        tx.switch(Tenant { account_id: tx.tenant().account_id, user_id }).await?;
+        let Tenant { account_id, .. } = tx.tenant();
+        tx.switch(Tenant { account_id, user_id }).await?;
         offboarding::offboard(tx, from, to).await
     }
 }

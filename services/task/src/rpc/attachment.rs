@@ -13,7 +13,7 @@ use baton_proto::{
     },
     convert::timestamp,
 };
-use baton_store::{Db, Page, Tx};
+use baton_store::{Db, Page, ReadTx};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -241,7 +241,7 @@ impl Rpc {
 
 /// An attachment and its task, if the caller sees both. An incomplete attachment is visible to its uploader only, until
 /// it expires.
-async fn find(tx: &mut Tx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
+async fn find(tx: &mut ReadTx, principal: &Principal, id: Uuid) -> Result<(Task, Attachment)> {
     let attachment = store::attachment::get(tx, id).await?.ok_or_else(not_found)?;
     let now = tx.db().clock().now();
     let open = attachment.uploaded_by == principal.user_id() && now < attachment.expires_at + COMPLETION_TIMEOUT;

@@ -10,7 +10,7 @@ use baton_proto::baton::task::v1::{
     ListCommentsResponse, RemoveReactionRequest, RemoveReactionResponse, UpdateCommentRequest, UpdateCommentResponse,
     comment_service_server::CommentService,
 };
-use baton_store::{Page, Preconditions, Tx};
+use baton_store::{Page, Preconditions, ReadTx, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -225,7 +225,7 @@ impl Rpc {
 }
 
 /// The comment, deleted or not, and its task, if the caller sees the task.
-async fn find(tx: &mut Tx, actor: Actor<'_>, comment_id: &str) -> Result<(Comment, Task)> {
+async fn find(tx: &mut ReadTx, actor: Actor<'_>, comment_id: &str) -> Result<(Comment, Task)> {
     let absent = || Error::from(Reason::CommentNotFound);
     let comment_id: Uuid = comment_id.parse().map_err(|_| absent())?;
     let comment = store::comment::get(tx, comment_id).await?.ok_or_else(absent)?;
@@ -278,7 +278,7 @@ async fn watch_implicitly(tx: &mut Tx, task: &Task, user_ids: &[Uuid], standing:
     tx.publish_all(new.map(|id| events::watcher(task.account_id, task.id, id, true))).await
 }
 
-async fn to_proto(tx: &mut Tx, comment: Comment) -> Result<ProtoComment> {
+async fn to_proto(tx: &mut ReadTx, comment: Comment) -> Result<ProtoComment> {
     let details = store::comment::details(tx, slice::from_ref(&comment)).await?.remove(&comment.id);
     Ok(convert::comment(comment, details.unwrap_or_default()))
 }

@@ -1,7 +1,7 @@
 //! Reads tasks that the caller sees.
 
 use baton_errors::{Reason, Result};
-use baton_store::Tx;
+use baton_store::ReadTx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -12,13 +12,13 @@ use crate::{
 };
 
 /// The task, if the caller sees it.
-pub(super) async fn get(tx: &mut Tx, actor: Actor<'_>, id: &str) -> Result<Task> {
+pub(super) async fn get(tx: &mut ReadTx, actor: Actor<'_>, id: &str) -> Result<Task> {
     visible(store::task::get(tx, parse_id(id)?).await?, actor)
 }
 
 /// The task with its summary at `now`, if the caller sees it.
 pub(super) async fn get_with_summary(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     actor: Actor<'_>,
     id: &str,
     now: DateTime<Utc>,
@@ -28,7 +28,7 @@ pub(super) async fn get_with_summary(
 }
 
 /// The parent task that `field` names, if the caller sees it.
-pub(super) async fn parent_of(tx: &mut Tx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
+pub(super) async fn parent_of(tx: &mut ReadTx, actor: Actor<'_>, id: Uuid, field: &str) -> Result<Task> {
     let task = store::task::get(tx, id).await?;
     visible(task, actor).map_err(|absent| absent.field(field, "must be a task that the caller sees"))
 }

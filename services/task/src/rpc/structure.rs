@@ -7,7 +7,7 @@ use baton_proto::baton::task::v1::{
     ListSubtasksRequest, ListSubtasksResponse, RemoveDependencyRequest, RemoveDependencyResponse, TaskDependencies,
     structure_service_server::StructureService,
 };
-use baton_store::Tx;
+use baton_store::ReadTx;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -99,7 +99,7 @@ impl StructureService for Rpc {
     }
 }
 
-async fn dependencies(tx: &mut Tx, actor: Actor<'_>, task: &Task) -> Result<TaskDependencies> {
+async fn dependencies(tx: &mut ReadTx, actor: Actor<'_>, task: &Task) -> Result<TaskDependencies> {
     let linked = store::dependency::linked(tx, task.id).await?;
     Ok(convert::dependency::dependencies(task, linked, actor, tx.db().clock().now()))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use uuid::Uuid;
 
 use super::lookup::parent_of;
@@ -21,7 +21,7 @@ use crate::{
 const PARENT: &str = "parent_task_id";
 
 /// Current summaries of these tasks.
-pub(super) async fn summaries(tx: &mut Tx, tasks: &[Task]) -> Result<HashMap<Uuid, TaskSummary>> {
+pub(super) async fn summaries(tx: &mut ReadTx, tasks: &[Task]) -> Result<HashMap<Uuid, TaskSummary>> {
     if tasks.is_empty() {
         return Ok(HashMap::new());
     }
@@ -30,13 +30,17 @@ pub(super) async fn summaries(tx: &mut Tx, tasks: &[Task]) -> Result<HashMap<Uui
 }
 
 /// Clears parents that the caller does not see: an invisible task is indistinguishable from a missing one.
-pub(super) async fn hide_parents(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [Task]) -> Result<()> {
+pub(super) async fn hide_parents(tx: &mut ReadTx, actor: Actor<'_>, tasks: &mut [Task]) -> Result<()> {
     let mut parents = tasks.iter_mut().map(|task| &mut task.fields.parent_task_id).collect::<Vec<_>>();
     hide_invisible(tx, actor, &mut parents).await
 }
 
 /// Clears invisible parents in timeline entries.
-pub(super) async fn hide_logged_parents(tx: &mut Tx, actor: Actor<'_>, entries: &mut [TimelineEntry]) -> Result<()> {
+pub(super) async fn hide_logged_parents(
+    tx: &mut ReadTx,
+    actor: Actor<'_>,
+    entries: &mut [TimelineEntry],
+) -> Result<()> {
     let logged =
         |entry: &TimelineEntry| entry.logged.changes.get(PARENT).and_then(|parent| parent.as_str()?.parse().ok());
     let mut parents: Vec<Option<Uuid>> = entries.iter().map(logged).collect();
@@ -51,7 +55,7 @@ pub(super) async fn hide_logged_parents(tx: &mut Tx, actor: Actor<'_>, entries: 
     Ok(())
 }
 
-async fn hide_invisible(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [&mut Option<Uuid>]) -> Result<()> {
+async fn hide_invisible(tx: &mut ReadTx, actor: Actor<'_>, tasks: &mut [&mut Option<Uuid>]) -> Result<()> {
     let ids: Vec<Uuid> = tasks.iter().filter_map(|task| **task).collect();
     if ids.is_empty() || actor.is_account_admin() {
         return Ok(());
@@ -68,7 +72,7 @@ async fn hide_invisible(tx: &mut Tx, actor: Actor<'_>, tasks: &mut [&mut Option<
 /// # Errors
 /// TASK_NOT_FOUND, at `field`.
 pub(super) async fn parent_check(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     actor: Actor<'_>,
     moved: &[Uuid],
     parent: Uuid,

@@ -1,7 +1,7 @@
 //! SQL of the assignment history.
 
 use baton_errors::Result;
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ pub(super) async fn record(tx: &mut Tx, changes: Vec<AssignmentChange>) -> Resul
             &rejected,
             &reasons as &[Option<String>],
         )
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     }
     if !new.is_empty() {
@@ -76,14 +76,14 @@ pub(super) async fn record(tx: &mut Tx, changes: Vec<AssignmentChange>) -> Resul
             &times,
             &accepted as &[Option<DateTime<Utc>>],
         )
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     }
     Ok(())
 }
 
 /// A page of a task's assignments, oldest first, and their total number.
-pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Assignment>, i64)> {
+pub(crate) async fn read(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<Assignment>, i64)> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         "select id, version, assigned_to, assigned_by, how, assigned_at, accepted_at, rejected_at, rejection_reason,
@@ -96,14 +96,14 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.task_assignments where account_id = $1 and task_id = $2"#,
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let assignments = rows.into_iter().map(|row| Assignment {
         id: row.id,

@@ -1,14 +1,14 @@
 //! Rows of attachments. Their content is in the object store.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::task::attachment::{AnnouncedFile, Attachment};
 
 /// An attachment that is not deleted. The caller checks visibility.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Attachment>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
         Attachment,
@@ -19,13 +19,13 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Attachment>> {
         account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(found)
 }
 
 /// Number of the task's attachments, including incomplete ones. The caller holds the task's lock.
-pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
+pub(crate) async fn count(tx: &mut ReadTx, task_id: Uuid) -> Result<i64> {
     let account_id = tx.tenant().account_id;
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.attachments
@@ -33,7 +33,7 @@ pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(count)
 }
@@ -55,7 +55,7 @@ pub(crate) async fn insert(tx: &mut Tx, attachment: &Attachment) -> Result<()> {
         attachment.created_at,
         attachment.expires_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(|error| match violated_constraint(&error) {
         Some("attachments_task") => Reason::TaskNotFound.into(),
@@ -74,7 +74,7 @@ pub(crate) async fn complete(tx: &mut Tx, id: Uuid, object_id: Uuid, now: DateTi
         object_id,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -86,13 +86,13 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<bool> {
         tx.tenant().account_id,
         id
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// A page of the task's completed attachments, oldest first, and their total number.
-pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<Attachment>, i64)> {
+pub(crate) async fn page(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<Attachment>, i64)> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
         Attachment,
@@ -107,7 +107,7 @@ pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.attachments
@@ -115,14 +115,14 @@ pub(crate) async fn page(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok((found, total))
 }
 
 impl Attachment {
     /// A newly announced attachment.
-    pub(crate) fn new(tx: &Tx, task_id: Uuid, file: AnnouncedFile, expires_at: DateTime<Utc>) -> Self {
+    pub(crate) fn new(tx: &ReadTx, task_id: Uuid, file: AnnouncedFile, expires_at: DateTime<Utc>) -> Self {
         let (clock, tenant) = (tx.db().clock(), tx.tenant());
         Self {
             id: clock.new_id(),

@@ -42,7 +42,7 @@ pub(crate) async fn mark(tx: &mut Tx, ids: &[Uuid], expired_before: DateTime<Utc
         ids,
         expired_before
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(bytes)
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use baton_errors::{Reason, Result};
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::task::comment::{Comment, CommentDetails, Mention, Reaction};
 
 /// A comment of the account. The caller checks visibility.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Comment>> {
     let comment = sqlx::query_as!(
         Comment,
         "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at
@@ -18,7 +18,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
         tx.tenant().account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(comment)
 }
@@ -32,7 +32,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
         tx.tenant().account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(comment)
 }
@@ -41,7 +41,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
 ///
 /// # Errors
 /// COMMENT_NOT_FOUND.
-pub(crate) async fn thread_root(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
+pub(crate) async fn thread_root(tx: &mut ReadTx, task_id: Uuid, id: Uuid) -> Result<Uuid> {
     let thread = sqlx::query_scalar!(
         r#"select coalesce(parent_id, id) as "thread!" from task.comments
            where account_id = $1 and task_id = $2 and id = $3"#,
@@ -49,7 +49,7 @@ pub(crate) async fn thread_root(tx: &mut Tx, task_id: Uuid, id: Uuid) -> Result<
         task_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     thread.ok_or_else(|| Reason::CommentNotFound.into())
 }
@@ -69,7 +69,7 @@ pub(crate) async fn lock_thread_shared(tx: &mut Tx, task_id: Uuid, id: Uuid) -> 
         task_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     thread.ok_or_else(|| Reason::CommentNotFound.into())
 }
@@ -78,7 +78,7 @@ pub(crate) async fn lock_thread_shared(tx: &mut Tx, task_id: Uuid, id: Uuid) -> 
 pub(crate) async fn lock_thread(tx: &mut Tx, thread: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("select id from task.comments where account_id = $1 and id = $2 for update", account_id, thread)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx.connection())
         .await?;
     Ok(())
 }
@@ -97,7 +97,7 @@ pub(crate) async fn insert(tx: &mut Tx, comment: &Comment) -> Result<()> {
         comment.version,
         comment.created_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(crate) async fn save(tx: &mut Tx, comment: &Comment) -> Result<()> {
         comment.edited_at,
         comment.deleted_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -147,13 +147,18 @@ pub(crate) async fn delete(tx: &mut Tx, comment: &Comment, now: DateTime<Utc>) -
         now,
         comment.parent_id,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// A page of the task's comments, or of a thread's replies, oldest first, and their total number.
-pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page: &Page) -> Result<(Vec<Comment>, i64)> {
+pub(crate) async fn list(
+    tx: &mut ReadTx,
+    task_id: Uuid,
+    thread: Option<Uuid>,
+    page: &Page,
+) -> Result<(Vec<Comment>, i64)> {
     let account_id = tx.tenant().account_id;
     // Without a cursor, before all ids.
     let after = page.after().map(|cursor| cursor.id).unwrap_or_default();
@@ -171,14 +176,14 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page:
                 page.limit(),
                 page.offset()
             )
-            .fetch_all(&mut **tx)
+            .fetch_all(tx.connection())
             .await?;
             let total = sqlx::query_scalar!(
                 r#"select count(*) as "count!" from task.comments where account_id = $1 and task_id = $2"#,
                 account_id,
                 task_id
             )
-            .fetch_one(&mut **tx)
+            .fetch_one(tx.connection())
             .await?;
             (comments, total)
         }
@@ -195,7 +200,7 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page:
                 page.limit(),
                 page.offset()
             )
-            .fetch_all(&mut **tx)
+            .fetch_all(tx.connection())
             .await?;
             let total = sqlx::query_scalar!(
                 r#"select count(*) as "count!" from task.comments
@@ -204,7 +209,7 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid, thread: Option<Uuid>, page:
                 task_id,
                 thread
             )
-            .fetch_one(&mut **tx)
+            .fetch_one(tx.connection())
             .await?;
             (comments, total)
         }
@@ -224,7 +229,7 @@ pub(crate) async fn replace_mentions(tx: &mut Tx, comment: &Comment, mentions: V
         comment.task_id,
         comment.id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     sqlx::query!(
         "with gone as (
@@ -244,14 +249,14 @@ pub(crate) async fn replace_mentions(tx: &mut Tx, comment: &Comment, mentions: V
         &handles,
         &seeing
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(mentions.into_iter().filter(|mention| !before.contains(&mention.user_id)).collect())
 }
 
 /// Details of comments on one task, by comment id; a comment without any is left out. Reactions include whether the
 /// caller gave them.
-pub(crate) async fn details(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap<Uuid, CommentDetails>> {
+pub(crate) async fn details(tx: &mut ReadTx, comments: &[Comment]) -> Result<HashMap<Uuid, CommentDetails>> {
     let mut details: HashMap<Uuid, CommentDetails> = HashMap::new();
     let Some(task_id) = comments.first().map(|comment| comment.task_id) else { return Ok(details) };
     let tenant = tx.tenant();
@@ -263,7 +268,7 @@ pub(crate) async fn details(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap
         task_id,
         &ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     for row in mentions {
         let mention = Mention { user_id: row.user_id, handle: row.handle, sees_task: row.sees_task };
@@ -278,7 +283,7 @@ pub(crate) async fn details(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap
         &ids,
         tenant.user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     for row in reactions {
         let reaction = Reaction { emoji: row.emoji, count: row.count, mine: row.mine };
@@ -291,7 +296,7 @@ pub(crate) async fn details(tx: &mut Tx, comments: &[Comment]) -> Result<HashMap
         task_id,
         &ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     for row in replies {
         details.entry(row.parent_id).or_default().replies = row.count;

@@ -1,7 +1,7 @@
 //! Definitions of custom fields.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -43,7 +43,7 @@ impl TryFrom<Row> for CustomField {
 }
 
 /// All definitions of the account, oldest first.
-pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<CustomField>> {
+pub(crate) async fn all(tx: &mut ReadTx) -> Result<Vec<CustomField>> {
     let rows = sqlx::query_as!(
         Row,
         r#"select id, account_id, key, name, type, options as "options: Json<Vec<Choice>>", required, version,
@@ -51,7 +51,7 @@ pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<CustomField>> {
            from task.custom_fields where account_id = $1 order by id"#,
         tx.tenant().account_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(CustomField::try_from).collect()
 }
@@ -69,7 +69,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<CustomField> {
         tx.tenant().account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.ok_or_else(|| Error::from(Reason::CustomFieldNotFound))?.try_into()
 }
@@ -97,7 +97,7 @@ pub(crate) async fn insert(tx: &mut Tx, field: &CustomField) -> Result<()> {
         field.updated_at,
         MAX_DEFINITIONS
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     if inserted.rows_affected() == 0 {
@@ -119,7 +119,7 @@ pub(crate) async fn save(tx: &mut Tx, field: &CustomField) -> Result<()> {
         field.version,
         field.updated_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -127,7 +127,7 @@ pub(crate) async fn save(tx: &mut Tx, field: &CustomField) -> Result<()> {
 /// Deletes a locked definition.
 pub(crate) async fn delete(tx: &mut Tx, field: &CustomField) -> Result<()> {
     sqlx::query!("delete from task.custom_fields where account_id = $1 and id = $2", field.account_id, field.id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Dependencies.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use uuid::Uuid;
 
 use super::advisory_lock;
@@ -11,7 +11,7 @@ use crate::task::{
 };
 
 /// The task's blockers and the tasks that it blocks, without deleted ones, oldest link first.
-pub(crate) async fn linked(tx: &mut Tx, id: Uuid) -> Result<Vec<LinkedTask>> {
+pub(crate) async fn linked(tx: &mut ReadTx, id: Uuid) -> Result<Vec<LinkedTask>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"select link.waits as "waits!", link.created_at as "linked_at!", t.id, t.title, t.status, t.due_at,
@@ -27,7 +27,7 @@ pub(crate) async fn linked(tx: &mut Tx, id: Uuid) -> Result<Vec<LinkedTask>> {
         account_id,
         id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let linked = rows.into_iter().map(|row| {
         let unknown = |what: &str| Error::internal(format!("a task has an unknown {what}"));
@@ -66,7 +66,7 @@ pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<
         blocked_by,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     if added.rows_affected() == 0 {
@@ -77,7 +77,7 @@ pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<
 }
 
 /// Checks that the added dependency closes no cycle, and that neither task exceeds the limit.
-async fn check_limits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
+async fn check_limits(tx: &mut ReadTx, task_id: Uuid, blocked_by: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query!(
         r#"with recursive above as (
@@ -97,7 +97,7 @@ async fn check_limits(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<()
         // One more than the limit shows that there are more.
         MAX_ANCESTORS + 1
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let limit = |limit: i64| Err(Error::from(Reason::DependencyLimit).with("limit", limit.to_string()));
     if found.circle {
@@ -124,7 +124,7 @@ pub(crate) async fn remove(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Resu
         task_id,
         blocked_by
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     if removed.rows_affected() == 0 { Err(Reason::DependencyNotFound.into()) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! The query builder of all task lists and boards.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Cursor, Db, Page, RowCount, Tenant, Tx, page_cache::PageWindow};
+use baton_store::{Cursor, Db, Page, ReadTx, RowCount, Tenant, page_cache::PageWindow};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -36,7 +36,7 @@ pub(crate) struct ListQuery<'a> {
 }
 
 /// The tasks of a page, and one more if another page follows.
-pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Result<Vec<Task>> {
+pub(crate) async fn page(tx: &mut ReadTx, list: ListQuery<'_>, page: &Page) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let window = page.window(tx, &(list.scope, list.filter));
     // Reads the ids from an index first, so that rows skipped by the offset are never read.
@@ -63,14 +63,14 @@ pub(crate) async fn page(tx: &mut Tx, list: ListQuery<'_>, page: &Page) -> Resul
     query.push(") select ").push(COLUMNS).push(" from page join task.tasks using (id) where account_id = ");
     query.push_bind(account_id);
     order(&mut query, list.filter);
-    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(tx.connection()).await?;
     let mut tasks = rows.into_iter().map(Task::try_from).collect::<Result<Vec<Task>>>()?;
     window.trim(&mut tasks, |task| (key(task, list.filter.sort), task.id));
     Ok(tasks)
 }
 
 /// Total number of tasks in the list; `read` is the number of rows read for this page.
-pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: usize) -> Result<RowCount> {
+pub(crate) async fn total(tx: &mut ReadTx, list: ListQuery<'_>, page: &Page, read: usize) -> Result<RowCount> {
     // The last page implies the total.
     let read = read as i64;
     if page.after().is_none() && read < page.limit() && (read > 0 || page.offset() == 0) {
@@ -83,7 +83,7 @@ pub(crate) async fn total(tx: &mut Tx, list: ListQuery<'_>, page: &Page, read: u
 }
 
 /// Number of tasks per column of a board, over all pages.
-pub(crate) async fn columns(tx: &mut Tx, list: ListQuery<'_>) -> Result<Vec<(Status, RowCount)>> {
+pub(crate) async fn columns(tx: &mut ReadTx, list: ListQuery<'_>) -> Result<Vec<(Status, RowCount)>> {
     let (account_id, states) = (tx.tenant().account_id, &list.filter.status);
     let columns = Status::ALL.into_iter().filter(|&status| list.filter.includes(status));
     let mut columns: Vec<_> = columns.map(|status| (status, RowCount::default())).collect();
@@ -114,7 +114,7 @@ pub(crate) fn key(task: &Task, sort: Sort) -> Option<String> {
 impl ListQuery<'_> {
     /// Begins the transaction that reads the list. The whole account is read by the index of the sort order, whatever
     /// the values, so one generic plan suffices; it saves half of the first page's time.
-    pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<Tx> {
+    pub(crate) async fn begin(self, db: &Db, tenant: Tenant) -> Result<ReadTx> {
         if self.is_whole() && self.filter.is_empty() {
             db.begin_read(tenant).await
         } else {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -22,20 +22,20 @@ pub(crate) async fn lock(tx: &mut Tx, after: Uuid, limit: i64) -> Result<Vec<Tas
             .bind(tx.tenant().account_id)
             .bind(after)
             .bind(limit)
-            .fetch_all(&mut **tx)
+            .fetch_all(tx.connection())
             .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
 
 /// All entries of their logs, in order.
-pub(crate) async fn logs(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<StoredEntry>>> {
+pub(crate) async fn logs(tx: &mut ReadTx, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<StoredEntry>>> {
     let lines = sqlx::query!(
         r#"select task_id, version, kind, actor_id, occurred_at, changes as "changes: Json<Values>", reason
            from task.task_events where account_id = $1 and task_id = any($2) order by task_id, version"#,
         tx.tenant().account_id,
         ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let mut logs: HashMap<Uuid, Vec<StoredEntry>> = HashMap::with_capacity(ids.len());
     for entry in lines {
@@ -65,14 +65,14 @@ pub(crate) struct Snapshot {
 }
 
 /// Their snapshots.
-pub(crate) async fn snapshots(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<(Uuid, i32), Snapshot>> {
+pub(crate) async fn snapshots(tx: &mut ReadTx, ids: &[Uuid]) -> Result<HashMap<(Uuid, i32), Snapshot>> {
     let rows = sqlx::query!(
         r#"select task_id, version, taken_at, state as "state: Json<Values>" from task.task_snapshots
            where account_id = $1 and task_id = any($2)"#,
         tx.tenant().account_id,
         ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let snapshots = rows.into_iter().map(|row| Snapshot {
         task_id: row.task_id,
@@ -93,7 +93,7 @@ pub(crate) async fn delete_snapshots(tx: &mut Tx, snapshots: &[(Uuid, i32)]) -> 
         &ids,
         &versions
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +26,7 @@ pub(crate) async fn lock_tasks(tx: &mut Tx, user_id: Uuid, after: Uuid, limit: i
     .bind(user_id)
     .bind(after)
     .bind(limit)
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
@@ -42,7 +42,7 @@ pub(crate) async fn record_departure(tx: &mut Tx, user_id: Uuid, hand_over_to: U
         user_id,
         hand_over_to
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -51,7 +51,7 @@ pub(crate) async fn record_departure(tx: &mut Tx, user_id: Uuid, hand_over_to: U
 pub(crate) async fn clear_departure(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.departures where account_id = $1 and user_id = $2", account_id, user_id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -63,7 +63,7 @@ pub(crate) async fn lock_departures_shared(tx: &mut Tx) -> Result<()> {
 }
 
 /// The departed ones among these people with their successors. If a successor has departed as well, theirs.
-pub(crate) async fn successors(tx: &mut Tx, people: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+pub(crate) async fn successors(tx: &mut ReadTx, people: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"with recursive line as (
@@ -77,7 +77,7 @@ pub(crate) async fn successors(tx: &mut Tx, people: &[Uuid]) -> Result<HashMap<U
         account_id,
         people
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|row| (row.user_id, row.heir)).collect())
 }

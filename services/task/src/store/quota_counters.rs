@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use baton_errors::Result;
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use uuid::Uuid;
 
 use super::advisory_lock;
@@ -26,7 +26,7 @@ pub(crate) async fn record_changes(tx: &mut Tx, changes: &BTreeMap<Uuid, i32>) -
         &users,
         &changes
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -39,7 +39,7 @@ pub(crate) async fn lock(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, i
         tx.tenant().account_id,
         users
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(used.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
@@ -83,14 +83,14 @@ pub(crate) async fn fold(tx: &mut Tx, users: &[Uuid]) -> Result<BTreeMap<Uuid, O
         tx.tenant().account_id,
         users
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(counters.into_iter().map(|row| (row.member, row.open_tasks)).collect())
 }
 
 /// Limits the time that the transaction waits for a lock.
 pub(crate) async fn set_short_lock_timeout(tx: &mut Tx) -> Result<()> {
-    sqlx::query!("set local lock_timeout = '200ms'").execute(&mut **tx).await?;
+    sqlx::query!("set local lock_timeout = '200ms'").execute(tx.connection()).await?;
     Ok(())
 }
 
@@ -124,7 +124,7 @@ pub struct Counted {
 
 /// Recounts the account's open tasks; returns all counters. A task and its change are written in one transaction, so
 /// one statement sees both or neither.
-pub(crate) async fn recount(tx: &mut Tx) -> Result<Vec<Counted>> {
+pub(crate) async fn recount(tx: &mut ReadTx) -> Result<Vec<Counted>> {
     let counters = sqlx::query_as!(
         Counted,
         r#"with actual as (
@@ -142,7 +142,7 @@ pub(crate) async fn recount(tx: &mut Tx) -> Result<Vec<Counted>> {
            from counted c full join actual a using (user_id)"#,
         tx.tenant().account_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(counters)
 }

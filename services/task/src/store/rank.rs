@@ -1,7 +1,7 @@
 //! Ranks of the manual order.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use uuid::Uuid;
 
 use super::advisory_lock;
@@ -18,7 +18,7 @@ pub(crate) struct RankedTask {
 }
 
 /// The tasks before this rank except `moved`, nearest first. Deleted tasks keep their ranks.
-pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
+pub(crate) async fn before(tx: &mut ReadTx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
         RankedTask,
@@ -28,13 +28,13 @@ pub(crate) async fn before(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> 
         moved,
         limit
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(found)
 }
 
 /// The tasks after this rank except `moved`, nearest first.
-pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
+pub(crate) async fn after(tx: &mut ReadTx, rank: &str, moved: Uuid, limit: i64) -> Result<Vec<RankedTask>> {
     let account_id = tx.tenant().account_id;
     let found = sqlx::query_as!(
         RankedTask,
@@ -44,7 +44,7 @@ pub(crate) async fn after(tx: &mut Tx, rank: &str, moved: Uuid, limit: i64) -> R
         moved,
         limit
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(found)
 }

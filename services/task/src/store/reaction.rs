@@ -20,7 +20,7 @@ pub(crate) async fn add(tx: &mut Tx, comment: &Comment, emoji: &str, now: DateTi
         comment.id,
         emoji
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     if given >= MAX_REACTIONS {
         return Err(Reason::ReactionLimit.into());
@@ -35,7 +35,7 @@ pub(crate) async fn add(tx: &mut Tx, comment: &Comment, emoji: &str, now: DateTi
         emoji,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(added.rows_affected() == 1)
 }
@@ -52,7 +52,7 @@ pub(crate) async fn remove(tx: &mut Tx, comment: &Comment, emoji: &str) -> Resul
         user_id,
         emoji
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(removed.rows_affected() == 1)
 }

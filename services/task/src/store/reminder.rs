@@ -1,7 +1,7 @@
 //! Reminders. Each belongs to the member who created it.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ pub(crate) struct Reminder {
 }
 
 /// The caller's reminders of a task, oldest first.
-pub(crate) async fn list(tx: &mut Tx, task_id: Uuid) -> Result<Vec<Reminder>> {
+pub(crate) async fn list(tx: &mut ReadTx, task_id: Uuid) -> Result<Vec<Reminder>> {
     let tenant = tx.tenant();
     let reminders = sqlx::query_as!(
         Reminder,
@@ -32,13 +32,13 @@ pub(crate) async fn list(tx: &mut Tx, task_id: Uuid) -> Result<Vec<Reminder>> {
         task_id,
         tenant.user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(reminders)
 }
 
 /// Number of the caller's reminders of a task.
-pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
+pub(crate) async fn count(tx: &mut ReadTx, task_id: Uuid) -> Result<i64> {
     let tenant = tx.tenant();
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.reminders where account_id = $1 and task_id = $2 and user_id = $3"#,
@@ -46,7 +46,7 @@ pub(crate) async fn count(tx: &mut Tx, task_id: Uuid) -> Result<i64> {
         task_id,
         tenant.user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(count)
 }
@@ -71,7 +71,7 @@ pub(crate) async fn insert(tx: &mut Tx, reminder: &Reminder, due_at: Option<Date
         reminder.fires_at,
         due_at
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<Option<Uuid>> {
         id,
         tenant.user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(task_id)
 }
@@ -102,7 +102,7 @@ pub(super) async fn copy(tx: &mut Tx, from: Uuid, to: Uuid) -> Result<()> {
         to,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Saved views.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -152,14 +152,14 @@ impl TryFrom<Row> for View {
 ///
 /// # Errors
 /// VIEW_LIMIT.
-pub(crate) async fn next_position(tx: &mut Tx) -> Result<i32> {
+pub(crate) async fn next_position(tx: &mut ReadTx) -> Result<i32> {
     let tenant = tx.tenant();
     sqlx::query!(
         "select pg_advisory_xact_lock(hashtextextended('task.views:' || $1 || ':' || $2, 0))",
         tenant.account_id.to_string(),
         tenant.user_id.to_string()
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     let own = sqlx::query!(
         r#"select count(*) as "count!", coalesce(max(position), -1) as "last!" from task.saved_views
@@ -167,7 +167,7 @@ pub(crate) async fn next_position(tx: &mut Tx) -> Result<i32> {
         tenant.account_id,
         tenant.user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     if own.count >= MAX_VIEWS {
         return Err(Reason::ViewLimit.into());
@@ -199,14 +199,14 @@ pub(crate) async fn insert(tx: &mut Tx, view: &View) -> Result<()> {
         view.updated_at,
         baton_text::fold(&view.name)
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
 }
 
 /// A view of the account. The caller checks visibility.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<View>> {
     let row = sqlx::query_as!(
         Row,
         r#"select id, account_id, owner_id, name, source, user_id, look, filter as "filter: Json<Saved>", visibility,
@@ -215,7 +215,7 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
         tx.tenant().account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(View::try_from).transpose()
 }
@@ -230,7 +230,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<View>> {
         tx.tenant().account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(View::try_from).transpose()
 }
@@ -241,7 +241,7 @@ pub(crate) fn key(view: &View, reader: Uuid) -> String {
 }
 
 /// A page of the views that the caller sees, and their total number.
-pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
+pub(crate) async fn list(tx: &mut ReadTx, page: &Page) -> Result<(Vec<View>, i64)> {
     let tenant = tx.tenant();
     let after = page.after().map(|cursor| (cursor.key.clone().unwrap_or_default(), cursor.id));
     let (key, id) = after.unwrap_or_default();
@@ -262,7 +262,7 @@ pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.saved_views
@@ -270,7 +270,7 @@ pub(crate) async fn list(tx: &mut Tx, page: &Page) -> Result<(Vec<View>, i64)> {
         tenant.account_id,
         tenant.user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok((rows.into_iter().map(View::try_from).collect::<Result<_>>()?, total))
 }
@@ -297,7 +297,7 @@ pub(crate) async fn save(tx: &mut Tx, view: &View) -> Result<()> {
         view.updated_at,
         baton_text::fold(&view.name)
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -306,7 +306,7 @@ pub(crate) async fn save(tx: &mut Tx, view: &View) -> Result<()> {
 /// Deletes a view.
 pub(crate) async fn delete(tx: &mut Tx, view: &View) -> Result<()> {
     sqlx::query!("delete from task.saved_views where account_id = $1 and id = $2", view.account_id, view.id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -318,7 +318,7 @@ pub(crate) async fn delete_private(tx: &mut Tx, owner_id: Uuid) -> Result<()> {
         tx.tenant().account_id,
         owner_id
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Full-text search.
 
 use baton_errors::Result;
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -35,12 +35,12 @@ pub(crate) struct Ranking {
 }
 
 /// The tasks of a list that match the query.
-pub(crate) async fn find(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
+pub(crate) async fn find(tx: &mut ReadTx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| with_terms(query, "*", words)).await
 }
 
 /// The tasks of a list with words in title or tags of similar spelling.
-pub(crate) async fn find_similar(tx: &mut Tx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
+pub(crate) async fn find_similar(tx: &mut ReadTx, list: ListQuery<'_>, words: &SearchTerms) -> Result<Ranking> {
     rank(tx, list, |query| {
         query.push("select * from task.search_alike(").push_bind(words.typed.clone()).push(", ");
     })
@@ -48,7 +48,7 @@ pub(crate) async fn find_similar(tx: &mut Tx, list: ListQuery<'_>, words: &Searc
 }
 
 /// `candidates` appends the call of the candidate function, up to its visibility arguments.
-async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Query)) -> Result<Ranking> {
+async fn rank(tx: &mut ReadTx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Query)) -> Result<Ranking> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("with found as materialized (");
     candidates(&mut query);
@@ -60,23 +60,23 @@ async fn rank(tx: &mut Tx, list: ListQuery<'_>, candidates: impl FnOnce(&mut Que
     query.push("(score * (0.5 + 0.5 * exp(-greatest(extract(epoch from ").push_bind(list.now);
     query.push(" - created_at), 0) / 15552000)))::real as score, (select count(*) from found) as candidates");
     query.push(" from seen join found using (id) order by 2 desc, id desc");
-    let rows: Vec<(Uuid, f32, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let rows: Vec<(Uuid, f32, i64)> = query.build_query_as().fetch_all(tx.connection()).await?;
     let is_truncated = rows.first().is_some_and(|&(.., candidates)| candidates >= i64::from(MAX_RANKED));
     Ok(Ranking { found: rows.into_iter().map(|(id, score, _)| SearchHit { id, score }).collect(), is_truncated })
 }
 
 /// These tasks of the account, unordered.
-pub(crate) async fn tasks(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
+pub(crate) async fn tasks(tx: &mut ReadTx, ids: &[Uuid]) -> Result<Vec<Task>> {
     let rows: Vec<Row> = sqlx::query_as(select!("where account_id = $1 and id = any($2) and deleted_at is null"))
         .bind(tx.tenant().account_id)
         .bind(ids)
-        .fetch_all(&mut **tx)
+        .fetch_all(tx.connection())
         .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
 
 /// The texts of these tasks to highlight: the beginnings of descriptions and of the newest comments.
-pub(crate) async fn texts(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Texts>> {
+pub(crate) async fn texts(tx: &mut ReadTx, ids: &[Uuid]) -> Result<Vec<Texts>> {
     let found = sqlx::query_as!(
         Texts,
         r#"select id, title, left(description, $3) as "description!", task.search_config($1)::text as "config!",
@@ -89,16 +89,16 @@ pub(crate) async fn texts(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Texts>> {
         MAX_COMMENT_CHARS,
         comments_each(ids.len())
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(found)
 }
 
 /// The account's search language; `None` when it is not set.
-pub(crate) async fn language(tx: &mut Tx) -> Result<Option<String>> {
+pub(crate) async fn language(tx: &mut ReadTx) -> Result<Option<String>> {
     let account_id = tx.tenant().account_id;
     let language = sqlx::query_scalar!("select language from task.search_settings where account_id = $1", account_id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx.connection())
         .await?;
     Ok(language)
 }
@@ -113,7 +113,7 @@ pub(crate) async fn set_language(tx: &mut Tx, language: &str, config: &str) -> R
         language,
         config
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() > 0)
 }

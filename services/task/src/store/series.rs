@@ -1,7 +1,7 @@
 //! Instances of series.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::NaiveDateTime;
 use uuid::Uuid;
 
@@ -34,13 +34,13 @@ pub(super) async fn start(tx: &mut Tx, instances: &[Instance]) -> Result<()> {
         &starts,
         &again,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// The instance of a task, if it has one.
-pub(crate) async fn instance_of(tx: &mut Tx, task_id: Uuid) -> Result<Option<Instance>> {
+pub(crate) async fn instance_of(tx: &mut ReadTx, task_id: Uuid) -> Result<Option<Instance>> {
     let account_id = tx.tenant().account_id;
     let instance = sqlx::query_as!(
         Instance,
@@ -49,13 +49,13 @@ pub(crate) async fn instance_of(tx: &mut Tx, task_id: Uuid) -> Result<Option<Ins
         account_id,
         task_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(instance)
 }
 
 /// Whether the task after this instance exists.
-pub(crate) async fn has_next(tx: &mut Tx, instance: &Instance) -> Result<bool> {
+pub(crate) async fn has_next(tx: &mut ReadTx, instance: &Instance) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let has_next = sqlx::query_scalar!(
         r#"select exists (
@@ -65,7 +65,7 @@ pub(crate) async fn has_next(tx: &mut Tx, instance: &Instance) -> Result<bool> {
         instance.series_id,
         instance.nth + 1
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(has_next)
 }
@@ -84,7 +84,7 @@ pub(crate) async fn claim(tx: &mut Tx, instance: &Instance) -> Result<bool> {
         starts,
         falls
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(taken.rows_affected() == 1)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -37,14 +37,14 @@ pub(super) async fn insert<'a>(tx: &mut Tx, tasks: impl IntoIterator<Item = &'a 
         &times,
         &states,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// These tasks of the account as of `time`, unordered. Tasks that did not exist or were deleted are left out. The
 /// caller checks visibility.
-pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Task>> {
+pub(crate) async fn as_of(tx: &mut ReadTx, ids: &[Uuid], time: DateTime<Utc>) -> Result<Vec<Task>> {
     let account_id = tx.tenant().account_id;
     let snapshots = sqlx::query!(
         r#"select task_id as "task_id!", version as "version!", state as "state!: Json<Values>"
@@ -56,7 +56,7 @@ pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Res
         ids,
         time
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let from: HashMap<Uuid, i32> = snapshots.iter().map(|nearest| (nearest.task_id, nearest.version)).collect();
     let from: Vec<i32> = ids.iter().map(|id| from.get(id).copied().unwrap_or_default()).collect();
@@ -76,7 +76,7 @@ pub(crate) async fn as_of(tx: &mut Tx, ids: &[Uuid], time: DateTime<Utc>) -> Res
         &from,
         time
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     for entry in lines {
         pasts.entry(entry.task_id).or_default().apply(StoredEntry {

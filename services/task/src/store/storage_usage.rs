@@ -28,7 +28,7 @@ pub(crate) async fn add(tx: &mut Tx, bytes: i32, limit: Option<i32>) -> Result<(
         bytes,
         limit_bytes
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     if let Some(used) = added {
         return Ok((mebibytes(used - bytes), mebibytes(used)));
@@ -37,7 +37,7 @@ pub(crate) async fn add(tx: &mut Tx, bytes: i32, limit: Option<i32>) -> Result<(
         r#"select coalesce(sum(used_bytes), 0)::bigint as "used!" from task.storage_usage where account_id = $1"#,
         account_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Err(limits::exceeded(QUOTA, limit.unwrap_or(i32::MAX), mebibytes(used).into()))
 }
@@ -50,7 +50,7 @@ pub(crate) async fn subtract(tx: &mut Tx, bytes: i64) -> Result<(i32, i32)> {
         tx.tenant().account_id,
         bytes
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?
     .unwrap_or_default();
     Ok((mebibytes(used + bytes), mebibytes(used)))
@@ -95,22 +95,22 @@ pub(crate) async fn recount(db: &Db, account_id: Uuid, write: bool) -> Result<(T
         "insert into task.storage_usage (account_id, used_bytes) values ($1, 0) on conflict do nothing",
         account_id
     )
-    .execute(&mut *tx)
+    .execute(tx.connection())
     .await?;
     let counted =
         sqlx::query_scalar!("select used_bytes from task.storage_usage where account_id = $1 for update", account_id)
-            .fetch_one(&mut *tx)
+            .fetch_one(tx.connection())
             .await?;
     let actual = sqlx::query_scalar!(
         r#"select coalesce(sum(size_bytes), 0)::bigint as "bytes!" from task.attachments
            where account_id = $1 and state <> 'deleting'"#,
         account_id
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(tx.connection())
     .await?;
     if write && counted != actual {
         sqlx::query!("update task.storage_usage set used_bytes = $2 where account_id = $1", account_id, actual)
-            .execute(&mut *tx)
+            .execute(tx.connection())
             .await?;
     }
     Ok((tx, CountedBytes { account_id, counted, actual }))

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -37,7 +37,11 @@ impl From<SummaryRow> for TaskSummary {
 }
 
 /// Summaries of these tasks at `now`, with one statement.
-pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -> Result<HashMap<Uuid, TaskSummary>> {
+pub(crate) async fn summaries(
+    tx: &mut ReadTx,
+    tasks: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<HashMap<Uuid, TaskSummary>> {
     let account_id = tx.tenant().account_id;
     // The inner `select` hides the number of ids, so one plan serves all.
     let rows = sqlx::query!(
@@ -51,7 +55,7 @@ pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -
         MAX_DEPTH,
         MAX_ROLLED_UP
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let summaries = rows.into_iter().map(|row| {
         let summary = SummaryRow {
@@ -67,11 +71,11 @@ pub(crate) async fn summaries(tx: &mut Tx, tasks: &[Uuid], now: DateTime<Utc>) -
 }
 
 /// Those of these tasks that the actor sees.
-pub(crate) async fn visible(tx: &mut Tx, actor: Actor<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
+pub(crate) async fn visible(tx: &mut ReadTx, actor: Actor<'_>, tasks: &[Uuid]) -> Result<HashSet<Uuid>> {
     let mut query = QueryBuilder::new("select id from task.tasks where account_id = ");
     query.push_bind(tx.tenant().account_id).push(" and id = any(").push_bind(tasks.to_vec()).push(")");
     visibility::visible(&mut query, actor);
-    let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(&mut **tx).await?;
+    let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(tx.connection()).await?;
     Ok(ids.into_iter().collect())
 }
 
@@ -82,7 +86,7 @@ pub(crate) async fn lock_hierarchy_shared(tx: &mut Tx) -> Result<()> {
 }
 
 /// The task and all its ancestors, up to the root.
-pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
+pub(crate) async fn ancestors(tx: &mut ReadTx, id: Uuid) -> Result<Vec<Uuid>> {
     let account_id = tx.tenant().account_id;
     let ids = sqlx::query_scalar!(
         r#"with recursive above as (
@@ -95,13 +99,13 @@ pub(crate) async fn ancestors(tx: &mut Tx, id: Uuid) -> Result<Vec<Uuid>> {
         account_id,
         id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(ids)
 }
 
 /// Height of the subtree of each task, itself included, with one statement. The search ends at the maximum depth.
-pub(crate) async fn heights(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
+pub(crate) async fn heights(tx: &mut ReadTx, tasks: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"with recursive below as (
@@ -116,7 +120,7 @@ pub(crate) async fn heights(tx: &mut Tx, tasks: &[Uuid]) -> Result<HashMap<Uuid,
         tasks,
         MAX_DEPTH
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|row| (row.root, row.levels)).collect())
 }

@@ -1,7 +1,7 @@
 //! Tags, read from the table that triggers on tasks maintain.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ const MAX_TASKS_PER_TAG: i32 = 1_000;
 const LAST_CHAR: char = char::MAX;
 
 /// The tags with this prefix of visible tasks, in order, and whether the account has more tags than were examined.
-pub(crate) async fn list_visible(tx: &mut Tx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
+pub(crate) async fn list_visible(tx: &mut ReadTx, actor: Actor<'_>, prefix: &str) -> Result<(Vec<String>, bool)> {
     let account_id = tx.tenant().account_id;
     let end = format!("{prefix}{LAST_CHAR}");
     // Skips from each tag to the next by the index, instead of scanning it.
@@ -40,14 +40,14 @@ pub(crate) async fn list_visible(tx: &mut Tx, actor: Actor<'_>, prefix: &str) ->
     }
     query.push(" from (select tag from tags where tag is not null limit ").push_bind(MAX_TAGS as i64 + 1);
     query.push(") known");
-    let mut rows: Vec<(String, bool)> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let mut rows: Vec<(String, bool)> = query.build_query_as().fetch_all(tx.connection()).await?;
     let truncated = rows.len() > MAX_TAGS;
     rows.truncate(MAX_TAGS);
     Ok((rows.into_iter().filter_map(|(tag, is_visible)| is_visible.then_some(tag)).collect(), truncated))
 }
 
 /// The number of visible tasks per tag, among the examined ones, and whether there are more.
-pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Result<Vec<(String, i32, bool)>> {
+pub(crate) async fn count(tx: &mut ReadTx, actor: Actor<'_>, tags: &[String]) -> Result<Vec<(String, i32, bool)>> {
     let account_id = tx.tenant().account_id;
     let mut query = Query::new("select tag, ");
     if actor.is_account_admin() {
@@ -63,7 +63,7 @@ pub(crate) async fn count(tx: &mut Tx, actor: Actor<'_>, tags: &[String]) -> Res
     );
     newest(&mut query, account_id, MAX_TASKS_PER_TAG + 1);
     query.push(") counted order by nth");
-    Ok(query.build_query_as().fetch_all(&mut **tx).await?)
+    Ok(query.build_query_as().fetch_all(tx.connection()).await?)
 }
 
 /// The newest tasks with the tag `known.tag`; ids are in creation order.

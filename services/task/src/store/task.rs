@@ -1,7 +1,7 @@
 //! Rows of tasks.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
@@ -133,7 +133,7 @@ fn json_rows(tasks: &[&Task]) -> Json<Vec<Value>> {
 }
 
 /// A task of the account. The caller checks visibility.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Task>> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
         Row,
@@ -146,13 +146,17 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
         account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Task::try_from).transpose()
 }
 
 /// A task with its summary at `now`, in one round trip. The caller checks visibility.
-pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<Option<(Task, TaskSummary)>> {
+pub(crate) async fn get_with_summary(
+    tx: &mut ReadTx,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<(Task, TaskSummary)>> {
     #[derive(sqlx::FromRow)]
     struct RowWithSummary {
         #[sqlx(flatten)]
@@ -168,7 +172,7 @@ pub(crate) async fn get_with_summary(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) 
     );
     let account_id = tx.tenant().account_id;
     let query = sqlx::query_as(SQL).bind(account_id).bind(id).bind(now).bind(MAX_DEPTH).bind(MAX_ROLLED_UP);
-    let row: Option<RowWithSummary> = query.fetch_optional(&mut **tx).await?;
+    let row: Option<RowWithSummary> = query.fetch_optional(tx.connection()).await?;
     row.map(|RowWithSummary { row, summary }| Ok((row.try_into()?, summary.into()))).transpose()
 }
 
@@ -178,7 +182,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Task>> {
         sqlx::query_as(select!("where account_id = $1 and id = $2 and deleted_at is null for no key update"))
             .bind(tx.tenant().account_id)
             .bind(id)
-            .fetch_optional(&mut **tx)
+            .fetch_optional(tx.connection())
             .await?;
     row.map(Task::try_from).transpose()
 }
@@ -190,7 +194,7 @@ pub(crate) async fn lock_all(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     ))
     .bind(tx.tenant().account_id)
     .bind(ids)
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
@@ -202,7 +206,7 @@ pub(crate) async fn lock_all_in_trash(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<T
     ))
     .bind(tx.tenant().account_id)
     .bind(ids)
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
@@ -213,7 +217,7 @@ pub(crate) async fn lock_free(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
         sqlx::query_as(select!("where account_id = $1 and id = any($2) order by id for no key update skip locked"))
             .bind(tx.tenant().account_id)
             .bind(ids)
-            .fetch_all(&mut **tx)
+            .fetch_all(tx.connection())
             .await?;
     rows.into_iter().map(Task::try_from).collect()
 }
@@ -239,7 +243,7 @@ pub(super) async fn insert_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
          from jsonb_populate_recordset(null::task.tasks, $1)",
         json_rows(tasks) as _
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -270,7 +274,7 @@ pub(super) async fn save_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
         &ids,
         json_rows(tasks) as _
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -291,13 +295,13 @@ pub(crate) async fn lock_timers(tx: &mut Tx, workers: &[Uuid]) -> Result<()> {
         account_id.to_string(),
         workers
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// A running task of one of these workers, other than `others`.
-pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> Result<Option<Uuid>> {
+pub(crate) async fn running(tx: &mut ReadTx, workers: &[Uuid], others: &[Uuid]) -> Result<Option<Uuid>> {
     let account_id = tx.tenant().account_id;
     let id = sqlx::query_scalar!(
         "select id from task.tasks
@@ -307,7 +311,7 @@ pub(crate) async fn running(tx: &mut Tx, workers: &[Uuid], others: &[Uuid]) -> R
         workers,
         others
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(id)
 }

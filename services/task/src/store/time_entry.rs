@@ -1,7 +1,7 @@
 //! Time entries. Writers hold the lock of the task's row.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
@@ -88,7 +88,7 @@ pub(super) async fn apply_timer_changes(tx: &mut Tx, changes: &[TimerChange]) ->
         &by_user as &[Option<Uuid>],
         tenant.user_id,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
         entry.created_at,
         entry.updated_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -134,7 +134,7 @@ pub(crate) async fn save(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
         entry.version,
         entry.updated_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -144,13 +144,13 @@ pub(crate) async fn save(tx: &mut Tx, entry: &TimeEntry) -> Result<()> {
 pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.time_entries where account_id = $1 and id = $2", account_id, id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
 
 /// An interval of the account. The caller checks visibility.
-pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<TimeEntry>> {
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<TimeEntry>> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
         Row,
@@ -160,13 +160,13 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<TimeEntry>> {
         account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(TimeEntry::try_from).transpose()
 }
 
 /// A page of a task's intervals, latest first, and their total number.
-pub(crate) async fn of_task(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<TimeEntry>, i64)> {
+pub(crate) async fn of_task(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<TimeEntry>, i64)> {
     let account_id = tx.tenant().account_id;
     let (before, id) = before(page)?;
     let rows = sqlx::query_as!(
@@ -182,14 +182,14 @@ pub(crate) async fn of_task(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.time_entries where account_id = $1 and task_id = $2"#,
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok((rows.into_iter().map(TimeEntry::try_from).collect::<Result<_>>()?, total))
 }
@@ -205,7 +205,7 @@ pub(crate) struct Timesheet {
 
 /// A page of a person's work on all tasks, latest first.
 pub(crate) async fn of_person(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     user_id: Uuid,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     page: &Page,
@@ -230,7 +230,7 @@ pub(crate) async fn of_person(
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let all = sqlx::query!(
         r#"select count(*) as "count!",
@@ -244,14 +244,14 @@ pub(crate) async fn of_person(
         to,
         now
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let entries = rows.into_iter().map(TimeEntry::try_from).collect::<Result<_>>()?;
     Ok(Timesheet { entries, count: all.count, working_seconds: all.seconds })
 }
 
 /// Totals of a task's intervals, running ones up to now. A pause counts unless somebody entered work for it later.
-pub(crate) async fn totals(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
+pub(crate) async fn totals(tx: &mut ReadTx, task_id: Uuid, now: DateTime<Utc>) -> Result<TimeTotals> {
     let account_id = tx.tenant().account_id;
     let row = sqlx::query!(
         r#"with spans as (
@@ -285,7 +285,7 @@ pub(crate) async fn totals(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Re
         task_id,
         now
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(TimeTotals {
         working_seconds: row.seconds.iter().sum(),
@@ -298,7 +298,7 @@ pub(crate) async fn totals(tx: &mut Tx, task_id: Uuid, now: DateTime<Utc>) -> Re
 
 /// Stores a correction beside its timeline entry; `task` is the task after it.
 pub(crate) async fn insert_correction(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     task: &Task,
     entry: &TimeEntry,
     Adjustment { action, old, new }: Adjustment,
@@ -324,13 +324,13 @@ pub(crate) async fn insert_correction(
         new.map(|span| span.ended_at),
         task.actual_seconds,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// A page of the corrections of a task's intervals, oldest first, and their total number.
-pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<(i32, Correction)>, i64)> {
+pub(crate) async fn corrections(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<(i32, Correction)>, i64)> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         "select task_version, id, time_entry_id, user_id, action, actor_id, occurred_at, old_started_at, old_ended_at,
@@ -343,14 +343,14 @@ pub(crate) async fn corrections(tx: &mut Tx, task_id: Uuid, page: &Page) -> Resu
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.time_corrections where account_id = $1 and task_id = $2"#,
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let corrections = rows.into_iter().map(|row| {
         let action = CorrectionAction::from_name(&row.action)

@@ -1,7 +1,7 @@
 //! Timelines of tasks.
 
 use baton_errors::Result;
-use baton_store::{Page, Tx};
+use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -41,14 +41,14 @@ pub(super) async fn append(tx: &mut Tx, entries: &[LogEntry]) -> Result<()> {
         &changes,
         &reasons as &[Option<String>],
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     let due = entries.iter().map(|it| &it.after).filter(|task| task.version % SNAPSHOT_EVERY == 0);
     store::snapshot::insert(tx, due).await
 }
 
 /// A page of a task's timeline, oldest first, and its length.
-pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec<TimelineEntry>, i64)> {
+pub(crate) async fn read(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<TimelineEntry>, i64)> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"select id, kind, actor_id, version, occurred_at, changes as "changes: Json<Map<String, Value>>", reason
@@ -60,14 +60,14 @@ pub(crate) async fn read(tx: &mut Tx, task_id: Uuid, page: &Page) -> Result<(Vec
         page.limit(),
         page.offset()
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from task.task_events where account_id = $1 and task_id = $2"#,
         account_id,
         task_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let entries = rows.into_iter().map(|row| TimelineEntry {
         id: row.id,

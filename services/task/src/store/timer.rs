@@ -27,7 +27,7 @@ pub(super) async fn set(tx: &mut Tx, timers: &[Timer]) -> Result<()> {
         &due as &[Option<DateTime<Utc>>],
         &times,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -52,7 +52,7 @@ pub(super) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) ->
         &times,
         now,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -121,7 +121,7 @@ pub(crate) async fn postpone_instance(tx: &mut Tx, id: Uuid, by: TimeDelta) -> R
         id,
         until
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(pauses)
 }
@@ -150,7 +150,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<LockedTimer>> 
         tx.tenant().account_id,
         ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -178,7 +178,7 @@ pub(crate) async fn mark_fired(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) ->
         dropped,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

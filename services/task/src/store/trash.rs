@@ -1,7 +1,7 @@
 //! Deleted tasks.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Db, Page, Tx};
+use baton_store::{Db, Page, ReadTx, Tx};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub(crate) struct Expired {
 
 /// A page of the tasks that the actor may restore ([`Actor::can_delete`]), latest deleted first, with one more if
 /// another page follows, and their total number.
-pub(crate) async fn read(tx: &mut Tx, actor: Actor<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
+pub(crate) async fn read(tx: &mut ReadTx, actor: Actor<'_>, page: &Page) -> Result<(Vec<Task>, i64)> {
     let account_id = tx.tenant().account_id;
     let theirs = |what: &str| {
         let mut query = QueryBuilder::<Postgres>::new("select ");
@@ -37,8 +37,8 @@ pub(crate) async fn read(tx: &mut Tx, actor: Actor<'_>, page: &Page) -> Result<(
     }
     query.push(" order by deleted_at desc, id desc limit ").push_bind(page.limit());
     query.push(" offset ").push_bind(page.offset());
-    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
-    let total = theirs("count(*)").build_query_scalar().fetch_one(&mut **tx).await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(tx.connection()).await?;
+    let total = theirs("count(*)").build_query_scalar().fetch_one(tx.connection()).await?;
     Ok((rows.into_iter().map(Task::try_from).collect::<Result<_>>()?, total))
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn lock_subtasks(tx: &mut Tx, parents: &[Uuid], limit: i64) -> 
     .bind(tx.tenant().account_id)
     .bind(parents)
     .bind(limit)
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Task::try_from).collect()
 }

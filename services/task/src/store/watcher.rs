@@ -1,7 +1,7 @@
 //! Watchers of tasks.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// All watchers of the task by user id, including creator and holder unless they declined: at most [`MAX_WATCHERS`]
 /// plus two.
-pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
+pub(crate) async fn all(tx: &mut ReadTx, task: &Task) -> Result<Vec<Watcher>> {
     let by_themselves: Vec<Uuid> = [Some(task.created_by), task.assigned_to].into_iter().flatten().collect();
     let rows = sqlx::query!(
         r#"select coalesce(w.user_id, own.user_id) as "user_id!", w.standing as "standing?"
@@ -23,7 +23,7 @@ pub(crate) async fn all(tx: &mut Tx, task: &Task) -> Result<Vec<Watcher>> {
         task.id,
         &by_themselves
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let watcher = |user_id, standing: Option<String>| {
         let standing = standing.map(|name| known(&name)).transpose()?;
@@ -42,7 +42,7 @@ pub(crate) struct TaskWatcher {
 }
 
 /// Watchers of these tasks, including deleted ones, who are neither creator nor holder, except `user_id`.
-pub(crate) async fn of_tasks(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<TaskWatcher>> {
+pub(crate) async fn of_tasks(tx: &mut ReadTx, tasks: &[Uuid], user_id: Uuid, limit: i64) -> Result<Vec<TaskWatcher>> {
     let watching = sqlx::query_as!(
         TaskWatcher,
         "select w.task_id, w.user_id, t.created_by, t.assigned_to
@@ -55,20 +55,20 @@ pub(crate) async fn of_tasks(tx: &mut Tx, tasks: &[Uuid], user_id: Uuid, limit: 
         user_id,
         limit
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(watching)
 }
 
 /// The watch state of a member.
-pub(crate) async fn state(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
+pub(crate) async fn state(tx: &mut ReadTx, task_id: Uuid, user_id: Uuid) -> Result<Option<WatchState>> {
     let name = sqlx::query_scalar!(
         "select standing from task.task_watchers where account_id = $1 and task_id = $2 and user_id = $3",
         tx.tenant().account_id,
         task_id,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     name.map(|name| known(&name)).transpose()
 }
@@ -76,7 +76,7 @@ pub(crate) async fn state(tx: &mut Tx, task_id: Uuid, user_id: Uuid) -> Result<O
 /// Serializes changes of a task's watchers: states and their number stay as read.
 pub(crate) async fn lock(tx: &mut Tx, task_id: Uuid) -> Result<()> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('task.watchers:' || $1, 0))", task_id.to_string())
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(crate) async fn set(
         standing.watches(),
         MAX_WATCHERS
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     if stored.rows_affected() == 1 { Ok(()) } else { Err(Reason::WatcherLimit.into()) }
 }
@@ -136,7 +136,7 @@ pub(crate) async fn add_implicit(
         now,
         MAX_WATCHERS
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(joined)
 }
@@ -145,7 +145,7 @@ pub(crate) async fn add_implicit(
 pub(crate) async fn delete_member(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!("delete from task.task_watchers where account_id = $1 and user_id = $2", account_id, user_id)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(())
 }

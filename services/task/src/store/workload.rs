@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ const MAX_SAMPLE: i64 = 50;
 /// Workloads of these people at `now`; tasks due by `horizon` count as due before the task to assign. People without
 /// any work are left out.
 pub(crate) async fn of(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     people: &[Uuid],
     now: DateTime<Utc>,
     horizon: DateTime<Utc>,
@@ -37,7 +37,7 @@ pub(crate) async fn of(
         now,
         horizon
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let done = sqlx::query!(
         r#"select person as "user_id!", count(*) as "paced!",
@@ -55,7 +55,7 @@ pub(crate) async fn of(
         now - HISTORY_WINDOW,
         MAX_SAMPLE
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     let mut loads: HashMap<Uuid, Workload> = HashMap::with_capacity(people.len());
     for row in held {

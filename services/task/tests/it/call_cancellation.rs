@@ -12,7 +12,7 @@ use uuid::Uuid;
 async fn read_and_drop(db: &Db, tenant: Tenant, micros: u64) {
     let read = async {
         let mut tx = db.begin_read(tenant).await.unwrap();
-        sqlx::query("select 1").execute(&mut *tx).await.unwrap();
+        sqlx::query("select 1").execute(tx.connection()).await.unwrap();
     };
     let _ = timeout(Duration::from_micros(micros), read).await;
 }

@@ -172,7 +172,7 @@ async fn comments_of_a_hidden_task_are_not_found() {
     let mut tx = db.begin(baton_store::Tenant::account(other_account.team.account_id)).await.unwrap();
     for table in ["comments", "comment_mentions", "comment_reactions", "task_watchers"] {
         let count = sqlx::AssertSqlSafe(format!("select count(*) from task.{table}"));
-        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *tx).await.unwrap(), 0, "{table}");
+        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(tx.connection()).await.unwrap(), 0, "{table}");
     }
 }
 

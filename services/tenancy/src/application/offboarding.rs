@@ -6,7 +6,7 @@
 //! user stays its owner meanwhile, and can cancel the deletion after reactivating their sign-in.
 
 use baton_errors::Result;
-use baton_store::{Tenant, Tx};
+use baton_store::{ReadTx, Tenant, Tx};
 use uuid::Uuid;
 
 use super::{invitations, ownership::transfer_ownership};
@@ -52,7 +52,7 @@ async fn leave_account(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<(
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn find_successor(tx: &mut Tx, leaving: &Member, user_id: Uuid) -> Result<Option<Uuid>> {
+pub(crate) async fn find_successor(tx: &mut ReadTx, leaving: &Member, user_id: Uuid) -> Result<Option<Uuid>> {
     match leaving.manager_id {
         Some(manager_id) => Ok(Some(manager_id)),
         None => store::member::oldest_other_owner(tx, leaving.account_id, user_id).await,

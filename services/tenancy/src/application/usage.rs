@@ -2,7 +2,7 @@
 
 use baton_access::Limits;
 use baton_errors::{Error, Reason, Result};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// ACCOUNT_NOT_FOUND.
-pub(crate) async fn load_limits(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<(Plan, Limits)> {
+pub(crate) async fn load_limits(tx: &mut ReadTx, tiers: &Tiers, account_id: Uuid) -> Result<(Plan, Limits)> {
     let plan = store::usage::get_plan(tx, account_id).await?.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
     Ok((plan, tiers.limits(&plan)))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn reserve_seats(tx: &mut Tx, tiers: &Tiers, account_id: Uuid, 
 ///
 /// # Errors
 /// QUOTA_EXCEEDED.
-pub(crate) async fn check_member_seat(tx: &mut Tx, tiers: &Tiers, account_id: Uuid) -> Result<()> {
+pub(crate) async fn check_member_seat(tx: &mut ReadTx, tiers: &Tiers, account_id: Uuid) -> Result<()> {
     let (_, limits) = load_limits(tx, tiers, account_id).await?;
     let open_since = tx.db().clock().now() - INVITATION_TTL;
     let members = store::usage::count_seats(tx, account_id, open_since).await?.members;

@@ -13,7 +13,7 @@ use baton_proto::baton::{
         UpdateSettingsResponse, account_service_server::AccountService,
     },
 };
-use baton_store::{Event, Idempotency, Page, Preconditions, Tenant, Tx};
+use baton_store::{Event, Idempotency, Page, Preconditions, ReadTx, Tenant};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -312,7 +312,7 @@ impl Rpc {
 ///
 /// # Errors
 /// NOT_A_MEMBER, PERMISSION_MISSING.
-async fn require_permission(tx: &mut Tx, principal: &Principal, permission: Permission) -> Result<()> {
+async fn require_permission(tx: &mut ReadTx, principal: &Principal, permission: Permission) -> Result<()> {
     let actor = store::member::list_active(tx, principal.account_id(), &[principal.user_id()]).await?.pop();
     let actor = actor.ok_or_else(|| Error::from(Reason::NotAMember))?;
     if !matrix::holds(actor.role, permission) {

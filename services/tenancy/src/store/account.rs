@@ -1,7 +1,7 @@
 //! Accounts.
 
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -67,13 +67,13 @@ pub(crate) async fn create(tx: &mut Tx, account: &Account) -> Result<bool> {
         account.updated_at,
         account.version,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Loads an account.
-pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>> {
+pub(crate) async fn get(tx: &mut ReadTx, account_id: Uuid) -> Result<Option<Account>> {
     let row = sqlx::query_as!(
         Row,
         "select id, name, slug, brand_primary_color, brand_accent_color, brand_logo_url, subscription_tier, status,
@@ -81,7 +81,7 @@ pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account>
          from tenancy.accounts where id = $1",
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Account::try_from).transpose()
 }
@@ -95,7 +95,7 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<Account
          from tenancy.accounts where id = $1 for no key update",
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Account::try_from).transpose()
 }
@@ -122,7 +122,7 @@ pub(crate) async fn save(tx: &mut Tx, account: &mut Account) -> Result<()> {
         account.deletes_at,
         account.updated_at,
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await
     .map_err(|error| match violated_constraint(&error) {
         Some("accounts_slug_unique") => Reason::SlugTaken.into(),
@@ -134,7 +134,7 @@ pub(crate) async fn save(tx: &mut Tx, account: &mut Account) -> Result<()> {
 /// Deletes an account and its memberships; `false` when no deletion is due.
 pub(crate) async fn delete(tx: &mut Tx, account_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!("delete from tenancy.accounts where id = $1 and deletes_at <= $2", account_id, now)
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -153,7 +153,7 @@ pub(crate) async fn list_due_for_deletion(db: &Db, now: DateTime<Utc>) -> Result
 /// Takes the hierarchy lock: until the transaction ends, no other changes roles and managers or takes seats.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx, account_id: Uuid) -> Result<()> {
     sqlx::query_scalar!("select id from tenancy.accounts where id = $1 for no key update", account_id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx.connection())
         .await?;
     Ok(())
 }
@@ -167,7 +167,7 @@ pub(crate) struct JoinedAccount {
 
 /// Accounts of a user in the order of joining, after the key `after`.
 pub(crate) async fn list_of_user(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     user_id: Uuid,
     after: (DateTime<Utc>, Uuid),
     limit: i64,
@@ -187,7 +187,7 @@ pub(crate) async fn list_of_user(
         limit,
         offset
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -218,12 +218,12 @@ pub(crate) async fn list_of_user(
 }
 
 /// Number of accounts of a user.
-pub(crate) async fn count_of_user(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
+pub(crate) async fn count_of_user(tx: &mut ReadTx, user_id: Uuid) -> Result<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from tenancy.memberships where user_id = $1 and status = 'active'"#,
         user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(count)
 }
@@ -232,14 +232,14 @@ pub(crate) async fn count_of_user(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
 /// advisory lock, so that the user's accounts are counted and created one at a time.
 pub(crate) async fn lock_and_count_free(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('tenancy.accounts:' || $1, 0))", user_id.to_string())
-        .execute(&mut **tx)
+        .execute(tx.connection())
         .await?;
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
            where m.user_id = $1 and m.status = 'active' and m.role = 'owner' and a.subscription_tier = 'free'"#,
         user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(count)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use baton_errors::Result;
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use sqlx::{FromRow, Postgres, QueryBuilder, types::Json};
@@ -100,7 +100,7 @@ pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()>
         account_id,
         count
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     let rows: Vec<Row> = activities
         .into_iter()
@@ -116,7 +116,7 @@ pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()>
          from jsonb_populate_recordset(null::tenancy.activity_logs, $1)",
         Json(rows) as _
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -165,7 +165,7 @@ pub(crate) type Cursor = (DateTime<Utc>, i64);
 
 /// Rows before the cursor, newest first.
 pub(crate) async fn list(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     filter: &Filter,
     before: Option<Cursor>,
     limit: i64,
@@ -178,27 +178,27 @@ pub(crate) async fn list(
         query.push(" and (occurred_at, seq) < (").push_bind(time).push(", ").push_bind(seq).push(")");
     }
     query.push(" order by occurred_at desc, seq desc limit ").push_bind(limit).push(" offset ").push_bind(offset);
-    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(tx.connection()).await?;
     Ok(rows.into_iter().map(LogEntry::from).collect())
 }
 
 /// Number of rows on all pages.
-pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+pub(crate) async fn count(tx: &mut ReadTx, filter: &Filter) -> Result<i64> {
     let mut query = QueryBuilder::new("select count(*)");
     filter.push(&mut query);
-    Ok(query.build_query_scalar().fetch_one(&mut **tx).await?)
+    Ok(query.build_query_scalar().fetch_one(tx.connection()).await?)
 }
 
 /// Number of rows, and the greatest `seq` among them.
-pub(crate) async fn count_and_last_seq(tx: &mut Tx, filter: &Filter) -> Result<(i64, i64)> {
+pub(crate) async fn count_and_last_seq(tx: &mut ReadTx, filter: &Filter) -> Result<(i64, i64)> {
     let mut query = QueryBuilder::new("select count(*), coalesce(max(seq), 0)");
     filter.push(&mut query);
-    Ok(query.build_query_as().fetch_one(&mut **tx).await?)
+    Ok(query.build_query_as().fetch_one(tx.connection()).await?)
 }
 
 /// Rows after the cursor up to the position `last`, oldest first.
 pub(crate) async fn list_range(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     filter: &Filter,
     after: Option<Cursor>,
     last: i64,
@@ -212,18 +212,18 @@ pub(crate) async fn list_range(
         query.push(" and (occurred_at, seq) > (").push_bind(time).push(", ").push_bind(seq).push(")");
     }
     query.push(" order by occurred_at, seq limit ").push_bind(limit);
-    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(tx.connection()).await?;
     Ok(rows.into_iter().map(LogEntry::from).collect())
 }
 
 /// Whether the user is or was a member of the account.
-pub(crate) async fn was_member(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<bool> {
+pub(crate) async fn was_member(tx: &mut ReadTx, account_id: Uuid, user_id: Uuid) -> Result<bool> {
     let was = sqlx::query_scalar!(
         r#"select exists (select from tenancy.memberships where account_id = $1 and user_id = $2) as "was!""#,
         account_id,
         user_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(was)
 }

@@ -1,7 +1,7 @@
 //! Counts for account analytics, from memberships and the activity log.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub(crate) struct MemberGroup {
 
 /// Counts active members, and open invitations sent after `invited_since`.
 pub(crate) async fn count_members(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     users: UserScope<'_>,
     invited_since: DateTime<Utc>,
@@ -32,7 +32,7 @@ pub(crate) async fn count_members(
         users as _,
         invited_since
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows)
 }
@@ -46,7 +46,7 @@ pub(crate) struct WeekCounts {
 
 /// Counts joins and leaves per week since `since`; omits weeks without any.
 pub(crate) async fn count_member_weeks(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     users: UserScope<'_>,
     since: DateTime<Utc>,
@@ -67,7 +67,7 @@ pub(crate) async fn count_member_weeks(
         users as _,
         since
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows)
 }
@@ -82,7 +82,7 @@ pub(crate) struct InvitationOutcomes {
 /// Counts invitations per outcome. Expired are those sent before `invited_since`, and those that ended at the age of
 /// `now - invited_since` or more.
 pub(crate) async fn count_invitations(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     users: UserScope<'_>,
     invited_since: DateTime<Utc>,
@@ -101,7 +101,7 @@ pub(crate) async fn count_invitations(
         invited_since,
         now
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(row)
 }
@@ -116,7 +116,7 @@ pub(crate) struct ActivityCount {
 
 /// Counts events since `since` per day, per action and per hour of the day, in one pass over the log.
 pub(crate) async fn count_activity(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     users: UserScope<'_>,
     since: DateTime<Utc>,
@@ -135,7 +135,7 @@ pub(crate) async fn count_activity(
         users as _,
         since
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows)
 }

@@ -5,7 +5,7 @@ use baton_access::{
     relation_policy::{self, Relation},
 };
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use uuid::Uuid;
 
 use crate::member::Assignee;
@@ -15,7 +15,7 @@ const MAX_ASSIGNEES: i64 = 1_000;
 
 /// Active members to whom this member may assign tasks by [`relation_policy::TASKS`], without the member. Direct
 /// reports come first, then the order of joining.
-pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) -> Result<Vec<Assignee>> {
+pub(crate) async fn list(tx: &mut ReadTx, user_id: Uuid, membership: &Membership) -> Result<Vec<Assignee>> {
     let assignable_roles = |relation| -> Vec<String> {
         let allowed = |of: &Role| relation_policy::allows(relation_policy::TASKS, membership.role, *of, relation);
         Role::ALL.into_iter().filter(allowed).map(|role| role.name().to_owned()).collect()
@@ -33,7 +33,7 @@ pub(crate) async fn list(tx: &mut Tx, user_id: Uuid, membership: &Membership) ->
         &reports,
         MAX_ASSIGNEES
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter()
         .map(|row| Ok(Assignee { user_id: row.user_id, role: super::member::parse_role(&row.role)? }))

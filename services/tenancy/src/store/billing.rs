@@ -1,7 +1,7 @@
 //! Subscriptions and processed Stripe events.
 
 use baton_errors::{Error, Result};
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ pub(crate) async fn record_event(tx: &mut Tx, event: &StripeEvent, now: DateTime
         event.created_at,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(inserted.rows_affected() == 1)
 }
@@ -84,7 +84,7 @@ impl TryFrom<Row> for Subscription {
 }
 
 /// All subscriptions of an account. To change one, the caller must hold the hierarchy lock.
-pub(crate) async fn list_of_account(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Subscription>> {
+pub(crate) async fn list_of_account(tx: &mut ReadTx, account_id: Uuid) -> Result<Vec<Subscription>> {
     let rows = sqlx::query_as!(
         Row,
         "select id, customer_id, status, price_id, tier, current_period_end, cancel_at_period_end, trial_ends_at,
@@ -92,7 +92,7 @@ pub(crate) async fn list_of_account(tx: &mut Tx, account_id: Uuid) -> Result<Vec
          from tenancy.subscriptions where account_id = $1 order by id",
         account_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Subscription::try_from).collect()
 }
@@ -129,7 +129,7 @@ pub(crate) async fn save(
         subscription.failed_at,
         lapses_at,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -157,7 +157,7 @@ pub(crate) async fn clear_lapsed(tx: &mut Tx, account_id: Uuid, now: DateTime<Ut
         account_id,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(lapsed.into_iter().min())
 }
@@ -183,7 +183,7 @@ pub(crate) async fn save_entitlement(
         entitlement.ends_at,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(changed.unwrap_or_default())
 }

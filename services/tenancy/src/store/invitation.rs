@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use baton_access::Role;
 use baton_errors::Result;
-use baton_store::{Db, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>
         &roles,
         &managers as &[Option<Uuid>],
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(added)
 }
@@ -44,7 +44,7 @@ pub(crate) async fn add_all(tx: &mut Tx, invited: &[Member]) -> Result<Vec<Uuid>
 /// Addresses that were sent an invitation after `since` that has ended without acceptance. Returns the last sending
 /// time by `email_key`. Accepted invitations do not count: their recipients wanted them.
 pub(crate) async fn list_recently_mailed(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     emails: &[String],
     since: DateTime<Utc>,
@@ -59,7 +59,7 @@ pub(crate) async fn list_recently_mailed(
         &keys,
         since
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|row| (row.email_key, row.mailed_at)).collect())
 }
@@ -84,7 +84,7 @@ pub(crate) async fn end_for_emails(
         before,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
@@ -106,7 +106,7 @@ pub(crate) async fn end_expired(
         before,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
@@ -131,7 +131,7 @@ pub(crate) async fn end_by_inviter(
         &roles,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
@@ -157,7 +157,7 @@ pub(crate) async fn resend(tx: &mut Tx, member: &mut Member, inviter: Uuid, now:
         now,
         inviter
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     (member.invited_at, member.invited_by) = (now, Some(inviter));
     Ok(())

@@ -2,7 +2,7 @@
 
 use baton_access::Role;
 use baton_errors::{Error, Reason, Result, violated_constraint};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -92,7 +92,7 @@ pub(crate) async fn add(tx: &mut Tx, member: &Member) -> Result<()> {
         member.left_at,
         member.version,
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await
     .map_err(map_constraint)?;
     Ok(())
@@ -120,7 +120,7 @@ pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
         member.left_at,
         member.handle,
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await
     .map_err(map_constraint)?;
     (member.version, member.handle) = (saved.version, saved.handle);
@@ -128,7 +128,7 @@ pub(crate) async fn save(tx: &mut Tx, member: &mut Member) -> Result<()> {
 }
 
 /// The active members among these users.
-pub(crate) async fn list_active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Member>> {
+pub(crate) async fn list_active(tx: &mut ReadTx, account_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Member>> {
     let rows = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
@@ -137,7 +137,7 @@ pub(crate) async fn list_active(tx: &mut Tx, account_id: Uuid, user_ids: &[Uuid]
         account_id,
         user_ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
@@ -152,14 +152,14 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Opti
         account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Member::try_from).transpose()
 }
 
 /// Loads the part of the hierarchy that changing a member, with this manager, depends on.
 pub(crate) async fn hierarchy_context(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     user_id: Uuid,
     manager_id: Option<Uuid>,
@@ -175,7 +175,7 @@ pub(crate) async fn hierarchy_context(
         user_id,
         manager_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(HierarchyContext {
         manager: row.manager.as_deref().map(parse_role).transpose()?,
@@ -193,7 +193,7 @@ pub(crate) async fn move_reports(tx: &mut Tx, account_id: Uuid, from: Uuid, to: 
         from,
         to
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
@@ -210,13 +210,13 @@ pub(crate) async fn move_super_managers(tx: &mut Tx, account_id: Uuid, from: Uui
         from,
         to
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
 
 /// The active owner with the longest membership, other than this user.
-pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: Uuid) -> Result<Option<Uuid>> {
+pub(crate) async fn oldest_other_owner(tx: &mut ReadTx, account_id: Uuid, user_id: Uuid) -> Result<Option<Uuid>> {
     let owner = sqlx::query_scalar!(
         r#"select user_id as "user_id!" from tenancy.memberships
            where account_id = $1 and role = 'owner' and status = 'active' and user_id <> $2
@@ -224,13 +224,13 @@ pub(crate) async fn oldest_other_owner(tx: &mut Tx, account_id: Uuid, user_id: U
         account_id,
         user_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(owner)
 }
 
 /// The active super manager with the longest membership.
-pub(crate) async fn oldest_super_manager(tx: &mut Tx, account_id: Uuid) -> Result<Option<Member>> {
+pub(crate) async fn oldest_super_manager(tx: &mut ReadTx, account_id: Uuid) -> Result<Option<Member>> {
     let row = sqlx::query_as!(
         Row,
         "select id, account_id, user_id, email, role, status, manager_id, can_reassign_tasks, invited_by,
@@ -239,18 +239,18 @@ pub(crate) async fn oldest_super_manager(tx: &mut Tx, account_id: Uuid) -> Resul
          order by joined_at, id limit 1",
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Member::try_from).transpose()
 }
 
 /// Account ids of a user's active memberships, in lock order.
-pub(crate) async fn list_account_ids(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Uuid>> {
+pub(crate) async fn list_account_ids(tx: &mut ReadTx, user_id: Uuid) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         "select account_id from tenancy.memberships where user_id = $1 and status = 'active' order by account_id",
         user_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(ids)
 }
@@ -271,7 +271,7 @@ pub(crate) async fn set_email(tx: &mut Tx, account_id: Uuid, user_id: Uuid, emai
         email,
         email_key(email)
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await
     .map_err(map_constraint)?;
     row.map(Member::try_from).transpose()
@@ -297,7 +297,7 @@ impl Filter {
 
 /// Members in the order of invitation, after the key `after`.
 pub(crate) async fn list(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     filter: &Filter,
     after: (DateTime<Utc>, Uuid),
     limit: i64,
@@ -318,13 +318,13 @@ pub(crate) async fn list(
         limit,
         offset
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter().map(Member::try_from).collect()
 }
 
 /// Number of members on all pages.
-pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+pub(crate) async fn count(tx: &mut ReadTx, filter: &Filter) -> Result<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from tenancy.memberships
            where account_id = $1 and role = any($2) and status = any($3)"#,
@@ -332,7 +332,7 @@ pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
         &filter.roles(),
         &filter.statuses()
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(count)
 }
@@ -353,7 +353,7 @@ pub(crate) struct OwnMembership {
 }
 
 /// Loads a user's membership in the account, or in the one that they joined first when `account_id` is `None`.
-pub(crate) async fn get_own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<OwnMembership>> {
+pub(crate) async fn get_own(tx: &mut ReadTx, user_id: Uuid, account_id: Option<Uuid>) -> Result<Option<OwnMembership>> {
     let row = sqlx::query!(
         "select m.account_id, m.role, m.manager_id, m.can_reassign_tasks, a.managers_may_reassign, a.status,
                 a.require_second_factor, a.rejection_enabled, a.default_visibility, a.timezone, a.one_running_timer
@@ -363,7 +363,7 @@ pub(crate) async fn get_own(tx: &mut Tx, user_id: Uuid, account_id: Option<Uuid>
         user_id,
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     let unknown = || Error::internal("an account has an unknown status or visibility");
     row.map(|row| {
@@ -393,7 +393,7 @@ pub(crate) struct ReportingLines {
 /// Loads the direct and indirect reports of `reports_of`, and the team: `manager_id` with their direct reports. Both
 /// are empty for `None`.
 pub(crate) async fn reporting_lines(
-    tx: &mut Tx,
+    tx: &mut ReadTx,
     account_id: Uuid,
     reports_of: Option<Uuid>,
     manager_id: Option<Uuid>,
@@ -415,7 +415,7 @@ pub(crate) async fn reporting_lines(
         reports_of,
         manager_id
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(lines)
 }
@@ -428,7 +428,7 @@ pub(crate) struct InvitationRecipient {
 }
 
 /// Loads the recipient of an invitation; `None` when it is no longer open.
-pub(crate) async fn get_recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Result<Option<InvitationRecipient>> {
+pub(crate) async fn get_recipient(tx: &mut ReadTx, account_id: Uuid, id: Uuid) -> Result<Option<InvitationRecipient>> {
     let recipient = sqlx::query_as!(
         InvitationRecipient,
         "select m.email, a.name as account_name, m.invited_by
@@ -437,7 +437,7 @@ pub(crate) async fn get_recipient(tx: &mut Tx, account_id: Uuid, id: Uuid) -> Re
         account_id,
         id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     Ok(recipient)
 }

@@ -1,13 +1,13 @@
 //! Looks up members by handle or user id, with their managers.
 
 use baton_errors::Result;
-use baton_store::Tx;
+use baton_store::ReadTx;
 use uuid::Uuid;
 
 use crate::member::FoundMember;
 
 /// Active members with these handles or user ids, each once.
-pub(crate) async fn find(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<FoundMember>> {
+pub(crate) async fn find(tx: &mut ReadTx, handles: &[String], user_ids: &[Uuid]) -> Result<Vec<FoundMember>> {
     let rows = sqlx::query!(
         r#"with recursive found as (
                select user_id, handle, role, manager_id from tenancy.memberships
@@ -29,7 +29,7 @@ pub(crate) async fn find(tx: &mut Tx, handles: &[String], user_ids: &[Uuid]) -> 
         handles,
         user_ids
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     rows.into_iter()
         .map(|row| {

@@ -1,7 +1,7 @@
 //! Settings of accounts. They are columns of the account and share its version.
 
 use baton_errors::{Error, Result};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ impl Row {
 }
 
 /// Loads an account's settings and version.
-pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Settings, i32)>> {
+pub(crate) async fn get(tx: &mut ReadTx, account_id: Uuid) -> Result<Option<(Settings, i32)>> {
     let row = sqlx::query_as!(
         Row,
         r#"select managers_may_reassign, rejection_enabled, require_second_factor,
@@ -50,7 +50,7 @@ pub(crate) async fn get(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Setting
            from tenancy.accounts where id = $1"#,
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Row::into_settings).transpose()
 }
@@ -65,7 +65,7 @@ pub(crate) async fn lock(tx: &mut Tx, account_id: Uuid) -> Result<Option<(Settin
            from tenancy.accounts where id = $1 for no key update"#,
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Row::into_settings).transpose()
 }
@@ -90,7 +90,7 @@ pub(crate) async fn save(tx: &mut Tx, account_id: Uuid, settings: &Settings, now
         settings.one_running_timer,
         now,
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(version)
 }

@@ -2,7 +2,7 @@
 
 use baton_access::Limits;
 use baton_errors::{Error, Result};
-use baton_store::Tx;
+use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ impl TryFrom<Row> for Plan {
 }
 
 /// Loads an account's plan.
-pub(crate) async fn get_plan(tx: &mut Tx, account_id: Uuid) -> Result<Option<Plan>> {
+pub(crate) async fn get_plan(tx: &mut ReadTx, account_id: Uuid) -> Result<Option<Plan>> {
     let row = sqlx::query_as!(
         Row,
         "select subscription_tier, max_users, max_open_tasks_per_user, max_storage_mebibytes, max_ai_tokens_per_month,
@@ -48,7 +48,7 @@ pub(crate) async fn get_plan(tx: &mut Tx, account_id: Uuid) -> Result<Option<Pla
          from tenancy.accounts where id = $1",
         account_id
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(tx.connection())
     .await?;
     row.map(Plan::try_from).transpose()
 }
@@ -64,7 +64,7 @@ pub(crate) struct Seats {
 
 /// Counts taken seats. Open invitations are those sent after `open_since`. To take a seat, the caller must hold the
 /// hierarchy lock.
-pub(crate) async fn count_seats(tx: &mut Tx, account_id: Uuid, open_since: DateTime<Utc>) -> Result<Seats> {
+pub(crate) async fn count_seats(tx: &mut ReadTx, account_id: Uuid, open_since: DateTime<Utc>) -> Result<Seats> {
     let seats = sqlx::query_as!(
         Seats,
         r#"select count(*) filter (where status = 'active') as "members!", count(*) as "taken!"
@@ -73,7 +73,7 @@ pub(crate) async fn count_seats(tx: &mut Tx, account_id: Uuid, open_since: DateT
         account_id,
         open_since
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(tx.connection())
     .await?;
     Ok(seats)
 }
@@ -90,7 +90,7 @@ pub(crate) async fn save(tx: &mut Tx, quota: Quota, user_id: Uuid, used: i32, no
         used,
         now
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -103,7 +103,7 @@ pub(crate) struct PeakUsage {
 }
 
 /// Loads the highest usage of each reported quota, over all users.
-pub(crate) async fn peak_usage(tx: &mut Tx, account_id: Uuid) -> Result<Vec<PeakUsage>> {
+pub(crate) async fn peak_usage(tx: &mut ReadTx, account_id: Uuid) -> Result<Vec<PeakUsage>> {
     let reported: Vec<_> =
         Quota::ALL.into_iter().filter(|quota| quota.is_reported()).map(|quota| quota.name().to_owned()).collect();
     let peaks = sqlx::query_as!(
@@ -117,7 +117,7 @@ pub(crate) async fn peak_usage(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Peak
         account_id,
         &reported
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(peaks)
 }
@@ -141,7 +141,7 @@ pub(crate) async fn record_thresholds(
         user_id,
         percent.saturating_add(RESET_MARGIN)
     )
-    .execute(&mut **tx)
+    .execute(tx.connection())
     .await?;
     let reached = sqlx::query_scalar!(
         r#"insert into tenancy.usage_warnings (account_id, quota, user_id, percent, warned_at)
@@ -153,19 +153,19 @@ pub(crate) async fn record_thresholds(
         percent,
         now
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(reached)
 }
 
 /// User ids of the account's active owners.
-pub(crate) async fn list_owners(tx: &mut Tx, account_id: Uuid) -> Result<Vec<Uuid>> {
+pub(crate) async fn list_owners(tx: &mut ReadTx, account_id: Uuid) -> Result<Vec<Uuid>> {
     let owners = sqlx::query_scalar!(
         r#"select user_id as "user_id!" from tenancy.memberships
            where account_id = $1 and status = 'active' and role = 'owner' order by joined_at, id"#,
         account_id
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(tx.connection())
     .await?;
     Ok(owners)
 }

@@ -78,20 +78,24 @@ async fn row_level_security_alone_isolates_tenants() {
     let db = context.db(SPEC.name);
     let tenant = Tenant { account_id: mine.account_id, user_id: mine.owner.user_id };
     let mut tx = db.begin(tenant).await.unwrap();
-    let accounts: Vec<Uuid> = sqlx::query_scalar("select id from tenancy.accounts").fetch_all(&mut *tx).await.unwrap();
+    let accounts: Vec<Uuid> =
+        sqlx::query_scalar("select id from tenancy.accounts").fetch_all(tx.connection()).await.unwrap();
     assert_eq!(accounts, [mine.account_id]);
-    let account_ids: Vec<Uuid> =
-        sqlx::query_scalar("select distinct account_id from tenancy.memberships").fetch_all(&mut *tx).await.unwrap();
+    let account_ids: Vec<Uuid> = sqlx::query_scalar("select distinct account_id from tenancy.memberships")
+        .fetch_all(tx.connection())
+        .await
+        .unwrap();
     assert_eq!(account_ids, [mine.account_id]);
     // Writes without a filter change only the own tenant.
-    let changed = sqlx::query("update tenancy.memberships set version = version + 1").execute(&mut *tx).await.unwrap();
+    let changed =
+        sqlx::query("update tenancy.memberships set version = version + 1").execute(tx.connection()).await.unwrap();
     assert_eq!(changed.rows_affected(), 7);
-    let changed = sqlx::query("update tenancy.accounts set name = 'x'").execute(&mut *tx).await.unwrap();
+    let changed = sqlx::query("update tenancy.accounts set name = 'x'").execute(tx.connection()).await.unwrap();
     assert_eq!(changed.rows_affected(), 1);
     let deleted = sqlx::query("delete from tenancy.accounts where id = $1").bind(theirs.account_id);
-    assert_eq!(deleted.execute(&mut *tx).await.unwrap().rows_affected(), 0);
+    assert_eq!(deleted.execute(tx.connection()).await.unwrap().rows_affected(), 0);
     let moved = sqlx::query("update tenancy.memberships set account_id = $1").bind(theirs.account_id);
-    let error = moved.execute(&mut *tx).await.unwrap_err();
+    let error = moved.execute(tx.connection()).await.unwrap_err();
     assert!(error.to_string().contains("row-level security"), "{error}");
     drop(tx);
 
@@ -105,13 +109,14 @@ async fn row_level_security_alone_isolates_tenants() {
         let seen: (i64, i64) = sqlx::query_as(
             "select (select count(*) from tenancy.accounts), (select count(*) from tenancy.memberships)",
         )
-        .fetch_one(&mut *tx)
+        .fetch_one(tx.connection())
         .await
         .unwrap();
         assert_eq!(seen, expected, "{tenant:?}");
-        let written = sqlx::query("update tenancy.memberships set role = 'owner'").execute(&mut *tx).await.unwrap();
+        let written =
+            sqlx::query("update tenancy.memberships set role = 'owner'").execute(tx.connection()).await.unwrap();
         assert_eq!(written.rows_affected(), 0, "{tenant:?}");
-        let written = sqlx::query("update tenancy.accounts set name = 'x'").execute(&mut *tx).await.unwrap();
+        let written = sqlx::query("update tenancy.accounts set name = 'x'").execute(tx.connection()).await.unwrap();
         assert_eq!(written.rows_affected(), 0, "{tenant:?}");
     }
     let without_tenant: i64 =
