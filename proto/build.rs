@@ -34,7 +34,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .fail_on_runtime_only(true)
         .compile()?;
     implement_validate_without_rules(&out, &descriptors)?;
-    apply_text_rules(&out, &descriptors)
+    apply_text_rules(&out, &descriptors)?;
+    split_off_example(&out, &descriptors)
+}
+
+/// Moves the files of the example service (tests/example) to a set of their own: it is no part of the product.
+fn split_off_example(out: &Path, descriptors: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let pool = DescriptorPool::decode(fs::read(descriptors)?.as_slice())?;
+    let (example, product): (Vec<_>, Vec<_>) = pool.files().partition(|file| file.package_name() == "baton.example.v1");
+    for (path, files) in [(out.join("example.bin"), example), (descriptors.to_owned(), product)] {
+        let files: Vec<Vec<u8>> = files.iter().map(|file| file.encode_to_vec()).collect();
+        let mut set = Vec::new();
+        prost::encoding::bytes::encode_repeated(1, &files, &mut set);
+        fs::write(path, set)?;
+    }
+    Ok(())
 }
 
 fn collect(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -19,6 +19,7 @@ mod crash_recovery;
 mod distributed_trace;
 mod docs_page;
 mod docs_samples;
+mod example_service;
 mod forged_tokens;
 mod graceful_shutdown;
 mod idempotency;

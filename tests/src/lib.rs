@@ -32,7 +32,7 @@ pub use grpc_web::GrpcWeb;
 pub use meter::Meter;
 pub use node::{Node, run_node};
 pub use people::{PASSWORD, Person, Team};
-pub use platform::{Platform, baton_binary, free_address};
+pub use platform::{Platform, baton_binary, example_binary, free_address};
 pub use rest::{Call, Rest, RestResponse};
 pub use services::Services;
 

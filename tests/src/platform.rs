@@ -30,6 +30,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A running platform with its own database and Redis. It is killed on drop.
 #[derive(Debug)]
 pub struct Platform {
+    program: &'static str,
     child: Child,
     address: SocketAddr,
     env: Vec<(String, String)>,
@@ -48,6 +49,15 @@ impl Platform {
 
     /// Starts a platform with additional environment variables.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_program("baton", variables).await
+    }
+
+    /// Starts a platform of the program with the example service (`tests/example`).
+    pub async fn start_example(variables: &[(&str, &str)]) -> Self {
+        Self::start_program("baton-example", variables).await
+    }
+
+    async fn start_program(program: &'static str, variables: &[(&str, &str)]) -> Self {
         let (database, redis) = tokio::join!(servers::database(), servers::redis());
         let folder = tempfile::tempdir().expect("a folder for the platform");
         let address = free_address();
@@ -65,9 +75,9 @@ impl Platform {
             env.push((name.to_owned(), "1000000".to_owned()));
         }
         env.extend(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        let child = spawn(&env, folder.path());
+        let child = spawn(program, &env, folder.path());
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        let mut platform = Self { child, address, env, folder, client, redis, database };
+        let mut platform = Self { program, child, address, env, folder, client, redis, database };
         platform.wait_for_start().await;
         platform
     }
@@ -170,7 +180,7 @@ impl Platform {
     /// Starts the platform again after its exit: same port, data and keys.
     pub async fn restart(&mut self) {
         assert!(self.child.try_wait().expect("a child of ours").is_some(), "it is still running");
-        self.child = spawn(&self.env, self.folder.path());
+        self.child = spawn(self.program, &self.env, self.folder.path());
         self.wait_for_start().await;
     }
 
@@ -275,12 +285,12 @@ async fn dead_letters(url: &str) -> sqlx::Result<Vec<String>> {
     Ok(found)
 }
 
-fn spawn(env: &[(String, String)], folder: &Path) -> Child {
+fn spawn(program: &str, env: &[(String, String)], folder: &Path) -> Child {
     let log = |name: &str| {
         let path = folder.join(name);
         File::options().create(true).append(true).open(path).expect("a file of our own")
     };
-    let mut command = baton_binary();
+    let mut command = binary(program);
     command.args(["up", "--no-demo", "--data"]).arg(folder.join("data")).envs(env.iter().cloned());
     command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
     command.spawn().expect("the binary runs")
@@ -288,11 +298,21 @@ fn spawn(env: &[(String, String)], folder: &Path) -> Child {
 
 /// The binary under test with an empty configuration: `BATON_BIN`, else the one that cargo built beside the tests.
 pub fn baton_binary() -> Command {
-    let program = std::env::var_os("BATON_BIN").map(PathBuf::from).unwrap_or_else(|| {
+    binary("baton")
+}
+
+/// [`baton_binary`] with the example service, from the same folder.
+pub fn example_binary() -> Command {
+    binary("baton-example")
+}
+
+fn binary(name: &str) -> Command {
+    let baton = std::env::var_os("BATON_BIN").map(PathBuf::from).unwrap_or_else(|| {
         let tests = std::env::current_exe().expect("the path of the tests");
         tests.ancestors().nth(2).expect("target/debug/deps/it-…").join("baton")
     });
-    assert!(program.is_file(), "{} is not there; run cargo build -p baton, or set BATON_BIN", program.display());
+    let program = if name == "baton" { baton } else { baton.with_file_name(name) };
+    assert!(program.is_file(), "{} is not there; run cargo build -p {name}, or set BATON_BIN", program.display());
     let mut command = Command::new(program);
     // Only the locations of the server programs come from the environment.
     let kept = ["BATON_POSTGRES_BIN", "BATON_REDIS_SERVER"];

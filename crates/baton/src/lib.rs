@@ -7,6 +7,7 @@ mod doctor;
 mod embedded;
 mod files;
 mod keys;
+pub mod manifests;
 mod migrate;
 mod openapi;
 pub mod platform;
@@ -77,16 +78,31 @@ enum Command {
     },
     /// Prints the OpenAPI 3.1 document of the REST API.
     Openapi,
+    /// Writes the part of the Kubernetes manifests that follows from the registry of services.
+    Manifests {
+        /// The base of the manifests: `k8s/base`.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Runs a command with a private Postgres and Redis, and stops them after it: for the tests.
     #[command(hide = true)]
     Servers {
         /// Migrate all schemas into one database, and name it in DATABASE_URL.
         #[arg(long)]
         migrated: bool,
+        /// With --migrated: also this schema, from the files of a folder. For a service that does not compile yet.
+        #[arg(long, value_name = "SCHEMA=FOLDER", requires = "migrated")]
+        schema: Vec<String>,
         /// The command.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<String>,
     },
+}
+
+/// Runs the program with services beside those of the product.
+pub fn main_with(services: impl IntoIterator<Item = platform::Service>) -> ExitCode {
+    platform::add(services);
+    main()
 }
 
 /// Runs the program with the arguments of the process.
@@ -110,7 +126,8 @@ pub fn main() -> ExitCode {
             Command::Quota { command } => quota::run(&env, &command).await,
             Command::Task { command } => task::run(&env, &command).await,
             Command::Openapi => openapi::print(),
-            Command::Servers { migrated, command } => test_servers::run(migrated, &command).await,
+            Command::Manifests { folder } => manifests::run(&folder),
+            Command::Servers { migrated, schema, command } => test_servers::run(migrated, &schema, &command).await,
         }
     });
     match done {

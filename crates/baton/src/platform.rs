@@ -1,11 +1,12 @@
 //! The registry: one row per service, from which everything else about it is derived.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::{net::SocketAddr, pin::Pin, sync::OnceLock};
 
 use anyhow::{Context, bail};
 use axum::Router;
 use baton_gateway::UpstreamConfig;
-use baton_runtime::{Clock, ConfigError, Env, Shutdown, Variable, config::Reader};
+pub use baton_runtime::Clock;
+use baton_runtime::{ConfigError, Env, Shutdown, Variable, config::Reader};
 use baton_service::Spec;
 use tokio::net::TcpListener;
 
@@ -28,57 +29,92 @@ pub struct Service {
 }
 
 /// A service that runs until it is stopped.
-type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Service {
+    /// A row of the registry; [`service!`](crate::service) makes it from the service's crate.
+    pub const fn new(
+        spec: &'static Spec,
+        variables: fn() -> Vec<Variable>,
+        check: fn(&Env) -> Result<SocketAddr, ConfigError>,
+        start: fn(&Env, TcpListener, Shutdown, Router) -> anyhow::Result<Running>,
+    ) -> Self {
+        Self { name: spec.name, spec: Some(spec), variables, check, extra_check: None, start }
+    }
+
+    const fn with_check(mut self, check: ExtraCheck) -> Self {
+        self.extra_check = Some(check);
+        self
+    }
+
     /// The variable with the address that it listens on.
     pub fn listen_variable(&self) -> String {
         format!("BATON_{}_LISTEN", self.name.to_uppercase())
     }
 }
 
+/// The registry row of a service, from the crate's `SPEC`, `Config` and `start`.
+#[macro_export]
 macro_rules! service {
-    ($package:ident $(, check: $check:expr)?) => {
-        Service {
-            name: $package::SPEC.name,
-            spec: Some(&$package::SPEC),
-            variables: || $package::Config::variables(&$package::SPEC),
-            check: |env| Ok($package::Config::from_env(&$package::SPEC, env)?.service.listen),
-            extra_check: [$(Some($check as ExtraCheck),)? None][0],
-            start: |env, listener, shutdown, _| {
+    ($package:ident) => {
+        $crate::platform::Service::new(
+            &$package::SPEC,
+            || $package::Config::variables(&$package::SPEC),
+            |env| Ok($package::Config::from_env(&$package::SPEC, env)?.service.listen),
+            |env, listener, shutdown, _| {
                 let config = $package::Config::from_env(&$package::SPEC, env)?;
-                Ok(Box::pin($package::start(config, Clock::system(), listener, shutdown)))
+                Ok(Box::pin($package::start(config, $crate::platform::Clock::system(), listener, shutdown)))
             },
-        }
+        )
     };
 }
 
-/// All services, then the gateway. Each may call those before it, so they stop from the last to the first.
-pub static SERVICES: &[Service] = &[
-    service!(baton_auth, check: doctor::signing_keys),
+/// The services of the product. Each may call those before it.
+const PRODUCT: [Service; 4] = [
+    service!(baton_auth).with_check(doctor::signing_keys),
     service!(baton_tenancy),
-    service!(baton_task, check: doctor::attachments),
+    service!(baton_task).with_check(doctor::attachments),
     service!(baton_notification),
-    Service {
-        name: "gateway",
-        spec: None,
-        variables: || [baton_gateway::Config::VARIABLES.to_vec(), upstream_variables()].concat(),
-        check: |env| {
-            let (config, _) = ConfigError::join(baton_gateway::Config::from_env(env), upstreams(env))?;
-            Ok(config.listen)
-        },
-        extra_check: None,
-        start: |env, listener, shutdown, extra| {
-            let config = baton_gateway::Config::from_env(env)?;
-            let upstreams = upstreams(env)?;
-            Ok(Box::pin(async move { baton_gateway::start(config, &upstreams, listener, extra, shutdown).await }))
-        },
-    },
 ];
+
+const GATEWAY: Service = Service {
+    name: "gateway",
+    spec: None,
+    variables: || [baton_gateway::Config::VARIABLES.to_vec(), upstream_variables()].concat(),
+    check: |env| {
+        let (config, _) = ConfigError::join(baton_gateway::Config::from_env(env), upstreams(env))?;
+        Ok(config.listen)
+    },
+    extra_check: None,
+    start: |env, listener, shutdown, extra| {
+        let config = baton_gateway::Config::from_env(env)?;
+        let upstreams = upstreams(env)?;
+        Ok(Box::pin(async move { baton_gateway::start(config, &upstreams, listener, extra, shutdown).await }))
+    },
+};
+
+static SERVICES: OnceLock<Vec<Service>> = OnceLock::new();
+
+/// All services, then the gateway. Each may call those before it, so they stop from the last to the first.
+pub fn services() -> &'static [Service] {
+    SERVICES.get_or_init(|| registry([]))
+}
+
+/// Adds services that are no part of the product, before the first use of the registry.
+///
+/// # Panics
+/// If the registry is in use.
+pub fn add(more: impl IntoIterator<Item = Service>) {
+    assert!(SERVICES.set(registry(more)).is_ok(), "the registry is in use");
+}
+
+fn registry(more: impl IntoIterator<Item = Service>) -> Vec<Service> {
+    PRODUCT.into_iter().chain(more).chain([GATEWAY]).collect()
+}
 
 /// The descriptions of all services.
 pub fn specs() -> impl Iterator<Item = &'static Spec> {
-    SERVICES.iter().filter_map(|service| service.spec)
+    services().iter().filter_map(|service| service.spec)
 }
 
 /// The variables in which the gateway finds the services.
@@ -102,15 +138,15 @@ fn upstreams(env: &Env) -> Result<Vec<UpstreamConfig>, ConfigError> {
     upstreams.into_iter().collect::<Option<_>>().ok_or_else(|| reader.error())
 }
 
-/// The services with these names, in the order of [`SERVICES`]; all when none is named.
+/// The services with these names, in the order of [`services`]; all when none is named.
 pub(crate) fn named(names: &[String]) -> anyhow::Result<Vec<&'static Service>> {
     for name in names {
-        if !SERVICES.iter().any(|service| service.name == name) {
-            let known: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        if !services().iter().any(|service| service.name == name) {
+            let known: Vec<_> = services().iter().map(|service| service.name).collect();
             bail!("there is no service {name}; there are {}", known.join(", "));
         }
     }
-    Ok(SERVICES.iter().filter(|service| names.is_empty() || names.iter().any(|name| name == service.name)).collect())
+    Ok(services().iter().filter(|service| names.is_empty() || names.iter().any(|name| name == service.name)).collect())
 }
 
 /// A service with the listener that it is to serve on.

@@ -1,17 +1,19 @@
 //! `baton servers -- command`: a private Postgres around a command.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use baton_embedded::{Options, Postgres, PostgresBinaries};
 use baton_runtime::Shutdown;
+use baton_store::migrate::migrate;
+use sqlx::migrate::Migrator;
 
-use crate::{embedded::ensure_database, migrate};
+use crate::embedded::ensure_database;
 
 /// How long the command has to end by itself after a signal.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn run(migrated: bool, command: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(migrated: bool, schemas: &[String], command: &[String]) -> anyhow::Result<ExitCode> {
     let [program, arguments @ ..] = command else { bail!("no command") };
     let folder = tempfile::tempdir()?;
     let binaries = PostgresBinaries::find()?;
@@ -20,7 +22,12 @@ pub(crate) async fn run(migrated: bool, command: &[String]) -> anyhow::Result<Ex
     child.args(arguments).env("BATON_TEST_DATABASE_URL", postgres.url("postgres", Postgres::SUPERUSER));
     if migrated {
         let url = ensure_database(&postgres).await?;
-        migrate::all(&url).await?;
+        crate::migrate::all(&url).await?;
+        for schema in schemas {
+            let (schema, folder) = schema.split_once('=').context("--schema takes SCHEMA=FOLDER")?;
+            let migrator = Migrator::new(Path::new(folder)).await.with_context(|| format!("cannot read {folder}"))?;
+            migrate(&url, schema, &migrator).await?;
+        }
         child.env("DATABASE_URL", url);
     }
     let mut child = child.spawn().with_context(|| format!("cannot run {program}"))?;

@@ -13,7 +13,7 @@ use crate::{
     demo,
     embedded::{Servers, step},
     files, migrate,
-    platform::{self, Bound, SERVICES},
+    platform::{self, Bound, services},
     secrets,
 };
 
@@ -71,7 +71,7 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     let extra = extra.merge(files::router(&Files::open(&FilesConfig::from_env(&env)?, Clock::system())?));
 
     let mut bound = Vec::new();
-    for service in SERVICES {
+    for service in services() {
         let Some(spec) = service.spec else { continue };
         let variable = service.listen_variable();
         let listener = match env.get(&variable) {
@@ -84,7 +84,7 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
         env.set(spec.url_variable(), format!("http://{}", listener.local_addr()?));
         bound.push(Bound { service, listener });
     }
-    let service = SERVICES.iter().find(|service| service.spec.is_none()).context("there is a gateway")?;
+    let service = services().iter().find(|service| service.spec.is_none()).context("there is a gateway")?;
     bound.push(Bound { service, listener: gateway });
 
     let env = &env;

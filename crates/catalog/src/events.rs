@@ -3,6 +3,7 @@
 use baton_proto::baton::{
     auth::v1::{ApiKeyEvent, IdentityEvent, UserEvent},
     events::v1::Envelope,
+    example::v1::GreetingEvent,
     notification::v1::NotificationEvent,
     task::v1::{
         AttachmentEvent, CommentEvent, CustomFieldEvent, DependencyEvent, MentionEvent, ReactionEvent, ReminderEvent,
@@ -266,4 +267,8 @@ catalog! {
     NotificationAllRead(NotificationEvent) "notification.all_read" Account None;
     /// A person deleted a notification.
     NotificationDeleted(NotificationEvent) "notification.deleted" Account None;
+
+    // example: the service in tests/example, which is no part of the product
+    /// A new member was greeted.
+    GreetingCreated(GreetingEvent) "greeting.created" Account None;
 }

@@ -148,6 +148,7 @@ mod tests {
 
     #[test]
     fn payloads_are_messages_of_the_contract() {
+        baton_proto::include_example();
         for kind in EventType::ALL {
             let name = kind.payload_name();
             assert!(baton_proto::pool().get_message_by_name(&name).is_some(), "{kind}: no message {name}");

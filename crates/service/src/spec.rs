@@ -25,6 +25,25 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A service that calls auth and tenancy for its access rules, and nothing else. The platform is ready without it.
+    pub const fn new(
+        name: &'static str,
+        port: u16,
+        migrations: &'static Migrator,
+        personal_data: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            port,
+            migrations,
+            personal_data,
+            peers: &["auth", "tenancy"],
+            generated_keys: &[],
+            has_service_secret: false,
+            optional: true,
+        }
+    }
+
     /// The environment variable of the service with this suffix: `BATON_TASK_LISTEN` for `LISTEN`.
     pub fn variable(&self, suffix: &str) -> String {
         format!("BATON_{}_{suffix}", self.name.to_uppercase())

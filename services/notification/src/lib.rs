@@ -14,16 +14,12 @@ use baton_service::{Service, Spec};
 use tokio::net::TcpListener;
 
 /// The service.
-pub static SPEC: Spec = Spec {
-    name: "notification",
-    port: 50054,
-    migrations: &sqlx::migrate!("../../migrations/notification"),
-    personal_data: include_str!("../../../migrations/notification/personal_data.toml"),
-    peers: &["auth", "tenancy"],
-    generated_keys: &[],
-    has_service_secret: false,
-    optional: true,
-};
+pub static SPEC: Spec = Spec::new(
+    "notification",
+    50054,
+    &sqlx::migrate!("../../migrations/notification"),
+    include_str!("../../../migrations/notification/personal_data.toml"),
+);
 
 /// Its settings: those that all services share.
 pub type Config = baton_service::Config<()>;

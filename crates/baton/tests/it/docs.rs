@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use baton_platform::platform::SERVICES;
+use baton_platform::platform::services;
 use baton_runtime::{process::ProcessConfig, telemetry::TelemetryConfig};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -199,10 +199,10 @@ fn the_map_has_every_crate() {
 fn operations_has_every_environment_variable() {
     let page = read("docs/operations.md");
     let mut missing = BTreeSet::new();
-    for service in SERVICES {
+    for service in services() {
         let variables = (service.variables)();
         for variable in variables.iter().chain(ProcessConfig::VARIABLES).chain(TelemetryConfig::VARIABLES) {
-            let shared = SERVICES.iter().find_map(|other| {
+            let shared = services().iter().find_map(|other| {
                 let suffix = variable.name.strip_prefix(&format!("BATON_{}_", other.name.to_uppercase()))?;
                 Some(format!("BATON_<SERVICE>_{suffix}"))
             });

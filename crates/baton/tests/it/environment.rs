@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use baton_platform::platform::{SERVICES, Service, specs};
+use baton_platform::platform::{Service, services, specs};
 use baton_runtime::{Env, process::ProcessConfig, telemetry::TelemetryConfig};
 use baton_service::Spec;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -68,7 +68,7 @@ pub(crate) fn called(service: &Service) -> Vec<&'static Spec> {
 #[test]
 fn each_service_gets_exactly_the_variables_it_reads() {
     for manifests in BOTH.map(Manifests::render) {
-        for service in SERVICES {
+        for service in services() {
             let name = service.name;
             let environment = environment(&manifests, manifests.pod(name));
             let variables = (service.variables)();
@@ -108,7 +108,7 @@ fn every_shared_variable_is_used() {
 #[test]
 fn service_ports_match_the_registry_and_the_urls_of_callers() {
     for manifests in BOTH.map(Manifests::render) {
-        for service in SERVICES {
+        for service in services() {
             let name = service.name;
             let pod = manifests.pod(name);
             let container = container(pod);

@@ -2,17 +2,15 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fs};
 
-use baton_platform::platform::SERVICES;
+use baton_platform::{manifests, platform::services};
 use k8s_openapi::{
     api::core::v1::{Container, EnvVar, Probe},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use serde::Deserialize;
-
 use crate::{
     environment::serving_port,
-    rendered_manifests::{BOTH, Manifests, container, how_to_add, in_clone, labels, port},
+    rendered_manifests::{BOTH, Manifests, container, in_clone, labels, port},
 };
 
 /// Maximum duration of `Telemetry::flush`, in seconds.
@@ -43,7 +41,7 @@ fn every_folder_renders_to_valid_kubernetes_objects() {
         }
     }
     let [base, production] = BOTH.map(Manifests::render);
-    let services: BTreeSet<&str> = SERVICES.iter().map(|service| service.name).collect();
+    let services: BTreeSet<&str> = services().iter().map(|service| service.name).collect();
     for manifests in [&base, &production] {
         assert!(manifests.deployments.keys().eq(&services));
         assert!(manifests.services.keys().eq(&services));
@@ -56,23 +54,18 @@ fn every_folder_renders_to_valid_kubernetes_objects() {
 }
 
 #[test]
-fn every_registered_service_is_in_the_base() {
-    let base: Kustomization =
-        serde_yaml_ng::from_str(&fs::read_to_string(in_clone("k8s/base/kustomization.yaml")).unwrap()).unwrap();
-    for service in SERVICES {
-        let name = service.name;
-        let has_folder = in_clone(&format!("k8s/base/{name}/kustomization.yaml")).exists();
-        assert!(has_folder && base.resources.contains(name), "{name} is not deployed: {}", how_to_add(name));
+fn base_follows_the_registry() {
+    let base = in_clone("k8s/base");
+    for (path, text) in manifests::files(&base) {
+        let found = fs::read_to_string(base.join(&path)).unwrap_or_default();
+        assert_eq!(found, text, "k8s/base/{path} is outdated; run: baton manifests k8s/base");
     }
     // Nothing stays behind when a service is removed.
-    for name in base.resources.iter().filter(|name| !["shared", "migrate"].contains(&name.as_str())) {
-        assert!(SERVICES.iter().any(|service| service.name == name), "no service is named {name}");
+    for folder in fs::read_dir(base).unwrap().map(|entry| entry.unwrap()) {
+        let (is_folder, name) = (folder.file_type().unwrap().is_dir(), folder.file_name().into_string().unwrap());
+        let known = ["shared", "migrate"].contains(&name.as_str()) || services().iter().any(|it| it.name == name);
+        assert!(!is_folder || known, "no service is named {name}");
     }
-}
-
-#[derive(Deserialize)]
-struct Kustomization {
-    resources: BTreeSet<String>,
 }
 
 #[test]
@@ -177,7 +170,7 @@ fn probed(container: &Container, probe: &Probe) -> i32 {
 #[test]
 fn probes_use_the_serving_port() {
     for manifests in BOTH.map(Manifests::render) {
-        for service in SERVICES {
+        for service in services() {
             let name = service.name;
             let container = container(manifests.pod(name));
             let [startup, alive, ready] =

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_platform::platform::{SERVICES, Service};
+use baton_platform::platform::{Service, services};
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
@@ -145,7 +145,7 @@ fn every_label_for_a_connection_has_a_policy() {
 fn services_reach_exactly_their_upstreams() {
     for manifests in BOTH.map(Manifests::render) {
         let pods = manifests.pods();
-        for caller in SERVICES {
+        for caller in services() {
             let peers = called(caller);
             for (callee, pod) in &pods {
                 let (from, to) = (labels(manifests.pod(caller.name)), labels(pod));
@@ -162,7 +162,7 @@ fn services_reach_exactly_their_upstreams() {
                     .collect();
                 let peer = peers.iter().find(|peer| peer.name == *callee);
                 let expected: BTreeSet<i32> = peer.map(|peer| i32::from(peer.port)).into_iter().collect();
-                let hint = "peers of the registry have the label calls.baton/<peer> in deployment.yaml";
+                let hint = "`baton manifests k8s/base` writes the labels of peers";
                 assert_eq!(out, expected, "egress from {} to {callee}: {hint}", caller.name);
                 assert_eq!(into, expected, "ingress of {callee} from {}", caller.name);
             }
@@ -200,7 +200,7 @@ fn pods_reach_exactly_their_configured_servers() {
                 .collect()
         };
         let everyone = BTreeSet::from([DNS, OTLP]);
-        for service in SERVICES {
+        for service in services() {
             let expected: BTreeSet<i32> = everyone.union(&ports_of_servers(service)).copied().collect();
             assert_eq!(outside(labels(manifests.pod(service.name))), expected, "{}", service.name);
         }

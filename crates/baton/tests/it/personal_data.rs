@@ -8,11 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use baton_platform::platform::specs;
+use baton_platform::platform;
 use baton_service::Spec;
 use baton_store::personal_data::{Class, OnAccountDeletion, PersonalData, SubjectId};
 use baton_testkit::database::{Database, Schema};
 use sqlx::{Connection, PgConnection};
+
+/// All services, the example too.
+fn specs() -> impl Iterator<Item = &'static Spec> {
+    platform::specs().chain([&baton_example::SPEC])
+}
 
 /// Schemas of all services.
 pub(crate) fn schemas() -> Vec<Schema<'static>> {
@@ -24,7 +29,7 @@ fn repository() -> PathBuf {
 }
 
 /// The catalogue of the tables that every schema has.
-fn platform() -> PersonalData {
+fn of_every_schema() -> PersonalData {
     let text = fs::read_to_string(repository().join("migrations/platform/personal_data.toml")).unwrap();
     PersonalData::parse(&text).unwrap()
 }
@@ -32,7 +37,12 @@ fn platform() -> PersonalData {
 /// The catalogues by schema, the platform's first.
 fn catalogues() -> Vec<(&'static str, PersonalData)> {
     let own = specs().map(|spec| (spec.name, PersonalData::parse(spec.personal_data).unwrap()));
-    [("platform", platform())].into_iter().chain(own).collect()
+    [("platform", of_every_schema())].into_iter().chain(own).collect()
+}
+
+/// [`catalogues`] without that of the example, whose migrations are beside it.
+fn catalogues_of_product() -> impl Iterator<Item = (&'static str, PersonalData)> {
+    catalogues().into_iter().filter(|&(name, _)| name != baton_example::SPEC.name)
 }
 
 /// The `table.column`s of a catalogue.
@@ -85,7 +95,7 @@ async fn every_column_has_a_line() {
     let database = Database::create(&schemas()).await;
     let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
     let mut wrong = Vec::new();
-    let platform = columns(&platform());
+    let shared = columns(&of_every_schema());
     for spec in specs() {
         let schema = spec.name;
         let found: Vec<String> = sqlx::query_scalar(
@@ -98,7 +108,7 @@ async fn every_column_has_a_line() {
         .unwrap();
         let found: BTreeSet<String> = found.into_iter().collect();
         let mut lines = columns(&PersonalData::parse(spec.personal_data).unwrap());
-        lines.extend(platform.iter().cloned());
+        lines.extend(shared.iter().cloned());
         wrong.extend(
             found.difference(&lines).map(|column| format!("{schema}.{column} has no line in personal_data.toml")),
         );
@@ -109,7 +119,7 @@ async fn every_column_has_a_line() {
 
 #[test]
 fn every_migrations_folder_belongs_to_a_schema() {
-    let known: BTreeSet<_> = catalogues().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let known: BTreeSet<_> = catalogues_of_product().map(|(name, _)| name.to_owned()).collect();
     let folders = fs::read_dir(repository().join("migrations")).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
     let found: BTreeSet<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -132,7 +142,7 @@ deleted, its rows are deleted in every table of the services that has an `accoun
 
 fn retention_page() -> String {
     let mut page = RETENTION_INTRODUCTION.to_owned();
-    for (schema, data) in catalogues() {
+    for (schema, data) in catalogues_of_product() {
         write!(page, "\n## {schema}\n\n").unwrap();
         page.push_str("| table | classes | kept until | deleted by | note |\n|---|---|---|---|---|\n");
         for (name, table) in &data.tables {

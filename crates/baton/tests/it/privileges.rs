@@ -41,6 +41,7 @@ const OWN: &[(&str, &str)] = &[
     ("auth.sessions", ALL),
     ("auth.signing_keys", ALL),
     ("auth.users", ALL),
+    ("example.greetings", ALL),
     ("notification.notifications", ALL),
     ("task.attachments", "select, insert, update"),
     ("task.comment_mentions", ALL),

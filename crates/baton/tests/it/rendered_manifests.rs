@@ -86,7 +86,8 @@ impl Manifests {
     /// The pod of a service.
     pub(crate) fn pod(&self, service: &str) -> &PodTemplateSpec {
         let deployment = self.deployments.get(service);
-        let deployment = deployment.unwrap_or_else(|| panic!("{service} has no Deployment: {}", how_to_add(service)));
+        let deployment =
+            deployment.unwrap_or_else(|| panic!("{service} has no Deployment; run: baton manifests k8s/base"));
         &deployment.spec.as_ref().unwrap().template
     }
 
@@ -95,14 +96,6 @@ impl Manifests {
         assert_eq!(self.config_maps.len(), 1);
         self.config_maps.values().next().unwrap().data.as_ref().unwrap()
     }
-}
-
-/// How the manifests get a service of the registry.
-pub(crate) fn how_to_add(service: &str) -> String {
-    format!(
-        "add k8s/base/{service}/ with kustomization.yaml and deployment.yaml, and `- {service}` to \
-         k8s/base/kustomization.yaml, as described in k8s/README.md under \"A new service\""
-    )
 }
 
 /// The only container of a pod.
