@@ -87,12 +87,9 @@ enum Command {
     /// Runs a command with a private Postgres and Redis, and stops them after it: for the tests.
     #[command(hide = true)]
     Servers {
-        /// Migrate all schemas into one database, and name it in DATABASE_URL.
+        /// Migrate the schemas of this clone, as its files are now, into one database, and name it in DATABASE_URL.
         #[arg(long)]
         migrated: bool,
-        /// With --migrated: also this schema, from the files of a folder. For a service that does not compile yet.
-        #[arg(long, value_name = "SCHEMA=FOLDER", requires = "migrated")]
-        schema: Vec<String>,
         /// The command.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<String>,
@@ -127,7 +124,7 @@ pub fn main() -> ExitCode {
             Command::Task { command } => task::run(&env, &command).await,
             Command::Openapi => openapi::print(),
             Command::Manifests { folder } => manifests::run(&folder),
-            Command::Servers { migrated, schema, command } => test_servers::run(migrated, &schema, &command).await,
+            Command::Servers { migrated, command } => test_servers::run(migrated, &command).await,
         }
     });
     match done {

@@ -31,6 +31,18 @@ impl Event {
     }
 }
 
+/// Columns of outbox rows that are to be inserted in this order.
+#[must_use = "events that are not inserted are not published"]
+#[derive(Debug, Default)]
+pub struct OutboxRows {
+    /// The ids of the events.
+    pub ids: Vec<Uuid>,
+    /// Their accounts; `None` for an event outside of accounts.
+    pub account_ids: Vec<Option<Uuid>>,
+    /// The encoded envelopes.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
 impl Tx {
     /// Writes the event to the outbox; it reaches the stream if and only if the transaction commits.
     ///
@@ -45,13 +57,7 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn publish_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
-        let (mut ids, mut accounts, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
-        for event in events {
-            let id = self.db().clock().new_id();
-            ids.push(id);
-            accounts.push((!event.account_id.is_nil()).then_some(event.account_id));
-            envelopes.push(self.envelope(id, event)?.encode_to_vec());
-        }
+        let OutboxRows { ids, account_ids, envelopes } = self.outbox_rows(events)?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -60,9 +66,25 @@ impl Tx {
              select id, account_id, envelope from unnest($1::uuid[], $2::uuid[], $3::bytea[])
              with ordinality as events (id, account_id, envelope, nth) order by nth",
         );
-        sqlx::query(insert).bind(ids).bind(accounts).bind(envelopes).execute(self.connection()).await?;
-        self.published = true;
+        sqlx::query(insert).bind(ids).bind(account_ids).bind(envelopes).execute(self.connection()).await?;
         Ok(())
+    }
+
+    /// The rows of the outbox for events, in their order: for a statement that inserts them together with other rows.
+    /// [`Tx::publish_all`] is a statement of its own.
+    ///
+    /// # Errors
+    /// INTERNAL if an event is published in the wrong partition.
+    pub fn outbox_rows(&mut self, events: impl IntoIterator<Item = Event>) -> Result<OutboxRows> {
+        let mut rows = OutboxRows::default();
+        for event in events {
+            let id = self.db().clock().new_id();
+            rows.ids.push(id);
+            rows.account_ids.push((!event.account_id.is_nil()).then_some(event.account_id));
+            rows.envelopes.push(self.envelope(id, event)?.encode_to_vec());
+            self.published = true;
+        }
+        Ok(rows)
     }
 
     fn envelope(&self, id: Uuid, event: Event) -> Result<Envelope> {

@@ -21,7 +21,7 @@ pub mod retention;
 pub mod row_count;
 
 pub use db::{Db, ReadTx, Tenant, Tx};
-pub use event::Event;
+pub use event::{Event, OutboxRows};
 pub use idempotency::Idempotency;
 pub use page::{Cursor, Page};
 pub use precondition::Preconditions;

@@ -187,6 +187,7 @@ async fn reassign_from_departed(tx: &mut Tx, mut tasks: Vec<Task>) -> Result<Vec
 async fn enforce_quota(tx: &mut Tx, opened: &BTreeMap<Uuid, i32>, limit: Option<i32>) -> Result<()> {
     let creators: Vec<Uuid> = opened.iter().filter(|&(_, &count)| count > 0).map(|(&user, _)| user).collect();
     let Some(limit) = limit.filter(|_| !creators.is_empty()) else { return Ok(()) };
+    // A statement of its own, after the triggers of the rows: others wait from here to the commit.
     let used = store::quota_counters::lock(tx, &creators).await?;
     match used.into_iter().find(|&(_, used)| used > limit) {
         Some((user, used)) => Err(limits::exceeded(QUOTA, limit, (used - opened[&user]).into())),

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::task::{self, Row, select};
+use super::{
+    task::{Row, select},
+    task_batch,
+};
 use crate::task::{
     Task,
     event_kind::EventKind,
@@ -53,7 +56,7 @@ pub(crate) async fn logs(tx: &mut ReadTx, ids: &[Uuid]) -> Result<HashMap<Uuid, 
 
 /// Overwrites the rows of locked tasks with what their logs say.
 pub(crate) async fn overwrite(tx: &mut Tx, tasks: &[Task]) -> Result<()> {
-    task::save_all(tx, &tasks.iter().collect::<Vec<_>>()).await
+    task_batch::overwrite(tx, tasks).await
 }
 
 /// A snapshot of a task.

@@ -123,7 +123,7 @@ impl TryFrom<Row> for Task {
 }
 
 /// The tasks as rows of `task.tasks` in JSON. Names and values are those of the task, except the priority's.
-fn json_rows(tasks: &[&Task]) -> Json<Vec<Value>> {
+pub(super) fn json_rows(tasks: &[&Task]) -> Json<Vec<Value>> {
     let row = |task: &&Task| {
         let mut row = json!(task);
         row["priority"] = json!(task.fields.priority.level());
@@ -222,64 +222,6 @@ pub(crate) async fn lock_free(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Task>> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Stores new tasks with one statement.
-pub(super) async fn insert_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "insert into task.tasks (
-             id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
-             parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
-             running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
-             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id,
-             skipped_times)
-         select
-             id, account_id, title, description, status, priority, visibility, due_at, tags, custom_fields,
-             parent_task_id, created_by, assigned_to, assigned_by, accepted_at, estimated_seconds, actual_seconds,
-             running_since, pause_reason, version, created_at, updated_at, started_at, completed_at, canceled_at,
-             archived_at, deleted_at, reassignment_count, rank, recurrence_rule, recurrence_timezone, series_id,
-             skipped_times
-         from jsonb_populate_recordset(null::task.tasks, $1)",
-        json_rows(tasks) as _
-    )
-    .execute(tx.connection())
-    .await
-    .map_err(map_constraint)?;
-    Ok(())
-}
-
-/// Stores the mutable columns of locked tasks with one statement.
-pub(super) async fn save_all(tx: &mut Tx, tasks: &[&Task]) -> Result<()> {
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    // The separate list of ids lets Postgres estimate few rows.
-    let ids: Vec<Uuid> = tasks.iter().map(|task| task.id).collect();
-    sqlx::query!(
-        "update task.tasks t set
-             title = n.title, description = n.description, status = n.status, priority = n.priority,
-             visibility = n.visibility, due_at = n.due_at, tags = n.tags, custom_fields = n.custom_fields,
-             parent_task_id = n.parent_task_id, created_by = n.created_by, assigned_to = n.assigned_to,
-             assigned_by = n.assigned_by, accepted_at = n.accepted_at, estimated_seconds = n.estimated_seconds,
-             actual_seconds = n.actual_seconds, running_since = n.running_since, pause_reason = n.pause_reason,
-             version = n.version, created_at = n.created_at, updated_at = n.updated_at, started_at = n.started_at,
-             completed_at = n.completed_at, canceled_at = n.canceled_at, archived_at = n.archived_at,
-             deleted_at = n.deleted_at, reassignment_count = n.reassignment_count, rank = n.rank,
-             recurrence_rule = n.recurrence_rule, recurrence_timezone = n.recurrence_timezone, series_id = n.series_id,
-             skipped_times = n.skipped_times
-         from jsonb_populate_recordset(null::task.tasks, $3) n
-         where t.account_id = $1 and t.id = any($2) and n.id = t.id",
-        tx.tenant().account_id,
-        &ids,
-        json_rows(tasks) as _
-    )
-    .execute(tx.connection())
-    .await
-    .map_err(map_constraint)?;
-    Ok(())
-}
-
 /// Serializes moves within the account's hierarchy: two transactions that make each other's task a subtask would not
 /// see each other. Taken before task locks.
 pub(crate) async fn lock_hierarchy(tx: &mut Tx) -> Result<()> {
@@ -316,7 +258,7 @@ pub(crate) async fn running(tx: &mut ReadTx, workers: &[Uuid], others: &[Uuid]) 
     Ok(id)
 }
 
-fn map_constraint(error: sqlx::Error) -> Error {
+pub(super) fn map_constraint(error: sqlx::Error) -> Error {
     match violated_constraint(&error) {
         Some("tasks_parent") => Reason::TaskNotFound.into(),
         // Two concurrent moves chose the same rank.
