@@ -26,8 +26,10 @@
 //! | `invalid_request` | no | the client violated the protocol |
 //!
 //! No event is lost silently: a client that cannot receive one is disconnected, and reads the state again after
-//! reconnecting. When an event could change a subscriber's access, the gateway checks it again with the subscriber's
-//! own token, and holds the affected events until the result is known.
+//! reconnecting. An event of a task says who sees the task after it, so the gateway decides by the subscriber's
+//! membership, and calls no service (`baton_access::TaskAudience`). When an event could change the membership itself,
+//! the gateway checks access again with the subscriber's own token, and holds the affected events until the result is
+//! known.
 
 mod authorizer;
 mod channel;

@@ -19,6 +19,7 @@ mod principal;
 pub mod relation_policy;
 pub mod rules;
 pub mod scopes;
+mod task_visibility;
 pub mod token;
 
 pub use baton_proto::baton::access::v1::Permission;
@@ -36,6 +37,7 @@ pub use principal::{
 };
 pub use rules::{Rule, Rules};
 pub use scopes::{KeyScope, SCOPES};
+pub use task_visibility::{TaskAudience, TaskVisibility};
 pub use token::{Claims, TokenVerifier};
 
 /// The metadata key of a call's account.

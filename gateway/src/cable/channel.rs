@@ -1,6 +1,6 @@
 //! The channels that a client may subscribe to, and the messages that events cause on them.
 
-use baton_access::{Board, BoardChange};
+use baton_access::{Board, BoardChange, Principal, TaskAudience};
 use baton_catalog::{AccessEffect, EventType, Payload};
 use baton_proto::{
     baton::{events::v1::Envelope, notification::v1::NotificationType, task::v1::TaskStatus},
@@ -84,6 +84,12 @@ impl Channel {
     pub(super) fn access_may_change(self, event: &Envelope) -> bool {
         matches!(self, Self::Task(id) if event.subject_id.parse() == Ok(id))
             && EventType::of(event).is_some_and(|kind| kind.access_effect() == AccessEffect::Task)
+    }
+
+    /// Whether the caller sees the channel's task after the event; `None` if the event does not say.
+    pub(super) fn is_visible_after(event: &Envelope, principal: &Principal) -> Option<bool> {
+        let audience = TaskAudience::after(&payload(event)?.into_task()?)?;
+        Some(audience.includes(principal.user_id(), &principal.membership))
     }
 
     /// Whether the event deleted the channel's subject.

@@ -89,6 +89,8 @@ struct Session<'a> {
     checks: u64,
     /// Set while the identity is being checked: whether an event has made that check stale.
     identity_check: Option<bool>,
+    /// An event has changed memberships, and the caller's has not been read again since.
+    membership_changes: bool,
     /// Events held while the caller's membership is being checked; `None` otherwise.
     held: Option<Vec<Arc<Envelope>>>,
 }
@@ -143,6 +145,7 @@ impl<'a> Session<'a> {
             lookup_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)),
             checks: 0,
             identity_check: None,
+            membership_changes: false,
             held: None,
         }
     }
@@ -310,6 +313,7 @@ impl<'a> Session<'a> {
                     self.check_identity(self.held.is_some());
                     return Ok(());
                 }
+                self.membership_changes = false;
                 if !identity.has_same_access_as(&self.identity) {
                     self.identity = identity;
                     let all: Vec<String> = self.subscriptions.keys().cloned().collect();
@@ -385,6 +389,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
+            self.membership_changes = true;
             // Status and settings of the account may exclude the caller; changes of other members do not.
             self.check_identity(change == AccessChange::Own || changes_account(&event));
             return Ok(());
@@ -405,7 +410,17 @@ impl<'a> Session<'a> {
     fn deliver(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), CloseReason> {
         let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
         if subscription.channel.access_may_change(event) {
-            self.check_access(identifier);
+            // The event says who sees its task, and the caller's membership is known. A service is asked only while
+            // that changes, and when an earlier answer is awaited: it may be older than the event.
+            let is_known = subscription.check.is_none() && !self.membership_changes;
+            match Channel::is_visible_after(event, self.identity.principal()).filter(|_| is_known) {
+                Some(true) => {}
+                Some(false) => {
+                    self.subscriptions.remove(identifier);
+                    return self.queue.send(&ServerMessage::reject(identifier));
+                }
+                None => self.check_access(identifier),
+            }
         }
         let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
         if let Some(check) = &mut subscription.check {

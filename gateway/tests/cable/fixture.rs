@@ -18,7 +18,7 @@ use baton_gateway::{Config, UpstreamConfig};
 use baton_proto::{
     baton::{
         notification::v1::{NotificationEvent, NotificationType},
-        task::v1::{GetTaskRequest, GetTaskResponse, TaskEvent, TaskStatus},
+        task::v1::{GetTaskRequest, GetTaskResponse, TaskEvent, TaskStatus, TaskVisibility},
     },
     codec::ValidatingCodec,
 };
@@ -108,6 +108,18 @@ impl Fixture {
             ..TaskEvent::default()
         };
         event(kind, self.team.account_id, task_id, &payload)
+    }
+
+    /// An event of an unassigned task that says who sees it.
+    pub(crate) fn visible_event(&self, task_id: Uuid, created_by: &Person, visibility: TaskVisibility) -> Event {
+        let payload = TaskEvent {
+            task_id: task_id.to_string(),
+            status: TaskStatus::InProgress.into(),
+            created_by: created_by.user_id.to_string(),
+            visibility: visibility.into(),
+            ..TaskEvent::default()
+        };
+        event("task.updated", self.team.account_id, task_id, &payload)
     }
 
     /// A notification and its event.
@@ -269,6 +281,10 @@ impl FakeTaskService {
         let task_id = Uuid::now_v7();
         self.0.seen.lock().unwrap().insert((person.user_id, task_id));
         task_id
+    }
+
+    pub(crate) fn show(&self, task_id: Uuid, person: &Person) {
+        self.0.seen.lock().unwrap().insert((person.user_id, task_id));
     }
 
     pub(crate) fn hide(&self, task_id: Uuid) {

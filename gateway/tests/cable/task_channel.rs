@@ -1,7 +1,8 @@
 //! The task channel: events of a task, as long as the subscriber may see it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use baton_proto::baton::task::v1::TaskVisibility;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -103,6 +104,45 @@ async fn a_subscriber_who_loses_access_gets_a_rejection_only() {
     assert_eq!(socket.receive().await, json!({"type": "reject_subscription", "identifier": identifier}));
     socket.command("subscribe", &identifier).await;
     assert_eq!(socket.receive().await["type"], "reject_subscription");
+}
+
+#[tokio::test]
+async fn event_that_says_who_sees_its_task_causes_no_calls() {
+    let fixture = Fixture::start().await;
+    let (creator, manager, stranger) = (&fixture.team.user_a1, &fixture.team.manager_a, &fixture.team.user_b1);
+    let task = fixture.task_service.create_visible_to(creator);
+    let identifier = task_identifier(task);
+    let mut sockets = Vec::new();
+    for person in [creator, manager, stranger] {
+        fixture.task_service.show(task, person);
+        let mut socket = fixture.connect(person).await;
+        socket.subscribe(&identifier).await;
+        sockets.push(socket);
+    }
+    // While word of new members still arrives, the service is asked.
+    let begun = Instant::now();
+    loop {
+        let calls = fixture.task_service.call_count();
+        fixture.publish([fixture.visible_event(task, creator, TaskVisibility::Account)]).await;
+        for socket in &mut sockets {
+            assert_eq!(socket.next_message(&identifier).await["event"], "task_updated");
+        }
+        if fixture.task_service.call_count() == calls {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "every event causes calls");
+    }
+
+    let calls = fixture.task_service.call_count();
+    fixture.publish([fixture.visible_event(task, creator, TaskVisibility::Private)]).await;
+    let [of_creator, of_manager, of_stranger] = &mut sockets[..] else { unreachable!("there are three") };
+    for socket in [of_creator, of_manager] {
+        assert_eq!(socket.next_message(&identifier).await["event"], "task_updated");
+    }
+    // The service still shows the task to the stranger: the event alone has decided.
+    let rejected = json!({"type": "reject_subscription", "identifier": identifier.to_string()});
+    assert_eq!(of_stranger.receive().await, rejected);
+    assert_eq!(fixture.task_service.call_count(), calls);
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ pub(crate) fn default_visibility(settings: &Settings) -> Visibility {
 }
 
 /// The visibility in the contract.
-fn to_visibility(visibility: Visibility) -> TaskVisibility {
+pub(crate) fn to_visibility(visibility: Visibility) -> TaskVisibility {
     match visibility {
         Visibility::Private => TaskVisibility::Private,
         Visibility::Team => TaskVisibility::Team,

@@ -67,32 +67,7 @@ impl Priority {
     }
 }
 
-/// Who sees a task besides its creator, its holder and the managers above them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Visibility {
-    Private,
-    Team,
-    Account,
-}
-
-impl Visibility {
-    pub(crate) const ALL: [Self; 3] = [Self::Private, Self::Team, Self::Account];
-
-    /// The stored name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Private => "private",
-            Self::Team => "team",
-            Self::Account => "account",
-        }
-    }
-
-    /// The visibility with this name.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|visibility| visibility.name() == name)
-    }
-}
+pub(crate) use baton_access::TaskVisibility as Visibility;
 
 /// A task. Serialized, it has the names and values that logs and the contract show; what the first logs lack has the value
 /// of a new task.

@@ -1,5 +1,6 @@
 //! Settings of an account, and their validation.
 
+use baton_access::TaskVisibility as Visibility;
 use baton_errors::{Error, Result};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -16,14 +17,6 @@ pub(crate) struct Settings {
     pub(crate) ai_enabled: bool,
     pub(crate) analytics_enabled: bool,
     pub(crate) one_running_timer: bool,
-}
-
-/// Who sees a task besides the people involved in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Visibility {
-    Private,
-    Team,
-    Account,
 }
 
 /// Start and end within a day, in minutes since midnight.
@@ -76,23 +69,6 @@ impl Settings {
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
         .collect()
-    }
-}
-
-impl Visibility {
-    const ALL: [Self; 3] = [Self::Private, Self::Team, Self::Account];
-
-    /// The name that the database stores.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Private => "private",
-            Self::Team => "team",
-            Self::Account => "account",
-        }
-    }
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|visibility| visibility.name() == name)
     }
 }
 

@@ -16,7 +16,7 @@ use baton_store::Event;
 use uuid::Uuid;
 
 use crate::{
-    convert::{time_entry::to_action, to_event_kind, to_status},
+    convert::{time_entry::to_action, to_event_kind, to_status, to_visibility},
     task::{
         Task,
         event_kind::EventKind,
@@ -45,6 +45,7 @@ pub(crate) fn task_event(
         changed_fields,
         late: false,
         watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
+        visibility: to_visibility(after.fields.visibility).into(),
     };
     Event::new(payload_of(kind)(event), after.account_id, after.id)
 }

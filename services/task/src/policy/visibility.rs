@@ -1,6 +1,6 @@
 //! Visibility and change rules of tasks.
 
-use baton_access::{Membership, Principal, Role, relation_policy::Relation};
+use baton_access::{Membership, Principal, Role, TaskAudience, relation_policy::Relation};
 use baton_errors::{Reason, Result};
 use uuid::Uuid;
 
@@ -38,26 +38,14 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Whether the actor sees team tasks of this person: a member of their team, a report, or themselves.
-    fn shares_team_with(self, person: Uuid) -> bool {
-        person == self.id || self.manages(person) || self.membership.team.contains(&person)
-    }
-
-    /// Whether the actor sees the task. `store/visibility.rs` has the same rule in SQL.
+    /// Whether the actor sees the task.
     pub(crate) fn can_see(self, task: &Task) -> bool {
         self.can_see_task_of(task.created_by, task.assigned_to, task.fields.visibility)
     }
 
     /// [`Self::can_see`] for a task of which only these fields are known.
     pub(crate) fn can_see_task_of(self, created_by: Uuid, assigned_to: Option<Uuid>, visibility: Visibility) -> bool {
-        let mut people = [Some(created_by), assigned_to].into_iter().flatten();
-        self.is_account_admin()
-            || people.clone().any(|person| person == self.id || self.manages(person))
-            || match visibility {
-                Visibility::Private => false,
-                Visibility::Team => people.any(|person| self.shares_team_with(person)),
-                Visibility::Account => true,
-            }
+        TaskAudience { created_by, assigned_to, visibility }.includes(self.id, self.membership)
     }
 
     /// Checks that the actor may update, cancel and archive the task: its creator, and managers above its creator or

@@ -1,5 +1,6 @@
 //! Conversions of accounts and settings.
 
+use baton_access::TaskVisibility as Visibility;
 use baton_errors::{Error, Result};
 use baton_proto::{baton::tenancy::v1 as proto, convert::timestamp};
 use prost_types::FieldMask;
@@ -7,7 +8,7 @@ use prost_types::FieldMask;
 use super::{parse_mask, unknown_path};
 use crate::{
     account::{self, Account, AccountStatus, Branding, SubscriptionTier},
-    settings::{self, Settings, Visibility, WorkingHours},
+    settings::{self, Settings, WorkingHours},
     slug,
 };
 

@@ -1,6 +1,6 @@
 //! Memberships.
 
-use baton_access::Role;
+use baton_access::{Role, TaskVisibility as Visibility};
 use baton_errors::{Error, Reason, Result, violated_constraint};
 use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::{
     account::AccountStatus,
     member::{HierarchyContext, Member, MemberStatus, email_key},
-    settings::Visibility,
 };
 
 /// A membership as it is stored.

@@ -1,12 +1,13 @@
 //! Settings of accounts. They are columns of the account and share its version.
 
+use baton_access::TaskVisibility as Visibility;
 use baton_errors::{Error, Result};
 use baton_store::{ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::settings::{Settings, Visibility, WorkingHours};
+use crate::settings::{Settings, WorkingHours};
 
 /// Settings as they are stored, with the account's version.
 struct Row {

@@ -5,7 +5,10 @@ use baton_proto::baton::task::v1::{ReminderEvent, TaskEvent};
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::{convert::to_status, task::Task};
+use crate::{
+    convert::{to_status, to_visibility},
+    task::Task,
+};
 
 /// A task is due soon or overdue. Its version does not change.
 pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Event {
@@ -19,6 +22,7 @@ pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Ev
         previously_assigned_to: or_empty(task.assigned_to),
         assigned_by: or_empty(task.assigned_by),
         late,
+        visibility: to_visibility(task.fields.visibility).into(),
         ..TaskEvent::default()
     };
     Event::new(kind(event), task.account_id, task.id)
