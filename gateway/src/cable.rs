@@ -79,6 +79,8 @@ const SUBPROTOCOL: &str = "actioncable-v1-json";
 const TOKEN_SUBPROTOCOL: &str = "baton.token.";
 /// Maximum frame and message of a client, in bytes.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// Read buffer of a socket, in bytes, allocated while the socket is open. Commands are short; longer ones grow it.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// State that all sockets share. Clones share it.
 #[derive(Clone)]
@@ -190,12 +192,11 @@ async fn connect(
         Ok(permit) => permit,
         Err(refused) => return Problem::from_unrouted_status(&refused.into()).into_response_for(&headers),
     };
-    upgrade.protocols([SUBPROTOCOL]).max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(
-        move |socket| async move {
-            cable.0.serve(socket, credentials, caller).await;
-            drop(permit);
-        },
-    )
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).read_buffer_size(READ_BUFFER_BYTES);
+    upgrade.max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(move |socket| async move {
+        cable.0.serve(socket, credentials, caller).await;
+        drop(permit);
+    })
 }
 
 impl Shared {
