@@ -27,7 +27,8 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<ExitCode> {
 pub fn files(folder: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut resources = format!(
-        "{HEADER}# All of Baton, for whatever namespace an overlay names. A folder is a service and can be rendered by itself.\n\
+        "{HEADER}# All of Baton, for whatever namespace an overlay names. A folder is a service and can be rendered by \
+         itself.\n\
          apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - shared\n  - migrate\n"
     );
     let mut urls = format!("{HEADER}# Where the services are.\n");

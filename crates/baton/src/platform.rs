@@ -5,6 +5,7 @@ use std::{net::SocketAddr, pin::Pin, sync::OnceLock};
 use anyhow::{Context, bail};
 use axum::Router;
 use baton_gateway::UpstreamConfig;
+#[doc(hidden)] // For `service!` in other crates.
 pub use baton_runtime::Clock;
 use baton_runtime::{ConfigError, Env, Shutdown, Variable, config::Reader};
 use baton_service::Spec;

@@ -1,5 +1,5 @@
-//! The rows that new and changed tasks write, all of them in one transaction. Tasks, timelines and assignment histories have no
-//! other writer, so that none of them can lack the others.
+//! The rows that new and changed tasks write, all of them in one transaction. Tasks, timelines and assignment histories
+//! have no other writer, so that none of them can lack the others.
 
 use std::collections::BTreeMap;
 
@@ -63,8 +63,8 @@ impl TaskBatch {
 }
 
 /// A statement that stores rows of tasks (`$2`, and for those that exist their ids, `$16`), and with them the entries of
-/// their timelines, the changes of counters, and the events. Each round trip costs the service and Postgres about as much
-/// as a row does.
+/// their timelines, the changes of counters, and the events: every change has these, and each would cost a round trip
+/// (docs/adr/0035-one-statement-per-task-change.md).
 macro_rules! store_tasks {
     ($rows:literal, $tx:expr, $tasks:expr, $records:expr $(, $ids:expr)?) => {
         sqlx::query!(
