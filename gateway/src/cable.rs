@@ -1,46 +1,13 @@
-//! The WebSocket at `/cable`: pushes committed events.
+//! The WebSocket at `/cable`, in Action Cable's protocol and in AnyCable's extension of it, so that published clients work
+//! unchanged. docs/live-updates.md describes it for clients.
 //!
-//! It speaks Action Cable's protocol (`actioncable-v1-json`), so that published clients such as
-//! `@rails/actioncable` work unchanged:
-//!
-//! | channel | parameters | messages |
-//! |---|---|---|
-//! | `NotificationChannel` | none, or the caller's own `user_id` | `{"event": "notification_received", "notification": {id, type, task_id, created_at}}` |
-//! | `TaskChannel` | `task_id` of a visible task | `{"event": "task_started", task_id, status, version, assigned_to, actor_id, occurred_at}`; one per event of the task. `comment_created`, `attachment_added` and the like: `{"event", task_id, actor_id, occurred_at}` and the id of the thing |
-//! | `BoardChannel` | `board_id`: `my`, `user-<id>`, `team` or `account`, if visible | `{"event": "task_added", task_id, cause, status, version, assigned_to, actor_id, occurred_at}`, or `task_moved`, `task_removed`, `task_updated`; `{"event": "resync"}` when its set of users has changed: read the board again |
-//!
-//! **Connecting.** The access token is the query parameter `token`, `Authorization: Bearer`, or a subprotocol
-//! `baton.token.<token>` (`consumer.addSubProtocol`), which unlike the query is not logged. The account is `account_id`
-//! or `X-Account-Id`; the default is the caller's default account. Pages must be of an allowed CORS origin or of this
-//! host.
-//!
-//! **Disconnecting.** Before it closes a socket, the gateway sends `{"type": "disconnect", "reason", "reconnect"}`:
-//!
-//! | reason | reconnect | when |
-//! |---|---|---|
-//! | `unauthorized` | no | the token, its session or the membership is not valid, or no longer |
-//! | `token_expired` | yes | the token expired while connected. A client whose URL is a function (`createConsumer(() => url)`) reconnects with its new token |
-//! | `token_expired` | no | the token had expired before connecting: refresh it, then connect |
-//! | `server_restart` | yes | the gateway stops, missed events, or cannot check the caller's access |
-//! | `too_slow` | yes | the client reads slower than messages are sent |
-//! | `invalid_request` | no | the client violated the protocol |
-//!
-//! No event is lost silently: a client that cannot receive one is disconnected, and reads the state again after
-//! reconnecting. An event of a task says who sees the task after it, so the gateway decides by the subscriber's
-//! membership, and calls no service (`baton_access::TaskAudience`). When an event could change the membership itself,
-//! the gateway checks access again with the subscriber's own token, and holds the affected events until the result is
-//! known.
+//! No event is lost silently: a client that cannot receive one is told to read the state again, or is disconnected.
 
-mod authorizer;
-mod channel;
-mod hub;
 mod protocol;
-mod send_queue;
 mod session;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
 use axum::{
     Router,
     extract::{
@@ -52,7 +19,6 @@ use axum::{
     routing::any,
 };
 use baton_errors::Reason;
-use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::{Clock, Shutdown};
 use http::{
     Extensions, HeaderMap, Uri,
@@ -60,79 +26,59 @@ use http::{
 };
 use opentelemetry::{global, metrics::UpDownCounter};
 use serde::Deserialize;
-use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
-use self::{
-    authorizer::{Authorizer, Credentials, NOTIFICATIONS},
-    hub::Hub,
-};
 use crate::{
-    config::Config, headers::X_ACCOUNT_ID, problem::Problem, rate_limit::Caller, request_guard::RequestGuard,
-    same_origin, upstream::Upstream,
+    config::Config,
+    headers::X_ACCOUNT_ID,
+    live::{Credentials, Format, Live, WATCH},
+    problem::Problem,
+    request_guard::RequestGuard,
+    same_origin,
 };
 
 /// Path of the WebSocket.
 const PATH: &str = "/cable";
 
 const SUBPROTOCOL: &str = "actioncable-v1-json";
+/// AnyCable's extension, with positions and history.
+const EXTENDED_SUBPROTOCOL: &str = "actioncable-v1-ext-json";
 const TOKEN_SUBPROTOCOL: &str = "baton.token.";
 /// Maximum frame and message of a client, in bytes.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Read buffer of a socket, in bytes, allocated while the socket is open. Commands are short; longer ones grow it.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 1024;
+/// Bytes that a socket collects before it writes them; a batch is flushed.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// State that all sockets share. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Cable(Arc<Shared>);
 
 struct Shared {
-    authorizer: Authorizer,
+    live: Live,
     guard: RequestGuard,
     clock: Clock,
-    hub: Hub,
     origins: Vec<String>,
+    drain_time: Duration,
     shutdown: Shutdown,
     sockets: TaskTracker,
     open: UpDownCounter<i64>,
 }
 
-/// The services that authenticate and authorize subscribers.
-#[derive(Debug, Clone)]
-pub(crate) struct Upstreams {
-    /// `baton.auth.v1`.
-    pub(crate) auth: Upstream,
-    /// `baton.tenancy.v1`.
-    pub(crate) tenancy: Upstream,
-    /// `baton.task.v1`.
-    pub(crate) task: Upstream,
-}
-
 impl Cable {
-    /// Starts to push `events`, the live tail of all streams, to subscribers that `upstreams` authorize.
-    ///
-    /// # Errors
-    /// If the contract has no access rule for notifications.
-    pub(crate) fn start(
-        upstreams: Upstreams,
-        config: &Config,
-        guard: RequestGuard,
-        events: &broadcast::Sender<Arc<Envelope>>,
-        shutdown: Shutdown,
-    ) -> Result<Self> {
-        let authorizer = Authorizer::new(upstreams, &config.issuer)?;
-        let hub = Hub::default();
-        tokio::spawn(hub.clone().run(events.subscribe(), shutdown.clone()));
-        Ok(Self(Arc::new(Shared {
-            authorizer,
+    /// Serves sockets with the messages of `live`.
+    pub(crate) fn new(live: Live, config: &Config, guard: RequestGuard, shutdown: Shutdown) -> Self {
+        Self(Arc::new(Shared {
+            live,
             guard,
             clock: Clock::system(),
-            hub,
             origins: config.cors_origins.clone(),
+            drain_time: config.socket_drain_time,
             shutdown,
             sockets: TaskTracker::new(),
             open: global::meter("baton").i64_up_down_counter("baton.cable.sockets").build(),
-        })))
+        }))
     }
 
     /// Waits until all sockets are closed, which draining causes.
@@ -180,8 +126,8 @@ async fn connect(
     headers.remove(AUTHORIZATION);
     headers.extend(credentials.as_ref().map(Credentials::headers).unwrap_or_default());
     let client = guard.trusted_proxies.client_ip(&headers, &extensions);
-    let caller = guard.limiter.caller(NOTIFICATIONS, &headers, None, client).await;
-    if let Some(verdict) = guard.limiter.count(NOTIFICATIONS, &caller).await
+    let caller = guard.limiter.caller(WATCH, &headers, None, client).await;
+    if let Some(verdict) = guard.limiter.count(WATCH, &caller).await
         && let Err(refused) = verdict.check()
     {
         let mut response = Problem::from_unrouted_status(&refused.into()).into_response_for(&headers);
@@ -192,19 +138,22 @@ async fn connect(
         Ok(permit) => permit,
         Err(refused) => return Problem::from_unrouted_status(&refused.into()).into_response_for(&headers),
     };
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).read_buffer_size(READ_BUFFER_BYTES);
-    upgrade.max_frame_size(MAX_FRAME_BYTES).max_message_size(MAX_FRAME_BYTES).on_upgrade(move |socket| async move {
-        cable.0.serve(socket, credentials, caller).await;
+    let upgrade = upgrade.protocols([EXTENDED_SUBPROTOCOL, SUBPROTOCOL]).max_frame_size(MAX_FRAME_BYTES);
+    let is_extended = upgrade.selected_protocol().is_some_and(|protocol| protocol == EXTENDED_SUBPROTOCOL);
+    let format = if is_extended { Format::CableExtended } else { Format::Cable };
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER_BYTES).write_buffer_size(WRITE_BUFFER_BYTES);
+    upgrade.max_message_size(MAX_FRAME_BYTES).on_upgrade(move |socket| async move {
+        cable.0.serve(socket, credentials, format).await;
         drop(permit);
     })
 }
 
 impl Shared {
-    async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
+    async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>, format: Format) {
         let open = self.open.clone();
         open.add(1, &[]);
         let sockets = self.sockets.clone();
-        sockets.track_future(session::run(self, socket, credentials, caller)).await;
+        sockets.track_future(session::run(self, socket, credentials, format)).await;
         open.add(-1, &[]);
     }
 }

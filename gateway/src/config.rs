@@ -24,6 +24,8 @@ baton_runtime::config! {
         pub max_body_bytes: usize = "BATON_GATEWAY_MAX_BODY_BYTES", default "1048576";
         /// Issuer of access tokens; the same for all services.
         pub issuer: String = "BATON_ISSUER", default "https://baton.localhost";
+        /// Secret with which the gateway identifies itself to auth, as in `BATON_AUTH_SERVICE_SECRETS`.
+        pub service_secret: Secret = "BATON_GATEWAY_SERVICE_SECRET";
         /// Requests per hour of an address without sign-in. An account's limit is its tier's, see
         /// `BATON_TENANCY_TIER_LIMITS`.
         pub requests_per_hour_anonymous: u32 = "BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", default "100";
@@ -42,6 +44,9 @@ baton_runtime::config! {
         pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "64";
         /// Maximum open streaming calls and WebSockets of one account's members at one gateway.
         pub max_streams_per_account: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", default "1024";
+        /// Time over which a draining gateway closes its WebSockets, in seconds, so that their clients do not reconnect all
+        /// at once. Not longer than `BATON_DRAIN_DELAY_SECONDS`.
+        pub socket_drain_time: Duration = "BATON_GATEWAY_SOCKET_DRAIN_SECONDS", default "30";
         /// Whether gRPC reflection is enabled: `true` or `false`.
         pub reflection: bool = "BATON_GATEWAY_REFLECTION", default "false";
         /// Whether internal RPCs can be called, and listed by reflection, from outside: `true` or `false`. They still

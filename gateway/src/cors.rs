@@ -13,7 +13,7 @@ use http::{
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::cookies::{X_BATON_SESSION, X_CSRF_TOKEN};
-use crate::headers::{IDEMPOTENCY_KEY, X_ACCOUNT_ID, X_REQUEST_ID};
+use crate::headers::{IDEMPOTENCY_KEY, LIVE_POSITION, X_ACCOUNT_ID, X_REQUEST_ID};
 use crate::rate_limit;
 
 /// Allows these origins, or all if the list is a single `*`. Only named origins may use the refresh token's cookie;
@@ -39,6 +39,7 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
             X_ACCOUNT_ID,
             IDEMPOTENCY_KEY,
             X_REQUEST_ID,
+            header("last-event-id"),
             X_BATON_SESSION,
             X_CSRF_TOKEN,
             header("traceparent"),
@@ -53,6 +54,7 @@ pub(crate) fn layer(origins: &[String]) -> Result<CorsLayer> {
                 ACCEPT_RANGES,
                 CONTENT_RANGE,
                 RETRY_AFTER,
+                LIVE_POSITION,
                 X_REQUEST_ID,
                 X_CSRF_TOKEN,
                 header("grpc-status"),

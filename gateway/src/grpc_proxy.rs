@@ -31,7 +31,7 @@ use tower::{Layer as _, ServiceExt as _};
 use crate::{
     admission::CallerKey,
     config::Config,
-    headers, middleware,
+    headers, live_grpc, middleware,
     problem::Problem,
     rate_limit::Verdict,
     request_guard::RequestGuard,
@@ -65,7 +65,8 @@ struct Rpc {
 }
 
 impl GrpcProxy {
-    /// Routes all gRPC services: those behind the gateway, its own health, and reflection if enabled.
+    /// Routes all gRPC services: those behind the gateway, `own_rpcs` of the gateway, its health, and reflection if
+    /// enabled.
     ///
     /// # Errors
     /// If an RPC of the contract streams its request: the gateway reads bodies whole.
@@ -74,6 +75,7 @@ impl GrpcProxy {
         guard: &RequestGuard,
         rules: &HashMap<String, Rule>,
         config: &Config,
+        own_rpcs: Router,
         draining: CancellationToken,
     ) -> Result<Self> {
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -83,7 +85,7 @@ impl GrpcProxy {
         });
         let mut own_services = Router::new().route_service("/grpc.health.v1.Health/{method}", health);
         let mut grpc = Router::new();
-        let mut exposed = Vec::new();
+        let mut exposed = vec![live_grpc::SERVICE.to_owned()];
         let http = pool().get_extension_by_name("google.api.http").context("the contract has no HTTP bindings")?;
         for service in pool().services() {
             let Ok(upstream) = upstreams.of_package(service.parent_file().package_name()) else { continue };
@@ -115,6 +117,7 @@ impl GrpcProxy {
                 .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", reflection::v1alpha(&exposed)?);
         }
         let grpc = grpc
+            .merge(own_rpcs)
             .merge(own_services.layer(from_fn_with_state(guard.clone(), limit_streams)))
             .fallback(unimplemented)
             .method_not_allowed_fallback(unimplemented);
@@ -260,7 +263,7 @@ async fn unimplemented() -> Response {
 }
 
 /// Returns a status without a message: a single HEADERS frame.
-fn refuse(status: Status) -> Response {
+pub(crate) fn refuse(status: Status) -> Response {
     status.into_http::<GrpcBody>().into_response()
 }
 

@@ -14,6 +14,8 @@ use tonic::metadata::MetadataMap;
 
 pub(crate) const X_ACCOUNT_ID: HeaderName = HeaderName::from_static("x-account-id");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// From where a live subscription continues after the response.
+pub(crate) const LIVE_POSITION: HeaderName = HeaderName::from_static("live-position");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_USER_AGENT: HeaderName = HeaderName::from_static("x-forwarded-user-agent");

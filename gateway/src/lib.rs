@@ -15,6 +15,9 @@ mod headers;
 mod health;
 mod host;
 mod json;
+mod live;
+mod live_grpc;
+mod live_http;
 mod merge_patch;
 mod middleware;
 mod oauth;
@@ -42,16 +45,18 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     routing::{MethodFilter, MethodRouter},
 };
-use baton_runtime::{Clock, Shutdown};
+use baton_runtime::Shutdown;
+use http::Method;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use admission::Admission;
-use baton_events::{Streams, tail};
+use baton_events::Streams;
 use cable::Cable;
 use client_ip::TrustedProxies;
 pub use config::{Config, UpstreamConfig};
 use grpc_proxy::GrpcProxy;
+use live::Live;
 use rate_limit::Limiter;
 use request_body::BodyBuffers;
 use request_guard::RequestGuard;
@@ -85,11 +90,14 @@ pub async fn start(
         trusted_proxies: Arc::new(TrustedProxies::parse(&config.trusted_proxies)?),
     };
     let limits = server::ConnectionLimits::new(&config, Arc::clone(&guard.trusted_proxies));
-    let grpc = GrpcProxy::new(&upstreams, &guard, &rules, &config, draining.clone())?;
     let webhook = webhook::router(&upstreams, &config, &guard)?;
     let openapi = openapi::router(config.public_url.as_deref(), listener.local_addr()?)?;
-    let cable = start_cable(&config, &streams, &upstreams, &guard, &shutdown)?;
-    let app = rest_router(Arc::new(config), &upstreams, &guard)?
+    let live = start_live(&config, &streams, &upstreams, &guard, &shutdown)?;
+    let live_grpc = live_grpc::router(live.clone(), guard.clone(), shutdown.clone());
+    let grpc = GrpcProxy::new(&upstreams, &guard, &rules, &config, live_grpc, draining.clone())?;
+    let live_http = live_http::router(live.clone(), guard.clone(), shutdown.clone());
+    let cable = Cable::new(live.clone(), &config, guard.clone(), shutdown.clone());
+    let app = rest_router(Arc::new(config), &upstreams, &guard, &live)?
         .merge(webhook)
         .merge(openapi)
         .merge(docs::router().layer(map_response(async |asset| compression::allow(asset, usize::MAX))))
@@ -97,6 +105,7 @@ pub async fn start(
         .layer(from_fn(conditional::evaluate))
         .merge(health::router(upstreams, draining))
         .merge(cable::router(cable.clone()))
+        .merge(live_http)
         .merge(extra)
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
@@ -113,21 +122,20 @@ pub async fn start(
     Ok(())
 }
 
-/// Starts the WebSocket endpoint: the live tail of the event streams, and the services that authorize subscribers.
-fn start_cable(
+/// Starts to deliver the live tail of the event streams to subscribers.
+fn start_live(
     config: &Config,
     streams: &Streams,
     upstreams: &Upstreams,
     guard: &RequestGuard,
     shutdown: &Shutdown,
-) -> Result<Cable> {
-    let services = cable::Upstreams {
+) -> Result<Live> {
+    let services = live::Upstreams {
         auth: upstreams.get("auth")?,
         tenancy: upstreams.get("tenancy")?,
         task: upstreams.get("task")?,
     };
-    let events = tail::start(streams, &Clock::system(), shutdown);
-    Cable::start(services, config, guard.clone(), &events, shutdown.clone())
+    Live::start(services, config, guard.limiter.clone(), streams, shutdown)
 }
 
 /// Returns the OpenAPI 3.1 document of the REST interface, with a server URL relative to the host that serves it.
@@ -138,14 +146,20 @@ pub fn openapi() -> Result<serde_json::Value> {
     openapi::document(None, openapi::ORIGIN)
 }
 
+/// Packages whose GET responses say from which position a live subscription continues.
+const LIVE_PACKAGES: [&str; 2] = ["baton.task.v1", "baton.notification.v1"];
+
 /// Builds the REST routes of the contract.
-fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard) -> Result<Router> {
+fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard, live: &Live) -> Result<Router> {
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for route in routes::routes()? {
         let upstream = upstreams.of_package(route.method.parent_file().package_name())?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
-        let endpoint = Arc::new(rest::Endpoint { route, upstream, config: config.clone(), guard: guard.clone() });
+        let is_live = route.verb == Method::GET && LIVE_PACKAGES.contains(&route.method.parent_file().package_name());
+        let live = is_live.then(|| live.clone());
+        let (config, guard) = (config.clone(), guard.clone());
+        let endpoint = Arc::new(rest::Endpoint { route, upstream, config, guard, live });
         let handler = move |request: Request| rest::handle(endpoint.clone(), request);
         let methods = paths.remove(&template).unwrap_or_default();
         paths.insert(template, methods.on(filter, handler));

@@ -25,6 +25,7 @@ use crate::{
         value::{self, Json, Members},
         violations::{Path, Violations},
     },
+    live::Live,
     merge_patch, oauth,
     problem::Problem,
     rate_limit::Verdict,
@@ -46,6 +47,8 @@ pub(crate) struct Endpoint {
     pub(crate) upstream: Upstream,
     pub(crate) config: Arc<Config>,
     pub(crate) guard: RequestGuard,
+    /// `None` for routes whose responses have no live position.
+    pub(crate) live: Option<Live>,
 }
 
 /// Handles a request that matched the route.
@@ -69,12 +72,17 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
         Err(busy) => return refuse(Problem::from_status(&busy.into(), &endpoint.route), &parts),
     };
     let verdict = limiter.count(rpc, &caller).await;
+    // Taken before the service reads: a subscription from here misses nothing that the response does not have.
+    let live_position = endpoint.live.as_ref().and_then(|live| live.position(caller.account()?));
     let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => call_with_deadline(&endpoint, parts, &body.bytes, client, deadline).await,
         Err(refused) => Problem::from_status(&refused.into(), &endpoint.route).into_response_for(&parts.headers),
     };
     if let Some(verdict) = verdict {
         verdict.write_headers(response.headers_mut());
+    }
+    if let Some(position) = live_position.and_then(|position| HeaderValue::try_from(position.to_string()).ok()) {
+        response.headers_mut().insert(headers::LIVE_POSITION, position);
     }
     hold_until_read(response, permits.after_response_head())
 }

@@ -68,6 +68,12 @@ where
 #[derive(Debug, Clone)]
 pub struct ValidatingDecoder<U>(PhantomData<U>);
 
+impl<U> Default for ValidatingDecoder<U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
 impl<U: Message + Name + Default + Normalize + Validate> Decoder for ValidatingDecoder<U> {
     type Item = U;
     type Error = Status;

@@ -18,7 +18,8 @@ const consumer = createConsumer(url);
 const subscriptions = new Map();
 
 const add = (identifier) => {
-  const callback = (event) => (data) => print({ event, identifier, data: data ?? null });
+  const callback = (event) => (data) =>
+    print({ event: data?.event === "resync" ? "resync" : event, identifier, data: data ?? null });
   const callbacks = Object.fromEntries(
     ["connected", "disconnected", "rejected", "received"].map((event) => [event, callback(event)]),
   );

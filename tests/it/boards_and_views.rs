@@ -131,17 +131,21 @@ async fn grpc_board_stream_through_the_gateway_ends_with_its_session() {
     let platform = Platform::start().await;
     let team = platform.team().await;
     let method = baton_proto::pool()
-        .get_service_by_name("baton.task.v1.BoardService")
-        .and_then(|service| service.methods().find(|method| method.name() == "WatchBoard"))
+        .get_service_by_name("baton.live.v1.LiveService")
+        .and_then(|service| service.methods().find(|method| method.name() == "Watch"))
         .unwrap();
     let mut request = DynamicMessage::new(method.input());
+    request.set_field_by_name("channel", Field::EnumNumber(2));
     request.set_field_by_name("board", Field::EnumNumber(1));
     let mut watch =
         grpc::watch(&platform.grpc(), &method, team.user.grpc(Some(team.account_id), request)).await.unwrap();
-    let kind = |message: &DynamicMessage| message.get_field_by_name("kind").unwrap().as_enum_number().unwrap();
-    assert_eq!(kind(&watch.message().await.unwrap().unwrap()), 1, "watching");
+    let event = |response: &DynamicMessage| {
+        let message = response.get_field_by_name("message").unwrap();
+        message.as_message().unwrap().get_field_by_name("event").unwrap().as_str().unwrap().to_owned()
+    };
+    assert_eq!(event(&watch.message().await.unwrap().unwrap()), "", "it begins");
     team.user.create_task("Sweep").await;
-    assert_eq!(kind(&watch.message().await.unwrap().unwrap()), 2, "added");
+    assert_eq!(event(&watch.message().await.unwrap().unwrap()), "task_added");
     team.user.post("/v1/auth/logout", &json!({"refresh_token": team.user.refresh_token})).ok().await;
     let end = loop {
         match watch.message().await {

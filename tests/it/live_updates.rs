@@ -77,6 +77,8 @@ pub(crate) async fn cable(platform: &Platform, person: &Person, account_id: Uuid
     for identifier in subscribe {
         let response = node.wait_for("the subscription", |line| line["identifier"] == *identifier).await;
         assert_eq!(response["event"], "connected", "{response}");
+        // Without a position, it is told to read the state.
+        node.wait_for("the resync", |line| line["event"] == "resync" && line["identifier"] == *identifier).await;
     }
     node
 }

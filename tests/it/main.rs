@@ -24,6 +24,7 @@ mod forged_tokens;
 mod graceful_shutdown;
 mod idempotency;
 mod invalid_input;
+mod live_clients;
 mod live_updates;
 mod login_flood;
 mod mfa;

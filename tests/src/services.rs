@@ -49,7 +49,7 @@ impl Services {
         set("BATON_TASK_ATTACHMENTS_URL", format!("file://{}", platform.data().join("attachments").display()));
         set("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
         set("BATON_LOG", "warn".to_owned());
-        let secrets = ["tenancy", "task"].map(|name| {
+        let secrets = ["tenancy", "task", "gateway"].map(|name| {
             let secret = &env[&format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())];
             format!("{name}:{secret}")
         });
@@ -79,6 +79,11 @@ impl Services {
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         let child = command.spawn().expect("the binary runs");
         assert!(self.processes.insert(name, child).is_none(), "{name} is already running");
+    }
+
+    /// The process id of a service.
+    pub fn pid(&self, name: &str) -> u32 {
+        self.processes.get(name).unwrap_or_else(|| panic!("{name} is not running")).id()
     }
 
     /// A meter of these services.

@@ -4,20 +4,31 @@
 //! see every task on it, whatever its visibility: a board is one's own, that of people below one, or that of the
 //! account for its admins.
 
-use std::collections::HashSet;
-
 use baton_proto::baton::task::v1::{TaskEvent, TaskEventKind, TaskStatus};
 use uuid::Uuid;
 
-use crate::{Membership, Role};
+use crate::{Hierarchy, Role};
+
+/// A board, relative to a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BoardName {
+    /// Their own.
+    My,
+    /// This user's.
+    User(Uuid),
+    /// Their team's.
+    Team,
+    /// The account's.
+    Account,
+}
 
 /// The tasks of a board.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Board {
     /// Tasks assigned to this person, and unassigned tasks that they created.
     Of(Uuid),
-    /// Tasks that one of these people is assigned to or created.
-    Team(HashSet<Uuid>),
+    /// Tasks that this manager or one of their direct and indirect reports is assigned to or created.
+    Team(Uuid),
     /// All tasks.
     Account,
 }
@@ -36,19 +47,23 @@ pub enum BoardChange {
 }
 
 impl Board {
-    /// The board of a member's team: the member and all their reports; for account admins, everyone.
-    pub fn of_team(user_id: Uuid, membership: &Membership) -> Self {
-        if membership.role >= Role::SuperManager {
-            return Self::Account;
+    /// The board that a member means. A team's is that of the member and all their reports; for account admins, it has
+    /// everyone's tasks.
+    pub fn named(name: BoardName, user_id: Uuid, hierarchy: &Hierarchy) -> Self {
+        match name {
+            BoardName::My => Self::Of(user_id),
+            BoardName::User(person) => Self::Of(person),
+            BoardName::Team if hierarchy.role(user_id) >= Some(Role::SuperManager) => Self::Account,
+            BoardName::Team => Self::Team(user_id),
+            BoardName::Account => Self::Account,
         }
-        Self::Team(membership.reports.iter().copied().chain([user_id]).collect())
     }
 
     /// The effect of the event on the board; `None` if the task is not on it.
-    pub fn change(&self, event: &TaskEvent) -> Option<BoardChange> {
+    pub fn change(self, event: &TaskEvent, hierarchy: &Hierarchy) -> Option<BoardChange> {
         let kind = event.kind();
-        let is = self.has(&event.created_by, &event.assigned_to);
-        let was = self.has(&event.created_by, &event.previously_assigned_to);
+        let is = self.has(&event.created_by, &event.assigned_to, hierarchy);
+        let was = self.has(&event.created_by, &event.previously_assigned_to, hierarchy);
         let changed = |field: &str| event.changed_fields.iter().any(|changed| changed == field);
         // Boards hide archived tasks by default.
         let shown = event.status() != TaskStatus::Archived;
@@ -71,12 +86,14 @@ impl Board {
     }
 
     /// Whether a task with this creator and assignee is on the board.
-    fn has(&self, created_by: &str, assigned_to: &str) -> bool {
+    fn has(self, created_by: &str, assigned_to: &str, hierarchy: &Hierarchy) -> bool {
         let id = |id: &str| id.parse::<Uuid>().ok();
         match self {
-            Self::Of(person) if assigned_to.is_empty() => id(created_by) == Some(*person),
-            Self::Of(person) => id(assigned_to) == Some(*person),
-            Self::Team(people) => [created_by, assigned_to].into_iter().filter_map(id).any(|id| people.contains(&id)),
+            Self::Of(person) if assigned_to.is_empty() => id(created_by) == Some(person),
+            Self::Of(person) => id(assigned_to) == Some(person),
+            Self::Team(manager) => {
+                [created_by, assigned_to].into_iter().filter_map(id).any(|id| hierarchy.is_or_manages(manager, id))
+            }
             Self::Account => true,
         }
     }
@@ -85,7 +102,9 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Place;
 
+    const MANAGER: Uuid = Uuid::from_u128(4);
     const ANN: Uuid = Uuid::from_u128(1);
     const BEN: Uuid = Uuid::from_u128(2);
     const EVE: Uuid = Uuid::from_u128(3);
@@ -110,20 +129,24 @@ mod tests {
         let taken = event(TaskEventKind::Reassigned, Some(BEN), Some(EVE), &["assigned_to", "status"]);
         let begun = event(TaskEventKind::Started, Some(BEN), Some(BEN), &["status"]);
         let renamed = event(TaskEventKind::Updated, None, None, &["title"]);
-        let team = Board::Team([BEN, ANN].into());
+        // Ben and Ann report to the manager, Eve does not.
+        let place = |manager_id| Place { role: Role::User, manager_id };
+        let members = [(ANN, place(Some(MANAGER))), (BEN, place(Some(MANAGER))), (EVE, place(None))];
+        let hierarchy = Hierarchy { members: members.into(), ..Hierarchy::default() };
         for (event, expected) in [
             (&given, [Some(Removed), Some(Added), None, Some(Updated), Some(Updated)]),
             (&taken, [None, Some(Removed), Some(Added), Some(Moved), Some(Moved)]),
             (&begun, [None, Some(Moved), None, Some(Moved), Some(Moved)]),
             (&renamed, [Some(Updated), None, None, Some(Updated), Some(Updated)]),
         ] {
-            let boards = [Board::Of(ANN), Board::Of(BEN), Board::Of(EVE), team.clone(), Board::Account];
-            assert_eq!(boards.map(|board| board.change(event)), expected, "{event:?}");
+            let boards = [Board::Of(ANN), Board::Of(BEN), Board::Of(EVE), Board::Team(MANAGER), Board::Account];
+            assert_eq!(boards.map(|board| board.change(event, &hierarchy)), expected, "{event:?}");
         }
         // A task of a report is on the team board, whoever created it.
-        assert_eq!(Board::Team([BEN].into()).change(&given), Some(Added));
-        assert_eq!(Board::Team([BEN].into()).change(&taken), Some(Removed));
-        assert_eq!(Board::Team([EVE].into()).change(&begun), None);
+        let hierarchy = Hierarchy { members: [(BEN, place(Some(MANAGER)))].into(), ..Hierarchy::default() };
+        assert_eq!(Board::Team(MANAGER).change(&given, &hierarchy), Some(Added));
+        assert_eq!(Board::Team(MANAGER).change(&taken, &hierarchy), Some(Removed));
+        assert_eq!(Board::Team(EVE).change(&begun, &hierarchy), None);
     }
 
     #[test]
@@ -139,19 +162,19 @@ mod tests {
             (TaskEventKind::Moved, &["rank"], Moved),
         ] {
             let event = event(kind, Some(BEN), Some(BEN), changed);
-            assert_eq!(Board::Of(BEN).change(&event), Some(expected), "{kind:?}");
-            assert_eq!(Board::Of(ANN).change(&event), None, "{kind:?}");
+            assert_eq!(Board::Of(BEN).change(&event, &Hierarchy::default()), Some(expected), "{kind:?}");
+            assert_eq!(Board::Of(ANN).change(&event, &Hierarchy::default()), None, "{kind:?}");
         }
         let archived = |kind| TaskEvent {
             status: TaskStatus::Archived.into(),
             ..event(kind, Some(BEN), Some(BEN), &["title", "deleted_at"])
         };
         for kind in [TaskEventKind::Updated, TaskEventKind::Restored] {
-            assert_eq!(Board::Of(BEN).change(&archived(kind)), None, "{kind:?}");
+            assert_eq!(Board::Of(BEN).change(&archived(kind), &Hierarchy::default()), None, "{kind:?}");
         }
-        assert_eq!(Board::Of(BEN).change(&archived(TaskEventKind::Archived)), Some(Removed));
+        assert_eq!(Board::Of(BEN).change(&archived(TaskEventKind::Archived), &Hierarchy::default()), Some(Removed));
         let mut first = event(TaskEventKind::Assigned, None, Some(BEN), &["assigned_to"]);
         first.version = 1;
-        assert_eq!(Board::Account.change(&first), None, "covered by the creation");
+        assert_eq!(Board::Account.change(&first, &Hierarchy::default()), None, "covered by the creation");
     }
 }

@@ -70,6 +70,12 @@ impl IdentityCache {
         Self::with(sessions, NoMemberships, false)
     }
 
+    /// Asks `sessions` each time, and remembers the answers of `memberships`: for a caller whose work goes on for long, and
+    /// who is told when a session closes.
+    pub fn for_streams(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static) -> Self {
+        Self::with(sessions, memberships, false)
+    }
+
     fn with(sessions: impl Sessions + 'static, memberships: impl Memberships + 'static, remembers: bool) -> Self {
         Self(Arc::new(Inner {
             sessions: Box::new(sessions),

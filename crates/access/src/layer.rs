@@ -41,19 +41,6 @@ impl AccessLayer {
         Self(Arc::new(Access { rules, tokens, directory, clock }))
     }
 
-    /// Authorizes the caller of a long-running call again, such as a stream, with current data.
-    ///
-    /// # Errors
-    /// Those of calling the RPC at `path` with the same token in the same account.
-    pub async fn reauthorize(&self, path: &str, principal: &Principal) -> Result<Principal> {
-        let mut headers = HeaderMap::new();
-        let authorization = HeaderValue::from_bytes(principal.caller.authorization.as_bytes());
-        headers.insert(AUTHORIZATION, authorization.map_err(Error::internal)?);
-        let account_id = HeaderValue::try_from(principal.account_id().to_string());
-        headers.insert(ACCOUNT_HEADER, account_id.map_err(Error::internal)?);
-        self.authorize(path, &mut headers).await
-    }
-
     /// Authorizes the RPC at `path` with these headers, for something that is not a call of it but returns the same
     /// data, such as a WebSocket.
     ///

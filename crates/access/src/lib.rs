@@ -9,7 +9,7 @@
 
 mod api_key;
 mod board;
-mod change;
+mod hierarchy;
 pub mod identity_cache;
 mod layer;
 pub mod limits;
@@ -25,8 +25,8 @@ pub mod token;
 pub use baton_proto::baton::access::v1::Permission;
 
 pub use api_key::{ApiKey, PresentedKey};
-pub use board::{Board, BoardChange};
-pub use change::{AccessChange, REAUTHORIZE_INTERVAL, SETTLE_TIME};
+pub use board::{Board, BoardChange, BoardName};
+pub use hierarchy::{Hierarchy, Place};
 pub use identity_cache::{IdentityCache, Memberships, Sessions};
 pub use layer::AccessLayer;
 pub use limits::Limits;

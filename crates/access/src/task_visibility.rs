@@ -53,28 +53,44 @@ pub struct TaskAudience {
 impl TaskAudience {
     /// Those of the task after an event; `None` for an event of a version that did not send them.
     pub fn after(event: &TaskEvent) -> Option<Self> {
-        let visibility = match event.visibility() {
+        Self::of(event.visibility(), &event.created_by, &event.assigned_to)
+    }
+
+    /// Those of the contract's fields, of which `assigned_to` may be empty; `None` if one is missing or malformed.
+    pub fn of(visibility: proto::TaskVisibility, created_by: &str, assigned_to: &str) -> Option<Self> {
+        let visibility = match visibility {
             proto::TaskVisibility::Unspecified => return None,
             proto::TaskVisibility::Private => TaskVisibility::Private,
             proto::TaskVisibility::Team => TaskVisibility::Team,
             proto::TaskVisibility::Account => TaskVisibility::Account,
         };
-        let assigned_to = match event.assigned_to.as_str() {
+        let assigned_to = match assigned_to {
             "" => None,
             id => Some(id.parse().ok()?),
         };
-        Some(Self { created_by: event.created_by.parse().ok()?, assigned_to, visibility })
+        Some(Self { created_by: created_by.parse().ok()?, assigned_to, visibility })
     }
 
     /// Whether a member of the task's account sees the task.
     pub fn includes(&self, user_id: Uuid, membership: &Membership) -> bool {
+        let is_or_manages = |person| person == user_id || membership.reports.contains(&person);
+        self.includes_by(membership.role, is_or_manages, |person| membership.team.contains(&person))
+    }
+
+    /// The same for a member with this role, for callers that know the hierarchy in another form: whether the member is
+    /// this person or manages them, and whether this person is in the member's team.
+    pub fn includes_by(
+        &self,
+        role: Role,
+        is_or_manages: impl Fn(Uuid) -> bool,
+        has_in_team: impl Fn(Uuid) -> bool,
+    ) -> bool {
         let mut people = [Some(self.created_by), self.assigned_to].into_iter().flatten();
-        let manages_or_is = |person: Uuid| person == user_id || membership.reports.contains(&person);
-        membership.role >= Role::SuperManager
-            || people.clone().any(manages_or_is)
+        role >= Role::SuperManager
+            || people.clone().any(is_or_manages)
             || match self.visibility {
                 TaskVisibility::Private => false,
-                TaskVisibility::Team => people.any(|person| membership.team.contains(&person)),
+                TaskVisibility::Team => people.any(has_in_team),
                 TaskVisibility::Account => true,
             }
     }

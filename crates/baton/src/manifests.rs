@@ -50,7 +50,7 @@ pub fn files(folder: &Path) -> BTreeMap<String, String> {
     files.insert("kustomization.yaml".to_owned(), resources);
     files.insert("shared/services.env".to_owned(), urls);
     let callees: Vec<&Spec> = platform::specs().collect();
-    files.insert("gateway/peers.yaml".to_owned(), patch("gateway", &callees, ""));
+    files.insert("gateway/peers.yaml".to_owned(), patch("gateway", &callees, &secret("gateway")));
     files
 }
 
@@ -73,13 +73,14 @@ fn kustomization(spec: &Spec, patches: &[&str]) -> String {
 /// The patch with the peers and the service secret; `None` for a service without any.
 fn peers(spec: &Spec) -> Option<String> {
     let callees: Vec<&Spec> = platform::specs().filter(|callee| spec.peers.contains(&callee.name)).collect();
-    let secret = if spec.has_service_secret {
-        let (name, key) = (spec.name, spec.variable("SERVICE_SECRET"));
-        format!("            - name: {key}\n              valueFrom: {{secretKeyRef: {{name: {name}, key: {key}}}}}\n")
-    } else {
-        String::new()
-    };
+    let secret = if spec.has_service_secret { secret(spec.name) } else { String::new() };
     (!callees.is_empty() || !secret.is_empty()).then(|| patch(spec.name, &callees, &secret))
+}
+
+/// The variable with a service's own secret.
+fn secret(name: &str) -> String {
+    let key = platform::secret_variable(name);
+    format!("            - name: {key}\n              valueFrom: {{secretKeyRef: {{name: {name}, key: {key}}}}}\n")
 }
 
 /// A patch of a Deployment: a label and a variable per callee, and more variables.

@@ -118,6 +118,16 @@ pub fn specs() -> impl Iterator<Item = &'static Spec> {
     services().iter().filter_map(|service| service.spec)
 }
 
+/// The names of those who call `service_only` RPCs, with a secret of their own.
+pub(crate) fn with_service_secret() -> Vec<&'static str> {
+    specs().filter(|spec| spec.has_service_secret).map(|spec| spec.name).chain([GATEWAY.name]).collect()
+}
+
+/// The variable with the secret of one of [`with_service_secret`].
+pub(crate) fn secret_variable(name: &str) -> String {
+    format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())
+}
+
 /// The variables in which the gateway finds the services.
 fn upstream_variables() -> Vec<Variable> {
     let variable = |spec: &Spec| Variable {

@@ -29,8 +29,8 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
     };
     let mut missing = String::new();
     let own = platform::specs().flat_map(|spec| spec.generated_keys).map(|&(name, before)| (name.to_owned(), before));
-    let with_secret: Vec<_> = platform::specs().filter(|spec| spec.has_service_secret).collect();
-    let keys = own.chain(with_secret.iter().map(|spec| (spec.variable("SERVICE_SECRET"), "")));
+    let with_secret = platform::with_service_secret();
+    let keys = own.chain(with_secret.iter().map(|name| (platform::secret_variable(name), "")));
     for (name, before) in keys {
         if !text.lines().any(|line| line.starts_with(&format!("{name}="))) {
             missing += &format!("{name}={before}{}\n", STANDARD.encode(random::bytes::<32>()));
@@ -47,10 +47,8 @@ pub(crate) fn provide(env: &mut Env, data: &Path) -> anyhow::Result<()> {
         env.set_default(name, value);
     }
     // Auth knows the secrets of the services that call it.
-    let known = with_secret
-        .iter()
-        .map(|spec| format!("{}:{}", spec.name, env.get(&spec.variable("SERVICE_SECRET")).unwrap_or_default()));
-    let known: Vec<String> = known.collect();
+    let secret = |name: &&str| format!("{name}:{}", env.get(&platform::secret_variable(name)).unwrap_or_default());
+    let known: Vec<String> = with_secret.iter().map(secret).collect();
     env.set_default("BATON_AUTH_SERVICE_SECRETS", known.join(","));
     Ok(())
 }

@@ -33,7 +33,7 @@ impl<T: Transport> Auth<T> {
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn contact(&self, tokens: &ServiceTokens, user_id: Uuid) -> Result<Option<Contact>> {
+    pub async fn contact(&self, tokens: &ServiceTokens<T>, user_id: Uuid) -> Result<Option<Contact>> {
         Ok(self.contacts(tokens, &[user_id]).await?.into_iter().next())
     }
 
@@ -41,11 +41,11 @@ impl<T: Transport> Auth<T> {
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn contacts(&self, tokens: &ServiceTokens, user_ids: &[Uuid]) -> Result<Vec<Contact>> {
+    pub async fn contacts(&self, tokens: &ServiceTokens<T>, user_ids: &[Uuid]) -> Result<Vec<Contact>> {
         let message = BatchGetUsersRequest { ids: user_ids.iter().map(Uuid::to_string).collect() };
         let authorization = tokens.authorization("auth").await?;
         let response = self.0.call(
-            || ServiceTokens::request(&authorization, message.clone()),
+            || crate::tokens::request(&authorization, message.clone()),
             async |auth, request| InternalServiceClient::new(auth).batch_get_users(request).await,
         );
         Ok(response.await?.users)

@@ -29,6 +29,7 @@ const PASSED_REASONS: &[Reason] = &[
     Reason::TokenInvalid,
     Reason::SessionClosed,
     Reason::NotAMember,
+    Reason::AccountNotFound,
     Reason::AccountSuspended,
     Reason::SecondFactorRequired,
     Reason::PermissionMissing,

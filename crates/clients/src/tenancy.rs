@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use baton_access::{Caller, Membership, Memberships, Principal, Role, on_behalf_of};
+use baton_access::{Caller, Hierarchy, Membership, Memberships, Place, Principal, Role, on_behalf_of};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
-    DescribeMemberRequest, DescribeMembershipRequest, FindMembersRequest, FoundMember, GetMemberRequest,
-    ListAssigneesRequest, ResolveMembershipRequest, internal_service_client::InternalServiceClient,
-    member_service_client::MemberServiceClient,
+    DescribeMemberRequest, DescribeMembershipRequest, FindMembersRequest, FoundMember, GetHierarchyRequest,
+    GetMemberRequest, HierarchyMember, ListAssigneesRequest, ResolveMembershipRequest,
+    internal_service_client::InternalServiceClient, member_service_client::MemberServiceClient,
 };
 use tonic::transport::Channel;
 use uuid::Uuid;
@@ -17,6 +17,8 @@ use crate::{Peer, ServiceTokens, Transport};
 
 /// User ids of one FindMembers call.
 const MAX_FOUND_MEMBERS: usize = 1_000;
+/// Members of one GetHierarchy call: a megabyte.
+const HIERARCHY_PAGE: i32 = 10_000;
 
 /// An active member of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +102,14 @@ impl<T: Transport> Tenancy<T> {
     /// UNAVAILABLE.
     pub async fn membership_in(
         &self,
-        tokens: &ServiceTokens,
+        tokens: &ServiceTokens<T>,
         account_id: Uuid,
         user_id: Uuid,
     ) -> Result<Option<Membership>> {
         let message = DescribeMemberRequest { account_id: account_id.to_string(), user_id: user_id.to_string() };
         let authorization = tokens.authorization("tenancy").await?;
         let response = self.0.call(
-            || ServiceTokens::request(&authorization, message.clone()),
+            || crate::tokens::request(&authorization, message.clone()),
             async |tenancy, request| InternalServiceClient::new(tenancy).describe_member(request).await,
         );
         match response.await {
@@ -118,6 +120,39 @@ impl<T: Transport> Tenancy<T> {
             }
             Err(error) if error.reason() == Reason::NotAMember => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The hierarchy of an account, on the service's own behalf; `None` when there is no such account.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn hierarchy(&self, tokens: &ServiceTokens<T>, account_id: Uuid) -> Result<Option<Hierarchy>> {
+        let mut hierarchy = Hierarchy::default();
+        let mut message =
+            GetHierarchyRequest { account_id: account_id.to_string(), page_size: HIERARCHY_PAGE, after: None };
+        loop {
+            let authorization = tokens.authorization("tenancy").await?;
+            let response = self.0.call(
+                || crate::tokens::request(&authorization, message.clone()),
+                async |tenancy, request| InternalServiceClient::new(tenancy).get_hierarchy(request).await,
+            );
+            let page = match response.await {
+                Ok(page) => page,
+                Err(error) if error.reason() == Reason::AccountNotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            hierarchy.is_suspended = page.is_suspended;
+            hierarchy.second_factor_required = page.second_factor_required;
+            message.after = page.members.last().map(|member| member.user_id.clone());
+            let is_last = page.members.len() < HIERARCHY_PAGE as usize;
+            for member in page.members {
+                let place = place(&member).ok_or_else(|| Error::internal("tenancy returned a malformed member"))?;
+                hierarchy.members.insert(place.0, place.1);
+            }
+            if is_last {
+                return Ok(Some(hierarchy));
+            }
         }
     }
 
@@ -168,6 +203,11 @@ impl<T: Transport> Tenancy<T> {
         let malformed = || Error::internal("tenancy returned a member that does not parse");
         response.await?.members.into_iter().map(|one| profile(one).ok_or_else(malformed)).collect()
     }
+}
+
+fn place(member: &HierarchyMember) -> Option<(Uuid, Place)> {
+    let manager_id = Some(&member.manager_id).filter(|id| !id.is_empty()).map(|id| id.parse()).transpose().ok()?;
+    Some((member.user_id.parse().ok()?, Place { role: Role::from_proto(member.role)?, manager_id }))
 }
 
 fn profile(member: FoundMember) -> Option<MemberProfile> {

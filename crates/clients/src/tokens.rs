@@ -13,19 +13,20 @@ use tokio::sync::Mutex;
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
+    transport::Channel,
 };
 
-use crate::Peer;
+use crate::{Peer, Transport};
 
 /// Time before its expiry at which a token is replaced, so that none expires on its way.
 const REFRESH_MARGIN: Duration = Duration::from_secs(60);
 
 /// The tokens of one service, by audience. Issued at the first use and again before they expire. Clones share them.
 #[derive(Clone)]
-pub struct ServiceTokens(Arc<Inner>);
+pub struct ServiceTokens<T = Channel>(Arc<Inner<T>>);
 
-struct Inner {
-    auth: Peer,
+struct Inner<T> {
+    auth: Peer<T>,
     service: &'static str,
     secret: Secret,
     issued: Mutex<HashMap<&'static str, Issued>>,
@@ -36,18 +37,10 @@ struct Issued {
     valid_until: Instant,
 }
 
-impl ServiceTokens {
+impl<T: Transport> ServiceTokens<T> {
     /// The tokens of `service`. Auth knows its `secret` from `BATON_AUTH_SERVICE_SECRETS`.
-    pub fn new(auth: Peer, service: &'static str, secret: Secret) -> Self {
+    pub fn new(auth: Peer<T>, service: &'static str, secret: Secret) -> Self {
         Self(Arc::new(Inner { auth, service, secret, issued: Mutex::default() }))
-    }
-
-    /// A request to a `service_only` RPC with this credential, in the current trace.
-    pub fn request<T>(authorization: &MetadataValue<Ascii>, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", authorization.clone());
-        propagation::inject(request.metadata_mut());
-        request
     }
 
     /// The credential of a call to the service `audience`: the `Authorization` value.
@@ -80,7 +73,15 @@ impl ServiceTokens {
     }
 }
 
-impl std::fmt::Debug for ServiceTokens {
+/// A request to a `service_only` RPC with this credential, in the current trace.
+pub(crate) fn request<M>(authorization: &MetadataValue<Ascii>, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", authorization.clone());
+    propagation::inject(request.metadata_mut());
+    request
+}
+
+impl<T> std::fmt::Debug for ServiceTokens<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceTokens").field("service", &self.0.service).finish_non_exhaustive()
     }

@@ -183,6 +183,7 @@ reasons! {
 
     // Load and availability
     RateLimited "RATE_LIMITED" ResourceExhausted 429 "The rate limit of this hour is used up; try again after Retry-After.";
+    PositionGone "POSITION_GONE" OutOfRange 410 "Messages after this position are no longer known; read the state again, and continue from its Live-Position.";
     TooManyStreams "TOO_MANY_STREAMS" ResourceExhausted 429 "The user or the account has the maximum number of open streams and WebSockets; close one.";
     Busy "BUSY" ResourceExhausted 429 "The server is overloaded; try again in a moment.";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded 504 "The call took longer than its deadline.";

@@ -14,4 +14,4 @@ mod streams;
 pub mod tail;
 
 pub use consumer::{Delivery, Handler};
-pub use streams::Streams;
+pub use streams::{PARTITIONS, Streams, partition};

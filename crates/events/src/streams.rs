@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// Number of streams; an event's account selects one. A change moves accounts between streams, so it is part of the
 /// contract between versions.
-pub(crate) const PARTITIONS: u16 = 8;
+pub const PARTITIONS: u16 = 8;
 /// Approximate maximum length of a stream. Entries that were trimmed before they were read are still in the outbox.
 pub(crate) const MAX_STREAM_LEN: usize = 200_000;
 
@@ -68,7 +68,7 @@ pub(crate) type Answer<Fields> = Option<Vec<(String, Vec<(String, Fields)>)>>;
 pub(crate) const BLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The partition of an account. FNV-1a, which is the same in every process and version.
-pub(crate) fn partition(account_id: Uuid) -> u16 {
+pub fn partition(account_id: Uuid) -> u16 {
     let hash = account_id
         .as_bytes()
         .iter()

@@ -65,8 +65,9 @@ impl TestContext {
         env.set("BATON_SMTP_URL", format!("smtp://{mail_address}"));
         env.set("BATON_AUTH_URL", format!("http://{auth_address}"));
         env.set("BATON_TENANCY_URL", format!("http://{tenancy_address}"));
-        let secrets = all.iter().zip(10..).map(|((schema, _), byte)| (schema, STANDARD.encode([byte; 32])));
-        let secrets: Vec<(&&str, String)> = secrets.collect();
+        let callers = all.iter().map(|(schema, _)| *schema).chain(["gateway"]);
+        let secrets = callers.zip(10..).map(|(caller, byte)| (caller, STANDARD.encode([byte; 32])));
+        let secrets: Vec<(&str, String)> = secrets.collect();
         for (schema, secret) in &secrets {
             env.set(format!("BATON_{}_SERVICE_SECRET", schema.to_uppercase()), secret);
         }

@@ -1,18 +1,61 @@
-//! The messages of `actioncable-v1-json`.
+//! The messages of `actioncable-v1-json`, and of its extension by AnyCable, `actioncable-v1-ext-json`.
+
+use std::collections::HashMap;
 
 use axum::extract::ws::close_code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
-/// A message of the client.
+use crate::live::{End, Position};
+
+/// A message of the client. An `identifier` is the channel and its parameters, as JSON in a string. It is the client's key
+/// of the subscription, so it is sent back unchanged.
 #[derive(Debug, Deserialize)]
-pub(super) struct ClientCommand {
-    /// `subscribe`, `unsubscribe` or `message`.
-    pub(super) command: String,
-    /// The channel and its parameters, as JSON in a string. It is the client's key of the subscription, so it is sent
-    /// back unchanged.
-    pub(super) identifier: String,
+#[serde(tag = "command", rename_all = "snake_case")]
+pub(super) enum ClientCommand {
+    /// Subscribes to a channel.
+    Subscribe {
+        identifier: String,
+        /// Extended: what to receive first.
+        history: Option<HistoryRequest>,
+    },
+    /// Ends a subscription.
+    Unsubscribe { identifier: String },
+    /// Performs an action of a channel.
+    Message {
+        identifier: String,
+        /// JSON in a string.
+        data: String,
+    },
+    /// Another command, which is ignored. The extension has `pong` and more.
+    #[serde(other)]
+    Other,
+}
+
+/// An action of every channel.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub(super) enum Action {
+    /// Renews the token of the socket: `perform("authenticate", {token})`.
+    Authenticate { token: String },
+}
+
+/// What an extended client has received.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct HistoryRequest {
+    /// When it was last connected, in seconds since 1970 by its own clock.
+    pub(super) since: Option<i64>,
+    /// The position of its last message, by stream.
+    #[serde(default)]
+    pub(super) streams: HashMap<String, StreamPosition>,
+}
+
+/// A position in a stream.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamPosition {
+    pub(super) epoch: String,
+    pub(super) offset: u64,
 }
 
 /// A message of the gateway.
@@ -32,6 +75,9 @@ pub(super) enum ServerMessage<'a> {
         kind: MessageType,
         #[serde(skip_serializing_if = "Option::is_none")]
         identifier: Option<&'a str>,
+        /// Of a confirmation: later messages follow.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<String>,
     },
     /// The end of the connection.
     Disconnect {
@@ -51,22 +97,31 @@ pub(super) enum MessageType {
     Ping,
     ConfirmSubscription,
     RejectSubscription,
+    ConfirmHistory,
+    RejectHistory,
     Disconnect,
 }
 
 impl<'a> ServerMessage<'a> {
-    pub(super) const WELCOME: Self = Self::Control { kind: MessageType::Welcome, identifier: None };
+    pub(super) const WELCOME: Self = Self::Control { kind: MessageType::Welcome, identifier: None, position: None };
 
     pub(super) fn ping(seconds: i64) -> Self {
         Self::Ping { kind: MessageType::Ping, message: seconds }
     }
 
-    pub(super) fn confirm(identifier: &'a str) -> Self {
-        Self::Control { kind: MessageType::ConfirmSubscription, identifier: Some(identifier) }
+    pub(super) fn confirm(identifier: &'a str, position: Position) -> Self {
+        let position = Some(position.to_string());
+        Self::Control { kind: MessageType::ConfirmSubscription, identifier: Some(identifier), position }
     }
 
     pub(super) fn reject(identifier: &'a str) -> Self {
-        Self::Control { kind: MessageType::RejectSubscription, identifier: Some(identifier) }
+        Self::Control { kind: MessageType::RejectSubscription, identifier: Some(identifier), position: None }
+    }
+
+    /// Whether a client has received everything since the position that it named.
+    pub(super) fn history(identifier: &'a str, is_complete: bool) -> Self {
+        let kind = if is_complete { MessageType::ConfirmHistory } else { MessageType::RejectHistory };
+        Self::Control { kind, identifier: Some(identifier), position: None }
     }
 
     pub(super) fn disconnect(reason: CloseReason) -> Option<Self> {
@@ -103,6 +158,16 @@ pub(super) enum CloseReason {
     TooSlow,
     /// The client violated the WebSocket or the Action Cable protocol.
     InvalidRequest { code: u16 },
+}
+
+impl From<End> for CloseReason {
+    fn from(end: End) -> Self {
+        match end {
+            End::SessionClosed | End::Unauthorized => Self::Unauthorized,
+            End::Restart => Self::ServerRestart,
+            End::TooSlow => Self::TooSlow,
+        }
+    }
 }
 
 impl CloseReason {
@@ -144,7 +209,12 @@ mod tests {
         for (message, expected) in [
             (ServerMessage::WELCOME, json!({"type": "welcome"})),
             (ServerMessage::ping(7), json!({"type": "ping", "message": 7})),
-            (ServerMessage::confirm(id), json!({"type": "confirm_subscription", "identifier": id})),
+            (
+                ServerMessage::confirm(id, Position { epoch: 1, offset: 2 }),
+                json!({"type": "confirm_subscription", "identifier": id, "position": "1:2"}),
+            ),
+            (ServerMessage::history(id, true), json!({"type": "confirm_history", "identifier": id})),
+            (ServerMessage::history(id, false), json!({"type": "reject_history", "identifier": id})),
             (ServerMessage::reject(id), json!({"type": "reject_subscription", "identifier": id})),
             (
                 ServerMessage::disconnect(CloseReason::Unauthorized).unwrap(),

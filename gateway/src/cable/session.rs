@@ -1,190 +1,133 @@
-//! The session of one socket: subscriptions, access checks and pushed events.
+//! The session of one socket: it authenticates, reads commands, and writes what the subscriber receives.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket, close_code};
-use baton_access::{AccessChange, Board, REAUTHORIZE_INTERVAL, SETTLE_TIME};
-use baton_catalog::{AccessEffect, EventType};
-use baton_proto::baton::events::v1::Envelope;
-use baton_runtime::{propagation, random};
-use futures_util::{
-    StreamExt,
-    future::BoxFuture,
-    stream::{FuturesUnordered, SplitStream},
-};
-use serde_json::{Value, json};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
-};
-use tracing::info_span;
-use uuid::Uuid;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use baton_errors::Reason;
+use baton_events::tail;
+use baton_runtime::random;
+use chrono::{DateTime, TimeDelta};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::{
     Shared,
-    authorizer::{AccessError, Credentials, Identity, NOTIFICATIONS},
-    channel::Channel,
-    protocol::{ClientCommand, CloseReason, ServerMessage},
-    send_queue::SendQueue,
+    protocol::{Action, ClientCommand, CloseReason, HistoryRequest, ServerMessage},
 };
-use crate::rate_limit::Caller;
+use crate::live::{AccessError, Credentials, Encoded, Format, Item, Joined, Parameters, Position, Since, WATCH};
 
 /// Interval of Action Cable pings. Clients treat a connection as dead after six seconds without one.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// After this many pings the session sends a WebSocket ping and checks the caller's identity again.
-const PINGS_PER_PROBE: u32 = (REAUTHORIZE_INTERVAL.as_secs() / PING_INTERVAL.as_secs()) as u32;
+/// After this many pings the session sends a WebSocket ping, which every client answers.
+const PINGS_PER_PROBE: u32 = 10;
 /// A client that sends nothing for this long is disconnected.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
-const MAX_SUBSCRIPTIONS: usize = 100;
 /// Maximum identifier, in bytes. Every message repeats it, so a long one would be expensive.
 const MAX_IDENTIFIER_LEN: usize = 1024;
-/// Concurrent access checks of one socket.
-const MAX_CONCURRENT_LOOKUPS: usize = 8;
-/// Waiting and running access checks of one socket, before its messages are no longer read.
-const MAX_PENDING_LOOKUPS: usize = 32;
-/// Events held for one access check.
-const MAX_HELD_EVENTS: usize = 256;
+/// Access checks in progress before the session reads no further commands.
+const MAX_PENDING_CHECKS: usize = 32;
+/// A client that takes none of a batch for this long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a batch: what is written at once.
+const BATCH_BYTES: usize = 16 * 1024;
+/// Timeout of closing, so that clients cannot delay shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Authenticates the caller, and serves the socket until it is closed.
-pub(super) async fn run(shared: Arc<Shared>, socket: WebSocket, credentials: Option<Credentials>, caller: Caller) {
-    let (queue, incoming) = SendQueue::split(socket);
-    let reason = match authenticate(&shared, credentials).await {
-        Ok((credentials, identity)) => Session::new(&shared, &queue, credentials, identity, caller).run(incoming).await,
+pub(super) async fn run(shared: Arc<Shared>, mut socket: WebSocket, credentials: Option<Credentials>, format: Format) {
+    let reason = match join(&shared, credentials, format).await {
+        Ok((joined, expires_at)) => {
+            let session = Session { shared: &shared, joined, format, expires_at };
+            session.serve(&mut socket).await
+        }
         Err(reason) => reason,
     };
-    queue.close(reason).await;
+    let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, reason)).await;
 }
 
-async fn authenticate(
-    shared: &Shared,
-    credentials: Option<Credentials>,
-) -> Result<(Credentials, Identity), CloseReason> {
+async fn join(shared: &Shared, credentials: Option<Credentials>, format: Format) -> Result<(Joined, i64), CloseReason> {
     let credentials = credentials.ok_or(CloseReason::Unauthorized)?;
-    let identity = tokio::select! {
-        identity = shared.authorizer.identify(&credentials) => identity,
+    let identified = tokio::select! {
+        identified = shared.live.identify(&credentials, WATCH) => identified,
         () = shared.shutdown.draining().cancelled() => return Err(CloseReason::ServerRestart),
     };
-    match identity {
-        Ok(identity) => Ok((credentials.in_account(identity.account_id()), identity)),
+    // A socket has a session's token: it can be renewed, and a key cannot.
+    let expires_at = credentials.expires_at().ok_or(CloseReason::Unauthorized)?;
+    match identified {
+        Ok(identified) => {
+            let credentials = credentials.in_account(identified.identity.account_id);
+            let joined = shared.live.join(identified, credentials, format);
+            Ok((joined.ok_or(CloseReason::ServerRestart)?, expires_at))
+        }
         Err(AccessError::Unavailable) => Err(CloseReason::ServerRestart),
         // The expiry is that of an unverified token. It helps honest clients and reveals nothing to others.
-        Err(AccessError::Denied) if credentials.claims().exp <= shared.clock.now().timestamp() => {
+        Err(AccessError::Denied(_)) if expires_at <= shared.clock.now().timestamp() => {
             Err(CloseReason::TokenExpired { while_connected: false })
         }
-        Err(AccessError::Denied) => Err(CloseReason::Unauthorized),
+        Err(AccessError::Denied(_)) => Err(CloseReason::Unauthorized),
     }
+}
+
+/// Sends the reason and closes the socket.
+async fn close(socket: &mut WebSocket, reason: CloseReason) -> Result<(), axum::Error> {
+    if let Some(message) = ServerMessage::disconnect(reason) {
+        socket.send(text(&message)).await?;
+    }
+    let frame = CloseFrame { code: reason.close_code(), reason: Utf8Bytes::default() };
+    socket.send(Message::Close(Some(frame))).await?;
+    // The client's close frame ends the connection; without it the timeout does.
+    while let Some(Ok(_)) = socket.next().await {}
+    Ok(())
+}
+
+fn text(message: &ServerMessage<'_>) -> Message {
+    Message::Text(message.to_json().into())
 }
 
 struct Session<'a> {
     shared: &'a Shared,
-    queue: &'a SendQueue,
-    credentials: Credentials,
-    /// The quota for new subscriptions.
-    caller: Caller,
-    identity: Identity,
-    /// By identifier, exactly as the client sent it.
-    subscriptions: HashMap<String, Subscription>,
-    lookups: FuturesUnordered<BoxFuture<'a, LookupResult>>,
-    lookup_permits: Arc<Semaphore>,
-    checks: u64,
-    /// Set while the identity is being checked: whether an event has made that check stale.
-    identity_check: Option<bool>,
-    /// An event has changed memberships, and the caller's has not been read again since.
-    membership_changes: bool,
-    /// Events held while the caller's membership is being checked; `None` otherwise.
-    held: Option<Vec<Arc<Envelope>>>,
+    joined: Joined,
+    format: Format,
+    /// The token's expiry, in seconds since 1970.
+    expires_at: i64,
 }
 
-struct Subscription {
-    channel: Channel,
-    /// The board of a board channel.
-    board: Option<Board>,
-    confirmed: bool,
-    /// The access check in progress.
-    check: Option<Check>,
-}
-
-impl Subscription {
-    /// Returns the event's message to the caller.
-    fn message(&self, event: &Envelope, caller: Uuid) -> Option<Value> {
-        self.channel.message(event, caller, self.board.as_ref())
-    }
-}
-
-struct Check {
-    /// Distinguishes its result from that of an earlier subscription with the same identifier.
-    number: u64,
-    /// An event since its start requires another check.
-    is_stale: bool,
-    /// Events held until the result.
-    held: Vec<Arc<Envelope>>,
-}
-
-/// Result of a lookup at a service.
-enum LookupResult {
-    Subscription(String, u64, Result<(), AccessError>),
-    Caller(Result<Identity, AccessError>),
-}
-
-impl<'a> Session<'a> {
-    fn new(
-        shared: &'a Shared,
-        queue: &'a SendQueue,
-        credentials: Credentials,
-        identity: Identity,
-        caller: Caller,
-    ) -> Self {
-        Self {
-            shared,
-            queue,
-            credentials,
-            caller,
-            identity,
-            subscriptions: HashMap::new(),
-            lookups: FuturesUnordered::new(),
-            lookup_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_LOOKUPS)),
-            checks: 0,
-            identity_check: None,
-            membership_changes: false,
-            held: None,
-        }
-    }
-
-    async fn run(mut self, incoming: SplitStream<WebSocket>) -> CloseReason {
-        match self.serve(incoming).await {
+impl Session<'_> {
+    async fn serve(mut self, socket: &mut WebSocket) -> CloseReason {
+        match self.run(socket).await {
             Err(reason) => reason,
             Ok(never) => match never {},
         }
     }
 
-    async fn serve(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, CloseReason> {
-        let mut account_events = self.shared.hub.listen(self.identity.account_id());
-        let mut user_events = self.shared.hub.listen(self.identity.user_id());
-        // Detects changes before `listen`, and identities that were outdated in the cache.
-        self.check_identity(false);
-        self.queue.send(&ServerMessage::WELCOME)?;
+    async fn run(&mut self, socket: &mut WebSocket) -> Result<std::convert::Infallible, CloseReason> {
+        write(socket, [text(&ServerMessage::WELCOME)]).await?;
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut pings_sent, mut last_received) = (0, Instant::now());
-        let valid_for = self.credentials.claims().exp - self.shared.clock.now().timestamp();
-        let mut expiry = pin!(sleep(Duration::from_secs(u64::try_from(valid_for).unwrap_or_default())));
+        let mut expiry = pin!(sleep(self.valid_for()));
+        let mut drained = pin!(self.shared.drained());
         loop {
             tokio::select! {
-                () = self.shared.shutdown.draining().cancelled() => return Err(CloseReason::ServerRestart),
+                () = &mut drained => return Err(CloseReason::ServerRestart),
                 () = &mut expiry => return Err(CloseReason::TokenExpired { while_connected: true }),
-                event = account_events.next() => self.handle_event(event.ok_or(CloseReason::ServerRestart)?)?,
-                event = user_events.next() => self.handle_user_event(event.ok_or(CloseReason::ServerRestart)?.as_ref())?,
-                Some(result) = self.lookups.next() => self.handle_lookup(result)?,
-                message = incoming.next(), if self.lookups.len() < MAX_PENDING_LOOKUPS => {
+                items = self.joined.next() => self.write_items(socket, items?).await?,
+                message = socket.next(), if self.joined.checks() < MAX_PENDING_CHECKS => {
                     last_received = Instant::now();
-                    self.handle_message(message.ok_or(CloseReason::Disconnected)?.map_err(CloseReason::from_error)?)?;
+                    let message = message.ok_or(CloseReason::Disconnected)?.map_err(CloseReason::from_error)?;
+                    if let Some(replies) = self.handle_message(message).await? {
+                        write(socket, [replies]).await?;
+                        expiry.as_mut().reset(Instant::now() + self.valid_for());
+                    }
                 }
                 _ = pings.tick() => {
-                    self.queue.send(&ServerMessage::ping(self.shared.clock.now().timestamp()))?;
+                    let ping = text(&ServerMessage::ping(self.shared.clock.now().timestamp()));
                     pings_sent += 1;
                     if pings_sent % PINGS_PER_PROBE == 0 {
-                        self.queue.ping()?;
-                        self.check_identity(false);
+                        write(socket, [ping, Message::Ping(Default::default())]).await?;
+                    } else {
+                        write(socket, [ping]).await?;
                     }
                     if last_received.elapsed() > SILENCE_TIMEOUT {
                         return Err(CloseReason::Disconnected);
@@ -194,277 +137,144 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles a message of the client.
-    fn handle_message(&mut self, message: Message) -> Result<(), CloseReason> {
+    fn valid_for(&self) -> Duration {
+        let seconds = self.expires_at - self.shared.clock.now().timestamp();
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    }
+
+    /// Handles a message of the client. Some commands have a reply.
+    async fn handle_message(&mut self, message: Message) -> Result<Option<Message>, CloseReason> {
         let text = match message {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(CloseReason::InvalidRequest { code: close_code::UNSUPPORTED }),
             Message::Close(_) => return Err(CloseReason::Disconnected),
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            Message::Ping(_) | Message::Pong(_) => return Ok(None),
         };
-        let ClientCommand { command, identifier } =
+        let command: ClientCommand =
             serde_json::from_str(&text).map_err(|_| CloseReason::InvalidRequest { code: close_code::INVALID })?;
-        match command.as_str() {
-            "subscribe" => self.subscribe(identifier),
-            "unsubscribe" => {
-                self.subscriptions.remove(&identifier);
-                Ok(())
+        match command {
+            ClientCommand::Subscribe { identifier, history } => Ok(self.subscribe(&identifier, history)),
+            ClientCommand::Unsubscribe { identifier } => {
+                self.joined.unsubscribe(&identifier);
+                Ok(None)
             }
-            // The channels accept no `message`. Unknown commands are ignored.
-            _ => Ok(()),
+            ClientCommand::Message { identifier, data } => match serde_json::from_str(&data) {
+                Ok(Action::Authenticate { token }) => self.authenticate(&identifier, &token).await.map(Some),
+                // The channels have no other actions.
+                Err(_) => Ok(None),
+            },
+            ClientCommand::Other => Ok(None),
         }
     }
 
-    fn subscribe(&mut self, identifier: String) -> Result<(), CloseReason> {
-        if let Some(known) = self.subscriptions.get(&identifier) {
-            // Clients repeat the command until it is confirmed, and may subscribe twice.
-            return if known.confirmed { self.queue.send(&ServerMessage::confirm(&identifier)) } else { Ok(()) };
-        }
-        let is_within_limits = self.subscriptions.len() < MAX_SUBSCRIPTIONS && identifier.len() <= MAX_IDENTIFIER_LEN;
-        let channel = Channel::parse(&identifier, self.identity.user_id()).filter(|_| is_within_limits);
-        let Some(channel) = channel else {
-            return self.queue.send(&ServerMessage::reject(&identifier));
+    fn subscribe(&self, identifier: &str, history: Option<HistoryRequest>) -> Option<Message> {
+        let parameters = Some(identifier).filter(|it| it.len() <= MAX_IDENTIFIER_LEN).and_then(Parameters::parse);
+        let channel = parameters.as_ref().and_then(|it| it.channel(self.joined.identity.user_id));
+        let (Some(parameters), Some(channel)) = (parameters, channel) else {
+            return Some(text(&ServerMessage::reject(identifier)));
         };
-        let mut subscription = Subscription { channel, board: self.board(channel), confirmed: false, check: None };
-        match channel {
-            Channel::Notifications => {
-                subscription.confirmed = true;
-                self.queue.send(&ServerMessage::confirm(&identifier))?;
-                self.subscriptions.insert(identifier, subscription);
-            }
-            Channel::Task(_) | Channel::Board(_) => {
-                self.subscriptions.insert(identifier.clone(), subscription);
-                self.check_access(&identifier);
-            }
-        }
-        Ok(())
+        let since = match (parameters.since, history) {
+            (Some(since), _) => Some(since.parse().map_or(Since::Unknown, Since::Position)),
+            (None, Some(history)) => self.since(history),
+            (None, None) => None,
+        };
+        self.joined.subscribe(identifier.into(), channel, since);
+        None
     }
 
-    /// Checks whether the caller may still see the subject of a subscription. Its events are held meanwhile.
-    fn check_access(&mut self, identifier: &str) {
-        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return };
-        let channel = subscription.channel;
-        if channel == Channel::Notifications {
-            return;
+    /// Where an extended client continues: at its last message, or else at the time when it was last connected.
+    fn since(&self, HistoryRequest { since, streams }: HistoryRequest) -> Option<Since> {
+        // A subscription has one stream.
+        if let Some(stream) = streams.into_values().next() {
+            let epoch = stream.epoch.parse();
+            return Some(
+                epoch.map_or(Since::Unknown, |epoch| Since::Position(Position { epoch, offset: stream.offset })),
+            );
         }
-        if let Some(check) = &mut subscription.check {
-            check.is_stale = true;
-            return;
-        }
-        self.checks += 1;
-        subscription.check = Some(Check { number: self.checks, is_stale: false, held: Vec::new() });
-        let is_new = !subscription.confirmed;
-        self.start_check(identifier.to_owned(), self.checks, channel, is_new);
+        let time = DateTime::from_timestamp(since?, 0);
+        // The time is the client's, to the second. If its clock is ahead, what it has missed is not known.
+        let time = time.filter(|&time| time <= self.shared.clock.now());
+        Some(time.map_or(Since::Unknown, |time| Since::Offset(tail::offset_at(time - TimeDelta::seconds(1)))))
     }
 
-    /// The board of a board channel.
-    fn board(&self, channel: Channel) -> Option<Board> {
-        if let Channel::Board(id) = channel { Some(self.identity.board(id)) } else { None }
-    }
-
-    /// Starts an access check. `is_new`: the client has just subscribed, which counts as a request.
-    fn start_check(&self, identifier: String, number: u64, channel: Channel, is_new: bool) {
-        let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
-        let (limiter, caller) = (&self.shared.guard.limiter, self.caller.clone());
-        let lookup_permits = Arc::clone(&self.lookup_permits);
-        self.lookups.push(Box::pin(async move {
-            // The semaphore is never closed.
-            let _permit = lookup_permits.acquire_owned().await;
-            if is_new
-                && let Some(verdict) = limiter.count(NOTIFICATIONS, &caller).await
-                && verdict.check().is_err()
-            {
-                return LookupResult::Subscription(identifier, number, Err(AccessError::Denied));
+    /// Renews the token of the socket.
+    async fn authenticate(&mut self, identifier: &str, token: &str) -> Result<Message, CloseReason> {
+        let credentials = Credentials::new(token, None);
+        let expires_at = credentials.as_ref().and_then(Credentials::expires_at);
+        let renewed = match credentials {
+            Some(credentials) => self.joined.renew(credentials).await,
+            None => Err(AccessError::Denied(Reason::TokenInvalid)),
+        };
+        let message = match (renewed, expires_at) {
+            (Ok(()), Some(expires_at)) => {
+                self.expires_at = expires_at;
+                json!({"event": "authenticated"})
             }
-            let result = match channel {
-                Channel::Notifications => Ok(()),
-                Channel::Task(id) => authorizer.check_task(&credentials, id).await,
-                Channel::Board(id) => authorizer.check_board(&credentials, id).await,
-            };
-            LookupResult::Subscription(identifier, number, result)
-        }));
+            (Err(AccessError::Unavailable), _) => json!({"event": "authentication_failed", "reason": "UNAVAILABLE"}),
+            _ => json!({"event": "authentication_failed", "reason": "TOKEN_INVALID"}),
+        };
+        Ok(text(&ServerMessage::Message { identifier, message }))
     }
 
-    /// Checks the caller's identity and membership. `hold_events`: no events are pushed meanwhile.
-    fn check_identity(&mut self, hold_events: bool) {
-        if hold_events {
-            self.held.get_or_insert_default();
-        }
-        if let Some(is_stale) = &mut self.identity_check {
-            *is_stale = true;
-            return;
-        }
-        self.identity_check = Some(false);
-        // Many sockets receive the same event at the same time.
-        let jitter = if hold_events { 0.0 } else { random::fraction() };
-        let (authorizer, credentials) = (&self.shared.authorizer, self.credentials.clone());
-        self.lookups.push(Box::pin(async move {
-            sleep(SETTLE_TIME + Duration::from_secs_f64(jitter)).await;
-            LookupResult::Caller(authorizer.identify(&credentials).await)
-        }));
-    }
-
-    fn handle_lookup(&mut self, result: LookupResult) -> Result<(), CloseReason> {
-        match result {
-            LookupResult::Caller(Err(AccessError::Denied)) => Err(CloseReason::Unauthorized),
-            LookupResult::Caller(Err(AccessError::Unavailable)) => Err(CloseReason::ServerRestart),
-            LookupResult::Caller(Ok(identity)) => {
-                if self.identity_check.take() == Some(true) {
-                    self.check_identity(self.held.is_some());
-                    return Ok(());
-                }
-                self.membership_changes = false;
-                if !identity.has_same_access_as(&self.identity) {
-                    self.identity = identity;
-                    let all: Vec<String> = self.subscriptions.keys().cloned().collect();
-                    all.iter().for_each(|identifier| self.check_access(identifier));
-                    all.iter().try_for_each(|identifier| self.refresh_board(identifier))?;
-                }
-                self.held.take().into_iter().flatten().try_for_each(|event| self.handle_event(event))
+    /// Writes items in batches.
+    async fn write_items(&self, socket: &mut WebSocket, items: VecDeque<Item>) -> Result<(), CloseReason> {
+        let mut batch = Vec::with_capacity(items.len().min(64));
+        let mut bytes = 0;
+        for item in items {
+            for message in self.messages(item) {
+                bytes += message.as_str().len();
+                batch.push(Message::Text(message));
             }
-            LookupResult::Subscription(identifier, number, result) => self.handle_check(&identifier, number, result),
-        }
-    }
-
-    /// Updates the board of a subscription after the membership changed. If it changed too, the client must read it
-    /// again.
-    fn refresh_board(&mut self, identifier: &str) -> Result<(), CloseReason> {
-        let channel = self.subscriptions.get(identifier).map(|subscription| subscription.channel);
-        let Some(board) = channel.and_then(|channel| self.board(channel)) else { return Ok(()) };
-        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
-        if subscription.board.replace(board) == subscription.board || !subscription.confirmed {
-            return Ok(());
-        }
-        self.queue.send(&ServerMessage::Message { identifier, message: json!({"event": "resync"}) })
-    }
-
-    fn handle_check(
-        &mut self,
-        identifier: &str,
-        number: u64,
-        result: Result<(), AccessError>,
-    ) -> Result<(), CloseReason> {
-        // The client may have unsubscribed meanwhile.
-        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
-        let Some(check) = subscription.check.as_mut().filter(|check| check.number == number) else { return Ok(()) };
-        if std::mem::take(&mut check.is_stale) {
-            let channel = subscription.channel;
-            self.start_check(identifier.to_owned(), number, channel, false);
-            return Ok(());
-        }
-        let held = std::mem::take(&mut check.held);
-        subscription.check = None;
-        match result {
-            Ok(()) => {
-                if !subscription.confirmed {
-                    subscription.confirmed = true;
-                    self.queue.send(&ServerMessage::confirm(identifier))?;
-                }
-                held.iter().try_for_each(|event| self.push(identifier, event))
-            }
-            Err(AccessError::Denied) => {
-                self.subscriptions.remove(identifier);
-                self.queue.send(&ServerMessage::reject(identifier))
-            }
-            Err(AccessError::Unavailable) if subscription.confirmed => Err(CloseReason::ServerRestart),
-            // The client repeats the command.
-            Err(AccessError::Unavailable) => {
-                self.subscriptions.remove(identifier);
-                Ok(())
+            if bytes >= BATCH_BYTES {
+                write(socket, batch.drain(..)).await?;
+                bytes = 0;
             }
         }
+        write(socket, batch).await
     }
 
-    /// Handles an event of the account.
-    fn handle_event(&mut self, event: Arc<Envelope>) -> Result<(), CloseReason> {
-        if let Some(held) = &mut self.held {
-            if held.len() >= MAX_HELD_EVENTS {
-                return Err(CloseReason::ServerRestart);
+    /// The item in the protocol's form.
+    fn messages(&self, item: Item) -> impl Iterator<Item = Utf8Bytes> {
+        let is_extended = self.format == Format::CableExtended;
+        let [first, second] = match &item {
+            Item::Message(Encoded::Text(text)) => [Some(text.clone()), None],
+            Item::Confirmed { identifier, position, history } => {
+                let confirmed = ServerMessage::confirm(identifier, *position).to_json().into();
+                let refused = is_extended && *history == Some(false);
+                [Some(confirmed), refused.then(|| ServerMessage::history(identifier, false).to_json().into())]
             }
-            // Another change of access during the check: check again.
-            match AccessChange::of(&event, self.identity.principal()) {
-                Some(_) => self.check_identity(true),
-                None => held.push(event),
+            Item::Replayed(identifier) if is_extended => {
+                [Some(ServerMessage::history(identifier, true).to_json().into()), None]
             }
-            return Ok(());
-        }
-        if let Some(change) = AccessChange::of(&event, self.identity.principal()) {
-            self.membership_changes = true;
-            // Status and settings of the account may exclude the caller; changes of other members do not.
-            self.check_identity(change == AccessChange::Own || changes_account(&event));
-            return Ok(());
-        }
-        let affected: Vec<String> = self
-            .subscriptions
-            .iter()
-            .filter(|(_, subscription)| subscription.message(&event, self.identity.user_id()).is_some())
-            .map(|(identifier, _)| identifier.clone())
-            .collect();
-        for identifier in affected {
-            self.deliver(&identifier, &event)?;
-        }
-        Ok(())
-    }
-
-    /// Delivers an event to a subscription, or holds it during an access check.
-    fn deliver(&mut self, identifier: &str, event: &Arc<Envelope>) -> Result<(), CloseReason> {
-        let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
-        if subscription.channel.access_may_change(event) {
-            // The event says who sees its task, and the caller's membership is known. A service is asked only while
-            // that changes, and when an earlier answer is awaited: it may be older than the event.
-            let is_known = subscription.check.is_none() && !self.membership_changes;
-            match Channel::is_visible_after(event, self.identity.principal()).filter(|_| is_known) {
-                Some(true) => {}
-                Some(false) => {
-                    self.subscriptions.remove(identifier);
-                    return self.queue.send(&ServerMessage::reject(identifier));
-                }
-                None => self.check_access(identifier),
-            }
-        }
-        let Some(subscription) = self.subscriptions.get_mut(identifier) else { return Ok(()) };
-        if let Some(check) = &mut subscription.check {
-            if check.held.len() >= MAX_HELD_EVENTS {
-                return Err(CloseReason::ServerRestart);
-            }
-            check.held.push(Arc::clone(event));
-            return Ok(());
-        }
-        self.push(identifier, event)
-    }
-
-    /// Pushes an event to the client.
-    fn push(&mut self, identifier: &str, event: &Envelope) -> Result<(), CloseReason> {
-        let Some(subscription) = self.subscriptions.get(identifier) else { return Ok(()) };
-        let Some(message) = subscription.message(event, self.identity.user_id()) else { return Ok(()) };
-        let ends = subscription.channel.ends_with(event);
-        let span = info_span!(
-            "push",
-            otel.name = format!("push {}", event.r#type),
-            otel.kind = "producer",
-            event.id = event.id
-        );
-        propagation::continue_from_traceparent(&span, &event.traceparent);
-        span.in_scope(|| self.queue.send(&ServerMessage::Message { identifier, message }))?;
-        if ends {
-            self.subscriptions.remove(identifier);
-            self.queue.send(&ServerMessage::reject(identifier))?;
-        }
-        Ok(())
-    }
-
-    /// Handles an event of the user outside accounts: of their sessions, second factor or profile.
-    fn handle_user_event(&mut self, event: &Envelope) -> Result<(), CloseReason> {
-        match AccessChange::of(event, self.identity.principal()) {
-            Some(AccessChange::SessionClosed) => return Err(CloseReason::Unauthorized),
-            Some(AccessChange::Own) => self.check_identity(true),
-            Some(AccessChange::Account) | None => {}
-        }
-        Ok(())
+            // Bytes are of other formats.
+            Item::Replayed(_) | Item::Message(Encoded::Bytes(_)) => [None, None],
+            Item::Rejected(identifier) => [Some(ServerMessage::reject(identifier).to_json().into()), None],
+        };
+        first.into_iter().chain(second)
     }
 }
 
-/// Whether the event may change the status or settings of the account, which affect everybody in it.
-fn changes_account(event: &Envelope) -> bool {
-    EventType::of(event).is_none_or(|kind| kind.access_effect() == AccessEffect::Account)
+/// Writes messages at once.
+async fn write(socket: &mut WebSocket, messages: impl IntoIterator<Item = Message>) -> Result<(), CloseReason> {
+    let write = async {
+        for message in messages {
+            socket.feed(message).await?;
+        }
+        socket.flush().await
+    };
+    match timeout(WRITE_TIMEOUT, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(CloseReason::Disconnected),
+        Err(_) => Err(CloseReason::TooSlow),
+    }
+}
+
+impl Shared {
+    /// Waits until this socket is to close: at some time while the gateway drains, so that not all clients reconnect at
+    /// once, and at the latest when it stops.
+    async fn drained(&self) {
+        self.shutdown.draining().cancelled().await;
+        let spread = self.drain_time.mul_f64(random::fraction());
+        let _ = timeout(spread, self.shutdown.stop().cancelled()).await;
+    }
 }

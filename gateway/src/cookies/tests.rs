@@ -19,6 +19,7 @@ fn config(origins: &str) -> Config {
     let urls = ["AUTH", "TENANCY", "TASK", "NOTIFICATION"].map(|name| (format!("BATON_{name}_URL"), "http://x".into()));
     let mut env: Env = urls.into_iter().collect::<Vec<(String, String)>>().into_iter().collect();
     env.set("BATON_REDIS_URL", "redis://x");
+    env.set("BATON_GATEWAY_SERVICE_SECRET", "secret");
     env.set("BATON_GATEWAY_CORS_ORIGINS", origins);
     Config::from_env(&env).unwrap()
 }

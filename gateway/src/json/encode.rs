@@ -14,6 +14,29 @@ use super::{STRUCT, TIMESTAMP, enums};
 /// A message as JSON, with every field. Absent fields and unspecified enum values are null.
 pub(crate) struct MessageJson<'a>(pub(crate) &'a DynamicMessage);
 
+/// A message as JSON, with the fields that it has.
+pub(crate) struct SparseMessageJson<'a>(pub(crate) &'a DynamicMessage);
+
+impl Serialize for SparseMessageJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.fields();
+        serializer.collect_map(fields.map(|(field, value)| (field.name().to_owned(), SparseValueJson(field, value))))
+    }
+}
+
+struct SparseValueJson<'a>(FieldDescriptor, &'a Value);
+
+impl Serialize for SparseValueJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.1, self.0.kind()) {
+            (Value::Message(message), Kind::Message(of)) if ![TIMESTAMP, STRUCT].contains(&of.full_name()) => {
+                SparseMessageJson(message).serialize(serializer)
+            }
+            (value, kind) => ElementJson { kind: &kind, value }.serialize(serializer),
+        }
+    }
+}
+
 /// The value of one field as JSON.
 pub(crate) struct FieldJson<'a>(pub(crate) &'a DynamicMessage, pub(crate) &'a FieldDescriptor);
 

@@ -60,6 +60,8 @@ impl Fixture {
             max_connections_per_address: 10_000,
             max_streams_per_person: 64,
             max_streams_per_account: 1024,
+            service_secret: Secret::new("secret"),
+            socket_drain_time: Duration::ZERO,
             reflection: true,
             internal_rpcs: false,
             timeout: Duration::from_secs(5),

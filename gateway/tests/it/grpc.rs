@@ -18,7 +18,7 @@ use crate::{
     fixture::{Fixture, TASK},
 };
 
-const WATCH_BOARD: &str = "/baton.task.v1.BoardService/WatchBoard";
+const EXPORT: &str = "/baton.tenancy.v1.ActivityService/ExportActivityLogs";
 
 fn channel(fixture: &Fixture) -> Channel {
     Channel::from_shared(fixture.url.clone()).expect("a URL").connect_lazy()
@@ -58,10 +58,10 @@ async fn an_error_keeps_its_details() {
 async fn messages_of_a_stream_arrive_while_it_is_open() {
     let fixture = Fixture::start().await;
     let (send, receive) = tokio::sync::mpsc::channel::<Bytes>(4);
-    fixture.service.stream_live("BoardService/WatchBoard", receive);
+    fixture.service.stream_live("ActivityService/ExportActivityLogs", receive);
     let mut client = Grpc::new(channel(&fixture));
     client.ready().await.expect("connected");
-    let path = PathAndQuery::from_static(WATCH_BOARD);
+    let path = PathAndQuery::from_static(EXPORT);
     let response = client.server_streaming(Request::new(Bytes::new()), path, RawCodec).await;
     let mut messages = response.expect("opened").into_inner();
     // Each message arrives before the next one is sent: the gateway does not buffer them.
@@ -142,7 +142,7 @@ async fn an_aborted_response_ends_with_a_status() {
     let fixture = Fixture::start().await;
     let mut client = Grpc::new(channel(&fixture));
     client.ready().await.expect("connected");
-    let path = PathAndQuery::from_static(WATCH_BOARD);
+    let path = PathAndQuery::from_static(EXPORT);
     let mut request = Request::new(Bytes::new());
     request.metadata_mut().insert(BREAK_HEADER, "yes".parse().expect("ASCII"));
     let response = client.server_streaming(request, path, RawCodec).await.expect("opened");

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A gRPC request with one message.
 fn request(fixture: &Fixture, rpc: &str) -> Request<()> {
-    Request::post(format!("{}/baton.task.v1.{rpc}", fixture.url))
+    Request::post(format!("{}/baton.{rpc}", fixture.url))
         .version(Version::HTTP_2)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -36,7 +36,7 @@ async fn unread_responses_and_streams_do_not_block_others() {
     let fixture = Fixture::start().await;
     let large = "x".repeat(4_000_000);
     fixture.service.respond("TaskService/GetTask", move |_| Ok(GetTaskResponse { task: Some(task(&large, 1)) }));
-    fixture.service.stream("BoardService/WatchBoard", vec![Ok(task(&"y".repeat(200), 1)); 2_000]);
+    fixture.service.stream("ActivityService/ExportActivityLogs", vec![Ok(task(&"y".repeat(200), 1)); 2_000]);
     let address = fixture.url.trim_start_matches("http://");
     let tcp = TcpStream::connect(address).await.expect("connected");
     // A client that reads no byte of any response.
@@ -45,7 +45,7 @@ async fn unread_responses_and_streams_do_not_block_others() {
     tokio::spawn(connection);
     let mut client = client.ready().await.expect("ready");
     let mut unread = Vec::new();
-    for rpc in ["TaskService/GetTask", "BoardService/WatchBoard"] {
+    for rpc in ["task.v1.TaskService/GetTask", "tenancy.v1.ActivityService/ExportActivityLogs"] {
         for _ in 0..20 {
             let (response, mut body) = client.send_request(request(&fixture, rpc), false).expect("sent");
             body.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).expect("sent");

@@ -16,9 +16,8 @@ mod store;
 mod task;
 mod watchers;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use baton_events::tail;
 use baton_files::{Files, FilesConfig};
 use baton_proto::baton::task::v1::{
     access_service_server::AccessServiceServer, assignment_service_server::AssignmentServiceServer,
@@ -64,18 +63,12 @@ pub type Config = baton_service::Config<(TaskConfig, FilesConfig)>;
 /// # Errors
 /// When the configuration is wrong or the server fails.
 pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut service = Service::open(&SPEC, &config.service, clock.clone(), shutdown.clone())?;
+    let service = Service::open(&SPEC, &config.service, clock.clone(), shutdown.clone())?;
     let (config, files) = config.own;
     let (db, files) = (service.db(), Files::open(&files, clock)?);
     let directory = InternalDirectory::new(service.auth()?, service.tenancy()?, service.service_tokens()?);
-    let live = rpc::board_stream::StreamContext {
-        access: service.access()?,
-        events: tail::start(&service.streams(), service.db().clock(), &shutdown),
-        keepalive: Duration::from_secs(config.watch_keepalive_seconds.get().into()),
-        shutdown: shutdown.clone(),
-    };
     let members = MemberDirectory(service.tenancy()?);
-    let rpc = rpc::Rpc { db: db.clone(), members, directory: directory.clone(), live };
+    let rpc = rpc::Rpc { db: db.clone(), members, directory: directory.clone() };
     let limits = attachment::Limits {
         max_bytes: i32::try_from(config.attachments_max_bytes).unwrap_or(i32::MAX),
         content_types: config.attachments_content_types,

@@ -3,7 +3,6 @@
 mod assignment;
 pub(crate) mod attachment;
 mod board;
-pub(crate) mod board_stream;
 mod bulk;
 mod comment;
 mod custom_field;
@@ -33,5 +32,4 @@ pub(crate) struct Rpc {
     pub(crate) db: Db,
     pub(crate) members: MemberDirectory,
     pub(crate) directory: InternalDirectory,
-    pub(crate) live: board_stream::StreamContext,
 }

@@ -5,6 +5,7 @@ pub(crate) mod activity;
 pub(crate) mod analytics;
 pub(crate) mod assignee;
 pub(crate) mod billing;
+pub(crate) mod hierarchy;
 pub(crate) mod invitation;
 pub(crate) mod member;
 pub(crate) mod member_lookup;

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use baton_proto::baton::task::v1::{BoardKind, ListTasksRequest, WatchBoardRequest};
+use baton_proto::baton::{
+    live::v1::{BoardKind, ChannelKind, WatchRequest},
+    task::v1::ListTasksRequest,
+};
 use baton_tests::{Platform, grpc_web::frame};
 use tokio::{
     io::AsyncWriteExt,
@@ -16,7 +19,7 @@ use super::{
     neighbours::Neighbours,
 };
 
-const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
+const WATCH: &str = "baton.live.v1.LiveService/Watch";
 const LIST: &str = "baton.task.v1.TaskService/ListTasks";
 const MANY_STREAMS: [(&str, &str); 2] =
     [("BATON_GATEWAY_MAX_STREAMS_PER_PERSON", "1000"), ("BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", "1000")];
@@ -32,7 +35,11 @@ async fn hundreds_of_unread_streams_of_one_board_end_no_other_stream() {
             for _ in 0..2 {
                 let mut client = Http2::connect(attacker.address, 0).await;
                 let mut unread = Vec::new();
-                let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+                let watch = WatchRequest {
+                    channel: ChannelKind::Board.into(),
+                    board: BoardKind::Account.into(),
+                    ..WatchRequest::default()
+                };
                 for _ in 0..WATCHES {
                     unread.push(client.call(attacker.grpc(WATCH), &watch).await);
                 }

@@ -12,10 +12,10 @@ use std::{
 
 use baton_proto::baton::{
     auth::v1::{LoginRequest, LoginResponse},
+    live::v1::{BoardKind, ChannelKind, WatchRequest, WatchResponse, live_service_client::LiveServiceClient},
     notification::v1::{ListNotificationsRequest, ListNotificationsResponse},
     task::v1::{
-        BoardKind, CreateTaskRequest, CreateTaskResponse, GetTaskRequest, GetTaskResponse, ListTasksRequest,
-        ListTasksResponse, WatchBoardRequest, WatchBoardResponse, board_service_client::BoardServiceClient,
+        CreateTaskRequest, CreateTaskResponse, GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse,
     },
     tenancy::v1::{GetAccountRequest, GetAccountResponse},
 };
@@ -321,15 +321,15 @@ impl Live {
 
     async fn over_grpc(neighbour: &Neighbour) -> Self {
         let live = Self::default();
-        let mut boards = BoardServiceClient::new(neighbour.grpc.clone());
+        let mut channels = LiveServiceClient::new(neighbour.grpc.clone());
         let request = neighbour.person.grpc(Some(neighbour.account_id), account_board());
-        let mut watch = boards.watch_board(request).await.expect("the watch begins").into_inner();
+        let mut watch = channels.watch(request).await.expect("the watch begins").into_inner();
         watch.message().await.expect("the watch goes on").expect("the first message");
         let seen = live.clone();
         tokio::spawn(async move {
             loop {
                 match watch.message().await {
-                    Ok(Some(event)) => seen.record(&event.task_id),
+                    Ok(Some(event)) => seen.record(event.message.unwrap_or_default().task_id()),
                     end => return seen.ended(format!("{end:?}")),
                 }
             }
@@ -340,7 +340,7 @@ impl Live {
     async fn over_grpc_web(neighbour: &Neighbour) -> Self {
         let live = Self::default();
         let caller = Some((&neighbour.person, neighbour.account_id));
-        let watch = neighbour.web.open(caller, "/baton.task.v1.BoardService/WatchBoard", &account_board()).await;
+        let watch = neighbour.web.open(caller, "/baton.live.v1.LiveService/Watch", &account_board()).await;
         let mut watch = watch.expect("the watch begins");
         watch.next().await.expect("the watch goes on").expect("the first message");
         let seen = live.clone();
@@ -348,7 +348,8 @@ impl Live {
             loop {
                 match watch.next().await {
                     Ok(Some(Frame::Message(event))) => {
-                        seen.record(&WatchBoardResponse::decode(&*event).expect("an event").task_id);
+                        let event = WatchResponse::decode(&*event).expect("an event");
+                        seen.record(event.message.unwrap_or_default().task_id());
                     }
                     end => return seen.ended(format!("{end:?}")),
                 }
@@ -384,6 +385,6 @@ impl Live {
     }
 }
 
-fn account_board() -> WatchBoardRequest {
-    WatchBoardRequest { board: BoardKind::Account.into(), user_id: None }
+fn account_board() -> WatchRequest {
+    WatchRequest { channel: ChannelKind::Board.into(), board: BoardKind::Account.into(), ..WatchRequest::default() }
 }

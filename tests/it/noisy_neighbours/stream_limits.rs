@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_proto::baton::task::v1::{BoardKind, WatchBoardRequest};
+use baton_proto::baton::live::v1::{BoardKind, ChannelKind, WatchRequest};
 use baton_tests::{Person, Platform, eventually};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use super::{
     neighbours::Neighbours,
 };
 
-const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
+const WATCH: &str = "baton.live.v1.LiveService/Watch";
 /// Default limit per user.
 const MAX_STREAMS: usize = 64;
 /// Streams that are opened concurrently.
@@ -67,7 +67,11 @@ async fn open(
     web: bool,
     count: usize,
 ) -> (Vec<(StartedRequest, h2::RecvStream)>, usize) {
-    let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+    let watch = WatchRequest {
+        channel: ChannelKind::Board.into(),
+        board: BoardKind::Account.into(),
+        ..WatchRequest::default()
+    };
     let (mut open, mut refused, mut left) = (Vec::new(), 0, count);
     while left > 0 {
         let mut started = Vec::new();
@@ -119,7 +123,11 @@ async fn streams_are_limited_per_user() {
 
 /// Opens a stream as another member of the account; `None` while the platform is overloaded.
 async fn watches(platform: &Platform, person: &Person, attacker: &Attacker) -> Option<()> {
-    let watch = WatchBoardRequest { board: BoardKind::Account.into(), user_id: None };
+    let watch = WatchRequest {
+        channel: ChannelKind::Board.into(),
+        board: BoardKind::Account.into(),
+        ..WatchRequest::default()
+    };
     let caller = Some((person, attacker.account_id));
     match platform.grpc_web().open(caller, &format!("/{WATCH}"), &watch).await {
         Ok(mut body) => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use baton_proto::baton::{
     api::v1::Page,
-    task::v1::{BoardKind, ListTasksRequest, WatchBoardRequest},
+    live::v1::{BoardKind, ChannelKind, WatchRequest},
+    task::v1::ListTasksRequest,
     tenancy::v1::ExportActivityLogsRequest,
 };
 use baton_tests::{Platform, eventually, grpc_web::frame};
@@ -22,7 +23,7 @@ use super::{
 };
 
 const LIST: &str = "baton.task.v1.TaskService/ListTasks";
-const WATCH: &str = "baton.task.v1.BoardService/WatchBoard";
+const WATCH: &str = "baton.live.v1.LiveService/Watch";
 const EXPORT: &str = "baton.tenancy.v1.ActivityService/ExportActivityLogs";
 /// How long responses stay unread: longer than the timeout of the three other users.
 const UNREAD_FOR: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(1));
@@ -36,8 +37,8 @@ fn list() -> ListTasksRequest {
     ListTasksRequest { filter: None, page: Some(Page { per_page: 100, ..Page::default() }) }
 }
 
-fn watch() -> WatchBoardRequest {
-    WatchBoardRequest { board: BoardKind::Account.into(), user_id: None }
+fn watch() -> WatchRequest {
+    WatchRequest { channel: ChannelKind::Board.into(), board: BoardKind::Account.into(), ..WatchRequest::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,6 +67,8 @@ const IDS: &[&str] = &[
 
 /// Fields that conflict with other fields of their message or with the sampled type.
 const LEFT_OUT: &[&str] = &[
+    // Of another channel than the sample's, a task's.
+    "baton.live.v1.WatchRequest.user_id",
     "baton.task.v1.CreateCustomFieldRequest.options",
     "baton.task.v1.CustomFieldChange.options",
     "baton.task.v1.ChangeTasksRequest.task_ids",
@@ -257,7 +259,11 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("size_bytes", _) => Some(Value::I32(6)),
         ("checksum_sha256", _) => text(&"00".repeat(32)),
         ("estimated_seconds", _) => Some(Value::I32(60)),
+        // A task's channel, from now on.
+        ("channel", _) => Some(Value::EnumNumber(1)),
+        ("since" | "after", _) => None,
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
+        ("page_size", Kind::Int32) => Some(Value::I32(5)),
         ("limit", Kind::Int32) => Some(Value::I32(5)),
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
         ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),

@@ -138,14 +138,17 @@ async fn a_cancel_reopen_or_restore_notifies_creator_assignee_and_watchers() {
 
 #[tokio::test]
 async fn every_notification_is_published_to_gateways() {
+    use baton_events::tail;
     use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent};
     let fixture = Fixture::start().await;
-    let mut tail =
-        baton_events::tail::start(&fixture.streams, &Clock::system(), fixture.context.shutdown()).subscribe();
+    let no_history = std::time::Duration::ZERO;
+    let mut tail = tail::start(&fixture.streams, &Clock::system(), fixture.context.shutdown(), no_history);
     let task_id = fixture.assign(&fixture.team.manager_a, &fixture.team.user_a1).await;
     let event: std::sync::Arc<Envelope> = loop {
-        let event = tokio::time::timeout(std::time::Duration::from_secs(10), tail.recv()).await.unwrap().unwrap();
-        if event.r#type == "notification.created" {
+        let item = tokio::time::timeout(std::time::Duration::from_secs(10), tail.recv()).await.unwrap().unwrap();
+        if let tail::Item::Event { event, .. } = item
+            && event.r#type == "notification.created"
+        {
             break event;
         }
     };

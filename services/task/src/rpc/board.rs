@@ -10,12 +10,11 @@ use baton_proto::baton::{
     task::v1::{
         self as proto, GetAccountBoardRequest, GetAccountBoardResponse, GetMyBoardRequest, GetMyBoardResponse,
         GetTeamBoardRequest, GetTeamBoardResponse, GetUserBoardRequest, GetUserBoardResponse, MoveTaskRequest,
-        MoveTaskResponse, WatchBoardRequest, WatchBoardResponse, board_service_server::BoardService,
+        MoveTaskResponse, board_service_server::BoardService,
     },
 };
 use baton_store::{Page, RowCount};
 use chrono::{DateTime, Utc};
-use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -60,8 +59,6 @@ struct BoardRequest {
 
 #[tonic::async_trait]
 impl BoardService for Rpc {
-    type WatchBoardStream = BoxStream<'static, Result<WatchBoardResponse, Status>>;
-
     async fn get_my_board(&self, request: Request<GetMyBoardRequest>) -> Result<Response<GetMyBoardResponse>, Status> {
         let principal = principal(&request)?.clone();
         let GetMyBoardRequest { filter, page, options } = request.into_inner();
@@ -110,14 +107,6 @@ impl BoardService for Rpc {
     async fn move_task(&self, request: Request<MoveTaskRequest>) -> Result<Response<MoveTaskResponse>, Status> {
         let task = self.move_to(&request).await?;
         Ok(Response::new(MoveTaskResponse { task: Some(task) }))
-    }
-
-    async fn watch_board(
-        &self,
-        request: Request<WatchBoardRequest>,
-    ) -> Result<Response<Self::WatchBoardStream>, Status> {
-        let principal = principal(&request)?.clone();
-        Ok(Response::new(self.watch(principal, request.into_inner()).await?))
     }
 }
 

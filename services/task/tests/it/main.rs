@@ -12,8 +12,6 @@ mod attachment_gc;
 mod attachments;
 mod auto_analyze;
 mod board_layouts;
-mod board_stream;
-mod board_stream_lifetime;
 mod boards;
 mod bulk_changes;
 mod call_cancellation;

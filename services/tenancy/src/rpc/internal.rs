@@ -3,13 +3,15 @@
 use baton_access::service;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
-    DescribeMemberRequest, DescribeMemberResponse, internal_service_server::InternalService,
+    DescribeMemberRequest, DescribeMemberResponse, GetHierarchyRequest, GetHierarchyResponse, HierarchyMember,
+    internal_service_server::InternalService,
 };
+use baton_store::Tenant;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::Rpc;
-use crate::{convert, membership_resolver};
+use crate::{account::AccountStatus, convert, membership_resolver, store};
 
 #[tonic::async_trait]
 impl InternalService for Rpc {
@@ -22,5 +24,29 @@ impl InternalService for Rpc {
         let (account_id, user_id) = (id(&request.get_ref().account_id)?, id(&request.get_ref().user_id)?);
         let membership = membership_resolver::resolve(&self.db, &self.tiers, user_id, Some(account_id)).await?;
         Ok(Response::new(DescribeMemberResponse { membership: Some(convert::membership(membership)) }))
+    }
+
+    async fn get_hierarchy(
+        &self,
+        request: Request<GetHierarchyRequest>,
+    ) -> Result<Response<GetHierarchyResponse>, Status> {
+        tracing::debug!(service = service(&request)?.name, "hierarchy looked up");
+        let GetHierarchyRequest { account_id, page_size, after } = request.into_inner();
+        let account_id = account_id.parse().map_err(|_| Error::from(Reason::AccountNotFound))?;
+        let after = after.map(|id| convert::parse_id("after", &id)).transpose()?;
+        let mut tx = self.db.begin_read(Tenant { account_id, user_id: Uuid::nil() }).await?;
+        let account = store::hierarchy::get_account(&mut tx, account_id).await?;
+        let account = account.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        let members = store::hierarchy::list(&mut tx, account_id, after.unwrap_or_default(), page_size.into()).await?;
+        let member = |member: store::hierarchy::HierarchyMember| HierarchyMember {
+            user_id: member.user_id.to_string(),
+            role: member.role.to_proto().into(),
+            manager_id: member.manager_id.map(|id| id.to_string()).unwrap_or_default(),
+        };
+        Ok(Response::new(GetHierarchyResponse {
+            is_suspended: account.status != AccountStatus::Active,
+            second_factor_required: account.require_second_factor,
+            members: members.into_iter().map(member).collect(),
+        }))
     }
 }

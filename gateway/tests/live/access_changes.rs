@@ -54,8 +54,9 @@ async fn events_are_held_while_the_membership_is_checked() {
 async fn a_changed_membership_checks_every_subscription() {
     let fixture = Fixture::start().await;
     let (manager, user) = (&fixture.team.manager_a, &fixture.team.user_a1);
-    let (kept, lost) =
-        (fixture.task_service.create_visible_to(manager), fixture.task_service.create_visible_to(manager));
+    let (kept, lost) = (fixture.task_service.create_visible_to(manager), fixture.task_service.create_visible_to(user));
+    // The service shows a task to its creator only; its events say that their manager sees it, too.
+    fixture.publish([fixture.task_event("task.started", lost, 1)]).await;
     let mut socket = fixture.connect(manager).await;
     socket.subscribe(&task_identifier(kept)).await;
     socket.subscribe(&task_identifier(lost)).await;
@@ -66,7 +67,6 @@ async fn a_changed_membership_checks_every_subscription() {
         .execute(&fixture.context.admin())
         .await
         .unwrap();
-    fixture.task_service.hide(lost);
     fixture.publish([member_event(&fixture, "member.updated", user)]).await;
     let rejected = json!({"type": "reject_subscription", "identifier": task_identifier(lost).to_string()});
     assert_eq!(socket.receive().await, rejected);
@@ -77,11 +77,13 @@ async fn a_changed_membership_checks_every_subscription() {
 #[tokio::test]
 async fn a_membership_that_ended_while_connecting_is_detected() {
     let fixture = Fixture::start().await;
-    let mut socket = fixture.connect(&fixture.team.user_a1).await;
-    fixture
-        .sql("update tenancy.memberships set status = 'removed' where user_id = $1", fixture.team.user_a1.user_id)
-        .await;
-    socket.expect_disconnect("unauthorized", false).await;
+    let user = &fixture.team.user_a1;
+    let mut first = fixture.connect(user).await;
+    fixture.sql("update tenancy.memberships set status = 'removed' where user_id = $1", user.user_id).await;
+    fixture.publish([member_event(&fixture, "member.removed", user)]).await;
+    first.expect_disconnect("unauthorized", false).await;
+    // The membership is remembered for a second: it admits the socket, and the hierarchy ends it.
+    fixture.connect_unauthorized(&format!("?token={}&account_id={}", user.token, fixture.team.account_id)).await;
 }
 
 #[tokio::test]
@@ -114,6 +116,6 @@ async fn suspension_and_a_required_second_factor_disconnect_sockets() {
         // Events after the change are held until access is checked again.
         open.expect_disconnect("unauthorized", false).await;
         let query = format!("?token={}&account_id={account}", user.token);
-        fixture.open(&query).await.expect_disconnect("unauthorized", false).await;
+        fixture.connect_unauthorized(&query).await;
     }
 }

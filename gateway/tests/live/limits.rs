@@ -10,18 +10,18 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 use crate::fixture::{Fixture, notification_identifier, task_identifier};
 
 #[tokio::test]
-async fn more_than_a_hundred_subscriptions_are_refused() {
+async fn more_than_a_thousand_subscriptions_are_refused() {
     let fixture = Fixture::start().await;
     let user = &fixture.team.user_a1;
     let mut socket = fixture.connect(user).await;
     let numbered = |n: usize| json!({"channel": "NotificationChannel", "n": n});
-    for n in 0..100 {
+    for n in 0..1000 {
         socket.subscribe(&numbered(n)).await;
     }
-    socket.command("subscribe", &numbered(100).to_string()).await;
+    socket.command("subscribe", &numbered(1000).to_string()).await;
     assert_eq!(socket.receive().await["type"], "reject_subscription");
     socket.command("unsubscribe", &numbered(0).to_string()).await;
-    socket.subscribe(&numbered(100)).await;
+    socket.subscribe(&numbered(1000)).await;
     socket.command("unsubscribe", &numbered(1).to_string()).await;
     let long = json!({"channel": "NotificationChannel", "n": "x".repeat(1024)}).to_string();
     socket.command("subscribe", &long).await;

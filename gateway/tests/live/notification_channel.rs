@@ -24,7 +24,7 @@ async fn only_own_notifications_of_this_account_arrive() {
     assert_eq!(message["event"], "notification_received");
     let created_at = message["notification"]["created_at"].clone();
     assert!(chrono::DateTime::parse_from_rfc3339(created_at.as_str().unwrap()).is_ok());
-    let expected = json!({"id": first, "type": "task_assigned", "task_id": null, "created_at": created_at});
+    let expected = json!({"id": first, "type": "task_assigned", "created_at": created_at});
     assert_eq!(message["notification"], expected);
     assert_eq!(other_socket.next_message(&notification_identifier()).await["notification"]["id"], json!(second));
 
@@ -43,7 +43,14 @@ async fn a_flushed_redis_loses_and_repeats_nothing() {
     for _ in 0..3 {
         let (id, notification) = fixture.notification(account, user);
         fixture.publish([notification]).await;
-        assert_eq!(socket.next_message(&notification_identifier()).await["notification"]["id"], json!(id));
+        let received = loop {
+            let message = socket.next_message(&notification_identifier()).await;
+            // A gateway that notices that the stream is another one says so.
+            if message["event"] != "resync" {
+                break message;
+            }
+        };
+        assert_eq!(received["notification"]["id"], json!(id));
         let () = redis::cmd("FLUSHALL").query_async(&mut fixture.streams.connection()).await.unwrap();
     }
 }

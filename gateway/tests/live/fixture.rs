@@ -1,7 +1,7 @@
 //! The fixture: the gateway with real auth and tenancy, a fake task service, and WebSocket clients.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     future::{Ready, ready},
     net::SocketAddr,
     sync::{
@@ -13,12 +13,16 @@ use std::{
 
 use axum::{Router, body::Body, extract::State, http};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use baton_errors::Reason;
 use baton_events::{Streams, relay};
 use baton_gateway::{Config, UpstreamConfig};
 use baton_proto::{
     baton::{
         notification::v1::{NotificationEvent, NotificationType},
-        task::v1::{GetTaskRequest, GetTaskResponse, TaskEvent, TaskStatus, TaskVisibility},
+        task::v1::{
+            Comment, GetCommentRequest, GetCommentResponse, GetTaskRequest, GetTaskResponse, Task, TaskEvent,
+            TaskStatus, TaskVisibility,
+        },
     },
     codec::ValidatingCodec,
 };
@@ -37,11 +41,11 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest},
 };
-use tonic::{Status, server::UnaryService};
+use tonic::{Status, server::UnaryService, transport::Channel};
 use uuid::Uuid;
 
 static PLATFORM_ONLY: Migrator = Migrator::DEFAULT;
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The allowed origin.
 pub(crate) const ORIGIN: &str = "https://app.example.com";
@@ -54,6 +58,25 @@ pub(crate) struct Fixture {
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Streams,
     task_db: Db,
+    /// Calls of auth and tenancy by the gateway.
+    calls: Arc<AtomicUsize>,
+}
+
+/// A proxy to a service that counts the calls. Returns its URL.
+async fn counted(service: Channel, calls: &Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let calls = Arc::clone(calls);
+    let forward = move |request: http::Request<Body>| {
+        calls.fetch_add(1, Ordering::AcqRel);
+        let mut service = service.clone();
+        async move {
+            std::future::poll_fn(|cx| tower::Service::poll_ready(&mut service, cx)).await.unwrap();
+            tower::Service::call(&mut service, request.map(tonic::body::Body::new)).await.unwrap()
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(forward)).await });
+    url
 }
 
 impl Fixture {
@@ -68,15 +91,16 @@ impl Fixture {
         let task_address = task_service.clone().serve().await;
         let mut env = context.env();
         env.set("BATON_GATEWAY_CORS_ORIGINS", ORIGIN);
+        env.set("BATON_GATEWAY_SOCKET_DRAIN_SECONDS", "1");
         variables.iter().for_each(|&(name, value)| env.set(name, value));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let config = Config::from_env(&env).unwrap();
-        let url = |name: &str| env.get(name).unwrap().to_owned();
+        let calls = Arc::new(AtomicUsize::new(0));
         let services = [
-            ("auth", url("BATON_AUTH_URL")),
-            ("tenancy", url("BATON_TENANCY_URL")),
+            ("auth", counted(context.auth(), &calls).await),
+            ("tenancy", counted(context.tenancy(), &calls).await),
             ("task", format!("http://{task_address}")),
             ("notification", "http://127.0.0.1:1".to_owned()),
         ];
@@ -87,7 +111,12 @@ impl Fixture {
         let task_db = context.db("task");
         tokio::spawn(relay::run(task_db.clone(), streams.clone(), context.shutdown().clone()));
         let team = context.team().await;
-        Self { context, team, task_service, address, shutdown, streams, task_db }
+        Self { context, team, task_service, address, shutdown, streams, task_db, calls }
+    }
+
+    /// Calls of all services so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Acquire) + self.task_service.call_count()
     }
 
     /// Publishes events of the team's account.
@@ -100,11 +129,13 @@ impl Fixture {
 
     /// An event of a task.
     pub(crate) fn task_event(&self, kind: &'static str, task_id: Uuid, version: i32) -> Event {
+        let task = self.task_service.task(task_id);
         let payload = TaskEvent {
             task_id: task_id.to_string(),
             version,
             status: TaskStatus::InProgress.into(),
-            assigned_to: self.team.user_a1.user_id.to_string(),
+            created_by: task.created_by,
+            visibility: task.visibility,
             ..TaskEvent::default()
         };
         event(kind, self.team.account_id, task_id, &payload)
@@ -157,11 +188,44 @@ impl Fixture {
         request
     }
 
+    /// Connects a person to the team's account with AnyCable's extended protocol, and receives the welcome.
+    pub(crate) async fn connect_extended(&self, person: &Person) -> Socket {
+        let mut request = self.request(&format!("?token={}&account_id={}", person.token, self.team.account_id));
+        request.headers_mut().insert("sec-websocket-protocol", "actioncable-v1-ext-json".parse().unwrap());
+        let (socket, answer) = connect_async(request).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "actioncable-v1-ext-json");
+        let mut socket = Socket(socket);
+        assert_eq!(socket.receive().await, json!({"type": "welcome"}));
+        socket
+    }
+
     /// Connects a socket without receiving a message.
     pub(crate) async fn open(&self, query: &str) -> Socket {
         let (socket, answer) = connect_async(self.request(query)).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], "actioncable-v1-json");
         Socket(socket)
+    }
+
+    /// Connects a socket that is disconnected as unauthorized, before or after its welcome.
+    pub(crate) async fn connect_unauthorized(&self, query: &str) {
+        let mut socket = self.open(query).await;
+        let message = socket.receive().await;
+        if message["type"] == "welcome" {
+            socket.expect_disconnect("unauthorized", false).await;
+        } else {
+            assert_eq!(message, json!({"type": "disconnect", "reason": "unauthorized", "reconnect": false}));
+        }
+    }
+
+    /// Sends a GET request as this person.
+    pub(crate) async fn get(&self, person: &Person, url: String) -> reqwest::Response {
+        let request = reqwest::Client::new().get(url).bearer_auth(&person.token);
+        request.header("x-account-id", self.team.account_id.to_string()).send().await.unwrap()
+    }
+
+    /// The reason of a problem.
+    pub(crate) async fn reason(&self, response: reqwest::Response) -> String {
+        response.json::<Value>().await.unwrap()["reason"].as_str().unwrap().to_owned()
     }
 
     /// Expects that connecting is refused, and returns status and reason.
@@ -234,11 +298,22 @@ impl Socket {
         }
     }
 
-    /// Subscribes, and expects the confirmation.
-    pub(crate) async fn subscribe(&mut self, identifier: &Value) {
-        let identifier = identifier.to_string();
-        self.command("subscribe", &identifier).await;
-        assert_eq!(self.receive().await, json!({"type": "confirm_subscription", "identifier": identifier}));
+    /// Subscribes, and expects the confirmation. Returns the position.
+    pub(crate) async fn subscribe(&mut self, identifier: &Value) -> String {
+        let position = self.confirm(&identifier.to_string()).await;
+        let resync = json!({"identifier": identifier.to_string(), "message": {"event": "resync"}});
+        assert_eq!(self.receive().await, resync, "a subscription without a position begins with a resync");
+        position
+    }
+
+    /// Sends the command, and expects its confirmation only. Returns the position.
+    pub(crate) async fn confirm(&mut self, identifier: &str) -> String {
+        self.command("subscribe", identifier).await;
+        let mut confirmation = self.receive().await;
+        let position = confirmation["position"].take();
+        let expected = json!({"type": "confirm_subscription", "identifier": identifier, "position": null});
+        assert_eq!(confirmation, expected);
+        position.as_str().unwrap().to_owned()
     }
 
     /// Receives the next message of a subscription.
@@ -263,32 +338,39 @@ pub(crate) fn task_identifier(task_id: Uuid) -> Value {
     json!({"channel": "TaskChannel", "task_id": task_id})
 }
 
-/// A task service that only knows which person may see which task.
+/// A task service that shows a task to its creator, and to everyone if it is visible in the account.
 #[derive(Clone, Default)]
 pub(crate) struct FakeTaskService(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    seen: Mutex<HashSet<(Uuid, Uuid)>>,
+    tasks: Mutex<HashMap<Uuid, Task>>,
     slow: AtomicBool,
     down: AtomicBool,
     calls: AtomicUsize,
 }
 
 impl FakeTaskService {
-    /// Creates a task that this person may see.
+    /// Creates a task that this person may see, and the managers above them.
     pub(crate) fn create_visible_to(&self, person: &Person) -> Uuid {
-        let task_id = Uuid::now_v7();
-        self.0.seen.lock().unwrap().insert((person.user_id, task_id));
-        task_id
+        self.create(person, TaskVisibility::Private)
     }
 
-    pub(crate) fn show(&self, task_id: Uuid, person: &Person) {
-        self.0.seen.lock().unwrap().insert((person.user_id, task_id));
+    pub(crate) fn create(&self, person: &Person, visibility: TaskVisibility) -> Uuid {
+        let id = Uuid::now_v7();
+        let task = Task {
+            id: id.to_string(),
+            created_by: person.user_id.to_string(),
+            visibility: visibility.into(),
+            ..Task::default()
+        };
+        self.0.tasks.lock().unwrap().insert(id, task);
+        id
     }
 
-    pub(crate) fn hide(&self, task_id: Uuid) {
-        self.0.seen.lock().unwrap().retain(|&(_, seen)| seen != task_id);
+    /// The task; an empty one if there is none.
+    fn task(&self, id: Uuid) -> Task {
+        self.0.tasks.lock().unwrap().get(&id).cloned().unwrap_or_default()
     }
 
     pub(crate) fn set_slow(&self, slow: bool) {
@@ -307,8 +389,10 @@ impl FakeTaskService {
     async fn serve(self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router =
-            Router::new().route("/baton.task.v1.TaskService/GetTask", axum::routing::post(get_task)).with_state(self);
+        let router = Router::new()
+            .route("/baton.task.v1.TaskService/GetTask", axum::routing::post(get_task))
+            .route("/baton.task.v1.CommentService/GetComment", axum::routing::post(get_comment))
+            .with_state(self);
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
@@ -341,9 +425,41 @@ impl UnaryService<GetTaskRequest> for GetTask {
         let token = request.metadata().get("authorization").unwrap().to_str().unwrap();
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
         let claims: Value = serde_json::from_slice(&payload).unwrap();
-        let caller = claims["sub"].as_str().unwrap().parse().unwrap();
-        let seen = tasks.seen.lock().unwrap().contains(&(caller, request.get_ref().id.parse().unwrap()));
-        let answer = tonic::Response::new(GetTaskResponse::default());
-        ready(if seen { Ok(answer) } else { Err(Status::not_found("no such task")) })
+        let task = self.0.task(request.get_ref().id.parse().unwrap());
+        let seen = claims["sub"] == task.created_by.as_str() || task.visibility() == TaskVisibility::Account;
+        ready(if seen {
+            Ok(tonic::Response::new(GetTaskResponse { task: Some(task) }))
+        } else {
+            Err(baton_errors::Error::from(Reason::TaskNotFound).into())
+        })
+    }
+}
+
+async fn get_comment(
+    State(tasks): State<FakeTaskService>,
+    request: http::Request<Body>,
+) -> http::Response<tonic::body::Body> {
+    if tasks.0.slow.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let codec = ValidatingCodec::<GetCommentResponse, GetCommentRequest>::default();
+    tonic::server::Grpc::new(codec).unary(GetComment(tasks), request).await
+}
+
+/// Every comment has its own id as its text.
+struct GetComment(FakeTaskService);
+
+impl UnaryService<GetCommentRequest> for GetComment {
+    type Response = GetCommentResponse;
+    type Future = Ready<Result<tonic::Response<GetCommentResponse>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<GetCommentRequest>) -> Self::Future {
+        let tasks = &self.0.0;
+        tasks.calls.fetch_add(1, Ordering::AcqRel);
+        if tasks.down.load(Ordering::Acquire) {
+            return ready(Err(Status::unavailable("down")));
+        }
+        let body = request.into_inner().comment_id;
+        ready(Ok(tonic::Response::new(GetCommentResponse { comment: Some(Comment { body, ..Comment::default() }) })))
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the WebSocket, with real auth and tenancy. The task service is fake: its events come from an outbox and a
+//! Tests of live updates, with real auth and tenancy. The task service is fake: its events come from an outbox and a
 //! relay in schema `task`, and the test decides who may see which task.
 
 #![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
@@ -7,7 +7,10 @@
 mod fixture;
 
 mod access_changes;
+mod boards;
 mod connection;
 mod limits;
 mod notification_channel;
+mod resume;
 mod task_channel;
+mod watch;

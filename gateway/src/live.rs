@@ -1,0 +1,465 @@
+//! Live updates: who receives which committed events, over every transport.
+//!
+//! ```text
+//! Redis streams ─▶ tail ─▶ account ─▶ topics of the event ─▶ followers ─▶ queue of each subscriber ─▶ transport
+//! ```
+//!
+//! An event concerns a few topics: a task, a board, a person's notifications. The subscribers of a topic are looked up;
+//! nobody else is touched. A message is encoded once per topic, format and identifier, and all share the bytes.
+//!
+//! The gateway decides itself who receives what, by the same rules as the services (`baton_access`): an event of a task
+//! says who sees the task after it, and the account's hierarchy is read once per gateway and again after each event that
+//! may change it. Events wait for that. A service is asked about a task that no recent event was about, once for all who
+//! subscribe to it at the same time.
+
+mod account;
+mod authorizer;
+mod event;
+mod message;
+mod position;
+mod stream;
+mod subscriber;
+mod topic;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Result;
+use baton_catalog::{AccessEffect, EventType, Payload};
+use baton_errors::Reason;
+use baton_events::{PARTITIONS, Streams, partition, tail};
+use baton_proto::baton::events::v1::Envelope;
+use baton_runtime::{
+    Clock, Shutdown, random,
+    shares::{Share, Shares},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, sleep},
+};
+use uuid::Uuid;
+
+use self::account::{Account, Request, StreamState};
+pub(crate) use self::{
+    account::Since,
+    authorizer::{AccessError, Credentials, Identified, Identity, NOTIFICATIONS, WATCH},
+    message::{Encoded, Format},
+    position::Position,
+    stream::ChannelStream,
+    subscriber::{End, Item, Subscriber},
+    topic::{Channel, Parameters},
+};
+use crate::{config::Config, rate_limit::Limiter, upstream::Upstream};
+
+/// How long events are kept for subscribers who continue.
+const HISTORY: Duration = Duration::from_secs(600);
+/// How often old events are dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often each hierarchy is read without an event, since events may be lost. In sweeps.
+const SWEEPS_PER_CHECK: u64 = 30;
+/// How long a closed session, or a person whose access has changed, is remembered. Longer than it takes to connect.
+const RECENT: Duration = Duration::from_secs(10);
+/// Concurrent access checks of one person.
+const MAX_LOOK_UPS_PER_PERSON: u32 = 8;
+/// How long an access check waits for those of the same person.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The services that authenticate and authorize subscribers.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstreams {
+    /// `baton.auth.v1`.
+    pub(crate) auth: Upstream,
+    /// `baton.tenancy.v1`.
+    pub(crate) tenancy: Upstream,
+    /// `baton.task.v1`.
+    pub(crate) task: Upstream,
+}
+
+/// All subscribers of this gateway. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Live(Arc<Inner>);
+
+struct Inner {
+    authorizer: authorizer::Authorizer,
+    limiter: Limiter,
+    clock: Clock,
+    streams: Vec<Stream>,
+    accounts: Mutex<HashMap<Uuid, Arc<Account>>>,
+    /// By user, and by API key.
+    people: Mutex<HashMap<Uuid, Vec<Weak<Subscriber>>>>,
+    /// Sessions that were closed, and users and keys whose access has changed, in the last seconds.
+    recent: Mutex<HashMap<Uuid, (Instant, PersonChange)>>,
+    look_ups: Arc<Shares<Uuid>>,
+    next_id: AtomicU64,
+}
+
+/// A stream of the tail.
+#[derive(Default)]
+struct Stream {
+    /// 0 until the stream is read.
+    epoch: AtomicU64,
+    offset: AtomicU64,
+    floor: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PersonChange {
+    SessionClosed,
+    Access,
+}
+
+impl Live {
+    /// Starts to deliver the events of `streams` to subscribers whom `upstreams` authorize.
+    ///
+    /// # Errors
+    /// If the contract has no access rule for notifications.
+    pub(crate) fn start(
+        upstreams: Upstreams,
+        config: &Config,
+        limiter: Limiter,
+        streams: &Streams,
+        shutdown: &Shutdown,
+    ) -> Result<Self> {
+        let clock = Clock::system();
+        let items = tail::start(streams, &clock, shutdown, HISTORY);
+        let live = Self(Arc::new(Inner {
+            authorizer: authorizer::Authorizer::new(upstreams, &config.issuer, config.service_secret.clone())?,
+            limiter,
+            clock,
+            streams: (0..PARTITIONS).map(|_| Stream::default()).collect(),
+            accounts: Mutex::default(),
+            people: Mutex::default(),
+            recent: Mutex::default(),
+            look_ups: Shares::new(MAX_LOOK_UPS_PER_PERSON),
+            next_id: AtomicU64::new(1),
+        }));
+        tokio::spawn(live.clone().run(items));
+        tokio::spawn(live.clone().sweep(shutdown.clone()));
+        Ok(live)
+    }
+
+    /// Delivers events until the tail ends.
+    async fn run(self, mut items: mpsc::Receiver<tail::Item>) {
+        while let Some(item) = items.recv().await {
+            match item {
+                tail::Item::Start { partition, epoch, floor } => self.restart(partition, epoch, floor),
+                tail::Item::Event { partition, offset, event } => {
+                    self.publish(offset, event);
+                    self.advance(partition, offset);
+                }
+                tail::Item::Idle { partition, offset } => self.advance(partition, offset),
+            }
+        }
+        let accounts: Vec<_> = self.accounts().values().cloned().collect();
+        accounts.iter().for_each(|account| account.end_all(End::Restart));
+    }
+
+    fn publish(&self, offset: u64, envelope: Arc<Envelope>) {
+        let effect = EventType::of(&envelope).map(EventType::access_effect);
+        let Ok(account_id) = envelope.account_id.parse() else {
+            return self.person_changed(&envelope, effect);
+        };
+        match effect {
+            Some(AccessEffect::None | AccessEffect::Task) => {
+                let (Some(event), Some(stream)) = (event::LiveEvent::decode(offset, envelope), self.stream(account_id))
+                else {
+                    return;
+                };
+                self.account(account_id).publish(self, event, stream);
+            }
+            // An event of a type that this version does not know may mean any change.
+            _ => {
+                let account = self.accounts().get(&account_id).cloned();
+                if let Some(account) = account {
+                    account.access_changed(self);
+                }
+            }
+        }
+    }
+
+    /// Handles an event outside of accounts: of a person's sessions, keys, second factor or profile.
+    fn person_changed(&self, envelope: &Envelope, effect: Option<AccessEffect>) {
+        let Ok(subject_id) = envelope.subject_id.parse::<Uuid>() else { return };
+        let closed = match (effect, Payload::decode(envelope)) {
+            (Some(AccessEffect::Session), Ok(Some(Payload::SessionClosed(closed)))) => closed.session_id.parse().ok(),
+            _ => None,
+        };
+        let (id, change) = match closed {
+            Some(session_id) => (session_id, PersonChange::SessionClosed),
+            None => (subject_id, PersonChange::Access),
+        };
+        if closed.is_none() && !may_end_access(EventType::of(envelope)) {
+            return;
+        }
+        lock(&self.0.recent).insert(id, (Instant::now(), change));
+        let subscribers: Vec<_> =
+            lock(&self.0.people).get(&subject_id).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        match closed {
+            Some(session_id) => {
+                let closed = subscribers.iter().filter(|subscriber| subscriber.identity.session_id == session_id);
+                closed.for_each(|subscriber| subscriber.end(End::SessionClosed));
+            }
+            None => self.recheck(subscribers),
+        }
+    }
+
+    /// Checks the credentials of subscribers again: once for those of the same session or key and account.
+    fn recheck(&self, subscribers: Vec<Arc<Subscriber>>) {
+        let mut same: HashMap<_, Vec<Arc<Subscriber>>> = HashMap::new();
+        for subscriber in subscribers {
+            let Identity { account_id, session_id, key_id, .. } = subscriber.identity;
+            same.entry((account_id, session_id, key_id)).or_default().push(subscriber);
+        }
+        for subscribers in same.into_values() {
+            let live = self.clone();
+            tokio::spawn(async move {
+                let Some(first) = subscribers.first() else { return };
+                let end = match live.authorizer().identify(&first.credentials(), WATCH).await {
+                    Ok(identified) if identified.identity == first.identity => return,
+                    Ok(_) | Err(AccessError::Unavailable) => End::Restart,
+                    Err(AccessError::Denied(_)) => End::Unauthorized,
+                };
+                subscribers.iter().for_each(|subscriber| subscriber.end(end));
+            });
+        }
+    }
+
+    /// Authenticates a subscriber who may call this RPC.
+    pub(crate) async fn identify(&self, credentials: &Credentials, rpc: &str) -> Result<Identified, AccessError> {
+        self.0.authorizer.identify(credentials, rpc).await
+    }
+
+    /// Adds a subscriber, until the result is dropped; `None` if events cannot be delivered at present.
+    pub(crate) fn join(&self, identified: Identified, credentials: Credentials, format: Format) -> Option<Joined> {
+        let Identified { identity, role } = identified;
+        self.stream(identity.account_id)?;
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let subscriber = Arc::new(Subscriber::new(id, identity, credentials, format));
+        {
+            let mut people = lock(&self.0.people);
+            for id in [Some(identity.user_id), identity.key_id].into_iter().flatten() {
+                people.entry(id).or_insert_with(|| Vec::with_capacity(1)).push(Arc::downgrade(&subscriber));
+            }
+        }
+        self.account(identity.account_id).join(self, &subscriber, role);
+        // The credentials may have been checked just before they changed, and the event may have come before `people`
+        // knew the subscriber.
+        let recent = {
+            let recent = lock(&self.0.recent);
+            let ids = [Some(identity.session_id), Some(identity.user_id), identity.key_id];
+            ids.into_iter().flatten().find_map(|id| recent.get(&id).copied())
+        };
+        match recent {
+            Some((_, PersonChange::SessionClosed)) => subscriber.end(End::SessionClosed),
+            Some((_, PersonChange::Access)) => self.recheck(vec![Arc::clone(&subscriber)]),
+            None => {}
+        }
+        Some(Joined { live: self.clone(), subscriber })
+    }
+
+    fn leave(&self, subscriber: &Arc<Subscriber>) {
+        let account = self.accounts().get(&subscriber.identity.account_id).cloned();
+        if let Some(account) = account {
+            account.leave(subscriber);
+        }
+        let mut people = lock(&self.0.people);
+        for id in [Some(subscriber.identity.user_id), subscriber.identity.key_id].into_iter().flatten() {
+            if let Some(subscribers) = people.get_mut(&id) {
+                subscribers.retain(|it| it.strong_count() > 0 && !std::ptr::eq(it.as_ptr(), Arc::as_ptr(subscriber)));
+                if subscribers.is_empty() {
+                    people.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// The current position of the account: everything that was committed before has at most this position. `None`
+    /// while it is not known.
+    pub(crate) fn position(&self, account_id: Uuid) -> Option<Position> {
+        Some(self.stream(account_id)?.position)
+    }
+
+    fn authorizer(&self) -> &authorizer::Authorizer {
+        &self.0.authorizer
+    }
+
+    /// The state of the account's stream; `None` until it is read.
+    fn stream(&self, account_id: Uuid) -> Option<StreamState> {
+        let stream = self.0.streams.get(usize::from(partition(account_id)))?;
+        let epoch = Some(stream.epoch.load(Ordering::Acquire)).filter(|&epoch| epoch > 0)?;
+        let offset = stream.offset.load(Ordering::Acquire);
+        let now = self.0.clock.now();
+        let oldest = tail::offset_at(now - HISTORY);
+        let now = tail::offset_at(now + Duration::from_secs(60));
+        let floor = stream.floor.load(Ordering::Acquire).max(oldest.min(offset));
+        Some(StreamState { position: Position { epoch, offset }, floor, now })
+    }
+
+    fn advance(&self, partition: u16, offset: u64) {
+        if let Some(stream) = self.0.streams.get(usize::from(partition)) {
+            stream.offset.fetch_max(offset, Ordering::Release);
+        }
+    }
+
+    /// The stream begins, or begins anew because it has lost events.
+    fn restart(&self, number: u16, epoch: u64, floor: u64) {
+        let Some(stream) = self.0.streams.get(usize::from(number)) else { return };
+        stream.offset.store(floor, Ordering::Release);
+        stream.floor.store(floor, Ordering::Release);
+        if stream.epoch.swap(epoch, Ordering::AcqRel) == 0 {
+            return;
+        }
+        tracing::warn!(partition = number, "the event stream was replaced; subscribers read the state again");
+        let accounts: Vec<_> = self.accounts().values().filter(|it| partition(it.id) == number).cloned().collect();
+        for account in accounts {
+            if let Some(stream) = self.stream(account.id) {
+                account.restart(stream);
+            }
+        }
+    }
+
+    /// Drops what is old, and reads hierarchies again, until the process stops.
+    async fn sweep(self, shutdown: Shutdown) {
+        let mut ticks = interval(SWEEP_INTERVAL);
+        for sweep in 0.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.stop().cancelled() => return,
+            }
+            lock(&self.0.recent).retain(|_, (at, _)| at.elapsed() < RECENT);
+            let accounts: Vec<_> = self.accounts().values().cloned().collect();
+            for account in &accounts {
+                let Some(stream) = self.stream(account.id) else { continue };
+                if account.sweep(stream.floor) {
+                    let mut accounts = self.accounts();
+                    // Nobody else has it, so nobody joins it meanwhile.
+                    let is_unused = |it: &Arc<Account>| Arc::strong_count(it) == 2 && it.sweep(stream.floor);
+                    if accounts.get(&account.id).is_some_and(is_unused) {
+                        accounts.remove(&account.id);
+                    }
+                } else if (account.id.as_u128() as u64).wrapping_add(sweep).is_multiple_of(SWEEPS_PER_CHECK) {
+                    let (account, live) = (Arc::clone(account), self.clone());
+                    tokio::spawn(async move {
+                        sleep(SWEEP_INTERVAL.mul_f64(random::fraction())).await;
+                        account.check_hierarchy(&live).await;
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits for the permission to ask a service for this person.
+    async fn look_up_share(&self, user_id: Uuid) -> Option<Share<Uuid>> {
+        self.0.look_ups.take(&user_id, LOOK_UP_TIMEOUT).await
+    }
+
+    /// Counts a look-up as a request of the subscriber; `false` if the quota is used up.
+    async fn count_look_up(&self, subscriber: &Subscriber) -> bool {
+        let caller = self.0.limiter.caller(WATCH, &subscriber.credentials().headers(), None, None).await;
+        self.0.limiter.count(WATCH, &caller).await.is_none_or(|verdict| verdict.check().is_ok())
+    }
+
+    fn account(&self, id: Uuid) -> Arc<Account> {
+        Arc::clone(self.accounts().entry(id).or_insert_with(|| Arc::new(Account::new(id))))
+    }
+
+    fn accounts(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Account>>> {
+        lock(&self.0.accounts)
+    }
+}
+
+/// Whether an event about a person may end what they have access to with their sessions and keys. An event of a type that
+/// this version does not know may.
+fn may_end_access(kind: Option<EventType>) -> bool {
+    use EventType::{
+        ApiKeyCreated, IdentityLinked, IdentityUnlinked, SessionOpened, UserEmailChanged, UserReactivated,
+        UserRecoveryCodeUsed, UserRecoveryCodesRenewed, UserRegistered, UserSecondFactorEnabled, UserUpdated,
+        UserVerified,
+    };
+    !matches!(
+        kind,
+        Some(
+            ApiKeyCreated
+                | IdentityLinked
+                | IdentityUnlinked
+                | SessionOpened
+                | UserEmailChanged
+                | UserReactivated
+                | UserRecoveryCodeUsed
+                | UserRecoveryCodesRenewed
+                | UserRegistered
+                | UserSecondFactorEnabled
+                | UserUpdated
+                | UserVerified
+        )
+    )
+}
+
+/// A subscriber who has joined, until this is dropped.
+pub(crate) struct Joined {
+    live: Live,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Joined {
+    /// Subscribes to a channel. The subscriber receives the confirmation or the refusal.
+    pub(crate) fn subscribe(&self, identifier: Arc<str>, channel: Channel, since: Option<Since>) {
+        let request = Request { subscriber: Arc::clone(&self.subscriber), identifier, channel, since };
+        self.live.account(self.identity.account_id).subscribe(&self.live, request);
+    }
+
+    /// The position up to which this subscriber has received, or has been queued, everything.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let stream = self.live.stream(self.identity.account_id)?;
+        Some(self.live.account(self.identity.account_id).position(stream))
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, identifier: &str) {
+        self.live.account(self.identity.account_id).unsubscribe(&self.subscriber, identifier);
+    }
+
+    /// Replaces the credentials by newer ones of the same person, account and session.
+    ///
+    /// # Errors
+    /// If they are others', or not valid.
+    pub(crate) async fn renew(&self, credentials: Credentials) -> Result<(), AccessError> {
+        let credentials = credentials.in_account(self.identity.account_id);
+        if self.live.identify(&credentials, WATCH).await?.identity != self.identity {
+            return Err(AccessError::Denied(Reason::TokenInvalid));
+        }
+        self.subscriber.renew(credentials);
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Joined {
+    type Target = Subscriber;
+
+    fn deref(&self) -> &Subscriber {
+        &self.subscriber
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.live.leave(&self.subscriber);
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // No code under these locks can panic half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,124 @@
+//! The events that channels have messages for, decoded once per gateway.
+
+use std::sync::Arc;
+
+use baton_access::{Board, Hierarchy, TaskAudience};
+use baton_catalog::{EventType, Payload};
+use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent, task::v1::TaskEvent};
+use uuid::Uuid;
+
+use super::topic::Topic;
+
+/// An event of an account, and its offset in the account's stream.
+#[derive(Debug)]
+pub(super) struct LiveEvent {
+    pub(super) offset: u64,
+    pub(super) kind: EventType,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) subject: Subject,
+}
+
+impl LiveEvent {
+    /// The comment whose text belongs to the event's message. The event itself has no text.
+    pub(super) fn comment_id(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Related(_, RelatedObject::Comment(id))
+                if [EventType::CommentCreated, EventType::CommentUpdated].contains(&self.kind) =>
+            {
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A task.
+    Task(Uuid, Box<TaskEvent>),
+    /// An object of a task.
+    Related(Uuid, RelatedObject),
+    /// A person's notification.
+    Notification(Uuid, NotificationEvent),
+}
+
+/// An object of a task, by its id. A dependency's other task is not named: whoever sees the one task may not see the
+/// other. Whoever sees both reads it from the list of dependencies.
+#[derive(Debug)]
+pub(super) enum RelatedObject {
+    Comment(String),
+    Watcher(String),
+    Attachment(String),
+    TimeEntry(String),
+    Dependency,
+}
+
+impl LiveEvent {
+    /// Decodes an event. `None` for one that no channel has a message for; with a log line, if it is malformed.
+    pub(super) fn decode(offset: u64, envelope: Arc<Envelope>) -> Option<Self> {
+        let kind = EventType::of(&envelope)?;
+        let payload = Payload::decode(&envelope).unwrap_or_else(|error| {
+            tracing::error!(%error, event.id = envelope.id, "cannot decode the payload of an event; not pushed");
+            None
+        })?;
+        let subject = subject(payload)?;
+        Some(Self { offset, kind, envelope, subject })
+    }
+
+    /// The topics that the event may have a message for, each once.
+    pub(super) fn topics(&self, hierarchy: &Hierarchy) -> Vec<Topic> {
+        let (id, task) = match &self.subject {
+            Subject::Task(id, task) => (*id, task),
+            Subject::Related(id, _) => return vec![Topic::Task(*id)],
+            Subject::Notification(user_id, _) => return vec![Topic::Notifications(*user_id)],
+        };
+        let mut topics = vec![Topic::Task(id), Topic::Board(Board::Account)];
+        let people = [&task.created_by, &task.assigned_to, &task.previously_assigned_to];
+        for person in people.into_iter().filter_map(|id| id.parse().ok()) {
+            let boards = hierarchy.managers_of(person).chain([person]).map(Board::Team).chain([Board::Of(person)]);
+            for topic in boards.map(Topic::Board) {
+                if !topics.contains(&topic) {
+                    topics.push(topic);
+                }
+            }
+        }
+        topics
+    }
+
+    /// The event of the task itself.
+    pub(super) fn task(&self) -> Option<&TaskEvent> {
+        match &self.subject {
+            Subject::Task(_, task) => Some(task),
+            Subject::Related(..) | Subject::Notification(..) => None,
+        }
+    }
+
+    /// Who sees the task after the event.
+    pub(super) fn audience(&self) -> Option<TaskAudience> {
+        TaskAudience::after(self.task()?)
+    }
+}
+
+fn subject(payload: Payload) -> Option<Subject> {
+    use RelatedObject::{Attachment, Comment, Dependency, TimeEntry, Watcher};
+    let (task_id, object) = match payload {
+        Payload::NotificationCreated(it) => return Some(Subject::Notification(it.user_id.parse().ok()?, it)),
+        Payload::CommentMentioned(it) => (it.task_id, Comment(it.comment_id)),
+        Payload::CommentCreated(it) | Payload::CommentUpdated(it) | Payload::CommentDeleted(it) => {
+            (it.task_id, Comment(it.comment_id))
+        }
+        Payload::ReactionAdded(it) | Payload::ReactionRemoved(it) => (it.task_id, Comment(it.comment_id)),
+        Payload::WatcherAdded(it) | Payload::WatcherRemoved(it) => (it.task_id, Watcher(it.user_id)),
+        Payload::AttachmentAdded(it) | Payload::AttachmentRemoved(it) => (it.task_id, Attachment(it.attachment_id)),
+        Payload::DependencyAdded(it) | Payload::DependencyRemoved(it) => (it.task_id, Dependency),
+        Payload::TimeEntryCreated(it) | Payload::TimeEntryUpdated(it) | Payload::TimeEntryDeleted(it) => {
+            (it.task_id, TimeEntry(it.time_entry_id))
+        }
+        payload => {
+            let task = payload.into_task()?;
+            return Some(Subject::Task(task.task_id.parse().ok()?, Box::new(task)));
+        }
+    };
+    Some(Subject::Related(task_id.parse().ok()?, object))
+}
