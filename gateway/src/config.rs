@@ -36,12 +36,12 @@ baton_runtime::config! {
         /// trusted from these only.
         pub trusted_proxies: Vec<String> = "BATON_GATEWAY_TRUSTED_PROXIES", default "";
         /// Maximum open client connections.
-        pub max_connections: usize = "BATON_GATEWAY_MAX_CONNECTIONS", default "8192";
+        pub max_connections: usize = "BATON_GATEWAY_MAX_CONNECTIONS", default "16384";
         /// Maximum open connections from one address (IPv6: the /64). Load balancers of `BATON_GATEWAY_TRUSTED_PROXIES`
         /// are exempt.
         pub max_connections_per_address: u32 = "BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default "512";
         /// Maximum open streaming calls and WebSockets of one user at one gateway.
-        pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "64";
+        pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "50";
         /// Maximum open streaming calls and WebSockets of one account's members at one gateway.
         pub max_streams_per_account: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", default "1024";
         /// Time over which a draining gateway closes its WebSockets, in seconds, so that their clients do not reconnect all

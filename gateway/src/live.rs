@@ -220,7 +220,7 @@ impl Live {
             let live = self.clone();
             tokio::spawn(async move {
                 let Some(first) = subscribers.first() else { return };
-                let end = match live.authorizer().identify(&first.credentials(), WATCH).await {
+                let end = match live.authorizer().identify_again(&first.credentials()).await {
                     Ok(identified) if identified.identity == first.identity => return,
                     Ok(_) | Err(AccessError::Unavailable) => End::Restart,
                     Err(AccessError::Denied(_)) => End::Unauthorized,
@@ -230,7 +230,7 @@ impl Live {
         }
     }
 
-    /// Authenticates a subscriber who may call this RPC.
+    /// Authenticates a subscriber who may call this RPC. If their session was closed a moment ago, [`Live::join`] ends them.
     pub(crate) async fn identify(&self, credentials: &Credentials, rpc: &str) -> Result<Identified, AccessError> {
         self.0.authorizer.identify(credentials, rpc).await
     }
@@ -277,6 +277,11 @@ impl Live {
                 }
             }
         }
+    }
+
+    /// Why a subscriber who was ended may not go on; `None` if they may.
+    async fn refusal(&self, credentials: &Credentials) -> Option<AccessError> {
+        self.authorizer().identify_again(credentials).await.err()
     }
 
     /// The current position of the account: everything that was committed before has at most this position. `None`
@@ -431,7 +436,7 @@ impl Joined {
     /// If they are others', or not valid.
     pub(crate) async fn renew(&self, credentials: Credentials) -> Result<(), AccessError> {
         let credentials = credentials.in_account(self.identity.account_id);
-        if self.live.identify(&credentials, WATCH).await?.identity != self.identity {
+        if self.live.authorizer().identify_again(&credentials).await?.identity != self.identity {
             return Err(AccessError::Denied(Reason::TokenInvalid));
         }
         self.subscriber.renew(credentials);

@@ -25,6 +25,8 @@ mod graceful_shutdown;
 mod idempotency;
 mod invalid_input;
 mod live_clients;
+mod live_delivery;
+mod live_rights;
 mod live_updates;
 mod login_flood;
 mod mfa;

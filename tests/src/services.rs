@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Stdio},
 };
@@ -10,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Platform, baton_binary, free_address,
+    Platform, baton_binary, eventually, free_address,
     meter::{Meter, excerpt},
 };
 
@@ -76,6 +77,29 @@ impl Services {
         let log = || File::options().create(true).append(true).open(self.output_of(name)).expect("a file of our own");
         let mut command = baton_binary();
         command.args(["serve", name]).envs(&self.env);
+        command.stdin(Stdio::null()).stdout(log()).stderr(log());
+        let child = command.spawn().expect("the binary runs");
+        assert!(self.processes.insert(name, child).is_none(), "{name} is already running");
+    }
+
+    /// Starts a further gateway under this name, and returns its address.
+    pub async fn start_gateway(&mut self, name: &'static str) -> SocketAddr {
+        let address = free_address();
+        self.restart_gateway(name, address);
+        let ready = format!("http://{address}/readyz");
+        eventually("the gateway is ready", || async {
+            let response = reqwest::get(&ready).await.ok()?;
+            response.status().is_success().then_some(())
+        })
+        .await;
+        address
+    }
+
+    /// Starts a further gateway again, after [`Services::kill_9`].
+    pub fn restart_gateway(&mut self, name: &'static str, address: SocketAddr) {
+        let log = || File::options().create(true).append(true).open(self.output_of(name)).expect("a file of our own");
+        let mut command = baton_binary();
+        command.args(["serve", "gateway"]).envs(&self.env).env("BATON_GATEWAY_LISTEN", address.to_string());
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         let child = command.spawn().expect("the binary runs");
         assert!(self.processes.insert(name, child).is_none(), "{name} is already running");

@@ -158,7 +158,10 @@ impl From<Reason> for AccessError {
 
 /// The services that authenticate and authorize.
 pub(super) struct Authorizer {
+    /// Remembers sessions and memberships for a second.
     access: AccessLayer,
+    /// Asks about sessions and keys each time.
+    uncached: AccessLayer,
     tenancy: Tenancy<Upstream>,
     tokens: ServiceTokens<Upstream>,
     tasks: TaskServiceClient<Upstream>,
@@ -174,9 +177,10 @@ impl Authorizer {
         let tenancy = Tenancy::new(Peer::new("tenancy", upstreams.tenancy));
         let tokens = TokenVerifier::new(issuer, auth.clone());
         let rules = Rules::of(&["baton.live.v1.LiveService", "baton.notification.v1.NotificationService"])?;
-        let identities = IdentityCache::for_streams(auth, tenancy.clone());
+        let layer = |identities| AccessLayer::new(rules.clone(), tokens.clone(), identities, Clock::system());
         Ok(Self {
-            access: AccessLayer::new(rules, tokens, identities, Clock::system()),
+            access: layer(IdentityCache::new(auth.clone(), tenancy.clone())),
+            uncached: layer(IdentityCache::for_streams(auth, tenancy.clone())),
             tenancy,
             tokens: ServiceTokens::new(auth_peer, "gateway", secret),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
@@ -184,19 +188,37 @@ impl Authorizer {
         })
     }
 
-    /// Authenticates the credentials of whoever may call this RPC.
+    /// Authenticates the credentials of whoever may call this RPC. A session that was closed within the last second may
+    /// still count as open.
     pub(super) async fn identify(&self, credentials: &Credentials, rpc: &str) -> Result<Identified, AccessError> {
+        Self::identify_by(&self.access, credentials, rpc).await
+    }
+
+    /// Authenticates credentials again, after an event about the person.
+    pub(super) async fn identify_again(&self, credentials: &Credentials) -> Result<Identified, AccessError> {
+        Self::identify_by(&self.uncached, credentials, WATCH).await
+    }
+
+    async fn identify_by(
+        access: &AccessLayer,
+        credentials: &Credentials,
+        rpc: &str,
+    ) -> Result<Identified, AccessError> {
         let mut attempts = Attempts(0);
         loop {
-            match self.identify_once(credentials, rpc).await {
+            match Self::identify_once(access, credentials, rpc).await {
                 Err(AccessError::Unavailable) if attempts.retry().await => {}
                 result => return result,
             }
         }
     }
 
-    async fn identify_once(&self, credentials: &Credentials, rpc: &str) -> Result<Identified, AccessError> {
-        let principal = self.access.authorize(rpc, &mut credentials.headers()).await;
+    async fn identify_once(
+        access: &AccessLayer,
+        credentials: &Credentials,
+        rpc: &str,
+    ) -> Result<Identified, AccessError> {
+        let principal = access.authorize(rpc, &mut credentials.headers()).await;
         let principal = principal.map_err(|error| AccessError::from(error.reason()))?;
         let key_id = match &principal.caller.credential {
             Credential::ApiKey(key) => Some(key.id),

@@ -139,12 +139,10 @@ impl ChannelStream {
         match end {
             End::SessionClosed => Reason::SessionClosed,
             // The services know why.
-            End::Unauthorized => match self.live.identify(&self.credentials, WATCH).await {
-                Err(AccessError::Denied(reason)) => reason,
-                Err(AccessError::Unavailable) => Reason::Unavailable,
-                // They remember the membership for a second.
-                Ok(_) => Reason::NotAMember,
-            },
+            End::Unauthorized => {
+                // A membership that is remembered for a second says that they may.
+                self.live.refusal(&self.credentials).await.map_or(Reason::NotAMember, reason_of)
+            }
             End::Restart | End::TooSlow => Reason::Unavailable,
         }
     }

@@ -11,6 +11,7 @@ mod billing;
 mod bulk_invitations;
 mod fresh_proof;
 mod handles;
+mod hierarchy;
 mod hierarchy_invariants;
 mod invitation_acceptance;
 mod invitation_emails;
