@@ -25,7 +25,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -59,6 +59,10 @@ use crate::{config::Config, rate_limit::Limiter, upstream::Upstream};
 
 /// How long events are kept for subscribers who continue.
 const HISTORY: Duration = Duration::from_secs(600);
+/// Events that all accounts together keep, about 1 KiB each.
+const MAX_EVENTS: usize = 200_000;
+/// Events that an account may keep although there are too many.
+const MIN_SHARE: usize = 100;
 /// How often old events are dropped.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often each hierarchy is read without an event, since events may be lost. In sweeps.
@@ -96,6 +100,8 @@ struct Inner {
     /// Sessions that were closed, and users and keys whose access has changed, in the last seconds.
     recent: Mutex<HashMap<Uuid, (Instant, PersonChange)>>,
     look_ups: Arc<Shares<Uuid>>,
+    /// Events that all accounts keep.
+    events: AtomicUsize,
     next_id: AtomicU64,
 }
 
@@ -137,6 +143,7 @@ impl Live {
             people: Mutex::default(),
             recent: Mutex::default(),
             look_ups: Shares::new(MAX_LOOK_UPS_PER_PERSON),
+            events: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
         }));
         tokio::spawn(live.clone().run(items));
@@ -150,7 +157,7 @@ impl Live {
             match item {
                 tail::Item::Start { partition, epoch, floor } => self.restart(partition, epoch, floor),
                 tail::Item::Event { partition, offset, event } => {
-                    self.publish(offset, event);
+                    self.publish(offset, *event);
                     self.advance(partition, offset);
                 }
                 tail::Item::Idle { partition, offset } => self.advance(partition, offset),
@@ -160,7 +167,7 @@ impl Live {
         accounts.iter().for_each(|account| account.end_all(End::Restart));
     }
 
-    fn publish(&self, offset: u64, envelope: Arc<Envelope>) {
+    fn publish(&self, offset: u64, envelope: Envelope) {
         let effect = EventType::of(&envelope).map(EventType::access_effect);
         let Ok(account_id) = envelope.account_id.parse() else {
             return self.person_changed(&envelope, effect);
@@ -171,7 +178,9 @@ impl Live {
                 else {
                     return;
                 };
-                self.account(account_id).publish(self, event, stream);
+                let (account, share) = self.account_and_share(account_id);
+                let change = account.publish(self, event, stream, share);
+                self.count_events(change);
             }
             // An event of a type that this version does not know may mean any change.
             _ => {
@@ -324,7 +333,7 @@ impl Live {
         let accounts: Vec<_> = self.accounts().values().filter(|it| partition(it.id) == number).cloned().collect();
         for account in accounts {
             if let Some(stream) = self.stream(account.id) {
-                account.restart(stream);
+                self.count_events(account.restart(stream));
             }
         }
     }
@@ -341,10 +350,12 @@ impl Live {
             let accounts: Vec<_> = self.accounts().values().cloned().collect();
             for account in &accounts {
                 let Some(stream) = self.stream(account.id) else { continue };
-                if account.sweep(stream.floor) {
+                let (is_unused, change) = account.sweep(stream.floor);
+                self.count_events(change);
+                if is_unused {
                     let mut accounts = self.accounts();
                     // Nobody else has it, so nobody joins it meanwhile.
-                    let is_unused = |it: &Arc<Account>| Arc::strong_count(it) == 2 && it.sweep(stream.floor);
+                    let is_unused = |it: &Arc<Account>| Arc::strong_count(it) == 2 && it.sweep(stream.floor).0;
                     if accounts.get(&account.id).is_some_and(is_unused) {
                         accounts.remove(&account.id);
                     }
@@ -368,6 +379,19 @@ impl Live {
     async fn count_look_up(&self, subscriber: &Subscriber) -> bool {
         let caller = self.0.limiter.caller(WATCH, &subscriber.credentials().headers(), None, None).await;
         self.0.limiter.count(WATCH, &caller).await.is_none_or(|verdict| verdict.check().is_ok())
+    }
+
+    /// The account, and how many events it may keep: fewer when all accounts together keep too many.
+    fn account_and_share(&self, id: Uuid) -> (Arc<Account>, usize) {
+        let account = self.account(id);
+        let kept = self.0.events.load(Ordering::Relaxed);
+        let share = if kept < MAX_EVENTS { MAX_EVENTS } else { MAX_EVENTS / self.accounts().len().max(1) };
+        (account, share.max(MIN_SHARE))
+    }
+
+    fn count_events(&self, change: isize) {
+        // The value is the sum of all changes, so it does not become negative.
+        self.0.events.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
     }
 
     fn account(&self, id: Uuid) -> Arc<Account> {

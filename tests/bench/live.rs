@@ -7,6 +7,8 @@
 //! Lines, chosen by a part of their name in `BATON_BENCH_ONLY`:
 //!
 //! - `idle`: sockets with one subscription to a board each, connected as fast as possible; their memory in the gateway.
+//! - `gateways`: the same over five gateways, from five loopback addresses; they are connected by processes of their own,
+//!   because a process may not have that many files open.
 //! - `one task`: 1,000 subscribers of one task, 20 changes a second, then as many changes as possible.
 //! - `boards`: 10,000 subscribers of boards, 100 changes a second, each delivered to 1 % of them.
 //!
@@ -49,6 +51,11 @@ use uuid::Uuid;
 const CONNECTING: usize = 64;
 const SUBSCRIBERS: usize = 1_000;
 const BOARD_OWNERS: usize = 100;
+const GATEWAYS: usize = 5;
+/// The loopback address from which a process connects.
+const SOURCE: &str = "BATON_BENCH_SOURCE";
+/// Makes the process hold sockets: the JSON of what to connect to.
+const HOLD: &str = "BATON_BENCH_HOLD";
 const LIMITS: [(&str, &str); 5] = [
     ("BATON_GATEWAY_MAX_STREAMS_PER_PERSON", "100000"),
     ("BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", "100000"),
@@ -75,6 +82,9 @@ impl Socket {
     async fn open(address: SocketAddr, path: &str, protocol: Option<&str>) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_nodelay(true)?;
+        if let Ok(source) = std::env::var(SOURCE) {
+            socket.bind(SocketAddr::new(source.parse().expect("an address"), 0))?;
+        }
         let mut stream = socket.connect(address).await?;
         let protocol = protocol.map(|it| format!("sec-websocket-protocol: {it}\r\n")).unwrap_or_default();
         let request = format!(
@@ -420,6 +430,64 @@ async fn idle(baton: &Baton) {
     }
 }
 
+/// Connects sockets of one gateway, prints how many, and holds them until standard input ends.
+async fn hold(what: &str) {
+    let what: serde_json::Value = serde_json::from_str(what).unwrap();
+    let text = |name: &str| what[name].as_str().unwrap();
+    let (address, path, subscribe) = (text("address").parse().unwrap(), text("path"), text("subscribe"));
+    let connect = async |_| {
+        let mut socket = Socket::open(address, path, Some("actioncable-v1-json")).await.unwrap();
+        socket.send(subscribe).await.unwrap();
+        socket.wait_for("confirm_subscription").await.unwrap();
+        socket
+    };
+    let count = what["count"].as_u64().unwrap() as usize;
+    let sockets: Vec<_> = stream::iter(0..count).map(connect).buffer_unordered(CONNECTING).collect().await;
+    let mut fleet = Fleet::new();
+    sockets.into_iter().for_each(|socket| fleet.add(socket, 0, false));
+    println!("{count}");
+    let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
+    println!("{}", fleet.sockets.iter().filter(|socket| !socket.is_finished()).count());
+}
+
+async fn gateways(baton: &mut Baton) {
+    let count = setting("BATON_BENCH_SOCKETS", 10_000);
+    let board = json!({"channel": "BoardChannel", "board_id": "my"}).to_string();
+    let path = format!("/cable?token={}&account_id={}", baton.owner.token, baton.account_id);
+    let subscribe = json!({"command": "subscribe", "identifier": board}).to_string();
+    let mut names = vec!["gateway"];
+    let mut addresses = vec![baton.address];
+    for name in ["gateway-2", "gateway-3", "gateway-4", "gateway-5"] {
+        addresses.push(baton.services.start_gateway(name).await);
+        names.push(name);
+    }
+    let mut children = Vec::new();
+    for (n, address) in addresses.iter().enumerate().take(GATEWAYS) {
+        let what = json!({"address": address, "path": path, "subscribe": subscribe, "count": count});
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(HOLD, what.to_string()).env(SOURCE, format!("127.0.0.{}", n + 2));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        children.push((child, output));
+    }
+    let read = |output: &mut BufReader<std::process::ChildStdout>| {
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        line.trim().parse::<u64>().unwrap_or_default()
+    };
+    let opened: u64 = children.iter_mut().map(|(_, output)| read(output)).sum();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let memory: u64 = names.iter().map(|name| pss_kib(baton.services.pid(name))).sum();
+    let mut held = 0;
+    for (mut child, mut output) in children {
+        drop(child.stdin.take());
+        held += read(&mut output);
+        let _ = child.wait();
+    }
+    println!("\n| sockets over {GATEWAYS} gateways | held for 10 s | MiB of all gateways |\n|---|---|---|");
+    println!("| {opened} | {held} | {} |", memory / 1024);
+}
+
 async fn one_task(baton: &Baton) {
     println!("\n| 1,000 subscribers, 20 changes/s    | p50 ms   | p99 ms   | commit50 | commit99 | lost   |");
     println!("|---|---|---|---|---|---|");
@@ -508,9 +576,16 @@ async fn boards(baton: &Baton) {
 
 #[tokio::main]
 async fn main() {
-    let baton = Baton::start().await;
+    if let Ok(what) = std::env::var(HOLD) {
+        return hold(&what).await;
+    }
+    let mut baton = Baton::start().await;
     if wanted("idle") {
         idle(&baton).await;
+        settle().await;
+    }
+    if wanted("gateways") {
+        gateways(&mut baton).await;
         settle().await;
     }
     if wanted("one task") {

@@ -60,7 +60,7 @@ pub enum Item {
         /// Its offset, greater than those before.
         offset: u64,
         /// The event.
-        event: Arc<Envelope>,
+        event: Box<Envelope>,
     },
     /// The stream has no entry up to this offset that was not sent.
     Idle {
@@ -158,8 +158,11 @@ impl Tail {
                 let answered = Instant::now();
                 let now = server_time(&mut connection).await?;
                 // Entries of a server that lost some may have lower ids than those before.
-                if newest_before(&mut connection, &stream, "+").await? < self.last {
+                let is_behind = newest_before(&mut connection, &stream, "+").await? < self.last;
+                if is_behind {
                     self.replace_epoch(&mut connection).await?;
+                }
+                if is_behind || epoch(&mut connection).await? != self.epoch {
                     self.begin(&mut connection, &stream).await?;
                 } else if answered.elapsed() < CLOCK_MARGIN / 2 {
                     let offset = now.minus(CLOCK_MARGIN).offset();
@@ -172,7 +175,7 @@ impl Tail {
                 self.last = id;
                 let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
                 let Some(event) = event.filter(|event| self.is_news(event)) else { continue };
-                self.send(Item::Event { partition: self.partition, offset: id.offset(), event: Arc::new(event) })
+                self.send(Item::Event { partition: self.partition, offset: id.offset(), event: Box::new(event) })
                     .await?;
             }
         }
@@ -181,8 +184,7 @@ impl Tail {
     /// Reads the epoch. If it is new, everything begins anew: with the history at first, and with what is left when the
     /// server has lost entries.
     async fn begin(&mut self, connection: &mut MultiplexedConnection, stream: &str) -> Result<(), Ended> {
-        let epoch: Option<u64> = redis::cmd("GET").arg(EPOCH_KEY).query_async(connection).await?;
-        let epoch = match epoch {
+        let epoch = match epoch(connection).await? {
             Some(epoch) => epoch,
             None => set_epoch(connection, None).await?,
         };
@@ -196,9 +198,7 @@ impl Tail {
             Some(_) => self.last.min(newest_before(connection, stream, "+").await?),
         };
         self.epoch = Some(epoch);
-        // Nothing was published between the entry before the history and its beginning.
-        let floor = self.last.min(from);
-        self.send(Item::Start { partition: self.partition, epoch, floor: floor.offset() }).await
+        self.send(Item::Start { partition: self.partition, epoch, floor: self.last.offset() }).await
     }
 
     /// Begins an epoch, because the server has lost entries. Its first reader to notice does it for all.
@@ -217,6 +217,11 @@ impl Tail {
         at.is_some_and(|at| self.clock.now() - at < max_age)
             && self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(&event.id)
     }
+}
+
+/// The current epoch; `None` in a server without one.
+async fn epoch(connection: &mut MultiplexedConnection) -> redis::RedisResult<Option<u64>> {
+    redis::cmd("GET").arg(EPOCH_KEY).query_async(connection).await
 }
 
 /// Sets a new epoch in place of `before`, and returns the current one.

@@ -132,12 +132,15 @@ impl Account {
         Self { id, state: Mutex::default() }
     }
 
-    /// Adds an event to the history, and delivers it.
-    pub(super) fn publish(self: &Arc<Self>, live: &Live, event: LiveEvent, stream: StreamState) {
+    /// Adds an event to the history, which keeps at most `share`, and delivers it. Returns by how much the history grew.
+    pub(super) fn publish(self: &Arc<Self>, live: &Live, event: LiveEvent, stream: StreamState, share: usize) -> isize {
         let mut state = self.lock();
+        let before = state.history.len();
         state.history.push_back(Arc::new(event));
-        state.forget(stream.floor);
+        state.forget(stream.floor, share.min(MAX_HISTORY));
+        let change = state.history.len().cast_signed() - before.cast_signed();
         self.deliver(&mut state, live, stream.position.epoch);
+        change
     }
 
     /// Delivers the events that nobody has received, and reads the comments that some of them wait for.
@@ -401,25 +404,15 @@ impl Account {
         self.lock().position(stream)
     }
 
-    /// Begins anew, because the stream has lost events: everybody reads the state again.
-    pub(super) fn restart(&self, stream: StreamState) {
+    /// Begins anew, because the stream has lost events: everybody reads the state again. Returns by how much the history
+    /// grew.
+    pub(super) fn restart(&self, stream: StreamState) -> isize {
         let mut state = self.lock();
+        let change = -state.history.len().cast_signed();
         state.history.clear();
-        state.held.clear();
         (state.floor, state.delivered) = (0, stream.position.offset);
-        for (topic, followers) in &mut state.followers {
-            (followers.held, followers.text) = (VecDeque::new(), None);
-            let resync = TopicMessage::bare(RESYNC, *topic, stream.position);
-            for ((format, identifier), members) in &mut followers.groups {
-                let text = resync.encode(*format, identifier);
-                for follower in members {
-                    follower.after = 0;
-                    if follower.is_confirmed {
-                        follower.subscriber.push(Item::Message(text.clone()));
-                    }
-                }
-            }
-        }
+        state.tell_to_read_again(stream.position);
+        change
     }
 
     /// Ends all subscribers.
@@ -427,14 +420,16 @@ impl Account {
         self.lock().subscribers.values().for_each(|subscriber| subscriber.end(end));
     }
 
-    /// Drops old events. `true` if nothing is left: neither events nor subscribers.
-    pub(super) fn sweep(&self, floor: u64) -> bool {
+    /// Drops old events. Returns whether nothing is left, neither events nor subscribers, and by how much the history grew.
+    pub(super) fn sweep(&self, floor: u64) -> (bool, isize) {
         let mut state = self.lock();
-        state.forget(floor);
+        let before = state.history.len();
+        state.forget(floor, MAX_HISTORY);
+        let change = state.history.len().cast_signed() - before.cast_signed();
         if state.subscribers.is_empty() {
             state.hierarchy = None;
         }
-        state.history.is_empty() && state.subscribers.is_empty() && !state.is_reading
+        (state.history.is_empty() && state.subscribers.is_empty() && !state.is_reading, change)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -445,12 +440,30 @@ impl Account {
 
 impl State {
     /// Drops events that are too old or too many.
-    fn forget(&mut self, floor: u64) {
+    fn forget(&mut self, floor: u64, max: usize) {
         while let Some(oldest) = self.history.front()
-            && (oldest.offset <= floor || self.history.len() > MAX_HISTORY)
+            && (oldest.offset <= floor || self.history.len() > max)
         {
             self.floor = oldest.offset;
             self.history.pop_front();
+        }
+    }
+
+    /// Tells everybody to read the state again, because events before this position are lost.
+    fn tell_to_read_again(&mut self, position: Position) {
+        self.held.clear();
+        for (topic, followers) in &mut self.followers {
+            (followers.held, followers.text) = (VecDeque::new(), None);
+            let resync = TopicMessage::bare(RESYNC, *topic, position);
+            for ((format, identifier), members) in &mut followers.groups {
+                let text = resync.encode(*format, identifier);
+                for follower in members {
+                    follower.after = 0;
+                    if follower.is_confirmed {
+                        follower.subscriber.push(Item::Message(text.clone()));
+                    }
+                }
+            }
         }
     }
 
@@ -473,6 +486,11 @@ impl State {
             return Vec::new();
         }
         let Some(hierarchy) = self.hierarchy.clone().filter(|_| !self.is_reading) else { return Vec::new() };
+        if self.floor > self.delivered && !self.followers.is_empty() {
+            // The history could not keep all events that waited.
+            self.delivered = self.floor;
+            self.tell_to_read_again(Position { epoch, offset: self.floor });
+        }
         let mut requests = Vec::new();
         if !self.held.is_empty() {
             let ready = |(topic, followers): (&Topic, &Followers)| followers.text.is_some().then_some(*topic);
@@ -749,12 +767,8 @@ fn is_in(audience: TaskAudience, user_id: Uuid, hierarchy: &Hierarchy) -> bool {
 
 /// The span of an event's delivery, in the trace of the request that caused it.
 fn push_span(event: &LiveEvent) -> tracing::Span {
-    let span = info_span!(
-        "push",
-        otel.name = format!("push {}", event.kind),
-        otel.kind = "producer",
-        event.id = event.envelope.id
-    );
-    propagation::continue_from_traceparent(&span, &event.envelope.traceparent);
+    let span =
+        info_span!("push", otel.name = format!("push {}", event.kind), otel.kind = "producer", event.id = event.id);
+    propagation::continue_from_traceparent(&span, &event.traceparent);
     span
 }

@@ -1,10 +1,9 @@
 //! The events that channels have messages for, decoded once per gateway.
 
-use std::sync::Arc;
-
 use baton_access::{Board, Hierarchy, TaskAudience};
 use baton_catalog::{EventType, Payload};
 use baton_proto::baton::{events::v1::Envelope, notification::v1::NotificationEvent, task::v1::TaskEvent};
+use prost_types::Timestamp;
 use uuid::Uuid;
 
 use super::topic::Topic;
@@ -14,7 +13,13 @@ use super::topic::Topic;
 pub(super) struct LiveEvent {
     pub(super) offset: u64,
     pub(super) kind: EventType,
-    pub(super) envelope: Arc<Envelope>,
+    /// Id of the event.
+    pub(super) id: String,
+    /// Who caused it; empty when the platform did.
+    pub(super) actor_id: String,
+    pub(super) occurred_at: Option<Timestamp>,
+    /// The trace of the request that caused it.
+    pub(super) traceparent: String,
     pub(super) subject: Subject,
 }
 
@@ -56,14 +61,16 @@ pub(super) enum RelatedObject {
 
 impl LiveEvent {
     /// Decodes an event. `None` for one that no channel has a message for; with a log line, if it is malformed.
-    pub(super) fn decode(offset: u64, envelope: Arc<Envelope>) -> Option<Self> {
+    pub(super) fn decode(offset: u64, envelope: Envelope) -> Option<Self> {
         let kind = EventType::of(&envelope)?;
         let payload = Payload::decode(&envelope).unwrap_or_else(|error| {
             tracing::error!(%error, event.id = envelope.id, "cannot decode the payload of an event; not pushed");
             None
         })?;
         let subject = subject(payload)?;
-        Some(Self { offset, kind, envelope, subject })
+        // Kept for minutes, so without the encoded payload.
+        let Envelope { id, actor_id, occurred_at, traceparent, .. } = envelope;
+        Some(Self { offset, kind, id, actor_id, occurred_at, traceparent, subject })
     }
 
     /// The topics that the event may have a message for, each once.

@@ -160,7 +160,7 @@ pub(super) fn message(event: &LiveEvent, topic: Topic, hierarchy: &Hierarchy) ->
                     id: notification.notification_id.clone(),
                     r#type: notification.r#type,
                     task_id: some(&notification.task_id),
-                    created_at: event.envelope.occurred_at,
+                    created_at: event.occurred_at,
                 }),
                 ..LiveMessage::default()
             })
@@ -171,11 +171,7 @@ pub(super) fn message(event: &LiveEvent, topic: Topic, hierarchy: &Hierarchy) ->
 
 /// Who caused the event, and when.
 fn origin(event: &LiveEvent) -> LiveMessage {
-    LiveMessage {
-        actor_id: some(&event.envelope.actor_id),
-        occurred_at: event.envelope.occurred_at,
-        ..LiveMessage::default()
-    }
+    LiveMessage { actor_id: some(&event.actor_id), occurred_at: event.occurred_at, ..LiveMessage::default() }
 }
 
 fn some(id: &str) -> Option<String> {
@@ -207,7 +203,7 @@ mod tests {
             payload: Some(Any::from_msg(payload).unwrap()),
             ..Envelope::default()
         };
-        LiveEvent::decode(1, Arc::new(envelope)).unwrap()
+        LiveEvent::decode(1, envelope).unwrap()
     }
 
     fn json_on(topic: Topic, event: &LiveEvent) -> Option<Value> {

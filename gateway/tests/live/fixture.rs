@@ -265,12 +265,15 @@ impl Socket {
 
     /// Receives the next message that is not a ping.
     pub(crate) async fn receive(&mut self) -> Value {
-        loop {
-            let message = timeout(TIMEOUT, self.receive_any()).await.expect("a message in time").expect("a message");
-            if message["type"] != "ping" {
-                return message;
+        let receive = async {
+            loop {
+                let message = self.receive_any().await.expect("a message");
+                if message["type"] != "ping" {
+                    return message;
+                }
             }
-        }
+        };
+        timeout(TIMEOUT, receive).await.expect("a message in time")
     }
 
     /// Receives the next message, pings included; `None` if the socket is closed.

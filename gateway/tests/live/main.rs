@@ -11,6 +11,7 @@ mod boards;
 mod connection;
 mod limits;
 mod notification_channel;
+mod outage;
 mod resume;
 mod task_channel;
 mod watch;

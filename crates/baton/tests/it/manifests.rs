@@ -197,13 +197,22 @@ fn probes_use_the_serving_port() {
 fn termination_grace_period_covers_draining() {
     for manifests in BOTH.map(Manifests::render) {
         let seconds = |name: &str| manifests.common()[name].parse::<i64>().unwrap();
-        let delay = seconds("BATON_DRAIN_DELAY_SECONDS");
         for (name, deployment) in &manifests.deployments {
             let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+            let own = pod.containers[0].env.iter().flatten().find(|it| it.name == "BATON_DRAIN_DELAY_SECONDS");
+            let own = own.and_then(|it| it.value.as_ref()).map(|value| value.parse::<i64>().unwrap());
+            let delay = own.unwrap_or_else(|| seconds("BATON_DRAIN_DELAY_SECONDS"));
+            assert!(delay > 0, "{name}: without a delay, calls reach pods that have closed their port");
             let needed = delay + seconds("BATON_DRAIN_TIMEOUT_SECONDS") + FLUSH_SECONDS;
             assert!(pod.termination_grace_period_seconds.unwrap() >= needed, "{name} is killed while it drains");
         }
-        assert!(delay > 0, "without a delay, calls reach pods that have closed their port");
+        // A gateway closes its sockets before its port.
+        let sockets = manifests.deployments["gateway"].spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        let delay =
+            sockets.containers[0].env.iter().flatten().find(|it| it.name == "BATON_DRAIN_DELAY_SECONDS").unwrap();
+        let config = baton_gateway::Config::VARIABLES.iter().find(|it| it.name == "BATON_GATEWAY_SOCKET_DRAIN_SECONDS");
+        let needed = config.unwrap().default.as_deref().unwrap().parse::<u32>().unwrap();
+        assert!(delay.value.as_ref().unwrap().parse::<u32>().unwrap() >= needed, "sockets are closed all at once");
     }
 }
 

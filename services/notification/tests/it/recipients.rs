@@ -144,7 +144,7 @@ async fn every_notification_is_published_to_gateways() {
     let no_history = std::time::Duration::ZERO;
     let mut tail = tail::start(&fixture.streams, &Clock::system(), fixture.context.shutdown(), no_history);
     let task_id = fixture.assign(&fixture.team.manager_a, &fixture.team.user_a1).await;
-    let event: std::sync::Arc<Envelope> = loop {
+    let event: Box<Envelope> = loop {
         let item = tokio::time::timeout(std::time::Duration::from_secs(10), tail.recv()).await.unwrap().unwrap();
         if let tail::Item::Event { event, .. } = item
             && event.r#type == "notification.created"
