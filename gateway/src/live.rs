@@ -17,6 +17,7 @@ mod authorizer;
 mod event;
 mod message;
 mod position;
+mod presence;
 mod stream;
 mod subscriber;
 mod topic;
@@ -45,7 +46,6 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::account::{Account, Request, StreamState};
 pub(crate) use self::{
     account::Since,
     authorizer::{AccessError, Credentials, Identified, Identity, NOTIFICATIONS, WATCH},
@@ -54,6 +54,11 @@ pub(crate) use self::{
     stream::ChannelStream,
     subscriber::{End, Item, Subscriber},
     topic::{Channel, Parameters},
+};
+use self::{
+    account::{Account, Request, StreamState},
+    presence::{Presence, Present, Signal},
+    topic::Topic,
 };
 use crate::{config::Config, rate_limit::Limiter, upstream::Upstream};
 
@@ -100,6 +105,7 @@ struct Inner {
     /// Sessions that were closed, and users and keys whose access has changed, in the last seconds.
     recent: Mutex<HashMap<Uuid, (Instant, PersonChange)>>,
     look_ups: Arc<Shares<Uuid>>,
+    presence: Presence,
     /// Events that all accounts keep.
     events: AtomicUsize,
     next_id: AtomicU64,
@@ -133,6 +139,7 @@ impl Live {
         shutdown: &Shutdown,
     ) -> Result<Self> {
         let clock = Clock::system();
+        let presence = Presence::new(streams.clone(), clock.clone());
         let items = tail::start(streams, &clock, shutdown, HISTORY);
         let live = Self(Arc::new(Inner {
             authorizer: authorizer::Authorizer::new(upstreams, &config.issuer, config.service_secret.clone())?,
@@ -143,11 +150,14 @@ impl Live {
             people: Mutex::default(),
             recent: Mutex::default(),
             look_ups: Shares::new(MAX_LOOK_UPS_PER_PERSON),
+            presence: presence.clone(),
             events: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
         }));
         tokio::spawn(live.clone().run(items));
         tokio::spawn(live.clone().sweep(shutdown.clone()));
+        tokio::spawn(presence.clone().refresh_always(live.clone(), shutdown.clone()));
+        tokio::spawn(presence.listen(live.clone(), shutdown.clone()));
         Ok(live)
     }
 
@@ -299,6 +309,20 @@ impl Live {
         Some(self.stream(account_id)?.position)
     }
 
+    /// Who is present on this gateway.
+    fn present(&self) -> Vec<presence::Present> {
+        let accounts: Vec<_> = self.accounts().values().cloned().collect();
+        accounts.iter().flat_map(|account| account.present()).collect()
+    }
+
+    /// Tells those who are present that somebody came, went, or types.
+    fn signal(&self, account_id: Uuid, topic: Topic, signal: Signal, user_id: Uuid) {
+        let account = self.accounts().get(&account_id).cloned();
+        if let Some(account) = account {
+            account.signal(topic, signal, user_id);
+        }
+    }
+
     fn authorizer(&self) -> &authorizer::Authorizer {
         &self.0.authorizer
     }
@@ -441,6 +465,45 @@ impl Joined {
     pub(crate) fn subscribe(&self, identifier: Arc<str>, channel: Channel, since: Option<Since>) {
         let request = Request { subscriber: Arc::clone(&self.subscriber), identifier, channel, since };
         self.live.account(self.identity.account_id).subscribe(&self.live, request);
+    }
+
+    /// Lets others see that the person is here, and them see the others. `false` if the person does not follow the channel,
+    /// or does not want to be seen.
+    pub(crate) async fn join_presence(&self, identifier: &str) -> bool {
+        let is_within_quota = self.live.count_look_up(&self.subscriber).await;
+        if !is_within_quota || !self.live.authorizer().may_be_seen(&self.credentials()).await {
+            return false;
+        }
+        let account = self.live.account(self.identity.account_id);
+        let Some((topic, _)) = account.set_present(&self.subscriber, identifier, true) else { return false };
+        let present = Present { account_id: self.identity.account_id, topic, people: vec![self.identity.user_id] };
+        // Without Redis, the next refresh says it.
+        let _ = self.live.0.presence.refresh(&[present]).await;
+        true
+    }
+
+    /// Ends what [`Joined::join_presence`] began.
+    pub(crate) async fn leave_presence(&self, identifier: &str) {
+        let account = self.live.account(self.identity.account_id);
+        let left = account.set_present(&self.subscriber, identifier, false);
+        if let Some((topic, false)) = left {
+            // Without Redis, presence ends by itself.
+            let _ = self.live.0.presence.leave(account.id, topic, self.identity.user_id).await;
+        }
+    }
+
+    /// The people who are at the channel, at most a hundred; `None` if the person does not follow it.
+    pub(crate) async fn list_present(&self, identifier: &str) -> Option<Vec<Uuid>> {
+        let topic = self.topic_of(identifier)?;
+        self.live.0.presence.list(self.identity.account_id, topic).await.ok()
+    }
+
+    /// Tells those who are present that the person types.
+    pub(crate) async fn tell_typing(&self, identifier: &str) {
+        if let Some(topic) = self.topic_of(identifier) {
+            let (account_id, user_id) = (self.identity.account_id, self.identity.user_id);
+            let _ = self.live.0.presence.tell(account_id, topic, Signal::Typing, user_id).await;
+        }
     }
 
     /// The position up to which this subscriber has received, or has been queued, everything.

@@ -46,6 +46,16 @@ impl Streams {
         self.shared.clone()
     }
 
+    /// Subscribes to a channel of the server, which has nothing to do with the streams.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn subscribe(&self, channel: &str) -> redis::RedisResult<redis::aio::PubSub> {
+        let mut subscription = self.client.get_async_pubsub().await?;
+        subscription.subscribe(channel).await?;
+        Ok(subscription)
+    }
+
     /// A separate connection, for reads that block.
     pub(crate) async fn dedicated(&self) -> redis::RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()

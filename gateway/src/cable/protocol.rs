@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use axum::extract::ws::close_code;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
+use uuid::Uuid;
 
 use crate::live::{End, Position};
 
@@ -28,6 +29,12 @@ pub(super) enum ClientCommand {
         /// JSON in a string.
         data: String,
     },
+    /// Extended: lets others see that the person is here.
+    Join { identifier: String },
+    /// Extended: ends it.
+    Leave { identifier: String },
+    /// Extended: asks who is here.
+    Presence { identifier: String },
     /// Another command, which is ignored. The extension has `pong` and more.
     #[serde(other)]
     Other,
@@ -39,6 +46,14 @@ pub(super) enum ClientCommand {
 pub(super) enum Action {
     /// Renews the token of the socket: `perform("authenticate", {token})`.
     Authenticate { token: String },
+    /// Lets others see that the person is here.
+    PresenceJoin,
+    /// Ends it.
+    PresenceLeave,
+    /// Asks who is here.
+    Presence,
+    /// Tells others that the person types.
+    Typing,
 }
 
 /// What an extended client has received.
@@ -86,6 +101,13 @@ pub(super) enum ServerMessage<'a> {
         reason: &'static str,
         reconnect: bool,
     },
+    /// Extended: who is here.
+    Presence {
+        #[serde(rename = "type")]
+        kind: MessageType,
+        identifier: &'a str,
+        message: Value,
+    },
     /// A message of a subscription.
     Message { identifier: &'a str, message: Value },
 }
@@ -99,6 +121,7 @@ pub(super) enum MessageType {
     RejectSubscription,
     ConfirmHistory,
     RejectHistory,
+    Presence,
     Disconnect,
 }
 
@@ -116,6 +139,18 @@ impl<'a> ServerMessage<'a> {
 
     pub(super) fn reject(identifier: &'a str) -> Self {
         Self::Control { kind: MessageType::RejectSubscription, identifier: Some(identifier), position: None }
+    }
+
+    /// Extended: the people who are here; `None` if the caller may not know.
+    pub(super) fn present(identifier: &'a str, people: Option<&[Uuid]>) -> Self {
+        let message = match people {
+            Some(people) => {
+                let records: Vec<Value> = people.iter().map(|id| json!({"id": id, "info": {}})).collect();
+                json!({"type": "info", "total": records.len(), "records": records})
+            }
+            None => json!({"type": "error"}),
+        };
+        Self::Presence { kind: MessageType::Presence, identifier, message }
     }
 
     /// Whether a client has received everything since the position that it named.
@@ -198,8 +233,6 @@ impl CloseReason {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -31,6 +31,8 @@ const MAX_PENDING_CHECKS: usize = 32;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a batch: what is written at once.
 const BATCH_BYTES: usize = 16 * 1024;
+/// Others are told that a person types once in this time.
+const TYPING_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of closing, so that clients cannot delay shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -38,7 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn run(shared: Arc<Shared>, mut socket: WebSocket, credentials: Option<Credentials>, format: Format) {
     let reason = match join(&shared, credentials, format).await {
         Ok((joined, expires_at)) => {
-            let session = Session { shared: &shared, joined, format, expires_at };
+            let session = Session { shared: &shared, joined, format, expires_at, typed_at: None };
             session.serve(&mut socket).await
         }
         Err(reason) => reason,
@@ -91,6 +93,8 @@ struct Session<'a> {
     format: Format,
     /// The token's expiry, in seconds since 1970.
     expires_at: i64,
+    /// When others were last told that the person types.
+    typed_at: Option<Instant>,
 }
 
 impl Session<'_> {
@@ -144,14 +148,14 @@ impl Session<'_> {
 
     /// Handles a message of the client. Some commands have a reply.
     async fn handle_message(&mut self, message: Message) -> Result<Option<Message>, CloseReason> {
-        let text = match message {
-            Message::Text(text) => text,
+        let command = match message {
+            Message::Text(command) => command,
             Message::Binary(_) => return Err(CloseReason::InvalidRequest { code: close_code::UNSUPPORTED }),
             Message::Close(_) => return Err(CloseReason::Disconnected),
             Message::Ping(_) | Message::Pong(_) => return Ok(None),
         };
         let command: ClientCommand =
-            serde_json::from_str(&text).map_err(|_| CloseReason::InvalidRequest { code: close_code::INVALID })?;
+            serde_json::from_str(&command).map_err(|_| CloseReason::InvalidRequest { code: close_code::INVALID })?;
         match command {
             ClientCommand::Subscribe { identifier, history } => Ok(self.subscribe(&identifier, history)),
             ClientCommand::Unsubscribe { identifier } => {
@@ -160,11 +164,45 @@ impl Session<'_> {
             }
             ClientCommand::Message { identifier, data } => match serde_json::from_str(&data) {
                 Ok(Action::Authenticate { token }) => self.authenticate(&identifier, &token).await.map(Some),
+                Ok(Action::PresenceJoin) => Ok(self.join_presence(&identifier).await),
+                Ok(Action::PresenceLeave) => {
+                    self.joined.leave_presence(&identifier).await;
+                    Ok(None)
+                }
+                Ok(Action::Presence) => {
+                    let message = json!({"event": "presence", "user_ids": self.joined.list_present(&identifier).await});
+                    Ok(Some(text(&ServerMessage::Message { identifier: &identifier, message })))
+                }
+                Ok(Action::Typing) => {
+                    if self.typed_at.is_none_or(|at| at.elapsed() > TYPING_INTERVAL) {
+                        self.typed_at = Some(Instant::now());
+                        self.joined.tell_typing(&identifier).await;
+                    }
+                    Ok(None)
+                }
                 // The channels have no other actions.
                 Err(_) => Ok(None),
             },
+            ClientCommand::Join { identifier } => Ok(self.join_presence(&identifier).await),
+            ClientCommand::Leave { identifier } => {
+                self.joined.leave_presence(&identifier).await;
+                Ok(None)
+            }
+            ClientCommand::Presence { identifier } => {
+                let people = self.joined.list_present(&identifier).await;
+                Ok(Some(text(&ServerMessage::present(&identifier, people.as_deref()))))
+            }
             ClientCommand::Other => Ok(None),
         }
+    }
+
+    /// Lets others see that the person is here. The answer is who is here, once for each time that a client joins.
+    async fn join_presence(&self, identifier: &str) -> Option<Message> {
+        if !self.joined.join_presence(identifier).await || self.format == Format::CableExtended {
+            return None;
+        }
+        let message = json!({"event": "presence", "user_ids": self.joined.list_present(identifier).await});
+        Some(text(&ServerMessage::Message { identifier, message }))
     }
 
     fn subscribe(&self, identifier: &str, history: Option<HistoryRequest>) -> Option<Message> {

@@ -1,7 +1,7 @@
 //! The subscribers of one account: who follows what, who may, and the recent events.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,8 +19,9 @@ use super::{
     Live,
     authorizer::{AccessError, Credentials},
     event::{LiveEvent, Subject},
-    message::{Encoded, Format, TopicMessage, message},
+    message::{Encoded, Format, TopicMessage, message, signal as encode_signal},
     position::Position,
+    presence::{Present, Signal},
     subscriber::{End, Item, Refused, Subscriber},
     topic::{Channel, Topic},
 };
@@ -113,6 +114,8 @@ struct Follower {
     after: u64,
     /// `false` while a service is asked whether they may follow.
     is_confirmed: bool,
+    /// Whether others see that they are here.
+    is_present: bool,
     since: Option<Since>,
 }
 
@@ -323,6 +326,7 @@ impl Account {
             channel: *channel,
             after: state.position(stream).offset,
             is_confirmed: false,
+            is_present: false,
             since: *since,
         };
         state.follow(topic, identifier, follower);
@@ -413,6 +417,59 @@ impl Account {
         (state.floor, state.delivered) = (0, stream.position.offset);
         state.tell_to_read_again(stream.position);
         change
+    }
+
+    /// Sets whether others see that the subscriber is here. Returns the topic, and whether another subscription of the same
+    /// person on this gateway is there as well; `None` if they do not follow it.
+    pub(super) fn set_present(
+        &self,
+        subscriber: &Subscriber,
+        identifier: &str,
+        present: bool,
+    ) -> Option<(Topic, bool)> {
+        let mut state = self.lock();
+        let topic = subscriber.set_present(identifier, present)?;
+        // Nobody else is there.
+        if matches!(topic, Topic::Notifications(_)) {
+            return None;
+        }
+        let followers = state.followers.get_mut(&topic)?;
+        let mut is_elsewhere = false;
+        for ((_, known), members) in &mut followers.groups {
+            for follower in members {
+                if follower.subscriber.id == subscriber.id && **known == *identifier {
+                    follower.is_present = present;
+                } else {
+                    is_elsewhere |= follower.is_present && follower.subscriber.user_id() == subscriber.user_id();
+                }
+            }
+        }
+        Some((topic, is_elsewhere))
+    }
+
+    /// Who is present at which topics.
+    pub(super) fn present(&self) -> Vec<Present> {
+        let state = self.lock();
+        let present = state.followers.iter().filter_map(|(topic, followers)| {
+            let followers = followers.groups.values().flatten().filter(|follower| follower.is_present);
+            let people: HashSet<Uuid> = followers.map(|follower| follower.subscriber.user_id()).collect();
+            let people: Vec<Uuid> = people.into_iter().collect();
+            (!people.is_empty()).then_some(Present { account_id: self.id, topic: *topic, people })
+        });
+        present.collect()
+    }
+
+    /// Tells those who are present that somebody came, went, or types.
+    pub(super) fn signal(&self, topic: Topic, signal: Signal, user_id: Uuid) {
+        let state = self.lock();
+        let Some(followers) = state.followers.get(&topic) else { return };
+        for ((format, identifier), members) in &followers.groups {
+            let Some(text) = encode_signal(*format, identifier, signal, user_id) else { continue };
+            // Whoever types knows it.
+            let present = members.iter().filter(|it| it.is_present);
+            let others = present.filter(|it| signal != Signal::Typing || it.subscriber.user_id() != user_id);
+            others.for_each(|follower| follower.subscriber.push(Item::Message(text.clone())));
+        }
     }
 
     /// Ends all subscribers.

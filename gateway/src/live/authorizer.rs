@@ -9,6 +9,7 @@ use baton_access::{
 use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
 use baton_errors::{Reason, reason_of};
 use baton_proto::baton::{
+    auth::v1::{GetMeRequest, user_service_client::UserServiceClient},
     live::v1::LiveComment,
     task::v1::{
         Comment, GetCommentRequest, GetTaskRequest, Task, comment_service_client::CommentServiceClient,
@@ -17,6 +18,7 @@ use baton_proto::baton::{
 };
 use baton_runtime::{Clock, Secret, propagation};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use prost_types::value::Kind;
 use serde::Deserialize;
 use tonic::{
     Code, Request,
@@ -166,12 +168,14 @@ pub(super) struct Authorizer {
     tokens: ServiceTokens<Upstream>,
     tasks: TaskServiceClient<Upstream>,
     comments: CommentServiceClient<Upstream>,
+    users: UserServiceClient<Upstream>,
 }
 
 impl Authorizer {
     /// # Errors
     /// If the contract has no access rule for notifications.
     pub(super) fn new(upstreams: Upstreams, issuer: &str, secret: Secret) -> anyhow::Result<Self> {
+        let users = UserServiceClient::new(upstreams.auth.clone());
         let auth_peer = Peer::new("auth", upstreams.auth);
         let auth = Auth::new(auth_peer.clone());
         let tenancy = Tenancy::new(Peer::new("tenancy", upstreams.tenancy));
@@ -185,6 +189,7 @@ impl Authorizer {
             tokens: ServiceTokens::new(auth_peer, "gateway", secret),
             tasks: TaskServiceClient::new(upstreams.task.clone()),
             comments: CommentServiceClient::new(upstreams.task),
+            users,
         })
     }
 
@@ -267,6 +272,14 @@ impl Authorizer {
         let comment = self.comments.clone().get_comment(request).await.ok()?.into_inner().comment?;
         let Comment { author_id, body, parent_id, version, .. } = comment;
         Some(LiveComment { author_id, body, parent_id, version })
+    }
+
+    /// Whether a person wants others to see that they are here: unless their preference `presence` is false.
+    pub(super) async fn may_be_seen(&self, credentials: &Credentials) -> bool {
+        let user = self.users.clone().get_me(credentials.request(GetMeRequest {})).await;
+        let preferences = user.ok().and_then(|response| response.into_inner().user?.preferences);
+        let presence = preferences.and_then(|preferences| preferences.fields.get("presence")?.kind.clone());
+        presence != Some(Kind::BoolValue(false))
     }
 
     /// The hierarchy of an account; empty for one that does not exist any more.

@@ -15,10 +15,12 @@ use bytes::Bytes;
 use prost::{Message as _, Name as _};
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     event::{LiveEvent, RelatedObject, Subject},
     position::Position,
+    presence::Signal,
     topic::Topic,
 };
 use crate::json::encode::SparseMessageJson;
@@ -96,6 +98,27 @@ impl TopicMessage {
             }
         }
     }
+}
+
+/// Encodes who came, went, or types; `None` in a format of those who cannot join.
+pub(super) fn signal(format: Format, identifier: &Arc<str>, signal: Signal, user_id: Uuid) -> Option<Encoded> {
+    let event = match signal {
+        Signal::Joined => "presence_joined",
+        Signal::Left => "presence_left",
+        Signal::Typing => "typing",
+    };
+    let text = match (format, signal) {
+        (Format::CableExtended, Signal::Joined | Signal::Left) => {
+            let kind = if signal == Signal::Joined { "join" } else { "leave" };
+            let message = json!({"type": kind, "id": user_id, "info": {}});
+            json!({"type": "presence", "identifier": **identifier, "message": message})
+        }
+        (Format::Cable | Format::CableExtended, _) => {
+            json!({"identifier": **identifier, "message": {"event": event, "user_id": user_id}})
+        }
+        (Format::EventStream | Format::Json | Format::Protobuf, _) => return None,
+    };
+    Some(Encoded::Text(text.to_string().into()))
 }
 
 static DESCRIPTOR: LazyLock<Option<MessageDescriptor>> =
@@ -189,7 +212,6 @@ mod tests {
     use prost::Name;
     use prost_types::{Any, Timestamp};
     use serde_json::Value;
-    use uuid::Uuid;
 
     use super::*;
 

@@ -19,6 +19,8 @@ use super::{
 const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 /// Subscriptions of one subscriber.
 const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// Channels at which one subscriber can be present.
+const MAX_PRESENT: usize = 20;
 /// What an item costs besides its text, in bytes.
 const ITEM_BYTES: usize = 64;
 
@@ -50,6 +52,8 @@ pub(super) struct Subscription {
     /// `None` until the hierarchy is known.
     pub(super) topic: Option<Topic>,
     pub(super) is_confirmed: bool,
+    /// Whether others see that the person is there.
+    pub(super) is_present: bool,
 }
 
 /// What a subscriber receives.
@@ -167,7 +171,7 @@ impl Subscriber {
         let identifier = Arc::clone(identifier);
         // Most sockets have one subscription.
         state.subscriptions.reserve_exact(1);
-        state.subscriptions.push(Subscription { identifier, topic: None, is_confirmed: false });
+        state.subscriptions.push(Subscription { identifier, topic: None, is_confirmed: false, is_present: false });
         Ok(())
     }
 
@@ -180,6 +184,27 @@ impl Subscriber {
             subscription.is_confirmed |= is_confirmed;
             true
         })
+    }
+
+    /// Sets whether others see that the person is there, and returns the topic; `None` if the subscription is not confirmed,
+    /// or the person is at too many already.
+    pub(super) fn set_present(&self, identifier: &str, present: bool) -> Option<Topic> {
+        let mut state = self.lock();
+        let others = state.subscriptions.iter().filter(|it| it.is_present && *it.identifier != *identifier).count();
+        let subscription = state.subscriptions.iter_mut().find(|it| *it.identifier == *identifier)?;
+        let topic = subscription.topic.filter(|_| subscription.is_confirmed)?;
+        if present && others >= MAX_PRESENT {
+            return None;
+        }
+        subscription.is_present = present;
+        Some(topic)
+    }
+
+    /// The topic of a confirmed subscription.
+    pub(super) fn topic_of(&self, identifier: &str) -> Option<Topic> {
+        let state = self.lock();
+        let subscription = state.subscriptions.iter().find(|it| *it.identifier == *identifier)?;
+        subscription.topic.filter(|_| subscription.is_confirmed)
     }
 
     /// Removes a subscription.

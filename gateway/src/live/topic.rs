@@ -29,6 +29,20 @@ impl fmt::Display for Topic {
     }
 }
 
+impl Topic {
+    /// Parses what `Display` writes.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let id = |prefix: &str| text.strip_prefix(prefix)?.parse().ok();
+        if text == "board-account" {
+            return Some(Self::Board(Board::Account));
+        }
+        None.or_else(|| id("task-").map(Self::Task))
+            .or_else(|| id("board-team-").map(|lead| Self::Board(Board::Team(lead))))
+            .or_else(|| id("board-").map(|person| Self::Board(Board::Of(person))))
+            .or_else(|| id("notifications-").map(Self::Notifications))
+    }
+}
+
 /// A channel with its parameters, relative to a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channel {

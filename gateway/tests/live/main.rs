@@ -12,6 +12,7 @@ mod connection;
 mod limits;
 mod notification_channel;
 mod outage;
+mod presence;
 mod resume;
 mod task_channel;
 mod watch;
