@@ -6,7 +6,8 @@
 //! - **Public RPCs** have a queue each, since anyone may call them and signing in costs a password hash. A few calls
 //!   run concurrently, an address has a share of those, and the others wait in order.
 //! - **Signed-in users** have permits of their own. A user who has no permit left waits for their own calls only.
-//! - **Streams** (server-streaming RPCs and WebSockets) stay open, so they are limited per user and per account.
+//! - **Streams** (server-streaming RPCs and WebSockets) stay open, so they are limited per user and per account: an account
+//!   may have as many as all members that its tier admits, up to a maximum of its own.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -45,6 +46,15 @@ pub(crate) enum CallerKey {
     Address(Option<IpAddr>),
 }
 
+/// The account whose streams are counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamAccount {
+    /// The account.
+    pub(crate) id: Uuid,
+    /// Members that its tier admits; `None` for any number.
+    pub(crate) max_users: Option<u32>,
+}
+
 /// The limits. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Admission(Arc<Inner>);
@@ -56,6 +66,8 @@ struct Inner {
     pending: Arc<Shares<CallerKey>>,
     user_streams: Arc<Shares<CallerKey>>,
     account_streams: Arc<Shares<Uuid>>,
+    streams_per_user: u32,
+    streams_per_account: u32,
     timeout: Duration,
 }
 
@@ -123,6 +135,8 @@ impl Admission {
             pending: Shares::new(MAX_PENDING_CALLS_PER_USER),
             user_streams: Shares::new(streams_per_user),
             account_streams: Shares::new(streams_per_account),
+            streams_per_user,
+            streams_per_account,
             timeout,
         }))
     }
@@ -159,7 +173,7 @@ impl Admission {
         &self,
         rpc: &str,
         caller: CallerKey,
-        account: Option<Uuid>,
+        account: Option<StreamAccount>,
         is_stream: bool,
     ) -> Result<Permits> {
         let stream = if is_stream { Some(self.acquire_stream(caller, account)?) } else { None };
@@ -170,10 +184,15 @@ impl Admission {
     ///
     /// # Errors
     /// TOO_MANY_STREAMS.
-    pub(crate) fn acquire_stream(&self, caller: CallerKey, account: Option<Uuid>) -> Result<StreamPermit> {
+    pub(crate) fn acquire_stream(&self, caller: CallerKey, account: Option<StreamAccount>) -> Result<StreamPermit> {
         let refused = || Error::from(Reason::TooManyStreams);
         let user = self.0.user_streams.try_take(&caller, 1).ok_or_else(refused)?;
-        let account = account.map(|account| self.0.account_streams.try_take(&account, 1).ok_or_else(refused));
+        let account = account.map(|StreamAccount { id, max_users }| {
+            let limit = max_users.map_or(u32::MAX, |users| users.saturating_mul(self.0.streams_per_user));
+            // A stream of an account with a lower limit takes several units.
+            let units = self.0.streams_per_account.div_ceil(limit.max(1)).max(1);
+            self.0.account_streams.try_take(&id, units).ok_or_else(refused)
+        });
         Ok(StreamPermit { user, account: account.transpose()? })
     }
 }
@@ -251,13 +270,19 @@ mod tests {
     #[test]
     fn streams_are_limited_per_user_and_per_account() {
         let admission = admission(QUEUE_TIMEOUT);
-        let account = Some(Uuid::from_u128(9));
+        let of = |id, max_users| Some(StreamAccount { id: Uuid::from_u128(id), max_users });
+        let account = of(9, None);
         let mut open: Vec<_> = (0..2).map(|_| admission.acquire_stream(user(1), account).unwrap()).collect();
         assert_eq!(admission.acquire_stream(user(1), None).unwrap_err().reason(), Reason::TooManyStreams);
         open.push(admission.acquire_stream(user(2), account).unwrap());
         assert!(admission.acquire_stream(user(2), account).is_err(), "the account has no permits left");
-        open.push(admission.acquire_stream(user(2), Some(Uuid::from_u128(8))).unwrap());
+        open.push(admission.acquire_stream(user(2), of(8, None)).unwrap());
         open.clear();
         assert!(admission.acquire_stream(user(1), account).is_ok());
+        // A tier with one member has the streams of one.
+        let small = of(7, Some(1));
+        let _open = admission.acquire_stream(user(3), small).unwrap();
+        assert!(admission.acquire_stream(user(5), small).is_err());
+        assert!(admission.acquire_stream(user(5), account).is_ok());
     }
 }

@@ -134,7 +134,7 @@ async fn connect(
         verdict.write_headers(response.headers_mut());
         return response;
     }
-    let permit = match guard.admission.acquire_stream(caller.key(), caller.account()) {
+    let permit = match guard.admission.acquire_stream(caller.key(), caller.stream_account()) {
         Ok(permit) => permit,
         Err(refused) => return Problem::from_unrouted_status(&refused.into()).into_response_for(&headers),
     };
@@ -150,11 +150,25 @@ async fn connect(
 
 impl Shared {
     async fn serve(self: Arc<Self>, socket: WebSocket, credentials: Option<Credentials>, format: Format) {
-        let open = self.open.clone();
-        open.add(1, &[]);
+        let _open = OpenSocket::count(&self.open);
         let sockets = self.sockets.clone();
         sockets.track_future(session::run(self, socket, credentials, format)).await;
-        open.add(-1, &[]);
+    }
+}
+
+/// Counts a socket until it is dropped.
+struct OpenSocket(UpDownCounter<i64>);
+
+impl OpenSocket {
+    fn count(open: &UpDownCounter<i64>) -> Self {
+        open.add(1, &[]);
+        Self(open.clone())
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
     }
 }
 

@@ -42,8 +42,9 @@ baton_runtime::config! {
         pub max_connections_per_address: u32 = "BATON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default "512";
         /// Maximum open streaming calls and WebSockets of one user at one gateway.
         pub max_streams_per_person: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_PERSON", default "50";
-        /// Maximum open streaming calls and WebSockets of one account's members at one gateway.
-        pub max_streams_per_account: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", default "1024";
+        /// Maximum open streaming calls and WebSockets of one account's members at one gateway. An account whose tier limits
+        /// its members may have at most as many as these together.
+        pub max_streams_per_account: u32 = "BATON_GATEWAY_MAX_STREAMS_PER_ACCOUNT", default "10000";
         /// Time over which a draining gateway closes its WebSockets, in seconds, so that their clients do not reconnect all
         /// at once. Not longer than `BATON_DRAIN_DELAY_SECONDS`.
         pub socket_drain_time: Duration = "BATON_GATEWAY_SOCKET_DRAIN_SECONDS", default "30";

@@ -220,7 +220,7 @@ async fn proxy(State(target): State<Target>, request: Request) -> Response {
         Err(error) => return refuse(error.into()),
     };
     let caller = guard.limiter.caller(&path, &parts.headers, None, client).await;
-    let permits = match guard.admission.acquire(&path, caller.key(), caller.account(), rpc.is_streaming).await {
+    let permits = match guard.admission.acquire(&path, caller.key(), caller.stream_account(), rpc.is_streaming).await {
         Ok(permits) => permits,
         Err(busy) => return refuse(busy.into()),
     };

@@ -26,7 +26,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -118,6 +118,8 @@ struct Stream {
     epoch: AtomicU64,
     offset: AtomicU64,
     floor: AtomicU64,
+    /// Whether the history has been read, so that nothing old is taken for news.
+    is_ready: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,10 +169,11 @@ impl Live {
             match item {
                 tail::Item::Start { partition, epoch, floor } => self.restart(partition, epoch, floor),
                 tail::Item::Event { partition, offset, event } => {
+                    let is_recent = offset > tail::offset_at(self.0.clock.now() - RECENT);
                     self.publish(offset, *event);
-                    self.advance(partition, offset);
+                    self.advance(partition, offset, is_recent);
                 }
-                tail::Item::Idle { partition, offset } => self.advance(partition, offset),
+                tail::Item::Idle { partition, offset } => self.advance(partition, offset, true),
             }
         }
         let accounts: Vec<_> = self.accounts().values().cloned().collect();
@@ -256,8 +259,8 @@ impl Live {
 
     /// Adds a subscriber, until the result is dropped; `None` if events cannot be delivered at present.
     pub(crate) fn join(&self, identified: Identified, credentials: Credentials, format: Format) -> Option<Joined> {
-        let Identified { identity, role } = identified;
-        self.stream(identity.account_id)?;
+        let Identified { identity, role, .. } = identified;
+        self.stream(identity.account_id).filter(|_| self.is_ready(identity.account_id))?;
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let subscriber = Arc::new(Subscriber::new(id, identity, credentials, format));
         {
@@ -306,7 +309,7 @@ impl Live {
     /// The current position of the account: everything that was committed before has at most this position. `None`
     /// while it is not known.
     pub(crate) fn position(&self, account_id: Uuid) -> Option<Position> {
-        Some(self.stream(account_id)?.position)
+        Some(self.stream(account_id).filter(|_| self.is_ready(account_id))?.position)
     }
 
     /// Who is present on this gateway.
@@ -339,10 +342,17 @@ impl Live {
         Some(StreamState { position: Position { epoch, offset }, floor, now })
     }
 
-    fn advance(&self, partition: u16, offset: u64) {
+    fn advance(&self, partition: u16, offset: u64, is_ready: bool) {
         if let Some(stream) = self.0.streams.get(usize::from(partition)) {
             stream.offset.fetch_max(offset, Ordering::Release);
+            stream.is_ready.fetch_or(is_ready, Ordering::Release);
         }
+    }
+
+    /// Whether the account's stream is read up to the present.
+    fn is_ready(&self, account_id: Uuid) -> bool {
+        let stream = self.0.streams.get(usize::from(partition(account_id)));
+        stream.is_some_and(|stream| stream.is_ready.load(Ordering::Acquire))
     }
 
     /// The stream begins, or begins anew because it has lost events.
@@ -357,7 +367,7 @@ impl Live {
         let accounts: Vec<_> = self.accounts().values().filter(|it| partition(it.id) == number).cloned().collect();
         for account in accounts {
             if let Some(stream) = self.stream(account.id) {
-                self.count_events(account.restart(stream));
+                self.count_events(account.restart(self, stream));
             }
         }
     }

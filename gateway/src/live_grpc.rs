@@ -70,7 +70,7 @@ async fn watch(State(grpc): State<LiveGrpc>, request: Request) -> Response {
         Err(error) => return refuse(error.into()),
     };
     let caller = guard.limiter.caller(WATCH, &parts.headers, None, client).await;
-    let permit = match guard.admission.acquire_stream(caller.key(), caller.account()) {
+    let permit = match guard.admission.acquire_stream(caller.key(), caller.stream_account()) {
         Ok(permit) => permit,
         Err(refused) => return refuse(refused.into()),
     };

@@ -97,7 +97,7 @@ impl LiveHttp {
         if let Some(verdict) = &verdict {
             verdict.check().map_err(|refused| Problem::from_unrouted_status(&refused.into()))?;
         }
-        let permit = self.guard.admission.acquire_stream(caller.key(), caller.account());
+        let permit = self.guard.admission.acquire_stream(caller.key(), caller.stream_account());
         let permit = permit.map_err(|refused| Problem::from_unrouted_status(&refused.into()))?;
         let since = text(headers, &LAST_EVENT_ID).or_else(|| parameters.since.clone());
         let since = match since.map(|since| since.parse()) {
@@ -134,6 +134,8 @@ async fn event_stream(
         if let Some(first) = first {
             return Some((Ok::<_, std::convert::Infallible>(Bytes::from(first)), Some((stream, None, shutdown))));
         }
+        // Read first: whatever is not later is sent before the position.
+        let position = stream.current_position().unwrap_or(stream.position);
         let next = tokio::select! {
             next = timeout_at(Instant::now() + KEEPALIVE, stream.next()) => next,
             () = shutdown.draining().cancelled() => Ok(Err(Reason::Unavailable)),
@@ -141,7 +143,8 @@ async fn event_stream(
         match next {
             Ok(Ok(Encoded::Bytes(bytes))) => Some((Ok(bytes), Some((stream, None, shutdown)))),
             Ok(Ok(Encoded::Text(_))) | Err(_) => {
-                Some((Ok(Bytes::from_static(b": keepalive\n\n")), Some((stream, None, shutdown))))
+                // An id without data is no event, but the browser continues from it.
+                Some((Ok(Bytes::from(format!("id: {position}\n\n"))), Some((stream, None, shutdown))))
             }
             Ok(Err(reason)) => {
                 let end = format!("event: end\ndata: {{\"reason\":\"{}\"}}\n\n", reason.name());

@@ -65,8 +65,9 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
         Err(problem) => return refuse(problem, &parts),
     };
     let caller = limiter.caller(rpc, &parts.headers, account.as_deref(), client).await;
-    let permits =
-        admission.acquire(rpc, caller.key(), caller.account(), endpoint.route.method.is_server_streaming()).await;
+    let permits = admission
+        .acquire(rpc, caller.key(), caller.stream_account(), endpoint.route.method.is_server_streaming())
+        .await;
     let permits = match permits {
         Ok(permits) => permits,
         Err(busy) => return refuse(Problem::from_status(&busy.into(), &endpoint.route), &parts),

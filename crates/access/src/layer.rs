@@ -128,9 +128,9 @@ impl Access {
                 user_id: grant.user_id,
                 session_id: Uuid::nil(),
                 amr: grant.amr.clone(),
+                expires_at: grant.expires_at.map(|at| at.timestamp()),
                 credential: Credential::ApiKey(grant),
                 proved_at: None,
-                expires_at: None,
                 authorization,
             });
         }

@@ -74,7 +74,7 @@ pub struct Caller {
     pub amr: Vec<String>,
     /// Time of the last proof of identity in the session, besides the token; `None` with an API key.
     pub proved_at: Option<DateTime<Utc>>,
-    /// Expiry of the access token, Unix time in seconds; `None` with an API key, whose expiry only auth knows.
+    /// Expiry of the access token or of the API key, Unix time in seconds; `None` with a key that has none.
     pub expires_at: Option<i64>,
     /// The `Authorization` value, for calls to other services with the caller's rights.
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
@@ -124,6 +124,8 @@ pub struct KeyGrant {
     pub scopes: Vec<String>,
     /// Authentication methods of the session in which the key was created (RFC 8176).
     pub amr: Vec<String>,
+    /// Its expiry, if it has one.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// A caller who is an active member of the account that the call names.

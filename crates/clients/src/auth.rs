@@ -98,6 +98,7 @@ fn grant(user_id: &str, key: proto::KeyGrant) -> Option<KeyGrant> {
         account_id: account_id.transpose().ok()?,
         scopes: key.scopes,
         amr: key.amr,
+        expires_at: key.expires_at.as_ref().and_then(datetime),
     })
 }
 

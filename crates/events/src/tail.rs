@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use baton_catalog::{AccessEffect, EventType};
 use baton_proto::{baton::events::v1::Envelope, convert::datetime};
 use baton_runtime::{Clock, Shutdown, random};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +26,8 @@ const BATCH: usize = 256;
 const BACKLOG: usize = 1024;
 /// Events older than the history by this are not live. They are published when a lost stream is filled again.
 const MAX_DELAY: TimeDelta = TimeDelta::minutes(5);
+/// How often the reader is told that events were skipped.
+const SKIPPED_INTERVAL: Duration = Duration::from_secs(5);
 /// Event ids to remember, so that each event is sent once when a batch is published twice.
 const DEDUP_CAPACITY: usize = 20_000;
 /// The position of a stream without new entries stays behind the stream server's time by this, because the clock of
@@ -44,7 +47,8 @@ const SEQUENCE_BITS: u32 = 14;
 /// What the tail reads.
 #[derive(Debug)]
 pub enum Item {
-    /// The stream is read from here on: at the start, and again when the stream server has lost entries.
+    /// The stream is read from here on: at the start, and again when the stream server has lost entries, or events came too
+    /// late to be sent.
     Start {
         /// The stream.
         partition: u16,
@@ -86,6 +90,8 @@ pub fn start(streams: &Streams, clock: &Clock, shutdown: &Shutdown, history: Dur
             seen: Arc::clone(&seen),
             epoch: None,
             last: EntryId::default(),
+            is_caught_up: false,
+            skipped_at: None,
         };
         tokio::spawn(tail.run(shutdown.clone()));
     }
@@ -109,6 +115,10 @@ struct Tail {
     epoch: Option<u64>,
     /// The entry to continue after, kept over reconnects so that no entry is missed.
     last: EntryId,
+    /// Whether the history has been read.
+    is_caught_up: bool,
+    /// When the reader was last told that events were skipped.
+    skipped_at: Option<Instant>,
 }
 
 /// Why reading ended.
@@ -144,17 +154,15 @@ impl Tail {
         let stream = stream_key(self.partition);
         self.begin(&mut connection, &stream).await?;
         loop {
-            let answer: Answer<Vec<Vec<u8>>> = redis::cmd("XREAD")
-                .arg("COUNT")
-                .arg(BATCH)
-                .arg("BLOCK")
-                .arg(BLOCK_TIMEOUT.as_millis() as u64)
-                .arg("STREAMS")
-                .arg(&stream)
-                .arg(self.last.to_string())
-                .query_async(&mut connection)
-                .await?;
+            let mut read = redis::cmd("XREAD");
+            read.arg("COUNT").arg(BATCH);
+            if self.is_caught_up {
+                read.arg("BLOCK").arg(BLOCK_TIMEOUT.as_millis() as u64);
+            }
+            read.arg("STREAMS").arg(&stream).arg(self.last.to_string());
+            let answer: Answer<Vec<Vec<u8>>> = read.query_async(&mut connection).await?;
             let Some(answer) = answer else {
+                self.is_caught_up = true;
                 let answered = Instant::now();
                 let now = server_time(&mut connection).await?;
                 // Entries of a server that lost some may have lower ids than those before.
@@ -170,13 +178,25 @@ impl Tail {
                 }
                 continue;
             };
+            let mut has_skipped = false;
             for (id, mut fields) in answer.into_iter().flat_map(|(_, entries)| entries) {
                 let Some(id) = EntryId::parse(&id) else { continue };
                 self.last = id;
                 let event = fields.pop().and_then(|envelope| Envelope::decode(envelope.as_slice()).ok());
-                let Some(event) = event.filter(|event| self.is_news(event)) else { continue };
+                let Some(event) = event.filter(|event| self.is_first(event)) else { continue };
+                if self.is_too_old(&event) {
+                    has_skipped = true;
+                    continue;
+                }
                 self.send(Item::Event { partition: self.partition, offset: id.offset(), event: Box::new(event) })
                     .await?;
+            }
+            // Either the stream is filled again, or events come late after a long outage.
+            let is_told = self.skipped_at.is_some_and(|at| at.elapsed() < SKIPPED_INTERVAL);
+            if has_skipped && self.is_caught_up && !is_told {
+                self.skipped_at = Some(Instant::now());
+                let (epoch, floor) = (self.epoch.unwrap_or_default(), self.last.offset());
+                self.send(Item::Start { partition: self.partition, epoch, floor }).await?;
             }
         }
     }
@@ -210,12 +230,20 @@ impl Tail {
         self.sender.send(item).await.map_err(|_| Ended::Unread)
     }
 
-    /// Whether the event is recent, and was not sent before.
-    fn is_news(&self, event: &Envelope) -> bool {
+    /// Whether the event was not sent before.
+    fn is_first(&self, event: &Envelope) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(&event.id)
+    }
+
+    /// Whether the event is too old to be news. One that may change somebody's access never is.
+    fn is_too_old(&self, event: &Envelope) -> bool {
+        let effect = EventType::of(event).map(EventType::access_effect);
+        if !matches!(effect, Some(AccessEffect::None | AccessEffect::Task)) {
+            return false;
+        }
         let at = event.occurred_at.as_ref().and_then(datetime);
         let max_age = TimeDelta::from_std(self.history).unwrap_or_default() + MAX_DELAY;
-        at.is_some_and(|at| self.clock.now() - at < max_age)
-            && self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(&event.id)
+        at.is_none_or(|at| self.clock.now() - at >= max_age)
     }
 }
 

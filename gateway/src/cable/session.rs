@@ -31,6 +31,12 @@ const MAX_PENDING_CHECKS: usize = 32;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a batch: what is written at once.
 const BATCH_BYTES: usize = 16 * 1024;
+/// What a client's commands may cost at once: as many subscriptions as a socket can have, some of them with a replay.
+const MAX_CREDIT: f64 = 2_000.0;
+/// What they may cost per second then.
+const CREDIT_PER_SECOND: f64 = 50.0;
+/// What a subscription with a replay costs, in subscriptions.
+const REPLAY_COST: f64 = 2.0;
 /// Others are told that a person types once in this time.
 const TYPING_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of closing, so that clients cannot delay shutdown.
@@ -40,7 +46,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn run(shared: Arc<Shared>, mut socket: WebSocket, credentials: Option<Credentials>, format: Format) {
     let reason = match join(&shared, credentials, format).await {
         Ok((joined, expires_at)) => {
-            let session = Session { shared: &shared, joined, format, expires_at, typed_at: None };
+            let credit = (MAX_CREDIT, Instant::now());
+            let session = Session { shared: &shared, joined, format, expires_at, typed_at: None, credit };
             session.serve(&mut socket).await
         }
         Err(reason) => reason,
@@ -95,6 +102,8 @@ struct Session<'a> {
     expires_at: i64,
     /// When others were last told that the person types.
     typed_at: Option<Instant>,
+    /// What the client's commands may cost at once, and when that was so.
+    credit: (f64, Instant),
 }
 
 impl Session<'_> {
@@ -157,7 +166,10 @@ impl Session<'_> {
         let command: ClientCommand =
             serde_json::from_str(&command).map_err(|_| CloseReason::InvalidRequest { code: close_code::INVALID })?;
         match command {
-            ClientCommand::Subscribe { identifier, history } => Ok(self.subscribe(&identifier, history)),
+            ClientCommand::Subscribe { identifier, history } => {
+                self.pay(if history.is_some() || identifier.contains("since") { REPLAY_COST } else { 1.0 }).await;
+                Ok(self.subscribe(&identifier, history))
+            }
             ClientCommand::Unsubscribe { identifier } => {
                 self.joined.unsubscribe(&identifier);
                 Ok(None)
@@ -205,6 +217,16 @@ impl Session<'_> {
         Some(text(&ServerMessage::Message { identifier, message }))
     }
 
+    /// Waits until a command of this cost may be processed: as many as a page needs at once, and then only so many a second.
+    async fn pay(&mut self, cost: f64) {
+        let (credit, since) = self.credit;
+        let credit = (credit + since.elapsed().as_secs_f64() * CREDIT_PER_SECOND).min(MAX_CREDIT) - cost;
+        self.credit = (credit, Instant::now());
+        if credit < 0.0 {
+            sleep(Duration::from_secs_f64(-credit / CREDIT_PER_SECOND)).await;
+        }
+    }
+
     fn subscribe(&self, identifier: &str, history: Option<HistoryRequest>) -> Option<Message> {
         let parameters = Some(identifier).filter(|it| it.len() <= MAX_IDENTIFIER_LEN).and_then(Parameters::parse);
         let channel = parameters.as_ref().and_then(|it| it.channel(self.joined.identity.user_id));
@@ -232,7 +254,8 @@ impl Session<'_> {
         let time = DateTime::from_timestamp(since?, 0);
         // The time is the client's, to the second. If its clock is ahead, what it has missed is not known.
         let time = time.filter(|&time| time <= self.shared.clock.now());
-        Some(time.map_or(Since::Unknown, |time| Since::Offset(tail::offset_at(time - TimeDelta::seconds(1)))))
+        let before = time.and_then(|time| time.checked_sub_signed(TimeDelta::seconds(1)));
+        Some(before.map_or(Since::Unknown, |before| Since::Offset(tail::offset_at(before))))
     }
 
     /// Renews the token of the socket.
@@ -266,6 +289,16 @@ impl Session<'_> {
             if bytes >= BATCH_BYTES {
                 write(socket, batch.drain(..)).await?;
                 bytes = 0;
+                // A slow reader must not receive the rest after its access has ended.
+                if let Some(end) = self.joined.forbidden() {
+                    return Err(end.into());
+                }
+                if self.valid_for().is_zero() {
+                    return Err(CloseReason::TokenExpired { while_connected: true });
+                }
+                if self.shared.shutdown.stop().is_cancelled() {
+                    return Err(CloseReason::ServerRestart);
+                }
             }
         }
         write(socket, batch).await

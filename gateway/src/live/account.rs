@@ -34,6 +34,12 @@ const MAX_REPLAY: usize = 1_000;
 const MAX_HOLD: Duration = Duration::from_secs(10);
 /// The message that tells a subscriber to read the state again.
 const RESYNC: &str = "resync";
+/// Time for which events wait while the hierarchy changes all the time.
+const MAX_DELAY: Duration = Duration::from_millis(500);
+/// Events of a topic that wait for the text of a comment; beyond, comments come without.
+const MAX_HELD: usize = 256;
+/// Subscriptions of one subscriber to one topic, by different identifiers: each needs an encoding of its own.
+const MAX_PER_TOPIC: usize = 8;
 const READ_RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// An account with subscribers, or with recent events.
@@ -50,8 +56,12 @@ struct State {
     is_reading: bool,
     /// It has changed since reading began.
     is_stale: bool,
+    /// Counts the changes, so that an answer from before one is not applied after it.
+    changes: u64,
     /// Recent events, by offset.
     history: VecDeque<Arc<LiveEvent>>,
+    /// The last event of each task in the history.
+    last_of_task: HashMap<Uuid, Arc<LiveEvent>>,
     /// The offset of the last event that is no longer in the history.
     floor: u64,
     /// The offset of the last event that was delivered.
@@ -62,6 +72,8 @@ struct State {
     waiting: Vec<Request>,
     /// Offsets of the events that wait for the text of a comment.
     held: BTreeSet<u64>,
+    /// Subscriptions to tasks whose access has to be checked again.
+    unverified: Vec<(Arc<Subscriber>, Arc<str>, Uuid)>,
 }
 
 /// A subscription that is asked for.
@@ -139,7 +151,11 @@ impl Account {
     pub(super) fn publish(self: &Arc<Self>, live: &Live, event: LiveEvent, stream: StreamState, share: usize) -> isize {
         let mut state = self.lock();
         let before = state.history.len();
-        state.history.push_back(Arc::new(event));
+        let event = Arc::new(event);
+        if let Subject::Task(id, _) = &event.subject {
+            state.last_of_task.insert(*id, Arc::clone(&event));
+        }
+        state.history.push_back(event);
         state.forget(stream.floor, share.min(MAX_HISTORY));
         let change = state.history.len().cast_signed() - before.cast_signed();
         self.deliver(&mut state, live, stream.position.epoch);
@@ -148,7 +164,9 @@ impl Account {
 
     /// Delivers the events that nobody has received, and reads the comments that some of them wait for.
     fn deliver(self: &Arc<Self>, state: &mut State, live: &Live, epoch: u64) {
-        for TextRequest { topic, offset, comment_id, credentials } in state.deliver(epoch) {
+        let texts = state.deliver(epoch);
+        self.verify(state, live);
+        for TextRequest { topic, offset, comment_id, credentials } in texts {
             let (account, live) = (Arc::clone(self), live.clone());
             tokio::spawn(async move {
                 let text = live.authorizer().comment(&credentials, &comment_id).await;
@@ -165,10 +183,18 @@ impl Account {
         }
     }
 
+    /// Asks again who sees the tasks whose events were lost.
+    fn verify(self: &Arc<Self>, state: &mut State, live: &Live) {
+        for (subscriber, identifier, task_id) in std::mem::take(&mut state.unverified) {
+            self.look_up(live, subscriber, identifier, task_id, false);
+        }
+    }
+
     /// Handles an event that may have changed who may do what.
     pub(super) fn access_changed(self: &Arc<Self>, live: &Live) {
         let mut state = self.lock();
-        if state.subscribers.is_empty() {
+        state.changes += 1;
+        if state.subscribers.is_empty() && !state.is_reading {
             state.hierarchy = None;
             return;
         }
@@ -183,12 +209,18 @@ impl Account {
         }
         let (account, live) = (Arc::clone(self), live.clone());
         tokio::spawn(async move {
-            let deadline = Instant::now() + MAX_HOLD;
+            let began = Instant::now();
+            let (deadline, mut deliver_at) = (began + MAX_HOLD, began + MAX_DELAY);
             loop {
                 match live.authorizer().hierarchy(account.id).await {
                     Ok(hierarchy) => {
-                        if account.read(&live, hierarchy) {
+                        // While it changes all the time, events do not wait for all changes.
+                        let is_late = Instant::now() >= deliver_at;
+                        if account.read(&live, hierarchy, is_late) {
                             return;
+                        }
+                        if is_late {
+                            deliver_at = Instant::now() + MAX_DELAY;
                         }
                     }
                     Err(_) if Instant::now() >= deadline => return account.give_up(),
@@ -198,15 +230,15 @@ impl Account {
         });
     }
 
-    /// Applies the hierarchy that was read; `false` if it has changed meanwhile.
-    fn read(self: &Arc<Self>, live: &Live, hierarchy: Hierarchy) -> bool {
+    /// Applies the hierarchy that was read; `false` if it has changed meanwhile. Then it ends what is no longer allowed, and
+    /// events are delivered only if they have waited for too long.
+    fn read(self: &Arc<Self>, live: &Live, hierarchy: Hierarchy, is_late: bool) -> bool {
         let mut state = self.lock();
-        if std::mem::take(&mut state.is_stale) {
-            return false;
-        }
-        state.is_reading = false;
+        let is_current = !std::mem::take(&mut state.is_stale);
+        state.is_reading = !is_current && !is_late;
         self.apply(&mut state, live, hierarchy);
-        true
+        state.is_reading = !is_current;
+        is_current
     }
 
     /// Ends all subscribers, because the hierarchy cannot be read.
@@ -220,12 +252,16 @@ impl Account {
     /// Reads the hierarchy again although no event told that it has changed, because events may be lost. Events do not
     /// wait for it.
     pub(super) async fn check_hierarchy(self: &Arc<Self>, live: &Live) {
-        if self.lock().subscribers.is_empty() {
-            return;
-        }
+        let changes = {
+            let state = self.lock();
+            if state.subscribers.is_empty() {
+                return;
+            }
+            state.changes
+        };
         let Ok(hierarchy) = live.authorizer().hierarchy(self.id).await else { return };
         let mut state = self.lock();
-        if !state.is_reading && !state.subscribers.is_empty() {
+        if !state.is_reading && !state.subscribers.is_empty() && state.changes == changes {
             self.apply(&mut state, live, hierarchy);
         }
     }
@@ -243,8 +279,10 @@ impl Account {
         if let Some(before) = before.filter(|before| *before != hierarchy) {
             state.reconsider(&before, &hierarchy, epoch);
         }
-        for request in std::mem::take(&mut state.waiting) {
-            self.begin(state, live, &request);
+        if !state.is_reading {
+            for request in std::mem::take(&mut state.waiting) {
+                self.begin(state, live, &request);
+            }
         }
         self.deliver(state, live, epoch);
     }
@@ -312,9 +350,12 @@ impl Account {
         let decision = match channel {
             Channel::Notifications => Some(true),
             Channel::Board(name) => Some(hierarchy.may_see_board(user_id, *name)),
-            Channel::Task(id) => state.audience(*id).map(|(audience, _)| is_in(audience, user_id, &hierarchy)),
+            // The service may know of a change whose event is under way, so it decides against a subscription.
+            Channel::Task(id) => {
+                state.audience(*id).filter(|(audience, _)| is_in(*audience, user_id, &hierarchy)).map(|_| true)
+            }
         };
-        if decision == Some(false) {
+        if decision == Some(false) || subscriber.count_of(topic) >= MAX_PER_TOPIC {
             subscriber.remove(identifier);
             return subscriber.push(Item::Rejected(Arc::clone(identifier)));
         }
@@ -332,18 +373,31 @@ impl Account {
         state.follow(topic, identifier, follower);
         match (decision, channel) {
             (Some(_), _) => state.confirm(topic, subscriber, identifier, stream),
-            (None, Channel::Task(task_id)) => self.look_up(live, request, *task_id),
+            (None, Channel::Task(task_id)) => {
+                self.look_up(live, Arc::clone(subscriber), Arc::clone(identifier), *task_id, true);
+            }
             (None, _) => {}
         }
     }
 
     /// Asks the task service who sees a task, once for all who subscribe at the same time and are not refused.
-    fn look_up(self: &Arc<Self>, live: &Live, request: &Request, task_id: Uuid) {
+    /// `counts`: it is a request of the person's.
+    fn look_up(
+        self: &Arc<Self>,
+        live: &Live,
+        subscriber: Arc<Subscriber>,
+        identifier: Arc<str>,
+        task_id: Uuid,
+        counts: bool,
+    ) {
         let (account, live) = (Arc::clone(self), live.clone());
-        let Request { subscriber, identifier, .. } = request.clone();
         subscriber.count_checks(1);
         tokio::spawn(async move {
-            let result = account.ask(&live, &subscriber, task_id).await;
+            let result = account.ask(&live, &subscriber, task_id, counts).await;
+            if result == Err(AccessError::Unavailable) && !counts {
+                // The client believes that it follows the task.
+                subscriber.end(End::Restart);
+            }
             account.decide(&live, &subscriber, &identifier, task_id, result);
             subscriber.count_checks(-1);
         });
@@ -354,12 +408,19 @@ impl Account {
         live: &Live,
         subscriber: &Subscriber,
         task_id: Uuid,
+        counts: bool,
     ) -> Result<(TaskAudience, i32), AccessError> {
         let _share = live.look_up_share(subscriber.user_id()).await.ok_or(AccessError::Unavailable)?;
-        if let Some(known) = self.lock().audience(task_id) {
+        let known = {
+            let state = self.lock();
+            let hierarchy = state.hierarchy.clone().unwrap_or_default();
+            let is_in = |(audience, _): &(TaskAudience, i32)| is_in(*audience, subscriber.user_id(), &hierarchy);
+            state.audience(task_id).filter(is_in)
+        };
+        if let Some(known) = known {
             return Ok(known);
         }
-        if !live.count_look_up(subscriber).await {
+        if counts && !live.count_look_up(subscriber).await {
             return Err(AccessError::Denied(Reason::RateLimited));
         }
         live.authorizer().audience(&subscriber.credentials(), task_id).await
@@ -410,12 +471,14 @@ impl Account {
 
     /// Begins anew, because the stream has lost events: everybody reads the state again. Returns by how much the history
     /// grew.
-    pub(super) fn restart(&self, stream: StreamState) -> isize {
+    pub(super) fn restart(self: &Arc<Self>, live: &Live, stream: StreamState) -> isize {
         let mut state = self.lock();
         let change = -state.history.len().cast_signed();
         state.history.clear();
+        state.last_of_task.clear();
         (state.floor, state.delivered) = (0, stream.position.offset);
         state.tell_to_read_again(stream.position);
+        self.verify(&mut state, live);
         change
     }
 
@@ -502,6 +565,11 @@ impl State {
             && (oldest.offset <= floor || self.history.len() > max)
         {
             self.floor = oldest.offset;
+            if let Subject::Task(id, _) = &oldest.subject
+                && self.last_of_task.get(id).is_some_and(|last| last.offset == oldest.offset)
+            {
+                self.last_of_task.remove(id);
+            }
             self.history.pop_front();
         }
     }
@@ -516,11 +584,21 @@ impl State {
                 let text = resync.encode(*format, identifier);
                 for follower in members {
                     follower.after = 0;
-                    if follower.is_confirmed {
+                    if !follower.is_confirmed {
+                        continue;
+                    }
+                    if let Topic::Task(task_id) = topic {
+                        // One of the lost events may have said who sees the task. The answer confirms the subscription
+                        // again, with a resync.
+                        follower.is_confirmed = false;
+                        let (subscriber, identifier) = (Arc::clone(&follower.subscriber), Arc::clone(identifier));
+                        self.unverified.push((subscriber, identifier, *task_id));
+                    } else {
                         follower.subscriber.push(Item::Message(text.clone()));
                     }
                 }
             }
+            followers.audience = None;
         }
     }
 
@@ -529,8 +607,7 @@ impl State {
         if let Some(known) = self.followers.get(&Topic::Task(task_id)).and_then(|followers| followers.audience) {
             return Some(known);
         }
-        let about = |event: &&Arc<LiveEvent>| matches!(&event.subject, Subject::Task(id, _) if *id == task_id);
-        let last = self.history.iter().rev().find(about)?;
+        let last = self.last_of_task.get(&task_id)?;
         // Whether a task in the trash exists is the service's to say.
         let task = last.task().filter(|_| last.kind != EventType::TaskDeleted)?;
         Some((last.audience()?, task.version))
@@ -564,9 +641,12 @@ impl State {
                 if followers.held.is_empty() && event.comment_id().is_none() {
                     self.deliver_to(topic, &event, None, epoch, &hierarchy);
                 } else {
+                    // Whoever no longer sees the task receives nothing that is held, either.
+                    followers.note_audience(topic, &event);
+                    followers.reject_excluded(topic, &hierarchy);
                     followers.held.push_back(Arc::clone(&event));
                     self.held.insert(event.offset);
-                    if followers.held.len() == 1 {
+                    if followers.held.len() == 1 || followers.held.len() > MAX_HELD {
                         requests.extend(self.deliver_held(topic, epoch, &hierarchy));
                     }
                 }
@@ -583,6 +663,7 @@ impl State {
             let event = Arc::clone(followers.held.front()?);
             if let Some(comment_id) = event.comment_id()
                 && followers.text.is_none()
+                && followers.held.len() <= MAX_HELD
                 && let Some(reader) = followers.groups.values().flatten().find(|follower| follower.is_confirmed)
             {
                 let (comment_id, credentials) = (comment_id.to_owned(), reader.subscriber.credentials());
@@ -607,14 +688,12 @@ impl State {
         let Entry::Occupied(mut entry) = self.followers.entry(topic) else { return };
         let followers = entry.get_mut();
         let is_task = matches!(topic, Topic::Task(_));
-        if let Some(task) = event.task().filter(|_| is_task) {
-            followers.audience = event.audience().map(|audience| (audience, task.version));
-        }
+        let is_outdated = followers.note_audience(topic, event);
         let Some(mut message) = message(event, topic, hierarchy) else { return };
         message.comment = text;
         let _entered = push_span(event).entered();
         let message = TopicMessage::new(topic, Position { epoch, offset: event.offset }, message);
-        let ends = is_task && event.kind == EventType::TaskDeleted;
+        let ends = is_task && event.kind == EventType::TaskDeleted && !is_outdated;
         let audience = followers.audience;
         followers.retain(|(format, identifier), follower, text: &mut Option<Encoded>| {
             if !follower.is_confirmed {
@@ -738,7 +817,7 @@ impl State {
             let after = after.unwrap_or(follower.after);
             let from = self.history.partition_point(|event| event.offset <= after);
             let to = self.history.partition_point(|event| event.offset <= self.delivered);
-            let events = self.history.range(from.min(to)..to);
+            let events = self.history.range(from.min(to)..to).filter(|event| event.may_concern(topic));
             let messages = events.filter_map(|event| Some((event.offset, message(event, topic, &hierarchy)?)));
             messages.take(MAX_REPLAY + 1).collect::<Vec<_>>()
         });
@@ -796,6 +875,29 @@ impl Since {
 }
 
 impl Followers {
+    /// Notes who sees the task after an event of it. Returns whether something newer is known.
+    fn note_audience(&mut self, topic: Topic, event: &LiveEvent) -> bool {
+        let Some(task) = event.task().filter(|_| matches!(topic, Topic::Task(_))) else { return false };
+        let is_outdated = self.audience.is_some_and(|(_, version)| task.version < version);
+        if !is_outdated {
+            self.audience = event.audience().map(|audience| (audience, task.version));
+        }
+        is_outdated
+    }
+
+    /// Ends the subscriptions of those who do not see the task.
+    fn reject_excluded(&mut self, topic: Topic, hierarchy: &Hierarchy) {
+        let Some((audience, _)) = self.audience.filter(|_| matches!(topic, Topic::Task(_))) else { return };
+        self.retain(|(_, identifier), follower, _| {
+            let may_see = !follower.is_confirmed || is_in(audience, follower.subscriber.user_id(), hierarchy);
+            if !may_see {
+                follower.subscriber.remove(identifier);
+                follower.subscriber.push(Item::Rejected(Arc::clone(identifier)));
+            }
+            may_see
+        });
+    }
+
     /// Keeps those for whom `keep` is true. `keep` also gets the group's text, if it was encoded.
     fn retain(&mut self, mut keep: impl FnMut(&(Format, Arc<str>), &mut Follower, &mut Option<Encoded>) -> bool) {
         self.groups.retain(|group, members| {

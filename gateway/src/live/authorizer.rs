@@ -34,6 +34,8 @@ pub(crate) const WATCH: &str = "/baton.live.v1.LiveService/Watch";
 /// The RPC that a caller must be allowed to call to receive notifications.
 pub(crate) const NOTIFICATIONS: &str = "/baton.notification.v1.NotificationService/ListNotifications";
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages of a task wait for the text of a comment at most this long.
+const COMMENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Attempts while a service is unavailable.
 const MAX_ATTEMPTS: u32 = 4;
 /// Delay after the first attempt; it doubles.
@@ -126,6 +128,8 @@ pub(crate) struct Identified {
     pub(crate) identity: Identity,
     /// Their role in the account, as tenancy said at most a second ago.
     pub(super) role: Role,
+    /// Expiry of the token or of the API key, in seconds since 1970.
+    pub(crate) expires_at: Option<i64>,
 }
 
 impl Identity {
@@ -236,7 +240,7 @@ impl Authorizer {
             key_id,
             has_second_factor: principal.caller.amr.iter().any(|method| method == MULTI_FACTOR),
         };
-        Ok(Identified { identity, role: principal.role() })
+        Ok(Identified { identity, role: principal.role(), expires_at: principal.caller.expires_at })
     }
 
     /// Who sees the task, if the caller does. The version is that of the task when it was read.
@@ -268,7 +272,8 @@ impl Authorizer {
 
     /// The content of a comment, read as somebody who follows its task; `None` if it cannot be read.
     pub(super) async fn comment(&self, credentials: &Credentials, id: &str) -> Option<LiveComment> {
-        let request = credentials.request(GetCommentRequest { comment_id: id.to_owned() });
+        let mut request = credentials.request(GetCommentRequest { comment_id: id.to_owned() });
+        request.set_timeout(COMMENT_TIMEOUT);
         let comment = self.comments.clone().get_comment(request).await.ok()?.into_inner().comment?;
         let Comment { author_id, body, parent_id, version, .. } = comment;
         Some(LiveComment { author_id, body, parent_id, version })

@@ -21,6 +21,8 @@ pub(super) struct LiveEvent {
     /// The trace of the request that caused it.
     pub(super) traceparent: String,
     pub(super) subject: Subject,
+    /// The people on whose boards a task is or was.
+    people: Vec<Uuid>,
 }
 
 impl LiveEvent {
@@ -70,19 +72,25 @@ impl LiveEvent {
         let subject = subject(payload)?;
         // Kept for minutes, so without the encoded payload.
         let Envelope { id, actor_id, occurred_at, traceparent, .. } = envelope;
-        Some(Self { offset, kind, id, actor_id, occurred_at, traceparent, subject })
+        let people = match &subject {
+            Subject::Task(_, task) => [&task.created_by, &task.assigned_to, &task.previously_assigned_to]
+                .into_iter()
+                .filter_map(|id| id.parse().ok())
+                .collect(),
+            Subject::Related(..) | Subject::Notification(..) => Vec::new(),
+        };
+        Some(Self { offset, kind, id, actor_id, occurred_at, traceparent, subject, people })
     }
 
     /// The topics that the event may have a message for, each once.
     pub(super) fn topics(&self, hierarchy: &Hierarchy) -> Vec<Topic> {
-        let (id, task) = match &self.subject {
-            Subject::Task(id, task) => (*id, task),
+        let id = match &self.subject {
+            Subject::Task(id, _) => *id,
             Subject::Related(id, _) => return vec![Topic::Task(*id)],
             Subject::Notification(user_id, _) => return vec![Topic::Notifications(*user_id)],
         };
         let mut topics = vec![Topic::Task(id), Topic::Board(Board::Account)];
-        let people = [&task.created_by, &task.assigned_to, &task.previously_assigned_to];
-        for person in people.into_iter().filter_map(|id| id.parse().ok()) {
+        for &person in &self.people {
             let boards = hierarchy.managers_of(person).chain([person]).map(Board::Team).chain([Board::Of(person)]);
             for topic in boards.map(Topic::Board) {
                 if !topics.contains(&topic) {
@@ -91,6 +99,17 @@ impl LiveEvent {
             }
         }
         topics
+    }
+
+    /// Whether it may have a message for the topic, without looking closely.
+    pub(super) fn may_concern(&self, topic: Topic) -> bool {
+        match (topic, &self.subject) {
+            (Topic::Task(id), Subject::Task(of, _) | Subject::Related(of, _)) => id == *of,
+            (Topic::Board(Board::Of(person)), Subject::Task(..)) => self.people.contains(&person),
+            (Topic::Board(_), Subject::Task(..)) => true,
+            (Topic::Notifications(reader), Subject::Notification(of, _)) => reader == *of,
+            _ => false,
+        }
     }
 
     /// The event of the task itself.

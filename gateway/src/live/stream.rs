@@ -22,6 +22,8 @@ pub(crate) struct ChannelStream {
     /// The position of the confirmation.
     pub(crate) position: Position,
     waiting: VecDeque<Encoded>,
+    /// Why it ends after what is waiting.
+    end: Option<Reason>,
     /// The expiry of the token.
     expires: Option<Instant>,
 }
@@ -45,13 +47,21 @@ impl ChannelStream {
             live.identify(&credentials, NOTIFICATIONS).await.map_err(reason_of)?;
         }
         let credentials = credentials.in_account(identity.account_id);
-        let left = credentials.expires_at().map(|at| at - Clock::system().now().timestamp());
+        let left = identified.expires_at.map(|at| at - Clock::system().now().timestamp());
         let expires = left.map(|left| Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()));
         let joined = live.join(identified, credentials.clone(), format).ok_or(Reason::Unavailable)?;
         joined.subscribe("".into(), channel, since);
         let position = Position { epoch: 0, offset: 0 };
-        let mut stream =
-            Self { live: live.clone(), joined, channel, credentials, position, waiting: VecDeque::new(), expires };
+        let mut stream = Self {
+            live: live.clone(),
+            joined,
+            channel,
+            credentials,
+            position,
+            waiting: VecDeque::new(),
+            end: None,
+            expires,
+        };
         stream.position = timeout(CONFIRM_TIMEOUT, stream.confirmed()).await.unwrap_or(Err(Reason::Unavailable))?;
         Ok(stream)
     }
@@ -90,8 +100,17 @@ impl ChannelStream {
     /// Why the stream ends.
     pub(crate) async fn next(&mut self) -> Result<Encoded, Reason> {
         loop {
+            if let Some(end) = self.joined.forbidden() {
+                return Err(self.reason(end).await);
+            }
+            if self.expires.is_some_and(|at| at <= Instant::now()) {
+                return Err(Reason::TokenInvalid);
+            }
             if let Some(message) = self.waiting.pop_front() {
                 return Ok(message);
+            }
+            if let Some(reason) = self.end {
+                return Err(reason);
             }
             let expiry = async {
                 match self.expires {
@@ -110,7 +129,7 @@ impl ChannelStream {
             for item in items {
                 match item {
                     Item::Message(message) => self.waiting.push_back(message),
-                    Item::Rejected(_) => return Err(self.rejection()),
+                    Item::Rejected(_) => self.end = Some(self.rejection()),
                     Item::Confirmed { .. } | Item::Replayed(_) => {}
                 }
             }

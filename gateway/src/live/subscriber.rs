@@ -232,6 +232,16 @@ impl Subscriber {
         self.lock().checks
     }
 
+    /// Subscriptions to this topic.
+    pub(super) fn count_of(&self, topic: Topic) -> usize {
+        self.lock().subscriptions.iter().filter(|subscription| subscription.topic == Some(topic)).count()
+    }
+
+    /// Why the subscriber has ended, if what is queued is not for them any more.
+    pub(crate) fn forbidden(&self) -> Option<End> {
+        self.lock().end.filter(|end| matches!(end, End::SessionClosed | End::Unauthorized))
+    }
+
     /// Whether it has subscriptions, confirmed or not.
     pub(crate) fn has_subscriptions(&self) -> bool {
         !self.lock().subscriptions.is_empty()

@@ -43,6 +43,8 @@ pub(super) struct RateLimitKey {
     pub(super) caller: CallerKey,
     /// The account of the call.
     pub(super) account: Option<Uuid>,
+    /// Members that the account may have by its tier; `None` for any number.
+    pub(super) max_users: Option<u32>,
 }
 
 /// Resolves tokens to quotas.
@@ -117,6 +119,7 @@ impl KeyResolver {
             limit: Some(self.anonymous_limit),
             caller: CallerKey::Address(network),
             account: None,
+            max_users: None,
         }
     }
 
@@ -127,6 +130,7 @@ impl KeyResolver {
             limit: Some(self.user_limit),
             caller: CallerKey::User(id),
             account: None,
+            max_users: None,
         }
     }
 
@@ -197,14 +201,16 @@ impl KeyResolver {
             self.tenancy.clone().resolve_membership(request).await.map_err(|status| lookup_error(&status))?;
         let response = response.into_inner();
         let account_id = response.account_id.parse().map_err(|_| LookupError::Unavailable)?;
-        let limit = response.limits.and_then(|limits| limits.api_requests_per_hour);
-        let limit = limit.map(|limit| u32::try_from(limit).unwrap_or_default());
+        let limits = response.limits.unwrap_or_default();
+        let number = |limit: Option<i32>| limit.map(|limit| u32::try_from(limit).unwrap_or_default());
+        let (limit, max_users) = (number(limits.api_requests_per_hour), number(limits.users));
         Ok(RateLimitKey {
             policy: "account",
             redis_key: limits::requests_key(account_id),
             limit,
             caller: CallerKey::User(user),
             account: Some(account_id),
+            max_users,
         })
     }
 }

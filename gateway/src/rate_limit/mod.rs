@@ -29,7 +29,11 @@ use self::{
     key_resolver::{KeyResolver, RateLimitKey},
     window::Windows,
 };
-use crate::{admission::CallerKey, config::Config, upstream::Upstreams};
+use crate::{
+    admission::{CallerKey, StreamAccount},
+    config::Config,
+    upstream::Upstreams,
+};
 
 /// Length of a window.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -128,6 +132,11 @@ impl Caller {
     /// The account of the call, if its RPC uses one.
     pub(crate) fn account(&self) -> Option<uuid::Uuid> {
         self.0.account
+    }
+
+    /// The account whose streams a stream of the caller counts among.
+    pub(crate) fn stream_account(&self) -> Option<StreamAccount> {
+        Some(StreamAccount { id: self.0.account?, max_users: self.0.max_users })
     }
 }
 

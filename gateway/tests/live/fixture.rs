@@ -145,6 +145,8 @@ impl Fixture {
     pub(crate) fn visible_event(&self, task_id: Uuid, created_by: &Person, visibility: TaskVisibility) -> Event {
         let payload = TaskEvent {
             task_id: task_id.to_string(),
+            // Newer than what the service knows, and than the events of the tests.
+            version: 100,
             status: TaskStatus::InProgress.into(),
             created_by: created_by.user_id.to_string(),
             visibility: visibility.into(),

@@ -53,6 +53,8 @@ async fn everybody_reads_the_state_again_after_redis_has_lost_the_streams() {
     fixture.publish([fixture.task_event("task.started", task, 1)]).await;
     assert_eq!(socket.next_message(&identifier).await["version"], 1);
     let () = redis::cmd("FLUSHALL").query_async(&mut fixture.streams.connection()).await.unwrap();
+    // Lost events may have said who sees the task, so its subscription is confirmed anew.
+    assert_eq!(socket.receive().await["type"], "confirm_subscription");
     assert_eq!(socket.next_message(&identifier).await, json!({"event": "resync"}));
     // Positions of before mean nothing any more.
     let mut other = fixture.connect(user).await;

@@ -89,6 +89,22 @@ async fn stream_ends_with_its_session_or_api_key() {
 }
 
 #[tokio::test]
+async fn stream_ends_when_its_api_key_expires() {
+    let fixture = Fixture::start().await;
+    let me = &fixture.team.user_a1;
+    let mut keys = ApiKeyServiceClient::new(fixture.context.auth());
+    let create = CreateApiKeyRequest { name: "A script".to_owned(), ..CreateApiKeyRequest::default() };
+    let key = keys.create_api_key(me.call_without_account(create)).await.unwrap().into_inner();
+    let soon = sqlx::query("update auth.api_keys set expires_at = now() + interval '3 seconds' where id = $1");
+    soon.bind(key.id.parse::<uuid::Uuid>().unwrap()).execute(&fixture.context.admin()).await.unwrap();
+    let script = Person { token: key.key, ..me.clone() };
+    assert_eq!(
+        end(&mut watch(&fixture, &script, Some(BoardKind::My)).await.unwrap()).await,
+        Some(Reason::TokenInvalid)
+    );
+}
+
+#[tokio::test]
 async fn stream_ends_with_the_membership_or_required_role() {
     let fixture = Fixture::start().await;
     let team = &fixture.team;

@@ -29,5 +29,6 @@ pub(crate) async fn resolve(db: &Db, hash: &[u8]) -> Result<KeyGrant> {
         account_id: key.bound_account_id,
         scopes: key.scopes,
         amr: key.amr,
+        expires_at: key.expires_at,
     })
 }

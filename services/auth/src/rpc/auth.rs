@@ -199,6 +199,7 @@ impl AuthService for Rpc {
                 scopes: key.scopes.clone(),
                 account_id: key.account_id.map(|id| id.to_string()).unwrap_or_default(),
                 amr: key.amr.clone(),
+                expires_at: key.expires_at.map(timestamp),
             }),
         };
         let proved_at = caller.proved_at.map(timestamp);
