@@ -46,7 +46,6 @@ use axum::{
     routing::{MethodFilter, MethodRouter},
 };
 use baton_runtime::Shutdown;
-use http::Method;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -146,9 +145,6 @@ pub fn openapi() -> Result<serde_json::Value> {
     openapi::document(None, openapi::ORIGIN)
 }
 
-/// Packages whose GET responses say from which position a live subscription continues.
-const LIVE_PACKAGES: [&str; 2] = ["baton.task.v1", "baton.notification.v1"];
-
 /// Builds the REST routes of the contract.
 fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard, live: &Live) -> Result<Router> {
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
@@ -156,8 +152,7 @@ fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard,
         let upstream = upstreams.of_package(route.method.parent_file().package_name())?;
         let filter = MethodFilter::try_from(route.verb.clone())?;
         let template = route.template.clone();
-        let is_live = route.verb == Method::GET && LIVE_PACKAGES.contains(&route.method.parent_file().package_name());
-        let live = is_live.then(|| live.clone());
+        let live = route.has_live_position().then(|| live.clone());
         let (config, guard) = (config.clone(), guard.clone());
         let endpoint = Arc::new(rest::Endpoint { route, upstream, config, guard, live });
         let handler = move |request: Request| rest::handle(endpoint.clone(), request);

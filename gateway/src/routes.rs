@@ -131,7 +131,15 @@ fn checks_version(route: &Route, all: &[Route]) -> bool {
     }
 }
 
+/// Packages whose resources have live updates.
+const LIVE_PACKAGES: [&str; 2] = ["baton.task.v1", "baton.notification.v1"];
+
 impl Route {
+    /// Whether responses say from which position a live subscription continues.
+    pub(crate) fn has_live_position(&self) -> bool {
+        self.verb == Method::GET && LIVE_PACKAGES.contains(&self.method.parent_file().package_name())
+    }
+
     /// The message that REST returns.
     pub(crate) fn response_message(&self) -> MessageDescriptor {
         match self.response_field.as_ref().map(FieldDescriptor::kind) {

@@ -184,6 +184,7 @@ fn headers() -> Value {
     let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
         "ETag": header("For `If-None-Match` and `If-Match`. It changes with the response and the caller, and begins with the version."),
+        "Live-Position": header("A live subscription with this `since` misses nothing that the response does not have."),
         "WWW-Authenticate": header("`Bearer` (RFC 6750)."),
         "Retry-After": header("Seconds to wait before retrying."),
     })

@@ -169,6 +169,9 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
             responses.insert("304".to_owned(), not_modified);
         }
     }
+    if route.has_live_position() {
+        success["headers"]["Live-Position"] = json!({"$ref": "#/components/headers/Live-Position"});
+    }
     responses.insert("200".to_owned(), success);
     if oauth::redirects_to_provider(route) {
         let location = json!({"description": "The provider's URL", "schema": {"type": "string", "format": "uri"}});
