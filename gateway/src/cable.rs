@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
-    headers::X_ACCOUNT_ID,
+    headers::{self, X_ACCOUNT_ID},
     live::{Credentials, Format, Live, WATCH},
     problem::Problem,
     request_guard::RequestGuard,
@@ -118,8 +118,8 @@ async fn connect(
         return Problem::from(Reason::OriginNotAllowed).into_response_for(&headers);
     }
     let Parameters { token, account_id } = query.map(|Query(parameters)| parameters).unwrap_or_default();
-    let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| bearer(&headers));
-    let account_id = account_id.or_else(|| text(&headers, X_ACCOUNT_ID.as_str()));
+    let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| headers::bearer(&headers).map(str::to_owned));
+    let account_id = account_id.or_else(|| headers::text(&headers, &X_ACCOUNT_ID).map(str::to_owned));
     let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
     // Connecting counts as a request of the token's quota, or else of the address's.
     let guard = &cable.0.guard;
@@ -183,16 +183,6 @@ fn is_origin_allowed(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool
 fn subprotocol_token(upgrade: &WebSocketUpgrade) -> Option<String> {
     let mut offered = upgrade.requested_protocols().filter_map(|protocol| protocol.to_str().ok());
     offered.find_map(|protocol| protocol.strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = text(headers, AUTHORIZATION.as_str())?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 #[cfg(test)]

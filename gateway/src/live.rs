@@ -15,7 +15,9 @@
 mod account;
 mod authorizer;
 mod event;
+mod joined;
 mod message;
+mod people;
 mod position;
 mod presence;
 mod stream;
@@ -32,8 +34,7 @@ use std::{
 };
 
 use anyhow::Result;
-use baton_catalog::{AccessEffect, EventType, Payload};
-use baton_errors::Reason;
+use baton_catalog::{AccessEffect, EventType};
 use baton_events::{PARTITIONS, Streams, partition, tail};
 use baton_proto::baton::events::v1::Envelope;
 use baton_runtime::{
@@ -49,6 +50,7 @@ use uuid::Uuid;
 pub(crate) use self::{
     account::Since,
     authorizer::{AccessError, Credentials, Identified, Identity, NOTIFICATIONS, WATCH},
+    joined::Joined,
     message::{Encoded, Format},
     position::Position,
     stream::ChannelStream,
@@ -56,8 +58,8 @@ pub(crate) use self::{
     topic::{Channel, Parameters},
 };
 use self::{
-    account::{Account, Request, StreamState},
-    presence::{Presence, Present, Signal},
+    account::{Account, StreamState},
+    presence::{Presence, Signal},
     topic::Topic,
 };
 use crate::{config::Config, rate_limit::Limiter, upstream::Upstream};
@@ -202,53 +204,6 @@ impl Live {
                     account.access_changed(self);
                 }
             }
-        }
-    }
-
-    /// Handles an event outside of accounts: of a person's sessions, keys, second factor or profile.
-    fn person_changed(&self, envelope: &Envelope, effect: Option<AccessEffect>) {
-        let Ok(subject_id) = envelope.subject_id.parse::<Uuid>() else { return };
-        let closed = match (effect, Payload::decode(envelope)) {
-            (Some(AccessEffect::Session), Ok(Some(Payload::SessionClosed(closed)))) => closed.session_id.parse().ok(),
-            _ => None,
-        };
-        let (id, change) = match closed {
-            Some(session_id) => (session_id, PersonChange::SessionClosed),
-            None => (subject_id, PersonChange::Access),
-        };
-        if closed.is_none() && !may_end_access(EventType::of(envelope)) {
-            return;
-        }
-        lock(&self.0.recent).insert(id, (Instant::now(), change));
-        let subscribers: Vec<_> =
-            lock(&self.0.people).get(&subject_id).into_iter().flatten().filter_map(Weak::upgrade).collect();
-        match closed {
-            Some(session_id) => {
-                let closed = subscribers.iter().filter(|subscriber| subscriber.identity.session_id == session_id);
-                closed.for_each(|subscriber| subscriber.end(End::SessionClosed));
-            }
-            None => self.recheck(subscribers),
-        }
-    }
-
-    /// Checks the credentials of subscribers again: once for those of the same session or key and account.
-    fn recheck(&self, subscribers: Vec<Arc<Subscriber>>) {
-        let mut same: HashMap<_, Vec<Arc<Subscriber>>> = HashMap::new();
-        for subscriber in subscribers {
-            let Identity { account_id, session_id, key_id, .. } = subscriber.identity;
-            same.entry((account_id, session_id, key_id)).or_default().push(subscriber);
-        }
-        for subscribers in same.into_values() {
-            let live = self.clone();
-            tokio::spawn(async move {
-                let Some(first) = subscribers.first() else { return };
-                let end = match live.authorizer().identify_again(&first.credentials()).await {
-                    Ok(identified) if identified.identity == first.identity => return,
-                    Ok(_) | Err(AccessError::Unavailable) => End::Restart,
-                    Err(AccessError::Denied(_)) => End::Unauthorized,
-                };
-                subscribers.iter().for_each(|subscriber| subscriber.end(end));
-            });
         }
     }
 
@@ -434,124 +389,6 @@ impl Live {
 
     fn accounts(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Account>>> {
         lock(&self.0.accounts)
-    }
-}
-
-/// Whether an event about a person may end what they have access to with their sessions and keys. An event of a type that
-/// this version does not know may.
-fn may_end_access(kind: Option<EventType>) -> bool {
-    use EventType::{
-        ApiKeyCreated, IdentityLinked, IdentityUnlinked, SessionOpened, UserEmailChanged, UserReactivated,
-        UserRecoveryCodeUsed, UserRecoveryCodesRenewed, UserRegistered, UserSecondFactorEnabled, UserUpdated,
-        UserVerified,
-    };
-    !matches!(
-        kind,
-        Some(
-            ApiKeyCreated
-                | IdentityLinked
-                | IdentityUnlinked
-                | SessionOpened
-                | UserEmailChanged
-                | UserReactivated
-                | UserRecoveryCodeUsed
-                | UserRecoveryCodesRenewed
-                | UserRegistered
-                | UserSecondFactorEnabled
-                | UserUpdated
-                | UserVerified
-        )
-    )
-}
-
-/// A subscriber who has joined, until this is dropped.
-pub(crate) struct Joined {
-    live: Live,
-    subscriber: Arc<Subscriber>,
-}
-
-impl Joined {
-    /// Subscribes to a channel. The subscriber receives the confirmation or the refusal.
-    pub(crate) fn subscribe(&self, identifier: Arc<str>, channel: Channel, since: Option<Since>) {
-        let request = Request { subscriber: Arc::clone(&self.subscriber), identifier, channel, since };
-        self.live.account(self.identity.account_id).subscribe(&self.live, request);
-    }
-
-    /// Lets others see that the person is here, and them see the others. `false` if the person does not follow the channel,
-    /// or does not want to be seen.
-    pub(crate) async fn join_presence(&self, identifier: &str) -> bool {
-        let is_within_quota = self.live.count_look_up(&self.subscriber).await;
-        if !is_within_quota || !self.live.authorizer().may_be_seen(&self.credentials()).await {
-            return false;
-        }
-        let account = self.live.account(self.identity.account_id);
-        let Some((topic, _)) = account.set_present(&self.subscriber, identifier, true) else { return false };
-        let present = Present { account_id: self.identity.account_id, topic, people: vec![self.identity.user_id] };
-        // Without Redis, the next refresh says it.
-        let _ = self.live.0.presence.refresh(&[present]).await;
-        true
-    }
-
-    /// Ends what [`Joined::join_presence`] began.
-    pub(crate) async fn leave_presence(&self, identifier: &str) {
-        let account = self.live.account(self.identity.account_id);
-        let left = account.set_present(&self.subscriber, identifier, false);
-        if let Some((topic, false)) = left {
-            // Without Redis, presence ends by itself.
-            let _ = self.live.0.presence.leave(account.id, topic, self.identity.user_id).await;
-        }
-    }
-
-    /// The people who are at the channel, at most a hundred; `None` if the person does not follow it.
-    pub(crate) async fn list_present(&self, identifier: &str) -> Option<Vec<Uuid>> {
-        let topic = self.topic_of(identifier)?;
-        self.live.0.presence.list(self.identity.account_id, topic).await.ok()
-    }
-
-    /// Tells those who are present that the person types.
-    pub(crate) async fn tell_typing(&self, identifier: &str) {
-        if let Some(topic) = self.topic_of(identifier) {
-            let (account_id, user_id) = (self.identity.account_id, self.identity.user_id);
-            let _ = self.live.0.presence.tell(account_id, topic, Signal::Typing, user_id).await;
-        }
-    }
-
-    /// The position up to which this subscriber has received, or has been queued, everything.
-    pub(crate) fn position(&self) -> Option<Position> {
-        let stream = self.live.stream(self.identity.account_id)?;
-        Some(self.live.account(self.identity.account_id).position(stream))
-    }
-
-    /// Ends a subscription.
-    pub(crate) fn unsubscribe(&self, identifier: &str) {
-        self.live.account(self.identity.account_id).unsubscribe(&self.subscriber, identifier);
-    }
-
-    /// Replaces the credentials by newer ones of the same person, account and session.
-    ///
-    /// # Errors
-    /// If they are others', or not valid.
-    pub(crate) async fn renew(&self, credentials: Credentials) -> Result<(), AccessError> {
-        let credentials = credentials.in_account(self.identity.account_id);
-        if self.live.authorizer().identify_again(&credentials).await?.identity != self.identity {
-            return Err(AccessError::Denied(Reason::TokenInvalid));
-        }
-        self.subscriber.renew(credentials);
-        Ok(())
-    }
-}
-
-impl std::ops::Deref for Joined {
-    type Target = Subscriber;
-
-    fn deref(&self) -> &Subscriber {
-        &self.subscriber
-    }
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        self.live.leave(&self.subscriber);
     }
 }
 

@@ -18,7 +18,7 @@ use baton_proto::{
 use baton_runtime::Shutdown;
 use bytes::{BufMut as _, Bytes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
-use http::HeaderMap;
+use http::{HeaderMap, header::AUTHORIZATION};
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::{
@@ -30,7 +30,7 @@ use tonic::{
 
 use crate::{
     grpc_proxy::refuse,
-    headers,
+    headers::{self, X_ACCOUNT_ID},
     live::{Channel, ChannelStream, Credentials, Encoded, Format, Live, Position, Since, WATCH},
     middleware,
     rate_limit::Verdict,
@@ -167,13 +167,12 @@ fn bare(position: Position) -> Bytes {
 }
 
 fn credentials(headers: &HeaderMap) -> Result<Credentials, Error> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let (scheme, token) =
-        text("authorization").ok_or(Reason::TokenMissing)?.split_once(' ').ok_or(Reason::TokenInvalid)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Reason::TokenInvalid.into());
+    if !headers.contains_key(AUTHORIZATION) {
+        return Err(Reason::TokenMissing.into());
     }
-    Credentials::new(token.trim(), text("x-account-id")).ok_or_else(|| Reason::TokenInvalid.into())
+    let credentials =
+        headers::bearer(headers).and_then(|token| Credentials::new(token, headers::text(headers, &X_ACCOUNT_ID)));
+    credentials.ok_or_else(|| Reason::TokenInvalid.into())
 }
 
 fn since(request: &WatchRequest) -> Result<Option<Since>, Error> {

@@ -25,14 +25,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     admission::StreamPermit,
-    headers::X_ACCOUNT_ID,
+    headers::{self, X_ACCOUNT_ID},
     live::{ChannelStream, Credentials, Encoded, Format, Live, Parameters, Since, WATCH},
     problem::Problem,
     rate_limit::Verdict,
@@ -88,8 +88,8 @@ impl LiveHttp {
         let Ok(Query(Request { parameters, token, account_id })) = query else {
             return Err(Problem::field("channel", "must be TaskChannel, BoardChannel or NotificationChannel"));
         };
-        let token = token.or_else(|| bearer(headers)).ok_or(Reason::TokenMissing)?;
-        let account_id = account_id.or_else(|| text(headers, &X_ACCOUNT_ID));
+        let token = token.or_else(|| headers::bearer(headers).map(str::to_owned)).ok_or(Reason::TokenMissing)?;
+        let account_id = account_id.or_else(|| headers::text(headers, &X_ACCOUNT_ID).map(str::to_owned));
         let credentials = Credentials::new(&token, account_id.as_deref()).ok_or(Reason::TokenInvalid)?;
         let client = self.guard.trusted_proxies.client_ip(headers, extensions);
         let caller = self.guard.limiter.caller(WATCH, &credentials.headers(), None, client).await;
@@ -99,7 +99,7 @@ impl LiveHttp {
         }
         let permit = self.guard.admission.acquire_stream(caller.key(), caller.stream_account());
         let permit = permit.map_err(|refused| Problem::from_unrouted_status(&refused.into()))?;
-        let since = text(headers, &LAST_EVENT_ID).or_else(|| parameters.since.clone());
+        let since = headers::text(headers, &LAST_EVENT_ID).map(str::to_owned).or_else(|| parameters.since.clone());
         let since = match since.map(|since| since.parse()) {
             Some(Ok(position)) => Some(Since::Position(position)),
             Some(Err(_)) => {
@@ -215,14 +215,4 @@ fn finish(mut response: Response, verdict: Option<&Verdict>, permit: StreamPermi
         verdict.write_headers(response.headers_mut());
     }
     hold_until_read(response, permit)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = text(headers, &AUTHORIZATION)?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-}
-
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
