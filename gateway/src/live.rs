@@ -9,8 +9,8 @@
 //!
 //! The gateway decides itself who receives what, by the same rules as the services (`baton_access`): an event of a task
 //! says who sees the task after it, and the account's hierarchy is read once per gateway and again after each event that
-//! may change it. Events wait for that. A service is asked about a task that no recent event was about, once for all who
-//! subscribe to it at the same time.
+//! may change it. Events wait for that. A service is asked about a task that no recent event was
+//! about, and its answer holds for all who follow the task then.
 
 mod account;
 mod authorizer;

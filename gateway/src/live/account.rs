@@ -293,7 +293,7 @@ impl Account {
         }
     }
 
-    /// Asks the task service who sees a task, once for all who subscribe at the same time and are not refused.
+    /// Asks the task service who sees a task, unless an answer to somebody else has said it meanwhile.
     /// `counts`: it is a request of the person's.
     fn look_up(
         self: &Arc<Self>,
