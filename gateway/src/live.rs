@@ -14,6 +14,7 @@
 
 mod account;
 mod authorizer;
+mod ephemeral;
 mod event;
 mod joined;
 mod message;
@@ -36,7 +37,7 @@ use std::{
 use anyhow::Result;
 use baton_catalog::{AccessEffect, EventType};
 use baton_events::{PARTITIONS, Streams, partition, tail};
-use baton_proto::baton::events::v1::Envelope;
+use baton_proto::baton::{events::v1::Envelope, notification::v1::PublishConversationUpdatesRequest};
 use baton_runtime::{
     Clock, Shutdown, random,
     shares::{Share, Shares},
@@ -162,6 +163,7 @@ impl Live {
         tokio::spawn(live.clone().sweep(shutdown.clone()));
         tokio::spawn(presence.clone().refresh_always(live.clone(), shutdown.clone()));
         tokio::spawn(presence.listen(live.clone(), shutdown.clone()));
+        tokio::spawn(ephemeral::deliver_conversations(live.clone(), streams.clone(), shutdown.clone()));
         Ok(live)
     }
 
@@ -203,6 +205,25 @@ impl Live {
                 if let Some(account) = account {
                     account.access_changed(self);
                 }
+            }
+        }
+    }
+
+    /// Delivers updates of a conversation to its owner, if they follow it.
+    fn publish_updates(&self, request: PublishConversationUpdatesRequest) {
+        let Some((account_id, updates)) = ephemeral::Updates::parse(request) else { return };
+        let account = self.accounts().get(&account_id).cloned();
+        if let (Some(account), Some(stream)) = (account, self.stream(account_id)) {
+            account.publish_updates(updates, stream);
+        }
+    }
+
+    /// Tells all who follow conversations to read them again, because updates may have been missed.
+    fn resync_conversations(&self) {
+        let accounts: Vec<_> = self.accounts().values().cloned().collect();
+        for account in accounts {
+            if let Some(stream) = self.stream(account.id) {
+                account.resync_conversations(stream);
             }
         }
     }

@@ -190,6 +190,9 @@ fn channel(request: &WatchRequest) -> Result<Channel, Error> {
     match request.channel() {
         ChannelKind::Task => Ok(Channel::Task(id("task_id", request.task_id.as_ref())?)),
         ChannelKind::Notifications | ChannelKind::Unspecified => Ok(Channel::Notifications),
+        ChannelKind::Conversation => {
+            Ok(Channel::Conversation(id("conversation_id", request.conversation_id.as_ref())?))
+        }
         ChannelKind::Board => match request.board() {
             BoardKind::My => Ok(Channel::Board(BoardName::My)),
             BoardKind::User => Ok(Channel::Board(BoardName::User(id("user_id", request.user_id.as_ref())?))),

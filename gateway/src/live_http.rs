@@ -86,7 +86,10 @@ impl LiveHttp {
         format: Format,
     ) -> Result<Opened, Problem> {
         let Ok(Query(Request { parameters, token, account_id })) = query else {
-            return Err(Problem::field("channel", "must be TaskChannel, BoardChannel or NotificationChannel"));
+            return Err(Problem::field(
+                "channel",
+                "must be TaskChannel, BoardChannel, NotificationChannel or AIChannel",
+            ));
         };
         let token = token.or_else(|| headers::bearer(headers).map(str::to_owned)).ok_or(Reason::TokenMissing)?;
         let account_id = account_id.or_else(|| headers::text(headers, &X_ACCOUNT_ID).map(str::to_owned));
@@ -162,6 +165,11 @@ async fn event_stream(
 async fn poll(State(http): State<LiveHttp>, extensions: Extensions, headers: HeaderMap, query: Parsed) -> Response {
     let deadline = Instant::now() + POLL_TIMEOUT;
     let waits = matches!(&query, Ok(Query(request)) if request.parameters.since.is_some());
+    if matches!(&query, Ok(Query(request)) if !request.parameters.has_history()) {
+        let problem =
+            Problem::field("channel", "has no history, so it cannot be polled; use /v1/live/stream or /cable");
+        return problem.into_response_for(&headers);
+    }
     let opened = http.open(query, &headers, &extensions, Format::Json).await;
     let Opened { mut stream, permit, verdict } = match opened {
         Ok(opened) => opened,

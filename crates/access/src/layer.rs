@@ -20,9 +20,6 @@ use crate::{
     TokenVerifier, matrix,
 };
 
-/// The `amr` value of a sign-in with two factors (RFC 8176).
-const MULTI_FACTOR: &str = "mfa";
-
 /// Authorizes every call by the rule of its RPC, and passes [`Caller`] and [`Principal`] to handlers.
 #[derive(Debug, Clone)]
 pub struct AccessLayer(Arc<Access>);
@@ -96,7 +93,7 @@ impl Access {
         }
         // Checked for members only: for others the account does not exist. RPCs without an account, such as the set-up
         // of a second factor, stay open.
-        if membership.settings.second_factor_required && !caller.amr.iter().any(|method| method == MULTI_FACTOR) {
+        if membership.settings.second_factor_required && !caller.has_second_factor() {
             return Err(Reason::SecondFactorRequired.into());
         }
         if !matrix::holds(membership.role, permission) {

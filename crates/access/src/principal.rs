@@ -80,7 +80,15 @@ pub struct Caller {
     pub(crate) authorization: MetadataValue<tonic::metadata::Ascii>,
 }
 
+/// The `amr` value of a sign-in with two factors (RFC 8176).
+const MULTI_FACTOR: &str = "mfa";
+
 impl Caller {
+    /// Whether they signed in with two factors.
+    pub fn has_second_factor(&self) -> bool {
+        self.amr.iter().any(|method| method == MULTI_FACTOR)
+    }
+
     /// Requires a proof of identity within [`FRESH_FOR`], for an RPC whose rule is `FRESH_PROOF_CONDITIONAL`.
     ///
     /// # Errors

@@ -14,4 +14,4 @@ mod streams;
 pub mod tail;
 
 pub use consumer::{Delivery, Handler};
-pub use streams::{PARTITIONS, Streams, partition};
+pub use streams::{CONVERSATIONS_CHANNEL, PARTITIONS, Streams, partition};

@@ -16,6 +16,9 @@ pub const PARTITIONS: u16 = 8;
 /// Approximate maximum length of a stream. Entries that were trimmed before they were read are still in the outbox.
 pub(crate) const MAX_STREAM_LEN: usize = 200_000;
 
+/// The channel of updates of conversations: encoded `baton.notification.v1.PublishConversationUpdatesRequest`s.
+pub const CONVERSATIONS_CHANNEL: &str = "baton:live:conversations";
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,7 +49,16 @@ impl Streams {
         self.shared.clone()
     }
 
-    /// Subscribes to a channel of the server, which has nothing to do with the streams.
+    /// Publishes a message on a channel of the server, which has nothing to do with the streams: it is stored nowhere, and
+    /// received by those who are subscribed at the moment.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn publish_ephemeral(&self, channel: &str, message: &[u8]) -> redis::RedisResult<()> {
+        redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut self.connection()).await
+    }
+
+    /// Subscribes to such a channel.
     ///
     /// # Errors
     /// If the server cannot be reached.

@@ -1,6 +1,7 @@
 //! The subscribers of one account: they join and subscribe, events are published to them, and the services are asked what
 //! events do not say. [`State`] decides who receives what.
 
+mod conversations;
 mod state;
 
 use std::{
@@ -20,6 +21,7 @@ use self::state::{Follower, Followers, State, TextRequest, is_in};
 use super::{
     Live,
     authorizer::AccessError,
+    ephemeral::Updates,
     event::{LiveEvent, Subject},
     message::signal as encode_signal,
     position::Position,
@@ -198,6 +200,9 @@ impl Account {
             }
         }
         self.deliver(state, live, epoch);
+        if let Some(stream) = live.stream(self.id).filter(|_| !state.is_reading) {
+            state.deliver_waiting_updates(stream);
+        }
     }
 
     /// Adds a subscriber, who had this role a moment ago.
@@ -261,7 +266,8 @@ impl Account {
         let user_id = subscriber.user_id();
         let topic = channel.topic(user_id, &hierarchy);
         let decision = match channel {
-            Channel::Notifications => Some(true),
+            // Everybody may follow conversations of their own, which exist only for them.
+            Channel::Notifications | Channel::Conversation(_) => Some(true),
             Channel::Board(name) => Some(hierarchy.may_see_board(user_id, *name)),
             // The service may know of a change whose event is under way, so it decides against a subscription.
             Channel::Task(id) => {
@@ -405,8 +411,7 @@ impl Account {
     ) -> Option<(Topic, bool)> {
         let mut state = self.lock();
         let topic = subscriber.set_present(identifier, present)?;
-        // Nobody else is there.
-        if matches!(topic, Topic::Notifications(_)) {
+        if !topic.has_presence() {
             return None;
         }
         let followers = state.followers.get_mut(&topic)?;
@@ -446,6 +451,16 @@ impl Account {
             let others = present.filter(|it| signal != Signal::Typing || it.subscriber.user_id() != user_id);
             others.for_each(|follower| follower.subscriber.push(Item::Message(text.clone())));
         }
+    }
+
+    /// Delivers updates of a conversation.
+    pub(super) fn publish_updates(&self, updates: Updates, stream: StreamState) {
+        self.lock().publish_updates(updates, stream);
+    }
+
+    /// Tells those who follow conversations to read them again.
+    pub(super) fn resync_conversations(&self, stream: StreamState) {
+        self.lock().resync_conversations(stream);
     }
 
     /// Ends all subscribers.

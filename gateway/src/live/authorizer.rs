@@ -40,8 +40,6 @@ const COMMENT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 4;
 /// Delay after the first attempt; it doubles.
 const RETRY_DELAY: Duration = Duration::from_millis(300);
-/// The `amr` value of a sign-in with two factors (RFC 8176).
-const MULTI_FACTOR: &str = "mfa";
 
 /// The credentials of a subscriber.
 #[derive(Clone)]
@@ -238,7 +236,7 @@ impl Authorizer {
             account_id: principal.account_id(),
             session_id: principal.caller.session_id,
             key_id,
-            has_second_factor: principal.caller.amr.iter().any(|method| method == MULTI_FACTOR),
+            has_second_factor: principal.caller.has_second_factor(),
         };
         Ok(Identified { identity, role: principal.role(), expires_at: principal.caller.expires_at })
     }

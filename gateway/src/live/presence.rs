@@ -8,12 +8,11 @@ use std::{sync::LazyLock, time::Duration};
 
 use baton_events::Streams;
 use baton_runtime::{Clock, Shutdown};
-use futures_util::StreamExt as _;
 use redis::Script;
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 use uuid::Uuid;
 
-use super::{Live, topic::Topic};
+use super::{Live, ephemeral, topic::Topic};
 
 /// Presence ends this long after it was last said.
 const TTL: Duration = Duration::from_secs(15);
@@ -23,7 +22,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const MAX_LISTED: usize = 100;
 /// Topics of one round trip.
 const BATCH: usize = 200;
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The channel on which gateways tell each other who came, went and types.
 const CHANNEL: &str = "baton:live:signals";
 
@@ -143,7 +141,7 @@ impl Presence {
         user_id: Uuid,
     ) -> redis::RedisResult<()> {
         let text = format!("{} {} {user_id}", place(account_id, topic), signal.name());
-        redis::cmd("PUBLISH").arg(CHANNEL).arg(text).query_async(&mut self.streams.connection()).await
+        self.streams.publish_ephemeral(CHANNEL, text.as_bytes()).await
     }
 
     /// Says who is present on this gateway, until the process stops.
@@ -162,24 +160,12 @@ impl Presence {
 
     /// Passes on what other gateways tell, until the process stops.
     pub(super) async fn listen(self, live: Live, shutdown: Shutdown) {
-        while !shutdown.stop().is_cancelled() {
-            let heard = async {
-                let mut signals = self.streams.subscribe(CHANNEL).await?.into_on_message();
-                while let Some(message) = signals.next().await {
-                    if let Some((account_id, topic, signal, user_id)) = parse(&message.get_payload::<String>()?) {
-                        live.signal(account_id, topic, signal, user_id);
-                    }
-                }
-                Ok::<_, redis::RedisError>(())
-            };
-            tokio::select! {
-                result = heard => if let Err(error) = result {
-                    tracing::warn!(%error, "signals of presence are interrupted");
-                },
-                () = shutdown.stop().cancelled() => return,
+        let pass_on = |signal: &[u8]| {
+            if let Some((account_id, topic, signal, user_id)) = str::from_utf8(signal).ok().and_then(parse) {
+                live.signal(account_id, topic, signal, user_id);
             }
-            sleep(RETRY_DELAY).await;
-        }
+        };
+        ephemeral::listen(&self.streams, CHANNEL, &shutdown, || {}, pass_on).await;
     }
 }
 
@@ -216,7 +202,6 @@ mod tests {
             Topic::Board(Board::Of(user)),
             Topic::Board(Board::Team(user)),
             Topic::Board(Board::Account),
-            Topic::Notifications(user),
         ] {
             for (signal, name) in Signal::ALL {
                 let text = format!("{} {name} {user}", place(account, topic));

@@ -43,6 +43,9 @@ impl ChannelStream {
         let identified = live.identify(&credentials, WATCH).await.map_err(reason_of)?;
         let identity = identified.identity;
         let channel = channel(identity.user_id)?;
+        if matches!(channel, Channel::Conversation(_)) && identity.key_id.is_some() {
+            return Err(Reason::SessionRequired);
+        }
         if channel == Channel::Notifications {
             live.identify(&credentials, NOTIFICATIONS).await.map_err(reason_of)?;
         }
@@ -50,7 +53,7 @@ impl ChannelStream {
         let left = identified.expires_at.map(|at| at - Clock::system().now().timestamp());
         let expires = left.map(|left| Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()));
         let joined = live.join(identified, credentials.clone(), format).ok_or(Reason::Unavailable)?;
-        joined.subscribe("".into(), channel, since);
+        joined.subscribe("".into(), channel, since.filter(|_| channel.has_history()));
         let position = Position { epoch: 0, offset: 0 };
         let mut stream = Self {
             live: live.clone(),
@@ -149,7 +152,7 @@ impl ChannelStream {
     fn rejection(&self) -> Reason {
         match self.channel {
             Channel::Task(_) => Reason::TaskNotFound,
-            Channel::Board(_) | Channel::Notifications => Reason::BoardNotFound,
+            Channel::Board(_) | Channel::Notifications | Channel::Conversation(_) => Reason::BoardNotFound,
         }
     }
 

@@ -15,6 +15,9 @@ pub(crate) enum Topic {
     Board(Board),
     /// A person's notifications.
     Notifications(Uuid),
+    /// A conversation with the assistant, as its owner sees it. Nobody else's updates have this topic, so nobody has to
+    /// be asked who the owner is.
+    Conversation { owner: Uuid, id: Uuid },
 }
 
 impl fmt::Display for Topic {
@@ -25,12 +28,13 @@ impl fmt::Display for Topic {
             Self::Board(Board::Team(id)) => write!(f, "board-team-{id}"),
             Self::Board(Board::Account) => write!(f, "board-account"),
             Self::Notifications(id) => write!(f, "notifications-{id}"),
+            Self::Conversation { id, .. } => write!(f, "conversation-{id}"),
         }
     }
 }
 
 impl Topic {
-    /// Parses what `Display` writes.
+    /// Parses what `Display` writes for the topics that people can be present at.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let id = |prefix: &str| text.strip_prefix(prefix)?.parse().ok();
         if text == "board-account" {
@@ -39,7 +43,16 @@ impl Topic {
         None.or_else(|| id("task-").map(Self::Task))
             .or_else(|| id("board-team-").map(|lead| Self::Board(Board::Team(lead))))
             .or_else(|| id("board-").map(|person| Self::Board(Board::Of(person))))
-            .or_else(|| id("notifications-").map(Self::Notifications))
+    }
+
+    /// Whether people can see each other there.
+    pub(super) fn has_presence(self) -> bool {
+        matches!(self, Self::Task(_) | Self::Board(_))
+    }
+
+    /// Whether its messages are kept for those who continue. A conversation's are not: they are text.
+    pub(super) fn has_history(self) -> bool {
+        !matches!(self, Self::Conversation { .. })
     }
 }
 
@@ -52,18 +65,21 @@ pub(crate) enum Channel {
     Task(Uuid),
     /// A board.
     Board(BoardName),
+    /// A conversation of the subscriber with the assistant.
+    Conversation(Uuid),
 }
 
 /// A channel's name, and how its parameters are read. A new channel is a row here and a [`Topic`].
 type Row = (&'static str, fn(&Parameters, Uuid) -> Option<Channel>);
 
-const CHANNELS: [Row; 3] = [
+const CHANNELS: [Row; 4] = [
     ("NotificationChannel", |parameters, caller| match &parameters.user_id {
         None => Some(Channel::Notifications),
         Some(user_id) => (user_id.parse() == Ok(caller)).then_some(Channel::Notifications),
     }),
     ("TaskChannel", |parameters, _| Some(Channel::Task(parameters.task_id.as_ref()?.parse().ok()?))),
     ("BoardChannel", |parameters, _| Some(Channel::Board(board_name(parameters.board_id.as_ref()?)?))),
+    ("AIChannel", |parameters, _| Some(Channel::Conversation(parameters.conversation_id.as_ref()?.parse().ok()?))),
 ];
 
 /// An identifier: the name of a channel and its parameters.
@@ -73,6 +89,7 @@ pub(crate) struct Parameters {
     user_id: Option<String>,
     task_id: Option<String>,
     board_id: Option<String>,
+    conversation_id: Option<String>,
     /// Position to continue from.
     pub(crate) since: Option<String>,
 }
@@ -81,6 +98,11 @@ impl Parameters {
     /// Parses an identifier, a JSON object.
     pub(crate) fn parse(identifier: &str) -> Option<Self> {
         serde_json::from_str(identifier).ok()
+    }
+
+    /// Whether a subscriber can continue from a position. An unknown channel is refused later.
+    pub(crate) fn has_history(&self) -> bool {
+        self.channel(Uuid::nil()).is_none_or(Channel::has_history)
     }
 
     /// The channel; `None` for an unknown one, and for another user's notifications.
@@ -101,12 +123,18 @@ fn board_name(id: &str) -> Option<BoardName> {
 }
 
 impl Channel {
+    /// Whether a subscriber can continue from a position.
+    pub(crate) fn has_history(self) -> bool {
+        !matches!(self, Self::Conversation(_))
+    }
+
     /// The topic that the channel means for this subscriber.
     pub(crate) fn topic(self, subscriber: Uuid, hierarchy: &Hierarchy) -> Topic {
         match self {
             Self::Notifications => Topic::Notifications(subscriber),
             Self::Task(id) => Topic::Task(id),
             Self::Board(name) => Topic::Board(Board::named(name, subscriber, hierarchy)),
+            Self::Conversation(id) => Topic::Conversation { owner: subscriber, id },
         }
     }
 }
@@ -136,7 +164,11 @@ mod tests {
             let parsed = parse(&json!({"channel": "BoardChannel", "board_id": board_id}));
             assert_eq!(parsed, Some(Channel::Board(board)));
         }
+        let conversation = parse(&json!({"channel": "AIChannel", "conversation_id": TASK}));
+        assert_eq!(conversation, Some(Channel::Conversation(TASK)));
         for bad in [
+            json!({"channel": "AIChannel"}),
+            json!({"channel": "AIChannel", "conversation_id": "1"}),
             json!({"channel": "TaskChannel"}),
             json!({"channel": "TaskChannel", "task_id": "1"}),
             json!({"channel": "TaskChannel", "task_id": 1}),

@@ -9,6 +9,7 @@ mod fixture;
 mod access_changes;
 mod boards;
 mod connection;
+mod conversation_channel;
 mod limits;
 mod notification_channel;
 mod outage;

@@ -8,7 +8,9 @@ mod routing;
 mod rpc;
 mod store;
 
-use baton_proto::baton::notification::v1::notification_service_server::NotificationServiceServer;
+use baton_proto::baton::notification::v1::{
+    internal_service_server::InternalServiceServer, notification_service_server::NotificationServiceServer,
+};
 use baton_runtime::{Clock, Shutdown};
 use baton_service::{Service, Spec};
 use tokio::net::TcpListener;
@@ -30,6 +32,7 @@ pub type Config = baton_service::Config<()>;
 /// When the configuration is wrong or the server fails.
 pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = Service::open(&SPEC, &config.service, clock, shutdown)?;
-    let rpc = rpc::Rpc { db: service.db() };
-    service.rpc(NotificationServiceServer::new(rpc)).consume(events::Handler).serve(listener).await
+    let rpc = rpc::Rpc { db: service.db(), streams: service.streams() };
+    let service = service.rpc(NotificationServiceServer::new(rpc.clone())).rpc(InternalServiceServer::new(rpc));
+    service.consume(events::Handler).serve(listener).await
 }

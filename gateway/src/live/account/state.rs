@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::Request;
 use crate::live::{
     authorizer::Credentials,
+    ephemeral::Updates,
     event::{LiveEvent, Subject},
     message::{Encoded, Format, TopicMessage, message},
     position::Position,
@@ -26,7 +27,7 @@ use crate::live::{
 /// Messages that a subscription receives at once when it continues; whoever missed more reads the state again.
 const MAX_REPLAY: usize = 1_000;
 /// The message that tells a subscriber to read the state again.
-const RESYNC: &str = "resync";
+pub(super) const RESYNC: &str = "resync";
 /// Events of a topic that wait for the text of a comment; beyond, comments come without.
 const MAX_HELD: usize = 256;
 
@@ -57,6 +58,8 @@ pub(super) struct State {
     pub(super) held: BTreeSet<u64>,
     /// Subscriptions to tasks whose access has to be checked again.
     pub(super) unverified: Vec<(Arc<Subscriber>, Arc<str>, Uuid)>,
+    /// Updates of conversations that wait for the hierarchy.
+    pub(super) waiting_updates: VecDeque<Updates>,
 }
 
 /// Where a subscription continues.
@@ -81,6 +84,8 @@ pub(super) struct Followers {
     pub(super) held: VecDeque<Arc<LiveEvent>>,
     /// The text of the first held event, once it was asked for.
     pub(super) text: Option<Option<LiveComment>>,
+    /// Of a conversation: the last message and its last update that was delivered.
+    pub(super) last_update: Option<(Uuid, u32)>,
 }
 
 /// A comment to read for the followers of its task.
@@ -290,7 +295,7 @@ impl State {
             followers.retain(|(format, identifier), follower, _| {
                 let user_id = follower.subscriber.user_id();
                 let may_follow = match follower.channel {
-                    Channel::Notifications => true,
+                    Channel::Notifications | Channel::Conversation(_) => true,
                     // Without an audience a service is being asked.
                     Channel::Task(_) => audience.is_none_or(|(audience, _)| is_in(audience, user_id, hierarchy)),
                     Channel::Board(name) => hierarchy.may_see_board(user_id, name),
@@ -325,7 +330,7 @@ impl State {
     pub(super) fn follow(&mut self, topic: Topic, identifier: &Arc<str>, follower: Follower) {
         let audience = match topic {
             Topic::Task(id) => self.audience(id),
-            Topic::Board(_) | Topic::Notifications(_) => None,
+            Topic::Board(_) | Topic::Notifications(_) | Topic::Conversation { .. } => None,
         };
         let followers = self.followers.entry(topic).or_default();
         followers.audience = audience;
@@ -373,7 +378,8 @@ impl State {
         let Some(follower) = follower.filter(|follower| !follower.is_confirmed) else { return };
         follower.is_confirmed = true;
         let since = follower.since.take();
-        let after = since.and_then(|since| since.offset(stream, self.floor, current.offset));
+        let after =
+            since.filter(|_| topic.has_history()).and_then(|since| since.offset(stream, self.floor, current.offset));
         // Until it was confirmed, the subscription's messages were not pushed.
         let replayed = (since.is_none() || after.is_some()).then(|| {
             let after = after.unwrap_or(follower.after);
@@ -393,7 +399,7 @@ impl State {
         follower.after = self.delivered.max(position.offset);
         subscriber.push(Item::Confirmed { identifier: Arc::clone(identifier), position, history });
         let is_cable = matches!(subscriber.format, Format::Cable | Format::CableExtended);
-        if history == Some(false) || history.is_none() && is_cable {
+        if history == Some(false) || history.is_none() && (is_cable || !topic.has_history()) {
             let resync = TopicMessage::bare(RESYNC, topic, position);
             subscriber.push(Item::Message(resync.encode(subscriber.format, identifier)));
         }

@@ -23,6 +23,7 @@ pub(crate) type Client = NotificationServiceClient<Channel>;
 pub(crate) struct Fixture {
     pub(crate) context: TestContext,
     pub(crate) team: Team,
+    pub(crate) channel: Channel,
     pub(crate) client: Client,
     pub(crate) task: Db,
     pub(crate) streams: Streams,
@@ -40,7 +41,7 @@ impl Fixture {
         let task = context.db("task");
         tokio::spawn(relay::run(task.clone(), streams.clone(), context.shutdown().clone()));
         let team = context.team().await;
-        Self { context, team, client: NotificationServiceClient::new(channel), task, streams }
+        Self { context, team, client: NotificationServiceClient::new(channel.clone()), channel, task, streams }
     }
 
     /// Starts another instance of the service. Returns its shutdown handle and its task.

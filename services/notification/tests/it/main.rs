@@ -7,6 +7,7 @@
 mod fixture;
 
 mod account_deletion;
+mod conversation_updates;
 mod dead_letters;
 mod duplicate_events;
 mod isolation;
