@@ -20,10 +20,7 @@ use axum::{
 };
 use baton_errors::Reason;
 use baton_runtime::{Clock, Shutdown};
-use http::{
-    Extensions, HeaderMap, Uri,
-    header::{AUTHORIZATION, ORIGIN},
-};
+use http::{Extensions, HeaderMap, Uri, header::AUTHORIZATION};
 use opentelemetry::{global, metrics::UpDownCounter};
 use serde::Deserialize;
 use tokio_util::task::TaskTracker;
@@ -43,7 +40,6 @@ const PATH: &str = "/cable";
 const SUBPROTOCOL: &str = "actioncable-v1-json";
 /// AnyCable's extension, with positions and history.
 const EXTENDED_SUBPROTOCOL: &str = "actioncable-v1-ext-json";
-const TOKEN_SUBPROTOCOL: &str = "baton.token.";
 /// Maximum frame and message of a client, in bytes.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Read buffer of a socket, in bytes, allocated while the socket is open. Commands are short; longer ones grow it.
@@ -114,11 +110,13 @@ async fn connect(
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else { return Problem::from(Reason::WebSocketExpected).into_response_for(&headers) };
-    if !is_origin_allowed(&cable.0.origins, &uri, &headers) {
+    if !same_origin::may_connect(&cable.0.origins, &uri, &headers) {
         return Problem::from(Reason::OriginNotAllowed).into_response_for(&headers);
     }
     let Parameters { token, account_id } = query.map(|Query(parameters)| parameters).unwrap_or_default();
-    let token = token.or_else(|| subprotocol_token(&upgrade)).or_else(|| headers::bearer(&headers).map(str::to_owned));
+    let token = token
+        .or_else(|| same_origin::subprotocol_token(&upgrade))
+        .or_else(|| headers::bearer(&headers).map(str::to_owned));
     let account_id = account_id.or_else(|| headers::text(&headers, &X_ACCOUNT_ID).map(str::to_owned));
     let credentials = token.and_then(|token| Credentials::new(&token, account_id.as_deref()));
     // Connecting counts as a request of the token's quota, or else of the address's.
@@ -126,17 +124,15 @@ async fn connect(
     headers.remove(AUTHORIZATION);
     headers.extend(credentials.as_ref().map(Credentials::headers).unwrap_or_default());
     let client = guard.trusted_proxies.client_ip(&headers, &extensions);
-    let caller = guard.limiter.caller(WATCH, &headers, None, client).await;
-    if let Some(verdict) = guard.limiter.count(WATCH, &caller).await
-        && let Err(refused) = verdict.check()
-    {
-        let mut response = Problem::from_unrouted_status(&refused.into()).into_response_for(&headers);
-        verdict.write_headers(response.headers_mut());
-        return response;
-    }
-    let permit = match guard.admission.acquire_stream(caller.key(), caller.stream_account()) {
-        Ok(permit) => permit,
-        Err(refused) => return Problem::from_unrouted_status(&refused.into()).into_response_for(&headers),
+    let permit = match guard.admit_stream(WATCH, &headers, None, client).await {
+        Ok((permit, _)) => permit,
+        Err((refused, verdict)) => {
+            let mut response = Problem::from_unrouted_status(&refused.into()).into_response_for(&headers);
+            if let Some(verdict) = verdict {
+                verdict.write_headers(response.headers_mut());
+            }
+            return response;
+        }
     };
     let upgrade = upgrade.protocols([EXTENDED_SUBPROTOCOL, SUBPROTOCOL]).max_frame_size(MAX_FRAME_BYTES);
     let is_extended = upgrade.selected_protocol().is_some_and(|protocol| protocol == EXTENDED_SUBPROTOCOL);
@@ -169,46 +165,5 @@ impl OpenSocket {
 impl Drop for OpenSocket {
     fn drop(&mut self) {
         self.0.add(-1, &[]);
-    }
-}
-
-/// Whether the page's origin may connect. Browsers always send `Origin`; clients without it are not browsers.
-fn is_origin_allowed(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    same_origin::is_same_origin(origin, uri, headers)
-        || allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
-}
-
-fn subprotocol_token(upgrade: &WebSocketUpgrade) -> Option<String> {
-    let mut offered = upgrade.requested_protocols().filter_map(|protocol| protocol.to_str().ok());
-    offered.find_map(|protocol| protocol.strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use http::header::HOST;
-
-    use super::*;
-
-    #[test]
-    fn only_allowed_origins_and_the_own_host_may_connect() {
-        let uri = Uri::from_static("/cable");
-        let may = |origin: Option<&str>, allowed: &[&str]| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, "api.example.com:8080".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, origin.parse().unwrap());
-            }
-            is_origin_allowed(&allowed.iter().map(|&s| s.to_owned()).collect::<Vec<_>>(), &uri, &headers)
-        };
-        let app = &["https://app.example.com"][..];
-        assert!(may(None, &[]));
-        assert!(may(Some("https://app.example.com"), app));
-        assert!(may(Some("http://api.example.com:8080"), &[]));
-        assert!(may(Some("https://evil.example"), &["*"]));
-        for evil in ["https://evil.example", "null", "http://api.example.com", "https://app.example.com.evil.example"] {
-            assert!(!may(Some(evil), app), "{evil}");
-        }
     }
 }

@@ -19,6 +19,7 @@ mod live;
 mod live_grpc;
 mod live_http;
 mod merge_patch;
+mod message_stream;
 mod middleware;
 mod oauth;
 mod openapi;
@@ -96,7 +97,8 @@ pub async fn start(
     let grpc = GrpcProxy::new(&upstreams, &guard, &rules, &config, live_grpc, draining.clone())?;
     let live_http = live_http::router(live.clone(), guard.clone(), shutdown.clone());
     let cable = Cable::new(live.clone(), &config, guard.clone(), shutdown.clone());
-    let app = rest_router(Arc::new(config), &upstreams, &guard, &live)?
+    let (rest, message_streams) = rest_routers(Arc::new(config), &upstreams, &guard, &live, &shutdown)?;
+    let app = rest
         .merge(webhook)
         .merge(openapi)
         .merge(docs::router().layer(map_response(async |asset| compression::allow(asset, usize::MAX))))
@@ -105,6 +107,7 @@ pub async fn start(
         .merge(health::router(upstreams, draining))
         .merge(cable::router(cable.clone()))
         .merge(live_http)
+        .merge(message_streams)
         .merge(extra)
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
@@ -145,19 +148,35 @@ pub fn openapi() -> Result<serde_json::Value> {
     openapi::document(None, openapi::ORIGIN)
 }
 
-/// Builds the REST routes of the contract.
-fn rest_router(config: Arc<Config>, upstreams: &Upstreams, guard: &RequestGuard, live: &Live) -> Result<Router> {
-    let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
+/// Builds the REST routes of the contract: those with one response, and those that stream messages, which no layer may
+/// collect.
+fn rest_routers(
+    config: Arc<Config>,
+    upstreams: &Upstreams,
+    guard: &RequestGuard,
+    live: &Live,
+    shutdown: &Shutdown,
+) -> Result<(Router, Router)> {
+    let (mut single, mut streams) = (BTreeMap::new(), BTreeMap::new());
     for route in routes::routes()? {
         let upstream = upstreams.of_package(route.method.parent_file().package_name())?;
-        let filter = MethodFilter::try_from(route.verb.clone())?;
-        let template = route.template.clone();
-        let live = route.has_live_position().then(|| live.clone());
-        let (config, guard) = (config.clone(), guard.clone());
-        let endpoint = Arc::new(rest::Endpoint { route, upstream, config, guard, live });
-        let handler = move |request: Request| rest::handle(endpoint.clone(), request);
+        let (template, is_stream) = (route.template.clone(), route.is_message_stream);
+        let mut filter = MethodFilter::try_from(route.verb.clone())?;
+        let (config, guard, live, shutdown) = (config.clone(), guard.clone(), live.clone(), shutdown.clone());
+        let endpoint = Arc::new(rest::Endpoint { route, upstream, config, guard, live, shutdown });
+        let paths: &mut BTreeMap<String, MethodRouter> = if is_stream { &mut streams } else { &mut single };
         let methods = paths.remove(&template).unwrap_or_default();
-        paths.insert(template, methods.on(filter, handler));
+        let methods = if is_stream {
+            // A WebSocket over HTTP/2 is opened by CONNECT (RFC 8441).
+            filter = filter.or(MethodFilter::CONNECT);
+            methods.on(filter, move |request: Request| message_stream::handle(endpoint.clone(), request))
+        } else {
+            methods.on(filter, move |request: Request| rest::handle(endpoint.clone(), request))
+        };
+        paths.insert(template, methods);
     }
-    Ok(paths.into_iter().fold(Router::new(), |router, (template, methods)| router.route(&template, methods)))
+    let router = |paths: BTreeMap<String, MethodRouter>| {
+        paths.into_iter().fold(Router::new(), |router, (template, methods)| router.route(&template, methods))
+    };
+    Ok((router(single), router(streams)))
 }

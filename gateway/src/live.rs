@@ -135,7 +135,7 @@ impl Live {
     /// Starts to deliver the events of `streams` to subscribers whom `upstreams` authorize.
     ///
     /// # Errors
-    /// If the contract has no access rule for notifications.
+    /// If an RPC of the contract has no access rule.
     pub(crate) fn start(
         upstreams: Upstreams,
         config: &Config,

@@ -18,7 +18,6 @@ use baton_proto::{
 use baton_runtime::Shutdown;
 use bytes::{BufMut as _, Bytes};
 use futures_util::{StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
-use http::{HeaderMap, header::AUTHORIZATION};
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::{
@@ -30,7 +29,7 @@ use tonic::{
 
 use crate::{
     grpc_proxy::refuse,
-    headers::{self, X_ACCOUNT_ID},
+    headers,
     live::{Channel, ChannelStream, Credentials, Encoded, Format, Live, Position, Since, WATCH},
     middleware,
     rate_limit::Verdict,
@@ -132,7 +131,7 @@ impl ServerStreamingService<WatchRequest> for WatchService {
         let (live, shutdown) = (self.live.clone(), self.shutdown.clone());
         Box::pin(async move {
             let (metadata, _, message) = request.into_parts();
-            let credentials = credentials(&metadata.into_headers())?;
+            let credentials = Credentials::from_headers(&metadata.into_headers()).map_err(Error::from)?;
             let since = since(&message)?;
             let channel = channel(&message)?;
             let stream = ChannelStream::open(&live, credentials, Format::Protobuf, |_| Ok(channel), since).await;
@@ -164,15 +163,6 @@ fn responses(stream: ChannelStream, shutdown: Shutdown) -> impl futures_util::St
 /// A response without a message.
 fn bare(position: Position) -> Bytes {
     WatchResponse { position: position.to_string(), message: None }.encode_to_vec().into()
-}
-
-fn credentials(headers: &HeaderMap) -> Result<Credentials, Error> {
-    if !headers.contains_key(AUTHORIZATION) {
-        return Err(Reason::TokenMissing.into());
-    }
-    let credentials =
-        headers::bearer(headers).and_then(|token| Credentials::new(token, headers::text(headers, &X_ACCOUNT_ID)));
-    credentials.ok_or_else(|| Reason::TokenInvalid.into())
 }
 
 fn since(request: &WatchRequest) -> Result<Option<Since>, Error> {

@@ -95,13 +95,8 @@ impl LiveHttp {
         let account_id = account_id.or_else(|| headers::text(headers, &X_ACCOUNT_ID).map(str::to_owned));
         let credentials = Credentials::new(&token, account_id.as_deref()).ok_or(Reason::TokenInvalid)?;
         let client = self.guard.trusted_proxies.client_ip(headers, extensions);
-        let caller = self.guard.limiter.caller(WATCH, &credentials.headers(), None, client).await;
-        let verdict = self.guard.limiter.count(WATCH, &caller).await;
-        if let Some(verdict) = &verdict {
-            verdict.check().map_err(|refused| Problem::from_unrouted_status(&refused.into()))?;
-        }
-        let permit = self.guard.admission.acquire_stream(caller.key(), caller.stream_account());
-        let permit = permit.map_err(|refused| Problem::from_unrouted_status(&refused.into()))?;
+        let admitted = self.guard.admit_stream(WATCH, &credentials.headers(), None, client).await;
+        let (permit, verdict) = admitted.map_err(|(refused, _)| Problem::from_unrouted_status(&refused.into()))?;
         let since = headers::text(headers, &LAST_EVENT_ID).map(str::to_owned).or_else(|| parameters.since.clone());
         let since = match since.map(|since| since.parse()) {
             Some(Ok(position)) => Some(Since::Position(position)),

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use baton_errors::Reason;
+use baton_runtime::Shutdown;
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
     header::{CONNECTION, CONTENT_TYPE},
@@ -47,8 +48,8 @@ pub(crate) struct Endpoint {
     pub(crate) upstream: Upstream,
     pub(crate) config: Arc<Config>,
     pub(crate) guard: RequestGuard,
-    /// `None` for routes whose responses have no live position.
-    pub(crate) live: Option<Live>,
+    pub(crate) live: Live,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// Handles a request that matched the route.
@@ -74,7 +75,8 @@ pub(crate) async fn handle(endpoint: Arc<Endpoint>, request: Request) -> Respons
     };
     let verdict = limiter.count(rpc, &caller).await;
     // Taken before the service reads: a subscription from here misses nothing that the response does not have.
-    let live_position = endpoint.live.as_ref().and_then(|live| live.position(caller.account()?));
+    let live_position = caller.account().filter(|_| endpoint.route.has_live_position());
+    let live_position = live_position.and_then(|account_id| endpoint.live.position(account_id));
     let mut response = match verdict.as_ref().map_or(Ok(()), Verdict::check) {
         Ok(()) => call_with_deadline(&endpoint, parts, &body.bytes, client, deadline).await,
         Err(refused) => Problem::from_status(&refused.into(), &endpoint.route).into_response_for(&parts.headers),
@@ -97,7 +99,7 @@ async fn with_body_deadline<T>(
 }
 
 /// Reads the body, up to this route's limit.
-async fn read_body(
+pub(crate) async fn read_body(
     endpoint: &Endpoint,
     parts: &Parts,
     body: HttpBody,
@@ -161,10 +163,7 @@ async fn call_service(
     let mode = cookies::read_request(route, parts, config, &mut request)?;
     oauth::read_request(route, &parts.headers, &mut request);
 
-    if let Some(account) = account_of_request(route, &request) {
-        let value = HeaderValue::try_from(&*account).map_err(|_| Problem::field("account_id", "must be a UUID"))?;
-        parts.headers.insert(headers::X_ACCOUNT_ID, value);
-    }
+    name_account(route, parts, &request)?;
     let metadata = headers::upstream_metadata(&parts.headers, client);
     let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
     call.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -183,7 +182,7 @@ async fn call_service(
 }
 
 /// Decodes the RPC's request from path, query and body.
-async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
+pub(crate) async fn decode(route: &Route, parts: &mut Parts, bytes: &[u8]) -> Result<DynamicMessage, Problem> {
     let mut violations = Violations::default();
     let mut request = decode_body(route, &parts.headers, bytes, &mut violations)?;
     route.query.bind(&oauth::known_query(route, parts.uri.query().unwrap_or_default()), &mut request, &mut violations);
@@ -283,10 +282,19 @@ fn bind_path(route: &Route, params: &RawPathParams, request: &mut DynamicMessage
 }
 
 /// The account of the URL's path, before the rest of the request is read.
-async fn account_of_path_parameters(route: &Route, parts: &mut Parts) -> Option<String> {
+pub(crate) async fn account_of_path_parameters(route: &Route, parts: &mut Parts) -> Option<String> {
     route.path.iter().find(|parameter| parameter.name == "account_id")?;
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     params.iter().find_map(|(name, value)| (name == "account_id").then(|| value.to_owned()))
+}
+
+/// Sets the header to the account of the path, if that has one.
+pub(crate) fn name_account(route: &Route, parts: &mut Parts, request: &DynamicMessage) -> Result<(), Problem> {
+    if let Some(account) = account_of_request(route, request) {
+        let value = HeaderValue::try_from(&*account).map_err(|_| Problem::field("account_id", "must be a UUID"))?;
+        parts.headers.insert(headers::X_ACCOUNT_ID, value);
+    }
+    Ok(())
 }
 
 /// The account of the path; it overrides the header.

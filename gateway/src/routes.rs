@@ -45,6 +45,8 @@ pub(crate) struct Route {
     /// Whether the response is a `google.api.HttpBody`: a file, returned as it is and not as JSON. Such an RPC may
     /// stream it.
     pub(crate) is_file: bool,
+    /// Whether the RPC streams messages, which are sent as events: see [`crate::message_stream`].
+    pub(crate) is_message_stream: bool,
     /// Whether it can be called without signing in.
     pub(crate) is_public: bool,
     /// Whether the response contains a token, a key, a secret or a signed URL.
@@ -96,7 +98,10 @@ pub(crate) fn routes() -> Result<Vec<Route>> {
             let rule = options.get_extension(&http);
             let rule = rule.as_message().context("google.api.http is a message")?;
             let mut route = route(&method, rule).with_context(|| format!("the REST form of {}", method.full_name()))?;
-            route.is_public = rules.get(route.rpc.as_str()) == Some(&Rule::Public);
+            let access = rules.get(route.rpc.as_str());
+            route.is_public = access == Some(&Rule::Public);
+            let is_of_member = matches!(access, Some(Rule::Permission(_)));
+            ensure!(is_of_member || !route.is_message_stream, "{}: a stream needs a permission", method.full_name());
             routes.push(route);
         }
     }
@@ -137,7 +142,9 @@ const LIVE_PACKAGES: [&str; 2] = ["baton.task.v1", "baton.notification.v1"];
 impl Route {
     /// Whether responses say from which position a live subscription continues.
     pub(crate) fn has_live_position(&self) -> bool {
-        self.verb == Method::GET && LIVE_PACKAGES.contains(&self.method.parent_file().package_name())
+        self.verb == Method::GET
+            && !self.is_message_stream
+            && LIVE_PACKAGES.contains(&self.method.parent_file().package_name())
     }
 
     /// The message that REST returns.
@@ -183,7 +190,8 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         _ => false,
     };
     ensure!(!method.is_client_streaming(), "REST does not support request streams");
-    ensure!(is_file || !method.is_server_streaming(), "REST supports response streams for files only");
+    let is_message_stream = method.is_server_streaming() && !is_file;
+    ensure!(!is_message_stream || verb == Method::GET, "a stream of messages must be a GET");
     if !is_file {
         supported::check(&output).map_err(anyhow::Error::msg)?;
     }
@@ -216,6 +224,7 @@ fn route(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route> {
         version: message.get_field_by_name("version").filter(|field| !field.is_list() && field.kind() == Kind::Int32),
         method: method.clone(),
         is_file,
+        is_message_stream,
         is_public: false,
         returns_secret: has_secret(&message, &mut HashSet::new()),
         checks_version: false,

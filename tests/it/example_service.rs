@@ -77,8 +77,8 @@ async fn members_are_greeted_until_greetings_expire_or_the_account_is_deleted() 
 async fn permission_walk_covers_the_example() {
     baton_proto::include_example();
     let calls = permissions::walk(Platform::start_example(&[]).await, |package| package == "baton.example.v1").await;
-    // One RPC without ids, four roles: with own ids, and twice in another account.
-    assert_eq!(calls, 4 * 3);
+    // Two RPCs without ids, four roles: with own ids, and twice in another account.
+    assert_eq!(calls, 2 * 4 * 3);
 }
 
 #[tokio::test]
@@ -142,9 +142,10 @@ fn manifests_of_the_example_follow_from_its_row() {
     assert_eq!(config["data"]["BATON_EXAMPLE_URL"], "http://example:50099");
 }
 
-/// A service is its contract, its SQL and its rule. What else it needs is this short.
+/// A service is its contract, its SQL and its rules. What else it needs is this short; 60 lines without the RPC that
+/// streams.
 #[test]
-fn example_has_at_most_60_lines_of_its_own() {
+fn example_has_at_most_75_lines_of_its_own() {
     let lines = ["lib.rs", "main.rs", "events.rs", "rpc.rs"].map(|name| {
         let text = fs::read_to_string(repository().join("tests/example/src").join(name)).unwrap();
         let statement = |line: &&str| {
@@ -155,5 +156,5 @@ fn example_has_at_most_60_lines_of_its_own() {
         let body = text.split("\n\n").filter(|paragraph| !paragraph.trim_start().starts_with("use "));
         body.flat_map(str::lines).filter(statement).count()
     });
-    assert!(lines.iter().sum::<usize>() <= 60, "{lines:?}");
+    assert!(lines.iter().sum::<usize>() <= 75, "{lines:?}");
 }

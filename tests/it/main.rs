@@ -29,6 +29,7 @@ mod live_delivery;
 mod live_rights;
 mod live_updates;
 mod login_flood;
+mod message_streams;
 mod mfa;
 mod noisy_neighbours;
 mod oauth_sign_in;

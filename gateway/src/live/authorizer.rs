@@ -8,13 +8,16 @@ use baton_access::{
 };
 use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
 use baton_errors::{Reason, reason_of};
-use baton_proto::baton::{
-    auth::v1::{GetMeRequest, user_service_client::UserServiceClient},
-    live::v1::LiveComment,
-    task::v1::{
-        Comment, GetCommentRequest, GetTaskRequest, Task, comment_service_client::CommentServiceClient,
-        task_service_client::TaskServiceClient,
+use baton_proto::{
+    baton::{
+        auth::v1::{GetMeRequest, user_service_client::UserServiceClient},
+        live::v1::LiveComment,
+        task::v1::{
+            Comment, GetCommentRequest, GetTaskRequest, Task, comment_service_client::CommentServiceClient,
+            task_service_client::TaskServiceClient,
+        },
     },
+    pool,
 };
 use baton_runtime::{Clock, Secret, propagation};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -27,7 +30,10 @@ use tonic::{
 use uuid::Uuid;
 
 use super::Upstreams;
-use crate::{headers::X_ACCOUNT_ID, upstream::Upstream};
+use crate::{
+    headers::{self, X_ACCOUNT_ID},
+    upstream::Upstream,
+};
 
 /// The RPC that a caller must be allowed to call to receive anything.
 pub(crate) const WATCH: &str = "/baton.live.v1.LiveService/Watch";
@@ -70,6 +76,18 @@ impl Credentials {
             account: account.map(str::parse).transpose().ok()?,
             expires_at,
         })
+    }
+
+    /// The credentials in the headers of a request.
+    ///
+    /// # Errors
+    /// TOKEN_MISSING, TOKEN_INVALID.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Reason> {
+        if !headers.contains_key(AUTHORIZATION) {
+            return Err(Reason::TokenMissing);
+        }
+        let token = headers::bearer(headers).ok_or(Reason::TokenInvalid)?;
+        Self::new(token, headers::text(headers, &X_ACCOUNT_ID)).ok_or(Reason::TokenInvalid)
     }
 
     /// The token's expiry, in seconds since 1970, as the unverified token says; `None` for an API key.
@@ -160,6 +178,15 @@ impl From<Reason> for AccessError {
     }
 }
 
+impl From<AccessError> for Reason {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Denied(reason) => reason,
+            AccessError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 /// The services that authenticate and authorize.
 pub(super) struct Authorizer {
     /// Remembers sessions and memberships for a second.
@@ -175,14 +202,17 @@ pub(super) struct Authorizer {
 
 impl Authorizer {
     /// # Errors
-    /// If the contract has no access rule for notifications.
+    /// If an RPC of the contract has no access rule.
     pub(super) fn new(upstreams: Upstreams, issuer: &str, secret: Secret) -> anyhow::Result<Self> {
         let users = UserServiceClient::new(upstreams.auth.clone());
         let auth_peer = Peer::new("auth", upstreams.auth);
         let auth = Auth::new(auth_peer.clone());
         let tenancy = Tenancy::new(Peer::new("tenancy", upstreams.tenancy));
         let tokens = TokenVerifier::new(issuer, auth.clone());
-        let rules = Rules::of(&["baton.live.v1.LiveService", "baton.notification.v1.NotificationService"])?;
+        // Whatever RPC streams its response.
+        let services = pool().services().map(|service| service.full_name().to_owned());
+        let services: Vec<String> = services.filter(|name| name.starts_with("baton.")).collect();
+        let rules = Rules::of(&services.iter().map(String::as_str).collect::<Vec<_>>())?;
         let layer = |identities| AccessLayer::new(rules.clone(), tokens.clone(), identities, Clock::system());
         Ok(Self {
             access: layer(IdentityCache::new(auth.clone(), tenancy.clone())),

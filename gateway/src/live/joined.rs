@@ -6,7 +6,7 @@ use baton_errors::Reason;
 use uuid::Uuid;
 
 use super::{
-    AccessError, Channel, Credentials, Live, Position, Since, Subscriber,
+    AccessError, Channel, Credentials, End, Live, Position, Since, Subscriber,
     account::Request,
     presence::{Present, Signal},
 };
@@ -67,6 +67,25 @@ impl Joined {
     pub(crate) fn position(&self) -> Option<Position> {
         let stream = self.live.stream(self.identity.account_id)?;
         Some(self.live.account(self.identity.account_id).position(stream))
+    }
+
+    /// Waits until the subscriber, who has no subscriptions, may receive nothing more.
+    pub(crate) async fn ended(&self) -> End {
+        loop {
+            if let Err(end) = self.next().await {
+                return end;
+            }
+        }
+    }
+
+    /// Why the subscriber has ended.
+    pub(crate) async fn reason(&self, end: End) -> Reason {
+        match end {
+            End::SessionClosed => Reason::SessionClosed,
+            // The services know why. A membership that is remembered for a second may say that they may.
+            End::Unauthorized => self.live.refusal(&self.credentials()).await.map_or(Reason::NotAMember, Reason::from),
+            End::Restart | End::TooSlow => Reason::Unavailable,
+        }
     }
 
     /// Ends a subscription.

@@ -6,19 +6,15 @@ use baton_errors::Reason;
 use baton_runtime::Clock;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{
-    AccessError, Channel, Credentials, Encoded, End, Format, Item, Joined, Live, NOTIFICATIONS, Position, Since, WATCH,
-};
+use super::{Channel, Credentials, Encoded, Format, Item, Joined, Live, NOTIFICATIONS, Position, Since, WATCH};
 
 /// How long a stream waits for the answer whether it may follow its channel.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A channel that the caller may follow.
 pub(crate) struct ChannelStream {
-    live: Live,
     joined: Joined,
     channel: Channel,
-    credentials: Credentials,
     /// The position of the confirmation.
     pub(crate) position: Position,
     waiting: VecDeque<Encoded>,
@@ -40,31 +36,22 @@ impl ChannelStream {
         channel: impl FnOnce(uuid::Uuid) -> Result<Channel, Reason>,
         since: Option<Since>,
     ) -> Result<Self, Reason> {
-        let identified = live.identify(&credentials, WATCH).await.map_err(reason_of)?;
+        let identified = live.identify(&credentials, WATCH).await.map_err(Reason::from)?;
         let identity = identified.identity;
         let channel = channel(identity.user_id)?;
         if matches!(channel, Channel::Conversation(_)) && identity.key_id.is_some() {
             return Err(Reason::SessionRequired);
         }
         if channel == Channel::Notifications {
-            live.identify(&credentials, NOTIFICATIONS).await.map_err(reason_of)?;
+            live.identify(&credentials, NOTIFICATIONS).await.map_err(Reason::from)?;
         }
         let credentials = credentials.in_account(identity.account_id);
         let left = identified.expires_at.map(|at| at - Clock::system().now().timestamp());
         let expires = left.map(|left| Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()));
-        let joined = live.join(identified, credentials.clone(), format).ok_or(Reason::Unavailable)?;
+        let joined = live.join(identified, credentials, format).ok_or(Reason::Unavailable)?;
         joined.subscribe("".into(), channel, since.filter(|_| channel.has_history()));
         let position = Position { epoch: 0, offset: 0 };
-        let mut stream = Self {
-            live: live.clone(),
-            joined,
-            channel,
-            credentials,
-            position,
-            waiting: VecDeque::new(),
-            end: None,
-            expires,
-        };
+        let mut stream = Self { joined, channel, position, waiting: VecDeque::new(), end: None, expires };
         stream.position = timeout(CONFIRM_TIMEOUT, stream.confirmed()).await.unwrap_or(Err(Reason::Unavailable))?;
         Ok(stream)
     }
@@ -75,7 +62,7 @@ impl ChannelStream {
         loop {
             let items = match self.joined.next().await {
                 Ok(items) => items,
-                Err(end) => return Err(self.reason(end).await),
+                Err(end) => return Err(self.joined.reason(end).await),
             };
             for item in items {
                 match item {
@@ -104,7 +91,7 @@ impl ChannelStream {
     pub(crate) async fn next(&mut self) -> Result<Encoded, Reason> {
         loop {
             if let Some(end) = self.joined.forbidden() {
-                return Err(self.reason(end).await);
+                return Err(self.joined.reason(end).await);
             }
             if self.expires.is_some_and(|at| at <= Instant::now()) {
                 return Err(Reason::TokenInvalid);
@@ -127,7 +114,7 @@ impl ChannelStream {
             };
             let items = match items {
                 Ok(items) => items,
-                Err(end) => return Err(self.reason(end).await),
+                Err(end) => return Err(self.joined.reason(end).await),
             };
             for item in items {
                 match item {
@@ -154,25 +141,5 @@ impl ChannelStream {
             Channel::Task(_) => Reason::TaskNotFound,
             Channel::Board(_) | Channel::Notifications | Channel::Conversation(_) => Reason::BoardNotFound,
         }
-    }
-
-    /// Why the subscriber has ended.
-    async fn reason(&self, end: End) -> Reason {
-        match end {
-            End::SessionClosed => Reason::SessionClosed,
-            // The services know why.
-            End::Unauthorized => {
-                // A membership that is remembered for a second says that they may.
-                self.live.refusal(&self.credentials).await.map_or(Reason::NotAMember, reason_of)
-            }
-            End::Restart | End::TooSlow => Reason::Unavailable,
-        }
-    }
-}
-
-fn reason_of(error: AccessError) -> Reason {
-    match error {
-        AccessError::Denied(reason) => reason,
-        AccessError::Unavailable => Reason::Unavailable,
     }
 }

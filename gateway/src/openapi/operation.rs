@@ -60,7 +60,7 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, server: &str) -> R
 
 /// Whether the route is a read with an `ETag`.
 pub(super) fn has_etag(route: &Route) -> bool {
-    route.verb == Method::GET && !route.is_file && !route.returns_secret
+    route.verb == Method::GET && !route.is_file && !route.is_message_stream && !route.returns_secret
 }
 
 /// Whether the service stores the response under the caller's idempotency key. It does so for each POST of an
@@ -156,6 +156,9 @@ fn responses(route: &Route, access: &Access, takes_if_match: bool, comment: &str
     let message = route.response_message();
     let content = if route.is_file {
         file(route)
+    } else if route.is_message_stream {
+        // The schema is that of each event's data, and of each text frame.
+        json!({"text/event-stream": {"schema": schemas.message(&message, Direction::Response, &[])}})
     } else {
         json!({"application/json": {"schema": schemas.message(&message, Direction::Response, &[])}})
     };

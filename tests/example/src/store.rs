@@ -3,6 +3,8 @@
 use baton_errors::Result;
 use baton_store::{Db, Page, ReadTx, Tx};
 
+use uuid::Uuid;
+
 use crate::greeting::{Greeting, expired_before};
 
 /// Inserts a greeting. Returns `false` if the member has one.
@@ -37,6 +39,21 @@ pub(crate) async fn list(tx: &mut ReadTx, page: &Page) -> Result<(Vec<Greeting>,
     let count =
         sqlx::query_scalar!(r#"select count(*) as "count!" from example.greetings where account_id = $1"#, account_id);
     Ok((greetings, count.fetch_one(tx.connection()).await?))
+}
+
+/// The account's greetings after this one, oldest first, a hundred at most.
+pub(crate) async fn list_after(tx: &mut ReadTx, after: Uuid) -> Result<Vec<Greeting>> {
+    let account_id = tx.tenant().account_id;
+    let greetings = sqlx::query_as!(
+        Greeting,
+        "select id, user_id, created_at from example.greetings
+         where account_id = $1 and id > $2 order by id limit 100",
+        account_id,
+        after,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(greetings)
 }
 
 /// Deletes expired greetings, across tenants.
