@@ -11,8 +11,11 @@
 //!   because a process may not have that many files open.
 //! - `one task`: 1,000 subscribers of one task, 20 changes a second, then as many changes as possible.
 //! - `boards`: 10,000 subscribers of boards, 100 changes a second, each delivered to 1 % of them.
+//! - `hostile`: an account's updates and reads, alone and beside an account that holds 10,000 subscriptions, reads
+//!   nothing of what it is sent, opens streams that it cancels at once, and subscribes and unsubscribes in a loop.
+//! - `herd`: reads at a gateway, alone and while the sockets of a killed gateway reconnect to it as Action Cable's clients do.
 //!
-//! Peers are servers of `bench/peers.mjs` that send a message of the same size to the same number of sockets; their changes
+//! Peers are servers that send a message of the same size to the same number of sockets; their changes
 //! are requests that only send. Driver, servers, Postgres and Redis share the machine. Latencies begin when the request is
 //! sent, and `commit` when its response has arrived. `BATON_BENCH_SECONDS` (10) is the time of a line, and
 //! `BATON_BENCH_SOCKETS` (10,000) the number of idle sockets.
@@ -22,29 +25,26 @@
 
 #[expect(dead_code, reason = "the other benchmarks use it")]
 mod driver;
+mod peers;
+mod sockets;
 
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    process::{Command, Stdio},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use baton_tests::{Person, Platform, Services};
-use driver::{setting, settle, wanted};
+use driver::{measure_every, setting, settle, wanted};
 use futures_util::{StreamExt, stream};
+use peers::{PEERS, Peer};
+use rand::Rng as _;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-    sync::watch,
-    task::JoinHandle,
-};
+use sockets::{Fleet, Received, SOURCE, Socket, tagged};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Handshakes at a time.
@@ -52,8 +52,6 @@ const CONNECTING: usize = 64;
 const SUBSCRIBERS: usize = 1_000;
 const BOARD_OWNERS: usize = 100;
 const GATEWAYS: usize = 5;
-/// The loopback address from which a process connects.
-const SOURCE: &str = "BATON_BENCH_SOURCE";
 /// Makes the process hold sockets: the JSON of what to connect to.
 const HOLD: &str = "BATON_BENCH_HOLD";
 const LIMITS: [(&str, &str); 5] = [
@@ -66,190 +64,6 @@ const LIMITS: [(&str, &str); 5] = [
         "free.users=1000,free.open_tasks_per_user=unlimited,free.api_requests_per_hour=unlimited",
     ),
 ];
-
-/// When a message arrived, by the number of the change in it.
-type Received = (u64, Instant);
-
-/// A WebSocket that counts messages, and keeps nothing of them but their arrival.
-struct Socket {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer that are not parsed.
-    filled: usize,
-}
-
-impl Socket {
-    async fn open(address: SocketAddr, path: &str, protocol: Option<&str>) -> std::io::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_nodelay(true)?;
-        if let Ok(source) = std::env::var(SOURCE) {
-            socket.bind(SocketAddr::new(source.parse().expect("an address"), 0))?;
-        }
-        let mut stream = socket.connect(address).await?;
-        let protocol = protocol.map(|it| format!("sec-websocket-protocol: {it}\r\n")).unwrap_or_default();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut socket = Self { stream, buffer: vec![0; 4096], filled: 0 };
-        loop {
-            socket.fill().await?;
-            let head = &socket.buffer[..socket.filled];
-            if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-                assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(head));
-                socket.buffer.copy_within(end + 4..socket.filled, 0);
-                socket.filled -= end + 4;
-                return Ok(socket);
-            }
-        }
-    }
-
-    async fn fill(&mut self) -> std::io::Result<()> {
-        if self.filled == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        let read = self.stream.read(&mut self.buffer[self.filled..]).await?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.filled += read;
-        Ok(())
-    }
-
-    /// Sends a text of less than 64 KiB, masked with zeros.
-    async fn send(&mut self, text: &str) -> std::io::Result<()> {
-        let mut frame = vec![0x81];
-        match text.len() {
-            length @ ..126 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.stream.write_all(&frame).await
-    }
-
-    /// Passes the next texts to `take`, at least one.
-    async fn receive(&mut self, mut take: impl FnMut(&[u8])) -> std::io::Result<()> {
-        loop {
-            let (mut parsed, mut texts) = (0, 0);
-            while let Some((header, length)) = frame(&self.buffer[parsed..self.filled]) {
-                let Some(payload) = self.buffer[..self.filled].get(parsed + header..parsed + header + length) else {
-                    break;
-                };
-                if self.buffer[parsed] & 0x0f == 1 {
-                    take(payload);
-                    texts += 1;
-                }
-                parsed += header + length;
-            }
-            self.buffer.copy_within(parsed..self.filled, 0);
-            self.filled -= parsed;
-            if texts > 0 {
-                return Ok(());
-            }
-            self.fill().await?;
-        }
-    }
-
-    /// Waits for a text that contains `part`.
-    async fn wait_for(&mut self, part: &str) -> std::io::Result<()> {
-        let mut found = false;
-        while !found {
-            self.receive(|text| found |= contains(text, part.as_bytes())).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Length of the header and of the payload of the frame that the bytes begin with.
-fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
-    match *bytes.get(1)? {
-        126 => Some((4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
-        127 => Some((10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
-        length => Some((2, usize::from(length))),
-    }
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
-/// The number after `"version":`.
-fn version(text: &[u8]) -> Option<u64> {
-    const NAME: &[u8] = b"\"version\":";
-    let start = text.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
-    let digits = text[start..].iter().take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
-}
-
-/// The number of a change that has its version within a tag.
-fn tagged(tag: u64, version: u64) -> u64 {
-    tag << 32 | version
-}
-
-/// Sockets that note what they receive.
-struct Fleet {
-    sockets: Vec<JoinHandle<Vec<Received>>>,
-    received: Arc<AtomicUsize>,
-    stop: watch::Sender<bool>,
-}
-
-impl Fleet {
-    fn new() -> Self {
-        Self { sockets: Vec::new(), received: Arc::default(), stop: watch::channel(false).0 }
-    }
-
-    /// Adds a socket. `tag` distinguishes the changes that it is told from others with the same number.
-    fn add(&mut self, mut socket: Socket, tag: u64, is_socket_io: bool) {
-        let (received, mut stop) = (Arc::clone(&self.received), self.stop.subscribe());
-        self.sockets.push(tokio::spawn(async move {
-            let mut all = Vec::new();
-            loop {
-                let (mut now, mut pinged) = (Vec::new(), false);
-                let result = tokio::select! {
-                    _ = stop.changed() => return all,
-                    result = socket.receive(|text| {
-                        now.extend(version(text).map(|version| (tagged(tag, version), Instant::now())));
-                        pinged |= is_socket_io && text == b"2";
-                    }) => result,
-                };
-                received.fetch_add(now.len(), Ordering::Relaxed);
-                all.append(&mut now);
-                if result.is_err() || pinged && socket.send("3").await.is_err() {
-                    return all;
-                }
-            }
-        }));
-    }
-
-    /// Waits until this many messages have arrived, or none arrive any more.
-    async fn wait_for(&self, count: usize) {
-        let mut last = (0, Instant::now());
-        loop {
-            let received = self.received.load(Ordering::Relaxed);
-            if received >= count || received == last.0 && last.1.elapsed() > Duration::from_secs(5) {
-                return;
-            }
-            if received != last.0 {
-                last = (received, Instant::now());
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    async fn finish(self) -> Vec<Received> {
-        self.stop.send(true).unwrap();
-        let mut all = Vec::new();
-        for socket in self.sockets {
-            all.extend(socket.await.unwrap());
-        }
-        all
-    }
-}
 
 /// A change: when it was requested, and when the response arrived.
 type Changes = HashMap<u64, (Instant, Instant)>;
@@ -288,60 +102,6 @@ async fn at_rate<F: Future<Output = u64> + Send + 'static>(per_second: u32, chan
     changes
 }
 
-/// A server of `bench/peers.mjs`, which sends what is posted to it to all sockets.
-struct Peer {
-    process: Child,
-    address: SocketAddr,
-    name: &'static str,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Peer {
-    /// `None` if its package is not installed.
-    fn start(name: &'static str) -> Option<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/peers.mjs");
-        let mut process = Command::new("node").args([script, name]).stdout(Stdio::piped()).spawn().ok()?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take()?).read_line(&mut line).ok()?;
-        let address = line.trim().parse();
-        if address.is_err() {
-            println!("{name} is not installed: {}", line.trim());
-        }
-        Some(Self { address: address.ok()?, process, name })
-    }
-
-    async fn connect(&self) -> Socket {
-        let is_socket_io = self.name == "socket.io";
-        let path = if is_socket_io { "/socket.io/?EIO=4&transport=websocket" } else { "/" };
-        let mut socket = Socket::open(self.address, path, None).await.unwrap();
-        if is_socket_io {
-            socket.send("40").await.unwrap();
-            socket.wait_for("40{").await.unwrap();
-        }
-        socket
-    }
-
-    async fn fleet(&self, count: usize) -> (Fleet, Duration) {
-        let started = Instant::now();
-        let sockets = stream::iter(0..count).map(|_| self.connect()).buffer_unordered(CONNECTING);
-        let sockets: Vec<_> = sockets.collect().await;
-        let taken = started.elapsed();
-        let mut fleet = Fleet::new();
-        sockets.into_iter().for_each(|socket| fleet.add(socket, 0, self.name == "socket.io"));
-        (fleet, taken)
-    }
-
-    fn memory_kib(&self) -> u64 {
-        pss_kib(self.process.id())
-    }
-}
-
 /// Proportional set size of a process, in KiB.
 fn pss_kib(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -356,6 +116,8 @@ struct Baton {
     /// Members of the account, the owner first.
     people: Vec<Person>,
     account_id: Uuid,
+    /// A person and their account, who have nothing to do with the others.
+    victim: Option<(Person, Uuid)>,
     services: Services,
     _platform: Platform,
 }
@@ -371,26 +133,25 @@ impl Baton {
             platform.join(account_id, &people[0], &person, "user", None).await;
             people.push(person.at(account_id));
         }
+        let mut victim = None;
+        if wanted("hostile") {
+            let person = platform.person("victim").await;
+            let account_id = person.create_account("Few sockets").await;
+            victim = Some((person.at(account_id), account_id));
+        }
         platform.sigterm();
         platform.wait_for_exit().await;
         let services = Services::start(&platform, &LIMITS).await;
         let address = platform.address();
-        Self { address, owner: owner.at(account_id), people, account_id, services, _platform: platform }
-    }
-
-    async fn connect(&self, person: &Person, identifier: &str) -> Socket {
-        let path = format!("/cable?token={}&account_id={}", person.token, self.account_id);
-        let mut socket = Socket::open(self.address, &path, Some("actioncable-v1-json")).await.unwrap();
-        let subscribe = json!({"command": "subscribe", "identifier": identifier}).to_string();
-        socket.send(&subscribe).await.unwrap();
-        socket.wait_for("confirm_subscription").await.unwrap();
-        socket
+        Self { address, owner: owner.at(account_id), people, account_id, victim, services, _platform: platform }
     }
 
     /// Sockets of these people in turn; the tag of each is the person's index.
     async fn fleet(&self, people: &[Person], count: usize, identifier: &str) -> (Fleet, Duration) {
         let started = Instant::now();
-        let connect = async |n: usize| (n % people.len(), self.connect(&people[n % people.len()], identifier).await);
+        let connect = async |n: usize| {
+            (n % people.len(), connect(self.address, &people[n % people.len()], self.account_id, identifier).await)
+        };
         let sockets: Vec<_> = stream::iter(0..count).map(connect).buffer_unordered(CONNECTING).collect().await;
         let taken = started.elapsed();
         let mut fleet = Fleet::new();
@@ -420,7 +181,7 @@ async fn idle(baton: &Baton) {
     println!("| baton{:<27} | {:>10.0} | {per_socket:>14.1} |", "", count as f64 / taken.as_secs_f64());
     drop(fleet);
     settle().await;
-    for name in ["ws", "socket.io"] {
+    for name in PEERS {
         let Some(peer) = Peer::start(name) else { continue };
         let before = peer.memory_kib();
         let (_fleet, taken) = peer.fleet(count).await;
@@ -511,7 +272,7 @@ async fn one_task(baton: &Baton) {
         ));
         report("baton", &changes, expected, &fleet.finish().await);
     }
-    for name in ["ws", "socket.io"] {
+    for name in PEERS {
         settle().await;
         let Some(peer) = Peer::start(name) else { continue };
         let (fleet, _) = peer.fleet(SUBSCRIBERS).await;
@@ -574,6 +335,188 @@ async fn boards(baton: &Baton) {
     report("baton", &changes, expected, &fleet.finish().await);
 }
 
+/// The latencies of updates and of reads of an account.
+async fn bystander(name: &str, person: &Person, account_id: Uuid, baton: &Baton) -> [f64; 2] {
+    let task = person.create_task("Followed by a few").await;
+    let identifier = json!({"channel": "TaskChannel", "task_id": task}).to_string();
+    let mut fleet = Fleet::new();
+    for _ in 0..50 {
+        fleet.add(connect(baton.address, person, account_id, &identifier).await, 0, false);
+    }
+    let path = format!("/v1/tasks/{task}");
+    let (reader, read) = (person.clone(), path.clone());
+    let seconds = setting("BATON_BENCH_SECONDS", 10);
+    let reads = tokio::spawn(measure_every(Duration::from_millis(200), 10, seconds, move |_| {
+        let call = reader.get(&read);
+        async move { drop(call.ok().await) }
+    }));
+    let changes = at_rate(20, |n| {
+        let call = person.patch(&path, &json!({"title": format!("Name {n}")}));
+        async move { call.ok().await["version"].as_u64().unwrap() }
+    });
+    let changes = changes.await;
+    let expected = changes.len() * 50;
+    fleet.wait_for(expected).await;
+    let received = fleet.finish().await;
+    let mut took: Vec<f64> = received
+        .iter()
+        .filter_map(|(version, at)| Some(at.duration_since(changes.get(version)?.0).as_secs_f64() * 1e3))
+        .collect();
+    took.sort_by(f64::total_cmp);
+    let updates = took[(took.len() - 1) * 99 / 100];
+    let reads = reads.await.unwrap().quantile(0.99);
+    println!("| {name:<22} | {updates:>14.1} | {reads:>12.1} | {:>6} |", expected - received.len().min(expected));
+    [updates, reads]
+}
+
+/// Connects a person's socket and subscribes.
+async fn connect(address: SocketAddr, person: &Person, account_id: Uuid, identifier: &str) -> Socket {
+    let path = format!("/cable?token={}&account_id={account_id}", person.token);
+    let mut socket = Socket::open(address, &path, Some("actioncable-v1-json")).await.unwrap();
+    socket.send(&subscribe(identifier)).await.unwrap();
+    socket.wait_for("confirm_subscription").await.unwrap();
+    socket
+}
+
+fn subscribe(identifier: &str) -> String {
+    json!({"command": "subscribe", "identifier": identifier}).to_string()
+}
+
+/// What an account may do to the others. The tasks run until they are aborted.
+async fn attack(baton: &Baton) -> Vec<JoinHandle<()>> {
+    let (owner, account_id, address) = (baton.owner.clone(), baton.account_id, baton.address);
+    let follow = |task: &Uuid| json!({"channel": "TaskChannel", "task_id": task}).to_string();
+    let creates = (0..1_000).map(|n| {
+        let owner = owner.clone();
+        async move { owner.create_task(&format!("Task {n}")).await }
+    });
+    let tasks: Vec<Uuid> = stream::iter(creates).buffer_unordered(8).collect().await;
+    let mut running = Vec::new();
+    // Ten sockets with a thousand subscriptions each.
+    for _ in 0..10 {
+        let mut socket = connect(address, &owner, account_id, &follow(&tasks[0])).await;
+        let commands: Vec<String> = tasks[1..].iter().map(|task| subscribe(&follow(task))).collect();
+        running.push(tokio::spawn(async move {
+            for command in commands {
+                if socket.send(&command).await.is_err() {
+                    return;
+                }
+            }
+            while socket.receive(|_| {}).await.is_ok() {}
+        }));
+    }
+    // A hundred sockets that read nothing, of a task that changes fifty times a second.
+    let noisy = owner.create_task("Noisy").await;
+    for _ in 0..100 {
+        let socket = connect(address, &owner, account_id, &follow(&noisy)).await;
+        running.push(tokio::spawn(async move {
+            let _held = socket;
+            std::future::pending::<()>().await;
+        }));
+    }
+    let changing = owner.clone();
+    running.push(tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        for n in 0.. {
+            ticks.tick().await;
+            let change = json!({"title": format!("{n} {}", "x".repeat(200))});
+            let _ = changing.patch(&format!("/v1/tasks/{noisy}"), &change).send().await;
+        }
+    }));
+    for client in 0..8 {
+        // Streams that are cancelled as soon as they are open.
+        let url = format!("http://{address}/v1/live/stream?channel=TaskChannel&task_id={}", tasks[client]);
+        let http = reqwest::Client::new();
+        let request = http.get(url).bearer_auth(&owner.token).header("x-account-id", account_id.to_string());
+        running.push(tokio::spawn(async move {
+            while let Some(request) = request.try_clone() {
+                drop(request.send().await);
+            }
+        }));
+        // Subscriptions that come and go.
+        let mut socket = connect(address, &owner, account_id, &follow(&tasks[client])).await;
+        let identifier = follow(&tasks[100 + client]);
+        running.push(tokio::spawn(async move {
+            let unsubscribe = json!({"command": "unsubscribe", "identifier": identifier}).to_string();
+            loop {
+                for command in [subscribe(&identifier), unsubscribe.clone()] {
+                    if socket.send(&command).await.is_err() {
+                        return;
+                    }
+                }
+                if socket.wait_for("confirm_subscription").await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+    running
+}
+
+async fn hostile(baton: &Baton) {
+    let victim = baton.victim.as_ref().unwrap();
+    println!("\n| another account's      | updates p99 ms | reads p99 ms | lost   |\n|---|---|---|---|");
+    let alone = bystander("alone", &victim.0, victim.1, baton).await;
+    let attack = attack(baton).await;
+    let beside = bystander("beside a hostile one", &victim.0, victim.1, baton).await;
+    attack.iter().for_each(JoinHandle::abort);
+    println!("| ratio                  | {:>14.2} | {:>12.2} | |", beside[0] / alone[0], beside[1] / alone[1]);
+}
+
+async fn herd(baton: &mut Baton) {
+    let count = setting("BATON_BENCH_HERD", 3_000) as usize;
+    let second = baton.services.start_gateway("gateway-herd").await;
+    let board = json!({"channel": "BoardChannel", "board_id": "my"}).to_string();
+    let (owner, account_id, address) = (baton.owner.clone(), baton.account_id, baton.address);
+    let task = owner.create_task("Read by others").await;
+    let reads = |seconds| {
+        let owner = owner.clone();
+        measure_every(Duration::from_millis(100), 10, seconds, move |_| {
+            let call = owner.get(&format!("/v1/tasks/{task}"));
+            async move { drop(call.ok().await) }
+        })
+    };
+    println!("\n| reads at a gateway      | p50 ms   | p99 ms   |\n|---|---|---|");
+    let seconds = setting("BATON_BENCH_SECONDS", 10);
+    let row = |name: &str, times: &driver::Times| {
+        println!("| {name:<23} | {:>8.1} | {:>8.1} |", times.quantile(0.5), times.quantile(0.99));
+    };
+    let connects = (0..count).map(|_| connect(second, &owner, account_id, &board));
+    let sockets: Vec<Socket> = stream::iter(connects).buffer_unordered(CONNECTING).collect().await;
+    let alone = reads(seconds).await;
+    row("before", &alone);
+    let reading = tokio::spawn(reads(seconds));
+    // The measurement begins when the machine is idle, and warms up.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    baton.services.kill_9("gateway-herd");
+    drop(sockets);
+    let reconnects = (0..count).map(|_| {
+        let (owner, board) = (owner.clone(), board.clone());
+        // Action Cable's clients wait 6 to 12 seconds before the first attempt. These wait up to 6.
+        let wait = Duration::from_secs(6).mul_f64(rand::rng().random());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let due = Instant::now();
+            let socket = connect(address, &owner, account_id, &board).await;
+            (due.elapsed(), socket)
+        })
+    });
+    let mut slowest = Duration::ZERO;
+    let mut held = Vec::new();
+    for reconnect in reconnects.collect::<Vec<_>>() {
+        let (took, socket) = reconnect.await.unwrap();
+        slowest = slowest.max(took);
+        held.push(socket);
+    }
+    let during = reading.await.unwrap();
+    row(&format!("{count} sockets come back"), &during);
+    println!(
+        "\nslowest reconnect: {:.0} ms; p99 ratio: {:.2}",
+        slowest.as_secs_f64() * 1e3,
+        during.quantile(0.99) / alone.quantile(0.99)
+    );
+}
+
 #[tokio::main]
 async fn main() {
     if let Ok(what) = std::env::var(HOLD) {
@@ -594,5 +537,13 @@ async fn main() {
     }
     if wanted("boards") {
         boards(&baton).await;
+        settle().await;
+    }
+    if wanted("hostile") {
+        hostile(&baton).await;
+        settle().await;
+    }
+    if wanted("herd") {
+        herd(&mut baton).await;
     }
 }

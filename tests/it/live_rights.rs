@@ -91,7 +91,7 @@ async fn subscribers_receive_exactly_what_they_can_read() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut assigned = false;
     for step in 0..STEPS {
-        let change = ["visibility", "holder", "manager"].choose(&mut random).unwrap();
+        let change = ["visibility", "holder", "manager", "role"].choose(&mut random).unwrap();
         let changed = match *change {
             "visibility" => {
                 let visibility = ["private", "team", "account"].choose(&mut random).unwrap();
@@ -106,11 +106,20 @@ async fn subscribers_receive_exactly_what_they_can_read() {
                 assigned |= call.send().await.status == 200;
                 action
             }
+            "role" => {
+                // Whoever manages others cannot become a user; what is refused changes nothing.
+                let person = [second_manager, second_user].choose(&mut random).unwrap().id;
+                let role = ["user", "manager", "super_manager"].choose(&mut random).unwrap();
+                let change = json!({"role": role, "manager_id": null});
+                team.owner.patch(&format!("{account}/{person}"), &change).send().await;
+                *role
+            }
             _ => {
                 let user = [&team.user, second_user].choose(&mut random).unwrap().id;
                 let managers = [&team.manager, second_manager, &team.super_manager];
                 let manager = managers.choose(&mut random).unwrap().id;
-                team.owner.patch(&format!("{account}/{user}"), &json!({"manager_id": manager})).ok().await;
+                // Their roles may have changed so that nobody of them can manage the other.
+                team.owner.patch(&format!("{account}/{user}"), &json!({"manager_id": manager})).send().await;
                 "manager_id"
             }
         };

@@ -26,6 +26,7 @@ mod idempotency;
 mod invalid_input;
 mod live_clients;
 mod live_delivery;
+mod live_outages;
 mod live_rights;
 mod live_updates;
 mod login_flood;

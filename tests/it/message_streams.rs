@@ -62,7 +62,7 @@ async fn streams_are_refused_as_calls_are() {
     rest.with_token(&*other.user.token).in_account(team.account_id).get(PATH).refused(403, "NOT_A_MEMBER").await;
     team.user.get(&format!("{PATH}?after=1")).refused(400, "VALIDATION_FAILED").await;
     team.user.get(&format!("{PATH}?unknown=1")).refused(400, "UNKNOWN_FIELD").await;
-    let key = team.user.post("/v1/api-keys", &json!({"name": "key", "scopes": ["tasks:read"]})).ok().await;
+    let key = team.user.post("/v1/api-keys", &json!({"name": "key", "scopes": ["notifications:read"]})).ok().await;
     let with_key = rest.with_token(key["key"].as_str().unwrap()).in_account(team.account_id);
     with_key.get(PATH).refused(403, "SCOPE_MISSING").await;
 
