@@ -16,6 +16,7 @@ mod closed_tasks;
 mod comments;
 mod conditional_requests;
 mod crash_recovery;
+mod data_export;
 mod distributed_trace;
 mod docs_page;
 mod docs_samples;

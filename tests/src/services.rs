@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The services behind the gateway.
-const BEHIND: [&str; 4] = ["auth", "tenancy", "task", "notification"];
+const BEHIND: [&str; 5] = ["auth", "tenancy", "task", "notification", "privacy"];
 
 /// Each service in its own process, with the data, keys, address and variables of a stopped platform. The processes are
 /// killed on drop.
@@ -49,8 +49,10 @@ impl Services {
         set("BATON_SMTP_URL", "smtp://127.0.0.1:1".to_owned());
         set("BATON_TASK_ATTACHMENTS_URL", format!("file://{}", platform.data().join("attachments").display()));
         set("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
+        set("BATON_PRIVACY_EXPORTS_URL", format!("file://{}", platform.data().join("exports").display()));
+        set("BATON_PRIVACY_PUBLIC_URL", platform.url());
         set("BATON_LOG", "warn".to_owned());
-        let secrets = ["tenancy", "task", "gateway"].map(|name| {
+        let secrets = ["tenancy", "task", "privacy", "gateway"].map(|name| {
             let secret = &env[&format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())];
             format!("{name}:{secret}")
         });

@@ -26,6 +26,8 @@ pub struct AccessLayer(Arc<Access>);
 
 #[derive(Debug)]
 struct Access {
+    /// The name of the service that is called: the audience of service tokens.
+    service: &'static str,
     rules: Rules,
     tokens: TokenVerifier,
     directory: IdentityCache,
@@ -33,9 +35,15 @@ struct Access {
 }
 
 impl AccessLayer {
-    /// A layer that enforces `rules`, with `tokens` and `directory` to identify callers.
-    pub fn new(rules: Rules, tokens: TokenVerifier, directory: IdentityCache, clock: Clock) -> Self {
-        Self(Arc::new(Access { rules, tokens, directory, clock }))
+    /// A layer that enforces `rules` for the calls of `service`, with `tokens` and `directory` to identify callers.
+    pub fn new(
+        service: &'static str,
+        rules: Rules,
+        tokens: TokenVerifier,
+        directory: IdentityCache,
+        clock: Clock,
+    ) -> Self {
+        Self(Arc::new(Access { service, rules, tokens, directory, clock }))
     }
 
     /// Authorizes the RPC at `path` with these headers, for something that is not a call of it but returns the same
@@ -59,7 +67,7 @@ impl Access {
         let rule = self.rules.get(path).ok_or_else(|| Error::from(Reason::RouteNotFound))?;
         let permission = match rule {
             Rule::Public => return Ok(Decision::Anyone),
-            Rule::ServiceOnly => return self.service(path, headers).await,
+            Rule::ServiceOnly => return self.service(headers).await,
             Rule::Authenticated => None,
             Rule::Permission(permission) => Some(permission),
         };
@@ -145,12 +153,12 @@ impl Access {
         Ok(caller)
     }
 
-    /// Authorizes another service, by a token for the service of this RPC. Other callers learn nothing more.
-    async fn service(&self, path: &str, headers: &HeaderMap) -> Result<Decision> {
+    /// Authorizes another service, by a token for this service. Several services may serve the same contract, so the path
+    /// does not say which one is called. Other callers learn nothing more.
+    async fn service(&self, headers: &HeaderMap) -> Result<Decision> {
         let refused = || Error::from(Reason::ServiceOnly);
-        let own = path.strip_prefix("/baton.").and_then(|path| path.split('.').next()).ok_or_else(refused)?;
         let (_, token) = bearer(headers).map_err(|_| refused())?;
-        match self.tokens.verify_service(token, own).await {
+        match self.tokens.verify_service(token, self.service).await {
             Ok(claims) => Ok(Decision::Service(ServiceCaller { name: claims.sub })),
             Err(error) if error.reason() == Reason::Unavailable => Err(error),
             Err(_) => Err(refused()),

@@ -22,11 +22,14 @@ use tonic::codegen::http::{
 };
 use url::Url;
 
-/// Names a folder beside the data, unless the environment names a store.
+/// Names folders beside the data for attachments and exports, unless the environment names a store.
 pub(crate) fn provide(env: &mut Env, data: &std::path::Path) -> anyhow::Result<()> {
     let folder = std::path::absolute(data.join("attachments"))?;
     let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
     env.set_default("BATON_TASK_ATTACHMENTS_URL", url);
+    let folder = std::path::absolute(data.join("exports"))?;
+    let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
+    env.set_default("BATON_PRIVACY_EXPORTS_URL", url);
     Ok(())
 }
 

@@ -44,7 +44,7 @@ enum Command {
     },
     /// Runs services in this process, configured by environment variables.
     Serve {
-        /// Which: auth, tenancy, task, notification, gateway.
+        /// Which: auth, tenancy, task, notification, privacy, gateway.
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },

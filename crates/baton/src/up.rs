@@ -68,6 +68,7 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     env.set_default("BATON_SMTP_URL", format!("smtp://{}", mail.local_addr()?));
     let extra = if own_mailbox && is_local { mailbox.router() } else { axum::Router::new() };
     env.set_default("BATON_TASK_ATTACHMENTS_PUBLIC_URL", url.as_str());
+    env.set_default("BATON_PRIVACY_PUBLIC_URL", url.as_str());
     let extra = extra.merge(files::router(&Files::open(&FilesConfig::from_env(&env)?, Clock::system())?));
 
     let mut bound = Vec::new();

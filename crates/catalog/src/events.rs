@@ -5,6 +5,7 @@ use baton_proto::baton::{
     events::v1::Envelope,
     example::v1::GreetingEvent,
     notification::v1::NotificationEvent,
+    privacy::v1::PrivacyRequestEvent,
     task::v1::{
         AttachmentEvent, CommentEvent, CustomFieldEvent, DependencyEvent, MentionEvent, ReactionEvent, ReminderEvent,
         TaskEvent, TimeEntryEvent, ViewEvent, WatcherEvent,
@@ -267,6 +268,14 @@ catalog! {
     NotificationAllRead(NotificationEvent) "notification.all_read" Account None;
     /// A person deleted a notification.
     NotificationDeleted(NotificationEvent) "notification.deleted" Account None;
+
+    // privacy
+    /// A person made a request about their data.
+    PrivacyRequestCreated(PrivacyRequestEvent) "privacy_request.created" Global None;
+    /// A person's request about their data was done.
+    PrivacyRequestCompleted(PrivacyRequestEvent) "privacy_request.completed" Global None;
+    /// A person's request about their data could not be done.
+    PrivacyRequestFailed(PrivacyRequestEvent) "privacy_request.failed" Global None;
 
     // example: the service in tests/example, which is no part of the product
     /// A new member was greeted.

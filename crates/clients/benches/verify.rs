@@ -115,7 +115,7 @@ async fn main() {
     let remembers = IdentityCache::new(auth.clone(), NoMemberships);
     let asks = IdentityCache::uncached(auth);
     for (what, directory) in [("remembered", remembers), ("asked", asks)] {
-        let layer = AccessLayer::new(rules(), verifier.clone(), directory, Clock::system());
+        let layer = AccessLayer::new("task", rules(), verifier.clone(), directory, Clock::system());
         let service = layer.layer(Nothing);
         for (of, bearer) in [("a token", token.as_str()), ("an API key", key.expose())] {
             let service = &service;

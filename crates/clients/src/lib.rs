@@ -6,10 +6,12 @@
 
 mod auth;
 mod peer;
+mod subject_data;
 mod tenancy;
 mod tokens;
 
 pub use auth::Auth;
 pub use peer::{Peer, Transport};
+pub use subject_data::SubjectDataPeer;
 pub use tenancy::{Member, MemberProfile, Tenancy};
 pub use tokens::ServiceTokens;

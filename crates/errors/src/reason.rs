@@ -174,6 +174,12 @@ reasons! {
     // Notifications
     NotificationNotFound "NOTIFICATION_NOT_FOUND" NotFound 404 "The caller has no such notification.";
 
+    // Privacy
+    ExportLimit "EXPORT_LIMIT" ResourceExhausted 429 "One export of a person's data is made at a time, and three in 24 hours.";
+    ExportNotFound "EXPORT_NOT_FOUND" NotFound 404 "The caller has no such export, or its download URL has expired.";
+    ExportNotReady "EXPORT_NOT_READY" FailedPrecondition 409 "The export is being made, has failed, or its file was deleted after seven days.";
+    PrivacyRequestNotFound "PRIVACY_REQUEST_NOT_FOUND" NotFound 404 "The caller has no such request about their data.";
+
     // Concurrency and retries
     VersionMismatch "VERSION_MISMATCH" FailedPrecondition 412 "The resource has changed since it was read; read it again.";
     PreconditionFailed "PRECONDITION_FAILED" FailedPrecondition 412 "The condition of If-Match or If-None-Match is false; the call changed nothing.";

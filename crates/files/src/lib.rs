@@ -16,19 +16,27 @@ use aws_lc_rs::digest::{Context as Digest, SHA256};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use baton_errors::{Error, Reason, Result};
 use baton_runtime::{Clock, Secret};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
     signer::{SignedUrlOptions, Signer as _},
 };
+use tokio::io::AsyncReadExt as _;
 use url::Url;
 
 pub use folder::{Content, ContentStream, Download, Folder, Refused};
 
+/// Bytes of a part of an upload; S3 accepts no smaller ones but the last.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that are read from a local file at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Parts that are uploaded at a time.
+const MAX_PARTS_IN_FLIGHT: usize = 2;
 /// Time limit of a request to the store.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -189,6 +197,39 @@ impl Files {
             }
         }
         Ok(Some((size, digest.finish().as_ref().to_vec())))
+    }
+
+    /// Stores a local file at `key`, completely or not at all.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn put(&self, key: &str, file: &std::path::Path) -> Result<()> {
+        let mut file = tokio::fs::File::open(file).await.map_err(Error::internal)?;
+        let upload = self.store().put_multipart(&Path::from(key)).await.map_err(unavailable)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let read = file.read(&mut buffer).await.map_err(Error::internal)?;
+            if read == 0 {
+                break;
+            }
+            upload.wait_for_capacity(MAX_PARTS_IN_FLIGHT).await.map_err(unavailable)?;
+            upload.write(buffer.get(..read).unwrap_or_default());
+        }
+        upload.finish().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// The content of the file at `key`; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn read(&self, key: &str) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
+        match self.store().get(&Path::from(key)).await {
+            Ok(found) => Ok(Some(found.into_stream().map_err(unavailable).boxed())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Deletes the file at `key`. A missing file is not an error.

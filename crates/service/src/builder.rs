@@ -1,11 +1,18 @@
 //! The builder that wires a service.
 
-use std::{collections::HashMap, convert::Infallible, fmt::Display, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    convert::Infallible,
+    fmt::Display,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
 use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
 use baton_events::{Handler, Streams, consumer, relay};
+use baton_proto::baton::privacy::v1::subject_data_service_server::SubjectDataServiceServer;
 use baton_runtime::{Clock, Next, Shutdown, periodic, periodic_or_notified, server};
 use baton_store::{
     Db, auto_analyze,
@@ -23,6 +30,7 @@ use uuid::Uuid;
 use crate::{
     ServiceConfig, Spec,
     account_deletion::{self, AccountDeletion, BeforeDeletion},
+    subject_data,
 };
 
 type JobHandler = Arc<dyn Fn(Job) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
@@ -132,8 +140,8 @@ impl Service {
     /// # Errors
     /// When an RPC of the service has no access rule.
     pub fn identify_by(mut self, tokens: TokenVerifier, identities: IdentityCache) -> anyhow::Result<Self> {
-        let rules = Rules::of_package(&self.spec.package())?;
-        self.access = Some(AccessLayer::new(rules, tokens, identities, self.db.clock().clone()));
+        let rules = rules(self.spec)?;
+        self.access = Some(AccessLayer::new(self.spec.name, rules, tokens, identities, self.db.clock().clone()));
         Ok(self)
     }
 
@@ -146,8 +154,9 @@ impl Service {
             return Ok(access.clone());
         }
         let identities = IdentityCache::new(self.auth()?, self.tenancy()?);
-        let rules = Rules::of_package(&self.spec.package())?;
-        let access = AccessLayer::new(rules, self.token_verifier()?, identities, self.db.clock().clone());
+        let rules = rules(self.spec)?;
+        let access =
+            AccessLayer::new(self.spec.name, rules, self.token_verifier()?, identities, self.db.clock().clone());
         Ok(self.access.insert(access).clone())
     }
 
@@ -264,6 +273,8 @@ impl Service {
     /// # Errors
     /// When an RPC service of the contract is not mounted, a mounted one has no access rule, or the server fails.
     pub async fn serve(mut self, listener: TcpListener) -> anyhow::Result<()> {
+        let subjects = subject_data::Rpc::new(self.db.clone(), self.personal_data.clone());
+        self = self.rpc(SubjectDataServiceServer::new(subjects));
         let access = self.access()?;
         let (mut names, mut routes) = (Vec::new(), Routes::default());
         for (name, mount) in std::mem::take(&mut self.rpcs) {
@@ -311,6 +322,15 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// The rules of the service's own RPCs, and of what every service serves.
+fn rules(spec: &Spec) -> anyhow::Result<Rules> {
+    let package = spec.package();
+    let own = baton_proto::pool().services().filter(|service| service.parent_file().package_name() == package);
+    let names = own.map(|service| service.full_name().to_owned());
+    let names: BTreeSet<String> = names.chain([SubjectDataServiceServer::<()>::NAME.to_owned()]).collect();
+    Rules::of(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 impl std::fmt::Debug for Service {

@@ -18,7 +18,9 @@ mod account_deletion;
 mod builder;
 mod config;
 mod spec;
+mod subject_data;
 
 pub use builder::Service;
 pub use config::{Config, ServiceConfig};
 pub use spec::Spec;
+pub use subject_data::describe;

@@ -18,6 +18,8 @@ use crate::{Db, Tx};
 const LEASE_TTL: Duration = Duration::from_secs(60);
 /// How often to look for jobs that nothing in this process announced.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Beginnings of the kinds of jobs by which people's rights over their data are met. They are never dropped.
+const RIGHTS: [&str; 2] = ["privacy.", "account.clear"];
 /// Jobs that a worker does at a time; it claims no more than it begins at once.
 const MAX_RUNNING: usize = 8;
 
@@ -74,7 +76,7 @@ impl Tx {
 
 /// Does jobs with `work` until the process stops, a few at a time. A job that fails is tried again, later each time,
 /// for about a day; then it is dropped with an error in the log. One that fails for a [`Permanent`] cause is dropped at once.
-/// The counter `baton.jobs.dropped` has both, by service, kind and cause.
+/// Jobs of [`RIGHTS`] are tried until they succeed. The counter `baton.jobs.dropped` has both, by service, kind and cause.
 pub async fn run<F, Fut>(db: Db, shutdown: Shutdown, work: F)
 where
     F: Fn(Job) -> Fut,
@@ -200,7 +202,8 @@ async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Resu
         return Ok(());
     };
     let permanent = Permanent::is_cause_of(&error);
-    if permanent || attempts >= MAX_ATTEMPTS {
+    let is_right = RIGHTS.iter().any(|rights| kind.starts_with(rights));
+    if (permanent || attempts >= MAX_ATTEMPTS) && !is_right {
         let cause = if permanent { "permanent" } else { "attempts" };
         tracing::error!(error = format!("{error:#}"), job.id = %id, job.kind = kind, attempts, cause, "dropped a job");
         let dropped = global::meter("baton").u64_counter("baton.jobs.dropped").build();

@@ -19,6 +19,7 @@ pub mod personal_data;
 mod precondition;
 pub mod retention;
 pub mod row_count;
+pub mod subject_data;
 
 pub use db::{Db, ReadTx, Tenant, Tx};
 pub use event::{Event, OutboxRows};

@@ -15,6 +15,9 @@ use crate::Db;
 /// Rows that one statement deletes. More might run into the statement timeout, and would hold their locks for long.
 const DELETE_BATCH: i64 = 1_000;
 
+/// The categories of a person's data.
+pub const CATEGORIES: [&str; 7] = ["profile", "tasks", "chats", "analytics", "consents", "activity", "settings"];
+
 /// The catalogue of one schema: its own tables, without the platform's.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(transparent)]
@@ -29,6 +32,9 @@ pub struct PersonalData {
 pub struct Table {
     /// How long its rows are kept.
     pub retention: Retention,
+    /// The category of its exported data in a person's export: `tasks`. See [`CATEGORIES`].
+    #[serde(default)]
+    pub category: Option<String>,
     /// What becomes of an account's rows when the account is deleted.
     #[serde(default)]
     pub account_deletion: OnAccountDeletion,

@@ -213,7 +213,8 @@ impl Authorizer {
         let services = pool().services().map(|service| service.full_name().to_owned());
         let services: Vec<String> = services.filter(|name| name.starts_with("baton.")).collect();
         let rules = Rules::of(&services.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let layer = |identities| AccessLayer::new(rules.clone(), tokens.clone(), identities, Clock::system());
+        let layer =
+            |identities| AccessLayer::new("gateway", rules.clone(), tokens.clone(), identities, Clock::system());
         Ok(Self {
             access: layer(IdentityCache::new(auth.clone(), tenancy.clone())),
             uncached: layer(IdentityCache::for_streams(auth, tenancy.clone())),

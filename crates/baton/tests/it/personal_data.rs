@@ -10,7 +10,7 @@ use std::{
 
 use baton_platform::platform;
 use baton_service::Spec;
-use baton_store::personal_data::{Class, OnAccountDeletion, PersonalData, SubjectId};
+use baton_store::personal_data::{CATEGORIES, Class, Column, OnAccountDeletion, PersonalData, SubjectId};
 use baton_testkit::database::{Database, Schema};
 use sqlx::{Connection, PgConnection};
 
@@ -184,6 +184,79 @@ fn the_retention_page_is_up_to_date() {
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(found, retention_page(), "{RETENTION_PAGE} is outdated; BATON_BLESS=1 regenerates it");
+}
+
+#[test]
+fn every_exported_table_has_a_category_and_no_other() {
+    let mut wrong = Vec::new();
+    for (schema, data) in catalogues() {
+        for (name, table) in &data.tables {
+            let known = table.category.as_deref().is_some_and(|category| CATEGORIES.contains(&category));
+            if known != table.is_exported() || table.category.is_some() != table.is_exported() {
+                wrong.push(format!("{schema}.{name}: {:?}, exported: {}", table.category, table.is_exported()));
+            }
+            let unreadable = table.subjects.iter().filter(|(subject, id)| {
+                let about = |line: &&Column| line.subject.as_ref() == Some(subject) && line.is_exported();
+                matches!(id, SubjectId::Within { .. }) && table.columns.values().any(|line| about(&line))
+            });
+            wrong.extend(unreadable.map(|(subject, _)| format!("{schema}.{name}: no statement finds the {subject}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// An index finds a person's rows, after the account in tables of accounts: otherwise an export or an erasure would read all
+/// rows of everybody.
+#[tokio::test]
+async fn every_subject_has_an_index() {
+    let database = Database::create(&schemas()).await;
+    let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
+    let mut wrong = Vec::new();
+    for spec in specs() {
+        let data = PersonalData::parse(spec.personal_data).unwrap();
+        let indexes: Vec<(String, Vec<String>)> = sqlx::query_as(
+            "select relname::text, array(select attname::text from unnest(indkey) with ordinality as key (number, nth)
+                    join pg_attribute on attrelid = indrelid and attnum = number order by nth)
+             from pg_index join pg_class on pg_class.oid = indrelid
+             where relnamespace = $1::text::regnamespace
+               and (indpred is null or pg_get_expr(indpred, indrelid) = (
+                   select format('(%I IS NOT NULL)', attname) from pg_attribute
+                   where attrelid = indrelid and attnum = indkey[0]))",
+        )
+        .bind(spec.name)
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        for (name, table) in data.tables.iter().filter(|(_, table)| table.is_exported()) {
+            for (subject, id) in &table.subjects {
+                let about = |line: &Column| line.is_exported() && line.subject.as_ref() == Some(subject);
+                let (table_of_id, column) = match id {
+                    SubjectId::Column(column) if table.columns.values().any(about) => (name, column),
+                    SubjectId::Through { table: of, column, .. } if table.columns.values().any(about) => (of, column),
+                    _ => continue,
+                };
+                let found = indexes.iter().filter(|(table, _)| table == table_of_id).any(|(_, columns)| {
+                    columns.first() == Some(column)
+                        || columns.first().is_some_and(|first| first == "account_id") && columns.get(1) == Some(column)
+                });
+                if !found {
+                    wrong.push(format!("{}.{table_of_id}: no index on {column}, of the {subject}", spec.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The privacy service asks every service that has data of people.
+#[test]
+fn privacy_asks_every_service() {
+    let with_people = platform::specs().filter(|spec| {
+        let data = PersonalData::parse(spec.personal_data).unwrap();
+        data.tables.values().any(|table| table.is_exported())
+    });
+    let names: Vec<&str> = with_people.map(|spec| spec.name).filter(|&name| name != "privacy").collect();
+    assert_eq!(names, baton_privacy::SPEC.peers);
 }
 
 /// Tables with an account id have forced row-level security, and no service role can bypass it.

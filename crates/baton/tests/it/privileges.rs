@@ -43,6 +43,8 @@ const OWN: &[(&str, &str)] = &[
     ("auth.users", ALL),
     ("example.greetings", ALL),
     ("notification.notifications", ALL),
+    ("privacy.exports", "select, insert, update"),
+    ("privacy.requests", "select, insert, update"),
     ("task.attachments", "select, insert, update"),
     ("task.comment_mentions", ALL),
     ("task.comment_reactions", ALL),

@@ -1,0 +1,3 @@
+//! The use cases that are more than a call.
+
+pub(crate) mod export;

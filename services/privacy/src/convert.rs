@@ -1,0 +1,99 @@
+//! Conversions between the domain and the contract.
+
+use baton_catalog::Payload;
+use baton_proto::{
+    baton::privacy::v1::{
+        self as proto, DataCategory, DataExportStatus, PrivacyRequestEvent, PrivacyRequestKind, PrivacyRequestState,
+    },
+    convert::timestamp,
+};
+use baton_store::{Event, personal_data::CATEGORIES};
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::request::{AVAILABLE_FOR, DataExport, PrivacyRequest, RequestState};
+
+/// The categories by name; all when none is named.
+pub(crate) fn category_names(named: impl Iterator<Item = DataCategory>) -> Vec<String> {
+    let mut names: Vec<String> = named.map(category_name).collect();
+    if names.is_empty() {
+        names = CATEGORIES.iter().map(|&name| name.to_owned()).collect();
+    }
+    names
+}
+
+fn category_name(category: DataCategory) -> String {
+    category.as_str_name().trim_start_matches("DATA_CATEGORY_").to_lowercase()
+}
+
+/// The category with this name.
+pub(crate) fn category(name: &str) -> DataCategory {
+    DataCategory::from_str_name(&format!("DATA_CATEGORY_{}", name.to_uppercase())).unwrap_or_default()
+}
+
+/// An export; `estimate` is what it is expected to take.
+pub(crate) fn data_export(export: DataExport, estimate: TimeDelta) -> proto::DataExport {
+    let DataExport { request, categories, sha256, available_until } = export;
+    let is_processing = request.state == RequestState::Processing;
+    let expected = is_processing.then(|| request.requested_at + estimate);
+    proto::DataExport {
+        export_id: request.id.to_string(),
+        status: match request.state {
+            RequestState::Processing => DataExportStatus::Processing,
+            RequestState::Ready => DataExportStatus::Ready,
+            RequestState::Expired => DataExportStatus::Expired,
+            RequestState::Failed => DataExportStatus::Failed,
+        }
+        .into(),
+        categories: categories.iter().map(|name| category(name).into()).collect(),
+        requested_at: Some(timestamp(request.requested_at)),
+        estimated_completion: expected.map(timestamp),
+        download_available_until: available_until.or(expected.map(|at| at + AVAILABLE_FOR)).map(timestamp),
+        sha256: sha256.map(|hash| hexadecimal(&hash)),
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl From<RequestState> for PrivacyRequestState {
+    fn from(state: RequestState) -> Self {
+        match state {
+            RequestState::Processing => Self::Processing,
+            RequestState::Ready => Self::Ready,
+            RequestState::Expired => Self::Expired,
+            RequestState::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<PrivacyRequest> for proto::PrivacyRequest {
+    fn from(request: PrivacyRequest) -> Self {
+        Self {
+            id: request.id.to_string(),
+            kind: PrivacyRequestKind::Export.into(),
+            state: PrivacyRequestState::from(request.state).into(),
+            requested_at: Some(timestamp(request.requested_at)),
+            due_at: Some(timestamp(request.due_at)),
+            ended_at: request.ended_at.map(timestamp),
+        }
+    }
+}
+
+/// The event about a request.
+pub(crate) fn event(
+    payload: fn(PrivacyRequestEvent) -> Payload,
+    request_id: Uuid,
+    user_id: Uuid,
+    state: RequestState,
+) -> Event {
+    let event = PrivacyRequestEvent {
+        request_id: request_id.to_string(),
+        user_id: user_id.to_string(),
+        kind: PrivacyRequestKind::Export.into(),
+        state: PrivacyRequestState::from(state).into(),
+    };
+    Event::new(payload(event), Uuid::nil(), request_id)
+}

@@ -1,0 +1,162 @@
+//! Exports.
+
+use baton_errors::{Error, Reason, Result};
+use baton_store::{Db, ReadTx, Tx};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::request::Row;
+use crate::request::{DataExport, MAX_EXPORTS_PER_DAY, RequestState};
+
+/// Files that are deleted at a time.
+const EXPIRY_BATCH: i64 = 100;
+
+/// Inserts an export.
+///
+/// # Errors
+/// EXPORT_LIMIT if one is being made, or too many were made in a day.
+pub(crate) async fn insert(tx: &mut Tx, export: &DataExport) -> Result<()> {
+    let request = &export.request;
+    // The index admits one, and concurrent calls wait for each other here. So the count is exact.
+    let inserted = sqlx::query!(
+        "insert into privacy.requests (id, user_id, kind, state, requested_at, due_at)
+         values ($1, $2, 'export', 'processing', $3, $4)
+         on conflict (user_id) where kind = 'export' and state = 'processing' do nothing",
+        request.id,
+        request.user_id,
+        request.requested_at,
+        request.due_at,
+    )
+    .execute(tx.connection())
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Err(Error::new(Reason::ExportLimit, "an export is being made"));
+    }
+    let of_day = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from privacy.requests
+           where user_id = $1 and kind = 'export' and requested_at > $2"#,
+        request.user_id,
+        request.requested_at - TimeDelta::days(1),
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    if of_day > MAX_EXPORTS_PER_DAY {
+        return Err(Error::new(Reason::ExportLimit, "three exports were made in the last 24 hours"));
+    }
+    sqlx::query!(
+        "insert into privacy.exports (request_id, user_id, categories) values ($1, $2, $3)",
+        request.id,
+        request.user_id,
+        &export.categories,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// An export of the person.
+///
+/// # Errors
+/// EXPORT_NOT_FOUND.
+pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, id: Uuid) -> Result<DataExport> {
+    let row = sqlx::query!(
+        "select id, requests.user_id, state, requested_at, due_at, ended_at, categories, sha256, available_until
+         from privacy.requests join privacy.exports on request_id = id
+         where id = $1 and requests.user_id = $2",
+        id,
+        user_id,
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    let row = row.ok_or_else(|| Error::from(Reason::ExportNotFound))?;
+    let request = Row {
+        id: row.id,
+        user_id: row.user_id,
+        state: row.state,
+        requested_at: row.requested_at,
+        due_at: row.due_at,
+        ended_at: row.ended_at,
+    };
+    Ok(DataExport {
+        request: request.try_into()?,
+        categories: row.categories,
+        sha256: row.sha256,
+        available_until: row.available_until,
+    })
+}
+
+/// How long the last exports took on average, in seconds; `None` before the first.
+pub(crate) async fn average_seconds(tx: &mut ReadTx) -> Result<Option<f64>> {
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from avg(ended_at - requested_at))::float8 as seconds from (
+               select ended_at, requested_at from privacy.requests
+               where kind = 'export' and state in ('ready', 'expired') order by id desc limit 20) last"#,
+    );
+    Ok(seconds.fetch_one(tx.connection()).await?)
+}
+
+/// The export that is to be made; `None` when it was made, or has failed.
+pub(crate) async fn pending(db: &Db, id: Uuid) -> Result<Option<(Uuid, DateTime<Utc>, Vec<String>)>> {
+    let row = sqlx::query!(
+        "select requests.user_id, requested_at, categories from privacy.requests join privacy.exports on request_id = id
+         where id = $1 and state = 'processing'",
+        id,
+    )
+    .fetch_optional(db.system())
+    .await?;
+    Ok(row.map(|row| (row.user_id, row.requested_at, row.categories)))
+}
+
+/// Notes that the object store is about to have the file.
+pub(crate) async fn expect_file(db: &Db, id: Uuid, until: DateTime<Utc>) -> Result<()> {
+    sqlx::query!("update privacy.exports set has_file = true, available_until = $2 where request_id = $1", id, until,)
+        .execute(db.system())
+        .await?;
+    Ok(())
+}
+
+/// Ends an export that is being made; `false` if it has ended already.
+pub(crate) async fn end(
+    tx: &mut Tx,
+    id: Uuid,
+    state: RequestState,
+    sha256: Option<&[u8]>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let ended = sqlx::query!(
+        "update privacy.requests set state = $2, ended_at = $3 where id = $1 and state = 'processing'",
+        id,
+        state.name(),
+        now,
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!("update privacy.exports set sha256 = $2 where request_id = $1", id, sha256)
+        .execute(tx.connection())
+        .await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+/// Exports whose file is to be deleted.
+pub(crate) async fn expired(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        "select request_id from privacy.exports where has_file and available_until <= $1
+         order by available_until limit $2",
+        now,
+        EXPIRY_BATCH,
+    );
+    Ok(ids.fetch_all(db.system()).await?)
+}
+
+/// Notes that files were deleted.
+pub(crate) async fn deleted(db: &Db, ids: &[Uuid]) -> Result<()> {
+    let mut tx = db.system().begin().await?;
+    sqlx::query!("update privacy.exports set has_file = false where request_id = any($1)", ids)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("update privacy.requests set state = 'expired' where id = any($1) and state = 'ready'", ids)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
