@@ -14,6 +14,8 @@ use tonic::metadata::MetadataMap;
 
 pub(crate) const X_ACCOUNT_ID: HeaderName = HeaderName::from_static("x-account-id");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Global Privacy Control: `1` is an objection.
+pub(crate) const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 /// From where a live subscription continues after the response.
 pub(crate) const LIVE_POSITION: HeaderName = HeaderName::from_static("live-position");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -57,7 +59,7 @@ pub(crate) fn find_repeated(headers: &HeaderMap) -> Option<&HeaderName> {
 /// Returns the metadata of the upstream call for a REST request: only the headers that services read.
 pub(crate) fn upstream_metadata(request: &HeaderMap, client: Option<IpAddr>) -> MetadataMap {
     let mut headers = HeaderMap::new();
-    for name in SINGLE_VALUED.iter().chain([&X_REQUEST_ID]) {
+    for name in SINGLE_VALUED.iter().chain([&X_REQUEST_ID, &SEC_GPC]) {
         if let Some(value) = request.get(name) {
             headers.insert(name, value.clone());
         }

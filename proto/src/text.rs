@@ -233,6 +233,10 @@ mod tests {
         "recurrence_timezone",
         "recurrence_rule",
         "language",
+        // Pieces of the assistant's text, which begin and end anywhere, and ids of its calls.
+        "text",
+        "call_id",
+        "cursor",
         // Names from lists.
         "service",
         "audience",

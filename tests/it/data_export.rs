@@ -6,6 +6,7 @@ use std::{
 };
 
 use baton_tests::{Person, Platform, eventually};
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
@@ -76,12 +77,8 @@ async fn export_has_what_is_theirs_and_nothing_of_others() {
     me.post("/v1/views", &json!({"name": "My view", "layout": "list", "filter": {}})).send().await;
     me.post("/v1/api-keys", &json!({"name": "My key"})).ok().await;
     // More rows than one statement reads.
-    for n in 0..3 {
-        let tasks: Vec<Value> = (0..200).map(|m| json!({"title": format!("Many {n} {m}")})).collect();
-        for task in &tasks {
-            me.post("/v1/tasks", task).ok().await;
-        }
-    }
+    let tasks: Vec<Value> = (0..600).map(|n| json!({"title": format!("Many {n}")})).collect();
+    stream::iter(&tasks).for_each_concurrent(16, |task| async { drop(me.post("/v1/tasks", task).ok().await) }).await;
 
     let ready = export(me, &json!({})).await;
     assert_eq!(ready["status"], "ready", "{ready}");

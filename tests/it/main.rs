@@ -15,6 +15,7 @@ mod bulk_changes;
 mod closed_tasks;
 mod comments;
 mod conditional_requests;
+mod consents;
 mod crash_recovery;
 mod data_export;
 mod distributed_trace;

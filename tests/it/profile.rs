@@ -42,7 +42,7 @@ async fn profile_patch_changes_only_own_writable_fields() {
     let patch = json!({
         "first_name": "Augusta", "mobile": "+44 20 7946 0018", "avatar_url": "https://example.com/a.png",
         "company": "Engines", "job_role": "Analyst", "timezone": "Europe/London", "language": "en-GB",
-        "preferences": {"theme": "dark", "rows": 20}, "consent_version": 1,
+        "preferences": {"theme": "dark", "rows": 20},
     });
     let changed = ada.patch("/v1/users/me", &patch).header("if-match", "\"1\"").ok().await;
     assert_eq!((&changed["version"], &changed["first_name"]), (&json!(2), &json!("Augusta")), "{changed}");
@@ -58,6 +58,7 @@ async fn profile_patch_changes_only_own_writable_fields() {
         json!({"email_verified": true}),
         json!({"company": "x", "sign_in_count": 99}),
         json!({"role": "owner"}),
+        json!({"consent_version": 1}),
         json!({"id": "00000000-0000-7000-8000-000000000000"}),
         json!({"data_retention_date": null}),
     ] {

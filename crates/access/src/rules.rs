@@ -261,6 +261,7 @@ mod tests {
             ("baton.auth.v1.PasswordService/ChangePassword", InRequest),
             ("baton.auth.v1.SessionService/Reauthenticate", InRequest),
             ("baton.auth.v1.UserService/Deactivate", InRequest),
+            ("baton.privacy.v1.PrivacyService/DownloadDataExport", Always),
             ("baton.tenancy.v1.AccountService/DeleteAccount", Always),
             ("baton.tenancy.v1.AccountService/SuspendAccount", Always),
             ("baton.tenancy.v1.AccountService/TransferOwnership", Always),

@@ -207,6 +207,12 @@ async fn database(report: &mut Report, env: &Env, spec: &'static Spec) {
             checked,
             &format!("log in as {role}, which `baton migrate` makes"),
         );
+        let quoted = quotes_no_values(&mut conn).await;
+        report.line(
+            "the server's log quotes no values",
+            quoted,
+            "as a superuser: alter role <the role> set log_error_verbosity = terse, or set it in postgresql.conf",
+        );
         let skew = clock(&mut conn).await;
         report.line(
             "the clock agrees with the database's",
@@ -221,6 +227,13 @@ async fn database(report: &mut Report, env: &Env, spec: &'static Spec) {
         let migrated = migrate::is_current(&mut conn, spec.name, Some(spec.migrations)).await;
         report.line("migrations", migrated, "run: baton migrate");
     }
+}
+
+/// Checks that errors in the server's log have no details, which quote values of rows: `Key (email_key)=(...)`.
+async fn quotes_no_values(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let verbosity: String = sqlx::query_scalar("show log_error_verbosity").fetch_one(conn).await?;
+    ensure!(verbosity == "terse", "log_error_verbosity is {verbosity}");
+    Ok(())
 }
 
 /// Connects to a Postgres that is new enough.

@@ -5,7 +5,7 @@ use baton_proto::baton::{
     events::v1::Envelope,
     example::v1::GreetingEvent,
     notification::v1::NotificationEvent,
-    privacy::v1::PrivacyRequestEvent,
+    privacy::v1::{ConsentEvent, PrivacyRequestEvent},
     task::v1::{
         AttachmentEvent, CommentEvent, CustomFieldEvent, DependencyEvent, MentionEvent, ReactionEvent, ReminderEvent,
         TaskEvent, TimeEntryEvent, ViewEvent, WatcherEvent,
@@ -276,6 +276,8 @@ catalog! {
     PrivacyRequestCompleted(PrivacyRequestEvent) "privacy_request.completed" Global None;
     /// A person's request about their data could not be done.
     PrivacyRequestFailed(PrivacyRequestEvent) "privacy_request.failed" Global None;
+    /// A person gave or withdrew consent to a purpose, or refused it.
+    ConsentChanged(ConsentEvent) "consent.changed" Global None;
 
     // example: the service in tests/example, which is no part of the product
     /// A new member was greeted.

@@ -2,8 +2,8 @@
 
 use baton_errors::Result;
 use baton_proto::baton::privacy::v1::{
-    DataCategory, DescribeRequest, DescribeResponse, ExportRequest, ExportResponse,
-    subject_data_service_client::SubjectDataServiceClient,
+    ApplyConsentsRequest, ApplyConsentsResponse, ConsentChange, DataCategory, DescribeRequest, DescribeResponse,
+    ExportRequest, ExportResponse, subject_data_service_client::SubjectDataServiceClient,
 };
 use tonic::{Streaming, transport::Channel};
 use uuid::Uuid;
@@ -37,6 +37,20 @@ impl<T: Transport> SubjectDataPeer<T> {
         let response = self.peer.call(
             || request(&authorization, DescribeRequest {}),
             async |service, request| SubjectDataServiceClient::new(service).describe(request).await,
+        );
+        response.await
+    }
+
+    /// Applies changes of consents, or only stays in contact. See `SubjectDataService.ApplyConsents`.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn apply_consents(&self, changes: Vec<ConsentChange>, through: i64) -> Result<ApplyConsentsResponse> {
+        let authorization = self.tokens.authorization(self.name()).await?;
+        let message = ApplyConsentsRequest { changes, through };
+        let response = self.peer.call(
+            || request(&authorization, message.clone()),
+            async |service, request| SubjectDataServiceClient::new(service).apply_consents(request).await,
         );
         response.await
     }

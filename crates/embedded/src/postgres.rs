@@ -112,6 +112,8 @@ fn settings(port: u16, options: &Options) -> Vec<(&'static str, String)> {
         // The readiness check and error messages read our log, so the server must log to it.
         ("logging_collector", "off".to_owned()),
         ("log_destination", "stderr".to_owned()),
+        // The details of an error quote values: `Key (email_key)=(ada@example.com) already exists`.
+        ("log_error_verbosity", "terse".to_owned()),
     ];
     if !options.durable {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {

@@ -178,6 +178,9 @@ reasons! {
     ExportLimit "EXPORT_LIMIT" ResourceExhausted 429 "One export of a person's data is made at a time, and three in 24 hours.";
     ExportNotFound "EXPORT_NOT_FOUND" NotFound 404 "The caller has no such export, or its download URL has expired.";
     ExportNotReady "EXPORT_NOT_READY" FailedPrecondition 409 "The export is being made, has failed, or its file was deleted after seven days.";
+    PurposeUnknown "PURPOSE_UNKNOWN" NotFound 404 "There is no such purpose of data; list the purposes.";
+    LegalBasisFixed "LEGAL_BASIS_FIXED" FailedPrecondition 409 "The purpose has another legal basis; it cannot be changed, or consented to.";
+    NoticeOutdated "NOTICE_OUTDATED" FailedPrecondition 409 "The notice has another version; show the current one, and ask again.";
     PrivacyRequestNotFound "PRIVACY_REQUEST_NOT_FOUND" NotFound 404 "The caller has no such request about their data.";
 
     // Concurrency and retries

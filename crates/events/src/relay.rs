@@ -8,11 +8,12 @@ use baton_store::{
     Db,
     outbox::{self, Leadership},
 };
+use chrono::TimeDelta;
 use opentelemetry::{KeyValue, global, metrics::Gauge};
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use crate::streams::{MAX_STREAM_LEN, Streams, mark_key, partition, stream_key};
+use crate::streams::{MAX_STREAM_LEN, PARTITIONS, Streams, mark_key, partition, stream_key};
 
 /// Interval of the check for events that no commit in this process announced, and for a lost stream.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -24,6 +25,10 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 /// reader a round trip, however many events it contains.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long events are in the streams, as in the outbox: they say where requests came from.
+const MAX_STREAM_AGE: TimeDelta = TimeDelta::days(3);
+/// Interval in which older events are trimmed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 const BATCH_SIZE: i64 = 500;
 
 /// Publishes the outbox of `db` until the process stops, and then the rest of it.
@@ -66,6 +71,7 @@ struct Relay {
     /// The leadership, and the time of its last renewal.
     leadership: Option<(Leadership, Instant)>,
     measured: Option<Instant>,
+    trimmed: Option<Instant>,
     waiting: Gauge<i64>,
     lag: Gauge<f64>,
 }
@@ -88,6 +94,7 @@ impl Relay {
             streams,
             leadership: None,
             measured: None,
+            trimmed: None,
             waiting: meter.i64_gauge("baton.outbox.waiting").build(),
             lag: meter.f64_gauge("baton.outbox.lag").with_unit("s").build(),
         }
@@ -96,6 +103,7 @@ impl Relay {
     async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
         let Some(leadership) = self.acquire_leadership().await? else { return Ok(Progress::Follower) };
         self.measure().await?;
+        self.trim().await?;
         let Some(last_batch) = self.last_batch_in_stream(leadership).await? else { return Ok(Progress::More) };
         let waiting = outbox::waiting(&self.db, BATCH_SIZE).await?;
         if waiting.is_empty() {
@@ -175,6 +183,21 @@ impl Relay {
             .await
             .context("the stream server does not respond")?;
         Ok(None)
+    }
+
+    /// Trims what is too old from all streams.
+    async fn trim(&mut self) -> anyhow::Result<()> {
+        if self.trimmed.is_some_and(|at| at.elapsed() < TRIM_INTERVAL) {
+            return Ok(());
+        }
+        self.trimmed = Some(Instant::now());
+        let oldest = (self.db.clock().now() - MAX_STREAM_AGE).timestamp_millis();
+        let mut pipeline = redis::pipe();
+        for partition in 0..PARTITIONS {
+            pipeline.cmd("XTRIM").arg(stream_key(partition)).arg("MINID").arg("=").arg(oldest).ignore();
+        }
+        let trimmed = pipeline.query_async::<()>(&mut self.streams.connection()).await;
+        trimmed.context("the stream server does not respond")
     }
 
     async fn measure(&mut self) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
 use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
+use baton_consent::{WITHDRAWN_JOB, Withdrawn};
 use baton_events::{Handler, Streams, consumer, relay};
 use baton_proto::baton::privacy::v1::subject_data_service_server::SubjectDataServiceServer;
 use baton_runtime::{Clock, Next, Shutdown, periodic, periodic_or_notified, server};
@@ -50,6 +51,7 @@ pub struct Service {
     rpcs: Vec<(&'static str, Mount)>,
     consumer: Option<Worker>,
     before_deletion: Option<BeforeDeletion>,
+    purposes: &'static [&'static str],
     jobs: HashMap<&'static str, JobHandler>,
     workers: Vec<Worker>,
     shutdown: Shutdown,
@@ -86,6 +88,7 @@ impl Service {
             rpcs: Vec::new(),
             consumer: None,
             before_deletion: None,
+            purposes: &[],
             jobs: HashMap::new(),
             workers: Vec::new(),
             shutdown,
@@ -216,6 +219,23 @@ impl Service {
         self
     }
 
+    /// Says that the service collects data for these purposes, which need consent: every statement that stores it asks the
+    /// gate ([`baton_consent`]). `delete` deletes what was collected about a person for a purpose, after they have withdrawn
+    /// their consent. It may run more than once.
+    #[must_use]
+    pub fn collects<F, Fut>(mut self, purposes: &'static [&'static str], delete: F) -> Self
+    where
+        F: Fn(Db, Withdrawn) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.purposes = purposes;
+        let delete = Arc::new(delete);
+        self.job(WITHDRAWN_JOB, move |db, job| {
+            let delete = Arc::clone(&delete);
+            async move { delete(db, job.payload()?).await }
+        })
+    }
+
     /// Runs the jobs of this kind with `work`: at least once each, see [`jobs::run`]. A kind with a final dot (`mail.`)
     /// stands for its family.
     #[must_use]
@@ -273,7 +293,7 @@ impl Service {
     /// # Errors
     /// When an RPC service of the contract is not mounted, a mounted one has no access rule, or the server fails.
     pub async fn serve(mut self, listener: TcpListener) -> anyhow::Result<()> {
-        let subjects = subject_data::Rpc::new(self.db.clone(), self.personal_data.clone());
+        let subjects = subject_data::Rpc::new(self.db.clone(), self.personal_data.clone(), self.purposes);
         self = self.rpc(SubjectDataServiceServer::new(subjects));
         let access = self.access()?;
         let (mut names, mut routes) = (Vec::new(), Routes::default());

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use baton_access::service;
+use baton_consent::Change;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::privacy::v1::{
-    DataCategory, DescribeRequest, DescribeResponse, ExportRequest, ExportResponse, SubjectColumn, SubjectTable,
-    subject_data_service_server::SubjectDataService,
+    ApplyConsentsRequest, ApplyConsentsResponse, ConsentChange, DataCategory, DescribeRequest, DescribeResponse,
+    ExportRequest, ExportResponse, SubjectColumn, SubjectTable, subject_data_service_server::SubjectDataService,
 };
 use baton_store::{
     Db,
@@ -25,13 +26,15 @@ const CALLER: &str = "privacy";
 pub(crate) struct Rpc {
     db: Db,
     data: Arc<PersonalData>,
+    /// Those with consent that the service collects data for.
+    purposes: &'static [&'static str],
     /// Prepared with the first export: the service may start before its database.
     exports: Arc<OnceCell<Arc<SubjectData>>>,
 }
 
 impl Rpc {
-    pub(crate) fn new(db: Db, data: Arc<PersonalData>) -> Self {
-        Self { db, data, exports: Arc::default() }
+    pub(crate) fn new(db: Db, data: Arc<PersonalData>, purposes: &'static [&'static str]) -> Self {
+        Self { db, data, purposes, exports: Arc::default() }
     }
 }
 
@@ -42,6 +45,22 @@ impl SubjectDataService for Rpc {
     async fn describe(&self, request: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         require_privacy(&request)?;
         Ok(Response::new(describe(&self.data)))
+    }
+
+    async fn apply_consents(
+        &self,
+        request: Request<ApplyConsentsRequest>,
+    ) -> Result<Response<ApplyConsentsResponse>, Status> {
+        require_privacy(&request)?;
+        let ApplyConsentsRequest { changes, through } = request.into_inner();
+        if self.purposes.is_empty() {
+            return Ok(Response::new(ApplyConsentsResponse { purposes: Vec::new(), through }));
+        }
+        let changes = changes.into_iter().filter(|change| self.purposes.contains(&change.purpose.as_str()));
+        let changes = changes.map(change).collect::<Result<Vec<_>>>()?;
+        let through = baton_consent::apply(&self.db, changes, through).await?;
+        let purposes = self.purposes.iter().map(|&purpose| purpose.to_owned()).collect();
+        Ok(Response::new(ApplyConsentsResponse { purposes, through }))
     }
 
     async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
@@ -56,6 +75,13 @@ impl SubjectDataService for Rpc {
         let responses = rows.map_ok(|rows| ExportResponse { table: rows.table, rows: rows.rows, cursor: rows.cursor });
         Ok(Response::new(responses.map_err(Status::from).boxed()))
     }
+}
+
+/// A change of the contract.
+fn change(change: ConsentChange) -> Result<Change> {
+    let ConsentChange { user_id, purpose, given, epoch } = change;
+    let user_id = user_id.parse().map_err(|_| Error::invalid("user_id", "must be a UUID"))?;
+    Ok(Change { user_id, purpose, given, epoch })
 }
 
 /// The tables with data of people, as the catalogue describes them.

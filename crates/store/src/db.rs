@@ -209,7 +209,7 @@ impl Db {
     }
 
     /// Replaces `{schema}` in SQL. There are few different results, so statements stay prepared.
-    pub(crate) fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
+    pub fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(sql.replace("{schema}", self.0.schema))
     }
 }

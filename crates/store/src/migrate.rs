@@ -14,6 +14,7 @@ static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
         (1, "platform", include_str!("../../../migrations/platform/0001_platform.sql")),
         (2, "statistics", include_str!("../../../migrations/platform/0002_statistics.sql")),
         (3, "least_privilege", include_str!("../../../migrations/platform/0003_least_privilege.sql")),
+        (4, "consents", include_str!("../../../migrations/platform/0004_consents.sql")),
     ]
     .map(|(version, name, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sql);

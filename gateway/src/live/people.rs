@@ -15,6 +15,9 @@ use super::{AccessError, End, Identity, Live, PersonChange, Subscriber, lock};
 impl Live {
     /// Handles an event outside of accounts: of a person's sessions, keys, second factor or profile.
     pub(super) fn person_changed(&self, envelope: &Envelope, effect: Option<AccessEffect>) {
+        if effect == Some(AccessEffect::None) {
+            return;
+        }
         let Ok(subject_id) = envelope.subject_id.parse::<Uuid>() else { return };
         let closed = match (effect, Payload::decode(envelope)) {
             (Some(AccessEffect::Session), Ok(Some(Payload::SessionClosed(closed)))) => closed.session_id.parse().ok(),

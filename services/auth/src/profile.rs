@@ -48,14 +48,6 @@ pub(crate) fn parse_language(text: &str) -> Result<String> {
     tag.ok_or_else(|| Error::invalid("user.language", "must be a BCP 47 language tag, such as de-AT"))
 }
 
-/// Validates the version of the terms that a user accepts. It never decreases, so consent cannot be withdrawn.
-pub(crate) fn raise_consent(current: i32, new: i32) -> Result<i32> {
-    if new < current {
-        return Err(Error::invalid("user.consent_version", "must not be lower than the current version"));
-    }
-    Ok(new)
-}
-
 /// Checks that preferences can be stored, and their size.
 pub(crate) fn check_preferences(preferences: &Map<String, Value>) -> Result<()> {
     json::check(preferences, "user.preferences", PREFERENCE_LIMITS)

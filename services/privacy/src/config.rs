@@ -18,6 +18,9 @@ baton_runtime::config! {
         pub exports_secret_key: Option<Secret> = "BATON_PRIVACY_EXPORTS_SECRET_KEY";
         /// The key that signs URLs of exports, 32 random bytes in base64.
         pub signing_key: Secret = "BATON_PRIVACY_SIGNING_KEY";
+        /// Further services that have data of people and are no part of the product, `name=http://host:port`, separated by
+        /// commas: they take part in exports, and are told what people consent to.
+        pub sources: Vec<String> = "BATON_PRIVACY_SOURCES", default "";
         /// URL of the gateway, which serves these URLs.
         pub public_url: Url = "BATON_PRIVACY_PUBLIC_URL";
     }

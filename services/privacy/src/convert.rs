@@ -11,7 +11,11 @@ use baton_store::{Event, personal_data::CATEGORIES};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use crate::request::{AVAILABLE_FOR, DataExport, PrivacyRequest, RequestState};
+use crate::{
+    consent::ConsentState,
+    purpose::{self, LegalBasis, Purpose},
+    request::{AVAILABLE_FOR, DataExport, PrivacyRequest, RequestState},
+};
 
 /// The categories by name; all when none is named.
 pub(crate) fn category_names(named: impl Iterator<Item = DataCategory>) -> Vec<String> {
@@ -80,6 +84,47 @@ impl From<PrivacyRequest> for proto::PrivacyRequest {
             ended_at: request.ended_at.map(timestamp),
         }
     }
+}
+
+impl From<ConsentState> for proto::ConsentState {
+    fn from(state: ConsentState) -> Self {
+        match state {
+            ConsentState::NeverAsked => Self::NeverAsked,
+            ConsentState::Given => Self::Given,
+            ConsentState::Refused => Self::Refused,
+            ConsentState::Withdrawn => Self::Withdrawn,
+            ConsentState::Stale => Self::Stale,
+        }
+    }
+}
+
+/// A purpose with its notice in this language.
+pub(crate) fn purpose(purpose: &Purpose, language: &str) -> proto::Purpose {
+    let (language, text) = purpose.notice(language);
+    let legal_basis = match purpose.legal_basis {
+        LegalBasis::Consent => proto::LegalBasis::Consent,
+        LegalBasis::Contract => proto::LegalBasis::Contract,
+        LegalBasis::LegalObligation => proto::LegalBasis::LegalObligation,
+        LegalBasis::LegitimateInterest => proto::LegalBasis::LegitimateInterest,
+    };
+    proto::Purpose {
+        id: purpose.id.to_owned(),
+        legal_basis: legal_basis.into(),
+        needs_consent: purpose.needs_consent(),
+        notice: Some(proto::Notice {
+            version: purpose.version,
+            language: language.to_owned(),
+            text: text.to_owned(),
+            sha256: hexadecimal(&purpose::hash(text)),
+        }),
+        retention: purpose.retention.to_owned(),
+        recipients: purpose.recipients.iter().map(|&recipient| recipient.to_owned()).collect(),
+    }
+}
+
+/// How consent was asked for, as it is stored.
+pub(crate) fn method_name(method: proto::ConsentMethod) -> String {
+    method.as_str_name().trim_start_matches("CONSENT_METHOD_").to_lowercase()
 }
 
 /// The event about a request.

@@ -2,9 +2,11 @@
 
 mod application;
 mod config;
+mod consent;
 mod convert;
 mod file_token;
 mod maintenance;
+mod purpose;
 mod request;
 mod rpc;
 mod store;
@@ -12,9 +14,11 @@ mod store;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use baton_clients::SubjectDataPeer;
+use baton_clients::{Peer, SubjectDataPeer};
 use baton_files::{Files, FilesConfig};
-use baton_proto::baton::privacy::v1::privacy_service_server::PrivacyServiceServer;
+use baton_proto::baton::privacy::v1::{
+    consent_service_server::ConsentServiceServer, privacy_service_server::PrivacyServiceServer,
+};
 use baton_runtime::{Clock, Shutdown};
 use baton_service::{Service, Spec};
 use baton_store::personal_data::PersonalData;
@@ -22,7 +26,10 @@ use tokio::net::TcpListener;
 
 pub use config::PrivacyConfig;
 
-use crate::application::export::{BUILD_JOB, Builder};
+use crate::application::{
+    consents::{CONTACT_INTERVAL, Collectors},
+    export::{BUILD_JOB, Builder},
+};
 
 /// The services that have data of people, besides this one.
 const SOURCES: [&str; 4] = ["auth", "tenancy", "task", "notification"];
@@ -52,25 +59,51 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let files = open_files(&config, clock).context("BATON_PRIVACY_EXPORTS_URL")?;
     let tokens = file_token::FileTokens::new(&config.signing_key);
     let db = service.db();
-    let rpc = rpc::Rpc { db: db.clone(), files: files.clone(), tokens, public_url: config.public_url };
-    let tokens = service.service_tokens()?;
-    let sources = SOURCES.into_iter().map(|name| Ok(SubjectDataPeer::new(service.peer(name)?, tokens.clone())));
-    let builder = Builder {
-        db,
+    let sources = sources(&service, &config.sources)?;
+    let collectors = Collectors::new(db.clone(), sources.clone());
+    let rpc = rpc::Rpc {
+        db: db.clone(),
         files: files.clone(),
-        sources: sources.collect::<anyhow::Result<_>>()?,
-        own_data: Arc::new(PersonalData::parse(SPEC.personal_data)?),
+        tokens,
+        public_url: config.public_url,
+        collectors: collectors.clone(),
     };
+    let builder =
+        Builder { db, files: files.clone(), sources, own_data: Arc::new(PersonalData::parse(SPEC.personal_data)?) };
     service
-        .rpc(PrivacyServiceServer::new(rpc))
+        .rpc(PrivacyServiceServer::new(rpc.clone()))
+        .rpc(ConsentServiceServer::new(rpc))
         .job(BUILD_JOB, move |_, job| {
             let builder = builder.clone();
             async move { builder.run(job).await }
         })
+        .every("privacy.collectors", CONTACT_INTERVAL, move |_| {
+            let collectors = collectors.clone();
+            async move { collectors.contact().await }
+        })
+        .every("privacy.stale_consents", maintenance::NOTICE_INTERVAL, maintenance::mark_stale)
         .every("privacy.exports", maintenance::EXPORT_INTERVAL, move |db| maintenance::expire(db, files.clone()))
         .every("privacy.retention", maintenance::RETENTION_INTERVAL, maintenance::delete_old)
         .serve(listener)
         .await
+}
+
+/// The services that have data of people: those of the product, and further ones of this installation.
+fn sources(service: &Service, further: &[String]) -> anyhow::Result<Vec<SubjectDataPeer>> {
+    let tokens = service.service_tokens()?;
+    let mut sources = Vec::new();
+    for name in SOURCES {
+        sources.push(SubjectDataPeer::new(service.peer(name)?, tokens.clone()));
+    }
+    for source in further {
+        let (name, url) =
+            source.split_once('=').context("BATON_PRIVACY_SOURCES must be name=url, separated by commas")?;
+        let url = url.parse().with_context(|| format!("BATON_PRIVACY_SOURCES: the URL of {name} is not one"))?;
+        // Names of services live as long as the process.
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        sources.push(SubjectDataPeer::new(Peer::connect(name, &url)?, tokens.clone()));
+    }
+    Ok(sources)
 }
 
 /// The store of exports. Its files are served by this service, so it signs no URLs.

@@ -1,5 +1,7 @@
 //! The gRPC methods: parse, begin, call, publish, commit, reply.
 
+mod consent;
+
 use baton_access::caller;
 use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
@@ -21,7 +23,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    application::export,
+    application::{consents::Collectors, export},
     convert,
     file_token::FileTokens,
     request::{self, DataExport, PrivacyRequest, RequestState},
@@ -36,6 +38,7 @@ pub(crate) struct Rpc {
     pub(crate) tokens: FileTokens,
     /// URL of the gateway.
     pub(crate) public_url: Url,
+    pub(crate) collectors: Collectors,
 }
 
 #[tonic::async_trait]

@@ -6,6 +6,7 @@ mod greeting;
 mod rpc;
 mod store;
 mod stream;
+mod visits;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     service
         .rpc(ExampleServiceServer::new(rpc))
         .consume(events::Handler)
+        .collects(&visits::PURPOSES, visits::delete)
         .run(stream::tell(events, news))
         .every("example.expiry", EXPIRY_INTERVAL, store::delete_expired)
         .serve(listener)

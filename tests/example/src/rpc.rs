@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::{store, stream};
+use crate::{store, stream, visits};
 
 /// The methods of the service.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ impl ExampleService for Rpc {
         let mut tx = self.db.begin_read(principal(&request)?.tenant()).await?;
         let (mut greetings, total) = store::list(&mut tx, &page).await?;
         let meta = page.meta(&mut greetings, total, &"greetings", |greeting| (None, greeting.id));
+        drop(tx);
+        visits::store(&self.db, principal(&request)?.tenant()).await?;
         let greetings = greetings.into_iter().map(Into::into).collect();
         Ok(Response::new(ListGreetingsResponse { greetings, meta: Some(meta) }))
     }

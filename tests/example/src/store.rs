@@ -5,7 +5,10 @@ use baton_store::{Db, Page, ReadTx, Tx};
 
 use uuid::Uuid;
 
-use crate::greeting::{Greeting, expired_before};
+use crate::{
+    greeting::{Greeting, expired_before},
+    visits,
+};
 
 /// Inserts a greeting. Returns `false` if the member has one.
 pub(crate) async fn insert(tx: &mut Tx, greeting: &Greeting) -> Result<bool> {
@@ -60,5 +63,5 @@ pub(crate) async fn list_after(tx: &mut ReadTx, after: Uuid) -> Result<Vec<Greet
 pub(crate) async fn delete_expired(db: Db) -> Result<()> {
     let before = expired_before(db.clock().now());
     sqlx::query!("delete from example.greetings where created_at < $1", before).execute(db.system()).await?;
-    Ok(())
+    visits::delete_before(&db, before).await
 }

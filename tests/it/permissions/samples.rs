@@ -155,6 +155,8 @@ impl Samples {
             ("blocked_by", _) => (self.parent, self.other_task),
             // Sessions and keys of the caller that no other call needs.
             ("id", "baton.auth.v1") => (None, None),
+            // Requests of the caller, who has made none.
+            ("id", "baton.privacy.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
             ("task_id", _) => (self.task, self.other_task),
             ("comment_id" | "parent_id", _) => (self.comment, self.other_comment),
@@ -191,6 +193,12 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("action", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("dry_run", _) => Some(Value::Bool(true)),
         ("key", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
+        ("type" | "purpose", Kind::String) => text("analytics"),
+        ("given", _) => Some(Value::Bool(false)),
+        ("method" | "legal_basis", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("version", Kind::Int32) => Some(Value::I32(1)),
+        ("epoch", _) => Some(Value::I64(1)),
+        ("through", _) => Some(Value::I64(0)),
         ("type", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("required", _) => Some(Value::Bool(false)),
         ("resource_type", _) => text("task"),
@@ -244,7 +252,6 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("avatar_url", _) => text("https://example.com/sample.png"),
         ("timezone", _) => text("Europe/Berlin"),
         ("language", _) => text("de-AT"),
-        ("consent_version", Kind::Int32) => Some(Value::I32(1)),
         ("first_name" | "last_name", _) => text("Sample"),
         ("token" | "refresh_token" | "mfa_token", _) => text("sample"),
         ("provider" | "state" | "iss" | "error" | "browser_token", _) => text("sample"),
@@ -261,7 +268,15 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("estimated_seconds", _) => Some(Value::I32(60)),
         // A task's channel, from now on.
         ("channel", _) => Some(Value::EnumNumber(1)),
-        ("since" | "after", _) => None,
+        ("since" | "after" | "cursor", _) => None,
+        // Conversations have no service yet, and exports are their owner's.
+        ("conversation_id" | "export_id" | "message_id" | "owner_id", _) => {
+            Some(Value::String(Uuid::now_v7().to_string()))
+        }
+        ("call_id" | "text", _) => text("sample"),
+        ("succeeded", _) => Some(Value::Bool(true)),
+        ("first_sequence", _) => Some(Value::U32(1)),
+        ("kind" | "category" | "include_categories", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),
         ("page_size", Kind::Int32) => Some(Value::I32(5)),
         ("limit", Kind::Int32) => Some(Value::I32(5)),

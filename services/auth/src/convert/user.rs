@@ -84,9 +84,6 @@ pub(crate) fn merge_user(user: &mut User, mask: &[String], mut new: UserChange) 
             "job_role" => user.job_role.clone_from(&new.job_role),
             "timezone" => user.timezone = profile::parse_timezone(&new.timezone)?,
             "language" => user.language = profile::parse_language(&new.language)?,
-            "consent_version" => {
-                user.consent_version = profile::raise_consent(user.consent_version, new.consent_version)?;
-            }
             "preferences" => user.preferences = new.preferences.take().map(to_object).unwrap_or_default(),
             path => {
                 let Some(member) = path.strip_prefix("preferences.") else {
@@ -226,19 +223,6 @@ mod tests {
             assert_eq!(ada, user());
         }
         assert!(change(&mut user(), &[], UserChange::default()).is_err());
-    }
-
-    #[test]
-    fn consent_version_never_decreases() {
-        let mut ada = user();
-        let version = |consent_version| UserChange { consent_version, ..Default::default() };
-        change(&mut ada, &["consent_version"], version(3)).unwrap();
-        assert!(change(&mut ada, &["consent_version"], version(2)).is_err());
-        assert!(
-            change(&mut ada, &["consent_version"], UserChange::default()).is_err(),
-            "null does not withdraw consent"
-        );
-        assert_eq!(ada.consent_version, 3);
     }
 
     #[test]

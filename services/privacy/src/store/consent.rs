@@ -1,0 +1,164 @@
+//! Answers to notices, and what holds.
+
+use std::collections::HashMap;
+
+use baton_errors::Result;
+use baton_store::{Db, ReadTx, Tx};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::consent::Answered;
+
+/// How long a transaction may take that has taken a number and not committed.
+const SETTLING: TimeDelta = TimeDelta::seconds(60);
+
+/// An answer, as it is kept as evidence.
+pub(crate) struct Evidence<'a> {
+    pub(crate) given: bool,
+    pub(crate) legal_basis: &'a str,
+    pub(crate) purpose: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) version: i32,
+    pub(crate) notice_hash: &'a [u8],
+    pub(crate) address: &'a str,
+    pub(crate) user_agent: &'a str,
+}
+
+/// A change of a consent, for collectors.
+#[derive(Debug, Clone)]
+pub(crate) struct StateChange {
+    pub(crate) user_id: Uuid,
+    pub(crate) purpose: String,
+    pub(crate) given: bool,
+    pub(crate) epoch: i64,
+}
+
+/// The person's last answers, by purpose.
+pub(crate) async fn states(tx: &mut ReadTx, user_id: Uuid) -> Result<HashMap<String, Answered>> {
+    let rows = sqlx::query!(
+        "select type, given, withdrawn, version, changed_at from privacy.consent_states where user_id = $1",
+        user_id,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let (given, withdrawn, version, changed_at) = (row.given, row.withdrawn, row.version, row.changed_at);
+            (row.r#type, Answered { given, withdrawn, version, changed_at })
+        })
+        .collect())
+}
+
+/// Waits for other calls that change consents of the person.
+pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended('consents', 0) # hashtextextended($1::text, 0))",
+        user_id.to_string()
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Adds an answer, and makes it what holds. Returns its epoch. The person is locked.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    user_id: Uuid,
+    kind: &str,
+    evidence: &Evidence<'_>,
+    answered: Answered,
+) -> Result<i64> {
+    let id = tx.db().clock().new_id();
+    sqlx::query!(
+        "insert into privacy.consents (id, user_id, type, given, legal_basis, purpose, method, version, notice_hash,
+                                       address, user_agent, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        id,
+        user_id,
+        kind,
+        evidence.given,
+        evidence.legal_basis,
+        evidence.purpose,
+        evidence.method,
+        evidence.version,
+        evidence.notice_hash,
+        evidence.address,
+        evidence.user_agent,
+        answered.changed_at,
+    )
+    .execute(tx.connection())
+    .await?;
+    let epoch = sqlx::query_scalar!(
+        "insert into privacy.consent_states (user_id, type, given, withdrawn, version, epoch, epoch_at, changed_at)
+         values ($1, $2, $3, $4, $5, nextval('privacy.consent_epochs'), $6, $6)
+         on conflict (user_id, type) do update set given = excluded.given, withdrawn = excluded.withdrawn,
+             version = excluded.version, stale = false, epoch = excluded.epoch, epoch_at = excluded.epoch_at,
+             changed_at = excluded.changed_at
+         returning epoch",
+        user_id,
+        kind,
+        answered.given,
+        answered.withdrawn,
+        answered.version,
+        answered.changed_at,
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(epoch)
+}
+
+/// Changes after this epoch, in order, of these purposes.
+pub(crate) async fn changes_after(db: &Db, epoch: i64, purposes: &[String], most: i64) -> Result<Vec<StateChange>> {
+    let rows = sqlx::query!(
+        "select user_id, type, given and not stale as \"given!\", epoch from privacy.consent_states
+         where epoch > $1 and type = any($2) order by epoch limit $3",
+        epoch,
+        purposes,
+        most,
+    )
+    .fetch_all(db.system())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| StateChange { user_id: row.user_id, purpose: row.r#type, given: row.given, epoch: row.epoch })
+        .collect())
+}
+
+/// Notes that consents to earlier notices of a purpose do not hold any more; returns whether there are more.
+pub(crate) async fn mark_stale(db: &Db, purpose: &str, valid_since: i32, now: DateTime<Utc>) -> Result<bool> {
+    let marked = sqlx::query!(
+        "update privacy.consent_states set stale = true, epoch = nextval('privacy.consent_epochs'), epoch_at = $3
+         where (user_id, type) in (
+             select user_id, type from privacy.consent_states
+             where type = $1 and given and not stale and version < $2 limit 1000 for update)",
+        purpose,
+        valid_since,
+        now,
+    )
+    .execute(db.system())
+    .await?;
+    Ok(marked.rows_affected() == 1000)
+}
+
+/// The last epoch before which no change can appear any more: a transaction with a lower one may commit after one with a
+/// higher one, but not a minute later.
+pub(crate) async fn settled(db: &Db, now: DateTime<Utc>) -> Result<i64> {
+    let epoch = sqlx::query_scalar!(
+        r#"select epoch from privacy.consent_states where epoch_at < $1 order by epoch desc limit 1"#,
+        now - SETTLING,
+    );
+    Ok(epoch.fetch_optional(db.system()).await?.unwrap_or_default())
+}
+
+/// What holds about a purpose, as collectors are told it; `None` if the person never answered.
+pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, kind: &str) -> Result<Option<StateChange>> {
+    let row = sqlx::query!(
+        "select given and not stale as \"given!\", epoch from privacy.consent_states where user_id = $1 and type = $2",
+        user_id,
+        kind,
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(row.map(|row| StateChange { user_id, purpose: kind.to_owned(), given: row.given, epoch: row.epoch }))
+}
