@@ -99,7 +99,13 @@ async fn doctor_checks_the_example() {
     let checked = doctor.output().unwrap();
     let report = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{report}{}", String::from_utf8_lossy(&checked.stderr));
-    for line in ["configuration", "migrations", "is bound by row-level security", "BATON_TENANCY_URL answers"] {
+    for line in [
+        "configuration",
+        "migrations",
+        "is bound by row-level security",
+        "quotes no values",
+        "BATON_TENANCY_URL answers",
+    ] {
         assert!(report.lines().any(|found| found.starts_with("  ok") && found.contains(line)), "{line}: {report}");
     }
 }

@@ -14,3 +14,4 @@ mod isolation;
 mod notifications;
 mod recipients;
 mod redis_data_loss;
+mod retention;
