@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baton_events::{CONVERSATIONS_CHANNEL, Streams};
 use baton_proto::baton::{
-    live::v1::LiveMessage,
+    live::v1::{LiveFunction, LiveMessage},
     notification::v1::{ConversationUpdate, ConversationUpdateKind, PublishConversationUpdatesRequest},
 };
 use baton_runtime::Shutdown;
@@ -89,7 +89,11 @@ fn message(message_id: Uuid, sequence: u32, update: ConversationUpdate) -> Optio
         message_id: Some(message_id.to_string()),
         sequence: Some(sequence),
         text: (!update.text.is_empty()).then_some(update.text),
-        function: update.function,
+        function: update.function.map(|it| LiveFunction {
+            call_id: it.call_id,
+            name: it.name,
+            succeeded: it.succeeded,
+        }),
         ..LiveMessage::default()
     })
 }

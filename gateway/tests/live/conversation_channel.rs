@@ -4,8 +4,10 @@ use baton_errors::{Reason, reason_of};
 use baton_events::CONVERSATIONS_CHANNEL;
 use baton_proto::baton::{
     auth::v1::{CreateApiKeyRequest, api_key_service_client::ApiKeyServiceClient},
-    live::v1::{ChannelKind, LiveFunction, WatchRequest, live_service_client::LiveServiceClient},
-    notification::v1::{ConversationUpdate, ConversationUpdateKind, PublishConversationUpdatesRequest},
+    live::v1::{ChannelKind, WatchRequest, live_service_client::LiveServiceClient},
+    notification::v1::{
+        ConversationUpdate, ConversationUpdateKind, ExecutedFunction, PublishConversationUpdatesRequest,
+    },
 };
 use baton_testkit::Person;
 use prost::Message as _;
@@ -62,7 +64,7 @@ async fn updates_reach_their_owner_only_each_once_and_in_order() {
     of_manager.subscribe(&identifier).await;
 
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
-    let function = LiveFunction { call_id: "1".to_owned(), name: "create_task".to_owned(), succeeded: true };
+    let function = ExecutedFunction { call_id: "1".to_owned(), name: "create_task".to_owned(), succeeded: true };
     let executed = ConversationUpdate {
         kind: ConversationUpdateKind::FunctionExecuted.into(),
         function: Some(function),
