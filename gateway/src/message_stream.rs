@@ -25,14 +25,17 @@ use http::{
     request::Parts,
 };
 use prost_reflect::DynamicMessage;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
 use tonic::Streaming;
 use url::form_urlencoded;
 
 use crate::{
     headers::{self, X_ACCOUNT_ID},
     json::encode::MessageJson,
-    live::{Credentials, Format, Joined, Live},
+    live::{AccessError, Credentials, Format, Identified, Joined, Live},
     problem::Problem,
     rate_limit::Verdict,
     response_body::hold_until_read,
@@ -141,7 +144,17 @@ struct OpenStream {
     joined: Joined,
     expires: Option<Instant>,
     ticks: tokio::time::Interval,
+    /// The check of the caller's rights that runs; it goes on when [`OpenStream::next`] is dropped.
+    check: Option<JoinHandle<Result<Identified, AccessError>>>,
     shutdown: Shutdown,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if let Some(check) = &self.check {
+            check.abort();
+        }
+    }
 }
 
 enum Step {
@@ -182,6 +195,7 @@ impl OpenStream {
             joined,
             expires,
             ticks,
+            check: None,
             shutdown: shutdown.clone(),
         })
     }
@@ -203,12 +217,18 @@ impl OpenStream {
             end = self.joined.ended() => Err(self.joined.reason(end).await),
             () = expiry => Err(Reason::TokenInvalid),
             () = self.shutdown.draining().cancelled() => Err(Reason::Unavailable),
-            _ = self.ticks.tick() => {
-                // Somebody's role may have changed.
-                match self.live.identify(&self.credentials, &self.rpc).await.map_err(Reason::from) {
-                    Ok(_) | Err(Reason::Unavailable) => Ok(Step::Silence),
-                    Err(reason) => Err(reason),
+            checked = checked(&mut self.check) => {
+                self.check = None;
+                match checked {
+                    Some(Reason::Unavailable) | None => Ok(Step::Silence),
+                    Some(reason) => Err(reason),
                 }
+            }
+            _ = self.ticks.tick(), if self.check.is_none() => {
+                // Somebody's role may have changed.
+                let (live, credentials, rpc) = (self.live.clone(), self.credentials.clone(), self.rpc.clone());
+                self.check = Some(tokio::spawn(async move { live.identify(&credentials, &rpc).await }));
+                Ok(Step::Silence)
             }
             message = self.messages.message() => match message {
                 Ok(Some(message)) => {
@@ -219,6 +239,14 @@ impl OpenStream {
                 Err(status) => Err(reason_of(&status).unwrap_or(Reason::Unavailable)),
             },
         }
+    }
+}
+
+/// Waits for a check of the caller's rights; for ever if none runs. Returns why the call was refused.
+async fn checked(check: &mut Option<JoinHandle<Result<Identified, AccessError>>>) -> Option<Reason> {
+    match check {
+        Some(check) => check.await.ok()?.err().map(Reason::from),
+        None => std::future::pending().await,
     }
 }
 

@@ -166,6 +166,11 @@ async fn call_service(
     name_account(route, parts, &request)?;
     let metadata = headers::upstream_metadata(&parts.headers, client);
     let mut call = tonic::Request::from_parts(metadata, tonic::Extensions::default(), request);
+    if route.is_file && route.method.is_server_streaming() {
+        // The deadline is that of its first piece. How long the rest takes depends on the client's network; one that does
+        // not read is disconnected.
+        return file_response::respond(route, upstream.clone(), call).await;
+    }
     call.set_timeout(deadline.saturating_duration_since(Instant::now()));
     if route.is_file {
         return file_response::respond(route, upstream.clone(), call).await;

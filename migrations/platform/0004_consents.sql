@@ -7,14 +7,18 @@ create table consent_gates (
     given   boolean not null,
     -- The number of the change; an older one has no effect.
     epoch   bigint not null,
+    -- The number of the last withdrawal: what was collected before it is deleted.
+    withdrawn_epoch bigint not null,
     primary key (user_id, purpose)
 );
 
--- One row: when the privacy service was last in contact, and up to which change this service knows all.
+-- One row: when the privacy service has last said that this service knows everything, up to which change it knows all, and
+-- for which purposes. With other purposes it knows nothing.
 create table consent_contact (
     one     boolean primary key default true check (one),
     at      timestamptz not null default '-infinity',
-    through bigint not null default 0
+    through bigint not null default 0,
+    purposes text[] not null default '{}'
 );
 insert into consent_contact default values;
 

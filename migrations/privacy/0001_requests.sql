@@ -25,11 +25,11 @@ create table exports (
     -- SHA-256 of the file.
     sha256          bytea,
     available_until timestamptz,
-    -- Whether the object store may have the file.
-    has_file        boolean not null default false
+    -- The file in the object store: each attempt to make the export has its own. Absent before and after.
+    file            uuid
 );
 create index exports_of_user on exports (user_id);
-create index exports_expiry on exports (available_until) where has_file;
+create index exports_expiry on exports (available_until) where file is not null;
 
 -- The serving role deletes nothing.
 do $$

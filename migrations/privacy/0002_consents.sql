@@ -36,6 +36,8 @@ create table consent_states (
     -- Counts changes; what is newer is told to collectors.
     epoch      bigint not null,
     epoch_at   timestamptz not null,
+    -- The number of the last withdrawal, after which collectors delete what they have.
+    withdrawn_epoch bigint not null default 0,
     -- When the person answered.
     changed_at timestamptz not null,
     primary key (user_id, type)

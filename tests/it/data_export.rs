@@ -118,6 +118,29 @@ async fn export_has_what_is_theirs_and_nothing_of_others() {
     }
 }
 
+/// What others may have written since is not for those who have left.
+#[tokio::test]
+async fn former_members_do_not_export_what_others_may_have_changed() {
+    let platform = Platform::start().await;
+    let team = platform.team().await;
+    let task = team.user.post("/v1/tasks", &json!({"title": "Mine", "visibility": "account"})).ok().await;
+    let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    team.user.post(&format!("{path}/comments"), &json!({"body": "My words"})).ok().await;
+    let member = format!("/v1/accounts/{}/members/{}", team.account_id, team.user.id);
+    team.owner.delete(&member).ok().await;
+    team.owner.patch(&path, &json!({"title": "THE SECRET PLAN", "description": "OF THE OTHERS"})).ok().await;
+    let ready = export(&team.user, &json!({"include_categories": ["tasks"]})).await;
+    let files = download(&platform, &team.user, &ready).await;
+    let [exported] = rows(&files, "tasks.json", "tasks")[..] else { panic!("one task") };
+    assert_eq!(
+        (&exported["id"], &exported["title"], &exported["description"]),
+        (&task["id"], &Value::Null, &Value::Null)
+    );
+    assert_eq!(rows(&files, "tasks.json", "comments")[0]["body"], "My words", "what nobody else can change");
+    let all = serde_json::to_string(&files).unwrap();
+    assert!(!all.contains("THE SECRET PLAN") && !all.contains("OF THE OTHERS"), "{all}");
+}
+
 #[tokio::test]
 async fn exports_are_limited_private_and_expire() {
     let mut platform = Platform::start().await;
@@ -182,7 +205,12 @@ async fn exports_are_limited_private_and_expire() {
     assert!(request["due_at"].as_str() > request["requested_at"].as_str(), "{request}");
 
     // A week later.
-    let file = platform.data().join(format!("exports/exports/{id}.zip"));
+    let stored: uuid::Uuid = sqlx::query_scalar("select file from privacy.exports where request_id = $1")
+        .bind(id.parse::<uuid::Uuid>().unwrap())
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let file = platform.data().join(format!("exports/exports/{stored}.zip"));
     assert!(file.exists(), "{}", file.display());
     sqlx::query("update privacy.exports set available_until = now() - interval '1 second'")
         .execute(&mut conn)

@@ -2,8 +2,8 @@
 
 use baton_errors::Result;
 use baton_proto::baton::privacy::v1::{
-    ApplyConsentsRequest, ApplyConsentsResponse, ConsentChange, DataCategory, DescribeRequest, DescribeResponse,
-    ExportRequest, ExportResponse, subject_data_service_client::SubjectDataServiceClient,
+    ApplyConsentsRequest, ApplyConsentsResponse, DataCategory, DescribeRequest, DescribeResponse, ExportRequest,
+    ExportResponse, subject_data_service_client::SubjectDataServiceClient,
 };
 use tonic::{Streaming, transport::Channel};
 use uuid::Uuid;
@@ -41,13 +41,12 @@ impl<T: Transport> SubjectDataPeer<T> {
         response.await
     }
 
-    /// Applies changes of consents, or only stays in contact. See `SubjectDataService.ApplyConsents`.
+    /// Applies changes of consents. See `SubjectDataService.ApplyConsents`.
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn apply_consents(&self, changes: Vec<ConsentChange>, through: i64) -> Result<ApplyConsentsResponse> {
+    pub async fn apply_consents(&self, message: ApplyConsentsRequest) -> Result<ApplyConsentsResponse> {
         let authorization = self.tokens.authorization(self.name()).await?;
-        let message = ApplyConsentsRequest { changes, through };
         let response = self.peer.call(
             || request(&authorization, message.clone()),
             async |service, request| SubjectDataServiceClient::new(service).apply_consents(request).await,
@@ -62,12 +61,17 @@ impl<T: Transport> SubjectDataPeer<T> {
     pub async fn export(
         &self,
         user_id: Uuid,
+        accounts: &[Uuid],
         category: DataCategory,
         cursor: &str,
     ) -> Result<Streaming<ExportResponse>> {
         let authorization = self.tokens.authorization(self.name()).await?;
-        let message =
-            ExportRequest { user_id: user_id.to_string(), category: category.into(), cursor: cursor.to_owned() };
+        let message = ExportRequest {
+            user_id: user_id.to_string(),
+            category: category.into(),
+            account_ids: accounts.iter().map(Uuid::to_string).collect(),
+            cursor: cursor.to_owned(),
+        };
         let response = self.peer.call(
             || request(&authorization, message.clone()),
             async |service, request| SubjectDataServiceClient::new(service).export(request).await,

@@ -1,6 +1,9 @@
 //! The relay: publishes the outbox to the streams.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use baton_runtime::Shutdown;
@@ -10,7 +13,7 @@ use baton_store::{
 };
 use chrono::TimeDelta;
 use opentelemetry::{KeyValue, global, metrics::Gauge};
-use redis::AsyncCommands;
+use redis::{AsyncCommands, Script};
 use uuid::Uuid;
 
 use crate::streams::{MAX_STREAM_LEN, PARTITIONS, Streams, mark_key, partition, stream_key};
@@ -25,11 +28,34 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 /// reader a round trip, however many events it contains.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long events are in the streams, as in the outbox: they say where requests came from.
+/// How long events are in the streams, once everybody has handled them: they say where requests came from.
 const MAX_STREAM_AGE: TimeDelta = TimeDelta::days(3);
 /// Interval in which older events are trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 const BATCH_SIZE: i64 = 500;
+
+/// Trims entries of a stream that are older than a time, in milliseconds, and that every group has read and acknowledged: a
+/// service that was down for days still gets what it has missed.
+static TRIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+local ms, seq = tonumber(ARGV[1]), 0
+local function keep(id)
+  local of_ms, of_seq = string.match(id, '^(%d+)-(%d+)$')
+  of_ms, of_seq = tonumber(of_ms), tonumber(of_seq)
+  if of_ms < ms or of_ms == ms and of_seq < seq then ms, seq = of_ms, of_seq end
+end
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local of = {}
+  for n = 1, #group, 2 do of[group[n]] = group[n + 1] end
+  local pending = redis.call('XPENDING', KEYS[1], of['name'])
+  if pending[1] > 0 then keep(pending[2]) else keep(of['last-delivered-id']) end
+end
+redis.call('XTRIM', KEYS[1], 'MINID', '=', string.format('%.0f-%.0f', ms, seq))
+",
+    )
+});
 
 /// Publishes the outbox of `db` until the process stops, and then the rest of it.
 ///
@@ -185,19 +211,20 @@ impl Relay {
         Ok(None)
     }
 
-    /// Trims what is too old from all streams.
+    /// Trims what is too old from all streams, as far as every consumer group has handled it.
     async fn trim(&mut self) -> anyhow::Result<()> {
         if self.trimmed.is_some_and(|at| at.elapsed() < TRIM_INTERVAL) {
             return Ok(());
         }
         self.trimmed = Some(Instant::now());
         let oldest = (self.db.clock().now() - MAX_STREAM_AGE).timestamp_millis();
-        let mut pipeline = redis::pipe();
+        let mut connection = self.streams.connection();
         for partition in 0..PARTITIONS {
-            pipeline.cmd("XTRIM").arg(stream_key(partition)).arg("MINID").arg("=").arg(oldest).ignore();
+            let trimmed: Result<(), _> =
+                TRIM.key(stream_key(partition)).arg(oldest).invoke_async(&mut connection).await;
+            trimmed.context("the stream server does not respond")?;
         }
-        let trimmed = pipeline.query_async::<()>(&mut self.streams.connection()).await;
-        trimmed.context("the stream server does not respond")
+        Ok(())
     }
 
     async fn measure(&mut self) -> anyhow::Result<()> {

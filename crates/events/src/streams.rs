@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// Number of streams; an event's account selects one. A change moves accounts between streams, so it is part of the
 /// contract between versions.
 pub const PARTITIONS: u16 = 8;
-/// Approximate maximum length of a stream. Entries that were trimmed before they were read are still in the outbox.
+/// Approximate maximum length of a stream. Entries that were trimmed before they were read are in the outbox for three days.
 pub(crate) const MAX_STREAM_LEN: usize = 200_000;
 
 /// The channel of updates of conversations: encoded `baton.notification.v1.PublishConversationUpdatesRequest`s.

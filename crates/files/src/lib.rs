@@ -18,7 +18,10 @@ use baton_errors::{Error, Reason, Result};
 use baton_runtime::{Clock, Secret};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart,
@@ -26,7 +29,7 @@ use object_store::{
     path::Path,
     signer::{SignedUrlOptions, Signer as _},
 };
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use url::Url;
 
 pub use folder::{Content, ContentStream, Download, Folder, Refused};
@@ -35,6 +38,8 @@ pub use folder::{Content, ContentStream, Download, Folder, Refused};
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that are read from a local file at once.
 const READ_BYTES: usize = 256 * 1024;
+/// Bytes of a piece that is read from the store at once.
+const READ_PIECE_BYTES: u64 = 1024 * 1024;
 /// Parts that are uploaded at a time.
 const MAX_PARTS_IN_FLIGHT: usize = 2;
 /// Time limit of a request to the store.
@@ -203,33 +208,51 @@ impl Files {
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn put(&self, key: &str, file: &std::path::Path) -> Result<()> {
-        let mut file = tokio::fs::File::open(file).await.map_err(Error::internal)?;
+    pub async fn put(&self, key: &str, file: std::fs::File) -> Result<()> {
+        let mut file = tokio::fs::File::from_std(file);
+        file.rewind().await.map_err(Error::internal)?;
         let upload = self.store().put_multipart(&Path::from(key)).await.map_err(unavailable)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let read = file.read(&mut buffer).await.map_err(Error::internal)?;
-            if read == 0 {
-                break;
+        let written = loop {
+            match file.read(&mut buffer).await {
+                Ok(0) => break Ok(()),
+                Ok(read) => {
+                    if let Err(error) = upload.wait_for_capacity(MAX_PARTS_IN_FLIGHT).await {
+                        break Err(unavailable(error));
+                    }
+                    upload.write(buffer.get(..read).unwrap_or_default());
+                }
+                Err(error) => break Err(Error::internal(error)),
             }
-            upload.wait_for_capacity(MAX_PARTS_IN_FLIGHT).await.map_err(unavailable)?;
-            upload.write(buffer.get(..read).unwrap_or_default());
+        };
+        match written {
+            Ok(()) => upload.finish().await.map(drop).map_err(unavailable),
+            Err(error) => {
+                // The parts that the store has would stay otherwise.
+                let _ = upload.abort().await;
+                Err(error)
+            }
         }
-        upload.finish().await.map_err(unavailable)?;
-        Ok(())
     }
 
-    /// The content of the file at `key`; `None` if it does not exist.
+    /// The content of the file at `key`; `None` if it does not exist. Each piece is a request of its own, so the reader may
+    /// take its time.
     ///
     /// # Errors
     /// UNAVAILABLE.
     pub async fn read(&self, key: &str) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
-        match self.store().get(&Path::from(key)).await {
-            Ok(found) => Ok(Some(found.into_stream().map_err(unavailable).boxed())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
+        let Some(size) = self.size(key).await? else { return Ok(None) };
+        let state = (self.clone(), Path::from(key), 0);
+        let pieces = stream::try_unfold(state, move |(files, path, from)| async move {
+            if from >= size {
+                return Ok(None);
+            }
+            let to = size.min(from + READ_PIECE_BYTES);
+            let piece = files.store().get_range(&path, from..to).await.map_err(unavailable)?;
+            Ok(Some((piece, (files, path, to))))
+        });
+        Ok(Some(pieces.boxed()))
     }
 
     /// Deletes the file at `key`. A missing file is not an error.

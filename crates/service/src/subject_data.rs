@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use baton_access::service;
-use baton_consent::Change;
+use baton_consent::{Change, Known};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::baton::privacy::v1::{
-    ApplyConsentsRequest, ApplyConsentsResponse, ConsentChange, DataCategory, DescribeRequest, DescribeResponse,
-    ExportRequest, ExportResponse, SubjectColumn, SubjectTable, subject_data_service_server::SubjectDataService,
+use baton_proto::{
+    baton::privacy::v1::{
+        ApplyConsentsRequest, ApplyConsentsResponse, ConsentChange, DataCategory, DescribeRequest, DescribeResponse,
+        ExportRequest, ExportResponse, SubjectColumn, SubjectTable, subject_data_service_server::SubjectDataService,
+    },
+    convert::datetime,
 };
 use baton_store::{
     Db,
     personal_data::{Class, PersonalData, Retention},
-    subject_data::SubjectData,
+    subject_data::{Person, SubjectData},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use tokio::sync::OnceCell;
@@ -52,13 +55,13 @@ impl SubjectDataService for Rpc {
         request: Request<ApplyConsentsRequest>,
     ) -> Result<Response<ApplyConsentsResponse>, Status> {
         require_privacy(&request)?;
-        let ApplyConsentsRequest { changes, through } = request.into_inner();
+        let ApplyConsentsRequest { changes, through, after, complete } = request.into_inner();
         if self.purposes.is_empty() {
             return Ok(Response::new(ApplyConsentsResponse { purposes: Vec::new(), through }));
         }
-        let changes = changes.into_iter().filter(|change| self.purposes.contains(&change.purpose.as_str()));
-        let changes = changes.map(change).collect::<Result<Vec<_>>>()?;
-        let through = baton_consent::apply(&self.db, changes, through).await?;
+        let changes = changes.into_iter().map(change).collect::<Result<Vec<_>>>()?;
+        let known = Known { after, through, complete };
+        let through = baton_consent::apply(&self.db, self.purposes, changes, known).await?;
         let purposes = self.purposes.iter().map(|&purpose| purpose.to_owned()).collect();
         Ok(Response::new(ApplyConsentsResponse { purposes, through }))
     }
@@ -67,11 +70,14 @@ impl SubjectDataService for Rpc {
         require_privacy(&request)?;
         let request = request.into_inner();
         let user_id = request.user_id.parse().map_err(|_| Error::invalid("user_id", "must be a UUID"))?;
+        let accounts = request.account_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+        let accounts = accounts.map_err(|_| Error::invalid("account_ids", "must be UUIDs"))?;
+        let person = Person { user_id, accounts };
         let category = request.category().as_str_name().trim_start_matches("DATA_CATEGORY_").to_lowercase();
         let exports = self
             .exports
             .get_or_try_init(|| async { Ok::<_, Error>(Arc::new(SubjectData::open(&self.db, &self.data).await?)) });
-        let rows = Arc::clone(exports.await?).export(self.db.clone(), user_id, &category, &request.cursor)?;
+        let rows = Arc::clone(exports.await?).export(self.db.clone(), person, &category, &request.cursor)?;
         let responses = rows.map_ok(|rows| ExportResponse { table: rows.table, rows: rows.rows, cursor: rows.cursor });
         Ok(Response::new(responses.map_err(Status::from).boxed()))
     }
@@ -79,9 +85,11 @@ impl SubjectDataService for Rpc {
 
 /// A change of the contract.
 fn change(change: ConsentChange) -> Result<Change> {
-    let ConsentChange { user_id, purpose, given, epoch } = change;
+    let ConsentChange { user_id, purpose, given, epoch, answered_at, withdrawn_epoch } = change;
     let user_id = user_id.parse().map_err(|_| Error::invalid("user_id", "must be a UUID"))?;
-    Ok(Change { user_id, purpose, given, epoch })
+    let answered_at = answered_at.and_then(|at| datetime(&at));
+    let answered_at = answered_at.ok_or_else(|| Error::invalid("answered_at", "must be a time"))?;
+    Ok(Change { user_id, purpose, given, epoch, answered_at, withdrawn_epoch })
 }
 
 /// The tables with data of people, as the catalogue describes them.

@@ -132,6 +132,8 @@ pub enum Erase {
 pub enum Export {
     /// It is.
     Yes,
+    /// It is while the person is a member of the row's account: others may have changed the value since.
+    Member,
     /// It is not.
     No,
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use baton_errors::{Error, Reason, Result};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -17,10 +17,14 @@ use crate::{
     personal_data::{Class, Column, Export, PersonalData, SubjectId, Table},
 };
 
+/// Rows that the first statement of a table reads. Later ones read as many as [`BATCH_BYTES`] promise.
+const FIRST_BATCH: i64 = 20;
 /// Rows that one statement reads.
-const BATCH: i64 = 500;
+const MAX_BATCH: i64 = 500;
+/// Bytes that a statement is to read.
+const BATCH_BYTES: usize = 1024 * 1024;
 /// Bytes of the rows that are returned at once, unless one row alone is larger.
-const MAX_BYTES: usize = 512 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// The statements that read the exported data of a person from a schema.
 #[derive(Debug)]
@@ -92,14 +96,15 @@ impl SubjectData {
         Ok(Self { tables })
     }
 
-    /// The rows of a category about a person, table by table. An empty cursor begins.
+    /// The rows of a category about a person, table by table. An empty cursor begins. What others may have changed is part of
+    /// it in `accounts` only: those whose member the person is.
     ///
     /// # Errors
     /// PAGE_TOKEN_INVALID if the cursor is not one of this category; those of the database.
     pub fn export(
         self: Arc<Self>,
         db: Db,
-        user_id: Uuid,
+        person: Person,
         category: &str,
         cursor: &str,
     ) -> Result<impl Stream<Item = Result<Rows>> + Send + use<>> {
@@ -114,57 +119,94 @@ impl SubjectData {
             if pass >= found.passes.len() || key.len() != found.key.len() {
                 return Err(invalid());
             }
-            next = (place, Position { pass, key: Some(key), accounts: None });
+            next = (place, Position { pass, key: Some(key), ..Position::default() });
         }
-        let state = (self, db, indexes, next);
-        Ok(stream::try_unfold(state, move |(data, db, indexes, (mut place, mut position))| async move {
-            while let Some(&index) = indexes.get(place) {
-                let table = &data.tables[index];
-                if let Some(rows) = table.next(&db, user_id, &mut position).await? {
-                    return Ok(Some((rows, (data, db, indexes, (place, position)))));
+        let state = (self, db, person, indexes, next);
+        let batches =
+            stream::try_unfold(state, move |(data, db, person, indexes, (mut place, mut position))| async move {
+                while let Some(&index) = indexes.get(place) {
+                    let table = &data.tables[index];
+                    if let Some(rows) = table.next(&db, &person, &mut position).await? {
+                        return Ok::<_, Error>(Some((rows, (data, db, person, indexes, (place, position)))));
+                    }
+                    (place, position) = (place + 1, Position::default());
                 }
-                (place, position) = (place + 1, Position::default());
-            }
-            Ok(None)
-        }))
+                Ok(None)
+            });
+        Ok(batches.map_ok(|rows| stream::iter(rows.into_iter().map(Ok))).try_flatten())
     }
 }
 
+/// Whose data is read.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The person.
+    pub user_id: Uuid,
+    /// The accounts whose member they are at present.
+    pub accounts: Vec<Uuid>,
+}
+
 /// How far a table has been read.
-#[derive(Default)]
 struct Position {
     pass: usize,
     key: Option<Vec<String>>,
     /// The accounts of the current pass, once they were looked for.
     accounts: Option<Vec<Uuid>>,
+    /// Rows of the next statement.
+    limit: i64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { pass: 0, key: None, accounts: None, limit: FIRST_BATCH }
+    }
 }
 
 impl ExportedTable {
-    /// The next rows; `None` after the last.
-    async fn next(&self, db: &Db, user_id: Uuid, position: &mut Position) -> Result<Option<Rows>> {
+    /// The next rows, in pieces; `None` after the last.
+    async fn next(&self, db: &Db, person: &Person, position: &mut Position) -> Result<Option<Vec<Rows>>> {
         while let Some(pass) = self.passes.get(position.pass) {
             if let (Some(accounts), None) = (&pass.accounts, &position.accounts) {
-                let found = sqlx::query_scalar(AssertSqlSafe(accounts.clone())).bind(user_id).fetch_all(db.system());
+                let found =
+                    sqlx::query_scalar(AssertSqlSafe(accounts.clone())).bind(person.user_id).fetch_all(db.system());
                 position.accounts = Some(found.await?);
             }
-            let found = self.read(db, user_id, position).await?;
+            let found = self.read(db, person, position).await?;
             let Some((_, last)) = found.last() else {
                 *position = Position { pass: position.pass + 1, ..Position::default() };
                 continue;
             };
-            let cursor = Cursor { table: self.name.clone(), pass: position.pass, key: last.clone() };
             position.key = Some(last.clone());
-            return Ok(Some(Rows {
-                table: self.name.clone(),
-                rows: found.into_iter().map(|(row, _)| row).collect(),
-                cursor: serde_json::to_string(&cursor).map_err(Error::internal)?,
-            }));
+            let bytes: usize = found.iter().map(|(row, _)| row.len()).sum();
+            let per_row = bytes.div_ceil(found.len()).max(1);
+            position.limit = i64::try_from(BATCH_BYTES / per_row).unwrap_or(MAX_BATCH).clamp(1, MAX_BATCH);
+            return self.pieces(found, position.pass).map(Some);
         }
         Ok(None)
     }
 
+    /// Rows in pieces that fit into a message, each with its cursor.
+    fn pieces(&self, found: Vec<(String, Vec<String>)>, pass: usize) -> Result<Vec<Rows>> {
+        let mut pieces: Vec<Rows> = Vec::new();
+        let mut bytes = MAX_BYTES;
+        for (row, key) in found {
+            let cursor = Cursor { table: self.name.clone(), pass, key };
+            let cursor = serde_json::to_string(&cursor).map_err(Error::internal)?;
+            if bytes + row.len() > MAX_BYTES {
+                bytes = 0;
+                pieces.push(Rows { table: self.name.clone(), rows: Vec::new(), cursor: String::new() });
+            }
+            bytes += row.len();
+            if let Some(piece) = pieces.last_mut() {
+                piece.rows.push(row);
+                piece.cursor = cursor;
+            }
+        }
+        Ok(pieces)
+    }
+
     /// Rows after the position, each with its key.
-    async fn read(&self, db: &Db, user_id: Uuid, position: &Position) -> Result<Vec<(String, Vec<String>)>> {
+    async fn read(&self, db: &Db, person: &Person, position: &Position) -> Result<Vec<(String, Vec<String>)>> {
         let Some(pass) = self.passes.get(position.pass) else { return Ok(Vec::new()) };
         if position.accounts.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
@@ -178,7 +220,8 @@ impl ExportedTable {
             self.name,
             pass.condition,
         );
-        let mut parameters = 1;
+        // The first two are the person, and the accounts whose member they are.
+        let mut parameters = 2;
         let mut parameter = || {
             parameters += 1;
             format!("${parameters}")
@@ -192,22 +235,20 @@ impl ExportedTable {
             let columns = self.key_list(|column, _| format!("own.{column}"));
             sql += &format!(" and ({columns}) > ({})", values.join(", "));
         }
-        sql += &format!(" order by {} limit {BATCH}) found", self.key_list(|column, _| format!("own.{column}")));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(user_id);
+        sql += &format!(
+            " order by {} limit {}) found",
+            self.key_list(|column, _| format!("own.{column}")),
+            position.limit
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(person.user_id).bind(&person.accounts);
         if let Some(accounts) = &position.accounts {
             query = query.bind(accounts);
         }
         for value in position.key.iter().flatten() {
             query = query.bind(value);
         }
-        let mut bytes = 0;
-        let rows = query.fetch_all(db.system()).await?.into_iter().map(|row| (row.get("row"), row.get("key")));
-        let within_limit = |(row, _): &(String, Vec<String>)| {
-            let is_first = bytes == 0;
-            bytes += row.len();
-            is_first || bytes <= MAX_BYTES
-        };
-        Ok(rows.take_while(within_limit).collect())
+        let rows = query.fetch_all(db.system()).await?;
+        Ok(rows.into_iter().map(|row| (row.get("row"), row.get("key"))).collect())
     }
 
     fn key_list(&self, each: impl Fn(&str, &str) -> String) -> String {
@@ -226,7 +267,7 @@ impl Table {
 impl Column {
     /// Whether it is part of an export. A secret never is.
     pub fn is_exported(&self) -> bool {
-        self.export == Some(Export::Yes) && self.class != Class::Secret
+        matches!(self.export, Some(Export::Yes | Export::Member)) && self.class != Class::Secret
     }
 }
 
@@ -239,11 +280,15 @@ fn selected(schema: &str, table: &Table, name: &str, types: &HashMap<(String, St
             return None;
         }
         let is_id = line.class == Class::Identifier && of_type == "uuid";
-        if line.class == Class::None || line.is_exported() && (is_id || !several) {
+        let needs_membership = line.export == Some(Export::Member);
+        if line.class == Class::None || line.is_exported() && !needs_membership && (is_id || !several) {
             return Some(format!("own.{column}"));
         }
         let subject = line.subject.as_ref().and_then(|subject| table.subjects.get(subject))?;
-        let condition = condition(schema, subject)?;
+        let mut condition = condition(schema, subject)?;
+        if needs_membership {
+            condition += " and own.account_id = any($2)";
+        }
         line.is_exported().then(|| format!("case when {condition} then own.{column} end as {column}"))
     });
     columns.collect::<Vec<_>>().join(", ")

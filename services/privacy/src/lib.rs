@@ -60,7 +60,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let tokens = file_token::FileTokens::new(&config.signing_key);
     let db = service.db();
     let sources = sources(&service, &config.sources)?;
-    let collectors = Collectors::new(db.clone(), sources.clone());
+    let collectors = Collectors::new(&db, &sources);
     let rpc = rpc::Rpc {
         db: db.clone(),
         files: files.clone(),
@@ -70,6 +70,15 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     };
     let builder =
         Builder { db, files: files.clone(), sources, own_data: Arc::new(PersonalData::parse(SPEC.personal_data)?) };
+    let orphans = files.clone();
+    let mut service = service;
+    for collector in collectors.each() {
+        // Each by itself, so that one that is slow does not keep the others from hearing.
+        service = service.every("privacy.collectors", CONTACT_INTERVAL, move |_| {
+            let collector = collector.clone();
+            async move { collector.contact().await }
+        });
+    }
     service
         .rpc(PrivacyServiceServer::new(rpc.clone()))
         .rpc(ConsentServiceServer::new(rpc))
@@ -77,12 +86,11 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
             let builder = builder.clone();
             async move { builder.run(job).await }
         })
-        .every("privacy.collectors", CONTACT_INTERVAL, move |_| {
-            let collectors = collectors.clone();
-            async move { collectors.contact().await }
-        })
         .every("privacy.stale_consents", maintenance::NOTICE_INTERVAL, maintenance::mark_stale)
         .every("privacy.exports", maintenance::EXPORT_INTERVAL, move |db| maintenance::expire(db, files.clone()))
+        .every("privacy.orphans", maintenance::RETENTION_INTERVAL, move |db| {
+            maintenance::delete_orphans(db, orphans.clone())
+        })
         .every("privacy.retention", maintenance::RETENTION_INTERVAL, maintenance::delete_old)
         .serve(listener)
         .await

@@ -121,7 +121,8 @@ impl PrivacyService for Rpc {
         if !self.tokens.verify(&token, id, self.db.clock().now()) {
             return Err(not_found().into());
         }
-        let content = self.files.read(&export::file_key(id)).await?.ok_or_else(not_found)?;
+        let file = store::export::file(&self.db, id).await?.ok_or_else(not_found)?;
+        let content = self.files.read(&export::file_key(file)).await?.ok_or_else(not_found)?;
         let mut is_first = true;
         let responses = content.map(move |piece| {
             let content_type = if std::mem::take(&mut is_first) { "application/zip" } else { "" };

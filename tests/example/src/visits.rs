@@ -26,7 +26,13 @@ pub(crate) async fn store(db: &Db, tenant: Tenant) -> Result<()> {
 
 /// Deletes what was collected about a person who has withdrawn their consent, across tenants.
 pub(crate) async fn delete(db: Db, withdrawn: Withdrawn) -> anyhow::Result<()> {
-    sqlx::query!("delete from example.visits where user_id = $1", withdrawn.user_id).execute(db.system()).await?;
+    sqlx::query!(
+        "delete from example.visits where user_id = $1 and seen_at < $2",
+        withdrawn.user_id,
+        withdrawn.before(),
+    )
+    .execute(db.system())
+    .await?;
     Ok(())
 }
 

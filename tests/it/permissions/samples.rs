@@ -198,7 +198,8 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("method" | "legal_basis", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("version", Kind::Int32) => Some(Value::I32(1)),
         ("epoch", _) => Some(Value::I64(1)),
-        ("through", _) => Some(Value::I64(0)),
+        ("through" | "after" | "withdrawn_epoch", Kind::Int64) => Some(Value::I64(0)),
+        ("complete", _) => Some(Value::Bool(false)),
         ("type", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("required", _) => Some(Value::Bool(false)),
         ("resource_type", _) => text("task"),
@@ -242,7 +243,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("scopes", _) => text("tasks:read"),
         ("service" | "audience", _) => text("auth"),
         ("secret", _) => text("sample"),
-        ("ids", Kind::String) => Some(Value::String(Uuid::now_v7().to_string())),
+        ("ids" | "account_ids", Kind::String) => Some(Value::String(Uuid::now_v7().to_string())),
         ("email", _) => Some(Value::String(format!("sample-{}@example.com", Uuid::new_v4().simple()))),
         ("password" | "current_password" | "new_password", _) => text("sample lantern orchid 9"),
         ("keep_identities", _) => text("sample"),
@@ -283,7 +284,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("managers_may_reassign", _) => Some(Value::Bool(true)),
         ("can_reassign_tasks" | "include_current", _) => Some(Value::Bool(false)),
         (
-            "from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at" | "as_of" | "occurrence_at",
+            "from" | "to" | "due_at" | "due_from" | "due_to" | "expires_at" | "as_of" | "occurrence_at" | "answered_at",
             Kind::Message(of),
         ) => {
             let mut time = DynamicMessage::new(of);

@@ -1,10 +1,11 @@
 //! The gate on a real Postgres, as the roles of a service.
 
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 use std::time::Duration;
 
-use baton_consent::{Change, WITHDRAWN_JOB, apply};
+use baton_consent::{Change, Known, WITHDRAWN_JOB, Withdrawn, apply};
 use baton_store::{Db, Tenant};
 use baton_testkit::database::Database;
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -28,6 +29,8 @@ impl Collector {
             .admin("create table task.seen (user_id uuid not null, at timestamptz not null default clock_timestamp())")
             .await;
         collector.admin("grant select, insert on task.seen to baton_task").await;
+        // The first call says which purposes there are, and the next ones count.
+        collector.apply_all([], Known::default()).await;
         collector
     }
 
@@ -56,9 +59,32 @@ impl Collector {
     }
 
     async fn apply(&self, user_id: Uuid, given: bool, epoch: i64) {
-        let change = Change { user_id, purpose: "analytics".to_owned(), given, epoch };
-        apply(&self.db, [change], 0).await.unwrap();
+        self.apply_all([change(user_id, given, epoch)], COMPLETE).await;
     }
+
+    async fn apply_all<const N: usize>(&self, changes: [Change; N], known: Known) -> i64 {
+        apply(&self.db, &PURPOSES, changes, known).await.unwrap()
+    }
+
+    /// The jobs that delete what was collected.
+    async fn deletions(&self) -> Vec<Withdrawn> {
+        let payloads: Vec<serde_json::Value> =
+            sqlx::query_scalar("select payload from task.jobs where kind = $1 order by id")
+                .bind(WITHDRAWN_JOB)
+                .fetch_all(self.db.system())
+                .await
+                .unwrap();
+        payloads.into_iter().map(|payload| serde_json::from_value(payload).unwrap()).collect()
+    }
+}
+
+const PURPOSES: [&str; 1] = ["analytics"];
+const COMPLETE: Known = Known { after: 0, through: 0, complete: true };
+
+/// A change; withdrawals have their own epoch.
+fn change(user_id: Uuid, given: bool, epoch: i64) -> Change {
+    let withdrawn_epoch = if given { 0 } else { epoch };
+    Change { user_id, purpose: "analytics".to_owned(), given, epoch, answered_at: chrono::Utc::now(), withdrawn_epoch }
 }
 
 #[tokio::test]
@@ -74,21 +100,50 @@ async fn nothing_is_stored_without_consent_and_contact() {
     assert!(collector.store(ann, Duration::ZERO).await);
     collector.admin("update task.consent_contact set at = now() - interval '11 seconds'").await;
     assert!(!collector.store(ann, Duration::ZERO).await, "a withdrawal may be under way");
-    assert_eq!(apply(&collector.db, [], 7).await.unwrap(), 7);
-    assert_eq!(apply(&collector.db, [], 3).await.unwrap(), 7, "what is known stays known");
+    collector.apply_all([change(ben, true, 5)], Known { complete: false, ..COMPLETE }).await;
+    assert!(!collector.store(ann, Duration::ZERO).await, "a call that is not the last one does not open the gate");
+    collector.apply_all([], COMPLETE).await;
     assert!(collector.store(ann, Duration::ZERO).await, "in contact again");
     collector.apply(ann, false, 6).await;
     assert!(!collector.store(ann, Duration::ZERO).await);
-    let jobs: i64 = sqlx::query_scalar("select count(*) from task.jobs where kind = $1")
-        .bind(WITHDRAWN_JOB)
-        .fetch_one(collector.db.system())
-        .await
-        .unwrap();
-    assert_eq!(jobs, 1, "one withdrawal had an effect");
+    assert_eq!(collector.deletions().await.len(), 1, "one withdrawal had an effect");
     // Of changes that come together the last counts, whatever their order.
-    let change = |given, epoch| Change { user_id: ben, purpose: "analytics".to_owned(), given, epoch };
-    apply(&collector.db, [change(false, 9), change(true, 10), change(false, 8)], 0).await.unwrap();
+    let changes = [change(ben, false, 9), change(ben, true, 10), change(ben, false, 8)];
+    collector.apply_all(changes, COMPLETE).await;
     assert!(collector.store(ben, Duration::ZERO).await);
+}
+
+#[tokio::test]
+async fn withdrawal_that_was_overtaken_by_a_new_consent_still_deletes() {
+    let collector = Collector::start().await;
+    let ann = Uuid::now_v7();
+    collector.apply(ann, true, 1).await;
+    let again = Change { withdrawn_epoch: 2, ..change(ann, true, 3) };
+    collector.apply_all([again.clone()], COMPLETE).await;
+    let [deletion] = &collector.deletions().await[..] else { panic!("one deletion") };
+    assert_eq!(deletion.before().timestamp_micros(), again.answered_at.timestamp_micros(), "not what came after");
+    collector.apply_all([again], COMPLETE).await;
+    assert_eq!(collector.deletions().await.len(), 1, "once");
+    assert!(collector.store(ann, Duration::ZERO).await);
+}
+
+#[tokio::test]
+async fn service_that_knows_less_than_assumed_says_so() {
+    let collector = Collector::start().await;
+    let ann = Uuid::now_v7();
+    let known = Known { after: 0, through: 7, complete: true };
+    assert_eq!(collector.apply_all([change(ann, true, 7)], known).await, 7);
+    assert_eq!(collector.apply_all([], Known { through: 3, ..known }).await, 7, "what is known stays known");
+    // A database that was restored knows less: nothing is taken for known, and the gate is not opened.
+    collector.admin("update task.consent_contact set through = 4, at = '-infinity'").await;
+    assert_eq!(collector.apply_all([], Known { after: 7, through: 9, complete: true }).await, 4);
+    assert!(!collector.store(ann, Duration::ZERO).await);
+    assert_eq!(collector.apply_all([], Known { after: 4, through: 9, complete: true }).await, 9);
+    assert!(collector.store(ann, Duration::ZERO).await);
+    // Another purpose: everything has to be told again.
+    let purposes = ["analytics", "research"];
+    let other = apply(&collector.db, &purposes, [], Known { after: 9, through: 9, complete: true }).await.unwrap();
+    assert_eq!(other, 0);
 }
 
 #[tokio::test]

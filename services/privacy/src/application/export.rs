@@ -20,9 +20,11 @@ use baton_store::{
     Db, Tenant,
     jobs::Job,
     personal_data::{CATEGORIES, PersonalData},
-    subject_data::SubjectData,
+    subject_data::{Person, SubjectData},
 };
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -52,9 +54,12 @@ const RECIPIENTS: [(&str, &str); 7] = [
     ("settings", "nobody"),
 ];
 
-/// The key of an export's file in the object store.
-pub(crate) fn file_key(id: Uuid) -> String {
-    format!("exports/{id}.zip")
+/// The folder of exports in the object store.
+pub(crate) const FOLDER: &str = "exports";
+
+/// The key of a file in the object store.
+pub(crate) fn file_key(file: Uuid) -> String {
+    format!("{FOLDER}/{file}.zip")
 }
 
 /// Makes exports. Clones share the connections.
@@ -81,15 +86,23 @@ impl Builder {
             return self.end(id, user_id, RequestState::Failed, None).await;
         }
         let archive = self.collect(user_id, &categories).await?;
+        // Another worker may make the same export, if this one was taken for dead: each has a file of its own, and the first
+        // to end names it.
+        let file = self.db.clock().new_id();
+        self.files.put(&file_key(file), archive.file).await?;
         let until = self.db.clock().now() + AVAILABLE_FOR;
-        store::export::expect_file(&self.db, id, until).await?;
-        self.files.put(&file_key(id), archive.file.path()).await?;
-        self.end(id, user_id, RequestState::Ready, Some(&archive.sha256)).await
+        self.end(id, user_id, RequestState::Ready, Some((file, &archive.sha256, until))).await
     }
 
-    async fn end(&self, id: Uuid, user_id: Uuid, state: RequestState, sha256: Option<&[u8]>) -> anyhow::Result<()> {
+    async fn end(
+        &self,
+        id: Uuid,
+        user_id: Uuid,
+        state: RequestState,
+        file: Option<(Uuid, &[u8], DateTime<Utc>)>,
+    ) -> anyhow::Result<()> {
         let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        if store::export::end(&mut tx, id, state, sha256, self.db.clock().now()).await? {
+        if store::export::end(&mut tx, id, state, file, self.db.clock().now()).await? {
             let payload = if state == RequestState::Ready {
                 Payload::PrivacyRequestCompleted
             } else {
@@ -108,6 +121,7 @@ impl Builder {
             services.push((source.name(), source.describe().await?));
         }
         services.push((crate::SPEC.name, baton_service::describe(&self.own_data)));
+        let accounts = self.accounts(user_id).await?;
         let manifest = manifest(user_id, self.db.clock().now().to_rfc3339(), categories, &services);
         archive.file("manifest.json").await?;
         archive.text(serde_json::to_vec_pretty(&manifest)?).await?;
@@ -116,7 +130,7 @@ impl Builder {
             archive.text(*b"[").await?;
             let mut writer = TableWriter { archive: &archive, table: None };
             for source in &self.sources {
-                self.export(source, user_id, category, &mut writer).await?;
+                self.export(source, (user_id, &accounts), category, &mut writer).await?;
             }
             self.export_own(user_id, category, &mut writer).await?;
             writer.end().await?;
@@ -125,17 +139,34 @@ impl Builder {
         archive.finish().await
     }
 
+    /// The accounts whose member the person is, as tenancy exports their memberships.
+    async fn accounts(&self, user_id: Uuid) -> anyhow::Result<Vec<Uuid>> {
+        let tenancy = self.sources.iter().find(|source| source.name() == "tenancy");
+        let tenancy = tenancy.ok_or_else(|| anyhow!("tenancy is no source"))?;
+        let mut responses = tenancy.export(user_id, &[], convert::category("profile"), "").await?;
+        let mut accounts = Vec::new();
+        while let Some(response) = responses.message().await? {
+            for row in response.rows.iter().filter(|_| response.table == "memberships") {
+                let row: Membership = serde_json::from_str(row)?;
+                if row.user_id == Some(user_id) && row.status == "active" {
+                    accounts.push(row.account_id);
+                }
+            }
+        }
+        Ok(accounts)
+    }
+
     /// Writes what a service has in a category.
     async fn export(
         &self,
         source: &SubjectDataPeer,
-        user_id: Uuid,
+        (user_id, accounts): (Uuid, &[Uuid]),
         category: &str,
         writer: &mut TableWriter<'_>,
     ) -> anyhow::Result<()> {
         let (mut cursor, mut attempts) = (String::new(), 0);
         loop {
-            let broken = match source.export(user_id, convert::category(category), &cursor).await {
+            let broken = match source.export(user_id, accounts, convert::category(category), &cursor).await {
                 Ok(mut rows) => loop {
                     match rows.message().await {
                         Ok(Some(response)) => {
@@ -159,12 +190,21 @@ impl Builder {
     /// Writes what this service has in a category.
     async fn export_own(&self, user_id: Uuid, category: &str, writer: &mut TableWriter<'_>) -> anyhow::Result<()> {
         let data = Arc::new(SubjectData::open(&self.db, &self.own_data).await?);
-        let mut rows = std::pin::pin!(data.export(self.db.clone(), user_id, category, "")?);
+        let person = Person { user_id, accounts: Vec::new() };
+        let mut rows = std::pin::pin!(data.export(self.db.clone(), person, category, "")?);
         while let Some(found) = rows.try_next().await? {
             writer.rows(crate::SPEC.name, &found.table, found.rows).await?;
         }
         Ok(())
     }
+}
+
+/// What is read of an exported membership.
+#[derive(Deserialize)]
+struct Membership {
+    account_id: Uuid,
+    user_id: Option<Uuid>,
+    status: String,
 }
 
 /// Writes `{"service", "table", "rows"}` objects. The rows of a table come one after the other.

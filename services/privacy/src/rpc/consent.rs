@@ -168,17 +168,17 @@ async fn record(
         address: &address,
         user_agent: &user_agent,
     };
-    let epoch = store::consent::add(tx, user_id, purpose.id, &evidence, answered).await?;
+    let change = store::consent::add(tx, user_id, purpose.id, &evidence, answered).await?;
     let event = ConsentEvent {
         user_id: user_id.to_string(),
         purpose: purpose.id.to_owned(),
         given,
         version: purpose.version,
-        epoch,
+        epoch: change.epoch,
     };
     tx.publish(Event::new(Payload::ConsentChanged(event), Uuid::nil(), user_id)).await?;
     states.insert(purpose.id.to_owned(), answered);
-    Ok(Some(StateChange { user_id, purpose: purpose.id.to_owned(), given, epoch }))
+    Ok(Some(change))
 }
 
 /// Whether the client sends Global Privacy Control (`Sec-GPC: 1`).

@@ -4,13 +4,10 @@ use std::collections::HashMap;
 
 use baton_errors::Result;
 use baton_store::{Db, ReadTx, Tx};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::consent::Answered;
-
-/// How long a transaction may take that has taken a number and not committed.
-const SETTLING: TimeDelta = TimeDelta::seconds(60);
 
 /// An answer, as it is kept as evidence.
 pub(crate) struct Evidence<'a> {
@@ -31,6 +28,8 @@ pub(crate) struct StateChange {
     pub(crate) purpose: String,
     pub(crate) given: bool,
     pub(crate) epoch: i64,
+    pub(crate) answered_at: DateTime<Utc>,
+    pub(crate) withdrawn_epoch: i64,
 }
 
 /// The person's last answers, by purpose.
@@ -61,14 +60,14 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Adds an answer, and makes it what holds. Returns its epoch. The person is locked.
+/// Adds an answer, and makes it what holds. Returns the change. The person is locked.
 pub(crate) async fn add(
     tx: &mut Tx,
     user_id: Uuid,
     kind: &str,
     evidence: &Evidence<'_>,
     answered: Answered,
-) -> Result<i64> {
+) -> Result<StateChange> {
     let id = tx.db().clock().new_id();
     sqlx::query!(
         "insert into privacy.consents (id, user_id, type, given, legal_basis, purpose, method, version, notice_hash,
@@ -89,13 +88,17 @@ pub(crate) async fn add(
     )
     .execute(tx.connection())
     .await?;
-    let epoch = sqlx::query_scalar!(
-        "insert into privacy.consent_states (user_id, type, given, withdrawn, version, epoch, epoch_at, changed_at)
-         values ($1, $2, $3, $4, $5, nextval('privacy.consent_epochs'), $6, $6)
+    // The number is taken once the row is locked, so that it grows with each change of the row.
+    let row = sqlx::query!(
+        "insert into privacy.consent_states as known
+             (user_id, type, given, withdrawn, version, epoch, epoch_at, changed_at)
+         values ($1, $2, $3, $4, $5, nextval('privacy.consent_epochs'), clock_timestamp(), $6)
          on conflict (user_id, type) do update set given = excluded.given, withdrawn = excluded.withdrawn,
-             version = excluded.version, stale = false, epoch = excluded.epoch, epoch_at = excluded.epoch_at,
-             changed_at = excluded.changed_at
-         returning epoch",
+             version = excluded.version, stale = false, epoch = nextval('privacy.consent_epochs'),
+             epoch_at = clock_timestamp(), changed_at = excluded.changed_at,
+             withdrawn_epoch = case when known.given and not excluded.given then nextval('privacy.consent_epochs')
+                                    else known.withdrawn_epoch end
+         returning epoch, withdrawn_epoch",
         user_id,
         kind,
         answered.given,
@@ -105,36 +108,50 @@ pub(crate) async fn add(
     )
     .fetch_one(tx.connection())
     .await?;
-    Ok(epoch)
+    Ok(StateChange {
+        user_id,
+        purpose: kind.to_owned(),
+        given: answered.given,
+        epoch: row.epoch,
+        answered_at: answered.changed_at,
+        withdrawn_epoch: row.withdrawn_epoch,
+    })
 }
 
 /// Changes after this epoch, in order, of these purposes.
-pub(crate) async fn changes_after(db: &Db, epoch: i64, purposes: &[String], most: i64) -> Result<Vec<StateChange>> {
+pub(crate) async fn changes_after(db: &Db, epoch: i64, purposes: &[String], most: usize) -> Result<Vec<StateChange>> {
     let rows = sqlx::query!(
-        "select user_id, type, given and not stale as \"given!\", epoch from privacy.consent_states
-         where epoch > $1 and type = any($2) order by epoch limit $3",
+        "select user_id, type, given and not stale as \"given!\", epoch, changed_at, withdrawn_epoch
+         from privacy.consent_states where epoch > $1 and type = any($2) order by epoch limit $3",
         epoch,
         purposes,
-        most,
+        i64::try_from(most).unwrap_or(i64::MAX),
     )
     .fetch_all(db.system())
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| StateChange { user_id: row.user_id, purpose: row.r#type, given: row.given, epoch: row.epoch })
+        .map(|row| StateChange {
+            user_id: row.user_id,
+            purpose: row.r#type,
+            given: row.given,
+            epoch: row.epoch,
+            answered_at: row.changed_at,
+            withdrawn_epoch: row.withdrawn_epoch,
+        })
         .collect())
 }
 
 /// Notes that consents to earlier notices of a purpose do not hold any more; returns whether there are more.
-pub(crate) async fn mark_stale(db: &Db, purpose: &str, valid_since: i32, now: DateTime<Utc>) -> Result<bool> {
+pub(crate) async fn mark_stale(db: &Db, purpose: &str, valid_since: i32) -> Result<bool> {
     let marked = sqlx::query!(
-        "update privacy.consent_states set stale = true, epoch = nextval('privacy.consent_epochs'), epoch_at = $3
+        "update privacy.consent_states set stale = true, epoch = nextval('privacy.consent_epochs'),
+             epoch_at = clock_timestamp(), withdrawn_epoch = nextval('privacy.consent_epochs')
          where (user_id, type) in (
              select user_id, type from privacy.consent_states
              where type = $1 and given and not stale and version < $2 limit 1000 for update)",
         purpose,
         valid_since,
-        now,
     )
     .execute(db.system())
     .await?;
@@ -142,11 +159,11 @@ pub(crate) async fn mark_stale(db: &Db, purpose: &str, valid_since: i32, now: Da
 }
 
 /// The last epoch before which no change can appear any more: a transaction with a lower one may commit after one with a
-/// higher one, but not a minute later.
-pub(crate) async fn settled(db: &Db, now: DateTime<Utc>) -> Result<i64> {
+/// higher one, but not a minute later, since no statement takes longer than half of that.
+pub(crate) async fn settled(db: &Db) -> Result<i64> {
     let epoch = sqlx::query_scalar!(
-        r#"select epoch from privacy.consent_states where epoch_at < $1 order by epoch desc limit 1"#,
-        now - SETTLING,
+        "select epoch from privacy.consent_states where epoch_at < clock_timestamp() - interval '60 seconds'
+         order by epoch desc limit 1",
     );
     Ok(epoch.fetch_optional(db.system()).await?.unwrap_or_default())
 }
@@ -154,11 +171,19 @@ pub(crate) async fn settled(db: &Db, now: DateTime<Utc>) -> Result<i64> {
 /// What holds about a purpose, as collectors are told it; `None` if the person never answered.
 pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, kind: &str) -> Result<Option<StateChange>> {
     let row = sqlx::query!(
-        "select given and not stale as \"given!\", epoch from privacy.consent_states where user_id = $1 and type = $2",
+        "select given and not stale as \"given!\", epoch, changed_at, withdrawn_epoch
+         from privacy.consent_states where user_id = $1 and type = $2",
         user_id,
         kind,
     )
     .fetch_optional(tx.connection())
     .await?;
-    Ok(row.map(|row| StateChange { user_id, purpose: kind.to_owned(), given: row.given, epoch: row.epoch }))
+    Ok(row.map(|row| StateChange {
+        user_id,
+        purpose: kind.to_owned(),
+        given: row.given,
+        epoch: row.epoch,
+        answered_at: row.changed_at,
+        withdrawn_epoch: row.withdrawn_epoch,
+    }))
 }

@@ -107,20 +107,12 @@ pub(crate) async fn pending(db: &Db, id: Uuid) -> Result<Option<(Uuid, DateTime<
     Ok(row.map(|row| (row.user_id, row.requested_at, row.categories)))
 }
 
-/// Notes that the object store is about to have the file.
-pub(crate) async fn expect_file(db: &Db, id: Uuid, until: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("update privacy.exports set has_file = true, available_until = $2 where request_id = $1", id, until,)
-        .execute(db.system())
-        .await?;
-    Ok(())
-}
-
-/// Ends an export that is being made; `false` if it has ended already.
+/// Ends an export that is being made, with the file and its hash if it is ready; `false` if it has ended already.
 pub(crate) async fn end(
     tx: &mut Tx,
     id: Uuid,
     state: RequestState,
-    sha256: Option<&[u8]>,
+    file: Option<(Uuid, &[u8], DateTime<Utc>)>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let ended = sqlx::query!(
@@ -131,29 +123,44 @@ pub(crate) async fn end(
     )
     .execute(tx.connection())
     .await?;
-    sqlx::query!("update privacy.exports set sha256 = $2 where request_id = $1", id, sha256)
+    if ended.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some((file, sha256, until)) = file {
+        sqlx::query!(
+            "update privacy.exports set file = $2, sha256 = $3, available_until = $4 where request_id = $1",
+            id,
+            file,
+            sha256,
+            until,
+        )
         .execute(tx.connection())
         .await?;
-    Ok(ended.rows_affected() == 1)
+    }
+    Ok(true)
 }
 
-/// Exports whose file is to be deleted.
-pub(crate) async fn expired(db: &Db, now: DateTime<Utc>) -> Result<Vec<Uuid>> {
-    let ids = sqlx::query_scalar!(
-        "select request_id from privacy.exports where has_file and available_until <= $1
-         order by available_until limit $2",
+/// The file of an export; `None` before and after it has one. For whoever has a token for it.
+pub(crate) async fn file(db: &Db, id: Uuid) -> Result<Option<Uuid>> {
+    let file = sqlx::query_scalar!("select file from privacy.exports where request_id = $1", id);
+    Ok(file.fetch_optional(db.system()).await?.flatten())
+}
+
+/// Exports whose file is to be deleted, each with the file.
+pub(crate) async fn expired(db: &Db, now: DateTime<Utc>) -> Result<Vec<(Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        r#"select request_id, file as "file!" from privacy.exports where file is not null and available_until <= $1
+           order by available_until limit $2"#,
         now,
         EXPIRY_BATCH,
     );
-    Ok(ids.fetch_all(db.system()).await?)
+    Ok(rows.fetch_all(db.system()).await?.into_iter().map(|row| (row.request_id, row.file)).collect())
 }
 
 /// Notes that files were deleted.
 pub(crate) async fn deleted(db: &Db, ids: &[Uuid]) -> Result<()> {
     let mut tx = db.system().begin().await?;
-    sqlx::query!("update privacy.exports set has_file = false where request_id = any($1)", ids)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!("update privacy.exports set file = null where request_id = any($1)", ids).execute(&mut *tx).await?;
     sqlx::query!("update privacy.requests set state = 'expired' where id = any($1) and state = 'ready'", ids)
         .execute(&mut *tx)
         .await?;

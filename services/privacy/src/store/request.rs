@@ -74,7 +74,7 @@ pub(crate) async fn delete_ended_before(db: &Db, time: DateTime<Utc>) -> Result<
     let deleted = sqlx::query!(
         "delete from privacy.requests where id in (
              select id from privacy.requests where ended_at < $1
-               and not exists (select from privacy.exports where request_id = requests.id and has_file) limit $2)",
+               and not exists (select from privacy.exports where request_id = requests.id and file is not null) limit $2)",
         time,
         DELETE_BATCH,
     )

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::Context as _;
 use aws_lc_rs::digest::{Context as Digest, SHA256};
-use tempfile::NamedTempFile;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -30,15 +29,15 @@ enum Piece {
     Text(Vec<u8>),
 }
 
-/// A complete archive. The file is deleted on drop.
+/// A complete archive. The file has no name, so nothing is left of it, however the process ends.
 pub(super) struct Finished {
-    pub(super) file: NamedTempFile,
+    pub(super) file: File,
     pub(super) sha256: Vec<u8>,
 }
 
 impl Archive {
     pub(super) fn begin() -> anyhow::Result<Self> {
-        let file = NamedTempFile::new().context("no temporary file for an export")?;
+        let file = tempfile::tempfile().context("no temporary file for an export")?;
         let (pieces, waiting) = mpsc::channel(BACKLOG);
         Ok(Self { pieces, writer: spawn_blocking(move || write(file, waiting)) })
     }
@@ -65,9 +64,9 @@ impl Archive {
     }
 }
 
-fn write(file: NamedTempFile, mut pieces: mpsc::Receiver<Piece>) -> anyhow::Result<Finished> {
+fn write(file: File, mut pieces: mpsc::Receiver<Piece>) -> anyhow::Result<Finished> {
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true);
-    let mut zip = ZipWriter::new(BufWriter::new(file.reopen()?));
+    let mut zip = ZipWriter::new(BufWriter::new(file.try_clone()?));
     while let Some(piece) = pieces.blocking_recv() {
         match piece {
             Piece::File(name) => zip.start_file(name, options)?,
@@ -75,11 +74,11 @@ fn write(file: NamedTempFile, mut pieces: mpsc::Receiver<Piece>) -> anyhow::Resu
         }
     }
     zip.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    let sha256 = hash(file.reopen()?)?;
+    let sha256 = hash(&file)?;
     Ok(Finished { file, sha256 })
 }
 
-fn hash(mut file: File) -> io::Result<Vec<u8>> {
+fn hash(mut file: &File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     let (mut digest, mut buffer) = (Digest::new(&SHA256), vec![0; 64 * 1024]);
     loop {
