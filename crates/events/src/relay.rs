@@ -129,7 +129,10 @@ impl Relay {
     async fn publish_waiting(&mut self) -> anyhow::Result<Progress> {
         let Some(leadership) = self.acquire_leadership().await? else { return Ok(Progress::Follower) };
         self.measure().await?;
-        self.trim().await?;
+        if let Err(error) = self.trim().await {
+            // Events are published nevertheless.
+            tracing::warn!(error = format!("{error:#}"), "cannot trim the streams");
+        }
         let Some(last_batch) = self.last_batch_in_stream(leadership).await? else { return Ok(Progress::More) };
         let waiting = outbox::waiting(&self.db, BATCH_SIZE).await?;
         if waiting.is_empty() {
