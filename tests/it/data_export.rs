@@ -112,6 +112,14 @@ async fn export_has_what_is_theirs_and_nothing_of_others() {
     assert_eq!((&described["service"], &described["table"]), (&json!("auth"), &json!("users")));
     assert!(described["columns"]["email"]["purpose"].is_string() && described["kept"].is_string(), "{described}");
 
+    // Whoever manages and has invited others exports as well.
+    for person in [&team.owner, &team.manager] {
+        let ready = export(person, &json!({"include_categories": ["profile", "tasks"]})).await;
+        assert_eq!(ready["status"], "ready", "{ready}");
+        let files = download(&platform, person, &ready).await;
+        assert_eq!(rows(&files, "profile.json", "users")[0]["id"], json!(person.id));
+    }
+
     let all = serde_json::to_string(&files).unwrap();
     for foreign in ["OTHERS-COMMENT", "OTHERS-TITLE", &team.owner.email, &team.manager.email, "$argon2id$"] {
         assert!(!all.contains(foreign), "{foreign} is in the export");

@@ -148,8 +148,9 @@ impl Builder {
         while let Some(response) = responses.message().await? {
             for row in response.rows.iter().filter(|_| response.table == "memberships") {
                 let row: Membership = serde_json::from_str(row)?;
-                if row.user_id == Some(user_id) && row.status == "active" {
-                    accounts.push(row.account_id);
+                // The memberships of those whom they manage or have invited are exported, too, without their state.
+                if row.user_id == Some(user_id) && row.status.as_deref() == Some("active") {
+                    accounts.extend(row.account_id);
                 }
             }
         }
@@ -202,9 +203,9 @@ impl Builder {
 /// What is read of an exported membership.
 #[derive(Deserialize)]
 struct Membership {
-    account_id: Uuid,
+    account_id: Option<Uuid>,
     user_id: Option<Uuid>,
-    status: String,
+    status: Option<String>,
 }
 
 /// Writes `{"service", "table", "rows"}` objects. The rows of a table come one after the other.
