@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use baton_errors::{Reason, reason_of};
-use baton_runtime::{Clock, Shutdown};
+use baton_runtime::Shutdown;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{
@@ -178,8 +178,7 @@ impl OpenStream {
         rest::name_account(route, parts, &request)?;
         let credentials = Credentials::from_headers(&parts.headers)?;
         let identified = live.identify(&credentials, route.rpc.as_str()).await.map_err(Reason::from)?;
-        let left = identified.expires_at.map(|at| at - Clock::system().now().timestamp());
-        let expires = left.map(|left| Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()));
+        let expires = identified.expires();
         let credentials = credentials.in_account(identified.identity.account_id);
         let joined = live.join(identified, credentials.clone(), Format::Json).ok_or(Reason::Unavailable)?;
         let metadata = headers::upstream_metadata(&parts.headers, client);

@@ -24,12 +24,11 @@ use url::Url;
 
 /// Names folders beside the data for attachments and exports, unless the environment names a store.
 pub(crate) fn provide(env: &mut Env, data: &std::path::Path) -> anyhow::Result<()> {
-    let folder = std::path::absolute(data.join("attachments"))?;
-    let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
-    env.set_default("BATON_TASK_ATTACHMENTS_URL", url);
-    let folder = std::path::absolute(data.join("exports"))?;
-    let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
-    env.set_default("BATON_PRIVACY_EXPORTS_URL", url);
+    for (name, variable) in [("attachments", "BATON_TASK_ATTACHMENTS_URL"), ("exports", "BATON_PRIVACY_EXPORTS_URL")] {
+        let folder = std::path::absolute(data.join(name))?;
+        let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
+        env.set_default(variable, url);
+    }
     Ok(())
 }
 

@@ -262,6 +262,11 @@ impl Table {
     pub fn is_exported(&self) -> bool {
         self.columns.values().any(Column::is_exported)
     }
+
+    /// Whether its rows belong to accounts.
+    fn has_account(&self) -> bool {
+        self.columns.contains_key("account_id")
+    }
 }
 
 impl Column {
@@ -335,13 +340,6 @@ fn passes(
         passes.push(Pass { condition: found, accounts });
     }
     passes
-}
-
-impl Table {
-    /// Whether its rows belong to accounts.
-    fn has_account(&self) -> bool {
-        self.columns.contains_key("account_id")
-    }
 }
 
 /// The accounts in which a table has rows of the person $1: an index probe for each account, since the indexes of tenant

@@ -148,6 +148,14 @@ pub(crate) struct Identified {
     pub(crate) expires_at: Option<i64>,
 }
 
+impl Identified {
+    /// When the credentials expire, on the clock of timers.
+    pub(crate) fn expires(&self) -> Option<tokio::time::Instant> {
+        let left = self.expires_at? - Clock::system().now().timestamp();
+        Some(tokio::time::Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()))
+    }
+}
+
 impl Identity {
     /// Whether they may act in the account at all.
     pub(super) fn is_admitted(&self, hierarchy: &Hierarchy) -> bool {

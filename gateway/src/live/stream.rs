@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, time::Duration};
 
 use baton_errors::Reason;
-use baton_runtime::Clock;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Channel, Credentials, Encoded, Format, Item, Joined, Live, NOTIFICATIONS, Position, Since, WATCH};
@@ -46,8 +45,7 @@ impl ChannelStream {
             live.identify(&credentials, NOTIFICATIONS).await.map_err(Reason::from)?;
         }
         let credentials = credentials.in_account(identity.account_id);
-        let left = identified.expires_at.map(|at| at - Clock::system().now().timestamp());
-        let expires = left.map(|left| Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or_default()));
+        let expires = identified.expires();
         let joined = live.join(identified, credentials, format).ok_or(Reason::Unavailable)?;
         joined.subscribe("".into(), channel, since.filter(|_| channel.has_history()));
         let position = Position { epoch: 0, offset: 0 };

@@ -125,6 +125,7 @@ impl Builder {
         let manifest = manifest(user_id, self.db.clock().now().to_rfc3339(), categories, &services);
         archive.file("manifest.json").await?;
         archive.text(serde_json::to_vec_pretty(&manifest)?).await?;
+        let own = Arc::new(SubjectData::open(&self.db, &self.own_data).await?);
         for category in categories {
             archive.file(format!("{category}.json")).await?;
             archive.text(*b"[").await?;
@@ -132,7 +133,7 @@ impl Builder {
             for source in &self.sources {
                 self.export(source, (user_id, &accounts), category, &mut writer).await?;
             }
-            self.export_own(user_id, category, &mut writer).await?;
+            self.export_own(own.clone(), user_id, category, &mut writer).await?;
             writer.end().await?;
             archive.text(*b"]\n").await?;
         }
@@ -189,8 +190,13 @@ impl Builder {
     }
 
     /// Writes what this service has in a category.
-    async fn export_own(&self, user_id: Uuid, category: &str, writer: &mut TableWriter<'_>) -> anyhow::Result<()> {
-        let data = Arc::new(SubjectData::open(&self.db, &self.own_data).await?);
+    async fn export_own(
+        &self,
+        data: Arc<SubjectData>,
+        user_id: Uuid,
+        category: &str,
+        writer: &mut TableWriter<'_>,
+    ) -> anyhow::Result<()> {
         let person = Person { user_id, accounts: Vec::new() };
         let mut rows = std::pin::pin!(data.export(self.db.clone(), person, category, "")?);
         while let Some(found) = rows.try_next().await? {
