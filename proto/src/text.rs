@@ -219,6 +219,7 @@ mod tests {
         "refresh_token",
         "mfa_token",
         "browser_token",
+        "subject_token",
         "page_token",
         "code",
         "state",

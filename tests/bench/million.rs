@@ -8,12 +8,13 @@
 //!
 //! Platform, Postgres (`fsync` on), Redis, `pgbench` and this driver share the machine. `BATON_BENCH_SECONDS` (5) is
 //! the time per line, `BATON_BENCH_READS` (1,000,000) the number of reads of the memory measurement, `BATON_BENCH_ONLY`
-//! a substring of the lines to run, or `share`, `writing` or `memory`, and `BATON_BENCH_TASKS` another number of tasks.
+//! a substring of the lines to run, or `share`, `writing`, `memory` or `person`, and `BATON_BENCH_TASKS` another number of tasks.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for the terminal")]
 
 mod driver;
+mod person;
 
 use std::{
     io::Write as _,
@@ -375,6 +376,11 @@ async fn main() {
     }
     if wanted("memory") {
         memory(&platform, &team, &channel).await;
+    }
+    // Last: it erases somebody.
+    if wanted("person") {
+        sign_in_again(&platform, &mut team).await;
+        person::measure(&platform, &postgres, &team).await;
     }
     drop(platform);
     postgres.stop().await;

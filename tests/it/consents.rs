@@ -4,6 +4,8 @@ use baton_tests::{Person, Platform, eventually, free_address};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
+use crate::data_export;
+
 fn answer(kind: &str, given: bool) -> Value {
     json!({"type": kind, "given": given, "method": "settings", "version": 1})
 }
@@ -67,8 +69,8 @@ async fn consent_is_given_refused_and_withdrawn_with_evidence() {
 
     // Every answer is evidence, and stays.
     let mut conn = PgConnection::connect(platform.database_url()).await.unwrap();
-    let evidence: Vec<(String, bool, String, i32, String)> = sqlx::query_as(
-        "select type, given, method, octet_length(notice_hash), address from privacy.consents where user_id = $1 order by id",
+    let evidence: Vec<(String, bool, String, i32, Vec<u8>)> = sqlx::query_as(
+        "select type, given, method, octet_length(notice_hash), evidence from privacy.consents where user_id = $1 order by id",
     )
     .bind(ann.id)
     .fetch_all(&mut conn)
@@ -88,7 +90,14 @@ async fn consent_is_given_refused_and_withdrawn_with_evidence() {
             ("ui_heatmaps", true, "settings"),
         ]
     );
-    assert!(evidence.iter().all(|(.., hash, address)| *hash == 32 && address == "127.0.0.1"), "{evidence:?}");
+    assert!(evidence.iter().all(|(_, _, _, hash, _)| *hash == 32), "{evidence:?}");
+    // What tells whose it is, is sealed with their key. The person gets it in clear.
+    assert!(evidence.iter().all(|(.., sealed)| !sealed.windows(9).any(|bytes| bytes == b"127.0.0.1")));
+    let export = data_export::export(&ann, &json!({"include_categories": ["consents"]})).await;
+    let files = data_export::download(&platform, &ann, &export).await;
+    let proofs = data_export::rows(&files, "consents.json", "consents.evidence");
+    assert_eq!(proofs.len(), 7);
+    assert!(proofs.iter().all(|row| row["proof"]["address"] == "127.0.0.1"), "{proofs:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
 
 /// Requests an export and waits until it is ready.
-async fn export(person: &Person, request: &Value) -> Value {
+pub(crate) async fn export(person: &Person, request: &Value) -> Value {
     let requested = person.post("/v1/privacy/data-export", request).ok().await;
     assert_eq!(requested["status"], "processing", "{requested}");
     let path = format!("/v1/privacy/data-export/{}", requested["export_id"].as_str().unwrap());
@@ -24,12 +24,19 @@ async fn export(person: &Person, request: &Value) -> Value {
 }
 
 /// Downloads an export: its JSON files by name.
-async fn download(platform: &Platform, person: &Person, export: &Value) -> BTreeMap<String, Value> {
+pub(crate) async fn download(platform: &Platform, person: &Person, export: &Value) -> BTreeMap<String, Value> {
     let path = format!("/v1/privacy/data-export/{}/download", export["export_id"].as_str().unwrap());
     let download = person.post(&path, &json!({})).ok().await;
     assert_eq!(download["sha256"], export["sha256"]);
     let url = download["url"].as_str().unwrap();
     assert!(url.starts_with(&platform.url()), "{url}");
+    let (files, hash) = unpacked(url).await;
+    assert_eq!(download["sha256"], hash);
+    files
+}
+
+/// The JSON files of an archive by name, and its hash.
+async fn unpacked(url: &str) -> (BTreeMap<String, Value>, String) {
     let response = reqwest::get(url).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["content-type"]),
@@ -38,7 +45,6 @@ async fn download(platform: &Platform, person: &Person, export: &Value) -> BTree
     assert!(response.headers()["content-disposition"].to_str().unwrap().contains(".zip"));
     let bytes = response.bytes().await.unwrap();
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(download["sha256"], hash);
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut files = BTreeMap::new();
     for index in 0..archive.len() {
@@ -50,11 +56,16 @@ async fn download(platform: &Platform, person: &Person, export: &Value) -> BTree
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
         );
     }
-    files
+    (files, hash)
+}
+
+/// The JSON files of an archive by name.
+pub(crate) async fn archive_of(url: &str) -> BTreeMap<String, Value> {
+    unpacked(url).await.0
 }
 
 /// The rows of a table in a file of an export.
-fn rows<'f>(files: &'f BTreeMap<String, Value>, file: &str, table: &str) -> Vec<&'f Value> {
+pub(crate) fn rows<'f>(files: &'f BTreeMap<String, Value>, file: &str, table: &str) -> Vec<&'f Value> {
     let tables = files[file].as_array().unwrap().iter().filter(|found| found["table"] == table);
     tables.flat_map(|found| found["rows"].as_array().unwrap()).collect()
 }
@@ -74,7 +85,7 @@ async fn export_has_what_is_theirs_and_nothing_of_others() {
     team.manager.post(&format!("/v1/tasks/{others}/assign"), &json!({"assigned_to": me.id})).ok().await;
     me.post(&format!("/v1/tasks/{others}/reject"), &json!({"reason": "My reason"})).ok().await;
     team.manager.post(&format!("/v1/tasks/{others}/assign"), &json!({"assigned_to": me.id})).ok().await;
-    me.post("/v1/views", &json!({"name": "My view", "layout": "list", "filter": {}})).send().await;
+    me.post("/v1/views", &json!({"name": "My view", "source": "list"})).ok().await;
     me.post("/v1/api-keys", &json!({"name": "My key"})).ok().await;
     // More rows than one statement reads.
     let tasks: Vec<Value> = (0..600).map(|n| json!({"title": format!("Many {n}")})).collect();

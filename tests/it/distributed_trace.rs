@@ -27,9 +27,25 @@ struct Span {
     parent: String,
 }
 
-/// An OTLP collector that stores spans.
+/// An OTLP collector that stores spans, and everything that it was sent as text.
 #[derive(Debug, Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>, Arc<Mutex<String>>);
+
+impl Collector {
+    /// Serves on a free port; returns its URL.
+    pub(crate) async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server::builder().add_service(TraceServiceServer::new(self.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        endpoint
+    }
+
+    /// Everything that it was sent.
+    pub(crate) fn dump(&self) -> String {
+        self.1.lock().unwrap().clone()
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -37,6 +53,7 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        *self.1.lock().unwrap() += &format!("{:?}", request.get_ref());
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
@@ -66,10 +83,7 @@ async fn call_event_and_push_share_one_trace_across_five_processes() {
     platform.wait_for_exit().await;
 
     let collector = Collector::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let endpoint = collector.serve().await;
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
     let _services = Services::start(&platform, &variables).await;
 

@@ -95,7 +95,8 @@ async fn doctor_checks_the_example() {
         .env("BATON_EXAMPLE_SYSTEM_DATABASE_URL", role("baton_example_system"))
         .env("BATON_REDIS_URL", platform.redis_url())
         .env("BATON_AUTH_URL", format!("http://{auth}"))
-        .env("BATON_TENANCY_URL", format!("http://{tenancy}"));
+        .env("BATON_TENANCY_URL", format!("http://{tenancy}"))
+        .env("BATON_LEDGER_URL", format!("file://{}", platform.data().join("ledger").display()));
     let checked = doctor.output().unwrap();
     let report = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{report}{}", String::from_utf8_lossy(&checked.stderr));
@@ -105,6 +106,7 @@ async fn doctor_checks_the_example() {
         "is bound by row-level security",
         "quotes no values",
         "BATON_TENANCY_URL answers",
+        "BATON_LEDGER_URL answers",
     ] {
         assert!(report.lines().any(|found| found.starts_with("  ok") && found.contains(line)), "{line}: {report}");
     }

@@ -56,6 +56,9 @@ const DOMAIN: &[&str] = &[
     "TASK_CHANGE_NOT_ALLOWED",
     "ASSIGNMENT_ALREADY_ACCEPTED",
     "LAST_OWNER",
+    "NOTICE_OUTDATED",
+    "EXPORT_NOT_READY",
+    "CHECKPOINT_NOT_FOUND",
     "WATCHER_INVALID",
     "WATCHER_NOT_FOUND",
 ];
@@ -147,6 +150,12 @@ async fn rpcs_without_a_permission_require_a_token_or_nothing() {
                 assert_eq!((nonsense.code(), nonsense.reason()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}");
                 let with = call(Some(&format!("Bearer {}", stranger.token))).await;
                 assert_eq!((with.code(), with.reason()), (Code::PermissionDenied, "NOT_A_MEMBER"), "{name}");
+            }
+            Rule::Operator => {
+                assert_eq!((without.code(), without.reason()), (Code::Unauthenticated, "TOKEN_MISSING"), "{name}");
+                assert_eq!((nonsense.code(), nonsense.reason()), (Code::Unauthenticated, "TOKEN_INVALID"), "{name}");
+                let with = call(Some(&format!("Bearer {}", ada.token))).await;
+                assert_eq!((with.code(), with.reason()), (Code::PermissionDenied, "OPERATOR_ONLY"), "{name}");
             }
             Rule::ServiceOnly => {
                 let with = call(Some(&format!("Bearer {}", ada.token))).await;
@@ -298,7 +307,9 @@ impl Case<'_> {
             ("RemoveMember", ..) => samples.member = Some(self.spare().await),
             _ => {}
         }
-        let ends_it = self.permission == "PERMISSION_ACCOUNT_LIFECYCLE" && self.role == "owner";
+        let ends_it = self.permission == "PERMISSION_ACCOUNT_LIFECYCLE"
+            && self.role == "owner"
+            && self.method.parent_service().name() == "AccountService";
         if ends_it || self.method.name() == "LeaveAccount" {
             self.use_fresh_account(&mut samples).await;
         }

@@ -18,6 +18,8 @@ const CANNOT_SUCCEED: &[&str] = &[
     "TaskService_RejectTask",
     "TaskService_SkipTask",
     "TaskService_UnskipTask",
+    // Of operators.
+    "AccountabilityService_RecordBreach",
 ];
 
 /// The transitions of a task, in an order in which each is valid.
@@ -35,6 +37,11 @@ async fn exactly_the_documented_fields_are_required() {
     let (mut complete, mut without) = (0, 0);
     for (verb, path, operation) in operations(&api) {
         let name = operation["operationId"].as_str().unwrap();
+        // One refuses everybody who is no operator, before it looks at the body; the other refuses everything afterwards.
+        if operation["description"].to_string().contains("For operators") || name == "RightsService_RequestRestriction"
+        {
+            continue;
+        }
         let content = operation["requestBody"]["content"].as_object().and_then(|content| content.values().next());
         let Some(reference) = content.and_then(|content| content["schema"]["$ref"].as_str()) else { continue };
         let schema = api.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference}"));

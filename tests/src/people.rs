@@ -40,6 +40,12 @@ impl Person {
         Self { rest: self.rest.in_account(account_id), ..self.clone() }
     }
 
+    /// The same user with calls in another session.
+    #[must_use]
+    pub fn in_session(&self, access_token: &str) -> Self {
+        Self { rest: self.rest.with_token(access_token), token: access_token.to_owned(), ..self.clone() }
+    }
+
     /// A gRPC request of this user in an account.
     pub fn grpc<T>(&self, account_id: Option<Uuid>, message: T) -> Request<T> {
         let mut request = Request::new(message);

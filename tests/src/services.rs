@@ -5,7 +5,7 @@ use std::{
     fs::File,
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
@@ -30,6 +30,13 @@ pub struct Services {
 impl Services {
     /// Starts all services with additional variables and waits until the gateway is ready.
     pub async fn start(platform: &Platform, variables: &[(&str, &str)]) -> Self {
+        let services = Self::spawn(platform, variables);
+        platform.wait_until_ready().await;
+        services
+    }
+
+    /// Starts all services with additional variables, without waiting for them.
+    pub fn spawn(platform: &Platform, variables: &[(&str, &str)]) -> Self {
         let keys = std::fs::read_to_string(platform.data().join("keys.env")).expect("the keys of the platform");
         let keys = keys.lines().filter_map(|line| line.split_once('='));
         let mut env: HashMap<String, String> = platform.variables().iter().cloned().collect();
@@ -51,6 +58,8 @@ impl Services {
         set("BATON_TASK_ATTACHMENTS_PUBLIC_URL", platform.url());
         set("BATON_PRIVACY_EXPORTS_URL", format!("file://{}", platform.data().join("exports").display()));
         set("BATON_PRIVACY_PUBLIC_URL", platform.url());
+        set("BATON_VAULT_URL", format!("file://{}", platform.data().join("vault").display()));
+        set("BATON_LEDGER_URL", format!("file://{}", platform.data().join("ledger").display()));
         set("BATON_LOG", "warn".to_owned());
         let secrets = ["tenancy", "task", "privacy", "gateway"].map(|name| {
             let secret = &env[&format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())];
@@ -63,8 +72,24 @@ impl Services {
         for name in BEHIND.into_iter().chain(["gateway"]) {
             services.start_one(name);
         }
-        platform.wait_until_ready().await;
         services
+    }
+
+    /// The `baton` program with the environment of the services.
+    pub fn command(&self) -> Command {
+        let mut command = baton_binary();
+        command.envs(&self.env).stdin(Stdio::null());
+        command
+    }
+
+    /// A variable of the services.
+    pub fn variable(&self, name: &str) -> &str {
+        self.env.get(name).unwrap_or_else(|| panic!("{name} is not set"))
+    }
+
+    /// What a service has printed.
+    pub fn printed(&self, name: &str) -> String {
+        std::fs::read_to_string(self.output_of(name)).unwrap_or_default()
     }
 
     /// Kills one service with SIGKILL.

@@ -25,6 +25,7 @@ STATE = {
     "ATTACHMENT_TYPE_NOT_ALLOWED",  # the installation's list
     "ATTACHMENT_TOO_LARGE",  # the installation's limit
     "ATTACHMENT_MISMATCH",  # depends on the uploaded content
+    "CANCELLATION_INVALID",  # a valid token comes only by mail
     "EXPORT_TOO_LARGE",  # depends on the number of rows
     "HAND_OVER_INVALID",  # the user is not a member
     "IDEMPOTENCY_KEY_REUSED",  # depends on an earlier request with the key
@@ -34,6 +35,7 @@ STATE = {
     "PAGE_TOKEN_INVALID",  # a valid token comes only from a list
     "PASSWORD_TOO_WEAK",  # a strength estimate
     "TOO_MANY_TASKS",  # depends on the number of tasks
+    "VERIFICATION_INVALID",  # a valid code comes only by mail
     "WATCHER_INVALID",  # the user is not a member
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     KeyGrant, PresentedKey, Role,
     principal::{Caller, Membership, Settings},
+    token::DelegationSource,
 };
 
 /// A closed session or a changed membership works nowhere longer than this.
@@ -33,6 +34,13 @@ pub trait Sessions: Send + Sync {
     /// # Errors
     /// TOKEN_INVALID when it is none, has ended or was deleted, or UNAVAILABLE when nobody can tell.
     async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant>;
+
+    /// The authentication methods (RFC 8176) behind the delegated token with which a service calls for `caller`: those of the
+    /// session, the API key or the grant that it depends on, which is still valid.
+    ///
+    /// # Errors
+    /// DELEGATION_ENDED, or UNAVAILABLE when nobody can tell.
+    async fn delegation(&self, caller: &Caller, source: DelegationSource) -> Result<Vec<String>>;
 }
 
 /// Who is what in which account.
@@ -55,6 +63,7 @@ struct Inner {
     remembers: bool,
     open: Cache<Uuid, Option<DateTime<Utc>>>,
     keys: Cache<[u8; 32], Arc<KeyGrant>>,
+    delegations: Cache<(Uuid, DelegationSource), Vec<String>>,
     members: Cache<(Uuid, Option<Uuid>), Arc<Membership>>,
 }
 
@@ -83,6 +92,7 @@ impl IdentityCache {
             remembers,
             open: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
             keys: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
+            delegations: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
             members: Cache::builder().max_capacity(ENTRIES).time_to_live(CACHE_TTL).build(),
         }))
     }
@@ -121,6 +131,18 @@ impl IdentityCache {
             return resolve.await;
         }
         self.0.keys.try_get_with(key.hash, resolve).await.map_err(shared)
+    }
+
+    /// See [`Sessions::delegation`].
+    ///
+    /// # Errors
+    /// Those of [`Sessions::delegation`].
+    pub async fn delegation(&self, caller: &Caller, source: DelegationSource) -> Result<Vec<String>> {
+        let check = self.0.sessions.delegation(caller, source);
+        if !self.0.remembers {
+            return check.await;
+        }
+        self.0.delegations.try_get_with((caller.user_id, source), check).await.map_err(shared)
     }
 
     /// See [`Memberships::resolve`].

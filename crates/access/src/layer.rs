@@ -9,28 +9,37 @@ use std::{
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::FreshProof;
-use baton_runtime::Clock;
+use baton_runtime::{Clock, Via};
+use baton_store::Restrictions;
 use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
-use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
+use tonic::{
+    Status,
+    body::Body,
+    metadata::{Ascii, MetadataValue},
+    server::NamedService,
+};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
 use crate::{
-    ACCOUNT_HEADER, ApiKey, Caller, Credential, IdentityCache, PresentedKey, Principal, Rule, Rules, ServiceCaller,
-    TokenVerifier, matrix,
+    ACCOUNT_HEADER, ApiKey, Caller, Credential, DelegatedClaims, Delegation, IdentityCache, PresentedKey, Principal,
+    Role, Rule, Rules, ServiceCaller, TokenVerifier, UserToken, matrix, token::service_audience,
 };
 
 /// Authorizes every call by the rule of its RPC, and passes [`Caller`] and [`Principal`] to handlers.
 #[derive(Debug, Clone)]
 pub struct AccessLayer(Arc<Access>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Access {
     /// The name of the service that is called: the audience of service tokens.
     service: &'static str,
     rules: Rules,
     tokens: TokenVerifier,
     directory: IdentityCache,
+    restrictions: Restrictions,
+    /// The account that operates the installation.
+    operator_account: Option<Uuid>,
     clock: Clock,
 }
 
@@ -43,7 +52,20 @@ impl AccessLayer {
         directory: IdentityCache,
         clock: Clock,
     ) -> Self {
-        Self(Arc::new(Access { service, rules, tokens, directory, clock }))
+        let restrictions = Restrictions::default();
+        Self(Arc::new(Access { service, rules, tokens, directory, restrictions, operator_account: None, clock }))
+    }
+
+    /// Refuses what would process the data of callers who have restricted that.
+    #[must_use]
+    pub fn with_restrictions(self, restrictions: Restrictions) -> Self {
+        Self(Arc::new(Access { restrictions, ..Access::clone(&self.0) }))
+    }
+
+    /// Admits owners and super managers of this account to the RPCs of operators; without one, nobody is admitted.
+    #[must_use]
+    pub fn with_operators(self, operator_account: Option<Uuid>) -> Self {
+        Self(Arc::new(Access { operator_account, ..Access::clone(&self.0) }))
     }
 
     /// Authorizes the RPC at `path` with these headers, for something that is not a call of it but returns the same
@@ -68,26 +90,32 @@ impl Access {
         let permission = match rule {
             Rule::Public => return Ok(Decision::Anyone),
             Rule::ServiceOnly => return self.service(headers).await,
-            Rule::Authenticated => None,
+            Rule::Authenticated | Rule::Operator => None,
             Rule::Permission(permission) => Some(permission),
         };
         let proof = self.rules.fresh_proof(path);
-        let mut caller = self.caller(headers).await?;
+        let mut caller = self.caller(path, headers).await?;
         if matches!(proof, FreshProof::Always | FreshProof::Conditional)
             && caller.require_fresh_proof(self.clock.now()).is_err()
         {
             self.refresh_proof(&mut caller).await?;
         }
-        if let Credential::ApiKey(key) = &caller.credential {
-            self.rules.key_scope(path).check(&key.scopes)?;
-            if let Some(bound) = key.account_id {
-                // The key's account is the account of the call, for every handler.
+        if let Some((scopes, account)) = caller.credential.limits() {
+            self.rules.key_scope(path).check(scopes)?;
+            if let Some(bound) = account {
+                // The credential's account is the account of the call, for every handler.
                 if account_id(headers)?.is_some_and(|named| named != bound) {
                     return Err(Reason::NotAMember.into());
                 }
                 let bound = HeaderValue::try_from(bound.to_string()).map_err(Error::internal)?;
                 headers.insert(ACCOUNT_HEADER, bound);
             }
+        }
+        if self.restrictions.contains(caller.user_id) && !self.rules.is_open_while_restricted(path) {
+            return Err(Reason::ProcessingRestricted.into());
+        }
+        if rule == Rule::Operator {
+            self.require_operator(&caller).await?;
         }
         let Some(permission) = permission else {
             if proof == FreshProof::Always {
@@ -114,6 +142,23 @@ impl Access {
         Ok(Decision::Principal(Principal { caller, membership }))
     }
 
+    /// Others learn nothing about the account of the operators.
+    ///
+    /// # Errors
+    /// OPERATOR_ONLY; SECOND_FACTOR_REQUIRED for operators who have signed in without one.
+    async fn require_operator(&self, caller: &Caller) -> Result<()> {
+        let refused = || Error::from(Reason::OperatorOnly);
+        let account = self.operator_account.ok_or_else(refused)?;
+        let membership = match self.directory.membership(caller, Some(account)).await {
+            Err(error) if error.reason() == Reason::Unavailable => return Err(error),
+            membership => membership.map_err(|_| refused())?,
+        };
+        if membership.role < Role::SuperManager || membership.suspended {
+            return Err(refused());
+        }
+        if caller.has_second_factor() { Ok(()) } else { Err(Reason::SecondFactorRequired.into()) }
+    }
+
     /// Reads the session again, because the cached one may be older than a recent proof.
     async fn refresh_proof(&self, caller: &mut Caller) -> Result<()> {
         if matches!(caller.credential, Credential::Session) {
@@ -122,7 +167,7 @@ impl Access {
         Ok(())
     }
 
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller> {
+    async fn caller(&self, path: &str, headers: &HeaderMap) -> Result<Caller> {
         let (text, token) = bearer(headers)?;
         let authorization = MetadataValue::try_from(text).map_err(|_| Error::from(Reason::TokenInvalid))?;
         if ApiKey::is_meant(token) {
@@ -139,7 +184,10 @@ impl Access {
                 authorization,
             });
         }
-        let claims = self.tokens.verify(token).await?;
+        let claims = match self.tokens.verify_user(token).await? {
+            UserToken::Access(claims) => claims,
+            UserToken::Delegated(claims) => return self.delegated(path, &claims, authorization).await,
+        };
         let mut caller = Caller {
             user_id: claims.sub,
             session_id: claims.sid,
@@ -153,6 +201,36 @@ impl Access {
         Ok(caller)
     }
 
+    /// The user for whom a service calls. The token is for this service, or the RPC is a look-up for another one, which
+    /// forwards it.
+    async fn delegated(
+        &self,
+        path: &str,
+        claims: &DelegatedClaims,
+        authorization: MetadataValue<Ascii>,
+    ) -> Result<Caller> {
+        if claims.aud != service_audience(self.service) && !self.rules.is_look_up(path) {
+            return Err(Reason::TokenInvalid.into());
+        }
+        let delegation = Delegation {
+            via: Via { service: claims.act.sub.clone(), cause: claims.cause.clone() },
+            source: claims.source,
+            account_id: claims.account_id,
+            scopes: claims.scope.split(' ').map(str::to_owned).collect(),
+        };
+        let mut caller = Caller {
+            user_id: claims.sub,
+            session_id: Uuid::nil(),
+            amr: Vec::new(),
+            expires_at: Some(claims.exp),
+            credential: Credential::Delegated(Arc::new(delegation)),
+            proved_at: None,
+            authorization,
+        };
+        caller.amr = self.directory.delegation(&caller, claims.source).await?;
+        Ok(caller)
+    }
+
     /// Authorizes another service, by a token for this service. Several services may serve the same contract, so the path
     /// does not say which one is called. Other callers learn nothing more.
     async fn service(&self, headers: &HeaderMap) -> Result<Decision> {
@@ -163,6 +241,14 @@ impl Access {
             Err(error) if error.reason() == Reason::Unavailable => Err(error),
             Err(_) => Err(refused()),
         }
+    }
+}
+
+/// The service that acts for the caller.
+fn via_of(caller: &Caller) -> Option<Via> {
+    match &caller.credential {
+        Credential::Delegated(delegation) => Some(delegation.via.clone()),
+        Credential::Session | Credential::ApiKey(_) => None,
     }
 }
 
@@ -229,21 +315,27 @@ where
         let access = Arc::clone(&self.access);
         Box::pin(async move {
             let path = request.uri().path().to_owned();
+            let mut via = None;
             match access.decide(&path, request.headers_mut()).await {
                 Ok(Decision::Anyone) => {}
                 Ok(Decision::Caller(caller)) => {
+                    via = via_of(&caller);
                     request.extensions_mut().insert(caller);
                 }
                 Ok(Decision::Service(service)) => {
                     request.extensions_mut().insert(service);
                 }
                 Ok(Decision::Principal(principal)) => {
+                    via = via_of(&principal.caller);
                     request.extensions_mut().insert(principal.caller.clone());
                     request.extensions_mut().insert(principal);
                 }
                 Err(error) => return Ok(Status::from(error).into_http()),
             }
-            inner.call(request).await
+            match via {
+                Some(via) => via.scope(inner.call(request)).await,
+                None => inner.call(request).await,
+            }
         })
     }
 }

@@ -32,13 +32,13 @@ pub use layer::AccessLayer;
 pub use limits::Limits;
 pub use mailed_token::MailedTokens;
 pub use principal::{
-    Caller, Credential, FRESH_FOR, KeyGrant, Membership, Principal, Role, ServiceCaller, Settings, caller, is_fresh,
-    on_behalf_of, principal, service,
+    Caller, Credential, Delegation, FRESH_FOR, KeyGrant, Membership, Principal, Role, ServiceCaller, Settings, caller,
+    is_fresh, on_behalf_of, principal, service,
 };
 pub use rules::{Rule, Rules};
-pub use scopes::{KeyScope, SCOPES};
+pub use scopes::{DELEGATE, KeyScope, SCOPES};
 pub use task_visibility::{TaskAudience, TaskVisibility};
-pub use token::{Claims, TokenVerifier};
+pub use token::{Claims, DelegatedClaims, DelegationSource, TokenVerifier, UserToken};
 
 /// The metadata key of a call's account.
 pub const ACCOUNT_HEADER: &str = "x-account-id";

@@ -4,13 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1 as tenancy;
-use baton_runtime::propagation;
+use baton_runtime::{Via, propagation};
 use baton_store::Tenant;
 use chrono::{DateTime, TimeDelta, Utc};
 use tonic::{Request, metadata::MetadataValue};
 use uuid::Uuid;
 
-use crate::{ACCOUNT_HEADER, Limits};
+use crate::{ACCOUNT_HEADER, Limits, token::DelegationSource};
 
 /// Role of a member in an account, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,19 +60,21 @@ impl Role {
     }
 }
 
-/// The user who calls, with a valid access token of an open session, or with an API key.
+/// The user who calls, with a valid access token of an open session or with an API key; or for whom a service calls, with
+/// a delegated token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Id of the user.
     pub user_id: Uuid,
-    /// The session of the token; nil with an API key.
+    /// The session of the token; nil with an API key or a delegated token.
     pub session_id: Uuid,
     /// The credential of the call.
     pub credential: Credential,
-    /// Authentication methods (RFC 8176) of the sign-in, or of the session that created the key; includes `mfa` after
-    /// two factors.
+    /// Authentication methods (RFC 8176) of the sign-in, or of the session that created the key or the grant; includes
+    /// `mfa` after two factors.
     pub amr: Vec<String>,
-    /// Time of the last proof of identity in the session, besides the token; `None` with an API key.
+    /// Time of the last proof of identity in the session, besides the token; `None` with other
+    /// credentials.
     pub proved_at: Option<DateTime<Utc>>,
     /// Expiry of the access token or of the API key, Unix time in seconds; `None` with a key that has none.
     pub expires_at: Option<i64>,
@@ -92,10 +94,10 @@ impl Caller {
     /// Requires a proof of identity within [`FRESH_FOR`], for an RPC whose rule is `FRESH_PROOF_CONDITIONAL`.
     ///
     /// # Errors
-    /// SESSION_REQUIRED with an API key, REAUTHENTICATION_REQUIRED.
+    /// SESSION_REQUIRED without a session, REAUTHENTICATION_REQUIRED.
     pub fn require_fresh_proof(&self, now: DateTime<Utc>) -> Result<()> {
         match (&self.credential, self.proved_at) {
-            (Credential::ApiKey(_), _) => Err(Reason::SessionRequired.into()),
+            (Credential::ApiKey(_) | Credential::Delegated(_), _) => Err(Reason::SessionRequired.into()),
             (Credential::Session, Some(proved_at)) if is_fresh(proved_at, now) => Ok(()),
             (Credential::Session, _) => Err(Reason::ReauthenticationRequired.into()),
         }
@@ -117,6 +119,32 @@ pub enum Credential {
     Session,
     /// An API key.
     ApiKey(Arc<KeyGrant>),
+    /// A delegated token.
+    Delegated(Arc<Delegation>),
+}
+
+impl Credential {
+    /// The scopes and the account that limit the call; `None` for a session, which has no limits.
+    pub(crate) fn limits(&self) -> Option<(&[String], Option<Uuid>)> {
+        match self {
+            Self::Session => None,
+            Self::ApiKey(key) => Some((&key.scopes, key.account_id)),
+            Self::Delegated(delegation) => Some((&delegation.scopes, Some(delegation.account_id))),
+        }
+    }
+}
+
+/// What a delegated token authorizes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegation {
+    /// The service that acts, and the cause.
+    pub via: Via,
+    /// The right that the token depends on.
+    pub source: DelegationSource,
+    /// The account in which the service acts.
+    pub account_id: Uuid,
+    /// Scopes of the token.
+    pub scopes: Vec<String>,
 }
 
 /// What an API key authorizes.

@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use baton_proto::baton::access::v1::{self as proto, FreshProof, Permission, rule::Kind};
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, prost_types::method_options::IdempotencyLevel,
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, MethodDescriptor, ServiceDescriptor,
+    prost_types::method_options::IdempotencyLevel,
 };
 
 use crate::KeyScope;
@@ -20,6 +21,8 @@ pub enum Rule {
     Authenticated,
     /// Other services only.
     ServiceOnly,
+    /// Owners and super managers of the account that operates the installation, with a second factor.
+    Operator,
     /// Members whose role has the permission.
     Permission(Permission),
 }
@@ -29,6 +32,8 @@ pub enum Rule {
 pub struct Rules {
     rules: HashMap<String, Rule>,
     while_suspended: HashSet<String>,
+    while_restricted: HashSet<String>,
+    look_ups: HashSet<String>,
     key_scopes: HashMap<String, KeyScope>,
     fresh_proofs: HashMap<String, FreshProof>,
 }
@@ -40,17 +45,21 @@ impl Rules {
     /// If a service is unknown or one of its RPCs has no rule; then the process must not start.
     pub fn of(services: &[&str]) -> anyhow::Result<Self> {
         let pool = baton_proto::pool();
-        let (mut rules, mut while_suspended, mut key_scopes) = (HashMap::new(), HashSet::new(), HashMap::new());
-        let mut fresh_proofs = HashMap::new();
+        let (mut rules, mut key_scopes) = (HashMap::new(), HashMap::new());
+        let (mut while_suspended, mut while_restricted) = (HashSet::new(), HashSet::new());
+        let (mut fresh_proofs, mut look_ups) = (HashMap::new(), HashSet::new());
         for name in services {
             let service =
                 pool.get_service_by_name(name).with_context(|| format!("no service {name} in the contract"))?;
             rules.extend(of_service(pool, &service)?);
-            while_suspended.extend(open_while_suspended(pool, &service)?);
+            while_suspended.extend(flagged(pool, &service, "while_suspended")?);
+            while_restricted.extend(flagged(pool, &service, "while_restricted")?);
+            look_ups.extend(look_ups_of(pool, &service)?);
+            while_restricted.extend(reading(pool, &service)?);
             key_scopes.extend(scopes_of_keys(pool, &service)?);
             fresh_proofs.extend(proofs(pool, &service)?);
         }
-        Ok(Self { rules, while_suspended, key_scopes, fresh_proofs })
+        Ok(Self { rules, while_suspended, while_restricted, look_ups, key_scopes, fresh_proofs })
     }
 
     /// The rules of all services of a package (`baton.task.v1`).
@@ -79,6 +88,17 @@ impl Rules {
         self.while_suspended.contains(path)
     }
 
+    /// Whether a caller may call the RPC at this path while the processing of their data is restricted: it reads, or
+    /// belongs to their rights.
+    pub fn is_open_while_restricted(&self, path: &str) -> bool {
+        self.while_restricted.contains(path)
+    }
+
+    /// Whether a delegated token for another service opens the RPC at this path.
+    pub fn is_look_up(&self, path: &str) -> bool {
+        self.look_ups.contains(path)
+    }
+
     /// The rule of the RPC at this path; `None` for an unknown path, which nobody may call.
     pub fn get(&self, path: &str) -> Option<Rule> {
         // Every server has health and reflection, which are not in the contract.
@@ -89,17 +109,46 @@ impl Rules {
     }
 }
 
-/// The paths of a service's RPCs that stay open in a suspended account.
-fn open_while_suspended(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<String>> {
+/// The paths of a service's RPCs whose rule sets this flag.
+fn flagged(pool: &DescriptorPool, service: &ServiceDescriptor, flag: &str) -> anyhow::Result<Vec<String>> {
     let extension = pool.get_extension_by_name("baton.access.v1.rule").context("the contract has no access rules")?;
     let open = |method: &MethodDescriptor| {
         let options = method.options();
         let value = options.get_extension(&extension);
         let rule = value.as_message()?;
-        rule.get_field_by_name("while_suspended")?.as_bool()
+        rule.get_field_by_name(flag)?.as_bool()
     };
     let methods = service.methods().filter(|method| open(method) == Some(true));
     Ok(methods.map(|method| format!("/{}/{}", service.full_name(), method.name())).collect())
+}
+
+/// The paths of a service's look-ups, which change nothing and need no session.
+fn look_ups_of(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<String>> {
+    let look_ups = flagged(pool, service, "look_up")?;
+    let reading = reading(pool, service)?;
+    let scopes: HashMap<_, _> = scopes_of_keys(pool, service)?.into_iter().collect();
+    for path in &look_ups {
+        if !reading.contains(path) || scopes.get(path) == Some(&KeyScope::SessionOnly) {
+            bail!("{path} is no look-up: it changes something, or needs a session");
+        }
+    }
+    Ok(look_ups)
+}
+
+/// The paths of a service's RPCs that change nothing: a GET, or one whose idempotency level says so.
+fn reading(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow::Result<Vec<String>> {
+    let http = pool.get_extension_by_name("google.api.http").context("the contract lacks google.api.http")?;
+    let methods = service.methods().filter(|method| reads(method, &http));
+    Ok(methods.map(|method| format!("/{}/{}", service.full_name(), method.name())).collect())
+}
+
+fn reads(method: &MethodDescriptor, http: &ExtensionDescriptor) -> bool {
+    let options = method.options();
+    let http = options.get_extension(http);
+    let get = http.as_message().and_then(|http| http.get_field_by_name("get"));
+    let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+    get.is_some_and(|path| path.as_str().is_some_and(|path| !path.is_empty()))
+        || idempotency == Some(IdempotencyLevel::NoSideEffects)
 }
 
 /// The proofs of identity that a service's RPCs need, by path.
@@ -126,12 +175,7 @@ fn scopes_of_keys(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow:
     let proofs: HashMap<_, _> = proofs(pool, service)?.into_iter().collect();
     let scopes = of_service(pool, service)?.into_iter().zip(service.methods()).map(|((path, rule), method)| {
         let options = method.options();
-        let http = options.get_extension(&http);
-        let get = http.as_message().and_then(|http| http.get_field_by_name("get"));
-        // An RPC that changes nothing is a GET, or has an idempotency level that says so.
-        let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
-        let reads = get.is_some_and(|path| path.as_str().is_some_and(|path| !path.is_empty()))
-            || idempotency == Some(IdempotencyLevel::NoSideEffects);
+        let reads = reads(&method, &http);
         let own = options.get_extension(&extension);
         let own = own.as_message().and_then(|rule| rule.get_field_by_name("key_scope"));
         let own = own.as_deref().and_then(|scope| scope.as_str()).unwrap_or_default().to_owned();
@@ -174,6 +218,7 @@ pub fn of_service(pool: &DescriptorPool, service: &ServiceDescriptor) -> anyhow:
                 Some(Kind::Public(true)) => Rule::Public,
                 Some(Kind::Authenticated(true)) => Rule::Authenticated,
                 Some(Kind::ServiceOnly(true)) => Rule::ServiceOnly,
+                Some(Kind::Operator(true)) => Rule::Operator,
                 Some(Kind::Permission(number)) => match Permission::try_from(number) {
                     Ok(permission) if permission != Permission::Unspecified => Rule::Permission(permission),
                     _ => bail!("{path} demands an unknown permission"),
@@ -239,7 +284,9 @@ mod tests {
         let services = pool.services().filter(|service| service.full_name().starts_with("baton.auth."));
         let open: Vec<_> = services.flat_map(|service| scopes_of_keys(pool, &service).unwrap()).collect();
         let open = open.iter().filter(|(_, scope)| *scope != KeyScope::SessionOnly).map(|(path, _)| path.as_str());
-        let allowed = ["AuthService/CheckSession", "UserService/GetMe"].map(|rpc| format!("/baton.auth.v1.{rpc}"));
+        // CreateDelegation needs a scope that no key has.
+        let allowed = ["AuthService/CheckSession", "DelegationService/CreateDelegation", "UserService/GetMe"];
+        let allowed = allowed.map(|rpc| format!("/baton.auth.v1.{rpc}"));
         assert_eq!(open.collect::<Vec<_>>(), allowed);
     }
 
@@ -261,11 +308,15 @@ mod tests {
             ("baton.auth.v1.PasswordService/ChangePassword", InRequest),
             ("baton.auth.v1.SessionService/Reauthenticate", InRequest),
             ("baton.auth.v1.UserService/Deactivate", InRequest),
+            ("baton.privacy.v1.ErasureService/RequestErasure", InRequest),
+            ("baton.privacy.v1.MemberPrivacyService/DownloadMemberExport", Always),
+            ("baton.privacy.v1.MemberPrivacyService/RequestMemberPrivacy", Always),
             ("baton.privacy.v1.PrivacyService/DownloadDataExport", Always),
             ("baton.tenancy.v1.AccountService/DeleteAccount", Always),
             ("baton.tenancy.v1.AccountService/SuspendAccount", Always),
             ("baton.tenancy.v1.AccountService/TransferOwnership", Always),
             ("baton.tenancy.v1.AccountService/UpdateSettings", Conditional),
+            ("baton.tenancy.v1.DpaService/AcceptDpa", Always),
             ("baton.tenancy.v1.MemberService/InviteMember", Conditional),
             ("baton.tenancy.v1.MemberService/InviteMembers", Conditional),
             ("baton.tenancy.v1.MemberService/LeaveAccount", Always),

@@ -1,5 +1,5 @@
-//! Scopes of API keys. The scope that an RPC needs follows from its descriptors: the family from its permission by one
-//! table, `read` or `write` from its REST verb.
+//! Scopes of API keys and delegated tokens. The scope that an RPC needs follows from its descriptors: the family from its
+//! permission by one table, `read` or `write` from its REST verb.
 
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::Permission;
@@ -43,7 +43,10 @@ pub const SCOPES: &[&str] = &[
     "analytics:read",
 ];
 
-/// The scope that an RPC requires of an API key.
+/// The scope of a delegated token that may create grants. Only a session can be exchanged for it, so no API key has it.
+pub const DELEGATE: &str = "delegate";
+
+/// The scope that an RPC requires of an API key or a delegated token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyScope {
     /// The RPC needs a session; no key may call it.
@@ -67,22 +70,29 @@ impl KeyScope {
         match text {
             "" => Some(Self::SessionOnly),
             "*" => Some(Self::Any),
+            DELEGATE => Some(Self::Needs(DELEGATE.to_owned())),
             scope => SCOPES.contains(&scope).then(|| Self::Needs(scope.to_owned())),
         }
     }
 
-    /// Checks that a key with these scopes may make the call.
+    /// Checks that a key or token with these scopes may make the call.
     ///
     /// # Errors
-    /// SESSION_REQUIRED; SCOPE_MISSING, with the missing scope.
+    /// SESSION_REQUIRED, also for want of [`DELEGATE`]; SCOPE_MISSING, with the missing scope.
     pub fn check(&self, held: &[String]) -> Result<()> {
         match self {
             Self::Any => Ok(()),
             Self::SessionOnly => Err(Reason::SessionRequired.into()),
-            Self::Needs(scope) if held.iter().any(|held| includes(held, scope)) => Ok(()),
+            Self::Needs(scope) if holds(held, scope) => Ok(()),
+            Self::Needs(scope) if scope == DELEGATE => Err(Reason::SessionRequired.into()),
             Self::Needs(scope) => Err(Error::from(Reason::ScopeMissing).with("scope", scope)),
         }
     }
+}
+
+/// Whether one of these scopes is, or includes, the needed one.
+pub fn holds(held: &[String], needed: &str) -> bool {
+    held.iter().any(|held| includes(held, needed))
 }
 
 /// Whether one scope includes another. Writing includes reading. Tasks name members, so the task scopes include reading

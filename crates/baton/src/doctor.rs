@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode, time::Durat
 use anyhow::{Context, anyhow, bail, ensure};
 use baton_embedded::{PostgresBinaries, RedisBinary};
 use baton_files::{Files, FilesConfig};
+use baton_ledger::{Ledger, LedgerConfig};
 use baton_runtime::{Clock, Env};
 use baton_service::Spec;
 use baton_store::migrate;
@@ -132,6 +133,16 @@ async fn configured(report: &mut Report, env: &Env, service: &Service) {
     }
     if let Some(spec) = service.spec {
         database(report, env, spec).await;
+        if let Ok(config) = LedgerConfig::from_env(env) {
+            let ledger = async { anyhow::Ok(Ledger::open(&config)?.erasures().await?) };
+            let found =
+                tokio::time::timeout(TIMEOUT, ledger).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
+            report.line(
+                "BATON_LEDGER_URL answers",
+                found,
+                "start that store, make the bucket, or correct BATON_LEDGER_*; no service is ready without it",
+            );
+        }
     }
     if let Some(url) = env.get("BATON_REDIS_URL") {
         let found = redis(url).await;

@@ -22,9 +22,15 @@ use tonic::codegen::http::{
 };
 use url::Url;
 
-/// Names folders beside the data for attachments and exports, unless the environment names a store.
+/// Names folders beside the data for attachments, exports, the ledger and the vault, unless the environment names a store.
 pub(crate) fn provide(env: &mut Env, data: &std::path::Path) -> anyhow::Result<()> {
-    for (name, variable) in [("attachments", "BATON_TASK_ATTACHMENTS_URL"), ("exports", "BATON_PRIVACY_EXPORTS_URL")] {
+    let folders = [
+        ("attachments", "BATON_TASK_ATTACHMENTS_URL"),
+        ("exports", "BATON_PRIVACY_EXPORTS_URL"),
+        ("ledger", "BATON_LEDGER_URL"),
+        ("vault", "BATON_VAULT_URL"),
+    ];
+    for (name, variable) in folders {
         let folder = std::path::absolute(data.join(name))?;
         let url = Url::from_file_path(folder).ok().context("the folder of data has no path")?;
         env.set_default(variable, url);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command line program talks to people on standard output")]
 
+mod audit;
 mod demo;
 mod doctor;
 mod embedded;
@@ -11,6 +12,7 @@ pub mod manifests;
 mod migrate;
 mod openapi;
 pub mod platform;
+mod privacy;
 mod quota;
 mod secrets;
 mod serve;
@@ -76,6 +78,16 @@ enum Command {
         #[command(subcommand)]
         command: task::Command,
     },
+    /// Verifies receipts of erasures, and repeats erasures after a database was restored.
+    Privacy {
+        #[command(subcommand)]
+        command: privacy::Command,
+    },
+    /// Verifies activity logs without a server.
+    Audit {
+        #[command(subcommand)]
+        command: audit::Command,
+    },
     /// Prints the OpenAPI 3.1 document of the REST API.
     Openapi,
     /// Writes the part of the Kubernetes manifests that follows from the registry of services.
@@ -122,6 +134,8 @@ pub fn main() -> ExitCode {
             Command::Doctor { services } => doctor::run(&env, &services).await,
             Command::Quota { command } => quota::run(&env, &command).await,
             Command::Task { command } => task::run(&env, &command).await,
+            Command::Privacy { command } => privacy::run(&env, &command).await,
+            Command::Audit { command } => audit::run(&command),
             Command::Openapi => openapi::print(),
             Command::Manifests { folder } => manifests::run(&folder),
             Command::Servers { migrated, command } => test_servers::run(migrated, &command).await,

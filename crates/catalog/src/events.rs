@@ -1,7 +1,7 @@
 //! The rows of the catalogue.
 
 use baton_proto::baton::{
-    auth::v1::{ApiKeyEvent, IdentityEvent, UserEvent},
+    auth::v1::{ApiKeyEvent, DelegationEvent, IdentityEvent, UserEvent},
     events::v1::Envelope,
     example::v1::GreetingEvent,
     notification::v1::NotificationEvent,
@@ -10,7 +10,7 @@ use baton_proto::baton::{
         AttachmentEvent, CommentEvent, CustomFieldEvent, DependencyEvent, MentionEvent, ReactionEvent, ReminderEvent,
         TaskEvent, TimeEntryEvent, ViewEvent, WatcherEvent,
     },
-    tenancy::v1::{AccountEvent, MemberEvent, UsageChanged, UsageWarning},
+    tenancy::v1::{AccountEvent, DpaEvent, MemberEvent, UsageChanged, UsageWarning},
 };
 use prost::Name;
 use prost_types::Any;
@@ -108,6 +108,8 @@ catalog! {
     UserPasswordChanged(UserEvent) "user.password_changed" Global Person;
     /// A person deactivated themselves.
     UserDeactivated(UserEvent) "user.deactivated" Global Person;
+    /// A person deactivated themselves 30 days ago: their data is to be erased. Repeated until it is.
+    UserRetentionEnded(UserEvent) "user.retention_ended" Global None;
     /// A person reactivated themselves.
     UserReactivated(UserEvent) "user.reactivated" Global Person;
     /// A person enabled or replaced their second factor.
@@ -126,6 +128,10 @@ catalog! {
     ApiKeyCreated(ApiKeyEvent) "api_key.created" Global Person;
     /// A person revoked an API key.
     ApiKeyRevoked(ApiKeyEvent) "api_key.revoked" Global Person;
+    /// A user allowed a service to act for them.
+    DelegationCreated(DelegationEvent) "delegation.created" Global None;
+    /// A grant ended: its user or its service ended it, or the user was deactivated.
+    DelegationEnded(DelegationEvent) "delegation.ended" Global Person;
     /// A person linked an identity of a provider, or registered with one.
     IdentityLinked(IdentityEvent) "identity.linked" Global Person;
     /// A person unlinked an identity of a provider.
@@ -138,6 +144,8 @@ catalog! {
     AccountUpdated(AccountEvent) "account.updated" Account Account;
     /// The account's settings changed.
     AccountSettingsChanged(AccountEvent) "account.settings_changed" Account Account;
+    /// The account accepted a data processing agreement.
+    DpaAccepted(DpaEvent) "account.dpa_accepted" Account None;
     /// The account's tier changed.
     AccountTierChanged(AccountEvent) "account.tier_changed" Account Account;
     /// The account was suspended.
@@ -276,6 +284,14 @@ catalog! {
     PrivacyRequestCompleted(PrivacyRequestEvent) "privacy_request.completed" Global None;
     /// A person's request about their data could not be done.
     PrivacyRequestFailed(PrivacyRequestEvent) "privacy_request.failed" Global None;
+    /// A person's request about their data was canceled.
+    PrivacyRequestCanceled(PrivacyRequestEvent) "privacy_request.canceled" Global None;
+    /// The owner of an account requested the export or the erasure of what it has of a member.
+    MemberRequestCreated(PrivacyRequestEvent) "member_request.created" Account None;
+    /// Such a request was done.
+    MemberRequestCompleted(PrivacyRequestEvent) "member_request.completed" Account None;
+    /// Such a request could not be done.
+    MemberRequestFailed(PrivacyRequestEvent) "member_request.failed" Account None;
     /// A person gave or withdrew consent to a purpose, or refused it.
     ConsentChanged(ConsentEvent) "consent.changed" Global None;
 

@@ -147,7 +147,9 @@ async fn time(what: &str, work: impl AsyncFn()) {
 /// A server that says yes to every session and key.
 async fn an_auth(user_id: Uuid) -> Channel {
     let key = KeyGrant { id: user_id.to_string(), ..KeyGrant::default() };
-    let answer = CheckSessionResponse { user_id: user_id.to_string(), key: Some(key), proved_at: None }.encode_to_vec();
+    let answer =
+        CheckSessionResponse { user_id: user_id.to_string(), key: Some(key), ..CheckSessionResponse::default() }
+            .encode_to_vec();
     let mut frame = vec![0];
     frame.extend(u32::try_from(answer.len()).unwrap().to_be_bytes());
     frame.extend(answer);

@@ -1,19 +1,21 @@
 //! The auth service: sessions, API keys, signing keys, and people.
 
 use async_trait::async_trait;
-use baton_access::{Caller, KeyGrant, PresentedKey, Sessions, on_behalf_of, token::KeySource};
+use baton_access::{Caller, DelegationSource, KeyGrant, PresentedKey, Sessions, on_behalf_of, token::KeySource};
 use baton_errors::{Error, Result};
 use baton_proto::{
     baton::auth::v1::{
-        self as proto, BatchGetUsersRequest, CheckSessionRequest, Contact, GetJwksRequest, GetMeRequest, JsonWebKey,
-        auth_service_client::AuthServiceClient, internal_service_client::InternalServiceClient,
-        user_service_client::UserServiceClient,
+        self as proto, BatchGetProfilesRequest, BatchGetUsersRequest, CheckSessionRequest, Contact, GetJwksRequest,
+        GetMeRequest, JsonWebKey, Profile, UpdateMeRequest, UserChange, auth_service_client::AuthServiceClient,
+        internal_service_client::InternalServiceClient, user_service_client::UserServiceClient,
     },
     convert::datetime,
 };
 use baton_runtime::propagation;
 use chrono::{DateTime, Utc};
-use tonic::{Request, transport::Channel};
+use prost_types::FieldMask;
+use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::{Peer, ServiceTokens, Transport};
@@ -51,6 +53,53 @@ impl<T: Transport> Auth<T> {
         Ok(response.await?.users)
     }
 
+    /// What anonymous profiles of people are made of, at most 500. Those who are restricted or do not exist are left out.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn profiles(&self, tokens: &ServiceTokens<T>, user_ids: &[Uuid]) -> Result<Vec<Profile>> {
+        let message = BatchGetProfilesRequest { ids: user_ids.iter().map(Uuid::to_string).collect() };
+        let authorization = tokens.authorization("auth").await?;
+        let response = self.0.call(
+            || crate::tokens::request(&authorization, message.clone()),
+            async |auth, request| InternalServiceClient::new(auth).batch_get_profiles(request).await,
+        );
+        Ok(response.await?.profiles)
+    }
+
+    /// Corrects fields of the caller's profile, each with its value.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, SESSION_CLOSED, UNAVAILABLE.
+    pub async fn correct_profile(&self, caller: &Caller, fields: &[(&str, &str)]) -> Result<()> {
+        let mut user = UserChange::default();
+        for &(field, value) in fields {
+            let place = match field {
+                "first_name" => &mut user.first_name,
+                "last_name" => &mut user.last_name,
+                "mobile" => &mut user.mobile,
+                "avatar_url" => &mut user.avatar_url,
+                "company" => &mut user.company,
+                "job_role" => &mut user.job_role,
+                "timezone" => &mut user.timezone,
+                "language" => &mut user.language,
+                _ => return Err(Error::invalid("field", "must be a field of the profile")),
+            };
+            value.clone_into(place);
+        }
+        let paths = fields.iter().map(|&(field, _)| field.to_owned()).collect();
+        let message = UpdateMeRequest { user: Some(user), update_mask: Some(FieldMask { paths }) };
+        let response = self.0.call(
+            || on_behalf_of(caller, None, message.clone()),
+            async |auth, request| match UserServiceClient::new(auth).update_me(request).await {
+                // The values are the caller's, and so is the mistake.
+                Err(status) if status.code() == Code::InvalidArgument => Ok(Response::new(Err(status))),
+                response => response.map(|_| Response::new(Ok(()))),
+            },
+        );
+        response.await?.map_err(|status| invalid_field(&status))
+    }
+
     /// The caller's confirmed e-mail address.
     ///
     /// # Errors
@@ -62,6 +111,16 @@ impl<T: Transport> Auth<T> {
         );
         let user = response.await?.user.filter(|user| !user.email.is_empty());
         Ok(user.ok_or_else(|| Error::internal("auth returned no user"))?.email)
+    }
+}
+
+/// What is wrong with the first field that auth names: `user.timezone`.
+fn invalid_field(status: &Status) -> Error {
+    let details = status.get_error_details();
+    let violation = details.bad_request().and_then(|request| request.field_violations.first());
+    match violation {
+        Some(wrong) => Error::invalid(wrong.field.trim_start_matches("user."), &wrong.description),
+        None => Error::invalid("corrections", "must be allowed values"),
     }
 }
 
@@ -87,6 +146,15 @@ impl<T: Transport> Sessions for Auth<T> {
         let response = response.await?;
         let malformed = || Error::internal("auth returned an API key that does not parse");
         response.key.and_then(|key| grant(&response.user_id, key)).ok_or_else(malformed)
+    }
+
+    async fn delegation(&self, caller: &Caller, _: DelegationSource) -> Result<Vec<String>> {
+        // The forwarded token names its source.
+        let response = self.0.call(
+            || on_behalf_of(caller, None, CheckSessionRequest {}),
+            async |auth, request| AuthServiceClient::new(auth).check_session(request).await,
+        );
+        Ok(response.await?.amr)
     }
 }
 

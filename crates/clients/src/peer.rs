@@ -28,6 +28,8 @@ const BREAKER_DELAY: Duration = Duration::from_secs(1);
 const PASSED_REASONS: &[Reason] = &[
     Reason::TokenInvalid,
     Reason::SessionClosed,
+    Reason::DelegationEnded,
+    Reason::ScopeMissing,
     Reason::NotAMember,
     Reason::AccountNotFound,
     Reason::AccountSuspended,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use baton_access::{Caller, Hierarchy, Membership, Memberships, Place, Principal, Role, on_behalf_of};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
-    DescribeMemberRequest, DescribeMembershipRequest, FindMembersRequest, FoundMember, GetHierarchyRequest,
-    GetMemberRequest, HierarchyMember, ListAssigneesRequest, ResolveMembershipRequest,
+    BatchGetStandingsRequest, DescribeMemberRequest, DescribeMembershipRequest, FindMembersRequest, FoundMember,
+    GetHierarchyRequest, GetMemberRequest, HierarchyMember, ListAssigneesRequest, ResolveMembershipRequest, Standing,
     internal_service_client::InternalServiceClient, member_service_client::MemberServiceClient,
 };
 use tonic::transport::Channel;
@@ -121,6 +121,20 @@ impl<T: Transport> Tenancy<T> {
             Err(error) if error.reason() == Reason::NotAMember => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The highest tier and role of people, at most 500. Those who belong to no account are left out.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn standings(&self, tokens: &ServiceTokens<T>, user_ids: &[Uuid]) -> Result<Vec<Standing>> {
+        let message = BatchGetStandingsRequest { user_ids: user_ids.iter().map(Uuid::to_string).collect() };
+        let authorization = tokens.authorization("tenancy").await?;
+        let response = self.0.call(
+            || crate::tokens::request(&authorization, message.clone()),
+            async |tenancy, request| InternalServiceClient::new(tenancy).batch_get_standings(request).await,
+        );
+        Ok(response.await?.standings)
     }
 
     /// The hierarchy of an account, on the service's own behalf; `None` when there is no such account.

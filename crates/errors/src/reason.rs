@@ -84,6 +84,9 @@ reasons! {
     SecondFactorNotEnabled "SECOND_FACTOR_NOT_ENABLED" FailedPrecondition 409 "The caller has no second factor.";
     ApiKeyNotFound "API_KEY_NOT_FOUND" NotFound 404 "The caller has no such API key.";
     ApiKeyLimit "API_KEY_LIMIT" FailedPrecondition 409 "The caller has the maximum number of API keys; delete one first.";
+    DelegationEnded "DELEGATION_ENDED" Unauthenticated 401 "The service may no longer act for the user: the session, API key or grant has ended.";
+    DelegationNotFound "DELEGATION_NOT_FOUND" NotFound 404 "The caller has no such grant.";
+    DelegationLimit "DELEGATION_LIMIT" FailedPrecondition 409 "The caller has the maximum number of grants; end one first.";
     SessionNotFound "SESSION_NOT_FOUND" NotFound 404 "The caller has no such session.";
     ProviderUnknown "PROVIDER_UNKNOWN" NotFound 404 "The identity provider does not exist, or is disabled.";
     ProviderRefused "PROVIDER_REFUSED" Unauthenticated 401 "The identity provider did not confirm the sign-in, or its response is invalid; start again.";
@@ -99,8 +102,9 @@ reasons! {
     AccountSuspended "ACCOUNT_SUSPENDED" PermissionDenied 403 "The account is suspended or scheduled for deletion; its owner can reactivate it.";
     SecondFactorRequired "SECOND_FACTOR_REQUIRED" PermissionDenied 403 "The account requires a second factor, and the caller's session was opened without one.";
     PermissionMissing "PERMISSION_MISSING" PermissionDenied 403 "The caller's role does not have the permission that the call needs.";
-    ScopeMissing "SCOPE_MISSING" PermissionDenied 403 "The API key does not have the scope that the call needs; `scope` names it.";
-    SessionRequired "SESSION_REQUIRED" PermissionDenied 403 "The call needs the access token of a signed-in user; an API key is not accepted.";
+    ScopeMissing "SCOPE_MISSING" PermissionDenied 403 "The API key or delegated token does not have the scope that the call needs; `scope` names it.";
+    SessionRequired "SESSION_REQUIRED" PermissionDenied 403 "The call needs the access token of a signed-in user; an API key or a delegated token is not accepted.";
+    OperatorOnly "OPERATOR_ONLY" PermissionDenied 403 "Only the people who operate this installation may make this call.";
     ServiceOnly "SERVICE_ONLY" PermissionDenied 403 "Only Baton services may make this call.";
 
     // Tenancy
@@ -181,6 +185,21 @@ reasons! {
     PurposeUnknown "PURPOSE_UNKNOWN" NotFound 404 "There is no such purpose of data; list the purposes.";
     LegalBasisFixed "LEGAL_BASIS_FIXED" FailedPrecondition 409 "The purpose has another legal basis; it cannot be changed, or consented to.";
     NoticeOutdated "NOTICE_OUTDATED" FailedPrecondition 409 "The notice has another version; show the current one, and ask again.";
+    CheckpointNotFound "CHECKPOINT_NOT_FOUND" NotFound 404 "The log has no checkpoint yet: nothing was logged more than ten seconds ago.";
+    DpaRequired "DPA_REQUIRED" FailedPrecondition 409 "Accounts of the tier enterprise need a data processing agreement for this; an owner accepts it.";
+    PolicyUnknown "POLICY_UNKNOWN" NotFound 404 "There is no such policy; list the policies.";
+    LeafNotFound "LEAF_NOT_FOUND" NotFound 404 "The log has no such leaf, or takes it in within ten seconds.";
+    BreachNotFound "BREACH_NOT_FOUND" NotFound 404 "There is no such breach.";
+    NotAnonymous "NOT_ANONYMOUS" FailedPrecondition 409 "Too few people are alike: no generalisation makes their profiles anonymous.";
+    PseudonymUnknown "PSEUDONYM_UNKNOWN" NotFound 404 "It is nobody's pseudonym for this purpose, cannot be opened, or the person was erased.";
+    BudgetExhausted "BUDGET_EXHAUSTED" ResourceExhausted 429 "The quarter's budget of differential privacy does not pay for the release; the error names what is left.";
+    ReleaseNotFound "RELEASE_NOT_FOUND" NotFound 404 "The release was not paid for.";
+    MemberActive "MEMBER_ACTIVE" FailedPrecondition 409 "The member belongs to the account; remove them first.";
+    LegalHoldNotFound "LEGAL_HOLD_NOT_FOUND" NotFound 404 "No legal hold is on the data of this person.";
+    ProcessingRestricted "PROCESSING_RESTRICTED" FailedPrecondition 409 "The person's data may only be stored, and read by themselves: they have asked to be erased, or restricted its processing.";
+    VerificationInvalid "VERIFICATION_INVALID" InvalidArgument 400 "The code is wrong, older than 15 minutes, or was tried five times; request another one.";
+    CancellationInvalid "CANCELLATION_INVALID" InvalidArgument 400 "The token cancels no erasure: it is wrong, was used, or the erasure has begun.";
+    ErasureScheduled "ERASURE_SCHEDULED" FailedPrecondition 409 "The caller's data is to be erased already; cancel that first.";
     PrivacyRequestNotFound "PRIVACY_REQUEST_NOT_FOUND" NotFound 404 "The caller has no such request about their data.";
 
     // Concurrency and retries

@@ -5,13 +5,14 @@
 //! folder (`file:///path`). A folder has no server that verifies signatures. So its URLs are `/v1/files/<token>` of the
 //! service that serves [`Folder`]; the token contains the claims, and is signed with HMAC-SHA256.
 
+mod bucket;
 mod disposition;
 mod folder;
 mod signed_url;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use baton_errors::{Error, Reason, Result};
@@ -24,14 +25,15 @@ use futures_util::{
 };
 use http::{HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart,
-    aws::{AmazonS3, AmazonS3Builder},
+    ObjectStore, ObjectStoreExt as _, WriteMultipart,
+    aws::AmazonS3,
     path::Path,
     signer::{SignedUrlOptions, Signer as _},
 };
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use url::Url;
 
+pub use bucket::{Bucket, BucketConfig};
 pub use folder::{Content, ContentStream, Download, Folder, Refused};
 
 /// Bytes of a part of an upload; S3 accepts no smaller ones but the last.
@@ -42,8 +44,6 @@ const READ_BYTES: usize = 256 * 1024;
 const READ_PIECE_BYTES: u64 = 1024 * 1024;
 /// Parts that are uploaded at a time.
 const MAX_PARTS_IN_FLIGHT: usize = 2;
-/// Time limit of a request to the store.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 baton_runtime::config! {
     /// Storage of attachments.
@@ -293,26 +293,15 @@ impl Files {
 }
 
 fn open_s3(config: &FilesConfig) -> anyhow::Result<AmazonS3> {
-    let bucket = config.url.host_str().filter(|bucket| !bucket.is_empty());
-    let bucket = bucket.context("BATON_TASK_ATTACHMENTS_URL must name a bucket: s3://bucket")?;
     ensure!(matches!(config.url.path(), "" | "/"), "BATON_TASK_ATTACHMENTS_URL must be s3://bucket without a path");
-    // The caller waits for the response, so retries are short; the caller may try again.
-    let retry =
-        RetryConfig { backoff: BackoffConfig::default(), max_retries: 3, retry_timeout: Duration::from_secs(10) };
-    let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(bucket)
-        .with_region(&config.region)
-        .with_retry(retry)
-        .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_allow_http(true));
-    if let Some(endpoint) = &config.endpoint {
-        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
-    }
-    builder = match (&config.access_key, &config.secret_key) {
-        (Some(id), Some(secret)) => builder.with_access_key_id(id.expose()).with_secret_access_key(secret.expose()),
-        (None, None) => builder,
-        _ => bail!("BATON_TASK_ATTACHMENTS_ACCESS_KEY and BATON_TASK_ATTACHMENTS_SECRET_KEY must be set together"),
-    };
-    Ok(builder.build()?)
+    bucket::s3(BucketConfig {
+        variables: "BATON_TASK_ATTACHMENTS",
+        url: &config.url,
+        endpoint: config.endpoint.as_ref(),
+        region: &config.region,
+        access_key: config.access_key.as_ref(),
+        secret_key: config.secret_key.as_ref(),
+    })
 }
 
 fn ignore_not_found(result: Result<(), object_store::Error>) -> Result<()> {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use url::Url;
+use uuid::Uuid;
 
 /// Environment variables, as a value: tests pass their own.
 #[derive(Debug, Clone, Default)]
@@ -164,6 +165,7 @@ from_str! {
     SocketAddr: "an address such as 127.0.0.1:8080",
     Url: "a URL",
     PathBuf: "a path",
+    Uuid: "an id (UUID)",
 }
 
 impl FromVariable for Secret {

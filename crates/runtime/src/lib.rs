@@ -27,6 +27,7 @@ pub mod shares;
 pub mod shutdown;
 pub mod telemetry;
 pub mod unstoppable;
+pub mod via;
 
 pub use clock::Clock;
 pub use config::{ConfigError, Env, Secret, Settings, Variable};
@@ -35,3 +36,4 @@ pub use periodic::{Next, periodic, periodic_or_notified};
 pub use permanent::Permanent;
 pub use shutdown::Shutdown;
 pub use unstoppable::unstoppable;
+pub use via::{Cause, Via};

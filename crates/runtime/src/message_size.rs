@@ -38,7 +38,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        tokio::spawn(server::serve(listener, &[], Routes::default(), shutdown.clone()));
+        tokio::spawn(server::serve(listener, &[], Routes::default(), std::future::ready(()), shutdown.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let mut health = HealthClient::new(channel);
         let refused = health.check(HealthCheckRequest { service: "x".repeat(5 << 20) }).await.unwrap_err();

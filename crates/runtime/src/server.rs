@@ -19,6 +19,7 @@ use tonic::{
         server::{TcpConnectInfo, TcpIncoming},
     },
 };
+use tonic_health::ServingStatus;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
@@ -36,22 +37,35 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Serves `routes` on `listener` until `shutdown` requests the stop and every accepted request is complete.
 ///
 /// `services` are the full names of the gRPC services in `routes`. Health reports SERVING for each of them, and for the
-/// empty name, until draining begins.
+/// empty name, from when `ready` completes until draining begins. RPCs are served before that as well.
 ///
 /// # Errors
 /// If the reflection service cannot be built or the listener fails.
-pub async fn serve(listener: TcpListener, services: &[&str], routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    services: &[&str],
+    routes: Routes,
+    ready: impl Future<Output = ()> + Send + 'static,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    for service in services.iter().copied().chain([""]) {
-        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-    }
     let names: Vec<String> = services.iter().map(|&s| s.to_owned()).chain([String::new()]).collect();
+    for name in &names {
+        health.set_service_status(name, ServingStatus::NotServing).await;
+    }
     let draining = shutdown.draining().clone();
     tokio::spawn(async move {
-        draining.cancelled().await;
-        for name in names {
-            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        let report = async |status| {
+            for name in &names {
+                health.set_service_status(name, status).await;
+            }
+        };
+        tokio::select! {
+            () = ready => report(ServingStatus::Serving).await,
+            () = draining.cancelled() => {}
         }
+        draining.cancelled().await;
+        report(ServingStatus::NotServing).await;
     });
     let names: Vec<String> = services.iter().map(|&service| service.to_owned()).collect();
     let (reflection, reflection_alpha) = (reflection::v1(&names)?, reflection::v1alpha(&names)?);

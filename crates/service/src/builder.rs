@@ -13,17 +13,26 @@ use baton_access::{AccessLayer, IdentityCache, Rules, TokenVerifier};
 use baton_clients::{Auth, Peer, ServiceTokens, Tenancy};
 use baton_consent::{WITHDRAWN_JOB, Withdrawn};
 use baton_events::{Handler, Streams, consumer, relay};
+use baton_ledger::Ledger;
 use baton_proto::baton::privacy::v1::subject_data_service_server::SubjectDataServiceServer;
 use baton_runtime::{Clock, Next, Shutdown, periodic, periodic_or_notified, server};
 use baton_store::{
-    Db, auto_analyze,
+    Db, Restrictions, auto_analyze,
     jobs::{self, Job},
     personal_data::PersonalData,
     retention,
+    subject_data::Subject,
 };
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use http::{Request, Response};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+    task::JoinSet,
+};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tower::Layer as _;
 use uuid::Uuid;
@@ -31,7 +40,8 @@ use uuid::Uuid;
 use crate::{
     ServiceConfig, Spec,
     account_deletion::{self, AccountDeletion, BeforeDeletion},
-    subject_data,
+    restored::knows_ledger,
+    subject_data::{self, BeforeErasure},
 };
 
 type JobHandler = Arc<dyn Fn(Job) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
@@ -44,6 +54,7 @@ pub struct Service {
     personal_data: Arc<PersonalData>,
     db: Db,
     streams: Streams,
+    ledger: Ledger,
     peers: HashMap<&'static str, Peer>,
     tokens: Option<ServiceTokens>,
     issuer: String,
@@ -51,6 +62,10 @@ pub struct Service {
     rpcs: Vec<(&'static str, Mount)>,
     consumer: Option<Worker>,
     before_deletion: Option<BeforeDeletion>,
+    before_erasure: Option<BeforeErasure>,
+    ready: Vec<Worker>,
+    operator_account: Option<Uuid>,
+    restrictions: Restrictions,
     purposes: &'static [&'static str],
     jobs: HashMap<&'static str, JobHandler>,
     workers: Vec<Worker>,
@@ -81,6 +96,7 @@ impl Service {
             personal_data: Arc::new(personal_data),
             db,
             streams: Streams::open(&config.redis_url)?,
+            ledger: Ledger::open(&config.ledger)?,
             peers,
             tokens,
             issuer: config.issuer.clone(),
@@ -88,6 +104,10 @@ impl Service {
             rpcs: Vec::new(),
             consumer: None,
             before_deletion: None,
+            before_erasure: None,
+            ready: Vec::new(),
+            operator_account: config.operator_account,
+            restrictions: Restrictions::default(),
             purposes: &[],
             jobs: HashMap::new(),
             workers: Vec::new(),
@@ -103,6 +123,11 @@ impl Service {
     /// The event streams.
     pub fn streams(&self) -> Streams {
         self.streams.clone()
+    }
+
+    /// The ledger of erasures.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
     }
 
     /// A peer of the spec.
@@ -144,7 +169,8 @@ impl Service {
     /// When an RPC of the service has no access rule.
     pub fn identify_by(mut self, tokens: TokenVerifier, identities: IdentityCache) -> anyhow::Result<Self> {
         let rules = rules(self.spec)?;
-        self.access = Some(AccessLayer::new(self.spec.name, rules, tokens, identities, self.db.clock().clone()));
+        let access = AccessLayer::new(self.spec.name, rules, tokens, identities, self.db.clock().clone());
+        self.access = Some(self.complete(access));
         Ok(self)
     }
 
@@ -160,7 +186,13 @@ impl Service {
         let rules = rules(self.spec)?;
         let access =
             AccessLayer::new(self.spec.name, rules, self.token_verifier()?, identities, self.db.clock().clone());
+        let access = self.complete(access);
         Ok(self.access.insert(access).clone())
+    }
+
+    /// A layer that knows the operators, and whose processing is restricted.
+    fn complete(&self, access: AccessLayer) -> AccessLayer {
+        access.with_restrictions(self.restrictions.clone()).with_operators(self.operator_account)
     }
 
     /// The verifier of access tokens of auth, for [`Service::identify_by`].
@@ -217,6 +249,30 @@ impl Service {
     {
         self.before_deletion = Some(Arc::new(move |account_id| Box::pin(work(account_id))));
         self
+    }
+
+    /// Runs `work` for each person who is to be erased, everywhere or in an account, before their rows are: for what no
+    /// catalogue describes. It may run more than once, and is repeated as long as it returns [`Next::Again`].
+    #[must_use]
+    pub fn before_erasure<F, Fut>(mut self, work: F) -> Self
+    where
+        F: Fn(Subject) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<Next>> + Send + 'static,
+    {
+        self.before_erasure = Some(Arc::new(move |subject| Box::pin(work(subject))));
+        self
+    }
+
+    /// Is not ready, and works on nothing, before `ready` completes. RPCs are served meanwhile.
+    #[must_use]
+    pub fn ready_after(mut self, ready: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.ready.push(Box::pin(ready));
+        self
+    }
+
+    /// The people the processing of whose data is restricted.
+    pub fn restrictions(&self) -> Restrictions {
+        self.restrictions.clone()
     }
 
     /// Says that the service collects data for these purposes, which need consent: every statement that stores it asks the
@@ -293,7 +349,9 @@ impl Service {
     /// # Errors
     /// When an RPC service of the contract is not mounted, a mounted one has no access rule, or the server fails.
     pub async fn serve(mut self, listener: TcpListener) -> anyhow::Result<()> {
-        let subjects = subject_data::Rpc::new(self.db.clone(), self.personal_data.clone(), self.purposes);
+        let before_erasure = self.before_erasure.take();
+        let subjects =
+            subject_data::Rpc::new(self.db.clone(), self.personal_data.clone(), self.purposes, before_erasure);
         self = self.rpc(SubjectDataServiceServer::new(subjects));
         let access = self.access()?;
         let (mut names, mut routes) = (Vec::new(), Routes::default());
@@ -316,27 +374,47 @@ impl Service {
                 account_deletion::run(db, data.clone(), before.clone(), job)
             });
         }
-        self = self.every("platform.retention", retention::INTERVAL, retention::sweep).every(
-            "platform.auto_analyze",
-            auto_analyze::INTERVAL,
-            auto_analyze::analyze_grown_tables,
-        );
+        let rules: Arc<[retention::Rule]> = retention::Rule::all(&self.personal_data)?.into();
+        self = self
+            .every(retention::WORK, retention::INTERVAL, move |db| {
+                let rules = Arc::clone(&rules);
+                async move { retention::sweep(db, &rules).await }
+            })
+            .every("platform.auto_analyze", auto_analyze::INTERVAL, auto_analyze::analyze_grown_tables);
         let (db, shutdown) = (self.db, self.shutdown);
+        // Whoever is restricted is so from the first moment.
+        let (restrictions_read, read) = oneshot::channel();
+        self.ready.push(Box::pin(read.map(drop)));
+        let conditions: Vec<Worker> =
+            self.ready.into_iter().chain([knows_ledger(db.clone(), self.ledger).boxed()]).collect();
+        let ready = join_all(conditions).map(drop).shared();
         let mut workers = JoinSet::new();
-        workers.spawn(relay::run(db.clone(), self.streams, shutdown.clone()));
+        let follow = self.restrictions.follow(db.clone(), shutdown.clone(), || {
+            let _ = restrictions_read.send(());
+        });
+        workers.spawn(follow);
         let handlers = self.jobs;
-        workers.spawn(jobs::run(db, shutdown.clone(), move |job| {
+        let jobs = jobs::run(db.clone(), shutdown.clone(), move |job| {
             let family = job.kind.split_once('.').map(|(family, _)| format!("{family}."));
             let handler = handlers.get(job.kind.as_str()).or_else(|| handlers.get(family?.as_str())).cloned();
             async move {
                 let handler = handler.with_context(|| format!("no handler of jobs of kind {}", job.kind))?;
                 handler(job).await
             }
-        }));
-        for worker in self.consumer.into_iter().chain(self.workers) {
-            workers.spawn(worker);
+        });
+        let relay = relay::run(db, self.streams, shutdown.clone());
+        let work: [Worker; 2] = [Box::pin(relay), Box::pin(jobs)];
+        for worker in work.into_iter().chain(self.consumer).chain(self.workers) {
+            // What an older database brings back is not told to anybody.
+            let (ready, stop) = (ready.clone(), shutdown.stop().clone());
+            workers.spawn(async move {
+                tokio::select! {
+                    () = ready => worker.await,
+                    () = stop.cancelled() => {}
+                }
+            });
         }
-        server::serve(listener, &names, routes, shutdown).await?;
+        server::serve(listener, &names, routes, ready, shutdown).await?;
         while let Some(ended) = workers.join_next().await {
             ended?;
         }

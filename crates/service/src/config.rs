@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context;
+use baton_ledger::LedgerConfig;
 use baton_runtime::{ConfigError, Env, Secret, Settings, Variable, config::Reader};
 use url::Url;
+use uuid::Uuid;
 
 use crate::Spec;
 
@@ -50,6 +52,10 @@ pub struct ServiceConfig {
     pub redis_url: Secret,
     /// Issuer of access tokens.
     pub issuer: String,
+    /// The account whose owners and super managers operate the installation.
+    pub operator_account: Option<Uuid>,
+    /// The ledger of erasures.
+    pub ledger: LedgerConfig,
     /// URLs of the services that this one calls.
     peers: BTreeMap<&'static str, Url>,
     /// The secret with which the service identifies itself to auth.
@@ -67,21 +73,29 @@ impl ServiceConfig {
         let database_connections = reader.next();
         let redis_url = reader.next();
         let issuer = reader.next();
+        let operator_account = reader.next::<Option<Uuid>>();
         let peers = spec.peers.iter().map(|&peer| Some((peer, reader.next()?))).collect::<Option<_>>();
         let service_secret = if spec.has_service_secret { reader.next().map(Some) } else { Some(None) };
         let config = || {
-            Some(Self {
-                listen: listen?,
-                database_url: database_url?,
-                system_database_url: system_database_url?,
-                database_connections: database_connections?,
-                redis_url: redis_url?,
-                issuer: issuer?,
-                peers: peers?,
-                service_secret: service_secret?,
+            let (listen, database_url, system_database_url) = (listen?, database_url?, system_database_url?);
+            let (database_connections, redis_url, issuer) = (database_connections?, redis_url?, issuer?);
+            let (operator_account, peers, service_secret) = (operator_account?, peers?, service_secret?);
+            Some(move |ledger| Self {
+                listen,
+                database_url,
+                system_database_url,
+                database_connections,
+                redis_url,
+                issuer,
+                operator_account,
+                ledger,
+                peers,
+                service_secret,
             })
         };
-        config().ok_or_else(|| reader.error())
+        let config = config().ok_or_else(|| reader.error());
+        let (config, ledger) = ConfigError::join(config, LedgerConfig::from_env(env))?;
+        Ok(config(ledger))
     }
 
     /// The environment variables that they are read from.
@@ -94,6 +108,8 @@ impl ServiceConfig {
         let own = |suffix: &str| spec.variable(suffix);
         let listen = format!("127.0.0.1:{}", spec.port);
         let issuer = "Issuer of access tokens, the same for all services.";
+        let operators =
+            "Id of the account whose owners and super managers operate the installation; nobody does when absent.";
         let mut variables = vec![
             variable(own("LISTEN"), Some(&listen), "Address of the gRPC server."),
             variable(own("DATABASE_URL"), None, "Postgres, as the role that serves calls."),
@@ -101,6 +117,7 @@ impl ServiceConfig {
             variable(own("DATABASE_CONNECTIONS"), Some("10"), "Connections to Postgres per role."),
             variable("BATON_REDIS_URL".to_owned(), None, "Redis, which carries events."),
             variable("BATON_ISSUER".to_owned(), Some("https://baton.localhost"), issuer),
+            variable("BATON_OPERATOR_ACCOUNT".to_owned(), None, operators),
         ];
         for peer in spec.peers {
             let doc = format!("URL of the {peer} service, such as http://{peer}:50051.");
@@ -110,6 +127,7 @@ impl ServiceConfig {
             let doc = "Secret with which the service identifies itself to auth, as in `BATON_AUTH_SERVICE_SECRETS`.";
             variables.push(variable(own("SERVICE_SECRET"), None, doc));
         }
+        variables.extend(LedgerConfig::VARIABLES.to_vec());
         variables
     }
 
@@ -161,6 +179,7 @@ mod tests {
             ("BATON_AUTH_URL", "http://auth:50051"),
             ("BATON_TENANCY_URL", "http://tenancy:50052"),
             ("BATON_EXAMPLE_SERVICE_SECRET", "secret"),
+            ("BATON_LEDGER_URL", "s3://backups/ledger"),
             ("BATON_EXAMPLE_ITEMS", "7"),
         ]
         .into_iter()
@@ -185,6 +204,7 @@ mod tests {
             ("BATON_TENANCY_URL", "tenancy"),
             ("BATON_EXAMPLE_ITEMS", "many"),
             ("BATON_EXAMPLE_SERVICE_SECRET", ""),
+            ("BATON_LEDGER_URL", ""),
         ] {
             env.set(name, value);
         }
@@ -192,7 +212,13 @@ mod tests {
         let named: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
         assert_eq!(
             named,
-            ["BATON_EXAMPLE_DATABASE_URL", "BATON_TENANCY_URL", "BATON_EXAMPLE_SERVICE_SECRET", "BATON_EXAMPLE_ITEMS"]
+            [
+                "BATON_EXAMPLE_DATABASE_URL",
+                "BATON_TENANCY_URL",
+                "BATON_EXAMPLE_SERVICE_SECRET",
+                "BATON_LEDGER_URL",
+                "BATON_EXAMPLE_ITEMS"
+            ]
         );
     }
 

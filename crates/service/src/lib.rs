@@ -17,10 +17,11 @@
 mod account_deletion;
 mod builder;
 mod config;
+mod restored;
 mod spec;
 mod subject_data;
 
 pub use builder::Service;
 pub use config::{Config, ServiceConfig};
 pub use spec::Spec;
-pub use subject_data::describe;
+pub use subject_data::{describe, retention_rules, subject_count};

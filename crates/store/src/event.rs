@@ -8,12 +8,12 @@ use baton_proto::{
     baton::events::v1::{self as proto, Envelope},
     convert::timestamp,
 };
-use baton_runtime::{Origin, propagation};
+use baton_runtime::{Origin, Via, propagation};
 use prost::Message;
 use tracing::info_span;
 use uuid::Uuid;
 
-use crate::{Db, Tx};
+use crate::{Db, Tx, via};
 
 /// Something that happened, about to be committed.
 #[derive(Debug, Clone)]
@@ -105,6 +105,7 @@ impl Tx {
             traceparent: span.in_scope(propagation::current_traceparent),
             payload: Some(event.payload.to_any().map_err(Error::internal)?),
             origin: origin(Origin::current()),
+            via: Via::current().map(via::to_proto),
         })
     }
 

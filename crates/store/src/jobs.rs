@@ -5,6 +5,7 @@ use std::{pin::pin, time::Duration};
 use anyhow::Context as _;
 use baton_errors::{Error, Result};
 use baton_runtime::{Permanent, Shutdown};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use opentelemetry::{KeyValue, global};
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +17,7 @@ use crate::{Db, Tx};
 
 /// How long a claimed job is its worker's. It is renewed while the job runs, so only a worker that died loses one.
 const LEASE_TTL: Duration = Duration::from_secs(60);
-/// How often to look for jobs that nothing in this process announced.
+/// How often to look for jobs that nothing in this process announced, or that have become due.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Beginnings of the kinds of jobs by which people's rights over their data are met. They are never dropped.
 const RIGHTS: [&str; 2] = ["privacy.", "account.clear"];
@@ -44,6 +45,48 @@ impl Job {
     }
 }
 
+/// A job to add.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    kind: &'static str,
+    payload: serde_json::Value,
+    due_at: Option<DateTime<Utc>>,
+    unique_key: Option<String>,
+    lane: Option<String>,
+}
+
+impl NewJob {
+    /// A job that is due at once. The payload carries ids only.
+    ///
+    /// # Errors
+    /// INTERNAL when the payload cannot be stored.
+    pub fn new(kind: &'static str, payload: &impl Serialize) -> Result<Self> {
+        let payload = serde_json::to_value(payload).map_err(Error::internal)?;
+        Ok(Self { kind, payload, due_at: None, unique_key: None, lane: None })
+    }
+
+    /// Runs it no earlier than this, by the clock of the service. It begins within some seconds of it, after the jobs that
+    /// are due at once.
+    #[must_use]
+    pub fn due_at(self, time: DateTime<Utc>) -> Self {
+        Self { due_at: Some(time), ..self }
+    }
+
+    /// Adds it only if no unfinished job has this key. One that runs counts as unfinished: it may have read its data before
+    /// the change that this one is for, so its work must not depend on being told of every change.
+    #[must_use]
+    pub fn unique(self, key: impl Into<String>) -> Self {
+        Self { unique_key: Some(key.into()), ..self }
+    }
+
+    /// Runs it alone in its lane, and after all earlier jobs of it, those that fail and wait included. Earlier is the order in
+    /// which one process has added them; a transaction that commits late may be overtaken.
+    #[must_use]
+    pub fn in_lane(self, lane: impl Into<String>) -> Self {
+        Self { lane: Some(lane.into()), ..self }
+    }
+}
+
 impl Tx {
     /// Adds a job; it runs if and only if the transaction commits. The payload carries ids only.
     ///
@@ -58,17 +101,38 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn enqueue_all(&mut self, kind: &'static str, payloads: &[impl Serialize]) -> Result<()> {
-        if payloads.is_empty() {
+        let jobs = payloads.iter().map(|payload| NewJob::new(kind, payload)).collect::<Result<Vec<_>>>()?;
+        self.enqueue_jobs(jobs).await
+    }
+
+    /// Adds jobs in their order, with one statement; they run if and only if the transaction commits.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn enqueue_jobs(&mut self, jobs: Vec<NewJob>) -> Result<()> {
+        if jobs.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Uuid> = payloads.iter().map(|_| self.db().clock().new_id()).collect();
-        let payloads = payloads.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+        let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            columns.0.push(self.db().clock().new_id());
+            columns.1.push(job.kind);
+            columns.2.push(job.payload);
+            columns.3.push(job.due_at);
+            columns.4.push(job.unique_key);
+            columns.5.push(job.lane);
+        }
+        // Without a conflict target: the serving role may not read jobs.
         let insert = self.db().sql(
-            "insert into {schema}.jobs (id, kind, payload)
-             select id, $2, payload from unnest($1::uuid[], $3::jsonb[]) as jobs (id, payload)",
+            "insert into {schema}.jobs (id, kind, payload, due_at, unique_key, lane)
+             select id, kind, payload, coalesce(due_at, '-infinity'), unique_key, lane
+             from unnest($1::uuid[], $2::text[], $3::jsonb[], $4::timestamptz[], $5::text[], $6::text[])
+                  as jobs (id, kind, payload, due_at, unique_key, lane)
+             on conflict do nothing",
         );
-        let payloads = payloads.map_err(Error::internal)?;
-        sqlx::query(insert).bind(ids).bind(kind).bind(payloads).execute(self.connection()).await?;
+        let (ids, kinds, payloads, due, keys, lanes) = columns;
+        let insert = sqlx::query(insert).bind(ids).bind(kinds).bind(payloads).bind(due).bind(keys).bind(lanes);
+        insert.execute(self.connection()).await?;
         self.enqueued = true;
         Ok(())
     }
@@ -169,11 +233,19 @@ async fn claim(db: &Db, lease: Duration, most: usize) -> Result<Vec<Job>> {
     }
     let update = db.sql(
         "update {schema}.jobs set attempts = attempts + 1, run_at = now() + make_interval(secs => $1)
-         where id in (select id from {schema}.jobs where run_at <= now() order by run_at limit $2 for update skip locked)
+         where id in (
+             select id from {schema}.jobs j
+             where due_at <= $3 and run_at <= now()
+               and (lane is null
+                    or not exists (select from {schema}.jobs e
+                                   where e.lane = j.lane and e.id <> j.id
+                                     and (e.id < j.id or (e.attempts > 0 and e.run_at > now()))))
+             order by due_at, run_at limit $2 for update skip locked)
          returning id, kind, payload, attempts",
     );
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = sqlx::query(update).bind(lease.as_secs_f64()).bind(most).fetch_all(db.system()).await?;
+    let rows =
+        sqlx::query(update).bind(lease.as_secs_f64()).bind(most).bind(db.clock().now()).fetch_all(db.system()).await?;
     Ok(rows
         .into_iter()
         .map(|row| Job {
@@ -197,9 +269,7 @@ async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Resu
     const MAX_ATTEMPTS: i32 = 20;
     const MAX_DELAY_SECONDS: f64 = 7200.0;
     let Err(error) = done else {
-        let delete = db.sql("delete from {schema}.jobs where id = $1");
-        sqlx::query(delete).bind(id).execute(db.system()).await?;
-        return Ok(());
+        return delete(db, id, attempts).await;
     };
     let permanent = Permanent::is_cause_of(&error);
     let is_right = RIGHTS.iter().any(|rights| kind.starts_with(rights));
@@ -209,13 +279,19 @@ async fn settle(db: &Db, id: Uuid, kind: &str, attempts: i32, done: anyhow::Resu
         let dropped = global::meter("baton").u64_counter("baton.jobs.dropped").build();
         let service = KeyValue::new("service", db.schema());
         dropped.add(1, &[service, KeyValue::new("kind", kind.to_owned()), KeyValue::new("cause", cause)]);
-        let delete = db.sql("delete from {schema}.jobs where id = $1");
-        sqlx::query(delete).bind(id).execute(db.system()).await?;
+        delete(db, id, attempts).await?;
     } else {
         tracing::warn!(error = format!("{error:#}"), job.id = %id, attempts, "a job failed; it will run again");
         let delay = f64::from(attempts).exp2().min(MAX_DELAY_SECONDS);
-        let update = db.sql("update {schema}.jobs set run_at = now() + make_interval(secs => $2) where id = $1");
-        sqlx::query(update).bind(id).bind(delay).execute(db.system()).await?;
+        // Goes on holding it until then.
+        renew(db, id, attempts, Duration::from_secs_f64(delay)).await?;
     }
+    Ok(())
+}
+
+/// Deletes a job, unless another worker has claimed it since.
+async fn delete(db: &Db, id: Uuid, attempts: i32) -> Result<()> {
+    let delete = db.sql("delete from {schema}.jobs where id = $1 and attempts = $2");
+    sqlx::query(delete).bind(id).bind(attempts).execute(db.system()).await?;
     Ok(())
 }

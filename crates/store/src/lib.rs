@@ -17,13 +17,17 @@ pub mod page;
 pub mod page_cache;
 pub mod personal_data;
 mod precondition;
+pub mod restrictions;
 pub mod retention;
 pub mod row_count;
 pub mod subject_data;
+pub mod timers;
+pub mod via;
 
 pub use db::{Db, ReadTx, Tenant, Tx};
 pub use event::{Event, OutboxRows};
 pub use idempotency::Idempotency;
 pub use page::{Cursor, Page};
 pub use precondition::Preconditions;
+pub use restrictions::Restrictions;
 pub use row_count::RowCount;

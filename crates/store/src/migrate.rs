@@ -15,6 +15,10 @@ static PLATFORM: LazyLock<Vec<Migration>> = LazyLock::new(|| {
         (2, "statistics", include_str!("../../../migrations/platform/0002_statistics.sql")),
         (3, "least_privilege", include_str!("../../../migrations/platform/0003_least_privilege.sql")),
         (4, "consents", include_str!("../../../migrations/platform/0004_consents.sql")),
+        (5, "erasures", include_str!("../../../migrations/platform/0005_erasures.sql")),
+        (6, "retention", include_str!("../../../migrations/platform/0006_retention.sql")),
+        (7, "audit_trees", include_str!("../../../migrations/platform/0007_audit_trees.sql")),
+        (8, "job_lanes", include_str!("../../../migrations/platform/0008_job_lanes.sql")),
     ]
     .map(|(version, name, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sql);

@@ -35,6 +35,9 @@ pub struct Table {
     /// The category of its exported data in a person's export: `tasks`. See [`CATEGORIES`].
     #[serde(default)]
     pub category: Option<String>,
+    /// Why values stay when their subject is erased; there is one if any column says [`Erase::Keep`].
+    #[serde(default)]
+    pub kept: Option<String>,
     /// What becomes of an account's rows when the account is deleted.
     #[serde(default)]
     pub account_deletion: OnAccountDeletion,
@@ -56,6 +59,12 @@ pub struct Retention {
     pub days: Option<u32>,
     /// The work that deletes the rows: the name of a periodic work, or `account deletion`, `cascade`, `events`, `request`.
     pub by: String,
+    /// The column of the time from which the days count, if [`crate::retention`] deletes the rows.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// Which rows it deletes, as a condition in SQL; all if none is given.
+    #[serde(default)]
+    pub only: Option<String>,
     /// What else ends it.
     #[serde(default)]
     pub note: Option<String>,
@@ -73,14 +82,25 @@ pub enum SubjectId {
         through: String,
         /// The other table.
         table: String,
-        /// The column there.
+        /// The column that is referenced there: `id` unless another is named.
+        #[serde(default = "id_column")]
+        key: String,
+        /// The column there that has the id.
         column: String,
+        /// Which rows there, as a condition in SQL; all if none is given.
+        #[serde(default)]
+        only: Option<String>,
     },
     /// Inside the value of this column: JSON or an encoded message.
     Within {
         /// The column.
         within: String,
     },
+}
+
+/// The column that is referenced unless another is named.
+fn id_column() -> String {
+    "id".to_owned()
 }
 
 /// What becomes of an account's rows when the account is deleted.
@@ -116,11 +136,11 @@ pub enum Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Erase {
-    /// The row or value is deleted.
+    /// The row is deleted. All columns about the same person say so.
     Delete,
-    /// The value is replaced by a pseudonym.
-    Pseudonymise,
-    /// The value stays: it is the account's.
+    /// The value is replaced by null, or by an empty one, and the row stays.
+    Clear,
+    /// The value stays, under an id that names nobody any more. [`Table::kept`] says why.
     Keep,
     /// The value expires by itself.
     Expires,
@@ -154,6 +174,16 @@ pub struct Column {
     pub erase: Option<Erase>,
 }
 
+impl Retention {
+    /// How long rows are kept, in words.
+    pub fn in_words(&self) -> String {
+        let Self { until, days, note, .. } = self;
+        let days = days.map(|days| format!(", and {days} days longer")).unwrap_or_default();
+        let note = note.as_ref().map(|note| format!(". {note}")).unwrap_or_default();
+        format!("until {until}{days}{note}")
+    }
+}
+
 impl PersonalData {
     /// Reads a `personal_data.toml`.
     ///
@@ -161,6 +191,16 @@ impl PersonalData {
     /// When it is malformed.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         Ok(toml::from_str(text)?)
+    }
+
+    /// The catalogue, with the tables that every schema has.
+    ///
+    /// # Errors
+    /// When the catalogue of those tables is malformed.
+    pub fn with_platform(&self) -> anyhow::Result<Self> {
+        let mut tables = Self::parse(include_str!("../../../migrations/platform/personal_data.toml"))?.tables;
+        tables.extend(self.tables.clone());
+        Ok(Self { tables })
     }
 
     /// The tables whose rows follow their account, by name.
@@ -212,16 +252,16 @@ async fn remaining(db: &Db, tables: &BTreeSet<&str>, account_id: Uuid) -> anyhow
 
 /// A foreign key between two tables of the schema.
 #[derive(Debug)]
-struct Reference {
-    from: String,
-    to: String,
+pub(crate) struct Reference {
+    pub(crate) from: String,
+    pub(crate) to: String,
     /// Whether deleting the row that is referenced deletes, or detaches, those that reference it.
     cascades: bool,
     /// Columns of `from`, each with the one of `to` that it references.
     columns: Vec<(String, String)>,
 }
 
-async fn references(db: &Db) -> anyhow::Result<Vec<Reference>> {
+pub(crate) async fn references(db: &Db) -> anyhow::Result<Vec<Reference>> {
     let rows = sqlx::query(
         "select source.relname::text as source, target.relname::text as target, confdeltype not in ('a', 'r') as cascades,
                 array(select attname::text from unnest(conkey) with ordinality as key (number, nth)
@@ -253,7 +293,7 @@ async fn references(db: &Db) -> anyhow::Result<Vec<Reference>> {
 }
 
 /// The tables in the order of their references: a table comes before those that it references.
-fn deletion_order<'a>(tables: &BTreeSet<&'a str>, references: &[Reference]) -> anyhow::Result<Vec<&'a str>> {
+pub(crate) fn deletion_order<'a>(tables: &BTreeSet<&'a str>, references: &[Reference]) -> anyhow::Result<Vec<&'a str>> {
     let mut left: BTreeSet<&str> = tables.clone();
     let mut order = Vec::with_capacity(left.len());
     while !left.is_empty() {

@@ -1,9 +1,13 @@
 //! The data of one person, read by the catalogue of personal data: complete by construction, because a column without a line
 //! in the catalogue fails a test.
 
+mod erasure;
+mod schema;
+mod statements;
+
 use std::{
-    collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use baton_errors::{Error, Reason, Result};
@@ -12,9 +16,15 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
+pub use self::erasure::{Count, Erasure, Progress, Treatment};
+pub(crate) use self::schema::primary_keys;
+use self::{
+    schema::{column_types, indexed},
+    statements::{passes, selected},
+};
 use crate::{
     Db,
-    personal_data::{Class, Column, Export, PersonalData, SubjectId, Table},
+    personal_data::{Class, Column, Export, PersonalData, Table},
 };
 
 /// Rows that the first statement of a table reads. Later ones read as many as [`BATCH_BYTES`] promise.
@@ -43,6 +53,7 @@ struct ExportedTable {
     columns: String,
     /// One for each person that the table's rows may be about, so that each reads by an index.
     passes: Vec<Pass>,
+    has_account: bool,
     schema: &'static str,
 }
 
@@ -75,6 +86,14 @@ pub struct Rows {
     pub cursor: String,
 }
 
+/// Pauses after a statement for a few times as long as it took: nobody waits for the data of one person, and others share the
+/// database and the machine.
+async fn give_way(took: Duration) {
+    const PAUSES: u32 = 10;
+    const LONGEST: Duration = Duration::from_secs(1);
+    tokio::time::sleep((took * PAUSES).min(LONGEST)).await;
+}
+
 impl SubjectData {
     /// Prepares the statements for a schema.
     ///
@@ -89,9 +108,10 @@ impl SubjectData {
             let key = keys.get(name).cloned().ok_or_else(|| Error::internal(format!("{name} has no primary key")))?;
             let category = table.category.clone();
             let category = category.ok_or_else(|| Error::internal(format!("{name} has no category")))?;
-            let columns = selected(db.schema(), table, name, &types);
+            let columns = selected(db.schema(), (name, table), data, &types);
             let passes = passes(db.schema(), table, name, data, &found_by);
-            tables.push(ExportedTable { name: name.clone(), category, key, columns, passes, schema: db.schema() });
+            let (name, has_account, schema) = (name.clone(), table.has_account(), db.schema());
+            tables.push(ExportedTable { name, category, key, columns, passes, has_account, schema });
         }
         Ok(Self { tables })
     }
@@ -108,7 +128,8 @@ impl SubjectData {
         category: &str,
         cursor: &str,
     ) -> Result<impl Stream<Item = Result<Rows>> + Send + use<>> {
-        let of_category = |table: &ExportedTable| table.category == category;
+        let of_category =
+            |table: &ExportedTable| table.category == category && (table.has_account || person.within.is_none());
         let indexes: Vec<usize> = (0..self.tables.len()).filter(|&index| of_category(&self.tables[index])).collect();
         let mut next = (0, Position::default());
         if !cursor.is_empty() {
@@ -126,7 +147,9 @@ impl SubjectData {
             stream::try_unfold(state, move |(data, db, person, indexes, (mut place, mut position))| async move {
                 while let Some(&index) = indexes.get(place) {
                     let table = &data.tables[index];
+                    let begun = Instant::now();
                     if let Some(rows) = table.next(&db, &person, &mut position).await? {
+                        give_way(begun.elapsed()).await;
                         return Ok::<_, Error>(Some((rows, (data, db, person, indexes, (place, position)))));
                     }
                     (place, position) = (place + 1, Position::default());
@@ -144,6 +167,24 @@ pub struct Person {
     pub user_id: Uuid,
     /// The accounts whose member they are at present.
     pub accounts: Vec<Uuid>,
+    /// The only account whose rows are read; `None` for all.
+    pub within: Option<Uuid>,
+}
+
+/// Whose rows, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The person.
+    pub user_id: Uuid,
+    /// The only account that is meant; `None` for everything about the person, also outside of accounts.
+    pub account_id: Option<Uuid>,
+}
+
+impl Subject {
+    /// Everything about a person.
+    pub fn everywhere(user_id: Uuid) -> Self {
+        Self { user_id, account_id: None }
+    }
 }
 
 /// How far a table has been read.
@@ -166,7 +207,9 @@ impl ExportedTable {
     /// The next rows, in pieces; `None` after the last.
     async fn next(&self, db: &Db, person: &Person, position: &mut Position) -> Result<Option<Vec<Rows>>> {
         while let Some(pass) = self.passes.get(position.pass) {
-            if let (Some(accounts), None) = (&pass.accounts, &position.accounts) {
+            if let Some(account_id) = person.within {
+                position.accounts = Some(vec![account_id]);
+            } else if let (Some(accounts), None) = (&pass.accounts, &position.accounts) {
                 let found =
                     sqlx::query_scalar(AssertSqlSafe(accounts.clone())).bind(person.user_id).fetch_all(db.system());
                 position.accounts = Some(found.await?);
@@ -276,138 +319,10 @@ impl Column {
     }
 }
 
-/// What is selected: what the catalogue exports, ids of other people, and what says nothing about anybody.
-fn selected(schema: &str, table: &Table, name: &str, types: &HashMap<(String, String), String>) -> String {
-    let several = table.subjects.len() > 1;
-    let columns = table.columns.iter().filter_map(|(column, line)| {
-        let of_type = types.get(&(name.to_owned(), column.clone())).map_or("", String::as_str);
-        if of_type == "bytea" {
-            return None;
-        }
-        let is_id = line.class == Class::Identifier && of_type == "uuid";
-        let needs_membership = line.export == Some(Export::Member);
-        if line.class == Class::None || line.is_exported() && !needs_membership && (is_id || !several) {
-            return Some(format!("own.{column}"));
-        }
-        let subject = line.subject.as_ref().and_then(|subject| table.subjects.get(subject))?;
-        let mut condition = condition(schema, subject)?;
-        if needs_membership {
-            condition += " and own.account_id = any($2)";
-        }
-        line.is_exported().then(|| format!("case when {condition} then own.{column} end as {column}"))
-    });
-    columns.collect::<Vec<_>>().join(", ")
-}
-
-/// The rows that are about the person $1 as this subject; `None` if no statement can tell.
-fn condition(schema: &str, subject: &SubjectId) -> Option<String> {
-    match subject {
-        SubjectId::Column(column) => Some(format!("own.{column} = $1")),
-        SubjectId::Through { through, table, column } => {
-            Some(format!("own.{through} in (select id from {schema}.{table} where {column} = $1)"))
-        }
-        SubjectId::Within { .. } => None,
-    }
-}
-
-/// `found_by`: tables and columns that an index begins with.
-fn passes(
-    schema: &str,
-    table: &Table,
-    name: &str,
-    data: &PersonalData,
-    found_by: &HashSet<(String, String)>,
-) -> Vec<Pass> {
-    let is_exported =
-        |subject: &str| table.columns.values().any(|it| it.is_exported() && it.subject.as_deref() == Some(subject));
-    let mut passes: Vec<Pass> = Vec::new();
-    let mut before: Vec<String> = Vec::new();
-    for (_, subject) in table.subjects.iter().filter(|(subject, _)| is_exported(subject)) {
-        let Some(mut found) = condition(schema, subject) else { continue };
-        let own = found.clone();
-        for earlier in &before {
-            found += &format!(" and ({earlier}) is not true");
-        }
-        before.push(own);
-        let (driving, column) = match subject {
-            SubjectId::Through { table, column, .. } => (table.as_str(), column),
-            SubjectId::Column(column) | SubjectId::Within { within: column } => (name, column),
-        };
-        let is_of_account = |table: &str| data.tables.get(table).is_some_and(Table::has_account);
-        let is_found = found_by.contains(&(driving.to_owned(), column.clone()));
-        let by_account = !is_found && table.has_account() && is_of_account(driving);
-        let accounts = by_account.then(|| accounts_of_person(schema, driving, column));
-        passes.push(Pass { condition: found, accounts });
-    }
-    passes
-}
-
-/// The accounts in which a table has rows of the person $1: an index probe for each account, since the indexes of tenant
-/// tables begin with the account.
-fn accounts_of_person(schema: &str, table: &str, column: &str) -> String {
-    format!(
-        "with recursive accounts (id) as (
-             (select account_id from {schema}.{table} order by account_id limit 1)
-             union all
-             select (select account_id from {schema}.{table} where account_id > accounts.id order by account_id limit 1)
-             from accounts where accounts.id is not null)
-         select id from accounts
-         where id is not null and exists (select from {schema}.{table} where account_id = accounts.id and {column} = $1)"
-    )
-}
-
-/// The columns of each table's primary key, with their types.
-async fn primary_keys(db: &Db) -> Result<HashMap<String, Vec<(String, String)>>> {
-    let rows = sqlx::query(
-        "select relname::text as table, attname::text as column, format_type(atttypid, atttypmod) as type
-         from pg_index
-         join pg_class on pg_class.oid = indrelid
-         cross join unnest(indkey) with ordinality as key (number, nth)
-         join pg_attribute on attrelid = indrelid and attnum = number
-         where indisprimary and relnamespace = $1::text::regnamespace
-         order by relname, nth",
-    )
-    .bind(db.schema())
-    .fetch_all(db.system())
-    .await?;
-    let mut keys: HashMap<String, Vec<(String, String)>> = HashMap::new();
-    for row in rows {
-        keys.entry(row.get("table")).or_default().push((row.get("column"), row.get("type")));
-    }
-    Ok(keys)
-}
-
-/// Tables and columns that an index of all rows, or of all that have a value there, begins with.
-async fn indexed(db: &Db) -> Result<HashSet<(String, String)>> {
-    let rows = sqlx::query(
-        "select relname::text as table, attname::text as column
-         from pg_index
-         join pg_class on pg_class.oid = indrelid
-         join pg_attribute on attrelid = indrelid and attnum = indkey[0]
-         where relnamespace = $1::text::regnamespace
-           and (indpred is null or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', attname))",
-    )
-    .bind(db.schema())
-    .fetch_all(db.system())
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.get("table"), row.get("column"))).collect())
-}
-
-/// The type of each column, by table and column.
-async fn column_types(db: &Db) -> Result<HashMap<(String, String), String>> {
-    let rows = sqlx::query(
-        "select relname::text as table, attname::text as column, format_type(atttypid, atttypmod) as type
-         from pg_attribute join pg_class on pg_class.oid = attrelid
-         where relnamespace = $1::text::regnamespace and relkind in ('r', 'p') and attnum > 0 and not attisdropped",
-    )
-    .bind(db.schema())
-    .fetch_all(db.system())
-    .await?;
-    Ok(rows.into_iter().map(|row| ((row.get("table"), row.get("column")), row.get("type"))).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
     use super::*;
 
     #[test]
@@ -433,7 +348,7 @@ mod tests {
         let table = &data.tables["notes"];
         let types = ["id", "account_id", "created_by", "reader_id"]
             .map(|it| (("notes".to_owned(), it.to_owned()), "uuid".to_owned()));
-        let columns = selected("s", table, "notes", &HashMap::from(types));
+        let columns = selected("s", ("notes", table), &data, &HashMap::from(types));
         assert_eq!(
             columns,
             "own.account_id, case when own.created_by = $1 then own.body end as body, own.created_by, own.id, own.reader_id"

@@ -45,8 +45,13 @@ impl Database {
 
     /// Opens a service's database as the service does.
     pub fn open(&self, schema: &'static str) -> baton_store::Db {
+        self.open_at(schema, baton_runtime::Clock::system())
+    }
+
+    /// [`Database::open`] with another clock.
+    pub fn open_at(&self, schema: &'static str, clock: baton_runtime::Clock) -> baton_store::Db {
         let (app, system) = (Secret::new(self.app_url(schema)), Secret::new(self.system_url(schema)));
-        baton_store::Db::open(schema, &app, &system, 5, baton_runtime::Clock::system()).expect("URLs of our own")
+        baton_store::Db::open(schema, &app, &system, 5, clock).expect("URLs of our own")
     }
 }
 

@@ -6,7 +6,10 @@ use argon2::{
 };
 use baton_access::{ACCOUNT_HEADER, Role};
 use baton_proto::baton::{
-    auth::v1::{LoginRequest, auth_service_client::AuthServiceClient},
+    auth::v1::{
+        DelegationCause, ExchangeTokenRequest, IssueServiceTokenRequest, LoginRequest,
+        auth_service_client::AuthServiceClient, internal_service_client::InternalServiceClient,
+    },
     tenancy::v1::{CreateAccountRequest, account_service_client::AccountServiceClient},
 };
 use tonic::Request;
@@ -141,6 +144,46 @@ impl TestContext {
         let user_a2 = self.member(account_id, "user-a2", Role::User, &manager_a).await;
         let user_b1 = self.member(account_id, "user-b1", Role::User, &manager_b).await;
         Team { account_id, owner, super_manager, manager_a, manager_b, user_a1, user_a2, user_b1 }
+    }
+
+    /// A request of `service` on its own behalf, to a `service_only` RPC of `audience`.
+    ///
+    /// # Panics
+    /// When the service has no secret in this environment.
+    pub async fn by_service<M>(&self, service: &str, audience: &str, message: M) -> Request<M> {
+        let env = self.env();
+        let secret = env.get(&format!("BATON_{}_SERVICE_SECRET", service.to_uppercase())).expect("a service");
+        let credentials = IssueServiceTokenRequest {
+            service: service.to_owned(),
+            secret: secret.to_owned(),
+            audience: audience.to_owned(),
+        };
+        let issued = InternalServiceClient::new(self.auth()).issue_service_token(credentials).await.expect("a token");
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", issued.into_inner().access_token).parse().expect("a token is ASCII");
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+
+    /// The person for whom `service` acts at `audience`, within these scopes, because of `cause`.
+    pub async fn delegated(
+        &self,
+        person: &Person,
+        account_id: Uuid,
+        (service, audience): (&str, &str),
+        scopes: &[&str],
+        cause: Option<DelegationCause>,
+    ) -> Person {
+        let message = ExchangeTokenRequest {
+            subject_token: person.token.clone(),
+            audience: audience.to_owned(),
+            account_id: account_id.to_string(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            cause,
+        };
+        let request = self.by_service(service, "auth", message).await;
+        let exchanged = InternalServiceClient::new(self.auth()).exchange_token(request).await.expect("a token");
+        Person { token: exchanged.into_inner().access_token, ..person.clone() }
     }
 
     async fn member(&self, account_id: Uuid, name: &str, role: Role, manager: &Person) -> Person {

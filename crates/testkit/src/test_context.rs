@@ -58,6 +58,8 @@ impl TestContext {
             env.set(format!("BATON_{name}_DATABASE_CONNECTIONS"), "5");
         }
         env.set("BATON_REDIS_URL", redis.url());
+        let ledger = url::Url::from_file_path(folder.path().join("ledger")).expect("an absolute path");
+        env.set("BATON_LEDGER_URL", ledger);
         // High quotas; tests about quotas set their own.
         env.set("BATON_TENANCY_TIER_LIMITS", "free.users=1000,free.open_tasks_per_user=100000");
         env.set("BATON_TENANCY_STRIPE_WEBHOOK_SECRETS", "whsec_test");
@@ -82,6 +84,7 @@ impl TestContext {
         env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000000");
         env.set("BATON_AUTH_SEALING_KEYS", format!("test:{}", STANDARD.encode([3; 32])));
         env.set("BATON_TENANCY_MAILED_TOKEN_KEY", STANDARD.encode([2; 32]));
+        env.set("BATON_TENANCY_CHECKPOINT_KEYS", STANDARD.encode([4; 32]));
 
         let admin = PgPool::connect_lazy(&database.admin_url()).expect("a URL of our own");
         let world = Self {

@@ -269,6 +269,8 @@ impl Authorizer {
         let key_id = match &principal.caller.credential {
             Credential::ApiKey(key) => Some(key.id),
             Credential::Session => None,
+            // Services act with calls, and do not follow.
+            Credential::Delegated(_) => return Err(AccessError::from(Reason::TokenInvalid)),
         };
         let identity = Identity {
             user_id: principal.user_id(),

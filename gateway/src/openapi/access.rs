@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Public,
     Authenticated,
     ServiceOnly,
+    Operator,
     /// The permission's name, in lower case.
     Permission(String),
 }
@@ -55,6 +56,7 @@ impl Access {
             }
             Kind::Authenticated => "Needs an access token.".to_owned(),
             Kind::ServiceOnly => "For Baton services only.".to_owned(),
+            Kind::Operator => "For operators of the installation, signed in with two factors.".to_owned(),
             Kind::Permission(name) => format!("Needs the permission `{name}` in the account."),
         }
     }
@@ -69,6 +71,9 @@ fn kind(rule: &DynamicMessage) -> Option<Kind> {
         return Some(Kind::Permission(of.get_value(number).as_ref().and_then(crate::json::enums::name)?));
     }
     let set = |name: &str| rule.has_field_by_name(name);
+    if set("operator") {
+        return Some(Kind::Operator);
+    }
     Some(match (set("public"), set("service_only"), set("authenticated")) {
         (true, ..) => Kind::Public,
         (_, true, _) => Kind::ServiceOnly,

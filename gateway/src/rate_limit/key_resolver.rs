@@ -103,7 +103,7 @@ impl KeyResolver {
                 let account = account.and_then(|account| account.parse().ok());
                 self.by_token(headers, QuotaSubject::Account(account)).await
             }
-            Some(Rule::Authenticated) => self.by_token(headers, QuotaSubject::User).await,
+            Some(Rule::Authenticated | Rule::Operator) => self.by_token(headers, QuotaSubject::User).await,
             // No sign-in, or not callable by clients.
             Some(Rule::Public | Rule::ServiceOnly) | None => None,
         };

@@ -4,6 +4,8 @@
 //! (`src/sessions.rs`, `src/key_rotation.rs`, ...), and SQL is in `src/store/`.
 
 pub(crate) mod api_key;
+pub(crate) mod delegation;
+pub(crate) mod erasure;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod signing_keys;

@@ -48,10 +48,13 @@ pub(crate) enum AuthEventKind {
     Reactivated,
     /// The user proved their identity again, for a call that requires it.
     Reauthenticated,
+    /// The user allowed a service to act for them.
+    DelegationCreated,
+    DelegationEnded,
 }
 
 impl AuthEventKind {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::SignedIn,
         Self::SignInFailed,
         Self::SignedOut,
@@ -73,6 +76,8 @@ impl AuthEventKind {
         Self::Deactivated,
         Self::Reactivated,
         Self::Reauthenticated,
+        Self::DelegationCreated,
+        Self::DelegationEnded,
     ];
 
     /// The name that the database stores.
@@ -99,6 +104,8 @@ impl AuthEventKind {
             Self::Deactivated => "DEACTIVATED",
             Self::Reactivated => "REACTIVATED",
             Self::Reauthenticated => "REAUTHENTICATED",
+            Self::DelegationCreated => "DELEGATION_CREATED",
+            Self::DelegationEnded => "DELEGATION_ENDED",
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod auth_event;
+mod delegation;
 mod identity;
 mod session;
 mod user;

@@ -6,6 +6,7 @@ mod application;
 mod auth_event;
 mod config;
 mod convert;
+mod delegation;
 mod emails;
 mod events;
 mod identity;
@@ -33,10 +34,11 @@ use baton_access::{IdentityCache, MailedTokens, TokenVerifier};
 use baton_mail::{MailConfig, Mailer};
 use baton_proto::baton::auth::v1::{
     api_key_service_server::ApiKeyServiceServer, auth_service_server::AuthServiceServer,
-    email_service_server::EmailServiceServer, identity_service_server::IdentityServiceServer,
-    internal_service_server::InternalServiceServer, mfa_service_server::MfaServiceServer,
-    o_auth_service_server::OAuthServiceServer, password_service_server::PasswordServiceServer,
-    session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
+    delegation_service_server::DelegationServiceServer, email_service_server::EmailServiceServer,
+    identity_service_server::IdentityServiceServer, internal_service_server::InternalServiceServer,
+    mfa_service_server::MfaServiceServer, o_auth_service_server::OAuthServiceServer,
+    password_service_server::PasswordServiceServer, session_service_server::SessionServiceServer,
+    user_service_server::UserServiceServer,
 };
 use baton_runtime::{Clock, Secret, Shutdown};
 use baton_sealing::Sealer;
@@ -45,8 +47,8 @@ use chrono::TimeDelta;
 use tokio::net::TcpListener;
 
 use crate::{
-    application::{sessions::LocalSessions, signing_keys::SigningKeys},
-    maintenance::retention,
+    application::{erasure, sessions::LocalSessions, signing_keys::SigningKeys},
+    maintenance::{deactivated_people, unconfirmed_people},
 };
 
 pub use admin::{KeysConfig, signing_keys};
@@ -83,6 +85,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let service = Service::open(&SPEC, &config.service, clock.clone(), shutdown)?;
     let (issuer, (config, mail)) = (config.service.issuer, config.own);
     let db = service.db();
+    let erased = db.clone();
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
     let sealer = Sealer::new(&config.sealing_keys).context("BATON_AUTH_SEALING_KEYS")?;
     let every = TimeDelta::days(config.signing_key_days.get().into());
@@ -91,6 +94,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     if let Err(error) = keys.refresh().await {
         tracing::warn!(%error, "no signing keys yet");
     }
+    let tokens = TokenVerifier::new(&issuer, keys.clone());
     let hash_parameters = password_hasher::parameters(config.hash_memory_kib, config.hash_passes, config.hash_lanes)?;
     let per_address = config.attempts_per_address;
     let rpc = rpc::Rpc {
@@ -104,12 +108,15 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         sealer,
         providers: oauth::Providers::new(&config, &mail.link_base)?,
         replay_key: replay_key(&config.mailed_token_key),
+        restrictions: service.restrictions(),
+        tokens: tokens.clone(),
     };
     let mails = emails::EmailSender { db: db.clone(), mailer: Mailer::new(&mail)?, tokens: mailed_tokens };
     service
-        .identify_by(TokenVerifier::new(&issuer, keys.clone()), IdentityCache::uncached(LocalSessions(db)))?
+        .identify_by(tokens, IdentityCache::uncached(LocalSessions(db)))?
         .rpc(AuthServiceServer::new(rpc.clone()))
         .rpc(ApiKeyServiceServer::new(rpc.clone()))
+        .rpc(DelegationServiceServer::new(rpc.clone()))
         .rpc(InternalServiceServer::new(rpc.clone()))
         .rpc(MfaServiceServer::new(rpc.clone()))
         .rpc(SessionServiceServer::new(rpc.clone()))
@@ -118,6 +125,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .rpc(OAuthServiceServer::new(rpc.clone()))
         .rpc(IdentityServiceServer::new(rpc.clone()))
         .rpc(UserServiceServer::new(rpc))
+        .before_erasure(move |subject| erasure::before(erased.clone(), subject))
         .job("mail.", move |_, job| {
             let mails = mails.clone();
             async move { mails.send(job).await }
@@ -125,7 +133,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .every("auth.signing_keys", maintenance::signing_keys::INTERVAL, move |_| {
             maintenance::signing_keys::maintain(keys.clone())
         })
-        .every("auth.retention", retention::INTERVAL, retention::sweep)
+        .every("auth.deactivated_people", deactivated_people::INTERVAL, deactivated_people::sweep)
+        .every("auth.unconfirmed_people", unconfirmed_people::INTERVAL, unconfirmed_people::sweep)
         .serve(listener)
         .await
 }

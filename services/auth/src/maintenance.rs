@@ -1,4 +1,5 @@
-//! Periodic work: retention, and the rotation of signing keys.
+//! Periodic work: people whose time is over, and the rotation of signing keys.
 
-pub(crate) mod retention;
+pub(crate) mod deactivated_people;
 pub(crate) mod signing_keys;
+pub(crate) mod unconfirmed_people;

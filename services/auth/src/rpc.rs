@@ -2,6 +2,7 @@
 
 mod api_key;
 mod auth;
+mod delegation;
 mod email;
 mod idempotency;
 mod identity;
@@ -12,9 +13,9 @@ mod password;
 mod session;
 mod user;
 
-use baton_access::MailedTokens;
+use baton_access::{MailedTokens, TokenVerifier};
 use baton_sealing::Sealer;
-use baton_store::Db;
+use baton_store::{Db, Restrictions};
 
 use crate::{
     application::signing_keys::SigningKeys, oauth::Providers, password_hasher::PasswordHasher,
@@ -34,4 +35,7 @@ pub(crate) struct Rpc {
     pub(crate) providers: Providers,
     /// Key of the HMACs of idempotent requests that hold secrets.
     pub(crate) replay_key: aws_lc_rs::hmac::Key,
+    pub(crate) restrictions: Restrictions,
+    /// Verifies the tokens that services exchange.
+    pub(crate) tokens: TokenVerifier,
 }

@@ -34,6 +34,11 @@ impl ServiceCredentials {
         Ok(Self(credentials))
     }
 
+    /// Whether there is a service with this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// Whether the service has this secret. Hashes are compared in constant time.
     pub(crate) fn verify(&self, name: &str, secret: &str) -> bool {
         let presented = Sha256::digest(secret);

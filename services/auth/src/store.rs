@@ -3,6 +3,7 @@
 pub(crate) mod api_key;
 pub(crate) mod auth_event;
 pub(crate) mod contact;
+pub(crate) mod delegation;
 pub(crate) mod email_link;
 pub(crate) mod identity;
 pub(crate) mod mfa;

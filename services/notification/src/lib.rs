@@ -32,7 +32,8 @@ pub type Config = baton_service::Config<()>;
 /// When the configuration is wrong or the server fails.
 pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = Service::open(&SPEC, &config.service, clock, shutdown)?;
-    let rpc = rpc::Rpc { db: service.db(), streams: service.streams() };
+    let restrictions = service.restrictions();
+    let rpc = rpc::Rpc { db: service.db(), streams: service.streams(), restrictions: restrictions.clone() };
     let service = service.rpc(NotificationServiceServer::new(rpc.clone())).rpc(InternalServiceServer::new(rpc));
-    service.consume(events::Handler).serve(listener).await
+    service.consume(events::Handler { restrictions }).serve(listener).await
 }

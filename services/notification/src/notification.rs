@@ -16,4 +16,6 @@ pub(crate) struct Notification {
     pub(crate) actor_id: Option<Uuid>,
     pub(crate) read_at: Option<DateTime<Utc>>,
     pub(crate) created_at: DateTime<Utc>,
+    /// For a message.
+    pub(crate) text: Option<String>,
 }

@@ -21,10 +21,11 @@ pub(crate) enum NotificationType {
     TaskCanceled,
     TaskReopened,
     TaskRestored,
+    Message,
 }
 
 impl NotificationType {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::TaskAssigned,
         Self::TaskReassigned,
         Self::TaskCompleted,
@@ -41,6 +42,7 @@ impl NotificationType {
         Self::TaskCanceled,
         Self::TaskReopened,
         Self::TaskRestored,
+        Self::Message,
     ];
 
     /// The name that the database stores.
@@ -62,6 +64,7 @@ impl NotificationType {
             Self::TaskCanceled => "task_canceled",
             Self::TaskReopened => "task_reopened",
             Self::TaskRestored => "task_restored",
+            Self::Message => "message",
         }
     }
 
@@ -89,6 +92,7 @@ impl NotificationType {
             Self::TaskCanceled => "A task that you have to do with was canceled",
             Self::TaskReopened => "A task that you have to do with is open again",
             Self::TaskRestored => "A task that you have to do with was taken out of the trash",
+            Self::Message => "A rule has a message for you",
         }
     }
 

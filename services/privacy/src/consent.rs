@@ -2,6 +2,8 @@
 
 use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::purpose::{self, Purpose};
 
@@ -40,6 +42,22 @@ pub(crate) fn state(purpose: &Purpose, answered: Option<Answered>) -> ConsentSta
 pub(crate) fn answer(last: Option<Answered>, given: bool, version: i32, now: DateTime<Utc>) -> Answered {
     let withdrawn = !given && last.is_some_and(|last| last.given || last.withdrawn);
     Answered { given, withdrawn, version, changed_at: now }
+}
+
+/// What proves an answer and tells whose it is. It is stored sealed with the person's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    /// The purpose as it was shown.
+    pub(crate) purpose: String,
+    pub(crate) address: String,
+    pub(crate) user_agent: String,
+}
+
+impl Proof {
+    /// The context that the proof of an answer is sealed for.
+    pub(crate) fn context(answer: Uuid) -> String {
+        format!("consent:{answer}")
+    }
 }
 
 /// The purpose with this id, which has to need consent.

@@ -4,6 +4,7 @@ use baton_catalog::Payload;
 use baton_proto::{
     baton::privacy::v1::{
         self as proto, DataCategory, DataExportStatus, PrivacyRequestEvent, PrivacyRequestKind, PrivacyRequestState,
+        SubjectCount,
     },
     convert::timestamp,
 };
@@ -13,8 +14,10 @@ use uuid::Uuid;
 
 use crate::{
     consent::ConsentState,
+    policy::Subprocessor,
     purpose::{self, LegalBasis, Purpose},
-    request::{AVAILABLE_FOR, DataExport, PrivacyRequest, RequestState},
+    receipt::PublicKey,
+    request::{AVAILABLE_FOR, DataExport, PrivacyRequest, RequestKind, RequestState, Requester},
 };
 
 /// The categories by name; all when none is named.
@@ -26,7 +29,8 @@ pub(crate) fn category_names(named: impl Iterator<Item = DataCategory>) -> Vec<S
     names
 }
 
-fn category_name(category: DataCategory) -> String {
+/// The name of a category.
+pub(crate) fn category_name(category: DataCategory) -> String {
     category.as_str_name().trim_start_matches("DATA_CATEGORY_").to_lowercase()
 }
 
@@ -46,7 +50,8 @@ pub(crate) fn data_export(export: DataExport, estimate: TimeDelta) -> proto::Dat
             RequestState::Processing => DataExportStatus::Processing,
             RequestState::Ready => DataExportStatus::Ready,
             RequestState::Expired => DataExportStatus::Expired,
-            RequestState::Failed => DataExportStatus::Failed,
+            // The others are those of erasures.
+            _ => DataExportStatus::Failed,
         }
         .into(),
         categories: categories.iter().map(|name| category(name).into()).collect(),
@@ -69,20 +74,43 @@ impl From<RequestState> for PrivacyRequestState {
             RequestState::Ready => Self::Ready,
             RequestState::Expired => Self::Expired,
             RequestState::Failed => Self::Failed,
+            RequestState::Scheduled => Self::Scheduled,
+            RequestState::Held => Self::Held,
+            RequestState::Erasing => Self::Erasing,
+            RequestState::Verifying => Self::Verifying,
+            RequestState::Completed => Self::Completed,
+            RequestState::Canceled => Self::Canceled,
+            RequestState::InForce => Self::InForce,
+            RequestState::Lifted => Self::Lifted,
         }
     }
 }
 
-impl From<PrivacyRequest> for proto::PrivacyRequest {
-    fn from(request: PrivacyRequest) -> Self {
-        Self {
-            id: request.id.to_string(),
-            kind: PrivacyRequestKind::Export.into(),
-            state: PrivacyRequestState::from(request.state).into(),
-            requested_at: Some(timestamp(request.requested_at)),
-            due_at: Some(timestamp(request.due_at)),
-            ended_at: request.ended_at.map(timestamp),
+impl From<RequestKind> for PrivacyRequestKind {
+    fn from(kind: RequestKind) -> Self {
+        match kind {
+            RequestKind::Export => Self::Export,
+            RequestKind::Erasure => Self::Erasure,
+            RequestKind::Restriction => Self::Restriction,
+            RequestKind::Objection => Self::Objection,
+            RequestKind::Rectification => Self::Rectification,
+            RequestKind::MemberExport => Self::MemberExport,
+            RequestKind::MemberErasure => Self::MemberErasure,
         }
+    }
+}
+
+/// A request, with the receipts of an erasure.
+pub(crate) fn request(request: PrivacyRequest, receipts: Vec<String>) -> proto::PrivacyRequest {
+    proto::PrivacyRequest {
+        id: request.id.to_string(),
+        kind: PrivacyRequestKind::from(request.kind).into(),
+        state: PrivacyRequestState::from(request.state).into(),
+        requested_at: Some(timestamp(request.requested_at)),
+        due_at: Some(timestamp(request.due_at)),
+        ended_at: request.ended_at.map(timestamp),
+        grace_period_ends: request.erase_at.filter(|_| request.account.is_none()).map(timestamp),
+        receipts,
     }
 }
 
@@ -119,7 +147,14 @@ pub(crate) fn purpose(purpose: &Purpose, language: &str) -> proto::Purpose {
         }),
         retention: purpose.retention.to_owned(),
         recipients: purpose.recipients.iter().map(|&recipient| recipient.to_owned()).collect(),
+        assessment: purpose.assessment.map(str::to_owned),
     }
+}
+
+/// Somebody who processes data for the operator.
+pub(crate) fn subprocessor(subprocessor: Subprocessor) -> proto::Subprocessor {
+    let Subprocessor { name, purpose, data, country } = subprocessor;
+    proto::Subprocessor { name, purpose, data, country }
 }
 
 /// How consent was asked for, as it is stored.
@@ -127,18 +162,61 @@ pub(crate) fn method_name(method: proto::ConsentMethod) -> String {
     method.as_str_name().trim_start_matches("CONSENT_METHOD_").to_lowercase()
 }
 
+/// A request of an account, with the receipts of an erasure.
+pub(crate) fn member_request(request: PrivacyRequest, receipts: Vec<String>) -> proto::MemberPrivacyRequest {
+    let requested_by = request.account.map(|account| account.user_id.to_string()).unwrap_or_default();
+    proto::MemberPrivacyRequest {
+        user_id: request.user_id.to_string(),
+        requested_by,
+        request: Some(self::request(request, receipts)),
+    }
+}
+
+/// The event about a request of an account.
+pub(crate) fn member_event(
+    payload: fn(PrivacyRequestEvent) -> Payload,
+    account: Requester,
+    request_id: Uuid,
+    user_id: Uuid,
+    (kind, state): (RequestKind, RequestState),
+) -> Event {
+    Event::new(payload(message(request_id, user_id, kind, state)), account.account_id, request_id)
+}
+
 /// The event about a request.
 pub(crate) fn event(
     payload: fn(PrivacyRequestEvent) -> Payload,
     request_id: Uuid,
     user_id: Uuid,
+    kind: RequestKind,
     state: RequestState,
 ) -> Event {
-    let event = PrivacyRequestEvent {
+    Event::new(payload(message(request_id, user_id, kind, state)), Uuid::nil(), request_id)
+}
+
+fn message(request_id: Uuid, user_id: Uuid, kind: RequestKind, state: RequestState) -> PrivacyRequestEvent {
+    PrivacyRequestEvent {
         request_id: request_id.to_string(),
         user_id: user_id.to_string(),
-        kind: PrivacyRequestKind::Export.into(),
+        kind: PrivacyRequestKind::from(kind).into(),
         state: PrivacyRequestState::from(state).into(),
-    };
-    Event::new(payload(event), Uuid::nil(), request_id)
+    }
+}
+
+/// The treatment as it is stored: `delete`.
+pub(crate) fn treatment_name(count: &SubjectCount) -> String {
+    count.treatment().as_str_name().trim_start_matches("SUBJECT_TREATMENT_").to_lowercase()
+}
+
+/// A public key of receipts.
+pub(crate) fn receipt_key(key: PublicKey) -> proto::ReceiptKey {
+    let PublicKey { x, kid } = key;
+    proto::ReceiptKey {
+        kty: "OKP".to_owned(),
+        crv: "Ed25519".to_owned(),
+        x,
+        kid,
+        alg: "EdDSA".to_owned(),
+        r#use: "sig".to_owned(),
+    }
 }

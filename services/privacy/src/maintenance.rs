@@ -1,5 +1,4 @@
-//! Periodic work: files of exports are deleted after a week, and requests after three years; consents to notices that have
-//! changed end.
+//! Periodic work: files of exports are deleted after a week; consents to notices that have changed end.
 
 use std::{pin::pin, time::Duration};
 
@@ -20,14 +19,14 @@ use crate::{
 
 /// How often files are looked for whose time is over.
 pub(crate) const EXPORT_INTERVAL: Duration = Duration::from_secs(600);
+/// How often erasures are looked for that are to begin, or to be counted.
+pub(crate) const ERASURE_INTERVAL: Duration = Duration::from_secs(2);
 /// How often consents are compared with the notices, which change with the program.
 pub(crate) const NOTICE_INTERVAL: Duration = Duration::from_secs(3600);
-/// How often old requests are looked for.
-pub(crate) const RETENTION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// How often files are looked for that no export names.
+pub(crate) const ORPHAN_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// How much longer than its time a file may be there, before it is taken for one that nobody names.
 const ORPHAN_MARGIN: TimeDelta = TimeDelta::days(1);
-/// How long an ended request is kept, as proof that it was answered.
-const REQUEST_RETENTION: TimeDelta = TimeDelta::days(1095);
 
 /// Deletes the files of exports whose time is over.
 pub(crate) async fn expire(db: Db, files: Files) -> Result<Next> {
@@ -48,12 +47,6 @@ pub(crate) async fn delete_orphans(db: Db, files: Files) -> Result<Next> {
         files.delete(&key).await?;
     }
     Ok(Next::Wait)
-}
-
-/// Deletes old requests.
-pub(crate) async fn delete_old(db: Db) -> Result<Next> {
-    let more = store::request::delete_ended_before(&db, db.clock().now() - REQUEST_RETENTION).await?;
-    Ok(if more { Next::Again } else { Next::Wait })
 }
 
 /// Ends consents to notices that have changed in substance.

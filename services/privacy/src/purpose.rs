@@ -37,6 +37,10 @@ pub(crate) struct Purpose {
     pub(crate) recipients: &'static [&'static str],
     /// Whether Global Privacy Control objects to it.
     pub(crate) is_objected_by_control: bool,
+    /// Whether it is likely to result in a high risk (GDPR, article 35): observation of behaviour, profiling, new technology.
+    pub(crate) is_high_risk: bool,
+    /// Its impact assessment in `docs/dpia`; required for a high risk.
+    pub(crate) assessment: Option<&'static str>,
 }
 
 impl Purpose {
@@ -68,6 +72,15 @@ pub(crate) fn find(id: &str) -> Option<&'static Purpose> {
     PURPOSES.iter().find(|purpose| purpose.id == id)
 }
 
+// A purpose with a high risk and without an assessment does not compile.
+const _: () = {
+    let mut at = 0;
+    while at < PURPOSES.len() {
+        assert!(!PURPOSES[at].is_high_risk || PURPOSES[at].assessment.is_some(), "a high risk needs an assessment");
+        at += 1;
+    }
+};
+
 const OPERATOR: &[&str] = &["the operator of this installation"];
 
 /// All purposes. Those with consent are off until it is given.
@@ -84,6 +97,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "as long as your account, or the organisation's",
         recipients: &["the operator of this installation", "members of the organisations that you belong to"],
         is_objected_by_control: false,
+        is_high_risk: false,
+        assessment: None,
     },
     Purpose {
         id: "security",
@@ -103,6 +118,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "90 days",
         recipients: OPERATOR,
         is_objected_by_control: false,
+        is_high_risk: false,
+        assessment: None,
     },
     Purpose {
         id: "billing",
@@ -116,6 +133,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "as long as the law demands",
         recipients: &["the operator of this installation", "Stripe, which takes payments"],
         is_objected_by_control: false,
+        is_high_risk: false,
+        assessment: None,
     },
     Purpose {
         id: "analytics",
@@ -135,6 +154,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "until you withdraw, at most a year",
         recipients: OPERATOR,
         is_objected_by_control: true,
+        is_high_risk: true,
+        assessment: Some("DPIA-1"),
     },
     Purpose {
         id: "ui_heatmaps",
@@ -154,6 +175,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "until you withdraw, at most 30 days",
         recipients: OPERATOR,
         is_objected_by_control: false,
+        is_high_risk: true,
+        assessment: Some("DPIA-1"),
     },
     Purpose {
         id: "research",
@@ -173,6 +196,8 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "until you withdraw, at most two years",
         recipients: OPERATOR,
         is_objected_by_control: false,
+        is_high_risk: true,
+        assessment: Some("DPIA-2"),
     },
     Purpose {
         id: "marketing",
@@ -192,12 +217,28 @@ pub(crate) const PURPOSES: [Purpose; 7] = [
         retention: "until you withdraw",
         recipients: OPERATOR,
         is_objected_by_control: true,
+        is_high_risk: false,
+        assessment: None,
     },
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn assessments_are_in_the_documentation() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dpia");
+        let files =
+            std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        let files: Vec<String> = files.collect();
+        for purpose in PURPOSES.iter().filter(|purpose| purpose.is_high_risk) {
+            let id = purpose.assessment.unwrap();
+            let of_purpose =
+                |text: &&String| text.starts_with(&format!("# {id}:")) && text.contains(&format!("`{}`", purpose.id));
+            assert!(files.iter().any(|text| of_purpose(&text)), "{id} does not assess {}", purpose.id);
+        }
+    }
 
     #[test]
     fn every_purpose_has_an_english_notice_and_a_valid_version() {

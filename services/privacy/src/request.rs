@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use baton_store::Tenant;
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -23,14 +24,30 @@ pub(crate) enum RequestState {
     Ready,
     Expired,
     Failed,
+    Scheduled,
+    Held,
+    Erasing,
+    Verifying,
+    Completed,
+    Canceled,
+    InForce,
+    Lifted,
 }
 
 impl RequestState {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 12] = [
         (Self::Processing, "processing"),
         (Self::Ready, "ready"),
         (Self::Expired, "expired"),
         (Self::Failed, "failed"),
+        (Self::Scheduled, "scheduled"),
+        (Self::Held, "held"),
+        (Self::Erasing, "erasing"),
+        (Self::Verifying, "verifying"),
+        (Self::Completed, "completed"),
+        (Self::Canceled, "canceled"),
+        (Self::InForce, "in_force"),
+        (Self::Lifted, "lifted"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -42,15 +59,76 @@ impl RequestState {
     }
 }
 
+/// What a person requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    Export,
+    Erasure,
+    Restriction,
+    Objection,
+    Rectification,
+    /// What an account has of a member, for its owner.
+    MemberExport,
+    /// What an account has of a member who has left it.
+    MemberErasure,
+}
+
+impl RequestKind {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Export, "export"),
+        (Self::Erasure, "erasure"),
+        (Self::Restriction, "restriction"),
+        (Self::Objection, "objection"),
+        (Self::Rectification, "rectification"),
+        (Self::MemberExport, "member_export"),
+        (Self::MemberErasure, "member_erasure"),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
 /// A request of a person about their data.
 #[derive(Debug, Clone)]
 pub(crate) struct PrivacyRequest {
     pub(crate) id: Uuid,
     pub(crate) user_id: Uuid,
+    pub(crate) kind: RequestKind,
     pub(crate) state: RequestState,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) due_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
+    /// When an erasure begins.
+    pub(crate) erase_at: Option<DateTime<Utc>>,
+    /// The account that has made the request, and its owner; `None` for the person's own.
+    pub(crate) account: Option<Requester>,
+}
+
+/// An account that requests something about a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Requester {
+    pub(crate) account_id: Uuid,
+    pub(crate) user_id: Uuid,
+}
+
+impl PrivacyRequest {
+    /// In whose name its row is changed.
+    pub(crate) fn tenant(&self) -> Tenant {
+        tenant(self.account, self.user_id)
+    }
+}
+
+/// In whose name the row of a request is changed: the account's, if it has made the request.
+pub(crate) fn tenant(account: Option<Requester>, user_id: Uuid) -> Tenant {
+    match account {
+        Some(Requester { account_id, .. }) => Tenant { account_id, user_id },
+        None => Tenant::user(user_id),
+    }
 }
 
 /// A copy of a person's data.
@@ -63,9 +141,27 @@ pub(crate) struct DataExport {
 }
 
 impl PrivacyRequest {
-    /// A new request.
-    pub(crate) fn new(id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Self {
-        Self { id, user_id, state: RequestState::Processing, requested_at: now, due_at: due(now), ended_at: None }
+    /// A new request for an export.
+    pub(crate) fn export(id: Uuid, user_id: Uuid, now: DateTime<Utc>) -> Self {
+        Self::new(id, user_id, (RequestKind::Export, RequestState::Processing), now)
+    }
+
+    /// A request that was made now.
+    pub(crate) fn new(id: Uuid, user_id: Uuid, (kind, state): (RequestKind, RequestState), now: DateTime<Utc>) -> Self {
+        let ended_at = (state == RequestState::Completed).then_some(now);
+        let account = None;
+        Self { id, user_id, kind, state, requested_at: now, due_at: due(now), ended_at, erase_at: None, account }
+    }
+
+    /// A request of an account about a member.
+    pub(crate) fn of_account(
+        id: Uuid,
+        user_id: Uuid,
+        kind_and_state: (RequestKind, RequestState),
+        account: Requester,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self { account: Some(account), ..Self::new(id, user_id, kind_and_state, now) }
     }
 }
 
@@ -101,7 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn every_state_has_a_name() {
+    fn every_state_and_kind_has_a_name() {
+        for (kind, name) in RequestKind::ALL {
+            assert_eq!((RequestKind::from_name(name), kind.name()), (Some(kind), name));
+        }
         for (state, name) in RequestState::ALL {
             assert_eq!((RequestState::from_name(name), state.name()), (Some(state), name));
         }

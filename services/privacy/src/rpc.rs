@@ -1,9 +1,21 @@
 //! The gRPC methods: parse, begin, call, publish, commit, reply.
 
+mod accountability;
+mod anonymization;
 mod consent;
+mod erasure;
+mod member;
+mod operator;
+mod policy;
+mod rights;
+mod transparency;
+
+use std::sync::Arc;
 
 use baton_access::caller;
+use baton_audit::LogKeys;
 use baton_catalog::Payload;
+use baton_clients::{Auth, SubjectDataPeer};
 use baton_errors::{Error, Reason, Result};
 use baton_files::Files;
 use baton_proto::{
@@ -17,16 +29,22 @@ use baton_proto::{
     google::api::HttpBody,
 };
 use baton_store::{Db, Idempotency, Page, Tenant};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tonic::{Request, Response, Status};
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    application::{consents::Collectors, export},
+    application::{
+        consents::Collectors, erasure::Eraser, export, profiles::Profiles, pseudonyms::Names, withdrawals::Withdrawals,
+    },
+    cancellation::CancellationTokens,
     convert,
     file_token::FileTokens,
-    request::{self, DataExport, PrivacyRequest, RequestState},
+    policy::Subprocessor,
+    receipt::ReceiptKeys,
+    request::{self, DataExport, PrivacyRequest, RequestKind, RequestState},
     store,
 };
 
@@ -39,6 +57,18 @@ pub(crate) struct Rpc {
     /// URL of the gateway.
     pub(crate) public_url: Url,
     pub(crate) collectors: Collectors,
+    pub(crate) eraser: Eraser,
+    pub(crate) cancellations: CancellationTokens,
+    pub(crate) receipt_keys: ReceiptKeys,
+    pub(crate) withdrawals: Withdrawals,
+    pub(crate) auth: Auth,
+    /// The other services.
+    pub(crate) sources: Vec<SubjectDataPeer>,
+    pub(crate) subprocessors: Arc<[Subprocessor]>,
+    pub(crate) names: Names,
+    pub(crate) profiles: Profiles,
+    /// Keys of the checkpoints of consents and receipts.
+    pub(crate) checkpoint_keys: Arc<LogKeys>,
 }
 
 #[tonic::async_trait]
@@ -54,7 +84,7 @@ impl PrivacyService for Rpc {
         let clock = self.db.clock();
         let (id, now) = (clock.new_id(), clock.now());
         let export = DataExport {
-            request: PrivacyRequest::new(id, user_id, now),
+            request: PrivacyRequest::export(id, user_id, now),
             categories: convert::category_names(request.get_ref().include_categories()),
             sha256: None,
             available_until: None,
@@ -65,7 +95,8 @@ impl PrivacyService for Rpc {
         }
         store::export::insert(&mut tx, &export).await?;
         tx.enqueue(export::BUILD_JOB, &id).await?;
-        tx.publish(convert::event(Payload::PrivacyRequestCreated, id, user_id, RequestState::Processing)).await?;
+        let (kind, state) = (RequestKind::Export, RequestState::Processing);
+        tx.publish(convert::event(Payload::PrivacyRequestCreated, id, user_id, kind, state)).await?;
         let estimate = request::estimate(store::export::average_seconds(&mut tx).await?);
         let response = RequestDataExportResponse { data_export: Some(convert::data_export(export, estimate)) };
         tx.remember(&call, &response).await?;
@@ -96,16 +127,9 @@ impl PrivacyService for Rpc {
             export.request.state == RequestState::Ready && export.available_until.is_some_and(|until| until > now)
         });
         let sha256 = sha256.ok_or_else(|| Error::from(Reason::ExportNotReady))?;
-        let (token, expires_at) = self.tokens.issue(export.request.id, now);
-        let mut url = self.public_url.clone();
-        url.set_path(&format!(
-            "{}/v1/privacy/data-export/{}/file",
-            url.path().trim_end_matches('/'),
-            export.request.id
-        ));
-        url.query_pairs_mut().append_pair("token", &token);
+        let (url, expires_at) = self.file_url(export.request.id, now);
         Ok(Response::new(DownloadDataExportResponse {
-            url: url.into(),
+            url,
             sha256: convert::hexadecimal(&sha256),
             expires_at: Some(timestamp(expires_at)),
         }))
@@ -145,7 +169,7 @@ impl PrivacyService for Rpc {
         let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let (mut requests, total) = store::request::list(&mut tx, user_id, &page).await?;
         let meta = page.meta(&mut requests, total, &"privacy_requests", |request| (None, request.id));
-        let requests = requests.into_iter().map(Into::into).collect();
+        let requests = requests.into_iter().map(|found| convert::request(found, Vec::new())).collect();
         Ok(Response::new(ListPrivacyRequestsResponse { requests, meta: Some(meta) }))
     }
 
@@ -158,7 +182,19 @@ impl PrivacyService for Rpc {
         let id: Uuid = request.get_ref().id.parse().map_err(|_| not_found())?;
         let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
         let found = store::request::get(&mut tx, user_id, id).await?.ok_or_else(not_found)?;
-        Ok(Response::new(GetPrivacyRequestResponse { request: Some(found.into()) }))
+        let receipts = store::receipt::receipts(&mut tx, id).await?;
+        Ok(Response::new(GetPrivacyRequestResponse { request: Some(convert::request(found, receipts)) }))
+    }
+}
+
+impl Rpc {
+    /// A URL of the file of an export, and until when it is valid.
+    fn file_url(&self, id: Uuid, now: DateTime<Utc>) -> (String, DateTime<Utc>) {
+        let (token, expires_at) = self.tokens.issue(id, now);
+        let mut url = self.public_url.clone();
+        url.set_path(&format!("{}/v1/privacy/data-export/{id}/file", url.path().trim_end_matches('/')));
+        url.query_pairs_mut().append_pair("token", &token);
+        (url.into(), expires_at)
     }
 }
 

@@ -3,6 +3,7 @@
 //! responses.
 
 pub(crate) mod action;
+pub(crate) mod erasure;
 pub(crate) mod offboarding;
 pub(crate) mod reindex;
 pub(crate) mod scheduler;

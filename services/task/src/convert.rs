@@ -24,6 +24,7 @@ use baton_proto::{
     },
     convert::{datetime, timestamp, to_struct},
 };
+use baton_store::via;
 use chrono::{DateTime, SubsecRound, Utc};
 use prost_types::Timestamp;
 
@@ -82,7 +83,7 @@ pub(crate) fn task(task: Task, now: DateTime<Utc>) -> proto::Task {
 }
 
 /// An entry of a timeline.
-pub(crate) fn entry(TimelineEntry { id, logged }: TimelineEntry) -> proto::TimelineEntry {
+pub(crate) fn entry(TimelineEntry { id, via, logged }: TimelineEntry) -> proto::TimelineEntry {
     let StoredEntry { version, kind, actor_id, occurred_at, changes, reason } = logged;
     proto::TimelineEntry {
         id: id.to_string(),
@@ -92,6 +93,7 @@ pub(crate) fn entry(TimelineEntry { id, logged }: TimelineEntry) -> proto::Timel
         occurred_at: Some(timestamp(occurred_at)),
         changes: Some(to_struct(changes)),
         reason,
+        via: via.map(via::to_proto),
     }
 }
 
@@ -159,7 +161,7 @@ pub(crate) fn visibility(visibility: i32) -> Option<Visibility> {
 }
 
 /// The priority in the contract.
-fn to_priority(priority: Priority) -> TaskPriority {
+pub(crate) fn to_priority(priority: Priority) -> TaskPriority {
     match priority {
         Priority::Low => TaskPriority::Low,
         Priority::Medium => TaskPriority::Medium,

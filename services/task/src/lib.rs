@@ -34,7 +34,7 @@ use baton_service::{Service, Spec};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    application::{reindex, scheduler},
+    application::{erasure, reindex, scheduler},
     clients::{internal::InternalDirectory, tenancy::MemberDirectory},
     events::consume,
     maintenance::{attachment_gc, quota_counters, trash_purge},
@@ -66,8 +66,9 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let service = Service::open(&SPEC, &config.service, clock.clone(), shutdown.clone())?;
     let (config, files) = config.own;
     let (db, files) = (service.db(), Files::open(&files, clock)?);
+    let erased = db.clone();
     let directory = InternalDirectory::new(service.auth()?, service.tenancy()?, service.service_tokens()?);
-    let members = MemberDirectory(service.tenancy()?);
+    let members = MemberDirectory { tenancy: service.tenancy()?, restrictions: service.restrictions() };
     let rpc = rpc::Rpc { db: db.clone(), members, directory: directory.clone() };
     let limits = attachment::Limits {
         max_bytes: i32::try_from(config.attachments_max_bytes).unwrap_or(i32::MAX),
@@ -97,8 +98,9 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
             let files = files.clone();
             async move { attachment_gc::delete_account_content(&files, account_id).await }
         })
+        .before_erasure(move |subject| erasure::before(erased.clone(), subject))
         .job(reindex::JOB, reindex::run)
-        .every("task.timers", scheduler::POLL_INTERVAL, move |db| scheduler::poll(db, directory.clone()))
+        .every("task.timers", baton_store::timers::POLL_INTERVAL, move |db| scheduler::poll(db, directory.clone()))
         .every("task.trash", trash_purge::INTERVAL, trash_purge::sweep)
         .every("task.quota_counters", quota_counters::INTERVAL, move |db| {
             quota_counters::fold_all(db, shutdown.clone())

@@ -1,6 +1,5 @@
 //! Work that a time triggers: due dates, reminders, and recurring tasks.
 
 pub(crate) mod follow_ups;
-pub(crate) mod recurrence;
 pub(crate) mod series;
 pub(crate) mod timer;

@@ -3,7 +3,9 @@
 //! RPCs, the event consumer and periodic work call these functions. Rules that need none of that are in the domain
 //! modules (`src/member.rs`, `src/account.rs`, ...), and SQL is in `src/store/`.
 
+pub(crate) mod dpa;
 pub(crate) mod entitlement;
+pub(crate) mod erasure;
 pub(crate) mod invitation_emails;
 pub(crate) mod invitations;
 pub(crate) mod member_email;

@@ -15,6 +15,11 @@ baton_runtime::config! {
         pub stripe_webhook_secrets: Option<Secret> = "BATON_TENANCY_STRIPE_WEBHOOK_SECRETS";
         /// Which of Stripe's prices buys which tier, separated by commas: `price_1=pro`.
         pub stripe_prices: Vec<String> = "BATON_TENANCY_STRIPE_PRICES", default "";
+        /// The name of the keys that sign checkpoints of activity logs, a URL without scheme: `example.com/activity`.
+        pub checkpoint_name: String = "BATON_TENANCY_CHECKPOINT_NAME", default "baton/activity";
+        /// The keys that sign checkpoints of activity logs, each 32 random bytes in base64, separated by commas: the first one
+        /// signs, all are published.
+        pub checkpoint_keys: Secret = "BATON_TENANCY_CHECKPOINT_KEYS";
         /// Days that the activity log is kept, 30 at least. Rows are gone at most a week later.
         pub activity_days: u16 = "BATON_TENANCY_ACTIVITY_DAYS", default "90";
     }

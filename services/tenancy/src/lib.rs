@@ -3,10 +3,12 @@
 mod account;
 mod activity;
 mod application;
+mod audit_file;
 mod billing;
 mod clients;
 mod config;
 mod convert;
+mod dpa;
 mod emails;
 mod events;
 mod export;
@@ -22,12 +24,14 @@ mod usage;
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use baton_access::{IdentityCache, MailedTokens};
+use baton_audit::LogKeys;
 use baton_mail::{MailConfig, Mailer};
 use baton_proto::baton::tenancy::v1::{
     account_service_server::AccountServiceServer, activity_service_server::ActivityServiceServer,
-    billing_service_server::BillingServiceServer, internal_service_server::InternalServiceServer,
+    audit_service_server::AuditServiceServer, billing_service_server::BillingServiceServer,
+    dpa_service_server::DpaServiceServer, internal_service_server::InternalServiceServer,
     member_service_server::MemberServiceServer, usage_service_server::UsageServiceServer,
 };
 use baton_runtime::{Clock, Shutdown};
@@ -37,12 +41,14 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     application::{
+        erasure,
         invitation_emails::{EmailJobs, INVITATION_JOB},
         member_email,
     },
-    maintenance::{activity_log, expiry, payment_grace},
+    maintenance::{activity_log, checkpoints, expiry, payment_grace},
 };
 
+pub use audit_file::{VerifiedLog, verify as verify_audit_file};
 pub use config::TenancyConfig;
 
 /// The service.
@@ -52,7 +58,7 @@ pub static SPEC: Spec = Spec {
     migrations: &sqlx::migrate!("../../migrations/tenancy"),
     personal_data: include_str!("../../../migrations/tenancy/personal_data.toml"),
     peers: &["auth"],
-    generated_keys: &[("BATON_TENANCY_MAILED_TOKEN_KEY", "")],
+    generated_keys: &[("BATON_TENANCY_MAILED_TOKEN_KEY", ""), ("BATON_TENANCY_CHECKPOINT_KEYS", "")],
     has_service_secret: true,
     optional: false,
 };
@@ -69,10 +75,14 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let (config, mail) = config.own;
     ensure!(config.activity_days >= 30, "BATON_TENANCY_ACTIVITY_DAYS must be 30 or more");
     let (db, days) = (service.db(), config.activity_days);
+    let erased = db.clone();
     let tiers = tier::Tiers::with(&config.tier_limits)?;
     let mailed_tokens = MailedTokens::new(&config.mailed_token_key)?;
     let auth = clients::auth::AuthClient::new(service.auth()?, service.service_tokens()?);
+    let checkpoint_keys = LogKeys::new(&config.checkpoint_name, &config.checkpoint_keys);
+    let checkpoint_keys = Arc::new(checkpoint_keys.context("BATON_TENANCY_CHECKPOINT_KEYS")?);
     let rpc = rpc::Rpc {
+        checkpoint_keys: checkpoint_keys.clone(),
         db: db.clone(),
         auth: auth.clone(),
         mailed_tokens: mailed_tokens.clone(),
@@ -92,11 +102,14 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .identify_by(tokens, identities)?
         .rpc(AccountServiceServer::new(rpc.clone()))
         .rpc(ActivityServiceServer::new(rpc.clone()))
+        .rpc(AuditServiceServer::new(rpc.clone()))
         .rpc(BillingServiceServer::new(rpc.clone()))
+        .rpc(DpaServiceServer::new(rpc.clone()))
         .rpc(InternalServiceServer::new(rpc.clone()))
         .rpc(UsageServiceServer::new(rpc.clone()))
         .rpc(MemberServiceServer::new(rpc))
         .consume_after(async move { ready.notified().await }, events::consume::Handler(tiers))
+        .before_erasure(move |subject| erasure::before(erased.clone(), subject))
         .job(INVITATION_JOB, move |_, job| {
             let mails = mails.clone();
             async move { mails.run_job(job).await }
@@ -108,9 +121,9 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .every("tenancy.activity_log", activity_log::INTERVAL, move |db| {
             activity_log::maintain_partitions(db, days, partitions.clone())
         })
+        .every("tenancy.checkpoints", checkpoints::INTERVAL, move |db| checkpoints::sweep(db, checkpoint_keys.clone()))
         .every("tenancy.expiry", expiry::INTERVAL, expiry::sweep)
         .every("tenancy.payment_grace", payment_grace::INTERVAL, payment_grace::sweep)
-        .every("tenancy.stripe_events", payment_grace::EVENT_INTERVAL, payment_grace::delete_old_events)
         .serve(listener)
         .await
 }

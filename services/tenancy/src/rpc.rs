@@ -3,7 +3,9 @@
 mod account;
 mod activity;
 mod analytics;
+mod audit;
 mod billing;
+mod dpa;
 mod internal;
 mod invitation;
 mod member;
@@ -12,6 +14,7 @@ mod usage;
 use std::sync::Arc;
 
 use baton_access::{MailedTokens, Principal};
+use baton_audit::LogKeys;
 use baton_errors::{Error, Reason, Result};
 use baton_events::Streams;
 use baton_store::Db;
@@ -28,6 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) db: Db,
+    /// Keys of the activity logs' checkpoints.
+    pub(crate) checkpoint_keys: Arc<LogKeys>,
     pub(crate) auth: AuthClient,
     pub(crate) mailed_tokens: MailedTokens,
     /// Retention of the activity log.

@@ -8,6 +8,7 @@ pub(crate) enum Rule {
     Public,
     Authenticated,
     ServiceOnly,
+    Operator,
     Permission(String),
 }
 
@@ -27,10 +28,11 @@ fn rule(method: &MethodDescriptor) -> Rule {
         let of = baton_proto::pool().get_enum_by_name("baton.access.v1.Permission").unwrap();
         return Rule::Permission(of.get_value(number).unwrap().name().to_owned());
     }
-    match (is("public"), is("authenticated"), is("service_only")) {
-        (true, false, false) => Rule::Public,
-        (false, true, false) => Rule::Authenticated,
-        (false, false, true) => Rule::ServiceOnly,
+    match (is("public"), is("authenticated"), is("service_only"), is("operator")) {
+        (true, false, false, false) => Rule::Public,
+        (false, true, false, false) => Rule::Authenticated,
+        (false, false, true, false) => Rule::ServiceOnly,
+        (false, false, false, true) => Rule::Operator,
         _ => panic!("{} has an empty rule", method.full_name()),
     }
 }

@@ -95,6 +95,8 @@ async fn others(team: &Team, other: &Team) -> Samples {
         other_reminder: Some(reminder(owner, shared).await),
         other_custom_field: Some(custom_field(owner).await),
         other_time_entry: Some(time_entry(owner, shared).await),
+        privacy_request: Some(privacy_request(team).await),
+        other_privacy_request: Some(privacy_request(other).await),
         other_attachment: Some(attachment(owner, shared).await),
         ..Samples::default()
     }
@@ -133,6 +135,12 @@ impl Samples {
             self.invitation = Some(invite(team).await);
         }
     }
+}
+
+/// Requests the export of what the account has of a member.
+async fn privacy_request(team: &Team) -> Uuid {
+    let path = format!("/v1/accounts/{}/members/{}/privacy-requests", team.account_id, team.manager.id);
+    id(&team.owner.post(&path, &json!({"action": "export"})).ok().await["request"])
 }
 
 /// Creates an attachment.

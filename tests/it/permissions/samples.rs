@@ -41,6 +41,8 @@ pub(crate) struct Samples {
     pub(crate) attachment: Option<Uuid>,
     pub(crate) other_attachment: Option<Uuid>,
     pub(crate) other_time_entry: Option<Uuid>,
+    pub(crate) privacy_request: Option<Uuid>,
+    pub(crate) other_privacy_request: Option<Uuid>,
 }
 
 /// Fields that hold ids.
@@ -155,6 +157,9 @@ impl Samples {
             ("blocked_by", _) => (self.parent, self.other_task),
             // Sessions and keys of the caller that no other call needs.
             ("id", "baton.auth.v1") => (None, None),
+            ("id", "baton.privacy.v1") if method.parent_service().name() == "MemberPrivacyService" => {
+                (self.privacy_request, self.other_privacy_request)
+            }
             // Requests of the caller, who has made none.
             ("id", "baton.privacy.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
@@ -192,8 +197,18 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         // A start action, as a dry run.
         ("action", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("dry_run", _) => Some(Value::Bool(true)),
-        ("key", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
         ("type" | "purpose", Kind::String) => text("analytics"),
+        ("delegation_id" | "key" | "actor_id", Kind::String)
+            if ["IssueDelegatedTokenRequest", "TellRequest"].contains(&field.parent_message().name()) =>
+        {
+            Some(Value::String(Uuid::now_v7().to_string()))
+        }
+        ("key", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
+        ("kind", Kind::String) => text("rule"),
+        ("id", Kind::String) if field.parent_message().name() == "DelegationCause" => {
+            Some(Value::String(Uuid::now_v7().to_string()))
+        }
+        ("depth", _) => Some(Value::I32(1)),
         ("given", _) => Some(Value::Bool(false)),
         ("method" | "legal_basis", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("version", Kind::Int32) => Some(Value::I32(1)),
@@ -254,7 +269,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("timezone", _) => text("Europe/Berlin"),
         ("language", _) => text("de-AT"),
         ("first_name" | "last_name", _) => text("Sample"),
-        ("token" | "refresh_token" | "mfa_token", _) => text("sample"),
+        ("token" | "refresh_token" | "mfa_token" | "subject_token", _) => text("sample"),
         ("provider" | "state" | "iss" | "error" | "browser_token", _) => text("sample"),
         ("redirect", _) => text("/sample"),
         ("code", _) => text("000000"),
@@ -276,6 +291,33 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         }
         ("call_id" | "text", _) => text("sample"),
         ("succeeded", _) => Some(Value::Bool(true)),
+        ("restricted" | "marketing", _) => Some(Value::Bool(true)),
+        // Either this or `sequence`.
+        ("from_size", _) => None,
+        ("sequence" | "size", Kind::Int32) => Some(Value::I32(1)),
+        ("leaf_hash", _) => text(&"00".repeat(32)),
+        ("log", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("categories", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        ("summary" | "exemption", _) => text("A sample"),
+        ("breach_id", _) => Some(Value::String(Uuid::now_v7().to_string())),
+        ("discovered_at" | "authority_notified_at" | "people_notified_at", Kind::Message(of)) => {
+            let mut time = DynamicMessage::new(of);
+            time.set_field_by_name("seconds", Value::I64(1_700_000_000));
+            Some(Value::Message(time))
+        }
+        ("scope", _) => text("installation"),
+        ("query_sha256", _) => Some(Value::Bytes(vec![0; 32].into())),
+        ("result", Kind::Bytes) => Some(Value::Bytes("{}".into())),
+        ("epsilon_thousandths", _) => Some(Value::U32(1)),
+        ("pseudonym", _) => text(&"a".repeat(52)),
+        ("reversible", _) => Some(Value::Bool(false)),
+        ("ledger_entry_id" | "unless_known_entry_id", _) => None,
+        ("sha256", _) => text(&"00".repeat(32)),
+        ("id", Kind::String) if field.parent_message().name() == "AcceptPolicyRequest" => text("privacy"),
+        ("verification_code", _) => text("00000000"),
+        ("cancellation_token", _) => text("sample"),
+        ("field", _) => text("first_name"),
+        ("value" | "ground", _) => text("Sample"),
         ("first_sequence", _) => Some(Value::U32(1)),
         ("kind" | "category" | "include_categories", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
         ("page" | "per_page", Kind::Int32) => Some(Value::I32(1)),

@@ -11,6 +11,7 @@ fn folders() -> HashMap<&'static str, Vec<&'static str>> {
         ("tenancy", vec!["services/tenancy/tests/it", "services/tenancy/src"]),
         ("task", vec!["services/task/tests/it", "services/task/src"]),
         ("access", vec!["crates/access/src"]),
+        ("recurrence", vec!["crates/recurrence/src"]),
         ("files", vec!["crates/files/src"]),
         ("gateway", vec!["gateway/src", "gateway/tests/it", "gateway/tests"]),
         ("baton", vec!["crates/baton/tests/it"]),

@@ -174,12 +174,13 @@ const DNS: i32 = 53;
 const OTLP: i32 = 4317;
 
 /// The ports of servers outside of Baton, by the end of the variable that says where the server is.
-const SERVERS: [(&str, &[i32]); 6] = [
+const SERVERS: [(&str, &[i32]); 7] = [
     ("_DATABASE_URL", &[5432]),
     ("_REDIS_URL", &[6379]),
     ("_SMTP_URL", &[465, 587]),
     ("_ATTACHMENTS_URL", &[443]),
     ("_EXPORTS_URL", &[443]),
+    ("_LEDGER_URL", &[443]),
     ("_PROVIDERS", &[443]),
 ];
 

@@ -109,6 +109,7 @@ fn services(page: &mut String) {
                 Rule::Public => ("anyone".to_owned(), ["yes"; 4]),
                 Rule::Authenticated => ("signed in".to_owned(), ["yes"; 4]),
                 Rule::ServiceOnly => ("services".to_owned(), ["–"; 4]),
+                Rule::Operator => ("operators".to_owned(), ["–"; 4]),
                 Rule::Permission(permission) => {
                     let held = Role::ALL.map(|role| if matrix::holds(role, permission) { "yes" } else { "–" });
                     (short(permission.as_str_name()), held)

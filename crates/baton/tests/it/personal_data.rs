@@ -9,8 +9,14 @@ use std::{
 };
 
 use baton_platform::platform;
+use baton_runtime::{Clock, Secret};
 use baton_service::Spec;
-use baton_store::personal_data::{CATEGORIES, Class, Column, OnAccountDeletion, PersonalData, SubjectId};
+use baton_store::{
+    Db,
+    personal_data::{CATEGORIES, Class, Column, Erase, OnAccountDeletion, PersonalData, Retention, SubjectId},
+    retention::{self, Rule},
+    subject_data::{Count, Erasure, Subject, Treatment},
+};
 use baton_testkit::database::{Database, Schema};
 use sqlx::{Connection, PgConnection};
 
@@ -62,7 +68,9 @@ fn every_line_is_complete_and_every_subject_has_an_id() {
             for (subject, id) in &table.subjects {
                 let found = match id {
                     SubjectId::Column(column) => has(name, column),
-                    SubjectId::Through { through, table, column } => has(name, through) && has(table, column),
+                    SubjectId::Through { through, table, key, column, .. } => {
+                        has(name, through) && has(table, key) && has(table, column)
+                    }
                     SubjectId::Within { within } => has(name, within),
                 };
                 if !found {
@@ -227,9 +235,12 @@ async fn every_subject_has_an_index() {
         .fetch_all(&mut conn)
         .await
         .unwrap();
-        for (name, table) in data.tables.iter().filter(|(_, table)| table.is_exported()) {
+        for (name, table) in &data.with_platform().unwrap().tables {
             for (subject, id) in &table.subjects {
-                let about = |line: &Column| line.is_exported() && line.subject.as_ref() == Some(subject);
+                let about = |line: &Column| {
+                    let is_read = line.is_exported() || matches!(line.erase, Some(Erase::Delete | Erase::Clear));
+                    is_read && line.subject.as_ref() == Some(subject)
+                };
                 let (table_of_id, column) = match id {
                     SubjectId::Column(column) if table.columns.values().any(about) => (name, column),
                     SubjectId::Through { table: of, column, .. } if table.columns.values().any(about) => (of, column),
@@ -242,10 +253,76 @@ async fn every_subject_has_an_index() {
                 if !found {
                     wrong.push(format!("{}.{table_of_id}: no index on {column}, of the {subject}", spec.name));
                 }
+                // Rows that belong to those of another table are found by what references it.
+                if let SubjectId::Through { through, .. } = id {
+                    let begins = |columns: &Vec<String>| {
+                        let of_account = columns.first().is_some_and(|first| first == "account_id");
+                        columns.get(usize::from(of_account)) == Some(through)
+                    };
+                    if !indexes.iter().any(|(table, columns)| table == name && begins(columns)) {
+                        wrong.push(format!("{}.{name}: no index on {through}, of the {subject}", spec.name));
+                    }
+                }
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rows whose time is over are deleted: by the engine of all rules, by an index, or by the work that the catalogue names.
+#[tokio::test]
+async fn every_rule_of_retention_has_its_work_and_its_index() {
+    let database = Database::create(&schemas()).await;
+    let mut conn = PgConnection::connect(&database.admin_url()).await.unwrap();
+    let mut wrong = Vec::new();
+    for spec in specs() {
+        let data = PersonalData::parse(spec.personal_data).unwrap().with_platform().unwrap();
+        for (name, table) in &data.tables {
+            let Retention { until, days, column, by, .. } = &table.retention;
+            let is_rule = Rule::of(name, &table.retention).is_some();
+            if (by == retention::WORK) != is_rule || column.is_some() && days.is_none() {
+                wrong.push(format!("{}.{name}: a rule of {by} has a column and days, and no other", spec.name));
+            }
+            // Whatever expires has a work: the engine, one of the service's own, or the row that it belongs to.
+            if until == "expired" && !is_rule && by != "cascade" && !by.contains('.') {
+                wrong.push(format!("{}.{name}: nothing deletes what has expired", spec.name));
+            }
+            let Some(column) = column else { continue };
+            let indexed: bool = sqlx::query_scalar(
+                "select exists (select from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]
+                                where indrelid = format('%I.%I', $1, $2)::regclass and attname = $3)",
+            )
+            .bind(spec.name)
+            .bind(name)
+            .bind(column)
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+            if !indexed {
+                wrong.push(format!("{}.{name}: no index begins with {column}", spec.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every catalogue says something that statements can do.
+#[tokio::test]
+async fn every_person_can_be_erased_from_every_schema() {
+    let database = Database::create(&schemas()).await;
+    for spec in specs() {
+        let urls = (Secret::new(database.app_url(spec.name)), Secret::new(database.system_url(spec.name)));
+        let db = Db::open(spec.name, &urls.0, &urls.1, 2, Clock::system()).unwrap();
+        let data = PersonalData::parse(spec.personal_data).unwrap();
+        let erasure = Erasure::open(&db, &data).await.unwrap_or_else(|error| panic!("{}: {error:?}", spec.name));
+        let nobody = db.clock().new_id();
+        assert_eq!(erasure.erase(&db, Subject::everywhere(nobody), "").await.unwrap().cursor, None, "{}", spec.name);
+        let counts = erasure.count_all(&db, Subject::everywhere(nobody)).await.unwrap();
+        assert!(counts.iter().all(|count| count.rows == 0), "{counts:?}");
+        // What is kept or expires says why.
+        let stays = |count: &&Count| matches!(count.treatment, Treatment::Keep | Treatment::Expires);
+        assert!(counts.iter().filter(stays).all(|count| !count.reason.is_empty()), "{counts:?}");
+    }
 }
 
 /// The privacy service asks every service that has data of people.

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use crate::store;
 
 /// The last use is written at most once per interval.
-const LAST_USED_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+pub(crate) const LAST_USED_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
 /// Returns the grant of the key with this hash.
 ///

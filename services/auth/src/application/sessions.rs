@@ -1,13 +1,13 @@
 //! Closes sessions, and checks them for the access layer.
 
 use async_trait::async_trait;
-use baton_access::{Caller, KeyGrant, PresentedKey, Sessions};
+use baton_access::{Caller, DelegationSource, KeyGrant, PresentedKey, Sessions};
 use baton_errors::{Reason, Result};
 use baton_store::{Db, Tenant, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::api_key;
+use super::{api_key, delegation};
 use crate::{events::publish, store};
 
 /// Closes a user's open sessions, except `except`, publishes an event for each, and returns their number.
@@ -33,5 +33,9 @@ impl Sessions for LocalSessions {
 
     async fn api_key(&self, key: &PresentedKey) -> Result<KeyGrant> {
         api_key::resolve(&self.0, &key.hash).await
+    }
+
+    async fn delegation(&self, caller: &Caller, source: DelegationSource) -> Result<Vec<String>> {
+        delegation::authentication_methods(&self.0, caller.user_id, source).await
     }
 }

@@ -7,12 +7,15 @@ use async_trait::async_trait;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use baton_access::{
-    Claims,
-    token::{AUDIENCE, KeySource, SERVICE_TYPE, ServiceClaims, service_audience},
+    Claims, DelegatedClaims, DelegationSource,
+    token::{
+        AUDIENCE, Actor, DELEGATED_TTL_SECONDS, DELEGATED_TYPE, KeySource, SERVICE_TYPE, ServiceClaims,
+        service_audience,
+    },
 };
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::JsonWebKey;
-use baton_runtime::Clock;
+use baton_runtime::{Cause, Clock};
 use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -55,6 +58,26 @@ pub struct KeyInfo {
     pub state: KeyState,
     /// When it begins, or began, to sign.
     pub signs_from: DateTime<Utc>,
+}
+
+/// The contents of a delegated token.
+pub(crate) struct NewDelegatedToken {
+    pub(crate) audience: String,
+    pub(crate) user_id: Uuid,
+    pub(crate) act: Actor,
+    pub(crate) account_id: Uuid,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) source: DelegationSource,
+    pub(crate) cause: Option<Cause>,
+    /// Latest expiry, Unix time in seconds.
+    pub(crate) expires_at: Option<i64>,
+}
+
+/// A signed delegated token.
+pub(crate) struct DelegatedToken {
+    pub(crate) text: String,
+    /// Seconds until it expires.
+    pub(crate) expires_in: i32,
 }
 
 impl SigningKeys {
@@ -196,6 +219,33 @@ impl SigningKeys {
             jti: clock.new_id(),
         };
         self.sign_claims(SERVICE_TYPE, &claims)
+    }
+
+    /// Signs a token with which a service acts for a user.
+    pub(crate) fn sign_delegated_token(&self, token: NewDelegatedToken) -> Result<DelegatedToken> {
+        let clock = self.0.db.clock();
+        let iat = clock.now().timestamp();
+        let exp = iat + i64::from(DELEGATED_TTL_SECONDS);
+        let exp = token.expires_at.map_or(exp, |latest| latest.min(exp));
+        // Verifiers tolerate a token that has just expired; it is exchanged for nothing.
+        if exp <= iat {
+            return Err(Reason::TokenInvalid.into());
+        }
+        let claims = DelegatedClaims {
+            iss: self.0.issuer.clone(),
+            aud: service_audience(&token.audience),
+            sub: token.user_id,
+            act: token.act,
+            account_id: token.account_id,
+            scope: token.scopes.join(" "),
+            source: token.source,
+            cause: token.cause,
+            exp,
+            iat,
+            jti: clock.new_id(),
+        };
+        let expires_in = i32::try_from(exp - iat).unwrap_or_default();
+        Ok(DelegatedToken { text: self.sign_claims(DELEGATED_TYPE, &claims)?, expires_in })
     }
 
     fn sign_claims(&self, typ: &str, claims: &impl Serialize) -> Result<String> {

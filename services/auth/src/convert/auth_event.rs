@@ -44,6 +44,8 @@ fn kind(kind: AuthEventKind) -> proto::AuthEventKind {
         AuthEventKind::Deactivated => proto::AuthEventKind::Deactivated,
         AuthEventKind::Reactivated => proto::AuthEventKind::Reactivated,
         AuthEventKind::Reauthenticated => proto::AuthEventKind::Reauthenticated,
+        AuthEventKind::DelegationCreated => proto::AuthEventKind::DelegationCreated,
+        AuthEventKind::DelegationEnded => proto::AuthEventKind::DelegationEnded,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Events that the service publishes. They belong to no account.
 
 use baton_catalog::Payload;
-use baton_proto::baton::auth::v1::{ApiKeyEvent, IdentityEvent, UserEvent};
+use baton_proto::baton::auth::v1::{ApiKeyEvent, DelegationEvent, IdentityEvent, UserEvent};
 use baton_store::Event;
 use uuid::Uuid;
+
+use crate::delegation::StoredDelegation;
 
 /// A user registered. Their address is not confirmed yet.
 pub(crate) fn user_registered(user_id: Uuid) -> Event {
@@ -33,6 +35,11 @@ pub(crate) fn user_password_changed(user_id: Uuid) -> Event {
 /// A user deactivated their sign-in.
 pub(crate) fn user_deactivated(user_id: Uuid) -> Event {
     user(Payload::UserDeactivated, user_id, None)
+}
+
+/// A user's deactivation cannot be undone any more.
+pub(crate) fn user_retention_ended(user_id: Uuid) -> Event {
+    user(Payload::UserRetentionEnded, user_id, None)
 }
 
 /// A user reactivated their sign-in.
@@ -78,6 +85,26 @@ pub(crate) fn api_key_created(id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> E
 /// A user deleted an API key.
 pub(crate) fn api_key_revoked(id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> Event {
     api_key(Payload::ApiKeyRevoked, id, user_id, bound)
+}
+
+/// A user allowed a service to act for them.
+pub(crate) fn delegation_created(grant: &StoredDelegation) -> Event {
+    delegation(Payload::DelegationCreated, grant)
+}
+
+/// A grant ended.
+pub(crate) fn delegation_ended(grant: &StoredDelegation) -> Event {
+    delegation(Payload::DelegationEnded, grant)
+}
+
+fn delegation(kind: fn(DelegationEvent) -> Payload, grant: &StoredDelegation) -> Event {
+    let payload = DelegationEvent {
+        delegation_id: grant.id.to_string(),
+        user_id: grant.user_id.to_string(),
+        service: grant.service.clone(),
+        account_id: grant.bound_account_id.to_string(),
+    };
+    Event::new(kind(payload), Uuid::nil(), grant.id)
 }
 
 fn api_key(kind: fn(ApiKeyEvent) -> Payload, id: Uuid, user_id: Uuid, bound: Option<Uuid>) -> Event {

@@ -193,7 +193,7 @@ impl AuthService for Rpc {
         // The access layer has already checked the session and refuses closed ones.
         let caller = caller(&request)?;
         let key = match &caller.credential {
-            Credential::Session => None,
+            Credential::Session | Credential::Delegated(_) => None,
             Credential::ApiKey(key) => Some(KeyGrant {
                 id: key.id.to_string(),
                 scopes: key.scopes.clone(),
@@ -203,7 +203,11 @@ impl AuthService for Rpc {
             }),
         };
         let proved_at = caller.proved_at.map(timestamp);
-        Ok(Response::new(CheckSessionResponse { user_id: caller.user_id.to_string(), key, proved_at }))
+        let amr = match &caller.credential {
+            Credential::Delegated(_) => caller.amr.clone(),
+            Credential::Session | Credential::ApiKey(_) => Vec::new(),
+        };
+        Ok(Response::new(CheckSessionResponse { user_id: caller.user_id.to_string(), key, proved_at, amr }))
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Rpc, auth::ACTIVATION_LINK_TTL};
 use crate::{
-    application::sessions,
+    application::{delegation, sessions},
     auth_event::AuthEventKind,
     emails,
     events::publish,
@@ -119,7 +119,8 @@ impl PasswordService for Rpc {
         if !set_password(&mut tx, &user, &hash, true, (AuthEventKind::PasswordReset, None)).await? {
             return Err(invalid().into());
         }
-        // A user who lost control of their sign-in cannot tell which keys a stranger created.
+        // A user who lost control of their sign-in cannot tell which keys and grants a stranger created.
+        delegation::end_all(&mut tx, user_id).await?;
         let ended = store::api_key::delete_all(&mut tx, user_id).await?;
         if !ended.is_empty() {
             store::auth_event::insert(&mut tx, user_id, AuthEventKind::ApiKeyRevoked, None).await?;

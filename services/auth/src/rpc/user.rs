@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::Rpc;
 use crate::{
-    application::sessions,
+    application::{delegation, sessions},
     auth_event::AuthEventKind,
     convert, emails,
     events::publish,
@@ -72,6 +72,7 @@ impl UserService for Rpc {
         }
         store::email_link::delete_all(&mut tx, user_id).await?;
         sessions::close_all(&mut tx, user_id, None, "deactivated").await?;
+        delegation::end_all(&mut tx, user_id).await?;
         tx.publish(publish::user_deactivated(user_id)).await?;
         tx.enqueue(emails::DEACTIVATED, &emails::ToUser { user_id }).await?;
         store::auth_event::insert(&mut tx, user_id, AuthEventKind::Deactivated, Some(session_id)).await?;

@@ -80,7 +80,7 @@ pub(crate) async fn enable(tx: &mut Tx, user_id: Uuid, step: i64, now: DateTime<
     Ok(())
 }
 
-/// Deletes a second factor, its challenges, and its methods in sessions and API keys.
+/// Deletes a second factor, its challenges, and its methods in sessions, API keys and grants.
 pub(crate) async fn disable(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     sqlx::query!("delete from auth.mfa_challenges where user_id = $1", user_id).execute(tx.connection()).await?;
     sqlx::query!("delete from auth.second_factors where user_id = $1", user_id).execute(tx.connection()).await?;
@@ -94,6 +94,14 @@ pub(crate) async fn disable(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     .await?;
     sqlx::query!(
         "update auth.api_keys set amr = array_remove(array_remove(amr, 'mfa'), 'otp')
+         where user_id = $1 and 'mfa' = any(amr)",
+        user_id
+    )
+    .execute(tx.connection())
+    .await?;
+    // After the sessions, which a new grant locks: it is either seen here or has the methods that are left.
+    sqlx::query!(
+        "update auth.delegations set amr = array_remove(array_remove(amr, 'mfa'), 'otp')
          where user_id = $1 and 'mfa' = any(amr)",
         user_id
     )

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod deactivation;
+mod delegations;
 mod email_change;
 mod forged_tokens;
 mod helpers;

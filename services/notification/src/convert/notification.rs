@@ -17,6 +17,7 @@ impl From<Notification> for proto::Notification {
             action_url: kind.action_url(account_id, task_id),
             read_at: notification.read_at.map(timestamp),
             created_at: Some(timestamp(notification.created_at)),
+            text: notification.text,
         }
     }
 }
@@ -40,6 +41,7 @@ pub(crate) fn notification_type(kind: NotificationType) -> proto::NotificationTy
         NotificationType::TaskCanceled => proto::NotificationType::TaskCanceled,
         NotificationType::TaskReopened => proto::NotificationType::TaskReopened,
         NotificationType::TaskRestored => proto::NotificationType::TaskRestored,
+        NotificationType::Message => proto::NotificationType::Message,
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use baton_catalog::EventType;
 use baton_errors::{Error, Result};
 use baton_proto::baton::events::v1::Envelope;
-use baton_store::Tx;
+use baton_store::{Restrictions, Tx};
 use uuid::Uuid;
 
 use super::publish::notification_created;
@@ -17,7 +17,10 @@ use crate::{
 
 /// The service's event handler.
 #[derive(Debug)]
-pub(crate) struct Handler;
+pub(crate) struct Handler {
+    /// People who are told nothing: their data is only stored.
+    pub(crate) restrictions: Restrictions,
+}
 
 #[async_trait]
 impl baton_events::Handler for Handler {
@@ -36,6 +39,7 @@ impl baton_events::Handler for Handler {
         let notifications: Vec<Notification> = notice
             .recipients
             .into_iter()
+            .filter(|&user_id| !self.restrictions.contains(user_id))
             .map(|user_id| Notification {
                 id: clock.new_id(),
                 account_id,
@@ -45,6 +49,7 @@ impl baton_events::Handler for Handler {
                 actor_id: notice.actor_id,
                 read_at: None,
                 created_at: clock.now(),
+                text: None,
             })
             .collect();
         let added = store::notification::add(tx, source_event_id, &notifications).await?;

@@ -17,6 +17,7 @@ struct Row {
     actor_id: Option<Uuid>,
     read_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    text: Option<String>,
 }
 
 impl TryFrom<Row> for Notification {
@@ -33,6 +34,7 @@ impl TryFrom<Row> for Notification {
             actor_id: row.actor_id,
             read_at: row.read_at,
             created_at: row.created_at,
+            text: row.text,
         })
     }
 }
@@ -45,8 +47,8 @@ pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Not
     let Some(first) = notifications.first() else { return Ok(Vec::new()) };
     let added = sqlx::query_scalar!(
         r#"insert into notification.notifications
-               (id, account_id, user_id, type, task_id, actor_id, source_event_id, created_at)
-           select told.id, $3, told.user_id, $4, $5, $6, $7, $8
+               (id, account_id, user_id, type, task_id, actor_id, source_event_id, created_at, text)
+           select told.id, $3, told.user_id, $4, $5, $6, $7, $8, $9
            from unnest($1::uuid[], $2::uuid[]) as told (id, user_id)
            on conflict on constraint notifications_source_event_id_user_id_key do nothing
            returning id"#,
@@ -58,6 +60,7 @@ pub(crate) async fn add(tx: &mut Tx, source_event_id: Uuid, notifications: &[Not
         first.actor_id,
         source_event_id,
         first.created_at,
+        first.text,
     )
     .fetch_all(tx.connection())
     .await?;
@@ -76,7 +79,7 @@ pub(crate) async fn list(
     let rows = if unread {
         sqlx::query_as!(
             Row,
-            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
+            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at, text
              from notification.notifications
              where account_id = $1 and user_id = $2 and read_at is null and id < $3
              order by id desc limit $4 offset $5",
@@ -91,7 +94,7 @@ pub(crate) async fn list(
     } else {
         sqlx::query_as!(
             Row,
-            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at
+            "select id, account_id, user_id, type as kind, task_id, actor_id, read_at, created_at, text
              from notification.notifications
              where account_id = $1 and user_id = $2 and id < $3
              order by id desc limit $4 offset $5",
@@ -140,7 +143,7 @@ pub(crate) async fn mark_read(
                            where account_id = $1 and user_id = $2 and id = $3 for update)
            update notification.notifications n set read_at = coalesce(n.read_at, $4) from before
            where n.id = before.id
-           returning n.id, n.account_id, n.user_id, n.type as kind, n.task_id, n.actor_id, n.read_at, n.created_at,
+           returning n.id, n.account_id, n.user_id, n.type as kind, n.task_id, n.actor_id, n.read_at, n.created_at, n.text,
                      before.read_at is null as "newly!""#,
         tx.tenant().account_id,
         user_id,
@@ -159,6 +162,7 @@ pub(crate) async fn mark_read(
         actor_id: row.actor_id,
         read_at: row.read_at,
         created_at: row.created_at,
+        text: row.text,
     })?;
     Ok(Some((notification, row.newly)))
 }

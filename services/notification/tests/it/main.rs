@@ -11,6 +11,7 @@ mod conversation_updates;
 mod dead_letters;
 mod duplicate_events;
 mod isolation;
+mod messages;
 mod notifications;
 mod recipients;
 mod redis_data_loss;

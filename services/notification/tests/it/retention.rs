@@ -1,7 +1,10 @@
 //! What the platform keeps for a while: events in the streams, and those that could not be handled.
 
 use baton_proto::baton::events::v1::Envelope;
-use baton_store::retention;
+use baton_store::{
+    personal_data::PersonalData,
+    retention::{self, Rule},
+};
 use baton_testkit::eventually;
 use prost::Message as _;
 use uuid::Uuid;
@@ -52,7 +55,14 @@ async fn dead_letters_are_deleted_after_thirty_days() {
         .await
         .unwrap();
     }
-    retention::sweep(fixture.context.db("notification")).await.unwrap();
+    let rules = Rule::all(&PersonalData::parse(baton_notification::SPEC.personal_data).unwrap()).unwrap();
+    let letters =
+        |report: Vec<retention::Oldest>| report.into_iter().find(|line| line.rule.table == "dead_letters").unwrap();
+    let db = fixture.context.db("notification");
+    assert!(letters(retention::report(&db, &rules).await.unwrap()).is_overdue);
+    retention::sweep(db.clone(), &rules).await.unwrap();
+    let after = letters(retention::report(&db, &rules).await.unwrap());
+    assert!(!after.is_overdue && after.oldest.is_some(), "{after:?}");
     let left: Vec<Uuid> = sqlx::query_scalar("select event_id from notification.dead_letters")
         .fetch_all(&fixture.context.admin())
         .await

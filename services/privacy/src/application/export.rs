@@ -17,27 +17,32 @@ use baton_clients::SubjectDataPeer;
 use baton_files::Files;
 use baton_proto::baton::privacy::v1::{DescribeResponse, SubjectTable};
 use baton_store::{
-    Db, Tenant,
+    Db,
     jobs::Job,
     personal_data::{CATEGORIES, PersonalData},
-    subject_data::{Person, SubjectData},
+    subject_data::{Person, Subject, SubjectData},
 };
+use baton_vault::Vault;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use self::archive::Archive;
+use super::members;
 use crate::{
+    consent::Proof,
     convert,
-    request::{AVAILABLE_FOR, EXPORT_TIMEOUT, RequestState},
+    request::{AVAILABLE_FOR, DataExport, EXPORT_TIMEOUT, PrivacyRequest, RequestState},
     store,
 };
 
 /// The job that makes an export.
 pub(crate) const BUILD_JOB: &str = "privacy.export";
+/// The job that makes an export of what an account has of a member. Not [`BUILD_JOB`], because the previous program version
+/// would export everything of the person.
+pub(crate) const BUILD_MEMBER_JOB: &str = "privacy.export_member";
 /// Version of the archive's format.
 const FORMAT: u32 = 1;
 /// Attempts to continue the stream of a service that breaks off, before the job is tried again as a whole.
@@ -71,58 +76,79 @@ pub(crate) struct Builder {
     pub(crate) sources: Vec<SubjectDataPeer>,
     /// The catalogue of this service.
     pub(crate) own_data: Arc<PersonalData>,
+    pub(crate) vault: Vault,
 }
 
 impl Builder {
     /// Runs the job. It begins anew when it was interrupted.
     pub(crate) async fn run(&self, job: Job) -> anyhow::Result<()> {
         let id: Uuid = job.payload()?;
-        let Some((user_id, requested_at, categories)) = store::export::pending(&self.db, id).await? else {
+        let Some(DataExport { request, categories, .. }) = store::export::pending(&self.db, id).await? else {
             return Ok(());
         };
-        if self.db.clock().now() - requested_at > EXPORT_TIMEOUT {
+        if self.db.clock().now() - request.requested_at > EXPORT_TIMEOUT {
             // Before the job would be dropped: a request does not stay open without anybody working on it.
             tracing::error!(request.id = %id, "an export was not ready after a day");
-            return self.end(id, user_id, RequestState::Failed, None).await;
+            self.end(request, RequestState::Failed, None).await?;
+            return Ok(());
         }
-        let archive = self.collect(user_id, &categories).await?;
+        let subject =
+            Subject { user_id: request.user_id, account_id: request.account.map(|account| account.account_id) };
+        let archive = self.collect(subject, &categories).await?;
         // Another worker may make the same export, if this one was taken for dead: each has a file of its own, and the first
         // to end names it.
         let file = self.db.clock().new_id();
         self.files.put(&file_key(file), archive.file).await?;
         let until = self.db.clock().now() + AVAILABLE_FOR;
-        self.end(id, user_id, RequestState::Ready, Some((file, &archive.sha256, until))).await
+        if !self.end(request, RequestState::Ready, Some((file, &archive.sha256, until))).await? {
+            // Another worker has made it, or the person was erased meanwhile.
+            self.files.delete(&file_key(file)).await?;
+        }
+        Ok(())
     }
 
+    /// Ends an export; `false` if it has ended already.
     async fn end(
         &self,
-        id: Uuid,
-        user_id: Uuid,
+        request: PrivacyRequest,
         state: RequestState,
         file: Option<(Uuid, &[u8], DateTime<Utc>)>,
-    ) -> anyhow::Result<()> {
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        if store::export::end(&mut tx, id, state, file, self.db.clock().now()).await? {
-            let payload = if state == RequestState::Ready {
-                Payload::PrivacyRequestCompleted
-            } else {
-                Payload::PrivacyRequestFailed
-            };
-            tx.publish(convert::event(payload, id, user_id, state)).await?;
+    ) -> anyhow::Result<bool> {
+        let mut tx = self.db.begin(request.tenant()).await?;
+        let has_ended = store::export::end(&mut tx, request.id, state, file, self.db.clock().now()).await?;
+        if has_ended {
+            let is_ready = state == RequestState::Ready;
+            let PrivacyRequest { id, user_id, kind, .. } = request;
+            tx.publish(match request.account {
+                Some(account) => {
+                    let payload = if is_ready { Payload::MemberRequestCompleted } else { Payload::MemberRequestFailed };
+                    convert::member_event(payload, account, id, user_id, (kind, state))
+                }
+                None => {
+                    let payload =
+                        if is_ready { Payload::PrivacyRequestCompleted } else { Payload::PrivacyRequestFailed };
+                    convert::event(payload, id, user_id, kind, state)
+                }
+            })
+            .await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(has_ended)
     }
 
     /// Writes the archive.
-    async fn collect(&self, user_id: Uuid, categories: &[String]) -> anyhow::Result<archive::Finished> {
+    async fn collect(&self, subject: Subject, categories: &[String]) -> anyhow::Result<archive::Finished> {
         let archive = Archive::begin()?;
         let mut services = Vec::new();
         for source in &self.sources {
             services.push((source.name(), source.describe().await?));
         }
         services.push((crate::SPEC.name, baton_service::describe(&self.own_data)));
-        let accounts = self.accounts(user_id).await?;
-        let manifest = manifest(user_id, self.db.clock().now().to_rfc3339(), categories, &services);
+        let accounts = match subject.account_id {
+            Some(account_id) => vec![account_id],
+            None => self.accounts(subject.user_id).await?,
+        };
+        let manifest = manifest(subject, self.db.clock().now().to_rfc3339(), categories, &services);
         archive.file("manifest.json").await?;
         archive.text(serde_json::to_vec_pretty(&manifest)?).await?;
         let own = Arc::new(SubjectData::open(&self.db, &self.own_data).await?);
@@ -131,9 +157,11 @@ impl Builder {
             archive.text(*b"[").await?;
             let mut writer = TableWriter { archive: &archive, table: None };
             for source in &self.sources {
-                self.export(source, (user_id, &accounts), category, &mut writer).await?;
+                self.export(source, (subject, &accounts), category, &mut writer).await?;
             }
-            self.export_own(own.clone(), user_id, category, &mut writer).await?;
+            if subject.account_id.is_none() {
+                self.export_own(own.clone(), subject.user_id, category, &mut writer).await?;
+            }
             writer.end().await?;
             archive.text(*b"]\n").await?;
         }
@@ -142,33 +170,22 @@ impl Builder {
 
     /// The accounts whose member the person is, as tenancy exports their memberships.
     async fn accounts(&self, user_id: Uuid) -> anyhow::Result<Vec<Uuid>> {
-        let tenancy = self.sources.iter().find(|source| source.name() == "tenancy");
-        let tenancy = tenancy.ok_or_else(|| anyhow!("tenancy is no source"))?;
-        let mut responses = tenancy.export(user_id, &[], convert::category("profile"), "").await?;
-        let mut accounts = Vec::new();
-        while let Some(response) = responses.message().await? {
-            for row in response.rows.iter().filter(|_| response.table == "memberships") {
-                let row: Membership = serde_json::from_str(row)?;
-                // The memberships of those whom they manage or have invited are exported, too, without their state.
-                if row.user_id == Some(user_id) && row.status.as_deref() == Some("active") {
-                    accounts.extend(row.account_id);
-                }
-            }
-        }
-        Ok(accounts)
+        let memberships = members::memberships(&self.sources, Subject::everywhere(user_id)).await?;
+        let active = memberships.into_iter().filter(|membership| membership.status == "active");
+        Ok(active.map(|membership| membership.account_id).collect())
     }
 
     /// Writes what a service has in a category.
     async fn export(
         &self,
         source: &SubjectDataPeer,
-        (user_id, accounts): (Uuid, &[Uuid]),
+        (subject, accounts): (Subject, &[Uuid]),
         category: &str,
         writer: &mut TableWriter<'_>,
     ) -> anyhow::Result<()> {
         let (mut cursor, mut attempts) = (String::new(), 0);
         loop {
-            let broken = match source.export(user_id, accounts, convert::category(category), &cursor).await {
+            let broken = match source.export(subject, accounts, convert::category(category), &cursor).await {
                 Ok(mut rows) => loop {
                     match rows.message().await {
                         Ok(Some(response)) => {
@@ -197,21 +214,34 @@ impl Builder {
         category: &str,
         writer: &mut TableWriter<'_>,
     ) -> anyhow::Result<()> {
-        let person = Person { user_id, accounts: Vec::new() };
+        let person = Person { user_id, accounts: Vec::new(), within: None };
         let mut rows = std::pin::pin!(data.export(self.db.clone(), person, category, "")?);
         while let Some(found) = rows.try_next().await? {
             writer.rows(crate::SPEC.name, &found.table, found.rows).await?;
         }
-        Ok(())
+        if category == "consents" { self.export_proofs(user_id, writer).await } else { Ok(()) }
     }
-}
 
-/// What is read of an exported membership.
-#[derive(Deserialize)]
-struct Membership {
-    account_id: Option<Uuid>,
-    user_id: Option<Uuid>,
-    status: Option<String>,
+    /// Writes what proves the person's answers, in clear.
+    async fn export_proofs(&self, user_id: Uuid, writer: &mut TableWriter<'_>) -> anyhow::Result<()> {
+        let Some(key) = self.vault.existing_key(user_id).await? else { return Ok(()) };
+        let mut after = Uuid::nil();
+        loop {
+            let sealed = store::consent::sealed_evidence(&self.db, user_id, after).await?;
+            let Some((last, _)) = sealed.last() else { return Ok(()) };
+            after = *last;
+            let rows = sealed.iter().map(|(id, sealed)| {
+                // After the vault was lost, nobody can open what was sealed before.
+                let proof = key.open(&Proof::context(*id), sealed).ok();
+                let proof = proof.and_then(|proof| serde_json::from_slice::<Proof>(&proof).ok());
+                if proof.is_none() {
+                    tracing::warn!(answer.id = %id, "the evidence of a consent cannot be opened");
+                }
+                json!({"id": id, "proof": proof}).to_string()
+            });
+            writer.rows(crate::SPEC.name, "consents.evidence", rows.collect()).await?;
+        }
+    }
 }
 
 /// Writes `{"service", "table", "rows"}` objects. The rows of a table come one after the other.
@@ -242,7 +272,7 @@ impl TableWriter<'_> {
     }
 }
 
-fn manifest(user_id: Uuid, at: String, categories: &[String], services: &[(&str, DescribeResponse)]) -> Value {
+fn manifest(subject: Subject, at: String, categories: &[String], services: &[(&str, DescribeResponse)]) -> Value {
     let tables = |category: &str| {
         let of_category = move |table: &&SubjectTable| table.category() == convert::category(category);
         let tables = services.iter().flat_map(|(service, described)| {
@@ -266,7 +296,9 @@ fn manifest(user_id: Uuid, at: String, categories: &[String], services: &[(&str,
     json!({
         "format": FORMAT,
         "created_at": at,
-        "user_id": user_id,
+        "user_id": subject.user_id,
+        // The account, if these are its data of a member.
+        "account_id": subject.account_id,
         "categories": described,
         // No service derives anything about people at present.
         "inferences": [],

@@ -1,6 +1,6 @@
 //! RPCs for purposes and consents.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use baton_access::caller;
 use baton_catalog::Payload;
@@ -15,14 +15,16 @@ use baton_proto::{
 };
 use baton_runtime::origin::Origin;
 use baton_store::{Event, Tenant, Tx};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use uuid::Uuid;
 
-use super::Rpc;
+use super::{Rpc, rights::publish};
 use crate::{
-    consent::{self, Answered, ConsentState},
+    consent::{self, Answered, ConsentState, Proof},
     convert,
     purpose::{PURPOSES, Purpose},
+    request::PrivacyRequest,
     store::{
         self,
         consent::{Evidence, StateChange},
@@ -81,26 +83,14 @@ impl ConsentService for Rpc {
             }
             checked.push((purpose, answer));
         }
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        store::consent::lock(&mut tx, user_id).await?;
-        let mut states = store::consent::states(&mut tx, user_id).await?;
-        let mut changes = Vec::new();
-        for (purpose, answer) in &checked {
+        let answers = checked.iter().map(|(purpose, answer)| {
             let is_objected = objects && purpose.is_objected_by_control;
             let method = if is_objected { "privacy_control".to_owned() } else { convert::method_name(answer.method()) };
             let given = answer.given && !is_objected;
-            changes.extend(
-                record(
-                    &mut tx,
-                    user_id,
-                    purpose,
-                    (given, answer.purpose.as_deref().unwrap_or_default(), &method),
-                    &mut states,
-                )
-                .await?,
-            );
-        }
-        tx.commit().await?;
+            Answer { shown: answer.purpose.clone().unwrap_or_default(), ..self.new_answer(purpose, given, &method) }
+        });
+        let answers: Vec<Answer> = answers.collect();
+        let (changes, states) = self.answer(user_id, &answers, None).await?;
         // Whoever gives consent need not wait for collectors; whoever withdraws it does, and is told otherwise by
         // WithdrawConsent only.
         for change in changes.iter().filter(|change| !change.given) {
@@ -122,53 +112,149 @@ impl ConsentService for Rpc {
     ) -> Result<Response<WithdrawConsentResponse>, Status> {
         let user_id = caller(&request)?.user_id;
         let purpose = consent::consentable(&request.get_ref().r#type)?;
-        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
-        store::consent::lock(&mut tx, user_id).await?;
-        let mut states = store::consent::states(&mut tx, user_id).await?;
-        let last = states.get(purpose.id).copied();
-        let change = if last.is_some_and(|last| last.given) {
-            record(&mut tx, user_id, purpose, (false, "", "withdrawal"), &mut states).await?
-        } else {
-            // A repeated call answers for the earlier withdrawal.
-            let known = store::consent::get(&mut tx, user_id, purpose.id).await?;
-            known.filter(|_| last.is_some_and(|last| last.withdrawn))
-        };
-        tx.commit().await?;
-        let is_applied = match &change {
-            Some(change) => self.collectors.apply(change).await,
-            None => true,
-        };
-        let effective = if is_applied { Effective::Now } else { Effective::Pending };
+        let answer = Answer { only_withdraws: true, ..self.new_answer(purpose, false, "withdrawal") };
+        let effective = self.refuse(user_id, answer, None).await?;
         Ok(Response::new(WithdrawConsentResponse { effective: effective.into() }))
     }
 }
 
-/// Records an answer: whether consent is given, the purpose as it was shown, and the method. `None` if it changes nothing.
+/// How long a withdrawal waits for the vault.
+const VAULT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An answer to be recorded.
+pub(super) struct Answer {
+    id: Uuid,
+    purpose: &'static Purpose,
+    given: bool,
+    /// The purpose as it was shown.
+    shown: String,
+    method: String,
+    /// Whether it is nothing unless a consent was given.
+    only_withdraws: bool,
+}
+
+impl Rpc {
+    pub(super) fn new_answer(&self, purpose: &'static Purpose, given: bool, method: &str) -> Answer {
+        let id = self.db.clock().new_id();
+        Answer { id, purpose, given, shown: String::new(), method: method.to_owned(), only_withdraws: false }
+    }
+
+    /// Records answers, and the request that they belong to; returns what has changed, and what holds.
+    pub(super) async fn answer(
+        &self,
+        user_id: Uuid,
+        answers: &[Answer],
+        request: Option<&PrivacyRequest>,
+    ) -> Result<(Vec<StateChange>, HashMap<String, Answered>)> {
+        let sealed = self.seal_proofs(user_id, answers).await?;
+        let recorded = self.record_withdrawals(user_id, answers).await?;
+        let mut tx = self.db.begin(Tenant::user(user_id)).await?;
+        store::consent::lock(&mut tx, user_id).await?;
+        let mut states = store::consent::states(&mut tx, user_id).await?;
+        let mut changes = Vec::new();
+        for (n, answer) in answers.iter().enumerate() {
+            let proof = sealed.get(n).map(Vec::as_slice);
+            changes.extend(record(&mut tx, user_id, (answer, proof), &mut states).await?);
+        }
+        if let Some(request) = request {
+            store::request::insert(&mut tx, request).await?;
+            publish(&mut tx, Payload::PrivacyRequestCompleted, request).await?;
+        }
+        tx.commit().await?;
+        self.withdrawals.know(&recorded).await?;
+        Ok((changes, states))
+    }
+
+    /// Records an answer that refuses or withdraws consent, and applies it at every collector.
+    pub(super) async fn refuse(
+        &self,
+        user_id: Uuid,
+        answer: Answer,
+        request: Option<&PrivacyRequest>,
+    ) -> Result<Effective> {
+        let (mut changes, states) = self.answer(user_id, std::slice::from_ref(&answer), request).await?;
+        let mut change = changes.pop();
+        if change.is_none() && states.get(answer.purpose.id).is_some_and(|last| last.withdrawn) {
+            // A repeated call answers for the earlier withdrawal.
+            let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
+            change = store::consent::get(&mut tx, user_id, answer.purpose.id).await?;
+        }
+        let is_applied = match &change {
+            Some(change) => self.collectors.apply(change).await,
+            None => true,
+        };
+        Ok(if is_applied { Effective::Now } else { Effective::Pending })
+    }
+
+    /// Seals what proves the answers with the person's key. Without the vault nobody gives consent; a withdrawal does not wait
+    /// for it, and is stored without proof.
+    async fn seal_proofs(&self, user_id: Uuid, answers: &[Answer]) -> Result<Vec<Vec<u8>>> {
+        let only_refuses = answers.iter().all(|answer| !answer.given);
+        let key = self.names.vault().key(user_id);
+        let key = if only_refuses {
+            timeout(VAULT_TIMEOUT, key).await.unwrap_or_else(|_| Err(Reason::Unavailable.into()))
+        } else {
+            key.await
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(error) if only_refuses => {
+                tracing::warn!(%error, "a refusal of consent is stored without proof");
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let Origin { address, user_agent, .. } = Origin::current();
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let seal = |answer: &Answer| {
+            let (address, user_agent) = (address.clone(), user_agent.clone());
+            let proof = Proof { purpose: answer.shown.clone(), address, user_agent };
+            key.seal(&Proof::context(answer.id), &serde_json::to_vec(&proof).map_err(Error::internal)?)
+        };
+        answers.iter().map(seal).collect()
+    }
+
+    /// Records those answers in the ledger that withdraw a consent, before they do; returns their ids.
+    async fn record_withdrawals(&self, user_id: Uuid, answers: &[Answer]) -> Result<Vec<Uuid>> {
+        if answers.iter().all(|answer| answer.given) {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db.begin_read(Tenant::user(user_id)).await?;
+        let states = store::consent::states(&mut tx, user_id).await?;
+        drop(tx);
+        let is_given = |answer: &&Answer| states.get(answer.purpose.id).is_some_and(|last| last.given);
+        let mut recorded = Vec::new();
+        for answer in answers.iter().filter(|answer| !answer.given).filter(is_given) {
+            self.withdrawals.record(answer.id, user_id, answer.purpose.id).await?;
+            recorded.push(answer.id);
+        }
+        Ok(recorded)
+    }
+}
+
+/// Records an answer; `None` if it changes nothing.
 async fn record(
     tx: &mut Tx,
     user_id: Uuid,
-    purpose: &'static Purpose,
-    (given, shown, method): (bool, &str, &str),
+    (answer, proof): (&Answer, Option<&[u8]>),
     states: &mut HashMap<String, Answered>,
 ) -> Result<Option<StateChange>> {
+    let Answer { id, purpose, given, ref method, only_withdraws, .. } = *answer;
     let last = states.get(purpose.id).copied();
-    if last.is_some_and(|last| last.given == given && last.version == purpose.version) {
+    let is_same = last.is_some_and(|last| last.given == given && last.version == purpose.version);
+    if is_same || only_withdraws && !last.is_some_and(|last| last.given) {
         return Ok(None);
     }
     let answered = consent::answer(last, given, purpose.version, tx.db().clock().now());
-    let Origin { address, user_agent, .. } = Origin::current();
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
     let evidence = Evidence {
         given,
         legal_basis: purpose.legal_basis.name(),
-        purpose: shown,
         method,
         version: purpose.version,
         notice_hash: &purpose.notice_hash(),
-        address: &address,
-        user_agent: &user_agent,
+        sealed: proof,
     };
-    let change = store::consent::add(tx, user_id, purpose.id, &evidence, answered).await?;
+    let change = store::consent::add(tx, (id, user_id), purpose.id, &evidence, answered).await?;
     let event = ConsentEvent {
         user_id: user_id.to_string(),
         purpose: purpose.id.to_owned(),

@@ -13,12 +13,11 @@ use crate::consent::Answered;
 pub(crate) struct Evidence<'a> {
     pub(crate) given: bool,
     pub(crate) legal_basis: &'a str,
-    pub(crate) purpose: &'a str,
     pub(crate) method: &'a str,
     pub(crate) version: i32,
     pub(crate) notice_hash: &'a [u8],
-    pub(crate) address: &'a str,
-    pub(crate) user_agent: &'a str,
+    /// What they were shown, from which address and with which program, sealed with the person's key.
+    pub(crate) sealed: Option<&'a [u8]>,
 }
 
 /// A change of a consent, for collectors.
@@ -49,6 +48,27 @@ pub(crate) async fn states(tx: &mut ReadTx, user_id: Uuid) -> Result<HashMap<Str
         .collect())
 }
 
+/// People who consent to a purpose, by id, at most this many.
+pub(crate) async fn people_of(db: &Db, purpose: &str, limit: usize) -> Result<Vec<Uuid>> {
+    let people = sqlx::query_scalar!(
+        "select user_id from privacy.consent_states where type = $1 and given and not stale order by user_id limit $2",
+        purpose,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
+    Ok(people.fetch_all(db.system()).await?)
+}
+
+/// The sealed evidence of answers after this one, in their order.
+pub(crate) async fn sealed_evidence(db: &Db, user_id: Uuid, after: Uuid) -> Result<Vec<(Uuid, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        r#"select id, evidence as "evidence!" from privacy.consents
+           where user_id = $1 and id > $2 and evidence is not null order by id limit 500"#,
+        user_id,
+        after,
+    );
+    Ok(rows.fetch_all(db.system()).await?.into_iter().map(|row| (row.id, row.evidence)).collect())
+}
+
 /// Waits for other calls that change consents of the person.
 pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<()> {
     sqlx::query!(
@@ -63,27 +83,24 @@ pub(crate) async fn lock(tx: &mut Tx, user_id: Uuid) -> Result<()> {
 /// Adds an answer, and makes it what holds. Returns the change. The person is locked.
 pub(crate) async fn add(
     tx: &mut Tx,
-    user_id: Uuid,
+    (id, user_id): (Uuid, Uuid),
     kind: &str,
     evidence: &Evidence<'_>,
     answered: Answered,
 ) -> Result<StateChange> {
-    let id = tx.db().clock().new_id();
     sqlx::query!(
-        "insert into privacy.consents (id, user_id, type, given, legal_basis, purpose, method, version, notice_hash,
-                                       address, user_agent, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "insert into privacy.consents (id, user_id, type, given, legal_basis, method, version, notice_hash, evidence,
+                                       created_at, purpose, address, user_agent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', '')",
         id,
         user_id,
         kind,
         evidence.given,
         evidence.legal_basis,
-        evidence.purpose,
         evidence.method,
         evidence.version,
         evidence.notice_hash,
-        evidence.address,
-        evidence.user_agent,
+        evidence.sealed,
         answered.changed_at,
     )
     .execute(tx.connection())
@@ -185,5 +202,26 @@ pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, kind: &str) -> Result<Op
         epoch: row.epoch,
         answered_at: row.changed_at,
         withdrawn_epoch: row.withdrawn_epoch,
+    }))
+}
+
+/// The id of the newest answer of anybody; nil before the first.
+pub(crate) async fn newest(db: &Db) -> Result<Uuid> {
+    let id = sqlx::query_scalar!("select id from privacy.consents order by id desc limit 1");
+    Ok(id.fetch_optional(db.system()).await?.unwrap_or_default())
+}
+
+/// The last answer of a person about a purpose, and the notice that it answered, outside of a call.
+pub(crate) async fn last(db: &Db, user_id: Uuid, kind: &str) -> Result<Option<Answered>> {
+    let row = sqlx::query!(
+        "select given, withdrawn, version, changed_at from privacy.consent_states where user_id = $1 and type = $2",
+        user_id,
+        kind,
+    );
+    Ok(row.fetch_optional(db.system()).await?.map(|row| Answered {
+        given: row.given,
+        withdrawn: row.withdrawn,
+        version: row.version,
+        changed_at: row.changed_at,
     }))
 }

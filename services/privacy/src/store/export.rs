@@ -1,12 +1,12 @@
 //! Exports.
 
 use baton_errors::{Error, Reason, Result};
-use baton_store::{Db, ReadTx, Tx};
+use baton_store::{Db, ReadTx, Tx, subject_data::Subject};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::request::Row;
-use crate::request::{DataExport, MAX_EXPORTS_PER_DAY, RequestState};
+use crate::request::{DataExport, MAX_EXPORTS_PER_DAY, RequestState, Requester};
 
 /// Files that are deleted at a time.
 const EXPIRY_BATCH: i64 = 100;
@@ -43,15 +43,58 @@ pub(crate) async fn insert(tx: &mut Tx, export: &DataExport) -> Result<()> {
     if of_day > MAX_EXPORTS_PER_DAY {
         return Err(Error::new(Reason::ExportLimit, "three exports were made in the last 24 hours"));
     }
+    insert_export(tx, export).await
+}
+
+async fn insert_export(tx: &mut Tx, export: &DataExport) -> Result<()> {
     sqlx::query!(
         "insert into privacy.exports (request_id, user_id, categories) values ($1, $2, $3)",
-        request.id,
-        request.user_id,
+        export.request.id,
+        export.request.user_id,
         &export.categories,
     )
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Inserts an export of what an account has of a member.
+///
+/// # Errors
+/// EXPORT_LIMIT if one is being made, or too many were made in a day.
+pub(crate) async fn insert_of_member(tx: &mut Tx, account: Requester, export: &DataExport) -> Result<()> {
+    if !super::request::insert(tx, &export.request).await? {
+        return Err(Error::new(Reason::ExportLimit, "an export of this member is being made"));
+    }
+    let of_day = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from privacy.requests
+           where account_id = $1 and user_id = $2 and kind = 'member_export' and requested_at > $3"#,
+        account.account_id,
+        export.request.user_id,
+        export.request.requested_at - TimeDelta::days(1),
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    if of_day > MAX_EXPORTS_PER_DAY {
+        return Err(Error::new(Reason::ExportLimit, "three exports of this member were made in the last 24 hours"));
+    }
+    insert_export(tx, export).await
+}
+
+/// What can be downloaded of an account's export: its hash, and until when.
+pub(crate) async fn download_of_member(
+    tx: &mut ReadTx,
+    account_id: Uuid,
+    id: Uuid,
+) -> Result<Option<(Vec<u8>, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"select sha256 as "sha256!", available_until as "available_until!"
+           from privacy.exports join privacy.requests on id = request_id
+           where id = $1 and account_id = $2 and state = 'ready' and file is not null and sha256 is not null"#,
+        id,
+        account_id,
+    );
+    Ok(row.fetch_optional(tx.connection()).await?.map(|row| (row.sha256, row.available_until)))
 }
 
 /// An export of the person.
@@ -62,7 +105,7 @@ pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, id: Uuid) -> Result<Data
     let row = sqlx::query!(
         "select id, requests.user_id, state, requested_at, due_at, ended_at, categories, sha256, available_until
          from privacy.requests join privacy.exports on request_id = id
-         where id = $1 and requests.user_id = $2",
+         where id = $1 and requests.user_id = $2 and kind = 'export'",
         id,
         user_id,
     )
@@ -72,10 +115,14 @@ pub(crate) async fn get(tx: &mut ReadTx, user_id: Uuid, id: Uuid) -> Result<Data
     let request = Row {
         id: row.id,
         user_id: row.user_id,
+        kind: "export".to_owned(),
         state: row.state,
         requested_at: row.requested_at,
         due_at: row.due_at,
         ended_at: row.ended_at,
+        erase_at: None,
+        account_id: None,
+        requested_by: None,
     };
     Ok(DataExport {
         request: request.try_into()?,
@@ -96,15 +143,29 @@ pub(crate) async fn average_seconds(tx: &mut ReadTx) -> Result<Option<f64>> {
 }
 
 /// The export that is to be made; `None` when it was made, or has failed.
-pub(crate) async fn pending(db: &Db, id: Uuid) -> Result<Option<(Uuid, DateTime<Utc>, Vec<String>)>> {
+pub(crate) async fn pending(db: &Db, id: Uuid) -> Result<Option<DataExport>> {
     let row = sqlx::query!(
-        "select requests.user_id, requested_at, categories from privacy.requests join privacy.exports on request_id = id
-         where id = $1 and state = 'processing'",
+        "select id, requests.user_id, kind, state, requested_at, due_at, ended_at, account_id, requested_by, categories
+         from privacy.requests join privacy.exports on request_id = id where id = $1 and state = 'processing'",
         id,
     )
     .fetch_optional(db.system())
     .await?;
-    Ok(row.map(|row| (row.user_id, row.requested_at, row.categories)))
+    let Some(row) = row else { return Ok(None) };
+    let request = Row {
+        id: row.id,
+        user_id: row.user_id,
+        kind: row.kind,
+        state: row.state,
+        requested_at: row.requested_at,
+        due_at: row.due_at,
+        ended_at: row.ended_at,
+        erase_at: None,
+        account_id: row.account_id,
+        requested_by: row.requested_by,
+    };
+    let request = request.try_into()?;
+    Ok(Some(DataExport { request, categories: row.categories, sha256: None, available_until: None }))
 }
 
 /// Ends an export that is being made, with the file and its hash if it is ready; `false` if it has ended already.
@@ -165,5 +226,38 @@ pub(crate) async fn deleted(db: &Db, ids: &[Uuid]) -> Result<()> {
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// The files of a person's exports, their own and those of accounts; of one account, if the subject names it.
+pub(crate) async fn files_of(db: &Db, subject: Subject) -> Result<Vec<Uuid>> {
+    let files = sqlx::query_scalar!(
+        r#"select file as "file!" from privacy.exports where user_id = $1 and file is not null
+           and ($2::uuid is null or request_id in (select id from privacy.requests where user_id = $1 and account_id = $2))"#,
+        subject.user_id,
+        subject.account_id,
+    );
+    Ok(files.fetch_all(db.system()).await?)
+}
+
+/// Ends exports of a person, also those that are being made.
+pub(crate) async fn end_all(db: &Db, subject: Subject) -> Result<()> {
+    sqlx::query!(
+        "update privacy.requests set state = 'expired', ended_at = coalesce(ended_at, now())
+         where user_id = $1 and kind in ('export', 'member_export') and state in ('ready', 'processing')
+           and ($2::uuid is null or account_id = $2)",
+        subject.user_id,
+        subject.account_id,
+    )
+    .execute(db.system())
+    .await?;
+    Ok(())
+}
+
+/// Notes that these files of a person's exports were deleted.
+pub(crate) async fn forget_files(db: &Db, user_id: Uuid, files: &[Uuid]) -> Result<()> {
+    sqlx::query!("update privacy.exports set file = null where user_id = $1 and file = any($2)", user_id, files)
+        .execute(db.system())
+        .await?;
     Ok(())
 }

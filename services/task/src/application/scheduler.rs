@@ -4,16 +4,16 @@
 //! it as fired: of several workers, and of one that crashes and restarts, one fires it, once. A timer that is fired
 //! late says so.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use baton_access::Membership;
 use baton_catalog::Payload;
 use baton_errors::{Error, Reason, Result};
 use baton_runtime::Next;
-use baton_store::{Db, Event, Tenant, Tx};
+use baton_store::{
+    Db, Event, Tenant, Tx,
+    timers::{self, DueTimer},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
@@ -29,19 +29,11 @@ use crate::{
     },
     store::{
         self,
-        timer::{DueTimer, LockedTimer},
+        timer::{Concerned, LockedTimer},
     },
     task::{Task, change::AccountPolicy},
 };
 
-/// Maximum pause between polls: another process may have set an earlier timer.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Timers per poll.
-const BATCH: i64 = 200;
-/// A timer that fires longer than this after its time is late.
-const LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// Delay before a failed timer is retried.
-const RETRY_DELAY: TimeDelta = TimeDelta::seconds(30);
 /// Delay before a series that exceeds its creator's quota is retried.
 const QUOTA_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 
@@ -53,52 +45,33 @@ type Memberships = HashMap<Uuid, Option<Membership>>;
 /// # Errors
 /// Those of the database.
 pub(crate) async fn poll(db: Db, directory: InternalDirectory) -> Result<Next> {
-    let settled = fire_due(&db, &directory).await?;
-    Ok(Next::After(if settled == 0 { time_until_next(&db).await } else { Duration::ZERO }))
-}
-
-async fn time_until_next(db: &Db) -> Duration {
-    let next = store::timer::next(db).await.ok().flatten();
-    let left = next.and_then(|next| (next - db.clock().now()).to_std().ok()).unwrap_or(POLL_INTERVAL);
-    // A timer that is due now is locked by another worker.
-    if left.is_zero() { POLL_INTERVAL } else { left.min(POLL_INTERVAL) }
-}
-
-/// Fires a batch of due timers and returns the number of settled ones.
-async fn fire_due(db: &Db, directory: &InternalDirectory) -> Result<usize> {
-    let due = store::timer::due(db, db.clock().now(), BATCH).await?;
-    let mut accounts: BTreeMap<Uuid, Vec<DueTimer>> = BTreeMap::new();
-    for timer in due {
-        accounts.entry(timer.account_id).or_default().push(timer);
-    }
     let mut settled = 0;
-    for (account_id, due) in accounts {
-        let (instances, notices): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|timer| timer.kind == TimerKind::NextInstance);
+    for (account_id, due) in timers::due(&db).await? {
         let span = info_span!("timers", otel.name = "timers", account.id = %account_id);
-        settled += attempt(db, &notices, notify(db, directory, account_id, &notices)).instrument(span.clone()).await;
-        // One by one, so that a failing series does not delay others.
-        for timer in &instances {
-            let timer = std::slice::from_ref(timer);
-            settled += attempt(db, timer, continue_series(db, directory, &timer[0])).instrument(span.clone()).await;
-        }
+        settled += fire(&db, &directory, account_id, &due).instrument(span).await;
     }
-    Ok(settled)
+    Ok(timers::next_poll(&db, settled).await)
 }
 
-/// Postpones timers that fail, so that they do not block others.
-async fn attempt(db: &Db, timers: &[DueTimer], work: impl Future<Output = Result<usize>>) -> usize {
-    match work.await {
-        Ok(settled) => settled,
-        Err(error) => {
-            tracing::warn!(%error, timers = timers.len(), "cannot fire timers; they are retried");
-            let ids: Vec<Uuid> = timers.iter().map(|timer| timer.id).collect();
-            if let Err(error) = store::timer::postpone(db, &ids, RETRY_DELAY).await {
-                tracing::warn!(%error, "cannot postpone timers");
-            }
-            0
-        }
+/// Fires timers of one account and returns the number of settled ones.
+async fn fire(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[DueTimer]) -> usize {
+    let all: Vec<Uuid> = due.iter().map(|timer| timer.id).collect();
+    let concerned = match store::timer::concerned(db, &all).await {
+        Ok(concerned) => concerned,
+        Err(error) => return timers::attempt(db, &all, async { Err(error) }).await,
+    };
+    let is_instance = |timer: &&DueTimer| timer.kind == TimerKind::NextInstance.name();
+    let (instances, notices): (Vec<&DueTimer>, Vec<_>) = due.iter().partition(is_instance);
+    let notices: Vec<Uuid> = notices.iter().map(|timer| timer.id).collect();
+    let mut settled = timers::attempt(db, &notices, notify(db, directory, account_id, &notices, &concerned)).await;
+    // One by one, so that a failing series does not delay others.
+    for timer in instances {
+        // Its task is deleted, and so is the timer.
+        let Some(people) = concerned.get(&timer.id) else { continue };
+        let work = continue_series(db, directory, account_id, timer.id, people);
+        settled += timers::attempt(db, &[timer.id], work).await;
     }
+    settled
 }
 
 /// Read before the transaction: no transaction waits for another service.
@@ -111,15 +84,20 @@ async fn members(directory: &InternalDirectory, account_id: Uuid, ids: HashSet<U
 }
 
 /// Publishes due dates and reminders of one account.
-async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &[DueTimer]) -> Result<usize> {
-    if due.is_empty() {
+async fn notify(
+    db: &Db,
+    directory: &InternalDirectory,
+    account_id: Uuid,
+    ids: &[Uuid],
+    concerned: &HashMap<Uuid, Concerned>,
+) -> Result<usize> {
+    if ids.is_empty() {
         return Ok(0);
     }
-    let reminded = due.iter().filter_map(|timer| timer.reminds).collect();
+    let reminded = ids.iter().filter_map(|id| concerned.get(id)?.reminds).collect();
     let members = members(directory, account_id, reminded).await?;
     let mut tx = db.begin(Tenant::account(account_id)).await?;
-    let ids: Vec<Uuid> = due.iter().map(|timer| timer.id).collect();
-    let timers = store::timer::lock(&mut tx, &ids).await?;
+    let timers = store::timer::lock(&mut tx, ids).await?;
     let tasks: Vec<Uuid> = timers.iter().map(|timer| timer.task_id).collect();
     let tasks = store::task::lock_free(&mut tx, &tasks).await?;
     let now = db.clock().now();
@@ -136,7 +114,7 @@ async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &
         }
     }
     tx.publish_all(published).await?;
-    store::timer::mark_fired(&mut tx, &fired, &dropped).await?;
+    timers::mark_fired(&mut tx, &fired, &dropped).await?;
     tx.commit().await?;
     Ok(fired.len() + dropped.len())
 }
@@ -144,7 +122,7 @@ async fn notify(db: &Db, directory: &InternalDirectory, account_id: Uuid, due: &
 /// The event that the timer publishes for the current task; `None` if it is obsolete.
 fn event_for(timer: &LockedTimer, task: &Task, members: &Memberships, now: DateTime<Utc>) -> Option<Event> {
     let applies = task.is_open() && (timer.due_at.is_none() || timer.due_at == task.fields.due_at);
-    let late = now - timer.fires_at > LATE_AFTER;
+    let late = now - timer.fires_at > timers::LATE_AFTER;
     match timer.kind {
         _ if !applies => None,
         TimerKind::Overdue => Some(events::due(Payload::TaskOverdue, task, late)),
@@ -163,18 +141,24 @@ fn event_for(timer: &LockedTimer, task: &Task, members: &Memberships, now: DateT
 }
 
 /// Creates the next instance of a series, if there is one.
-async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &DueTimer) -> Result<usize> {
-    let (creator, account_id) = (timer.created_by, timer.account_id);
-    let people = [creator].into_iter().chain(timer.assigned_to).collect();
+async fn continue_series(
+    db: &Db,
+    directory: &InternalDirectory,
+    account_id: Uuid,
+    timer: Uuid,
+    people: &Concerned,
+) -> Result<usize> {
+    let creator = people.created_by;
+    let people = [creator].into_iter().chain(people.assigned_to).collect();
     let members = members(directory, account_id, people).await?;
     let limit = members.get(&creator).and_then(Option::as_ref).and_then(|member| member.limits.open_tasks_per_user);
     // The creator of a series is the creator of its instances.
     let mut tx = db.begin(Tenant { account_id, user_id: creator }).await?;
-    let Some(locked) = store::timer::lock(&mut tx, &[timer.id]).await?.pop() else { return Ok(0) };
+    let Some(locked) = store::timer::lock(&mut tx, &[timer]).await?.pop() else { return Ok(0) };
     let last = store::task::lock(&mut tx, locked.task_id).await?;
     let Some(last) = last.filter(|last| !last.is_open() && last.recurrence_rule.is_some()) else {
         // Reopened, deleted or no longer recurring. Closing it again sets another timer.
-        store::timer::mark_fired(&mut tx, &[], &[locked.id]).await?;
+        timers::mark_fired(&mut tx, &[], &[locked.id]).await?;
         tx.commit().await?;
         return Ok(1);
     };
@@ -191,7 +175,7 @@ async fn continue_series(db: &Db, directory: &InternalDirectory, timer: &DueTime
             }
         }
     }
-    store::timer::mark_fired(&mut tx, &[locked.id], &[]).await?;
+    timers::mark_fired(&mut tx, &[locked.id], &[]).await?;
     tx.commit().await?;
     Ok(1)
 }

@@ -4,7 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use baton_access::{Membership, Principal};
 use baton_clients::{MemberProfile, Tenancy};
-use baton_errors::{Reason, Result};
+use baton_errors::{Error, Reason, Result};
+use baton_store::Restrictions;
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +15,11 @@ use crate::{
 
 /// The tenancy service. Clones share the connection.
 #[derive(Debug, Clone)]
-pub(crate) struct MemberDirectory(pub(crate) Tenancy);
+pub(crate) struct MemberDirectory {
+    pub(crate) tenancy: Tenancy,
+    /// Whose data is only stored: nobody gives them tasks, or mentions them.
+    pub(crate) restrictions: Restrictions,
+}
 
 impl MemberDirectory {
     /// See [`Tenancy::member`].
@@ -22,7 +27,7 @@ impl MemberDirectory {
     /// # Errors
     /// Those of [`Tenancy::member`].
     pub(crate) async fn find(&self, principal: &Principal, user_id: Uuid) -> Result<Option<Assignee>> {
-        Ok(self.0.member(principal, user_id).await?.map(assignee))
+        Ok(self.tenancy.member(principal, user_id).await?.map(assignee))
     }
 
     /// See [`Tenancy::membership_of`].
@@ -30,7 +35,7 @@ impl MemberDirectory {
     /// # Errors
     /// Those of [`Tenancy::membership_of`].
     pub(crate) async fn describe(&self, principal: &Principal, user_id: Uuid) -> Result<Arc<Membership>> {
-        self.0.membership_of(principal, user_id).await
+        self.tenancy.membership_of(principal, user_id).await
     }
 
     /// See [`Tenancy::assignees`].
@@ -38,7 +43,8 @@ impl MemberDirectory {
     /// # Errors
     /// Those of [`Tenancy::assignees`].
     pub(crate) async fn assignees(&self, principal: &Principal) -> Result<Vec<Assignee>> {
-        Ok(self.0.assignees(principal).await?.into_iter().map(assignee).collect())
+        let members = self.tenancy.assignees(principal).await?.into_iter();
+        Ok(members.filter(|member| !self.restrictions.contains(member.user_id)).map(assignee).collect())
     }
 
     /// The members with these user ids, any number of them.
@@ -49,7 +55,8 @@ impl MemberDirectory {
         self.profiles(principal, &[], user_ids).await
     }
 
-    /// The members with these handles or user ids, with their managers.
+    /// The members with these handles or user ids, with their managers. A handle finds nobody the processing of whose data
+    /// is restricted.
     ///
     /// # Errors
     /// Those of [`Tenancy::profiles`].
@@ -59,8 +66,10 @@ impl MemberDirectory {
         handles: &[String],
         user_ids: HashSet<Uuid>,
     ) -> Result<MemberSet> {
-        let user_ids: Vec<Uuid> = user_ids.into_iter().collect();
-        Ok(self.0.profiles(principal, handles, &user_ids).await?.into_iter().map(member).collect())
+        let ids: Vec<Uuid> = user_ids.iter().copied().collect();
+        let profiles = self.tenancy.profiles(principal, handles, &ids).await?.into_iter();
+        let is_open = |id: &Uuid| user_ids.contains(id) || !self.restrictions.contains(*id);
+        Ok(profiles.filter(|profile| is_open(&profile.user_id)).map(member).collect())
     }
 
     /// The member to assign a task to.
@@ -69,9 +78,11 @@ impl MemberDirectory {
     /// than leaving a moment later with the task assigned; an account administrator reassigns it either way.
     ///
     /// # Errors
-    /// ASSIGNEE_INVALID, and those of [`MemberDirectory::find`].
+    /// ASSIGNEE_INVALID, PROCESSING_RESTRICTED, and those of [`MemberDirectory::find`].
     pub(crate) async fn assignee(&self, principal: &Principal, user_id: Uuid) -> Result<Assignee> {
-        self.find(principal, user_id).await?.ok_or_else(|| Reason::AssigneeInvalid.into())
+        let member = self.find(principal, user_id).await?.ok_or_else(|| Error::from(Reason::AssigneeInvalid))?;
+        self.restrictions.require_none_of([user_id])?;
+        Ok(member)
     }
 }
 

@@ -4,6 +4,7 @@ use baton_proto::{
     baton::task::v1::{self as proto, WatchReason},
     convert::timestamp,
 };
+use baton_store::via;
 
 use crate::{
     task::{
@@ -28,6 +29,7 @@ pub(crate) fn comment(comment: Comment, details: CommentDetails) -> proto::Comme
         created_at: Some(timestamp(comment.created_at)),
         edited_at: comment.edited_at.map(timestamp),
         deleted_at: comment.deleted_at.map(timestamp),
+        via: comment.via.and_then(|via| serde_json::from_value(via).ok()).map(via::to_proto),
     }
 }
 

@@ -8,15 +8,18 @@ pub(crate) mod saved_view;
 pub(crate) mod schedule;
 
 use baton_catalog::Payload;
-use baton_proto::baton::{
-    task::v1::{TaskEvent, TimeCorrectionAction, TimeEntryEvent},
-    tenancy::v1::{Quota, UsageChanged},
+use baton_proto::{
+    baton::{
+        task::v1::{TaskEvent, TaskStatus, TimeCorrectionAction, TimeEntryEvent},
+        tenancy::v1::{Quota, UsageChanged},
+    },
+    convert::timestamp,
 };
 use baton_store::Event;
 use uuid::Uuid;
 
 use crate::{
-    convert::{time_entry::to_action, to_event_kind, to_status, to_visibility},
+    convert::{time_entry::to_action, to_event_kind, to_priority, to_status, to_visibility},
     task::{
         Task,
         event_kind::EventKind,
@@ -32,22 +35,37 @@ pub(crate) fn task_event(
     changed_fields: Vec<String>,
     watchers: &[Uuid],
 ) -> Event {
-    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let event = TaskEvent {
-        task_id: after.id.to_string(),
         kind: to_event_kind(kind).into(),
+        changed_fields,
+        watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
+        ..payload(before, after)
+    };
+    Event::new(payload_of(kind)(event), after.account_id, after.id)
+}
+
+/// Ids and states of a task before and after an event.
+fn payload(before: Option<&Task>, after: &Task) -> TaskEvent {
+    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    TaskEvent {
+        task_id: after.id.to_string(),
         version: after.version,
         status: to_status(after.status).into(),
         created_by: after.created_by.to_string(),
         assigned_to: or_empty(after.assigned_to),
         previously_assigned_to: or_empty(before.and_then(|task| task.assigned_to)),
         assigned_by: or_empty(before.and_then(|task| task.assigned_by)),
-        changed_fields,
-        late: false,
-        watcher_ids: watchers.iter().map(Uuid::to_string).collect(),
         visibility: to_visibility(after.fields.visibility).into(),
-    };
-    Event::new(payload_of(kind)(event), after.account_id, after.id)
+        previous_status: before.map_or(TaskStatus::Unspecified, |task| to_status(task.status)).into(),
+        due_at: after.fields.due_at.map(timestamp),
+        priority: to_priority(after.fields.priority).into(),
+        estimated_seconds: after.fields.estimated_seconds.unwrap_or_default(),
+        actual_seconds: after.actual_seconds,
+        parent_task_id: or_empty(after.fields.parent_task_id),
+        started_at: after.started_at.map(timestamp),
+        ended_at: after.completed_at.or(after.canceled_at).map(timestamp),
+        ..TaskEvent::default()
+    }
 }
 
 /// The number of open tasks that a member has created.

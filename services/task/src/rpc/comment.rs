@@ -10,6 +10,7 @@ use baton_proto::baton::task::v1::{
     ListCommentsResponse, RemoveReactionRequest, RemoveReactionResponse, UpdateCommentRequest, UpdateCommentResponse,
     comment_service_server::CommentService,
 };
+use baton_runtime::Via;
 use baton_store::{Page, Preconditions, ReadTx, Tx};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -101,6 +102,7 @@ impl CommentService for Rpc {
             created_at: now,
             edited_at: None,
             deleted_at: None,
+            via: Via::current().map(serde_json::to_value).transpose().map_err(Error::internal)?,
         };
         store::comment::insert(&mut tx, &comment).await?;
         store::watcher::lock(&mut tx, task.id).await?;

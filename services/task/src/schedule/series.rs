@@ -2,13 +2,11 @@
 //! that has not passed; missed times are left out. One instance is open at a time.
 
 use baton_errors::{Error, Reason, Result};
+use baton_recurrence::{MAX_HORIZON, Occurrence, Recurrence};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
-use crate::{
-    schedule::recurrence::{self, MAX_HORIZON, Occurrence, Recurrence},
-    task::{Status, Task, event_kind::EventKind},
-};
+use crate::task::{Status, Task, event_kind::EventKind};
 
 /// The recurrence fields of a task.
 pub(crate) const RULE: &str = "recurrence_rule";
@@ -66,7 +64,7 @@ impl RecurrencePatch {
         let field = |name: &str| format!("{under}{name}");
         let before = (task.recurrence_rule.clone(), task.recurrence_timezone.clone());
         if let Some(rule) = self.rule {
-            task.recurrence_rule = rule.map(|rule| recurrence::normalize(&rule));
+            task.recurrence_rule = rule.map(|rule| baton_recurrence::normalize(&rule));
         }
         let Some(rule) = &task.recurrence_rule else {
             if self.timezone.flatten().is_some() {
@@ -81,7 +79,7 @@ impl RecurrencePatch {
             task.recurrence_timezone = timezone;
         }
         let named = task.recurrence_timezone.take();
-        let zone = recurrence::parse_timezone(named.as_deref().or(timezone).unwrap_or("UTC"), &field(TIMEZONE))?;
+        let zone = baton_recurrence::parse_timezone(named.as_deref().or(timezone).unwrap_or("UTC"), &field(TIMEZONE))?;
         task.recurrence_timezone = Some(zone.name().to_owned());
         let Some(due_at) = task.fields.due_at else {
             return Err(Error::invalid(
@@ -104,7 +102,7 @@ impl RecurrencePatch {
 pub(crate) fn recurrence(task: &Task) -> Result<Option<Recurrence>> {
     let (Some(rule), Some(timezone)) = (&task.recurrence_rule, &task.recurrence_timezone) else { return Ok(None) };
     // The caller cannot correct a stored task, so the error is internal.
-    let zone = recurrence::parse_timezone(timezone, TIMEZONE).map_err(Error::internal)?;
+    let zone = baton_recurrence::parse_timezone(timezone, TIMEZONE).map_err(Error::internal)?;
     Recurrence::parse(rule, zone, RULE).map(Some).map_err(Error::internal)
 }
 

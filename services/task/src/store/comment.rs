@@ -13,7 +13,7 @@ use crate::task::comment::{Comment, CommentDetails, Mention, Reaction};
 pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Comment>> {
     let comment = sqlx::query_as!(
         Comment,
-        "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at
+        "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at, via
          from task.comments where account_id = $1 and id = $2",
         tx.tenant().account_id,
         id
@@ -27,7 +27,7 @@ pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Comment>> {
 pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Comment>> {
     let comment = sqlx::query_as!(
         Comment,
-        "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at
+        "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at, via
          from task.comments where account_id = $1 and id = $2 and deleted_at is null for no key update",
         tx.tenant().account_id,
         id
@@ -86,8 +86,8 @@ pub(crate) async fn lock_thread(tx: &mut Tx, thread: Uuid) -> Result<()> {
 /// Stores a new comment.
 pub(crate) async fn insert(tx: &mut Tx, comment: &Comment) -> Result<()> {
     sqlx::query!(
-        "insert into task.comments (id, account_id, task_id, parent_id, author_id, body, version, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into task.comments (id, account_id, task_id, parent_id, author_id, body, version, created_at, via)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         comment.id,
         comment.account_id,
         comment.task_id,
@@ -96,6 +96,7 @@ pub(crate) async fn insert(tx: &mut Tx, comment: &Comment) -> Result<()> {
         comment.body,
         comment.version,
         comment.created_at,
+        comment.via.clone(),
     )
     .execute(tx.connection())
     .await?;
@@ -167,7 +168,7 @@ pub(crate) async fn list(
         None => {
             let comments = sqlx::query_as!(
                 Comment,
-                "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at
+                "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at, via
                  from task.comments where account_id = $1 and task_id = $2 and id > $3
                  order by id limit $4 offset $5",
                 account_id,
@@ -190,7 +191,7 @@ pub(crate) async fn list(
         Some(thread) => {
             let comments = sqlx::query_as!(
                 Comment,
-                "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at
+                "select id, account_id, task_id, parent_id, author_id, body, version, created_at, edited_at, deleted_at, via
                  from task.comments where account_id = $1 and task_id = $2 and parent_id = $3 and id > $4
                  order by id limit $5 offset $6",
                 account_id,

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 
 use baton_errors::Result;
+use baton_runtime::Via;
 use baton_store::{Event, OutboxRows, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::task::{json_rows, map_constraint};
@@ -62,7 +64,7 @@ impl TaskBatch {
     }
 }
 
-/// A statement that stores rows of tasks (`$2`, and for those that exist their ids, `$16`), and with them the entries of
+/// A statement that stores rows of tasks (`$2`, and for those that exist their ids, `$17`), and with them the entries of
 /// their timelines, the changes of counters, and the events: every change has these, and each would cost a round trip
 /// (docs/adr/0035-one-statement-per-task-change.md).
 macro_rules! store_tasks {
@@ -70,8 +72,8 @@ macro_rules! store_tasks {
         sqlx::query!(
             "with logged as (
                  insert into task.task_events
-                     (id, account_id, task_id, version, kind, actor_id, occurred_at, changes, reason)
-                 select id, $1, task_id, version, kind, $3, occurred_at, changes, reason
+                     (id, account_id, task_id, version, kind, actor_id, occurred_at, changes, reason, via)
+                 select id, $1, task_id, version, kind, $3, occurred_at, changes, reason, $16::jsonb
                  from unnest($4::uuid[], $5::uuid[], $6::integer[], $7::text[], $8::timestamptz[], $9::jsonb[],
                              $10::text[])
                       as entries (id, task_id, version, kind, occurred_at, changes, reason)
@@ -98,7 +100,8 @@ macro_rules! store_tasks {
             &$records.opened,
             &$records.outbox.ids,
             &$records.outbox.account_ids as &[Option<Uuid>],
-            &$records.outbox.envelopes
+            &$records.outbox.envelopes,
+            Via::current().map(Json) as _
             $(, $ids)?
         )
         .execute($tx.connection())
@@ -187,7 +190,7 @@ async fn update(tx: &mut Tx, tasks: &[&Task], records: &Records) -> Result<()> {
              recurrence_rule = n.recurrence_rule, recurrence_timezone = n.recurrence_timezone, series_id = n.series_id,
              skipped_times = n.skipped_times
          from jsonb_populate_recordset(null::task.tasks, $2) n
-         where t.account_id = $1 and t.id = any($16::uuid[]) and n.id = t.id",
+         where t.account_id = $1 and t.id = any($17::uuid[]) and n.id = t.id",
         tx,
         tasks,
         records,

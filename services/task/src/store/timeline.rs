@@ -1,6 +1,7 @@
 //! Timelines of tasks.
 
 use baton_errors::Result;
+use baton_runtime::Via;
 use baton_store::{Page, ReadTx};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -15,7 +16,8 @@ use crate::task::{
 pub(crate) async fn read(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<(Vec<TimelineEntry>, i64)> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
-        r#"select id, kind, actor_id, version, occurred_at, changes as "changes: Json<Map<String, Value>>", reason
+        r#"select id, kind, actor_id, version, occurred_at, changes as "changes: Json<Map<String, Value>>", reason,
+                  via as "via: Json<Via>"
            from task.task_events where account_id = $1 and task_id = $2 and version > $3
            order by version limit $4 offset $5"#,
         account_id,
@@ -35,6 +37,7 @@ pub(crate) async fn read(tx: &mut ReadTx, task_id: Uuid, page: &Page) -> Result<
     .await?;
     let entries = rows.into_iter().map(|row| TimelineEntry {
         id: row.id,
+        via: row.via.map(|via| via.0),
         logged: StoredEntry {
             version: row.version,
             kind: EventKind::from_name(&row.kind),

@@ -1,5 +1,7 @@
 //! Timers.
 
+use std::collections::HashMap;
+
 use baton_errors::{Error, Result};
 use baton_store::{Db, Tx};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -57,58 +59,28 @@ pub(super) async fn set_reminders(tx: &mut Tx, due: &[(Uuid, DateTime<Utc>)]) ->
     Ok(())
 }
 
-/// A due timer.
+/// The people whom a timer concerns.
 #[derive(Debug, Clone)]
-pub(crate) struct DueTimer {
-    pub(crate) id: Uuid,
-    pub(crate) account_id: Uuid,
-    pub(crate) kind: TimerKind,
+pub(crate) struct Concerned {
     pub(crate) created_by: Uuid,
     pub(crate) assigned_to: Option<Uuid>,
     /// The member to remind.
     pub(crate) reminds: Option<Uuid>,
 }
 
-/// The oldest due timers, across tenants. Nothing is locked; [`lock`] decides.
-pub(crate) async fn due(db: &Db, now: DateTime<Utc>, limit: i64) -> Result<Vec<DueTimer>> {
+/// The people whom timers concern, by timer. Read before the transaction that fires them, across tenants.
+pub(crate) async fn concerned(db: &Db, ids: &[Uuid]) -> Result<HashMap<Uuid, Concerned>> {
     let rows = sqlx::query!(
-        r#"select m.id, m.account_id, m.kind, t.created_by, t.assigned_to, r.user_id as "reminds?"
+        r#"select m.id as "id!", t.created_by as "created_by!", t.assigned_to as "assigned_to?", r.user_id as "reminds?"
            from task.timers m
            join task.tasks t on t.account_id = m.account_id and t.id = m.task_id
            left join task.reminders r on r.account_id = m.account_id and r.id = m.reminder_id
-           where m.fired_at is null and m.try_at <= $1
-           order by m.try_at limit $2"#,
-        now,
-        limit
-    )
-    .fetch_all(db.system())
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(DueTimer {
-                id: row.id,
-                account_id: row.account_id,
-                kind: kind(&row.kind)?,
-                created_by: row.created_by,
-                assigned_to: row.assigned_to,
-                reminds: row.reminds,
-            })
-        })
-        .collect()
-}
-
-/// The time of the next timer, if there is one.
-pub(crate) async fn next(db: &Db) -> Result<Option<DateTime<Utc>>> {
-    Ok(sqlx::query_scalar!("select min(try_at) from task.timers where fired_at is null").fetch_one(db.system()).await?)
-}
-
-/// Postpones timers that failed.
-pub(crate) async fn postpone(db: &Db, ids: &[Uuid], by: TimeDelta) -> Result<()> {
-    let until = db.clock().now() + by;
-    sqlx::query!("update task.timers set try_at = $2 where id = any($1) and fired_at is null", ids, until)
-        .execute(db.system())
-        .await?;
-    Ok(())
+           where m.id = any($1)"#,
+        ids
+    );
+    let rows = rows.fetch_all(db.system()).await?;
+    let concerned = |created_by, assigned_to, reminds| Concerned { created_by, assigned_to, reminds };
+    Ok(rows.into_iter().map(|row| (row.id, concerned(row.created_by, row.assigned_to, row.reminds))).collect())
 }
 
 /// Postpones the next instance of a series that exceeds a quota; returns how often it was postponed.
@@ -165,22 +137,6 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<LockedTimer>> 
             })
         })
         .collect()
-}
-
-/// Marks timers as fired, and deletes obsolete ones.
-pub(crate) async fn mark_fired(tx: &mut Tx, fired: &[Uuid], dropped: &[Uuid]) -> Result<()> {
-    let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
-    sqlx::query!(
-        "with dropped as (delete from task.timers where account_id = $1 and id = any($3))
-         update task.timers set fired_at = $4 where account_id = $1 and id = any($2)",
-        account_id,
-        fired,
-        dropped,
-        now
-    )
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 fn kind(name: &str) -> Result<TimerKind> {

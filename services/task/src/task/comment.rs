@@ -2,6 +2,7 @@
 
 use baton_errors::{Error, Reason, Result};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -9,6 +10,8 @@ use crate::{
     task::{fields::required, mention},
 };
 
+/// Characters of a comment, as the contract and the table have it.
+pub(crate) const MAX_LENGTH: usize = 20_000;
 /// Maximum number of different emoji on a comment.
 pub(crate) const MAX_REACTIONS: i64 = 50;
 
@@ -26,6 +29,8 @@ pub(crate) struct Comment {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) edited_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// The service that wrote it for its author: a [`Via`](baton_runtime::Via).
+    pub(crate) via: Option<Value>,
 }
 
 impl Comment {
@@ -113,6 +118,7 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             edited_at: None,
             deleted_at: None,
+            via: None,
         };
         let may = |rule: fn(&Comment, Actor<'_>) -> Result<()>| {
             ALL.map(|id| rule(&comment, Actor { id, membership: &membership(id) }).is_ok())

@@ -1,6 +1,7 @@
 //! The event log of a task. An entry has the new values of the changed fields; replaying all entries yields the task.
 
 use baton_errors::{Error, Result};
+use baton_runtime::Via;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -25,10 +26,11 @@ pub(crate) struct StoredEntry {
     pub(crate) reason: Option<String>,
 }
 
-/// An entry of a timeline: a stored entry and its id.
+/// An entry of a timeline: a stored entry, its id, and the service that acted for the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct TimelineEntry {
     pub(crate) id: Uuid,
+    pub(crate) via: Option<Via>,
     pub(crate) logged: StoredEntry,
 }
 

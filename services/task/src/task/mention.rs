@@ -13,52 +13,75 @@ pub(crate) const MAX_MENTIONS: usize = 50;
 /// no space after it. Stops after more than [`MAX_MENTIONS`].
 pub(crate) fn handles(markdown: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut in_code = false;
-    for (event, place) in TextMergeWithOffset::new(Parser::new(markdown).into_offset_iter()) {
-        match event {
-            Event::Start(Tag::CodeBlock(_)) => in_code = true,
-            Event::End(TagEnd::CodeBlock) => in_code = false,
-            Event::Text(_) if !in_code => collect(markdown, place, &mut found),
-            _ => {}
+    for (_, handle) in mentions(markdown) {
+        if found.len() > MAX_MENTIONS {
+            break;
+        }
+        if !found.contains(&handle) {
+            found.push(handle);
         }
     }
     found
 }
 
-/// Collects handles from the source of a text node. A handle may continue after the node, where its underscores look
-/// like emphasis.
-fn collect(markdown: &str, place: Range<usize>, found: &mut Vec<String>) {
-    let text = &markdown[place.clone()];
-    for (at, _) in text.match_indices('@') {
-        if found.len() > MAX_MENTIONS {
-            return;
-        }
-        if text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '@' | '+')) {
-            continue;
-        }
-        let (run, rest) = read_handle(&markdown[place.start + at + 1..]);
-        if rest.starts_with('@') {
-            continue;
-        }
-        // A period that ends a sentence is not part of the handle.
-        let handle = run.trim_end_matches(is_separator).to_ascii_lowercase();
-        let begins = handle.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if begins && (MIN_LENGTH..=MAX_LENGTH).contains(&handle.len()) && !found.contains(&handle) {
-            found.push(handle);
-        }
+/// Replaces the mentions of these handles, wherever [`handles`] finds them.
+pub(crate) fn replace(markdown: &str, erased: &[&str], by: &str) -> String {
+    let mut text = markdown.to_owned();
+    let found: Vec<_> = mentions(markdown).filter(|(_, handle)| erased.contains(&handle.as_str())).collect();
+    for (place, _) in found.into_iter().rev() {
+        text.replace_range(place, by);
     }
+    text
 }
 
-/// Reads handle characters and returns the rest. They may be escaped: editors do that to underscores.
-fn read_handle(source: &str) -> (String, &str) {
-    let mut run = String::new();
+/// The mentions in Markdown, each with its place from the `@` on.
+fn mentions(markdown: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+    let mut in_code = false;
+    let texts = TextMergeWithOffset::new(Parser::new(markdown).into_offset_iter()).filter_map(move |(event, place)| {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(TagEnd::CodeBlock) => in_code = false,
+            Event::Text(_) if !in_code => return Some(place),
+            _ => {}
+        }
+        None
+    });
+    texts.flat_map(move |place| {
+        let text = &markdown[place.clone()];
+        text.match_indices('@').filter_map(move |(at, _)| mention(markdown, text, place.start, at))
+    })
+}
+
+/// The mention at a byte of a text node. A handle may continue after the node, where its underscores look like emphasis.
+fn mention(markdown: &str, text: &str, start: usize, at: usize) -> Option<(Range<usize>, String)> {
+    if text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '@' | '+')) {
+        return None;
+    }
+    let source = &markdown[start + at + 1..];
+    let (run, ends) = read_handle(source);
+    if source[ends.last().copied().unwrap_or_default()..].starts_with('@') {
+        return None;
+    }
+    // A period that ends a sentence is not part of the handle.
+    let handle = run.trim_end_matches(is_separator).to_ascii_lowercase();
+    let begins = handle.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let end = ends.get(handle.len().checked_sub(1)?)?;
+    let fits = begins && (MIN_LENGTH..=MAX_LENGTH).contains(&handle.len());
+    fits.then(|| (start + at..start + at + 1 + end, handle))
+}
+
+/// Reads handle characters; returns them, and where each ends in the source. They may be escaped: editors do that to
+/// underscores.
+fn read_handle(source: &str) -> (String, Vec<usize>) {
+    let (mut run, mut ends) = (String::new(), Vec::new());
     let mut rest = source;
     loop {
         let unescaped = rest.strip_prefix('\\').filter(|rest| rest.starts_with(is_separator)).unwrap_or(rest);
         let next = unescaped.chars().next().filter(|&c| is_character(c));
-        let Some(next) = next else { return (run, rest) };
+        let Some(next) = next else { return (run, ends) };
         run.push(next);
         rest = &unescaped[1..];
+        ends.push(source.len() - rest.len());
     }
 }
 
@@ -100,7 +123,28 @@ mod tests {
         assert_eq!(handles("`@anna but not closed"), ["anna"]);
     }
 
+    #[test]
+    fn mentions_are_replaced_where_they_are_found() {
+        for (markdown, expected) in [
+            ("@anna.doe, ask @bob or @ANNA.doe. And @anna.doer.", "X, ask @bob or X. And @anna.doer."),
+            ("`@anna.doe` mail anna.doe@example.org", "`@anna.doe` mail anna.doe@example.org"),
+            ("**@anna.doe** (@anna.doe)", "**X** (X)"),
+        ] {
+            assert_eq!(replace(markdown, &["anna.doe"], "X"), expected);
+        }
+        assert_eq!(replace("@carl\\_d\\_e\\_ and _@carl_d_", &["carl_d_e", "carl_d"], "X"), "X\\_ and _X_");
+    }
+
     proptest! {
+        #[test]
+        fn replaced_handles_are_not_found_any_more(markdown in r"[@a-cA-C0-9é`~*_<>\[\]()#&;:/. \n\\-]{0,80}") {
+            let found = handles(&markdown);
+            let erased: Vec<&str> = found.iter().map(String::as_str).collect();
+            if found.len() <= MAX_MENTIONS {
+                prop_assert!(handles(&replace(&markdown, &erased, "(erased)")).iter().all(|handle| !found.contains(handle)));
+            }
+        }
+
         #[test]
         fn any_markdown_yields_valid_handles_only(markdown in r"[@a-cA-C0-9é`~*_<>\[\]()#&;:/. \n\\-]{0,80}") {
             for handle in handles(&markdown) {

@@ -212,7 +212,7 @@ impl TimerChange {
     /// one. If the clock was set back, an interval starts no earlier than the task's last change, and ends after the
     /// seconds that the task counted, so that intervals do not overlap.
     pub(crate) fn of(before: &Task, after: &mut Task, now: DateTime<Utc>) -> (DateTime<Utc>, Option<Self>) {
-        let now = now.max(before.updated_at);
+        let now = now.max(before.updated_at).max(after.updated_at);
         let next = running_interval(after);
         if next == running_interval(before) {
             return (now, None);
@@ -243,12 +243,16 @@ fn running_interval(task: &Task) -> Option<(IntervalKind, Uuid)> {
 }
 
 impl Task {
-    /// Applies a correction to `actual_seconds`.
+    /// Applies a correction to `actual_seconds`. The task's own time is not before the end of the corrected interval: an
+    /// interval that is started after it does not overlap with it, even if the clock is set back.
     pub(crate) fn correct_time(&mut self, adjustment: Adjustment) {
         let seconds = |span: Option<Interval>| span.map_or(0, Interval::seconds);
         let without = self.actual_seconds.saturating_sub(seconds(adjustment.old));
         let corrected = without.saturating_add(seconds(adjustment.new));
         self.actual_seconds = corrected.max(0);
+        if let Some(new) = adjustment.new {
+            self.updated_at = self.updated_at.max(new.ended_at);
+        }
     }
 }
 

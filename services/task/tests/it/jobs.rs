@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
-use baton_runtime::{Permanent, Shutdown};
-use baton_store::{Tenant, jobs};
+use baton_runtime::{Clock, Permanent, Shutdown};
+use baton_store::{
+    Tenant,
+    jobs::{self, NewJob},
+};
 use baton_testkit::{TestContext, eventually};
+use chrono::TimeDelta;
 use tokio::{sync::Notify, task::JoinHandle};
 
 const LEASE: Duration = Duration::from_millis(600);
@@ -108,5 +112,106 @@ async fn permanently_failing_job_is_tried_once() {
     eventually(|| async { (started.lock().unwrap().get(&1).copied().unwrap_or_default() >= 2).then_some(()) }).await;
     assert_eq!(started.lock().unwrap()[&0], 1);
     left(&context, 1).await;
+    worker.abort();
+}
+
+/// A worker that records the jobs that it has done, in their order.
+fn recorder(context: &TestContext, clock: &Clock, done: &Arc<Mutex<Vec<i32>>>) -> JoinHandle<()> {
+    let (db, done) = (context.database().open_at(baton_task::SPEC.name, clock.clone()), Arc::clone(done));
+    tokio::spawn(jobs::run_with_lease(db, Shutdown::new(), LEASE, move |job| {
+        let done = Arc::clone(&done);
+        async move {
+            done.lock().unwrap().push(job.payload()?);
+            Ok(())
+        }
+    }))
+}
+
+async fn add(context: &TestContext, jobs: Vec<NewJob>) {
+    let mut tx = context.db(baton_task::SPEC.name).begin(Tenant::NONE).await.unwrap();
+    tx.enqueue_jobs(jobs).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn job(nth: i32) -> NewJob {
+    NewJob::new("count", &nth).unwrap()
+}
+
+#[tokio::test]
+async fn job_runs_when_it_is_due_by_the_clock_and_key_admits_one() {
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let clock = Clock::fixed(Clock::system().now());
+    let due = clock.now() + TimeDelta::hours(3);
+    add(&context, vec![job(1).due_at(due).unique("one"), job(2), job(3).due_at(due).unique("one")]).await;
+    add(&context, vec![job(4).unique("one")]).await;
+    let done = Arc::default();
+    let worker = recorder(&context, &clock, &done);
+    left(&context, 1).await;
+    assert_eq!(*done.lock().unwrap(), [2]);
+    clock.advance(TimeDelta::hours(3));
+    left(&context, 0).await;
+    assert_eq!(*done.lock().unwrap(), [2, 1]);
+    // The key is free again.
+    add(&context, vec![job(5).unique("one")]).await;
+    left(&context, 0).await;
+    assert_eq!(*done.lock().unwrap(), [2, 1, 5]);
+    worker.abort();
+}
+
+#[tokio::test]
+async fn jobs_of_a_lane_run_one_after_the_other_whichever_worker_runs_them() {
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let (done, running) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(HashMap::<i32, usize>::new())));
+    add(&context, (0..60).map(|nth| job(nth).in_lane(format!("lane {}", nth % 3))).collect()).await;
+    let failed = Arc::new(Mutex::new(false));
+    let worker = || {
+        let (done, running, failed) = (Arc::clone(&done), Arc::clone(&running), Arc::clone(&failed));
+        tokio::spawn(jobs::run_with_lease(context.db(baton_task::SPEC.name), Shutdown::new(), LEASE, move |job| {
+            let (done, running, failed) = (Arc::clone(&done), Arc::clone(&running), Arc::clone(&failed));
+            async move {
+                let nth: i32 = job.payload()?;
+                *running.lock().unwrap().entry(nth % 3).or_default() += 1;
+                tokio::task::yield_now().await;
+                let alone = running.lock().unwrap().insert(nth % 3, 0) == Some(1);
+                // One that fails keeps its place.
+                let fails = nth == 9 && !std::mem::replace(&mut *failed.lock().unwrap(), true);
+                anyhow::ensure!(!fails, "once");
+                done.lock().unwrap().push((nth, alone));
+                Ok(())
+            }
+        }))
+    };
+    let workers = [worker(), worker()];
+    left(&context, 0).await;
+    let done = done.lock().unwrap().clone();
+    assert!(done.iter().all(|(_, alone)| *alone), "{done:?}");
+    for lane in 0..3 {
+        let of_lane: Vec<i32> = done.iter().map(|(nth, _)| *nth).filter(|nth| nth % 3 == lane).collect();
+        assert!(of_lane.is_sorted() && of_lane.len() == 20, "{of_lane:?}");
+    }
+    workers.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn job_that_commits_late_waits_for_the_one_that_overtook_it() {
+    let context = TestContext::start(&[baton_task::SPEC.schema()]).await;
+    let db = context.db(baton_task::SPEC.name);
+    let mut late = db.begin(Tenant::NONE).await.unwrap();
+    late.enqueue_jobs(vec![job(1).in_lane("lane")]).await.unwrap();
+    let (started, done) = (StartCounts::default(), Arc::new(Notify::new()));
+    // Job 0 runs until it is notified.
+    add(&context, vec![job(0).in_lane("lane")]).await;
+    let worker = worker(&context, &started, &done);
+    eventually(|| async { started.lock().unwrap().contains_key(&0).then_some(()) }).await;
+    late.commit().await.unwrap();
+    // Another lane shows that the worker still polls.
+    for _ in 0..3 {
+        add(&context, vec![job(2).in_lane("other")]).await;
+        left(&context, 2).await;
+    }
+    assert!(!started.lock().unwrap().contains_key(&1));
+    done.notify_one();
+    left(&context, 0).await;
+    assert!(started.lock().unwrap().contains_key(&1));
     worker.abort();
 }

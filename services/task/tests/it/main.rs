@@ -19,6 +19,7 @@ mod closed_tasks;
 mod comments;
 mod custom_fields;
 mod date_filters;
+mod delegated_calls;
 mod dependencies;
 mod due_dates;
 mod explain;

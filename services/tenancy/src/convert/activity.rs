@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use baton_errors::{Error, Result};
 use baton_proto::{
     baton::{
+        api::v1::Via,
         events::v1::Envelope,
         tenancy::v1::{self as proto, ExportFormat},
     },
@@ -22,6 +23,23 @@ use crate::{
 
 /// Maximal number of list items that an entry keeps.
 const MAX_LIST_ITEMS: usize = 100;
+
+/// Whether a text is a name of the platform's own: nothing else that a message calls a name reaches the log.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The service that acted for the actor, and its cause, for an entry's details.
+fn via_details(via: &Via) -> impl Iterator<Item = (String, String)> {
+    let name = |name: &str| Some(name).filter(|name| is_name(name)).map(str::to_owned);
+    let details = [
+        ("via_service", name(&via.service)),
+        ("via_kind", name(&via.kind)),
+        ("via_id", via.id.parse::<Uuid>().ok().map(|id| id.to_string())),
+        ("via_depth", Some(via.depth).filter(|&depth| depth > 0).map(|depth| depth.to_string())),
+    ];
+    details.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))
+}
 
 /// Converts an event; `None` when it belongs to no account.
 ///
@@ -51,6 +69,9 @@ pub(crate) fn activity(event: &Envelope) -> Result<Option<Activity>> {
         request_id: Some(origin.request_id).filter(|text| !text.is_empty()),
         occurred_at: occurred_at.trunc_subsecs(6),
     };
+    if let Some(via) = &event.via {
+        activity.details.extend(via_details(via));
+    }
     let Some(payload) = &event.payload else { return Ok(Some(activity)) };
     let name = payload.type_url.rsplit('/').next().unwrap_or_default();
     // The payload type is unknown, from a newer version: log the envelope only.
@@ -100,13 +121,9 @@ pub(crate) fn export_format(format: i32) -> Format {
 /// The changed fields that an event names. Keeps only the part before the first dot: the rest may be user-written, as
 /// in `custom_fields.<name>`.
 fn field_names(value: &Value) -> Vec<String> {
-    let is_name = |name: &&str| {
-        (1..=64).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
     let names = value.as_list().unwrap_or_default().iter().filter_map(Value::as_str);
     let mut names: Vec<_> =
-        names.filter_map(|path| path.split('.').next().filter(is_name)).map(str::to_owned).collect();
+        names.filter_map(|path| path.split('.').next().filter(|name| is_name(name))).map(str::to_owned).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -1,7 +1,7 @@
 //! Events that the service publishes.
 
 use baton_catalog::Payload;
-use baton_proto::baton::tenancy::v1::{AccountEvent, MemberEvent, UsageWarning};
+use baton_proto::baton::tenancy::v1::{AccountEvent, DpaEvent, MemberEvent, UsageWarning};
 use baton_store::Event;
 use uuid::Uuid;
 
@@ -50,6 +50,11 @@ fn account_event(kind: fn(AccountEvent) -> Payload, account_id: Uuid, changed_fi
 /// Settings of an account changed.
 pub(crate) fn account_settings_changed(account_id: Uuid, changed_fields: &[&str]) -> Event {
     account_event(Payload::AccountSettingsChanged, account_id, changed_fields)
+}
+
+/// The account has accepted a data processing agreement.
+pub(crate) fn dpa_accepted(account_id: Uuid, version: i32) -> Event {
+    Event::new(Payload::DpaAccepted(DpaEvent { version }), account_id, account_id)
 }
 
 /// An invitation was sent.

@@ -4,17 +4,11 @@ use std::time::Duration;
 
 use baton_errors::Result;
 use baton_store::{Db, Tenant};
-use chrono::TimeDelta;
 
 use crate::{application::entitlement, billing, store};
 
 /// Time between two sweeps. An idle sweep costs one index lookup.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
-/// Time between two deletions of old events.
-pub(crate) const EVENT_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long the ids of processed events are kept, to detect duplicates. Stripe retries for three days, and resends
-/// manually for thirty.
-const STRIPE_EVENT_RETENTION: TimeDelta = TimeDelta::days(90);
 
 /// Downgrades all accounts whose grace period is over. Instances may sweep concurrently: each takes the account's lock.
 ///
@@ -30,14 +24,5 @@ pub(crate) async fn sweep(db: Db) -> Result<()> {
         entitlement::apply(&mut tx, account_id, before, billing::entitlement(&subscriptions, now)).await?;
         tx.commit().await?;
     }
-    Ok(())
-}
-
-/// Deletes Stripe events that are older than the retention.
-///
-/// # Errors
-/// Those of the database.
-pub(crate) async fn delete_old_events(db: Db) -> Result<()> {
-    store::billing::delete_events_before(&db, db.clock().now() - STRIPE_EVENT_RETENTION).await?;
     Ok(())
 }

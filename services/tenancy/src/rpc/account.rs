@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{Rpc, member::lock_actor_and_member, parse_account_id};
 use crate::{
     account::Account,
-    application::ownership,
+    application::{dpa, ownership},
     convert,
     events::publish,
     member::{self, Member},
@@ -222,6 +222,7 @@ impl AccountService for Rpc {
         let mut tx = self.db.begin_read(principal.tenant()).await?;
         let found = store::settings::get(&mut tx, account_id).await?;
         let (settings, version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
+        let settings = dpa::effective(&mut tx, account_id, settings).await?;
         Ok(Response::new(GetSettingsResponse { settings: Some(convert::settings(settings, version)) }))
     }
 
@@ -238,15 +239,21 @@ impl AccountService for Rpc {
         let (before, mut version) = found.ok_or_else(|| Error::from(Reason::AccountNotFound))?;
         require_permission(&mut tx, &principal, Permission::AccountSettings).await?;
         expected.check(version)?;
-        let settings = convert::merge_settings(&before, &new.unwrap_or_default(), update_mask)?;
+        let new = new.unwrap_or_default();
+        let enables = new.ai_enabled == Some(true) || new.analytics_enabled == Some(true);
+        let settings = convert::merge_settings(&before, &new, update_mask)?;
         if before.require_second_factor && !settings.require_second_factor {
             principal.caller.require_fresh_proof(self.db.clock().now())?;
+        }
+        if enables {
+            dpa::require_dpa(&mut tx, account_id).await?;
         }
         let changed = settings.changes_since(&before);
         if !changed.is_empty() {
             version = store::settings::save(&mut tx, account_id, &settings, self.db.clock().now()).await?;
             tx.publish(publish::account_settings_changed(account_id, &changed)).await?;
         }
+        let settings = dpa::effective(&mut tx, account_id, settings).await?;
         tx.commit().await?;
         Ok(Response::new(UpdateSettingsResponse { settings: Some(convert::settings(settings, version)) }))
     }
@@ -312,7 +319,7 @@ impl Rpc {
 ///
 /// # Errors
 /// NOT_A_MEMBER, PERMISSION_MISSING.
-async fn require_permission(tx: &mut ReadTx, principal: &Principal, permission: Permission) -> Result<()> {
+pub(super) async fn require_permission(tx: &mut ReadTx, principal: &Principal, permission: Permission) -> Result<()> {
     let actor = store::member::list_active(tx, principal.account_id(), &[principal.user_id()]).await?.pop();
     let actor = actor.ok_or_else(|| Error::from(Reason::NotAMember))?;
     if !matrix::holds(actor.role, permission) {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{
+    application::dpa::require_dpa,
     convert,
     member::{INVITATION_TTL, MemberStatus},
     store::analytics::{self, ActivityCount, MemberGroup, WeekCounts},
@@ -34,6 +35,7 @@ impl Rpc {
         let invited_since = now - INVITATION_TTL;
         let (week, day) = (week_start(now) - TimeDelta::weeks(WEEKS - 1), day_start(now) - TimeDelta::days(DAYS - 1));
         let mut tx = self.db.begin_list(principal.tenant()).await?;
+        require_dpa(&mut tx, account_id).await?;
         let members = analytics::count_members(&mut tx, account_id, users, invited_since).await?;
         let weeks = analytics::count_member_weeks(&mut tx, account_id, users, week).await?;
         let invitations = analytics::count_invitations(&mut tx, account_id, users, invited_since, now).await?;

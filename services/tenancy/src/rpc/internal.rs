@@ -3,8 +3,8 @@
 use baton_access::service;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::tenancy::v1::{
-    DescribeMemberRequest, DescribeMemberResponse, GetHierarchyRequest, GetHierarchyResponse, HierarchyMember,
-    internal_service_server::InternalService,
+    BatchGetStandingsRequest, BatchGetStandingsResponse, DescribeMemberRequest, DescribeMemberResponse,
+    GetHierarchyRequest, GetHierarchyResponse, HierarchyMember, Standing, internal_service_server::InternalService,
 };
 use baton_store::Tenant;
 use tonic::{Request, Response, Status};
@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use super::Rpc;
 use crate::{account::AccountStatus, convert, membership_resolver, store};
+
+/// The service that makes anonymous profiles.
+const PRIVACY: &str = "privacy";
 
 #[tonic::async_trait]
 impl InternalService for Rpc {
@@ -24,6 +27,20 @@ impl InternalService for Rpc {
         let (account_id, user_id) = (id(&request.get_ref().account_id)?, id(&request.get_ref().user_id)?);
         let membership = membership_resolver::resolve(&self.db, &self.tiers, user_id, Some(account_id)).await?;
         Ok(Response::new(DescribeMemberResponse { membership: Some(convert::membership(membership)) }))
+    }
+
+    async fn batch_get_standings(
+        &self,
+        request: Request<BatchGetStandingsRequest>,
+    ) -> Result<Response<BatchGetStandingsResponse>, Status> {
+        if service(&request)?.name != PRIVACY {
+            return Err(Error::from(Reason::ServiceOnly).into());
+        }
+        let ids: Vec<Uuid> = request.get_ref().user_ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let standings = store::hierarchy::standings(&self.db, &ids).await?;
+        let standing =
+            |(user_id, tier, role): (Uuid, String, String)| Standing { user_id: user_id.to_string(), tier, role };
+        Ok(Response::new(BatchGetStandingsResponse { standings: standings.into_iter().map(standing).collect() }))
     }
 
     async fn get_hierarchy(

@@ -9,14 +9,15 @@ use serde::{Serialize, Serializer};
 use sqlx::{FromRow, Postgres, QueryBuilder, types::Json};
 use uuid::Uuid;
 
-use crate::activity::{Activity, LogEntry, LogPosition};
+use crate::activity::{Activity, Leaf, LogEntry, LogPosition, OriginHash};
 
-const COLUMNS: &str = "account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id, \
-                       changed_fields, details, address, user_agent, request_id, leaf_hash";
+pub(super) const COLUMNS: &str = "account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id, \
+                       changed_fields, details, address, user_agent, request_id, leaf_version, origin_salt, \
+                       origin_hash, leaf_hash";
 
 /// A row as it is stored.
 #[derive(FromRow, Serialize)]
-struct Row {
+pub(super) struct Row {
     account_id: Uuid,
     seq: i64,
     recorded_at: DateTime<Utc>,
@@ -31,13 +32,21 @@ struct Row {
     address: Option<String>,
     user_agent: Option<String>,
     request_id: Option<String>,
+    leaf_version: i16,
+    #[serde(serialize_with = "optional_bytea")]
+    origin_salt: Option<[u8; 32]>,
+    #[serde(serialize_with = "optional_bytea")]
+    origin_hash: Option<[u8; 32]>,
     #[serde(serialize_with = "bytea")]
-    leaf_hash: Vec<u8>,
+    leaf_hash: [u8; 32],
 }
 
-impl Row {
-    fn new(activity: Activity, position: LogPosition) -> Self {
-        let leaf_hash = activity.leaf_hash(position).to_vec();
+impl From<LogEntry> for Row {
+    fn from(LogEntry { activity, position, leaf, leaf_hash }: LogEntry) -> Self {
+        let (leaf_version, origin_salt, origin_hash) = match leaf {
+            Leaf::V1 => (1, None, None),
+            Leaf::V2(origin) => (2, origin.salt, Some(origin.hash)),
+        };
         Self {
             account_id: activity.account_id,
             seq: position.seq,
@@ -53,6 +62,9 @@ impl Row {
             address: activity.address,
             user_agent: activity.user_agent,
             request_id: activity.request_id,
+            leaf_version,
+            origin_salt,
+            origin_hash,
             leaf_hash,
         }
     }
@@ -62,6 +74,14 @@ impl Row {
 fn bytea<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&format!("\\x{digits}"))
+}
+
+/// As [`bytea`], or null.
+fn optional_bytea<S: Serializer>(bytes: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => bytea(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl From<Row> for LogEntry {
@@ -82,6 +102,11 @@ impl From<Row> for LogEntry {
                 occurred_at: row.occurred_at,
             },
             position: LogPosition { seq: row.seq, recorded_at: row.recorded_at },
+            // A constraint says that version 2 has a hash of the origin, and version 1 has none.
+            leaf: match row.origin_hash {
+                Some(hash) => Leaf::V2(OriginHash { salt: row.origin_salt, hash }),
+                None => Leaf::V1,
+            },
             leaf_hash: row.leaf_hash,
         }
     }
@@ -105,14 +130,16 @@ pub(crate) async fn append(tx: &mut Tx, activities: Vec<Activity>) -> Result<()>
     let rows: Vec<Row> = activities
         .into_iter()
         .zip(last.seq - count + 1..)
-        .map(|(activity, seq)| Row::new(activity, LogPosition { seq, ..last }))
+        .map(|(activity, seq)| LogEntry::new(activity, LogPosition { seq, ..last }).into())
         .collect();
     sqlx::query!(
         "insert into tenancy.activity_logs
              (account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
-              changed_fields, details, address, user_agent, request_id, leaf_hash)
+              changed_fields, details, address, user_agent, request_id, leaf_version, origin_salt, origin_hash,
+              leaf_hash)
          select account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
-                changed_fields, details, address, user_agent, request_id, leaf_hash
+                changed_fields, details, address, user_agent, request_id, leaf_version, origin_salt, origin_hash,
+                leaf_hash
          from jsonb_populate_recordset(null::tenancy.activity_logs, $1)",
         Json(rows) as _
     )

@@ -187,9 +187,3 @@ pub(crate) async fn save_entitlement(
     .await?;
     Ok(changed.unwrap_or_default())
 }
-
-/// Deletes records of events that were received before `before`.
-pub(crate) async fn delete_events_before(db: &Db, before: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("delete from tenancy.stripe_events where received_at < $1", before).execute(db.system()).await?;
-    Ok(())
-}

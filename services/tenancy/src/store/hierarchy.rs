@@ -2,7 +2,7 @@
 
 use baton_access::Role;
 use baton_errors::{Error, Result};
-use baton_store::ReadTx;
+use baton_store::{Db, ReadTx};
 use uuid::Uuid;
 
 use super::member::parse_role;
@@ -51,4 +51,18 @@ pub(crate) async fn list(tx: &mut ReadTx, account_id: Uuid, after: Uuid, limit: 
             Ok(HierarchyMember { user_id: row.user_id, role: parse_role(&row.role)?, manager_id: row.manager_id })
         })
         .collect()
+}
+
+/// The highest tier and role of users, of all accounts that they belong to.
+pub(crate) async fn standings(db: &Db, user_ids: &[Uuid]) -> Result<Vec<(Uuid, String, String)>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (m.user_id) m.user_id as "user_id!", a.subscription_tier as tier, m.role
+           from tenancy.memberships m join tenancy.accounts a on a.id = m.account_id
+           where m.user_id = any($1) and m.status = 'active'
+           order by m.user_id, array_position(array['enterprise', 'pro', 'free'], a.subscription_tier),
+                    array_position(array['owner', 'super_manager', 'manager', 'user'], m.role)"#,
+        user_ids,
+    );
+    let rows = rows.fetch_all(db.system()).await?;
+    Ok(rows.into_iter().map(|row| (row.user_id, row.tier, row.role)).collect())
 }

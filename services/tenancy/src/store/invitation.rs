@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use baton_access::Role;
 use baton_errors::Result;
-use baton_store::{Db, ReadTx, Tx};
+use baton_store::{Db, ReadTx, Tx, subject_data::Subject};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -160,5 +160,18 @@ pub(crate) async fn resend(tx: &mut Tx, member: &mut Member, inviter: Uuid, now:
     .fetch_one(tx.connection())
     .await?;
     (member.invited_at, member.invited_by) = (now, Some(inviter));
+    Ok(())
+}
+
+/// Deletes the invitations, of all accounts, to the addresses that a person's memberships have.
+pub(crate) async fn delete_to_person(db: &Db, subject: Subject) -> Result<()> {
+    sqlx::query!(
+        "delete from tenancy.memberships where user_id is null and ($2::uuid is null or account_id = $2) and email_key in (
+             select email_key from tenancy.memberships where user_id = $1 and email_key is not null)",
+        subject.user_id,
+        subject.account_id,
+    )
+    .execute(db.system())
+    .await?;
     Ok(())
 }

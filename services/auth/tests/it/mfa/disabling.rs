@@ -2,8 +2,9 @@
 
 use baton_errors::Reason;
 use baton_proto::baton::auth::v1::{
-    ConfirmPasswordResetRequest, CreateApiKeyRequest, DisableTotpRequest, RefreshRequest, RenewRecoveryCodesRequest,
-    api_key_service_client::ApiKeyServiceClient, password_service_client::PasswordServiceClient,
+    ConfirmPasswordResetRequest, CreateApiKeyRequest, CreateDelegationRequest, DisableTotpRequest, RefreshRequest,
+    RenewRecoveryCodesRequest, api_key_service_client::ApiKeyServiceClient,
+    delegation_service_client::DelegationServiceClient, password_service_client::PasswordServiceClient,
 };
 use baton_testkit::{PASSWORD, Person, eventually, reason};
 use chrono::TimeDelta;
@@ -97,6 +98,32 @@ async fn api_key_created_after_disabling_lacks_mfa() {
     disable(&fixture, &ada, Some(&recovery_codes[1]), None).await.unwrap();
     assert_eq!(amr(&by_both.token), ["pwd", "otp", "mfa"]);
     assert_eq!(make().await, ["pwd"]);
+}
+
+#[tokio::test]
+async fn grant_loses_mfa_with_the_second_factor() {
+    let fixture = Fixture::start().await;
+    let (ada, _, recovery_codes) = fixture.person_with_mfa("ada").await;
+    let by_both = fixture.verify(&fixture.challenge(&ada).await, &recovery_codes[0]).await.unwrap();
+    let by_both = in_session(&ada, &by_both.access_token);
+    let grant = CreateDelegationRequest {
+        service: "gateway".to_owned(),
+        account_id: uuid::Uuid::now_v7().to_string(),
+        scopes: vec!["tasks:read".to_owned()],
+        purpose: "A rule".to_owned(),
+    };
+    let mut grants = DelegationServiceClient::new(fixture.context.auth());
+    let methods = async || {
+        let amr = sqlx::query_scalar::<_, Vec<String>>("select amr from auth.delegations order by created_at, id");
+        amr.fetch_all(&fixture.context.admin()).await.unwrap()
+    };
+    grants.create_delegation(call(&by_both, grant.clone())).await.unwrap();
+    assert_eq!(methods().await, [["pwd", "otp", "mfa"]]);
+    disable(&fixture, &ada, Some(&recovery_codes[1]), None).await.unwrap();
+    assert_eq!(methods().await, [["pwd"]]);
+    // The access token still names both factors.
+    grants.create_delegation(call(&by_both, grant)).await.unwrap();
+    assert_eq!(methods().await, [["pwd"], ["pwd"]]);
 }
 
 #[tokio::test]

@@ -5,26 +5,11 @@ use baton_proto::baton::task::v1::{ReminderEvent, TaskEvent};
 use baton_store::Event;
 use uuid::Uuid;
 
-use crate::{
-    convert::{to_status, to_visibility},
-    task::Task,
-};
+use crate::task::Task;
 
 /// A task is due soon or overdue. Its version does not change.
 pub(crate) fn due(kind: fn(TaskEvent) -> Payload, task: &Task, late: bool) -> Event {
-    let or_empty = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-    let event = TaskEvent {
-        task_id: task.id.to_string(),
-        version: task.version,
-        status: to_status(task.status).into(),
-        created_by: task.created_by.to_string(),
-        assigned_to: or_empty(task.assigned_to),
-        previously_assigned_to: or_empty(task.assigned_to),
-        assigned_by: or_empty(task.assigned_by),
-        late,
-        visibility: to_visibility(task.fields.visibility).into(),
-        ..TaskEvent::default()
-    };
+    let event = TaskEvent { late, ..super::payload(Some(task), task) };
     Event::new(kind(event), task.account_id, task.id)
 }
 

@@ -222,6 +222,17 @@ fn take(task: &mut Task, sheet: &mut Sheet, step: &Step, now: DateTime<Utc>, sav
     true
 }
 
+#[test]
+fn work_that_was_entered_until_now_does_not_overlap_with_a_timer_if_the_clock_is_set_back() {
+    let (mut task, mut sheet) = (task(USER), Sheet::default());
+    let (before, now) = (at(10_000), at(10_000) + TimeDelta::milliseconds(1));
+    task.updated_at = before;
+    assert!(take(&mut task, &mut sheet, &Step::Enter(0, 1), now, before));
+    assert!(take(&mut task, &mut sheet, &Step::Start, before, before));
+    let [entered, timer] = &sheet.0[..] else { panic!("{sheet:?}") };
+    assert!(!overlap(entered, timer), "{sheet:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 

@@ -31,6 +31,7 @@ fn envelope(kind: &str, payload: Option<Any>) -> Envelope {
             address: "203.0.113.7".to_owned(),
             user_agent: "curl/8".to_owned(),
         }),
+        via: None,
     }
 }
 
@@ -154,4 +155,21 @@ fn every_event_type_of_the_catalogue_is_logged() {
         assert_eq!(activity.action, kind.name());
         assert_eq!(activity.resource_type, kind.noun());
     }
+}
+
+#[test]
+fn service_that_acted_for_the_person_is_a_detail() {
+    let rule = Uuid::from_u128(7).to_string();
+    let via = Via { service: "automation".to_owned(), kind: "rule".to_owned(), id: rule.clone(), depth: 2 };
+    let event = Envelope { via: Some(via), ..envelope("task.archived", None) };
+    let activity = super::activity(&event).unwrap().unwrap();
+    let expected = [("via_depth", "2"), ("via_id", rule.as_str()), ("via_kind", "rule"), ("via_service", "automation")];
+    assert_eq!(details(&activity), expected);
+    assert_eq!(activity.actor_id, Some(ACTOR));
+
+    // Nothing but a name or an id is taken for one, and what the service did not name is left out.
+    let text = || "free text".to_owned();
+    let via = Via { service: "ai".to_owned(), kind: text(), id: text(), ..Via::default() };
+    let event = Envelope { via: Some(via), ..envelope("task.archived", None) };
+    assert_eq!(details(&super::activity(&event).unwrap().unwrap()), [("via_service", "ai")]);
 }

@@ -1,15 +1,16 @@
 //! Integrity and retention: rows are never changed, duplicated or lost, and only old partitions are dropped.
 
+use aws_lc_rs::hmac;
 use baton_proto::{baton::events::v1::Envelope, convert::timestamp};
 use baton_testkit::event;
 use prost::Message;
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use super::*;
 
 /// ASVS 16.4.2: logs are protected from modification. No role of the service can change or delete a row, neither
-/// through the table nor through a partition.
+/// through the table nor through a partition; but the system role can erase where a row came from.
 #[tokio::test]
 async fn no_role_can_change_or_delete_rows() {
     let fixture = Fixture::start().await;
@@ -29,7 +30,11 @@ async fn no_role_can_change_or_delete_rows() {
             "delete from tenancy.activity_logs".to_owned(),
             "truncate tenancy.activity_logs".to_owned(),
             "drop table tenancy.activity_logs".to_owned(),
-            "select * from tenancy.activity_logs for update".to_owned(),
+            "update tenancy.activity_logs set address = '203.0.113.8'".to_owned(),
+            "update tenancy.activity_logs set user_agent = 'curl/8', origin_salt = sha256('')".to_owned(),
+            "update tenancy.activity_logs set origin_hash = sha256('')".to_owned(),
+            "update tenancy.activity_logs set leaf_version = 1".to_owned(),
+            "update tenancy.activity_logs set leaf_hash = sha256('')".to_owned(),
             "delete from tenancy.activity_heads".to_owned(),
             "truncate tenancy.activity_heads".to_owned(),
             "alter table tenancy.activity_logs disable row level security".to_owned(),
@@ -45,6 +50,13 @@ async fn no_role_can_change_or_delete_rows() {
             let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
             assert_eq!(code, "42501", "{statement}: {error}");
         }
+    }
+    // The serving role can neither erase nor lock.
+    let mut conn = PgConnection::connect(&database.app_url("tenancy")).await.unwrap();
+    for statement in [ERASE_ORIGIN, "select * from tenancy.activity_logs for update"] {
+        let error = sqlx::raw_sql(statement).execute(&mut conn).await.expect_err(statement);
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        assert_eq!(code, "42501", "{statement}: {error}");
     }
     // The service may drop old partitions only.
     let mut conn = PgConnection::connect(&database.system_url("tenancy")).await.unwrap();
@@ -162,44 +174,191 @@ async fn a_duplicate_event_is_logged_once() {
     assert_eq!(rows, 1);
 }
 
+const ERASE_ORIGIN: &str = "update tenancy.activity_logs set address = null, user_agent = null, origin_salt = null";
+
+/// A text after its length.
+fn text(text: Option<&str>) -> Vec<u8> {
+    let text = text.unwrap_or_default();
+    [&(text.len() as u64).to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// Address and user agent of a row, encoded.
+fn origin_of(row: &PgRow) -> Vec<u8> {
+    [text(row.get("address")), text(row.get("user_agent"))].concat()
+}
+
+/// Whether the columns that hold a row's origin agree.
+fn is_origin_intact(row: &PgRow) -> bool {
+    let (salt, hash): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get("origin_salt"), row.get("origin_hash"));
+    match (row.get::<i16, _>("leaf_version"), salt, hash) {
+        (1, None, None) => true,
+        (2, Some(salt), Some(hash)) => {
+            let message = [b"baton activity origin 2\n".to_vec(), origin_of(row)].concat();
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salt), &message).as_ref() == hash
+        }
+        (2, None, Some(_)) => origin_of(row) == [0; 16],
+        _ => false,
+    }
+}
+
 /// Computes the hash independently of the implementation: RFC 6962, section 2.1, over the fields in order.
-#[tokio::test]
-async fn the_leaf_hash_matches_the_stored_row() {
+fn computed_leaf_hash(row: &PgRow) -> Vec<u8> {
+    let version: i16 = row.get("leaf_version");
+    let mut bytes = format!("\0baton activity {version}\n").into_bytes();
+    let id = |name: &str| row.get::<Option<Uuid>, _>(name).unwrap_or_default().into_bytes();
+    let time = |name: &str| row.get::<chrono::DateTime<chrono::Utc>, _>(name).timestamp_micros().to_be_bytes();
+    bytes.extend(id("account_id"));
+    bytes.extend(row.get::<i64, _>("seq").to_be_bytes());
+    bytes.extend(time("recorded_at"));
+    bytes.extend(id("id"));
+    bytes.extend(time("occurred_at"));
+    bytes.extend(id("actor_id"));
+    bytes.extend(text(row.get("action")));
+    bytes.extend(text(row.get("resource_type")));
+    bytes.extend(id("resource_id"));
+    let changed: Vec<String> = row.get("changed_fields");
+    bytes.extend((changed.len() as u64).to_be_bytes());
+    changed.iter().for_each(|name| bytes.extend(text(Some(name))));
+    let details: std::collections::BTreeMap<String, String> = serde_json::from_value(row.get("details")).unwrap();
+    bytes.extend((details.len() as u64).to_be_bytes());
+    for (name, value) in &details {
+        bytes.extend(text(Some(name)));
+        bytes.extend(text(Some(value)));
+    }
+    bytes.extend(if version == 1 { origin_of(row) } else { row.get("origin_hash") });
+    bytes.extend(text(row.get("request_id")));
+    Sha256::digest(&bytes).to_vec()
+}
+
+/// Whether a row is as it was added, or its origin was erased since.
+fn is_intact(row: &PgRow) -> bool {
+    is_origin_intact(row) && row.get::<Vec<u8>, _>("leaf_hash") == computed_leaf_hash(row)
+}
+
+/// A team whose log has a row with an origin, and the rows.
+async fn log_with_origin() -> (Fixture, Vec<PgRow>) {
     let fixture = Fixture::start().await;
     let initial = fixture.initial_rows().await;
     fixture.publish(&fixture.team.user_a1, "task.created", Uuid::now_v7(), origin()).await;
     fixture.log(initial + 1).await;
-    let rows = sqlx::query("select * from tenancy.activity_logs").fetch_all(&fixture.context.admin()).await.unwrap();
-    assert!(rows.len() > initial);
-    for row in rows {
-        let mut bytes = b"\0baton activity 1\n".to_vec();
-        let id = |name: &str| row.get::<Option<Uuid>, _>(name).unwrap_or_default().into_bytes();
-        let time = |name: &str| row.get::<chrono::DateTime<chrono::Utc>, _>(name).timestamp_micros().to_be_bytes();
-        let text = |bytes: &mut Vec<u8>, text: &str| {
-            bytes.extend((text.len() as u64).to_be_bytes());
-            bytes.extend(text.as_bytes());
-        };
-        bytes.extend(id("account_id"));
-        bytes.extend(row.get::<i64, _>("seq").to_be_bytes());
-        bytes.extend(time("recorded_at"));
-        bytes.extend(id("id"));
-        bytes.extend(time("occurred_at"));
-        bytes.extend(id("actor_id"));
-        text(&mut bytes, row.get("action"));
-        text(&mut bytes, row.get("resource_type"));
-        bytes.extend(id("resource_id"));
-        let changed: Vec<String> = row.get("changed_fields");
-        bytes.extend((changed.len() as u64).to_be_bytes());
-        changed.iter().for_each(|name| text(&mut bytes, name));
-        let details: std::collections::BTreeMap<String, String> = serde_json::from_value(row.get("details")).unwrap();
-        bytes.extend((details.len() as u64).to_be_bytes());
-        for (name, value) in &details {
-            text(&mut bytes, name);
-            text(&mut bytes, value);
+    let rows = rows(&fixture).await;
+    assert!(rows.iter().any(|row| row.get::<Option<&str>, _>("address") == Some("203.0.113.7")));
+    (fixture, rows)
+}
+
+async fn rows(fixture: &Fixture) -> Vec<PgRow> {
+    let sql = "select * from tenancy.activity_logs order by account_id, seq";
+    sqlx::query(sql).fetch_all(&fixture.context.admin()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_leaf_hash_matches_the_stored_row() {
+    let (_fixture, rows) = log_with_origin().await;
+    for row in &rows {
+        assert_eq!(row.get::<i16, _>("leaf_version"), 2);
+        assert_eq!(row.get::<Option<Vec<u8>>, _>("origin_salt").unwrap().len(), 32);
+        assert!(is_intact(row), "seq {}", row.get::<i64, _>("seq"));
+    }
+    let salts: std::collections::HashSet<Vec<u8>> = rows.iter().map(|row| row.get("origin_salt")).collect();
+    assert_eq!(salts.len(), rows.len(), "every row has its own salt");
+}
+
+#[tokio::test]
+async fn the_leaf_hash_is_valid_after_the_origin_was_erased() {
+    let (fixture, before) = log_with_origin().await;
+    let actor_id = fixture.team.user_a1.user_id;
+    let is_theirs = |row: &&PgRow| row.get::<Option<Uuid>, _>("actor_id") == Some(actor_id);
+    let mut conn = PgConnection::connect(&fixture.context.database().system_url("tenancy")).await.unwrap();
+    let erase = AssertSqlSafe(format!("{ERASE_ORIGIN} where actor_id = $1"));
+    let erased = sqlx::query(erase).bind(actor_id).execute(&mut conn).await.unwrap().rows_affected();
+    assert!(erased >= 1 && erased as usize >= before.iter().filter(is_theirs).count(), "{erased}");
+    let after = rows(&fixture).await;
+    for row in after.iter().filter(is_theirs) {
+        for column in ["address", "user_agent"] {
+            assert_eq!(row.get::<Option<&str>, _>(column), None);
         }
-        for name in ["address", "user_agent", "request_id"] {
-            text(&mut bytes, row.get::<Option<&str>, _>(name).unwrap_or_default());
-        }
-        assert_eq!(row.get::<Vec<u8>, _>("leaf_hash"), Sha256::digest(&bytes).to_vec());
+        assert_eq!(row.get::<Option<Vec<u8>>, _>("origin_salt"), None);
+        assert!(row.get::<Option<Vec<u8>>, _>("origin_hash").is_some());
+    }
+    assert!(after.iter().all(is_intact));
+    let leaf_hash = |row: &PgRow| (row.get::<Uuid, _>("id"), row.get::<Vec<u8>, _>("leaf_hash"));
+    let leaf_hashes: Vec<_> = after.iter().map(leaf_hash).collect();
+    assert!(before.iter().all(|row| leaf_hashes.contains(&leaf_hash(row))), "no leaf hash changes");
+    // The API shows the row without an origin.
+    let shown = fixture.log(before.len()).await;
+    let shown: Vec<_> = shown.iter().filter(|row| row.actor_id.as_deref() == Some(&*actor_id.to_string())).collect();
+    assert!(!shown.is_empty() && shown.iter().all(|row| row.address.is_none() && row.user_agent.is_none()));
+}
+
+#[tokio::test]
+async fn a_changed_origin_fails_verification() {
+    let (fixture, rows) = log_with_origin().await;
+    assert!(rows.iter().all(is_intact));
+    for change in [
+        "address = '203.0.113.8'",
+        "address = null",
+        "user_agent = 'curl/8'",
+        "origin_salt = sha256('')",
+        "origin_hash = sha256('')",
+        // Erased with another hash.
+        "address = null, user_agent = null, origin_salt = null, origin_hash = sha256('')",
+        // As if an older program had added it.
+        "leaf_version = 1, origin_salt = null, origin_hash = null",
+    ] {
+        let mut tx = fixture.context.admin().begin().await.unwrap();
+        let sql = format!("update tenancy.activity_logs set {change} where address = '203.0.113.7' returning *");
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.unwrap();
+        assert!(!is_intact(&row), "{change}");
+        tx.rollback().await.unwrap();
+    }
+}
+
+/// During a roll-out, the previous program version adds rows too. It names none of the columns of version 2. An
+/// independent program has computed the hash.
+#[tokio::test]
+async fn a_row_of_the_previous_program_version_keeps_its_leaf_hash() {
+    let fixture = Fixture::start().await;
+    let mut tx = fixture.context.admin().begin().await.unwrap();
+    let partition = "create table tenancy._activity_logs_20010101 partition of tenancy.activity_logs
+                     for values from ('2001-01-01 00:00Z') to ('2001-01-08 00:00Z')";
+    sqlx::raw_sql(partition).execute(&mut *tx).await.unwrap();
+    let id = |id: u128| Uuid::from_u128(id);
+    let add = "insert into tenancy.activity_logs
+                   (account_id, seq, recorded_at, id, occurred_at, actor_id, action, resource_type, resource_id,
+                    changed_fields, details, address, user_agent, request_id, leaf_hash)
+               values ($1, 7, '2001-01-02 03:04:05.000006Z', $2, '2001-01-02 03:04:05.000006Z', $3, 'task.assigned',
+                       'task', $4, '{title}', jsonb_build_object('to', 'me'), '203.0.113.7', 'curl/8', 'r1',
+                       decode('2899551cb77237358e1eb657ed952101bb6139a8c29ec5c173e277ea33bdba53', 'hex'))
+               returning *";
+    let add = sqlx::query(add).bind(id(1)).bind(id(9)).bind(id(3)).bind(id(2));
+    let row = add.fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(row.get::<i16, _>("leaf_version"), 1);
+    assert!(is_intact(&row));
+    let erase = AssertSqlSafe(format!("{ERASE_ORIGIN} where account_id = $1 returning *"));
+    let erased = sqlx::query(erase).bind(id(1)).fetch_one(&mut *tx).await.unwrap();
+    assert!(!is_intact(&erased), "version 1 has address and user agent in its encoding");
+}
+
+#[tokio::test]
+async fn columns_that_contradict_the_leaf_version_are_refused() {
+    let (fixture, _) = log_with_origin().await;
+    for change in [
+        "leaf_version = 0",
+        "leaf_version = 1",
+        "leaf_version = 1, origin_salt = null",
+        "leaf_version = 1, origin_hash = null",
+        "leaf_version = 3",
+        "origin_hash = null",
+        "origin_hash = decode('00', 'hex')",
+        "origin_salt = decode('00', 'hex')",
+        "origin_salt = null",
+        "origin_salt = null, address = null",
+        "origin_salt = null, user_agent = null",
+        "origin_salt = null, origin_hash = null, address = null, user_agent = null",
+    ] {
+        let sql = format!("update tenancy.activity_logs set {change} where address = '203.0.113.7'");
+        let error = sqlx::query(AssertSqlSafe(sql)).execute(&fixture.context.admin()).await.expect_err(change);
+        let constraint = error.as_database_error().and_then(|error| error.constraint());
+        assert_eq!(constraint, Some("activity_logs_leaf_version"), "{change}: {error}");
     }
 }

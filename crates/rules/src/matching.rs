@@ -1,0 +1,143 @@
+//! Which rules an event may run: by trigger, guards, and the conditions that the event itself decides.
+
+use std::{collections::HashMap, sync::Arc};
+
+use baton_catalog::EventType;
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+use crate::{
+    definition::Definition,
+    occurrence::Occurrence,
+    trigger::{EventFields, TriggerType},
+};
+
+/// A rule of an account.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its id.
+    pub id: Uuid,
+    /// The person with whose rights it acts.
+    pub owner: Uuid,
+    /// When it runs, and what it does.
+    pub definition: Definition,
+}
+
+/// The enabled rules of an account, by trigger.
+#[derive(Debug, Default)]
+pub struct RuleIndex(HashMap<TriggerType, Vec<Arc<Rule>>>);
+
+impl RuleIndex {
+    /// An index of these rules.
+    pub fn new(rules: impl IntoIterator<Item = Arc<Rule>>) -> Self {
+        let mut index: HashMap<_, Vec<_>> = HashMap::new();
+        for rule in rules {
+            index.entry(rule.definition.trigger.kind).or_default().push(rule);
+        }
+        Self(index)
+    }
+
+    /// Whether any rule has the event's trigger.
+    pub fn is_triggered_by(&self, kind: EventType) -> bool {
+        TriggerType::of_event(kind).iter().any(|trigger| self.0.contains_key(trigger))
+    }
+
+    /// The rules that the event may run: those for which its conditions hold, or cannot be decided without the task. A rule
+    /// never runs on an event that it caused.
+    pub fn candidates<'a>(&'a self, event: &'a Occurrence) -> impl Iterator<Item = &'a Arc<Rule>> {
+        let triggers = event.event_type().map_or(&[][..], TriggerType::of_event);
+        let rules = triggers.iter().filter_map(|trigger| self.0.get(trigger)).flatten();
+        let (from, to) = event.status_change();
+        // One for all rules: only the owner and the time zone differ.
+        let mut facts = event.facts(Uuid::nil(), Tz::UTC);
+        rules.filter(move |rule| {
+            (facts.me, facts.timezone) = (rule.owner, rule.definition.timezone);
+            let fields = EventFields { changed_fields: &event.changed_fields, from, to };
+            event.rule_id != Some(rule.id)
+                && rule.definition.trigger.admits(fields)
+                && rule.definition.condition.evaluate(&facts) != Some(false)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::occurrence::TaskState;
+    use baton_conditions::choice::Status;
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+
+    fn rule(id: u128, kind: TriggerType, conditions: Value) -> Arc<Rule> {
+        let actions = serde_json::from_value(json!([{"type": "notify", "to": "me", "message": "x"}])).unwrap();
+        let conditions = conditions.as_object().unwrap().clone();
+        let definition = Definition::parse(kind, conditions, actions, "UTC", "").unwrap();
+        Arc::new(Rule { id: Uuid::from_u128(id), owner: Uuid::from_u128(100), definition })
+    }
+
+    fn paused(priority: &str) -> Occurrence {
+        Occurrence {
+            event_id: Uuid::nil(),
+            kind: "task.paused".to_owned(),
+            occurred_at: DateTime::UNIX_EPOCH,
+            actor: None,
+            task_id: Some(Uuid::nil()),
+            task: Some(TaskState {
+                version: 3,
+                status: Status::Paused.name().to_owned(),
+                previous_status: Some(Status::InProgress.name().to_owned()),
+                priority: priority.to_owned(),
+                visibility: "private".to_owned(),
+                creator: Uuid::from_u128(100),
+                assignee: None,
+                due_at: None,
+                estimated_seconds: None,
+                started_at: None,
+            }),
+            changed_fields: vec!["status".to_owned()],
+            late: false,
+            depth: 0,
+            rule_id: None,
+        }
+    }
+
+    fn matched(rules: &[Arc<Rule>], event: &Occurrence) -> Vec<u128> {
+        let index = RuleIndex::new(rules.iter().cloned());
+        let mut ids: Vec<u128> = index.candidates(event).map(|rule| rule.id.as_u128()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn candidates_have_the_trigger_and_no_condition_that_the_event_refutes() {
+        let rules = [
+            rule(1, TriggerType::TaskPaused, json!({})),
+            rule(2, TriggerType::TaskPaused, json!({"priority": "high"})),
+            rule(3, TriggerType::TaskPaused, json!({"priority": "low"})),
+            // The event does not know the tags: the task decides.
+            rule(4, TriggerType::TaskPaused, json!({"tags": "urgent"})),
+            rule(5, TriggerType::TaskCompleted, json!({})),
+            rule(6, TriggerType::TaskStatusChanged, json!({"from": "in_progress"})),
+            rule(7, TriggerType::TaskStatusChanged, json!({"from": "pending"})),
+            rule(8, TriggerType::TaskUpdated, json!({"fields": ["due_at"]})),
+            rule(9, TriggerType::TaskUpdated, json!({"creator": "me"})),
+        ];
+        assert_eq!(matched(&rules, &paused("high")), [1, 2, 4, 6, 9]);
+        assert!(RuleIndex::new(rules.clone()).is_triggered_by(EventType::TaskPaused));
+        assert!(!RuleIndex::new(rules[4..5].to_vec()).is_triggered_by(EventType::TaskPaused));
+    }
+
+    #[test]
+    fn rule_does_not_run_on_an_event_that_it_caused() {
+        let rules = [rule(1, TriggerType::TaskPaused, json!({})), rule(2, TriggerType::TaskPaused, json!({}))];
+        let event = Occurrence { rule_id: Some(Uuid::from_u128(1)), depth: 1, ..paused("high") };
+        assert_eq!(matched(&rules, &event), [2]);
+    }
+
+    #[test]
+    fn stored_event_is_read_as_it_was() {
+        let event = paused("high");
+        let stored = serde_json::to_value(&event).unwrap();
+        assert_eq!(serde_json::from_value::<Occurrence>(stored).unwrap(), event);
+    }
+}

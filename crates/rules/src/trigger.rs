@@ -1,0 +1,295 @@
+//! Triggers: which events make a rule run.
+
+use baton_catalog::EventType;
+use baton_conditions::choice::Status;
+use baton_errors::{Error, Result};
+use serde_json::{Map, Value, json};
+
+/// Keys of the conditions that belong to the trigger.
+pub const KEYS: [&str; 3] = ["fields", "from", "to"];
+/// Fields that a trigger may name.
+const MAX_FIELDS: usize = 20;
+
+/// What makes a rule run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TriggerType {
+    /// A task was created.
+    TaskCreated,
+    /// Fields of a task changed.
+    TaskUpdated,
+    /// A task was assigned that was not assigned before.
+    TaskAssigned,
+    /// A task was assigned to somebody else.
+    TaskReassigned,
+    /// The assignee accepted a task.
+    TaskAccepted,
+    /// The assignee rejected a task.
+    TaskRejected,
+    /// Work on a task began.
+    TaskStarted,
+    /// A task was paused.
+    TaskPaused,
+    /// Work on a paused task went on.
+    TaskResumed,
+    /// A task was completed.
+    TaskCompleted,
+    /// A task was canceled.
+    TaskCanceled,
+    /// A task was archived.
+    TaskArchived,
+    /// A task was reopened.
+    TaskReopened,
+    /// The status of a task changed.
+    TaskStatusChanged,
+    /// A task has a new comment.
+    TaskCommented,
+    /// A task is past its due time.
+    TaskOverdue,
+    /// A task is due within a day.
+    TaskDueSoon,
+    /// Somebody joined the account.
+    MemberJoined,
+}
+
+impl TriggerType {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::TaskCreated,
+        Self::TaskUpdated,
+        Self::TaskAssigned,
+        Self::TaskReassigned,
+        Self::TaskAccepted,
+        Self::TaskRejected,
+        Self::TaskStarted,
+        Self::TaskPaused,
+        Self::TaskResumed,
+        Self::TaskCompleted,
+        Self::TaskCanceled,
+        Self::TaskArchived,
+        Self::TaskReopened,
+        Self::TaskStatusChanged,
+        Self::TaskCommented,
+        Self::TaskOverdue,
+        Self::TaskDueSoon,
+        Self::MemberJoined,
+    ];
+
+    /// The stored name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TaskCreated => "task_created",
+            Self::TaskUpdated => "task_updated",
+            Self::TaskAssigned => "task_assigned",
+            Self::TaskReassigned => "task_reassigned",
+            Self::TaskAccepted => "task_accepted",
+            Self::TaskRejected => "task_rejected",
+            Self::TaskStarted => "task_started",
+            Self::TaskPaused => "task_paused",
+            Self::TaskResumed => "task_resumed",
+            Self::TaskCompleted => "task_completed",
+            Self::TaskCanceled => "task_canceled",
+            Self::TaskArchived => "task_archived",
+            Self::TaskReopened => "task_reopened",
+            Self::TaskStatusChanged => "task_status_changed",
+            Self::TaskCommented => "task_commented",
+            Self::TaskOverdue => "task_overdue",
+            Self::TaskDueSoon => "task_due_soon",
+            Self::MemberJoined => "member_joined",
+        }
+    }
+
+    /// The type with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trigger| trigger.name() == name)
+    }
+
+    /// The beginning of the rule's sentence.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::TaskCreated => "When a task is created",
+            Self::TaskUpdated => "When a task is changed",
+            Self::TaskAssigned => "When a task is assigned",
+            Self::TaskReassigned => "When a task is reassigned",
+            Self::TaskAccepted => "When a task is accepted",
+            Self::TaskRejected => "When a task is rejected",
+            Self::TaskStarted => "When work on a task starts",
+            Self::TaskPaused => "When a task is paused",
+            Self::TaskResumed => "When work on a task resumes",
+            Self::TaskCompleted => "When a task is completed",
+            Self::TaskCanceled => "When a task is canceled",
+            Self::TaskArchived => "When a task is archived",
+            Self::TaskReopened => "When a task is reopened",
+            Self::TaskStatusChanged => "When the status of a task changes",
+            Self::TaskCommented => "When a task has a new comment",
+            Self::TaskOverdue => "When a task is overdue",
+            Self::TaskDueSoon => "When a task is due within a day",
+            Self::MemberJoined => "When somebody joins the account",
+        }
+    }
+
+    /// Whether its events are about a task.
+    pub fn has_task(self) -> bool {
+        self != Self::MemberJoined
+    }
+
+    /// The types that an event of this type triggers.
+    pub fn of_event(kind: EventType) -> &'static [Self] {
+        match kind {
+            EventType::TaskCreated => &[Self::TaskCreated],
+            EventType::TaskUpdated => &[Self::TaskUpdated],
+            EventType::TaskAssigned => &[Self::TaskAssigned, Self::TaskUpdated],
+            EventType::TaskReassigned => &[Self::TaskReassigned, Self::TaskUpdated],
+            EventType::TaskAccepted => &[Self::TaskAccepted, Self::TaskUpdated],
+            EventType::TaskRejected => &[Self::TaskRejected, Self::TaskUpdated],
+            EventType::TaskStarted => &[Self::TaskStarted, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskPaused => &[Self::TaskPaused, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskResumed => &[Self::TaskResumed, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskCompleted => &[Self::TaskCompleted, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskCanceled => &[Self::TaskCanceled, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskArchived => &[Self::TaskArchived, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::TaskReopened => &[Self::TaskReopened, Self::TaskStatusChanged, Self::TaskUpdated],
+            EventType::CommentCreated => &[Self::TaskCommented],
+            EventType::TaskOverdue => &[Self::TaskOverdue],
+            EventType::TaskDueSoon => &[Self::TaskDueSoon],
+            EventType::MemberJoined => &[Self::MemberJoined],
+            _ => &[],
+        }
+    }
+}
+
+/// A trigger with its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its type.
+    pub kind: TriggerType,
+    /// For [`TriggerType::TaskUpdated`]: one of these changed; empty for any.
+    pub fields: Vec<String>,
+    /// For [`TriggerType::TaskStatusChanged`]: the status before; `None` for any.
+    pub from: Option<Status>,
+    /// For [`TriggerType::TaskStatusChanged`]: the status after; `None` for any.
+    pub to: Option<Status>,
+}
+
+/// What an event says that a trigger looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct EventFields<'a> {
+    /// Names of the fields that changed.
+    pub changed_fields: &'a [String],
+    /// The status before, if it changed.
+    pub from: Option<Status>,
+    /// The status after, if it changed.
+    pub to: Option<Status>,
+}
+
+impl Trigger {
+    /// Reads the trigger's members of the conditions.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, naming the member.
+    pub fn parse(kind: TriggerType, conditions: &Map<String, Value>, path: &str) -> Result<Self> {
+        let mut trigger = Self { kind, fields: Vec::new(), from: None, to: None };
+        for key in KEYS {
+            let Some(value) = conditions.get(key) else { continue };
+            let field = format!("{path}.{key}");
+            match (key, kind) {
+                ("fields", TriggerType::TaskUpdated) => trigger.fields = parse_fields(value, &field)?,
+                ("from", TriggerType::TaskStatusChanged) => trigger.from = Some(parse_status(value, &field)?),
+                ("to", TriggerType::TaskStatusChanged) => trigger.to = Some(parse_status(value, &field)?),
+                _ => return Err(Error::invalid(field, format!("does not belong to {}", kind.name()))),
+            }
+        }
+        Ok(trigger)
+    }
+
+    /// The stored form of its members.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        if !self.fields.is_empty() {
+            members.insert("fields".to_owned(), json!(self.fields));
+        }
+        for (key, status) in [("from", self.from), ("to", self.to)] {
+            members.extend(status.map(|status| (key.to_owned(), json!(status.name()))));
+        }
+        members
+    }
+
+    /// Whether an event of a type of this trigger is one of its events.
+    pub fn admits(&self, event: EventFields<'_>) -> bool {
+        let changed = self.fields.is_empty() || self.fields.iter().any(|field| event.changed_fields.contains(field));
+        let matches = |wanted: Option<Status>, actual| wanted.is_none() || wanted == actual;
+        changed && matches(self.from, event.from) && matches(self.to, event.to)
+    }
+
+    /// The trigger in English.
+    pub fn sentence(&self) -> String {
+        let mut sentence = self.kind.phrase().to_owned();
+        if !self.fields.is_empty() {
+            sentence.push_str(&format!(" ({})", self.fields.join(", ")));
+        }
+        for (word, status) in [("from", self.from), ("to", self.to)] {
+            if let Some(status) = status {
+                sentence.push_str(&format!(" {word} {}", status.name()));
+            }
+        }
+        sentence
+    }
+}
+
+fn parse_fields(value: &Value, field: &str) -> Result<Vec<String>> {
+    let wrong = || Error::invalid(field, format!("must be a list of 1 to {MAX_FIELDS} names of fields"));
+    let names = value.as_array().filter(|names| (1..=MAX_FIELDS).contains(&names.len())).ok_or_else(wrong)?;
+    names.iter().map(|name| name.as_str().filter(|name| is_name(name)).map(str::to_owned).ok_or_else(wrong)).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'.';
+    (1..=100).contains(&name.len()) && name.bytes().all(fits)
+}
+
+fn parse_status(value: &Value, field: &str) -> Result<Status> {
+    let status = value.as_str().and_then(Status::from_name);
+    status.ok_or_else(|| Error::invalid(field, "must be the name of a status, such as paused"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(kind: TriggerType, conditions: Value) -> Result<Trigger> {
+        Trigger::parse(kind, conditions.as_object().unwrap(), "trigger_conditions")
+    }
+
+    #[test]
+    fn members_belong_to_their_trigger() {
+        let updated = parse(TriggerType::TaskUpdated, json!({"fields": ["due_at"], "priority": "high"})).unwrap();
+        assert_eq!(updated.to_json(), *json!({"fields": ["due_at"]}).as_object().unwrap());
+        let moved = parse(TriggerType::TaskStatusChanged, json!({"from": "paused", "to": "completed"})).unwrap();
+        assert_eq!(moved.sentence(), "When the status of a task changes from paused to completed");
+        for (kind, conditions) in [
+            (TriggerType::TaskCreated, json!({"fields": ["due_at"]})),
+            (TriggerType::TaskUpdated, json!({"fields": []})),
+            (TriggerType::TaskUpdated, json!({"fields": ["Due at"]})),
+            (TriggerType::TaskStatusChanged, json!({"from": "asleep"})),
+            (TriggerType::TaskPaused, json!({"to": "paused"})),
+        ] {
+            assert!(parse(kind, conditions.clone()).is_err(), "{kind:?} {conditions}");
+        }
+    }
+
+    #[test]
+    fn event_is_admitted_by_changed_fields_and_status() {
+        let changed = ["due_at".to_owned(), "status".to_owned()];
+        let event = EventFields { changed_fields: &changed, from: Some(Status::Paused), to: Some(Status::Completed) };
+        let updated = |fields: &[&str]| parse(TriggerType::TaskUpdated, json!({"fields": fields})).unwrap();
+        assert!(updated(&["title", "due_at"]).admits(event) && !updated(&["title"]).admits(event));
+        let moved = |from: &str| parse(TriggerType::TaskStatusChanged, json!({"from": from})).unwrap();
+        assert!(moved("paused").admits(event) && !moved("pending").admits(event));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        for kind in TriggerType::ALL {
+            assert_eq!(TriggerType::from_name(kind.name()), Some(kind));
+        }
+    }
+}

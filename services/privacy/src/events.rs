@@ -1,0 +1,3 @@
+//! Events that the service consumes.
+
+pub(crate) mod consume;
