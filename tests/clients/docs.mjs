@@ -35,7 +35,7 @@ try {
   await page.goto(url);
   const api = await page.evaluate(async () => (await fetch("/openapi.json")).json());
   const operations = Object.values(api.paths).flatMap((path) => Object.values(path)).map((operation) => operation.operationId);
-  await page.waitForFunction((count) => document.querySelectorAll(".opblock").length >= count, { timeout: 60_000 }, operations.length);
+  await page.waitForFunction((count) => document.querySelectorAll(".opblock").length >= count, { timeout: 110_000 }, operations.length);
   if (screenshot) await page.screenshot({ path: screenshot });
   await page.evaluate(axe);
 
@@ -65,7 +65,7 @@ try {
     await page.waitForFunction((index, wanted) => {
       const section = document.querySelectorAll(".opblock-tag-section")[index];
       return section.querySelectorAll(".opblock.is-open .responses-table").length === wanted;
-    }, { timeout: 60_000, polling: 100 }, part, count);
+    }, { timeout: 110_000, polling: 100 }, part, count);
     const open = await page.evaluate((index) => {
       const section = document.querySelectorAll(".opblock-tag-section")[index];
       const ids = [...section.querySelectorAll(".opblock.is-open")].map((block) => block.id.split("-").pop());
@@ -84,7 +84,7 @@ try {
     await page.waitForFunction((index, wanted) => {
       const section = document.querySelectorAll(".opblock-tag-section")[index];
       return section.querySelectorAll(".opblock.is-open").length === wanted;
-    }, { timeout: 60_000, polling: 100 }, part, looked);
+    }, { timeout: 110_000, polling: 100 }, part, looked);
     await look(part);
     if (part === 0 && screenshot) {
       await page.evaluate(() => document.querySelector(".opblock.is-open").scrollIntoView());

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use baton_tests::{Call, Platform, eventually};
 use serde_json::json;
 
-/// Revocation takes at most a second; a busy machine gets more.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Revocation takes at most a second; a busy machine gets more, but less than any longer cache would take.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn changed_role_and_removed_membership_take_effect_at_once() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Revocation takes at most a second; a busy machine gets more.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(5);
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn key_works_within_its_scopes_until_it_is_deleted() {

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Generous, because it creates a database cluster and a demo account with eight users.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn printed_urls_work_and_data_survives_a_restart() {
@@ -312,8 +312,10 @@ impl Up {
         fs::read_to_string(self.logs.path().join("stdout")).unwrap()
     }
 
+    /// What it wrote to standard error. Slow statements are a property of the machine.
     fn errors(&self) -> String {
-        fs::read_to_string(self.logs.path().join("stderr")).unwrap()
+        let errors = fs::read_to_string(self.logs.path().join("stderr")).unwrap();
+        errors.lines().filter(|line| !line.contains("slow statement")).map(|line| format!("{line}\n")).collect()
     }
 }
 

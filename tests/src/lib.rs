@@ -37,9 +37,9 @@ pub use rest::{Call, Rest, RestResponse};
 pub use services::Services;
 
 /// Timeout of [`eventually`]; generous, because a machine that runs many tests at once is slow.
-const POLL_TIMEOUT: Duration = Duration::from_secs(45);
+const POLL_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Polls `probe` until it returns a value, for at most 45 seconds.
+/// Polls `probe` until it returns a value, for at most 90 seconds: a busy machine is slow, and a test that passes does not wait.
 pub async fn eventually<T, F, Fut>(description: &str, mut probe: F) -> T
 where
     F: FnMut() -> Fut,

@@ -13,8 +13,8 @@ use tokio::{
     time::timeout_at,
 };
 
-/// Timeout for a script's next line.
-const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout for a script's next line. Generous, because Chromium shares two cores with other tests.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs a script of `clients/` with one argument and returns the values it printed.
 pub async fn run_node(script: &str, argument: &Value) -> Vec<Value> {

@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Generous, because a machine that runs many tests at once is slow.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// Maximum duration of a graceful shutdown.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running platform with its own database and Redis. It is killed on drop.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Platform {
         }
         env.extend(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let child = spawn(program, &env, folder.path());
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(70)).build().expect("a client");
         let mut platform = Self { program, child, address, env, folder, client, redis, database };
         platform.wait_for_start().await;
         platform
