@@ -61,7 +61,7 @@ async fn operators_account_for_what_is_done() {
     let register = one.get("/v1/privacy/register").ok().await;
     let names: Vec<&str> =
         register["services"].as_array().unwrap().iter().map(|it| it["service"].as_str().unwrap()).collect();
-    assert_eq!(names, ["auth", "tenancy", "task", "notification", "privacy"]);
+    assert_eq!(names, ["auth", "tenancy", "task", "notification", "automation", "privacy"]);
     assert!(register["services"][0]["tables"].to_string().contains("\"users\""), "{register}");
     let assessed: Vec<&Value> = register["assessments"].as_array().unwrap().iter().map(|it| &it["purpose"]).collect();
     assert_eq!(assessed, ["analytics", "ui_heatmaps", "research"]);

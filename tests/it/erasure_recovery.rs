@@ -50,7 +50,7 @@ async fn a_restored_database_is_not_used_before_its_erasures_are_repeated() {
     assert!(canaries(&platform, &["PRIVATE-COMPANY", "PRIVATE-KEY"]).await.len() >= 2, "the backup has them");
 
     let services = Services::spawn(&platform, &[]);
-    for service in ["auth", "tenancy", "task", "notification", "privacy"] {
+    for service in ["auth", "tenancy", "task", "notification", "automation", "privacy"] {
         eventually(&format!("{service} says that it is not ready"), || async {
             services.printed(service).contains("older than the ledger of erasures").then_some(())
         })

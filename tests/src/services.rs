@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The services behind the gateway.
-const BEHIND: [&str; 5] = ["auth", "tenancy", "task", "notification", "privacy"];
+const BEHIND: [&str; 6] = ["auth", "tenancy", "task", "notification", "automation", "privacy"];
 
 /// Each service in its own process, with the data, keys, address and variables of a stopped platform. The processes are
 /// killed on drop.
@@ -61,7 +61,7 @@ impl Services {
         set("BATON_VAULT_URL", format!("file://{}", platform.data().join("vault").display()));
         set("BATON_LEDGER_URL", format!("file://{}", platform.data().join("ledger").display()));
         set("BATON_LOG", "warn".to_owned());
-        let secrets = ["tenancy", "task", "privacy", "gateway"].map(|name| {
+        let secrets = ["tenancy", "task", "automation", "privacy", "gateway"].map(|name| {
             let secret = &env[&format!("BATON_{}_SERVICE_SECRET", name.to_uppercase())];
             format!("{name}:{secret}")
         });

@@ -13,6 +13,7 @@ pub const MATRIX: &[(Role, Permission)] = &[
     (User, Permission::OwnNotifications),
     (User, Permission::ViewOwnActivity),
     (User, Permission::OwnMembership),
+    (User, Permission::OwnAutomations),
     (Manager, Permission::AssignToUsers),
     (Manager, Permission::ReassignTasks),
     (Manager, Permission::ViewUserBoards),
@@ -22,6 +23,7 @@ pub const MATRIX: &[(Role, Permission)] = &[
     (SuperManager, Permission::ManageRoles),
     (SuperManager, Permission::AccountSettings),
     (SuperManager, Permission::ViewActivity),
+    (SuperManager, Permission::ManageAutomations),
     (Owner, Permission::Billing),
     (Owner, Permission::AccountLifecycle),
 ];
@@ -57,6 +59,8 @@ mod tests {
             // "Cannot delete account": super managers.
             (P::AccountLifecycle, [false, false, false, true]),
             (P::OwnMembership, [true, true, true, true]),
+            (P::OwnAutomations, [true, true, true, true]),
+            (P::ManageAutomations, [false, false, true, true]),
         ] {
             let held = [User, Manager, SuperManager, Owner].map(|role| holds(role, permission));
             assert_eq!(held, expected, "{permission:?}");

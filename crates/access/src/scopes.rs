@@ -23,6 +23,8 @@ const FAMILIES: &[(Permission, &str)] = &[
     (Permission::ViewAnalytics, "analytics"),
     (Permission::Billing, "billing"),
     (Permission::OwnNotifications, "notifications"),
+    (Permission::OwnAutomations, "automations"),
+    (Permission::ManageAutomations, "automations"),
 ];
 
 /// All scopes of API keys.
@@ -41,6 +43,8 @@ pub const SCOPES: &[&str] = &[
     "profile:write",
     "activity:read",
     "analytics:read",
+    "automations:read",
+    "automations:write",
 ];
 
 /// The scope of a delegated token that may create grants. Only a session can be exchanged for it, so no API key has it.

@@ -71,11 +71,12 @@ macro_rules! service {
 }
 
 /// The services of the product. Each may call those before it.
-const PRODUCT: [Service; 5] = [
+const PRODUCT: [Service; 6] = [
     service!(baton_auth).with_check(doctor::signing_keys),
     service!(baton_tenancy),
     service!(baton_task).with_check(doctor::attachments),
     service!(baton_notification),
+    service!(baton_automation),
     service!(baton_privacy),
 ];
 

@@ -2,6 +2,7 @@
 
 use baton_proto::baton::{
     auth::v1::{ApiKeyEvent, DelegationEvent, IdentityEvent, UserEvent},
+    automation::v1::{AutomationEvent, ExecutionEvent},
     events::v1::Envelope,
     example::v1::GreetingEvent,
     notification::v1::NotificationEvent,
@@ -276,6 +277,20 @@ catalog! {
     NotificationAllRead(NotificationEvent) "notification.all_read" Account None;
     /// A person deleted a notification.
     NotificationDeleted(NotificationEvent) "notification.deleted" Account None;
+
+    // automation
+    /// A person created a rule.
+    AutomationCreated(AutomationEvent) "automation.created" Account None;
+    /// A person changed a rule.
+    AutomationUpdated(AutomationEvent) "automation.updated" Account None;
+    /// A person enabled a rule.
+    AutomationEnabled(AutomationEvent) "automation.enabled" Account None;
+    /// A rule was disabled, by a person or by the platform.
+    AutomationDisabled(AutomationEvent) "automation.disabled" Account None;
+    /// A person deleted a rule.
+    AutomationDeleted(AutomationEvent) "automation.deleted" Account None;
+    /// An execution of a rule ended.
+    AutomationExecuted(ExecutionEvent) "automation.executed" Account None;
 
     // privacy
     /// A person made a request about their data.

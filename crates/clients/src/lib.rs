@@ -5,12 +5,16 @@
 //! ([`baton_access::on_behalf_of`]); a request on the service's own behalf carries a service token ([`ServiceTokens`]).
 
 mod auth;
+mod delegations;
+pub mod notifications;
 mod peer;
 mod subject_data;
 mod tenancy;
 mod tokens;
 
 pub use auth::Auth;
+pub use delegations::{Delegations, Rights, is_end_of_rights};
+pub use notifications::Notifications;
 pub use peer::{Peer, Transport};
 pub use subject_data::SubjectDataPeer;
 pub use tenancy::{Member, MemberProfile, Tenancy};

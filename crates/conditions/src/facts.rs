@@ -150,6 +150,32 @@ impl Facts {
 }
 
 impl TaskFacts {
+    /// What is known by these facts, or else by the others.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            status: self.status.or(other.status),
+            priority: self.priority.or(other.priority),
+            visibility: self.visibility.or(other.visibility),
+            assignee: self.assignee.or(other.assignee),
+            creator: self.creator.or(other.creator),
+            assigned_by: self.assigned_by.or(other.assigned_by),
+            watchers: self.watchers.or(other.watchers),
+            tags: self.tags.or(other.tags),
+            due_at: self.due_at.or(other.due_at),
+            overdue: self.overdue.or(other.overdue),
+            estimated_seconds: self.estimated_seconds.or(other.estimated_seconds),
+            actual_seconds: self.actual_seconds.or(other.actual_seconds),
+            blocked: self.blocked.or(other.blocked),
+            progress: self.progress.or(other.progress),
+            title: self.title.or(other.title),
+            description: self.description.or(other.description),
+            created_at: self.created_at.or(other.created_at),
+            started_at: self.started_at.or(other.started_at),
+            custom_fields: self.custom_fields.or(other.custom_fields),
+        }
+    }
+
     fn get(&self, field: &Field) -> Fact<'_> {
         match field.id {
             Id::Status => known(self.status, |status| Fact::Choice(status as u8)),

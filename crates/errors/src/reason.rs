@@ -132,6 +132,11 @@ reasons! {
     SignatureInvalid "SIGNATURE_INVALID" InvalidArgument 400 "The event's signature is invalid, or too old.";
 
     // Tasks
+    AutomationNotFound "AUTOMATION_NOT_FOUND" NotFound 404 "The rule does not exist, or the caller cannot see it.";
+    AutomationChangeNotAllowed "AUTOMATION_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The rule acts with another person's rights, so the caller may not change what it does; a super manager may disable or delete it.";
+    AutomationLimit "AUTOMATION_LIMIT" FailedPrecondition 409 "The caller has the maximum number of rules; delete one first.";
+    ExecutionNotFound "EXECUTION_NOT_FOUND" NotFound 404 "The rule has no such execution.";
+    ExecutionNotRetryable "EXECUTION_NOT_RETRYABLE" FailedPrecondition 409 "The execution succeeded or has not ended, or its rule was changed since or does not run.";
     TaskNotFound "TASK_NOT_FOUND" NotFound 404 "The task does not exist, or the caller cannot see it.";
     TaskWrongState "TASK_WRONG_STATE" FailedPrecondition 409 "The task's state does not allow the transition; `from` and `to` name both states.";
     TimerAlreadyRunning "TIMER_ALREADY_RUNNING" FailedPrecondition 409 "The account allows work on one task at a time, and the caller works on another one (`task_id`).";

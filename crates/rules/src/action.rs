@@ -102,6 +102,22 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// The names of all types.
+    pub const NAMES: [&'static str; 10] = [
+        "notify",
+        "assign",
+        "set_field",
+        "set_status",
+        "add_tag",
+        "remove_tag",
+        "add_comment",
+        "create_task",
+        "archive",
+        "cancel",
+    ];
+}
+
 impl Action {
     /// The action of a short form: `notify:manager`.
     ///

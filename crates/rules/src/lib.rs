@@ -8,6 +8,7 @@
 pub mod action;
 pub mod definition;
 pub mod matching;
+pub mod moves;
 pub mod occurrence;
 pub mod people;
 pub mod trigger;

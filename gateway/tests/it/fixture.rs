@@ -71,10 +71,10 @@ impl Fixture {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shutdown = Shutdown::new();
         let extra = Router::new().route("/panics", get(panic_handler));
-        let services = ["auth", "tenancy", "task", "notification", "privacy"].map(|name| {
+        let services = ["auth", "tenancy", "task", "notification", "automation", "privacy"].map(|name| {
             let changed = urls.iter().find(|(of, _)| *of == name);
             let url = changed.map_or_else(|| format!("http://{upstream}"), |(_, url)| (*url).to_owned());
-            UpstreamConfig { name, url, optional: ["notification", "privacy"].contains(&name) }
+            UpstreamConfig { name, url, optional: ["notification", "automation", "privacy"].contains(&name) }
         });
         let stop = shutdown.clone();
         let serving = async move { baton_gateway::start(config, &services, listener, extra, stop).await };

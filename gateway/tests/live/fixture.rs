@@ -103,12 +103,13 @@ impl Fixture {
             ("tenancy", counted(context.tenancy(), &calls).await),
             ("task", format!("http://{task_address}")),
             ("notification", "http://127.0.0.1:1".to_owned()),
+            ("automation", "http://127.0.0.1:1".to_owned()),
             ("privacy", "http://127.0.0.1:1".to_owned()),
         ];
         let services = services.map(|(name, url)| UpstreamConfig {
             name,
             url,
-            optional: ["notification", "privacy"].contains(&name),
+            optional: ["notification", "automation", "privacy"].contains(&name),
         });
         let stop = shutdown.clone();
         tokio::spawn(async move { baton_gateway::start(config, &services, listener, Router::new(), stop).await });

@@ -60,7 +60,7 @@ use crate::{
 };
 
 /// The services that have data of people, besides this one.
-const SOURCES: [&str; 4] = ["auth", "tenancy", "task", "notification"];
+const SOURCES: [&str; 5] = ["auth", "tenancy", "task", "notification", "automation"];
 
 /// The service.
 pub static SPEC: Spec = Spec {

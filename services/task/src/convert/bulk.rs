@@ -13,7 +13,13 @@ const SINGLE_TASK_FIELDS: [&str; 2] = ["recurrence_rule", "recurrence_timezone"]
 ///
 /// # Errors
 /// VALIDATION_FAILED.
-pub(crate) fn update(new: TaskChange, clear: Vec<String>, default: Visibility) -> Result<Update> {
+pub(crate) fn update(
+    new: TaskChange,
+    clear: Vec<String>,
+    (add_tags, remove_tags): (Vec<String>, Vec<String>),
+    default: Visibility,
+) -> Result<Update> {
+    let changes_tags = !add_tags.is_empty() || !remove_tags.is_empty();
     let set_paths = set_paths(&new);
     let alone = |path: &&String| SINGLE_TASK_FIELDS.contains(&path.as_str());
     if let Some(path) = set_paths.iter().chain(&clear).find(alone) {
@@ -23,11 +29,14 @@ pub(crate) fn update(new: TaskChange, clear: Vec<String>, default: Visibility) -
         return Err(Error::invalid(format!("clear[{index}]"), "must not be set as well"));
     }
     let mask: Vec<String> = set_paths.into_iter().chain(clear).collect();
-    if mask.is_empty() {
-        return Err(Error::invalid("task", "must set a field, unless `clear` names one"));
+    if mask.is_empty() && !changes_tags {
+        return Err(Error::invalid("task", "must set a field, unless `clear`, `add_tags` or `remove_tags` names one"));
+    }
+    if changes_tags && mask.iter().any(|path| path == "tags") {
+        return Err(Error::invalid("task.tags", "must not be set or cleared with `add_tags` or `remove_tags`"));
     }
     let new = fields::change(&mask, new)?;
-    let update = Update::new(mask, new, default);
+    let update = Update { add_tags, remove_tags, ..Update::new(mask, new, default) };
     update.check()?;
     Ok(update)
 }

@@ -111,7 +111,7 @@ enum PendingAction {
 
 impl PendingAction {
     fn of(message: &ChangeTasksRequest, principal: &Principal) -> Result<Self> {
-        let ChangeTasksRequest { assigned_to, reason, task, clear, .. } = message;
+        let ChangeTasksRequest { assigned_to, reason, task, clear, add_tags, remove_tags, .. } = message;
         let action = message.action();
         let invalid = |field: &str, problem: &str| Err(Error::invalid(field, problem));
         let assigns = matches!(action, BulkAction::Assign | BulkAction::Reassign);
@@ -122,8 +122,9 @@ impl PendingAction {
         if reason.is_some() && !takes_reason {
             return invalid("reason", "must be given for pause, cancel and reopen only");
         }
-        if action != BulkAction::Update && (task.is_some() || !clear.is_empty()) {
-            return invalid("task", "must be given for update only, like `clear`");
+        let changes_tags = !add_tags.is_empty() || !remove_tags.is_empty();
+        if action != BulkAction::Update && (task.is_some() || !clear.is_empty() || changes_tags) {
+            return invalid("task", "must be given for update only, like `clear`, `add_tags` and `remove_tags`");
         }
         let reason = reason.clone();
         let action = match action {
@@ -155,6 +156,7 @@ impl PendingAction {
                 TaskAction::Update(Box::new(convert::bulk::update(
                     task.clone().unwrap_or_default(),
                     clear.clone(),
+                    (add_tags.clone(), remove_tags.clone()),
                     default,
                 )?))
             }

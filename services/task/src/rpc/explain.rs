@@ -1,9 +1,12 @@
-//! Access RPC: explains why a member may or may not use a permission.
+//! Access RPCs: why a member may or may not use a permission, and who sees a task.
 
 use baton_access::{matrix, principal};
 use baton_errors::{Error, Result};
 use baton_proto::baton::{
-    task::v1::{AccessRelation, ExplainRequest, ExplainResponse, TaskRights, access_service_server::AccessService},
+    task::v1::{
+        AccessRelation, ExplainRequest, ExplainResponse, FilterViewersRequest, FilterViewersResponse, TaskRights,
+        access_service_server::AccessService,
+    },
     tenancy::v1::Role,
 };
 use tonic::{Request, Response, Status};
@@ -13,6 +16,7 @@ use super::{Rpc, lookup::get};
 use crate::{
     convert::explain as convert,
     policy::{explain, visibility::Actor},
+    task::fields::id,
 };
 
 #[tonic::async_trait]
@@ -48,5 +52,21 @@ impl AccessService for Rpc {
                 work: actor.can_work_on(&task).is_ok(),
             }),
         }))
+    }
+
+    async fn filter_viewers(
+        &self,
+        request: Request<FilterViewersRequest>,
+    ) -> Result<Response<FilterViewersResponse>, Status> {
+        let principal = principal(&request)?;
+        let FilterViewersRequest { task_id, user_ids } = request.get_ref();
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let task = get(&mut tx, Actor::of(principal), task_id).await?;
+        drop(tx);
+        let wanted: Vec<Uuid> = user_ids.iter().map(|one| id(one, "user_ids")).collect::<Result<_>>()?;
+        let people = wanted.iter().copied().chain([task.created_by]).chain(task.assigned_to);
+        let members = self.members.by_ids(principal, people.collect()).await?;
+        let viewers = wanted.into_iter().filter(|user_id| members.can_see(*user_id, &task));
+        Ok(Response::new(FilterViewersResponse { user_ids: viewers.map(|user_id| user_id.to_string()).collect() }))
     }
 }

@@ -115,6 +115,10 @@ pub(crate) struct Update {
     pub(crate) series_id: Option<Uuid>,
     /// The account's custom fields, when some change.
     pub(crate) definitions: Vec<CustomField>,
+    /// Tags to add to those of the task.
+    pub(crate) add_tags: Vec<String>,
+    /// Tags to remove.
+    pub(crate) remove_tags: Vec<String>,
     /// Checks new positions in the hierarchy, when the parent changes.
     pub(crate) parent_check: Option<ParentCheck>,
 }
@@ -130,6 +134,8 @@ impl Update {
             timezone: None,
             series_id: None,
             definitions: Vec::new(),
+            add_tags: Vec::new(),
+            remove_tags: Vec::new(),
             parent_check: None,
         }
     }
@@ -152,6 +158,11 @@ impl Update {
         self.mask.iter().any(|path| path == "parent_task_id")
     }
 
+    /// Whether tags are added to those of the task, or removed.
+    fn changes_tags(&self) -> bool {
+        !self.add_tags.is_empty() || !self.remove_tags.is_empty()
+    }
+
     /// Whether custom fields change.
     pub(crate) fn changes_custom_fields(&self) -> bool {
         self.mask.iter().any(|path| path.starts_with("custom_fields"))
@@ -172,14 +183,19 @@ impl Update {
     fn sample_fields(&self) -> Result<Fields> {
         let any = NewValues { title: "any".to_owned(), ..NewValues::default() };
         let mut fields = Fields::new(any, self.default)?;
-        fields.change(&self.mask, &self.new, self.default)?;
+        if !self.mask.is_empty() || !self.changes_tags() {
+            fields.change(&self.mask, &self.new, self.default)?;
+        }
         Ok(fields)
     }
 
     fn apply(&self, task: &mut Task, now: DateTime<Utc>) -> Result<()> {
         let before = task.fields.clone();
-        if !self.mask.is_empty() || self.recurrence.is_empty() {
+        if !self.mask.is_empty() || self.recurrence.is_empty() && !self.changes_tags() {
             task.fields.change(&self.mask, &self.new, self.default)?;
+        }
+        if self.changes_tags() {
+            task.fields.change_tags(&self.add_tags, &self.remove_tags)?;
         }
         // Without a new rule too: a recurring task must keep its due time.
         let series_id = self.series_id.unwrap_or(task.id);

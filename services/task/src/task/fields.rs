@@ -13,6 +13,8 @@ use uuid::Uuid;
 use crate::task::{Priority, Visibility};
 
 const MAX_CUSTOM_FIELDS: usize = 50;
+/// Maximum number of tags. The contract has it too.
+const MAX_TAGS: usize = 20;
 const CUSTOM_FIELDS: Limits = Limits { bytes: 16 * 1024, levels: 10 };
 
 /// The writable fields of a task.
@@ -104,6 +106,20 @@ impl Fields {
         if custom_fields_changed {
             check_custom_fields(&self.custom_fields, "task.custom_fields")?;
         }
+        Ok(())
+    }
+
+    /// Adds tags and removes others. One that is in both lists is removed.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED when it would have too many tags.
+    pub(crate) fn change_tags(&mut self, add: &[String], remove: &[String]) -> Result<()> {
+        let changed = self.tags.iter().chain(add).filter(|tag| !remove.contains(tag)).cloned();
+        let changed = tags(changed.collect());
+        if changed.len() > MAX_TAGS && changed.len() > self.tags.len() {
+            return Err(Error::invalid("add_tags", format!("must leave the task with at most {MAX_TAGS} tags")));
+        }
+        self.tags = changed;
         Ok(())
     }
 }
@@ -218,6 +234,20 @@ pub(crate) mod tests {
         assert_eq!(Value::Object(fields.custom_fields.clone()), json!({"keep": 1, "a.b": {"c": [4]}, "new": "x"}));
         change(&mut fields, &["custom_fields"], &NewValues::default()).unwrap();
         assert!(fields.custom_fields.is_empty());
+    }
+
+    #[test]
+    fn tags_are_added_and_removed_up_to_the_limit() {
+        let owned = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>();
+        let mut fields = fields("Ship it");
+        fields.change_tags(&owned(&["b", "a", "a"]), &[]).unwrap();
+        fields.change_tags(&owned(&["c"]), &owned(&["a", "never there"])).unwrap();
+        assert_eq!(fields.tags, ["b", "c"]);
+        let many: Vec<String> = (0..MAX_TAGS - 1).map(|n| format!("t{n}")).collect();
+        assert!(fields.change_tags(&many, &[]).is_err());
+        assert_eq!(fields.tags, ["b", "c"]);
+        fields.change_tags(&many, &owned(&["b"])).unwrap();
+        assert_eq!(fields.tags.len(), MAX_TAGS);
     }
 
     proptest! {

@@ -1,0 +1,7 @@
+//! What happens when an event may run a rule: dispatch, observe, plan, act.
+
+pub(crate) mod dispatch;
+pub(crate) mod pausing;
+pub(crate) mod preview;
+pub(crate) mod run;
+pub(crate) mod situation;

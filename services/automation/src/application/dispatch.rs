@@ -1,0 +1,117 @@
+//! From events to jobs: which rules an event may run. Whether it does is decided later, with the rights of the rule's creator.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use baton_errors::Result;
+use baton_rules::{Occurrence, Rule as IndexedRule, RuleIndex};
+use baton_store::{Tx, jobs::NewJob};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::store;
+
+/// The kind of jobs that run a rule on an event.
+pub(crate) const RUN: &str = "automation.run";
+/// Accounts whose rules are kept.
+const MAX_KEPT: usize = 1_000;
+/// Work of an account that is queued before that of another one which comes this much later.
+const SLOT: TimeDelta = TimeDelta::milliseconds(10);
+/// How far in the past the queue's places begin, so that all work in it is due.
+const HEAD_START: TimeDelta = TimeDelta::hours(1);
+
+/// A rule to run on an event, if its conditions hold. Ids and states only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) account_id: Uuid,
+    pub(crate) rule_id: Uuid,
+    pub(crate) occurrence: Occurrence,
+}
+
+/// Finds the rules of events. It keeps the parsed rules of accounts as long as they do not change.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher(Mutex<HashMap<Uuid, Kept>>);
+
+#[derive(Debug, Clone)]
+struct Kept {
+    stamp: (i64, i64),
+    index: Arc<RuleIndex>,
+}
+
+impl Dispatcher {
+    /// Enqueues the rules that these events of the transaction's account may run, in the order of the events.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn dispatch(&self, tx: &mut Tx, occurrences: Vec<Occurrence>) -> Result<()> {
+        if occurrences.is_empty() {
+            return Ok(());
+        }
+        let account_id = tx.tenant().account_id;
+        let index = self.index(tx, account_id).await?;
+        let mut runs = Vec::new();
+        for occurrence in occurrences {
+            let rules = index.candidates(&occurrence).map(|rule| rule.id);
+            runs.extend(rules.map(|rule_id| Run { account_id, rule_id, occurrence: occurrence.clone() }));
+        }
+        enqueue(tx, &runs).await
+    }
+
+    /// The enabled rules of the account.
+    async fn index(&self, tx: &mut Tx, account_id: Uuid) -> Result<Arc<RuleIndex>> {
+        let stamp = store::rule::stamp(tx.connection(), account_id).await?;
+        if stamp.0 == 0 {
+            self.kept().remove(&account_id);
+            return Ok(Arc::default());
+        }
+        if let Some(kept) = self.kept().get(&account_id).filter(|kept| kept.stamp == stamp) {
+            return Ok(Arc::clone(&kept.index));
+        }
+        let rules = store::rule::enabled(tx.connection(), account_id).await?;
+        let indexed = rules.into_iter().filter_map(|rule| match rule.terms.definition("") {
+            Ok(definition) => Some(Arc::new(IndexedRule { id: rule.id, owner: rule.created_by, definition })),
+            Err(error) => {
+                tracing::error!(%error, rule.id = %rule.id, "a stored rule does not parse; it does not run");
+                None
+            }
+        });
+        let index = Arc::new(RuleIndex::new(indexed));
+        let mut kept = self.kept();
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(account_id, Kept { stamp, index: Arc::clone(&index) });
+        Ok(index)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Enqueues runs of the transaction's account. Those on one task run one after the other, in this order.
+///
+/// Work is begun in the order of its due time. An account's next place in the queue moves by [`SLOT`] with each run, and never
+/// lags behind [`HEAD_START`] ago. So an account with much work does not delay one with little (start-time fair queuing).
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn enqueue(tx: &mut Tx, runs: &[Run]) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let now = tx.db().clock().now();
+    let length = SLOT * i32::try_from(runs.len()).unwrap_or(i32::MAX);
+    let mut slot = store::account::take_slots(tx, now - HEAD_START, length).await?;
+    let mut jobs = Vec::new();
+    for run in runs {
+        let lane = run.occurrence.task_id.unwrap_or(run.rule_id);
+        let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(slot.min(now));
+        jobs.push(job.unique(format!("{}:{}", run.rule_id, run.occurrence.event_id)));
+        slot += SLOT;
+    }
+    tx.enqueue_jobs(jobs).await
+}

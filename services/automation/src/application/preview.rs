@@ -1,0 +1,95 @@
+//! Tests of rules: what a rule would do, with the caller's rights. Nothing is changed.
+
+use baton_clients::Rights;
+use baton_conditions::LeafVerdict;
+use baton_errors::{Error, Reason, Result};
+use baton_rules::{Definition, Occurrence};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::situation;
+use crate::{
+    clients::task::TaskClient,
+    convert,
+    execution::{ExecutionStatus, Outcome},
+    plan::Call,
+};
+
+/// What a rule would do.
+#[derive(Debug, Clone)]
+pub(crate) struct Preview {
+    pub(crate) matches: bool,
+    pub(crate) conditions: Vec<LeafVerdict>,
+    /// Outcome of each action, and its description.
+    pub(crate) actions: Vec<(Outcome, String)>,
+}
+
+/// Tests a rule on a task, as if its trigger were fired by the caller now.
+///
+/// # Errors
+/// TASK_NOT_FOUND, UNAVAILABLE, and those of ended rights.
+pub(crate) async fn preview(
+    tasks: &TaskClient,
+    rights: &Rights,
+    (name, definition): (&str, &Definition),
+    task_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Preview> {
+    let occurrence = Occurrence {
+        event_id: Uuid::nil(),
+        kind: String::new(),
+        occurred_at: now,
+        actor: Some(rights.user_id),
+        task_id,
+        task: None,
+        changed_fields: definition.trigger.fields.clone(),
+        late: false,
+        depth: 0,
+        rule_id: None,
+    };
+    let mut facts = occurrence.facts(rights.user_id, definition.timezone);
+    facts.event.from = Some(definition.trigger.from);
+    facts.event.to = Some(definition.trigger.to);
+    let needs = situation::needs(definition);
+    let observed = situation::observe(tasks, rights, facts, task_id, needs).await?;
+    let observed = observed.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
+    let mut actions = Vec::new();
+    for action in &definition.actions {
+        let mut outcome = Outcome::pending(action);
+        let planned = situation::plan(tasks, rights, action, (name, now), &observed).await?;
+        let verdict = match planned {
+            Ok(calls) => dry_run(tasks, rights, &calls, task_id).await?,
+            Err(reason) => Err(reason),
+        };
+        match verdict {
+            Ok(()) => (outcome.outcome, outcome.task_id) = (ExecutionStatus::Succeeded, task_id),
+            Err(Reason::MemberNotFound) => {
+                (outcome.outcome, outcome.reason) =
+                    (ExecutionStatus::Failed, Some(Reason::MemberNotFound.name().to_owned()));
+            }
+            Err(reason) => outcome.of_reason(reason),
+        }
+        actions.push((outcome, action.sentence()));
+    }
+    Ok(Preview {
+        matches: definition.condition.evaluate(&observed.facts) == Some(true),
+        conditions: definition.condition.explain(&observed.facts),
+        actions,
+    })
+}
+
+/// Whether the first of the calls would succeed. The second move of a status can only be tried after the first; a comment and a
+/// message need no more than the task; and a new task cannot be tried at all.
+async fn dry_run(
+    tasks: &TaskClient,
+    rights: &Rights,
+    calls: &[Call],
+    task_id: Option<Uuid>,
+) -> Result<std::result::Result<(), Reason>> {
+    let Some(request) = calls.first().zip(task_id).and_then(|(call, task_id)| convert::task::change(call, task_id))
+    else {
+        return Ok(Ok(()));
+    };
+    let request = baton_proto::baton::task::v1::ChangeTasksRequest { dry_run: true, ..request };
+    tasks.change(rights, &request, Uuid::new_v4()).await
+}

@@ -1,0 +1,190 @@
+//! The task service, with the rights of a person.
+
+use baton_clients::{Peer, Rights, is_end_of_rights};
+use baton_errors::{Error, Reason, Result, reason_of};
+use baton_proto::baton::{
+    api::v1::Page,
+    task::v1::{
+        ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
+        ListWatchersRequest, SuggestAssigneesRequest, Task, access_service_client::AccessServiceClient,
+        assignment_service_client::AssignmentServiceClient, bulk_service_client::BulkServiceClient,
+        comment_service_client::CommentServiceClient, task_service_client::TaskServiceClient,
+        watcher_service_client::WatcherServiceClient,
+    },
+    tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
+};
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+/// Watchers of a page.
+const WATCHER_PAGE: i32 = 100;
+/// Watchers that a rule reads and notifies.
+pub(crate) const MAX_WATCHERS: usize = 200;
+
+/// What another service says to a request: its response, or the reason for which it refuses.
+pub(crate) type Answer<T> = Result<T, Reason>;
+
+/// The task service, and tenancy for the people of its tasks. Clones share the connections.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskClient {
+    task: Peer,
+    tenancy: Peer,
+}
+
+/// Tells refusals, which are answers, from failures: the end of the rights, and a service that does not answer.
+fn answer<R>(response: Result<Response<R>, Status>) -> Result<Response<Answer<R>>, Status> {
+    match response {
+        Ok(response) => Ok(response.map(Ok)),
+        Err(status) => match reason_of(&status) {
+            Some(reason) if !is_end_of_rights(reason) && !is_outage(reason) => Ok(Response::new(Err(reason))),
+            _ => Err(status),
+        },
+    }
+}
+
+fn is_outage(reason: Reason) -> bool {
+    reason == Reason::Internal || matches!(reason.http_status(), 429 | 500..)
+}
+
+impl TaskClient {
+    pub(crate) fn new(task: Peer, tenancy: Peer) -> Self {
+        Self { task, tenancy }
+    }
+
+    /// A task that the person sees.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn task(&self, rights: &Rights, id: Uuid) -> Result<Option<Task>> {
+        let message = GetTaskRequest { id: id.to_string(), as_of: None };
+        let response = self.task.call(
+            || rights.request(message.clone()),
+            async |task, request| answer(TaskServiceClient::new(task).get_task(request).await),
+        );
+        Ok(response.await?.ok().and_then(|response| response.task))
+    }
+
+    /// Those of the members who see the task.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn viewers(&self, rights: &Rights, task_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        let message = FilterViewersRequest {
+            task_id: task_id.to_string(),
+            user_ids: user_ids.iter().map(Uuid::to_string).collect(),
+        };
+        let response = self.task.call(
+            || rights.request(message.clone()),
+            async |task, request| answer(AccessServiceClient::new(task).filter_viewers(request).await),
+        );
+        let viewers = response.await?.map(|response| response.user_ids).unwrap_or_default();
+        Ok(viewers.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// The watchers of a task, at most [`MAX_WATCHERS`].
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn watchers(&self, rights: &Rights, task_id: Uuid) -> Result<Vec<Uuid>> {
+        let mut watchers = Vec::new();
+        let mut page = Page { per_page: WATCHER_PAGE, ..Page::default() };
+        loop {
+            let message = ListWatchersRequest { task_id: task_id.to_string(), page: Some(page.clone()) };
+            let response = self.task.call(
+                || rights.request(message.clone()),
+                async |task, request| answer(WatcherServiceClient::new(task).list_watchers(request).await),
+            );
+            let Ok(response) = response.await? else { return Ok(watchers) };
+            watchers.extend(response.watchers.iter().filter_map(|watcher| watcher.user_id.parse::<Uuid>().ok()));
+            page.page_token = response.meta.unwrap_or_default().next_page_token;
+            if page.page_token.is_empty() || watchers.len() >= MAX_WATCHERS {
+                watchers.truncate(MAX_WATCHERS);
+                return Ok(watchers);
+            }
+        }
+    }
+
+    /// The best suggestion of an assignee.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn suggestion(&self, rights: &Rights, task_id: Uuid) -> Result<Answer<Option<Uuid>>> {
+        let message = SuggestAssigneesRequest { id: task_id.to_string(), limit: Some(1) };
+        let response = self.task.call(
+            || rights.request(message.clone()),
+            async |task, request| answer(AssignmentServiceClient::new(task).suggest_assignees(request).await),
+        );
+        Ok(response.await?.map(|response| response.suggestions.first().and_then(|best| best.user_id.parse().ok())))
+    }
+
+    /// The members with these handles or user ids.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn members(
+        &self,
+        rights: &Rights,
+        handles: &[String],
+        user_ids: &[Uuid],
+    ) -> Result<Vec<FoundMember>> {
+        let user_ids = user_ids.iter().map(Uuid::to_string).collect();
+        let message = FindMembersRequest { handles: handles.to_vec(), user_ids };
+        let response = self.tenancy.call(
+            || rights.request(message.clone()),
+            async |tenancy, request| answer(MemberServiceClient::new(tenancy).find_members(request).await),
+        );
+        Ok(response.await?.map(|response| response.members).unwrap_or_default())
+    }
+
+    /// Changes one task, or only says whether it could. Repeating it with the same key changes nothing.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn change(&self, rights: &Rights, message: &ChangeTasksRequest, key: Uuid) -> Result<Answer<()>> {
+        let response = self.task.call(
+            || rights.change(message.clone(), key),
+            async |task, request| answer(BulkServiceClient::new(task).change_tasks(request).await),
+        );
+        let response = match response.await? {
+            Ok(response) => response,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let reason = response.results.into_iter().next().and_then(|result| result.reason);
+        Ok(match reason {
+            None => Ok(()),
+            Some(name) => {
+                Err(Reason::from_name(&name).ok_or_else(|| Error::internal("task returned an unknown reason"))?)
+            }
+        })
+    }
+
+    /// Comments on a task. Repeating it with the same key adds nothing.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn comment(&self, rights: &Rights, task_id: Uuid, body: &str, key: Uuid) -> Result<Answer<()>> {
+        let message = CreateCommentRequest { task_id: task_id.to_string(), body: body.to_owned(), parent_id: None };
+        let response = self.task.call(
+            || rights.change(message.clone(), key),
+            async |task, request| answer(CommentServiceClient::new(task).create_comment(request).await),
+        );
+        Ok(response.await?.map(drop))
+    }
+
+    /// Creates a task. Repeating it with the same key creates nothing.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn create(
+        &self,
+        rights: &Rights,
+        message: &CreateTaskRequest,
+        key: Uuid,
+    ) -> Result<Answer<Option<Uuid>>> {
+        let response = self.task.call(
+            || rights.change(message.clone(), key),
+            async |task, request| answer(TaskServiceClient::new(task).create_task(request).await),
+        );
+        Ok(response.await?.map(|response| response.task.and_then(|task| task.id.parse().ok())))
+    }
+}

@@ -1,0 +1,49 @@
+//! The gRPC methods: parse, begin, call, commit, reply.
+
+mod automation;
+mod execution;
+
+use std::time::Duration;
+
+use baton_access::{Principal, matrix};
+use baton_clients::Delegations;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::baton::access::v1::Permission;
+use baton_store::{Db, Tenant};
+use uuid::Uuid;
+
+use crate::{clients::task::TaskClient, rule::Actor, store};
+
+/// Interval at which a call looks whether actions are still under way.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Dependencies of the RPC methods. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    pub(crate) db: Db,
+    pub(crate) tasks: TaskClient,
+    pub(crate) delegations: Delegations,
+}
+
+impl Rpc {
+    /// Waits until no action of a disabled rule is under way: at most 15 seconds, after a worker that has died.
+    async fn wait_for_actions(&self, account_id: Uuid, rule_id: Uuid) -> Result<()> {
+        loop {
+            let mut tx = self.db.begin_read(Tenant::account(account_id)).await?;
+            let acting = store::execution::is_acting(&mut tx, rule_id, self.db.clock().now()).await?;
+            drop(tx);
+            if !acting {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+}
+
+fn actor(principal: &Principal) -> Actor {
+    Actor { user_id: principal.user_id(), manages: matrix::holds(principal.role(), Permission::ManageAutomations) }
+}
+
+fn rule_id(id: &str) -> Result<Uuid> {
+    id.parse().map_err(|_| Error::from(Reason::AutomationNotFound))
+}

@@ -1,0 +1,393 @@
+//! Rule RPCs.
+
+use baton_access::{Principal, principal};
+use baton_clients::Rights;
+use baton_conditions::{FIELDS, Field, Op, field::Kind};
+use baton_errors::{Error, Reason, Result};
+use baton_proto::{
+    baton::automation::v1::{
+        ActionPreview, Automation, AutomationWarning, CatalogueField, CatalogueTrigger, ConditionVerdict,
+        CreateAutomationRequest, CreateAutomationResponse, DeleteAutomationRequest, DeleteAutomationResponse,
+        GetAutomationRequest, GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
+        ListAutomationsResponse, TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest,
+        ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
+        automation_service_server::AutomationService,
+    },
+    convert::to_struct,
+};
+use baton_rules::{
+    TriggerType, Verb,
+    warnings::{self, Node},
+};
+use baton_store::{Idempotency, Page, Preconditions, Tx};
+use serde_json::json;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Rpc, actor, rule_id};
+use crate::{
+    application::{pausing, preview},
+    convert::{execution::status, rule as convert},
+    events::publish,
+    rule::{MAX_RULES_PER_PERSON, Rule, Terms},
+    store,
+};
+
+/// What a rule may do for its creator. Each call is checked against the creator's current rights besides.
+const SCOPES: [&str; 1] = ["tasks:write"];
+
+#[tonic::async_trait]
+impl AutomationService for Rpc {
+    async fn create_automation(
+        &self,
+        request: Request<CreateAutomationRequest>,
+    ) -> Result<Response<CreateAutomationResponse>, Status> {
+        let call = Idempotency::of("CreateAutomation", request.metadata(), request.get_ref())?;
+        let principal = principal(&request)?.clone();
+        let new = request.into_inner();
+        let (terms, _) = convert::terms(&new, timezone(&principal), "")?.canonical("")?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let replayed: Option<CreateAutomationResponse> = tx.recall(&call).await?;
+        let used = store::rule::count_of(&mut tx, principal.user_id()).await?;
+        drop(tx);
+        if let Some(response) = replayed {
+            return Ok(Response::new(response));
+        }
+        if used >= MAX_RULES_PER_PERSON {
+            return Err(Error::from(Reason::AutomationLimit).into());
+        }
+        let now = self.db.clock().now();
+        let id = self.db.clock().new_id();
+        let delegation_id = self.grant(&principal, id, &new.name).await?;
+        let rule = Rule {
+            id,
+            account_id: principal.account_id(),
+            created_by: principal.user_id(),
+            name: new.name,
+            description: new.description,
+            terms,
+            enabled: new.enabled.unwrap_or(true),
+            enabled_at: now,
+            paused_reason: None,
+            delegation_id: Some(delegation_id),
+            execution_count: 0,
+            last_executed_at: None,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let saved = self.save_new(&principal, &call, rule).await;
+        if !matches!(saved, Ok((_, true))) {
+            // Nothing needs the grant.
+            if let Err(error) = self.delegations.release(&[delegation_id]).await {
+                tracing::warn!(%error, delegation.id = %delegation_id, "cannot release a grant");
+            }
+        }
+        Ok(Response::new(saved?.0))
+    }
+
+    async fn list_automations(
+        &self,
+        request: Request<ListAutomationsRequest>,
+    ) -> Result<Response<ListAutomationsResponse>, Status> {
+        let principal = principal(&request)?;
+        let actor = actor(principal);
+        let ListAutomationsRequest { created_by, enabled, page } = request.get_ref();
+        let wanted: Option<Uuid> =
+            created_by.as_deref().map(|id| id.parse().map_err(|_| not_a_uuid("created_by"))).transpose()?;
+        let list = (wanted, *enabled);
+        let page = Page::of(page.as_ref(), &list)?;
+        // Others' rules do not exist for whoever does not manage them.
+        let created_by = if actor.manages { wanted } else { Some(actor.user_id) };
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let (mut rules, total) = if !actor.manages && wanted.is_some_and(|wanted| wanted != actor.user_id) {
+            (Vec::new(), 0)
+        } else {
+            store::rule::list(&mut tx, created_by, *enabled, &page).await?
+        };
+        drop(tx);
+        let meta = page.meta(&mut rules, total, &list, |rule| (None, rule.id));
+        let automations = rules.into_iter().map(convert::automation).collect::<Result<_>>()?;
+        Ok(Response::new(ListAutomationsResponse { automations, meta: Some(meta) }))
+    }
+
+    async fn get_automation(
+        &self,
+        request: Request<GetAutomationRequest>,
+    ) -> Result<Response<GetAutomationResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let rule = store::rule::get(&mut tx, rule_id(&request.get_ref().id)?).await?;
+        drop(tx);
+        let rule = actor(principal).sees(rule)?;
+        Ok(Response::new(GetAutomationResponse { automation: Some(convert::automation(rule)?) }))
+    }
+
+    async fn update_automation(
+        &self,
+        request: Request<UpdateAutomationRequest>,
+    ) -> Result<Response<UpdateAutomationResponse>, Status> {
+        let expected = Preconditions::of(request.metadata())?;
+        let principal = principal(&request)?.clone();
+        let actor = actor(&principal);
+        let UpdateAutomationRequest { id, automation, update_mask } = request.into_inner();
+        let mask = update_mask.unwrap_or_default().paths;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let before = actor.sees(store::rule::lock(&mut tx, rule_id(&id)?).await?)?;
+        actor.owns(&before)?;
+        expected.check(before.version)?;
+        let mut after = before.clone();
+        convert::change(&mut after, &mask, automation.unwrap_or_default(), timezone(&principal))?;
+        if after != before {
+            (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
+            store::rule::save(&mut tx, &after).await?;
+            tx.publish(publish::updated(&after)).await?;
+        }
+        let warnings = warnings_about(&mut tx, &after).await?;
+        tx.commit().await?;
+        let automation = Automation { warnings, ..convert::automation(after)? };
+        Ok(Response::new(UpdateAutomationResponse { automation: Some(automation) }))
+    }
+
+    async fn delete_automation(
+        &self,
+        request: Request<DeleteAutomationRequest>,
+    ) -> Result<Response<DeleteAutomationResponse>, Status> {
+        let expected = Preconditions::of(request.metadata())?;
+        let principal = principal(&request)?;
+        let id = rule_id(&request.get_ref().id)?;
+        // Disabled first: what is under way ends before its history is deleted.
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut rule = actor(principal).sees(store::rule::lock(&mut tx, id).await?)?;
+        expected.check(rule.version)?;
+        if rule.enabled {
+            disable(&mut tx, &mut rule).await?;
+        }
+        tx.commit().await?;
+        self.wait_for_actions(rule.account_id, id).await?;
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let Some(rule) = store::rule::lock(&mut tx, id).await? else {
+            return Ok(Response::new(DeleteAutomationResponse {}));
+        };
+        store::rule::delete(&mut tx, id).await?;
+        tx.publish(publish::deleted(&rule)).await?;
+        tx.commit().await?;
+        if let Some(delegation_id) = rule.delegation_id
+            && let Err(error) = self.delegations.release(&[delegation_id]).await
+        {
+            tracing::warn!(%error, delegation.id = %delegation_id, "cannot release a grant");
+        }
+        Ok(Response::new(DeleteAutomationResponse {}))
+    }
+
+    async fn toggle_automation(
+        &self,
+        request: Request<ToggleAutomationRequest>,
+    ) -> Result<Response<ToggleAutomationResponse>, Status> {
+        let principal = principal(&request)?.clone();
+        let actor = actor(&principal);
+        let ToggleAutomationRequest { id, enabled } = request.into_inner();
+        let id = rule_id(&id)?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let seen = actor.sees(store::rule::get(&mut tx, id).await?)?;
+        drop(tx);
+        let enable = enabled.unwrap_or(!seen.enabled);
+        if enable {
+            actor.owns(&seen)?;
+        }
+        // No transaction waits for another service.
+        let granted = match seen.delegation_id {
+            None if enable => Some(self.grant(&principal, self.db.clock().new_id(), &seen.name).await?),
+            _ => None,
+        };
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        let mut rule = actor.sees(store::rule::lock(&mut tx, id).await?)?;
+        let unused = match granted {
+            Some(granted) if rule.delegation_id.is_none() => {
+                rule.delegation_id = Some(granted);
+                None
+            }
+            granted => granted,
+        };
+        if enable && !rule.enabled {
+            let now = self.db.clock().now();
+            (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
+            (rule.version, rule.updated_at) = (rule.version + 1, now);
+            store::rule::save(&mut tx, &rule).await?;
+            tx.publish(publish::enabled(&rule)).await?;
+        } else if !enable && rule.enabled {
+            disable(&mut tx, &mut rule).await?;
+        }
+        tx.commit().await?;
+        if let Some(unused) = unused
+            && let Err(error) = self.delegations.release(&[unused]).await
+        {
+            tracing::warn!(%error, delegation.id = %unused, "cannot release a grant");
+        }
+        if !enable {
+            self.wait_for_actions(rule.account_id, id).await?;
+        }
+        Ok(Response::new(ToggleAutomationResponse { automation: Some(convert::automation(rule)?) }))
+    }
+
+    async fn test_automation(
+        &self,
+        request: Request<TestAutomationRequest>,
+    ) -> Result<Response<TestAutomationResponse>, Status> {
+        let principal = principal(&request)?;
+        let TestAutomationRequest { automation, automation_id, task_id } = request.get_ref();
+        let (name, terms, path) = match (automation, automation_id) {
+            (Some(new), None) => {
+                const PATH: &str = "automation.";
+                (new.name.clone(), convert::terms(new, timezone(principal), PATH)?, PATH)
+            }
+            (None, Some(id)) => {
+                let actor = actor(principal);
+                let mut tx = self.db.begin_read(principal.tenant()).await?;
+                let rule = actor.sees(store::rule::get(&mut tx, rule_id(id)?).await?)?;
+                (rule.name, rule.terms, "")
+            }
+            _ => return Err(Error::invalid("automation", "must be given, or `automation_id`").into()),
+        };
+        let definition = terms.definition(path)?;
+        if terms.trigger_type.has_task() != task_id.is_some() {
+            return Err(Error::invalid("task_id", "must be given if the trigger is about tasks, and only then").into());
+        }
+        let task_id =
+            task_id.as_deref().map(|id| id.parse().map_err(|_| Error::from(Reason::TaskNotFound))).transpose()?;
+        let rights = Rights::of_caller(&principal.caller, principal.account_id())?;
+        let now = self.db.clock().now();
+        let found = preview::preview(&self.tasks, &rights, (&name, &definition), task_id, now).await?;
+        let conditions = found.conditions.into_iter().map(|leaf| {
+            let values = json!({"expected": leaf.value, "actual": leaf.actual});
+            ConditionVerdict {
+                path: leaf.path,
+                field: leaf.field,
+                op: leaf.op.name().to_owned(),
+                held: leaf.held == Some(true),
+                values: values.as_object().cloned().map(to_struct),
+            }
+        });
+        let actions = found.actions.into_iter().map(|(outcome, description)| ActionPreview {
+            r#type: outcome.kind,
+            outcome: status(outcome.outcome).into(),
+            reason: outcome.reason,
+            description,
+        });
+        Ok(Response::new(TestAutomationResponse {
+            matches: found.matches,
+            conditions: conditions.collect(),
+            actions: actions.collect(),
+            sentence: definition.sentence(),
+        }))
+    }
+
+    async fn get_catalogue(
+        &self,
+        request: Request<GetCatalogueRequest>,
+    ) -> Result<Response<GetCatalogueResponse>, Status> {
+        principal(&request)?;
+        let triggers = TriggerType::ALL.into_iter().map(|kind| CatalogueTrigger {
+            r#type: convert::trigger(kind).into(),
+            phrase: kind.phrase().to_owned(),
+            has_task: kind.has_task(),
+        });
+        let fields = FIELDS.iter().map(|field| CatalogueField {
+            name: field.name.to_owned(),
+            phrase: field.phrase.to_owned(),
+            r#type: type_name(field.kind).to_owned(),
+            values: match field.kind {
+                Kind::Choice { names, .. } => names.iter().map(|&name| name.to_owned()).collect(),
+                _ => Vec::new(),
+            },
+            nullable: field.nullable,
+            ops: ops(field.name),
+        });
+        Ok(Response::new(GetCatalogueResponse {
+            triggers: triggers.collect(),
+            fields: fields.collect(),
+            actions: Verb::NAMES.iter().map(|&name| name.to_owned()).collect(),
+        }))
+    }
+}
+
+impl Rpc {
+    /// Asks auth for a grant of the caller. `key` makes the call safe to repeat.
+    async fn grant(&self, principal: &Principal, key: Uuid, name: &str) -> Result<Uuid> {
+        self.delegations.create(&principal.caller, principal.account_id(), &SCOPES, name, key).await
+    }
+
+    /// Saves a new rule. Returns the response, and whether the rule was saved now: a call that was repeated meanwhile has been.
+    async fn save_new(
+        &self,
+        principal: &Principal,
+        call: &Idempotency,
+        rule: Rule,
+    ) -> Result<(CreateAutomationResponse, bool)> {
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(response) = tx.replay(call).await? {
+            return Ok((response, false));
+        }
+        if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON).await? {
+            return Err(Reason::AutomationLimit.into());
+        }
+        tx.publish(publish::created(&rule)).await?;
+        let warnings = warnings_about(&mut tx, &rule).await?;
+        let automation = Automation { warnings, ..convert::automation(rule)? };
+        let response = CreateAutomationResponse { automation: Some(automation) };
+        tx.remember(call, &response).await?;
+        tx.commit().await?;
+        Ok((response, true))
+    }
+}
+
+/// Disables a locked rule at somebody's wish, and cancels its executions.
+async fn disable(tx: &mut Tx, rule: &mut Rule) -> Result<()> {
+    rule.enabled = false;
+    (rule.version, rule.updated_at) = (rule.version + 1, tx.db().clock().now());
+    store::rule::save(tx, rule).await?;
+    pausing::cancel_executions(tx, rule).await?;
+    tx.publish(publish::disabled(rule)).await
+}
+
+/// What is surprising about a rule among the enabled ones of its account.
+async fn warnings_about(tx: &mut Tx, rule: &Rule) -> Result<Vec<AutomationWarning>> {
+    let account_id = rule.account_id;
+    let others = store::rule::enabled(tx.connection(), account_id).await?;
+    let own: Vec<Uuid> =
+        others.iter().filter(|other| other.created_by == rule.created_by).map(|other| other.id).collect();
+    let node = |id: Uuid, terms: &Terms| Some(Node { id, definition: terms.definition("").ok()? });
+    let Some(saved) = node(rule.id, &rule.terms) else { return Ok(Vec::new()) };
+    let others: Vec<Node> =
+        others.iter().filter(|other| other.id != rule.id).filter_map(|other| node(other.id, &other.terms)).collect();
+    Ok(convert::warnings(warnings::of(&saved, &others), |id| id == rule.id || own.contains(&id)))
+}
+
+fn timezone(principal: &Principal) -> &str {
+    &principal.membership.settings.timezone
+}
+
+fn not_a_uuid(field: &str) -> Error {
+    Error::invalid(field, "must be a UUID")
+}
+
+/// The names of the operators of conditions on a field.
+fn ops(name: &str) -> Vec<String> {
+    let field = Field::from_name(&name.replace("<key>", "key"));
+    let ops = Op::ALL.iter().filter(|op| field.as_ref().is_some_and(|field| op.allows(field)));
+    ops.map(|op| op.name().to_owned()).collect()
+}
+
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Choice { .. } => "choice",
+        Kind::Person => "person",
+        Kind::People => "people",
+        Kind::Texts => "texts",
+        Kind::Time => "time",
+        Kind::Bool => "bool",
+        Kind::Number => "number",
+        Kind::Text => "text",
+        Kind::Custom => "custom",
+    }
+}

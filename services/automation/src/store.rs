@@ -1,0 +1,5 @@
+//! SQL. Every query is limited to the transaction's account.
+
+pub(crate) mod account;
+pub(crate) mod execution;
+pub(crate) mod rule;

@@ -1,0 +1,263 @@
+//! Executions.
+
+use baton_errors::{Error, Result};
+use baton_rules::Occurrence;
+use baton_store::{Page, ReadTx, Tx};
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    execution::{Execution, ExecutionStatus, Outcome},
+    plan::Plan,
+};
+
+/// An execution as it is stored.
+struct Row {
+    id: Uuid,
+    rule_id: Uuid,
+    created_by: Uuid,
+    rule_version: i32,
+    occurrence: Json<Occurrence>,
+    status: String,
+    reason: Option<String>,
+    actions: Json<Vec<Outcome>>,
+    plan: Option<Json<Plan>>,
+    repetitions: i32,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Execution {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let status = ExecutionStatus::from_name(&row.status);
+        Ok(Self {
+            id: row.id,
+            rule_id: row.rule_id,
+            created_by: row.created_by,
+            rule_version: row.rule_version,
+            occurrence: row.occurrence.0,
+            status: status.ok_or_else(|| Error::internal("an execution has an unknown status"))?,
+            reason: row.reason,
+            actions: row.actions.0,
+            plan: row.plan.map(|plan| plan.0),
+            repetitions: row.repetitions,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+        })
+    }
+}
+
+/// Inserts an execution; `false` when the event has run the rule before.
+pub(crate) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let occurrence = &execution.occurrence;
+    let added = sqlx::query!(
+        "insert into automation.executions
+             (id, account_id, rule_id, created_by, rule_version, event_id, event_type, task_id, status, reason, depth, late,
+              occurrence, actions, occurred_at, started_at, ended_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         on conflict on constraint executions_event do nothing",
+        execution.id,
+        account_id,
+        execution.rule_id,
+        execution.created_by,
+        execution.rule_version,
+        occurrence.event_id,
+        occurrence.kind,
+        occurrence.task_id,
+        execution.status.name(),
+        execution.reason,
+        i32::from(occurrence.depth) + 1,
+        occurrence.late,
+        Json(occurrence) as _,
+        Json(&execution.actions) as _,
+        occurrence.occurred_at,
+        execution.started_at,
+        execution.ended_at,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// The execution of a rule by an event.
+pub(crate) async fn of_event(tx: &mut ReadTx, rule_id: Uuid, event_id: Uuid) -> Result<Option<Execution>> {
+    let account_id = tx.tenant().account_id;
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+           from automation.executions where account_id = $1 and rule_id = $2 and event_id = $3"#,
+        account_id,
+        rule_id,
+        event_id,
+    );
+    row.fetch_optional(tx.connection()).await?.map(Execution::try_from).transpose()
+}
+
+/// Finds and locks an execution of a rule.
+pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<Execution>> {
+    let account_id = tx.tenant().account_id;
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+           from automation.executions where account_id = $1 and rule_id = $2 and id = $3 for update"#,
+        account_id,
+        rule_id,
+        id,
+    );
+    row.fetch_optional(tx.connection()).await?.map(Execution::try_from).transpose()
+}
+
+/// Saves what became of a locked execution. `acting_until` is the time until which a call may be under way.
+pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting_until: Option<DateTime<Utc>>) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "update automation.executions
+         set status = $3, reason = $4, actions = $5, plan = $6, acting_until = $7, repetitions = $8, started_at = $9, ended_at = $10
+         where account_id = $1 and id = $2",
+        account_id,
+        execution.id,
+        execution.status.name(),
+        execution.reason,
+        Json(&execution.actions) as _,
+        execution.plan.as_ref().map(Json) as _,
+        acting_until,
+        execution.repetitions,
+        execution.started_at,
+        execution.ended_at,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Executions of a rule on one task since a time, without those that limits have stopped.
+pub(crate) async fn count_recent(tx: &mut Tx, rule_id: Uuid, task_id: Uuid, since: DateTime<Utc>) -> Result<i64> {
+    let account_id = tx.tenant().account_id;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from automation.executions
+           where account_id = $1 and rule_id = $2 and task_id = $3 and started_at > $4 and status <> 'skipped'"#,
+        account_id,
+        rule_id,
+        task_id,
+        since,
+    );
+    Ok(count.fetch_one(tx.connection()).await?)
+}
+
+/// Ends the executions of a rule that have begun, because it was disabled, and returns them.
+pub(crate) async fn cancel_all(tx: &mut Tx, rule_id: Uuid, now: DateTime<Utc>) -> Result<Vec<Execution>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+           from automation.executions
+           where account_id = $1 and rule_id = $2 and status = 'running' and (acting_until is null or acting_until <= $3)
+           order by id for update"#,
+        account_id,
+        rule_id,
+        now,
+    );
+    rows.fetch_all(tx.connection()).await?.into_iter().map(Execution::try_from).collect()
+}
+
+/// Whether a call of an execution of the rule may be under way.
+pub(crate) async fn is_acting(tx: &mut ReadTx, rule_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let acting = sqlx::query_scalar!(
+        r#"select exists (select from automation.executions
+                          where account_id = $1 and rule_id = $2 and acting_until > $3) as "acting!""#,
+        account_id,
+        rule_id,
+        now,
+    );
+    Ok(acting.fetch_one(tx.connection()).await?)
+}
+
+/// Which executions of a list to show.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filter {
+    pub(crate) status: Option<ExecutionStatus>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
+}
+
+/// A page of a rule's executions, newest first, and their total count.
+pub(crate) async fn list(tx: &mut ReadTx, rule_id: Uuid, filter: Filter, page: &Page) -> Result<(Vec<Execution>, i64)> {
+    let account_id = tx.tenant().account_id;
+    let status = filter.status.map(ExecutionStatus::name);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, started_at, ended_at
+           from automation.executions
+           where account_id = $1 and rule_id = $2 and ($3::text is null or status = $3)
+             and ($4::timestamptz is null or started_at >= $4) and ($5::timestamptz is null or started_at < $5) and id < $6
+           order by id desc limit $7 offset $8"#,
+        account_id,
+        rule_id,
+        status,
+        filter.from,
+        filter.to,
+        page.before(),
+        page.limit(),
+        page.offset(),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from automation.executions
+           where account_id = $1 and rule_id = $2 and ($3::text is null or status = $3)
+             and ($4::timestamptz is null or started_at >= $4) and ($5::timestamptz is null or started_at < $5)"#,
+        account_id,
+        rule_id,
+        status,
+        filter.from,
+        filter.to,
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((rows.into_iter().map(Execution::try_from).collect::<Result<_>>()?, total))
+}
+
+/// A page of the executions on a task, newest first, and their total count: of one person's rules if given.
+pub(crate) async fn list_of_task(
+    tx: &mut ReadTx,
+    task_id: Uuid,
+    created_by: Option<Uuid>,
+    page: &Page,
+) -> Result<(Vec<Execution>, i64)> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, started_at, ended_at
+           from automation.executions
+           where account_id = $1 and task_id = $2 and ($3::uuid is null or created_by = $3) and id < $4
+           order by id desc limit $5 offset $6"#,
+        account_id,
+        task_id,
+        created_by,
+        page.before(),
+        page.limit(),
+        page.offset(),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from automation.executions
+           where account_id = $1 and task_id = $2 and ($3::uuid is null or created_by = $3)"#,
+        account_id,
+        task_id,
+        created_by,
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((rows.into_iter().map(Execution::try_from).collect::<Result<_>>()?, total))
+}

@@ -1,0 +1,322 @@
+//! Rules.
+
+use baton_errors::{Error, Result};
+use baton_rules::{Action, TriggerType};
+use baton_store::{Page, ReadTx, Tx};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::rule::{MAX_REFUSED_IN_A_ROW, PausedReason, Rule, Terms};
+
+/// A rule as it is stored.
+struct Row {
+    id: Uuid,
+    account_id: Uuid,
+    created_by: Uuid,
+    name: String,
+    description: String,
+    trigger_type: String,
+    trigger_conditions: Json<Map<String, Value>>,
+    actions: Json<Vec<Action>>,
+    timezone: String,
+    enabled: bool,
+    enabled_at: DateTime<Utc>,
+    paused_reason: Option<String>,
+    delegation_id: Option<Uuid>,
+    execution_count: i32,
+    last_executed_at: Option<DateTime<Utc>>,
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Rule {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let unknown = |what: &str| Error::internal(format!("a rule has an unknown {what}"));
+        let paused_reason =
+            row.paused_reason.map(|name| PausedReason::from_name(&name).ok_or_else(|| unknown("reason")));
+        Ok(Self {
+            id: row.id,
+            account_id: row.account_id,
+            created_by: row.created_by,
+            name: row.name,
+            description: row.description,
+            terms: Terms {
+                trigger_type: TriggerType::from_name(&row.trigger_type).ok_or_else(|| unknown("trigger"))?,
+                trigger_conditions: row.trigger_conditions.0,
+                actions: row.actions.0,
+                timezone: row.timezone,
+            },
+            enabled: row.enabled,
+            enabled_at: row.enabled_at,
+            paused_reason: paused_reason.transpose()?,
+            delegation_id: row.delegation_id,
+            execution_count: row.execution_count,
+            last_executed_at: row.last_executed_at,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// Inserts a rule, unless its creator has `limit` of them; then returns `false`.
+pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, limit: i64) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    // Concurrent inserts of one person wait for each other, so that they do not exceed the limit together.
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtextextended($1, 0))",
+        format!("automation.rules/{}", rule.created_by)
+    )
+    .execute(tx.connection())
+    .await?;
+    let added = sqlx::query!(
+        "insert into automation.rules
+             (id, account_id, created_by, name, description, trigger_type, trigger_conditions, actions, timezone, enabled,
+              enabled_at, delegation_id, version, created_at, updated_at)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $11, $12, $13, $13
+         where (select count(*) from automation.rules where account_id = $2 and created_by = $3) < $14",
+        rule.id,
+        account_id,
+        rule.created_by,
+        rule.name,
+        rule.description,
+        rule.terms.trigger_type.name(),
+        Json(&rule.terms.trigger_conditions) as _,
+        Json(&rule.terms.actions) as _,
+        rule.terms.timezone,
+        rule.enabled,
+        rule.delegation_id,
+        rule.version,
+        rule.created_at,
+        limit,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// The number of a person's rules.
+pub(crate) async fn count_of(tx: &mut ReadTx, user_id: Uuid) -> Result<i64> {
+    let account_id = tx.tenant().account_id;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from automation.rules where account_id = $1 and created_by = $2"#,
+        account_id,
+        user_id,
+    );
+    Ok(count.fetch_one(tx.connection()).await?)
+}
+
+/// Finds a rule.
+pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  updated_at
+           from automation.rules where account_id = $1 and id = $2"#,
+        account_id,
+        id,
+    );
+    row.fetch_optional(tx.connection()).await?.map(Rule::try_from).transpose()
+}
+
+/// Finds and locks a rule, so that it does not change, and no action of it begins, in this transaction.
+pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  updated_at
+           from automation.rules where account_id = $1 and id = $2 for update"#,
+        account_id,
+        id,
+    );
+    row.fetch_optional(tx.connection()).await?.map(Rule::try_from).transpose()
+}
+
+/// Finds a rule, and keeps it from being changed in this transaction. Other executions of it go on.
+pub(crate) async fn lock_shared(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  updated_at
+           from automation.rules where account_id = $1 and id = $2 for share"#,
+        account_id,
+        id,
+    );
+    row.fetch_optional(tx.connection()).await?.map(Rule::try_from).transpose()
+}
+
+/// A page of rules, newest first, and their total count: of one person if given, enabled or not if given.
+pub(crate) async fn list(
+    tx: &mut ReadTx,
+    created_by: Option<Uuid>,
+    enabled: Option<bool>,
+    page: &Page,
+) -> Result<(Vec<Rule>, i64)> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  updated_at
+           from automation.rules
+           where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3) and id < $4
+           order by id desc limit $5 offset $6"#,
+        account_id,
+        created_by,
+        enabled,
+        page.before(),
+        page.limit(),
+        page.offset(),
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from automation.rules
+           where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3)"#,
+        account_id,
+        created_by,
+        enabled,
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((rows.into_iter().map(Rule::try_from).collect::<Result<_>>()?, total))
+}
+
+/// Saves the changeable fields of a locked rule.
+pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "update automation.rules
+         set name = $3, description = $4, trigger_type = $5, trigger_conditions = $6, actions = $7, timezone = $8, enabled = $9,
+             enabled_at = $14, paused_reason = $10, delegation_id = $11, version = $12, updated_at = $13,
+             refused_in_a_row = case when $9 and not enabled then 0 else refused_in_a_row end
+         where account_id = $1 and id = $2",
+        account_id,
+        rule.id,
+        rule.name,
+        rule.description,
+        rule.terms.trigger_type.name(),
+        Json(&rule.terms.trigger_conditions) as _,
+        Json(&rule.terms.actions) as _,
+        rule.terms.timezone,
+        rule.enabled,
+        rule.paused_reason.map(PausedReason::name),
+        rule.delegation_id,
+        rule.version,
+        rule.updated_at,
+        rule.enabled_at,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Deletes a rule with its executions.
+pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    let delete = sqlx::query!("delete from automation.rules where account_id = $1 and id = $2", account_id, id);
+    delete.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Changes whenever an enabled rule of the account does: a number for the set of its enabled rules and their versions.
+pub(crate) async fn stamp(connection: &mut PgConnection, account_id: Uuid) -> Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"select count(*) as "count!",
+                  coalesce(bit_xor(hashtextextended(id::text || ':' || version, 0)), 0) as "digest!"
+           from automation.rules where account_id = $1 and enabled"#,
+        account_id,
+    );
+    let row = row.fetch_one(connection).await?;
+    Ok((row.count, row.digest))
+}
+
+/// The enabled rules of the account, oldest first.
+pub(crate) async fn enabled(connection: &mut PgConnection, account_id: Uuid) -> Result<Vec<Rule>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  updated_at
+           from automation.rules where account_id = $1 and enabled order by id"#,
+        account_id,
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Rule::try_from).collect()
+}
+
+/// Disables the rules that act for a person, or by a grant, because they may act no more. Returns those that were enabled.
+pub(crate) async fn disable_of(
+    tx: &mut Tx,
+    created_by: Option<Uuid>,
+    delegation_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"with ended as (
+               select id, enabled as was_enabled from automation.rules
+               where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::uuid is null or delegation_id = $3)
+                 and delegation_id is not null
+               order by id for update)
+           update automation.rules r
+           set enabled = false, paused_reason = 'creator_left', delegation_id = null, version = version + 1, updated_at = $4
+           from ended where r.id = ended.id
+           returning r.id, r.account_id, r.created_by, r.name, r.description, r.trigger_type,
+                     r.trigger_conditions as "trigger_conditions: Json<Map<String, Value>>",
+                     r.actions as "actions: Json<Vec<Action>>", r.timezone, ended.was_enabled as "enabled!", r.enabled_at, r.paused_reason,
+                     r.delegation_id, r.execution_count, r.last_executed_at, r.version, r.created_at, r.updated_at"#,
+        account_id,
+        created_by,
+        delegation_id,
+        now,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    let rules = rows.into_iter().filter(|row| row.enabled).map(|row| Rule::try_from(Row { enabled: false, ..row }));
+    rules.collect()
+}
+
+/// Counts an execution that begins.
+pub(crate) async fn count_execution(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    let update = sqlx::query!(
+        "update automation.rules set execution_count = execution_count + 1, last_executed_at = greatest(last_executed_at, $3)
+         where account_id = $1 and id = $2",
+        account_id,
+        id,
+        now,
+    );
+    update.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Counts a refused execution, or forgets them after another one. Returns whether that is one too many.
+pub(crate) async fn count_refusal(tx: &mut Tx, id: Uuid, refused: bool) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let count = sqlx::query_scalar!(
+        "update automation.rules set refused_in_a_row = case when $3 then refused_in_a_row + 1 else 0 end
+         where account_id = $1 and id = $2 and ($3 or refused_in_a_row > 0) returning refused_in_a_row",
+        account_id,
+        id,
+        refused,
+    );
+    let count = count.fetch_optional(tx.connection()).await?;
+    Ok(count.is_some_and(|count| count >= MAX_REFUSED_IN_A_ROW))
+}

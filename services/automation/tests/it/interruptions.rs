@@ -1,0 +1,98 @@
+//! Disabling a rule, outages, and several instances.
+
+use std::time::Duration;
+
+use baton_proto::baton::{
+    automation::v1::{ExecutionStatus, TriggerType},
+    task::v1::CreateTaskRequest,
+};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn after_a_rule_was_disabled_none_of_its_actions_begins() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let actions: Vec<_> = (0..5).map(|n| json!({"type": "add_tag", "tag": format!("t{n}")})).collect();
+    let rule = fixture.rule(ada, TriggerType::TaskCreated, json!({}), &actions).await;
+    join_all(
+        (0..20)
+            .map(|n| fixture.create_with(ada, CreateTaskRequest { title: format!("Task {n}"), ..Default::default() })),
+    )
+    .await;
+    // Some have begun.
+    baton_testkit::eventually(|| async { (!fixture.history(ada, &rule).await.is_empty()).then_some(()) }).await;
+    fixture.toggle(ada, &rule, false).await.unwrap();
+    let versions = "select sum(version)::bigint from task.tasks";
+    let at_once: Vec<i64> = fixture.all(versions).await;
+    fixture.settle().await;
+    assert_eq!(fixture.all::<i64>(versions).await, at_once, "something was changed after the call");
+    let history = fixture.history(ada, &rule).await;
+    assert!(history.iter().all(|it| it.ended_at.is_some()), "{history:?}");
+    assert!(history.iter().any(|it| it.status() == ExecutionStatus::Canceled) || history.len() < 20, "{history:?}");
+}
+
+#[tokio::test]
+async fn two_instances_run_a_rule_once_per_event() {
+    let mut fixture = Fixture::start().await;
+    fixture.start_instance().await;
+    let ada = fixture.team.user_a1.clone();
+    let comment = json!({"type": "add_comment", "message": "Once"});
+    let rule = fixture.rule(&ada, TriggerType::TaskCreated, json!({}), &[comment]).await;
+    join_all(
+        (0..30)
+            .map(|n| fixture.create_with(&ada, CreateTaskRequest { title: format!("Task {n}"), ..Default::default() })),
+    )
+    .await;
+    fixture.settle().await;
+    assert_eq!(fixture.all::<i64>("select count(*) from task.comments").await, [30]);
+    let executed = "select count(*) from automation.executions where status = 'succeeded'";
+    assert_eq!(fixture.all::<i64>(executed).await, [30]);
+    let count = "select execution_count::bigint from automation.rules";
+    assert_eq!((fixture.all::<i64>(count).await, rule.version), (vec![30], 1));
+}
+
+#[tokio::test]
+async fn interrupted_execution_goes_on_with_the_calls_that_it_had_planned() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let actions =
+        [json!({"type": "add_comment", "message": "First"}), json!({"type": "add_comment", "message": "Second"})];
+    let rule = fixture.rule(ada, TriggerType::TaskCreated, json!({}), &actions).await;
+    let task = fixture.create(ada, "Ship it").await;
+    let [execution] = &fixture.ended(ada, &rule, 1).await[..] else { panic!("one execution") };
+    // As if the process had died after the second call and before its outcome was stored.
+    let mut tx = fixture.context.admin().begin().await.unwrap();
+    sqlx::query(
+        "update automation.executions
+         set status = 'running', ended_at = null, actions = jsonb_set(actions, '{1,outcome}', '\"running\"'),
+             plan = '{\"action\": 1, \"calls\": [{\"call\": \"comment\", \"body\": \"Second\"}]}', acting_until = now() + interval '1 second'",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into automation.jobs (id, kind, payload)
+         select gen_random_uuid(), 'automation.run', jsonb_build_object('account_id', account_id, 'rule_id', rule_id, 'occurrence', occurrence)
+         from automation.executions",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let [again] = &fixture.ended(ada, &rule, 1).await[..] else { panic!("one execution") };
+            if again.ended_at != execution.ended_at {
+                assert_eq!(again.status(), ExecutionStatus::Succeeded);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(fixture.all::<i64>("select count(*) from task.comments").await, [2], "{}", task.id);
+}

@@ -1,0 +1,73 @@
+//! Limits that stop loops.
+
+use baton_proto::baton::automation::v1::{ExecutionStatus, TriggerType};
+use serde_json::json;
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn rule_does_not_run_on_what_it_caused_and_a_pair_that_undoes_each_other_ends() {
+    let fixture = Fixture::start().await;
+    let (ada, bob) = (&fixture.team.user_a1, &fixture.team.user_a1);
+    let on = |field: &str| json!({"fields": [field]});
+    let set = |priority: &str| json!({"type": "set_field", "field": "priority", "value": priority});
+    let own =
+        fixture.rule(ada, TriggerType::TaskUpdated, on("tags"), &[json!({"type": "add_tag", "tag": "seen"})]).await;
+    let up = fixture
+        .rule(ada, TriggerType::TaskUpdated, json!({"fields": ["priority"], "priority": "low"}), &[set("high")])
+        .await;
+    let down = fixture
+        .rule(bob, TriggerType::TaskUpdated, json!({"fields": ["priority"], "priority": "high"}), &[set("low")])
+        .await;
+    let task = fixture.create(ada, "Ship it").await;
+    // By hand once; the rest is theirs.
+    fixture.set_priority_and_tag(ada, &task.id).await;
+    fixture.settle().await;
+    let depths = async |rule| {
+        let mut depths: Vec<_> = fixture.history(ada, rule).await.iter().map(|it| (it.depth, it.status())).collect();
+        depths.sort_unstable();
+        depths
+    };
+    use ExecutionStatus::{Skipped, Succeeded};
+    assert_eq!(depths(&own).await, [(1, Succeeded)], "its own tag runs it no more");
+    assert_eq!(depths(&down).await, [(1, Succeeded), (3, Succeeded), (5, Succeeded)]);
+    assert_eq!(depths(&up).await, [(2, Succeeded), (4, Succeeded), (6, Skipped)]);
+}
+
+#[tokio::test]
+async fn rule_runs_ten_times_an_hour_on_one_task() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let comment = json!({"type": "add_comment", "message": "Again"});
+    let rule = fixture.rule(ada, TriggerType::TaskUpdated, json!({"fields": ["title"]}), &[comment]).await;
+    let (busy, other) = (fixture.create(ada, "Busy").await, fixture.create(ada, "Other").await);
+    for n in 0..12 {
+        fixture.touch(ada, &busy.id, &format!("Title {n}")).await;
+    }
+    fixture.touch(ada, &other.id, "Another title").await;
+    let executions = fixture.ended(ada, &rule, 13).await;
+    let of = |id: &str, status| {
+        executions.iter().filter(|it| it.task_id.as_deref() == Some(id) && it.status() == status).count()
+    };
+    assert_eq!(of(&busy.id, ExecutionStatus::Succeeded), 10);
+    assert_eq!(of(&busy.id, ExecutionStatus::Skipped), 2);
+    assert_eq!(of(&other.id, ExecutionStatus::Succeeded), 1);
+    let skipped = executions.iter().find(|it| it.status() == ExecutionStatus::Skipped).unwrap();
+    assert_eq!(skipped.reason.as_deref(), Some("TASK_RATE_LIMIT"));
+}
+
+#[tokio::test]
+async fn rule_runs_on_no_event_from_before_it_was_enabled() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let comment = json!({"type": "add_comment", "message": "Seen"});
+    let rule = fixture.rule(ada, TriggerType::TaskUpdated, json!({"fields": ["title"]}), &[comment]).await;
+    let task = fixture.create(ada, "Ship it").await;
+    fixture.toggle(ada, &rule, false).await.unwrap();
+    fixture.touch(ada, &task.id, "While it is disabled").await;
+    fixture.settle().await;
+    fixture.toggle(ada, &rule, true).await.unwrap();
+    fixture.touch(ada, &task.id, "While it is enabled").await;
+    fixture.settle().await;
+    assert_eq!(fixture.ended(ada, &rule, 1).await.len(), 1);
+}

@@ -1,0 +1,14 @@
+//! The automation service on a real Postgres and Redis, with the real auth, tenancy, task and notification services.
+
+#![allow(clippy::disallowed_methods, reason = "tests use the machine's clock and clients of their own")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
+
+mod fixture;
+
+mod actions;
+mod history;
+mod interruptions;
+mod limits;
+mod rights;
+mod rules;
+mod trials;
