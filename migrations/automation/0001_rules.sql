@@ -22,11 +22,15 @@ create table rules (
     execution_count    integer not null default 0,
     last_executed_at   timestamptz,
     version            integer not null,
+    -- Grows with every change of what it does, or for whom: executions that have begun before that end.
+    terms_version      integer not null,
     created_at         timestamptz not null,
     updated_at         timestamptz not null,
-    constraint rules_enabled check (not enabled or paused_reason is null and delegation_id is not null)
+    -- A deleted rule is not there for anybody; a job deletes its executions, which may be many, and then the row.
+    deleted_at         timestamptz,
+    constraint rules_enabled check (not enabled or paused_reason is null and delegation_id is not null and deleted_at is null)
 );
-create index rules_of_account on rules (account_id, id desc);
+create index rules_of_account on rules (account_id, id desc) where deleted_at is null;
 create index rules_of_creator on rules (account_id, created_by, id desc);
 create index rules_of_person on rules (created_by, id);
 -- Covers the question whether the enabled rules of an account have changed.
@@ -41,7 +45,7 @@ create table executions (
     rule_id      uuid not null constraint executions_rule references rules (id) on delete cascade,
     -- With whose rights it acts.
     created_by   uuid not null,
-    rule_version integer not null,
+    terms_version integer not null,
     event_id     uuid not null,
     event_type   text not null,
     task_id      uuid,
@@ -56,8 +60,10 @@ create table executions (
     actions      jsonb not null,
     -- The calls of the action that is under way, decided before the first of them; null otherwise.
     plan         jsonb,
-    -- Until when a call may be under way; null when none is.
+    -- Until when a call may be under way, by the clock of the database; null when none is.
     acting_until timestamptz,
+    -- How often a worker has taken it on. Only the last one changes it.
+    takes        integer not null default 1,
     -- Number of repetitions that were asked for.
     repetitions  integer not null default 0,
     occurred_at  timestamptz not null,
@@ -69,12 +75,14 @@ create table executions (
     constraint executions_plan check (plan is null or ended_at is null)
 );
 create index executions_of_rule on executions (account_id, rule_id, id desc);
+create index executions_of_status on executions (account_id, rule_id, status, id desc);
+create index executions_running on executions (account_id, rule_id, id) where ended_at is null;
+create index executions_unfinished on executions (started_at) where ended_at is null;
 create index executions_of_task on executions (account_id, task_id, id desc) where task_id is not null;
 create index executions_recent on executions (rule_id, task_id, started_at);
 create index executions_of_creator on executions (account_id, created_by, id);
 create index executions_of_person on executions (created_by, id);
 create index executions_by_start on executions (started_at);
-create index executions_acting on executions (account_id, rule_id) where acting_until is not null;
 call protect_tenant_table('executions');
 
 -- Where an account's next work stands in the queue. Work of accounts with little of it goes first.
@@ -83,3 +91,9 @@ create table accounts (
     next_slot  timestamptz not null
 );
 call protect_tenant_table('accounts');
+
+-- The serving role deletes nothing.
+do $$
+begin
+    execute format('revoke delete on rules, executions, accounts from %I', 'baton_' || current_schema);
+end $$;

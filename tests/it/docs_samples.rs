@@ -129,6 +129,9 @@ pub(crate) async fn variables(platform: &Platform, team: &Team) -> Variables {
     let entry = owner.post(&under("time-entries"), &worked).ok().await;
     let view = owner.post("/v1/views", &json!({"name": "A", "source": "my"})).ok().await;
     let field = owner.post("/v1/custom-fields", &json!({"name": "A", "key": "a", "type": "text"})).ok().await;
+    let rule = json!({"name": "A", "trigger_type": "task_completed", "trigger_conditions": {},
+                      "actions": [{"type": "archive"}]});
+    let rule = owner.post("/v1/automations", &rule).ok().await;
     let login = json!({"email": owner.email, "password": PASSWORD});
     let session = platform.rest().post("/v1/auth/login", &login).ok().await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -145,6 +148,7 @@ pub(crate) async fn variables(platform: &Platform, team: &Team) -> Variables {
         ("REMINDER_ID", id(&reminder)),
         ("TIME_ENTRY_ID", id(&entry)),
         ("VIEW_ID", id(&view)),
+        ("AUTOMATION_ID", id(&rule)),
         ("CUSTOM_FIELD_ID", id(&field)),
     ])
 }

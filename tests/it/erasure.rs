@@ -79,7 +79,7 @@ pub(crate) async fn canaries(platform: &Platform, texts: &[&str]) -> Vec<String>
     let mut conn = connect(platform).await;
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', table_schema, table_name) from information_schema.tables
-         where table_schema in ('auth', 'tenancy', 'task', 'notification', 'privacy') and table_type = 'BASE TABLE'",
+         where table_schema in ('auth', 'tenancy', 'task', 'notification', 'automation', 'privacy') and table_type = 'BASE TABLE'",
     )
     .fetch_all(&mut conn)
     .await

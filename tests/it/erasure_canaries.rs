@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Texts that stay: what the account works with.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 19] = [
     "CreateAttachmentRequest.file_name",
     "CreateCommentRequest.body",
     "CommentChange.body",
@@ -26,6 +26,7 @@ const KEPT: [&str; 18] = [
     "CreateTaskRequest.title",
     "CreateTaskRequest.description",
     "CreateTaskRequest.tags",
+    "ChangeTasksRequest.add_tags",
     "CreateTaskRequest.custom_fields",
     "TaskChange.title",
     "TaskChange.description",
@@ -38,7 +39,7 @@ const KEPT: [&str; 18] = [
 ];
 
 /// Texts that are stored nowhere in clear: searches, what only operators write, and what is sealed with the person's key.
-const NEVER_STORED: [&str; 10] = [
+const NEVER_STORED: [&str; 11] = [
     "ConsentAnswer.purpose",
     "SearchTasksRequest.q",
     "ListTagsRequest.prefix",
@@ -49,6 +50,7 @@ const NEVER_STORED: [&str; 10] = [
     "RecordBreachRequest.summary",
     "UpdateBreachRequest.exemption",
     "TaskFilter.tags",
+    "ChangeTasksRequest.remove_tags",
 ];
 
 /// Addresses: all of them are the person's.
@@ -128,7 +130,16 @@ async fn write_everywhere(platform: &Platform, markers: &Markers, team: &Team) {
         purpose: mark("CreateDelegationRequest.purpose"),
     };
     DelegationServiceClient::new(platform.grpc()).create_delegation(me.grpc(None, grant)).await.unwrap();
-    // A message of theirs to somebody else. Only services send messages, and none of the platform does so yet.
+    // Rules: one as it was created, and one that was changed since.
+    let rule = json!({"name": mark("CreateAutomationRequest.name"), "trigger_type": "task_completed",
+                      "description": mark("CreateAutomationRequest.description"),
+                      "trigger_conditions": {"title": mark("CreateAutomationRequest.trigger_conditions")},
+                      "actions": [{"type": "add_comment", "message": mark("CreateAutomationRequest.actions")}]});
+    me.post("/v1/automations", &rule).ok().await;
+    let rule = me.post("/v1/automations", &rule).ok().await;
+    let change = json!({"name": mark("AutomationChange.name"), "description": mark("AutomationChange.description")});
+    me.patch(&format!("/v1/automations/{}", rule["id"].as_str().unwrap()), &change).ok().await;
+    // A message of theirs to somebody else. As one that a rule sends.
     let insert = "insert into notification.notifications
                       (id, account_id, user_id, type, actor_id, source_event_id, created_at, text)
                   values (gen_random_uuid(), $1, $2, 'message', $3, gen_random_uuid(), now(), $4)";
@@ -167,6 +178,9 @@ async fn write_everywhere(platform: &Platform, markers: &Markers, team: &Team) {
     me.post(&format!("{task}/cancel"), &json!({"reason": mark("CancelTaskRequest.reason")})).ok().await;
     me.post(&format!("{task}/reopen"), &json!({"reason": mark("ReopenTaskRequest.reason")})).ok().await;
     let bulk = json!({"action": "cancel", "task_ids": [task_id], "reason": mark("ChangeTasksRequest.reason")});
+    me.post("/v1/tasks/bulk", &bulk).ok().await;
+    let bulk = json!({"action": "update", "task_ids": [task_id], "add_tags": [mark("ChangeTasksRequest.add_tags")],
+                      "remove_tags": [mark("ChangeTasksRequest.remove_tags")]});
     me.post("/v1/tasks/bulk", &bulk).ok().await;
     let comment = json!({"body": mark("CreateCommentRequest.body")});
     let comment = me.post(&format!("{task}/comments"), &comment).ok().await;

@@ -11,6 +11,7 @@ mod api_keys;
 mod assignments;
 mod attachments;
 mod audit_log;
+mod automations;
 mod baton_up;
 mod boards_and_views;
 mod bulk_changes;

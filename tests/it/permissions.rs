@@ -23,7 +23,7 @@ use samples::{Samples, Whose};
 
 /// The permission matrix of the product requirements, copied by hand: user, manager, super manager, account owner. The
 /// last four rows come from its role definitions.
-const MATRIX: [(&str, [bool; 4]); 18] = [
+const MATRIX: [(&str, [bool; 4]); 20] = [
     ("PERMISSION_CREATE_OWN_TASKS", [true, true, true, true]),
     ("PERMISSION_ASSIGN_TO_USERS", [false, true, true, true]),
     ("PERMISSION_ASSIGN_TO_MANAGERS", [false, false, true, true]),
@@ -44,6 +44,9 @@ const MATRIX: [(&str, [bool; 4]); 18] = [
     ("PERMISSION_OWN_MEMBERSHIP", [true, true, true, true]),
     ("PERMISSION_VIEW_OWN_ACTIVITY", [true, true, true, true]),
     ("PERMISSION_VIEW_ACTIVITY", [false, false, true, true]),
+    // "Create automation rules": everyone, for themselves; those of the account are its administrators'.
+    ("PERMISSION_OWN_AUTOMATIONS", [true, true, true, true]),
+    ("PERMISSION_MANAGE_AUTOMATIONS", [false, false, true, true]),
     // "View team analytics": managers. "Access analytics data": super managers.
     ("PERMISSION_VIEW_ANALYTICS", [false, true, true, true]),
 ];
@@ -61,6 +64,7 @@ const DOMAIN: &[&str] = &[
     "CHECKPOINT_NOT_FOUND",
     "WATCHER_INVALID",
     "WATCHER_NOT_FOUND",
+    "EXECUTION_NOT_FOUND",
 ];
 
 #[test]
@@ -331,6 +335,10 @@ impl Case<'_> {
             ResourceKind::Attachment => any(&["attachment_id"]),
             ResourceKind::TimeEntry => any(&["time_entry_id"]),
             ResourceKind::Invitation => paths.iter().any(|path| path == "invitation_id"),
+            ResourceKind::Automation => {
+                service == "AutomationService" && paths.iter().any(|path| path == "id")
+                    || paths.iter().any(|path| path == "automation_id")
+            }
         }
     }
 

@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::docs_samples::{operations, request_of, variables};
 
 /// Operations that need one of several alternative fields, which `required` cannot express.
-const ALTERNATIVES: &[&str] = &["BulkService_ChangeTasks"];
+const ALTERNATIVES: &[&str] = &["BulkService_ChangeTasks", "AutomationService_TestAutomation"];
 
 /// Operations whose sample cannot succeed here, because its token, code or provider is made up.
 const CANNOT_SUCCEED: &[&str] = &[
+    "ExecutionService_RetryExecution",
     "MfaService_ConfirmTotp",
     "MfaService_RenewRecoveryCodes",
     "TaskService_AcceptTask",

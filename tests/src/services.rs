@@ -109,6 +109,17 @@ impl Services {
         assert!(self.processes.insert(name, child).is_none(), "{name} is already running");
     }
 
+    /// Starts another instance of a service under this name. Nobody calls it; it does its part of the work.
+    pub fn start_another(&mut self, service: &str, name: &'static str) {
+        let log = || File::options().create(true).append(true).open(self.output_of(name)).expect("a file of our own");
+        let mut command = baton_binary();
+        command.args(["serve", service]).envs(&self.env);
+        command.env(format!("BATON_{}_LISTEN", service.to_uppercase()), free_address().to_string());
+        command.stdin(Stdio::null()).stdout(log()).stderr(log());
+        let child = command.spawn().expect("the binary runs");
+        assert!(self.processes.insert(name, child).is_none(), "{name} is already running");
+    }
+
     /// Starts a further gateway under this name, and returns its address.
     pub async fn start_gateway(&mut self, name: &'static str) -> SocketAddr {
         let address = free_address();

@@ -287,6 +287,8 @@ catalog! {
     AutomationEnabled(AutomationEvent) "automation.enabled" Account None;
     /// A rule was disabled, by a person or by the platform.
     AutomationDisabled(AutomationEvent) "automation.disabled" Account None;
+    /// A person adopted a rule, which acts with their rights from now on.
+    AutomationAdopted(AutomationEvent) "automation.adopted" Account None;
     /// A person deleted a rule.
     AutomationDeleted(AutomationEvent) "automation.deleted" Account None;
     /// An execution of a rule ended.

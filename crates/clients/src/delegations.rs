@@ -6,13 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use baton_access::{ACCOUNT_HEADER, Caller, on_behalf_of};
+use baton_access::{ACCOUNT_HEADER, Caller, Credential, on_behalf_of};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::auth::v1::{
-    CreateDelegationRequest, DelegationCause, IssueDelegatedTokenRequest, ReleaseDelegationsRequest,
-    delegation_service_client::DelegationServiceClient, internal_service_client::InternalServiceClient,
+    CreateDelegationRequest, DelegationCause, ExchangeTokenRequest, IssueDelegatedTokenRequest,
+    ReleaseDelegationsRequest, delegation_service_client::DelegationServiceClient,
+    internal_service_client::InternalServiceClient,
 };
 use baton_runtime::Cause;
+use baton_store::idempotency::HEADER;
 use tokio::sync::Mutex;
 use tonic::{
     Request,
@@ -24,12 +26,11 @@ use uuid::Uuid;
 use crate::{Peer, ServiceTokens, Transport};
 
 /// Time before its expiry at which a token is replaced, so that none expires on its way.
-const REFRESH_MARGIN: Duration = Duration::from_secs(20);
+const REFRESH_MARGIN: Duration = Duration::from_secs(30);
 /// Tokens that are kept: one more and the expired ones are dropped, or all.
 const MAX_KEPT: usize = 1_000;
 /// Grants of one ReleaseDelegations call.
 const MAX_RELEASED: usize = 1_000;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The grants of one service. Clones share the tokens.
 #[derive(Clone)]
@@ -58,17 +59,6 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// The caller's own rights, as they present them.
-    ///
-    /// # Errors
-    /// INTERNAL when the caller has no credential.
-    pub fn of_caller(caller: &Caller, account_id: Uuid) -> Result<Self> {
-        let request = on_behalf_of(caller, None, ());
-        let authorization = request.metadata().get("authorization").cloned();
-        let authorization = authorization.ok_or_else(|| Error::internal("a caller without a credential"))?;
-        Ok(Self { authorization, account_id, user_id: caller.user_id })
-    }
-
     /// A request with these rights, in the current trace.
     pub fn request<M>(&self, message: M) -> Request<M> {
         let mut request = crate::tokens::request(&self.authorization, message);
@@ -82,7 +72,7 @@ impl Rights {
     pub fn change<M>(&self, message: M, key: Uuid) -> Request<M> {
         let mut request = self.request(message);
         if let Ok(key) = key.to_string().parse() {
-            request.metadata_mut().insert(IDEMPOTENCY_KEY, key);
+            request.metadata_mut().insert(HEADER, key);
         }
         request
     }
@@ -92,6 +82,35 @@ impl<T: Transport> Delegations<T> {
     /// The grants of `service`, whose credentials are `tokens`.
     pub fn new(auth: Peer<T>, tokens: ServiceTokens<T>, service: &'static str) -> Self {
         Self { auth, tokens, service, issued: Arc::default() }
+    }
+
+    /// The caller's own rights, for calls to the service `audience`. The token of a service that acts for them is exchanged for
+    /// one with that audience.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of a call that is not valid any more.
+    pub async fn rights_of_caller(&self, caller: &Caller, account_id: Uuid, audience: &str) -> Result<Rights> {
+        let presented = on_behalf_of(caller, None, ()).metadata().get("authorization").cloned();
+        let presented = presented.ok_or_else(|| Error::internal("a caller without a credential"))?;
+        let Credential::Delegated(held) = &caller.credential else {
+            return Ok(Rights { authorization: presented, account_id, user_id: caller.user_id });
+        };
+        let subject_token =
+            presented.to_str().ok().and_then(|text| text.split_once(' ')).map(|(_, token)| token.to_owned());
+        let message = ExchangeTokenRequest {
+            subject_token: subject_token.ok_or_else(|| Error::internal("a credential that is no token"))?,
+            audience: audience.to_owned(),
+            account_id: account_id.to_string(),
+            scopes: held.scopes.clone(),
+            cause: None,
+        };
+        let own = self.tokens.authorization("auth").await?;
+        let response = self.auth.call(
+            || crate::tokens::request(&own, message.clone()),
+            async |auth, request| InternalServiceClient::new(auth).exchange_token(request).await,
+        );
+        let authorization = format!("Bearer {}", response.await?.access_token).parse().map_err(Error::internal)?;
+        Ok(Rights { authorization, account_id, user_id: caller.user_id })
     }
 
     /// Asks auth for a grant of the caller: the service may act for them in the account, within the scopes. The call needs
@@ -116,7 +135,7 @@ impl<T: Transport> Delegations<T> {
         let request = || {
             let mut request = on_behalf_of(caller, None, message.clone());
             if let Ok(key) = key.to_string().parse() {
-                request.metadata_mut().insert(IDEMPOTENCY_KEY, key);
+                request.metadata_mut().insert(HEADER, key);
             }
             request
         };

@@ -38,6 +38,11 @@ macro_rules! reasons {
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
+
+            /// Whether what was requested is not the caller's to do: it may be right for somebody else.
+            pub const fn is_denial(self) -> bool {
+                matches!(self.code(), Code::NotFound | Code::PermissionDenied | Code::Unauthenticated)
+            }
         }
     };
 }

@@ -178,7 +178,12 @@ impl Action {
     /// VALIDATION_FAILED, naming the member: `actions[2].to`.
     pub fn check(&self, has_task: bool, path: &str) -> Result<()> {
         let member = |name: &str| format!("{path}.{name}");
-        let text = |text: &str, name: &str| Template::parse(text, &member(name)).map(drop);
+        let text = |text: &str, name: &str| {
+            if text.trim().is_empty() {
+                return Err(Error::invalid(member(name), "must not be empty"));
+            }
+            Template::parse(text, &member(name)).map(drop)
+        };
         match &self.verb {
             Verb::Notify { to, message } => {
                 if *to == To::Suggested {

@@ -13,6 +13,9 @@ use crate::{
 /// Actions of a rule.
 pub const MAX_ACTIONS: usize = 10;
 
+/// Bytes of the JSON of a rule's actions: all rules of an account are kept in memory.
+pub const MAX_ACTIONS_LEN: usize = 32 * 1024;
+
 /// When a rule runs, and what it does.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -48,6 +51,10 @@ impl Definition {
         let condition = Condition::parse(&conditions, &conditions_path, &trigger::KEYS)?;
         if !(1..=MAX_ACTIONS).contains(&actions.len()) {
             return Err(Error::invalid(field("actions"), format!("must have 1 to {MAX_ACTIONS} actions")));
+        }
+        let length = serde_json::to_string(&actions).map_or(usize::MAX, |json| json.len());
+        if length > MAX_ACTIONS_LEN {
+            return Err(Error::invalid(field("actions"), format!("must have at most {MAX_ACTIONS_LEN} bytes")));
         }
         for (index, action) in actions.iter().enumerate() {
             action.check(kind.has_task(), &field(&format!("actions[{index}]")))?;

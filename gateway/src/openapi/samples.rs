@@ -24,6 +24,8 @@ const OTHER_ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e10";
 /// Optional fields that samples contain, for example because a request needs one of several.
 const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("AccountChange", &["name"]),
+    ("AutomationChange", &["name"]),
+    ("CreateAutomationRequest", &["trigger_conditions"]),
     ("ChangeTasksRequest", &["task_ids", "dry_run"]),
     ("CommentChange", &["body"]),
     ("Correction", &["value"]),
@@ -41,6 +43,7 @@ const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("RenewRecoveryCodesRequest", &["password"]),
     ("SettingsChange", &["timezone"]),
     ("TaskChange", &["title", "priority"]),
+    ("TestAutomationRequest", &["automation_id", "task_id"]),
     ("TimeEntryChange", &["note"]),
     ("UserChange", &["company"]),
     ("ViewChange", &["name"]),
@@ -151,6 +154,8 @@ fn value(route: &Route, field: &FieldDescriptor, schemas: &Schemas) -> Result<Va
         ("ended_at", _) => "2026-01-05T10:30:00Z".into(),
         (_, Kind::Message(of)) => match of.full_name() {
             TIMESTAMP => "2026-01-05T09:00:00Z".into(),
+            STRUCT if field.name() == "actions" => json!({"type": "notify", "to": "me", "message": "{{title}}"}),
+            STRUCT if field.name() == "trigger_conditions" => json!({"priority": "high"}),
             STRUCT => json!({}),
             _ => object(route, &of, &[], schemas)?,
         },
@@ -207,6 +212,7 @@ fn id_variable(route: &Route, field: &FieldDescriptor) -> Option<&'static str> {
     Some(match field.name() {
         "id" => match route.method.parent_service().name() {
             "ApiKeyService" => "API_KEY_ID",
+            "AutomationService" => "AUTOMATION_ID",
             "DelegationService" => "DELEGATION_ID",
             "CustomFieldService" => "CUSTOM_FIELD_ID",
             "NotificationService" => "NOTIFICATION_ID",
@@ -218,6 +224,8 @@ fn id_variable(route: &Route, field: &FieldDescriptor) -> Option<&'static str> {
         },
         "account_id" => "ACCOUNT_ID",
         "attachment_id" => "ATTACHMENT_ID",
+        "automation_id" => "AUTOMATION_ID",
+        "execution_id" => "EXECUTION_ID",
         "comment_id" => "COMMENT_ID",
         "export_id" => "EXPORT_ID",
         "invitation_id" => "INVITATION_ID",

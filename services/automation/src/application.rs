@@ -1,5 +1,6 @@
 //! What happens when an event may run a rule: dispatch, observe, plan, act.
 
+pub(crate) mod deletion;
 pub(crate) mod dispatch;
 pub(crate) mod pausing;
 pub(crate) mod preview;

@@ -21,6 +21,9 @@ pub(crate) mod limit {
     pub(crate) const TASK: &str = "TASK_RATE_LIMIT";
 }
 
+/// Minutes with executions that limits have stopped, out of the last ten, after which a loop is suspected.
+pub(crate) const MAX_LIMITED_MINUTES: i64 = 3;
+
 /// The state of an execution, or the outcome of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,16 +74,30 @@ pub(crate) struct Outcome {
     /// The task that it changed or created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<Uuid>,
+    /// Number of definite failures before: a repetition after one makes new calls. After an unknown outcome it makes the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) failures: u32,
+}
+
+/// For serde.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Outcome {
     /// An action that was not tried yet.
     pub(crate) fn pending(action: &Action) -> Self {
-        Self { kind: action.type_name().to_owned(), outcome: ExecutionStatus::Running, reason: None, task_id: None }
+        Self {
+            kind: action.type_name().to_owned(),
+            outcome: ExecutionStatus::Running,
+            reason: None,
+            task_id: None,
+            failures: 0,
+        }
     }
 
-    /// The outcome of an action that was turned down for this reason: refused for want of rights, else failed.
-    pub(crate) fn of_reason(&mut self, reason: Reason) {
+    /// The action was turned down for this reason: refused for want of rights, else failed.
+    pub(crate) fn fail(&mut self, reason: Reason) {
         self.outcome = if is_refusal(reason) { ExecutionStatus::Refused } else { ExecutionStatus::Failed };
         self.reason = Some(reason.name().to_owned());
     }
@@ -96,13 +113,15 @@ pub(crate) struct Execution {
     pub(crate) id: Uuid,
     pub(crate) rule_id: Uuid,
     pub(crate) created_by: Uuid,
-    pub(crate) rule_version: i32,
+    pub(crate) terms_version: i32,
     pub(crate) occurrence: Occurrence,
     pub(crate) status: ExecutionStatus,
     pub(crate) reason: Option<String>,
     pub(crate) actions: Vec<Outcome>,
     pub(crate) plan: Option<Plan>,
     pub(crate) repetitions: i32,
+    /// How often a worker has taken it on. Only the last one changes it.
+    pub(crate) takes: i32,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
 }
@@ -144,6 +163,15 @@ impl Execution {
         (self.ended_at, self.plan) = (Some(now), None);
     }
 
+    /// Ends it because another service does not answer: the action under way has an unknown outcome.
+    pub(crate) fn give_up(&mut self, now: DateTime<Utc>) {
+        if let Some(outcome) = self.next().and_then(|index| self.actions.get_mut(index)) {
+            outcome.fail(Reason::Unavailable);
+        }
+        self.skip_rest();
+        self.end(now);
+    }
+
     /// Whether its actions that did not succeed can be repeated.
     pub(crate) fn is_repeatable(&self) -> bool {
         matches!(self.status, ExecutionStatus::Failed | ExecutionStatus::Partly | ExecutionStatus::Refused)
@@ -152,6 +180,9 @@ impl Execution {
     /// Prepares it to run again.
     pub(crate) fn repeat(&mut self, now: DateTime<Utc>) {
         for action in self.actions.iter_mut().filter(|action| action.outcome != ExecutionStatus::Succeeded) {
+            let is_definite = matches!(action.outcome, ExecutionStatus::Failed | ExecutionStatus::Refused)
+                && action.reason.as_deref() != Some(Reason::Unavailable.name());
+            action.failures += u32::from(is_definite);
             (action.outcome, action.reason) = (ExecutionStatus::Running, None);
         }
         self.repetitions += 1;
@@ -161,8 +192,8 @@ impl Execution {
 
 /// Reasons for which a person cannot do something by hand although the request is right: it is not theirs to do.
 fn is_refusal(reason: Reason) -> bool {
-    use tonic::Code::{NotFound, PermissionDenied, Unauthenticated};
-    matches!(reason.code(), NotFound | PermissionDenied | Unauthenticated) || reason == Reason::AssigneeInvalid
+    // There is nobody to tell: nobody has refused anything.
+    reason != Reason::MemberNotFound && reason.is_denial() || reason == Reason::AssigneeInvalid
 }
 
 #[cfg(test)]
@@ -171,7 +202,7 @@ mod tests {
 
     fn outcome(outcome: ExecutionStatus) -> Outcome {
         let reason = (outcome != ExecutionStatus::Succeeded).then(|| outcome.name().to_uppercase());
-        Outcome { kind: "archive".to_owned(), outcome, reason, task_id: None }
+        Outcome { kind: "archive".to_owned(), outcome, reason, task_id: None, failures: 0 }
     }
 
     fn execution(outcomes: &[ExecutionStatus]) -> Execution {
@@ -179,7 +210,8 @@ mod tests {
             id: Uuid::nil(),
             rule_id: Uuid::nil(),
             created_by: Uuid::nil(),
-            rule_version: 1,
+            terms_version: 1,
+            takes: 1,
             occurrence: Occurrence {
                 event_id: Uuid::nil(),
                 kind: "task.paused".to_owned(),
@@ -226,6 +258,7 @@ mod tests {
         assert!(execution.is_repeatable());
         execution.repeat(DateTime::UNIX_EPOCH);
         assert_eq!((execution.next(), execution.repetitions, execution.ended_at), (Some(1), 1, None));
+        assert_eq!(execution.actions.iter().map(|action| action.failures).collect::<Vec<_>>(), [0, 1, 0]);
         execution.skip_rest();
         execution.end(DateTime::UNIX_EPOCH);
         assert_eq!(execution.status, Succeeded, "nothing that failed is left");
@@ -240,6 +273,7 @@ mod tests {
             (Reason::AssigneeInvalid, true),
             (Reason::TaskWrongState, false),
             (Reason::QuotaExceeded, false),
+            (Reason::MemberNotFound, false),
             (Reason::ValidationFailed, false),
         ] {
             assert_eq!(is_refusal(reason), refused, "{reason:?}");

@@ -10,6 +10,8 @@ mod rpc;
 mod rule;
 mod store;
 
+use std::time::Duration;
+
 use baton_clients::{Delegations, Notifications};
 use baton_proto::baton::automation::v1::{
     automation_service_server::AutomationServiceServer, execution_service_server::ExecutionServiceServer,
@@ -19,7 +21,7 @@ use baton_service::{Service, Spec};
 use tokio::net::TcpListener;
 
 use crate::{
-    application::{dispatch, pausing, run::Runner},
+    application::{deletion, dispatch, pausing, run::Runner},
     clients::task::TaskClient,
 };
 
@@ -38,6 +40,9 @@ pub static SPEC: Spec = Spec {
 /// Its settings: those that all services share.
 pub type Config = baton_service::Config<()>;
 
+/// Interval at which executions are looked for that no worker ends.
+const ABANDONED_INTERVAL: Duration = Duration::from_secs(600);
+
 /// Serves on `listener` until `shutdown`, and finishes the work that has begun.
 ///
 /// # Errors
@@ -49,13 +54,26 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let delegations = Delegations::new(service.peer("auth")?, tokens.clone(), SPEC.name);
     let notifications = Notifications::new(service.peer("notification")?, tokens.clone());
     let rpc = rpc::Rpc { db: service.db(), tasks: tasks.clone(), delegations: delegations.clone() };
+    let released = delegations.clone();
     let runner = Runner { db: service.db(), tasks, delegations, notifications: notifications.clone() };
-    let tenancy = service.tenancy()?;
+    let (tenancy, abandoned) = (service.tenancy()?, runner.clone());
     let service = service.rpc(AutomationServiceServer::new(rpc.clone())).rpc(ExecutionServiceServer::new(rpc));
     let service = service
         .job(dispatch::RUN, move |_, job| {
             let runner = runner.clone();
-            async move { runner.run(job.payload()?).await }
+            async move { Ok(runner.run(job.payload()?).await?) }
+        })
+        .job(pausing::RELEASE, move |_, job| {
+            let delegations = released.clone();
+            async move {
+                let pausing::Unneeded { delegation_ids } = job.payload()?;
+                Ok(delegations.release(&delegation_ids).await?)
+            }
+        })
+        .job(deletion::CLEAR, |db, job| async move { Ok(deletion::clear(&db, job.payload()?).await?) })
+        .every("automation.abandoned", ABANDONED_INTERVAL, move |_| {
+            let runner = abandoned.clone();
+            async move { runner.end_abandoned().await }
         })
         .job(pausing::TELL, move |db, job| {
             let (tenancy, notifications, tokens) = (tenancy.clone(), notifications.clone(), tokens.clone());

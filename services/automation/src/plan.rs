@@ -169,7 +169,9 @@ impl Situation<'_> {
     /// A text with the values of its fields.
     fn render(&self, text: &str) -> Result<String, Reason> {
         let template = Template::parse(text, "").map_err(|_| Reason::ValidationFailed)?;
-        template.render(self.facts).ok_or(Reason::ValidationFailed)
+        let rendered = template.render(self.facts).ok_or(Reason::ValidationFailed)?;
+        // Nobody is sent, and nothing is called, nothing.
+        if rendered.trim().is_empty() { Err(Reason::ValidationFailed) } else { Ok(rendered) }
     }
 
     /// The moves that bring the task into a status. A pause needs a reason: the rule's name.

@@ -5,7 +5,7 @@ mod execution;
 
 use std::time::Duration;
 
-use baton_access::{Principal, matrix};
+use baton_access::{Credential, Principal, matrix, scopes};
 use baton_clients::Delegations;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::access::v1::Permission;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::{clients::task::TaskClient, rule::Actor, store};
 
+/// The service of tasks.
+const AUDIENCE: &str = "task";
 /// Interval at which a call looks whether actions are still under way.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -26,11 +28,11 @@ pub(crate) struct Rpc {
 }
 
 impl Rpc {
-    /// Waits until no action of a disabled rule is under way: at most 15 seconds, after a worker that has died.
+    /// Waits until no action of a disabled rule is under way: at most 20 seconds, after a worker that has died.
     async fn wait_for_actions(&self, account_id: Uuid, rule_id: Uuid) -> Result<()> {
         loop {
             let mut tx = self.db.begin_read(Tenant::account(account_id)).await?;
-            let acting = store::execution::is_acting(&mut tx, rule_id, self.db.clock().now()).await?;
+            let acting = store::execution::is_acting(&mut tx, rule_id).await?;
             drop(tx);
             if !acting {
                 return Ok(());
@@ -42,6 +44,18 @@ impl Rpc {
 
 fn actor(principal: &Principal) -> Actor {
     Actor { user_id: principal.user_id(), manages: matrix::holds(principal.role(), Permission::ManageAutomations) }
+}
+
+/// Requires of an API key, or of a service that acts for the caller, the scope of what the rule will do with their rights.
+fn require_task_rights(principal: &Principal) -> Result<()> {
+    const SCOPE: &str = "tasks:write";
+    let scopes = match &principal.caller.credential {
+        Credential::Session => return Ok(()),
+        Credential::ApiKey(key) => &key.scopes,
+        Credential::Delegated(held) => &held.scopes,
+    };
+    let holds = scopes::holds(scopes, SCOPE);
+    holds.then_some(()).ok_or_else(|| Error::from(Reason::ScopeMissing).with("scope", SCOPE))
 }
 
 fn rule_id(id: &str) -> Result<Uuid> {

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 /// Rules of one person in an account.
 pub(crate) const MAX_RULES_PER_PERSON: i64 = 20;
+/// Rules of an account.
+pub(crate) const MAX_RULES_PER_ACCOUNT: i64 = 1_000;
 /// Refused executions in a row after which a rule is paused.
 pub(crate) const MAX_REFUSED_IN_A_ROW: i32 = 10;
 
@@ -59,6 +61,8 @@ pub(crate) struct Rule {
     pub(crate) execution_count: i32,
     pub(crate) last_executed_at: Option<DateTime<Utc>>,
     pub(crate) version: i32,
+    /// Grows with every change of what it does, or for whom.
+    pub(crate) terms_version: i32,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -148,6 +152,7 @@ mod tests {
             execution_count: 0,
             last_executed_at: None,
             version: 1,
+            terms_version: 1,
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
         }

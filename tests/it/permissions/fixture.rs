@@ -31,6 +31,7 @@ pub(super) enum ResourceKind {
     Attachment,
     TimeEntry,
     Invitation,
+    Automation,
 }
 
 impl Fixture {
@@ -98,6 +99,7 @@ async fn others(team: &Team, other: &Team) -> Samples {
         privacy_request: Some(privacy_request(team).await),
         other_privacy_request: Some(privacy_request(other).await),
         other_attachment: Some(attachment(owner, shared).await),
+        other_automation: Some(automation(owner).await),
         ..Samples::default()
     }
 }
@@ -134,6 +136,9 @@ impl Samples {
         if wanted(ResourceKind::Invitation) {
             self.invitation = Some(invite(team).await);
         }
+        if wanted(ResourceKind::Automation) {
+            self.automation = Some(automation(person).await);
+        }
     }
 }
 
@@ -141,6 +146,13 @@ impl Samples {
 async fn privacy_request(team: &Team) -> Uuid {
     let path = format!("/v1/accounts/{}/members/{}/privacy-requests", team.account_id, team.manager.id);
     id(&team.owner.post(&path, &json!({"action": "export"})).ok().await["request"])
+}
+
+/// Creates a rule.
+async fn automation(person: &Person) -> Uuid {
+    let rule = json!({"name": "Sample", "trigger_type": "task_completed", "trigger_conditions": {},
+                      "actions": [{"type": "archive"}]});
+    id(&person.post("/v1/automations", &rule).ok().await)
 }
 
 /// Creates an attachment.

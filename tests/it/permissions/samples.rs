@@ -43,6 +43,8 @@ pub(crate) struct Samples {
     pub(crate) other_time_entry: Option<Uuid>,
     pub(crate) privacy_request: Option<Uuid>,
     pub(crate) other_privacy_request: Option<Uuid>,
+    pub(crate) automation: Option<Uuid>,
+    pub(crate) other_automation: Option<Uuid>,
 }
 
 /// Fields that hold ids.
@@ -65,6 +67,8 @@ const IDS: &[&str] = &[
     "attachment_id",
     "parent_id",
     "blocked_by",
+    "automation_id",
+    "execution_id",
 ];
 
 /// Fields that conflict with other fields of their message or with the sampled type.
@@ -78,6 +82,10 @@ const LEFT_OUT: &[&str] = &[
     "baton.task.v1.ChangeTasksRequest.reason",
     "baton.task.v1.ChangeTasksRequest.task",
     "baton.task.v1.ChangeTasksRequest.clear",
+    "baton.task.v1.ChangeTasksRequest.add_tags",
+    "baton.task.v1.ChangeTasksRequest.remove_tags",
+    // Besides `automation_id`.
+    "baton.automation.v1.TestAutomationRequest.automation",
 ];
 
 impl Samples {
@@ -163,6 +171,9 @@ impl Samples {
             // Requests of the caller, who has made none.
             ("id", "baton.privacy.v1") => (None, None),
             ("id", "baton.notification.v1") => (self.notification, self.other_notification),
+            ("id", "baton.automation.v1") | ("automation_id", _) => (self.automation, self.other_automation),
+            // Rules that have not run.
+            ("execution_id", _) => (None, None),
             ("task_id", _) => (self.task, self.other_task),
             ("comment_id" | "parent_id", _) => (self.comment, self.other_comment),
             ("parent_task_id" | "before_id", _) => (self.parent, self.other_task),
@@ -216,6 +227,11 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("through" | "after" | "withdrawn_epoch", Kind::Int64) => Some(Value::I64(0)),
         ("complete", _) => Some(Value::Bool(false)),
         ("type", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
+        // When a task is completed, it is archived.
+        ("trigger_type", Kind::Enum(_)) => Some(Value::EnumNumber(10)),
+        ("trigger_conditions", Kind::Message(of)) => Some(Value::Message(DynamicMessage::new(of))),
+        ("actions", Kind::Message(of)) => object(of, "type", "string_value", Value::String("archive".to_owned())),
+        ("enabled", _) => Some(Value::Bool(true)),
         ("required", _) => Some(Value::Bool(false)),
         ("resource_type", _) => text("task"),
         ("format", Kind::Enum(_)) => Some(Value::EnumNumber(1)),
@@ -342,18 +358,21 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
             );
             Some(Value::Message(time))
         }
-        ("custom_fields" | "preferences", Kind::Message(of)) => {
-            let Kind::Message(entry) = of.get_field_by_name("fields")?.kind() else { return None };
-            let Kind::Message(value) = entry.map_entry_value_field().kind() else { return None };
-            let mut five = DynamicMessage::new(value);
-            five.set_field_by_name("number_value", Value::F64(5.0));
-            let mut object = DynamicMessage::new(of);
-            let members = [(MapKey::String("sample".to_owned()), Value::Message(five))];
-            object.set_field_by_name("fields", Value::Map(members.into()));
-            Some(Value::Message(object))
-        }
+        ("custom_fields" | "preferences", Kind::Message(of)) => object(of, "sample", "number_value", Value::F64(5.0)),
         _ => panic!("{} needs a sample in permissions/samples.rs", field.full_name()),
     }
+}
+
+/// A JSON object with one member.
+fn object(of: MessageDescriptor, name: &str, kind: &str, value: Value) -> Option<Value> {
+    let Kind::Message(entry) = of.get_field_by_name("fields")?.kind() else { return None };
+    let Kind::Message(value_of) = entry.map_entry_value_field().kind() else { return None };
+    let mut member = DynamicMessage::new(value_of);
+    member.set_field_by_name(kind, value);
+    let mut object = DynamicMessage::new(of);
+    let members = [(MapKey::String(name.to_owned()), Value::Message(member))];
+    object.set_field_by_name("fields", Value::Map(members.into()));
+    Some(Value::Message(object))
 }
 
 /// A mask of all fields that the request's change sets.

@@ -8,7 +8,7 @@ use std::{
 use baton_errors::Result;
 use baton_rules::{Occurrence, Rule as IndexedRule, RuleIndex};
 use baton_store::{Tx, jobs::NewJob};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,9 +18,10 @@ use crate::store;
 pub(crate) const RUN: &str = "automation.run";
 /// Accounts whose rules are kept.
 const MAX_KEPT: usize = 1_000;
-/// Work of an account that is queued before that of another one which comes this much later.
-const SLOT: TimeDelta = TimeDelta::milliseconds(10);
-/// How far in the past the queue's places begin, so that all work in it is due.
+/// The distance of two runs of an account in the queue: longer than a run takes, so that an account with many of them has the later
+/// places.
+const SLOT: TimeDelta = TimeDelta::seconds(1);
+/// How far in the past the first place of an account is. It has no later place than now.
 const HEAD_START: TimeDelta = TimeDelta::hours(1);
 
 /// A rule to run on an event, if its conditions hold. Ids and states only.
@@ -29,6 +30,16 @@ pub(crate) struct Run {
     pub(crate) account_id: Uuid,
     pub(crate) rule_id: Uuid,
     pub(crate) occurrence: Occurrence,
+    /// Number of repetitions that were asked for.
+    #[serde(default)]
+    pub(crate) repetition: i32,
+    pub(crate) enqueued_at: DateTime<Utc>,
+}
+
+impl Run {
+    pub(crate) fn new(account_id: Uuid, rule_id: Uuid, occurrence: Occurrence, enqueued_at: DateTime<Utc>) -> Self {
+        Self { account_id, rule_id, occurrence, repetition: 0, enqueued_at }
+    }
 }
 
 /// Finds the rules of events. It keeps the parsed rules of accounts as long as they do not change.
@@ -52,10 +63,10 @@ impl Dispatcher {
         }
         let account_id = tx.tenant().account_id;
         let index = self.index(tx, account_id).await?;
-        let mut runs = Vec::new();
+        let (mut runs, enqueued_at) = (Vec::new(), tx.db().clock().now());
         for occurrence in occurrences {
             let rules = index.candidates(&occurrence).map(|rule| rule.id);
-            runs.extend(rules.map(|rule_id| Run { account_id, rule_id, occurrence: occurrence.clone() }));
+            runs.extend(rules.map(|rule_id| Run::new(account_id, rule_id, occurrence.clone(), enqueued_at)));
         }
         enqueue(tx, &runs).await
     }
@@ -95,7 +106,7 @@ impl Dispatcher {
 /// Enqueues runs of the transaction's account. Those on one task run one after the other, in this order.
 ///
 /// Work is begun in the order of its due time. An account's next place in the queue moves by [`SLOT`] with each run, and never
-/// lags behind [`HEAD_START`] ago. So an account with much work does not delay one with little (start-time fair queuing).
+/// lags behind [`HEAD_START`] ago: so an account with much work does not delay one with little (start-time fair queuing).
 ///
 /// # Errors
 /// Those of the database.
@@ -110,7 +121,7 @@ pub(crate) async fn enqueue(tx: &mut Tx, runs: &[Run]) -> Result<()> {
     for run in runs {
         let lane = run.occurrence.task_id.unwrap_or(run.rule_id);
         let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(slot.min(now));
-        jobs.push(job.unique(format!("{}:{}", run.rule_id, run.occurrence.event_id)));
+        jobs.push(job.unique(format!("{}:{}:{}", run.rule_id, run.occurrence.event_id, run.repetition)));
         slot += SLOT;
     }
     tx.enqueue_jobs(jobs).await

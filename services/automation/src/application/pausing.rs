@@ -17,6 +17,15 @@ use crate::{
 /// The kind of jobs that tell people of a paused rule.
 pub(crate) const TELL: &str = "automation.tell";
 
+/// The kind of jobs that end grants.
+pub(crate) const RELEASE: &str = "automation.release";
+
+/// Grants that no rule needs any more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Unneeded {
+    pub(crate) delegation_ids: Vec<Uuid>,
+}
+
 /// A rule that was paused, to tell people of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Paused {
@@ -39,21 +48,46 @@ pub(crate) async fn pause(tx: &mut Tx, rule: &mut Rule, reason: PausedReason) ->
     announce(tx, rule).await
 }
 
-/// Disables the rules that act for a person who has left, or by a grant that has ended, and has the account's admins told.
+/// Disables the rules that act for a person who has left the account, ends their grants, and has the account's admins told.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn creator_left(tx: &mut Tx, created_by: Option<Uuid>, delegation_id: Option<Uuid>) -> Result<()> {
-    if created_by.is_none() && delegation_id.is_none() {
-        return Ok(());
-    }
-    let now = tx.db().clock().now();
-    for rule in store::rule::disable_of(tx, created_by, delegation_id, now).await? {
-        cancel_executions(tx, &rule).await?;
-        tx.publish(publish::disabled(&rule)).await?;
-        announce(tx, &rule).await?;
+pub(crate) async fn person_left(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    let rules = store::rule::lock_of_person(tx, user_id).await?;
+    release(tx, rules.iter().filter_map(|rule| rule.delegation_id).collect()).await?;
+    creator_left(tx, rules).await
+}
+
+/// Disables the rules that act by a grant that has ended, and has the account's admins told.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn grant_ended(tx: &mut Tx, delegation_id: Uuid) -> Result<()> {
+    let rules = store::rule::lock_of_grant(tx, delegation_id).await?;
+    creator_left(tx, rules).await
+}
+
+async fn creator_left(tx: &mut Tx, rules: Vec<Rule>) -> Result<()> {
+    for mut rule in rules {
+        rule.delegation_id = None;
+        if rule.enabled {
+            pause(tx, &mut rule, PausedReason::CreatorLeft).await?;
+        } else {
+            store::rule::save(tx, &rule).await?;
+        }
     }
     Ok(())
+}
+
+/// Has grants ended that no rule needs any more.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn release(tx: &mut Tx, delegation_ids: Vec<Uuid>) -> Result<()> {
+    if delegation_ids.is_empty() {
+        return Ok(());
+    }
+    tx.enqueue(RELEASE, &Unneeded { delegation_ids }).await
 }
 
 /// Ends the executions of a disabled rule that are not under way.
@@ -62,10 +96,11 @@ pub(crate) async fn creator_left(tx: &mut Tx, created_by: Option<Uuid>, delegati
 /// Those of the database.
 pub(crate) async fn cancel_executions(tx: &mut Tx, rule: &Rule) -> Result<()> {
     let now = tx.db().clock().now();
-    for mut execution in store::execution::cancel_all(tx, rule.id, now).await? {
+    for mut execution in store::execution::lock_idle(tx, rule.id).await? {
         execution.stop(ExecutionStatus::Canceled, None, now);
-        store::execution::save(tx, &execution, None).await?;
-        tx.publish(publish::executed(rule, &execution)).await?;
+        if store::execution::save(tx, &execution, None).await? {
+            tx.publish(publish::executed(rule, &execution)).await?;
+        }
     }
     Ok(())
 }
@@ -106,8 +141,14 @@ pub(crate) async fn tell(
     }
     let text = text(&rule, reason);
     let key = Uuid::new_v5(&rule.id, format!("paused/{}", rule.version).as_bytes());
-    let message =
-        Message { account_id: paused.account_id, user_ids: &user_ids, task_id: None, text: &text, actor_id: None };
+    // The rule's name is its creator's text: the message is erased with them.
+    let message = Message {
+        account_id: paused.account_id,
+        user_ids: &user_ids,
+        task_id: None,
+        text: &text,
+        actor_id: Some(rule.created_by),
+    };
     match notifications.tell(message, key).await {
         Err(error) if error.reason() == Reason::AccountNotFound => Ok(()),
         other => other.map_err(|error| Error::from(Reason::Unavailable).with_source(error)),

@@ -63,11 +63,7 @@ pub(crate) async fn preview(
         };
         match verdict {
             Ok(()) => (outcome.outcome, outcome.task_id) = (ExecutionStatus::Succeeded, task_id),
-            Err(Reason::MemberNotFound) => {
-                (outcome.outcome, outcome.reason) =
-                    (ExecutionStatus::Failed, Some(Reason::MemberNotFound.name().to_owned()));
-            }
-            Err(reason) => outcome.of_reason(reason),
+            Err(reason) => outcome.fail(reason),
         }
         actions.push((outcome, action.sentence()));
     }

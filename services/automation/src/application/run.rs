@@ -6,15 +6,17 @@
 //!
 //! Nothing is stored of a task that the rule's creator does not see, or of an event whose conditions do not hold. Whatever
 //! process dies: the plan of an action is stored before its first call, each call has a key of its own, and the called service
-//! does a call with the same key once.
+//! does a call with the same key once. Of several workers with the same execution, only the last to take it on goes on.
 
-use anyhow::bail;
+use std::time::Duration;
+
 use baton_clients::{Delegations, Notifications, Rights, is_end_of_rights, notifications::Message};
 use baton_errors::{Error, Reason, Result};
 use baton_rules::{Definition, MAX_DEPTH, Occurrence, Rule as IndexedRule, RuleIndex};
 use baton_runtime::Cause;
 use baton_store::{Db, Tenant};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -29,14 +31,16 @@ use crate::{
         event::{RULE, SERVICE},
     },
     events::publish,
-    execution::{Execution, ExecutionStatus, MAX_PER_TASK_AND_HOUR, Outcome, RETRY_FOR, limit},
+    execution::{Execution, ExecutionStatus, MAX_LIMITED_MINUTES, MAX_PER_TASK_AND_HOUR, Outcome, RETRY_FOR, limit},
     plan::{Call, Plan},
     rule::{PausedReason, Rule},
     store,
 };
 
-/// Longer than all calls of one action take: each has a deadline of 5 seconds.
-const ACTING: TimeDelta = TimeDelta::seconds(15);
+/// How long the calls of an action may be under way.
+const ACTING: Duration = Duration::from_secs(20);
+/// No call begins later than this: each has a deadline of 5 seconds, and the called service may commit a little later.
+const LAST_CALL: Duration = Duration::from_secs(10);
 /// The service that the actions call.
 const AUDIENCE: &str = "task";
 
@@ -49,45 +53,62 @@ pub(crate) struct Runner {
     pub(crate) notifications: Notifications,
 }
 
+/// A rule that is run by a worker.
+struct Running<'a> {
+    rule: &'a Rule,
+    definition: Definition,
+    /// The chain of causes of what it does.
+    cause: Cause,
+}
+
 impl Runner {
     /// Runs a rule on an event.
     ///
     /// # Errors
     /// UNAVAILABLE, and others; the job is repeated.
-    pub(crate) async fn run(&self, run: Run) -> anyhow::Result<()> {
-        let Run { account_id, rule_id, occurrence } = run;
-        let mut tx = self.db.begin_read(Tenant::account(account_id)).await?;
-        let rule = store::rule::get(&mut tx, rule_id).await?;
-        let execution = store::execution::of_event(&mut tx, rule_id, occurrence.event_id).await?;
+    pub(crate) async fn run(&self, run: Run) -> Result<()> {
+        let mut tx = self.db.begin_read(Tenant::account(run.account_id)).await?;
+        let rule = store::rule::get(&mut tx, run.rule_id).await?;
+        let execution = store::execution::of_event(&mut tx, run.rule_id, run.occurrence.event_id).await?;
         drop(tx);
         let Some(rule) = rule else { return Ok(()) };
+        let definition = match rule.terms.definition("") {
+            Ok(definition) => definition,
+            Err(error) => {
+                tracing::error!(%error, rule.id = %rule.id, "a stored rule does not parse; it does not run");
+                return Ok(());
+            }
+        };
+        let depth = run.occurrence.depth.saturating_add(1);
+        let running = Running { rule: &rule, definition, cause: Cause { kind: RULE.to_owned(), id: rule.id, depth } };
         let ended = match execution {
             Some(execution) if execution.ended_at.is_some() => return Ok(()),
-            Some(execution) => self.go_on(&rule, execution).await,
-            None => self.begin(&rule, occurrence).await,
+            Some(execution) => self.take(&running, execution.id).await,
+            None => self.begin(&running, run.occurrence).await,
         };
         match ended {
-            Err(error) if is_end_of_rights(error.reason()) => {
-                self.end_of_rights(&rule, error.reason()).await?;
+            Err(error) if is_end_of_rights(error.reason()) => self.end_of_rights(&rule, error).await,
+            // Nothing was begun, so nothing is stored of it.
+            Err(error) if self.db.clock().now() > run.enqueued_at + RETRY_FOR => {
+                tracing::warn!(%error, rule.id = %rule.id, "another service does not answer; an event is not looked at");
                 Ok(())
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 
     /// Evaluates a rule, and executes it if its conditions hold.
-    async fn begin(&self, rule: &Rule, occurrence: Occurrence) -> Result<()> {
+    async fn begin(&self, running: &Running<'_>, occurrence: Occurrence) -> Result<()> {
+        let Running { rule, definition, .. } = running;
         if !rule.enabled || occurrence.occurred_at < rule.enabled_at {
             return Ok(());
         }
-        let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
         let indexed = IndexedRule { id: rule.id, owner: rule.created_by, definition: definition.clone() };
         // The rule may have been changed since the event was dispatched.
         if RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_none() {
             return Ok(());
         }
-        let rights = self.rights(rule, &occurrence).await?;
-        let Some(observed) = self.observe(rule, &definition, &rights, &occurrence).await? else { return Ok(()) };
+        let Some(observed) = self.observe(running, &occurrence).await? else { return Ok(()) };
         if definition.condition.evaluate(&observed.facts) != Some(true) {
             return Ok(());
         }
@@ -96,248 +117,276 @@ impl Runner {
             id: self.db.clock().new_id(),
             rule_id: rule.id,
             created_by: rule.created_by,
-            rule_version: rule.version,
+            terms_version: rule.terms_version,
             status: ExecutionStatus::Running,
             reason: None,
             actions: definition.actions.iter().map(Outcome::pending).collect(),
             plan: None,
             repetitions: 0,
+            takes: 1,
             started_at: now,
             ended_at: None,
             occurrence,
         };
         let mut tx = self.db.begin(tenant(rule)).await?;
-        let locked = store::rule::lock(&mut tx, rule.id).await?;
-        if !locked.is_some_and(|locked| locked.enabled && locked.version == rule.version) {
+        let Some(mut locked) = store::rule::lock(&mut tx, rule.id).await? else { return Ok(()) };
+        if !locked.enabled || locked.terms_version != rule.terms_version {
             // It was changed meanwhile. The job is repeated, and sees the new one.
             return Err(Reason::Unavailable.into());
         }
-        if execution.occurrence.depth >= MAX_DEPTH {
-            execution.stop(ExecutionStatus::Skipped, Some(limit::DEPTH), now);
-        } else if let Some(task_id) = execution.occurrence.task_id {
-            let recent = store::execution::count_recent(&mut tx, rule.id, task_id, now - TimeDelta::hours(1)).await?;
-            if recent >= MAX_PER_TASK_AND_HOUR {
-                execution.stop(ExecutionStatus::Skipped, Some(limit::TASK), now);
+        if let Some(reason) = self.limit(&mut tx, &execution).await? {
+            // One line a minute. The rule is locked, so nobody else adds one.
+            if store::execution::is_limited_since(&mut tx, rule.id, reason, now - TimeDelta::minutes(1)).await? {
+                return Ok(());
             }
+            execution.stop(ExecutionStatus::Skipped, Some(reason), now);
+            store::execution::insert(&mut tx, &execution).await?;
+            tx.publish(publish::executed(rule, &execution)).await?;
+            let minutes = store::execution::limited_minutes(&mut tx, rule.id, now - TimeDelta::minutes(10)).await?;
+            if minutes >= MAX_LIMITED_MINUTES {
+                pausing::pause(&mut tx, &mut locked, PausedReason::LoopSuspected).await?;
+            }
+            return tx.commit().await;
         }
         if !store::execution::insert(&mut tx, &execution).await? {
+            // Another worker has begun it; if it has died, this one goes on when the job is repeated.
             return Err(Reason::Unavailable.into());
         }
         store::rule::count_execution(&mut tx, rule.id, now).await?;
         tx.commit().await?;
+        self.act(running, Some(observed), execution).await
+    }
+
+    /// The limit that an execution exceeds.
+    async fn limit(&self, tx: &mut baton_store::Tx, execution: &Execution) -> Result<Option<&'static str>> {
+        if execution.occurrence.depth >= MAX_DEPTH {
+            return Ok(Some(limit::DEPTH));
+        }
+        let Some(task_id) = execution.occurrence.task_id else { return Ok(None) };
+        let since = execution.started_at - TimeDelta::hours(1);
+        let recent = store::execution::count_recent(tx, execution.rule_id, task_id, since).await?;
+        Ok((recent >= MAX_PER_TASK_AND_HOUR).then_some(limit::TASK))
+    }
+
+    /// Takes on an execution that was interrupted, or is repeated.
+    async fn take(&self, running: &Running<'_>, id: Uuid) -> Result<()> {
+        let rule = running.rule;
+        let mut tx = self.db.begin(tenant(rule)).await?;
+        let locked = store::rule::lock_shared(&mut tx, rule.id).await?;
+        let Some(mut execution) = store::execution::lock(&mut tx, rule.id, id).await? else { return Ok(()) };
         if execution.ended_at.is_some() {
             return Ok(());
         }
-        self.act(rule, &definition, &rights, Some(observed), execution).await
-    }
-
-    /// Goes on with an execution that was interrupted or is repeated.
-    async fn go_on(&self, rule: &Rule, execution: Execution) -> Result<()> {
-        let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
-        let rights = match self.rights(rule, &execution.occurrence).await {
-            Ok(rights) => rights,
-            Err(error) if is_end_of_rights(error.reason()) => {
-                self.cancel(rule, execution, Some(error.reason().name())).await?;
-                return Err(error);
-            }
-            Err(error) => return self.give_up(rule, execution, error).await,
-        };
-        self.act(rule, &definition, &rights, None, execution).await
+        store::execution::take(&mut tx, &mut execution).await?;
+        let runs = locked.is_some_and(|locked| locked.enabled && locked.terms_version == execution.terms_version);
+        tx.commit().await?;
+        if !runs || running.definition.actions.len() != execution.actions.len() {
+            execution.stop(ExecutionStatus::Canceled, None, self.db.clock().now());
+            return self.finish(rule, execution).await;
+        }
+        self.act(running, None, execution).await
     }
 
     /// Does the actions of an execution that were not done yet, and ends it.
-    async fn act(
-        &self,
-        rule: &Rule,
-        definition: &Definition,
-        rights: &Rights,
-        mut observed: Option<Observed>,
-        mut execution: Execution,
-    ) -> Result<()> {
-        while let Some(index) = execution.next() {
-            let Some(action) = definition.actions.get(index) else {
-                return self.cancel(rule, execution, None).await;
-            };
-            let kept = execution.plan.take().filter(|plan| plan.action == index).map(|plan| Ok(plan.calls));
-            let planned = match kept {
-                Some(calls) => Ok(calls),
-                None => self.plan(rule, definition, rights, index, observed.take(), &execution.occurrence).await,
-            };
-            let acted = match planned {
-                Ok(Ok(calls)) if calls.is_empty() => Ok(Ok(None)),
-                Ok(Ok(calls)) => {
-                    execution.plan = Some(Plan { action: index, calls: calls.clone() });
-                    let Some(now) = self.declare(rule, &mut execution).await? else { return Ok(()) };
-                    self.perform(&execution, index, &calls, rights, now).await
-                }
-                Ok(Err(reason)) => Ok(Err(reason)),
-                Err(error) => Err(error),
-            };
-            let Some(outcome) = execution.actions.get_mut(index) else { continue };
-            outcome.task_id = execution.occurrence.task_id.filter(|_| !matches!(acted, Ok(Err(_))));
-            match acted {
-                Ok(Ok(created)) => {
-                    outcome.outcome = ExecutionStatus::Succeeded;
-                    outcome.task_id = created.or(outcome.task_id);
-                }
-                Ok(Err(reason @ Reason::MemberNotFound)) => {
-                    // There is nobody to tell; nobody has refused anything.
-                    (outcome.outcome, outcome.reason) = (ExecutionStatus::Failed, Some(reason.name().to_owned()));
-                }
-                Ok(Err(reason)) => outcome.of_reason(reason),
+    async fn act(&self, running: &Running<'_>, mut observed: Option<Observed>, mut execution: Execution) -> Result<()> {
+        let Running { rule, definition, .. } = running;
+        while let Some((index, action)) =
+            execution.next().and_then(|index| Some((index, definition.actions.get(index)?)))
+        {
+            let acted = self.act_once(running, &mut execution, index, observed.take()).await;
+            let answer = match acted {
+                Ok(Some(answer)) => answer,
+                // The rule was disabled or changed, or another worker goes on.
+                Ok(None) => return Ok(()),
                 Err(error) if is_end_of_rights(error.reason()) => {
-                    self.cancel(rule, execution, Some(error.reason().name())).await?;
+                    let now = self.db.clock().now();
+                    execution.stop(ExecutionStatus::Canceled, Some(error.reason().name()), now);
+                    self.finish(rule, execution).await?;
                     return Err(error);
                 }
                 Err(error) => return self.give_up(rule, execution, error).await,
-            }
+            };
             execution.plan = None;
-            let failed =
-                execution.actions.get(index).is_some_and(|action| action.outcome != ExecutionStatus::Succeeded);
-            if failed && !action.continues {
+            let Some(outcome) = execution.actions.get_mut(index) else { break };
+            match answer {
+                Ok(task_id) => (outcome.outcome, outcome.task_id) = (ExecutionStatus::Succeeded, task_id),
+                Err(reason) => outcome.fail(reason),
+            }
+            if outcome.outcome != ExecutionStatus::Succeeded && !action.continues {
                 execution.skip_rest();
             }
-            if execution.next().is_some() {
-                self.save(rule, &execution).await?;
+            if execution.next().is_some() && !self.save(rule, &execution).await? {
+                return Ok(());
             }
         }
         execution.end(self.db.clock().now());
         self.finish(rule, execution).await
     }
 
-    /// Stores the plan of the next action, and that its calls are under way. Without it nothing is called; `None` when the
-    /// rule does not run any more, which has ended the execution.
-    async fn declare(&self, rule: &Rule, execution: &mut Execution) -> Result<Option<DateTime<Utc>>> {
-        let now = self.db.clock().now();
-        let mut tx = self.db.begin(tenant(rule)).await?;
-        let locked = store::rule::lock_shared(&mut tx, rule.id).await?;
-        let Some(stored) = store::execution::lock(&mut tx, rule.id, execution.id).await? else { return Ok(None) };
-        if stored.ended_at.is_some() {
+    /// Does one action. Returns the task that it changed or created, or the reason why it could not; `None` when the execution
+    /// is not this worker's any more, or was ended.
+    async fn act_once(
+        &self,
+        running: &Running<'_>,
+        execution: &mut Execution,
+        index: usize,
+        observed: Option<Observed>,
+    ) -> Result<Option<Answer<Option<Uuid>>>> {
+        let kept = execution.plan.take().filter(|plan| plan.action == index);
+        let calls = match kept {
+            Some(plan) => plan.calls,
+            None => match self.plan(running, index, observed, execution).await? {
+                Ok(calls) => calls,
+                Err(reason) => return Ok(Some(Err(reason))),
+            },
+        };
+        if calls.is_empty() {
+            return Ok(Some(Ok(None)));
+        }
+        execution.plan = Some(Plan { action: index, calls: calls.clone() });
+        // Before the rule is locked: the window that is declared is longer than this one.
+        let began = Instant::now();
+        if !self.declare(running.rule, execution).await? {
             return Ok(None);
         }
-        if !locked.is_some_and(|locked| locked.enabled && locked.version == execution.rule_version) {
-            execution.stop(ExecutionStatus::Canceled, None, now);
-            store::execution::save(&mut tx, execution, None).await?;
-            tx.publish(publish::executed(rule, execution)).await?;
-            tx.commit().await?;
-            return Ok(None);
-        }
-        store::execution::save(&mut tx, execution, Some(now + ACTING)).await?;
-        tx.commit().await?;
-        Ok(Some(now))
+        self.perform(running, execution, index, &calls, began).await.map(Some)
     }
 
-    /// Makes the calls of an action. Returns the task that was created, if any.
+    /// Stores the plan of the next action, and that its calls are under way. Without it nothing is called. `false` when the rule
+    /// does not run any more, which has ended the execution, or when the execution is another worker's.
+    async fn declare(&self, rule: &Rule, execution: &mut Execution) -> Result<bool> {
+        let mut tx = self.db.begin(tenant(rule)).await?;
+        let locked = store::rule::lock_shared(&mut tx, rule.id).await?;
+        let runs = locked.is_some_and(|locked| locked.enabled && locked.terms_version == execution.terms_version);
+        if !runs {
+            execution.stop(ExecutionStatus::Canceled, None, self.db.clock().now());
+            if store::execution::save(&mut tx, execution, None).await? {
+                tx.publish(publish::executed(rule, execution)).await?;
+            }
+            tx.commit().await?;
+            return Ok(false);
+        }
+        let is_own = store::execution::save(&mut tx, execution, Some(ACTING)).await?;
+        tx.commit().await?;
+        Ok(is_own)
+    }
+
+    /// Makes the calls of an action. Returns the task that was changed or created, if any.
     async fn perform(
         &self,
+        running: &Running<'_>,
         execution: &Execution,
         index: usize,
         calls: &[Call],
-        rights: &Rights,
-        _: DateTime<Utc>,
+        began: Instant,
     ) -> Result<Answer<Option<Uuid>>> {
         let task_id = execution.occurrence.task_id;
-        let mut created = None;
+        let mut affected = None;
         for (nth, call) in calls.iter().enumerate() {
+            if began.elapsed() > LAST_CALL {
+                return Err(Reason::Unavailable.into());
+            }
+            let rights = self.rights(running).await?;
             let key = key(execution, index, nth);
             let answer = match call {
                 Call::Tell { user_ids, text } => {
-                    let message = Message {
-                        account_id: rights.account_id,
-                        user_ids,
-                        task_id,
-                        text,
-                        actor_id: Some(rights.user_id),
-                    };
-                    self.notifications.tell(message, key).await.map(Ok)?
+                    self.tell(&rights, (task_id, user_ids, text), key).await?.map(|()| None)
                 }
                 Call::Create { .. } => {
                     let request = convert::task::creation(call).ok_or_else(|| Error::internal("no creation"))?;
-                    self.tasks.create(rights, &request, key).await?.map(|id| created = id)
+                    self.tasks.create(&rights, &request, key).await?
                 }
                 Call::Comment { body } => match task_id {
-                    Some(task_id) => self.tasks.comment(rights, task_id, body, key).await?,
+                    Some(id) => self.tasks.comment(&rights, id, body, key).await?.map(|()| task_id),
                     None => Err(Reason::TaskNotFound),
                 },
                 call => match task_id.and_then(|task_id| convert::task::change(call, task_id)) {
-                    Some(request) => self.tasks.change(rights, &request, key).await?,
+                    Some(request) => self.tasks.change(&rights, &request, key).await?.map(|()| task_id),
                     None => Err(Reason::TaskNotFound),
                 },
             };
-            if let Err(reason) = answer {
-                return Ok(Err(reason));
+            match answer {
+                Ok(task_id) => affected = task_id,
+                Err(reason) => return Ok(Err(reason)),
             }
         }
-        Ok(Ok(created))
+        Ok(Ok(affected))
+    }
+
+    /// Sends a message to those of the people who may know of the task now, with the creator's rights: the message itself is
+    /// sent with the service's own.
+    async fn tell(
+        &self,
+        rights: &Rights,
+        (task_id, user_ids, text): (Option<Uuid>, &[Uuid], &str),
+        key: Uuid,
+    ) -> Result<Answer<()>> {
+        let people = match task_id {
+            Some(task_id) => self.tasks.viewers(rights, task_id, user_ids).await?,
+            None => self.tasks.member_ids(rights, user_ids).await?,
+        };
+        let people = match people {
+            Ok(people) if people.is_empty() => return Ok(Err(Reason::MemberNotFound)),
+            Ok(people) => people,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let message =
+            Message { account_id: rights.account_id, user_ids: &people, task_id, text, actor_id: Some(rights.user_id) };
+        self.notifications.tell(message, key).await.map(Ok)
     }
 
     async fn plan(
         &self,
-        rule: &Rule,
-        definition: &Definition,
-        rights: &Rights,
+        running: &Running<'_>,
         index: usize,
         observed: Option<Observed>,
-        occurrence: &Occurrence,
+        execution: &Execution,
     ) -> Result<Answer<Vec<Call>>> {
         // An earlier action may have changed the task.
         let observed = match observed {
             Some(observed) => observed,
-            None => match self.observe(rule, definition, rights, occurrence).await? {
+            None => match self.observe(running, &execution.occurrence).await? {
                 Some(observed) => observed,
                 None => return Ok(Err(Reason::TaskNotFound)),
             },
         };
-        let Some(action) = definition.actions.get(index) else { return Ok(Err(Reason::ValidationFailed)) };
-        situation::plan(&self.tasks, rights, action, (&rule.name, self.db.clock().now()), &observed).await
+        let Some(action) = running.definition.actions.get(index) else { return Ok(Err(Reason::ValidationFailed)) };
+        let rights = self.rights(running).await?;
+        // The event's time, so that a repetition makes the same calls.
+        let at = (running.rule.name.as_str(), execution.occurrence.occurred_at);
+        situation::plan(&self.tasks, &rights, action, at, &observed).await
     }
 
-    async fn observe(
-        &self,
-        rule: &Rule,
-        definition: &Definition,
-        rights: &Rights,
-        occurrence: &Occurrence,
-    ) -> Result<Option<Observed>> {
+    async fn observe(&self, running: &Running<'_>, occurrence: &Occurrence) -> Result<Option<Observed>> {
+        let Running { rule, definition, .. } = running;
         let facts = occurrence.facts(rule.created_by, definition.timezone);
-        situation::observe(&self.tasks, rights, facts, occurrence.task_id, situation::needs(definition)).await
+        let rights = self.rights(running).await?;
+        situation::observe(&self.tasks, &rights, facts, occurrence.task_id, situation::needs(definition)).await
     }
 
-    /// The creator's rights, for calls that the rule makes on this event.
-    async fn rights(&self, rule: &Rule, occurrence: &Occurrence) -> Result<Rights> {
+    /// The creator's rights, for calls that the rule makes. They last for at least 30 seconds.
+    async fn rights(&self, running: &Running<'_>) -> Result<Rights> {
+        let rule = running.rule;
         let delegation_id = rule.delegation_id.ok_or_else(|| Error::from(Reason::DelegationEnded))?;
-        let cause = Cause { kind: RULE.to_owned(), id: rule.id, depth: occurrence.depth.saturating_add(1) };
-        self.delegations.rights(delegation_id, (rule.account_id, rule.created_by), AUDIENCE, &cause).await
+        self.delegations.rights(delegation_id, (rule.account_id, rule.created_by), AUDIENCE, &running.cause).await
     }
 
-    /// Stores the outcomes so far.
-    async fn save(&self, rule: &Rule, execution: &Execution) -> Result<()> {
+    /// Stores the outcomes so far. `false` when the execution is another worker's, or was ended.
+    async fn save(&self, rule: &Rule, execution: &Execution) -> Result<bool> {
         let mut tx = self.db.begin(tenant(rule)).await?;
-        store::execution::save(&mut tx, execution, None).await?;
-        tx.commit().await
+        let is_own = store::execution::save(&mut tx, execution, None).await?;
+        tx.commit().await?;
+        Ok(is_own)
     }
 
-    /// Another service does not answer: the job is repeated, for an hour.
+    /// Another service does not answer: the job is repeated, for an hour. What is planned stays planned, and counts as under way
+    /// until its time is over: a call that timed out may still have its effect.
     async fn give_up(&self, rule: &Rule, mut execution: Execution, error: Error) -> Result<()> {
         let now = self.db.clock().now();
         if now < execution.started_at + RETRY_FOR {
-            // Nothing is under way until then. What is planned stays planned.
-            self.save(rule, &execution).await?;
             return Err(error);
         }
-        if let Some(index) = execution.next()
-            && let Some(outcome) = execution.actions.get_mut(index)
-        {
-            outcome.of_reason(Reason::Unavailable);
-        }
-        execution.skip_rest();
-        execution.end(now);
-        self.finish(rule, execution).await
-    }
-
-    /// Ends an execution whose rule does not run any more.
-    async fn cancel(&self, rule: &Rule, mut execution: Execution, reason: Option<&str>) -> Result<()> {
-        execution.stop(ExecutionStatus::Canceled, reason, self.db.clock().now());
+        execution.give_up(now);
         self.finish(rule, execution).await
     }
 
@@ -345,11 +394,9 @@ impl Runner {
     async fn finish(&self, rule: &Rule, execution: Execution) -> Result<()> {
         let mut tx = self.db.begin(tenant(rule)).await?;
         let Some(mut locked) = store::rule::lock(&mut tx, rule.id).await? else { return Ok(()) };
-        let Some(stored) = store::execution::lock(&mut tx, rule.id, execution.id).await? else { return Ok(()) };
-        if stored.ended_at.is_some() {
+        if !store::execution::save(&mut tx, &execution, None).await? {
             return Ok(());
         }
-        store::execution::save(&mut tx, &execution, None).await?;
         tx.publish(publish::executed(rule, &execution)).await?;
         let refused = execution.status == ExecutionStatus::Refused;
         let decides = refused || matches!(execution.status, ExecutionStatus::Succeeded | ExecutionStatus::Partly);
@@ -360,21 +407,38 @@ impl Runner {
     }
 
     /// The rule's creator may not act any more.
-    async fn end_of_rights(&self, rule: &Rule, reason: Reason) -> anyhow::Result<()> {
-        match reason {
+    async fn end_of_rights(&self, rule: &Rule, error: Error) -> Result<()> {
+        match (error.reason(), rule.delegation_id) {
             // Their membership or the grant is gone for good, so the rule is disabled: as the event about it does.
-            Reason::DelegationEnded | Reason::NotAMember => {
+            (Reason::DelegationEnded | Reason::NotAMember, Some(delegation_id)) => {
                 let mut tx = self.db.begin(Tenant::account(rule.account_id)).await?;
-                pausing::creator_left(&mut tx, None, rule.delegation_id).await?;
-                Ok(tx.commit().await?)
+                pausing::grant_ended(&mut tx, delegation_id).await?;
+                tx.commit().await
             }
             // For now: a suspended account, a restricted person, a missing second factor. The event is not handled later.
-            Reason::AccountSuspended
-            | Reason::AccountNotFound
-            | Reason::ProcessingRestricted
-            | Reason::SecondFactorRequired => Ok(()),
-            reason => bail!("{}", reason.name()),
+            _ => Ok(()),
         }
+    }
+
+    /// Ends executions that no worker ends: their jobs were dropped.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn end_abandoned(&self) -> Result<()> {
+        let before = self.db.clock().now() - RETRY_FOR * 2;
+        for (account_id, rule_id, id) in store::execution::unfinished(&self.db, before).await? {
+            let mut tx = self.db.begin(Tenant::account(account_id)).await?;
+            let rule = store::rule::get(&mut tx, rule_id).await?;
+            let execution = store::execution::lock(&mut tx, rule_id, id).await?;
+            let (Some(rule), Some(mut execution)) = (rule, execution) else { continue };
+            if execution.ended_at.is_none() {
+                store::execution::take(&mut tx, &mut execution).await?;
+                tx.commit().await?;
+                execution.give_up(self.db.clock().now());
+                self.finish(&rule, execution).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -385,6 +449,6 @@ fn tenant(rule: &Rule) -> Tenant {
 
 /// The key of a call: the same whenever the same call is repeated.
 fn key(execution: &Execution, action: usize, call: usize) -> Uuid {
-    let name = format!("{SERVICE}/{}/{action}/{call}/{}", execution.id, execution.repetitions);
-    Uuid::new_v5(&execution.id, name.as_bytes())
+    let failures = execution.actions.get(action).map_or(0, |outcome| outcome.failures);
+    Uuid::new_v5(&execution.id, format!("{SERVICE}/{action}/{call}/{failures}").as_bytes())
 }

@@ -107,7 +107,10 @@ pub(crate) async fn plan(
         // Whoever does not see the task is not told of it.
         (Verb::Notify { .. }, Some(task)) if !people.is_empty() => {
             let task_id = task.id.parse().map_err(Error::internal)?;
-            tasks.viewers(rights, task_id, &people).await?
+            match tasks.viewers(rights, task_id, &people).await? {
+                Ok(people) => people,
+                Err(reason) => return Ok(Err(reason)),
+            }
         }
         _ => people,
     };

@@ -13,7 +13,7 @@ use baton_proto::baton::{
     },
     tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
 };
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
 /// Watchers of a page.
@@ -42,8 +42,12 @@ fn answer<R>(response: Result<Response<R>, Status>) -> Result<Response<Answer<R>
     }
 }
 
+/// Reasons that say nothing about the request: it is to be tried again. Among them are a call with the same key that is under way,
+/// and a token that is not accepted at the moment.
 fn is_outage(reason: Reason) -> bool {
-    reason == Reason::Internal || matches!(reason.http_status(), 429 | 500..)
+    reason == Reason::Internal
+        || matches!(reason.code(), Code::Aborted | Code::Unauthenticated)
+        || matches!(reason.http_status(), 429 | 500..)
 }
 
 impl TaskClient {
@@ -61,14 +65,18 @@ impl TaskClient {
             || rights.request(message.clone()),
             async |task, request| answer(TaskServiceClient::new(task).get_task(request).await),
         );
-        Ok(response.await?.ok().and_then(|response| response.task))
+        match response.await? {
+            Ok(response) => Ok(response.task),
+            Err(Reason::TaskNotFound) => Ok(None),
+            Err(reason) => Err(reason.into()),
+        }
     }
 
     /// Those of the members who see the task.
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn viewers(&self, rights: &Rights, task_id: Uuid, user_ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    pub(crate) async fn viewers(&self, rights: &Rights, task_id: Uuid, user_ids: &[Uuid]) -> Result<Answer<Vec<Uuid>>> {
         let message = FilterViewersRequest {
             task_id: task_id.to_string(),
             user_ids: user_ids.iter().map(Uuid::to_string).collect(),
@@ -77,8 +85,7 @@ impl TaskClient {
             || rights.request(message.clone()),
             async |task, request| answer(AccessServiceClient::new(task).filter_viewers(request).await),
         );
-        let viewers = response.await?.map(|response| response.user_ids).unwrap_or_default();
-        Ok(viewers.iter().filter_map(|id| id.parse().ok()).collect())
+        Ok(response.await?.map(|response| response.user_ids.iter().filter_map(|id| id.parse().ok()).collect()))
     }
 
     /// The watchers of a task, at most [`MAX_WATCHERS`].
@@ -115,6 +122,15 @@ impl TaskClient {
             async |task, request| answer(AssignmentServiceClient::new(task).suggest_assignees(request).await),
         );
         Ok(response.await?.map(|response| response.suggestions.first().and_then(|best| best.user_id.parse().ok())))
+    }
+
+    /// Those of the people who are members of the account.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn member_ids(&self, rights: &Rights, user_ids: &[Uuid]) -> Result<Answer<Vec<Uuid>>> {
+        let members = self.members(rights, &[], user_ids).await?;
+        Ok(Ok(members.iter().filter_map(|member| member.user_id.parse().ok()).collect()))
     }
 
     /// The members with these handles or user ids.

@@ -8,12 +8,15 @@ use baton_proto::{
     },
     convert::{timestamp, to_object, to_struct},
 };
-use baton_rules::{Action, TriggerType, Warning};
+use baton_rules::{Action, To, TriggerType, Verb, Warning};
 use prost_types::Struct;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::rule::{PausedReason, Rule, Terms};
+
+/// Seconds until a new task is due, at most: ten years.
+const MAX_DUE_IN: f64 = 315_360_000.0;
 
 /// The trigger in the contract.
 pub(crate) fn trigger(kind: TriggerType) -> ProtoTrigger {
@@ -145,18 +148,32 @@ fn parse_action(action: Struct, path: &str) -> Result<Action> {
 }
 
 fn typed_action(mut members: Map<String, Value>, path: &str) -> Result<Action> {
-    // Numbers of the contract are doubles.
-    if let Some(seconds) = members.get("due_in_seconds").and_then(Value::as_f64) {
-        members.insert("due_in_seconds".to_owned(), Value::from(seconds as i64));
+    let member = |name: &str| format!("{path}.{name}");
+    // Null is as good as absent, except as a value.
+    members.retain(|name, value| !value.is_null() || name == "value");
+    let kind = members.get("type").and_then(Value::as_str).unwrap_or_default();
+    if !Verb::NAMES.contains(&kind) {
+        return Err(Error::invalid(member("type"), format!("must be {}", Verb::NAMES.join(", "))));
+    }
+    if let Some(to) = members.get("to") {
+        let to = To::try_from(to.as_str().unwrap_or_default().to_owned());
+        to.map_err(|problem| Error::invalid(member("to"), problem))?;
+    }
+    if let Some(seconds) = members.get("due_in_seconds") {
+        // Numbers of the contract are doubles.
+        let whole = seconds.as_f64().filter(|seconds| seconds.fract() == 0.0 && (0.0..=MAX_DUE_IN).contains(seconds));
+        let whole = whole.ok_or_else(|| {
+            Error::invalid(member("due_in_seconds"), format!("must be a whole number from 0 to {MAX_DUE_IN}"))
+        })?;
+        members.insert("due_in_seconds".to_owned(), Value::from(whole as i64));
     }
     let given: Vec<String> = members.keys().cloned().collect();
     let wrong = |error: serde_json::Error| {
-        // serde names the member: "missing field `to`", "unknown variant `x`, expected one of ...".
+        // serde names a missing member only: "missing field `to`".
         let problem = error.to_string();
-        let member = problem.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-        let member = member.map(|member| format!("{path}.{member}"));
-        match member {
-            Some(member) => Error::invalid(member, "must be given"),
+        let missing = problem.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        match missing {
+            Some(name) => Error::invalid(member(name), "must be given"),
             None => Error::invalid(path, format!("must be an action: {problem}")),
         }
     };
@@ -164,10 +181,7 @@ fn typed_action(mut members: Map<String, Value>, path: &str) -> Result<Action> {
     let known = serde_json::to_value(&action).map_err(Error::internal)?;
     let is_known = |name: &String| known.get(name).is_some() || name == "continue";
     match given.iter().find(|name| !is_known(name)) {
-        // Null is as good as absent.
-        Some(name) => {
-            Err(Error::invalid(format!("{path}.{name}"), format!("does not belong to {}", action.type_name())))
-        }
+        Some(name) => Err(Error::invalid(member(name), format!("does not belong to {}", action.type_name()))),
         None => Ok(action),
     }
 }

@@ -28,14 +28,17 @@ impl baton_events::Handler for Handler {
     async fn handle(&self, tx: &mut Tx, event: &Envelope) -> Result<()> {
         match Payload::decode(event).map_err(Error::internal)? {
             Some(Payload::MemberRemoved(member)) => {
-                let user_id: Option<Uuid> = member.user_id.parse().ok();
-                pausing::creator_left(tx, user_id, None).await
+                // An invitation that ended has no user.
+                match member.user_id.parse() {
+                    Ok(user_id) => pausing::person_left(tx, user_id).await,
+                    Err(_) => Ok(()),
+                }
             }
             Some(Payload::DelegationEnded(delegation)) if delegation.service == SERVICE => {
                 let account_id = delegation.account_id.parse().map_err(Error::internal)?;
                 let delegation_id: Uuid = delegation.delegation_id.parse().map_err(Error::internal)?;
                 tx.switch(Tenant::account(account_id)).await?;
-                pausing::creator_left(tx, None, Some(delegation_id)).await
+                pausing::grant_ended(tx, delegation_id).await
             }
             Some(Payload::DelegationEnded(_)) | None => Ok(()),
             Some(_) => self.dispatcher.dispatch(tx, vec![occurrence(event)?]).await,
@@ -43,22 +46,20 @@ impl baton_events::Handler for Handler {
     }
 
     async fn handle_all(&self, tx: &mut Tx, events: &[&Delivery]) -> Result<()> {
-        let kind = |delivery: &Delivery| EventType::of(&delivery.event);
         let ends_rights = |delivery: &&&Delivery| {
-            matches!(kind(delivery), Some(EventType::MemberRemoved | EventType::DelegationEnded))
+            let kind = EventType::of(&delivery.event);
+            matches!(kind, Some(EventType::MemberRemoved | EventType::DelegationEnded))
         };
-        let occurrences =
-            events.iter().filter(|delivery| !ends_rights(delivery)).map(|delivery| occurrence(&delivery.event));
-        let occurrences = occurrences.collect::<Result<Vec<_>>>()?;
-        self.dispatcher.dispatch(tx, occurrences).await?;
         let tenant = tx.tenant();
-        // After the others: whoever has left may have caused some of them, and does not act any more.
+        // First, because the places in the queue are taken last everywhere.
         for delivery in events.iter().filter(ends_rights) {
             self.handle(tx, &delivery.event).await?;
             if tx.tenant() != tenant {
                 tx.switch(tenant).await?;
             }
         }
-        Ok(())
+        let others = events.iter().filter(|delivery| !ends_rights(delivery));
+        let occurrences = others.map(|delivery| occurrence(&delivery.event)).collect::<Result<Vec<_>>>()?;
+        self.dispatcher.dispatch(tx, occurrences).await
     }
 }

@@ -26,6 +26,11 @@ pub(crate) fn disabled(rule: &Rule) -> Event {
     of_rule(rule, Payload::AutomationDisabled)
 }
 
+/// A rule was adopted.
+pub(crate) fn adopted(rule: &Rule) -> Event {
+    of_rule(rule, Payload::AutomationAdopted)
+}
+
 /// A rule was deleted.
 pub(crate) fn deleted(rule: &Rule) -> Event {
     of_rule(rule, Payload::AutomationDeleted)

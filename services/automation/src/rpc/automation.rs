@@ -1,14 +1,14 @@
 //! Rule RPCs.
 
 use baton_access::{Principal, principal};
-use baton_clients::Rights;
 use baton_conditions::{FIELDS, Field, Op, field::Kind};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::automation::v1::{
-        ActionPreview, Automation, AutomationWarning, CatalogueField, CatalogueTrigger, ConditionVerdict,
-        CreateAutomationRequest, CreateAutomationResponse, DeleteAutomationRequest, DeleteAutomationResponse,
-        GetAutomationRequest, GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
+        ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
+        AutomationWarning, CatalogueField, CatalogueTrigger, ConditionVerdict, CreateAutomationRequest,
+        CreateAutomationResponse, DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest,
+        GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
         ListAutomationsResponse, TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest,
         ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
         automation_service_server::AutomationService,
@@ -24,12 +24,15 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, actor, rule_id};
+use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
-    application::{pausing, preview},
+    application::{
+        deletion::{self, Deleted},
+        pausing, preview,
+    },
     convert::{execution::status, rule as convert},
     events::publish,
-    rule::{MAX_RULES_PER_PERSON, Rule, Terms},
+    rule::{MAX_RULES_PER_ACCOUNT, MAX_RULES_PER_PERSON, PausedReason, Rule, Terms},
     store,
 };
 
@@ -73,15 +76,13 @@ impl AutomationService for Rpc {
             execution_count: 0,
             last_executed_at: None,
             version: 1,
+            terms_version: 1,
             created_at: now,
             updated_at: now,
         };
         let saved = self.save_new(&principal, &call, rule).await;
         if !matches!(saved, Ok((_, true))) {
-            // Nothing needs the grant.
-            if let Err(error) = self.delegations.release(&[delegation_id]).await {
-                tracing::warn!(%error, delegation.id = %delegation_id, "cannot release a grant");
-            }
+            self.release(delegation_id).await;
         }
         Ok(Response::new(saved?.0))
     }
@@ -92,18 +93,18 @@ impl AutomationService for Rpc {
     ) -> Result<Response<ListAutomationsResponse>, Status> {
         let principal = principal(&request)?;
         let actor = actor(principal);
-        let ListAutomationsRequest { created_by, enabled, page } = request.get_ref();
-        let wanted: Option<Uuid> =
-            created_by.as_deref().map(|id| id.parse().map_err(|_| not_a_uuid("created_by"))).transpose()?;
-        let list = (wanted, *enabled);
+        let ListAutomationsRequest { filter, page } = request.get_ref();
+        let AutomationFilter { created_by, enabled } = filter.clone().unwrap_or_default();
+        let wanted: Option<Uuid> = created_by.as_deref().and_then(|id| id.parse().ok());
+        let list = (wanted, enabled);
         let page = Page::of(page.as_ref(), &list)?;
         // Others' rules do not exist for whoever does not manage them.
         let created_by = if actor.manages { wanted } else { Some(actor.user_id) };
-        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (mut rules, total) = if !actor.manages && wanted.is_some_and(|wanted| wanted != actor.user_id) {
             (Vec::new(), 0)
         } else {
-            store::rule::list(&mut tx, created_by, *enabled, &page).await?
+            store::rule::list(&mut tx, created_by, enabled, &page).await?
         };
         drop(tx);
         let meta = page.meta(&mut rules, total, &list, |rule| (None, rule.id));
@@ -139,6 +140,10 @@ impl AutomationService for Rpc {
         let mut after = before.clone();
         convert::change(&mut after, &mask, automation.unwrap_or_default(), timezone(&principal))?;
         if after != before {
+            if after.terms != before.terms {
+                require_task_rights(&principal)?;
+                after.terms_version += 1;
+            }
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::rule::save(&mut tx, &after).await?;
             tx.publish(publish::updated(&after)).await?;
@@ -156,27 +161,17 @@ impl AutomationService for Rpc {
         let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?;
         let id = rule_id(&request.get_ref().id)?;
-        // Disabled first: what is under way ends before its history is deleted.
         let mut tx = self.db.begin(principal.tenant()).await?;
-        let mut rule = actor(principal).sees(store::rule::lock(&mut tx, id).await?)?;
+        let rule = actor(principal).sees(store::rule::lock(&mut tx, id).await?)?;
         expected.check(rule.version)?;
-        if rule.enabled {
-            disable(&mut tx, &mut rule).await?;
-        }
+        pausing::cancel_executions(&mut tx, &rule).await?;
+        store::rule::delete(&mut tx, id, self.db.clock().now()).await?;
+        let deleted = Deleted { account_id: rule.account_id, rule_id: id };
+        tx.enqueue(deletion::CLEAR, &deleted).await?;
+        pausing::release(&mut tx, rule.delegation_id.into_iter().collect()).await?;
+        tx.publish(publish::deleted(&Rule { enabled: false, ..rule })).await?;
         tx.commit().await?;
-        self.wait_for_actions(rule.account_id, id).await?;
-        let mut tx = self.db.begin(principal.tenant()).await?;
-        let Some(rule) = store::rule::lock(&mut tx, id).await? else {
-            return Ok(Response::new(DeleteAutomationResponse {}));
-        };
-        store::rule::delete(&mut tx, id).await?;
-        tx.publish(publish::deleted(&rule)).await?;
-        tx.commit().await?;
-        if let Some(delegation_id) = rule.delegation_id
-            && let Err(error) = self.delegations.release(&[delegation_id]).await
-        {
-            tracing::warn!(%error, delegation.id = %delegation_id, "cannot release a grant");
-        }
+        self.wait_for_actions(deleted.account_id, id).await?;
         Ok(Response::new(DeleteAutomationResponse {}))
     }
 
@@ -184,50 +179,62 @@ impl AutomationService for Rpc {
         &self,
         request: Request<ToggleAutomationRequest>,
     ) -> Result<Response<ToggleAutomationResponse>, Status> {
+        let call = Idempotency::of("ToggleAutomation", request.metadata(), request.get_ref())?;
+        let expected = Preconditions::of(request.metadata())?;
         let principal = principal(&request)?.clone();
-        let actor = actor(&principal);
         let ToggleAutomationRequest { id, enabled } = request.into_inner();
         let id = rule_id(&id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let seen = actor.sees(store::rule::get(&mut tx, id).await?)?;
+        if let Some(response) = tx.recall(&call).await? {
+            return Ok(Response::new(response));
+        }
+        let seen = actor(&principal).sees(store::rule::get(&mut tx, id).await?)?;
         drop(tx);
+        expected.check(seen.version)?;
         let enable = enabled.unwrap_or(!seen.enabled);
         if enable {
-            actor.owns(&seen)?;
+            actor(&principal).owns(&seen)?;
+            require_task_rights(&principal)?;
         }
         // No transaction waits for another service.
         let granted = match seen.delegation_id {
             None if enable => Some(self.grant(&principal, self.db.clock().new_id(), &seen.name).await?),
             _ => None,
         };
-        let mut tx = self.db.begin(principal.tenant()).await?;
-        let mut rule = actor.sees(store::rule::lock(&mut tx, id).await?)?;
-        let unused = match granted {
-            Some(granted) if rule.delegation_id.is_none() => {
-                rule.delegation_id = Some(granted);
-                None
-            }
-            granted => granted,
-        };
-        if enable && !rule.enabled {
-            let now = self.db.clock().now();
-            (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
-            (rule.version, rule.updated_at) = (rule.version + 1, now);
-            store::rule::save(&mut tx, &rule).await?;
-            tx.publish(publish::enabled(&rule)).await?;
-        } else if !enable && rule.enabled {
-            disable(&mut tx, &mut rule).await?;
+        let set = self.set_enabled(&principal, (id, enable), granted, (&call, &expected)).await;
+        let used = set.as_ref().is_ok_and(|(_, delegation_id)| *delegation_id == granted);
+        if let Some(unused) = granted.filter(|_| !used) {
+            self.release(unused).await;
         }
-        tx.commit().await?;
-        if let Some(unused) = unused
-            && let Err(error) = self.delegations.release(&[unused]).await
-        {
-            tracing::warn!(%error, delegation.id = %unused, "cannot release a grant");
-        }
+        let (response, _) = set?;
         if !enable {
-            self.wait_for_actions(rule.account_id, id).await?;
+            self.wait_for_actions(principal.account_id(), id).await?;
         }
-        Ok(Response::new(ToggleAutomationResponse { automation: Some(convert::automation(rule)?) }))
+        Ok(Response::new(response))
+    }
+
+    async fn adopt_automation(
+        &self,
+        request: Request<AdoptAutomationRequest>,
+    ) -> Result<Response<AdoptAutomationResponse>, Status> {
+        let call = Idempotency::of("AdoptAutomation", request.metadata(), request.get_ref())?;
+        let expected = Preconditions::of(request.metadata())?;
+        let principal = principal(&request)?.clone();
+        let id = rule_id(&request.get_ref().id)?;
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        if let Some(response) = tx.recall(&call).await? {
+            return Ok(Response::new(response));
+        }
+        let seen = actor(&principal).sees(store::rule::get(&mut tx, id).await?)?;
+        drop(tx);
+        expected.check(seen.version)?;
+        // No transaction waits for another service.
+        let granted = self.grant(&principal, self.db.clock().new_id(), &seen.name).await?;
+        let adopted = self.adopt(&principal, id, granted, (&call, &expected)).await;
+        if !adopted.as_ref().is_ok_and(|(_, used)| *used) {
+            self.release(granted).await;
+        }
+        Ok(Response::new(adopted?.0))
     }
 
     async fn test_automation(
@@ -255,7 +262,8 @@ impl AutomationService for Rpc {
         }
         let task_id =
             task_id.as_deref().map(|id| id.parse().map_err(|_| Error::from(Reason::TaskNotFound))).transpose()?;
-        let rights = Rights::of_caller(&principal.caller, principal.account_id())?;
+        let account_id = principal.account_id();
+        let rights = self.delegations.rights_of_caller(&principal.caller, account_id, AUDIENCE).await?;
         let now = self.db.clock().now();
         let found = preview::preview(&self.tasks, &rights, (&name, &definition), task_id, now).await?;
         let conditions = found.conditions.into_iter().map(|leaf| {
@@ -317,6 +325,89 @@ impl Rpc {
         self.delegations.create(&principal.caller, principal.account_id(), &SCOPES, name, key).await
     }
 
+    /// Ends a grant that nothing needs any more, or tries to.
+    async fn release(&self, delegation_id: Uuid) {
+        if let Err(error) = self.delegations.release(&[delegation_id]).await {
+            tracing::warn!(%error, delegation.id = %delegation_id, "cannot release a grant");
+        }
+    }
+
+    /// Enables or disables a rule. One without a grant gets `granted`. Returns the response, and the grant of the rule.
+    async fn set_enabled(
+        &self,
+        principal: &Principal,
+        (id, enable): (Uuid, bool),
+        granted: Option<Uuid>,
+        (call, expected): (&Idempotency, &Preconditions),
+    ) -> Result<(ToggleAutomationResponse, Option<Uuid>)> {
+        let actor = actor(principal);
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(response) = tx.replay(call).await? {
+            return Ok((response, None));
+        }
+        let mut rule = actor.sees(store::rule::lock(&mut tx, id).await?)?;
+        expected.check(rule.version)?;
+        if enable && !rule.enabled {
+            actor.owns(&rule)?;
+            rule.delegation_id = Some(rule.delegation_id.or(granted).ok_or_else(|| Error::from(Reason::Unavailable))?);
+            let now = self.db.clock().now();
+            (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
+            (rule.version, rule.updated_at) = (rule.version + 1, now);
+            store::rule::save(&mut tx, &rule).await?;
+            tx.publish(publish::enabled(&rule)).await?;
+        } else if !enable && rule.enabled {
+            rule.enabled = false;
+            (rule.version, rule.updated_at) = (rule.version + 1, self.db.clock().now());
+            store::rule::save(&mut tx, &rule).await?;
+            pausing::cancel_executions(&mut tx, &rule).await?;
+            tx.publish(publish::disabled(&rule)).await?;
+        }
+        let delegation_id = rule.delegation_id;
+        let response = ToggleAutomationResponse { automation: Some(convert::automation(rule)?) };
+        tx.remember(call, &response).await?;
+        tx.commit().await?;
+        Ok((response, delegation_id))
+    }
+
+    /// Lets a rule act for the caller by the grant. Returns the response, and whether the rule needs the grant: one of the
+    /// caller's own that has one keeps it.
+    async fn adopt(
+        &self,
+        principal: &Principal,
+        id: Uuid,
+        granted: Uuid,
+        (call, expected): (&Idempotency, &Preconditions),
+    ) -> Result<(AdoptAutomationResponse, bool)> {
+        let user_id = principal.user_id();
+        let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(response) = tx.replay(call).await? {
+            return Ok((response, false));
+        }
+        let mut rule = actor(principal).sees(store::rule::lock(&mut tx, id).await?)?;
+        expected.check(rule.version)?;
+        let adopts = rule.created_by != user_id || rule.delegation_id.is_none();
+        if adopts {
+            if rule.created_by != user_id && store::rule::lock_count_of(&mut tx, user_id).await? >= MAX_RULES_PER_PERSON
+            {
+                return Err(Reason::AutomationLimit.into());
+            }
+            pausing::cancel_executions(&mut tx, &rule).await?;
+            pausing::release(&mut tx, rule.delegation_id.into_iter().collect()).await?;
+            let now = self.db.clock().now();
+            (rule.created_by, rule.delegation_id) = (user_id, Some(granted));
+            if rule.paused_reason == Some(PausedReason::CreatorLeft) {
+                (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
+            }
+            (rule.version, rule.terms_version, rule.updated_at) = (rule.version + 1, rule.terms_version + 1, now);
+            store::rule::save(&mut tx, &rule).await?;
+            tx.publish(publish::adopted(&rule)).await?;
+        }
+        let response = AdoptAutomationResponse { automation: Some(convert::automation(rule)?) };
+        tx.remember(call, &response).await?;
+        tx.commit().await?;
+        Ok((response, adopts))
+    }
+
     /// Saves a new rule. Returns the response, and whether the rule was saved now: a call that was repeated meanwhile has been.
     async fn save_new(
         &self,
@@ -328,7 +419,7 @@ impl Rpc {
         if let Some(response) = tx.replay(call).await? {
             return Ok((response, false));
         }
-        if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON).await? {
+        if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON, MAX_RULES_PER_ACCOUNT).await? {
             return Err(Reason::AutomationLimit.into());
         }
         tx.publish(publish::created(&rule)).await?;
@@ -339,15 +430,6 @@ impl Rpc {
         tx.commit().await?;
         Ok((response, true))
     }
-}
-
-/// Disables a locked rule at somebody's wish, and cancels its executions.
-async fn disable(tx: &mut Tx, rule: &mut Rule) -> Result<()> {
-    rule.enabled = false;
-    (rule.version, rule.updated_at) = (rule.version + 1, tx.db().clock().now());
-    store::rule::save(tx, rule).await?;
-    pausing::cancel_executions(tx, rule).await?;
-    tx.publish(publish::disabled(rule)).await
 }
 
 /// What is surprising about a rule among the enabled ones of its account.
@@ -365,10 +447,6 @@ async fn warnings_about(tx: &mut Tx, rule: &Rule) -> Result<Vec<AutomationWarnin
 
 fn timezone(principal: &Principal) -> &str {
     &principal.membership.settings.timezone
-}
-
-fn not_a_uuid(field: &str) -> Error {
-    Error::invalid(field, "must be a UUID")
 }
 
 /// The names of the operators of conditions on a field.

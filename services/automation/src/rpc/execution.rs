@@ -1,7 +1,6 @@
 //! Execution RPCs.
 
 use baton_access::principal;
-use baton_clients::Rights;
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::automation::v1::{
@@ -10,13 +9,13 @@ use baton_proto::{
     },
     convert::datetime,
 };
-use baton_store::Page;
+use baton_store::{Idempotency, Page};
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Rpc, actor, rule_id};
+use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
     application::dispatch::{self, Run},
     convert::execution as convert,
@@ -39,7 +38,7 @@ impl ExecutionService for Rpc {
         };
         let list = (rule_id, message.status, filter.from, filter.to);
         let page = Page::of(message.page.as_ref(), &list)?;
-        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         actor(principal).sees(store::rule::get(&mut tx, rule_id).await?)?;
         let (mut executions, total) = store::execution::list(&mut tx, rule_id, filter, &page).await?;
         drop(tx);
@@ -52,6 +51,7 @@ impl ExecutionService for Rpc {
         &self,
         request: Request<RetryExecutionRequest>,
     ) -> Result<Response<RetryExecutionResponse>, Status> {
+        let call = Idempotency::of("RetryExecution", request.metadata(), request.get_ref())?;
         let principal = principal(&request)?;
         let (actor, account_id) = (actor(principal), principal.account_id());
         let RetryExecutionRequest { automation_id, execution_id } = request.get_ref();
@@ -59,18 +59,26 @@ impl ExecutionService for Rpc {
         let not_found = || Error::from(Reason::ExecutionNotFound);
         let execution_id: Uuid = execution_id.parse().map_err(|_| not_found())?;
         let mut tx = self.db.begin(principal.tenant()).await?;
+        if let Some(response) = tx.replay(&call).await? {
+            return Ok(Response::new(response));
+        }
         let rule = actor.sees(store::rule::lock(&mut tx, rule_id).await?)?;
         actor.owns(&rule)?;
+        require_task_rights(principal)?;
         let execution = store::execution::lock(&mut tx, rule_id, execution_id).await?;
         let mut execution = execution.ok_or_else(not_found)?;
-        if !execution.is_repeatable() || !rule.enabled || rule.version != execution.rule_version {
+        if !execution.is_repeatable() || !rule.enabled || rule.terms_version != execution.terms_version {
             return Err(Error::from(Reason::ExecutionNotRetryable).into());
         }
-        execution.repeat(self.db.clock().now());
-        store::execution::save(&mut tx, &execution, None).await?;
-        dispatch::enqueue(&mut tx, &[Run { account_id, rule_id, occurrence: execution.occurrence.clone() }]).await?;
+        let now = self.db.clock().now();
+        execution.repeat(now);
+        store::execution::repeat(&mut tx, &execution).await?;
+        let run = Run::new(account_id, rule_id, execution.occurrence.clone(), now);
+        dispatch::enqueue(&mut tx, &[Run { repetition: execution.repetitions, ..run }]).await?;
+        let response = RetryExecutionResponse { execution: Some(convert::execution(execution)) };
+        tx.remember(&call, &response).await?;
         tx.commit().await?;
-        Ok(Response::new(RetryExecutionResponse { execution: Some(convert::execution(execution)) }))
+        Ok(Response::new(response))
     }
 
     async fn list_task_executions(
@@ -83,10 +91,11 @@ impl ExecutionService for Rpc {
         let not_found = || Error::from(Reason::TaskNotFound);
         let task_id: Uuid = message.task_id.parse().map_err(|_| not_found())?;
         let page = Page::of(message.page.as_ref(), &task_id)?;
-        let rights = Rights::of_caller(&principal.caller, principal.account_id())?;
+        let account_id = principal.account_id();
+        let rights = self.delegations.rights_of_caller(&principal.caller, account_id, AUDIENCE).await?;
         self.tasks.task(&rights, task_id).await?.ok_or_else(not_found)?;
         let created_by = (!actor.manages).then_some(actor.user_id);
-        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (mut executions, total) = store::execution::list_of_task(&mut tx, task_id, created_by, &page).await?;
         drop(tx);
         let meta = page.meta(&mut executions, total, &task_id, |execution| (None, execution.id));

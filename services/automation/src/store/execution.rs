@@ -1,8 +1,10 @@
 //! Executions.
 
+use std::time::Duration;
+
 use baton_errors::{Error, Result};
 use baton_rules::Occurrence;
-use baton_store::{Page, ReadTx, Tx};
+use baton_store::{Db, Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -17,13 +19,14 @@ struct Row {
     id: Uuid,
     rule_id: Uuid,
     created_by: Uuid,
-    rule_version: i32,
+    terms_version: i32,
     occurrence: Json<Occurrence>,
     status: String,
     reason: Option<String>,
     actions: Json<Vec<Outcome>>,
     plan: Option<Json<Plan>>,
     repetitions: i32,
+    takes: i32,
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
 }
@@ -37,13 +40,14 @@ impl TryFrom<Row> for Execution {
             id: row.id,
             rule_id: row.rule_id,
             created_by: row.created_by,
-            rule_version: row.rule_version,
+            terms_version: row.terms_version,
             occurrence: row.occurrence.0,
             status: status.ok_or_else(|| Error::internal("an execution has an unknown status"))?,
             reason: row.reason,
             actions: row.actions.0,
             plan: row.plan.map(|plan| plan.0),
             repetitions: row.repetitions,
+            takes: row.takes,
             started_at: row.started_at,
             ended_at: row.ended_at,
         })
@@ -56,7 +60,7 @@ pub(crate) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<bool> {
     let occurrence = &execution.occurrence;
     let added = sqlx::query!(
         "insert into automation.executions
-             (id, account_id, rule_id, created_by, rule_version, event_id, event_type, task_id, status, reason, depth, late,
+             (id, account_id, rule_id, created_by, terms_version, event_id, event_type, task_id, status, reason, depth, late,
               occurrence, actions, occurred_at, started_at, ended_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          on conflict on constraint executions_event do nothing",
@@ -64,7 +68,7 @@ pub(crate) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<bool> {
         account_id,
         execution.rule_id,
         execution.created_by,
-        execution.rule_version,
+        execution.terms_version,
         occurrence.event_id,
         occurrence.kind,
         occurrence.task_id,
@@ -88,8 +92,8 @@ pub(crate) async fn of_event(tx: &mut ReadTx, rule_id: Uuid, event_id: Uuid) -> 
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
         Row,
-        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+        r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
            from automation.executions where account_id = $1 and rule_id = $2 and event_id = $3"#,
         account_id,
         rule_id,
@@ -103,8 +107,8 @@ pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<
     let account_id = tx.tenant().account_id;
     let row = sqlx::query_as!(
         Row,
-        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+        r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
            from automation.executions where account_id = $1 and rule_id = $2 and id = $3 for update"#,
         account_id,
         rule_id,
@@ -113,27 +117,121 @@ pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<
     row.fetch_optional(tx.connection()).await?.map(Execution::try_from).transpose()
 }
 
-/// Saves what became of a locked execution. `acting_until` is the time until which a call may be under way.
-pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting_until: Option<DateTime<Utc>>) -> Result<()> {
+/// Takes on a locked execution: whoever had it before changes it no more.
+pub(crate) async fn take(tx: &mut Tx, execution: &mut Execution) -> Result<()> {
     let account_id = tx.tenant().account_id;
-    sqlx::query!(
+    let takes = sqlx::query_scalar!(
+        "update automation.executions set takes = takes + 1 where account_id = $1 and id = $2 returning takes",
+        account_id,
+        execution.id,
+    );
+    execution.takes = takes.fetch_one(tx.connection()).await?;
+    Ok(())
+}
+
+/// Saves what became of an execution. `acting` is how long a call may be under way from now on. Returns `false`, and changes
+/// nothing, when another worker has taken it on or it was ended.
+pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting: Option<Duration>) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let saved = sqlx::query!(
         "update automation.executions
-         set status = $3, reason = $4, actions = $5, plan = $6, acting_until = $7, repetitions = $8, started_at = $9, ended_at = $10
-         where account_id = $1 and id = $2",
+         set status = $3, reason = $4, actions = $5, plan = $6, acting_until = clock_timestamp() + make_interval(secs => $7),
+             ended_at = $8
+         where account_id = $1 and id = $2 and takes = $9 and ended_at is null",
         account_id,
         execution.id,
         execution.status.name(),
         execution.reason,
         Json(&execution.actions) as _,
         execution.plan.as_ref().map(Json) as _,
-        acting_until,
+        acting.map(|acting| acting.as_secs_f64()),
+        execution.ended_at,
+        execution.takes,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(saved.rows_affected() == 1)
+}
+
+/// Lets a locked execution that has ended run again.
+pub(crate) async fn repeat(tx: &mut Tx, execution: &Execution) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "update automation.executions
+         set status = $3, reason = $4, actions = $5, repetitions = $6, started_at = $7, ended_at = null
+         where account_id = $1 and id = $2",
+        account_id,
+        execution.id,
+        execution.status.name(),
+        execution.reason,
+        Json(&execution.actions) as _,
         execution.repetitions,
         execution.started_at,
-        execution.ended_at,
     )
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Executions of all accounts that have begun before a time and not ended: account, rule and id of some.
+pub(crate) async fn unfinished(db: &Db, before: DateTime<Utc>) -> Result<Vec<(Uuid, Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        "select account_id, rule_id, id from automation.executions
+         where ended_at is null and started_at < $1 order by started_at limit 200",
+        before,
+    );
+    let rows = rows.fetch_all(db.system()).await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.rule_id, row.id)).collect())
+}
+
+/// Deletes some executions of a deleted rule, and the rule when it has none left. Returns whether it has.
+pub(crate) async fn clear(db: &Db, account_id: Uuid, rule_id: Uuid) -> Result<bool> {
+    const BATCH: i64 = 5_000;
+    let deleted = sqlx::query!(
+        "delete from automation.executions where id in
+             (select id from automation.executions where account_id = $1 and rule_id = $2 limit $3)",
+        account_id,
+        rule_id,
+        BATCH,
+    );
+    if deleted.execute(db.system()).await?.rows_affected() > 0 {
+        return Ok(true);
+    }
+    let rule = sqlx::query!(
+        "delete from automation.rules where account_id = $1 and id = $2 and deleted_at is not null",
+        account_id,
+        rule_id,
+    );
+    rule.execute(db.system()).await?;
+    Ok(false)
+}
+
+/// Whether a limit has stopped an execution of the rule since a time.
+pub(crate) async fn is_limited_since(tx: &mut Tx, rule_id: Uuid, reason: &str, since: DateTime<Utc>) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let limited = sqlx::query_scalar!(
+        r#"select exists (select from automation.executions
+                          where account_id = $1 and rule_id = $2 and status = 'skipped' and reason = $3
+                            and started_at > $4) as "limited!""#,
+        account_id,
+        rule_id,
+        reason,
+        since,
+    );
+    Ok(limited.fetch_one(tx.connection()).await?)
+}
+
+/// In how many minutes since a time limits have stopped executions of the rule.
+pub(crate) async fn limited_minutes(tx: &mut Tx, rule_id: Uuid, since: DateTime<Utc>) -> Result<i64> {
+    let account_id = tx.tenant().account_id;
+    let minutes = sqlx::query_scalar!(
+        r#"select count(distinct date_trunc('minute', started_at)) as "minutes!" from automation.executions
+           where account_id = $1 and rule_id = $2 and status = 'skipped' and started_at > $3"#,
+        account_id,
+        rule_id,
+        since,
+    );
+    Ok(minutes.fetch_one(tx.connection()).await?)
 }
 
 /// Executions of a rule on one task since a time, without those that limits have stopped.
@@ -150,32 +248,32 @@ pub(crate) async fn count_recent(tx: &mut Tx, rule_id: Uuid, task_id: Uuid, sinc
     Ok(count.fetch_one(tx.connection()).await?)
 }
 
-/// Ends the executions of a rule that have begun, because it was disabled, and returns them.
-pub(crate) async fn cancel_all(tx: &mut Tx, rule_id: Uuid, now: DateTime<Utc>) -> Result<Vec<Execution>> {
+/// Locks the executions of a rule that have not ended and are not under way.
+pub(crate) async fn lock_idle(tx: &mut Tx, rule_id: Uuid) -> Result<Vec<Execution>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, started_at, ended_at
+        r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
            from automation.executions
-           where account_id = $1 and rule_id = $2 and status = 'running' and (acting_until is null or acting_until <= $3)
+           where account_id = $1 and rule_id = $2 and ended_at is null
+             and (acting_until is null or acting_until <= clock_timestamp())
            order by id for update"#,
         account_id,
         rule_id,
-        now,
     );
     rows.fetch_all(tx.connection()).await?.into_iter().map(Execution::try_from).collect()
 }
 
 /// Whether a call of an execution of the rule may be under way.
-pub(crate) async fn is_acting(tx: &mut ReadTx, rule_id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+pub(crate) async fn is_acting(tx: &mut ReadTx, rule_id: Uuid) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let acting = sqlx::query_scalar!(
         r#"select exists (select from automation.executions
-                          where account_id = $1 and rule_id = $2 and acting_until > $3) as "acting!""#,
+                          where account_id = $1 and rule_id = $2 and ended_at is null
+                            and acting_until > clock_timestamp()) as "acting!""#,
         account_id,
         rule_id,
-        now,
     );
     Ok(acting.fetch_one(tx.connection()).await?)
 }
@@ -194,8 +292,8 @@ pub(crate) async fn list(tx: &mut ReadTx, rule_id: Uuid, filter: Filter, page: &
     let status = filter.status.map(ExecutionStatus::name);
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, started_at, ended_at
+        r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
            from automation.executions
            where account_id = $1 and rule_id = $2 and ($3::text is null or status = $3)
              and ($4::timestamptz is null or started_at >= $4) and ($5::timestamptz is null or started_at < $5) and id < $6
@@ -236,8 +334,8 @@ pub(crate) async fn list_of_task(
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, rule_id, created_by, rule_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, started_at, ended_at
+        r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
            from automation.executions
            where account_id = $1 and task_id = $2 and ($3::uuid is null or created_by = $3) and id < $4
            order by id desc limit $5 offset $6"#,

@@ -28,6 +28,7 @@ struct Row {
     execution_count: i32,
     last_executed_at: Option<DateTime<Utc>>,
     version: i32,
+    terms_version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -58,28 +59,24 @@ impl TryFrom<Row> for Rule {
             execution_count: row.execution_count,
             last_executed_at: row.last_executed_at,
             version: row.version,
+            terms_version: row.terms_version,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
     }
 }
 
-/// Inserts a rule, unless its creator has `limit` of them; then returns `false`.
-pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, limit: i64) -> Result<bool> {
+/// Inserts a rule, unless its creator or the account has the maximum number of them; then returns `false`.
+pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_account: i64) -> Result<bool> {
     let account_id = tx.tenant().account_id;
-    // Concurrent inserts of one person wait for each other, so that they do not exceed the limit together.
-    sqlx::query!(
-        "select pg_advisory_xact_lock(hashtextextended($1, 0))",
-        format!("automation.rules/{}", rule.created_by)
-    )
-    .execute(tx.connection())
-    .await?;
+    lock_person(tx, rule.created_by).await?;
     let added = sqlx::query!(
         "insert into automation.rules
              (id, account_id, created_by, name, description, trigger_type, trigger_conditions, actions, timezone, enabled,
-              enabled_at, delegation_id, version, created_at, updated_at)
-         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $11, $12, $13, $13
-         where (select count(*) from automation.rules where account_id = $2 and created_by = $3) < $14",
+              enabled_at, delegation_id, version, terms_version, created_at, updated_at)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $11, $12, 1, $13, $13
+         where (select count(*) from automation.rules where account_id = $2 and created_by = $3 and deleted_at is null) < $14
+           and (select count(*) from automation.rules where account_id = $2 and deleted_at is null) < $15",
         rule.id,
         account_id,
         rule.created_by,
@@ -93,18 +90,32 @@ pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, limit: i64) -> Result<bool>
         rule.delegation_id,
         rule.version,
         rule.created_at,
-        limit,
+        per_person,
+        per_account,
     )
     .execute(tx.connection())
     .await?;
     Ok(added.rows_affected() == 1)
 }
 
+/// Lets concurrent changes of the number of a person's rules wait for each other, so that they do not exceed the limit together.
+async fn lock_person(tx: &mut Tx, user_id: Uuid) -> Result<()> {
+    let key = format!("automation.rules/{}/{user_id}", tx.tenant().account_id);
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", key).execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// The number of a person's rules, which no other transaction changes until this one ends.
+pub(crate) async fn lock_count_of(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
+    lock_person(tx, user_id).await?;
+    count_of(tx, user_id).await
+}
+
 /// The number of a person's rules.
 pub(crate) async fn count_of(tx: &mut ReadTx, user_id: Uuid) -> Result<i64> {
     let account_id = tx.tenant().account_id;
     let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from automation.rules where account_id = $1 and created_by = $2"#,
+        r#"select count(*) as "count!" from automation.rules where account_id = $1 and created_by = $2 and deleted_at is null"#,
         account_id,
         user_id,
     );
@@ -118,9 +129,9 @@ pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
-           from automation.rules where account_id = $1 and id = $2"#,
+           from automation.rules where account_id = $1 and id = $2 and deleted_at is null"#,
         account_id,
         id,
     );
@@ -134,9 +145,9 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
-           from automation.rules where account_id = $1 and id = $2 for update"#,
+           from automation.rules where account_id = $1 and id = $2 and deleted_at is null for update"#,
         account_id,
         id,
     );
@@ -150,9 +161,9 @@ pub(crate) async fn lock_shared(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
-           from automation.rules where account_id = $1 and id = $2 for share"#,
+           from automation.rules where account_id = $1 and id = $2 and deleted_at is null for share"#,
         account_id,
         id,
     );
@@ -171,10 +182,10 @@ pub(crate) async fn list(
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules
-           where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3) and id < $4
+           where account_id = $1 and deleted_at is null and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3) and id < $4
            order by id desc limit $5 offset $6"#,
         account_id,
         created_by,
@@ -187,7 +198,7 @@ pub(crate) async fn list(
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!" from automation.rules
-           where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3)"#,
+           where account_id = $1 and deleted_at is null and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3)"#,
         account_id,
         created_by,
         enabled,
@@ -202,8 +213,8 @@ pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
     let account_id = tx.tenant().account_id;
     sqlx::query!(
         "update automation.rules
-         set name = $3, description = $4, trigger_type = $5, trigger_conditions = $6, actions = $7, timezone = $8, enabled = $9,
-             enabled_at = $14, paused_reason = $10, delegation_id = $11, version = $12, updated_at = $13,
+         set created_by = $15, name = $3, description = $4, trigger_type = $5, trigger_conditions = $6, actions = $7, timezone = $8, enabled = $9,
+             enabled_at = $14, paused_reason = $10, delegation_id = $11, version = $12, terms_version = $16, updated_at = $13,
              refused_in_a_row = case when $9 and not enabled then 0 else refused_in_a_row end
          where account_id = $1 and id = $2",
         account_id,
@@ -220,17 +231,24 @@ pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
         rule.version,
         rule.updated_at,
         rule.enabled_at,
+        rule.created_by,
+        rule.terms_version,
     )
     .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-/// Deletes a rule with its executions.
-pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<()> {
+/// Marks a locked rule as deleted: nobody finds it any more.
+pub(crate) async fn delete(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<()> {
     let account_id = tx.tenant().account_id;
-    let delete = sqlx::query!("delete from automation.rules where account_id = $1 and id = $2", account_id, id);
-    delete.execute(tx.connection()).await?;
+    let update = sqlx::query!(
+        "update automation.rules set enabled = false, delegation_id = null, deleted_at = $3 where account_id = $1 and id = $2",
+        account_id,
+        id,
+        now,
+    );
+    update.execute(tx.connection()).await?;
     Ok(())
 }
 
@@ -252,7 +270,7 @@ pub(crate) async fn enabled(connection: &mut PgConnection, account_id: Uuid) -> 
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, created_at,
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and enabled order by id"#,
         account_id,
@@ -260,37 +278,36 @@ pub(crate) async fn enabled(connection: &mut PgConnection, account_id: Uuid) -> 
     rows.fetch_all(connection).await?.into_iter().map(Rule::try_from).collect()
 }
 
-/// Disables the rules that act for a person, or by a grant, because they may act no more. Returns those that were enabled.
-pub(crate) async fn disable_of(
-    tx: &mut Tx,
-    created_by: Option<Uuid>,
-    delegation_id: Option<Uuid>,
-    now: DateTime<Utc>,
-) -> Result<Vec<Rule>> {
+/// Locks the rules that act for a person.
+pub(crate) async fn lock_of_person(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Rule>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query_as!(
         Row,
-        r#"with ended as (
-               select id, enabled as was_enabled from automation.rules
-               where account_id = $1 and ($2::uuid is null or created_by = $2) and ($3::uuid is null or delegation_id = $3)
-                 and delegation_id is not null
-               order by id for update)
-           update automation.rules r
-           set enabled = false, paused_reason = 'creator_left', delegation_id = null, version = version + 1, updated_at = $4
-           from ended where r.id = ended.id
-           returning r.id, r.account_id, r.created_by, r.name, r.description, r.trigger_type,
-                     r.trigger_conditions as "trigger_conditions: Json<Map<String, Value>>",
-                     r.actions as "actions: Json<Vec<Action>>", r.timezone, ended.was_enabled as "enabled!", r.enabled_at, r.paused_reason,
-                     r.delegation_id, r.execution_count, r.last_executed_at, r.version, r.created_at, r.updated_at"#,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
+                  terms_version, created_at, updated_at
+           from automation.rules where account_id = $1 and created_by = $2 and deleted_at is null order by id for update"#,
         account_id,
-        created_by,
+        user_id,
+    );
+    rows.fetch_all(tx.connection()).await?.into_iter().map(Rule::try_from).collect()
+}
+
+/// Locks the rules that act by a grant.
+pub(crate) async fn lock_of_grant(tx: &mut Tx, delegation_id: Uuid) -> Result<Vec<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
+                  terms_version, created_at, updated_at
+           from automation.rules where account_id = $1 and delegation_id = $2 and deleted_at is null order by id for update"#,
+        account_id,
         delegation_id,
-        now,
-    )
-    .fetch_all(tx.connection())
-    .await?;
-    let rules = rows.into_iter().filter(|row| row.enabled).map(|row| Rule::try_from(Row { enabled: false, ..row }));
-    rules.collect()
+    );
+    rows.fetch_all(tx.connection()).await?.into_iter().map(Rule::try_from).collect()
 }
 
 /// Counts an execution that begins.

@@ -75,7 +75,7 @@ async fn interrupted_execution_goes_on_with_the_calls_that_it_had_planned() {
     .unwrap();
     sqlx::query(
         "insert into automation.jobs (id, kind, payload)
-         select gen_random_uuid(), 'automation.run', jsonb_build_object('account_id', account_id, 'rule_id', rule_id, 'occurrence', occurrence)
+         select gen_random_uuid(), 'automation.run', jsonb_build_object('account_id', account_id, 'rule_id', rule_id, 'occurrence', occurrence, 'enqueued_at', now())
          from automation.executions",
     )
     .execute(&mut *tx)

@@ -1,6 +1,7 @@
 //! Limits that stop loops.
 
-use baton_proto::baton::automation::v1::{ExecutionStatus, TriggerType};
+use baton_proto::baton::automation::v1::{ExecutionStatus, GetAutomationRequest, PausedReason, TriggerType};
+use baton_testkit::eventually;
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -8,7 +9,7 @@ use crate::fixture::Fixture;
 #[tokio::test]
 async fn rule_does_not_run_on_what_it_caused_and_a_pair_that_undoes_each_other_ends() {
     let fixture = Fixture::start().await;
-    let (ada, bob) = (&fixture.team.user_a1, &fixture.team.user_a1);
+    let ada = &fixture.team.user_a1;
     let on = |field: &str| json!({"fields": [field]});
     let set = |priority: &str| json!({"type": "set_field", "field": "priority", "value": priority});
     let own =
@@ -17,7 +18,7 @@ async fn rule_does_not_run_on_what_it_caused_and_a_pair_that_undoes_each_other_e
         .rule(ada, TriggerType::TaskUpdated, json!({"fields": ["priority"], "priority": "low"}), &[set("high")])
         .await;
     let down = fixture
-        .rule(bob, TriggerType::TaskUpdated, json!({"fields": ["priority"], "priority": "high"}), &[set("low")])
+        .rule(ada, TriggerType::TaskUpdated, json!({"fields": ["priority"], "priority": "high"}), &[set("low")])
         .await;
     let task = fixture.create(ada, "Ship it").await;
     // By hand once; the rest is theirs.
@@ -45,12 +46,13 @@ async fn rule_runs_ten_times_an_hour_on_one_task() {
         fixture.touch(ada, &busy.id, &format!("Title {n}")).await;
     }
     fixture.touch(ada, &other.id, "Another title").await;
-    let executions = fixture.ended(ada, &rule, 13).await;
+    fixture.settle().await;
+    let executions = fixture.history(ada, &rule).await;
     let of = |id: &str, status| {
         executions.iter().filter(|it| it.task_id.as_deref() == Some(id) && it.status() == status).count()
     };
     assert_eq!(of(&busy.id, ExecutionStatus::Succeeded), 10);
-    assert_eq!(of(&busy.id, ExecutionStatus::Skipped), 2);
+    assert_eq!(of(&busy.id, ExecutionStatus::Skipped), 1, "one line a minute");
     assert_eq!(of(&other.id, ExecutionStatus::Succeeded), 1);
     let skipped = executions.iter().find(|it| it.status() == ExecutionStatus::Skipped).unwrap();
     assert_eq!(skipped.reason.as_deref(), Some("TASK_RATE_LIMIT"));
@@ -70,4 +72,33 @@ async fn rule_runs_on_no_event_from_before_it_was_enabled() {
     fixture.touch(ada, &task.id, "While it is enabled").await;
     fixture.settle().await;
     assert_eq!(fixture.ended(ada, &rule, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn rule_that_keeps_running_into_its_limits_is_paused() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let comment = json!({"type": "add_comment", "message": "Again"});
+    let rule = fixture.rule(ada, TriggerType::TaskUpdated, json!({"fields": ["title"]}), &[comment]).await;
+    let task = fixture.create(ada, "Busy").await;
+    for n in 0..11 {
+        fixture.touch(ada, &task.id, &format!("Title {n}")).await;
+    }
+    fixture.settle().await;
+    for minutes in [2, 1] {
+        assert!(fixture.history(ada, &rule).await.iter().any(|it| it.status() == ExecutionStatus::Skipped));
+        // As if that had been some minutes ago.
+        sqlx::query("update automation.executions set started_at = started_at - make_interval(mins => $1) where status = 'skipped'")
+            .bind(minutes)
+            .execute(&fixture.context.admin())
+            .await
+            .unwrap();
+        fixture.touch(ada, &task.id, &format!("{minutes} minutes later")).await;
+        fixture.settle().await;
+    }
+    let request = fixture.call(ada, GetAutomationRequest { id: rule.id.clone() });
+    let paused = fixture.rules().get_automation(request).await.unwrap().into_inner().automation.unwrap();
+    assert_eq!((paused.enabled, paused.paused_reason()), (false, PausedReason::LoopSuspected));
+    let message = eventually(|| async { fixture.messages(ada).await.into_iter().next() }).await;
+    assert!(message.text.unwrap().contains("loop"));
 }

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use baton_errors::Reason;
 use baton_proto::baton::{
     auth::v1::{DeactivateRequest, EndDelegationRequest, delegation_service_client::DelegationServiceClient},
-    automation::v1::{Automation, ExecutionStatus, GetAutomationRequest, PausedReason, TriggerType},
-    task::v1::{CreateTaskRequest, TaskVisibility},
+    automation::v1::{
+        AdoptAutomationRequest, Automation, ExecutionStatus, GetAutomationRequest, PausedReason, TriggerType,
+    },
+    task::v1::{
+        CreateTaskRequest, SuggestAssigneesRequest, TaskVisibility, assignment_service_client::AssignmentServiceClient,
+    },
     tenancy::v1::{RemoveMemberRequest, member_service_client::MemberServiceClient},
 };
 use baton_testkit::{Person, eventually, reason};
@@ -125,10 +129,10 @@ async fn nobody_is_told_of_a_task_that_they_do_not_see() {
 #[tokio::test]
 async fn demotion_takes_the_rights_of_rules_with_it() {
     let fixture = Fixture::start().await;
-    let (boss, ada) = (&fixture.team.manager_a, &fixture.team.user_a1);
+    let boss = &fixture.team.manager_a;
     let assign = json!({"type": "assign", "to": "suggested"});
     let rule = fixture.rule(boss, TriggerType::TaskCreated, json!({}), &[assign]).await;
-    fixture.create(boss, "Before").await;
+    let before = fixture.create(boss, "Before").await;
     assert_eq!(fixture.ended(boss, &rule, 1).await[0].status(), ExecutionStatus::Succeeded);
     sqlx::query("update tenancy.memberships set role = 'user' where user_id = $1")
         .bind(boss.user_id)
@@ -137,15 +141,13 @@ async fn demotion_takes_the_rights_of_rules_with_it() {
         .unwrap();
     // Memberships are cached for a second.
     eventually(|| async {
-        let task = fixture.create(boss, "After").await;
-        let message =
-            baton_proto::baton::task::v1::AssignTaskRequest { id: task.id, assigned_to: ada.user_id.to_string() };
-        let refused = fixture.tasks().assign_task(fixture.call(boss, message)).await.err()?;
+        let message = SuggestAssigneesRequest { id: before.id.clone(), limit: None };
+        let mut assignments = AssignmentServiceClient::new(fixture.task_channel());
+        let refused = assignments.suggest_assignees(fixture.call(boss, message)).await.err()?;
         (reason(&refused) == Some(Reason::PermissionMissing)).then_some(())
     })
     .await;
-    fixture.settle().await;
-    let task = fixture.create(boss, "Long after").await;
+    let task = fixture.create(boss, "After").await;
     fixture.settle().await;
     let execution =
         fixture.history(boss, &rule).await.into_iter().find(|it| it.task_id.as_ref() == Some(&task.id)).unwrap();
@@ -187,6 +189,37 @@ async fn ended_grant_disables_the_rule_until_its_creator_enables_it_again() {
     let task = fixture.create(ada, "Ship it").await;
     fixture.touch(ada, &task.id, "Ship it now").await;
     assert_eq!(fixture.ended(ada, &rule, 1).await[0].status(), ExecutionStatus::Succeeded);
+}
+
+#[tokio::test]
+async fn adopted_rule_acts_with_the_rights_of_whoever_adopted_it() {
+    let fixture = Fixture::start().await;
+    let (ada, boss) = (&fixture.team.user_a1, &fixture.team.super_manager);
+    let rule = tagging(&fixture, ada).await;
+    let adopt = async |person: &Person| {
+        let request = fixture.call(person, AdoptAutomationRequest { id: rule.id.clone() });
+        Ok::<_, tonic::Status>(fixture.rules().adopt_automation(request).await?.into_inner().automation.unwrap())
+    };
+    assert_eq!(reason(&adopt(ada).await.unwrap_err()), Some(Reason::PermissionMissing));
+    let grants: Vec<uuid::Uuid> = fixture.all("select id from auth.delegations").await;
+    let request = ada.call_without_account(EndDelegationRequest { id: grants[0].to_string() });
+    DelegationServiceClient::new(fixture.context.auth()).end_delegation(request).await.unwrap();
+    wait_until_left(&fixture, &rule).await;
+    for _ in 0..2 {
+        let adopted = adopt(boss).await.unwrap();
+        assert_eq!((adopted.enabled, adopted.created_by, adopted.version), (true, boss.user_id.to_string(), 3));
+    }
+    assert_eq!(fixture.all::<uuid::Uuid>("select user_id from auth.delegations").await, [boss.user_id]);
+    let task = fixture.create(ada, "Ship it").await;
+    fixture.touch(ada, &task.id, "Ship it now").await;
+    assert_eq!(fixture.ended(boss, &rule, 1).await[0].status(), ExecutionStatus::Succeeded);
+    let timeline = fixture.timeline(ada, &task.id).await;
+    let last = timeline.iter().find(|entry| entry.via.is_some()).unwrap();
+    assert_eq!(last.actor_id, boss.user_id.to_string());
+    // It is not hers any more.
+    let request = fixture.call(ada, GetAutomationRequest { id: rule.id.clone() });
+    let gone = fixture.rules().get_automation(request).await.unwrap_err();
+    assert_eq!(reason(&gone), Some(Reason::AutomationNotFound));
 }
 
 #[tokio::test]
