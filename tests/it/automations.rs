@@ -86,7 +86,7 @@ async fn rule_is_created_tested_run_and_stopped() {
     let log = eventually("the activity log has the rule", || async {
         let log = team.owner.get("/v1/activity-logs?per_page=100").ok().await;
         let actions: Vec<String> =
-            log["entries"].as_array()?.iter().filter_map(|it| Some(it["action"].as_str()?.to_owned())).collect();
+            log["activity_logs"].as_array()?.iter().filter_map(|it| Some(it["action"].as_str()?.to_owned())).collect();
         actions.contains(&"automation.deleted".to_owned()).then_some(actions)
     })
     .await;

@@ -132,16 +132,11 @@ impl<T: Transport> Delegations<T> {
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             purpose: purpose.to_owned(),
         };
-        let request = || {
-            let mut request = on_behalf_of(caller, None, message.clone());
-            if let Ok(key) = key.to_string().parse() {
-                request.metadata_mut().insert(HEADER, key);
-            }
-            request
-        };
-        let response = self
-            .auth
-            .call(request, async |auth, request| DelegationServiceClient::new(auth).create_delegation(request).await);
+        let rights = self.rights_of_caller(caller, account_id, "auth").await?;
+        let response = self.auth.call(
+            || rights.change(message.clone(), key),
+            async |auth, request| DelegationServiceClient::new(auth).create_delegation(request).await,
+        );
         let id = response.await?.delegation.and_then(|delegation| delegation.id.parse().ok());
         id.ok_or_else(|| Error::internal("auth returned no grant"))
     }

@@ -19,5 +19,5 @@ pub use definition::Definition;
 pub use matching::{Rule, RuleIndex};
 pub use occurrence::{MAX_DEPTH, Occurrence, TaskState};
 pub use people::To;
-pub use trigger::{Trigger, TriggerType};
+pub use trigger::{Lasting, Trigger, TriggerType};
 pub use warnings::Warning;

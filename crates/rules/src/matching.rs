@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use baton_catalog::EventType;
+use baton_conditions::choice::Status;
 use chrono_tz::Tz;
 use uuid::Uuid;
 
@@ -51,20 +52,31 @@ impl RuleIndex {
         // One for all rules: only the owner and the time zone differ.
         let mut facts = event.facts(Uuid::nil(), Tz::UTC);
         rules.filter(move |rule| {
+            if rule.definition.trigger.for_seconds.is_some() {
+                // Its conditions are evaluated when the state has lasted.
+                return admits(rule, event, (from, to));
+            }
             (facts.me, facts.timezone) = (rule.owner, rule.definition.timezone);
-            let fields = EventFields { changed_fields: &event.changed_fields, from, to };
-            event.rule_id != Some(rule.id)
-                && rule.definition.trigger.admits(fields)
-                && rule.definition.condition.evaluate(&facts) != Some(false)
+            admits(rule, event, (from, to)) && rule.definition.condition.evaluate(&facts) != Some(false)
         })
     }
+
+    /// Whether any rule waits for a state to last.
+    pub fn waits(&self) -> bool {
+        self.0.values().flatten().any(|rule| rule.definition.trigger.for_seconds.is_some())
+    }
+}
+
+/// Whether the trigger of a rule admits an event that the rule has not caused.
+fn admits(rule: &Rule, event: &Occurrence, (from, to): (Option<Status>, Option<Status>)) -> bool {
+    let fields = EventFields { changed_fields: &event.changed_fields, from, to };
+    event.rule_id != Some(rule.id) && rule.definition.trigger.admits(fields)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::occurrence::TaskState;
-    use baton_conditions::choice::Status;
     use chrono::DateTime;
     use serde_json::{Value, json};
 

@@ -6,7 +6,9 @@ use baton_errors::{Error, Result};
 use serde_json::{Map, Value, json};
 
 /// Keys of the conditions that belong to the trigger.
-pub const KEYS: [&str; 3] = ["fields", "from", "to"];
+pub const KEYS: [&str; 4] = ["fields", "from", "to", "for_seconds"];
+/// How long a state may have to last: a minute to 90 days.
+const FOR_SECONDS: std::ops::RangeInclusive<u32> = 60..=7_776_000;
 /// Fields that a trigger may name.
 const MAX_FIELDS: usize = 20;
 
@@ -132,6 +134,23 @@ impl TriggerType {
         self != Self::MemberJoined
     }
 
+    /// What has to last for `for_seconds`; `None` for a trigger that is a moment only.
+    pub fn lasting(self) -> Option<Lasting> {
+        match self {
+            Self::TaskCreated
+            | Self::TaskStarted
+            | Self::TaskPaused
+            | Self::TaskResumed
+            | Self::TaskCompleted
+            | Self::TaskCanceled
+            | Self::TaskArchived
+            | Self::TaskReopened
+            | Self::TaskStatusChanged => Some(Lasting::Status),
+            Self::TaskAssigned | Self::TaskReassigned => Some(Lasting::Assignee),
+            _ => None,
+        }
+    }
+
     /// The types that an event of this type triggers.
     pub fn of_event(kind: EventType) -> &'static [Self] {
         match kind {
@@ -157,6 +176,15 @@ impl TriggerType {
     }
 }
 
+/// What has to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// The status that the task has after the event.
+    Status,
+    /// The assignee that the task has after the event.
+    Assignee,
+}
+
 /// A trigger with its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
@@ -168,6 +196,8 @@ pub struct Trigger {
     pub from: Option<Status>,
     /// For [`TriggerType::TaskStatusChanged`]: the status after; `None` for any.
     pub to: Option<Status>,
+    /// How long the state after the event has to last before the rule runs, in seconds; `None` to run at once.
+    pub for_seconds: Option<u32>,
 }
 
 /// What an event says that a trigger looks at.
@@ -187,7 +217,7 @@ impl Trigger {
     /// # Errors
     /// VALIDATION_FAILED, naming the member.
     pub fn parse(kind: TriggerType, conditions: &Map<String, Value>, path: &str) -> Result<Self> {
-        let mut trigger = Self { kind, fields: Vec::new(), from: None, to: None };
+        let mut trigger = Self { kind, fields: Vec::new(), from: None, to: None, for_seconds: None };
         for key in KEYS {
             let Some(value) = conditions.get(key) else { continue };
             let field = format!("{path}.{key}");
@@ -195,6 +225,9 @@ impl Trigger {
                 ("fields", TriggerType::TaskUpdated) => trigger.fields = parse_fields(value, &field)?,
                 ("from", TriggerType::TaskStatusChanged) => trigger.from = Some(parse_status(value, &field)?),
                 ("to", TriggerType::TaskStatusChanged) => trigger.to = Some(parse_status(value, &field)?),
+                ("for_seconds", kind) if kind.lasting().is_some() => {
+                    trigger.for_seconds = Some(parse_for_seconds(value, &field)?);
+                }
                 _ => return Err(Error::invalid(field, format!("does not belong to {}", kind.name()))),
             }
         }
@@ -210,6 +243,7 @@ impl Trigger {
         for (key, status) in [("from", self.from), ("to", self.to)] {
             members.extend(status.map(|status| (key.to_owned(), json!(status.name()))));
         }
+        members.extend(self.for_seconds.map(|seconds| ("for_seconds".to_owned(), json!(seconds))));
         members
     }
 
@@ -231,8 +265,31 @@ impl Trigger {
                 sentence.push_str(&format!(" {word} {}", status.name()));
             }
         }
+        if let Some(seconds) = self.for_seconds {
+            sentence.push_str(&format!(", and stays so for {}", duration(seconds)));
+        }
         sentence
     }
+}
+
+/// A duration in its largest unit without a rest.
+fn duration(seconds: u32) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let (count, unit) = units
+        .into_iter()
+        .find(|(length, _)| seconds % length == 0)
+        .map_or((seconds, "second"), |(length, unit)| (seconds / length, unit));
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The number of seconds for which a state has to last. Numbers of the contract are doubles.
+fn parse_for_seconds(value: &Value, field: &str) -> Result<u32> {
+    let (min, max) = (f64::from(*FOR_SECONDS.start()), f64::from(*FOR_SECONDS.end()));
+    let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0 && (min..=max).contains(seconds));
+    // Whole and in range, so nothing is lost.
+    whole
+        .map(|seconds| seconds as u32)
+        .ok_or_else(|| Error::invalid(field, format!("must be a whole number from {min} to {max}")))
 }
 
 fn parse_fields(value: &Value, field: &str) -> Result<Vec<String>> {
@@ -271,8 +328,22 @@ mod tests {
             (TriggerType::TaskUpdated, json!({"fields": ["Due at"]})),
             (TriggerType::TaskStatusChanged, json!({"from": "asleep"})),
             (TriggerType::TaskPaused, json!({"to": "paused"})),
+            (TriggerType::TaskPaused, json!({"for_seconds": 59})),
+            (TriggerType::TaskPaused, json!({"for_seconds": 60.5})),
+            (TriggerType::TaskPaused, json!({"for_seconds": 7_776_001})),
+            (TriggerType::TaskCommented, json!({"for_seconds": 60})),
         ] {
             assert!(parse(kind, conditions.clone()).is_err(), "{kind:?} {conditions}");
+        }
+    }
+
+    #[test]
+    fn state_has_to_last_for_seconds() {
+        let paused = parse(TriggerType::TaskPaused, json!({"for_seconds": 7200.0})).unwrap();
+        assert_eq!(paused.sentence(), "When a task is paused, and stays so for 2 hours");
+        assert_eq!(paused.to_json(), *json!({"for_seconds": 7200}).as_object().unwrap());
+        for (seconds, text) in [(60, "1 minute"), (90, "90 seconds"), (86_400, "1 day"), (7_776_000, "90 days")] {
+            assert_eq!(duration(seconds), text);
         }
     }
 

@@ -5,6 +5,7 @@ mod clients;
 mod convert;
 mod events;
 mod execution;
+mod lasting;
 mod plan;
 mod rpc;
 mod rule;
@@ -21,7 +22,7 @@ use baton_service::{Service, Spec};
 use tokio::net::TcpListener;
 
 use crate::{
-    application::{deletion, dispatch, pausing, run::Runner},
+    application::{deletion, dispatch, enrolment, pausing, run::Runner, timers},
     clients::task::TaskClient,
 };
 
@@ -56,7 +57,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let rpc = rpc::Rpc { db: service.db(), tasks: tasks.clone(), delegations: delegations.clone() };
     let released = delegations.clone();
     let runner = Runner { db: service.db(), tasks, delegations, notifications: notifications.clone() };
-    let (tenancy, abandoned) = (service.tenancy()?, runner.clone());
+    let (tenancy, abandoned, enrolling) = (service.tenancy()?, runner.clone(), runner.clone());
     let service = service.rpc(AutomationServiceServer::new(rpc.clone())).rpc(ExecutionServiceServer::new(rpc));
     let service = service
         .job(dispatch::RUN, move |_, job| {
@@ -70,7 +71,12 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
                 Ok(delegations.release(&delegation_ids).await?)
             }
         })
+        .job(enrolment::ENROL, move |_, job| {
+            let runner = enrolling.clone();
+            async move { Ok(enrolment::enrol(&runner, job.payload()?).await?) }
+        })
         .job(deletion::CLEAR, |db, job| async move { Ok(deletion::clear(&db, job.payload()?).await?) })
+        .every("automation.timers", baton_store::timers::POLL_INTERVAL, timers::poll)
         .every("automation.abandoned", ABANDONED_INTERVAL, move |_| {
             let runner = abandoned.clone();
             async move { runner.end_abandoned().await }

@@ -3,3 +3,4 @@
 pub(crate) mod account;
 pub(crate) mod execution;
 pub(crate) mod rule;
+pub(crate) mod timer;

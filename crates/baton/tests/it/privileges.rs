@@ -51,6 +51,7 @@ const OWN: &[(&str, &str)] = &[
     ("automation.accounts", "select, insert, update"),
     ("automation.executions", "select, insert, update"),
     ("automation.rules", "select, insert, update"),
+    ("automation.timers", ALL),
     ("example.greetings", ALL),
     ("example.visits", ALL),
     ("notification.notifications", ALL),

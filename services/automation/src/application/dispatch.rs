@@ -12,7 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store;
+use crate::{
+    lasting::{self, Left, State, Wait},
+    store,
+};
 
 /// The kind of jobs that run a rule on an event.
 pub(crate) const RUN: &str = "automation.run";
@@ -34,11 +37,22 @@ pub(crate) struct Run {
     #[serde(default)]
     pub(crate) repetition: i32,
     pub(crate) enqueued_at: DateTime<Utc>,
+    /// The state that has lasted, for a rule that waits.
+    #[serde(default)]
+    pub(crate) lasted: Option<Lasted>,
+}
+
+/// A state that has lasted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lasted {
+    pub(crate) state: State,
+    /// Until when it had to.
+    pub(crate) until: DateTime<Utc>,
 }
 
 impl Run {
     pub(crate) fn new(account_id: Uuid, rule_id: Uuid, occurrence: Occurrence, enqueued_at: DateTime<Utc>) -> Self {
-        Self { account_id, rule_id, occurrence, repetition: 0, enqueued_at }
+        Self { account_id, rule_id, occurrence, repetition: 0, enqueued_at, lasted: None }
     }
 }
 
@@ -63,10 +77,26 @@ impl Dispatcher {
         }
         let account_id = tx.tenant().account_id;
         let index = self.index(tx, account_id).await?;
-        let (mut runs, enqueued_at) = (Vec::new(), tx.db().clock().now());
-        for occurrence in occurrences {
-            let rules = index.candidates(&occurrence).map(|rule| rule.id);
-            runs.extend(rules.map(|rule_id| Run::new(account_id, rule_id, occurrence.clone(), enqueued_at)));
+        let (mut runs, mut begun, enqueued_at) = (Vec::new(), Vec::new(), tx.db().clock().now());
+        for occurrence in &occurrences {
+            let mut waits = Vec::new();
+            for rule in index.candidates(occurrence) {
+                match Wait::of(rule.id, &rule.definition.trigger, occurrence) {
+                    Some(wait) => waits.push(wait),
+                    None => runs.push(Run::new(account_id, rule.id, occurrence.clone(), enqueued_at)),
+                }
+            }
+            begun.push((occurrence, waits));
+        }
+        if index.waits() {
+            let left: Vec<Left> = occurrences.iter().filter_map(Left::of).collect();
+            if !left.is_empty() {
+                store::timer::cancel(tx, &left).await?;
+            }
+            let waits = lasting::waits(begun);
+            if !waits.is_empty() {
+                store::timer::set(tx, &waits, false).await?;
+            }
         }
         enqueue(tx, &runs).await
     }

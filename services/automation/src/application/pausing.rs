@@ -90,11 +90,12 @@ pub(crate) async fn release(tx: &mut Tx, delegation_ids: Vec<Uuid>) -> Result<()
     tx.enqueue(RELEASE, &Unneeded { delegation_ids }).await
 }
 
-/// Ends the executions of a disabled rule that are not under way.
+/// Ends the executions of a disabled rule that are not under way, and cancels its timers.
 ///
 /// # Errors
 /// Those of the database.
 pub(crate) async fn cancel_executions(tx: &mut Tx, rule: &Rule) -> Result<()> {
+    store::timer::clear(tx, rule.id).await?;
     let now = tx.db().clock().now();
     for mut execution in store::execution::lock_idle(tx, rule.id).await? {
         execution.stop(ExecutionStatus::Canceled, None, now);

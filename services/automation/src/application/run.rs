@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use baton_clients::{Delegations, Notifications, Rights, is_end_of_rights, notifications::Message};
+use baton_conditions::TaskFacts;
 use baton_errors::{Error, Reason, Result};
 use baton_rules::{Definition, MAX_DEPTH, Occurrence, Rule as IndexedRule, RuleIndex};
 use baton_runtime::Cause;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    dispatch::Run,
+    dispatch::{Lasted, Run},
     pausing,
     situation::{self, Observed},
 };
@@ -57,8 +58,10 @@ pub(crate) struct Runner {
 struct Running<'a> {
     rule: &'a Rule,
     definition: Definition,
-    /// The chain of causes of what it does.
-    cause: Cause,
+    /// Length of the chain of causes of what it does.
+    depth: u16,
+    /// The state that has lasted, for a rule that waits.
+    lasted: Option<Lasted>,
 }
 
 impl Runner {
@@ -80,7 +83,7 @@ impl Runner {
             }
         };
         let depth = run.occurrence.depth.saturating_add(1);
-        let running = Running { rule: &rule, definition, cause: Cause { kind: RULE.to_owned(), id: rule.id, depth } };
+        let running = Running { rule: &rule, definition, depth, lasted: run.lasted };
         let ended = match execution {
             Some(execution) if execution.ended_at.is_some() => return Ok(()),
             Some(execution) => self.take(&running, execution.id).await,
@@ -105,7 +108,11 @@ impl Runner {
         }
         let indexed = IndexedRule { id: rule.id, owner: rule.created_by, definition: definition.clone() };
         // The rule may have been changed since the event was dispatched.
-        if RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_none() {
+        let is_candidate = RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_some();
+        if !is_candidate || definition.trigger.for_seconds.is_some() != running.lasted.is_some() {
+            return Ok(());
+        }
+        if !self.has_lasted(running, &occurrence).await? {
             return Ok(());
         }
         let Some(observed) = self.observe(running, &occurrence).await? else { return Ok(()) };
@@ -155,6 +162,15 @@ impl Runner {
         store::rule::count_execution(&mut tx, rule.id, now).await?;
         tx.commit().await?;
         self.act(running, Some(observed), execution).await
+    }
+
+    /// Whether the task was in the state when it had to last no longer: the event about the end of it may not have arrived yet.
+    async fn has_lasted(&self, running: &Running<'_>, occurrence: &Occurrence) -> Result<bool> {
+        let (Some(lasted), Some(task_id)) = (&running.lasted, occurrence.task_id) else { return Ok(true) };
+        let rights = self.rights(running).await?;
+        let task = self.tasks.task_as_of(&rights, task_id, lasted.until).await?;
+        let then = task.as_ref().and_then(convert::task::now);
+        Ok(then.is_some_and(|then| lasted.state.holds(then.status.name(), then.assignee)))
     }
 
     /// The limit that an execution exceeds.
@@ -359,16 +375,28 @@ impl Runner {
 
     async fn observe(&self, running: &Running<'_>, occurrence: &Occurrence) -> Result<Option<Observed>> {
         let Running { rule, definition, .. } = running;
-        let facts = occurrence.facts(rule.created_by, definition.timezone);
+        let mut facts = occurrence.facts(rule.created_by, definition.timezone);
+        if let Some(lasted) = &running.lasted {
+            // The event is long past.
+            (facts.now, facts.task) = (lasted.until, TaskFacts::default());
+        }
         let rights = self.rights(running).await?;
         situation::observe(&self.tasks, &rights, facts, occurrence.task_id, situation::needs(definition)).await
     }
 
     /// The creator's rights, for calls that the rule makes. They last for at least 30 seconds.
     async fn rights(&self, running: &Running<'_>) -> Result<Rights> {
-        let rule = running.rule;
+        self.rights_of(running.rule, running.depth).await
+    }
+
+    /// The rights of a rule's creator, for calls with this length of the chain of causes.
+    ///
+    /// # Errors
+    /// DELEGATION_ENDED, PROCESSING_RESTRICTED, UNAVAILABLE.
+    pub(crate) async fn rights_of(&self, rule: &Rule, depth: u16) -> Result<Rights> {
         let delegation_id = rule.delegation_id.ok_or_else(|| Error::from(Reason::DelegationEnded))?;
-        self.delegations.rights(delegation_id, (rule.account_id, rule.created_by), AUDIENCE, &running.cause).await
+        let cause = Cause { kind: RULE.to_owned(), id: rule.id, depth };
+        self.delegations.rights(delegation_id, (rule.account_id, rule.created_by), AUDIENCE, &cause).await
     }
 
     /// Stores the outcomes so far. `false` when the execution is another worker's, or was ended.

@@ -2,17 +2,21 @@
 
 use baton_clients::{Peer, Rights, is_end_of_rights};
 use baton_errors::{Error, Reason, Result, reason_of};
-use baton_proto::baton::{
-    api::v1::Page,
-    task::v1::{
-        ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
-        ListWatchersRequest, SuggestAssigneesRequest, Task, access_service_client::AccessServiceClient,
-        assignment_service_client::AssignmentServiceClient, bulk_service_client::BulkServiceClient,
-        comment_service_client::CommentServiceClient, task_service_client::TaskServiceClient,
-        watcher_service_client::WatcherServiceClient,
+use baton_proto::{
+    baton::{
+        api::v1::Page,
+        task::v1::{
+            ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
+            ListTasksRequest, ListWatchersRequest, SuggestAssigneesRequest, Task, TaskFilter, TaskStatus,
+            access_service_client::AccessServiceClient, assignment_service_client::AssignmentServiceClient,
+            bulk_service_client::BulkServiceClient, comment_service_client::CommentServiceClient,
+            task_service_client::TaskServiceClient, watcher_service_client::WatcherServiceClient,
+        },
+        tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
     },
-    tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
+    convert::timestamp,
 };
+use chrono::{DateTime, Utc};
 use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
@@ -60,7 +64,18 @@ impl TaskClient {
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
     pub(crate) async fn task(&self, rights: &Rights, id: Uuid) -> Result<Option<Task>> {
-        let message = GetTaskRequest { id: id.to_string(), as_of: None };
+        self.get(rights, GetTaskRequest { id: id.to_string(), as_of: None }).await
+    }
+
+    /// A task that the person sees, as it was at this time.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn task_as_of(&self, rights: &Rights, id: Uuid, time: DateTime<Utc>) -> Result<Option<Task>> {
+        self.get(rights, GetTaskRequest { id: id.to_string(), as_of: Some(timestamp(time)) }).await
+    }
+
+    async fn get(&self, rights: &Rights, message: GetTaskRequest) -> Result<Option<Task>> {
         let response = self.task.call(
             || rights.request(message.clone()),
             async |task, request| answer(TaskServiceClient::new(task).get_task(request).await),
@@ -70,6 +85,27 @@ impl TaskClient {
             Err(Reason::TaskNotFound) => Ok(None),
             Err(reason) => Err(reason.into()),
         }
+    }
+
+    /// A page of the tasks with this status that the person sees, and the token of the next page.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn with_status(
+        &self,
+        rights: &Rights,
+        status: TaskStatus,
+        page_token: String,
+    ) -> Result<(Vec<Task>, String)> {
+        let filter = TaskFilter { status: vec![status.into()], ..TaskFilter::default() };
+        let page = Page { per_page: 100, page_token, ..Page::default() };
+        let message = ListTasksRequest { filter: Some(filter), page: Some(page) };
+        let response = self.task.call(
+            || rights.request(message.clone()),
+            async |task, request| answer(TaskServiceClient::new(task).list_tasks(request).await),
+        );
+        let response = response.await?.map_err(Error::from)?;
+        Ok((response.tasks, response.meta.unwrap_or_default().next_page_token))
     }
 
     /// Those of the members who see the task.

@@ -10,6 +10,7 @@ use baton_proto::{
     },
     convert::{datetime, timestamp, to_object, to_struct},
 };
+use baton_rules::TaskState;
 use chrono::DateTime;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -42,6 +43,22 @@ pub(crate) fn facts(task: &Task) -> TaskFacts {
         started_at: Some(task.started_at.as_ref().and_then(datetime)),
         custom_fields: Some(task.custom_fields.clone().map(to_object).unwrap_or_default()),
     }
+}
+
+/// The state of a task as an event would say it.
+pub(crate) fn state(task: &Task) -> Option<TaskState> {
+    Some(TaskState {
+        version: task.version,
+        status: event::status(task.status())?.to_owned(),
+        previous_status: None,
+        priority: event::priority(task.priority()).to_owned(),
+        visibility: event::visibility(task.visibility()).to_owned(),
+        creator: task.created_by.parse().ok()?,
+        assignee: task.assigned_to.as_deref().and_then(|id| id.parse().ok()),
+        due_at: task.due_at.as_ref().and_then(datetime),
+        estimated_seconds: task.estimated_seconds.map(i64::from),
+        started_at: task.started_at.as_ref().and_then(datetime),
+    })
 }
 
 /// What plans read of a task.

@@ -28,7 +28,7 @@ use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
     application::{
         deletion::{self, Deleted},
-        pausing, preview,
+        enrolment, pausing, preview,
     },
     convert::{execution::status, rule as convert},
     events::publish,
@@ -146,6 +146,10 @@ impl AutomationService for Rpc {
             }
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::rule::save(&mut tx, &after).await?;
+            if after.terms != before.terms {
+                store::timer::clear(&mut tx, after.id).await?;
+                enrolment::enqueue(&mut tx, &after).await?;
+            }
             tx.publish(publish::updated(&after)).await?;
         }
         let warnings = warnings_about(&mut tx, &after).await?;
@@ -354,6 +358,7 @@ impl Rpc {
             (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
             (rule.version, rule.updated_at) = (rule.version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
+            enrolment::enqueue(&mut tx, &rule).await?;
             tx.publish(publish::enabled(&rule)).await?;
         } else if !enable && rule.enabled {
             rule.enabled = false;
@@ -400,6 +405,7 @@ impl Rpc {
             }
             (rule.version, rule.terms_version, rule.updated_at) = (rule.version + 1, rule.terms_version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
+            enrolment::enqueue(&mut tx, &rule).await?;
             tx.publish(publish::adopted(&rule)).await?;
         }
         let response = AdoptAutomationResponse { automation: Some(convert::automation(rule)?) };
@@ -422,6 +428,7 @@ impl Rpc {
         if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON, MAX_RULES_PER_ACCOUNT).await? {
             return Err(Reason::AutomationLimit.into());
         }
+        enrolment::enqueue(&mut tx, &rule).await?;
         tx.publish(publish::created(&rule)).await?;
         let warnings = warnings_about(&mut tx, &rule).await?;
         let automation = Automation { warnings, ..convert::automation(rule)? };

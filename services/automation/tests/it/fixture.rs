@@ -19,7 +19,7 @@ use baton_proto::{
         },
         task::v1::{
             CreateTaskRequest, GetTaskRequest, GetTimelineRequest, PauseTaskRequest, StartTaskRequest, Task,
-            TimelineEntry, task_service_client::TaskServiceClient,
+            TaskChange, TaskPriority, TimelineEntry, UpdateTaskRequest, task_service_client::TaskServiceClient,
         },
         tenancy::v1::{AcceptInvitationRequest, InviteMemberRequest, Role, member_service_client::MemberServiceClient},
     },
@@ -31,7 +31,10 @@ use baton_testkit::{Person, Team, TestContext, eventually};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tonic::{Request, Status, transport::Channel};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
 use uuid::Uuid;
 
 /// The services with a team.
@@ -39,52 +42,64 @@ pub(crate) struct Fixture {
     pub(crate) context: TestContext,
     pub(crate) team: Team,
     pub(crate) env: Env,
+    /// The clock of task and automation.
+    pub(crate) clock: Clock,
     channels: BTreeMap<&'static str, Channel>,
 }
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
-        let schemas = [SPEC.schema(), baton_task::SPEC.schema(), baton_notification::SPEC.schema()];
-        let context = TestContext::start(&schemas).await;
-        let mut fixture = Self { env: context.env(), team: context.team().await, context, channels: BTreeMap::new() };
-        let (clock, env) = (Clock::system(), fixture.env.clone());
-        fixture
-            .spawn("task", |listener, shutdown| {
-                let config = baton_task::Config::from_env(&baton_task::SPEC, &env).unwrap();
-                baton_task::start(config, clock.clone(), listener, shutdown)
-            })
-            .await;
-        fixture
-            .spawn("notification", |listener, shutdown| {
-                let config = baton_notification::Config::from_env(&baton_notification::SPEC, &env).unwrap();
-                baton_notification::start(config, clock.clone(), listener, shutdown)
-            })
-            .await;
+        Self::start_at(Clock::system()).await
+    }
+
+    /// Starts the services with this clock of task and automation.
+    pub(crate) async fn start_at(clock: Clock) -> Self {
+        let mut fixture = Self::start_without_notification(clock).await;
+        fixture.start_notification(listener().await).await;
         fixture.start_instance().await;
         fixture
     }
 
-    /// Starts an instance of the automation service.
-    pub(crate) async fn start_instance(&mut self) {
-        let env = self.env.clone();
-        self.spawn("automation", |listener, shutdown| {
-            start(baton_automation::Config::from_env(&SPEC, &env).unwrap(), Clock::system(), listener, shutdown)
-        })
-        .await;
+    /// Starts the services that the automation service needs, without notification and itself.
+    pub(crate) async fn start_without_notification(clock: Clock) -> Self {
+        let schemas = [SPEC.schema(), baton_task::SPEC.schema(), baton_notification::SPEC.schema()];
+        let context = TestContext::start(&schemas).await;
+        let (env, team) = (context.env(), context.team().await);
+        let mut fixture = Self { env, team, context, clock: clock.clone(), channels: BTreeMap::new() };
+        let env = fixture.env.clone();
+        fixture.spawn("task", listener().await, |listener, shutdown| {
+            let config = baton_task::Config::from_env(&baton_task::SPEC, &env).unwrap();
+            baton_task::start(config, clock, listener, shutdown)
+        });
+        fixture
     }
 
-    async fn spawn<F, Fut>(&mut self, name: &'static str, start: F)
+    pub(crate) async fn start_notification(&mut self, listener: TcpListener) {
+        let env = self.env.clone();
+        self.spawn("notification", listener, |listener, shutdown| {
+            let config = baton_notification::Config::from_env(&baton_notification::SPEC, &env).unwrap();
+            baton_notification::start(config, Clock::system(), listener, shutdown)
+        });
+    }
+
+    /// Starts an instance of the automation service.
+    pub(crate) async fn start_instance(&mut self) {
+        let (env, clock) = (self.env.clone(), self.clock.clone());
+        self.spawn("automation", listener().await, |listener, shutdown| {
+            start(baton_automation::Config::from_env(&SPEC, &env).unwrap(), clock, listener, shutdown)
+        });
+    }
+
+    fn spawn<F, Fut>(&mut self, name: &'static str, listener: TcpListener, start: F)
     where
         F: FnOnce(TcpListener, Shutdown) -> Fut,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let mut address = None;
-        let channel = self.context.spawn(|listener, shutdown| {
-            address = listener.local_addr().ok();
-            start(listener, shutdown)
-        });
-        self.channels.insert(name, channel.await);
-        self.env.set(format!("BATON_{}_URL", name.to_uppercase()), format!("http://{}", address.unwrap()));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let service = start(listener, self.context.shutdown().clone());
+        tokio::spawn(async move { service.await.unwrap() });
+        self.channels.insert(name, Endpoint::from_shared(url.clone()).unwrap().connect_lazy());
+        self.env.set(format!("BATON_{}_URL", name.to_uppercase()), url);
     }
 
     pub(crate) fn rules(&self) -> AutomationServiceClient<Channel> {
@@ -168,16 +183,28 @@ impl Fixture {
 
     /// Makes an event that rules with the trigger `task_updated` run on.
     pub(crate) async fn touch(&self, person: &Person, id: &str, title: &str) {
-        use baton_proto::baton::task::v1::{TaskChange, UpdateTaskRequest};
         let task = TaskChange { title: title.to_owned(), ..Default::default() };
         let update_mask = Some(prost_types::FieldMask { paths: vec!["title".to_owned()] });
         let message = UpdateTaskRequest { id: id.to_owned(), task: Some(task), update_mask };
         self.tasks().update_task(self.call(person, message)).await.unwrap();
     }
 
+    /// Pauses a task that is in progress.
+    pub(crate) async fn pause_again(&self, person: &Person, id: &str) {
+        let message = PauseTaskRequest { id: id.to_owned(), reason: "Lunch".to_owned() };
+        self.tasks().pause_task(self.call(person, message)).await.unwrap();
+    }
+
+    /// Changes the priority by hand.
+    pub(crate) async fn set_priority(&self, person: &Person, id: &str, priority: TaskPriority) {
+        let task = TaskChange { priority: priority.into(), ..Default::default() };
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["priority".to_owned()] });
+        let message = UpdateTaskRequest { id: id.to_owned(), task: Some(task), update_mask };
+        self.tasks().update_task(self.call(person, message)).await.unwrap();
+    }
+
     /// Changes priority and tags by hand.
     pub(crate) async fn set_priority_and_tag(&self, person: &Person, id: &str) {
-        use baton_proto::baton::task::v1::{TaskChange, TaskPriority, UpdateTaskRequest};
         let task =
             TaskChange { priority: TaskPriority::High.into(), tags: vec!["by hand".to_owned()], ..Default::default() };
         let update_mask = Some(prost_types::FieldMask { paths: vec!["priority".to_owned(), "tags".to_owned()] });
@@ -250,6 +277,11 @@ impl Fixture {
     {
         sqlx::query_scalar(select).fetch_all(&self.context.admin()).await.unwrap()
     }
+}
+
+/// A free port.
+pub(crate) async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 /// A rule with one action per value.

@@ -8,6 +8,7 @@ mod fixture;
 mod actions;
 mod history;
 mod interruptions;
+mod lasting_states;
 mod limits;
 mod rights;
 mod rules;

@@ -253,3 +253,29 @@ async fn catalogue_names_what_rules_are_made_of() {
     assert!(catalogue.fields.iter().all(|field| !field.ops.is_empty()));
     assert_eq!((catalogue.triggers.len(), catalogue.actions.len()), (18, 10));
 }
+
+#[tokio::test]
+async fn key_or_service_changes_what_a_rule_does_only_with_the_scope_of_tasks() {
+    let fixture = Fixture::start().await;
+    let (ada, account_id) = (&fixture.team.user_a1, fixture.team.account_id);
+    let rule = fixture.try_rule(ada, archiving()).await.unwrap();
+    let acting = async |scopes: &[&str]| {
+        fixture.context.delegated(ada, account_id, ("gateway", "automation"), scopes, None).await
+    };
+    let (weak, strong) = (acting(&["automations:write"]).await, acting(&["automations:write", "tasks:write"]).await);
+    let change = |name: &str| AutomationChange {
+        name: name.to_owned(),
+        actions: vec![to_struct(json!({"short": "cancel:x"}).as_object().unwrap().clone())],
+        ..Default::default()
+    };
+    update(&fixture, &weak, &rule.id, &["name"], change("By a key")).await.unwrap();
+    let refused = update(&fixture, &weak, &rule.id, &["actions"], change("")).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::ScopeMissing));
+    // It stops it, and does not start it.
+    fixture.toggle(&weak, &rule, false).await.unwrap();
+    assert_eq!(reason(&fixture.toggle(&weak, &rule, true).await.unwrap_err()), Some(Reason::ScopeMissing));
+    update(&fixture, &strong, &rule.id, &["actions"], change("")).await.unwrap();
+    fixture.toggle(&strong, &rule, true).await.unwrap();
+    // A new rule needs the person.
+    assert_eq!(reason(&fixture.try_rule(&strong, archiving()).await.unwrap_err()), Some(Reason::SessionRequired));
+}

@@ -1,0 +1,125 @@
+//! Tasks that are in a state already when a rule that waits for it is enabled: they wait from then on.
+
+use baton_catalog::EventType;
+use baton_clients::is_end_of_rights;
+use baton_conditions::choice::Status;
+use baton_errors::{Error, Result};
+use baton_proto::baton::task::v1::{Task, TaskStatus};
+use baton_rules::{Occurrence, Trigger, TriggerType};
+use baton_store::{Tenant, Tx};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::run::Runner;
+use crate::{convert, lasting::Wait, rule::Rule, store};
+
+/// The kind of jobs that do so.
+pub(crate) const ENROL: &str = "automation.enrol";
+/// Tasks that wait from the moment when a rule is enabled.
+const MAX_TASKS: usize = 1_000;
+
+/// A rule that was enabled or changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Enrolment {
+    account_id: Uuid,
+    rule_id: Uuid,
+    terms_version: i32,
+    since: DateTime<Utc>,
+}
+
+/// Has the tasks enrolled that are in the state which an enabled rule waits for, if it does.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn enqueue(tx: &mut Tx, rule: &Rule) -> Result<()> {
+    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+    if !rule.enabled || definition.trigger.for_seconds.is_none() || status(&definition.trigger).is_none() {
+        return Ok(());
+    }
+    let enrolment = Enrolment {
+        account_id: rule.account_id,
+        rule_id: rule.id,
+        terms_version: rule.terms_version,
+        since: tx.db().clock().now(),
+    };
+    tx.enqueue(ENROL, &enrolment).await
+}
+
+/// Sets timers for the tasks that the rule's creator sees, up to 1,000.
+///
+/// # Errors
+/// UNAVAILABLE, and others; the job is repeated.
+pub(crate) async fn enrol(runner: &Runner, enrolment: Enrolment) -> Result<()> {
+    let Enrolment { account_id, rule_id, terms_version, since } = enrolment;
+    let mut tx = runner.db.begin_read(Tenant::account(account_id)).await?;
+    let rule = store::rule::get(&mut tx, rule_id).await?;
+    drop(tx);
+    let Some(rule) = rule.filter(|rule| rule.enabled && rule.terms_version == terms_version) else { return Ok(()) };
+    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+    let trigger = &definition.trigger;
+    let (Some(status), Some(kind)) = (status(trigger), event_type(trigger.kind)) else { return Ok(()) };
+    let (mut token, mut seen) = (String::new(), 0);
+    loop {
+        let rights = match runner.rights_of(&rule, 1).await {
+            Err(error) if is_end_of_rights(error.reason()) => return Ok(()),
+            rights => rights?,
+        };
+        let (tasks, next) = match runner.tasks.with_status(&rights, status, token).await {
+            Err(error) if is_end_of_rights(error.reason()) => return Ok(()),
+            page => page?,
+        };
+        seen += tasks.len();
+        let occurrences = tasks.iter().filter_map(|task| occurrence(&rule, kind, task, since));
+        let waits: Vec<Wait> = occurrences.filter_map(|occurrence| Wait::of(rule.id, trigger, &occurrence)).collect();
+        let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
+        store::timer::set(&mut tx, &waits, true).await?;
+        tx.commit().await?;
+        token = next;
+        if token.is_empty() || seen >= MAX_TASKS {
+            return Ok(());
+        }
+    }
+}
+
+/// The status that a trigger leads to; `None` if it depends on the event.
+fn status(trigger: &Trigger) -> Option<TaskStatus> {
+    match (trigger.kind, trigger.from, trigger.to) {
+        (TriggerType::TaskCreated | TriggerType::TaskReopened, ..) => Some(TaskStatus::Pending),
+        (TriggerType::TaskStarted | TriggerType::TaskResumed, ..) => Some(TaskStatus::InProgress),
+        (TriggerType::TaskPaused, ..) => Some(TaskStatus::Paused),
+        (TriggerType::TaskCompleted, ..) => Some(TaskStatus::Completed),
+        (TriggerType::TaskCanceled, ..) => Some(TaskStatus::Canceled),
+        (TriggerType::TaskArchived, ..) => Some(TaskStatus::Archived),
+        (TriggerType::TaskStatusChanged, None, Some(to)) => Some(match to {
+            Status::Pending => TaskStatus::Pending,
+            Status::InProgress => TaskStatus::InProgress,
+            Status::Paused => TaskStatus::Paused,
+            Status::Completed => TaskStatus::Completed,
+            Status::Archived => TaskStatus::Archived,
+            Status::Canceled => TaskStatus::Canceled,
+        }),
+        _ => None,
+    }
+}
+
+/// A type of event that fires the trigger.
+fn event_type(kind: TriggerType) -> Option<EventType> {
+    EventType::ALL.iter().copied().find(|event| TriggerType::of_event(*event).contains(&kind))
+}
+
+/// What stands for the event that has put a task into the state before.
+fn occurrence(rule: &Rule, kind: EventType, task: &Task, since: DateTime<Utc>) -> Option<Occurrence> {
+    Some(Occurrence {
+        event_id: Uuid::new_v5(&rule.id, format!("{}/{since}", task.id).as_bytes()),
+        kind: kind.name().to_owned(),
+        occurred_at: since,
+        actor: None,
+        task_id: Some(task.id.parse().ok()?),
+        task: Some(convert::task::state(task)?),
+        changed_fields: Vec::new(),
+        late: false,
+        depth: 0,
+        rule_id: None,
+    })
+}

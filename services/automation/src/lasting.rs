@@ -1,0 +1,193 @@
+//! States of tasks that have to last until a rule runs (`for_seconds`).
+
+use baton_rules::{Lasting, Occurrence, Trigger};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What has to last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// The name of the task's status.
+    Status(String),
+    /// The task's assignee.
+    Assignee(Uuid),
+}
+
+impl State {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Assignee(_) => "assignee",
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<String> {
+        match self {
+            Self::Status(status) => Some(status.clone()),
+            Self::Assignee(_) => None,
+        }
+    }
+
+    pub(crate) fn assignee(&self) -> Option<Uuid> {
+        match self {
+            Self::Status(_) => None,
+            Self::Assignee(id) => Some(*id),
+        }
+    }
+
+    /// Whether a task with this status and assignee is in the state.
+    pub(crate) fn holds(&self, status: &str, assignee: Option<Uuid>) -> bool {
+        match self {
+            Self::Status(wanted) => wanted == status,
+            Self::Assignee(wanted) => assignee == Some(*wanted),
+        }
+    }
+}
+
+/// A rule that waits for a state to last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) rule_id: Uuid,
+    pub(crate) task_id: Uuid,
+    pub(crate) state: State,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) fires_at: DateTime<Utc>,
+    /// The event that began the state.
+    pub(crate) occurrence: Occurrence,
+}
+
+impl Wait {
+    /// The wait of a rule after an event that its trigger admits; `None` if the rule does not wait, or the event has no state.
+    pub(crate) fn of(rule_id: Uuid, trigger: &Trigger, occurrence: &Occurrence) -> Option<Self> {
+        let (seconds, task_id) = (trigger.for_seconds?, occurrence.task_id?);
+        let task = occurrence.task.as_ref()?;
+        let state = match trigger.kind.lasting()? {
+            Lasting::Status => State::Status(task.status.clone()),
+            Lasting::Assignee => State::Assignee(task.assignee?),
+        };
+        let since = occurrence.occurred_at;
+        let fires_at = since + TimeDelta::seconds(seconds.into());
+        Some(Self { rule_id, task_id, state, since, fires_at, occurrence: occurrence.clone() })
+    }
+}
+
+/// The state of a task after an event: it may have left another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) task_id: Uuid,
+    pub(crate) status: String,
+    pub(crate) assignee: Option<Uuid>,
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+impl Left {
+    /// The state after an event; `None` if the event does not say it.
+    pub(crate) fn of(occurrence: &Occurrence) -> Option<Self> {
+        let task = occurrence.task.as_ref()?;
+        Some(Self {
+            task_id: occurrence.task_id?,
+            status: task.status.clone(),
+            assignee: task.assignee,
+            occurred_at: occurrence.occurred_at,
+        })
+    }
+}
+
+/// What a batch of events in their order does to timers: those to set, after the states that were left were canceled. A rule waits
+/// once for a task.
+pub(crate) fn waits<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<Wait>)>) -> Vec<Wait> {
+    let mut waits: Vec<Wait> = Vec::new();
+    for (occurrence, begun) in events {
+        if let Some(left) = Left::of(occurrence) {
+            waits.retain(|wait| {
+                let lasts = wait.state.holds(&left.status, left.assignee) || left.occurred_at >= wait.fires_at;
+                wait.task_id != left.task_id || lasts
+            });
+        }
+        for wait in begun {
+            waits.retain(|other| (other.rule_id, other.task_id) != (wait.rule_id, wait.task_id));
+            waits.push(wait);
+        }
+    }
+    waits
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_rules::{TaskState, TriggerType};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const STATUSES: [&str; 3] = ["paused", "in_progress", "completed"];
+
+    fn event(task: u128, status: &str, second: i64) -> Occurrence {
+        Occurrence {
+            event_id: Uuid::from_u128(second as u128),
+            kind: "task.paused".to_owned(),
+            occurred_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            actor: None,
+            task_id: Some(Uuid::from_u128(task)),
+            task: Some(TaskState {
+                version: 1,
+                status: status.to_owned(),
+                previous_status: None,
+                priority: "high".to_owned(),
+                visibility: "private".to_owned(),
+                creator: Uuid::nil(),
+                assignee: None,
+                due_at: None,
+                estimated_seconds: None,
+                started_at: None,
+            }),
+            changed_fields: Vec::new(),
+            late: false,
+            depth: 0,
+            rule_id: None,
+        }
+    }
+
+    fn trigger() -> Trigger {
+        Trigger::parse(TriggerType::TaskPaused, json!({"for_seconds": 60}).as_object().unwrap(), "").unwrap()
+    }
+
+    proptest! {
+        /// A task waits if and only if it is paused, or has been for its time, after the last event.
+        #[test]
+        fn task_waits_while_it_is_paused(steps in prop::collection::vec((0..2u128, 0..3usize, 1..90i64), 0..20)) {
+            let (mut second, mut events) = (0, Vec::new());
+            for (task, status, later) in steps {
+                second += later;
+                events.push(event(task, STATUSES[status], second));
+            }
+            let begun = |event: &Occurrence| {
+                let paused = event.task.as_ref().is_some_and(|task| task.status == "paused");
+                if paused { Wait::of(Uuid::nil(), &trigger(), event).into_iter().collect() } else { Vec::new() }
+            };
+            let mut found: Vec<_> =
+                waits(events.iter().map(|event| (event, begun(event)))).into_iter().map(|wait| (wait.task_id, wait.since)).collect();
+            found.sort_unstable();
+            // One after the other, as the events say.
+            let mut expected: Vec<(Uuid, DateTime<Utc>)> = Vec::new();
+            for task in [0, 1].map(Uuid::from_u128) {
+                let own: Vec<_> = events.iter().filter(|event| event.task_id == Some(task)).collect();
+                let mut since = None;
+                for event in own {
+                    let is_paused = event.task.as_ref().unwrap().status == "paused";
+                    let lasted = since.is_some_and(|since: DateTime<Utc>| event.occurred_at >= since + TimeDelta::seconds(60));
+                    if is_paused {
+                        since = Some(event.occurred_at);
+                    } else if !lasted {
+                        since = None;
+                    }
+                }
+                expected.extend(since.map(|since| (task, since)));
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules that wait for a state to last.
+
+use baton_proto::baton::{
+    automation::v1::{ExecutionStatus, TriggerType},
+    task::v1::{CreateTaskRequest, ResumeTaskRequest, TaskPriority},
+};
+use baton_runtime::Clock;
+use baton_testkit::eventually;
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::fixture::Fixture;
+
+const TWO_HOURS: i64 = 7_200;
+
+/// Waits until the events so far were taken in, and moves the clock.
+async fn later(fixture: &Fixture, seconds: i64) {
+    fixture.settle().await;
+    fixture.clock.advance(TimeDelta::seconds(seconds));
+}
+
+#[tokio::test]
+async fn task_paused_for_two_hours_notifies_the_manager_of_its_assignee() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let (ada, boss) = (&fixture.team.user_a1, &fixture.team.manager_a);
+    let conditions = json!({"priority": "high", "for_seconds": TWO_HOURS});
+    let notify = json!({"type": "notify", "to": "manager", "message": "{{title}} is paused"});
+    let rule = fixture.rule(ada, TriggerType::TaskPaused, conditions, &[notify]).await;
+    assert_eq!(
+        rule.sentence,
+        "When a task is paused, and stays so for 2 hours and the priority is high: notify the assignee's manager \
+         “{{title}} is paused”."
+    );
+    let create = async |title: &str| {
+        let new = CreateTaskRequest {
+            title: title.to_owned(),
+            priority: TaskPriority::High.into(),
+            assigned_to: Some(ada.user_id.to_string()),
+            ..Default::default()
+        };
+        fixture.create_with(ada, new).await
+    };
+    let (waits, resumed, low) = (create("Waits").await, create("Resumed").await, create("Low").await);
+    for task in [&waits, &resumed, &low] {
+        fixture.pause(ada, &task.id).await;
+    }
+    later(&fixture, TWO_HOURS - 60).await;
+    fixture.tasks().resume_task(fixture.call(ada, ResumeTaskRequest { id: resumed.id.clone() })).await.unwrap();
+    // The conditions are those of the time when it has lasted.
+    fixture.set_priority(ada, &low.id, TaskPriority::Low).await;
+    assert!(fixture.history(ada, &rule).await.is_empty());
+    later(&fixture, 61).await;
+    let [execution] = &fixture.ended(ada, &rule, 1).await[..] else { panic!("one execution") };
+    assert_eq!((execution.task_id.as_deref(), execution.status()), (Some(&*waits.id), ExecutionStatus::Succeeded));
+    let message = eventually(|| async { fixture.messages(boss).await.into_iter().next() }).await;
+    assert_eq!(message.text.as_deref(), Some("Waits is paused"));
+    // Paused again, it counts again; and once only.
+    fixture.pause_again(ada, &resumed.id).await;
+    later(&fixture, TWO_HOURS + 1).await;
+    assert_eq!(fixture.ended(ada, &rule, 2).await[0].task_id.as_deref(), Some(&*resumed.id));
+    later(&fixture, 10 * TWO_HOURS).await;
+    assert_eq!(fixture.history(ada, &rule).await.len(), 2);
+}
+
+#[tokio::test]
+async fn task_that_is_paused_already_waits_from_the_moment_when_the_rule_is_enabled() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let ada = &fixture.team.user_a1;
+    let task = fixture.create(ada, "Ship it").await;
+    fixture.pause(ada, &task.id).await;
+    later(&fixture, TWO_HOURS - 60).await;
+    let tag = json!({"type": "add_tag", "tag": "late"});
+    let rule = fixture.rule(ada, TriggerType::TaskPaused, json!({"for_seconds": TWO_HOURS}), &[tag]).await;
+    later(&fixture, TWO_HOURS - 60).await;
+    fixture.settle().await;
+    assert!(fixture.history(ada, &rule).await.is_empty());
+    // Disabled and enabled again, it begins anew.
+    fixture.toggle(ada, &rule, false).await.unwrap();
+    fixture.toggle(ada, &rule, true).await.unwrap();
+    later(&fixture, TWO_HOURS - 60).await;
+    fixture.settle().await;
+    assert!(fixture.history(ada, &rule).await.is_empty());
+    later(&fixture, 61).await;
+    assert_eq!(fixture.ended(ada, &rule, 1).await[0].status(), ExecutionStatus::Succeeded);
+    assert_eq!(fixture.get(ada, &task.id).await.tags, ["late"]);
+}
+
+#[tokio::test]
+async fn state_that_was_left_after_its_time_runs_the_rule_late() {
+    let mut fixture = Fixture::start_without_notification(Clock::fixed(Clock::system().now())).await;
+    fixture.start_notification(crate::fixture::listener().await).await;
+    fixture.start_instance().await;
+    let ada = fixture.team.user_a1.clone();
+    let tag = json!({"type": "add_tag", "tag": "late"});
+    let rule = fixture.rule(&ada, TriggerType::TaskPaused, json!({"for_seconds": TWO_HOURS}), &[tag]).await;
+    let task = fixture.create(&ada, "Ship it").await;
+    fixture.pause(&ada, &task.id).await;
+    fixture.settle().await;
+    // As if nobody had looked at timers meanwhile.
+    sqlx::query("update automation.timers set try_at = 'infinity'").execute(&fixture.context.admin()).await.unwrap();
+    later(&fixture, 2 * TWO_HOURS).await;
+    fixture.tasks().resume_task(fixture.call(&ada, ResumeTaskRequest { id: task.id.clone() })).await.unwrap();
+    fixture.settle().await;
+    sqlx::query("update automation.timers set try_at = fires_at").execute(&fixture.context.admin()).await.unwrap();
+    let [execution] = &fixture.ended(&ada, &rule, 1).await[..] else { panic!("one execution") };
+    assert_eq!((execution.late, execution.status()), (true, ExecutionStatus::Succeeded));
+}
