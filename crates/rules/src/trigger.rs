@@ -277,7 +277,7 @@ fn duration(seconds: u32) -> String {
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
     let (count, unit) = units
         .into_iter()
-        .find(|(length, _)| seconds % length == 0)
+        .find(|(length, _)| seconds.is_multiple_of(*length))
         .map_or((seconds, "second"), |(length, unit)| (seconds / length, unit));
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,6 +1,6 @@
 //! Deleted rules: their executions, which may be many, are deleted by a job.
 
-use baton_errors::Result;
+use baton_errors::{Reason, Result};
 use baton_store::Db;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +22,10 @@ pub(crate) struct Deleted {
 /// # Errors
 /// Those of the database; the job is repeated.
 pub(crate) async fn clear(db: &Db, deleted: Deleted) -> Result<()> {
+    // Whoever has deleted the rule waits for what is under way, by these rows.
+    if store::execution::is_acting_in_system(db, deleted.account_id, deleted.rule_id).await? {
+        return Err(Reason::Unavailable.into());
+    }
     while store::execution::clear(db, deleted.account_id, deleted.rule_id).await? {}
     Ok(())
 }

@@ -86,8 +86,8 @@ impl Runner {
         let running = Running { rule: &rule, definition, depth, lasted: run.lasted };
         let ended = match execution {
             Some(execution) if execution.ended_at.is_some() => return Ok(()),
-            Some(execution) => self.take(&running, execution.id).await,
-            None => self.begin(&running, run.occurrence).await,
+            Some(execution) => Box::pin(self.take(&running, execution.id)).await,
+            None => Box::pin(self.begin(&running, run.occurrence)).await,
         };
         match ended {
             Err(error) if is_end_of_rights(error.reason()) => self.end_of_rights(&rule, error).await,
@@ -421,10 +421,14 @@ impl Runner {
     /// Stores the end of an execution, and pauses the rule after too many refusals.
     async fn finish(&self, rule: &Rule, execution: Execution) -> Result<()> {
         let mut tx = self.db.begin(tenant(rule)).await?;
-        let Some(mut locked) = store::rule::lock(&mut tx, rule.id).await? else { return Ok(()) };
+        let locked = store::rule::lock(&mut tx, rule.id).await?;
         if !store::execution::save(&mut tx, &execution, None).await? {
             return Ok(());
         }
+        let Some(mut locked) = locked else {
+            // It was deleted. Whoever did so waits for this.
+            return tx.commit().await;
+        };
         tx.publish(publish::executed(rule, &execution)).await?;
         let refused = execution.status == ExecutionStatus::Refused;
         let decides = refused || matches!(execution.status, ExecutionStatus::Succeeded | ExecutionStatus::Partly);

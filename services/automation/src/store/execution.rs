@@ -184,6 +184,18 @@ pub(crate) async fn unfinished(db: &Db, before: DateTime<Utc>) -> Result<Vec<(Uu
     Ok(rows.into_iter().map(|row| (row.account_id, row.rule_id, row.id)).collect())
 }
 
+/// [`is_acting`], without an account.
+pub(crate) async fn is_acting_in_system(db: &Db, account_id: Uuid, rule_id: Uuid) -> Result<bool> {
+    let acting = sqlx::query_scalar!(
+        r#"select exists (select from automation.executions
+                          where account_id = $1 and rule_id = $2 and ended_at is null
+                            and acting_until > clock_timestamp()) as "acting!""#,
+        account_id,
+        rule_id,
+    );
+    Ok(acting.fetch_one(db.system()).await?)
+}
+
 /// Deletes some executions of a deleted rule, and the rule when it has none left. Returns whether it has.
 pub(crate) async fn clear(db: &Db, account_id: Uuid, rule_id: Uuid) -> Result<bool> {
     const BATCH: i64 = 5_000;

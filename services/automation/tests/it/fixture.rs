@@ -261,7 +261,6 @@ impl Fixture {
             email: person.email.clone(),
             role: Role::User.into(),
             manager_id: Some(self.team.manager_a.user_id.to_string()),
-            ..Default::default()
         };
         let invited = members.invite_member(self.call(&self.team.owner, invite)).await.unwrap().into_inner();
         let ids = [self.team.account_id, invited.member.unwrap().id.parse().unwrap()];

@@ -58,9 +58,9 @@ async fn history_is_filtered_and_seen_by_whoever_sees_the_rule() {
     assert_eq!(reason(&refused), Some(Reason::AutomationNotFound));
 
     // By task: one's own rules, and those of all for super managers; nothing of a task that one does not see.
-    assert_eq!(of_task(&fixture, ada, &own.id).await.unwrap(), [rule.id.clone()]);
+    assert_eq!(of_task(&fixture, ada, &own.id).await.unwrap(), std::slice::from_ref(&rule.id));
     assert_eq!(of_task(&fixture, &fixture.team.manager_a, &own.id).await.unwrap(), Vec::<String>::new());
-    assert_eq!(of_task(&fixture, &fixture.team.owner, &own.id).await.unwrap(), [rule.id.clone()]);
+    assert_eq!(of_task(&fixture, &fixture.team.owner, &own.id).await.unwrap(), std::slice::from_ref(&rule.id));
     for id in [own.id, Uuid::now_v7().to_string()] {
         assert_eq!(reason(&of_task(&fixture, bob, &id).await.unwrap_err()), Some(Reason::TaskNotFound));
     }

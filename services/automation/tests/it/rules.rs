@@ -147,7 +147,7 @@ async fn others_rules_do_not_exist_except_for_super_managers_who_only_stop_them(
     assert!(list(&fixture, bob).await.is_empty());
 
     assert_eq!(get(&fixture, boss, &rule.id).await.unwrap(), "A rule");
-    assert_eq!(list(&fixture, boss).await, [rule.id.clone()]);
+    assert_eq!(list(&fixture, boss).await, std::slice::from_ref(&rule.id));
     let refused = update(&fixture, boss, &rule.id, &["name"], change()).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::AutomationChangeNotAllowed));
     let disabled = fixture.toggle(boss, &rule, false).await.unwrap();
