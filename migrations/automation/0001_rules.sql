@@ -67,6 +67,8 @@ create table executions (
     -- Number of repetitions that were asked for.
     repetitions  integer not null default 0,
     occurred_at  timestamptz not null,
+    created_at   timestamptz not null,
+    -- Of the last repetition.
     started_at   timestamptz not null,
     ended_at     timestamptz,
     -- An event runs a rule once.
@@ -82,7 +84,7 @@ create index executions_of_task on executions (account_id, task_id, id desc) whe
 create index executions_recent on executions (rule_id, task_id, started_at);
 create index executions_of_creator on executions (account_id, created_by, id);
 create index executions_of_person on executions (created_by, id);
-create index executions_by_start on executions (started_at);
+create index executions_by_age on executions (created_at);
 call protect_tenant_table('executions');
 
 -- Where an account's next work stands in the queue. Work of accounts with little of it goes first.

@@ -15,10 +15,11 @@ create table timers (
     fired_at   timestamptz,
     -- What makes the rule run: ids and states.
     occurrence jsonb not null,
-    -- A rule waits once for a task.
-    constraint timers_once unique (account_id, rule_id, task_id),
+    -- An event is taken in once, but a job that sets timers may be repeated.
+    constraint timers_once unique (account_id, rule_id, task_id, since),
     constraint timers_state check ((kind = 'status') = (status is not null) and (kind = 'assignee') = (assignee is not null))
 );
+create index timers_of_rule on timers (rule_id);
 create index timers_waiting on timers (try_at) where fired_at is null;
 create index timers_of_task on timers (account_id, task_id) where fired_at is null;
 create index timers_fired on timers (fired_at) where fired_at is not null;

@@ -288,7 +288,7 @@ async fn an_erased_person_is_gone_everywhere_and_has_proof() {
     assert!(printed.contains("users as user: 1 found, 1 deleted, 0 remaining"), "{printed}");
     assert!(printed.contains("comment_mentions as user: 1 found, 1 deleted, 0 remaining"), "{printed}");
     assert!(printed.contains("tasks as creator: 1 found, 1 kept (The account's work stays"), "{printed}");
-    assert!(printed.ends_with("5 receipts are genuine, and nothing remains\n"), "{printed}");
+    assert!(printed.ends_with("6 receipts are genuine, and nothing remains\n"), "{printed}");
     let python = Command::new("python3")
         .args([concat!(env!("CARGO_MANIFEST_DIR"), "/clients/verify_receipts.py")])
         .args([&file, &keys])
@@ -297,7 +297,7 @@ async fn an_erased_person_is_gone_everywhere_and_has_proof() {
         .unwrap();
     let said = String::from_utf8_lossy(&python.stdout);
     assert!(python.status.success(), "{said}{}", String::from_utf8_lossy(&python.stderr));
-    assert_eq!(said.trim(), "5 receipts of one request, nothing remains");
+    assert_eq!(said.trim(), "6 receipts of one request, nothing remains");
     // One that was changed is not.
     let mut forged = completed.clone();
     let receipt = receipts[2].as_str().unwrap();

@@ -82,7 +82,7 @@ async fn owners_export_and_erase_what_their_account_has_of_a_member() {
     })
     .await;
     let receipts = done["request"]["receipts"].as_array().unwrap();
-    assert_eq!(receipts.len(), 4, "one for each other service: {receipts:?}");
+    assert_eq!(receipts.len(), 5, "one for each other service: {receipts:?}");
     let listed = owner.get(&format!("/v1/accounts/{account}/privacy-requests")).ok().await;
     let kinds = listed["requests"].as_array().unwrap().iter().map(|one| one["request"]["kind"].clone());
     assert_eq!(kinds.collect::<Vec<_>>(), [json!("member_erasure"), json!("member_export")]);

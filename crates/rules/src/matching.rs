@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use baton_catalog::EventType;
 use baton_conditions::choice::Status;
 use chrono_tz::Tz;
 use uuid::Uuid;
@@ -38,11 +37,6 @@ impl RuleIndex {
         Self(index)
     }
 
-    /// Whether any rule has the event's trigger.
-    pub fn is_triggered_by(&self, kind: EventType) -> bool {
-        TriggerType::of_event(kind).iter().any(|trigger| self.0.contains_key(trigger))
-    }
-
     /// The rules that the event may run: those for which its conditions hold, or cannot be decided without the task. A rule
     /// never runs on an event that it caused.
     pub fn candidates<'a>(&'a self, event: &'a Occurrence) -> impl Iterator<Item = &'a Arc<Rule>> {
@@ -61,9 +55,9 @@ impl RuleIndex {
         })
     }
 
-    /// Whether any rule waits for a state to last.
-    pub fn waits(&self) -> bool {
-        self.0.values().flatten().any(|rule| rule.definition.trigger.for_seconds.is_some())
+    /// The rules that wait for a state to last.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.0.values().flatten().filter(|rule| rule.definition.trigger.for_seconds.is_some())
     }
 }
 
@@ -135,8 +129,6 @@ mod tests {
             rule(9, TriggerType::TaskUpdated, json!({"creator": "me"})),
         ];
         assert_eq!(matched(&rules, &paused("high")), [1, 2, 4, 6, 9]);
-        assert!(RuleIndex::new(rules.clone()).is_triggered_by(EventType::TaskPaused));
-        assert!(!RuleIndex::new(rules[4..5].to_vec()).is_triggered_by(EventType::TaskPaused));
     }
 
     #[test]

@@ -95,8 +95,8 @@ impl Left {
     }
 }
 
-/// What a batch of events in their order does to timers: those to set, after the states that were left were canceled. A rule waits
-/// once for a task.
+/// What a batch of events in their order does to timers: those to set, after the states that were left were canceled. A state that
+/// has lasted before it was left stays.
 pub(crate) fn waits<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<Wait>)>) -> Vec<Wait> {
     let mut waits: Vec<Wait> = Vec::new();
     for (occurrence, begun) in events {
@@ -106,10 +106,7 @@ pub(crate) fn waits<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<Wa
                 wait.task_id != left.task_id || lasts
             });
         }
-        for wait in begun {
-            waits.retain(|other| (other.rule_id, other.task_id) != (wait.rule_id, wait.task_id));
-            waits.push(wait);
-        }
+        waits.extend(begun);
     }
     waits
 }
@@ -155,37 +152,29 @@ mod tests {
     }
 
     proptest! {
-        /// A task waits if and only if it is paused, or has been for its time, after the last event.
+        /// Every pause is waited for that was left by no event within its time.
         #[test]
-        fn task_waits_while_it_is_paused(steps in prop::collection::vec((0..2u128, 0..3usize, 1..90i64), 0..20)) {
+        fn pause_is_waited_for_until_it_is_left(steps in prop::collection::vec((0..2u128, 0..3usize, 1..90i64), 0..20)) {
             let (mut second, mut events) = (0, Vec::new());
             for (task, status, later) in steps {
                 second += later;
                 events.push(event(task, STATUSES[status], second));
             }
+            let is_paused = |event: &Occurrence| event.task.as_ref().is_some_and(|task| task.status == "paused");
             let begun = |event: &Occurrence| {
-                let paused = event.task.as_ref().is_some_and(|task| task.status == "paused");
-                if paused { Wait::of(Uuid::nil(), &trigger(), event).into_iter().collect() } else { Vec::new() }
+                if is_paused(event) { Wait::of(Uuid::nil(), &trigger(), event).into_iter().collect() } else { Vec::new() }
             };
-            let mut found: Vec<_> =
-                waits(events.iter().map(|event| (event, begun(event)))).into_iter().map(|wait| (wait.task_id, wait.since)).collect();
+            let found = waits(events.iter().map(|event| (event, begun(event))));
+            let mut found: Vec<_> = found.into_iter().map(|wait| (wait.task_id, wait.since)).collect();
             found.sort_unstable();
-            // One after the other, as the events say.
-            let mut expected: Vec<(Uuid, DateTime<Utc>)> = Vec::new();
-            for task in [0, 1].map(Uuid::from_u128) {
-                let own: Vec<_> = events.iter().filter(|event| event.task_id == Some(task)).collect();
-                let mut since = None;
-                for event in own {
-                    let is_paused = event.task.as_ref().unwrap().status == "paused";
-                    let lasted = since.is_some_and(|since: DateTime<Utc>| event.occurred_at >= since + TimeDelta::seconds(60));
-                    if is_paused {
-                        since = Some(event.occurred_at);
-                    } else if !lasted {
-                        since = None;
-                    }
-                }
-                expected.extend(since.map(|since| (task, since)));
-            }
+            let is_left = |pause: &Occurrence, later: &Occurrence| {
+                let end = pause.occurred_at + TimeDelta::seconds(60);
+                later.task_id == pause.task_id && later.occurred_at < end && !is_paused(later)
+            };
+            let pauses = events.iter().enumerate().filter(|(_, event)| is_paused(event));
+            let waited = pauses.filter(|(at, pause)| !events[at + 1..].iter().any(|later| is_left(pause, later)));
+            let mut expected: Vec<_> =
+                waited.filter_map(|(_, pause)| Some((pause.task_id?, pause.occurred_at))).collect();
             expected.sort_unstable();
             prop_assert_eq!(found, expected);
         }

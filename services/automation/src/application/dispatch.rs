@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    lasting::{self, Left, State, Wait},
+    lasting::{self, Left, Wait},
     store,
 };
 
@@ -37,22 +37,14 @@ pub(crate) struct Run {
     #[serde(default)]
     pub(crate) repetition: i32,
     pub(crate) enqueued_at: DateTime<Utc>,
-    /// The state that has lasted, for a rule that waits.
+    /// Whether the state that the event began has lasted as long as the rule waits.
     #[serde(default)]
-    pub(crate) lasted: Option<Lasted>,
-}
-
-/// A state that has lasted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lasted {
-    pub(crate) state: State,
-    /// Until when it had to.
-    pub(crate) until: DateTime<Utc>,
+    pub(crate) waited: bool,
 }
 
 impl Run {
     pub(crate) fn new(account_id: Uuid, rule_id: Uuid, occurrence: Occurrence, enqueued_at: DateTime<Utc>) -> Self {
-        Self { account_id, rule_id, occurrence, repetition: 0, enqueued_at, lasted: None }
+        Self { account_id, rule_id, occurrence, repetition: 0, enqueued_at, waited: false }
     }
 }
 
@@ -81,22 +73,23 @@ impl Dispatcher {
         for occurrence in &occurrences {
             let mut waits = Vec::new();
             for rule in index.candidates(occurrence) {
-                match Wait::of(rule.id, &rule.definition.trigger, occurrence) {
-                    Some(wait) => waits.push(wait),
+                let trigger = &rule.definition.trigger;
+                match trigger.for_seconds {
+                    Some(_) => waits.extend(Wait::of(rule.id, trigger, occurrence)),
                     None => runs.push(Run::new(account_id, rule.id, occurrence.clone(), enqueued_at)),
                 }
             }
             begun.push((occurrence, waits));
         }
-        if index.waits() {
+        let waiting: Vec<Uuid> = index.waiting().map(|rule| rule.id).collect();
+        if !waiting.is_empty() {
+            // Rules are locked before their timers everywhere.
+            store::rule::lock_keys(tx, &waiting).await?;
             let left: Vec<Left> = occurrences.iter().filter_map(Left::of).collect();
             if !left.is_empty() {
                 store::timer::cancel(tx, &left).await?;
             }
-            let waits = lasting::waits(begun);
-            if !waits.is_empty() {
-                store::timer::set(tx, &waits, false).await?;
-            }
+            store::timer::set(tx, lasting::waits(begun), false).await?;
         }
         enqueue(tx, &runs).await
     }

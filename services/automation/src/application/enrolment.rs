@@ -6,7 +6,7 @@ use baton_conditions::choice::Status;
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{Task, TaskStatus};
 use baton_rules::{Occurrence, Trigger, TriggerType};
-use baton_store::{Tenant, Tx};
+use baton_store::{Tenant, Tx, jobs::NewJob};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -43,7 +43,9 @@ pub(crate) async fn enqueue(tx: &mut Tx, rule: &Rule) -> Result<()> {
         terms_version: rule.terms_version,
         since: tx.db().clock().now(),
     };
-    tx.enqueue(ENROL, &enrolment).await
+    // After the runs that are due.
+    let job = NewJob::new(ENROL, &enrolment)?.due_at(enrolment.since);
+    tx.enqueue_jobs(vec![job.unique(format!("enrol:{}:{}", rule.id, rule.version))]).await
 }
 
 /// Sets timers for the tasks that the rule's creator sees, up to 1,000.
@@ -55,10 +57,13 @@ pub(crate) async fn enrol(runner: &Runner, enrolment: Enrolment) -> Result<()> {
     let mut tx = runner.db.begin_read(Tenant::account(account_id)).await?;
     let rule = store::rule::get(&mut tx, rule_id).await?;
     drop(tx);
-    let Some(rule) = rule.filter(|rule| rule.enabled && rule.terms_version == terms_version) else { return Ok(()) };
+    // A rule that was changed, or enabled again, since then has a job of its own.
+    let is_current = |rule: &Rule| rule.enabled && rule.terms_version == terms_version && rule.enabled_at <= since;
+    let Some(rule) = rule.filter(is_current) else { return Ok(()) };
     let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
     let trigger = &definition.trigger;
-    let (Some(status), Some(kind)) = (status(trigger), event_type(trigger.kind)) else { return Ok(()) };
+    let Some(status) = status(trigger) else { return Ok(()) };
+    let Some(kind) = event_type(trigger.kind, status) else { return Ok(()) };
     let (mut token, mut seen) = (String::new(), 0);
     loop {
         let rights = match runner.rights_of(&rule, 1).await {
@@ -73,7 +78,8 @@ pub(crate) async fn enrol(runner: &Runner, enrolment: Enrolment) -> Result<()> {
         let occurrences = tasks.iter().filter_map(|task| occurrence(&rule, kind, task, since));
         let waits: Vec<Wait> = occurrences.filter_map(|occurrence| Wait::of(rule.id, trigger, &occurrence)).collect();
         let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
-        store::timer::set(&mut tx, &waits, true).await?;
+        store::rule::lock_keys(&mut tx, &[rule.id]).await?;
+        store::timer::set(&mut tx, waits, true).await?;
         tx.commit().await?;
         token = next;
         if token.is_empty() || seen >= MAX_TASKS {
@@ -103,9 +109,19 @@ fn status(trigger: &Trigger) -> Option<TaskStatus> {
     }
 }
 
-/// A type of event that fires the trigger.
-fn event_type(kind: TriggerType) -> Option<EventType> {
-    EventType::ALL.iter().copied().find(|event| TriggerType::of_event(*event).contains(&kind))
+/// The type of event that fires the trigger and leads to the status.
+fn event_type(kind: TriggerType, status: TaskStatus) -> Option<EventType> {
+    let of_status = match status {
+        TaskStatus::Unspecified => return None,
+        TaskStatus::Pending => EventType::TaskCreated,
+        TaskStatus::InProgress => EventType::TaskStarted,
+        TaskStatus::Paused => EventType::TaskPaused,
+        TaskStatus::Completed => EventType::TaskCompleted,
+        TaskStatus::Archived => EventType::TaskArchived,
+        TaskStatus::Canceled => EventType::TaskCanceled,
+    };
+    let others = EventType::ALL.iter().copied();
+    [of_status].into_iter().chain(others).find(|event| TriggerType::of_event(*event).contains(&kind))
 }
 
 /// What stands for the event that has put a task into the state before.

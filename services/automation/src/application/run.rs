@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    dispatch::{Lasted, Run},
+    dispatch::Run,
     pausing,
     situation::{self, Observed},
 };
@@ -33,6 +33,7 @@ use crate::{
     },
     events::publish,
     execution::{Execution, ExecutionStatus, MAX_LIMITED_MINUTES, MAX_PER_TASK_AND_HOUR, Outcome, RETRY_FOR, limit},
+    lasting::Wait,
     plan::{Call, Plan},
     rule::{PausedReason, Rule},
     store,
@@ -60,8 +61,10 @@ struct Running<'a> {
     definition: Definition,
     /// Length of the chain of causes of what it does.
     depth: u16,
-    /// The state that has lasted, for a rule that waits.
-    lasted: Option<Lasted>,
+    /// The state that has to last, for a rule that waits.
+    wait: Option<Wait>,
+    /// Whether it has waited.
+    waited: bool,
 }
 
 impl Runner {
@@ -83,41 +86,50 @@ impl Runner {
             }
         };
         let depth = run.occurrence.depth.saturating_add(1);
-        let running = Running { rule: &rule, definition, depth, lasted: run.lasted };
-        let ended = match execution {
+        let wait = Wait::of(rule.id, &definition.trigger, &run.occurrence);
+        let running = Running { rule: &rule, definition, depth, wait, waited: run.waited };
+        let taken_on = match execution {
             Some(execution) if execution.ended_at.is_some() => return Ok(()),
-            Some(execution) => Box::pin(self.take(&running, execution.id)).await,
-            None => Box::pin(self.begin(&running, run.occurrence)).await,
+            Some(execution) => self.take(&running, execution.id).await.map(|taken_on| Some((None, taken_on?))),
+            None => match Box::pin(self.begin(&running, run.occurrence)).await {
+                // Nothing was begun, so nothing is stored of it.
+                Err(error)
+                    if !is_end_of_rights(error.reason()) && self.db.clock().now() > run.enqueued_at + RETRY_FOR =>
+                {
+                    tracing::warn!(%error, rule.id = %rule.id, "another service does not answer; an event is left out");
+                    return Ok(());
+                }
+                begun => begun.map(|begun| begun.map(|(observed, execution)| (Some(observed), execution))),
+            },
+        };
+        let ended = match taken_on {
+            Ok(Some((observed, execution))) => Box::pin(self.act(&running, observed, execution)).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
         match ended {
             Err(error) if is_end_of_rights(error.reason()) => self.end_of_rights(&rule, error).await,
-            // Nothing was begun, so nothing is stored of it.
-            Err(error) if self.db.clock().now() > run.enqueued_at + RETRY_FOR => {
-                tracing::warn!(%error, rule.id = %rule.id, "another service does not answer; an event is not looked at");
-                Ok(())
-            }
             other => other,
         }
     }
 
-    /// Evaluates a rule, and executes it if its conditions hold.
-    async fn begin(&self, running: &Running<'_>, occurrence: Occurrence) -> Result<()> {
+    /// Evaluates a rule. If its conditions hold, and no limit is reached, an execution has begun.
+    async fn begin(&self, running: &Running<'_>, occurrence: Occurrence) -> Result<Option<(Observed, Execution)>> {
         let Running { rule, definition, .. } = running;
         if !rule.enabled || occurrence.occurred_at < rule.enabled_at {
-            return Ok(());
+            return Ok(None);
         }
         let indexed = IndexedRule { id: rule.id, owner: rule.created_by, definition: definition.clone() };
         // The rule may have been changed since the event was dispatched.
         let is_candidate = RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_some();
-        if !is_candidate || definition.trigger.for_seconds.is_some() != running.lasted.is_some() {
-            return Ok(());
+        let waits = definition.trigger.for_seconds.is_some();
+        // It may wait since, or do so no more.
+        if !is_candidate || waits != running.waited || !self.has_lasted(running).await? {
+            return Ok(None);
         }
-        if !self.has_lasted(running, &occurrence).await? {
-            return Ok(());
-        }
-        let Some(observed) = self.observe(running, &occurrence).await? else { return Ok(()) };
+        let Some(observed) = self.observe(running, &occurrence).await? else { return Ok(None) };
         if definition.condition.evaluate(&observed.facts) != Some(true) {
-            return Ok(());
+            return Ok(None);
         }
         let now = self.db.clock().now();
         let mut execution = Execution {
@@ -136,7 +148,7 @@ impl Runner {
             occurrence,
         };
         let mut tx = self.db.begin(tenant(rule)).await?;
-        let Some(mut locked) = store::rule::lock(&mut tx, rule.id).await? else { return Ok(()) };
+        let Some(mut locked) = store::rule::lock(&mut tx, rule.id).await? else { return Ok(None) };
         if !locked.enabled || locked.terms_version != rule.terms_version {
             // It was changed meanwhile. The job is repeated, and sees the new one.
             return Err(Reason::Unavailable.into());
@@ -144,7 +156,7 @@ impl Runner {
         if let Some(reason) = self.limit(&mut tx, &execution).await? {
             // One line a minute. The rule is locked, so nobody else adds one.
             if store::execution::is_limited_since(&mut tx, rule.id, reason, now - TimeDelta::minutes(1)).await? {
-                return Ok(());
+                return Ok(None);
             }
             execution.stop(ExecutionStatus::Skipped, Some(reason), now);
             store::execution::insert(&mut tx, &execution).await?;
@@ -153,7 +165,8 @@ impl Runner {
             if minutes >= MAX_LIMITED_MINUTES {
                 pausing::pause(&mut tx, &mut locked, PausedReason::LoopSuspected).await?;
             }
-            return tx.commit().await;
+            tx.commit().await?;
+            return Ok(None);
         }
         if !store::execution::insert(&mut tx, &execution).await? {
             // Another worker has begun it; if it has died, this one goes on when the job is repeated.
@@ -161,16 +174,25 @@ impl Runner {
         }
         store::rule::count_execution(&mut tx, rule.id, now).await?;
         tx.commit().await?;
-        self.act(running, Some(observed), execution).await
+        Ok(Some((observed, execution)))
     }
 
-    /// Whether the task was in the state when it had to last no longer: the event about the end of it may not have arrived yet.
-    async fn has_lasted(&self, running: &Running<'_>, occurrence: &Occurrence) -> Result<bool> {
-        let (Some(lasted), Some(task_id)) = (&running.lasted, occurrence.task_id) else { return Ok(true) };
-        let rights = self.rights(running).await?;
-        let task = self.tasks.task_as_of(&rights, task_id, lasted.until).await?;
-        let then = task.as_ref().and_then(convert::task::now);
-        Ok(then.is_some_and(|then| lasted.state.holds(then.status.name(), then.assignee)))
+    /// Whether the task was in the state from the beginning to the end: events about the end of it may not have arrived yet.
+    async fn has_lasted(&self, running: &Running<'_>) -> Result<bool> {
+        let Some(wait) = &running.wait else { return Ok(true) };
+        if self.db.clock().now() < wait.fires_at {
+            // The rule waits longer since.
+            return Ok(false);
+        }
+        for time in [wait.since, wait.fires_at] {
+            let rights = self.rights(running).await?;
+            let task = self.tasks.task_as_of(&rights, wait.task_id, time).await?;
+            let then = task.as_ref().and_then(convert::task::now);
+            if !then.is_some_and(|then| wait.state.holds(then.status.name(), then.assignee)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The limit that an execution exceeds.
@@ -184,23 +206,27 @@ impl Runner {
         Ok((recent >= MAX_PER_TASK_AND_HOUR).then_some(limit::TASK))
     }
 
-    /// Takes on an execution that was interrupted, or is repeated.
-    async fn take(&self, running: &Running<'_>, id: Uuid) -> Result<()> {
+    /// Takes on an execution that was interrupted, or is repeated; `None` if it has ended, or ends now.
+    async fn take(&self, running: &Running<'_>, id: Uuid) -> Result<Option<Execution>> {
         let rule = running.rule;
         let mut tx = self.db.begin(tenant(rule)).await?;
         let locked = store::rule::lock_shared(&mut tx, rule.id).await?;
-        let Some(mut execution) = store::execution::lock(&mut tx, rule.id, id).await? else { return Ok(()) };
+        let Some(mut execution) = store::execution::lock(&mut tx, rule.id, id).await? else { return Ok(None) };
         if execution.ended_at.is_some() {
-            return Ok(());
+            return Ok(None);
         }
-        store::execution::take(&mut tx, &mut execution).await?;
+        if !store::execution::take(&mut tx, &mut execution).await? {
+            // A call of the worker before may be under way.
+            return Err(Reason::Unavailable.into());
+        }
         let runs = locked.is_some_and(|locked| locked.enabled && locked.terms_version == execution.terms_version);
         tx.commit().await?;
         if !runs || running.definition.actions.len() != execution.actions.len() {
             execution.stop(ExecutionStatus::Canceled, None, self.db.clock().now());
-            return self.finish(rule, execution).await;
+            self.finish(rule, execution).await?;
+            return Ok(None);
         }
-        self.act(running, None, execution).await
+        Ok(Some(execution))
     }
 
     /// Does the actions of an execution that were not done yet, and ends it.
@@ -299,14 +325,12 @@ impl Runner {
         let task_id = execution.occurrence.task_id;
         let mut affected = None;
         for (nth, call) in calls.iter().enumerate() {
-            if began.elapsed() > LAST_CALL {
-                return Err(Reason::Unavailable.into());
-            }
             let rights = self.rights(running).await?;
             let key = key(execution, index, nth);
+            in_time(began)?;
             let answer = match call {
                 Call::Tell { user_ids, text } => {
-                    self.tell(&rights, (task_id, user_ids, text), key).await?.map(|()| None)
+                    self.tell(&rights, (task_id, user_ids, text), key, began).await?.map(|()| None)
                 }
                 Call::Create { .. } => {
                     let request = convert::task::creation(call).ok_or_else(|| Error::internal("no creation"))?;
@@ -323,6 +347,8 @@ impl Runner {
             };
             match answer {
                 Ok(task_id) => affected = task_id,
+                // The keys are this execution's own: the call was made before, when its texts were others, and has had its effect.
+                Err(Reason::IdempotencyKeyReused) => affected = task_id,
                 Err(reason) => return Ok(Err(reason)),
             }
         }
@@ -336,6 +362,7 @@ impl Runner {
         rights: &Rights,
         (task_id, user_ids, text): (Option<Uuid>, &[Uuid], &str),
         key: Uuid,
+        began: Instant,
     ) -> Result<Answer<()>> {
         let people = match task_id {
             Some(task_id) => self.tasks.viewers(rights, task_id, user_ids).await?,
@@ -348,6 +375,7 @@ impl Runner {
         };
         let message =
             Message { account_id: rights.account_id, user_ids: &people, task_id, text, actor_id: Some(rights.user_id) };
+        in_time(began)?;
         self.notifications.tell(message, key).await.map(Ok)
     }
 
@@ -368,17 +396,18 @@ impl Runner {
         };
         let Some(action) = running.definition.actions.get(index) else { return Ok(Err(Reason::ValidationFailed)) };
         let rights = self.rights(running).await?;
-        // The event's time, so that a repetition makes the same calls.
-        let at = (running.rule.name.as_str(), execution.occurrence.occurred_at);
+        // The time at which the rule is to run, so that a repetition makes the same calls.
+        let time = running.wait.as_ref().map_or(execution.occurrence.occurred_at, |wait| wait.fires_at);
+        let at = (running.rule.name.as_str(), time);
         situation::plan(&self.tasks, &rights, action, at, &observed).await
     }
 
     async fn observe(&self, running: &Running<'_>, occurrence: &Occurrence) -> Result<Option<Observed>> {
         let Running { rule, definition, .. } = running;
         let mut facts = occurrence.facts(rule.created_by, definition.timezone);
-        if let Some(lasted) = &running.lasted {
+        if let Some(wait) = &running.wait {
             // The event is long past.
-            (facts.now, facts.task) = (lasted.until, TaskFacts::default());
+            (facts.now, facts.task) = (wait.fires_at, TaskFacts::default());
         }
         let rights = self.rights(running).await?;
         situation::observe(&self.tasks, &rights, facts, occurrence.task_id, situation::needs(definition)).await
@@ -463,8 +492,7 @@ impl Runner {
             let rule = store::rule::get(&mut tx, rule_id).await?;
             let execution = store::execution::lock(&mut tx, rule_id, id).await?;
             let (Some(rule), Some(mut execution)) = (rule, execution) else { continue };
-            if execution.ended_at.is_none() {
-                store::execution::take(&mut tx, &mut execution).await?;
+            if execution.ended_at.is_none() && store::execution::take(&mut tx, &mut execution).await? {
                 tx.commit().await?;
                 execution.give_up(self.db.clock().now());
                 self.finish(&rule, execution).await?;
@@ -472,6 +500,11 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Refuses to begin a call so late that it might have its effect after the time for which it was declared.
+fn in_time(began: Instant) -> Result<()> {
+    if began.elapsed() > LAST_CALL { Err(Reason::Unavailable.into()) } else { Ok(()) }
 }
 
 /// The service acts for the rule's creator.

@@ -9,7 +9,7 @@ use baton_store::{
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
-use super::dispatch::{self, Lasted, Run};
+use super::dispatch::{self, Run};
 use crate::store;
 
 /// Fires due timers: enqueues their rules. Returns the time of the next poll.
@@ -38,8 +38,7 @@ async fn fire(db: &Db, account_id: Uuid, ids: &[Uuid]) -> Result<usize> {
         .map(|wait| {
             let mut occurrence = wait.occurrence.clone();
             occurrence.late |= now > wait.fires_at + timers::LATE_AFTER;
-            let lasted = Some(Lasted { state: wait.state.clone(), until: wait.fires_at });
-            Run { lasted, ..Run::new(account_id, wait.rule_id, occurrence, now) }
+            Run { waited: true, ..Run::new(account_id, wait.rule_id, occurrence, now) }
         })
         .collect();
     dispatch::enqueue(&mut tx, &runs).await?;

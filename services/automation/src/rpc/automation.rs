@@ -146,7 +146,8 @@ impl AutomationService for Rpc {
             }
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::rule::save(&mut tx, &after).await?;
-            if after.terms != before.terms {
+            let trigger = |rule: &Rule| rule.terms.definition("").map(|definition| definition.trigger);
+            if trigger(&after)? != trigger(&before)? {
                 store::timer::clear(&mut tx, after.id).await?;
                 enrolment::enqueue(&mut tx, &after).await?;
             }
@@ -189,7 +190,11 @@ impl AutomationService for Rpc {
         let ToggleAutomationRequest { id, enabled } = request.into_inner();
         let id = rule_id(&id)?;
         let mut tx = self.db.begin_read(principal.tenant()).await?;
-        if let Some(response) = tx.recall(&call).await? {
+        if let Some(response) = tx.recall::<ToggleAutomationResponse>(&call).await? {
+            drop(tx);
+            if response.automation.as_ref().is_some_and(|rule| !rule.enabled) {
+                self.wait_for_actions(principal.account_id(), id).await?;
+            }
             return Ok(Response::new(response));
         }
         let seen = actor(&principal).sees(store::rule::get(&mut tx, id).await?)?;

@@ -74,7 +74,8 @@ impl ExecutionService for Rpc {
         execution.repeat(now);
         store::execution::repeat(&mut tx, &execution).await?;
         let run = Run::new(account_id, rule_id, execution.occurrence.clone(), now);
-        dispatch::enqueue(&mut tx, &[Run { repetition: execution.repetitions, ..run }]).await?;
+        let waited = rule.terms.definition("").is_ok_and(|definition| definition.trigger.for_seconds.is_some());
+        dispatch::enqueue(&mut tx, &[Run { repetition: execution.repetitions, waited, ..run }]).await?;
         let response = RetryExecutionResponse { execution: Some(convert::execution(execution)) };
         tx.remember(&call, &response).await?;
         tx.commit().await?;

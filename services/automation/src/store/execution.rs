@@ -61,8 +61,8 @@ pub(crate) async fn insert(tx: &mut Tx, execution: &Execution) -> Result<bool> {
     let added = sqlx::query!(
         "insert into automation.executions
              (id, account_id, rule_id, created_by, terms_version, event_id, event_type, task_id, status, reason, depth, late,
-              occurrence, actions, occurred_at, started_at, ended_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+              occurrence, actions, occurred_at, created_at, started_at, ended_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)
          on conflict on constraint executions_event do nothing",
         execution.id,
         account_id,
@@ -117,16 +117,18 @@ pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<
     row.fetch_optional(tx.connection()).await?.map(Execution::try_from).transpose()
 }
 
-/// Takes on a locked execution: whoever had it before changes it no more.
-pub(crate) async fn take(tx: &mut Tx, execution: &mut Execution) -> Result<()> {
+/// Takes on a locked execution: whoever had it before changes it no more. Returns `false` when a call of theirs may be under way.
+pub(crate) async fn take(tx: &mut Tx, execution: &mut Execution) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let takes = sqlx::query_scalar!(
-        "update automation.executions set takes = takes + 1 where account_id = $1 and id = $2 returning takes",
+        "update automation.executions set takes = takes + 1
+         where account_id = $1 and id = $2 and (acting_until is null or acting_until <= clock_timestamp()) returning takes",
         account_id,
         execution.id,
     );
-    execution.takes = takes.fetch_one(tx.connection()).await?;
-    Ok(())
+    let takes = takes.fetch_optional(tx.connection()).await?;
+    execution.takes = takes.unwrap_or(execution.takes);
+    Ok(takes.is_some())
 }
 
 /// Saves what became of an execution. `acting` is how long a call may be under way from now on. Returns `false`, and changes

@@ -170,6 +170,18 @@ pub(crate) async fn lock_shared(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
     row.fetch_optional(tx.connection()).await?.map(Rule::try_from).transpose()
 }
 
+/// Keeps rules from being locked for a change in this transaction.
+pub(crate) async fn lock_keys(tx: &mut Tx, ids: &[Uuid]) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    let lock = sqlx::query!(
+        "select from automation.rules where account_id = $1 and id = any($2) order by id for key share",
+        account_id,
+        ids,
+    );
+    lock.execute(tx.connection()).await?;
+    Ok(())
+}
+
 /// A page of rules, newest first, and their total count: of one person if given, enabled or not if given.
 pub(crate) async fn list(
     tx: &mut ReadTx,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use baton_errors::Result;
+use baton_errors::{Error, Result};
 use baton_rules::Occurrence;
 use baton_store::Tx;
 use sqlx::types::Json;
@@ -44,8 +44,13 @@ pub(crate) async fn clear(tx: &mut Tx, rule_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Sets timers. One of the same rule and task is replaced if it is older, or kept if `keep`.
-pub(crate) async fn set(tx: &mut Tx, waits: &[Wait], keep: bool) -> Result<()> {
+/// Sets timers of enabled rules, for states since their rule was enabled. With `unless_set`, not for a rule and task that have one.
+pub(crate) async fn set(tx: &mut Tx, mut waits: Vec<Wait>, unless_set: bool) -> Result<()> {
+    if waits.is_empty() {
+        return Ok(());
+    }
+    // In one order, so that concurrent statements do not wait for each other in a circle.
+    waits.sort_unstable_by_key(|wait| (wait.rule_id, wait.task_id, wait.since));
     let account_id = tx.tenant().account_id;
     let ids: Vec<Uuid> = waits.iter().map(|_| tx.db().clock().new_id()).collect();
     let rules: Vec<Uuid> = waits.iter().map(|wait| wait.rule_id).collect();
@@ -55,21 +60,20 @@ pub(crate) async fn set(tx: &mut Tx, waits: &[Wait], keep: bool) -> Result<()> {
     let assignees: Vec<Option<Uuid>> = waits.iter().map(|wait| wait.state.assignee()).collect();
     let since: Vec<_> = waits.iter().map(|wait| wait.since).collect();
     let fires: Vec<_> = waits.iter().map(|wait| wait.fires_at).collect();
-    let occurrences: Vec<serde_json::Value> =
-        waits.iter().filter_map(|wait| serde_json::to_value(&wait.occurrence).ok()).collect();
+    let occurrences = waits.iter().map(|wait| serde_json::to_value(&wait.occurrence));
+    let occurrences = occurrences.collect::<std::result::Result<Vec<_>, _>>().map_err(Error::internal)?;
     sqlx::query!(
         "insert into automation.timers
              (id, account_id, rule_id, task_id, kind, status, assignee, since, fires_at, try_at, occurrence)
-         select id, $1, rule_id, task_id, kind, status, assignee, since, fires_at, fires_at, occurrence
+         select waits.id, $1, rule_id, task_id, kind, status, assignee, since, fires_at, fires_at, occurrence
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::timestamptz[],
                      $10::jsonb[])
               as waits (id, rule_id, task_id, kind, status, assignee, since, fires_at, occurrence)
-         where exists (select from automation.rules r where r.id = waits.rule_id and r.account_id = $1 and r.deleted_at is null)
-         on conflict on constraint timers_once do update
-         set id = excluded.id, kind = excluded.kind, status = excluded.status, assignee = excluded.assignee,
-             since = excluded.since, fires_at = excluded.fires_at, try_at = excluded.try_at, fired_at = null,
-             occurrence = excluded.occurrence
-         where timers.since < excluded.since and (timers.fired_at is not null or not $11)",
+              join automation.rules r on r.account_id = $1 and r.id = rule_id and r.enabled and since >= r.enabled_at
+         where not $11 or not exists (select from automation.timers t
+                                      where t.account_id = $1 and t.rule_id = waits.rule_id and t.task_id = waits.task_id
+                                        and t.fired_at is null and t.since >= r.enabled_at)
+         on conflict on constraint timers_once do nothing",
         account_id,
         &ids,
         &rules,
@@ -80,7 +84,7 @@ pub(crate) async fn set(tx: &mut Tx, waits: &[Wait], keep: bool) -> Result<()> {
         &since,
         &fires,
         &occurrences,
-        keep,
+        unless_set,
     )
     .execute(tx.connection())
     .await?;

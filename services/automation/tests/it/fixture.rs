@@ -8,9 +8,9 @@ use baton_proto::{
     baton::{
         api::v1::Page,
         automation::v1::{
-            Automation, CreateAutomationRequest, Execution, ExecutionStatus, ListExecutionsRequest,
-            ToggleAutomationRequest, TriggerType as Trigger, automation_service_client::AutomationServiceClient,
-            execution_service_client::ExecutionServiceClient,
+            Automation, AutomationChange, CreateAutomationRequest, Execution, ExecutionStatus, ListExecutionsRequest,
+            ToggleAutomationRequest, TriggerType as Trigger, UpdateAutomationRequest,
+            automation_service_client::AutomationServiceClient, execution_service_client::ExecutionServiceClient,
         },
         events::v1::Envelope,
         notification::v1::{
@@ -18,8 +18,9 @@ use baton_proto::{
             notification_service_client::NotificationServiceClient,
         },
         task::v1::{
-            CreateTaskRequest, GetTaskRequest, GetTimelineRequest, PauseTaskRequest, StartTaskRequest, Task,
-            TaskChange, TaskPriority, TimelineEntry, UpdateTaskRequest, task_service_client::TaskServiceClient,
+            AssignTaskRequest, CreateTaskRequest, GetTaskRequest, GetTimelineRequest, PauseTaskRequest,
+            ReassignTaskRequest, StartTaskRequest, Task, TaskChange, TaskPriority, TimelineEntry, UpdateTaskRequest,
+            task_service_client::TaskServiceClient,
         },
         tenancy::v1::{AcceptInvitationRequest, InviteMemberRequest, Role, member_service_client::MemberServiceClient},
     },
@@ -189,6 +190,24 @@ impl Fixture {
         self.tasks().update_task(self.call(person, message)).await.unwrap();
     }
 
+    /// Assigns a task to somebody, for the first time or again.
+    pub(crate) async fn assign(&self, person: &Person, id: &str, to: &Person, again: bool) {
+        let (id, assigned_to) = (id.to_owned(), to.user_id.to_string());
+        if again {
+            self.tasks().reassign_task(self.call(person, ReassignTaskRequest { id, assigned_to })).await.unwrap();
+        } else {
+            self.tasks().assign_task(self.call(person, AssignTaskRequest { id, assigned_to })).await.unwrap();
+        }
+    }
+
+    /// Changes a rule's name.
+    pub(crate) async fn rename(&self, person: &Person, rule: &Automation, name: &str) {
+        let change = AutomationChange { name: name.to_owned(), ..Default::default() };
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["name".to_owned()] });
+        let message = UpdateAutomationRequest { id: rule.id.clone(), automation: Some(change), update_mask };
+        self.rules().update_automation(self.call(person, message)).await.unwrap();
+    }
+
     /// Pauses a task that is in progress.
     pub(crate) async fn pause_again(&self, person: &Person, id: &str) {
         let message = PauseTaskRequest { id: id.to_owned(), reason: "Lunch".to_owned() };
@@ -236,7 +255,7 @@ impl Fixture {
             let taken_in: Vec<Uuid> =
                 sqlx::query_scalar("select event_id from automation.inbox").fetch_all(&mut *tx).await.unwrap();
             let jobs: i64 =
-                sqlx::query_scalar("select count(*) from automation.jobs").fetch_one(&mut *tx).await.unwrap();
+                sqlx::query_scalar("select (select count(*) from automation.jobs) + (select count(*) from automation.timers where fired_at is null and try_at <= $1)").bind(self.clock.now()).fetch_one(&mut *tx).await.unwrap();
             let events = published.iter().map(|envelope| Envelope::decode(envelope.as_slice()).unwrap());
             let handled =
                 events.filter(|event| EventType::of(event).is_some_and(|kind| !TriggerType::of_event(kind).is_empty()));

@@ -17,6 +17,7 @@ const TWO_HOURS: i64 = 7_200;
 async fn later(fixture: &Fixture, seconds: i64) {
     fixture.settle().await;
     fixture.clock.advance(TimeDelta::seconds(seconds));
+    fixture.settle().await;
 }
 
 #[tokio::test]
@@ -72,13 +73,11 @@ async fn task_that_is_paused_already_waits_from_the_moment_when_the_rule_is_enab
     let tag = json!({"type": "add_tag", "tag": "late"});
     let rule = fixture.rule(ada, TriggerType::TaskPaused, json!({"for_seconds": TWO_HOURS}), &[tag]).await;
     later(&fixture, TWO_HOURS - 60).await;
-    fixture.settle().await;
     assert!(fixture.history(ada, &rule).await.is_empty());
     // Disabled and enabled again, it begins anew.
     fixture.toggle(ada, &rule, false).await.unwrap();
     fixture.toggle(ada, &rule, true).await.unwrap();
     later(&fixture, TWO_HOURS - 60).await;
-    fixture.settle().await;
     assert!(fixture.history(ada, &rule).await.is_empty());
     later(&fixture, 61).await;
     assert_eq!(fixture.ended(ada, &rule, 1).await[0].status(), ExecutionStatus::Succeeded);
@@ -104,4 +103,36 @@ async fn state_that_was_left_after_its_time_runs_the_rule_late() {
     sqlx::query("update automation.timers set try_at = fires_at").execute(&fixture.context.admin()).await.unwrap();
     let [execution] = &fixture.ended(&ada, &rule, 1).await[..] else { panic!("one execution") };
     assert_eq!((execution.late, execution.status()), (true, ExecutionStatus::Succeeded));
+}
+
+#[tokio::test]
+async fn assignee_who_keeps_a_task_for_a_day_is_reminded_and_the_one_before_is_not() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let (boss, ada, bob) = (&fixture.team.super_manager, &fixture.team.user_a1, &fixture.team.user_a2);
+    let create = json!({"type": "create_task", "title": "Ask about {{title}}", "due_in_seconds": 3600});
+    let conditions = json!({"for_seconds": 86_400});
+    let notify = json!({"type": "notify", "to": "assignee", "message": "{{title}} is {{priority}}"});
+    let rule = fixture.rule(boss, TriggerType::TaskAssigned, conditions.clone(), &[notify.clone(), create]).await;
+    let again = fixture.rule(boss, TriggerType::TaskReassigned, conditions, &[notify]).await;
+    let task = fixture.create(boss, "Ship it").await;
+    fixture.assign(boss, &task.id, ada, false).await;
+    later(&fixture, 80_000).await;
+    fixture.assign(boss, &task.id, bob, true).await;
+    fixture.set_priority(boss, &task.id, TaskPriority::Urgent).await;
+    later(&fixture, 80_000).await;
+    assert!(fixture.history(boss, &rule).await.is_empty() && fixture.messages(ada).await.is_empty());
+    // A change of what it does does not begin the wait anew.
+    fixture.rename(boss, &again, "Remind them").await;
+    later(&fixture, 6_401).await;
+    assert_eq!(fixture.ended(boss, &again, 1).await[0].status(), ExecutionStatus::Succeeded);
+    let message = eventually(|| async { fixture.messages(bob).await.into_iter().next() }).await;
+    assert_eq!(message.text.as_deref(), Some("Ship it is urgent"), "as it is when the time is over");
+    // It counts for the rule of the first assignment, too, from the beginning.
+    let other = fixture.create(boss, "Another").await;
+    fixture.assign(boss, &other.id, ada, false).await;
+    later(&fixture, 86_401).await;
+    let execution = fixture.ended(boss, &rule, 1).await.remove(0);
+    let created = fixture.get(boss, execution.actions[1].task_id.as_ref().unwrap()).await;
+    let due = created.due_at.unwrap().seconds - fixture.clock.now().timestamp();
+    assert!((3_500..=3_600).contains(&due), "due in {due} seconds, from the time when the rule ran");
 }

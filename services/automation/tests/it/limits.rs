@@ -72,6 +72,14 @@ async fn rule_runs_on_no_event_from_before_it_was_enabled() {
     fixture.touch(ada, &task.id, "While it is enabled").await;
     fixture.settle().await;
     assert_eq!(fixture.ended(ada, &rule, 1).await.len(), 1);
+    // One that comes late, after the rule was enabled.
+    sqlx::query("update automation.rules set enabled_at = now() + interval '1 minute'")
+        .execute(&fixture.context.admin())
+        .await
+        .unwrap();
+    fixture.touch(ada, &task.id, "Before it was enabled").await;
+    fixture.settle().await;
+    assert_eq!(fixture.history(ada, &rule).await.len(), 1);
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ impl Fixture {
             // Services that no test of this crate calls.
             ("BATON_TASK_URL", "http://127.0.0.1:9".to_owned()),
             ("BATON_NOTIFICATION_URL", "http://127.0.0.1:9".to_owned()),
+            ("BATON_AUTOMATION_URL", "http://127.0.0.1:9".to_owned()),
         ];
         for (name, value) in variables {
             env.set(name, value);
