@@ -312,10 +312,11 @@ impl Up {
         fs::read_to_string(self.logs.path().join("stdout")).unwrap()
     }
 
-    /// What it wrote to standard error. Slow statements are a property of the machine.
+    /// What it wrote to standard error, without the warnings about a slow machine.
     fn errors(&self) -> String {
         let errors = fs::read_to_string(self.logs.path().join("stderr")).unwrap();
-        errors.lines().filter(|line| !line.contains("slow statement")).map(|line| format!("{line}\n")).collect()
+        let is_slow = |line: &&str| line.contains("slow statement") || line.contains("slow threshold");
+        errors.lines().filter(|line| !is_slow(line)).map(|line| format!("{line}\n")).collect()
     }
 }
 
