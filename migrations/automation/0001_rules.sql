@@ -62,8 +62,8 @@ create table executions (
     plan         jsonb,
     -- Until when a call may be under way, by the clock of the database; null when none is.
     acting_until timestamptz,
-    -- How often a worker has taken it on. Only the last one changes it.
-    takes        integer not null default 1,
+    -- Number of claims by workers, as a fencing token: only the worker with the last claim changes it.
+    claims       integer not null default 1,
     -- Number of repetitions that were asked for.
     repetitions  integer not null default 0,
     occurred_at  timestamptz not null,

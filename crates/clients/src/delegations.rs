@@ -50,7 +50,7 @@ struct Issued {
 
 /// The rights of a person in an account, for calls to one service.
 #[derive(Debug, Clone)]
-pub struct Rights {
+pub struct ActingCredentials {
     authorization: MetadataValue<Ascii>,
     /// The account.
     pub account_id: Uuid,
@@ -58,7 +58,7 @@ pub struct Rights {
     pub user_id: Uuid,
 }
 
-impl Rights {
+impl ActingCredentials {
     /// A request with these rights, in the current trace.
     pub fn request<M>(&self, message: M) -> Request<M> {
         let mut request = crate::tokens::request(&self.authorization, message);
@@ -68,7 +68,7 @@ impl Rights {
         request
     }
 
-    /// [`Rights::request`] for a change that is safe to repeat with this key.
+    /// [`ActingCredentials::request`] for a change that is safe to repeat with this key.
     pub fn change<M>(&self, message: M, key: Uuid) -> Request<M> {
         let mut request = self.request(message);
         if let Ok(key) = key.to_string().parse() {
@@ -89,11 +89,16 @@ impl<T: Transport> Delegations<T> {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of a call that is not valid any more.
-    pub async fn rights_of_caller(&self, caller: &Caller, account_id: Uuid, audience: &str) -> Result<Rights> {
+    pub async fn credentials_of_caller(
+        &self,
+        caller: &Caller,
+        account_id: Uuid,
+        audience: &str,
+    ) -> Result<ActingCredentials> {
         let presented = on_behalf_of(caller, None, ()).metadata().get("authorization").cloned();
         let presented = presented.ok_or_else(|| Error::internal("a caller without a credential"))?;
         let Credential::Delegated(held) = &caller.credential else {
-            return Ok(Rights { authorization: presented, account_id, user_id: caller.user_id });
+            return Ok(ActingCredentials { authorization: presented, account_id, user_id: caller.user_id });
         };
         let subject_token =
             presented.to_str().ok().and_then(|text| text.split_once(' ')).map(|(_, token)| token.to_owned());
@@ -110,7 +115,7 @@ impl<T: Transport> Delegations<T> {
             async |auth, request| InternalServiceClient::new(auth).exchange_token(request).await,
         );
         let authorization = format!("Bearer {}", response.await?.access_token).parse().map_err(Error::internal)?;
-        Ok(Rights { authorization, account_id, user_id: caller.user_id })
+        Ok(ActingCredentials { authorization, account_id, user_id: caller.user_id })
     }
 
     /// Asks auth for a grant of the caller: the service may act for them in the account, within the scopes. The call needs
@@ -132,9 +137,9 @@ impl<T: Transport> Delegations<T> {
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             purpose: purpose.to_owned(),
         };
-        let rights = self.rights_of_caller(caller, account_id, "auth").await?;
+        let credentials = self.credentials_of_caller(caller, account_id, "auth").await?;
         let response = self.auth.call(
-            || rights.change(message.clone(), key),
+            || credentials.change(message.clone(), key),
             async |auth, request| DelegationServiceClient::new(auth).create_delegation(request).await,
         );
         let id = response.await?.delegation.and_then(|delegation| delegation.id.parse().ok());
@@ -145,19 +150,19 @@ impl<T: Transport> Delegations<T> {
     ///
     /// # Errors
     /// DELEGATION_ENDED, PROCESSING_RESTRICTED, UNAVAILABLE.
-    pub async fn rights(
+    pub async fn credentials(
         &self,
         delegation_id: Uuid,
         (account_id, user_id): (Uuid, Uuid),
         audience: &'static str,
         cause: &Cause,
-    ) -> Result<Rights> {
+    ) -> Result<ActingCredentials> {
         let key = (delegation_id, audience, cause.clone());
         let now = Instant::now();
         let kept =
             self.issued.lock().await.get(&key).filter(|it| it.valid_until > now).map(|it| it.authorization.clone());
         if let Some(authorization) = kept {
-            return Ok(Rights { authorization, account_id, user_id });
+            return Ok(ActingCredentials { authorization, account_id, user_id });
         }
         let message = IssueDelegatedTokenRequest {
             delegation_id: delegation_id.to_string(),
@@ -187,7 +192,7 @@ impl<T: Transport> Delegations<T> {
             issued.clear();
         }
         issued.insert(key, Issued { authorization: authorization.clone(), valid_until });
-        Ok(Rights { authorization, account_id, user_id })
+        Ok(ActingCredentials { authorization, account_id, user_id })
     }
 
     /// Ends grants that the service needs no more.
@@ -209,7 +214,7 @@ impl<T: Transport> Delegations<T> {
 }
 
 /// Whether a call with somebody's rights failed because they may act no more: not because of what they asked for.
-pub fn is_end_of_rights(reason: Reason) -> bool {
+pub fn is_access_revoked(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::DelegationEnded

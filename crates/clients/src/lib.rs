@@ -13,7 +13,7 @@ mod tenancy;
 mod tokens;
 
 pub use auth::Auth;
-pub use delegations::{Delegations, Rights, is_end_of_rights};
+pub use delegations::{ActingCredentials, Delegations, is_access_revoked};
 pub use notifications::Notifications;
 pub use peer::{Peer, Transport};
 pub use subject_data::SubjectDataPeer;

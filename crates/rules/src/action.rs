@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::people::To;
 
 /// Characters of a message to people.
-const MAX_NOTICE_LEN: usize = 500;
+pub const MAX_NOTICE_LEN: usize = 500;
 
 /// Fields of a task that `set_field` sets.
 const SETTABLE: [&str; 6] = ["title", "description", "priority", "due_at", "visibility", "estimated_seconds"];
@@ -213,7 +213,7 @@ impl Action {
             }
             Verb::SetField { field, value } => {
                 check_value(field, value, &member("field"), &member("value"))?;
-                if let (true, Some(value)) = (matches!(&**field, "title" | "description"), value.as_str()) {
+                if let (true, Some(value)) = (is_template(field), value.as_str()) {
                     text(value, "value")?;
                 }
                 self.require_task(has_task, path)
@@ -280,6 +280,11 @@ impl Action {
             Verb::Cancel { .. } => "cancel it".to_owned(),
         }
     }
+}
+
+/// Whether a value of the field that `set_field` sets is a template.
+pub fn is_template(field: &str) -> bool {
+    matches!(field, "title" | "description")
 }
 
 /// Checks the value of a field that `set_field` sets. Null clears the field.

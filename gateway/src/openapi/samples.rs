@@ -35,6 +35,7 @@ const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("CustomFieldChange", &["name"]),
     ("DisableTotpRequest", &["password"]),
     ("EnrollTotpRequest", &["password"]),
+    ("GetProofRequest", &["sequence"]),
     ("LinkIdentityRequest", &["password"]),
     ("MemberChange", &["can_reassign_tasks"]),
     ("MoveTaskRequest", &["after_id"]),
@@ -78,11 +79,13 @@ fn curl(route: &Route, operation: &Value, body: Option<Value>, schemas: &Schemas
         };
         url = url.replace(&format!("{{{}}}", parameter.name), &text);
     }
-    let required = route.query.parameters().iter().map(|parameter| &parameter.field);
-    let required = required.filter(|field| schemas.is_required(field) && field.name() != oauth::FIELD);
+    let more = extra_fields(&route.method.input());
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for field in required {
-        query.append_pair(field.name(), value(route, field, schemas)?.as_str().unwrap_or_default());
+    for field in route.query.parameters().iter().map(|parameter| &parameter.field) {
+        if field.name() != oauth::FIELD && (more.contains(&field.name()) || schemas.is_required(field)) {
+            let value = value(route, field, schemas)?;
+            query.append_pair(field.name(), &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
     }
     let query = query.finish();
     if !query.is_empty() {
@@ -125,8 +128,13 @@ fn body(route: &Route, schemas: &Schemas) -> Result<Option<Value>> {
     object(route, &message, bound, schemas).map(Some)
 }
 
+/// Returns the optional fields of a message that its sample contains.
+fn extra_fields(of: &MessageDescriptor) -> &'static [&'static str] {
+    EXTRA_FIELDS.iter().find(|(name, _)| *name == of.name()).map_or(&[], |(_, fields)| fields)
+}
+
 fn object(route: &Route, of: &MessageDescriptor, bound: &[&str], schemas: &Schemas) -> Result<Value> {
-    let more = EXTRA_FIELDS.iter().find(|(name, _)| *name == of.name()).map_or(&[][..], |(_, fields)| fields);
+    let more = extra_fields(of);
     let mut object = Map::new();
     for field in of.fields().filter(|field| !bound.contains(&field.name())) {
         if more.contains(&field.name()) || schemas.is_required(&field) {

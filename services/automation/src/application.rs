@@ -1,8 +1,9 @@
 //! What happens when an event may run a rule: dispatch, observe, plan, act.
 
+mod act;
+pub(crate) mod backfill;
 pub(crate) mod deletion;
 pub(crate) mod dispatch;
-pub(crate) mod enrolment;
 pub(crate) mod pausing;
 pub(crate) mod preview;
 pub(crate) mod run;

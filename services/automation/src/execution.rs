@@ -121,7 +121,7 @@ pub(crate) struct Execution {
     pub(crate) plan: Option<Plan>,
     pub(crate) repetitions: i32,
     /// How often a worker has taken it on. Only the last one changes it.
-    pub(crate) takes: i32,
+    pub(crate) claims: i32,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
 }
@@ -211,7 +211,7 @@ mod tests {
             rule_id: Uuid::nil(),
             created_by: Uuid::nil(),
             terms_version: 1,
-            takes: 1,
+            claims: 1,
             occurrence: Occurrence {
                 event_id: Uuid::nil(),
                 kind: "task.paused".to_owned(),

@@ -5,10 +5,10 @@ mod clients;
 mod convert;
 mod events;
 mod execution;
-mod lasting;
 mod plan;
 mod rpc;
 mod rule;
+mod state_timer;
 mod store;
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ use baton_service::{Service, Spec};
 use tokio::net::TcpListener;
 
 use crate::{
-    application::{deletion, dispatch, enrolment, pausing, run::Runner, timers},
+    application::{backfill, deletion, dispatch, pausing, run::Runner, timers},
     clients::task::TaskClient,
 };
 
@@ -71,9 +71,9 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
                 Ok(delegations.release(&delegation_ids).await?)
             }
         })
-        .job(enrolment::ENROL, move |_, job| {
+        .job(backfill::BACKFILL, move |_, job| {
             let runner = enrolling.clone();
-            async move { Ok(enrolment::enrol(&runner, job.payload()?).await?) }
+            async move { Ok(backfill::run(&runner, job.payload()?).await?) }
         })
         .job(deletion::CLEAR, |db, job| async move { Ok(deletion::clear(&db, job.payload()?).await?) })
         .every("automation.timers", baton_store::timers::POLL_INTERVAL, timers::poll)

@@ -3,14 +3,15 @@
 
 use baton_conditions::{Facts, Template, choice::Status};
 use baton_errors::Reason;
-use baton_rules::{Action, To, Verb, moves};
+use baton_rules::{
+    Action, To, Verb,
+    action::{MAX_NOTICE_LEN, is_template},
+    moves,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-
-/// Characters of a message to people.
-const MAX_NOTICE_LEN: usize = 500;
 
 /// The calls of one action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,10 +88,6 @@ pub(crate) fn texts(action: &Action) -> Vec<&str> {
         Verb::Cancel { message: Some(message) } => vec![message],
         _ => Vec::new(),
     }
-}
-
-fn is_template(field: &str) -> bool {
-    matches!(field, "title" | "description")
 }
 
 /// The calls that an action makes; none if there is nothing to do.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    lasting::{self, Left, Wait},
+    state_timer::{self, StateChange, StateTimer},
     store,
 };
 
@@ -75,7 +75,7 @@ impl Dispatcher {
             for rule in index.candidates(occurrence) {
                 let trigger = &rule.definition.trigger;
                 match trigger.for_seconds {
-                    Some(_) => waits.extend(Wait::of(rule.id, trigger, occurrence)),
+                    Some(_) => waits.extend(StateTimer::of(rule.id, trigger, occurrence)),
                     None => runs.push(Run::new(account_id, rule.id, occurrence.clone(), enqueued_at)),
                 }
             }
@@ -85,11 +85,11 @@ impl Dispatcher {
         if !waiting.is_empty() {
             // Rules are locked before their timers everywhere.
             store::rule::lock_keys(tx, &waiting).await?;
-            let left: Vec<Left> = occurrences.iter().filter_map(Left::of).collect();
+            let left: Vec<StateChange> = occurrences.iter().filter_map(StateChange::of).collect();
             if !left.is_empty() {
                 store::timer::cancel(tx, &left).await?;
             }
-            store::timer::set(tx, lasting::waits(begun), false).await?;
+            store::timer::set(tx, state_timer::pending(begun), false).await?;
         }
         enqueue(tx, &runs).await
     }

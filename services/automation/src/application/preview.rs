@@ -1,6 +1,6 @@
 //! Tests of rules: what a rule would do, with the caller's rights. Nothing is changed.
 
-use baton_clients::Rights;
+use baton_clients::ActingCredentials;
 use baton_conditions::LeafVerdict;
 use baton_errors::{Error, Reason, Result};
 use baton_rules::{Definition, Occurrence};
@@ -30,7 +30,7 @@ pub(crate) struct Preview {
 /// TASK_NOT_FOUND, UNAVAILABLE, and those of ended rights.
 pub(crate) async fn preview(
     tasks: &TaskClient,
-    rights: &Rights,
+    credentials: &ActingCredentials,
     (name, definition): (&str, &Definition),
     task_id: Option<Uuid>,
     now: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub(crate) async fn preview(
         event_id: Uuid::nil(),
         kind: String::new(),
         occurred_at: now,
-        actor: Some(rights.user_id),
+        actor: Some(credentials.user_id),
         task_id,
         task: None,
         changed_fields: definition.trigger.fields.clone(),
@@ -47,18 +47,18 @@ pub(crate) async fn preview(
         depth: 0,
         rule_id: None,
     };
-    let mut facts = occurrence.facts(rights.user_id, definition.timezone);
+    let mut facts = occurrence.facts(credentials.user_id, definition.timezone);
     facts.event.from = Some(definition.trigger.from);
     facts.event.to = Some(definition.trigger.to);
     let needs = situation::needs(definition);
-    let observed = situation::observe(tasks, rights, facts, task_id, needs).await?;
+    let observed = situation::observe(tasks, credentials, facts, task_id, needs).await?;
     let observed = observed.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
     let mut actions = Vec::new();
     for action in &definition.actions {
         let mut outcome = Outcome::pending(action);
-        let planned = situation::plan(tasks, rights, action, (name, now), &observed).await?;
+        let planned = situation::plan(tasks, credentials, action, (name, now), &observed).await?;
         let verdict = match planned {
-            Ok(calls) => dry_run(tasks, rights, &calls, task_id).await?,
+            Ok(calls) => dry_run(tasks, credentials, &calls, task_id).await?,
             Err(reason) => Err(reason),
         };
         match verdict {
@@ -78,7 +78,7 @@ pub(crate) async fn preview(
 /// message need no more than the task; and a new task cannot be tried at all.
 async fn dry_run(
     tasks: &TaskClient,
-    rights: &Rights,
+    credentials: &ActingCredentials,
     calls: &[Call],
     task_id: Option<Uuid>,
 ) -> Result<std::result::Result<(), Reason>> {
@@ -87,5 +87,5 @@ async fn dry_run(
         return Ok(Ok(()));
     };
     let request = baton_proto::baton::task::v1::ChangeTasksRequest { dry_run: true, ..request };
-    tasks.change(rights, &request, Uuid::new_v4()).await
+    tasks.change(credentials, &request, Uuid::new_v4()).await
 }

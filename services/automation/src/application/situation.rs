@@ -1,7 +1,7 @@
 //! What is known when a rule is evaluated: the event, and the task as the rule's creator sees it.
 
 use baton_access::Role;
-use baton_clients::Rights;
+use baton_clients::ActingCredentials;
 use baton_conditions::{AssigneeFacts, Facts, Needs, Template, choice};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::{task::v1::Task, tenancy::v1::FoundMember};
@@ -9,14 +9,14 @@ use baton_rules::{Action, Definition, To, Verb};
 use uuid::Uuid;
 
 use crate::{
-    clients::task::{Answer, TaskClient},
+    clients::task::{Refusable, TaskClient},
     convert,
     plan::{self, Call, Situation},
 };
 
 /// The facts, and the task that they are about.
 #[derive(Debug, Clone)]
-pub(crate) struct Observed {
+pub(crate) struct TaskSnapshot {
     pub(crate) facts: Facts,
     pub(crate) task: Option<Task>,
 }
@@ -35,21 +35,21 @@ pub(crate) fn needs(definition: &Definition) -> Needs {
 /// UNAVAILABLE, and those of ended rights.
 pub(crate) async fn observe(
     tasks: &TaskClient,
-    rights: &Rights,
+    credentials: &ActingCredentials,
     mut facts: Facts,
     task_id: Option<Uuid>,
     needs: Needs,
-) -> Result<Option<Observed>> {
-    let Some(task_id) = task_id else { return Ok(Some(Observed { facts, task: None })) };
-    let Some(task) = tasks.task(rights, task_id).await? else { return Ok(None) };
+) -> Result<Option<TaskSnapshot>> {
+    let Some(task_id) = task_id else { return Ok(Some(TaskSnapshot { facts, task: None })) };
+    let Some(task) = tasks.task(credentials, task_id).await? else { return Ok(None) };
     let mut now = convert::task::facts(&task);
     if needs.contains(Needs::WATCHERS) {
-        now.watchers = Some(tasks.watchers(rights, task_id).await?);
+        now.watchers = Some(tasks.watchers(credentials, task_id).await?);
     }
     facts.task = facts.task.or(now);
     if needs.contains(Needs::PARENT) {
         let parent = match task.parent_task_id.as_deref().and_then(|id| id.parse::<Uuid>().ok()) {
-            Some(parent_id) => tasks.task(rights, parent_id).await?.map(|parent| (parent_id, parent)),
+            Some(parent_id) => tasks.task(credentials, parent_id).await?.map(|parent| (parent_id, parent)),
             None => None,
         };
         facts.parent = Some(match parent {
@@ -57,7 +57,7 @@ pub(crate) async fn observe(
             Some((parent_id, parent)) => {
                 let mut parent = convert::task::facts(&parent);
                 if needs.of_parent().contains(Needs::WATCHERS) {
-                    parent.watchers = Some(tasks.watchers(rights, parent_id).await?);
+                    parent.watchers = Some(tasks.watchers(credentials, parent_id).await?);
                 }
                 Some(Box::new(parent))
             }
@@ -66,10 +66,10 @@ pub(crate) async fn observe(
     if needs.contains(Needs::ASSIGNEE) {
         facts.assignee = match facts.task.assignee.flatten() {
             None => AssigneeFacts { role: Some(None), manager: Some(None) },
-            Some(assignee) => assignee_facts(&tasks.members(rights, &[], &[assignee]).await?),
+            Some(assignee) => assignee_facts(&tasks.members(credentials, &[], &[assignee]).await?),
         };
     }
-    Ok(Some(Observed { facts, task: Some(task) }))
+    Ok(Some(TaskSnapshot { facts, task: Some(task) }))
 }
 
 fn assignee_facts(found: &[FoundMember]) -> AssigneeFacts {
@@ -91,14 +91,14 @@ fn manager(member: &FoundMember) -> Option<Uuid> {
 /// UNAVAILABLE, and those of ended rights.
 pub(crate) async fn plan(
     tasks: &TaskClient,
-    rights: &Rights,
+    credentials: &ActingCredentials,
     action: &Action,
     (rule, now): (&str, chrono::DateTime<chrono::Utc>),
-    observed: &Observed,
-) -> Result<Answer<Vec<Call>>> {
+    observed: &TaskSnapshot,
+) -> Result<Refusable<Vec<Call>>> {
     let people = match plan::recipients(action) {
         None => Vec::new(),
-        Some(to) => match people(tasks, rights, to, observed.task.as_ref()).await? {
+        Some(to) => match people(tasks, credentials, to, observed.task.as_ref()).await? {
             Ok(people) => people,
             Err(reason) => return Ok(Err(reason)),
         },
@@ -107,7 +107,7 @@ pub(crate) async fn plan(
         // Whoever does not see the task is not told of it.
         (Verb::Notify { .. }, Some(task)) if !people.is_empty() => {
             let task_id = task.id.parse().map_err(Error::internal)?;
-            match tasks.viewers(rights, task_id, &people).await? {
+            match tasks.viewers(credentials, task_id, &people).await? {
                 Ok(people) => people,
                 Err(reason) => return Ok(Err(reason)),
             }
@@ -122,28 +122,33 @@ pub(crate) async fn plan(
 }
 
 /// The people whom an action concerns.
-async fn people(tasks: &TaskClient, rights: &Rights, to: &To, task: Option<&Task>) -> Result<Answer<Vec<Uuid>>> {
+async fn people(
+    tasks: &TaskClient,
+    credentials: &ActingCredentials,
+    to: &To,
+    task: Option<&Task>,
+) -> Result<Refusable<Vec<Uuid>>> {
     let id = |id: &str| id.parse::<Uuid>().ok();
     let assignee = task.and_then(|task| task.assigned_to.as_deref()).and_then(id);
     let task_id = task.and_then(|task| id(&task.id));
     Ok(Ok(match (to, task_id) {
-        (To::Me, _) => vec![rights.user_id],
+        (To::Me, _) => vec![credentials.user_id],
         (To::Creator, _) => task.and_then(|task| id(&task.created_by)).into_iter().collect(),
         (To::Assignee, _) => assignee.into_iter().collect(),
         (To::Manager, _) => match assignee {
             None => Vec::new(),
             Some(assignee) => {
-                tasks.members(rights, &[], &[assignee]).await?.first().and_then(manager).into_iter().collect()
+                tasks.members(credentials, &[], &[assignee]).await?.first().and_then(manager).into_iter().collect()
             }
         },
-        (To::Watchers, Some(task_id)) => tasks.watchers(rights, task_id).await?,
-        (To::Suggested, Some(task_id)) => match tasks.suggestion(rights, task_id).await? {
+        (To::Watchers, Some(task_id)) => tasks.watchers(credentials, task_id).await?,
+        (To::Suggested, Some(task_id)) => match tasks.suggestion(credentials, task_id).await? {
             Ok(best) => best.into_iter().collect(),
             Err(reason) => return Ok(Err(reason)),
         },
         (To::Watchers | To::Suggested, None) => return Ok(Err(Reason::TaskNotFound)),
         (To::Handle(handle), _) => {
-            let found = tasks.members(rights, std::slice::from_ref(handle), &[]).await?;
+            let found = tasks.members(credentials, std::slice::from_ref(handle), &[]).await?;
             found.iter().filter_map(|member| id(&member.user_id)).collect()
         }
     }))

@@ -1,6 +1,6 @@
 //! The task service, with the rights of a person.
 
-use baton_clients::{Peer, Rights, is_end_of_rights};
+use baton_clients::{ActingCredentials, Peer, is_access_revoked};
 use baton_errors::{Error, Reason, Result, reason_of};
 use baton_proto::{
     baton::{
@@ -26,7 +26,7 @@ const WATCHER_PAGE: i32 = 100;
 pub(crate) const MAX_WATCHERS: usize = 200;
 
 /// What another service says to a request: its response, or the reason for which it refuses.
-pub(crate) type Answer<T> = Result<T, Reason>;
+pub(crate) type Refusable<T> = Result<T, Reason>;
 
 /// The task service, and tenancy for the people of its tasks. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -36,11 +36,11 @@ pub(crate) struct TaskClient {
 }
 
 /// Tells refusals, which are answers, from failures: the end of the rights, and a service that does not answer.
-fn answer<R>(response: Result<Response<R>, Status>) -> Result<Response<Answer<R>>, Status> {
+fn answer<R>(response: Result<Response<R>, Status>) -> Result<Response<Refusable<R>>, Status> {
     match response {
         Ok(response) => Ok(response.map(Ok)),
         Err(status) => match reason_of(&status) {
-            Some(reason) if !is_end_of_rights(reason) && !is_outage(reason) => Ok(Response::new(Err(reason))),
+            Some(reason) if !is_access_revoked(reason) && !is_outage(reason) => Ok(Response::new(Err(reason))),
             _ => Err(status),
         },
     }
@@ -63,21 +63,26 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn task(&self, rights: &Rights, id: Uuid) -> Result<Option<Task>> {
-        self.get(rights, GetTaskRequest { id: id.to_string(), as_of: None }).await
+    pub(crate) async fn task(&self, credentials: &ActingCredentials, id: Uuid) -> Result<Option<Task>> {
+        self.get(credentials, GetTaskRequest { id: id.to_string(), as_of: None }).await
     }
 
     /// A task that the person sees, as it was at this time.
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn task_as_of(&self, rights: &Rights, id: Uuid, time: DateTime<Utc>) -> Result<Option<Task>> {
-        self.get(rights, GetTaskRequest { id: id.to_string(), as_of: Some(timestamp(time)) }).await
+    pub(crate) async fn task_as_of(
+        &self,
+        credentials: &ActingCredentials,
+        id: Uuid,
+        time: DateTime<Utc>,
+    ) -> Result<Option<Task>> {
+        self.get(credentials, GetTaskRequest { id: id.to_string(), as_of: Some(timestamp(time)) }).await
     }
 
-    async fn get(&self, rights: &Rights, message: GetTaskRequest) -> Result<Option<Task>> {
+    async fn get(&self, credentials: &ActingCredentials, message: GetTaskRequest) -> Result<Option<Task>> {
         let response = self.task.call(
-            || rights.request(message.clone()),
+            || credentials.request(message.clone()),
             async |task, request| answer(TaskServiceClient::new(task).get_task(request).await),
         );
         match response.await? {
@@ -93,7 +98,7 @@ impl TaskClient {
     /// UNAVAILABLE, and those of ended rights.
     pub(crate) async fn with_status(
         &self,
-        rights: &Rights,
+        credentials: &ActingCredentials,
         status: TaskStatus,
         page_token: String,
     ) -> Result<(Vec<Task>, String)> {
@@ -101,7 +106,7 @@ impl TaskClient {
         let page = Page { per_page: 100, page_token, ..Page::default() };
         let message = ListTasksRequest { filter: Some(filter), page: Some(page) };
         let response = self.task.call(
-            || rights.request(message.clone()),
+            || credentials.request(message.clone()),
             async |task, request| answer(TaskServiceClient::new(task).list_tasks(request).await),
         );
         let response = response.await?.map_err(Error::from)?;
@@ -112,13 +117,18 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn viewers(&self, rights: &Rights, task_id: Uuid, user_ids: &[Uuid]) -> Result<Answer<Vec<Uuid>>> {
+    pub(crate) async fn viewers(
+        &self,
+        credentials: &ActingCredentials,
+        task_id: Uuid,
+        user_ids: &[Uuid],
+    ) -> Result<Refusable<Vec<Uuid>>> {
         let message = FilterViewersRequest {
             task_id: task_id.to_string(),
             user_ids: user_ids.iter().map(Uuid::to_string).collect(),
         };
         let response = self.task.call(
-            || rights.request(message.clone()),
+            || credentials.request(message.clone()),
             async |task, request| answer(AccessServiceClient::new(task).filter_viewers(request).await),
         );
         Ok(response.await?.map(|response| response.user_ids.iter().filter_map(|id| id.parse().ok()).collect()))
@@ -128,13 +138,13 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn watchers(&self, rights: &Rights, task_id: Uuid) -> Result<Vec<Uuid>> {
+    pub(crate) async fn watchers(&self, credentials: &ActingCredentials, task_id: Uuid) -> Result<Vec<Uuid>> {
         let mut watchers = Vec::new();
         let mut page = Page { per_page: WATCHER_PAGE, ..Page::default() };
         loop {
             let message = ListWatchersRequest { task_id: task_id.to_string(), page: Some(page.clone()) };
             let response = self.task.call(
-                || rights.request(message.clone()),
+                || credentials.request(message.clone()),
                 async |task, request| answer(WatcherServiceClient::new(task).list_watchers(request).await),
             );
             let Ok(response) = response.await? else { return Ok(watchers) };
@@ -151,10 +161,14 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn suggestion(&self, rights: &Rights, task_id: Uuid) -> Result<Answer<Option<Uuid>>> {
+    pub(crate) async fn suggestion(
+        &self,
+        credentials: &ActingCredentials,
+        task_id: Uuid,
+    ) -> Result<Refusable<Option<Uuid>>> {
         let message = SuggestAssigneesRequest { id: task_id.to_string(), limit: Some(1) };
         let response = self.task.call(
-            || rights.request(message.clone()),
+            || credentials.request(message.clone()),
             async |task, request| answer(AssignmentServiceClient::new(task).suggest_assignees(request).await),
         );
         Ok(response.await?.map(|response| response.suggestions.first().and_then(|best| best.user_id.parse().ok())))
@@ -164,8 +178,12 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn member_ids(&self, rights: &Rights, user_ids: &[Uuid]) -> Result<Answer<Vec<Uuid>>> {
-        let members = self.members(rights, &[], user_ids).await?;
+    pub(crate) async fn member_ids(
+        &self,
+        credentials: &ActingCredentials,
+        user_ids: &[Uuid],
+    ) -> Result<Refusable<Vec<Uuid>>> {
+        let members = self.members(credentials, &[], user_ids).await?;
         Ok(Ok(members.iter().filter_map(|member| member.user_id.parse().ok()).collect()))
     }
 
@@ -175,14 +193,14 @@ impl TaskClient {
     /// UNAVAILABLE, and those of ended rights.
     pub(crate) async fn members(
         &self,
-        rights: &Rights,
+        credentials: &ActingCredentials,
         handles: &[String],
         user_ids: &[Uuid],
     ) -> Result<Vec<FoundMember>> {
         let user_ids = user_ids.iter().map(Uuid::to_string).collect();
         let message = FindMembersRequest { handles: handles.to_vec(), user_ids };
         let response = self.tenancy.call(
-            || rights.request(message.clone()),
+            || credentials.request(message.clone()),
             async |tenancy, request| answer(MemberServiceClient::new(tenancy).find_members(request).await),
         );
         Ok(response.await?.map(|response| response.members).unwrap_or_default())
@@ -192,9 +210,14 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn change(&self, rights: &Rights, message: &ChangeTasksRequest, key: Uuid) -> Result<Answer<()>> {
+    pub(crate) async fn change(
+        &self,
+        credentials: &ActingCredentials,
+        message: &ChangeTasksRequest,
+        key: Uuid,
+    ) -> Result<Refusable<()>> {
         let response = self.task.call(
-            || rights.change(message.clone(), key),
+            || credentials.change(message.clone(), key),
             async |task, request| answer(BulkServiceClient::new(task).change_tasks(request).await),
         );
         let response = match response.await? {
@@ -214,10 +237,16 @@ impl TaskClient {
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn comment(&self, rights: &Rights, task_id: Uuid, body: &str, key: Uuid) -> Result<Answer<()>> {
+    pub(crate) async fn comment(
+        &self,
+        credentials: &ActingCredentials,
+        task_id: Uuid,
+        body: &str,
+        key: Uuid,
+    ) -> Result<Refusable<()>> {
         let message = CreateCommentRequest { task_id: task_id.to_string(), body: body.to_owned(), parent_id: None };
         let response = self.task.call(
-            || rights.change(message.clone(), key),
+            || credentials.change(message.clone(), key),
             async |task, request| answer(CommentServiceClient::new(task).create_comment(request).await),
         );
         Ok(response.await?.map(drop))
@@ -229,12 +258,12 @@ impl TaskClient {
     /// UNAVAILABLE, and those of ended rights.
     pub(crate) async fn create(
         &self,
-        rights: &Rights,
+        credentials: &ActingCredentials,
         message: &CreateTaskRequest,
         key: Uuid,
-    ) -> Result<Answer<Option<Uuid>>> {
+    ) -> Result<Refusable<Option<Uuid>>> {
         let response = self.task.call(
-            || rights.change(message.clone(), key),
+            || credentials.change(message.clone(), key),
             async |task, request| answer(TaskServiceClient::new(task).create_task(request).await),
         );
         Ok(response.await?.map(|response| response.task.and_then(|task| task.id.parse().ok())))

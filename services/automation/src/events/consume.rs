@@ -46,19 +46,19 @@ impl baton_events::Handler for Handler {
     }
 
     async fn handle_all(&self, tx: &mut Tx, events: &[&Delivery]) -> Result<()> {
-        let ends_rights = |delivery: &&&Delivery| {
+        let is_revocation = |delivery: &&&Delivery| {
             let kind = EventType::of(&delivery.event);
             matches!(kind, Some(EventType::MemberRemoved | EventType::DelegationEnded))
         };
         let tenant = tx.tenant();
         // First, because the places in the queue are taken last everywhere.
-        for delivery in events.iter().filter(ends_rights) {
+        for delivery in events.iter().filter(is_revocation) {
             self.handle(tx, &delivery.event).await?;
             if tx.tenant() != tenant {
                 tx.switch(tenant).await?;
             }
         }
-        let others = events.iter().filter(|delivery| !ends_rights(delivery));
+        let others = events.iter().filter(|delivery| !is_revocation(delivery));
         let occurrences = others.map(|delivery| occurrence(&delivery.event)).collect::<Result<Vec<_>>>()?;
         self.dispatcher.dispatch(tx, occurrences).await
     }

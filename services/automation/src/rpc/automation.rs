@@ -27,8 +27,9 @@ use uuid::Uuid;
 use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
     application::{
+        backfill,
         deletion::{self, Deleted},
-        enrolment, pausing, preview,
+        pausing, preview,
     },
     convert::{execution::status, rule as convert},
     events::publish,
@@ -149,7 +150,7 @@ impl AutomationService for Rpc {
             let trigger = |rule: &Rule| rule.terms.definition("").map(|definition| definition.trigger);
             if trigger(&after)? != trigger(&before)? {
                 store::timer::clear(&mut tx, after.id).await?;
-                enrolment::enqueue(&mut tx, &after).await?;
+                backfill::enqueue(&mut tx, &after).await?;
             }
             tx.publish(publish::updated(&after)).await?;
         }
@@ -272,9 +273,9 @@ impl AutomationService for Rpc {
         let task_id =
             task_id.as_deref().map(|id| id.parse().map_err(|_| Error::from(Reason::TaskNotFound))).transpose()?;
         let account_id = principal.account_id();
-        let rights = self.delegations.rights_of_caller(&principal.caller, account_id, AUDIENCE).await?;
+        let credentials = self.delegations.credentials_of_caller(&principal.caller, account_id, AUDIENCE).await?;
         let now = self.db.clock().now();
-        let found = preview::preview(&self.tasks, &rights, (&name, &definition), task_id, now).await?;
+        let found = preview::preview(&self.tasks, &credentials, (&name, &definition), task_id, now).await?;
         let conditions = found.conditions.into_iter().map(|leaf| {
             let values = json!({"expected": leaf.value, "actual": leaf.actual});
             ConditionVerdict {
@@ -363,7 +364,7 @@ impl Rpc {
             (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
             (rule.version, rule.updated_at) = (rule.version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
-            enrolment::enqueue(&mut tx, &rule).await?;
+            backfill::enqueue(&mut tx, &rule).await?;
             tx.publish(publish::enabled(&rule)).await?;
         } else if !enable && rule.enabled {
             rule.enabled = false;
@@ -410,7 +411,7 @@ impl Rpc {
             }
             (rule.version, rule.terms_version, rule.updated_at) = (rule.version + 1, rule.terms_version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
-            enrolment::enqueue(&mut tx, &rule).await?;
+            backfill::enqueue(&mut tx, &rule).await?;
             tx.publish(publish::adopted(&rule)).await?;
         }
         let response = AdoptAutomationResponse { automation: Some(convert::automation(rule)?) };
@@ -433,7 +434,7 @@ impl Rpc {
         if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON, MAX_RULES_PER_ACCOUNT).await? {
             return Err(Reason::AutomationLimit.into());
         }
-        enrolment::enqueue(&mut tx, &rule).await?;
+        backfill::enqueue(&mut tx, &rule).await?;
         tx.publish(publish::created(&rule)).await?;
         let warnings = warnings_about(&mut tx, &rule).await?;
         let automation = Automation { warnings, ..convert::automation(rule)? };

@@ -93,8 +93,8 @@ impl ExecutionService for Rpc {
         let task_id: Uuid = message.task_id.parse().map_err(|_| not_found())?;
         let page = Page::of(message.page.as_ref(), &task_id)?;
         let account_id = principal.account_id();
-        let rights = self.delegations.rights_of_caller(&principal.caller, account_id, AUDIENCE).await?;
-        self.tasks.task(&rights, task_id).await?.ok_or_else(not_found)?;
+        let credentials = self.delegations.credentials_of_caller(&principal.caller, account_id, AUDIENCE).await?;
+        self.tasks.task(&credentials, task_id).await?.ok_or_else(not_found)?;
         let created_by = (!actor.manages).then_some(actor.user_id);
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (mut executions, total) = store::execution::list_of_task(&mut tx, task_id, created_by, &page).await?;

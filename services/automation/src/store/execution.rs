@@ -26,7 +26,7 @@ struct Row {
     actions: Json<Vec<Outcome>>,
     plan: Option<Json<Plan>>,
     repetitions: i32,
-    takes: i32,
+    claims: i32,
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
 }
@@ -47,7 +47,7 @@ impl TryFrom<Row> for Execution {
             actions: row.actions.0,
             plan: row.plan.map(|plan| plan.0),
             repetitions: row.repetitions,
-            takes: row.takes,
+            claims: row.claims,
             started_at: row.started_at,
             ended_at: row.ended_at,
         })
@@ -93,7 +93,7 @@ pub(crate) async fn of_event(tx: &mut ReadTx, rule_id: Uuid, event_id: Uuid) -> 
     let row = sqlx::query_as!(
         Row,
         r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, claims, started_at, ended_at
            from automation.executions where account_id = $1 and rule_id = $2 and event_id = $3"#,
         account_id,
         rule_id,
@@ -108,7 +108,7 @@ pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<
     let row = sqlx::query_as!(
         Row,
         r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, claims, started_at, ended_at
            from automation.executions where account_id = $1 and rule_id = $2 and id = $3 for update"#,
         account_id,
         rule_id,
@@ -118,17 +118,17 @@ pub(crate) async fn lock(tx: &mut Tx, rule_id: Uuid, id: Uuid) -> Result<Option<
 }
 
 /// Takes on a locked execution: whoever had it before changes it no more. Returns `false` when a call of theirs may be under way.
-pub(crate) async fn take(tx: &mut Tx, execution: &mut Execution) -> Result<bool> {
+pub(crate) async fn claim(tx: &mut Tx, execution: &mut Execution) -> Result<bool> {
     let account_id = tx.tenant().account_id;
-    let takes = sqlx::query_scalar!(
-        "update automation.executions set takes = takes + 1
-         where account_id = $1 and id = $2 and (acting_until is null or acting_until <= clock_timestamp()) returning takes",
+    let claims = sqlx::query_scalar!(
+        "update automation.executions set claims = claims + 1
+         where account_id = $1 and id = $2 and (acting_until is null or acting_until <= clock_timestamp()) returning claims",
         account_id,
         execution.id,
     );
-    let takes = takes.fetch_optional(tx.connection()).await?;
-    execution.takes = takes.unwrap_or(execution.takes);
-    Ok(takes.is_some())
+    let claims = claims.fetch_optional(tx.connection()).await?;
+    execution.claims = claims.unwrap_or(execution.claims);
+    Ok(claims.is_some())
 }
 
 /// Saves what became of an execution. `acting` is how long a call may be under way from now on. Returns `false`, and changes
@@ -139,7 +139,7 @@ pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting: Option<Dura
         "update automation.executions
          set status = $3, reason = $4, actions = $5, plan = $6, acting_until = clock_timestamp() + make_interval(secs => $7),
              ended_at = $8
-         where account_id = $1 and id = $2 and takes = $9 and ended_at is null",
+         where account_id = $1 and id = $2 and claims = $9 and ended_at is null",
         account_id,
         execution.id,
         execution.status.name(),
@@ -148,7 +148,7 @@ pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting: Option<Dura
         execution.plan.as_ref().map(Json) as _,
         acting.map(|acting| acting.as_secs_f64()),
         execution.ended_at,
-        execution.takes,
+        execution.claims,
     )
     .execute(tx.connection())
     .await?;
@@ -268,7 +268,7 @@ pub(crate) async fn lock_idle(tx: &mut Tx, rule_id: Uuid) -> Result<Vec<Executio
     let rows = sqlx::query_as!(
         Row,
         r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
+                  actions as "actions: Json<Vec<Outcome>>", plan as "plan: Json<Plan>", repetitions, claims, started_at, ended_at
            from automation.executions
            where account_id = $1 and rule_id = $2 and ended_at is null
              and (acting_until is null or acting_until <= clock_timestamp())
@@ -307,7 +307,7 @@ pub(crate) async fn list(tx: &mut ReadTx, rule_id: Uuid, filter: Filter, page: &
     let rows = sqlx::query_as!(
         Row,
         r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, claims, started_at, ended_at
            from automation.executions
            where account_id = $1 and rule_id = $2 and ($3::text is null or status = $3)
              and ($4::timestamptz is null or started_at >= $4) and ($5::timestamptz is null or started_at < $5) and id < $6
@@ -349,7 +349,7 @@ pub(crate) async fn list_of_task(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, rule_id, created_by, terms_version, occurrence as "occurrence: Json<Occurrence>", status, reason,
-                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, takes, started_at, ended_at
+                  actions as "actions: Json<Vec<Outcome>>", null as "plan: Json<Plan>", repetitions, claims, started_at, ended_at
            from automation.executions
            where account_id = $1 and task_id = $2 and ($3::uuid is null or created_by = $3) and id < $4
            order by id desc limit $5 offset $6"#,

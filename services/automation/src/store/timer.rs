@@ -8,10 +8,10 @@ use baton_store::Tx;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::lasting::{Left, State, Wait};
+use crate::state_timer::{State, StateChange, StateTimer};
 
 /// Cancels the timers of states that these events have left.
-pub(crate) async fn cancel(tx: &mut Tx, left: &[Left]) -> Result<()> {
+pub(crate) async fn cancel(tx: &mut Tx, left: &[StateChange]) -> Result<()> {
     let account_id = tx.tenant().account_id;
     let tasks: Vec<Uuid> = left.iter().map(|event| event.task_id).collect();
     let statuses: Vec<String> = left.iter().map(|event| event.status.clone()).collect();
@@ -45,7 +45,7 @@ pub(crate) async fn clear(tx: &mut Tx, rule_id: Uuid) -> Result<()> {
 }
 
 /// Sets timers of enabled rules, for states since their rule was enabled. With `unless_set`, not for a rule and task that have one.
-pub(crate) async fn set(tx: &mut Tx, mut waits: Vec<Wait>, unless_set: bool) -> Result<()> {
+pub(crate) async fn set(tx: &mut Tx, mut waits: Vec<StateTimer>, unless_set: bool) -> Result<()> {
     if waits.is_empty() {
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub(crate) async fn set(tx: &mut Tx, mut waits: Vec<Wait>, unless_set: bool) -> 
 }
 
 /// The rules and events of locked timers, by their ids.
-pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Wait>> {
+pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, StateTimer>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"select id, rule_id, task_id, status, assignee, since, fires_at, occurrence as "occurrence: Json<Occurrence>"
@@ -108,7 +108,7 @@ pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, Wait>
             (None, None) => return None,
         };
         let (rule_id, task_id, since, fires_at) = (row.rule_id, row.task_id, row.since, row.fires_at);
-        Some((row.id, Wait { rule_id, task_id, state, since, fires_at, occurrence: row.occurrence.0 }))
+        Some((row.id, StateTimer { rule_id, task_id, state, since, fires_at, occurrence: row.occurrence.0 }))
     });
     Ok(wait.collect())
 }

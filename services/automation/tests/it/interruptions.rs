@@ -1,7 +1,5 @@
 //! Disabling a rule, outages, and several instances.
 
-use std::time::Duration;
-
 use baton_proto::baton::{
     automation::v1::{AutomationChange, ExecutionStatus, RetryExecutionRequest, TriggerType, UpdateAutomationRequest},
     task::v1::CreateTaskRequest,
@@ -84,18 +82,13 @@ async fn interrupted_execution_goes_on_with_the_calls_that_it_had_planned() {
     .await
     .unwrap();
     tx.commit().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(60), async {
-        loop {
-            let [again] = &fixture.ended(ada, &rule, 1).await[..] else { panic!("one execution") };
-            if again.ended_at != execution.ended_at {
-                assert_eq!(again.status(), ExecutionStatus::Succeeded);
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let again = eventually(|| async {
+        let again = fixture.history(ada, &rule).await.remove(0);
+        (again.ended_at.is_some() && again.ended_at != execution.ended_at).then_some(again)
     })
-    .await
-    .unwrap();
+    .await;
+    assert_eq!(again.status(), ExecutionStatus::Succeeded);
+    assert_eq!(fixture.ended(ada, &rule, 1).await.len(), 1);
     assert_eq!(fixture.all::<i64>("select count(*) from task.comments").await, [2], "{}", task.id);
 }
 

@@ -6,10 +6,10 @@
 mod fixture;
 
 mod actions;
+mod dry_runs;
+mod for_seconds;
 mod history;
 mod interruptions;
-mod lasting_states;
 mod limits;
 mod rights;
 mod rules;
-mod trials;

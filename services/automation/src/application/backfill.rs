@@ -1,7 +1,7 @@
 //! Tasks that are in a state already when a rule that waits for it is enabled: they wait from then on.
 
 use baton_catalog::EventType;
-use baton_clients::is_end_of_rights;
+use baton_clients::is_access_revoked;
 use baton_conditions::choice::Status;
 use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{Task, TaskStatus};
@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::run::Runner;
-use crate::{convert, lasting::Wait, rule::Rule, store};
+use crate::{convert, rule::Rule, state_timer::StateTimer, store};
 
 /// The kind of jobs that do so.
-pub(crate) const ENROL: &str = "automation.enrol";
+pub(crate) const BACKFILL: &str = "automation.backfill";
 /// Tasks that wait from the moment when a rule is enabled.
 const MAX_TASKS: usize = 1_000;
 
 /// A rule that was enabled or changed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Enrolment {
+pub(crate) struct Backfill {
     account_id: Uuid,
     rule_id: Uuid,
     terms_version: i32,
@@ -37,23 +37,23 @@ pub(crate) async fn enqueue(tx: &mut Tx, rule: &Rule) -> Result<()> {
     if !rule.enabled || definition.trigger.for_seconds.is_none() || status(&definition.trigger).is_none() {
         return Ok(());
     }
-    let enrolment = Enrolment {
+    let backfill = Backfill {
         account_id: rule.account_id,
         rule_id: rule.id,
         terms_version: rule.terms_version,
         since: tx.db().clock().now(),
     };
     // After the runs that are due.
-    let job = NewJob::new(ENROL, &enrolment)?.due_at(enrolment.since);
-    tx.enqueue_jobs(vec![job.unique(format!("enrol:{}:{}", rule.id, rule.version))]).await
+    let job = NewJob::new(BACKFILL, &backfill)?.due_at(backfill.since);
+    tx.enqueue_jobs(vec![job.unique(format!("backfill:{}:{}", rule.id, rule.version))]).await
 }
 
 /// Sets timers for the tasks that the rule's creator sees, up to 1,000.
 ///
 /// # Errors
 /// UNAVAILABLE, and others; the job is repeated.
-pub(crate) async fn enrol(runner: &Runner, enrolment: Enrolment) -> Result<()> {
-    let Enrolment { account_id, rule_id, terms_version, since } = enrolment;
+pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
+    let Backfill { account_id, rule_id, terms_version, since } = backfill;
     let mut tx = runner.db.begin_read(Tenant::account(account_id)).await?;
     let rule = store::rule::get(&mut tx, rule_id).await?;
     drop(tx);
@@ -66,17 +66,18 @@ pub(crate) async fn enrol(runner: &Runner, enrolment: Enrolment) -> Result<()> {
     let Some(kind) = event_type(trigger.kind, status) else { return Ok(()) };
     let (mut token, mut seen) = (String::new(), 0);
     loop {
-        let rights = match runner.rights_of(&rule, 1).await {
-            Err(error) if is_end_of_rights(error.reason()) => return Ok(()),
-            rights => rights?,
+        let credentials = match runner.credentials_of(&rule, 1).await {
+            Err(error) if is_access_revoked(error.reason()) => return Ok(()),
+            credentials => credentials?,
         };
-        let (tasks, next) = match runner.tasks.with_status(&rights, status, token).await {
-            Err(error) if is_end_of_rights(error.reason()) => return Ok(()),
+        let (tasks, next) = match runner.tasks.with_status(&credentials, status, token).await {
+            Err(error) if is_access_revoked(error.reason()) => return Ok(()),
             page => page?,
         };
         seen += tasks.len();
         let occurrences = tasks.iter().filter_map(|task| occurrence(&rule, kind, task, since));
-        let waits: Vec<Wait> = occurrences.filter_map(|occurrence| Wait::of(rule.id, trigger, &occurrence)).collect();
+        let waits: Vec<StateTimer> =
+            occurrences.filter_map(|occurrence| StateTimer::of(rule.id, trigger, &occurrence)).collect();
         let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
         store::rule::lock_keys(&mut tx, &[rule.id]).await?;
         store::timer::set(&mut tx, waits, true).await?;

@@ -48,7 +48,7 @@ impl State {
 
 /// A rule that waits for a state to last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wait {
+pub(crate) struct StateTimer {
     pub(crate) rule_id: Uuid,
     pub(crate) task_id: Uuid,
     pub(crate) state: State,
@@ -58,7 +58,7 @@ pub(crate) struct Wait {
     pub(crate) occurrence: Occurrence,
 }
 
-impl Wait {
+impl StateTimer {
     /// The wait of a rule after an event that its trigger admits; `None` if the rule does not wait, or the event has no state.
     pub(crate) fn of(rule_id: Uuid, trigger: &Trigger, occurrence: &Occurrence) -> Option<Self> {
         let (seconds, task_id) = (trigger.for_seconds?, occurrence.task_id?);
@@ -75,14 +75,14 @@ impl Wait {
 
 /// The state of a task after an event: it may have left another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct StateChange {
     pub(crate) task_id: Uuid,
     pub(crate) status: String,
     pub(crate) assignee: Option<Uuid>,
     pub(crate) occurred_at: DateTime<Utc>,
 }
 
-impl Left {
+impl StateChange {
     /// The state after an event; `None` if the event does not say it.
     pub(crate) fn of(occurrence: &Occurrence) -> Option<Self> {
         let task = occurrence.task.as_ref()?;
@@ -97,10 +97,10 @@ impl Left {
 
 /// What a batch of events in their order does to timers: those to set, after the states that were left were canceled. A state that
 /// has lasted before it was left stays.
-pub(crate) fn waits<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<Wait>)>) -> Vec<Wait> {
-    let mut waits: Vec<Wait> = Vec::new();
+pub(crate) fn pending<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<StateTimer>)>) -> Vec<StateTimer> {
+    let mut waits: Vec<StateTimer> = Vec::new();
     for (occurrence, begun) in events {
-        if let Some(left) = Left::of(occurrence) {
+        if let Some(left) = StateChange::of(occurrence) {
             waits.retain(|wait| {
                 let lasts = wait.state.holds(&left.status, left.assignee) || left.occurred_at >= wait.fires_at;
                 wait.task_id != left.task_id || lasts
@@ -162,9 +162,9 @@ mod tests {
             }
             let is_paused = |event: &Occurrence| event.task.as_ref().is_some_and(|task| task.status == "paused");
             let begun = |event: &Occurrence| {
-                if is_paused(event) { Wait::of(Uuid::nil(), &trigger(), event).into_iter().collect() } else { Vec::new() }
+                if is_paused(event) { StateTimer::of(Uuid::nil(), &trigger(), event).into_iter().collect() } else { Vec::new() }
             };
-            let found = waits(events.iter().map(|event| (event, begun(event))));
+            let found = pending(events.iter().map(|event| (event, begun(event))));
             let mut found: Vec<_> = found.into_iter().map(|wait| (wait.task_id, wait.since)).collect();
             found.sort_unstable();
             let is_left = |pause: &Occurrence, later: &Occurrence| {

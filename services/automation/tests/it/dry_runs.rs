@@ -63,18 +63,11 @@ async fn test_says_which_leaf_held_and_what_each_action_would_do() {
 
     fixture.settle().await;
     assert!(fixture.messages(ada).await.is_empty());
-    for id in [&own, &theirs] {
-        assert_eq!(
-            fixture.get(bob_or(ada, bob, id.created_by == bob.user_id.to_string()), &id.id).await.version,
-            id.version
-        );
+    for (person, task) in [(ada, &own), (bob, &theirs)] {
+        assert_eq!(fixture.get(person, &task.id).await.version, task.version);
     }
     let count = "select (select count(*) from automation.rules) + (select count(*) from automation.executions)";
     assert_eq!(fixture.all::<i64>(count).await, [0]);
-}
-
-fn bob_or<'a>(ada: &'a Person, bob: &'a Person, is_bobs: bool) -> &'a Person {
-    if is_bobs { bob } else { ada }
 }
 
 #[tokio::test]
