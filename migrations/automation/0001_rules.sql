@@ -87,10 +87,13 @@ create index executions_of_person on executions (created_by, id);
 create index executions_by_age on executions (created_at);
 call protect_tenant_table('executions');
 
--- Where an account's next work stands in the queue. Work of accounts with little of it goes first.
+-- Where an account's next work stands in the queue: work of accounts with little of it goes first. And its executions in this
+-- hour, for the limit of its tier.
 create table accounts (
     account_id uuid primary key,
-    next_slot  timestamptz not null
+    next_slot  timestamptz not null default '-infinity',
+    hour       timestamptz not null default '-infinity',
+    executions integer not null default 0
 );
 call protect_tenant_table('accounts');
 

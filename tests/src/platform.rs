@@ -69,7 +69,7 @@ impl Platform {
             ("BATON_AUTH_ATTEMPTS_PER_ADDRESS".to_owned(), "1000000".to_owned()),
         ];
         // High quotas and rate limits; tests about limits set their own.
-        let roomy = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=1000000";
+        let roomy = "free.users=1000,free.open_tasks_per_user=100000,free.api_requests_per_hour=1000000,free.automations=1000,free.automation_executions_per_hour=100000";
         env.push(("BATON_TENANCY_TIER_LIMITS".to_owned(), roomy.to_owned()));
         for name in ["BATON_GATEWAY_REQUESTS_PER_HOUR_ANONYMOUS", "BATON_GATEWAY_REQUESTS_PER_HOUR_USER"] {
             env.push((name.to_owned(), "1000000".to_owned()));

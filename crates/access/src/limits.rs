@@ -17,6 +17,10 @@ pub struct Limits {
     pub ai_tokens_per_month: Option<i32>,
     /// API requests of the whole account per hour.
     pub api_requests_per_hour: Option<i32>,
+    /// Rules of the automation service.
+    pub automations: Option<i32>,
+    /// Executions of rules per hour of the clock (UTC).
+    pub automation_executions_per_hour: Option<i32>,
 }
 
 impl From<Limits> for proto::Limits {
@@ -27,6 +31,8 @@ impl From<Limits> for proto::Limits {
             storage_mebibytes: limits.storage_mebibytes,
             ai_tokens_per_month: limits.ai_tokens_per_month,
             api_requests_per_hour: limits.api_requests_per_hour,
+            automations: limits.automations,
+            automation_executions_per_hour: limits.automation_executions_per_hour,
         }
     }
 }
@@ -39,6 +45,8 @@ impl From<proto::Limits> for Limits {
             storage_mebibytes: limits.storage_mebibytes,
             ai_tokens_per_month: limits.ai_tokens_per_month,
             api_requests_per_hour: limits.api_requests_per_hour,
+            automations: limits.automations,
+            automation_executions_per_hour: limits.automation_executions_per_hour,
         }
     }
 }

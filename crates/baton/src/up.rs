@@ -57,6 +57,8 @@ async fn serve(mut env: Env, servers: &Servers, gateway: TcpListener, demo: bool
     if is_local {
         // Nor are they for pages elsewhere whose name was rebound to this address.
         env.set_default("BATON_GATEWAY_ALLOWED_HOSTS", "localhost");
+        // A receiver of webhooks that is being written runs here, too.
+        env.set_default("BATON_OUTBOUND_ALLOWED_NETWORKS", "127.0.0.0/8");
     }
     let url = format!("http://{address}");
     env.set_default("BATON_PUBLIC_URL", url.as_str());

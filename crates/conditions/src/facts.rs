@@ -113,6 +113,11 @@ impl Facts {
         }
     }
 
+    /// The value of a field as JSON. Null if it is unknown or null.
+    pub fn json(&self, field: &Field) -> Json {
+        self.get(field).to_json(field.definition().kind)
+    }
+
     pub(crate) fn get(&self, field: &Field) -> Fact<'_> {
         if !field.of_parent {
             return self.own(field);

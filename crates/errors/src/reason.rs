@@ -139,7 +139,9 @@ reasons! {
     // Tasks
     AutomationNotFound "AUTOMATION_NOT_FOUND" NotFound 404 "The rule does not exist, or the caller cannot see it.";
     AutomationChangeNotAllowed "AUTOMATION_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The rule acts with another person's rights, so the caller may not change what it does; a super manager may disable or delete it.";
-    AutomationLimit "AUTOMATION_LIMIT" FailedPrecondition 409 "The caller has the maximum number of rules; delete one first.";
+    AutomationLimit "AUTOMATION_LIMIT" FailedPrecondition 409 "The caller, or the account, has the maximum number of rules; delete one first.";
+    WebhookFailed "WEBHOOK_FAILED" Unavailable 503 "The receiver of a webhook did not accept it. As the outcome of an action of a rule.";
+    WebhookNotAllowed "WEBHOOK_NOT_ALLOWED" PermissionDenied 403 "Only super managers and owners may let a rule call a URL.";
     ExecutionNotFound "EXECUTION_NOT_FOUND" NotFound 404 "The rule has no such execution.";
     ExecutionNotRetryable "EXECUTION_NOT_RETRYABLE" FailedPrecondition 409 "The execution succeeded or has not ended, or its rule was changed since or does not run.";
     TaskNotFound "TASK_NOT_FOUND" NotFound 404 "The task does not exist, or the caller cannot see it.";

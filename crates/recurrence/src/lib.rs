@@ -60,6 +60,14 @@ impl Recurrence {
         Ok(Self { rule, zone })
     }
 
+    /// Checks that the rule's parts may be combined, and that its times are at least an hour apart.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, with a sentence about the problem.
+    pub fn check_parts(&self, field: &str) -> Result<()> {
+        self.rule.check().map_err(|reason| Error::invalid(field, reason))
+    }
+
     /// Checks that a task due at `due_at` can recur by this rule.
     ///
     /// # Errors
@@ -68,7 +76,7 @@ impl Recurrence {
         if due_at < now - MAX_PAST_START {
             return Err(Error::invalid(field, "must not start at a due time more than a year ago"));
         }
-        self.rule.check().map_err(|reason| Error::invalid(field, reason))?;
+        self.check_parts(field)?;
         let start = self.local(due_at);
         match self.next(start, start, due_at, &[]) {
             Some(_) => Ok(()),

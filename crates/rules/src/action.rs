@@ -1,7 +1,7 @@
 //! Actions of rules.
 
 use baton_conditions::{
-    Template,
+    Field, Template,
     choice::{Priority, Status},
 };
 use baton_errors::{Error, Result};
@@ -12,6 +12,9 @@ use crate::people::To;
 
 /// Characters of a message to people.
 pub const MAX_NOTICE_LEN: usize = 500;
+
+/// Fields that a webhook sends.
+const MAX_WEBHOOK_FIELDS: usize = 20;
 
 /// Fields of a task that `set_field` sets.
 const SETTABLE: [&str; 6] = ["title", "description", "priority", "due_at", "visibility", "estimated_seconds"];
@@ -100,11 +103,25 @@ pub enum Verb {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// Calls a URL, signed by Standard Webhooks.
+    CallWebhook {
+        /// The URL.
+        url: String,
+        /// The secret that signs, when the action is saved. It is stored sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<String>,
+        /// The sealed secret, in base64, in stored actions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed_secret: Option<String>,
+        /// Names of the fields that are sent.
+        #[serde(default)]
+        fields: Vec<String>,
+    },
 }
 
 impl Verb {
     /// The names of all types.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "notify",
         "assign",
         "set_field",
@@ -115,6 +132,7 @@ impl Verb {
         "create_task",
         "archive",
         "cancel",
+        "call_webhook",
     ];
 }
 
@@ -168,6 +186,7 @@ impl Action {
             Verb::CreateTask { .. } => "create_task",
             Verb::Archive => "archive",
             Verb::Cancel { .. } => "cancel",
+            Verb::CallWebhook { .. } => "call_webhook",
         }
     }
 
@@ -250,6 +269,17 @@ impl Action {
                 let needs_task = *subtask || matches!(to, Some(To::Assignee | To::Manager | To::Creator));
                 self.require_task(has_task || !needs_task, path)
             }
+            // Whoever saves it checks the URL and the secret: they depend on the configuration.
+            Verb::CallWebhook { fields, .. } => {
+                if fields.len() > MAX_WEBHOOK_FIELDS {
+                    let problem = format!("must have at most {MAX_WEBHOOK_FIELDS} names of fields");
+                    return Err(Error::invalid(member("fields"), problem));
+                }
+                match fields.iter().find(|name| Field::from_name(name).is_none()) {
+                    Some(name) => Err(Error::invalid(member("fields"), format!("`{name}` is no field"))),
+                    None => Ok(()),
+                }
+            }
             Verb::Archive => self.require_task(has_task, path),
             Verb::Cancel { message } => {
                 message.iter().try_for_each(|message| text(message, "message"))?;
@@ -278,6 +308,11 @@ impl Action {
             Verb::CreateTask { title, .. } => format!("create the task “{title}”"),
             Verb::Archive => "archive it".to_owned(),
             Verb::Cancel { .. } => "cancel it".to_owned(),
+            // Its path may be a secret.
+            Verb::CallWebhook { url, .. } => {
+                let host = url.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?', '#']).next();
+                format!("call {}", host.unwrap_or_default())
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use baton_conditions::{Condition, MAX_JSON_LEN};
 use baton_errors::{Error, Result};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::{Map, Value};
 
@@ -57,11 +58,20 @@ impl Definition {
             return Err(Error::invalid(field("actions"), format!("must have at most {MAX_ACTIONS_LEN} bytes")));
         }
         for (index, action) in actions.iter().enumerate() {
-            action.check(kind.has_task(), &field(&format!("actions[{index}]")))?;
+            action.check(trigger.has_task(), &field(&format!("actions[{index}]")))?;
         }
         let timezone =
             timezone.parse().map_err(|_| Error::invalid(field("timezone"), "must be an IANA time zone name"))?;
         Ok(Self { trigger, condition, actions, timezone })
+    }
+
+    /// Checks that a rule that is saved now will run.
+    ///
+    /// # Errors
+    /// VALIDATION_FAILED, naming the member.
+    pub fn check_schedule(&self, now: DateTime<Utc>, path: &str) -> Result<()> {
+        let Some(schedule) = &self.trigger.schedule else { return Ok(()) };
+        schedule.check(self.timezone, now, &format!("{path}trigger_conditions"))
     }
 
     /// The stored form of conditions and members of the trigger.
@@ -76,8 +86,10 @@ impl Definition {
 
     /// The definition in English.
     pub fn sentence(&self) -> String {
-        let condition = self.condition.sentence();
-        let condition = if condition.is_empty() { condition } else { format!(" and {condition}") };
+        let condition = match &self.condition {
+            Condition::All(parts) if parts.is_empty() => String::new(),
+            condition => format!(" and {}", condition.sentence()),
+        };
         let actions: Vec<String> = self.actions.iter().map(Action::sentence).collect();
         format!("{}{condition}: {}.", self.trigger.sentence(), actions.join(", then "))
     }

@@ -11,6 +11,7 @@ pub mod matching;
 pub mod moves;
 pub mod occurrence;
 pub mod people;
+pub mod schedule;
 pub mod trigger;
 pub mod warnings;
 
@@ -19,5 +20,6 @@ pub use definition::Definition;
 pub use matching::{Rule, RuleIndex};
 pub use occurrence::{MAX_DEPTH, Occurrence, TaskState};
 pub use people::To;
+pub use schedule::{Schedule, Scope, TaskSelection};
 pub use trigger::{Lasting, Trigger, TriggerType};
 pub use warnings::Warning;

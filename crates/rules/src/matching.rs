@@ -25,23 +25,36 @@ pub struct Rule {
 
 /// The enabled rules of an account, by trigger.
 #[derive(Debug, Default)]
-pub struct RuleIndex(HashMap<TriggerType, Vec<Arc<Rule>>>);
+pub struct RuleIndex {
+    by_trigger: HashMap<TriggerType, Vec<Arc<Rule>>>,
+    /// Those that run some time before a due time, not on an event.
+    before_due: Vec<Arc<Rule>>,
+    /// Those that run for one task only.
+    by_task: HashMap<Uuid, Vec<Uuid>>,
+}
 
 impl RuleIndex {
     /// An index of these rules.
     pub fn new(rules: impl IntoIterator<Item = Arc<Rule>>) -> Self {
-        let mut index: HashMap<_, Vec<_>> = HashMap::new();
+        let mut index = Self::default();
         for rule in rules {
-            index.entry(rule.definition.trigger.kind).or_default().push(rule);
+            let trigger = &rule.definition.trigger;
+            if let Some(task_id) = trigger.only_task() {
+                index.by_task.entry(task_id).or_default().push(rule.id);
+            }
+            if trigger.before_seconds.is_some() {
+                index.before_due.push(rule);
+            } else {
+                index.by_trigger.entry(trigger.kind).or_default().push(rule);
+            }
         }
-        Self(index)
+        index
     }
 
     /// The rules that the event may run: those for which its conditions hold, or cannot be decided without the task. A rule
     /// never runs on an event that it caused.
     pub fn candidates<'a>(&'a self, event: &'a Occurrence) -> impl Iterator<Item = &'a Arc<Rule>> {
-        let triggers = event.event_type().map_or(&[][..], TriggerType::of_event);
-        let rules = triggers.iter().filter_map(|trigger| self.0.get(trigger)).flatten();
+        let rules = event.triggers().iter().filter_map(|trigger| self.by_trigger.get(trigger)).flatten();
         let (from, to) = event.status_change();
         // One for all rules: only the owner and the time zone differ.
         let mut facts = event.facts(Uuid::nil(), Tz::UTC);
@@ -55,9 +68,19 @@ impl RuleIndex {
         })
     }
 
-    /// The rules that wait for a state to last.
+    /// The rules that wait for a state to last, or for the time before a due time.
     pub fn waiting(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.0.values().flatten().filter(|rule| rule.definition.trigger.for_seconds.is_some())
+        self.by_trigger.values().flatten().chain(&self.before_due).filter(|rule| rule.definition.trigger.waits())
+    }
+
+    /// The rules that run some time before the due time of tasks.
+    pub fn before_due(&self) -> &[Arc<Rule>] {
+        &self.before_due
+    }
+
+    /// The rules that run for this task only.
+    pub fn of_task(&self, task_id: Uuid) -> &[Uuid] {
+        self.by_task.get(&task_id).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -10,8 +10,13 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::trigger::TriggerType;
+
 /// Length of the longest chain of causes: an event at its end runs no rule.
 pub const MAX_DEPTH: u16 = 5;
+
+/// The kind of the times of schedules, which no event stands behind.
+pub const SCHEDULE: &str = "schedule";
 
 /// An event that may run rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +69,32 @@ pub struct TaskState {
 }
 
 impl Occurrence {
-    /// The type of the event; `None` for one that only a newer version knows.
+    /// A time of a schedule of a rule, for a task if given.
+    pub fn of_schedule(rule_id: Uuid, at: DateTime<Utc>, task_id: Option<Uuid>) -> Self {
+        let name = task_id.map_or_else(|| at.to_rfc3339(), |task_id| format!("{}/{task_id}", at.to_rfc3339()));
+        Self {
+            event_id: Uuid::new_v5(&rule_id, name.as_bytes()),
+            kind: SCHEDULE.to_owned(),
+            occurred_at: at,
+            actor: None,
+            task_id,
+            task: None,
+            changed_fields: Vec::new(),
+            late: false,
+            depth: 0,
+            rule_id: None,
+        }
+    }
+
+    /// The types of trigger that it fires.
+    pub fn triggers(&self) -> &'static [TriggerType] {
+        if self.kind == SCHEDULE {
+            return &[TriggerType::Schedule];
+        }
+        self.event_type().map_or(&[], TriggerType::of_event)
+    }
+
+    /// The type of the event; `None` for one that only a newer version knows, and for a time of a schedule.
     pub fn event_type(&self) -> Option<EventType> {
         EventType::from_name(&self.kind)
     }

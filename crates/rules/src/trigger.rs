@@ -4,11 +4,17 @@ use baton_catalog::EventType;
 use baton_conditions::choice::Status;
 use baton_errors::{Error, Result};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::schedule::{self, Schedule, Scope};
 
 /// Keys of the conditions that belong to the trigger.
-pub const KEYS: [&str; 4] = ["fields", "from", "to", "for_seconds"];
+pub const KEYS: [&str; 10] =
+    ["fields", "from", "to", "for_seconds", "before_seconds", "rrule", "time", "starts_at", "filter", "task_id"];
 /// How long a state may have to last: a minute to 90 days.
 const FOR_SECONDS: std::ops::RangeInclusive<u32> = 60..=7_776_000;
+/// How long before the due time a rule may run: five minutes to 30 days.
+const BEFORE_SECONDS: std::ops::RangeInclusive<u32> = 300..=2_592_000;
 /// Fields that a trigger may name.
 const MAX_FIELDS: usize = 20;
 
@@ -47,15 +53,17 @@ pub enum TriggerType {
     TaskCommented,
     /// A task is past its due time.
     TaskOverdue,
-    /// A task is due within a day.
+    /// A task is due within a day, or within another time.
     TaskDueSoon,
     /// Somebody joined the account.
     MemberJoined,
+    /// A time of a schedule has come.
+    Schedule,
 }
 
 impl TriggerType {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TaskCreated,
         Self::TaskUpdated,
         Self::TaskAssigned,
@@ -74,6 +82,7 @@ impl TriggerType {
         Self::TaskOverdue,
         Self::TaskDueSoon,
         Self::MemberJoined,
+        Self::Schedule,
     ];
 
     /// The stored name.
@@ -97,6 +106,7 @@ impl TriggerType {
             Self::TaskOverdue => "task_overdue",
             Self::TaskDueSoon => "task_due_soon",
             Self::MemberJoined => "member_joined",
+            Self::Schedule => "schedule",
         }
     }
 
@@ -126,12 +136,13 @@ impl TriggerType {
             Self::TaskOverdue => "When a task is overdue",
             Self::TaskDueSoon => "When a task is due within a day",
             Self::MemberJoined => "When somebody joins the account",
+            Self::Schedule => "On a schedule",
         }
     }
 
-    /// Whether its events are about a task.
+    /// Whether its events are about a task. Those of a schedule can be; see [`Trigger::has_task`].
     pub fn has_task(self) -> bool {
-        self != Self::MemberJoined
+        !matches!(self, Self::MemberJoined | Self::Schedule)
     }
 
     /// What has to last for `for_seconds`; `None` for a trigger that is a moment only.
@@ -198,6 +209,10 @@ pub struct Trigger {
     pub to: Option<Status>,
     /// How long the state after the event has to last before the rule runs, in seconds; `None` to run at once.
     pub for_seconds: Option<u32>,
+    /// For [`TriggerType::TaskDueSoon`]: how long before the due time it runs, in seconds; `None` for a day.
+    pub before_seconds: Option<u32>,
+    /// For [`TriggerType::Schedule`]: when it runs.
+    pub schedule: Option<Schedule>,
 }
 
 /// What an event says that a trigger looks at.
@@ -217,7 +232,18 @@ impl Trigger {
     /// # Errors
     /// VALIDATION_FAILED, naming the member.
     pub fn parse(kind: TriggerType, conditions: &Map<String, Value>, path: &str) -> Result<Self> {
-        let mut trigger = Self { kind, fields: Vec::new(), from: None, to: None, for_seconds: None };
+        let mut trigger = Self {
+            kind,
+            fields: Vec::new(),
+            from: None,
+            to: None,
+            for_seconds: None,
+            before_seconds: None,
+            schedule: None,
+        };
+        if kind == TriggerType::Schedule {
+            trigger.schedule = Some(Schedule::parse(conditions, path)?);
+        }
         for key in KEYS {
             let Some(value) = conditions.get(key) else { continue };
             let field = format!("{path}.{key}");
@@ -226,8 +252,12 @@ impl Trigger {
                 ("from", TriggerType::TaskStatusChanged) => trigger.from = Some(parse_status(value, &field)?),
                 ("to", TriggerType::TaskStatusChanged) => trigger.to = Some(parse_status(value, &field)?),
                 ("for_seconds", kind) if kind.lasting().is_some() => {
-                    trigger.for_seconds = Some(parse_for_seconds(value, &field)?);
+                    trigger.for_seconds = Some(parse_seconds(value, &FOR_SECONDS, &field)?);
                 }
+                ("before_seconds", TriggerType::TaskDueSoon) => {
+                    trigger.before_seconds = Some(parse_seconds(value, &BEFORE_SECONDS, &field)?);
+                }
+                (key, TriggerType::Schedule) if schedule::KEYS.contains(&key) => {}
                 _ => return Err(Error::invalid(field, format!("does not belong to {}", kind.name()))),
             }
         }
@@ -244,7 +274,28 @@ impl Trigger {
             members.extend(status.map(|status| (key.to_owned(), json!(status.name()))));
         }
         members.extend(self.for_seconds.map(|seconds| ("for_seconds".to_owned(), json!(seconds))));
+        members.extend(self.before_seconds.map(|seconds| ("before_seconds".to_owned(), json!(seconds))));
+        members.extend(self.schedule.iter().flat_map(Schedule::to_json));
         members
+    }
+
+    /// Whether the rule runs for a task.
+    pub fn has_task(&self) -> bool {
+        let schedule = self.schedule.as_ref().is_some_and(|schedule| schedule.scope != Scope::Once);
+        self.kind.has_task() || schedule
+    }
+
+    /// Whether the rule waits, after an event, until its time has come.
+    pub fn waits(&self) -> bool {
+        self.for_seconds.is_some() || self.before_seconds.is_some()
+    }
+
+    /// The only task for which the rule runs: it ends when that is closed.
+    pub fn only_task(&self) -> Option<Uuid> {
+        match &self.schedule.as_ref()?.scope {
+            Scope::Task(id) => Some(*id),
+            Scope::Once | Scope::Tasks(_) => None,
+        }
     }
 
     /// Whether an event of a type of this trigger is one of its events.
@@ -256,7 +307,11 @@ impl Trigger {
 
     /// The trigger in English.
     pub fn sentence(&self) -> String {
-        let mut sentence = self.kind.phrase().to_owned();
+        let mut sentence = match (&self.schedule, self.before_seconds) {
+            (Some(schedule), _) => schedule.sentence(),
+            (None, Some(seconds)) => format!("When a task is due within {}", duration(seconds)),
+            (None, None) => self.kind.phrase().to_owned(),
+        };
         if !self.fields.is_empty() {
             sentence.push_str(&format!(" ({})", self.fields.join(", ")));
         }
@@ -282,9 +337,9 @@ fn duration(seconds: u32) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The number of seconds for which a state has to last. Numbers of the contract are doubles.
-fn parse_for_seconds(value: &Value, field: &str) -> Result<u32> {
-    let (min, max) = (f64::from(*FOR_SECONDS.start()), f64::from(*FOR_SECONDS.end()));
+/// A number of seconds within a range. Numbers of the contract are doubles.
+fn parse_seconds(value: &Value, range: &std::ops::RangeInclusive<u32>, field: &str) -> Result<u32> {
+    let (min, max) = (f64::from(*range.start()), f64::from(*range.end()));
     let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0 && (min..=max).contains(seconds));
     // Whole and in range, so nothing is lost.
     whole
@@ -332,6 +387,10 @@ mod tests {
             (TriggerType::TaskPaused, json!({"for_seconds": 60.5})),
             (TriggerType::TaskPaused, json!({"for_seconds": 7_776_001})),
             (TriggerType::TaskCommented, json!({"for_seconds": 60})),
+            (TriggerType::TaskOverdue, json!({"before_seconds": 600})),
+            (TriggerType::TaskDueSoon, json!({"before_seconds": 299})),
+            (TriggerType::TaskDueSoon, json!({"rrule": "FREQ=DAILY"})),
+            (TriggerType::Schedule, json!({})),
         ] {
             assert!(parse(kind, conditions.clone()).is_err(), "{kind:?} {conditions}");
         }
@@ -345,6 +404,13 @@ mod tests {
         for (seconds, text) in [(60, "1 minute"), (90, "90 seconds"), (86_400, "1 day"), (7_776_000, "90 days")] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn due_time_is_announced_before() {
+        let soon = parse(TriggerType::TaskDueSoon, json!({"before_seconds": 7200.0})).unwrap();
+        assert_eq!(soon.sentence(), "When a task is due within 2 hours");
+        assert_eq!(soon.to_json(), *json!({"before_seconds": 7200}).as_object().unwrap());
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn can_fire(action: &Action, trigger: &Trigger) -> bool {
         trigger.kind == T::TaskUpdated && (trigger.fields.is_empty() || trigger.fields.iter().any(|name| name == field))
     };
     match &action.verb {
-        Verb::Notify { .. } => false,
+        Verb::Notify { .. } | Verb::CallWebhook { .. } => false,
         Verb::Assign { .. } => matches!(trigger.kind, T::TaskAssigned | T::TaskReassigned) || updates("assigned_to"),
         Verb::SetField { field, .. } => {
             let field = if field.starts_with("custom_fields.") { "custom_fields" } else { field };

@@ -83,6 +83,7 @@ impl TestContext {
         // All tests come from one address.
         env.set("BATON_AUTH_ATTEMPTS_PER_ADDRESS", "1000000");
         env.set("BATON_AUTH_SEALING_KEYS", format!("test:{}", STANDARD.encode([3; 32])));
+        env.set("BATON_AUTOMATION_SEALING_KEYS", format!("test:{}", STANDARD.encode([4; 32])));
         env.set("BATON_TENANCY_MAILED_TOKEN_KEY", STANDARD.encode([2; 32]));
         env.set("BATON_TENANCY_CHECKPOINT_KEYS", STANDARD.encode([4; 32]));
 

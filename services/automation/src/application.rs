@@ -7,5 +7,7 @@ pub(crate) mod dispatch;
 pub(crate) mod pausing;
 pub(crate) mod preview;
 pub(crate) mod run;
+pub(crate) mod selection;
 pub(crate) mod situation;
 pub(crate) mod timers;
+pub(crate) mod webhooks;

@@ -1,3 +1,4 @@
 //! Calls to other services.
 
+pub(crate) mod limits;
 pub(crate) mod task;

@@ -19,6 +19,8 @@ pub(crate) mod limit {
     pub(crate) const DEPTH: &str = "DEPTH_LIMIT";
     /// The rule ran too often on the task.
     pub(crate) const TASK: &str = "TASK_RATE_LIMIT";
+    /// The account has used up its executions of this hour.
+    pub(crate) const ACCOUNT: &str = "ACCOUNT_RATE_LIMIT";
 }
 
 /// Minutes with executions that limits have stopped, out of the last ten, after which a loop is suspected.

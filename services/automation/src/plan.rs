@@ -1,7 +1,7 @@
 //! Plans: the calls that an action makes. They are decided before the first of them, and stored, so that a repetition after a
 //! crash makes the same calls with the same keys.
 
-use baton_conditions::{Facts, Template, choice::Status};
+use baton_conditions::{Facts, Field, Template, choice::Status};
 use baton_errors::Reason;
 use baton_rules::{
     Action, To, Verb,
@@ -45,6 +45,8 @@ pub(crate) enum Call {
     },
     /// Sends a message to people who see the task.
     Tell { user_ids: Vec<Uuid>, text: String },
+    /// Has a URL called, with these fields.
+    Webhook { url: String, sealed_secret: String, fields: Map<String, Value> },
 }
 
 /// What is known when an action is planned.
@@ -66,6 +68,7 @@ pub(crate) struct TaskNow {
     pub(crate) id: Uuid,
     pub(crate) status: Status,
     pub(crate) assignee: Option<Uuid>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
 }
 
 /// The people whom an action concerns, if any.
@@ -86,6 +89,14 @@ pub(crate) fn texts(action: &Action) -> Vec<&str> {
             [Some(title), message.as_ref()].into_iter().flatten().map(|it| &**it).collect()
         }
         Verb::Cancel { message: Some(message) } => vec![message],
+        _ => Vec::new(),
+    }
+}
+
+/// The fields that an action sends as values.
+pub(crate) fn sent_fields(action: &Action) -> Vec<Field> {
+    match &action.verb {
+        Verb::CallWebhook { fields, .. } => fields.iter().filter_map(|name| Field::from_name(name)).collect(),
         _ => Vec::new(),
     }
 }
@@ -137,6 +148,11 @@ pub(crate) fn calls(action: &Action, at: &Situation<'_>) -> Result<Vec<Call>, Re
         Verb::Cancel { message } => {
             let reason = message.as_ref().map(|message| at.render(message)).transpose()?;
             Ok(single_move(task()?, Status::Canceled, "cancel", reason))
+        }
+        Verb::CallWebhook { url, sealed_secret, fields, .. } => {
+            let fields = fields.iter().filter_map(|name| Some((name.clone(), at.facts.json(&Field::from_name(name)?))));
+            let (url, sealed_secret) = (url.clone(), sealed_secret.clone().unwrap_or_default());
+            one(Call::Webhook { url, sealed_secret, fields: fields.collect() })
         }
         Verb::AddComment { message } => task().and_then(|_| one(Call::Comment { body: at.render(message)? })),
         Verb::CreateTask { title, message, priority, due_in_seconds, to, subtask } => {
@@ -205,7 +221,7 @@ mod tests {
         let mut facts = Facts::new(Uuid::nil(), DateTime::UNIX_EPOCH, Tz::UTC);
         facts.task = TaskFacts { title: Some("Ship it".to_owned()), ..TaskFacts::default() };
         let people = people.iter().copied().map(Uuid::from_u128).collect();
-        let task = TaskNow { id: Uuid::from_u128(7), status, assignee: Some(Uuid::from_u128(1)) };
+        let task = TaskNow { id: Uuid::from_u128(7), status, assignee: Some(Uuid::from_u128(1)), due_at: None };
         let at = Situation { rule: "Rule", facts: &facts, task: Some(task), people, now: DateTime::UNIX_EPOCH };
         calls(&serde_json::from_value(action).unwrap(), &at)
     }

@@ -6,9 +6,11 @@ mod execution;
 use std::time::Duration;
 
 use baton_access::{Credential, Principal, matrix, scopes};
-use baton_clients::Delegations;
+use baton_clients::{Auth, Delegations, ServiceTokens};
 use baton_errors::{Error, Reason, Result};
+use baton_outbound::AllowedNetworks;
 use baton_proto::baton::access::v1::Permission;
+use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
 use uuid::Uuid;
 
@@ -25,6 +27,12 @@ pub(crate) struct Rpc {
     pub(crate) db: Db,
     pub(crate) tasks: TaskClient,
     pub(crate) delegations: Delegations,
+    pub(crate) auth: Auth,
+    pub(crate) tokens: ServiceTokens,
+    /// Seals the secrets that sign webhooks.
+    pub(crate) sealer: Sealer,
+    /// Networks that webhooks may call besides public addresses.
+    pub(crate) allowed_networks: AllowedNetworks,
 }
 
 impl Rpc {

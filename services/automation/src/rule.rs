@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Rules of one person in an account.
 pub(crate) const MAX_RULES_PER_PERSON: i64 = 20;
-/// Rules of an account.
+/// Rules of an account, whatever its tier: all of them are kept in memory.
 pub(crate) const MAX_RULES_PER_ACCOUNT: i64 = 1_000;
 /// Refused executions in a row after which a rule is paused.
 pub(crate) const MAX_REFUSED_IN_A_ROW: i32 = 10;
@@ -22,10 +22,12 @@ pub(crate) enum PausedReason {
     Refused,
     /// It kept running into the limits that stop loops.
     LoopSuspected,
+    /// A receiver that it calls has answered that it is gone.
+    WebhookGone,
 }
 
 impl PausedReason {
-    pub(crate) const ALL: [Self; 3] = [Self::CreatorLeft, Self::Refused, Self::LoopSuspected];
+    pub(crate) const ALL: [Self; 4] = [Self::CreatorLeft, Self::Refused, Self::LoopSuspected, Self::WebhookGone];
 
     /// The stored name.
     pub(crate) fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl PausedReason {
             Self::CreatorLeft => "creator_left",
             Self::Refused => "refused",
             Self::LoopSuspected => "loop_suspected",
+            Self::WebhookGone => "webhook_gone",
         }
     }
 
@@ -86,12 +89,16 @@ impl Terms {
         Definition::parse(self.trigger_type, conditions, actions, &self.timezone, path)
     }
 
-    /// The terms with their conditions in the long form, which are stored and shown.
+    /// The terms with their conditions in the long form, which are stored and shown. A schedule without a start begins now.
     ///
     /// # Errors
     /// VALIDATION_FAILED, naming the leaf.
-    pub(crate) fn canonical(self, path: &str) -> Result<(Self, Definition)> {
-        let definition = self.definition(path)?;
+    pub(crate) fn canonical(self, now: DateTime<Utc>, path: &str) -> Result<(Self, Definition)> {
+        let mut definition = self.definition(path)?;
+        definition.check_schedule(now, path)?;
+        if let Some(schedule) = &mut definition.trigger.schedule {
+            schedule.starts_at.get_or_insert(now);
+        }
         let trigger_conditions = definition.conditions_json();
         Ok((Self { trigger_conditions, ..self }, definition))
     }
@@ -174,9 +181,9 @@ mod tests {
     fn stored_terms_are_in_the_long_form() {
         let mut rule = rule(Uuid::nil());
         rule.terms.trigger_conditions = json!({"priority": "high"}).as_object().unwrap().clone();
-        let (terms, _) = rule.terms.canonical("").unwrap();
+        let (terms, _) = rule.terms.canonical(DateTime::UNIX_EPOCH, "").unwrap();
         let long = json!({"field": "priority", "op": "eq", "value": "high"});
         assert_eq!(Value::Object(terms.trigger_conditions.clone()), long);
-        assert_eq!(terms.clone().canonical("").unwrap().0, terms);
+        assert_eq!(terms.clone().canonical(DateTime::UNIX_EPOCH, "").unwrap().0, terms);
     }
 }

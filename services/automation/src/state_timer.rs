@@ -1,5 +1,7 @@
-//! States of tasks that have to last until a rule runs (`for_seconds`).
+//! States of tasks that have to last until a rule runs: for some time (`for_seconds`), or until some time before the due time
+//! (`before_seconds`).
 
+use baton_catalog::EventType;
 use baton_rules::{Lasting, Occurrence, Trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ pub(crate) enum State {
     Status(String),
     /// The task's assignee.
     Assignee(Uuid),
+    /// The due time of an open task.
+    Due(DateTime<Utc>),
 }
 
 impl State {
@@ -20,30 +24,44 @@ impl State {
         match self {
             Self::Status(_) => "status",
             Self::Assignee(_) => "assignee",
+            Self::Due(_) => "due",
         }
     }
 
     pub(crate) fn status(&self) -> Option<String> {
         match self {
             Self::Status(status) => Some(status.clone()),
-            Self::Assignee(_) => None,
+            Self::Assignee(_) | Self::Due(_) => None,
         }
     }
 
     pub(crate) fn assignee(&self) -> Option<Uuid> {
         match self {
-            Self::Status(_) => None,
+            Self::Status(_) | Self::Due(_) => None,
             Self::Assignee(id) => Some(*id),
         }
     }
 
-    /// Whether a task with this status and assignee is in the state.
-    pub(crate) fn holds(&self, status: &str, assignee: Option<Uuid>) -> bool {
+    pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Status(_) | Self::Assignee(_) => None,
+            Self::Due(due_at) => Some(*due_at),
+        }
+    }
+
+    /// Whether a task with this status, assignee and due time is in the state.
+    pub(crate) fn holds(&self, status: &str, assignee: Option<Uuid>, due_at: Option<DateTime<Utc>>) -> bool {
         match self {
             Self::Status(wanted) => wanted == status,
             Self::Assignee(wanted) => assignee == Some(*wanted),
+            Self::Due(wanted) => due_at == Some(*wanted) && is_open(status),
         }
     }
+}
+
+/// Whether a task with this status can become overdue.
+pub(crate) fn is_open(status: &str) -> bool {
+    matches!(status, "pending" | "in_progress" | "paused")
 }
 
 /// A rule that waits for a state to last.
@@ -61,8 +79,25 @@ pub(crate) struct StateTimer {
 impl StateTimer {
     /// The wait of a rule after an event that its trigger admits; `None` if the rule does not wait, or the event has no state.
     pub(crate) fn of(rule_id: Uuid, trigger: &Trigger, occurrence: &Occurrence) -> Option<Self> {
-        let (seconds, task_id) = (trigger.for_seconds?, occurrence.task_id?);
+        let task_id = occurrence.task_id?;
         let task = occurrence.task.as_ref()?;
+        if let Some(seconds) = trigger.before_seconds {
+            let due_at = task.due_at?;
+            let fires_at = due_at - TimeDelta::seconds(seconds.into());
+            let (state, since) = (State::Due(due_at), occurrence.occurred_at);
+            // One announcement per due time, whatever has set it; nobody's action causes it.
+            let occurrence = Occurrence {
+                event_id: Uuid::new_v5(&rule_id, format!("{task_id}/{}", due_at.to_rfc3339()).as_bytes()),
+                kind: EventType::TaskDueSoon.name().to_owned(),
+                actor: None,
+                changed_fields: Vec::new(),
+                depth: 0,
+                rule_id: None,
+                ..occurrence.clone()
+            };
+            return Some(Self { rule_id, task_id, state, since, fires_at, occurrence });
+        }
+        let seconds = trigger.for_seconds?;
         let state = match trigger.kind.lasting()? {
             Lasting::Status => State::Status(task.status.clone()),
             Lasting::Assignee => State::Assignee(task.assignee?),
@@ -79,6 +114,7 @@ pub(crate) struct StateChange {
     pub(crate) task_id: Uuid,
     pub(crate) status: String,
     pub(crate) assignee: Option<Uuid>,
+    pub(crate) due_at: Option<DateTime<Utc>>,
     pub(crate) occurred_at: DateTime<Utc>,
 }
 
@@ -90,9 +126,19 @@ impl StateChange {
             task_id: occurrence.task_id?,
             status: task.status.clone(),
             assignee: task.assignee,
+            due_at: task.due_at,
             occurred_at: occurrence.occurred_at,
         })
     }
+}
+
+/// Whether an event gives its open task a due time, or opens one that has it.
+pub(crate) fn sets_due_time(occurrence: &Occurrence) -> bool {
+    let Some(task) = &occurrence.task else { return false };
+    let kind = occurrence.event_type();
+    let begins = matches!(kind, Some(EventType::TaskCreated | EventType::TaskReopened))
+        || occurrence.changed_fields.iter().any(|field| field == "due_at");
+    begins && task.due_at.is_some() && is_open(&task.status)
 }
 
 /// What a batch of events in their order does to timers: those to set, after the states that were left were canceled. A state that
@@ -102,7 +148,8 @@ pub(crate) fn pending<'a>(events: impl IntoIterator<Item = (&'a Occurrence, Vec<
     for (occurrence, begun) in events {
         if let Some(left) = StateChange::of(occurrence) {
             waits.retain(|wait| {
-                let lasts = wait.state.holds(&left.status, left.assignee) || left.occurred_at >= wait.fires_at;
+                let lasts =
+                    wait.state.holds(&left.status, left.assignee, left.due_at) || left.occurred_at >= wait.fires_at;
                 wait.task_id != left.task_id || lasts
             });
         }

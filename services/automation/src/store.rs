@@ -4,3 +4,4 @@ pub(crate) mod account;
 pub(crate) mod execution;
 pub(crate) mod rule;
 pub(crate) mod timer;
+pub(crate) mod webhook;

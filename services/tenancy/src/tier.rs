@@ -16,11 +16,20 @@ pub(crate) enum Quota {
     StorageMebibytes,
     AiTokensPerMonth,
     ApiRequestsPerHour,
+    Automations,
+    AutomationExecutionsPerHour,
 }
 
 impl Quota {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Users, Self::OpenTasksPerUser, Self::StorageMebibytes, Self::AiTokensPerMonth, Self::ApiRequestsPerHour];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Users,
+        Self::OpenTasksPerUser,
+        Self::StorageMebibytes,
+        Self::AiTokensPerMonth,
+        Self::ApiRequestsPerHour,
+        Self::Automations,
+        Self::AutomationExecutionsPerHour,
+    ];
 
     /// The name in the database, in errors and in configuration.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +39,8 @@ impl Quota {
             Self::StorageMebibytes => "storage_mebibytes",
             Self::AiTokensPerMonth => "ai_tokens_per_month",
             Self::ApiRequestsPerHour => "api_requests_per_hour",
+            Self::Automations => "automations",
+            Self::AutomationExecutionsPerHour => "automation_executions_per_hour",
         }
     }
 
@@ -39,7 +50,7 @@ impl Quota {
 
     /// Whether another service counts usage and reports it by `usage.changed`.
     pub(crate) fn is_reported(self) -> bool {
-        matches!(self, Self::OpenTasksPerUser | Self::StorageMebibytes | Self::AiTokensPerMonth)
+        matches!(self, Self::OpenTasksPerUser | Self::StorageMebibytes | Self::AiTokensPerMonth | Self::Automations)
     }
 
     /// The usage at `now`, given the usage at `changed_at`. Monthly quotas reset at the start of a month (UTC).
@@ -56,6 +67,8 @@ impl Quota {
             Self::StorageMebibytes => limits.storage_mebibytes,
             Self::AiTokensPerMonth => limits.ai_tokens_per_month,
             Self::ApiRequestsPerHour => limits.api_requests_per_hour,
+            Self::Automations => limits.automations,
+            Self::AutomationExecutionsPerHour => limits.automation_executions_per_hour,
         }
     }
 
@@ -66,6 +79,8 @@ impl Quota {
             Self::StorageMebibytes => &mut limits.storage_mebibytes,
             Self::AiTokensPerMonth => &mut limits.ai_tokens_per_month,
             Self::ApiRequestsPerHour => &mut limits.api_requests_per_hour,
+            Self::Automations => &mut limits.automations,
+            Self::AutomationExecutionsPerHour => &mut limits.automation_executions_per_hour,
         }
     }
 }
@@ -77,17 +92,19 @@ pub(crate) struct Tiers([Limits; 3]);
 impl Default for Tiers {
     /// The limits without configuration.
     fn default() -> Self {
-        let of = |[users, tasks, storage, tokens, requests]: [Option<i32>; 5]| Limits {
+        let of = |[users, tasks, storage, tokens, requests, automations, executions]: [Option<i32>; 7]| Limits {
             users,
             open_tasks_per_user: tasks,
             storage_mebibytes: storage,
             ai_tokens_per_month: tokens,
             api_requests_per_hour: requests,
+            automations,
+            automation_executions_per_hour: executions,
         };
         Self([
-            of([Some(5), Some(100), Some(1024), Some(100_000), Some(100)]),
-            of([Some(50), Some(1000), Some(102_400), Some(2_000_000), Some(1000)]),
-            of([None, None, None, None, Some(10_000)]),
+            of([Some(5), Some(100), Some(1024), Some(100_000), Some(100), Some(50), Some(100)]),
+            of([Some(50), Some(1000), Some(102_400), Some(2_000_000), Some(1000), Some(200), Some(2000)]),
+            of([None, None, None, None, Some(10_000), Some(1000), Some(20_000)]),
         ])
     }
 }
@@ -185,6 +202,8 @@ mod tests {
             (Quota::Users, [Some(5), Some(50), None]),
             (Quota::OpenTasksPerUser, [Some(100), Some(1000), None]),
             (Quota::ApiRequestsPerHour, [Some(100), Some(1000), Some(10_000)]),
+            (Quota::Automations, [Some(50), Some(200), Some(1000)]),
+            (Quota::AutomationExecutionsPerHour, [Some(100), Some(2000), Some(20_000)]),
         ] {
             assert_eq!(
                 [Free, Pro, Enterprise].map(|tier| quota.limit(&tiers.limits(&plan(tier)))),

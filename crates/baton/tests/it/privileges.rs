@@ -52,6 +52,7 @@ const OWN: &[(&str, &str)] = &[
     ("automation.executions", "select, insert, update"),
     ("automation.rules", "select, insert, update"),
     ("automation.timers", ALL),
+    ("automation.webhook_deliveries", "select, insert, update"),
     ("example.greetings", ALL),
     ("example.visits", ALL),
     ("notification.notifications", ALL),

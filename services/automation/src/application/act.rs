@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     run::{Runner, Running, tenant},
     situation::{self, TaskSnapshot},
+    webhooks,
 };
 use crate::{
     clients::task::Refusable,
@@ -19,6 +20,7 @@ use crate::{
     plan::{Call, Plan},
     rule::Rule,
     store,
+    webhook::{self, Content},
 };
 
 /// How long the calls of an action may be under way.
@@ -138,6 +140,12 @@ impl Runner {
                     let request = convert::task::creation(call).ok_or_else(|| Error::internal("no creation"))?;
                     self.tasks.create(&credentials, &request, key).await?
                 }
+                Call::Webhook { url, sealed_secret, fields } => {
+                    let payload = webhook::payload(running.rule.account_id, execution, fields);
+                    let (url, sealed_secret) = (url.clone(), sealed_secret.clone());
+                    let content = Content { url, sealed_secret, payload };
+                    self.queue_webhook(running.rule, execution, (key, index), &content).await?.map(|()| None)
+                }
                 Call::Comment { body } => match task_id {
                     Some(id) => self.tasks.comment(&credentials, id, body, key).await?.map(|()| task_id),
                     None => Err(Reason::TaskNotFound),
@@ -184,6 +192,23 @@ impl Runner {
         };
         require_time_left(began)?;
         self.notifications.tell(message, key).await.map(Ok)
+    }
+
+    /// Has a URL called, if the creator may.
+    async fn queue_webhook(
+        &self,
+        rule: &Rule,
+        execution: &Execution,
+        message: (Uuid, usize),
+        content: &Content,
+    ) -> Result<Refusable<()>> {
+        if !self.limits.may_call_urls(rule.account_id, rule.created_by).await? {
+            return Ok(Err(Reason::WebhookNotAllowed));
+        }
+        let mut tx = self.db.begin(tenant(rule)).await?;
+        webhooks::enqueue(&mut tx, rule, execution, message, content).await?;
+        tx.commit().await?;
+        Ok(Ok(()))
     }
 
     async fn plan(

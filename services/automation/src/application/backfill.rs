@@ -2,9 +2,11 @@
 
 use baton_catalog::EventType;
 use baton_clients::is_access_revoked;
-use baton_conditions::choice::Status;
 use baton_errors::{Error, Result};
-use baton_proto::baton::task::v1::{Task, TaskStatus};
+use baton_proto::{
+    baton::task::v1::{Task, TaskFilter, TaskStatus},
+    convert::timestamp,
+};
 use baton_rules::{Occurrence, Trigger, TriggerType};
 use baton_store::{Tenant, Tx, jobs::NewJob};
 use chrono::{DateTime, Utc};
@@ -32,9 +34,8 @@ pub(crate) struct Backfill {
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn enqueue(tx: &mut Tx, rule: &Rule) -> Result<()> {
-    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
-    if !rule.enabled || definition.trigger.for_seconds.is_none() || status(&definition.trigger).is_none() {
+pub(super) async fn enqueue(tx: &mut Tx, rule: &Rule, trigger: &Trigger) -> Result<()> {
+    if !trigger.waits() || tasks_in_state(trigger, tx.db().clock().now()).is_none() {
         return Ok(());
     }
     let backfill = Backfill {
@@ -62,22 +63,22 @@ pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
     let Some(rule) = rule.filter(is_current) else { return Ok(()) };
     let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
     let trigger = &definition.trigger;
-    let Some(status) = status(trigger) else { return Ok(()) };
-    let Some(kind) = event_type(trigger.kind, status) else { return Ok(()) };
+    let Some((filter, kind)) = tasks_in_state(trigger, since) else { return Ok(()) };
     let (mut token, mut seen) = (String::new(), 0);
     loop {
         let credentials = match runner.credentials_of(&rule, 1).await {
             Err(error) if is_access_revoked(error.reason()) => return Ok(()),
             credentials => credentials?,
         };
-        let (tasks, next) = match runner.tasks.with_status(&credentials, status, token).await {
+        let (tasks, next) = match runner.tasks.list(&credentials, filter.clone(), token).await {
             Err(error) if is_access_revoked(error.reason()) => return Ok(()),
             page => page?,
         };
         seen += tasks.len();
         let occurrences = tasks.iter().filter_map(|task| occurrence(&rule, kind, task, since));
-        let waits: Vec<StateTimer> =
-            occurrences.filter_map(|occurrence| StateTimer::of(rule.id, trigger, &occurrence)).collect();
+        let waits = occurrences.filter_map(|occurrence| StateTimer::of(rule.id, trigger, &occurrence));
+        // A due time that is nearer was there before the rule.
+        let waits: Vec<StateTimer> = waits.filter(|wait| wait.fires_at > since).collect();
         let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
         store::rule::lock_keys(&mut tx, &[rule.id]).await?;
         store::timer::set(&mut tx, waits, true).await?;
@@ -89,6 +90,20 @@ pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
     }
 }
 
+/// The tasks that are in the state for which a rule with this trigger waits, and a type of event that leads to it; `None` if the
+/// trigger names no state.
+fn tasks_in_state(trigger: &Trigger, now: DateTime<Utc>) -> Option<(TaskFilter, EventType)> {
+    if trigger.before_seconds.is_some() {
+        let open = [TaskStatus::Pending, TaskStatus::InProgress, TaskStatus::Paused];
+        let status = open.into_iter().map(Into::into).collect();
+        let filter = TaskFilter { status, due_from: Some(timestamp(now)), ..TaskFilter::default() };
+        return Some((filter, EventType::TaskUpdated));
+    }
+    let status = status(trigger)?;
+    let filter = TaskFilter { status: vec![status.into()], ..TaskFilter::default() };
+    Some((filter, event_type(trigger.kind, status)?))
+}
+
 /// The status that a trigger leads to; `None` if it depends on the event.
 fn status(trigger: &Trigger) -> Option<TaskStatus> {
     match (trigger.kind, trigger.from, trigger.to) {
@@ -98,14 +113,7 @@ fn status(trigger: &Trigger) -> Option<TaskStatus> {
         (TriggerType::TaskCompleted, ..) => Some(TaskStatus::Completed),
         (TriggerType::TaskCanceled, ..) => Some(TaskStatus::Canceled),
         (TriggerType::TaskArchived, ..) => Some(TaskStatus::Archived),
-        (TriggerType::TaskStatusChanged, None, Some(to)) => Some(match to {
-            Status::Pending => TaskStatus::Pending,
-            Status::InProgress => TaskStatus::InProgress,
-            Status::Paused => TaskStatus::Paused,
-            Status::Completed => TaskStatus::Completed,
-            Status::Archived => TaskStatus::Archived,
-            Status::Canceled => TaskStatus::Canceled,
-        }),
+        (TriggerType::TaskStatusChanged, None, Some(to)) => convert::event::status_of(to.name()),
         _ => None,
     }
 }

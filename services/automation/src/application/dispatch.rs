@@ -1,7 +1,7 @@
 //! From events to jobs: which rules an event may run. Whether it does is decided later, with the rights of the rule's creator.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::deletion::{self, RuleRef};
 use crate::{
     state_timer::{self, StateChange, StateTimer},
     store,
@@ -79,8 +80,19 @@ impl Dispatcher {
                     None => runs.push(Run::new(account_id, rule.id, occurrence.clone(), enqueued_at)),
                 }
             }
+            if state_timer::sets_due_time(occurrence) {
+                let timers = index
+                    .before_due()
+                    .iter()
+                    .filter_map(|rule| StateTimer::of(rule.id, &rule.definition.trigger, occurrence));
+                // A nearer due time needs no notice: whoever sets it knows it.
+                waits.extend(timers.filter(|timer| timer.fires_at > occurrence.occurred_at));
+            }
             begun.push((occurrence, waits));
         }
+        let closed = closed(&index, &occurrences).into_iter();
+        let closed = closed.map(|rule_id| NewJob::new(deletion::TASK_CLOSED, &RuleRef { account_id, rule_id }));
+        tx.enqueue_jobs(closed.collect::<Result<_>>()?).await?;
         let waiting: Vec<Uuid> = index.waiting().map(|rule| rule.id).collect();
         if !waiting.is_empty() {
             // Rules are locked before their timers everywhere.
@@ -124,6 +136,13 @@ impl Dispatcher {
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The rules that run for one task only, which one of these events has closed.
+fn closed(index: &RuleIndex, occurrences: &[Occurrence]) -> BTreeSet<Uuid> {
+    let is_closed = |event: &&Occurrence| event.task.as_ref().is_some_and(|task| !state_timer::is_open(&task.status));
+    let tasks = occurrences.iter().filter(is_closed).filter_map(|event| event.task_id);
+    tasks.flat_map(|task_id| index.of_task(task_id)).copied().collect()
 }
 
 /// Enqueues runs of the transaction's account. Those on one task run one after the other, in this order.

@@ -90,13 +90,14 @@ pub(crate) async fn release(tx: &mut Tx, delegation_ids: Vec<Uuid>) -> Result<()
     tx.enqueue(RELEASE, &Unneeded { delegation_ids }).await
 }
 
-/// Ends the executions of a disabled rule that are not under way, and cancels its timers.
+/// Ends the executions of a disabled rule that are not under way, and cancels its timers and messages to receivers.
 ///
 /// # Errors
 /// Those of the database.
 pub(crate) async fn cancel_executions(tx: &mut Tx, rule: &Rule) -> Result<()> {
     store::timer::clear(tx, rule.id).await?;
     let now = tx.db().clock().now();
+    store::webhook::cancel(tx, rule.id, now).await?;
     for mut execution in store::execution::lock_idle(tx, rule.id).await? {
         execution.stop(ExecutionStatus::Canceled, None, now);
         if store::execution::save(tx, &execution, None).await? {
@@ -135,7 +136,7 @@ pub(crate) async fn tell(
             admins.sort_unstable();
             admins
         }
-        PausedReason::Refused | PausedReason::LoopSuspected => vec![rule.created_by],
+        PausedReason::Refused | PausedReason::LoopSuspected | PausedReason::WebhookGone => vec![rule.created_by],
     };
     if user_ids.is_empty() {
         return Ok(());
@@ -163,6 +164,9 @@ fn text(rule: &Rule, reason: PausedReason) -> String {
             format!("The rule “{name}” is disabled: whoever created it does not allow it to act any more.")
         }
         PausedReason::Refused => format!("The rule “{name}” is disabled: it tried ten times what you may not do."),
+        PausedReason::WebhookGone => {
+            format!("The rule “{name}” is disabled: the receiver that it calls is gone.")
+        }
         PausedReason::LoopSuspected => format!("The rule “{name}” is disabled: it seems to run in a loop."),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Preview {
 pub(crate) async fn preview(
     tasks: &TaskClient,
     credentials: &ActingCredentials,
-    (name, definition): (&str, &Definition),
+    (name, definition, may_call_urls): (&str, &Definition, bool),
     task_id: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<Preview> {
@@ -58,6 +58,9 @@ pub(crate) async fn preview(
         let mut outcome = Outcome::pending(action);
         let planned = situation::plan(tasks, credentials, action, (name, now), &observed).await?;
         let verdict = match planned {
+            Ok(calls) if !may_call_urls && calls.iter().any(|call| matches!(call, Call::Webhook { .. })) => {
+                Err(Reason::WebhookNotAllowed)
+            }
             Ok(calls) => dry_run(tasks, credentials, &calls, task_id).await?,
             Err(reason) => Err(reason),
         };

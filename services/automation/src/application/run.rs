@@ -14,21 +14,22 @@ use baton_errors::{Error, Reason, Result};
 use baton_rules::{Definition, MAX_DEPTH, Occurrence, Rule as IndexedRule, RuleIndex};
 use baton_runtime::Cause;
 use baton_store::{Db, Tenant};
-use chrono::TimeDelta;
+use chrono::{DurationRound, TimeDelta};
 use uuid::Uuid;
 
 use super::{
+    deletion::{self, RuleRef},
     dispatch::Run,
     pausing,
     situation::{self, TaskSnapshot},
 };
 use crate::{
-    clients::task::TaskClient,
+    clients::{limits::AccountLimits, task::TaskClient},
     convert::{self, event::RULE},
     events::publish,
     execution::{Execution, ExecutionStatus, MAX_LIMITED_MINUTES, MAX_PER_TASK_AND_HOUR, Outcome, RETRY_FOR, limit},
     rule::{PausedReason, Rule},
-    state_timer::StateTimer,
+    state_timer::{self, State, StateTimer},
     store,
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Runner {
     pub(crate) tasks: TaskClient,
     pub(crate) delegations: Delegations,
     pub(crate) notifications: Notifications,
+    pub(crate) limits: AccountLimits,
 }
 
 /// A rule that is run by a worker.
@@ -110,16 +112,25 @@ impl Runner {
         }
         let indexed = IndexedRule { id: rule.id, owner: rule.created_by, definition: definition.clone() };
         // The rule may have been changed since the event was dispatched.
-        let is_candidate = RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_some();
-        let waits = definition.trigger.for_seconds.is_some();
+        let before_due = definition.trigger.before_seconds.is_some();
+        let is_candidate = before_due || RuleIndex::new([indexed.into()]).candidates(&occurrence).next().is_some();
+        let waits = definition.trigger.waits();
         // It may wait since, or do so no more.
         if !is_candidate || waits != running.waited || !self.is_still_in_state(running).await? {
             return Ok(None);
         }
-        let Some(observed) = self.observe(running, &occurrence).await? else { return Ok(None) };
+        let observed = self.observe(running, &occurrence).await?;
+        if definition.trigger.only_task().is_some() && !observed.as_ref().is_some_and(is_of_open_task) {
+            // The event about it is on its way, or it is deleted, or hidden from the rule's creator.
+            let closed = RuleRef { account_id: rule.account_id, rule_id: rule.id };
+            deletion::task_closed(&self.db, closed).await?;
+            return Ok(None);
+        }
+        let Some(observed) = observed else { return Ok(None) };
         if definition.condition.evaluate(&observed.facts) != Some(true) {
             return Ok(None);
         }
+        let per_hour = self.limits.executions_per_hour(rule.account_id, rule.created_by).await?;
         let now = self.db.clock().now();
         let mut execution = Execution {
             id: self.db.clock().new_id(),
@@ -142,7 +153,7 @@ impl Runner {
             // It was changed meanwhile. The job is repeated, and sees the new one.
             return Err(Reason::Unavailable.into());
         }
-        if let Some(reason) = self.limit(&mut tx, &execution).await? {
+        if let Some(reason) = self.limit(&mut tx, &execution, per_hour).await? {
             // One line a minute. The rule is locked, so nobody else adds one.
             if store::execution::is_limited_since(&mut tx, rule.id, reason, now - TimeDelta::minutes(1)).await? {
                 return Ok(None);
@@ -151,7 +162,8 @@ impl Runner {
             store::execution::insert(&mut tx, &execution).await?;
             tx.publish(publish::executed(rule, &execution)).await?;
             let minutes = store::execution::limited_minutes(&mut tx, rule.id, now - TimeDelta::minutes(10)).await?;
-            if minutes >= MAX_LIMITED_MINUTES {
+            // Whoever uses up the account's hour is not known: it may be another rule.
+            if reason != limit::ACCOUNT && minutes >= MAX_LIMITED_MINUTES {
                 pausing::pause(&mut tx, &mut locked, PausedReason::LoopSuspected).await?;
             }
             tx.commit().await?;
@@ -173,11 +185,19 @@ impl Runner {
             // The rule waits longer since.
             return Ok(false);
         }
-        for time in [wait.since, wait.fires_at] {
+        // A due time is announced as long as it is one.
+        let times = match wait.state {
+            State::Due(_) => vec![None],
+            State::Status(_) | State::Assignee(_) => vec![Some(wait.since), Some(wait.fires_at)],
+        };
+        for time in times {
             let credentials = self.credentials(running).await?;
-            let task = self.tasks.task_as_of(&credentials, wait.task_id, time).await?;
+            let task = match time {
+                Some(time) => self.tasks.task_as_of(&credentials, wait.task_id, time).await?,
+                None => self.tasks.task(&credentials, wait.task_id).await?,
+            };
             let then = task.as_ref().and_then(convert::task::now);
-            if !then.is_some_and(|then| wait.state.holds(then.status.name(), then.assignee)) {
+            if !then.is_some_and(|then| wait.state.holds(then.status.name(), then.assignee, then.due_at)) {
                 return Ok(false);
             }
         }
@@ -185,14 +205,25 @@ impl Runner {
     }
 
     /// The limit that an execution exceeds.
-    async fn limit(&self, tx: &mut baton_store::Tx, execution: &Execution) -> Result<Option<&'static str>> {
+    async fn limit(
+        &self,
+        tx: &mut baton_store::Tx,
+        execution: &Execution,
+        per_hour: i32,
+    ) -> Result<Option<&'static str>> {
         if execution.occurrence.depth >= MAX_DEPTH {
             return Ok(Some(limit::DEPTH));
         }
-        let Some(task_id) = execution.occurrence.task_id else { return Ok(None) };
-        let since = execution.started_at - TimeDelta::hours(1);
-        let recent = store::execution::count_recent(tx, execution.rule_id, task_id, since).await?;
-        Ok((recent >= MAX_PER_TASK_AND_HOUR).then_some(limit::TASK))
+        if let Some(task_id) = execution.occurrence.task_id {
+            let since = execution.started_at - TimeDelta::hours(1);
+            let recent = store::execution::count_recent(tx, execution.rule_id, task_id, since).await?;
+            if recent >= MAX_PER_TASK_AND_HOUR {
+                return Ok(Some(limit::TASK));
+            }
+        }
+        let hour = execution.started_at.duration_trunc(TimeDelta::hours(1)).map_err(Error::internal)?;
+        let counts = store::account::count_execution(tx, hour, per_hour).await?;
+        Ok((!counts).then_some(limit::ACCOUNT))
     }
 
     /// Takes on an execution that was interrupted, or is repeated; `None` if it has ended, or ends now.
@@ -284,7 +315,7 @@ impl Runner {
     }
 
     /// The rule's creator may not act any more.
-    async fn handle_revocation(&self, rule: &Rule, error: Error) -> Result<()> {
+    pub(super) async fn handle_revocation(&self, rule: &Rule, error: Error) -> Result<()> {
         match (error.reason(), rule.delegation_id) {
             // Their membership or the grant is gone for good, so the rule is disabled: as the event about it does.
             (Reason::DelegationEnded | Reason::NotAMember, Some(delegation_id)) => {
@@ -321,4 +352,9 @@ impl Runner {
 /// The service acts for the rule's creator.
 pub(super) fn tenant(rule: &Rule) -> Tenant {
     Tenant { account_id: rule.account_id, user_id: rule.created_by }
+}
+
+fn is_of_open_task(observed: &TaskSnapshot) -> bool {
+    let task = observed.task.as_ref().and_then(convert::task::now);
+    task.is_some_and(|task| state_timer::is_open(task.status.name()))
 }

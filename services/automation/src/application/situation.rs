@@ -23,9 +23,11 @@ pub(crate) struct TaskSnapshot {
 
 /// The groups of facts that a rule reads: in its condition and in its texts.
 pub(crate) fn needs(definition: &Definition) -> Needs {
+    let sent = definition.actions.iter().flat_map(plan::sent_fields);
+    let needs = sent.fold(definition.condition.needs(), |needs, field| needs | field.needs());
     let texts = definition.actions.iter().flat_map(plan::texts);
     let templates = texts.filter_map(|text| Template::parse(text, "").ok());
-    templates.fold(definition.condition.needs(), |needs, template| needs | template.needs())
+    templates.fold(needs, |needs, template| needs | template.needs())
 }
 
 /// Completes what the event says by what the person sees of the task; `None` if they do not see it. What the event says itself

@@ -1,16 +1,51 @@
-//! Timers of rules that wait for a state to last: set by the dispatcher, fired here.
+//! Timers: set by the dispatcher and by what enables a rule, fired here.
 
-use baton_errors::Result;
+use baton_errors::{Error, Result};
+use baton_rules::{Occurrence, Scope};
 use baton_runtime::Next;
 use baton_store::{
-    Db, Tenant,
+    Db, Tenant, Tx,
+    jobs::NewJob,
     timers::{self, DueTimer},
 };
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
-use super::dispatch::{self, Run};
-use crate::store;
+use super::{
+    backfill,
+    dispatch::{self, Run},
+    selection::{SELECT, Selection},
+};
+use crate::{rule::Rule, store};
+
+/// Begins to wait for what a rule that was enabled or changed waits for: the next time of its schedule, or tasks that are in its
+/// state already.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn begin(tx: &mut Tx, rule: &Rule) -> Result<()> {
+    if !rule.enabled {
+        return Ok(());
+    }
+    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+    if definition.trigger.schedule.is_some() {
+        return set_next(tx, std::slice::from_ref(rule)).await;
+    }
+    backfill::enqueue(tx, rule, &definition.trigger).await
+}
+
+/// Sets the next times of schedules of rules. Times that have passed are left out.
+async fn set_next(tx: &mut Tx, rules: &[Rule]) -> Result<()> {
+    let (now, mut next) = (tx.db().clock().now(), Vec::new());
+    for rule in rules {
+        let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+        let Some(schedule) = &definition.trigger.schedule else { continue };
+        let at = schedule.next(definition.timezone, now)?;
+        next.extend(at.map(|at| (rule.id, Occurrence::of_schedule(rule.id, at, definition.trigger.only_task()))));
+    }
+    let ids: Vec<Uuid> = rules.iter().map(|rule| rule.id).collect();
+    store::timer::set_next(tx, &ids, &next).await
+}
 
 /// Fires due timers: enqueues their rules. Returns the time of the next poll.
 ///
@@ -29,20 +64,39 @@ pub(crate) async fn poll(db: Db) -> Result<Next> {
 /// Fires timers of one account, and returns their number.
 async fn fire(db: &Db, account_id: Uuid, ids: &[Uuid]) -> Result<usize> {
     let mut tx = db.begin(Tenant::account(account_id)).await?;
+    // Rules are locked before their timers everywhere.
+    let rule_ids = store::timer::rules_of(&mut tx, ids).await?;
+    store::rule::lock_keys(&mut tx, &rule_ids).await?;
     let locked = timers::lock(&mut tx, ids).await?;
-    let waits = store::timer::get(&mut tx, &locked).await?;
-    let now = db.clock().now();
-    let runs: Vec<Run> = locked
-        .iter()
-        .filter_map(|id| waits.get(id))
-        .map(|wait| {
-            let mut occurrence = wait.occurrence.clone();
-            occurrence.late |= now > wait.fires_at + timers::LATE_AFTER;
-            Run { waited: true, ..Run::new(account_id, wait.rule_id, occurrence, now) }
-        })
-        .collect();
-    dispatch::enqueue(&mut tx, &runs).await?;
+    let due = store::timer::get(&mut tx, &locked).await?;
     timers::mark_fired(&mut tx, &locked, &[]).await?;
+    let now = db.clock().now();
+    let scheduled: Vec<Uuid> = due.values().filter(|timer| timer.is_schedule).map(|timer| timer.rule_id).collect();
+    let rules = store::rule::enabled_among(&mut tx, &scheduled).await?;
+    let (mut runs, mut selections) = (Vec::new(), Vec::new());
+    for timer in locked.iter().filter_map(|id| due.get(id)) {
+        let mut occurrence = timer.occurrence.clone();
+        occurrence.late |= now > timer.fires_at + timers::LATE_AFTER;
+        let rule = rules.iter().find(|rule| rule.id == timer.rule_id);
+        match rule.filter(|_| timer.is_schedule) {
+            Some(rule) => match selects(rule)? {
+                true => selections.push(Selection::new(rule, occurrence)),
+                false => runs.push(Run::new(account_id, rule.id, occurrence, now)),
+            },
+            None if timer.is_schedule => {}
+            None => runs.push(Run { waited: true, ..Run::new(account_id, timer.rule_id, occurrence, now) }),
+        }
+    }
+    set_next(&mut tx, &rules).await?;
+    let jobs = selections.iter().map(|selection| Ok(NewJob::new(SELECT, selection)?.due_at(now)));
+    tx.enqueue_jobs(jobs.collect::<Result<_>>()?).await?;
+    dispatch::enqueue(&mut tx, &runs).await?;
     tx.commit().await?;
     Ok(locked.len())
+}
+
+/// Whether a rule's schedule runs it for several tasks.
+fn selects(rule: &Rule) -> Result<bool> {
+    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+    Ok(definition.trigger.schedule.is_some_and(|schedule| matches!(schedule.scope, Scope::Tasks(_))))
 }

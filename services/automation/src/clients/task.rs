@@ -7,7 +7,7 @@ use baton_proto::{
         api::v1::Page,
         task::v1::{
             ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
-            ListTasksRequest, ListWatchersRequest, SuggestAssigneesRequest, Task, TaskFilter, TaskStatus,
+            ListTasksRequest, ListWatchersRequest, SuggestAssigneesRequest, Task, TaskFilter,
             access_service_client::AccessServiceClient, assignment_service_client::AssignmentServiceClient,
             bulk_service_client::BulkServiceClient, comment_service_client::CommentServiceClient,
             task_service_client::TaskServiceClient, watcher_service_client::WatcherServiceClient,
@@ -92,17 +92,16 @@ impl TaskClient {
         }
     }
 
-    /// A page of the tasks with this status that the person sees, and the token of the next page.
+    /// A page of up to 100 of the tasks that the person sees, and the token of the next page.
     ///
     /// # Errors
     /// UNAVAILABLE, and those of ended rights.
-    pub(crate) async fn with_status(
+    pub(crate) async fn list(
         &self,
         credentials: &ActingCredentials,
-        status: TaskStatus,
+        filter: TaskFilter,
         page_token: String,
     ) -> Result<(Vec<Task>, String)> {
-        let filter = TaskFilter { status: vec![status.into()], ..TaskFilter::default() };
         let page = Page { per_page: 100, page_token, ..Page::default() };
         let message = ListTasksRequest { filter: Some(filter), page: Some(page) };
         let response = self.task.call(

@@ -108,6 +108,19 @@ pub(crate) fn status(status: TaskStatus) -> Option<&'static str> {
     })
 }
 
+/// The status with this name in conditions.
+pub(crate) fn status_of(name: &str) -> Option<TaskStatus> {
+    let all = [
+        TaskStatus::Pending,
+        TaskStatus::InProgress,
+        TaskStatus::Paused,
+        TaskStatus::Completed,
+        TaskStatus::Archived,
+        TaskStatus::Canceled,
+    ];
+    all.into_iter().find(|known| status(*known) == Some(name))
+}
+
 /// The name of a priority in conditions.
 pub(crate) fn priority(priority: TaskPriority) -> &'static str {
     match priority {

@@ -9,12 +9,15 @@ use baton_proto::{
     convert::{timestamp, to_object, to_struct},
 };
 use baton_rules::{Action, To, TriggerType, Verb, Warning};
+use chrono::{DateTime, Utc};
 use prost_types::Struct;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::rule::{PausedReason, Rule, Terms};
 
+/// A member that is stored only.
+const SEALED_SECRET: &str = "sealed_secret";
 /// Seconds until a new task is due, at most: ten years.
 const MAX_DUE_IN: f64 = 315_360_000.0;
 
@@ -39,6 +42,7 @@ pub(crate) fn trigger(kind: TriggerType) -> ProtoTrigger {
         TriggerType::TaskOverdue => ProtoTrigger::TaskOverdue,
         TriggerType::TaskDueSoon => ProtoTrigger::TaskDueSoon,
         TriggerType::MemberJoined => ProtoTrigger::MemberJoined,
+        TriggerType::Schedule => ProtoTrigger::Schedule,
     }
 }
 
@@ -54,6 +58,7 @@ pub(crate) fn paused_reason(reason: Option<PausedReason>) -> proto::PausedReason
         Some(PausedReason::CreatorLeft) => proto::PausedReason::CreatorLeft,
         Some(PausedReason::Refused) => proto::PausedReason::Refused,
         Some(PausedReason::LoopSuspected) => proto::PausedReason::LoopSuspected,
+        Some(PausedReason::WebhookGone) => proto::PausedReason::WebhookGone,
     }
 }
 
@@ -105,7 +110,10 @@ pub(crate) fn warnings(found: Vec<Warning>, own: impl Fn(Uuid) -> bool) -> Vec<A
 
 fn action(action: &Action) -> Result<Struct> {
     match serde_json::to_value(action).map_err(Error::internal)? {
-        Value::Object(members) => Ok(to_struct(members)),
+        Value::Object(mut members) => {
+            members.remove(SEALED_SECRET);
+            Ok(to_struct(members))
+        }
         _ => Err(Error::internal("an action is no object")),
     }
 }
@@ -167,6 +175,9 @@ fn typed_action(mut members: Map<String, Value>, path: &str) -> Result<Action> {
         })?;
         members.insert("due_in_seconds".to_owned(), Value::from(whole as i64));
     }
+    if members.contains_key(SEALED_SECRET) {
+        return Err(Error::invalid(member(SEALED_SECRET), "must not be given; give `secret`"));
+    }
     let given: Vec<String> = members.keys().cloned().collect();
     let wrong = |error: serde_json::Error| {
         // serde names a missing member only: "missing field `to`".
@@ -190,7 +201,12 @@ fn typed_action(mut members: Map<String, Value>, path: &str) -> Result<Action> {
 ///
 /// # Errors
 /// VALIDATION_FAILED, naming the field.
-pub(crate) fn change(rule: &mut Rule, mask: &[String], new: AutomationChange, account_timezone: &str) -> Result<()> {
+pub(crate) fn change(
+    rule: &mut Rule,
+    mask: &[String],
+    new: AutomationChange,
+    (account_timezone, now): (&str, DateTime<Utc>),
+) -> Result<()> {
     const PATH: &str = "automation.";
     let invalid = |field: &str, problem: &str| Err(Error::invalid(format!("{PATH}{field}"), problem));
     if mask.is_empty() {
@@ -219,7 +235,7 @@ pub(crate) fn change(rule: &mut Rule, mask: &[String], new: AutomationChange, ac
         }
     }
     if terms != rule.terms {
-        rule.terms = terms.canonical(PATH)?.0;
+        rule.terms = terms.canonical(now, PATH)?.0;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use baton_conditions::{
 };
 use baton_proto::{
     baton::task::v1::{
-        BulkAction, ChangeTasksRequest, CreateTaskRequest, Task, TaskChange, TaskPriority, TaskVisibility,
+        BulkAction, ChangeTasksRequest, CreateTaskRequest, Task, TaskChange, TaskFilter, TaskPriority, TaskVisibility,
     },
     convert::{datetime, timestamp, to_object, to_struct},
 };
-use baton_rules::TaskState;
+use baton_rules::{TaskSelection, TaskState};
 use chrono::DateTime;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -61,12 +61,29 @@ pub(crate) fn state(task: &Task) -> Option<TaskState> {
     })
 }
 
+/// The filter of a list.
+pub(crate) fn filter(selection: &TaskSelection) -> TaskFilter {
+    let status = selection.status.iter().filter_map(|name| event::status_of(name));
+    TaskFilter {
+        status: status.map(Into::into).collect(),
+        priority: selection.priority.iter().map(|name| priority(name).into()).collect(),
+        tags: selection.tags.clone(),
+        assigned_to: selection.assigned_to.clone(),
+        created_by: selection.created_by.clone(),
+        overdue: selection.overdue,
+        unassigned: selection.unassigned,
+        has_due: selection.has_due,
+        ..TaskFilter::default()
+    }
+}
+
 /// What plans read of a task.
 pub(crate) fn now(task: &Task) -> Option<TaskNow> {
     Some(TaskNow {
         id: task.id.parse().ok()?,
         status: event::status(task.status()).and_then(Status::from_name)?,
         assignee: task.assigned_to.as_deref().and_then(|id| id.parse().ok()),
+        due_at: task.due_at.as_ref().and_then(datetime),
     })
 }
 
@@ -98,7 +115,7 @@ pub(crate) fn change(call: &Call, task_id: Uuid) -> Option<ChangeTasksRequest> {
             request.remove_tags.clone_from(remove_tags);
             BulkAction::Update
         }
-        Call::Comment { .. } | Call::Create { .. } | Call::Tell { .. } => return None,
+        Call::Comment { .. } | Call::Create { .. } | Call::Tell { .. } | Call::Webhook { .. } => return None,
     };
     request.action = action.into();
     Some(request)

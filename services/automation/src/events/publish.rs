@@ -1,8 +1,12 @@
 //! Events about rules and executions.
 
 use baton_catalog::Payload;
-use baton_proto::baton::automation::v1::{AutomationEvent, ExecutionEvent};
+use baton_proto::baton::{
+    automation::v1::{AutomationEvent, ExecutionEvent},
+    tenancy::v1::{Quota, UsageChanged},
+};
 use baton_store::Event;
+use uuid::Uuid;
 
 use crate::{convert, execution::Execution, rule::Rule};
 
@@ -34,6 +38,12 @@ pub(crate) fn adopted(rule: &Rule) -> Event {
 /// A rule was deleted.
 pub(crate) fn deleted(rule: &Rule) -> Event {
     of_rule(rule, Payload::AutomationDeleted)
+}
+
+/// The account has so many rules.
+pub(crate) fn usage(account_id: Uuid, count: i32) -> Event {
+    let payload = UsageChanged { quota: Quota::Automations.into(), user_id: String::new(), used: count };
+    Event::new(Payload::UsageReported(payload), account_id, account_id)
 }
 
 fn of_rule(rule: &Rule, payload: fn(AutomationEvent) -> Payload) -> Event {

@@ -7,34 +7,34 @@ use baton_proto::{
     baton::automation::v1::{
         ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
         AutomationWarning, CatalogueField, CatalogueTrigger, ConditionVerdict, CreateAutomationRequest,
-        CreateAutomationResponse, DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest,
-        GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
-        ListAutomationsResponse, TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest,
-        ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
-        automation_service_server::AutomationService,
+        CreateAutomationResponse, CreateRecurringReminderRequest, CreateRecurringReminderResponse,
+        DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest, GetAutomationResponse,
+        GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest, ListAutomationsResponse, ReminderFrequency,
+        TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest, ToggleAutomationResponse,
+        UpdateAutomationRequest, UpdateAutomationResponse, automation_service_server::AutomationService,
     },
     convert::to_struct,
 };
 use baton_rules::{
-    TriggerType, Verb,
+    Action, TriggerType, Verb,
     warnings::{self, Node},
 };
 use baton_store::{Idempotency, Page, Preconditions, Tx};
+use chrono_tz::Tz;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
-    application::{
-        backfill,
-        deletion::{self, Deleted},
-        pausing, preview,
-    },
-    convert::{execution::status, rule as convert},
+    application::{deletion, pausing, preview, timers},
+    clients::limits::may_call_urls,
+    convert::{event, execution::status, rule as convert},
     events::publish,
+    reminder::{self, Frequency},
     rule::{MAX_RULES_PER_ACCOUNT, MAX_RULES_PER_PERSON, PausedReason, Rule, Terms},
-    store,
+    state_timer::is_open,
+    store, webhook,
 };
 
 /// What a rule may do for its creator. Each call is checked against the creator's current rights besides.
@@ -49,43 +49,42 @@ impl AutomationService for Rpc {
         let call = Idempotency::of("CreateAutomation", request.metadata(), request.get_ref())?;
         let principal = principal(&request)?.clone();
         let new = request.into_inner();
-        let (terms, _) = convert::terms(&new, timezone(&principal), "")?.canonical("")?;
-        let mut tx = self.db.begin_read(principal.tenant()).await?;
-        let replayed: Option<CreateAutomationResponse> = tx.recall(&call).await?;
-        let used = store::rule::count_of(&mut tx, principal.user_id()).await?;
-        drop(tx);
-        if let Some(response) = replayed {
-            return Ok(Response::new(response));
-        }
-        if used >= MAX_RULES_PER_PERSON {
-            return Err(Error::from(Reason::AutomationLimit).into());
-        }
+        let (terms, _) =
+            convert::terms(&new, timezone_of_account(&principal), "")?.canonical(self.db.clock().now(), "")?;
+        let enabled = new.enabled.unwrap_or(true);
+        let mut rule = self.new_rule(&principal, (new.name, new.description), terms, enabled);
+        self.seal(&principal, &mut rule, &[], "")?;
+        let automation = self.create(&principal, &call, rule).await?;
+        Ok(Response::new(CreateAutomationResponse { automation: Some(automation) }))
+    }
+
+    async fn create_recurring_reminder(
+        &self,
+        request: Request<CreateRecurringReminderRequest>,
+    ) -> Result<Response<CreateRecurringReminderResponse>, Status> {
+        let call = Idempotency::of("CreateRecurringReminder", request.metadata(), request.get_ref())?;
+        let principal = principal(&request)?.clone();
+        let new = request.into_inner();
+        let task_id: Uuid = new.task_id.parse().map_err(|_| Error::from(Reason::TaskNotFound))?;
+        let contact = self.auth.contact(&self.tokens, principal.user_id()).await?;
+        let timezone = contact.map(|contact| contact.timezone).filter(|zone| zone.parse::<Tz>().is_ok());
+        let timezone = timezone.unwrap_or_else(|| timezone_of_account(&principal).to_owned());
         let now = self.db.clock().now();
-        let id = self.db.clock().new_id();
-        let delegation_id = self.grant(&principal, id, &new.name).await?;
-        let rule = Rule {
-            id,
-            account_id: principal.account_id(),
-            created_by: principal.user_id(),
-            name: new.name,
-            description: new.description,
-            terms,
-            enabled: new.enabled.unwrap_or(true),
-            enabled_at: now,
-            paused_reason: None,
-            delegation_id: Some(delegation_id),
-            execution_count: 0,
-            last_executed_at: None,
-            version: 1,
-            terms_version: 1,
-            created_at: now,
-            updated_at: now,
+        let frequency = match new.frequency() {
+            ReminderFrequency::Hourly => Frequency::Hourly { around_the_clock: new.around_the_clock },
+            ReminderFrequency::Unspecified | ReminderFrequency::Daily => Frequency::Daily,
+            ReminderFrequency::Weekly => Frequency::Weekly,
         };
-        let saved = self.save_new(&principal, &call, rule).await;
-        if !matches!(saved, Ok((_, true))) {
-            self.release(delegation_id).await;
-        }
-        Ok(Response::new(saved?.0))
+        let (terms, _) = reminder::terms(frequency, new.message, task_id, timezone).canonical(now, "")?;
+        let rule = self.new_rule(&principal, (reminder::NAME.to_owned(), String::new()), terms, true);
+        let automation = match self.replayed(&principal, &call).await? {
+            Some(automation) => automation,
+            None => {
+                self.require_open_task(&principal, task_id).await?;
+                self.create(&principal, &call, rule).await?
+            }
+        };
+        Ok(Response::new(CreateRecurringReminderResponse { automation: Some(automation) }))
     }
 
     async fn list_automations(
@@ -139,18 +138,29 @@ impl AutomationService for Rpc {
         actor.owns(&before)?;
         expected.check(before.version)?;
         let mut after = before.clone();
-        convert::change(&mut after, &mask, automation.unwrap_or_default(), timezone(&principal))?;
+        let now = self.db.clock().now();
+        convert::change(&mut after, &mask, automation.unwrap_or_default(), (timezone_of_account(&principal), now))?;
         if after != before {
             if after.terms != before.terms {
                 require_task_rights(&principal)?;
+                self.seal(&principal, &mut after, &before.terms.actions, "automation.")?;
+            }
+            if after.terms != before.terms {
                 after.terms_version += 1;
             }
             (after.version, after.updated_at) = (before.version + 1, self.db.clock().now());
             store::rule::save(&mut tx, &after).await?;
-            let trigger = |rule: &Rule| rule.terms.definition("").map(|definition| definition.trigger);
+            // The time zone belongs to a schedule.
+            let trigger = |rule: &Rule| {
+                let definition = rule.terms.definition("")?;
+                Ok::<_, Error>((
+                    definition.trigger.schedule.is_some().then_some(definition.timezone),
+                    definition.trigger,
+                ))
+            };
             if trigger(&after)? != trigger(&before)? {
                 store::timer::clear(&mut tx, after.id).await?;
-                backfill::enqueue(&mut tx, &after).await?;
+                timers::begin(&mut tx, &after).await?;
             }
             tx.publish(publish::updated(&after)).await?;
         }
@@ -170,14 +180,9 @@ impl AutomationService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let rule = actor(principal).sees(store::rule::lock(&mut tx, id).await?)?;
         expected.check(rule.version)?;
-        pausing::cancel_executions(&mut tx, &rule).await?;
-        store::rule::delete(&mut tx, id, self.db.clock().now()).await?;
-        let deleted = Deleted { account_id: rule.account_id, rule_id: id };
-        tx.enqueue(deletion::CLEAR, &deleted).await?;
-        pausing::release(&mut tx, rule.delegation_id.into_iter().collect()).await?;
-        tx.publish(publish::deleted(&Rule { enabled: false, ..rule })).await?;
+        deletion::delete(&mut tx, rule).await?;
         tx.commit().await?;
-        self.wait_for_actions(deleted.account_id, id).await?;
+        self.wait_for_actions(principal.account_id(), id).await?;
         Ok(Response::new(DeleteAutomationResponse {}))
     }
 
@@ -256,7 +261,7 @@ impl AutomationService for Rpc {
         let (name, terms, path) = match (automation, automation_id) {
             (Some(new), None) => {
                 const PATH: &str = "automation.";
-                (new.name.clone(), convert::terms(new, timezone(principal), PATH)?, PATH)
+                (new.name.clone(), convert::terms(new, timezone_of_account(principal), PATH)?, PATH)
             }
             (None, Some(id)) => {
                 let actor = actor(principal);
@@ -267,7 +272,8 @@ impl AutomationService for Rpc {
             _ => return Err(Error::invalid("automation", "must be given, or `automation_id`").into()),
         };
         let definition = terms.definition(path)?;
-        if terms.trigger_type.has_task() != task_id.is_some() {
+        webhook::check_urls(&terms.actions, &self.allowed_networks, path)?;
+        if definition.trigger.has_task() != task_id.is_some() {
             return Err(Error::invalid("task_id", "must be given if the trigger is about tasks, and only then").into());
         }
         let task_id =
@@ -275,7 +281,14 @@ impl AutomationService for Rpc {
         let account_id = principal.account_id();
         let credentials = self.delegations.credentials_of_caller(&principal.caller, account_id, AUDIENCE).await?;
         let now = self.db.clock().now();
-        let found = preview::preview(&self.tasks, &credentials, (&name, &definition), task_id, now).await?;
+        let found = preview::preview(
+            &self.tasks,
+            &credentials,
+            (&name, &definition, may_call_urls(principal.role())),
+            task_id,
+            now,
+        )
+        .await?;
         let conditions = found.conditions.into_iter().map(|leaf| {
             let values = json!({"expected": leaf.value, "actual": leaf.actual});
             ConditionVerdict {
@@ -330,6 +343,83 @@ impl AutomationService for Rpc {
 }
 
 impl Rpc {
+    /// A new rule of the caller's, without a grant.
+    fn new_rule(
+        &self,
+        principal: &Principal,
+        (name, description): (String, String),
+        terms: Terms,
+        enabled: bool,
+    ) -> Rule {
+        let now = self.db.clock().now();
+        Rule {
+            id: self.db.clock().new_id(),
+            account_id: principal.account_id(),
+            created_by: principal.user_id(),
+            name,
+            description,
+            terms,
+            enabled,
+            enabled_at: now,
+            paused_reason: None,
+            delegation_id: None,
+            execution_count: 0,
+            last_executed_at: None,
+            version: 1,
+            terms_version: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Checks and seals what a rule's webhooks need. `before` are the actions that it had.
+    fn seal(&self, principal: &Principal, rule: &mut Rule, before: &[Action], path: &str) -> Result<()> {
+        if !webhook::calls_any(&rule.terms.actions) {
+            return Ok(());
+        }
+        if !may_call_urls(principal.role()) {
+            return Err(Reason::WebhookNotAllowed.into());
+        }
+        webhook::check_urls(&rule.terms.actions, &self.allowed_networks, path)?;
+        webhook::seal(&self.sealer, rule.id, &mut rule.terms.actions, before, path)
+    }
+
+    /// What a call that was made before returned.
+    async fn replayed(&self, principal: &Principal, call: &Idempotency) -> Result<Option<Automation>> {
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let response: Option<CreateAutomationResponse> = tx.recall(call).await?;
+        Ok(response.and_then(|response| response.automation))
+    }
+
+    /// Gets a grant for a new rule, and saves it.
+    async fn create(&self, principal: &Principal, call: &Idempotency, mut rule: Rule) -> Result<Automation> {
+        if let Some(automation) = self.replayed(principal, call).await? {
+            return Ok(automation);
+        }
+        let mut tx = self.db.begin_read(principal.tenant()).await?;
+        let used = store::rule::count_of(&mut tx, principal.user_id()).await?;
+        drop(tx);
+        if used >= MAX_RULES_PER_PERSON {
+            return Err(Reason::AutomationLimit.into());
+        }
+        let delegation_id = self.grant(principal, rule.id, &rule.name).await?;
+        rule.delegation_id = Some(delegation_id);
+        let saved = self.save_new(principal, call, rule).await;
+        if !matches!(saved, Ok((_, true))) {
+            self.release(delegation_id).await;
+        }
+        saved?.0.automation.ok_or_else(|| Error::internal("a response without its rule"))
+    }
+
+    /// Requires a task that the caller sees, and that is not closed.
+    async fn require_open_task(&self, principal: &Principal, task_id: Uuid) -> Result<()> {
+        let account_id = principal.account_id();
+        let credentials = self.delegations.credentials_of_caller(&principal.caller, account_id, AUDIENCE).await?;
+        let task = self.tasks.task(&credentials, task_id).await?.ok_or_else(|| Error::from(Reason::TaskNotFound))?;
+        let status = event::status(task.status()).unwrap_or_default();
+        if is_open(status) { Ok(()) } else { Err(Error::from(Reason::TaskWrongState).with("from", status)) }
+    }
+
     /// Asks auth for a grant of the caller. `key` makes the call safe to repeat.
     async fn grant(&self, principal: &Principal, key: Uuid, name: &str) -> Result<Uuid> {
         self.delegations.create(&principal.caller, principal.account_id(), &SCOPES, name, key).await
@@ -364,7 +454,7 @@ impl Rpc {
             (rule.enabled, rule.enabled_at, rule.paused_reason) = (true, now, None);
             (rule.version, rule.updated_at) = (rule.version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
-            backfill::enqueue(&mut tx, &rule).await?;
+            timers::begin(&mut tx, &rule).await?;
             tx.publish(publish::enabled(&rule)).await?;
         } else if !enable && rule.enabled {
             rule.enabled = false;
@@ -411,7 +501,7 @@ impl Rpc {
             }
             (rule.version, rule.terms_version, rule.updated_at) = (rule.version + 1, rule.terms_version + 1, now);
             store::rule::save(&mut tx, &rule).await?;
-            backfill::enqueue(&mut tx, &rule).await?;
+            timers::begin(&mut tx, &rule).await?;
             tx.publish(publish::adopted(&rule)).await?;
         }
         let response = AdoptAutomationResponse { automation: Some(convert::automation(rule)?) };
@@ -431,10 +521,13 @@ impl Rpc {
         if let Some(response) = tx.replay(call).await? {
             return Ok((response, false));
         }
-        if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON, MAX_RULES_PER_ACCOUNT).await? {
+        let per_account = principal.membership.limits.automations.map_or(MAX_RULES_PER_ACCOUNT, i64::from);
+        if !store::rule::insert(&mut tx, &rule, MAX_RULES_PER_PERSON, per_account.min(MAX_RULES_PER_ACCOUNT)).await? {
             return Err(Reason::AutomationLimit.into());
         }
-        backfill::enqueue(&mut tx, &rule).await?;
+        let count = store::rule::lock_count_of_account(&mut tx).await?;
+        tx.publish(publish::usage(rule.account_id, count)).await?;
+        timers::begin(&mut tx, &rule).await?;
         tx.publish(publish::created(&rule)).await?;
         let warnings = warnings_about(&mut tx, &rule).await?;
         let automation = Automation { warnings, ..convert::automation(rule)? };
@@ -458,7 +551,7 @@ async fn warnings_about(tx: &mut Tx, rule: &Rule) -> Result<Vec<AutomationWarnin
     Ok(convert::warnings(warnings::of(&saved, &others), |id| id == rule.id || own.contains(&id)))
 }
 
-fn timezone(principal: &Principal) -> &str {
+fn timezone_of_account(principal: &Principal) -> &str {
     &principal.membership.settings.timezone
 }
 

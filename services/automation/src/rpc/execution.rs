@@ -41,9 +41,11 @@ impl ExecutionService for Rpc {
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         actor(principal).sees(store::rule::get(&mut tx, rule_id).await?)?;
         let (mut executions, total) = store::execution::list(&mut tx, rule_id, filter, &page).await?;
+        let ids: Vec<Uuid> = executions.iter().map(|execution| execution.id).collect();
+        let deliveries = store::webhook::of_executions(&mut tx, &ids).await?;
         drop(tx);
         let meta = page.meta(&mut executions, total, &list, |execution| (None, execution.id));
-        let executions = executions.into_iter().map(convert::execution).collect();
+        let executions = convert::executions(executions, &deliveries);
         Ok(Response::new(ListExecutionsResponse { executions, meta: Some(meta) }))
     }
 
@@ -74,7 +76,7 @@ impl ExecutionService for Rpc {
         execution.repeat(now);
         store::execution::repeat(&mut tx, &execution).await?;
         let run = Run::new(account_id, rule_id, execution.occurrence.clone(), now);
-        let waited = rule.terms.definition("").is_ok_and(|definition| definition.trigger.for_seconds.is_some());
+        let waited = rule.terms.definition("").is_ok_and(|definition| definition.trigger.waits());
         dispatch::enqueue(&mut tx, &[Run { repetition: execution.repetitions, waited, ..run }]).await?;
         let response = RetryExecutionResponse { execution: Some(convert::execution(execution)) };
         tx.remember(&call, &response).await?;
@@ -98,9 +100,11 @@ impl ExecutionService for Rpc {
         let created_by = (!actor.manages).then_some(actor.user_id);
         let mut tx = self.db.begin_list(principal.tenant()).await?;
         let (mut executions, total) = store::execution::list_of_task(&mut tx, task_id, created_by, &page).await?;
+        let ids: Vec<Uuid> = executions.iter().map(|execution| execution.id).collect();
+        let deliveries = store::webhook::of_executions(&mut tx, &ids).await?;
         drop(tx);
         let meta = page.meta(&mut executions, total, &task_id, |execution| (None, execution.id));
-        let executions = executions.into_iter().map(convert::execution).collect();
+        let executions = convert::executions(executions, &deliveries);
         Ok(Response::new(ListTaskExecutionsResponse { executions, meta: Some(meta) }))
     }
 }

@@ -1,4 +1,4 @@
-//! Places of accounts in the queue.
+//! Accounts: their places in the queue, and their executions in an hour.
 
 use baton_errors::Result;
 use baton_store::Tx;
@@ -16,4 +16,19 @@ pub(crate) async fn take_slots(tx: &mut Tx, start: DateTime<Utc>, length: TimeDe
         start,
     );
     Ok(next.fetch_one(tx.connection()).await? - length)
+}
+
+/// Counts an execution of the account in this hour of the clock, unless it has so many; then returns `false`.
+pub(crate) async fn count_execution(tx: &mut Tx, hour: DateTime<Utc>, limit: i32) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let counted = sqlx::query!(
+        "insert into automation.accounts as a (account_id, hour, executions) select $1, $2, 1 where $3 > 0
+         on conflict (account_id) do update
+         set hour = $2, executions = case when a.hour = $2 then a.executions + 1 else 1 end
+         where $3 > 0 and (a.hour <> $2 or a.executions < $3)",
+        account_id,
+        hour,
+        limit,
+    );
+    Ok(counted.execute(tx.connection()).await?.rows_affected() == 1)
 }

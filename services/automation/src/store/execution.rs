@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    execution::{Execution, ExecutionStatus, Outcome},
+    execution::{Execution, ExecutionStatus, Outcome, limit},
     plan::Plan,
 };
 
@@ -175,6 +175,23 @@ pub(crate) async fn repeat(tx: &mut Tx, execution: &Execution) -> Result<()> {
     Ok(())
 }
 
+/// Corrects the outcome of a locked execution that has ended.
+pub(crate) async fn correct(tx: &mut Tx, execution: &Execution) -> Result<()> {
+    let account_id = tx.tenant().account_id;
+    sqlx::query!(
+        "update automation.executions set status = $3, reason = $4, actions = $5
+         where account_id = $1 and id = $2 and ended_at is not null",
+        account_id,
+        execution.id,
+        execution.status.name(),
+        execution.reason,
+        Json(&execution.actions) as _,
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Executions of all accounts that have begun before a time and not ended: account, rule and id of some.
 pub(crate) async fn unfinished(db: &Db, before: DateTime<Utc>) -> Result<Vec<(Uuid, Uuid, Uuid)>> {
     let rows = sqlx::query!(
@@ -191,7 +208,10 @@ pub(crate) async fn is_acting_in_system(db: &Db, account_id: Uuid, rule_id: Uuid
     let acting = sqlx::query_scalar!(
         r#"select exists (select from automation.executions
                           where account_id = $1 and rule_id = $2 and ended_at is null
-                            and acting_until > clock_timestamp()) as "acting!""#,
+                            and acting_until > clock_timestamp())
+               or exists (select from automation.webhook_deliveries
+                          where account_id = $1 and rule_id = $2 and ended_at is null
+                            and sending_until > clock_timestamp()) as "acting!""#,
         account_id,
         rule_id,
     );
@@ -235,15 +255,16 @@ pub(crate) async fn is_limited_since(tx: &mut Tx, rule_id: Uuid, reason: &str, s
     Ok(limited.fetch_one(tx.connection()).await?)
 }
 
-/// In how many minutes since a time limits have stopped executions of the rule.
+/// In how many minutes since a time limits of the rule have stopped executions.
 pub(crate) async fn limited_minutes(tx: &mut Tx, rule_id: Uuid, since: DateTime<Utc>) -> Result<i64> {
     let account_id = tx.tenant().account_id;
     let minutes = sqlx::query_scalar!(
         r#"select count(distinct date_trunc('minute', started_at)) as "minutes!" from automation.executions
-           where account_id = $1 and rule_id = $2 and status = 'skipped' and started_at > $3"#,
+           where account_id = $1 and rule_id = $2 and status = 'skipped' and started_at > $3 and reason <> $4"#,
         account_id,
         rule_id,
         since,
+        limit::ACCOUNT,
     );
     Ok(minutes.fetch_one(tx.connection()).await?)
 }
@@ -285,7 +306,10 @@ pub(crate) async fn is_acting(tx: &mut ReadTx, rule_id: Uuid) -> Result<bool> {
     let acting = sqlx::query_scalar!(
         r#"select exists (select from automation.executions
                           where account_id = $1 and rule_id = $2 and ended_at is null
-                            and acting_until > clock_timestamp()) as "acting!""#,
+                            and acting_until > clock_timestamp())
+               or exists (select from automation.webhook_deliveries
+                          where account_id = $1 and rule_id = $2 and ended_at is null
+                            and sending_until > clock_timestamp()) as "acting!""#,
         account_id,
         rule_id,
     );

@@ -69,7 +69,7 @@ impl TryFrom<Row> for Rule {
 /// Inserts a rule, unless its creator or the account has the maximum number of them; then returns `false`.
 pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_account: i64) -> Result<bool> {
     let account_id = tx.tenant().account_id;
-    lock_person(tx, rule.created_by).await?;
+    lock_count(tx).await?;
     let added = sqlx::query!(
         "insert into automation.rules
              (id, account_id, created_by, name, description, trigger_type, trigger_conditions, actions, timezone, enabled,
@@ -98,17 +98,28 @@ pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_accoun
     Ok(added.rows_affected() == 1)
 }
 
-/// Lets concurrent changes of the number of a person's rules wait for each other, so that they do not exceed the limit together.
-async fn lock_person(tx: &mut Tx, user_id: Uuid) -> Result<()> {
-    let key = format!("automation.rules/{}/{user_id}", tx.tenant().account_id);
+/// Lets concurrent changes of the number of the account's rules wait for each other, so that they do not exceed a limit together.
+async fn lock_count(tx: &mut Tx) -> Result<()> {
+    let key = format!("automation.rules/{}", tx.tenant().account_id);
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", key).execute(tx.connection()).await?;
     Ok(())
 }
 
 /// The number of a person's rules, which no other transaction changes until this one ends.
 pub(crate) async fn lock_count_of(tx: &mut Tx, user_id: Uuid) -> Result<i64> {
-    lock_person(tx, user_id).await?;
+    lock_count(tx).await?;
     count_of(tx, user_id).await
+}
+
+/// The number of the account's rules, which no other transaction changes until this one ends.
+pub(crate) async fn lock_count_of_account(tx: &mut Tx) -> Result<i32> {
+    lock_count(tx).await?;
+    let account_id = tx.tenant().account_id;
+    let count = sqlx::query_scalar!(
+        r#"select count(*)::integer as "count!" from automation.rules where account_id = $1 and deleted_at is null"#,
+        account_id,
+    );
+    Ok(count.fetch_one(tx.connection()).await?)
 }
 
 /// The number of a person's rules.
@@ -288,6 +299,22 @@ pub(crate) async fn enabled(connection: &mut PgConnection, account_id: Uuid) -> 
         account_id,
     );
     rows.fetch_all(connection).await?.into_iter().map(Rule::try_from).collect()
+}
+
+/// The enabled ones of these rules.
+pub(crate) async fn enabled_among(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Rule>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, account_id, created_by, name, description, trigger_type,
+                  trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
+                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  updated_at
+           from automation.rules where account_id = $1 and id = any($2) and enabled order by id"#,
+        account_id,
+        ids,
+    );
+    rows.fetch_all(tx.connection()).await?.into_iter().map(Rule::try_from).collect()
 }
 
 /// Locks the rules that act for a person.

@@ -13,3 +13,5 @@ mod interruptions;
 mod limits;
 mod rights;
 mod rules;
+mod schedules;
+mod webhooks;

@@ -15,6 +15,8 @@ pub(crate) fn quota(quota: Quota) -> proto::Quota {
         Quota::StorageMebibytes => proto::Quota::StorageMebibytes,
         Quota::AiTokensPerMonth => proto::Quota::AiTokensPerMonth,
         Quota::ApiRequestsPerHour => proto::Quota::ApiRequestsPerHour,
+        Quota::Automations => proto::Quota::Automations,
+        Quota::AutomationExecutionsPerHour => proto::Quota::AutomationExecutionsPerHour,
     }
 }
 

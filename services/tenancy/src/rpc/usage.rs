@@ -37,6 +37,7 @@ impl UsageService for Rpc {
             let used = match quota {
                 Quota::Users => i32::try_from(seats.taken).ok(),
                 Quota::ApiRequestsPerHour => requests,
+                Quota::AutomationExecutionsPerHour => None,
                 _ => Some(reported(quota)),
             };
             let limit = quota.limit(&limits);

@@ -19,6 +19,8 @@ struct Row {
     max_storage_mebibytes: Option<i32>,
     max_ai_tokens_per_month: Option<i32>,
     max_api_requests_per_hour: Option<i32>,
+    max_automations: Option<i32>,
+    max_automation_executions_per_hour: Option<i32>,
 }
 
 impl TryFrom<Row> for Plan {
@@ -34,6 +36,8 @@ impl TryFrom<Row> for Plan {
                 storage_mebibytes: row.max_storage_mebibytes,
                 ai_tokens_per_month: row.max_ai_tokens_per_month,
                 api_requests_per_hour: row.max_api_requests_per_hour,
+                automations: row.max_automations,
+                automation_executions_per_hour: row.max_automation_executions_per_hour,
             },
         })
     }
@@ -44,7 +48,7 @@ pub(crate) async fn get_plan(tx: &mut ReadTx, account_id: Uuid) -> Result<Option
     let row = sqlx::query_as!(
         Row,
         "select subscription_tier, max_users, max_open_tasks_per_user, max_storage_mebibytes, max_ai_tokens_per_month,
-                max_api_requests_per_hour
+                max_api_requests_per_hour, max_automations, max_automation_executions_per_hour
          from tenancy.accounts where id = $1",
         account_id
     )

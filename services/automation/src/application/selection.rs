@@ -1,0 +1,71 @@
+//! Schedules that run a rule for several tasks: a job lists them with the rights of the rule's creator.
+
+use baton_clients::is_access_revoked;
+use baton_errors::{Error, Result};
+use baton_rules::{Occurrence, Scope, schedule::MAX_TASKS};
+use baton_store::{Db, Tenant};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    dispatch::{self, Run},
+    run::Runner,
+};
+use crate::{convert, rule::Rule, store};
+
+/// The kind of jobs that do so.
+pub(crate) const SELECT: &str = "automation.select";
+
+/// A time of a schedule, of which the tasks are not listed yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Selection {
+    account_id: Uuid,
+    rule_id: Uuid,
+    terms_version: i32,
+    occurrence: Occurrence,
+}
+
+impl Selection {
+    pub(crate) fn new(rule: &Rule, occurrence: Occurrence) -> Self {
+        let (account_id, rule_id, terms_version) = (rule.account_id, rule.id, rule.terms_version);
+        Self { account_id, rule_id, terms_version, occurrence }
+    }
+}
+
+/// Enqueues the rule for each of its tasks, up to 100.
+///
+/// # Errors
+/// UNAVAILABLE, and others; the job is repeated.
+pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
+    let Selection { account_id, rule_id, terms_version, occurrence } = selection;
+    let Some(rule) = current(&runner.db, account_id, rule_id, terms_version).await? else { return Ok(()) };
+    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
+    let Some(Scope::Tasks(selection)) = definition.trigger.schedule.map(|schedule| schedule.scope) else {
+        return Ok(());
+    };
+    let tasks = async {
+        let credentials = runner.credentials_of(&rule, 1).await?;
+        let filter = convert::task::filter(&selection);
+        runner.tasks.list(&credentials, filter, String::new()).await
+    };
+    let tasks = match tasks.await {
+        Err(error) if is_access_revoked(error.reason()) => return runner.handle_revocation(&rule, error).await,
+        tasks => tasks?.0,
+    };
+    let now = runner.db.clock().now();
+    let ids = tasks.iter().filter_map(|task| task.id.parse().ok()).take(MAX_TASKS);
+    let runs = ids.map(|task_id| {
+        let of_task = Occurrence::of_schedule(rule_id, occurrence.occurred_at, Some(task_id));
+        Run::new(account_id, rule_id, Occurrence { late: occurrence.late, ..of_task }, now)
+    });
+    let runs: Vec<Run> = runs.collect();
+    let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
+    dispatch::enqueue(&mut tx, &runs).await?;
+    tx.commit().await
+}
+
+async fn current(db: &Db, account_id: Uuid, rule_id: Uuid, terms_version: i32) -> Result<Option<Rule>> {
+    let mut tx = db.begin_read(Tenant::account(account_id)).await?;
+    let rule = store::rule::get(&mut tx, rule_id).await?;
+    Ok(rule.filter(|rule| rule.enabled && rule.terms_version == terms_version))
+}
