@@ -19,11 +19,11 @@ create table timers (
     fired_at   timestamptz,
     -- What makes the rule run: ids and states.
     occurrence jsonb not null,
-    -- An event is taken in once, but a job that sets timers may be repeated.
-    constraint timers_once unique (account_id, rule_id, task_id, since),
     constraint timers_state check ((kind = 'status') = (status is not null) and (kind = 'assignee') = (assignee is not null)
                                    and (kind = 'due') = (due_at is not null) and (kind = 'schedule') = (task_id is null))
 );
+-- An event is taken in once, but a job that sets timers may be repeated.
+create unique index timers_once on timers (account_id, rule_id, task_id, since) where due_at is null;
 -- A due time is announced once.
 create unique index timers_due on timers (account_id, rule_id, task_id, due_at) where due_at is not null;
 -- A schedule has one next time.

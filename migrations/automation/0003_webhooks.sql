@@ -33,8 +33,12 @@ create index webhook_deliveries_of_execution on webhook_deliveries (execution_id
 create index webhook_deliveries_pending on webhook_deliveries (account_id, rule_id) where ended_at is null;
 create index webhook_deliveries_of_rule on webhook_deliveries (rule_id);
 create index webhook_deliveries_of_person on webhook_deliveries (created_by, id);
+create index webhook_deliveries_unfinished on webhook_deliveries (created_at) where ended_at is null;
 create index webhook_deliveries_by_age on webhook_deliveries (created_at);
 call protect_tenant_table('webhook_deliveries');
+
+-- Sealed secrets of the actions that call URLs, by the index of the action.
+alter table rules add column webhook_secrets jsonb not null default '{}';
 
 alter table rules drop constraint rules_paused_reason;
 alter table rules add constraint rules_paused_reason

@@ -171,7 +171,9 @@ async fn write_everywhere(platform: &Platform, markers: &Markers, team: &Team) {
     let task_id = me.post("/v1/tasks", &task).ok().await["id"].as_str().unwrap().to_owned();
     let task = format!("/v1/tasks/{task_id}");
     let reminder = json!({"frequency": "weekly", "message": mark("CreateRecurringReminderRequest.message")});
-    me.post(&format!("{task}/recurring-reminders"), &reminder).ok().await;
+    // Of a task that stays open: with another one, the reminder would end.
+    let open = me.post("/v1/tasks", &json!({"title": "Open"})).ok().await;
+    me.post(&format!("/v1/tasks/{}/recurring-reminders", open["id"].as_str().unwrap()), &reminder).ok().await;
     let change = json!({"title": mark("TaskChange.title"), "description": mark("TaskChange.description"),
                         "tags": [mark("TaskChange.tags")]});
     me.patch(&task, &change).ok().await;

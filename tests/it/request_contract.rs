@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::docs_samples::{operations, request_of, variables};
 
 /// Operations that need one of several alternative fields, which `required` cannot express.
-const ALTERNATIVES: &[&str] = &["BulkService_ChangeTasks", "AutomationService_TestAutomation"];
+const ALTERNATIVES: &[&str] =
+    &["BulkService_ChangeTasks", "AutomationService_TestAutomation", "AutomationService_BacktestAutomation"];
 
 /// Operations whose sample cannot succeed here, because its token, code or provider is made up.
 const CANNOT_SUCCEED: &[&str] = &[

@@ -140,6 +140,8 @@ reasons! {
     AutomationNotFound "AUTOMATION_NOT_FOUND" NotFound 404 "The rule does not exist, or the caller cannot see it.";
     AutomationChangeNotAllowed "AUTOMATION_CHANGE_NOT_ALLOWED" PermissionDenied 403 "The rule acts with another person's rights, so the caller may not change what it does; a super manager may disable or delete it.";
     AutomationLimit "AUTOMATION_LIMIT" FailedPrecondition 409 "The caller, or the account, has the maximum number of rules; delete one first.";
+    BacktestTooLarge "BACKTEST_TOO_LARGE" FailedPrecondition 422 "More events match than a backtest may replay (`limit`, `matched`); narrow the time range.";
+    WebhookBacklog "WEBHOOK_BACKLOG" ResourceExhausted 429 "Too many webhooks of the account wait for slow receivers. As the outcome of an action of a rule.";
     WebhookFailed "WEBHOOK_FAILED" Unavailable 503 "The receiver of a webhook did not accept it. As the outcome of an action of a rule.";
     WebhookNotAllowed "WEBHOOK_NOT_ALLOWED" PermissionDenied 403 "Only super managers and owners may let a rule call a URL.";
     ExecutionNotFound "EXECUTION_NOT_FOUND" NotFound 404 "The rule has no such execution.";

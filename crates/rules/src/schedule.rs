@@ -186,7 +186,8 @@ impl TaskSelection {
                 flag.ok_or_else(|| Error::invalid(field(key), "must be true or false"))
             };
             let person = || match value.as_str() {
-                Some(id) if id == "me" || Uuid::try_parse(id).is_ok() => Ok(Some(id.to_owned())),
+                Some("me") => Ok(Some("me".to_owned())),
+                Some(id) if let Ok(id) = Uuid::try_parse(id) => Ok(Some(id.to_string())),
                 _ => Err(Error::invalid(field(key), "must be `me` or a user id")),
             };
             match key.as_str() {

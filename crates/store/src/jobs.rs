@@ -239,7 +239,7 @@ async fn claim(db: &Db, lease: Duration, most: usize) -> Result<Vec<Job>> {
                and (lane is null
                     or not exists (select from {schema}.jobs e
                                    where e.lane = j.lane and e.id <> j.id
-                                     and (e.id < j.id or (e.attempts > 0 and e.run_at > now()))))
+                                     and (e.id < j.id and e.due_at <= $3 or (e.attempts > 0 and e.run_at > now()))))
              order by due_at, run_at limit $2 for update skip locked)
          returning id, kind, payload, attempts",
     );

@@ -25,6 +25,7 @@ const OTHER_ID: &str = "0198c0de-7a1b-7c3d-8e4f-5a6b7c8d9e10";
 const EXTRA_FIELDS: &[(&str, &[&str])] = &[
     ("AccountChange", &["name"]),
     ("AutomationChange", &["name"]),
+    ("BacktestAutomationRequest", &["automation_id"]),
     ("CreateAutomationRequest", &["trigger_conditions"]),
     ("ChangeTasksRequest", &["task_ids", "dry_run"]),
     ("CommentChange", &["body"]),
@@ -159,6 +160,7 @@ fn value(route: &Route, field: &FieldDescriptor, schemas: &Schemas) -> Result<Va
         },
         (_, Kind::Bool) => true.into(),
         ("at", _) => "2030-01-31T08:00:00Z".into(),
+        ("to", _) if route.method.name() == "BacktestAutomation" => "2026-01-06T09:00:00Z".into(),
         ("ended_at", _) => "2026-01-05T10:30:00Z".into(),
         (_, Kind::Message(of)) => match of.full_name() {
             TIMESTAMP => "2026-01-05T09:00:00Z".into(),

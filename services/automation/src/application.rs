@@ -2,6 +2,7 @@
 
 mod act;
 pub(crate) mod backfill;
+pub(crate) mod backtest;
 pub(crate) mod deletion;
 pub(crate) mod dispatch;
 pub(crate) mod pausing;

@@ -2,5 +2,6 @@
 
 pub(crate) mod event;
 pub(crate) mod execution;
+pub(crate) mod history;
 pub(crate) mod rule;
 pub(crate) mod task;

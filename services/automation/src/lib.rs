@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod application;
+mod backtest;
 mod clients;
 mod config;
 mod convert;
@@ -14,7 +15,7 @@ mod state_timer;
 mod store;
 mod webhook;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use baton_clients::{Auth, Delegations, Notifications};
@@ -25,7 +26,7 @@ use baton_proto::baton::automation::v1::{
 use baton_runtime::{Clock, Shutdown};
 use baton_sealing::Sealer;
 use baton_service::{Service, Spec};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     application::{
@@ -55,6 +56,8 @@ pub static SPEC: Spec = Spec {
 /// Its settings: those that all services share, its own, and those of calls to URLs that customers name.
 pub type Config = baton_service::Config<(AutomationConfig, OutboundConfig)>;
 
+/// Backtests of this process at a time.
+const MAX_BACKTESTS: usize = 2;
 /// Interval at which executions are looked for that no worker ends.
 const ABANDONED_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -79,6 +82,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         tokens: tokens.clone(),
         sealer: sealer.clone(),
         allowed_networks: client.allowed_networks().clone(),
+        backtests: Arc::new(Semaphore::new(MAX_BACKTESTS)),
     };
     let released = delegations.clone();
     let limits = AccountLimits::new(service.tenancy()?, tokens.clone());
@@ -86,6 +90,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
     let (tenancy, abandoned) = (service.tenancy()?, runner.clone());
     let (enrolling, selecting) = (runner.clone(), runner.clone());
     let sender = Sender::new(runner.clone(), client, sealer);
+    let abandoned_messages = sender.clone();
     let service = service.rpc(AutomationServiceServer::new(rpc.clone())).rpc(ExecutionServiceServer::new(rpc));
     let service = service
         .job(dispatch::RUN, move |_, job| {
@@ -115,8 +120,11 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         .job(deletion::CLEAR, |db, job| async move { Ok(deletion::clear(&db, job.payload()?).await?) })
         .every("automation.timers", baton_store::timers::POLL_INTERVAL, timers::poll)
         .every("automation.abandoned", ABANDONED_INTERVAL, move |_| {
-            let runner = abandoned.clone();
-            async move { runner.end_abandoned().await }
+            let (runner, sender) = (abandoned.clone(), abandoned_messages.clone());
+            async move {
+                runner.end_abandoned().await?;
+                sender.end_abandoned().await
+            }
         })
         .job(pausing::TELL, move |db, job| {
             let (tenancy, notifications, tokens) = (tenancy.clone(), notifications.clone(), tokens.clone());

@@ -3,7 +3,7 @@
 mod automation;
 mod execution;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use baton_access::{Credential, Principal, matrix, scopes};
 use baton_clients::{Auth, Delegations, ServiceTokens};
@@ -12,6 +12,7 @@ use baton_outbound::AllowedNetworks;
 use baton_proto::baton::access::v1::Permission;
 use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{clients::task::TaskClient, rule::Actor, store};
@@ -33,6 +34,8 @@ pub(crate) struct Rpc {
     pub(crate) sealer: Sealer,
     /// Networks that webhooks may call besides public addresses.
     pub(crate) allowed_networks: AllowedNetworks,
+    /// Room for backtests, which read much.
+    pub(crate) backtests: Arc<Semaphore>,
 }
 
 impl Rpc {

@@ -89,15 +89,18 @@ impl Terms {
         Definition::parse(self.trigger_type, conditions, actions, &self.timezone, path)
     }
 
-    /// The terms with their conditions in the long form, which are stored and shown. A schedule without a start begins now.
+    /// The terms with their conditions in the long form, which are stored and shown. `now` is the time of a new trigger: its
+    /// schedule begins now without a start, and is to have a time to come.
     ///
     /// # Errors
     /// VALIDATION_FAILED, naming the leaf.
-    pub(crate) fn canonical(self, now: DateTime<Utc>, path: &str) -> Result<(Self, Definition)> {
+    pub(crate) fn canonical(self, now: Option<DateTime<Utc>>, path: &str) -> Result<(Self, Definition)> {
         let mut definition = self.definition(path)?;
-        definition.check_schedule(now, path)?;
-        if let Some(schedule) = &mut definition.trigger.schedule {
-            schedule.starts_at.get_or_insert(now);
+        if let Some(now) = now {
+            definition.check_schedule(now, path)?;
+            if let Some(schedule) = &mut definition.trigger.schedule {
+                schedule.starts_at.get_or_insert(now);
+            }
         }
         let trigger_conditions = definition.conditions_json();
         Ok((Self { trigger_conditions, ..self }, definition))
@@ -181,9 +184,9 @@ mod tests {
     fn stored_terms_are_in_the_long_form() {
         let mut rule = rule(Uuid::nil());
         rule.terms.trigger_conditions = json!({"priority": "high"}).as_object().unwrap().clone();
-        let (terms, _) = rule.terms.canonical(DateTime::UNIX_EPOCH, "").unwrap();
+        let (terms, _) = rule.terms.canonical(None, "").unwrap();
         let long = json!({"field": "priority", "op": "eq", "value": "high"});
         assert_eq!(Value::Object(terms.trigger_conditions.clone()), long);
-        assert_eq!(terms.clone().canonical(DateTime::UNIX_EPOCH, "").unwrap().0, terms);
+        assert_eq!(terms.clone().canonical(None, "").unwrap().0, terms);
     }
 }

@@ -3,7 +3,7 @@
 
 use baton_catalog::EventType;
 use baton_rules::{Lasting, Occurrence, Trigger};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -54,9 +54,14 @@ impl State {
         match self {
             Self::Status(wanted) => wanted == status,
             Self::Assignee(wanted) => assignee == Some(*wanted),
-            Self::Due(wanted) => due_at == Some(*wanted) && is_open(status),
+            Self::Due(wanted) => due_at.map(stored) == Some(*wanted) && is_open(status),
         }
     }
+}
+
+/// A time as the database has it. Events have it as the client sent it.
+pub(crate) fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
 }
 
 /// Whether a task with this status can become overdue.
@@ -82,12 +87,12 @@ impl StateTimer {
         let task_id = occurrence.task_id?;
         let task = occurrence.task.as_ref()?;
         if let Some(seconds) = trigger.before_seconds {
-            let due_at = task.due_at?;
+            let due_at = stored(task.due_at?);
             let fires_at = due_at - TimeDelta::seconds(seconds.into());
             let (state, since) = (State::Due(due_at), occurrence.occurred_at);
             // One announcement per due time, whatever has set it; nobody's action causes it.
             let occurrence = Occurrence {
-                event_id: Uuid::new_v5(&rule_id, format!("{task_id}/{}", due_at.to_rfc3339()).as_bytes()),
+                event_id: Uuid::new_v5(&rule_id, format!("{task_id}/{}/{seconds}", due_at.to_rfc3339()).as_bytes()),
                 kind: EventType::TaskDueSoon.name().to_owned(),
                 actor: None,
                 changed_fields: Vec::new(),

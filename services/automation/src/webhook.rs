@@ -15,6 +15,10 @@ use crate::execution::Execution;
 /// Delays after failed attempts: five attempts in eight hours.
 const DELAYS: [TimeDelta; 4] =
     [TimeDelta::minutes(1), TimeDelta::minutes(10), TimeDelta::hours(1), TimeDelta::minutes(409)];
+/// Messages of an account that wait to be accepted.
+pub(crate) const MAX_PENDING: i64 = 1_000;
+/// A message that has waited longer is not sent any more: the eight hours of its attempts, and some in the queue.
+pub(crate) const MAX_AGE: TimeDelta = TimeDelta::hours(12);
 /// Attempts to send a message.
 pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
@@ -129,16 +133,28 @@ pub(crate) fn seal(
     for (index, action) in actions.iter_mut().enumerate() {
         let Verb::CallWebhook { url, secret, sealed_secret, .. } = &mut action.verb else { continue };
         let field = format!("{path}actions[{index}].secret");
-        *sealed_secret = match secret.take() {
-            Some(secret) => {
+        // The same action before, or else one with the same URL.
+        let of_url = |before: &Action| match &before.verb {
+            Verb::CallWebhook { url: known, sealed_secret, .. } if known == url => sealed_secret.clone(),
+            _ => None,
+        };
+        let kept = before.get(index).and_then(of_url).or_else(|| before.iter().find_map(of_url));
+        *sealed_secret = match (secret.take(), sealed_secret.take()) {
+            (None, Some(stored)) => Some(stored),
+            (None, None) => kept,
+            (Some(secret), _) => {
                 let invalid = |_| Error::invalid(&field, "must be whsec_ and 24 to 64 bytes in base64");
-                let _: SigningSecret = secret.parse().map_err(invalid)?;
-                Some(STANDARD.encode(sealer.seal(&context(rule_id), secret.as_bytes()).map_err(Error::internal)?))
+                let secret: SigningSecret = secret.parse().map_err(invalid)?;
+                // Sealing again would be a change.
+                let is_same = |kept: &String| open(sealer, rule_id, kept).is_ok_and(|kept| kept == secret);
+                match kept.filter(is_same) {
+                    Some(kept) => Some(kept),
+                    None => {
+                        let sealed = sealer.seal(&context(rule_id), secret.expose().as_bytes());
+                        Some(STANDARD.encode(sealed.map_err(Error::internal)?))
+                    }
+                }
             }
-            None => before.iter().find_map(|before| match &before.verb {
-                Verb::CallWebhook { url: known, sealed_secret, .. } if known == url => sealed_secret.clone(),
-                _ => None,
-            }),
         };
         if sealed_secret.is_none() {
             return Err(Error::invalid(field, "must be given: whsec_ and 24 to 64 bytes in base64"));
@@ -201,6 +217,9 @@ mod tests {
         let mut again = vec![action("https://example.com/a", None)];
         seal(&sealer(), rule, &mut again, &saved, "").unwrap();
         assert_eq!(sealed_of(&again[0]), sealed);
+        let mut same = vec![action("https://example.com/a", Some(SECRET))];
+        seal(&sealer(), rule, &mut same, &saved, "").unwrap();
+        assert_eq!(sealed_of(&same[0]), sealed, "to save it again changes nothing");
         for wrong in [action("https://example.com/b", None), action("https://example.com/a", Some("secret"))] {
             assert!(seal(&sealer(), rule, &mut [wrong], &saved, "").is_err());
         }

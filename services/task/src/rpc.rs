@@ -7,6 +7,7 @@ mod bulk;
 mod comment;
 mod custom_field;
 mod explain;
+mod history;
 mod list;
 mod lookup;
 mod mutation;

@@ -9,6 +9,7 @@ pub(crate) mod comment;
 pub(crate) mod custom_field;
 pub(crate) mod dependency;
 pub(crate) mod erasure;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod log_check;
 pub(crate) mod offboarding;

@@ -86,6 +86,7 @@ const LEFT_OUT: &[&str] = &[
     "baton.task.v1.ChangeTasksRequest.remove_tags",
     // Besides `automation_id`.
     "baton.automation.v1.TestAutomationRequest.automation",
+    "baton.automation.v1.BacktestAutomationRequest.automation",
 ];
 
 impl Samples {
@@ -321,6 +322,20 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
             time.set_field_by_name("seconds", Value::I64(1_700_000_000));
             Some(Value::Message(time))
         }
+        // The past that is replayed.
+        ("from" | "to", Kind::Message(of))
+            if ["BacktestAutomationRequest", "ListTaskHistoryRequest"].contains(&field.parent_message().name()) =>
+        {
+            let mut time = DynamicMessage::new(of);
+            let seconds = if field.name() == "from" { 1_700_000_000 } else { 1_700_003_600 };
+            time.set_field_by_name("seconds", Value::I64(seconds));
+            Some(Value::Message(time))
+        }
+        ("after_task_id", _) => None,
+        ("after_version", _) => Some(Value::I32(0)),
+        ("frequency", Kind::Enum(_)) => Some(Value::EnumNumber(2)),
+        ("message", _) => text("A sample"),
+        ("around_the_clock", _) => Some(Value::Bool(false)),
         ("scope", _) => text("installation"),
         ("query_sha256", _) => Some(Value::Bytes(vec![0; 32].into())),
         ("result", Kind::Bytes) => Some(Value::Bytes("{}".into())),

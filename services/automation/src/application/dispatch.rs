@@ -1,18 +1,18 @@
 //! From events to jobs: which rules an event may run. Whether it does is decided later, with the rights of the rule's creator.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use baton_errors::Result;
+use baton_errors::{Error, Result};
 use baton_rules::{Occurrence, Rule as IndexedRule, RuleIndex};
 use baton_store::{Tx, jobs::NewJob};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::deletion::{self, RuleRef};
+use super::deletion::{self, ClosedTask};
 use crate::{
     state_timer::{self, StateChange, StateTimer},
     store,
@@ -69,7 +69,13 @@ impl Dispatcher {
             return Ok(());
         }
         let account_id = tx.tenant().account_id;
-        let index = self.index(tx, account_id).await?;
+        let mut index = self.index(tx, account_id).await?;
+        let waiting: Vec<Uuid> = index.waiting().map(|rule| rule.id).collect();
+        if !waiting.is_empty() {
+            // Rules are locked before their timers everywhere. They may have been changed before.
+            store::rule::lock_keys(tx, &waiting).await?;
+            index = self.index(tx, account_id).await?;
+        }
         let (mut runs, mut begun, enqueued_at) = (Vec::new(), Vec::new(), tx.db().clock().now());
         for occurrence in &occurrences {
             let mut waits = Vec::new();
@@ -90,13 +96,10 @@ impl Dispatcher {
             }
             begun.push((occurrence, waits));
         }
-        let closed = closed(&index, &occurrences).into_iter();
-        let closed = closed.map(|rule_id| NewJob::new(deletion::TASK_CLOSED, &RuleRef { account_id, rule_id }));
+        let closed = closed(&index, account_id, &occurrences);
+        let closed = closed.iter().map(|closed| NewJob::new(deletion::TASK_CLOSED, closed));
         tx.enqueue_jobs(closed.collect::<Result<_>>()?).await?;
-        let waiting: Vec<Uuid> = index.waiting().map(|rule| rule.id).collect();
-        if !waiting.is_empty() {
-            // Rules are locked before their timers everywhere.
-            store::rule::lock_keys(tx, &waiting).await?;
+        if index.waiting().next().is_some() {
             let left: Vec<StateChange> = occurrences.iter().filter_map(StateChange::of).collect();
             if !left.is_empty() {
                 store::timer::cancel(tx, &left).await?;
@@ -139,10 +142,12 @@ impl Dispatcher {
 }
 
 /// The rules that run for one task only, which one of these events has closed.
-fn closed(index: &RuleIndex, occurrences: &[Occurrence]) -> BTreeSet<Uuid> {
+fn closed(index: &RuleIndex, account_id: Uuid, occurrences: &[Occurrence]) -> Vec<ClosedTask> {
     let is_closed = |event: &&Occurrence| event.task.as_ref().is_some_and(|task| !state_timer::is_open(&task.status));
-    let tasks = occurrences.iter().filter(is_closed).filter_map(|event| event.task_id);
-    tasks.flat_map(|task_id| index.of_task(task_id)).copied().collect()
+    let tasks = occurrences.iter().filter(is_closed).filter_map(|event| Some((event.task_id?, event.occurred_at)));
+    let rules =
+        tasks.flat_map(|(task_id, at)| index.of_task(task_id).iter().map(move |rule_id| (*rule_id, task_id, at)));
+    rules.map(|(rule_id, task_id, closed_at)| ClosedTask { account_id, rule_id, task_id, closed_at }).collect()
 }
 
 /// Enqueues runs of the transaction's account. Those on one task run one after the other, in this order.
@@ -156,15 +161,23 @@ pub(crate) async fn enqueue(tx: &mut Tx, runs: &[Run]) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let now = tx.db().clock().now();
-    let length = SLOT * i32::try_from(runs.len()).unwrap_or(i32::MAX);
-    let mut slot = store::account::take_slots(tx, now - HEAD_START, length).await?;
+    let places = places(tx, runs.len(), SLOT).await?;
     let mut jobs = Vec::new();
-    for run in runs {
+    for (run, place) in runs.iter().zip(places) {
         let lane = run.occurrence.task_id.unwrap_or(run.rule_id);
-        let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(slot.min(now));
+        let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(place);
         jobs.push(job.unique(format!("{}:{}:{}", run.rule_id, run.occurrence.event_id, run.repetition)));
-        slot += SLOT;
     }
     tx.enqueue_jobs(jobs).await
+}
+
+/// The due times of work of the transaction's account, each of which takes so long: its next places in the queue.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn places(tx: &mut Tx, count: usize, length: TimeDelta) -> Result<Vec<DateTime<Utc>>> {
+    let now = tx.db().clock().now();
+    let count = i32::try_from(count).map_err(Error::internal)?;
+    let first = store::account::take_slots(tx, now - HEAD_START, length * count).await?;
+    Ok((0..count).map(|nth| (first + length * nth).min(now)).collect())
 }

@@ -18,7 +18,7 @@ use chrono::{DurationRound, TimeDelta};
 use uuid::Uuid;
 
 use super::{
-    deletion::{self, RuleRef},
+    deletion::{self, ClosedTask},
     dispatch::Run,
     pausing,
     situation::{self, TaskSnapshot},
@@ -120,9 +120,12 @@ impl Runner {
             return Ok(None);
         }
         let observed = self.observe(running, &occurrence).await?;
-        if definition.trigger.only_task().is_some() && !observed.as_ref().is_some_and(is_of_open_task) {
+        if let Some(task_id) = definition.trigger.only_task()
+            && !observed.as_ref().is_some_and(is_of_open_task)
+        {
             // The event about it is on its way, or it is deleted, or hidden from the rule's creator.
-            let closed = RuleRef { account_id: rule.account_id, rule_id: rule.id };
+            let closed_at = self.db.clock().now();
+            let closed = ClosedTask { account_id: rule.account_id, rule_id: rule.id, task_id, closed_at };
             deletion::task_closed(&self.db, closed).await?;
             return Ok(None);
         }

@@ -1,9 +1,10 @@
 //! Schedules that run a rule for several tasks: a job lists them with the rights of the rule's creator.
 
 use baton_clients::is_access_revoked;
-use baton_errors::{Error, Result};
+use baton_errors::{Error, Reason, Result};
 use baton_rules::{Occurrence, Scope, schedule::MAX_TASKS};
-use baton_store::{Db, Tenant};
+use baton_store::Tenant;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::{
     dispatch::{self, Run},
     run::Runner,
 };
-use crate::{convert, rule::Rule, store};
+use crate::{convert, execution::RETRY_FOR, rule::Rule, store};
 
 /// The kind of jobs that do so.
 pub(crate) const SELECT: &str = "automation.select";
@@ -21,14 +22,13 @@ pub(crate) const SELECT: &str = "automation.select";
 pub(crate) struct Selection {
     account_id: Uuid,
     rule_id: Uuid,
-    terms_version: i32,
     occurrence: Occurrence,
+    enqueued_at: DateTime<Utc>,
 }
 
 impl Selection {
-    pub(crate) fn new(rule: &Rule, occurrence: Occurrence) -> Self {
-        let (account_id, rule_id, terms_version) = (rule.account_id, rule.id, rule.terms_version);
-        Self { account_id, rule_id, terms_version, occurrence }
+    pub(crate) fn new(rule: &Rule, occurrence: Occurrence, enqueued_at: DateTime<Utc>) -> Self {
+        Self { account_id: rule.account_id, rule_id: rule.id, occurrence, enqueued_at }
     }
 }
 
@@ -37,12 +37,19 @@ impl Selection {
 /// # Errors
 /// UNAVAILABLE, and others; the job is repeated.
 pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
-    let Selection { account_id, rule_id, terms_version, occurrence } = selection;
-    let Some(rule) = current(&runner.db, account_id, rule_id, terms_version).await? else { return Ok(()) };
+    let Selection { account_id, rule_id, occurrence, enqueued_at } = selection;
+    let mut tx = runner.db.begin_read(Tenant::account(account_id)).await?;
+    let rule = store::rule::get(&mut tx, rule_id).await?;
+    drop(tx);
+    // What the rule does now: it may have been changed since.
+    let Some(rule) = rule.filter(|rule| rule.enabled && rule.enabled_at <= occurrence.occurred_at) else {
+        return Ok(());
+    };
     let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
     let Some(Scope::Tasks(selection)) = definition.trigger.schedule.map(|schedule| schedule.scope) else {
         return Ok(());
     };
+    let now = runner.db.clock().now();
     let tasks = async {
         let credentials = runner.credentials_of(&rule, 1).await?;
         let filter = convert::task::filter(&selection);
@@ -50,9 +57,12 @@ pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
     };
     let tasks = match tasks.await {
         Err(error) if is_access_revoked(error.reason()) => return runner.handle_revocation(&rule, error).await,
+        Err(error) if error.reason() != Reason::Unavailable || now > enqueued_at + RETRY_FOR => {
+            tracing::warn!(%error, rule.id = %rule_id, "a time of a schedule is left out");
+            return Ok(());
+        }
         tasks => tasks?.0,
     };
-    let now = runner.db.clock().now();
     let ids = tasks.iter().filter_map(|task| task.id.parse().ok()).take(MAX_TASKS);
     let runs = ids.map(|task_id| {
         let of_task = Occurrence::of_schedule(rule_id, occurrence.occurred_at, Some(task_id));
@@ -62,10 +72,4 @@ pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
     let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
     dispatch::enqueue(&mut tx, &runs).await?;
     tx.commit().await
-}
-
-async fn current(db: &Db, account_id: Uuid, rule_id: Uuid, terms_version: i32) -> Result<Option<Rule>> {
-    let mut tx = db.begin_read(Tenant::account(account_id)).await?;
-    let rule = store::rule::get(&mut tx, rule_id).await?;
-    Ok(rule.filter(|rule| rule.enabled && rule.terms_version == terms_version))
 }

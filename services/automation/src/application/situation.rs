@@ -68,14 +68,14 @@ pub(crate) async fn observe(
     if needs.contains(Needs::ASSIGNEE) {
         facts.assignee = match facts.task.assignee.flatten() {
             None => AssigneeFacts { role: Some(None), manager: Some(None) },
-            Some(assignee) => assignee_facts(&tasks.members(credentials, &[], &[assignee]).await?),
+            Some(assignee) => assignee_facts(tasks.members(credentials, &[], &[assignee]).await?.first()),
         };
     }
     Ok(Some(TaskSnapshot { facts, task: Some(task) }))
 }
 
-fn assignee_facts(found: &[FoundMember]) -> AssigneeFacts {
-    let member = found.first();
+/// What is known of an assignee; nothing but that there is none of this id, without a member.
+pub(super) fn assignee_facts(member: Option<&FoundMember>) -> AssigneeFacts {
     let role = member.and_then(|member| Role::from_proto(member.role));
     AssigneeFacts {
         role: Some(role.and_then(|role| choice::Role::from_name(role.name()))),

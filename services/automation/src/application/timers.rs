@@ -1,13 +1,15 @@
 //! Timers: set by the dispatcher and by what enables a rule, fired here.
 
 use baton_errors::{Error, Result};
-use baton_rules::{Occurrence, Scope};
+use baton_rules::{Occurrence, Schedule, Scope};
 use baton_runtime::Next;
 use baton_store::{
     Db, Tenant, Tx,
     jobs::NewJob,
     timers::{self, DueTimer},
 };
+use chrono::TimeDelta;
+use chrono_tz::Tz;
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
@@ -17,6 +19,9 @@ use super::{
     selection::{SELECT, Selection},
 };
 use crate::{rule::Rule, store};
+
+/// How long the work of a selection takes, for the queue.
+const SELECTION: TimeDelta = TimeDelta::seconds(1);
 
 /// Begins to wait for what a rule that was enabled or changed waits for: the next time of its schedule, or tasks that are in its
 /// state already.
@@ -38,10 +43,13 @@ pub(crate) async fn begin(tx: &mut Tx, rule: &Rule) -> Result<()> {
 async fn set_next(tx: &mut Tx, rules: &[Rule]) -> Result<()> {
     let (now, mut next) = (tx.db().clock().now(), Vec::new());
     for rule in rules {
-        let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
-        let Some(schedule) = &definition.trigger.schedule else { continue };
-        let at = schedule.next(definition.timezone, now)?;
-        next.extend(at.map(|at| (rule.id, Occurrence::of_schedule(rule.id, at, definition.trigger.only_task()))));
+        let Some((timezone, schedule)) = schedule_of(rule) else { continue };
+        let only_task = match schedule.scope {
+            Scope::Task(id) => Some(id),
+            Scope::Once | Scope::Tasks(_) => None,
+        };
+        let at = schedule.next(timezone, now)?;
+        next.extend(at.map(|at| (rule.id, Occurrence::of_schedule(rule.id, at, only_task))));
     }
     let ids: Vec<Uuid> = rules.iter().map(|rule| rule.id).collect();
     store::timer::set_next(tx, &ids, &next).await
@@ -79,24 +87,33 @@ async fn fire(db: &Db, account_id: Uuid, ids: &[Uuid]) -> Result<usize> {
         occurrence.late |= now > timer.fires_at + timers::LATE_AFTER;
         let rule = rules.iter().find(|rule| rule.id == timer.rule_id);
         match rule.filter(|_| timer.is_schedule) {
-            Some(rule) => match selects(rule)? {
-                true => selections.push(Selection::new(rule, occurrence)),
-                false => runs.push(Run::new(account_id, rule.id, occurrence, now)),
-            },
+            Some(rule) if selects(rule) => selections.push(Selection::new(rule, occurrence, now)),
+            Some(rule) => runs.push(Run::new(account_id, rule.id, occurrence, now)),
             None if timer.is_schedule => {}
             None => runs.push(Run { waited: true, ..Run::new(account_id, timer.rule_id, occurrence, now) }),
         }
     }
     set_next(&mut tx, &rules).await?;
-    let jobs = selections.iter().map(|selection| Ok(NewJob::new(SELECT, selection)?.due_at(now)));
-    tx.enqueue_jobs(jobs.collect::<Result<_>>()?).await?;
     dispatch::enqueue(&mut tx, &runs).await?;
+    let places = dispatch::places(&mut tx, selections.len(), SELECTION).await?;
+    let jobs = selections.iter().zip(places).map(|(selection, at)| Ok(NewJob::new(SELECT, selection)?.due_at(at)));
+    tx.enqueue_jobs(jobs.collect::<Result<_>>()?).await?;
     tx.commit().await?;
     Ok(locked.len())
 }
 
 /// Whether a rule's schedule runs it for several tasks.
-fn selects(rule: &Rule) -> Result<bool> {
-    let definition = rule.terms.definition("").map_err(|error| Error::internal(error.to_string()))?;
-    Ok(definition.trigger.schedule.is_some_and(|schedule| matches!(schedule.scope, Scope::Tasks(_))))
+fn selects(rule: &Rule) -> bool {
+    schedule_of(rule).is_some_and(|(_, schedule)| matches!(schedule.scope, Scope::Tasks(_)))
+}
+
+/// The schedule of a rule and its time zone. A rule that does not parse has none, and does not stop others.
+fn schedule_of(rule: &Rule) -> Option<(Tz, Schedule)> {
+    match rule.terms.definition("") {
+        Ok(definition) => Some((definition.timezone, definition.trigger.schedule?)),
+        Err(error) => {
+            tracing::error!(%error, rule.id = %rule.id, "a stored rule does not parse; it does not run");
+            None
+        }
+    }
 }

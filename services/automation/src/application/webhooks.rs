@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{pausing, run::Runner};
+use super::{dispatch, pausing, run::Runner};
 use crate::{
     events::publish,
     execution::{Execution, ExecutionStatus},
     rule::{PausedReason, Rule},
     store,
-    webhook::{self, Content, Delivery, DeliveryStatus, MAX_ATTEMPTS, delay_after},
+    webhook::{self, Content, Delivery, DeliveryStatus, MAX_AGE, MAX_ATTEMPTS, delay_after},
 };
 
 /// The kind of jobs that make an attempt.
@@ -27,10 +27,16 @@ pub(crate) const SEND: &str = "automation.webhook";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an attempt may be under way: its time, and some to note that it began.
 const SENDING: Duration = Duration::from_secs(15);
+/// [`TIMEOUT`], for places in the queue.
+const ATTEMPT: TimeDelta = TimeDelta::seconds(10);
 /// Attempts of this process at a time: fewer than its workers, which do other work too.
 const MAX_AT_A_TIME: usize = 4;
-/// Delay of an attempt for which there is no room, or whose execution still runs.
+/// How long an attempt for which there is no room is held, before it goes back to its place in the queue.
+const NO_ROOM: Duration = Duration::from_millis(200);
+/// Delay of a job whose execution still runs.
 const SOON: TimeDelta = TimeDelta::seconds(1);
+/// Number of the job of a message whose jobs were dropped.
+const ABANDONED: i32 = -1;
 /// The status of a receiver that is gone (RFC 9110, section 15.5.11).
 const GONE: u16 = 410;
 
@@ -42,6 +48,8 @@ pub(crate) struct Attempt {
     delivery_id: Uuid,
     /// Tells the jobs of one message apart.
     job: i32,
+    /// Its place in the queue.
+    due_at: DateTime<Utc>,
 }
 
 /// What sends messages. Clones share it.
@@ -88,26 +96,43 @@ pub(crate) async fn enqueue(
     if !store::webhook::insert(tx, &delivery, content).await? {
         return Ok(());
     }
-    let attempt = Attempt { account_id: rule.account_id, rule_id: rule.id, delivery_id: id, job: 0 };
-    attempt.enqueue(tx, delivery.created_at).await
+    // Accounts take turns, also while receivers of one of them hang.
+    let due_at = dispatch::places(tx, 1, ATTEMPT).await?.pop().unwrap_or(delivery.created_at);
+    let attempt = Attempt { account_id: rule.account_id, rule_id: rule.id, delivery_id: id, job: 0, due_at };
+    attempt.enqueue(tx).await
 }
 
 impl Attempt {
     /// One message of an account is sent at a time.
-    async fn enqueue(&self, tx: &mut Tx, due_at: DateTime<Utc>) -> Result<()> {
-        let job = NewJob::new(SEND, self)?.in_lane(format!("webhook:{}", self.account_id)).due_at(due_at);
+    async fn enqueue(&self, tx: &mut Tx) -> Result<()> {
+        let job = NewJob::new(SEND, self)?.in_lane(format!("webhook:{}", self.account_id)).due_at(self.due_at);
         tx.enqueue_jobs(vec![job.unique(format!("webhook:{}:{}", self.delivery_id, self.job))]).await
     }
 
     async fn again(&self, tx: &mut Tx, after: TimeDelta) -> Result<()> {
         let due_at = tx.db().clock().now() + after;
-        Self { job: self.job + 1, ..self.clone() }.enqueue(tx, due_at).await
+        Self { job: self.job + 1, due_at, ..self.clone() }.enqueue(tx).await
     }
 }
 
 impl Sender {
     pub(crate) fn new(runner: Runner, client: Client, sealer: Sealer) -> Self {
         Self { runner, client, sealer, room: Arc::new(Semaphore::new(MAX_AT_A_TIME)) }
+    }
+
+    /// Has messages noted as failed whose jobs were dropped.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn end_abandoned(&self) -> Result<()> {
+        let db = &self.runner.db;
+        let now = db.clock().now();
+        for (account_id, rule_id, delivery_id) in store::webhook::abandoned(db, now - MAX_AGE * 2).await? {
+            let mut tx = db.begin(Tenant::account(account_id)).await?;
+            Attempt { account_id, rule_id, delivery_id, job: ABANDONED, due_at: now }.enqueue(&mut tx).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Makes an attempt, and notes what became of the message.
@@ -118,8 +143,9 @@ impl Sender {
         let db = &self.runner.db;
         let tenant = Tenant::account(attempt.account_id);
         let Ok(_room) = self.room.try_acquire() else {
+            tokio::time::sleep(NO_ROOM).await;
             let mut tx = db.begin(tenant).await?;
-            attempt.again(&mut tx, SOON).await?;
+            Attempt { job: attempt.job + 1, ..attempt }.enqueue(&mut tx).await?;
             return tx.commit().await;
         };
         let mut tx = db.begin_read(tenant).await?;
@@ -127,7 +153,7 @@ impl Sender {
         let delivery = store::webhook::get(&mut tx, attempt.delivery_id).await?;
         drop(tx);
         let (Some(rule), Some(delivery)) = (rule, delivery) else { return Ok(()) };
-        if delivery.attempts >= MAX_ATTEMPTS {
+        if delivery.attempts >= MAX_ATTEMPTS || db.clock().now() > delivery.created_at + MAX_AGE {
             return self.fail(&attempt).await;
         }
         if !self.may_send(&rule).await? {
@@ -225,7 +251,12 @@ impl Sender {
         // After the last one, the next job notes the failure.
         let after = delay_after(delivery.attempts).unwrap_or_default();
         attempt.again(&mut tx, after).await?;
-        if let Some(rule) = rule.as_mut().filter(|rule| rule.enabled) {
+        // It may have been changed since, to call another receiver.
+        let is_current = |rule: &&mut Rule| {
+            let is_same = rule.terms_version == delivery.terms_version && rule.enabled_at <= delivery.created_at;
+            rule.enabled && is_same
+        };
+        if let Some(rule) = rule.as_mut().filter(is_current) {
             pausing::pause(&mut tx, rule, PausedReason::WebhookGone).await?;
         }
         tx.commit().await
@@ -248,7 +279,11 @@ impl Sender {
         let mut tx = db.begin(Tenant::account(attempt.account_id)).await?;
         let rule = store::rule::lock_shared(&mut tx, attempt.rule_id).await?;
         let Some(mut delivery) = store::webhook::lock(&mut tx, attempt.delivery_id).await? else { return Ok(()) };
-        let execution = store::execution::lock(&mut tx, delivery.rule_id, delivery.execution_id).await?;
+        // A deleted rule's executions are being cleared.
+        let execution = match &rule {
+            Some(rule) => store::execution::lock(&mut tx, rule.id, delivery.execution_id).await?,
+            None => None,
+        };
         if let (Some(rule), Some(mut execution)) = (rule, execution) {
             if execution.ended_at.is_none() {
                 // A worker has it, and would overwrite the outcome.

@@ -7,10 +7,11 @@ use baton_proto::{
         api::v1::Page,
         task::v1::{
             ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
-            ListTasksRequest, ListWatchersRequest, SuggestAssigneesRequest, Task, TaskFilter,
-            access_service_client::AccessServiceClient, assignment_service_client::AssignmentServiceClient,
-            bulk_service_client::BulkServiceClient, comment_service_client::CommentServiceClient,
-            task_service_client::TaskServiceClient, watcher_service_client::WatcherServiceClient,
+            ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest, ListWatchersRequest,
+            SuggestAssigneesRequest, Task, TaskFilter, access_service_client::AccessServiceClient,
+            assignment_service_client::AssignmentServiceClient, bulk_service_client::BulkServiceClient,
+            comment_service_client::CommentServiceClient, task_service_client::TaskServiceClient,
+            watcher_service_client::WatcherServiceClient,
         },
         tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
     },
@@ -110,6 +111,22 @@ impl TaskClient {
         );
         let response = response.await?.map_err(Error::from)?;
         Ok((response.tasks, response.meta.unwrap_or_default().next_page_token))
+    }
+
+    /// A page of what happened to the tasks that the person sees.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn history(
+        &self,
+        credentials: &ActingCredentials,
+        message: &ListTaskHistoryRequest,
+    ) -> Result<ListTaskHistoryResponse> {
+        let response = self.task.call(
+            || credentials.request(message.clone()),
+            async |task, request| answer(TaskServiceClient::new(task).list_task_history(request).await),
+        );
+        response.await?.map_err(Error::from)
     }
 
     /// Those of the members who see the task.

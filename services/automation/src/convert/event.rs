@@ -55,7 +55,7 @@ pub(crate) fn occurrence(event: &Envelope) -> Result<Occurrence> {
 }
 
 /// The rule that has caused something.
-fn rule_of(via: &Via) -> Option<Uuid> {
+pub(super) fn rule_of(via: &Via) -> Option<Uuid> {
     (via.service == SERVICE && via.kind == RULE).then(|| via.id.parse().ok())?
 }
 

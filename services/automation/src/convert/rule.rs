@@ -235,6 +235,12 @@ pub(crate) fn change(
         }
     }
     if terms != rule.terms {
+        let trigger = |terms: &Terms| {
+            let conditions = terms.trigger_conditions.clone();
+            (terms.trigger_type, conditions, terms.timezone.clone())
+        };
+        // A schedule that has begun long ago, or is over, stays so.
+        let now = (trigger(&terms) != trigger(&rule.terms)).then_some(now);
         rule.terms = terms.canonical(now, PATH)?.0;
     }
     Ok(())

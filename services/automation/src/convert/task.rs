@@ -45,6 +45,11 @@ pub(crate) fn facts(task: &Task) -> TaskFacts {
     }
 }
 
+/// What conditions read of a task as it was: nothing that depends on other tasks.
+pub(crate) fn past_facts(task: &Task) -> TaskFacts {
+    TaskFacts { blocked: None, progress: None, ..facts(task) }
+}
+
 /// The state of a task as an event would say it.
 pub(crate) fn state(task: &Task) -> Option<TaskState> {
     Some(TaskState {

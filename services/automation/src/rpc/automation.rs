@@ -6,20 +6,22 @@ use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::automation::v1::{
         ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
-        AutomationWarning, CatalogueField, CatalogueTrigger, ConditionVerdict, CreateAutomationRequest,
-        CreateAutomationResponse, CreateRecurringReminderRequest, CreateRecurringReminderResponse,
-        DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest, GetAutomationResponse,
-        GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest, ListAutomationsResponse, ReminderFrequency,
+        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, BacktestDay, BacktestMatch,
+        CatalogueField, CatalogueTrigger, ConditionVerdict, CreateAutomationRequest, CreateAutomationResponse,
+        CreateRecurringReminderRequest, CreateRecurringReminderResponse, DeleteAutomationRequest,
+        DeleteAutomationResponse, GetAutomationRequest, GetAutomationResponse, GetCatalogueRequest,
+        GetCatalogueResponse, ListAutomationsRequest, ListAutomationsResponse, ReminderFrequency,
         TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest, ToggleAutomationResponse,
         UpdateAutomationRequest, UpdateAutomationResponse, automation_service_server::AutomationService,
     },
-    convert::to_struct,
+    convert::{datetime, timestamp, to_struct},
 };
 use baton_rules::{
     Action, TriggerType, Verb,
     warnings::{self, Node},
 };
 use baton_store::{Idempotency, Page, Preconditions, Tx};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde_json::json;
 use tonic::{Request, Response, Status};
@@ -27,7 +29,8 @@ use uuid::Uuid;
 
 use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
 use crate::{
-    application::{deletion, pausing, preview, timers},
+    application::{self, deletion, pausing, preview, timers},
+    backtest,
     clients::limits::may_call_urls,
     convert::{event, execution::status, rule as convert},
     events::publish,
@@ -37,6 +40,10 @@ use crate::{
     store, webhook,
 };
 
+/// How long ago the beginning of a backtest is from its end.
+const MAX_BACKTEST: TimeDelta = TimeDelta::days(30);
+/// Runs of a backtest that are named.
+const MAX_BACKTEST_MATCHES: usize = 100;
 /// What a rule may do for its creator. Each call is checked against the creator's current rights besides.
 const SCOPES: [&str; 1] = ["tasks:write"];
 
@@ -50,7 +57,7 @@ impl AutomationService for Rpc {
         let principal = principal(&request)?.clone();
         let new = request.into_inner();
         let (terms, _) =
-            convert::terms(&new, timezone_of_account(&principal), "")?.canonical(self.db.clock().now(), "")?;
+            convert::terms(&new, timezone_of_account(&principal), "")?.canonical(Some(self.db.clock().now()), "")?;
         let enabled = new.enabled.unwrap_or(true);
         let mut rule = self.new_rule(&principal, (new.name, new.description), terms, enabled);
         self.seal(&principal, &mut rule, &[], "")?;
@@ -75,7 +82,7 @@ impl AutomationService for Rpc {
             ReminderFrequency::Unspecified | ReminderFrequency::Daily => Frequency::Daily,
             ReminderFrequency::Weekly => Frequency::Weekly,
         };
-        let (terms, _) = reminder::terms(frequency, new.message, task_id, timezone).canonical(now, "")?;
+        let (terms, _) = reminder::terms(frequency, new.message, task_id, timezone).canonical(Some(now), "")?;
         let rule = self.new_rule(&principal, (reminder::NAME.to_owned(), String::new()), terms, true);
         let automation = match self.replayed(&principal, &call).await? {
             Some(automation) => automation,
@@ -140,11 +147,11 @@ impl AutomationService for Rpc {
         let mut after = before.clone();
         let now = self.db.clock().now();
         convert::change(&mut after, &mask, automation.unwrap_or_default(), (timezone_of_account(&principal), now))?;
+        if after.terms != before.terms {
+            require_task_rights(&principal)?;
+            self.seal(&principal, &mut after, &before.terms.actions, "automation.")?;
+        }
         if after != before {
-            if after.terms != before.terms {
-                require_task_rights(&principal)?;
-                self.seal(&principal, &mut after, &before.terms.actions, "automation.")?;
-            }
             if after.terms != before.terms {
                 after.terms_version += 1;
             }
@@ -258,19 +265,8 @@ impl AutomationService for Rpc {
     ) -> Result<Response<TestAutomationResponse>, Status> {
         let principal = principal(&request)?;
         let TestAutomationRequest { automation, automation_id, task_id } = request.get_ref();
-        let (name, terms, path) = match (automation, automation_id) {
-            (Some(new), None) => {
-                const PATH: &str = "automation.";
-                (new.name.clone(), convert::terms(new, timezone_of_account(principal), PATH)?, PATH)
-            }
-            (None, Some(id)) => {
-                let actor = actor(principal);
-                let mut tx = self.db.begin_read(principal.tenant()).await?;
-                let rule = actor.sees(store::rule::get(&mut tx, rule_id(id)?).await?)?;
-                (rule.name, rule.terms, "")
-            }
-            _ => return Err(Error::invalid("automation", "must be given, or `automation_id`").into()),
-        };
+        let (rule, path) = self.rule_of(principal, (automation.as_ref(), automation_id.as_deref())).await?;
+        let Rule { name, terms, .. } = rule;
         let definition = terms.definition(path)?;
         webhook::check_urls(&terms.actions, &self.allowed_networks, path)?;
         if definition.trigger.has_task() != task_id.is_some() {
@@ -311,6 +307,52 @@ impl AutomationService for Rpc {
             actions: actions.collect(),
             sentence: definition.sentence(),
         }))
+    }
+
+    async fn backtest_automation(
+        &self,
+        request: Request<BacktestAutomationRequest>,
+    ) -> Result<Response<BacktestAutomationResponse>, Status> {
+        let principal = principal(&request)?;
+        let BacktestAutomationRequest { automation, automation_id, from, to } = request.get_ref();
+        let (rule, path) = self.rule_of(principal, (automation.as_ref(), automation_id.as_deref())).await?;
+        let definition = rule.terms.definition(path)?;
+        if !backtest::is_replayable(rule.terms.trigger_type) {
+            let problem = "must be a trigger about changes or due times of tasks";
+            return Err(Error::invalid(format!("{path}trigger_type"), problem).into());
+        }
+        let time = |time: Option<&prost_types::Timestamp>, field: &str| {
+            let time = time.and_then(datetime);
+            time.ok_or_else(|| Error::invalid(field, "must be a time"))
+        };
+        let (from, to) = (time(from.as_ref(), "from")?, time(to.as_ref(), "to")?);
+        if to > self.db.clock().now() {
+            return Err(Error::invalid("to", "must not be in the future").into());
+        }
+        if from >= to || to - from > MAX_BACKTEST {
+            return Err(Error::invalid("from", "must be before `to`, by at most 30 days").into());
+        }
+        let Ok(_room) = self.backtests.try_acquire() else { return Err(Error::from(Reason::Busy).into()) };
+        let (timezone, sentence) = (definition.timezone, definition.sentence());
+        let rule = (rule.id, definition);
+        let (events, found) =
+            application::backtest::run(&self.tasks, &self.delegations, principal, rule, (from, to)).await?;
+        let mut days: Vec<BacktestDay> = Vec::new();
+        for found in &found {
+            let date = found.at.with_timezone(&timezone).date_naive().to_string();
+            match days.last_mut().filter(|day| day.date == date) {
+                Some(day) => day.matches += 1,
+                None => days.push(BacktestDay { date, matches: 1 }),
+            }
+        }
+        let first = found.iter().take(MAX_BACKTEST_MATCHES).map(|found| BacktestMatch {
+            at: Some(timestamp(found.at)),
+            task_id: found.task_id.to_string(),
+            event_id: found.event_id.to_string(),
+            event_type: found.event_type.clone(),
+        });
+        let matches = i32::try_from(found.len()).unwrap_or(i32::MAX);
+        Ok(Response::new(BacktestAutomationResponse { events, matches, days, first: first.collect(), sentence }))
     }
 
     async fn get_catalogue(
@@ -382,6 +424,26 @@ impl Rpc {
         }
         webhook::check_urls(&rule.terms.actions, &self.allowed_networks, path)?;
         webhook::seal(&self.sealer, rule.id, &mut rule.terms.actions, before, path)
+    }
+
+    /// The rule to try: one that is not saved, or one that the caller sees; and what precedes the names of its fields in errors.
+    async fn rule_of(
+        &self,
+        principal: &Principal,
+        rule: (Option<&CreateAutomationRequest>, Option<&str>),
+    ) -> Result<(Rule, &'static str)> {
+        const PATH: &str = "automation.";
+        match rule {
+            (Some(new), None) => {
+                let terms = convert::terms(new, timezone_of_account(principal), PATH)?;
+                Ok((self.new_rule(principal, (new.name.clone(), String::new()), terms, true), PATH))
+            }
+            (None, Some(id)) => {
+                let mut tx = self.db.begin_read(principal.tenant()).await?;
+                Ok((actor(principal).sees(store::rule::get(&mut tx, rule_id(id)?).await?)?, ""))
+            }
+            _ => Err(Error::invalid("automation", "must be given, or `automation_id`")),
+        }
     }
 
     /// What a call that was made before returned.

@@ -24,8 +24,8 @@ pub(crate) async fn count_execution(tx: &mut Tx, hour: DateTime<Utc>, limit: i32
     let counted = sqlx::query!(
         "insert into automation.accounts as a (account_id, hour, executions) select $1, $2, 1 where $3 > 0
          on conflict (account_id) do update
-         set hour = $2, executions = case when a.hour = $2 then a.executions + 1 else 1 end
-         where $3 > 0 and (a.hour <> $2 or a.executions < $3)",
+         set hour = greatest(a.hour, $2), executions = case when a.hour >= $2 then a.executions + 1 else 1 end
+         where $3 > 0 and (a.hour < $2 or a.executions < $3)",
         account_id,
         hour,
         limit,

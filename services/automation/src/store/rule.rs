@@ -1,7 +1,9 @@
 //! Rules.
 
+use std::collections::BTreeMap;
+
 use baton_errors::{Error, Result};
-use baton_rules::{Action, TriggerType};
+use baton_rules::{Action, TriggerType, Verb};
 use baton_store::{Page, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -20,6 +22,7 @@ struct Row {
     trigger_type: String,
     trigger_conditions: Json<Map<String, Value>>,
     actions: Json<Vec<Action>>,
+    webhook_secrets: Json<Secrets>,
     timezone: String,
     enabled: bool,
     enabled_at: DateTime<Utc>,
@@ -31,6 +34,30 @@ struct Row {
     terms_version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+}
+
+/// Sealed secrets of webhooks, by the index of their action. They are not part of the actions, which people export.
+type Secrets = BTreeMap<usize, String>;
+
+/// Actions without their sealed secrets, and those.
+fn split(actions: &[Action]) -> (Vec<Action>, Secrets) {
+    let (mut actions, mut secrets) = (actions.to_vec(), Secrets::new());
+    for (index, action) in actions.iter_mut().enumerate() {
+        if let Verb::CallWebhook { sealed_secret, .. } = &mut action.verb {
+            secrets.extend(sealed_secret.take().map(|secret| (index, secret)));
+        }
+    }
+    (actions, secrets)
+}
+
+/// Actions with their sealed secrets.
+fn join(mut actions: Vec<Action>, secrets: Secrets) -> Vec<Action> {
+    for (index, secret) in secrets {
+        if let Some(Verb::CallWebhook { sealed_secret, .. }) = actions.get_mut(index).map(|action| &mut action.verb) {
+            *sealed_secret = Some(secret);
+        }
+    }
+    actions
 }
 
 impl TryFrom<Row> for Rule {
@@ -49,7 +76,7 @@ impl TryFrom<Row> for Rule {
             terms: Terms {
                 trigger_type: TriggerType::from_name(&row.trigger_type).ok_or_else(|| unknown("trigger"))?,
                 trigger_conditions: row.trigger_conditions.0,
-                actions: row.actions.0,
+                actions: join(row.actions.0, row.webhook_secrets.0),
                 timezone: row.timezone,
             },
             enabled: row.enabled,
@@ -70,11 +97,12 @@ impl TryFrom<Row> for Rule {
 pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_account: i64) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     lock_count(tx).await?;
+    let (actions, secrets) = split(&rule.terms.actions);
     let added = sqlx::query!(
         "insert into automation.rules
              (id, account_id, created_by, name, description, trigger_type, trigger_conditions, actions, timezone, enabled,
-              enabled_at, delegation_id, version, terms_version, created_at, updated_at)
-         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $11, $12, 1, $13, $13
+              enabled_at, delegation_id, version, terms_version, created_at, updated_at, webhook_secrets)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $13, $11, $12, 1, $13, $13, $16
          where (select count(*) from automation.rules where account_id = $2 and created_by = $3 and deleted_at is null) < $14
            and (select count(*) from automation.rules where account_id = $2 and deleted_at is null) < $15",
         rule.id,
@@ -84,7 +112,7 @@ pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_accoun
         rule.description,
         rule.terms.trigger_type.name(),
         Json(&rule.terms.trigger_conditions) as _,
-        Json(&rule.terms.actions) as _,
+        Json(&actions) as _,
         rule.terms.timezone,
         rule.enabled,
         rule.delegation_id,
@@ -92,6 +120,7 @@ pub(crate) async fn insert(tx: &mut Tx, rule: &Rule, per_person: i64, per_accoun
         rule.created_at,
         per_person,
         per_account,
+        Json(&secrets) as _,
     )
     .execute(tx.connection())
     .await?;
@@ -140,7 +169,7 @@ pub(crate) async fn get(tx: &mut ReadTx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and id = $2 and deleted_at is null"#,
         account_id,
@@ -156,7 +185,7 @@ pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and id = $2 and deleted_at is null for update"#,
         account_id,
@@ -172,7 +201,7 @@ pub(crate) async fn lock_shared(tx: &mut Tx, id: Uuid) -> Result<Option<Rule>> {
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and id = $2 and deleted_at is null for share"#,
         account_id,
@@ -205,7 +234,7 @@ pub(crate) async fn list(
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules
            where account_id = $1 and deleted_at is null and ($2::uuid is null or created_by = $2) and ($3::boolean is null or enabled = $3) and id < $4
@@ -234,9 +263,10 @@ pub(crate) async fn list(
 /// Saves the changeable fields of a locked rule.
 pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
     let account_id = tx.tenant().account_id;
+    let (actions, secrets) = split(&rule.terms.actions);
     sqlx::query!(
         "update automation.rules
-         set created_by = $15, name = $3, description = $4, trigger_type = $5, trigger_conditions = $6, actions = $7, timezone = $8, enabled = $9,
+         set created_by = $15, webhook_secrets = $17, name = $3, description = $4, trigger_type = $5, trigger_conditions = $6, actions = $7, timezone = $8, enabled = $9,
              enabled_at = $14, paused_reason = $10, delegation_id = $11, version = $12, terms_version = $16, updated_at = $13,
              refused_in_a_row = case when $9 and not enabled then 0 else refused_in_a_row end
          where account_id = $1 and id = $2",
@@ -246,7 +276,7 @@ pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
         rule.description,
         rule.terms.trigger_type.name(),
         Json(&rule.terms.trigger_conditions) as _,
-        Json(&rule.terms.actions) as _,
+        Json(&actions) as _,
         rule.terms.timezone,
         rule.enabled,
         rule.paused_reason.map(PausedReason::name),
@@ -256,6 +286,7 @@ pub(crate) async fn save(tx: &mut Tx, rule: &Rule) -> Result<()> {
         rule.enabled_at,
         rule.created_by,
         rule.terms_version,
+        Json(&secrets) as _,
     )
     .execute(tx.connection())
     .await?;
@@ -293,7 +324,7 @@ pub(crate) async fn enabled(connection: &mut PgConnection, account_id: Uuid) -> 
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and enabled order by id"#,
         account_id,
@@ -308,7 +339,7 @@ pub(crate) async fn enabled_among(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Rule>
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version, terms_version, created_at,
                   updated_at
            from automation.rules where account_id = $1 and id = any($2) and enabled order by id"#,
         account_id,
@@ -324,7 +355,7 @@ pub(crate) async fn lock_of_person(tx: &mut Tx, user_id: Uuid) -> Result<Vec<Rul
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
                   terms_version, created_at, updated_at
            from automation.rules where account_id = $1 and created_by = $2 and deleted_at is null order by id for update"#,
         account_id,
@@ -340,7 +371,7 @@ pub(crate) async fn lock_of_grant(tx: &mut Tx, delegation_id: Uuid) -> Result<Ve
         Row,
         r#"select id, account_id, created_by, name, description, trigger_type,
                   trigger_conditions as "trigger_conditions: Json<Map<String, Value>>", actions as "actions: Json<Vec<Action>>",
-                  timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
+                  webhook_secrets as "webhook_secrets: Json<Secrets>", timezone, enabled, enabled_at, paused_reason, delegation_id, execution_count, last_executed_at, version,
                   terms_version, created_at, updated_at
            from automation.rules where account_id = $1 and delegation_id = $2 and deleted_at is null order by id for update"#,
         account_id,

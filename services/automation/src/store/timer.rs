@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::state_timer::{StateChange, StateTimer, is_open};
+use crate::state_timer::{StateChange, StateTimer, is_open, stored};
 
 /// A timer that is due.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub(crate) async fn cancel(tx: &mut Tx, left: &[StateChange]) -> Result<()> {
     let tasks: Vec<Uuid> = left.iter().map(|event| event.task_id).collect();
     let statuses: Vec<String> = left.iter().map(|event| event.status.clone()).collect();
     let assignees: Vec<Uuid> = left.iter().map(|event| event.assignee.unwrap_or_default()).collect();
-    let due: Vec<Option<DateTime<Utc>>> = left.iter().map(|event| event.due_at).collect();
+    let due: Vec<Option<DateTime<Utc>>> = left.iter().map(|event| event.due_at.map(stored)).collect();
     let open: Vec<bool> = left.iter().map(|event| is_open(&event.status)).collect();
     let times: Vec<_> = left.iter().map(|event| event.occurred_at).collect();
     // A state that was left after its time had lasted long enough. An event from before the state has not left it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_errors::{Error, Result};
-use baton_store::{ReadTx, Tx};
+use baton_store::{Db, ReadTx, Tx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -70,6 +70,29 @@ pub(crate) async fn insert(tx: &mut Tx, delivery: &Delivery, content: &Content) 
         delivery.created_at,
     );
     Ok(added.execute(tx.connection()).await?.rows_affected() == 1)
+}
+
+/// Messages of all accounts that were added before a time and have not ended: account, rule and id of some.
+pub(crate) async fn abandoned(db: &Db, before: DateTime<Utc>) -> Result<Vec<(Uuid, Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        "select account_id, rule_id, id from automation.webhook_deliveries
+         where ended_at is null and created_at < $1 order by created_at limit 200",
+        before,
+    );
+    let rows = rows.fetch_all(db.system()).await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.rule_id, row.id)).collect())
+}
+
+/// Whether so many messages of the account have not ended.
+pub(crate) async fn is_full(tx: &mut ReadTx, limit: i64) -> Result<bool> {
+    let account_id = tx.tenant().account_id;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from
+               (select from automation.webhook_deliveries where account_id = $1 and ended_at is null limit $2) pending"#,
+        account_id,
+        limit,
+    );
+    Ok(count.fetch_one(tx.connection()).await? >= limit)
 }
 
 /// Finds and locks a message that has not ended.

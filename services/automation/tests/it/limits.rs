@@ -110,3 +110,32 @@ async fn rule_that_keeps_running_into_its_limits_is_paused() {
     let message = eventually(|| async { fixture.messages(ada).await.into_iter().next() }).await;
     assert!(message.text.unwrap().contains("loop"));
 }
+
+#[tokio::test]
+async fn rings_of_rules_end() {
+    let fixture = Fixture::start().await;
+    let person = &fixture.team.user_a1;
+    for length in [1, 2, 4, 6] {
+        let task = fixture.create(person, &format!("Ring {length} step 0")).await;
+        let mut rules = Vec::new();
+        for step in 0..length {
+            let title = |step: usize| format!("Ring {length} step {}", step % length);
+            let next = json!({"type": "set_field", "field": "title", "value": title(step + 1)});
+            let conditions = json!({"fields": ["title"], "title": title(step)});
+            rules.push(fixture.rule(person, TriggerType::TaskUpdated, conditions, &[next]).await);
+        }
+        // Into the ring from outside of it.
+        fixture.touch(person, &task.id, "Elsewhere").await;
+        fixture.settle().await;
+        fixture.touch(person, &task.id, &format!("Ring {length} step 0")).await;
+        fixture.settle().await;
+        for rule in &rules {
+            let executions = fixture.history(person, rule).await;
+            let (over, within): (Vec<_>, Vec<_>) = executions.iter().partition(|execution| execution.depth > 5);
+            assert!(within.len() <= 10, "a ring of {length}: {executions:?}");
+            assert!(within.iter().all(|execution| execution.status() == ExecutionStatus::Succeeded));
+            assert!(over.iter().all(|execution| execution.reason.as_deref() == Some("DEPTH_LIMIT")), "{over:?}");
+            fixture.toggle(person, rule, false).await.unwrap();
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod fixture;
 
 mod actions;
+mod backtests;
 mod dry_runs;
 mod for_seconds;
 mod history;

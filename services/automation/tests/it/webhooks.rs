@@ -265,3 +265,36 @@ async fn disabled_rule_and_demoted_creator_send_nothing_more() {
     .await;
     assert_eq!(receiver.requests().len(), 2);
 }
+
+#[tokio::test]
+async fn receiver_that_refuses_delays_no_other() {
+    let fixture = start(Clock::fixed(Clock::system().now())).await;
+    let boss = &fixture.team.super_manager;
+    let (refuses, accepts) = (Receiver::answering(&[500]).await, Receiver::answering(&[200]).await);
+    rule(&fixture, &refuses.url).await;
+    fixture.create(boss, "First").await;
+    eventually(|| async { (refuses.requests().len() == 1).then_some(()) }).await;
+    // The second attempt waits for a minute, which never comes.
+    let accepted = rule(&fixture, &accepts.url).await;
+    fixture.create(boss, "Second").await;
+    delivered(&fixture, &accepted, DeliveryStatus::Delivered).await;
+}
+
+#[tokio::test]
+async fn loop_through_a_receiver_ends() {
+    let fixture = start(Clock::system()).await;
+    let boss = &fixture.team.super_manager;
+    let receiver = Receiver::answering(&[200]).await;
+    let rule = fixture.rule(boss, TriggerType::TaskUpdated, json!({"fields": ["title"]}), &[call(&receiver.url)]).await;
+    let task = fixture.create(boss, "Ship it").await;
+    fixture.touch(boss, &task.id, "Title 0").await;
+    // The receiver changes the task by hand, or with an API key: a new chain of causes each time.
+    for nth in 1..=10 {
+        eventually(|| async { (receiver.requests().len() == nth).then_some(()) }).await;
+        fixture.touch(boss, &task.id, &format!("Title {nth}")).await;
+    }
+    fixture.settle().await;
+    assert_eq!(receiver.requests().len(), 10);
+    let last = fixture.history(boss, &rule).await.remove(0);
+    assert_eq!((last.status(), last.reason.as_deref()), (ExecutionStatus::Skipped, Some("TASK_RATE_LIMIT")));
+}

@@ -8,11 +8,12 @@ use baton_proto::baton::task::v1::{
     AcceptTaskRequest, AcceptTaskResponse, ArchiveTaskRequest, ArchiveTaskResponse, AssignTaskRequest,
     AssignTaskResponse, CancelTaskRequest, CancelTaskResponse, CompleteTaskRequest, CompleteTaskResponse,
     CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse, GetTaskRequest, GetTaskResponse,
-    GetTimelineRequest, GetTimelineResponse, ListTasksRequest, ListTasksResponse, ListTrashRequest, ListTrashResponse,
-    PauseTaskRequest, PauseTaskResponse, ReassignTaskRequest, ReassignTaskResponse, RejectTaskRequest,
-    RejectTaskResponse, ReopenTaskRequest, ReopenTaskResponse, RestoreTaskRequest, RestoreTaskResponse,
-    ResumeTaskRequest, ResumeTaskResponse, SkipTaskRequest, SkipTaskResponse, StartTaskRequest, StartTaskResponse,
-    UnskipTaskRequest, UnskipTaskResponse, UpdateTaskRequest, UpdateTaskResponse, task_service_server::TaskService,
+    GetTimelineRequest, GetTimelineResponse, ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest,
+    ListTasksResponse, ListTrashRequest, ListTrashResponse, PauseTaskRequest, PauseTaskResponse, ReassignTaskRequest,
+    ReassignTaskResponse, RejectTaskRequest, RejectTaskResponse, ReopenTaskRequest, ReopenTaskResponse,
+    RestoreTaskRequest, RestoreTaskResponse, ResumeTaskRequest, ResumeTaskResponse, SkipTaskRequest, SkipTaskResponse,
+    StartTaskRequest, StartTaskResponse, UnskipTaskRequest, UnskipTaskResponse, UpdateTaskRequest, UpdateTaskResponse,
+    task_service_server::TaskService,
 };
 use baton_store::Page;
 use prost_types::Timestamp;
@@ -20,7 +21,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    Rpc,
+    Rpc, history,
     list::TaskPage,
     lookup::{get, get_with_summary},
     mutation::{Mutation, lock},
@@ -155,6 +156,13 @@ impl TaskService for Rpc {
         let ListTasksRequest { filter, page } = request.into_inner();
         let TaskPage { tasks, meta, .. } = self.list(&principal, Scope::Visible, filter, page).await?;
         Ok(Response::new(ListTasksResponse { tasks, meta: Some(meta) }))
+    }
+
+    async fn list_task_history(
+        &self,
+        request: Request<ListTaskHistoryRequest>,
+    ) -> Result<Response<ListTaskHistoryResponse>, Status> {
+        Ok(Response::new(history::list(self, principal(&request)?, request.get_ref()).await?))
     }
 
     async fn get_timeline(

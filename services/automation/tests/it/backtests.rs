@@ -1,0 +1,150 @@
+//! Backtests: what a rule would have done is what it does.
+
+use baton_errors::Reason;
+use baton_proto::{
+    baton::{
+        automation::v1::{BacktestAutomationRequest, BacktestAutomationResponse, CreateAutomationRequest, TriggerType},
+        task::v1::{CreateTaskRequest, ResumeTaskRequest, TaskPriority},
+    },
+    convert::{datetime, timestamp},
+};
+use baton_runtime::Clock;
+use baton_testkit::{Person, reason};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, new_rule};
+
+async fn backtest(
+    fixture: &Fixture,
+    person: &Person,
+    rule: &CreateAutomationRequest,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<BacktestAutomationResponse, tonic::Status> {
+    let message = BacktestAutomationRequest {
+        automation: Some(rule.clone()),
+        automation_id: None,
+        from: Some(timestamp(from)),
+        to: Some(timestamp(to)),
+    };
+    Ok(fixture.rules().backtest_automation(fixture.call(person, message)).await?.into_inner())
+}
+
+/// Rows of the service's tables.
+async fn rows(fixture: &Fixture) -> i64 {
+    let counts: Vec<i64> = fixture
+        .all(
+            "select (select count(*) from automation.rules) + (select count(*) from automation.executions)
+                    + (select count(*) from automation.timers) + (select count(*) from automation.jobs)",
+        )
+        .await;
+    counts[0]
+}
+
+/// A week of work on some tasks, with several rules, replayed afterwards.
+#[tokio::test]
+async fn backtest_finds_the_executions_of_a_week() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let (ada, bob) = (&fixture.team.user_a1, &fixture.team.user_b1);
+    let comment = json!({"type": "add_comment", "message": "Noted"});
+    let rules: Vec<CreateAutomationRequest> = [
+        (TriggerType::TaskPaused, json!({})),
+        (TriggerType::TaskPaused, json!({"priority": "high"})),
+        (TriggerType::TaskPaused, json!({"for_seconds": 7_200})),
+        (TriggerType::TaskPaused, json!({"for_seconds": 7_200, "title": "Task 1"})),
+        (TriggerType::TaskStatusChanged, json!({"to": "in_progress"})),
+        (
+            TriggerType::TaskUpdated,
+            json!({"fields": ["priority"], "field": "assignee", "op": "is_empty", "value": true}),
+        ),
+        (TriggerType::TaskUpdated, json!({"fields": ["tags"]})),
+        (TriggerType::TaskDueSoon, json!({"before_seconds": 86_400})),
+    ]
+    .into_iter()
+    .map(|(trigger, conditions): (_, Value)| new_rule(trigger, conditions, &[comment.clone()]))
+    .collect();
+    let mut saved = Vec::new();
+    for rule in &rules {
+        saved.push(fixture.try_rule(ada, rule.clone()).await.unwrap());
+    }
+    let from = fixture.clock.now();
+    let later = async |hours: i64| {
+        fixture.settle().await;
+        fixture.clock.advance(TimeDelta::hours(hours));
+        fixture.settle().await;
+    };
+    let mut tasks = Vec::new();
+    for n in 0..3 {
+        let due_at = Some(timestamp(fixture.clock.now() + TimeDelta::hours(40 + n)));
+        let new = CreateTaskRequest { title: format!("Task {n}"), due_at, ..Default::default() };
+        tasks.push(fixture.create_with(ada, new).await);
+    }
+    // Others' tasks are neither seen then nor now.
+    let theirs = fixture.create(bob, "Theirs").await;
+    fixture.pause(bob, &theirs.id).await;
+    let resume = async |id: &str| {
+        fixture.tasks().resume_task(fixture.call(ada, ResumeTaskRequest { id: id.to_owned() })).await.unwrap();
+    };
+    for day in 0..7 {
+        let (one, other) = (&tasks[day % 3].id, &tasks[(day + 1) % 3].id);
+        if day < 3 {
+            fixture.pause(ada, one).await;
+        } else {
+            resume(one).await;
+            fixture.pause_again(ada, one).await;
+        }
+        later(1).await;
+        let priority = if day % 2 == 0 { TaskPriority::High } else { TaskPriority::Low };
+        fixture.set_priority(ada, other, priority).await;
+        if day == 4 {
+            resume(one).await;
+            later(1).await;
+            fixture.pause_again(ada, one).await;
+        }
+        later(23).await;
+    }
+    fixture.set_priority_and_tag(ada, &tasks[0].id).await;
+    fixture.settle().await;
+    // The end itself is left out.
+    fixture.clock.advance(TimeDelta::seconds(1));
+    let to = fixture.clock.now();
+    let before = rows(&fixture).await;
+    for (rule, saved) in rules.iter().zip(&saved) {
+        let found = backtest(&fixture, ada, rule, (from, to)).await.unwrap();
+        let mut replayed: Vec<String> = found.first.iter().map(|found| found.task_id.clone()).collect();
+        let mut real: Vec<String> =
+            fixture.history(ada, saved).await.into_iter().map(|execution| execution.task_id.unwrap()).collect();
+        replayed.sort();
+        real.sort();
+        assert!(!real.is_empty(), "{}", found.sentence);
+        assert_eq!(replayed, real, "{}", found.sentence);
+        assert_eq!(found.days.iter().map(|day| day.matches).sum::<i32>(), found.matches);
+        let times: Vec<_> = found.first.iter().map(|found| found.at.as_ref().and_then(datetime).unwrap()).collect();
+        assert!(times.is_sorted() && times.iter().all(|time| (from..=to).contains(time)));
+    }
+    assert_eq!(rows(&fixture).await, before, "nothing is written");
+    // For somebody else, it is their tasks.
+    let found = backtest(&fixture, bob, &rules[0], (from, to)).await.unwrap();
+    assert_eq!(found.first.iter().map(|found| &found.task_id).collect::<Vec<_>>(), [&theirs.id]);
+}
+
+#[tokio::test]
+async fn backtest_has_bounds() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let now = fixture.clock.now();
+    let archive = json!({"type": "archive"});
+    let rule = new_rule(TriggerType::TaskPaused, json!({}), &[archive.clone()]);
+    for (from, to) in [
+        (now - TimeDelta::days(31), now - TimeDelta::seconds(1)),
+        (now - TimeDelta::days(1), now + TimeDelta::days(1)),
+        (now - TimeDelta::days(1), now - TimeDelta::days(1)),
+    ] {
+        let refused = backtest(&fixture, ada, &rule, (from, to)).await.unwrap_err();
+        assert_eq!(reason(&refused), Some(Reason::ValidationFailed), "{from} {to}");
+    }
+    let commented = new_rule(TriggerType::TaskCommented, json!({}), &[archive]);
+    let refused = backtest(&fixture, ada, &commented, (now - TimeDelta::days(1), now)).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("automation.trigger_type"), "{refused:?}");
+    assert_eq!(backtest(&fixture, ada, &rule, (now - TimeDelta::days(30), now)).await.unwrap().matches, 0);
+}
