@@ -61,7 +61,7 @@ async fn backtest_finds_the_executions_of_a_week() {
         (TriggerType::TaskDueSoon, json!({"before_seconds": 86_400})),
     ]
     .into_iter()
-    .map(|(trigger, conditions): (_, Value)| new_rule(trigger, conditions, &[comment.clone()]))
+    .map(|(trigger, conditions): (_, Value)| new_rule(trigger, conditions, std::slice::from_ref(&comment)))
     .collect();
     let mut saved = Vec::new();
     for rule in &rules {
@@ -134,7 +134,7 @@ async fn backtest_has_bounds() {
     let ada = &fixture.team.user_a1;
     let now = fixture.clock.now();
     let archive = json!({"type": "archive"});
-    let rule = new_rule(TriggerType::TaskPaused, json!({}), &[archive.clone()]);
+    let rule = new_rule(TriggerType::TaskPaused, json!({}), std::slice::from_ref(&archive));
     for (from, to) in [
         (now - TimeDelta::days(31), now - TimeDelta::seconds(1)),
         (now - TimeDelta::days(1), now + TimeDelta::days(1)),

@@ -230,8 +230,9 @@ async fn schedule_that_would_never_run_is_refused() {
         (json!({"rrule": "FREQ=MINUTELY", "time": "09:00"}), "trigger_conditions.rrule"),
         (json!({"time": "09:00"}), "trigger_conditions.rrule"),
     ] {
-        let refused =
-            fixture.try_rule(ada, new_rule(TriggerType::Schedule, conditions.clone(), &[create.clone()])).await;
+        let refused = fixture
+            .try_rule(ada, new_rule(TriggerType::Schedule, conditions.clone(), std::slice::from_ref(&create)))
+            .await;
         let refused = refused.unwrap_err();
         assert_eq!(reason(&refused), Some(Reason::ValidationFailed), "{conditions}");
         assert!(format!("{refused:?}").contains(field), "{conditions}: {refused:?}");
