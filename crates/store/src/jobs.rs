@@ -79,8 +79,8 @@ impl NewJob {
         Self { unique_key: Some(key.into()), ..self }
     }
 
-    /// Runs it alone in its lane, and after all earlier jobs of it, those that fail and wait included. Earlier is the order in
-    /// which one process has added them; a transaction that commits late may be overtaken.
+    /// Runs it alone in its lane, and after all earlier jobs of it that are due, those that fail and wait included. Earlier is the
+    /// order in which one process has added them; a transaction that commits late may be overtaken.
     #[must_use]
     pub fn in_lane(self, lane: impl Into<String>) -> Self {
         Self { lane: Some(lane.into()), ..self }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use baton_catalog::EventType;
-use baton_conditions::{AssigneeFacts, TaskFacts};
+use baton_conditions::{AssigneeFacts, TaskFacts, choice::Status};
 use baton_rules::{MAX_DEPTH, Occurrence, Rule, RuleIndex, Trigger, TriggerType};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -52,7 +52,8 @@ pub(crate) struct Backtest {
     due: Option<Trigger>,
     /// People, as they are now.
     people: HashMap<Uuid, AssigneeFacts>,
-    task: Option<(Uuid, TaskFacts)>,
+    /// The task as of its last event, and when that was.
+    task: Option<(Uuid, TaskFacts, DateTime<Utc>)>,
     waiting: Vec<StateTimer>,
     /// When the rule would have run on the task in the last hour.
     recent: VecDeque<DateTime<Utc>>,
@@ -90,15 +91,15 @@ impl Backtest {
 
     /// Sees the next event. `until` is the end of the past.
     pub(crate) fn see(&mut self, event: PastEvent, until: DateTime<Utc>) {
-        if self.task.as_ref().is_none_or(|(task_id, _)| *task_id != event.task_id) {
+        if self.task.as_ref().is_none_or(|(task_id, ..)| *task_id != event.task_id) {
             self.end_task(until);
-            self.task = event.before.map(|before| (event.task_id, before));
+            self.task = event.before.map(|before| (event.task_id, before, event.occurred_at));
         }
         self.fire(event.occurred_at);
         if let Some(left) = &event.change {
             self.waiting.retain(|wait| wait.state.holds(&left.status, left.assignee, left.due_at));
         }
-        self.task = Some((event.task_id, event.after.clone()));
+        self.task = Some((event.task_id, event.after.clone(), event.occurred_at));
         for occurrence in &event.occurrences {
             self.occur(occurrence, &event.after);
         }
@@ -119,13 +120,13 @@ impl Backtest {
 
     /// What waits is over at a time before `until`: the rule runs, if its conditions hold for the task as it was.
     fn fire(&mut self, until: DateTime<Utc>) {
-        let Some((_, task)) = self.task.clone() else { return };
+        let Some((_, task, since)) = self.task.clone() else { return };
         let (mut over, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(|wait| wait.fires_at <= until);
         self.waiting = waiting;
         over.sort_by_key(|wait| wait.fires_at);
         for wait in over {
-            self.run(&wait.occurrence, task.clone(), wait.fires_at, true);
+            self.run(&wait.occurrence, later(task.clone(), since, wait.fires_at), wait.fires_at, true);
         }
     }
 
@@ -181,9 +182,21 @@ impl Backtest {
     }
 }
 
+/// A task some time after its last event: it may have become overdue, and was worked on.
+fn later(task: TaskFacts, since: DateTime<Utc>, at: DateTime<Utc>) -> TaskFacts {
+    let is_open = task.status.is_some_and(|status| state_timer::is_open(status.name()));
+    let worked = if task.status == Some(Status::InProgress) { (at - since).num_seconds().max(0) } else { 0 };
+    let due_at = task.due_at.flatten();
+    TaskFacts {
+        overdue: Some(is_open && due_at.is_some_and(|due_at| due_at <= at)),
+        actual_seconds: task.actual_seconds.map(|seconds| seconds + worked),
+        ..task
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use baton_conditions::choice::{Priority, Status};
+    use baton_conditions::choice::Priority;
     use baton_rules::{Definition, TaskState};
     use serde_json::{Value, json};
 
@@ -283,6 +296,9 @@ mod tests {
         let done = event(TASK, EventType::TaskCompleted, "completed", Some(1_000), 500);
         assert_eq!((soon(vec![new.clone()]), overdue(vec![new.clone()])), (vec![700], vec![1_000]));
         assert_eq!((soon(vec![new.clone(), done.clone()]), overdue(vec![new, done])), (vec![], vec![]));
+        let new = event(TASK, EventType::TaskCreated, "pending", Some(1_000), 1);
+        let is_overdue = json!({"overdue": true});
+        assert_eq!(times(backtest(TriggerType::TaskOverdue, is_overdue), vec![new], 10_000), [1_000]);
         let near = event(TASK, EventType::TaskCreated, "pending", Some(200), 1);
         assert_eq!(soon(vec![near]), [0i64; 0], "it was nearer already");
     }

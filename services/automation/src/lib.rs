@@ -15,7 +15,7 @@ mod state_timer;
 mod store;
 mod webhook;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use baton_clients::{Auth, Delegations, Notifications};
@@ -26,7 +26,7 @@ use baton_proto::baton::automation::v1::{
 use baton_runtime::{Clock, Shutdown};
 use baton_sealing::Sealer;
 use baton_service::{Service, Spec};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
 use crate::{
     application::{
@@ -56,8 +56,6 @@ pub static SPEC: Spec = Spec {
 /// Its settings: those that all services share, its own, and those of calls to URLs that customers name.
 pub type Config = baton_service::Config<(AutomationConfig, OutboundConfig)>;
 
-/// Backtests of this process at a time.
-const MAX_BACKTESTS: usize = 2;
 /// Interval at which executions are looked for that no worker ends.
 const ABANDONED_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -82,7 +80,7 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         tokens: tokens.clone(),
         sealer: sealer.clone(),
         allowed_networks: client.allowed_networks().clone(),
-        backtests: Arc::new(Semaphore::new(MAX_BACKTESTS)),
+        backtests: rpc::Backtests::default(),
     };
     let released = delegations.clone();
     let limits = AccountLimits::new(service.tenancy()?, tokens.clone());

@@ -3,7 +3,11 @@
 mod automation;
 mod execution;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use baton_access::{Credential, Principal, matrix, scopes};
 use baton_clients::{Auth, Delegations, ServiceTokens};
@@ -12,7 +16,6 @@ use baton_outbound::AllowedNetworks;
 use baton_proto::baton::access::v1::Permission;
 use baton_sealing::Sealer;
 use baton_store::{Db, Tenant};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{clients::task::TaskClient, rule::Actor, store};
@@ -21,6 +24,9 @@ use crate::{clients::task::TaskClient, rule::Actor, store};
 const AUDIENCE: &str = "task";
 /// Interval at which a call looks whether actions are still under way.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Accounts whose backtests run in this process.
+pub(crate) type Backtests = Arc<Mutex<HashSet<Uuid>>>;
 
 /// Dependencies of the RPC methods. Clones share them.
 #[derive(Clone)]
@@ -34,8 +40,8 @@ pub(crate) struct Rpc {
     pub(crate) sealer: Sealer,
     /// Networks that webhooks may call besides public addresses.
     pub(crate) allowed_networks: AllowedNetworks,
-    /// Room for backtests, which read much.
-    pub(crate) backtests: Arc<Semaphore>,
+    /// Accounts whose backtests run: they read much.
+    pub(crate) backtests: Backtests,
 }
 
 impl Rpc {

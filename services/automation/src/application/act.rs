@@ -20,7 +20,7 @@ use crate::{
     plan::{Call, Plan},
     rule::Rule,
     store,
-    webhook::{self, Content, MAX_PENDING},
+    webhook::{self, Content},
 };
 
 /// How long the calls of an action may be under way.
@@ -206,10 +206,9 @@ impl Runner {
             return Ok(Err(Reason::WebhookNotAllowed));
         }
         let mut tx = self.db.begin(tenant(rule)).await?;
-        if store::webhook::is_full(&mut tx, MAX_PENDING).await? {
+        if !webhooks::enqueue(&mut tx, rule, execution, message, content).await? {
             return Ok(Err(Reason::WebhookBacklog));
         }
-        webhooks::enqueue(&mut tx, rule, execution, message, content).await?;
         tx.commit().await?;
         Ok(Ok(()))
     }

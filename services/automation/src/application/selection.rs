@@ -57,7 +57,7 @@ pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
     };
     let tasks = match tasks.await {
         Err(error) if is_access_revoked(error.reason()) => return runner.handle_revocation(&rule, error).await,
-        Err(error) if error.reason() != Reason::Unavailable || now > enqueued_at + RETRY_FOR => {
+        Err(error) if is_definite(error.reason()) || now > enqueued_at + RETRY_FOR => {
             tracing::warn!(%error, rule.id = %rule_id, "a time of a schedule is left out");
             return Ok(());
         }
@@ -72,4 +72,9 @@ pub(crate) async fn run(runner: &Runner, selection: Selection) -> Result<()> {
     let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
     dispatch::enqueue(&mut tx, &runs).await?;
     tx.commit().await
+}
+
+/// Whether another attempt would have the same answer.
+fn is_definite(reason: Reason) -> bool {
+    matches!(reason, Reason::ValidationFailed | Reason::ScopeMissing | Reason::PermissionMissing)
 }

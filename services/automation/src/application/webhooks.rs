@@ -1,6 +1,10 @@
 //! Webhooks: an attempt to send a message is a job, so that a hanging receiver delays nothing else than its account's messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use baton_clients::is_access_revoked;
 use baton_errors::{Error, Reason, Result};
@@ -18,7 +22,7 @@ use crate::{
     execution::{Execution, ExecutionStatus},
     rule::{PausedReason, Rule},
     store,
-    webhook::{self, Content, Delivery, DeliveryStatus, MAX_AGE, MAX_ATTEMPTS, delay_after},
+    webhook::{self, Content, Delivery, DeliveryStatus, MAX_AGE, MAX_ATTEMPTS, MAX_PENDING, delay_after},
 };
 
 /// The kind of jobs that make an attempt.
@@ -29,10 +33,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SENDING: Duration = Duration::from_secs(15);
 /// [`TIMEOUT`], for places in the queue.
 const ATTEMPT: TimeDelta = TimeDelta::seconds(10);
-/// Attempts of this process at a time: fewer than its workers, which do other work too.
-const MAX_AT_A_TIME: usize = 4;
-/// How long an attempt for which there is no room is held, before it goes back to its place in the queue.
-const NO_ROOM: Duration = Duration::from_millis(200);
+/// Attempts of this process at a time, for accounts whose receivers answer: fewer than its workers, which do other work too.
+const MAX_AT_A_TIME: usize = 3;
+/// The same for accounts with a receiver that did not answer lately. They leave the other room to those that do not wait.
+const MAX_SLOW_AT_A_TIME: usize = 1;
+/// How long an account counts as slow after an attempt without an answer.
+const SLOW_FOR: Duration = Duration::from_secs(300);
+/// Accounts that are remembered as slow.
+const MAX_SLOW: usize = 10_000;
+/// Delay of an attempt for which there is no room, by whether the account is slow.
+const NO_ROOM: [TimeDelta; 2] = [TimeDelta::seconds(1), TimeDelta::seconds(5)];
 /// Delay of a job whose execution still runs.
 const SOON: TimeDelta = TimeDelta::seconds(1);
 /// Number of the job of a message whose jobs were dropped.
@@ -59,6 +69,9 @@ pub(crate) struct Sender {
     pub(crate) client: Client,
     pub(crate) sealer: Sealer,
     room: Arc<Semaphore>,
+    slow_room: Arc<Semaphore>,
+    /// Until when accounts are slow.
+    slow: Arc<Mutex<HashMap<Uuid, Instant>>>,
 }
 
 /// The receiver's answer, or why there is none.
@@ -68,7 +81,8 @@ enum Answer {
     Failed { status_code: Option<u16>, reason: String, is_final: bool },
 }
 
-/// Adds a message of an action and the job that sends it. Repeating it adds nothing.
+/// Adds a message of an action and the job that sends it. Repeating it adds nothing. Returns `false` when the account has too many
+/// messages that wait: then the transaction is not to be committed.
 ///
 /// # Errors
 /// Those of the database.
@@ -78,7 +92,7 @@ pub(crate) async fn enqueue(
     execution: &Execution,
     (id, action): (Uuid, usize),
     content: &Content,
-) -> Result<()> {
+) -> Result<bool> {
     let delivery = Delivery {
         id,
         rule_id: rule.id,
@@ -94,12 +108,14 @@ pub(crate) async fn enqueue(
         created_at: tx.db().clock().now(),
     };
     if !store::webhook::insert(tx, &delivery, content).await? {
-        return Ok(());
+        return Ok(true);
     }
     // Accounts take turns, also while receivers of one of them hang.
     let due_at = dispatch::places(tx, 1, ATTEMPT).await?.pop().unwrap_or(delivery.created_at);
     let attempt = Attempt { account_id: rule.account_id, rule_id: rule.id, delivery_id: id, job: 0, due_at };
-    attempt.enqueue(tx).await
+    attempt.enqueue(tx).await?;
+    // The place in the queue has locked the account, so concurrent messages are counted.
+    Ok(!store::webhook::exceeds(tx, MAX_PENDING).await?)
 }
 
 impl Attempt {
@@ -117,7 +133,23 @@ impl Attempt {
 
 impl Sender {
     pub(crate) fn new(runner: Runner, client: Client, sealer: Sealer) -> Self {
-        Self { runner, client, sealer, room: Arc::new(Semaphore::new(MAX_AT_A_TIME)) }
+        let (room, slow_room) = (Semaphore::new(MAX_AT_A_TIME), Semaphore::new(MAX_SLOW_AT_A_TIME));
+        let (room, slow_room) = (Arc::new(room), Arc::new(slow_room));
+        Self { runner, client, sealer, room, slow_room, slow: Arc::default() }
+    }
+
+    fn is_slow(&self, account_id: Uuid) -> bool {
+        let slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        slow.get(&account_id).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// An attempt of the account had no answer: it does not wait in the room of others for the next one.
+    fn remember_slow(&self, account_id: Uuid) {
+        let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        if slow.len() >= MAX_SLOW {
+            slow.clear();
+        }
+        slow.insert(account_id, Instant::now() + SLOW_FOR);
     }
 
     /// Has messages noted as failed whose jobs were dropped.
@@ -142,10 +174,11 @@ impl Sender {
     pub(crate) async fn send(&self, attempt: Attempt) -> Result<()> {
         let db = &self.runner.db;
         let tenant = Tenant::account(attempt.account_id);
-        let Ok(_room) = self.room.try_acquire() else {
-            tokio::time::sleep(NO_ROOM).await;
+        let is_slow = self.is_slow(attempt.account_id);
+        let room = if is_slow { &self.slow_room } else { &self.room };
+        let Ok(_room) = room.try_acquire() else {
             let mut tx = db.begin(tenant).await?;
-            Attempt { job: attempt.job + 1, ..attempt }.enqueue(&mut tx).await?;
+            attempt.again(&mut tx, NO_ROOM[usize::from(is_slow)]).await?;
             return tx.commit().await;
         };
         let mut tx = db.begin_read(tenant).await?;
@@ -177,7 +210,7 @@ impl Sender {
         }
         tx.commit().await?;
         let answer = match &delivery.content {
-            Some(content) => self.post(&delivery, content).await?,
+            Some(content) => self.post(attempt.account_id, &delivery, content).await?,
             None => return Ok(()),
         };
         self.note(&attempt, answer).await
@@ -196,7 +229,7 @@ impl Sender {
     }
 
     /// Sends the message, signed anew.
-    async fn post(&self, delivery: &Delivery, content: &Content) -> Result<Answer> {
+    async fn post(&self, account_id: Uuid, delivery: &Delivery, content: &Content) -> Result<Answer> {
         let failed = |error: baton_outbound::Error| Answer::Failed {
             status_code: None,
             reason: error.reason().to_owned(),
@@ -219,7 +252,12 @@ impl Sender {
                 reason: "status".to_owned(),
                 is_final: false,
             },
-            Err(error) => failed(error),
+            Err(error) => {
+                if matches!(error, baton_outbound::Error::Timeout) {
+                    self.remember_slow(account_id);
+                }
+                failed(error)
+            }
         })
     }
 

@@ -1,5 +1,7 @@
 //! Rule RPCs.
 
+use std::sync::{Arc, PoisonError};
+
 use baton_access::{Principal, principal};
 use baton_conditions::{FIELDS, Field, Op, field::Kind};
 use baton_errors::{Error, Reason, Result};
@@ -27,7 +29,7 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{AUDIENCE, Rpc, actor, require_task_rights, rule_id};
+use super::{AUDIENCE, Backtests, Rpc, actor, require_task_rights, rule_id};
 use crate::{
     application::{self, deletion, pausing, preview, timers},
     backtest,
@@ -44,6 +46,8 @@ use crate::{
 const MAX_BACKTEST: TimeDelta = TimeDelta::days(30);
 /// Runs of a backtest that are named.
 const MAX_BACKTEST_MATCHES: usize = 100;
+/// Backtests of this process at a time.
+const MAX_BACKTESTS: usize = 4;
 /// What a rule may do for its creator. Each call is checked against the creator's current rights besides.
 const SCOPES: [&str; 1] = ["tasks:write"];
 
@@ -332,7 +336,9 @@ impl AutomationService for Rpc {
         if from >= to || to - from > MAX_BACKTEST {
             return Err(Error::invalid("from", "must be before `to`, by at most 30 days").into());
         }
-        let Ok(_room) = self.backtests.try_acquire() else { return Err(Error::from(Reason::Busy).into()) };
+        let Some(_room) = Room::take(&self.backtests, principal.account_id()) else {
+            return Err(Error::from(Reason::Busy).into());
+        };
         let (timezone, sentence) = (definition.timezone, definition.sentence());
         let rule = (rule.id, definition);
         let (events, found) =
@@ -381,6 +387,23 @@ impl AutomationService for Rpc {
             fields: fields.collect(),
             actions: Verb::NAMES.iter().map(|&name| name.to_owned()).collect(),
         }))
+    }
+}
+
+/// Room for a backtest: one of an account at a time, so that none keeps the others out.
+struct Room(Backtests, Uuid);
+
+impl Room {
+    fn take(running: &Backtests, account_id: Uuid) -> Option<Self> {
+        let mut accounts = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = accounts.len() < MAX_BACKTESTS && accounts.insert(account_id);
+        is_free.then(|| Self(Arc::clone(running), account_id))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 

@@ -83,16 +83,16 @@ pub(crate) async fn abandoned(db: &Db, before: DateTime<Utc>) -> Result<Vec<(Uui
     Ok(rows.into_iter().map(|row| (row.account_id, row.rule_id, row.id)).collect())
 }
 
-/// Whether so many messages of the account have not ended.
-pub(crate) async fn is_full(tx: &mut ReadTx, limit: i64) -> Result<bool> {
+/// Whether more than so many messages of the account have not ended.
+pub(crate) async fn exceeds(tx: &mut ReadTx, limit: i64) -> Result<bool> {
     let account_id = tx.tenant().account_id;
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from
                (select from automation.webhook_deliveries where account_id = $1 and ended_at is null limit $2) pending"#,
         account_id,
-        limit,
+        limit + 1,
     );
-    Ok(count.fetch_one(tx.connection()).await? >= limit)
+    Ok(count.fetch_one(tx.connection()).await? > limit)
 }
 
 /// Finds and locks a message that has not ended.

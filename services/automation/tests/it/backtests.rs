@@ -111,9 +111,10 @@ async fn backtest_finds_the_executions_of_a_week() {
     let before = rows(&fixture).await;
     for (rule, saved) in rules.iter().zip(&saved) {
         let found = backtest(&fixture, ada, rule, (from, to)).await.unwrap();
-        let mut replayed: Vec<String> = found.first.iter().map(|found| found.task_id.clone()).collect();
-        let mut real: Vec<String> =
-            fixture.history(ada, saved).await.into_iter().map(|execution| execution.task_id.unwrap()).collect();
+        let replayed = found.first.iter().map(|found| (found.task_id.clone(), found.event_type.clone()));
+        let mut replayed: Vec<(String, String)> = replayed.collect();
+        let real = fixture.history(ada, saved).await.into_iter();
+        let mut real: Vec<_> = real.map(|execution| (execution.task_id.unwrap(), execution.event_type)).collect();
         replayed.sort();
         real.sort();
         assert!(!real.is_empty(), "{}", found.sentence);

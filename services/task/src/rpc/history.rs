@@ -1,9 +1,10 @@
 //! The past of tasks, for services that replay it.
 
 use baton_access::Principal;
-use baton_errors::Result;
+use baton_errors::{Error, Result};
 use baton_proto::baton::task::v1::{ListTaskHistoryRequest, ListTaskHistoryResponse, TaskHistoryEvent};
 use baton_store::via;
+use chrono::TimeDelta;
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ use crate::{
     task::{Task, subtasks::TaskSummary},
 };
 
+/// Time of the events.
+const MAX_RANGE: TimeDelta = TimeDelta::days(30);
 /// Events are counted up to this number.
 const MAX_COUNTED: i64 = 100_001;
 /// Bytes of a page, about: a message of gRPC has 4 MiB at most.
@@ -32,6 +35,9 @@ pub(super) async fn list(
     let actor = Actor::of(principal);
     let time = |time: Option<&prost_types::Timestamp>, field| convert::time(&time.copied().unwrap_or_default(), field);
     let range = (time(request.from.as_ref(), "from")?, time(request.to.as_ref(), "to")?);
+    if range.1 - range.0 > MAX_RANGE {
+        return Err(Error::invalid("from", "must be at most 30 days before `to`"));
+    }
     let after: Option<Uuid> = request.after_task_id.as_deref().and_then(|id| id.parse().ok());
     let mut tx = rpc.db.begin_list(principal.tenant()).await?;
     let total = match after {
