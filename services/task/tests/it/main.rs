@@ -24,6 +24,7 @@ mod dependencies;
 mod due_dates;
 mod explain;
 mod fixture;
+mod history;
 mod idempotency;
 mod jobs;
 mod large_accounts;

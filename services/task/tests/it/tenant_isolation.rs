@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use baton_errors::Reason;
-use baton_proto::baton::{
-    access::v1::Permission,
-    task::v1::{
-        CreateTaskRequest, ExplainRequest, GetUserBoardRequest, TaskFilter, access_service_client::AccessServiceClient,
+use baton_proto::{
+    baton::{
+        access::v1::Permission,
+        task::v1::{
+            CreateTaskRequest, ExplainRequest, GetUserBoardRequest, ListTaskHistoryRequest, TaskFilter,
+            access_service_client::AccessServiceClient,
+        },
     },
+    convert::timestamp,
 };
 use baton_task::SPEC;
+use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection};
 use tonic::Status;
 use uuid::Uuid;
@@ -77,6 +82,11 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
 
     // RPCs without a task id do not return it.
     assert!(fixture.list(&fixture.team.owner, TaskFilter::default()).await.unwrap().is_empty());
+    let (from, to) = (fixture.clock.now() - TimeDelta::hours(1), fixture.clock.now() + TimeDelta::hours(1));
+    let (from, to) = (Some(timestamp(from)), Some(timestamp(to)));
+    let past = ListTaskHistoryRequest { from, to, ..Default::default() };
+    let past = fixture.tasks().list_task_history(fixture.call(&fixture.team.owner, past)).await.unwrap().into_inner();
+    assert_eq!((past.total, past.events), (Some(0), Vec::new()));
     let board = GetUserBoardRequest { user_id: other.team.user_a1.user_id.to_string(), ..Default::default() };
     let board = fixture.boards().get_user_board(fixture.call(&fixture.team.owner, board)).await;
     assert_eq!(error_reason(board), Reason::BoardNotFound);
@@ -88,7 +98,7 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
     // Only TaskService: other services have their own tests, and the black-box permission test calls every RPC with ids
     // of another account.
     let mut covered: BTreeSet<String> = theirs.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
-    covered.extend(["ListTasks", "ListTrash"].map(str::to_owned));
+    covered.extend(["ListTaskHistory", "ListTasks", "ListTrash"].map(str::to_owned));
     let service = baton_proto::pool().get_service_by_name("baton.task.v1.TaskService").unwrap();
     let all: BTreeSet<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(covered, all, "a new RPC needs its line here");
