@@ -1,6 +1,7 @@
 //! The gRPC methods: parse, begin, call, commit, reply.
 
 mod automation;
+mod backtest;
 mod execution;
 
 use std::{

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     };
     let (mut total, mut last): (i32, Option<Task>) = (0, None);
     loop {
-        // A token lasts for a minute, a backtest may take longer.
+        // A token lasts for a minute; each page has one that is valid.
         let credentials =
             delegations.credentials_of_caller(&principal.caller, principal.account_id(), AUDIENCE).await?;
         let page = tasks.history(&credentials, &message).await?;

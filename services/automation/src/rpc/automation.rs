@@ -1,38 +1,34 @@
 //! Rule RPCs.
 
-use std::sync::{Arc, PoisonError};
-
 use baton_access::{Principal, principal};
 use baton_conditions::{FIELDS, Field, Op, field::Kind};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::automation::v1::{
         ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
-        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, BacktestDay, BacktestMatch,
-        CatalogueField, CatalogueTrigger, ConditionVerdict, CreateAutomationRequest, CreateAutomationResponse,
-        CreateRecurringReminderRequest, CreateRecurringReminderResponse, DeleteAutomationRequest,
-        DeleteAutomationResponse, GetAutomationRequest, GetAutomationResponse, GetCatalogueRequest,
-        GetCatalogueResponse, ListAutomationsRequest, ListAutomationsResponse, ReminderFrequency,
-        TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest, ToggleAutomationResponse,
-        UpdateAutomationRequest, UpdateAutomationResponse, automation_service_server::AutomationService,
+        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, CatalogueField, CatalogueTrigger,
+        ConditionVerdict, CreateAutomationRequest, CreateAutomationResponse, CreateRecurringReminderRequest,
+        CreateRecurringReminderResponse, DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest,
+        GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
+        ListAutomationsResponse, ReminderFrequency, TestAutomationRequest, TestAutomationResponse,
+        ToggleAutomationRequest, ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
+        automation_service_server::AutomationService,
     },
-    convert::{datetime, timestamp, to_struct},
+    convert::to_struct,
 };
 use baton_rules::{
     Action, TriggerType, Verb,
     warnings::{self, Node},
 };
 use baton_store::{Idempotency, Page, Preconditions, Tx};
-use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{AUDIENCE, Backtests, Rpc, actor, require_task_rights, rule_id};
+use super::{AUDIENCE, Rpc, actor, backtest, require_task_rights, rule_id};
 use crate::{
-    application::{self, deletion, pausing, preview, timers},
-    backtest,
+    application::{deletion, pausing, preview, timers},
     clients::limits::may_call_urls,
     convert::{event, execution::status, rule as convert},
     events::publish,
@@ -42,12 +38,6 @@ use crate::{
     store, webhook,
 };
 
-/// How long ago the beginning of a backtest is from its end.
-const MAX_BACKTEST: TimeDelta = TimeDelta::days(30);
-/// Runs of a backtest that are named.
-const MAX_BACKTEST_MATCHES: usize = 100;
-/// Backtests of this process at a time.
-const MAX_BACKTESTS: usize = 4;
 /// What a rule may do for its creator. Each call is checked against the creator's current rights besides.
 const SCOPES: [&str; 1] = ["tasks:write"];
 
@@ -318,47 +308,7 @@ impl AutomationService for Rpc {
         request: Request<BacktestAutomationRequest>,
     ) -> Result<Response<BacktestAutomationResponse>, Status> {
         let principal = principal(&request)?;
-        let BacktestAutomationRequest { automation, automation_id, from, to } = request.get_ref();
-        let (rule, path) = self.rule_of(principal, (automation.as_ref(), automation_id.as_deref())).await?;
-        let definition = rule.terms.definition(path)?;
-        if !backtest::is_replayable(rule.terms.trigger_type) {
-            let problem = "must be a trigger about changes or due times of tasks";
-            return Err(Error::invalid(format!("{path}trigger_type"), problem).into());
-        }
-        let time = |time: Option<&prost_types::Timestamp>, field: &str| {
-            let time = time.and_then(datetime);
-            time.ok_or_else(|| Error::invalid(field, "must be a time"))
-        };
-        let (from, to) = (time(from.as_ref(), "from")?, time(to.as_ref(), "to")?);
-        if to > self.db.clock().now() {
-            return Err(Error::invalid("to", "must not be in the future").into());
-        }
-        if from >= to || to - from > MAX_BACKTEST {
-            return Err(Error::invalid("from", "must be before `to`, by at most 30 days").into());
-        }
-        let Some(_room) = Room::take(&self.backtests, principal.account_id()) else {
-            return Err(Error::from(Reason::Busy).into());
-        };
-        let (timezone, sentence) = (definition.timezone, definition.sentence());
-        let rule = (rule.id, definition);
-        let (events, found) =
-            application::backtest::run(&self.tasks, &self.delegations, principal, rule, (from, to)).await?;
-        let mut days: Vec<BacktestDay> = Vec::new();
-        for found in &found {
-            let date = found.at.with_timezone(&timezone).date_naive().to_string();
-            match days.last_mut().filter(|day| day.date == date) {
-                Some(day) => day.matches += 1,
-                None => days.push(BacktestDay { date, matches: 1 }),
-            }
-        }
-        let first = found.iter().take(MAX_BACKTEST_MATCHES).map(|found| BacktestMatch {
-            at: Some(timestamp(found.at)),
-            task_id: found.task_id.to_string(),
-            event_id: found.event_id.to_string(),
-            event_type: found.event_type.clone(),
-        });
-        let matches = i32::try_from(found.len()).unwrap_or(i32::MAX);
-        Ok(Response::new(BacktestAutomationResponse { events, matches, days, first: first.collect(), sentence }))
+        Ok(Response::new(backtest::run(self, principal, request.get_ref()).await?))
     }
 
     async fn get_catalogue(
@@ -387,23 +337,6 @@ impl AutomationService for Rpc {
             fields: fields.collect(),
             actions: Verb::NAMES.iter().map(|&name| name.to_owned()).collect(),
         }))
-    }
-}
-
-/// Room for a backtest: one of an account at a time, so that none keeps the others out.
-struct Room(Backtests, Uuid);
-
-impl Room {
-    fn take(running: &Backtests, account_id: Uuid) -> Option<Self> {
-        let mut accounts = running.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = accounts.len() < MAX_BACKTESTS && accounts.insert(account_id);
-        is_free.then(|| Self(Arc::clone(running), account_id))
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 
@@ -450,7 +383,7 @@ impl Rpc {
     }
 
     /// The rule to try: one that is not saved, or one that the caller sees; and what precedes the names of its fields in errors.
-    async fn rule_of(
+    pub(super) async fn rule_of(
         &self,
         principal: &Principal,
         rule: (Option<&CreateAutomationRequest>, Option<&str>),
