@@ -2,6 +2,7 @@
 
 mod automation;
 mod backtest;
+mod catalogue;
 mod execution;
 
 use std::{

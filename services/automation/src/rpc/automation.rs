@@ -1,13 +1,12 @@
 //! Rule RPCs.
 
 use baton_access::{Principal, principal};
-use baton_conditions::{FIELDS, Field, Op, field::Kind};
 use baton_errors::{Error, Reason, Result};
 use baton_proto::{
     baton::automation::v1::{
         ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
-        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, CatalogueField, CatalogueTrigger,
-        ConditionVerdict, CreateAutomationRequest, CreateAutomationResponse, CreateRecurringReminderRequest,
+        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, ConditionVerdict,
+        CreateAutomationRequest, CreateAutomationResponse, CreateRecurringReminderRequest,
         CreateRecurringReminderResponse, DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest,
         GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
         ListAutomationsResponse, ReminderFrequency, TestAutomationRequest, TestAutomationResponse,
@@ -17,7 +16,7 @@ use baton_proto::{
     convert::to_struct,
 };
 use baton_rules::{
-    Action, TriggerType, Verb,
+    Action,
     warnings::{self, Node},
 };
 use baton_store::{Idempotency, Page, Preconditions, Tx};
@@ -26,7 +25,7 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{AUDIENCE, Rpc, actor, backtest, require_task_rights, rule_id};
+use super::{AUDIENCE, Rpc, actor, backtest, catalogue, require_task_rights, rule_id};
 use crate::{
     application::{deletion, pausing, preview, timers},
     clients::limits::may_call_urls,
@@ -316,27 +315,7 @@ impl AutomationService for Rpc {
         request: Request<GetCatalogueRequest>,
     ) -> Result<Response<GetCatalogueResponse>, Status> {
         principal(&request)?;
-        let triggers = TriggerType::ALL.into_iter().map(|kind| CatalogueTrigger {
-            r#type: convert::trigger(kind).into(),
-            phrase: kind.phrase().to_owned(),
-            has_task: kind.has_task(),
-        });
-        let fields = FIELDS.iter().map(|field| CatalogueField {
-            name: field.name.to_owned(),
-            phrase: field.phrase.to_owned(),
-            r#type: type_name(field.kind).to_owned(),
-            values: match field.kind {
-                Kind::Choice { names, .. } => names.iter().map(|&name| name.to_owned()).collect(),
-                _ => Vec::new(),
-            },
-            nullable: field.nullable,
-            ops: ops(field.name),
-        });
-        Ok(Response::new(GetCatalogueResponse {
-            triggers: triggers.collect(),
-            fields: fields.collect(),
-            actions: Verb::NAMES.iter().map(|&name| name.to_owned()).collect(),
-        }))
+        Ok(Response::new(catalogue::get()))
     }
 }
 
@@ -571,25 +550,4 @@ async fn warnings_about(tx: &mut Tx, rule: &Rule) -> Result<Vec<AutomationWarnin
 
 fn timezone_of_account(principal: &Principal) -> &str {
     &principal.membership.settings.timezone
-}
-
-/// The names of the operators of conditions on a field.
-fn ops(name: &str) -> Vec<String> {
-    let field = Field::from_name(&name.replace("<key>", "key"));
-    let ops = Op::ALL.iter().filter(|op| field.as_ref().is_some_and(|field| op.allows(field)));
-    ops.map(|op| op.name().to_owned()).collect()
-}
-
-fn type_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Choice { .. } => "choice",
-        Kind::Person => "person",
-        Kind::People => "people",
-        Kind::Texts => "texts",
-        Kind::Time => "time",
-        Kind::Bool => "bool",
-        Kind::Number => "number",
-        Kind::Text => "text",
-        Kind::Custom => "custom",
-    }
 }
