@@ -215,6 +215,8 @@ catalog! {
     TaskDueSoon(TaskEvent) "task.due_soon" Account None;
     /// A task is overdue.
     TaskOverdue(TaskEvent) "task.overdue" Account None;
+    /// An open task waits for no other open task any more.
+    TaskUnblocked(TaskEvent) "task.unblocked" Account None;
     /// A person created a reminder.
     ReminderCreated(ReminderEvent) "reminder.created" Account None;
     /// A person deleted a reminder.

@@ -110,7 +110,8 @@ impl Payload {
             | Self::TaskMoved(task)
             | Self::TaskTimeCorrected(task)
             | Self::TaskDueSoon(task)
-            | Self::TaskOverdue(task) => Some(task),
+            | Self::TaskOverdue(task)
+            | Self::TaskUnblocked(task) => Some(task),
             _ => None,
         }
     }

@@ -58,6 +58,7 @@ fn paused() -> Occurrence {
         late: false,
         depth: 0,
         rule_id: None,
+        in_state_since: None,
     }
 }
 

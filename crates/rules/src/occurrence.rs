@@ -41,6 +41,9 @@ pub struct Occurrence {
     pub depth: u16,
     /// The rule that caused it.
     pub rule_id: Option<Uuid>,
+    /// Since when the task has been in the state that it has after the event, if longer than since the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_state_since: Option<DateTime<Utc>>,
 }
 
 /// The state of a task after an event.
@@ -83,6 +86,7 @@ impl Occurrence {
             late: false,
             depth: 0,
             rule_id: None,
+            in_state_since: None,
         }
     }
 

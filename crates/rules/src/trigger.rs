@@ -9,8 +9,19 @@ use uuid::Uuid;
 use crate::schedule::{self, Schedule, Scope};
 
 /// Keys of the conditions that belong to the trigger.
-pub const KEYS: [&str; 10] =
-    ["fields", "from", "to", "for_seconds", "before_seconds", "rrule", "time", "starts_at", "filter", "task_id"];
+pub const KEYS: [&str; 11] = [
+    "fields",
+    "from",
+    "to",
+    "for_seconds",
+    "existing",
+    "before_seconds",
+    "rrule",
+    "time",
+    "starts_at",
+    "filter",
+    "task_id",
+];
 /// How long a state may have to last: a minute to 90 days.
 const FOR_SECONDS: std::ops::RangeInclusive<u32> = 60..=7_776_000;
 /// How long before the due time a rule may run: five minutes to 30 days.
@@ -51,6 +62,8 @@ pub enum TriggerType {
     TaskStatusChanged,
     /// A task has a new comment.
     TaskCommented,
+    /// A task waits for no other open task any more.
+    TaskUnblocked,
     /// A task is past its due time.
     TaskOverdue,
     /// A task is due within a day, or within another time.
@@ -63,7 +76,7 @@ pub enum TriggerType {
 
 impl TriggerType {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TaskCreated,
         Self::TaskUpdated,
         Self::TaskAssigned,
@@ -79,6 +92,7 @@ impl TriggerType {
         Self::TaskReopened,
         Self::TaskStatusChanged,
         Self::TaskCommented,
+        Self::TaskUnblocked,
         Self::TaskOverdue,
         Self::TaskDueSoon,
         Self::MemberJoined,
@@ -103,6 +117,7 @@ impl TriggerType {
             Self::TaskReopened => "task_reopened",
             Self::TaskStatusChanged => "task_status_changed",
             Self::TaskCommented => "task_commented",
+            Self::TaskUnblocked => "task_unblocked",
             Self::TaskOverdue => "task_overdue",
             Self::TaskDueSoon => "task_due_soon",
             Self::MemberJoined => "member_joined",
@@ -133,6 +148,7 @@ impl TriggerType {
             Self::TaskReopened => "When a task is reopened",
             Self::TaskStatusChanged => "When the status of a task changes",
             Self::TaskCommented => "When a task has a new comment",
+            Self::TaskUnblocked => "When a task is no longer blocked",
             Self::TaskOverdue => "When a task is overdue",
             Self::TaskDueSoon => "When a task is due within a day",
             Self::MemberJoined => "When somebody joins the account",
@@ -179,6 +195,7 @@ impl TriggerType {
             EventType::TaskArchived => &[Self::TaskArchived, Self::TaskStatusChanged, Self::TaskUpdated],
             EventType::TaskReopened => &[Self::TaskReopened, Self::TaskStatusChanged, Self::TaskUpdated],
             EventType::CommentCreated => &[Self::TaskCommented],
+            EventType::TaskUnblocked => &[Self::TaskUnblocked],
             EventType::TaskOverdue => &[Self::TaskOverdue],
             EventType::TaskDueSoon => &[Self::TaskDueSoon],
             EventType::MemberJoined => &[Self::MemberJoined],
@@ -209,6 +226,8 @@ pub struct Trigger {
     pub to: Option<Status>,
     /// How long the state after the event has to last before the rule runs, in seconds; `None` to run at once.
     pub for_seconds: Option<u32>,
+    /// With `for_seconds`: whether the time counts that a task was in the state before the rule was enabled.
+    pub existing: bool,
     /// For [`TriggerType::TaskDueSoon`]: how long before the due time it runs, in seconds; `None` for a day.
     pub before_seconds: Option<u32>,
     /// For [`TriggerType::Schedule`]: when it runs.
@@ -238,6 +257,7 @@ impl Trigger {
             from: None,
             to: None,
             for_seconds: None,
+            existing: false,
             before_seconds: None,
             schedule: None,
         };
@@ -253,6 +273,10 @@ impl Trigger {
                 ("to", TriggerType::TaskStatusChanged) => trigger.to = Some(parse_status(value, &field)?),
                 ("for_seconds", kind) if kind.lasting().is_some() => {
                     trigger.for_seconds = Some(parse_seconds(value, &FOR_SECONDS, &field)?);
+                }
+                ("existing", _) if conditions.contains_key("for_seconds") => {
+                    let wrong = || Error::invalid(&field, "must be true or false");
+                    trigger.existing = value.as_bool().ok_or_else(wrong)?;
                 }
                 ("before_seconds", TriggerType::TaskDueSoon) => {
                     trigger.before_seconds = Some(parse_seconds(value, &BEFORE_SECONDS, &field)?);
@@ -274,6 +298,7 @@ impl Trigger {
             members.extend(status.map(|status| (key.to_owned(), json!(status.name()))));
         }
         members.extend(self.for_seconds.map(|seconds| ("for_seconds".to_owned(), json!(seconds))));
+        members.extend(self.existing.then(|| ("existing".to_owned(), json!(true))));
         members.extend(self.before_seconds.map(|seconds| ("before_seconds".to_owned(), json!(seconds))));
         members.extend(self.schedule.iter().flat_map(Schedule::to_json));
         members
@@ -321,7 +346,8 @@ impl Trigger {
             }
         }
         if let Some(seconds) = self.for_seconds {
-            sentence.push_str(&format!(", and stays so for {}", duration(seconds)));
+            let counts = if self.existing { " (counting the time before the rule)" } else { "" };
+            sentence.push_str(&format!(", and stays so for {}{counts}", duration(seconds)));
         }
         sentence
     }
@@ -386,6 +412,9 @@ mod tests {
             (TriggerType::TaskPaused, json!({"for_seconds": 59})),
             (TriggerType::TaskPaused, json!({"for_seconds": 60.5})),
             (TriggerType::TaskPaused, json!({"for_seconds": 7_776_001})),
+            (TriggerType::TaskPaused, json!({"existing": true})),
+            (TriggerType::TaskPaused, json!({"for_seconds": 60, "existing": "yes"})),
+            (TriggerType::TaskUnblocked, json!({"for_seconds": 60})),
             (TriggerType::TaskCommented, json!({"for_seconds": 60})),
             (TriggerType::TaskOverdue, json!({"before_seconds": 600})),
             (TriggerType::TaskDueSoon, json!({"before_seconds": 299})),
@@ -401,6 +430,13 @@ mod tests {
         let paused = parse(TriggerType::TaskPaused, json!({"for_seconds": 7200.0})).unwrap();
         assert_eq!(paused.sentence(), "When a task is paused, and stays so for 2 hours");
         assert_eq!(paused.to_json(), *json!({"for_seconds": 7200}).as_object().unwrap());
+        let existing = parse(TriggerType::TaskPaused, json!({"for_seconds": 60, "existing": true})).unwrap();
+        assert_eq!(
+            existing.sentence(),
+            "When a task is paused, and stays so for 1 minute (counting the time before the rule)"
+        );
+        assert_eq!(existing.to_json(), *json!({"for_seconds": 60, "existing": true}).as_object().unwrap());
+        assert!(!parse(TriggerType::TaskPaused, json!({"for_seconds": 60, "existing": false})).unwrap().existing);
         for (seconds, text) in [(60, "1 minute"), (90, "90 seconds"), (86_400, "1 day"), (7_776_000, "90 days")] {
             assert_eq!(duration(seconds), text);
         }

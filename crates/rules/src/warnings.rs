@@ -102,6 +102,7 @@ fn moves(status: &str, trigger: &Trigger) -> bool {
         T::TaskCompleted => matches!(status, "completed" | "archived"),
         T::TaskCanceled => matches!(status, "canceled" | "archived"),
         T::TaskArchived => status == "archived",
+        T::TaskUnblocked => matches!(status, "completed" | "canceled" | "archived"),
         _ => false,
     }
 }

@@ -62,7 +62,10 @@ pub(crate) struct Backtest {
 
 /// Whether rules with this trigger can be replayed: what runs them is in the past of tasks.
 pub(crate) fn is_replayable(kind: TriggerType) -> bool {
-    !matches!(kind, TriggerType::TaskCommented | TriggerType::MemberJoined | TriggerType::Schedule)
+    !matches!(
+        kind,
+        TriggerType::TaskCommented | TriggerType::TaskUnblocked | TriggerType::MemberJoined | TriggerType::Schedule
+    )
 }
 
 impl Backtest {
@@ -239,6 +242,7 @@ mod tests {
             late: false,
             depth: 0,
             rule_id: None,
+            in_state_since: None,
         };
         let after = TaskFacts {
             status: Status::from_name(status),

@@ -1,4 +1,4 @@
 //! Calls to other services.
 
-pub(crate) mod limits;
+pub(crate) mod memberships;
 pub(crate) mod task;

@@ -225,6 +225,7 @@ mod tests {
                 late: false,
                 depth: 0,
                 rule_id: None,
+                in_state_since: None,
             },
             status: ExecutionStatus::Running,
             reason: None,

@@ -35,7 +35,7 @@ use crate::{
         selection, timers,
         webhooks::{self, Sender},
     },
-    clients::{limits::AccountLimits, task::TaskClient},
+    clients::{memberships::Memberships, task::TaskClient},
 };
 
 pub use config::AutomationConfig;
@@ -83,8 +83,8 @@ pub async fn start(config: Config, clock: Clock, listener: TcpListener, shutdown
         backtests: rpc::Backtests::default(),
     };
     let released = delegations.clone();
-    let limits = AccountLimits::new(service.tenancy()?, tokens.clone());
-    let runner = Runner { db: service.db(), tasks, delegations, notifications: notifications.clone(), limits };
+    let memberships = Memberships::new(service.tenancy()?, tokens.clone());
+    let runner = Runner { db: service.db(), tasks, delegations, notifications: notifications.clone(), memberships };
     let (tenancy, abandoned) = (service.tenancy()?, runner.clone());
     let (enrolling, selecting) = (runner.clone(), runner.clone());
     let sender = Sender::new(runner.clone(), client, sealer);

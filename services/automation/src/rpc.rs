@@ -4,6 +4,7 @@ mod automation;
 mod backtest;
 mod catalogue;
 mod execution;
+mod preview;
 
 use std::{
     collections::HashSet,

@@ -98,6 +98,7 @@ impl StateTimer {
                 changed_fields: Vec::new(),
                 depth: 0,
                 rule_id: None,
+                in_state_since: None,
                 ..occurrence.clone()
             };
             return Some(Self { rule_id, task_id, state, since, fires_at, occurrence });
@@ -108,7 +109,8 @@ impl StateTimer {
             Lasting::Assignee => State::Assignee(task.assignee?),
         };
         let since = occurrence.occurred_at;
-        let fires_at = since + TimeDelta::seconds(seconds.into());
+        let in_state_since = occurrence.in_state_since.unwrap_or(since);
+        let fires_at = (in_state_since + TimeDelta::seconds(seconds.into())).max(since);
         Some(Self { rule_id, task_id, state, since, fires_at, occurrence: occurrence.clone() })
     }
 }
@@ -196,6 +198,7 @@ mod tests {
             late: false,
             depth: 0,
             rule_id: None,
+            in_state_since: None,
         }
     }
 

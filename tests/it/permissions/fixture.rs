@@ -100,6 +100,7 @@ async fn others(team: &Team, other: &Team) -> Samples {
         other_privacy_request: Some(privacy_request(other).await),
         other_attachment: Some(attachment(owner, shared).await),
         other_automation: Some(automation(owner).await),
+        other_task_event: Some(first_event(owner, shared).await),
         ..Samples::default()
     }
 }
@@ -109,7 +110,8 @@ impl Samples {
     pub(super) async fn renew(&mut self, person: &Person, team: &Team, wanted: impl Fn(ResourceKind) -> bool) {
         let task = || person.create_task("For a call");
         if wanted(ResourceKind::Task) {
-            self.task = Some(task().await);
+            let task = task().await;
+            (self.task, self.task_event) = (Some(task), Some(first_event(person, task).await));
         }
         if wanted(ResourceKind::Parent) {
             self.parent = Some(task().await);
@@ -156,6 +158,11 @@ async fn automation(person: &Person) -> Uuid {
 }
 
 /// Creates an attachment.
+/// The first entry of a task's timeline.
+async fn first_event(person: &Person, task: Uuid) -> Uuid {
+    id(&person.get(&format!("/v1/tasks/{task}/timeline")).ok().await["events"][0])
+}
+
 async fn attachment(person: &Person, task: Uuid) -> Uuid {
     person.attach(task, "sample.txt", "text/plain", b"sample").await
 }

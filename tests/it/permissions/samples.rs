@@ -43,6 +43,8 @@ pub(crate) struct Samples {
     pub(crate) other_time_entry: Option<Uuid>,
     pub(crate) privacy_request: Option<Uuid>,
     pub(crate) other_privacy_request: Option<Uuid>,
+    pub(crate) task_event: Option<Uuid>,
+    pub(crate) other_task_event: Option<Uuid>,
     pub(crate) automation: Option<Uuid>,
     pub(crate) other_automation: Option<Uuid>,
 }
@@ -84,6 +86,8 @@ const LEFT_OUT: &[&str] = &[
     "baton.task.v1.ChangeTasksRequest.clear",
     "baton.task.v1.ChangeTasksRequest.add_tags",
     "baton.task.v1.ChangeTasksRequest.remove_tags",
+    // Besides `task_id`.
+    "baton.automation.v1.TestAutomationRequest.event_id",
     // Besides `automation_id`.
     "baton.automation.v1.TestAutomationRequest.automation",
     "baton.automation.v1.BacktestAutomationRequest.automation",
@@ -162,6 +166,7 @@ impl Samples {
                 (self.custom_field, self.other_custom_field)
             }
             ("id", _) if method.parent_service().name() == "ViewService" => (self.view, self.other_view),
+            ("id", _) if method.name() == "GetTaskEvent" => (self.task_event, self.other_task_event),
             ("id", "baton.task.v1") => (self.task, self.other_task),
             ("blocked_by", _) => (self.parent, self.other_task),
             // Sessions and keys of the caller that no other call needs.
@@ -267,7 +272,7 @@ fn sample(field: &FieldDescriptor) -> Option<Value> {
         ("emoji", _) => text("👍"),
         ("handle", _) => Some(Value::String(format!("sample-{}", &Uuid::new_v4().simple().to_string()[..16]))),
         ("handles", _) => text("sample"),
-        ("user_ids", _) => Some(Value::String(Uuid::now_v7().to_string())),
+        ("user_ids" | "task_ids", _) => Some(Value::String(Uuid::now_v7().to_string())),
         ("description" | "reason", _) => text("A sample"),
         ("payload", Kind::Bytes) => Some(Value::Bytes("{}".into())),
         ("signature", _) => text("t=0,v1=00"),

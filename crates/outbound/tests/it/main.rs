@@ -12,4 +12,6 @@ mod redirects;
 mod registry;
 mod resolution;
 mod signing;
+#[path = "../../../../tests/clients/standard_webhooks.rs"]
+mod standard_webhooks;
 mod tls;

@@ -1,49 +1,19 @@
 //! A receiver that uses PyPI's `standardwebhooks` accepts what arrives there. `scripts/setup --tests` installs it.
 
-use std::{
-    env,
-    io::Write as _,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-    sync::LazyLock,
-};
-
 use baton_outbound::{
     Request, Target,
     signing::{SigningSecret, sign},
 };
 use baton_runtime::Clock;
 use http::HeaderValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::receiver::{Names, Receiver, client};
+use crate::{
+    receiver::{Names, Receiver, client},
+    standard_webhooks::verify,
+};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients/standard_webhooks.py");
-/// The version that `scripts/setup` installs.
-const VERSION: &str = "1.1.0";
 const BODY: &str = r#"{"type":"task.completed","title":"Grüße, 世界 🎉"}"#;
-
-/// A Python with standardwebhooks: the first on the PATH, to which `scripts/env.sh` adds the one of `scripts/setup`.
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let import = "import sys, importlib.metadata as m; sys.exit(m.version('standardwebhooks') != sys.argv[1])";
-    let has_package = |python: &PathBuf| {
-        let tried = Command::new(python).args(["-c", import, VERSION]).stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|folder| folder.join("python3")).find(has_package);
-    found.unwrap_or_else(|| panic!("no standardwebhooks {VERSION}: run scripts/setup --tests, and this by ./test"))
-});
-
-/// Verifies a received message with a secret.
-fn verify(secret: &SigningSecret, headers: &Map<String, Value>, body: &str) -> Output {
-    let message = json!({"secret": secret.expose(), "headers": headers, "body": body});
-    let pipes =
-        Command::new(&*PYTHON).arg(SCRIPT).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = pipes.unwrap();
-    child.stdin.take().unwrap().write_all(message.to_string().as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
 
 /// Sends a message that is signed with these secrets, and returns what arrives: headers and body.
 async fn deliver(secrets: &[SigningSecret]) -> (Map<String, Value>, String) {
@@ -56,8 +26,7 @@ async fn deliver(secrets: &[SigningSecret]) -> (Map<String, Value>, String) {
     assert_eq!(client.send(request).await.unwrap().status, 204);
     let request = receiver.requests().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    let headers = head.lines().skip(1).map(|line| line.split_once(": ").unwrap());
-    (headers.map(|(name, value)| (name.to_owned(), value.into())).collect(), body.to_owned())
+    (crate::standard_webhooks::headers(head), body.to_owned())
 }
 
 #[tokio::test]
@@ -65,14 +34,14 @@ async fn standardwebhooks_verifies_what_arrives() {
     let (new, old, foreign) = (SigningSecret::generate(), SigningSecret::generate(), SigningSecret::generate());
     let (headers, body) = deliver(&[new.clone(), old.clone()]).await;
     for secret in [&new, &old] {
-        let verified = verify(secret, &headers, &body);
+        let verified = verify(&secret.expose(), &headers, &body);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
         let read: Value = serde_json::from_slice(&verified.stdout).unwrap();
         assert_eq!(read, serde_json::from_str::<Value>(BODY).unwrap());
     }
 
     let assert_refused = |what: &str, secret: &SigningSecret, headers: &Map<String, Value>, body: &str, error: &str| {
-        let refused = verify(secret, headers, body);
+        let refused = verify(&secret.expose(), headers, body);
         let message = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(1) && message.contains(error), "{what}: {message}");
     };

@@ -202,7 +202,7 @@ impl Runner {
         message: (Uuid, usize),
         content: &Content,
     ) -> Result<Refusable<()>> {
-        if !self.limits.may_call_urls(rule.account_id, rule.created_by).await? {
+        if !self.memberships.may_call_urls(rule.account_id, rule.created_by).await? {
             return Ok(Err(Reason::WebhookNotAllowed));
         }
         let mut tx = self.db.begin(tenant(rule)).await?;

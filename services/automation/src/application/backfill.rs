@@ -1,13 +1,16 @@
-//! Tasks that are in a state already when a rule that waits for it is enabled: they wait from then on.
+//! Tasks that are in a state already when a rule that waits for it is enabled: they wait from then on, or with `existing` from the
+//! time when they came into it.
+
+use std::collections::HashMap;
 
 use baton_catalog::EventType;
 use baton_clients::is_access_revoked;
 use baton_errors::{Error, Result};
 use baton_proto::{
-    baton::task::v1::{Task, TaskFilter, TaskStatus},
-    convert::timestamp,
+    baton::task::v1::{Task, TaskFilter, TaskStateTimes, TaskStatus},
+    convert::{datetime, timestamp},
 };
-use baton_rules::{Occurrence, Trigger, TriggerType};
+use baton_rules::{Lasting, Occurrence, Trigger, TriggerType};
 use baton_store::{Tenant, Tx, jobs::NewJob};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -75,12 +78,32 @@ pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
             page => page?,
         };
         seen += tasks.len();
-        let occurrences = tasks.iter().filter_map(|task| occurrence(&rule, kind, task, since));
+        let times = match trigger.existing && !tasks.is_empty() {
+            false => HashMap::new(),
+            true => {
+                let ids = tasks.iter().map(|task| task.id.clone()).collect();
+                match runner.tasks.state_times(&credentials, ids).await {
+                    Err(error) if is_access_revoked(error.reason()) => return Ok(()),
+                    times => times?,
+                }
+            }
+        };
+        let occurrences = tasks.iter().filter_map(|task| {
+            let in_state_since = times.get(&task.id).and_then(|times| state_since(trigger, times));
+            Some(Occurrence { in_state_since, ..occurrence(&rule, kind, task, since)? })
+        });
         let waits = occurrences.filter_map(|occurrence| StateTimer::of(rule.id, trigger, &occurrence));
         // A due time that is nearer was there before the rule.
-        let waits: Vec<StateTimer> = waits.filter(|wait| wait.fires_at > since).collect();
+        let mut waits: Vec<StateTimer> =
+            waits.filter(|wait| trigger.before_seconds.is_none() || wait.fires_at > since).collect();
         let mut tx = runner.db.begin(Tenant::account(account_id)).await?;
         store::rule::lock_keys(&mut tx, &[rule.id]).await?;
+        if trigger.existing {
+            // It may have run for the state before it was disabled.
+            let tasks: Vec<Uuid> = waits.iter().map(|wait| wait.task_id).collect();
+            let last = store::execution::last_of_tasks(&mut tx, rule.id, &tasks).await?;
+            waits.retain(|wait| last.get(&wait.task_id) < wait.occurrence.in_state_since.as_ref());
+        }
         store::timer::set(&mut tx, waits, true).await?;
         tx.commit().await?;
         token = next;
@@ -94,14 +117,30 @@ pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
 /// trigger names no state.
 fn tasks_in_state(trigger: &Trigger, now: DateTime<Utc>) -> Option<(TaskFilter, EventType)> {
     if trigger.before_seconds.is_some() {
-        let open = [TaskStatus::Pending, TaskStatus::InProgress, TaskStatus::Paused];
-        let status = open.into_iter().map(Into::into).collect();
-        let filter = TaskFilter { status, due_from: Some(timestamp(now)), ..TaskFilter::default() };
+        let filter = TaskFilter { status: open(), due_from: Some(timestamp(now)), ..TaskFilter::default() };
         return Some((filter, EventType::TaskUpdated));
+    }
+    if trigger.kind == TriggerType::TaskAssigned {
+        let filter = TaskFilter { status: open(), unassigned: Some(false), ..TaskFilter::default() };
+        return Some((filter, EventType::TaskAssigned));
     }
     let status = status(trigger)?;
     let filter = TaskFilter { status: vec![status.into()], ..TaskFilter::default() };
     Some((filter, event_type(trigger.kind, status)?))
+}
+
+/// The statuses of open tasks.
+fn open() -> Vec<i32> {
+    [TaskStatus::Pending, TaskStatus::InProgress, TaskStatus::Paused].map(Into::into).to_vec()
+}
+
+/// Since when a task has been in the state that has to last.
+fn state_since(trigger: &Trigger, times: &TaskStateTimes) -> Option<DateTime<Utc>> {
+    let since = match trigger.kind.lasting()? {
+        Lasting::Status => times.status_since.as_ref(),
+        Lasting::Assignee => times.assignee_since.as_ref(),
+    };
+    since.and_then(datetime)
 }
 
 /// The status that a trigger leads to; `None` if it depends on the event.
@@ -146,5 +185,6 @@ fn occurrence(rule: &Rule, kind: EventType, task: &Task, since: DateTime<Utc>) -
         late: false,
         depth: 0,
         rule_id: None,
+        in_state_since: None,
     })
 }

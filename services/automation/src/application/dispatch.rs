@@ -23,9 +23,9 @@ pub(crate) const RUN: &str = "automation.run";
 /// Accounts whose rules are kept.
 const MAX_KEPT: usize = 1_000;
 /// The distance of two runs of an account in the queue: longer than a run takes, so that an account with many of them has the later
-/// places.
+/// positions.
 const SLOT: TimeDelta = TimeDelta::seconds(1);
-/// How far in the past the first place of an account is. It has no later place than now.
+/// How far in the past the first position of an account is. It has no later one than now.
 const HEAD_START: TimeDelta = TimeDelta::hours(1);
 
 /// A rule to run on an event, if its conditions hold. Ids and states only.
@@ -152,7 +152,7 @@ fn closed(index: &RuleIndex, account_id: Uuid, occurrences: &[Occurrence]) -> Ve
 
 /// Enqueues runs of the transaction's account. Those on one task run one after the other, in this order.
 ///
-/// Work is begun in the order of its due time. An account's next place in the queue moves by [`SLOT`] with each run, and never
+/// Work is begun in the order of its due time. An account's next position in the queue moves by [`SLOT`] with each run, and never
 /// lags behind [`HEAD_START`] ago: so an account with much work does not delay one with little (start-time fair queuing).
 ///
 /// # Errors
@@ -161,21 +161,21 @@ pub(crate) async fn enqueue(tx: &mut Tx, runs: &[Run]) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let places = places(tx, runs.len(), SLOT).await?;
+    let positions = positions(tx, runs.len(), SLOT).await?;
     let mut jobs = Vec::new();
-    for (run, place) in runs.iter().zip(places) {
+    for (run, position) in runs.iter().zip(positions) {
         let lane = run.occurrence.task_id.unwrap_or(run.rule_id);
-        let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(place);
+        let job = NewJob::new(RUN, run)?.in_lane(lane.to_string()).due_at(position);
         jobs.push(job.unique(format!("{}:{}:{}", run.rule_id, run.occurrence.event_id, run.repetition)));
     }
     tx.enqueue_jobs(jobs).await
 }
 
-/// The due times of work of the transaction's account, each of which takes so long: its next places in the queue.
+/// The due times of work of the transaction's account, each of which takes so long: its next positions in the queue.
 ///
 /// # Errors
 /// Those of the database.
-pub(super) async fn places(tx: &mut Tx, count: usize, length: TimeDelta) -> Result<Vec<DateTime<Utc>>> {
+pub(super) async fn positions(tx: &mut Tx, count: usize, length: TimeDelta) -> Result<Vec<DateTime<Utc>>> {
     let now = tx.db().clock().now();
     let count = i32::try_from(count).map_err(Error::internal)?;
     let first = store::account::take_slots(tx, now - HEAD_START, length * count).await?;

@@ -24,7 +24,7 @@ use super::{
     situation::{self, TaskSnapshot},
 };
 use crate::{
-    clients::{limits::AccountLimits, task::TaskClient},
+    clients::{memberships::Memberships, task::TaskClient},
     convert::{self, event::RULE},
     events::publish,
     execution::{Execution, ExecutionStatus, MAX_LIMITED_MINUTES, MAX_PER_TASK_AND_HOUR, Outcome, RETRY_FOR, limit},
@@ -43,7 +43,7 @@ pub(crate) struct Runner {
     pub(crate) tasks: TaskClient,
     pub(crate) delegations: Delegations,
     pub(crate) notifications: Notifications,
-    pub(crate) limits: AccountLimits,
+    pub(crate) memberships: Memberships,
 }
 
 /// A rule that is run by a worker.
@@ -133,7 +133,7 @@ impl Runner {
         if definition.condition.evaluate(&observed.facts) != Some(true) {
             return Ok(None);
         }
-        let per_hour = self.limits.executions_per_hour(rule.account_id, rule.created_by).await?;
+        let per_hour = self.memberships.executions_per_hour(rule.account_id, rule.created_by).await?;
         let now = self.db.clock().now();
         let mut execution = Execution {
             id: self.db.clock().new_id(),

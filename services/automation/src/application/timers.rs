@@ -95,8 +95,8 @@ async fn fire(db: &Db, account_id: Uuid, ids: &[Uuid]) -> Result<usize> {
     }
     set_next(&mut tx, &rules).await?;
     dispatch::enqueue(&mut tx, &runs).await?;
-    let places = dispatch::places(&mut tx, selections.len(), SELECTION).await?;
-    let jobs = selections.iter().zip(places).map(|(selection, at)| Ok(NewJob::new(SELECT, selection)?.due_at(at)));
+    let positions = dispatch::positions(&mut tx, selections.len(), SELECTION).await?;
+    let jobs = selections.iter().zip(positions).map(|(selection, at)| Ok(NewJob::new(SELECT, selection)?.due_at(at)));
     tx.enqueue_jobs(jobs.collect::<Result<_>>()?).await?;
     tx.commit().await?;
     Ok(locked.len())

@@ -31,18 +31,18 @@ pub(crate) const SEND: &str = "automation.webhook";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an attempt may be under way: its time, and some to note that it began.
 const SENDING: Duration = Duration::from_secs(15);
-/// [`TIMEOUT`], for places in the queue.
+/// [`TIMEOUT`], for positions in the queue.
 const ATTEMPT: TimeDelta = TimeDelta::seconds(10);
 /// Attempts of this process at a time, for accounts whose receivers answer: fewer than its workers, which do other work too.
 const MAX_AT_A_TIME: usize = 3;
-/// The same for accounts with a receiver that did not answer lately. They leave the other room to those that do not wait.
+/// The same for accounts with a receiver that did not answer lately. They leave the other permits to those that do not wait.
 const MAX_SLOW_AT_A_TIME: usize = 1;
 /// How long an account counts as slow after an attempt without an answer.
 const SLOW_FOR: Duration = Duration::from_secs(300);
 /// Accounts that are remembered as slow.
 const MAX_SLOW: usize = 10_000;
-/// Delay of an attempt for which there is no room, by whether the account is slow.
-const NO_ROOM: [TimeDelta; 2] = [TimeDelta::seconds(1), TimeDelta::seconds(5)];
+/// Delay of an attempt for which there is no permit, by whether the account is slow.
+const NO_PERMIT: [TimeDelta; 2] = [TimeDelta::seconds(1), TimeDelta::seconds(5)];
 /// Delay of a job whose execution still runs.
 const SOON: TimeDelta = TimeDelta::seconds(1);
 /// Number of the job of a message whose jobs were dropped.
@@ -58,7 +58,7 @@ pub(crate) struct Attempt {
     delivery_id: Uuid,
     /// Tells the jobs of one message apart.
     job: i32,
-    /// Its place in the queue.
+    /// Its position in the queue.
     due_at: DateTime<Utc>,
 }
 
@@ -68,8 +68,8 @@ pub(crate) struct Sender {
     pub(crate) runner: Runner,
     pub(crate) client: Client,
     pub(crate) sealer: Sealer,
-    room: Arc<Semaphore>,
-    slow_room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    slow_permits: Arc<Semaphore>,
     /// Until when accounts are slow.
     slow: Arc<Mutex<HashMap<Uuid, Instant>>>,
 }
@@ -111,10 +111,10 @@ pub(crate) async fn enqueue(
         return Ok(true);
     }
     // Accounts take turns, also while receivers of one of them hang.
-    let due_at = dispatch::places(tx, 1, ATTEMPT).await?.pop().unwrap_or(delivery.created_at);
+    let due_at = dispatch::positions(tx, 1, ATTEMPT).await?.pop().unwrap_or(delivery.created_at);
     let attempt = Attempt { account_id: rule.account_id, rule_id: rule.id, delivery_id: id, job: 0, due_at };
     attempt.enqueue(tx).await?;
-    // The place in the queue has locked the account, so concurrent messages are counted.
+    // The position in the queue has locked the account, so concurrent messages are counted.
     Ok(!store::webhook::exceeds(tx, MAX_PENDING).await?)
 }
 
@@ -133,9 +133,9 @@ impl Attempt {
 
 impl Sender {
     pub(crate) fn new(runner: Runner, client: Client, sealer: Sealer) -> Self {
-        let (room, slow_room) = (Semaphore::new(MAX_AT_A_TIME), Semaphore::new(MAX_SLOW_AT_A_TIME));
-        let (room, slow_room) = (Arc::new(room), Arc::new(slow_room));
-        Self { runner, client, sealer, room, slow_room, slow: Arc::default() }
+        let (permits, slow_permits) = (Semaphore::new(MAX_AT_A_TIME), Semaphore::new(MAX_SLOW_AT_A_TIME));
+        let (permits, slow_permits) = (Arc::new(permits), Arc::new(slow_permits));
+        Self { runner, client, sealer, permits, slow_permits, slow: Arc::default() }
     }
 
     fn is_slow(&self, account_id: Uuid) -> bool {
@@ -143,7 +143,7 @@ impl Sender {
         slow.get(&account_id).is_some_and(|until| Instant::now() < *until)
     }
 
-    /// An attempt of the account had no answer: it does not wait in the room of others for the next one.
+    /// An attempt of the account had no answer: it does not take a permit of others for the next one.
     fn remember_slow(&self, account_id: Uuid) {
         let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
         if slow.len() >= MAX_SLOW {
@@ -175,10 +175,10 @@ impl Sender {
         let db = &self.runner.db;
         let tenant = Tenant::account(attempt.account_id);
         let is_slow = self.is_slow(attempt.account_id);
-        let room = if is_slow { &self.slow_room } else { &self.room };
-        let Ok(_room) = room.try_acquire() else {
+        let permits = if is_slow { &self.slow_permits } else { &self.permits };
+        let Ok(_permit) = permits.try_acquire() else {
             let mut tx = db.begin(tenant).await?;
-            attempt.again(&mut tx, NO_ROOM[usize::from(is_slow)]).await?;
+            attempt.again(&mut tx, NO_PERMIT[usize::from(is_slow)]).await?;
             return tx.commit().await;
         };
         let mut tx = db.begin_read(tenant).await?;
@@ -219,7 +219,7 @@ impl Sender {
     /// Whether the rule's creator may let it call URLs now.
     async fn may_send(&self, rule: &Rule) -> Result<bool> {
         match self.runner.credentials_of(rule, 1).await {
-            Ok(_) => self.runner.limits.may_call_urls(rule.account_id, rule.created_by).await,
+            Ok(_) => self.runner.memberships.may_call_urls(rule.account_id, rule.created_by).await,
             Err(error) if is_access_revoked(error.reason()) => {
                 self.runner.handle_revocation(rule, error).await?;
                 Ok(false)

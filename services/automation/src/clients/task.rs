@@ -1,17 +1,19 @@
 //! The task service, with the rights of a person.
 
+use std::collections::HashMap;
+
 use baton_clients::{ActingCredentials, Peer, is_access_revoked};
 use baton_errors::{Error, Reason, Result, reason_of};
 use baton_proto::{
     baton::{
         api::v1::Page,
         task::v1::{
-            ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskRequest,
-            ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest, ListWatchersRequest,
-            SuggestAssigneesRequest, Task, TaskFilter, access_service_client::AccessServiceClient,
-            assignment_service_client::AssignmentServiceClient, bulk_service_client::BulkServiceClient,
-            comment_service_client::CommentServiceClient, task_service_client::TaskServiceClient,
-            watcher_service_client::WatcherServiceClient,
+            ChangeTasksRequest, CreateCommentRequest, CreateTaskRequest, FilterViewersRequest, GetTaskEventRequest,
+            GetTaskRequest, ListStateTimesRequest, ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest,
+            ListWatchersRequest, SuggestAssigneesRequest, Task, TaskFilter, TaskHistoryEvent, TaskStateTimes,
+            access_service_client::AccessServiceClient, assignment_service_client::AssignmentServiceClient,
+            bulk_service_client::BulkServiceClient, comment_service_client::CommentServiceClient,
+            task_service_client::TaskServiceClient, watcher_service_client::WatcherServiceClient,
         },
         tenancy::v1::{FindMembersRequest, FoundMember, member_service_client::MemberServiceClient},
     },
@@ -127,6 +129,38 @@ impl TaskClient {
             async |task, request| answer(TaskServiceClient::new(task).list_task_history(request).await),
         );
         response.await?.map_err(Error::from)
+    }
+
+    /// Since when tasks have been in their states, by task; those that the person does not see are left out.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn state_times(
+        &self,
+        credentials: &ActingCredentials,
+        task_ids: Vec<String>,
+    ) -> Result<HashMap<String, TaskStateTimes>> {
+        let message = ListStateTimesRequest { task_ids };
+        let response = self.task.call(
+            || credentials.request(message.clone()),
+            async |task, request| answer(TaskServiceClient::new(task).list_state_times(request).await),
+        );
+        let times = response.await?.map_err(Error::from)?.tasks;
+        Ok(times.into_iter().map(|times| (times.task_id.clone(), times)).collect())
+    }
+
+    /// An event of a task that the person sees, with the task before and after it.
+    ///
+    /// # Errors
+    /// TASK_NOT_FOUND, UNAVAILABLE, and those of ended rights.
+    pub(crate) async fn event(&self, credentials: &ActingCredentials, id: Uuid) -> Result<TaskHistoryEvent> {
+        let message = GetTaskEventRequest { id: id.to_string() };
+        let response = self.task.call(
+            || credentials.request(message.clone()),
+            async |task, request| answer(TaskServiceClient::new(task).get_task_event(request).await),
+        );
+        let event = response.await?.map_err(Error::from)?.event;
+        event.ok_or_else(|| Error::internal("task returned no event"))
     }
 
     /// Those of the members who see the task.

@@ -51,6 +51,7 @@ pub(crate) fn occurrence(event: &Envelope) -> Result<Occurrence> {
         late,
         depth: via.map_or(0, |via| u16::try_from(via.depth).unwrap_or(u16::MAX)),
         rule_id: via.and_then(rule_of),
+        in_state_since: None,
     })
 }
 
@@ -75,7 +76,8 @@ fn task_event(payload: &Payload) -> Option<&TaskEvent> {
         | Payload::TaskCanceled(task)
         | Payload::TaskReopened(task)
         | Payload::TaskDueSoon(task)
-        | Payload::TaskOverdue(task) => Some(task),
+        | Payload::TaskOverdue(task)
+        | Payload::TaskUnblocked(task) => Some(task),
         _ => None,
     }
 }

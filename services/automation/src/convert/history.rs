@@ -1,4 +1,4 @@
-//! The past of tasks, for backtests.
+//! The past of tasks, for tests and backtests.
 
 use baton_catalog::EventType;
 use baton_errors::{Error, Result};
@@ -77,6 +77,7 @@ fn occurrences(past: &TaskHistoryEvent, before: Option<&Task>) -> Result<Vec<Occ
         late: false,
         depth: past.via.as_ref().map_or(0, |via| u16::try_from(via.depth).unwrap_or(u16::MAX)),
         rule_id: past.via.as_ref().and_then(event::rule_of),
+        in_state_since: None,
     };
     if kind == EventType::TaskCreated && after.assigned_by.is_some() {
         // One entry, but two events.

@@ -51,7 +51,7 @@ impl baton_events::Handler for Handler {
             matches!(kind, Some(EventType::MemberRemoved | EventType::DelegationEnded))
         };
         let tenant = tx.tenant();
-        // First, because the places in the queue are taken last everywhere.
+        // First, because the positions in the queue are taken last everywhere.
         for delivery in events.iter().filter(is_revocation) {
             self.handle(tx, &delivery.event).await?;
             if tx.tenant() != tenant {

@@ -2,18 +2,14 @@
 
 use baton_access::{Principal, principal};
 use baton_errors::{Error, Reason, Result};
-use baton_proto::{
-    baton::automation::v1::{
-        ActionPreview, AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter,
-        AutomationWarning, BacktestAutomationRequest, BacktestAutomationResponse, ConditionVerdict,
-        CreateAutomationRequest, CreateAutomationResponse, CreateRecurringReminderRequest,
-        CreateRecurringReminderResponse, DeleteAutomationRequest, DeleteAutomationResponse, GetAutomationRequest,
-        GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
-        ListAutomationsResponse, ReminderFrequency, TestAutomationRequest, TestAutomationResponse,
-        ToggleAutomationRequest, ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
-        automation_service_server::AutomationService,
-    },
-    convert::to_struct,
+use baton_proto::baton::automation::v1::{
+    AdoptAutomationRequest, AdoptAutomationResponse, Automation, AutomationFilter, AutomationWarning,
+    BacktestAutomationRequest, BacktestAutomationResponse, CreateAutomationRequest, CreateAutomationResponse,
+    CreateRecurringReminderRequest, CreateRecurringReminderResponse, DeleteAutomationRequest, DeleteAutomationResponse,
+    GetAutomationRequest, GetAutomationResponse, GetCatalogueRequest, GetCatalogueResponse, ListAutomationsRequest,
+    ListAutomationsResponse, ReminderFrequency, TestAutomationRequest, TestAutomationResponse, ToggleAutomationRequest,
+    ToggleAutomationResponse, UpdateAutomationRequest, UpdateAutomationResponse,
+    automation_service_server::AutomationService,
 };
 use baton_rules::{
     Action,
@@ -21,15 +17,14 @@ use baton_rules::{
 };
 use baton_store::{Idempotency, Page, Preconditions, Tx};
 use chrono_tz::Tz;
-use serde_json::json;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{AUDIENCE, Rpc, actor, backtest, catalogue, require_task_rights, rule_id};
+use super::{AUDIENCE, Rpc, actor, backtest, catalogue, preview, require_task_rights, rule_id};
 use crate::{
-    application::{deletion, pausing, preview, timers},
-    clients::limits::may_call_urls,
-    convert::{event, execution::status, rule as convert},
+    application::{deletion, pausing, timers},
+    clients::memberships::may_call_urls,
+    convert::{event, rule as convert},
     events::publish,
     reminder::{self, Frequency},
     rule::{MAX_RULES_PER_ACCOUNT, MAX_RULES_PER_PERSON, PausedReason, Rule, Terms},
@@ -256,50 +251,7 @@ impl AutomationService for Rpc {
         &self,
         request: Request<TestAutomationRequest>,
     ) -> Result<Response<TestAutomationResponse>, Status> {
-        let principal = principal(&request)?;
-        let TestAutomationRequest { automation, automation_id, task_id } = request.get_ref();
-        let (rule, path) = self.rule_of(principal, (automation.as_ref(), automation_id.as_deref())).await?;
-        let Rule { name, terms, .. } = rule;
-        let definition = terms.definition(path)?;
-        webhook::check_urls(&terms.actions, &self.allowed_networks, path)?;
-        if definition.trigger.has_task() != task_id.is_some() {
-            return Err(Error::invalid("task_id", "must be given if the trigger is about tasks, and only then").into());
-        }
-        let task_id =
-            task_id.as_deref().map(|id| id.parse().map_err(|_| Error::from(Reason::TaskNotFound))).transpose()?;
-        let account_id = principal.account_id();
-        let credentials = self.delegations.credentials_of_caller(&principal.caller, account_id, AUDIENCE).await?;
-        let now = self.db.clock().now();
-        let found = preview::preview(
-            &self.tasks,
-            &credentials,
-            (&name, &definition, may_call_urls(principal.role())),
-            task_id,
-            now,
-        )
-        .await?;
-        let conditions = found.conditions.into_iter().map(|leaf| {
-            let values = json!({"expected": leaf.value, "actual": leaf.actual});
-            ConditionVerdict {
-                path: leaf.path,
-                field: leaf.field,
-                op: leaf.op.name().to_owned(),
-                held: leaf.held == Some(true),
-                values: values.as_object().cloned().map(to_struct),
-            }
-        });
-        let actions = found.actions.into_iter().map(|(outcome, description)| ActionPreview {
-            r#type: outcome.kind,
-            outcome: status(outcome.outcome).into(),
-            reason: outcome.reason,
-            description,
-        });
-        Ok(Response::new(TestAutomationResponse {
-            matches: found.matches,
-            conditions: conditions.collect(),
-            actions: actions.collect(),
-            sentence: definition.sentence(),
-        }))
+        Ok(Response::new(preview::run(self, principal(&request)?, request.get_ref()).await?))
     }
 
     async fn backtest_automation(

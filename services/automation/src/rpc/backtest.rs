@@ -20,10 +20,10 @@ const MAX_BACKTEST: TimeDelta = TimeDelta::days(30);
 const MAX_BACKTEST_MATCHES: usize = 100;
 /// Backtests of this process at a time.
 const MAX_BACKTESTS: usize = 4;
-/// Room for a backtest: one of an account at a time, so that none keeps the others out.
-struct Room(Backtests, Uuid);
+/// A permit for a backtest: one of an account at a time, so that none keeps the others out.
+struct Permit(Backtests, Uuid);
 
-impl Room {
+impl Permit {
     fn take(running: &Backtests, account_id: Uuid) -> Option<Self> {
         let mut accounts = running.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = accounts.len() < MAX_BACKTESTS && accounts.insert(account_id);
@@ -31,7 +31,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
@@ -64,7 +64,7 @@ pub(super) async fn run(
     if from >= to || to - from > MAX_BACKTEST {
         return Err(Error::invalid("from", "must be before `to`, by at most 30 days"));
     }
-    let Some(_room) = Room::take(&rpc.backtests, principal.account_id()) else {
+    let Some(_permit) = Permit::take(&rpc.backtests, principal.account_id()) else {
         return Err(Error::from(Reason::Busy));
     };
     let (timezone, sentence) = (definition.timezone, definition.sentence());

@@ -1,10 +1,10 @@
-//! Accounts: their places in the queue, and their executions in an hour.
+//! Accounts: their positions in the queue, and their executions in an hour.
 
 use baton_errors::Result;
 use baton_store::Tx;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Takes places of this length, the first not before `start`. Returns the first.
+/// Takes positions of this length, the first not before `start`. Returns the first.
 pub(crate) async fn take_slots(tx: &mut Tx, start: DateTime<Utc>, length: TimeDelta) -> Result<DateTime<Utc>> {
     let account_id = tx.tenant().account_id;
     let next = sqlx::query_scalar!(

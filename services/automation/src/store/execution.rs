@@ -1,6 +1,6 @@
 //! Executions.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use baton_errors::{Error, Result};
 use baton_rules::Occurrence;
@@ -153,6 +153,24 @@ pub(crate) async fn save(tx: &mut Tx, execution: &Execution, acting: Option<Dura
     .execute(tx.connection())
     .await?;
     Ok(saved.rows_affected() == 1)
+}
+
+/// When a rule last ran on each of these tasks.
+pub(crate) async fn last_of_tasks(
+    tx: &mut ReadTx,
+    rule_id: Uuid,
+    task_ids: &[Uuid],
+) -> Result<HashMap<Uuid, DateTime<Utc>>> {
+    let account_id = tx.tenant().account_id;
+    let rows = sqlx::query!(
+        r#"select task_id as "task_id!", max(started_at) as "started_at!" from automation.executions
+           where account_id = $1 and rule_id = $2 and task_id = any($3) group by task_id"#,
+        account_id,
+        rule_id,
+        task_ids,
+    );
+    let rows = rows.fetch_all(tx.connection()).await?;
+    Ok(rows.into_iter().map(|row| (row.task_id, row.started_at)).collect())
 }
 
 /// Lets a locked execution that has ended run again.

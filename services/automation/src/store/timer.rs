@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::state_timer::{StateChange, StateTimer, is_open, stored};
 
-/// A timer that is due.
+/// A timer that fires.
 #[derive(Debug, Clone)]
-pub(crate) struct DueTimer {
+pub(crate) struct FiringTimer {
     pub(crate) rule_id: Uuid,
     pub(crate) fires_at: DateTime<Utc>,
     pub(crate) is_schedule: bool,
@@ -153,7 +153,7 @@ pub(crate) async fn rules_of(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>> {
 }
 
 /// What locked timers are for, by their ids.
-pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, DueTimer>> {
+pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, FiringTimer>> {
     let account_id = tx.tenant().account_id;
     let rows = sqlx::query!(
         r#"select id, rule_id, kind, fires_at, occurrence as "occurrence: Json<Occurrence>"
@@ -165,7 +165,7 @@ pub(crate) async fn get(tx: &mut Tx, ids: &[Uuid]) -> Result<HashMap<Uuid, DueTi
     let timer = rows.map(|row| {
         let is_schedule = row.kind == "schedule";
         let timer =
-            DueTimer { rule_id: row.rule_id, fires_at: row.fires_at, is_schedule, occurrence: row.occurrence.0 };
+            FiringTimer { rule_id: row.rule_id, fires_at: row.fires_at, is_schedule, occurrence: row.occurrence.0 };
         (row.id, timer)
     });
     Ok(timer.collect())

@@ -3,8 +3,9 @@
 use baton_proto::baton::{
     automation::v1::{ExecutionStatus, TriggerType},
     task::v1::{
-        CompleteTaskRequest, CreateTaskRequest, ListCommentsRequest, ListTasksRequest, TaskPriority, TaskStatus,
-        comment_service_client::CommentServiceClient,
+        AddDependencyRequest, CancelTaskRequest, CompleteTaskRequest, CreateTaskRequest, ListCommentsRequest,
+        ListTasksRequest, TaskPriority, TaskStatus, comment_service_client::CommentServiceClient,
+        structure_service_client::StructureServiceClient,
     },
 };
 use baton_testkit::eventually;
@@ -190,4 +191,25 @@ async fn new_member_is_welcomed_with_a_task() {
     let request = fixture.call(boss, ListTasksRequest::default());
     let tasks = fixture.tasks().list_tasks(request).await.unwrap().into_inner().tasks;
     assert_eq!(tasks.iter().map(|task| &*task.title).collect::<Vec<_>>(), ["Welcome them"]);
+}
+
+#[tokio::test]
+async fn end_of_the_last_blocker_starts_the_task_that_waited() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let start = json!({"type": "set_status", "status": "in_progress"});
+    let rule = fixture.rule(ada, TriggerType::TaskUnblocked, json!({"blocked": false}), &[start]).await;
+    assert_eq!(
+        rule.sentence,
+        "When a task is no longer blocked and the task is not blocked: bring it into the status in_progress."
+    );
+    let (roof, walls) = (fixture.create(ada, "Roof").await, fixture.create(ada, "Walls").await);
+    let message = AddDependencyRequest { id: roof.id.clone(), blocked_by: walls.id.clone() };
+    let mut structure = StructureServiceClient::new(fixture.task_channel());
+    structure.add_dependency(fixture.call(ada, message)).await.unwrap();
+    let cancel = CancelTaskRequest { id: walls.id.clone(), reason: None };
+    fixture.tasks().cancel_task(fixture.call(ada, cancel)).await.unwrap();
+    let [execution] = &fixture.ended(ada, &rule, 1).await[..] else { panic!("one execution") };
+    assert_eq!((&*execution.event_type, execution.task_id.as_ref()), ("task.unblocked", Some(&roof.id)));
+    assert_eq!(fixture.get(ada, &roof.id).await.status(), TaskStatus::InProgress);
 }

@@ -1,10 +1,15 @@
 //! Backtests: what a rule would have done is what it does.
 
+use std::collections::HashSet;
+
 use baton_errors::Reason;
 use baton_proto::{
     baton::{
-        automation::v1::{BacktestAutomationRequest, BacktestAutomationResponse, CreateAutomationRequest, TriggerType},
-        task::v1::{CreateTaskRequest, ResumeTaskRequest, TaskPriority},
+        automation::v1::{
+            BacktestAutomationRequest, BacktestAutomationResponse, CreateAutomationRequest, TestAutomationRequest,
+            TriggerType,
+        },
+        task::v1::{CreateTaskRequest, ResumeTaskRequest, Task, TaskPriority},
     },
     convert::{datetime, timestamp},
 };
@@ -14,6 +19,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, new_rule};
+
+/// Rules of the week that run at once.
+const AT_ONCE: usize = 5;
 
 async fn backtest(
     fixture: &Fixture,
@@ -28,6 +36,37 @@ async fn backtest(
         to: Some(timestamp(to)),
     };
     Ok(fixture.rules().backtest_automation(fixture.call(person, message)).await?.into_inner())
+}
+
+/// The tasks and types of the events since `seen` on which tests of these rules say that they would run.
+async fn tested(
+    fixture: &Fixture,
+    person: &Person,
+    rules: &[CreateAutomationRequest],
+    tasks: &[Task],
+    seen: &mut HashSet<String>,
+) -> Vec<(usize, String, String)> {
+    let mut matching = Vec::new();
+    for task in tasks {
+        for entry in fixture.timeline(person, &task.id).await {
+            if !seen.insert(entry.id.clone()) {
+                continue;
+            }
+            for (nth, rule) in rules.iter().enumerate() {
+                let message = TestAutomationRequest {
+                    automation: Some(rule.clone()),
+                    event_id: Some(entry.id.clone()),
+                    ..Default::default()
+                };
+                let tested = fixture.rules().test_automation(fixture.call(person, message)).await.unwrap().into_inner();
+                if tested.matches {
+                    let kind = format!("task.{}", entry.kind().as_str_name().trim_start_matches("TASK_EVENT_KIND_"));
+                    matching.push((nth, task.id.clone(), kind.to_lowercase()));
+                }
+            }
+        }
+    }
+    matching
 }
 
 /// Rows of the service's tables.
@@ -50,14 +89,14 @@ async fn backtest_finds_the_executions_of_a_week() {
     let rules: Vec<CreateAutomationRequest> = [
         (TriggerType::TaskPaused, json!({})),
         (TriggerType::TaskPaused, json!({"priority": "high"})),
-        (TriggerType::TaskPaused, json!({"for_seconds": 7_200})),
-        (TriggerType::TaskPaused, json!({"for_seconds": 7_200, "title": "Task 1"})),
         (TriggerType::TaskStatusChanged, json!({"to": "in_progress"})),
         (
             TriggerType::TaskUpdated,
             json!({"fields": ["priority"], "field": "assignee", "op": "is_empty", "value": true}),
         ),
         (TriggerType::TaskUpdated, json!({"fields": ["tags"]})),
+        (TriggerType::TaskPaused, json!({"for_seconds": 7_200})),
+        (TriggerType::TaskPaused, json!({"for_seconds": 7_200, "title": "Task 1"})),
         (TriggerType::TaskDueSoon, json!({"before_seconds": 86_400})),
     ]
     .into_iter()
@@ -73,6 +112,9 @@ async fn backtest_finds_the_executions_of_a_week() {
         fixture.clock.advance(TimeDelta::hours(hours));
         fixture.settle().await;
     };
+    // Those that run at once can be tested on each event, too.
+    let at_once = &rules[..AT_ONCE];
+    let (mut seen, mut predicted) = (HashSet::new(), Vec::new());
     let mut tasks = Vec::new();
     for n in 0..3 {
         let due_at = Some(timestamp(fixture.clock.now() + TimeDelta::hours(40 + n)));
@@ -101,15 +143,17 @@ async fn backtest_finds_the_executions_of_a_week() {
             later(1).await;
             fixture.pause_again(ada, one).await;
         }
+        predicted.extend(tested(&fixture, ada, at_once, &tasks, &mut seen).await);
         later(23).await;
     }
     fixture.set_priority_and_tag(ada, &tasks[0].id).await;
     fixture.settle().await;
+    predicted.extend(tested(&fixture, ada, at_once, &tasks, &mut seen).await);
     // The end itself is left out.
     fixture.clock.advance(TimeDelta::seconds(1));
     let to = fixture.clock.now();
     let before = rows(&fixture).await;
-    for (rule, saved) in rules.iter().zip(&saved) {
+    for (nth, (rule, saved)) in rules.iter().zip(&saved).enumerate() {
         let found = backtest(&fixture, ada, rule, (from, to)).await.unwrap();
         let replayed = found.first.iter().map(|found| (found.task_id.clone(), found.event_type.clone()));
         let mut replayed: Vec<(String, String)> = replayed.collect();
@@ -119,6 +163,12 @@ async fn backtest_finds_the_executions_of_a_week() {
         real.sort();
         assert!(!real.is_empty(), "{}", found.sentence);
         assert_eq!(replayed, real, "{}", found.sentence);
+        if nth < AT_ONCE {
+            let mut predicted: Vec<_> =
+                predicted.iter().filter(|it| it.0 == nth).map(|(_, task, kind)| (task.clone(), kind.clone())).collect();
+            predicted.sort();
+            assert_eq!(predicted, real, "{}", found.sentence);
+        }
         assert_eq!(found.days.iter().map(|day| day.matches).sum::<i32>(), found.matches);
         let times: Vec<_> = found.first.iter().map(|found| found.at.as_ref().and_then(datetime).unwrap()).collect();
         assert!(times.is_sorted() && times.iter().all(|time| (from..=to).contains(time)));
@@ -148,4 +198,49 @@ async fn backtest_has_bounds() {
     let refused = backtest(&fixture, ada, &commented, (now - TimeDelta::days(1), now)).await.unwrap_err();
     assert!(format!("{refused:?}").contains("automation.trigger_type"), "{refused:?}");
     assert_eq!(backtest(&fixture, ada, &rule, (now - TimeDelta::days(30), now)).await.unwrap().matches, 0);
+}
+
+/// Gives a task so many changes of its priority in the past.
+async fn change_often(fixture: &Fixture, task: &Task, changes: i32) {
+    sqlx::query(
+        "insert into task.task_events (id, account_id, task_id, version, kind, actor_id, occurred_at, changes)
+         select gen_random_uuid(), $1, $2, 1 + nth, 'updated', $3, now() - interval '1 hour',
+                jsonb_build_object('priority', case when nth % 2 = 0 then 'low' else 'high' end)
+         from generate_series(1, $4) nth",
+    )
+    .bind(fixture.team.account_id)
+    .bind(task.id.parse::<uuid::Uuid>().unwrap())
+    .bind(fixture.team.user_a1.user_id)
+    .bind(changes)
+    .execute(&fixture.context.admin())
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn account_runs_one_backtest_at_a_time_and_none_that_is_too_large() {
+    let fixture = Fixture::start().await;
+    let (ada, boss) = (&fixture.team.user_a1, &fixture.team.super_manager);
+    let now = fixture.clock.now();
+    let past = (now - TimeDelta::days(1), now);
+    let archive = json!({"type": "archive"});
+    let conditions = json!({"fields": ["priority"], "priority": "high"});
+    let rule = new_rule(TriggerType::TaskUpdated, conditions, &[archive]);
+    let task = fixture.create(ada, "Changed often").await;
+    change_often(&fixture, &task, 20_000).await;
+    // Of two at once, the one that comes second is refused.
+    let (one, other) = tokio::join!(backtest(&fixture, ada, &rule, past), backtest(&fixture, boss, &rule, past));
+    let (found, refused): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_ok);
+    let [Ok(found)] = &found[..] else { panic!("one is found: {refused:?}") };
+    let [Err(refused)] = &refused[..] else { panic!("one is refused") };
+    assert_eq!((found.events, reason(refused)), (20_000, Some(Reason::Busy)));
+    assert_eq!(found.matches, 10, "ten times an hour on one task");
+    backtest(&fixture, boss, &rule, past).await.unwrap();
+
+    let task = fixture.create(ada, "Changed even more often").await;
+    change_often(&fixture, &task, 80_001).await;
+    let refused = backtest(&fixture, ada, &rule, past).await.unwrap_err();
+    assert_eq!(reason(&refused), Some(Reason::BacktestTooLarge));
+    let details = format!("{:?}", tonic_types::StatusExt::get_error_details(&refused));
+    assert!(details.contains("100001") && details.contains("100000"), "{details}");
 }

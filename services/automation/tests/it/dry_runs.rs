@@ -4,7 +4,7 @@ use baton_errors::Reason;
 use baton_proto::{
     baton::{
         automation::v1::{ExecutionStatus, TestAutomationRequest, TestAutomationResponse, TriggerType},
-        task::v1::{CreateTaskRequest, TaskVisibility},
+        task::v1::{CreateTaskRequest, TaskPriority, TaskVisibility},
     },
     convert::to_object,
 };
@@ -76,6 +76,8 @@ async fn test_needs_a_rule_and_a_task_that_the_caller_sees() {
     let (ada, bob) = (&fixture.team.user_a1, &fixture.team.user_b1);
     let rule = fixture.try_rule(ada, archiving()).await.unwrap();
     let own = fixture.create(ada, "Mine").await;
+    let entry = fixture.timeline(ada, &own.id).await[0].id.clone();
+    let nothing = uuid::Uuid::now_v7().to_string();
     let saved = || TestAutomationRequest {
         automation_id: Some(rule.id.clone()),
         task_id: Some(own.id.clone()),
@@ -90,7 +92,36 @@ async fn test_needs_a_rule_and_a_task_that_the_caller_sees() {
         (ada, TestAutomationRequest { task_id: None, ..saved() }, Reason::ValidationFailed),
         (ada, TestAutomationRequest { automation: Some(archiving()), ..saved() }, Reason::ValidationFailed),
         (ada, TestAutomationRequest::default(), Reason::ValidationFailed),
+        (ada, TestAutomationRequest { event_id: Some(entry.clone()), ..saved() }, Reason::ValidationFailed),
+        (bob, TestAutomationRequest { task_id: None, event_id: Some(entry), ..new() }, Reason::TaskNotFound),
+        (ada, TestAutomationRequest { task_id: None, event_id: Some(nothing), ..saved() }, Reason::TaskNotFound),
     ] {
         assert_eq!(reason(&test(&fixture, person, message).await.unwrap_err()), Some(expected));
     }
+}
+
+#[tokio::test]
+async fn test_on_an_event_takes_the_task_as_it_was_then() {
+    let fixture = Fixture::start().await;
+    let ada = &fixture.team.user_a1;
+    let task = fixture.create(ada, "Ship it").await;
+    fixture.set_priority(ada, &task.id, TaskPriority::High).await;
+    fixture.set_priority(ada, &task.id, TaskPriority::Low).await;
+    fixture.touch(ada, &task.id, "Ship them").await;
+    let tag = json!({"type": "add_tag", "tag": "seen"});
+    let conditions =
+        json!({"fields": ["priority"], "all": [{"title": "Ship it"}, {"priority": "high"}, {"blocked": false}]});
+    let rule = new_rule(TriggerType::TaskUpdated, conditions, &[tag]);
+    let (mut matches, mut leaves) = (Vec::new(), Vec::new());
+    for entry in fixture.timeline(ada, &task.id).await {
+        let message =
+            TestAutomationRequest { automation: Some(rule.clone()), event_id: Some(entry.id), ..Default::default() };
+        let tested = test(&fixture, ada, message).await.unwrap();
+        matches.push(tested.matches);
+        leaves.push(tested.conditions.iter().map(|leaf| leaf.held).collect::<Vec<_>>());
+        assert_eq!(tested.actions[0].outcome(), ExecutionStatus::Succeeded);
+    }
+    // The task was created with another priority, and the last event changed another field.
+    assert_eq!(matches, [false, true, false, false]);
+    assert_eq!(leaves, [[true, false, true], [true, true, true], [true, false, true], [false, false, true]]);
 }

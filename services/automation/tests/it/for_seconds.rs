@@ -85,6 +85,43 @@ async fn task_that_is_paused_already_waits_from_the_moment_when_the_rule_is_enab
 }
 
 #[tokio::test]
+async fn time_before_the_rule_counts_if_it_says_so() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let boss = &fixture.team.super_manager;
+    let (long, short, assigned) = (
+        fixture.create(boss, "Paused for long").await,
+        fixture.create(boss, "Paused for an hour").await,
+        fixture.create(boss, "Assigned").await,
+    );
+    fixture.pause(boss, &long.id).await;
+    fixture.assign(boss, &assigned.id, &fixture.team.user_a1, false).await;
+    later(&fixture, TWO_HOURS / 2).await;
+    fixture.pause(boss, &short.id).await;
+    // The last change of the task is not that of its status.
+    fixture.touch(boss, &long.id, "Still paused").await;
+    later(&fixture, TWO_HOURS / 2).await;
+    let conditions = json!({"for_seconds": TWO_HOURS, "existing": true});
+    let tag = json!({"type": "add_tag", "tag": "late"});
+    let rule = fixture.rule(boss, TriggerType::TaskPaused, conditions.clone(), std::slice::from_ref(&tag)).await;
+    let of_assignee = fixture.rule(boss, TriggerType::TaskAssigned, conditions, std::slice::from_ref(&tag)).await;
+    let from_now = fixture.rule(boss, TriggerType::TaskAssigned, json!({"for_seconds": TWO_HOURS}), &[tag]).await;
+    // Of those that were so for long enough, one is. It is not late: it could not have been earlier.
+    let [execution] = &fixture.ended(boss, &rule, 1).await[..] else { panic!("one execution") };
+    assert_eq!((execution.task_id.as_ref(), execution.late), (Some(&long.id), false));
+    assert_eq!(fixture.ended(boss, &of_assignee, 1).await[0].task_id.as_ref(), Some(&assigned.id));
+    // What it has run for does not count when it is enabled again.
+    fixture.toggle(boss, &rule, false).await.unwrap();
+    fixture.toggle(boss, &rule, true).await.unwrap();
+    later(&fixture, TWO_HOURS / 2 + 1).await;
+    let executions = fixture.ended(boss, &rule, 2).await;
+    assert_eq!((executions.len(), executions[0].task_id.as_ref()), (2, Some(&short.id)));
+    assert!(fixture.history(boss, &from_now).await.is_empty());
+    later(&fixture, TWO_HOURS / 2).await;
+    assert_eq!(fixture.ended(boss, &from_now, 1).await[0].task_id.as_ref(), Some(&assigned.id));
+    assert_eq!(fixture.history(boss, &rule).await.len(), 2);
+}
+
+#[tokio::test]
 async fn state_that_was_left_after_its_time_runs_the_rule_late() {
     let mut fixture = Fixture::start_without_notification(Clock::fixed(Clock::system().now())).await;
     fixture.start_notification(crate::fixture::listener().await).await;

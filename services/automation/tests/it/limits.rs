@@ -1,6 +1,8 @@
 //! Limits that stop loops.
 
-use baton_proto::baton::automation::v1::{ExecutionStatus, GetAutomationRequest, PausedReason, TriggerType};
+use baton_proto::baton::automation::v1::{
+    DeleteAutomationRequest, ExecutionStatus, GetAutomationRequest, PausedReason, TriggerType,
+};
 use baton_testkit::eventually;
 use serde_json::json;
 
@@ -115,7 +117,7 @@ async fn rule_that_keeps_running_into_its_limits_is_paused() {
 async fn rings_of_rules_end() {
     let fixture = Fixture::start().await;
     let person = &fixture.team.user_a1;
-    for length in [1, 2, 4, 6] {
+    for length in 1..=6 {
         let task = fixture.create(person, &format!("Ring {length} step 0")).await;
         let mut rules = Vec::new();
         for step in 0..length {
@@ -135,7 +137,8 @@ async fn rings_of_rules_end() {
             assert!(within.len() <= 10, "a ring of {length}: {executions:?}");
             assert!(within.iter().all(|execution| execution.status() == ExecutionStatus::Succeeded));
             assert!(over.iter().all(|execution| execution.reason.as_deref() == Some("DEPTH_LIMIT")), "{over:?}");
-            fixture.toggle(person, rule, false).await.unwrap();
+            let delete = DeleteAutomationRequest { id: rule.id.clone() };
+            fixture.rules().delete_automation(fixture.call(person, delete)).await.unwrap();
         }
     }
 }

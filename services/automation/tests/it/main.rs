@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic fails the test")]
 
 mod fixture;
+#[path = "../../../../tests/clients/standard_webhooks.rs"]
+mod standard_webhooks;
 
 mod actions;
 mod backtests;
@@ -13,6 +15,7 @@ mod history;
 mod interruptions;
 mod limits;
 mod rights;
+mod rights_property;
 mod rules;
 mod schedules;
 mod webhooks;

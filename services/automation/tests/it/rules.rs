@@ -251,7 +251,7 @@ async fn catalogue_names_what_rules_are_made_of() {
         priority.ops
     );
     assert!(catalogue.fields.iter().all(|field| !field.ops.is_empty()));
-    assert_eq!((catalogue.triggers.len(), catalogue.actions.len()), (19, 11));
+    assert_eq!((catalogue.triggers.len(), catalogue.actions.len()), (20, 11));
 }
 
 #[tokio::test]

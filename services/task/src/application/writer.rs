@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     assignment_history::{AssignmentChange, AssignmentOrigin},
-    events::publish::task_event,
+    events::publish::{dependency, task_event},
     policy::succession,
     schedule::follow_ups::FollowUps,
     store::{self, task_batch::TaskBatch},
@@ -90,10 +90,14 @@ impl<'a> UnitOfWork<'a> {
 
     async fn write_batch(self, tx: &mut Tx) -> Result<Vec<Task>> {
         let policy = self.policy;
-        let Collected { tasks, starts, batch } = self.collect(tx)?;
+        let closes = |change: &&AppliedChange| change.before.is_open() && !change.after.is_open();
+        let closed: Vec<Uuid> = self.changed.iter().filter(closes).map(|change| change.after.id).collect();
+        let Collected { tasks, starts, mut batch } = self.collect(tx)?;
         if batch.entries.is_empty() {
             return Ok(tasks);
         }
+        let unblocked = store::dependency::lock_unblocked(tx, &closed).await?;
+        batch.events.extend(unblocked.iter().map(dependency::unblocked));
         if policy.one_running_timer {
             enforce_single_timer(tx, &starts).await?;
         }

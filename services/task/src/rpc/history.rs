@@ -1,14 +1,17 @@
 //! The past of tasks, for services that replay it.
 
 use baton_access::Principal;
-use baton_errors::{Error, Result};
-use baton_proto::baton::task::v1::{ListTaskHistoryRequest, ListTaskHistoryResponse, TaskHistoryEvent};
-use baton_store::via;
+use baton_errors::{Error, Reason, Result};
+use baton_proto::{
+    baton::task::v1::{ListTaskHistoryRequest, ListTaskHistoryResponse, TaskHistoryEvent, TaskStateTimes},
+    convert::timestamp,
+};
+use baton_store::{ReadTx, via};
 use chrono::TimeDelta;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{Rpc, subtasks::hide_parents};
+use super::{Rpc, lookup::parse_id, subtasks::hide_parents};
 use crate::{
     convert,
     policy::visibility::Actor,
@@ -46,23 +49,8 @@ pub(super) async fn list(
     };
     let after = after.map(|task_id| (task_id, request.after_version));
     let (mut events, mut has_more) = store::history::page(&mut tx, actor, range, after).await?;
-    let mut tasks: Vec<Task> = Vec::with_capacity(events.len());
-    for event in &events {
-        tasks.extend(event.before.clone());
-        tasks.push(event.after.clone());
-    }
-    // A task that others have moved under a parent does not say which.
-    hide_parents(&mut tx, actor, &mut tasks).await?;
+    hide_parents_of(&mut tx, actor, &mut events).await?;
     drop(tx);
-    let mut tasks = tasks.into_iter();
-    for event in &mut events {
-        if event.before.is_some() {
-            event.before = tasks.next();
-        }
-        if let Some(task) = tasks.next() {
-            event.after = task;
-        }
-    }
     let (mut page, mut length) = (Vec::with_capacity(events.len()), 0);
     for event in events {
         if length >= MAX_PAGE_LEN {
@@ -80,6 +68,56 @@ pub(super) async fn list(
     })
 }
 
+/// An event of a task that the caller sees.
+///
+/// # Errors
+/// TASK_NOT_FOUND, and those of the database.
+pub(super) async fn get(rpc: &Rpc, principal: &Principal, id: &str) -> Result<TaskHistoryEvent> {
+    let actor = Actor::of(principal);
+    let mut tx = rpc.db.begin_read(principal.tenant()).await?;
+    let mut events: Vec<HistoryEvent> = store::history::get(&mut tx, actor, parse_id(id)?).await?.into_iter().collect();
+    hide_parents_of(&mut tx, actor, &mut events).await?;
+    events.pop().map(to_proto).ok_or_else(|| Reason::TaskNotFound.into())
+}
+
+/// A task that others have moved under a parent does not say which.
+async fn hide_parents_of(tx: &mut ReadTx, actor: Actor<'_>, events: &mut [HistoryEvent]) -> Result<()> {
+    let mut tasks: Vec<Task> = Vec::with_capacity(events.len());
+    for event in &*events {
+        tasks.extend(event.before.clone());
+        tasks.push(event.after.clone());
+    }
+    hide_parents(tx, actor, &mut tasks).await?;
+    let mut tasks = tasks.into_iter();
+    for event in events {
+        if event.before.is_some() {
+            event.before = tasks.next();
+        }
+        if let Some(task) = tasks.next() {
+            event.after = task;
+        }
+    }
+    Ok(())
+}
+
+/// Since when those of the tasks that the caller sees have been in their states.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn state_times(rpc: &Rpc, principal: &Principal, task_ids: &[String]) -> Result<Vec<TaskStateTimes>> {
+    let ids: Vec<Uuid> = task_ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let mut tx = rpc.db.begin_read(principal.tenant()).await?;
+    let times = store::history::state_times(&mut tx, Actor::of(principal), &ids).await?;
+    Ok(times
+        .into_iter()
+        .map(|times| TaskStateTimes {
+            task_id: times.task_id.to_string(),
+            status_since: Some(timestamp(times.status_since)),
+            assignee_since: times.assignee_since.map(timestamp),
+        })
+        .collect())
+}
+
 fn to_proto(event: HistoryEvent) -> TaskHistoryEvent {
     let HistoryEvent { entry, before, after } = event;
     let time = entry.logged.occurred_at;
@@ -88,7 +126,7 @@ fn to_proto(event: HistoryEvent) -> TaskHistoryEvent {
         id: entry.id.to_string(),
         kind: entry.logged.kind.map(convert::to_event_kind).unwrap_or_default().into(),
         actor_id: entry.logged.actor_id.to_string(),
-        occurred_at: Some(baton_proto::convert::timestamp(time)),
+        occurred_at: Some(timestamp(time)),
         changed_fields: entry.logged.changes.keys().cloned().collect(),
         via: entry.via.map(via::to_proto),
         before: before.map(task),

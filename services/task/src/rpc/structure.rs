@@ -77,8 +77,13 @@ impl StructureService for Rpc {
         let mut tx = self.db.begin(principal.tenant()).await?;
         let task = get(&mut tx, actor, task_id).await?;
         actor.can_change(&task)?;
+        let unblocked = store::dependency::lock_unblocked(&mut tx, &[blocked_by]).await?;
+        let was_open = store::task::get(&mut tx, blocked_by).await?.is_some_and(|blocker| blocker.is_open());
         store::dependency::remove(&mut tx, task.id, blocked_by).await?;
         tx.publish(events::dependency(&task, blocked_by, false)).await?;
+        if let Some(task) = unblocked.iter().find(|it| was_open && it.id == task.id) {
+            tx.publish(events::unblocked(task)).await?;
+        }
         tx.commit().await?;
         Ok(Response::new(RemoveDependencyResponse {}))
     }

@@ -7,8 +7,9 @@ use baton_errors::{Error, Reason, Result};
 use baton_proto::baton::task::v1::{
     AcceptTaskRequest, AcceptTaskResponse, ArchiveTaskRequest, ArchiveTaskResponse, AssignTaskRequest,
     AssignTaskResponse, CancelTaskRequest, CancelTaskResponse, CompleteTaskRequest, CompleteTaskResponse,
-    CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse, GetTaskRequest, GetTaskResponse,
-    GetTimelineRequest, GetTimelineResponse, ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest,
+    CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse, GetTaskEventRequest,
+    GetTaskEventResponse, GetTaskRequest, GetTaskResponse, GetTimelineRequest, GetTimelineResponse,
+    ListStateTimesRequest, ListStateTimesResponse, ListTaskHistoryRequest, ListTaskHistoryResponse, ListTasksRequest,
     ListTasksResponse, ListTrashRequest, ListTrashResponse, PauseTaskRequest, PauseTaskResponse, ReassignTaskRequest,
     ReassignTaskResponse, RejectTaskRequest, RejectTaskResponse, ReopenTaskRequest, ReopenTaskResponse,
     RestoreTaskRequest, RestoreTaskResponse, ResumeTaskRequest, ResumeTaskResponse, SkipTaskRequest, SkipTaskResponse,
@@ -163,6 +164,22 @@ impl TaskService for Rpc {
         request: Request<ListTaskHistoryRequest>,
     ) -> Result<Response<ListTaskHistoryResponse>, Status> {
         Ok(Response::new(history::list(self, principal(&request)?, request.get_ref()).await?))
+    }
+
+    async fn get_task_event(
+        &self,
+        request: Request<GetTaskEventRequest>,
+    ) -> Result<Response<GetTaskEventResponse>, Status> {
+        let event = history::get(self, principal(&request)?, &request.get_ref().id).await?;
+        Ok(Response::new(GetTaskEventResponse { event: Some(event) }))
+    }
+
+    async fn list_state_times(
+        &self,
+        request: Request<ListStateTimesRequest>,
+    ) -> Result<Response<ListStateTimesResponse>, Status> {
+        let tasks = history::state_times(self, principal(&request)?, &request.get_ref().task_ids).await?;
+        Ok(Response::new(ListStateTimesResponse { tasks }))
     }
 
     async fn get_timeline(

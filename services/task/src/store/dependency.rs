@@ -5,8 +5,9 @@ use baton_store::{ReadTx, Tx};
 use uuid::Uuid;
 
 use super::advisory_lock;
+use super::task::{Row, select};
 use crate::task::{
-    Status, Visibility,
+    Status, Task, Visibility,
     dependency::{LinkedTask, MAX_ANCESTORS, MAX_LINKS},
 };
 
@@ -110,6 +111,49 @@ async fn check_limits(tx: &mut ReadTx, task_id: Uuid, blocked_by: Uuid) -> Resul
         return limit(MAX_ANCESTORS);
     }
     Ok(())
+}
+
+/// The open tasks that wait for these and for no other open task: they are unblocked when these are closed or no longer waited
+/// for. Their dependencies are locked until the transaction ends, so that of several transactions that end the last ones of a
+/// task exactly one finds it. Taken after task locks.
+pub(crate) async fn lock_unblocked(tx: &mut Tx, blockers: &[Uuid]) -> Result<Vec<Task>> {
+    let account_id = tx.tenant().account_id;
+    if blockers.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A statement of its own: the next one sees what the transactions have done that this one waited for.
+    let mut waiting = sqlx::query_scalar!(
+        "select task_id from task.task_dependencies
+         where account_id = $1 and task_id in (
+             select task_id from task.task_dependencies where account_id = $1 and blocked_by = any($2)
+         )
+         order by task_id, blocked_by for no key update",
+        account_id,
+        blockers,
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    waiting.dedup();
+    if waiting.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "where account_id = $1 and id = any($2) and not id = any($3) and deleted_at is null
+           and status in ('pending', 'in_progress', 'paused')
+           and exists (select from task.task_dependencies link
+                       where link.account_id = $1 and link.task_id = tasks.id and link.blocked_by = any($3))
+           and not exists (select from task.task_dependencies link
+                           join task.tasks blocker on blocker.account_id = $1 and blocker.id = link.blocked_by
+                           where link.account_id = $1 and link.task_id = tasks.id and not blocker.id = any($3)
+                             and blocker.deleted_at is null and blocker.status in ('pending', 'in_progress', 'paused'))
+         order by id"
+    ))
+    .bind(account_id)
+    .bind(waiting)
+    .bind(blockers)
+    .fetch_all(tx.connection())
+    .await?;
+    rows.into_iter().map(Task::try_from).collect()
 }
 
 /// Removes a dependency.

@@ -44,13 +44,48 @@ struct Row {
     via: Option<Json<Via>>,
 }
 
+/// Since when a task has been in its states.
+#[derive(FromRow)]
+pub(crate) struct StateTimes {
+    pub(crate) task_id: Uuid,
+    pub(crate) status_since: DateTime<Utc>,
+    pub(crate) assignee_since: Option<DateTime<Utc>>,
+}
+
+/// Since when those of the tasks that the actor sees have been in their states.
+pub(crate) async fn state_times(tx: &mut ReadTx, actor: Actor<'_>, task_ids: &[Uuid]) -> Result<Vec<StateTimes>> {
+    let account_id = tx.tenant().account_id;
+    let mut query = QueryBuilder::new(
+        "select t.id as task_id, coalesce(status.since, t.created_at) as status_since, assignee.since as assignee_since
+         from task.tasks t
+         left join lateral (
+             select occurred_at as since from task.task_events e
+             where e.account_id = t.account_id and e.task_id = t.id and e.changes ? 'status' order by version desc limit 1
+         ) status on true
+         left join lateral (
+             select occurred_at as since from task.task_events e
+             where e.account_id = t.account_id and e.task_id = t.id and e.changes ? 'assigned_to' order by version desc limit 1
+         ) assignee on true
+         where t.deleted_at is null and t.account_id = ",
+    );
+    query.push_bind(account_id).push(" and t.id = any(").push_bind(task_ids).push(")");
+    visible(&mut query, actor);
+    Ok(query.build_query_as().fetch_all(tx.connection()).await?)
+}
+
+const SELECT: &str = "select e.id, e.task_id, e.version, e.kind, e.actor_id, e.occurred_at, e.changes, e.reason, e.via";
+
 /// A time: from, and before.
 pub(crate) type Range = (DateTime<Utc>, DateTime<Utc>);
 
 fn matching(query: &mut QueryBuilder<Postgres>, account_id: Uuid, actor: Actor<'_>, (from, to): Range) {
+    of_visible_tasks(query, account_id, actor);
+    query.push(" and e.occurred_at >= ").push_bind(from).push(" and e.occurred_at < ").push_bind(to);
+}
+
+fn of_visible_tasks(query: &mut QueryBuilder<Postgres>, account_id: Uuid, actor: Actor<'_>) {
     query.push(" from task.task_events e join task.tasks t on t.account_id = e.account_id and t.id = e.task_id");
-    query.push(" where e.account_id = ").push_bind(account_id).push(" and e.occurred_at >= ").push_bind(from);
-    query.push(" and e.occurred_at < ").push_bind(to).push(" and t.deleted_at is null");
+    query.push(" where e.account_id = ").push_bind(account_id).push(" and t.deleted_at is null");
     visible(query, actor);
 }
 
@@ -71,9 +106,7 @@ pub(crate) async fn page(
     after: Option<(Uuid, i32)>,
 ) -> Result<(Vec<HistoryEvent>, bool)> {
     let account_id = tx.tenant().account_id;
-    let mut query = QueryBuilder::new(
-        "select e.id, e.task_id, e.version, e.kind, e.actor_id, e.occurred_at, e.changes, e.reason, e.via",
-    );
+    let mut query = QueryBuilder::new(SELECT);
     matching(&mut query, account_id, actor, range);
     if let Some((task_id, version)) = after {
         query.push(" and (e.task_id, e.version) > (").push_bind(task_id).push(", ").push_bind(version).push(")");
@@ -82,6 +115,22 @@ pub(crate) async fn page(
     let mut rows: Vec<Row> = query.build_query_as().fetch_all(tx.connection()).await?;
     let has_more = rows.len() > PAGE;
     rows.truncate(PAGE);
+    Ok((replay(tx, rows).await?, has_more))
+}
+
+/// An event of a task that the actor sees.
+pub(crate) async fn get(tx: &mut ReadTx, actor: Actor<'_>, id: Uuid) -> Result<Option<HistoryEvent>> {
+    let account_id = tx.tenant().account_id;
+    let mut query = QueryBuilder::new(SELECT);
+    of_visible_tasks(&mut query, account_id, actor);
+    query.push(" and e.id = ").push_bind(id);
+    let rows = query.build_query_as().fetch_all(tx.connection()).await?;
+    Ok(replay(tx, rows).await?.pop())
+}
+
+/// The events of rows, which are ordered by task and version.
+async fn replay(tx: &mut ReadTx, rows: Vec<Row>) -> Result<Vec<HistoryEvent>> {
+    let account_id = tx.tenant().account_id;
     let mut first: Vec<(Uuid, i32)> = Vec::new();
     for row in &rows {
         if first.last().is_none_or(|(task_id, _)| *task_id != row.task_id) {
@@ -109,7 +158,7 @@ pub(crate) async fn page(
         let entry = TimelineEntry { id: row.id, via: row.via.map(|via| via.0), logged };
         events.push(HistoryEvent { entry, before, after });
     }
-    Ok((events, has_more))
+    Ok(events)
 }
 
 /// The states of tasks before these versions.

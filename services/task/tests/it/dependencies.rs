@@ -6,7 +6,8 @@ use baton_errors::Reason;
 use baton_proto::{
     baton::task::v1::{
         AddDependencyRequest, CreateTaskRequest, DependencyEvent, DueConflictKind, ListDependenciesRequest,
-        RemoveDependencyRequest, TaskDependencies, TaskVisibility, structure_service_client::StructureServiceClient,
+        RemoveDependencyRequest, TaskDependencies, TaskEvent, TaskStatus, TaskVisibility,
+        structure_service_client::StructureServiceClient,
     },
     convert::timestamp,
 };
@@ -91,6 +92,70 @@ async fn dependency_marks_a_task_blocked_but_prevents_no_transition() {
     let user_id = me.user_id.to_string();
     for (_, event) in events {
         assert_eq!((&event.task_id, &event.blocked_by, &event.created_by), (&house, &ground, &user_id));
+    }
+}
+
+#[tokio::test]
+async fn end_of_the_last_open_blocker_is_an_event_of_the_task_that_waited() {
+    let fixture = Fixture::new().await;
+    let me = fixture.team.user_a1.clone();
+    let create = async |title: &str| fixture.create(&me, new_task(title)).await.unwrap().id;
+    let unblocked = async || {
+        let events = fixture.published::<TaskEvent>("task.unblocked").await;
+        events.into_iter().map(|(_, event)| event.task_id).collect::<Vec<_>>()
+    };
+    let (roof, walls, ground, done) =
+        (create("Roof").await, create("Walls").await, create("Ground").await, create("Done").await);
+    for blocker in [&walls, &ground, &done] {
+        fixture.add_dependency(&me, &roof, blocker).await.unwrap();
+    }
+    fixture.add_dependency(&me, &walls, &ground).await.unwrap();
+    fixture.cancel(&me, &done, None).await.unwrap();
+    assert_eq!(unblocked().await, Vec::<String>::new());
+    fixture.start(&me, &ground).await.unwrap();
+    fixture.complete(&me, &ground).await.unwrap();
+    assert_eq!(unblocked().await, [walls.clone()], "the roof waits for the walls");
+    // A closed task waits for nothing. What is archived was closed before.
+    fixture.archive(&me, &ground).await.unwrap();
+    fixture.delete(&me, &walls).await.unwrap();
+    assert_eq!(unblocked().await, [walls.clone(), roof.clone()]);
+    fixture.restore(&me, &walls).await.unwrap();
+    fixture.remove_dependency(&me, &roof, &done).await.unwrap();
+    assert_eq!(unblocked().await.len(), 2, "it waits for another one, and that was closed");
+    fixture.remove_dependency(&me, &roof, &walls).await.unwrap();
+    assert_eq!(unblocked().await, [walls, roof.clone(), roof.clone()]);
+    let last = fixture.published::<TaskEvent>("task.unblocked").await.pop().unwrap().1;
+    assert_eq!(
+        (last.status(), last.version, last.changed_fields),
+        (TaskStatus::Pending, 1, vec!["blocked".to_owned()])
+    );
+    // A closed task is not told.
+    let late = create("Late").await;
+    fixture.add_dependency(&me, &roof, &late).await.unwrap();
+    fixture.cancel(&me, &roof, None).await.unwrap();
+    fixture.cancel(&me, &late, None).await.unwrap();
+    assert_eq!(unblocked().await.len(), 3);
+}
+
+#[tokio::test]
+async fn of_blockers_that_end_at_once_exactly_one_unblocks_the_task() {
+    let fixture = Fixture::new().await;
+    let me = fixture.team.user_a1.clone();
+    let rounds = 10;
+    for round in 0..rounds {
+        let tasks = join_all((0..5).map(|_| fixture.create(&me, new_task("Sweep")))).await;
+        let tasks: Vec<String> = tasks.into_iter().map(|task| task.unwrap().id).collect();
+        let (waiting, blockers) = tasks.split_first().unwrap();
+        for blocker in blockers {
+            fixture.add_dependency(&me, waiting, blocker).await.unwrap();
+        }
+        let (canceled, removed) = blockers.split_at(if round % 2 == 0 { 4 } else { 2 });
+        let (canceled, removed) = tokio::join!(
+            join_all(canceled.iter().map(|id| fixture.cancel(&me, id, None))),
+            join_all(removed.iter().map(|id| fixture.remove_dependency(&me, waiting, id)))
+        );
+        assert!(canceled.iter().all(Result::is_ok) && removed.iter().all(Result::is_ok));
+        assert_eq!(fixture.published::<TaskEvent>("task.unblocked").await.len(), round + 1);
     }
 }
 

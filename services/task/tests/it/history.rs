@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use baton_errors::Reason;
 use baton_proto::{
-    baton::task::v1::{ListTaskHistoryRequest, ListTaskHistoryResponse, Task},
+    baton::task::v1::{ListStateTimesRequest, ListTaskHistoryRequest, ListTaskHistoryResponse, Task, TaskStateTimes},
     convert::timestamp,
 };
 use baton_testkit::Person;
@@ -96,4 +96,33 @@ async fn history_has_a_limit() {
     let now = fixture.clock.now();
     let refused = page(&fixture, &fixture.team.user_a1, (now - TimeDelta::days(31), now), None).await;
     assert_eq!(error_reason(refused), Reason::ValidationFailed);
+}
+
+#[tokio::test]
+async fn state_times_are_those_of_the_last_changes_of_status_and_assignee() {
+    let fixture = Fixture::new().await;
+    let (boss, me, other) = (&fixture.team.manager_a, &fixture.team.user_a1, &fixture.team.user_b1);
+    let times = async |person: &Person, ids: &[&str]| {
+        let message = ListStateTimesRequest { task_ids: ids.iter().map(|&id| id.to_owned()).collect() };
+        let response = fixture.tasks().list_state_times(fixture.call(person, message)).await.unwrap();
+        response.into_inner().tasks
+    };
+    let later = || {
+        fixture.clock.advance(TimeDelta::seconds(60));
+        Some(timestamp(fixture.clock.now()))
+    };
+    let created = Some(timestamp(fixture.clock.now()));
+    let task = fixture.create(boss, new_task("Ship it")).await.unwrap();
+    let new = TaskStateTimes { task_id: task.id.clone(), status_since: created, assignee_since: None };
+    assert_eq!(times(boss, &[&task.id]).await, [new]);
+    let assigned = later();
+    fixture.assign(boss, &task.id, me.user_id).await.unwrap();
+    let started = later();
+    fixture.start(me, &task.id).await.unwrap();
+    later();
+    fixture.update(boss, &task.id, &["title"], title_change("Ship them")).await.unwrap();
+    let expected = TaskStateTimes { task_id: task.id.clone(), status_since: started, assignee_since: assigned };
+    assert_eq!(times(me, &[&task.id]).await, [expected]);
+    // Whoever does not see it learns nothing.
+    assert_eq!(times(other, &[&task.id]).await, []);
 }

@@ -7,8 +7,8 @@ use baton_proto::{
     baton::{
         access::v1::Permission,
         task::v1::{
-            CreateTaskRequest, ExplainRequest, GetUserBoardRequest, ListTaskHistoryRequest, TaskFilter,
-            access_service_client::AccessServiceClient,
+            CreateTaskRequest, ExplainRequest, GetTaskEventRequest, GetUserBoardRequest, ListStateTimesRequest,
+            ListTaskHistoryRequest, TaskFilter, access_service_client::AccessServiceClient,
         },
     },
     convert::timestamp,
@@ -87,6 +87,14 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
     let past = ListTaskHistoryRequest { from, to, ..Default::default() };
     let past = fixture.tasks().list_task_history(fixture.call(&fixture.team.owner, past)).await.unwrap().into_inner();
     assert_eq!((past.total, past.events), (Some(0), Vec::new()));
+    let times = ListStateTimesRequest { task_ids: vec![foreign.id.clone(), Uuid::now_v7().to_string()] };
+    let times = fixture.tasks().list_state_times(fixture.call(&fixture.team.owner, times)).await.unwrap().into_inner();
+    assert_eq!(times.tasks, []);
+    let entry = other.timeline(&other.team.owner, &foreign.id).await.unwrap()[0].id.clone();
+    for id in [entry, Uuid::now_v7().to_string()] {
+        let event = fixture.tasks().get_task_event(fixture.call(&fixture.team.owner, GetTaskEventRequest { id })).await;
+        assert_eq!(error_reason(event), Reason::TaskNotFound);
+    }
     let board = GetUserBoardRequest { user_id: other.team.user_a1.user_id.to_string(), ..Default::default() };
     let board = fixture.boards().get_user_board(fixture.call(&fixture.team.owner, board)).await;
     assert_eq!(error_reason(board), Reason::BoardNotFound);
@@ -98,7 +106,7 @@ async fn task_of_another_account_is_indistinguishable_from_a_missing_one() {
     // Only TaskService: other services have their own tests, and the black-box permission test calls every RPC with ids
     // of another account.
     let mut covered: BTreeSet<String> = theirs.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
-    covered.extend(["ListTaskHistory", "ListTasks", "ListTrash"].map(str::to_owned));
+    covered.extend(["GetTaskEvent", "ListStateTimes", "ListTaskHistory", "ListTasks", "ListTrash"].map(str::to_owned));
     let service = baton_proto::pool().get_service_by_name("baton.task.v1.TaskService").unwrap();
     let all: BTreeSet<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(covered, all, "a new RPC needs its line here");

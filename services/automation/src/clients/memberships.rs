@@ -23,13 +23,13 @@ pub(crate) fn may_call_urls(role: Role) -> bool {
 
 /// Executions per hour by account, as tenancy said a minute ago at most. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct AccountLimits {
+pub(crate) struct Memberships {
     tenancy: Tenancy,
     tokens: ServiceTokens,
     kept: Arc<Mutex<HashMap<Uuid, (Instant, i32)>>>,
 }
 
-impl AccountLimits {
+impl Memberships {
     pub(crate) fn new(tenancy: Tenancy, tokens: ServiceTokens) -> Self {
         Self { tenancy, tokens, kept: Arc::default() }
     }
