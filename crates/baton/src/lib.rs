@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command line program talks to people on standard output")]
 
+mod ai;
 mod audit;
 mod demo;
 mod doctor;
@@ -88,6 +89,11 @@ enum Command {
         #[command(subcommand)]
         command: audit::Command,
     },
+    /// Scores the assistant's engines on files of cases.
+    Ai {
+        #[command(subcommand)]
+        command: ai::Command,
+    },
     /// Prints the OpenAPI 3.1 document of the REST API.
     Openapi,
     /// Writes the part of the Kubernetes manifests that follows from the registry of services.
@@ -136,6 +142,7 @@ pub fn main() -> ExitCode {
             Command::Task { command } => task::run(&env, &command).await,
             Command::Privacy { command } => privacy::run(&env, &command).await,
             Command::Audit { command } => audit::run(&command),
+            Command::Ai { command } => ai::run(&command),
             Command::Openapi => openapi::print(),
             Command::Manifests { folder } => manifests::run(&folder),
             Command::Servers { migrated, command } => test_servers::run(migrated, &command).await,

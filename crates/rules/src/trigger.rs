@@ -174,6 +174,7 @@ impl TriggerType {
             | Self::TaskReopened
             | Self::TaskStatusChanged => Some(Lasting::Status),
             Self::TaskAssigned | Self::TaskReassigned => Some(Lasting::Assignee),
+            Self::TaskOverdue => Some(Lasting::Due),
             _ => None,
         }
     }
@@ -211,6 +212,8 @@ pub enum Lasting {
     Status,
     /// The assignee that the task has after the event.
     Assignee,
+    /// The due time of the open task, which has passed.
+    Due,
 }
 
 /// A trigger with its members.
@@ -416,6 +419,7 @@ mod tests {
             (TriggerType::TaskPaused, json!({"for_seconds": 60, "existing": "yes"})),
             (TriggerType::TaskUnblocked, json!({"for_seconds": 60})),
             (TriggerType::TaskCommented, json!({"for_seconds": 60})),
+            (TriggerType::TaskDueSoon, json!({"for_seconds": 600})),
             (TriggerType::TaskOverdue, json!({"before_seconds": 600})),
             (TriggerType::TaskDueSoon, json!({"before_seconds": 299})),
             (TriggerType::TaskDueSoon, json!({"rrule": "FREQ=DAILY"})),

@@ -141,7 +141,8 @@ impl Backtest {
             let Some(mut timer) = StateTimer::of(self.rule.id, trigger, occurrence) else { return };
             if trigger.kind == TriggerType::TaskOverdue {
                 timer.occurrence.kind = EventType::TaskOverdue.name().to_owned();
-                timer.fires_at = timer.fires_at.max(occurrence.occurred_at);
+                let lasts = TimeDelta::seconds(trigger.for_seconds.unwrap_or_default().into());
+                timer.fires_at = timer.fires_at.max(occurrence.occurred_at) + lasts;
                 self.waiting.push(timer);
             } else if timer.fires_at > occurrence.occurred_at {
                 self.waiting.push(timer);

@@ -107,6 +107,7 @@ impl StateTimer {
         let state = match trigger.kind.lasting()? {
             Lasting::Status => State::Status(task.status.clone()),
             Lasting::Assignee => State::Assignee(task.assignee?),
+            Lasting::Due => State::Due(stored(task.due_at?)),
         };
         let since = occurrence.occurred_at;
         let in_state_since = occurrence.in_state_since.unwrap_or(since);

@@ -89,7 +89,7 @@ pub(crate) async fn run(runner: &Runner, backfill: Backfill) -> Result<()> {
             }
         };
         let occurrences = tasks.iter().filter_map(|task| {
-            let in_state_since = times.get(&task.id).and_then(|times| state_since(trigger, times));
+            let in_state_since = times.get(&task.id).and_then(|times| state_since(trigger, task, times));
             Some(Occurrence { in_state_since, ..occurrence(&rule, kind, task, since)? })
         });
         let waits = occurrences.filter_map(|occurrence| StateTimer::of(rule.id, trigger, &occurrence));
@@ -124,6 +124,10 @@ fn tasks_in_state(trigger: &Trigger, now: DateTime<Utc>) -> Option<(TaskFilter, 
         let filter = TaskFilter { status: open(), unassigned: Some(false), ..TaskFilter::default() };
         return Some((filter, EventType::TaskAssigned));
     }
+    if trigger.kind == TriggerType::TaskOverdue {
+        let filter = TaskFilter { status: open(), overdue: Some(true), ..TaskFilter::default() };
+        return Some((filter, EventType::TaskOverdue));
+    }
     let status = status(trigger)?;
     let filter = TaskFilter { status: vec![status.into()], ..TaskFilter::default() };
     Some((filter, event_type(trigger.kind, status)?))
@@ -135,10 +139,11 @@ fn open() -> Vec<i32> {
 }
 
 /// Since when a task has been in the state that has to last.
-fn state_since(trigger: &Trigger, times: &TaskStateTimes) -> Option<DateTime<Utc>> {
+fn state_since(trigger: &Trigger, task: &Task, times: &TaskStateTimes) -> Option<DateTime<Utc>> {
     let since = match trigger.kind.lasting()? {
         Lasting::Status => times.status_since.as_ref(),
         Lasting::Assignee => times.assignee_since.as_ref(),
+        Lasting::Due => task.due_at.as_ref(),
     };
     since.and_then(datetime)
 }

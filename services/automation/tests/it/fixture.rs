@@ -255,7 +255,7 @@ impl Fixture {
             let taken_in: Vec<Uuid> =
                 sqlx::query_scalar("select event_id from automation.inbox").fetch_all(&mut *tx).await.unwrap();
             let jobs: i64 =
-                sqlx::query_scalar("select (select count(*) from automation.jobs where due_at <= $1) + (select count(*) from automation.timers where fired_at is null and try_at <= $1)").bind(self.clock.now()).fetch_one(&mut *tx).await.unwrap();
+                sqlx::query_scalar("select (select count(*) from automation.jobs where due_at <= $1) + (select count(*) from automation.timers where fired_at is null and try_at <= $1) + (select count(*) from task.timers where fired_at is null and try_at <= $1)").bind(self.clock.now()).fetch_one(&mut *tx).await.unwrap();
             let events = published.iter().map(|envelope| Envelope::decode(envelope.as_slice()).unwrap());
             let handled =
                 events.filter(|event| EventType::of(event).is_some_and(|kind| !TriggerType::of_event(kind).is_empty()));

@@ -1,8 +1,11 @@
 //! Rules that wait for a state to last.
 
-use baton_proto::baton::{
-    automation::v1::{ExecutionStatus, TriggerType},
-    task::v1::{CreateTaskRequest, ResumeTaskRequest, TaskPriority},
+use baton_proto::{
+    baton::{
+        automation::v1::{ExecutionStatus, TriggerType},
+        task::v1::{CreateTaskRequest, ResumeTaskRequest, TaskChange, TaskPriority, UpdateTaskRequest},
+    },
+    convert::timestamp,
 };
 use baton_runtime::Clock;
 use baton_testkit::eventually;
@@ -172,4 +175,41 @@ async fn assignee_who_keeps_a_task_for_a_day_is_reminded_and_the_one_before_is_n
     let created = fixture.get(boss, execution.actions[1].task_id.as_ref().unwrap()).await;
     let due = created.due_at.unwrap().seconds - fixture.clock.now().timestamp();
     assert!((3_500..=3_600).contains(&due), "due in {due} seconds, from the time when the rule ran");
+}
+
+#[tokio::test]
+async fn task_that_is_overdue_for_two_days_runs_the_rule_unless_its_due_time_moves() {
+    let fixture = Fixture::start_at(Clock::fixed(Clock::system().now())).await;
+    let ada = &fixture.team.user_a1;
+    let due_at = |hours| Some(timestamp(fixture.clock.now() + TimeDelta::hours(hours)));
+    let create = async |title: &str, hours| {
+        fixture
+            .create_with(
+                ada,
+                CreateTaskRequest { title: title.to_owned(), due_at: due_at(hours), ..Default::default() },
+            )
+            .await
+    };
+    let before = create("Overdue before the rule", 1).await;
+    later(&fixture, 3 * 3_600).await;
+    let tag = json!({"type": "add_tag", "tag": "late"});
+    let conditions = json!({"for_seconds": 172_800});
+    let rule = fixture.rule(ada, TriggerType::TaskOverdue, conditions, &[tag]).await;
+    assert!(rule.sentence.starts_with("When a task is overdue, and stays so for 2 days"), "{}", rule.sentence);
+    let (left, moved) = (create("Left", 1).await, create("Moved", 1).await);
+    later(&fixture, 2 * 3_600).await;
+    later(&fixture, 86_400).await;
+    let task = TaskChange { due_at: due_at(240), ..Default::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["due_at".to_owned()] });
+    let message = UpdateTaskRequest { id: moved.id.clone(), task: Some(task), update_mask };
+    fixture.tasks().update_task(fixture.call(ada, message)).await.unwrap();
+    later(&fixture, 70_000).await;
+    assert!(fixture.history(ada, &rule).await.is_empty());
+    later(&fixture, 20_000).await;
+    let executions = fixture.ended(ada, &rule, 2).await;
+    let mut found: Vec<&str> = executions.iter().filter_map(|it| it.task_id.as_deref()).collect();
+    let mut expected = [before.id.as_str(), left.id.as_str()];
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected, "not {}", moved.id);
 }

@@ -114,7 +114,7 @@ async fn end_of_the_last_open_blocker_is_an_event_of_the_task_that_waited() {
     assert_eq!(unblocked().await, Vec::<String>::new());
     fixture.start(&me, &ground).await.unwrap();
     fixture.complete(&me, &ground).await.unwrap();
-    assert_eq!(unblocked().await, [walls.clone()], "the roof waits for the walls");
+    assert_eq!(unblocked().await, std::slice::from_ref(&walls), "the roof waits for the walls");
     // A closed task waits for nothing. What is archived was closed before.
     fixture.archive(&me, &ground).await.unwrap();
     fixture.delete(&me, &walls).await.unwrap();
