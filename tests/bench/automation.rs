@@ -14,7 +14,7 @@
 //! - `backtest`: a backtest of 99,000 events.
 //! - `neighbour`: an account's updates, alone, beside an account that changes tasks, and beside one whose rules run in rings.
 //!
-//! Driver, services, Postgres (`fsync` on) and Redis share the machine. `BATON_BENCH_SECONDS` (10) is the time of a line,
+//! Driver, services, Postgres (`fsync` off, as in tests) and Redis share the machine. `BATON_BENCH_SECONDS` (10) is the time of a line,
 //! `BATON_BENCH_EVENTS` (4,000) the number of events of the backlog.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock")]
@@ -27,7 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use baton_embedded::{Options, Postgres, PostgresBinaries};
 use baton_proto::baton::task::v1::{
     TaskChange, TaskPriority, UpdateTaskRequest, task_service_client::TaskServiceClient,
 };
@@ -65,10 +64,8 @@ struct Baton {
 }
 
 impl Baton {
-    async fn start(postgres: &Postgres) -> Self {
-        let database_url = postgres.url("postgres", Postgres::SUPERUSER);
-        let variables = [LIMITS[0], ("BATON_DATABASE_URL", &database_url)];
-        let mut platform = Platform::start_with(&variables).await;
+    async fn start() -> Self {
+        let mut platform = Platform::start_with(&LIMITS).await;
         let team = platform.team().await;
         let mut people = Vec::new();
         for _ in 0..RULES / PER_PERSON {
@@ -81,7 +78,7 @@ impl Baton {
         platform.sigterm();
         platform.wait_for_exit().await;
         let services = Services::start(&platform, &LIMITS).await;
-        let database = PgPool::connect(&database_url).await.unwrap();
+        let database = PgPool::connect(platform.database_url()).await.unwrap();
         Self { platform, services, team, people, neighbour: neighbour.at(account_id), database }
     }
 
@@ -330,10 +327,7 @@ async fn neighbour(baton: &Baton) {
 
 #[tokio::main]
 async fn main() {
-    let folder = tempfile::tempdir().unwrap();
-    let binaries = PostgresBinaries::find().unwrap();
-    let postgres = Postgres::start(&binaries, &folder.path().join("postgres"), Options::kept()).await.unwrap();
-    let mut baton = Baton::start(&postgres).await;
+    let mut baton = Baton::start().await;
     println!("{} cores", std::thread::available_parallelism().map_or(0, usize::from));
     println!("| automation | |");
     println!("|---|---|");
@@ -356,5 +350,4 @@ async fn main() {
     database.close().await;
     drop(services);
     drop(platform);
-    postgres.stop().await;
 }

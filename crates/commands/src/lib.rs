@@ -95,7 +95,9 @@ impl Interpretation {
 /// Reads a command.
 pub fn interpret(original: &str, world: &World) -> Interpretation {
     let suspicion = inspect(original);
-    let world = &World { subject: subject(&words(original), world), ..world.clone() };
+    let with_subject =
+        subject(&words(original), world).map(|subject| World { subject: Some(subject), ..world.clone() });
+    let world = with_subject.as_ref().unwrap_or(world);
     let (text, suspicious) = match &suspicion {
         Suspicion::None => (original.to_owned(), false),
         // What is left without the sentences that try to change the rules.

@@ -11,9 +11,11 @@ pub(crate) fn starts(words: &[Word<'_>], at: usize, phrase: &[&str]) -> bool {
 
 /// The phrase of these, the longest first, that begins at a position, and its number of words.
 pub(crate) fn first_of<'a, T>(words: &[Word<'_>], at: usize, phrases: &'a [(&str, T)]) -> Option<(&'a T, usize)> {
+    let first = words.get(at).filter(|word| !word.quoted)?.lower.as_str();
     let fits = |(phrase, _): &&(&str, T)| {
-        let parts: Vec<&str> = phrase.split(' ').collect();
-        starts(words, at, &parts)
+        // Most differ in the first word already.
+        let Some(rest) = phrase.strip_prefix(first) else { return false };
+        rest.is_empty() || rest.starts_with(' ') && starts(words, at, &phrase.split(' ').collect::<Vec<_>>())
     };
     let longest = phrases.iter().filter(fits).max_by_key(|(phrase, _)| phrase.split(' ').count())?;
     Some((&longest.1, longest.0.split(' ').count()))
