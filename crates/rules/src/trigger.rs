@@ -277,7 +277,7 @@ impl Trigger {
                 ("for_seconds", kind) if kind.lasting().is_some() => {
                     trigger.for_seconds = Some(parse_seconds(value, &FOR_SECONDS, &field)?);
                 }
-                ("existing", _) if conditions.contains_key("for_seconds") => {
+                ("existing", kind) if conditions.contains_key("for_seconds") && counts_existing(kind, conditions) => {
                     let wrong = || Error::invalid(&field, "must be true or false");
                     trigger.existing = value.as_bool().ok_or_else(wrong)?;
                 }
@@ -356,6 +356,15 @@ impl Trigger {
     }
 }
 
+/// Whether a task that is in the state shows that the trigger has led to it: not how it was reopened or resumed, or from where it came.
+fn counts_existing(kind: TriggerType, conditions: &Map<String, Value>) -> bool {
+    match kind {
+        TriggerType::TaskReopened | TriggerType::TaskResumed | TriggerType::TaskReassigned => false,
+        TriggerType::TaskStatusChanged => conditions.contains_key("to") && !conditions.contains_key("from"),
+        _ => true,
+    }
+}
+
 /// A duration in its largest unit without a rest.
 fn duration(seconds: u32) -> String {
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
@@ -416,6 +425,13 @@ mod tests {
             (TriggerType::TaskPaused, json!({"for_seconds": 60.5})),
             (TriggerType::TaskPaused, json!({"for_seconds": 7_776_001})),
             (TriggerType::TaskPaused, json!({"existing": true})),
+            (TriggerType::TaskReassigned, json!({"for_seconds": 60, "existing": true})),
+            (TriggerType::TaskResumed, json!({"for_seconds": 60, "existing": true})),
+            (TriggerType::TaskStatusChanged, json!({"for_seconds": 60, "existing": true})),
+            (
+                TriggerType::TaskStatusChanged,
+                json!({"for_seconds": 60, "existing": true, "to": "paused", "from": "pending"}),
+            ),
             (TriggerType::TaskPaused, json!({"for_seconds": 60, "existing": "yes"})),
             (TriggerType::TaskUnblocked, json!({"for_seconds": 60})),
             (TriggerType::TaskCommented, json!({"for_seconds": 60})),

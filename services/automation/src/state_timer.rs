@@ -127,8 +127,12 @@ pub(crate) struct StateChange {
 }
 
 impl StateChange {
-    /// The state after an event; `None` if the event does not say it.
+    /// The state after an event; `None` if the event does not say it. One about a task's blocker changes nothing of the task, and may
+    /// say what a change that commits after it has left.
     pub(crate) fn of(occurrence: &Occurrence) -> Option<Self> {
+        if occurrence.event_type() == Some(EventType::TaskUnblocked) {
+            return None;
+        }
         let task = occurrence.task.as_ref()?;
         Some(Self {
             task_id: occurrence.task_id?,

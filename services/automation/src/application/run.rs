@@ -119,6 +119,14 @@ impl Runner {
         if !is_candidate || waits != running.waited || !self.is_still_in_state(running).await? {
             return Ok(None);
         }
+        // A run from before the rule was changed may have been pending when its task was found again.
+        if let (Some(since), Some(task_id)) = (occurrence.in_state_since, occurrence.task_id) {
+            let mut tx = self.db.begin_read(tenant(rule)).await?;
+            let last = store::execution::last_of_tasks(&mut tx, rule.id, &[task_id]).await?;
+            if last.get(&task_id).is_some_and(|last| *last >= since) {
+                return Ok(None);
+            }
+        }
         let observed = self.observe(running, &occurrence).await?;
         if let Some(task_id) = definition.trigger.only_task()
             && !observed.as_ref().is_some_and(is_of_open_task)

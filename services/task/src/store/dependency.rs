@@ -59,6 +59,9 @@ pub(crate) async fn lock(tx: &mut Tx) -> Result<()> {
 /// TASK_NOT_FOUND, DEPENDENCY_CYCLE, DEPENDENCY_LIMIT.
 pub(crate) async fn add(tx: &mut Tx, task_id: Uuid, blocked_by: Uuid) -> Result<bool> {
     let (account_id, now) = (tx.tenant().account_id, tx.db().clock().now());
+    // Whoever closes the blocker now either comes before, or finds the dependency.
+    let held = sqlx::query("select from task.tasks where account_id = $1 and id = any($2) order by id for share");
+    held.bind(account_id).bind([task_id, blocked_by]).execute(tx.connection()).await?;
     let added = sqlx::query!(
         "insert into task.task_dependencies (account_id, task_id, blocked_by, created_at) values ($1, $2, $3, $4)
          on conflict (account_id, task_id, blocked_by) do nothing",
