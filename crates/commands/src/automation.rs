@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Call,
-    phrases::{PRIORITY_WORDS, Priority, STATUS_WORDS, duration, first_of, starts},
+    phrases::{PRIORITY_WORDS, STATUS_WORDS, duration, first_of, starts, tag},
     slots::{Stop, Words},
     words::Word,
     world::{Found, Likeness, World},
@@ -451,30 +451,15 @@ fn trigger(words: &[Word<'_>], world: &World) -> Option<(&'static str, Map<Strin
         if let Some((priority, _)) = first_of(words, at, &PRIORITY_WORDS)
             && !members.contains_key("priority")
         {
-            let name = match lower(at) {
-                "urgent" | "urgently" => "urgent",
-                _ => priority.name(),
-            };
-            let name = if name == "urgent" { Priority::High.name() } else { name };
-            members.insert("priority".to_owned(), json!(name));
+            members.insert("priority".to_owned(), json!(priority.name()));
         }
         if let Some(name) =
             lower(at).strip_suffix("-priority").filter(|name| matches!(*name, "high" | "low" | "medium"))
         {
             members.insert("priority".to_owned(), json!(name));
         }
-        const TAGGED: [&[&str]; 6] = [
-            &["tagged", "with"],
-            &["tagged", "as"],
-            &["tagged"],
-            &["with", "the", "tag"],
-            &["with", "tag"],
-            &["labeled"],
-        ];
-        if let Some(phrase) = TAGGED.iter().find(|phrase| starts(words, at, phrase))
-            && let Some(tag) = words.get(at + phrase.len())
-        {
-            members.insert("tags".to_owned(), json!(tag.text.trim_start_matches('#')));
+        if let Some((name, _)) = tag(words, at) {
+            members.insert("tags".to_owned(), json!(name));
         }
         if starts(words, at, &["assigned", "to"]) || lower(at) == "my" {
             let slots = Words::new(words);

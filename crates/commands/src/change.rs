@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Call,
-    phrases::{PRIORITY_WORDS, Priority, RANGES, STATUS_WORDS, first_of, starts},
+    phrases::{PRIORITY_WORDS, Priority, RANGES, STATUS_WORDS, first_of, starts, tag},
     rewrite::plain,
     slots::{Stop, Words, rfc3339},
     words::Word,
@@ -182,25 +182,9 @@ pub(crate) fn filter(words: &[Word<'_>], world: &World) -> Result<Map<String, Va
             at += 1;
             continue;
         }
-        if let Some(tag) = word.strip_prefix('#').filter(|tag| !tag.is_empty()) {
-            filter.insert("tag".to_owned(), json!(tag));
-            at += 1;
-            continue;
-        }
-        const TAGGED: [&[&str]; 7] = [
-            &["tagged", "with"],
-            &["tagged", "as"],
-            &["tagged"],
-            &["with", "the", "tag"],
-            &["with", "tag"],
-            &["labeled"],
-            &["labelled"],
-        ];
-        if let Some(phrase) = TAGGED.iter().find(|phrase| starts(words, at, phrase))
-            && let Some(tag) = words.get(at + phrase.len())
-        {
-            filter.insert("tag".to_owned(), json!(tag.text.trim_start_matches('#')));
-            at += phrase.len() + 1;
+        if let Some((name, used)) = tag(words, at) {
+            filter.insert("tag".to_owned(), json!(name));
+            at += used;
             continue;
         }
         if matches!(word, "open" | "unfinished" | "incomplete" | "outstanding" | "remaining" | "uncompleted") {

@@ -21,6 +21,26 @@ pub(crate) fn first_of<'a, T>(words: &[Word<'_>], at: usize, phrases: &'a [(&str
     Some((&longest.1, longest.0.split(' ').count()))
 }
 
+/// The tag that is named at a position, and the number of words that takes: `tagged safety`, `#safety`.
+pub(crate) fn tag<'t>(words: &[Word<'t>], at: usize) -> Option<(&'t str, usize)> {
+    const TAGGED: [&[&str]; 7] = [
+        &["tagged", "with"],
+        &["tagged", "as"],
+        &["tagged"],
+        &["with", "the", "tag"],
+        &["with", "tag"],
+        &["labeled"],
+        &["labelled"],
+    ];
+    let word = words.get(at).filter(|word| !word.quoted)?;
+    if let Some(tag) = word.text.strip_prefix('#').filter(|tag| !tag.is_empty()) {
+        return Some((tag, 1));
+    }
+    let phrase = TAGGED.iter().find(|phrase| starts(words, at, phrase))?;
+    let tag = words.get(at + phrase.len())?;
+    Some((tag.text.trim_start_matches('#'), phrase.len() + 1))
+}
+
 /// Priorities, highest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {

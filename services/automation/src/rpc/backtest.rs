@@ -20,6 +20,7 @@ const MAX_BACKTEST: TimeDelta = TimeDelta::days(30);
 const MAX_BACKTEST_MATCHES: usize = 100;
 /// Backtests of this process at a time.
 const MAX_BACKTESTS: usize = 4;
+
 /// A permit for a backtest: one of an account at a time, so that none keeps the others out.
 struct Permit(Backtests, Uuid);
 
