@@ -15,6 +15,7 @@ mod guard;
 mod mention;
 mod phrases;
 mod question;
+mod reminder;
 mod rewrite;
 mod slots;
 pub mod when;
@@ -338,7 +339,7 @@ fn starts_task(words: &[Word<'_>]) -> bool {
 
 /// Reads one command.
 fn read(text: &str, words: &[Word<'_>], guesses: bool, world: &World) -> Result<Vec<Call>, Stop> {
-    if let Some(read) = automation::reminder(text, words, world) {
+    if let Some(read) = reminder::read(text, words, world) {
         return read;
     }
     if let Some(read) = automation::read(words, world) {
